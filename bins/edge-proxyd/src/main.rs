@@ -1,0 +1,3 @@
+//! The edge proxy daemon.
+
+fn main() {}

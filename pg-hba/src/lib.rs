@@ -1,0 +1,1 @@
+//! The policy of who may connect to PostgreSQL.
