@@ -1,0 +1,268 @@
+//! Header and trailer fields, kept in one buffer.
+//!
+//! A proxy reads, filters and writes fields; it seldom looks one up by an arbitrary name. So a section of fields is one
+//! run of bytes and a list of positions in it: no allocation a field, the spelling of names kept for HTTP/1.1, and the
+//! names that a proxy acts upon recognised once, when the field is added.
+
+use std::fmt;
+
+/// The field names a proxy acts upon. Everything else is [`Name::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // each variant is the field of that name
+pub enum Name {
+    AltSvc,
+    Connection,
+    ContentLength,
+    Date,
+    EarlyData,
+    Expect,
+    Forwarded,
+    Host,
+    KeepAlive,
+    Other,
+    Proxy,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    SecWebSocketAccept,
+    SecWebSocketKey,
+    SecWebSocketVersion,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    Via,
+    XForwarded,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedPort,
+    XForwardedProto,
+    XRealIp,
+}
+
+impl Name {
+    /// Recognises a name in any case.
+    pub fn of(name: &[u8]) -> Self {
+        let known: &[(&[u8], Self)] = match name.len() {
+            2 => &[(b"te", Self::Te)],
+            3 => &[(b"via", Self::Via)],
+            4 => &[(b"host", Self::Host), (b"date", Self::Date)],
+            5 => &[(b"proxy", Self::Proxy)],
+            6 => &[(b"expect", Self::Expect)],
+            7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer), (b"alt-svc", Self::AltSvc)],
+            9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::XRealIp)],
+            10 => &[
+                (b"connection", Self::Connection),
+                (b"early-data", Self::EarlyData),
+                (b"keep-alive", Self::KeepAlive),
+            ],
+            14 => &[(b"content-length", Self::ContentLength)],
+            15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
+            16 => &[
+                (b"x-forwarded-host", Self::XForwardedHost),
+                (b"x-forwarded-port", Self::XForwardedPort),
+                (b"proxy-connection", Self::ProxyConnection),
+            ],
+            17 => &[
+                (b"transfer-encoding", Self::TransferEncoding),
+                (b"x-forwarded-proto", Self::XForwardedProto),
+                (b"sec-websocket-key", Self::SecWebSocketKey),
+            ],
+            18 => &[(b"proxy-authenticate", Self::ProxyAuthenticate)],
+            19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
+            20 => &[(b"sec-websocket-accept", Self::SecWebSocketAccept)],
+            21 => &[(b"sec-websocket-version", Self::SecWebSocketVersion)],
+            _ => &[],
+        };
+        for (text, id) in known {
+            if name.eq_ignore_ascii_case(text) {
+                return *id;
+            }
+        }
+        if name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {
+            return Self::XForwarded;
+        }
+        Self::Other
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Item {
+    name_at: u32,
+    value_at: u32,
+    value_len: u32,
+    name_len: u16,
+    id: Name,
+}
+
+/// One field, borrowed from its section.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// What the name is to a proxy.
+    pub id: Name,
+    /// The name as it was spelt.
+    pub name: &'a [u8],
+    /// The value, without blanks around it.
+    pub value: &'a [u8],
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name.escape_ascii(), self.value.escape_ascii())
+    }
+}
+
+/// A header or trailer section: fields in their order, duplicates kept.
+///
+/// ```
+/// use edge_proxy::{Fields, Name};
+///
+/// let mut fields = Fields::new();
+/// fields.push(b"Accept", b"*/*");
+/// fields.push(b"x-forwarded-for", b"192.0.2.1");
+/// assert_eq!(fields.get(Name::XForwardedFor), Some(&b"192.0.2.1"[..]));
+/// fields.remove(Name::XForwardedFor);
+/// assert_eq!(fields.len(), 1);
+/// ```
+#[derive(Clone, Default)]
+pub struct Fields {
+    buf: Vec<u8>,
+    items: Vec<Item>,
+}
+
+impl Fields {
+    /// An empty section.
+    pub const fn new() -> Self {
+        Self { buf: Vec::new(), items: Vec::new() }
+    }
+
+    /// Removes every field; the memory is kept for the next message.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.items.clear();
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Appends a field. The bytes are taken as they are: whoever reads from a stranger validates first.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let name_at = self.buf.len();
+        self.buf.extend_from_slice(name);
+        self.buf.extend_from_slice(value);
+        self.push_range(name_at, name.len(), name_at + name.len(), value.len());
+    }
+
+    /// Copies a run of header lines in, for [`Fields::push_range`] to point into. Returns where it begins.
+    pub(crate) fn push_block(&mut self, block: &[u8]) -> usize {
+        let at = self.buf.len();
+        self.buf.extend_from_slice(block);
+        at
+    }
+
+    /// Appends a field whose bytes are in the buffer already.
+    pub(crate) fn push_range(&mut self, name_at: usize, name_len: usize, value_at: usize, value_len: usize) {
+        // Parsers bound a section to 2^16 bytes a name and far less than 2^32 in all.
+        let id = Name::of(&self.buf[name_at..name_at + name_len]);
+        self.items.push(Item {
+            name_at: name_at as u32,
+            value_at: value_at as u32,
+            value_len: value_len as u32,
+            name_len: name_len as u16,
+            id,
+        });
+    }
+
+    /// The fields in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + DoubleEndedIterator + Clone {
+        self.items.iter().map(|item| self.field(item))
+    }
+
+    fn field(&self, item: &Item) -> Field<'_> {
+        let (name_at, value_at) = (item.name_at as usize, item.value_at as usize);
+        Field {
+            id: item.id,
+            name: &self.buf[name_at..name_at + usize::from(item.name_len)],
+            value: &self.buf[value_at..value_at + item.value_len as usize],
+        }
+    }
+
+    /// The value of the first field of this name.
+    pub fn get(&self, id: Name) -> Option<&[u8]> {
+        self.items.iter().find(|item| item.id == id).map(|item| self.field(item).value)
+    }
+
+    /// The values of all fields of this name, in their order.
+    pub fn all(&self, id: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.items.iter().filter(move |item| item.id == id).map(|item| self.field(item).value)
+    }
+
+    /// The value of the first field whose name is this, in any case.
+    pub fn get_named(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// Whether a field of this name is there.
+    pub fn contains(&self, id: Name) -> bool {
+        self.items.iter().any(|item| item.id == id)
+    }
+
+    /// Removes all fields of this name.
+    pub fn remove(&mut self, id: Name) {
+        self.items.retain(|item| item.id != id);
+    }
+
+    /// Removes all fields whose name is this, in any case.
+    pub fn remove_named(&mut self, name: &[u8]) {
+        self.retain(|field| !field.name.eq_ignore_ascii_case(name));
+    }
+
+    /// Keeps the fields for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        let buf = &self.buf;
+        self.items.retain(|item| {
+            let (name_at, value_at) = (item.name_at as usize, item.value_at as usize);
+            keep(Field {
+                id: item.id,
+                name: &buf[name_at..name_at + usize::from(item.name_len)],
+                value: &buf[value_at..value_at + item.value_len as usize],
+            })
+        });
+    }
+
+    /// The size of the section as HTTP/2 and 3 count it: names, values and 32 bytes a field (RFC 9113 §6.5.2).
+    pub fn section_size(&self) -> usize {
+        self.items.iter().map(|item| usize::from(item.name_len) + item.value_len as usize + 32).sum()
+    }
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Fields {}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Fields {
+    fn from_iter<I: IntoIterator<Item = (&'a [u8], &'a [u8])>>(pairs: I) -> Self {
+        let mut fields = Self::new();
+        for (name, value) in pairs {
+            fields.push(name, value);
+        }
+        fields
+    }
+}

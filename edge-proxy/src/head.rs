@@ -1,0 +1,193 @@
+//! The heads of requests and responses, the same for every version of HTTP.
+
+use crate::Fields;
+use std::fmt;
+
+/// The version of HTTP in which a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
+    /// HTTP/3
+    Http3,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
+        })
+    }
+}
+
+/// A request method (RFC 9110 §9). Methods are case-sensitive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // each variant is the method of that name
+pub enum Method {
+    Connect,
+    Delete,
+    Get,
+    Head,
+    Options,
+    Patch,
+    Post,
+    Put,
+    Trace,
+    /// Any other token.
+    Other(Box<str>),
+}
+
+impl Method {
+    /// Reads a method. `None` if it is no token, or longer than 32 bytes.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        Some(match text {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"OPTIONS" => Self::Options,
+            b"PATCH" => Self::Patch,
+            b"CONNECT" => Self::Connect,
+            b"TRACE" => Self::Trace,
+            other if other.len() <= 32 && crate::grammar::is_token(other) => {
+                Self::Other(std::str::from_utf8(other).ok()?.into())
+            }
+            _ => return None,
+        })
+    }
+
+    /// The method as it is written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::Delete => "DELETE",
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
+            Self::Patch => "PATCH",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Trace => "TRACE",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// Whether a request may be sent a second time when its answer never came (RFC 9110 §9.2.2).
+    pub const fn is_idempotent(&self) -> bool {
+        matches!(self, Self::Delete | Self::Get | Self::Head | Self::Options | Self::Put | Self::Trace)
+    }
+
+    /// Whether the method only reads (RFC 9110 §9.2.1).
+    pub const fn is_safe(&self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the content of a message is delimited, whatever its version calls that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is no content.
+    #[default]
+    None,
+    /// Exactly so many bytes.
+    Exact(u64),
+    /// Until the sender says that it ended, trailers possibly after it.
+    Unknown,
+}
+
+/// A request as it was received, before any decision.
+///
+/// The parser of each version has established: `method` and `target` are valid; `authority` is the one name that the
+/// request is for, without user information; the framing is unambiguous and in `body`; fields are well-formed. Fields
+/// that frame a message (Transfer-Encoding, Content-Length, and Host) are not among `fields`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// The version in which it came.
+    pub version: Version,
+    /// The method. An extended CONNECT (RFC 8441, RFC 9220) is [`Method::Connect`] with `upgrade` set.
+    pub method: Method,
+    /// Host, with a port if the client wrote one; spelt as received. Empty if an HTTP/1.0 request had none.
+    pub authority: String,
+    /// Path and query in origin form, byte for byte, or `*`.
+    pub target: String,
+    /// The protocol to switch to: HTTP/1.1's Upgrade, HTTP/2's and 3's `:protocol`.
+    pub upgrade: Option<Box<str>>,
+    /// All other fields.
+    pub fields: Fields,
+    /// The content that follows.
+    pub body: BodyLength,
+}
+
+impl RequestHead {
+    /// An empty head, to be filled by a parser.
+    pub const fn new(version: Version) -> Self {
+        Self {
+            version,
+            method: Method::Get,
+            authority: String::new(),
+            target: String::new(),
+            upgrade: None,
+            fields: Fields::new(),
+            body: BodyLength::None,
+        }
+    }
+
+    /// Empties the head; the memory is kept.
+    pub fn clear(&mut self) {
+        self.method = Method::Get;
+        self.authority.clear();
+        self.target.clear();
+        self.upgrade = None;
+        self.fields.clear();
+        self.body = BodyLength::None;
+    }
+}
+
+/// A response as it was received from an upstream or made here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// Three digits, 100 to 999.
+    pub status: u16,
+    /// All fields but those that frame the message.
+    pub fields: Fields,
+    /// The content that follows. For the answer to HEAD and for 304: what Content-Length said, and no content follows.
+    pub body: BodyLength,
+}
+
+impl ResponseHead {
+    /// A head without fields and content.
+    pub const fn new(status: u16) -> Self {
+        Self { status, fields: Fields::new(), body: BodyLength::None }
+    }
+
+    /// Whether it is interim (1xx but 101): another head follows.
+    pub const fn is_interim(&self) -> bool {
+        self.status >= 100 && self.status < 200 && self.status != 101
+    }
+
+    /// Whether no content can follow, given the request's method (RFC 9110 §6.4.1).
+    pub fn is_bodiless(&self, method: &Method) -> bool {
+        *method == Method::Head || self.status < 200 || self.status == 204 || self.status == 304
+    }
+
+    /// Empties the head; the memory is kept.
+    pub fn clear(&mut self) {
+        self.status = 0;
+        self.fields.clear();
+        self.body = BodyLength::None;
+    }
+}

@@ -1,0 +1,122 @@
+//! Host names: how they are compared, and the patterns that sites have.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// What a request is for: the host of an authority or of an SNI, ready for comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKind {
+    /// A name such as `example.org`.
+    Name,
+    /// A raw address.
+    Address,
+}
+
+/// Splits an authority into host and port, and says whether the host is a name or a raw address.
+///
+/// `None` for anything that is neither: user information, an empty host, other characters than letters, digits, `-`,
+/// `_` and `.`, empty labels, more than 253 bytes, a port that is no number up to 65535 (RFC 3986 §3.2, RFC 1123 §2.1).
+///
+/// ```
+/// use edge_proxy::host::{split_authority, HostKind};
+///
+/// assert_eq!(split_authority("Example.org:8443"), Some(("Example.org", Some(8443), HostKind::Name)));
+/// assert_eq!(split_authority("[::1]"), Some(("::1", None, HostKind::Address)));
+/// assert_eq!(split_authority("user@example.org"), None);
+/// ```
+pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)> {
+    let (host, port, kind) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        host.parse::<Ipv6Addr>().ok()?;
+        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
+        (host, port, HostKind::Address)
+    } else {
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        let kind = if host.parse::<Ipv4Addr>().is_ok() { HostKind::Address } else { HostKind::Name };
+        if kind == HostKind::Name && !is_name(host) {
+            return None;
+        }
+        (host, port, kind)
+    };
+    let port = match port {
+        None => None,
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().ok()?)
+        }
+        Some(_) => return None,
+    };
+    Some((host, port, kind))
+}
+
+/// Whether this is a host name, one dot at its end allowed.
+fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    !name.is_empty()
+        && name.len() <= 253
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        })
+}
+
+/// The form in which hosts are compared: lower case, no dot at the end.
+pub fn normalize(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+/// A name that a site answers to: exact, or every name below one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// Exactly this name (or address), normalised.
+    Exact(String),
+    /// `*.` and this: every name below it at any depth, not itself.
+    Below(String),
+}
+
+/// Why a text is no host pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is no host name: write a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"
+)]
+pub struct InvalidHost {
+    text: String,
+}
+
+impl HostPattern {
+    /// Reads `example.org`, `*.example.org`, or an address.
+    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+        let invalid = || InvalidHost { text: text.into() };
+        let (wild, name) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        if !wild && let Ok(address) = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+            return Ok(Self::Exact(address.to_string()));
+        }
+        match split_authority(name) {
+            Some((host, None, HostKind::Name)) if wild => Ok(Self::Below(normalize(host))),
+            Some((host, None, HostKind::Name)) => Ok(Self::Exact(normalize(host))),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl std::str::FromStr for HostPattern {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
+        }
+    }
+}

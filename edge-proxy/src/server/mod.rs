@@ -1,0 +1,3 @@
+//! The I/O shell: one worker a core, each with its own runtime, listeners and upstream connections.
+
+mod exchange;
