@@ -1,0 +1,225 @@
+//! Chunked content (RFC 9112 §7.1), walked and checked. Extensions are read over and never passed on.
+
+use crate::grammar::{is_field_value, is_token, trim};
+use crate::{Fields, Name};
+use memchr::memchr;
+
+/// Bytes that one chunk-size line with its extensions may have.
+const LINE: usize = 256;
+/// Bytes of extensions in one message. Beyond it somebody is making us read for nothing.
+const EXTENSIONS: usize = 16 * 1024;
+/// Bytes and fields of a trailer section.
+const TRAILER_BYTES: usize = 8 * 1024;
+const TRAILER_FIELDS: usize = 32;
+
+/// Why chunked content is refused. The message must not be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadChunk {
+    /// The size is no hexadecimal number, or overflows.
+    #[error("malformed chunk size")]
+    Size,
+    /// A bare LF, a CR without LF, or a control character in an extension.
+    #[error("malformed chunk line")]
+    Line,
+    /// Data longer than its size says.
+    #[error("chunk data does not end where its size says")]
+    Data,
+    /// A malformed trailer field.
+    #[error("malformed trailer")]
+    Trailer,
+    /// Too many bytes of extensions or trailers.
+    #[error("chunk extensions or trailers too large")]
+    TooLarge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size,
+    Data(u64),
+    DataEnd,
+    Trailer,
+    End,
+}
+
+/// How far a walk over chunked content has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of framing at the front of the buffer that are done with.
+    pub framing: usize,
+    /// Bytes of data right behind them. Report what was taken of it by [`Chunks::took`].
+    pub data: usize,
+    /// Whether the content is complete.
+    pub ended: bool,
+}
+
+/// A walk over chunked content.
+///
+/// ```
+/// use edge_proxy::h1::Chunks;
+///
+/// let wire = b"3\r\nabc\r\n0\r\n\r\n";
+/// let mut chunks = Chunks::new();
+/// let step = chunks.walk(wire)?;
+/// assert_eq!((step.framing, step.data), (3, 3));
+/// chunks.took(3);
+/// assert!(chunks.walk(&wire[6..])?.ended);
+/// # Ok::<(), edge_proxy::h1::BadChunk>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Chunks {
+    state: State,
+    extensions: usize,
+    trailer_bytes: usize,
+    trailers: Fields,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chunks {
+    /// At the first chunk's size.
+    pub const fn new() -> Self {
+        Self { state: State::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
+    }
+
+    /// Looks at the bytes that come next.
+    ///
+    /// # Errors
+    /// [`BadChunk`] as soon as a byte is wrong.
+    pub fn walk(&mut self, buf: &[u8]) -> Result<Progress, BadChunk> {
+        let mut at = 0;
+        loop {
+            let rest = &buf[at..];
+            match self.state {
+                State::Size => match self.size_line(rest)? {
+                    Some((used, 0)) => {
+                        at += used;
+                        self.state = State::Trailer;
+                    }
+                    Some((used, size)) => {
+                        at += used;
+                        self.state = State::Data(size);
+                    }
+                    None => return Ok(Progress { framing: at, data: 0, ended: false }),
+                },
+                State::Data(left) => {
+                    let data = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    return Ok(Progress { framing: at, data, ended: false });
+                }
+                State::DataEnd => match rest {
+                    [b'\r', b'\n', ..] => {
+                        at += 2;
+                        self.state = State::Size;
+                    }
+                    [] | [b'\r'] => return Ok(Progress { framing: at, data: 0, ended: false }),
+                    _ => return Err(BadChunk::Data),
+                },
+                State::Trailer => match self.trailer_line(rest)? {
+                    Some(used) => at += used,
+                    None => return Ok(Progress { framing: at, data: 0, ended: false }),
+                },
+                State::End => return Ok(Progress { framing: at, data: 0, ended: true }),
+            }
+        }
+    }
+
+    /// So many bytes of data were taken from the buffer.
+    pub fn took(&mut self, n: usize) {
+        if let State::Data(left) = self.state {
+            let left = left.saturating_sub(n as u64);
+            self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+        }
+    }
+
+    /// The trailers that may be passed on, once the content has ended.
+    pub const fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    /// A chunk-size line: how many bytes it took, and the size.
+    fn size_line(&mut self, buf: &[u8]) -> Result<Option<(usize, u64)>, BadChunk> {
+        let digits = buf.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+        if digits > 15 || (digits == 0 && !buf.is_empty()) {
+            return Err(BadChunk::Size);
+        }
+        let after = &buf[digits..];
+        match after.first() {
+            None => return Ok(None),
+            // Blanks between size and extension are tolerated by some and not by others (RFC 9112 §7.1.1).
+            Some(b'\r' | b';') => {}
+            Some(_) => return Err(BadChunk::Size),
+        }
+        let Some(end) = memchr(b'\n', after) else {
+            let extension = after.strip_suffix(b"\r").unwrap_or(after);
+            return if !is_field_value(extension) {
+                Err(BadChunk::Line)
+            } else if after.len() > LINE {
+                Err(BadChunk::TooLarge)
+            } else {
+                Ok(None)
+            };
+        };
+        let Some(extension) = after[..end].strip_suffix(b"\r") else { return Err(BadChunk::Line) };
+        if !is_field_value(extension) {
+            return Err(BadChunk::Line);
+        }
+        self.extensions += extension.len();
+        if end > LINE || self.extensions > EXTENSIONS {
+            return Err(BadChunk::TooLarge);
+        }
+        let size = buf[..digits]
+            .iter()
+            .fold(0u64, |sum, b| sum << 4 | u64::from((*b as char).to_digit(16).unwrap_or(0)));
+        Ok(Some((digits + end + 1, size)))
+    }
+
+    /// One line of the trailer section, or the empty one that ends it.
+    fn trailer_line(&mut self, buf: &[u8]) -> Result<Option<usize>, BadChunk> {
+        let Some(end) = memchr(b'\n', buf) else {
+            return if self.trailer_bytes + buf.len() > TRAILER_BYTES {
+                Err(BadChunk::TooLarge)
+            } else {
+                Ok(None)
+            };
+        };
+        let Some(text) = buf[..end].strip_suffix(b"\r") else { return Err(BadChunk::Line) };
+        if text.is_empty() {
+            self.state = State::End;
+            return Ok(Some(end + 1));
+        }
+        self.trailer_bytes += end + 1;
+        if self.trailer_bytes > TRAILER_BYTES || self.trailers.len() >= TRAILER_FIELDS {
+            return Err(BadChunk::TooLarge);
+        }
+        let colon = memchr(b':', text).ok_or(BadChunk::Trailer)?;
+        let (name, value) = (&text[..colon], &text[colon + 1..]);
+        if !is_token(name) || !is_field_value(value) {
+            return Err(BadChunk::Trailer);
+        }
+        if may_be_trailer(name) {
+            self.trailers.push(name, trim(value));
+        }
+        Ok(Some(end + 1))
+    }
+}
+
+/// Whether a field may come after the content (RFC 9110 §6.5.1): not what frames, routes, authenticates or is ours.
+pub(crate) fn may_be_trailer(name: &[u8]) -> bool {
+    Name::of(name) == Name::Other
+        && ![
+            &b"authorization"[..],
+            b"set-cookie",
+            b"cookie",
+            b"cache-control",
+            b"location",
+            b"range",
+            b"max-forwards",
+        ]
+        .iter()
+        .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+        && !(name.len() > 8 && name[..8].eq_ignore_ascii_case(b"content-"))
+}

@@ -1,0 +1,437 @@
+//! Reading the heads of requests and responses.
+
+use crate::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
+use crate::host::split_authority;
+use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
+use memchr::memchr;
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the whole head.
+    pub bytes: usize,
+    /// Number of fields.
+    pub fields: usize,
+    /// Bytes of the request target.
+    pub target: usize,
+}
+
+impl Default for HeadLimits {
+    /// 16 KiB, 100 fields, a target of 8 KiB.
+    fn default() -> Self {
+        Self { bytes: 16 * 1024, fields: 100, target: 8 * 1024 }
+    }
+}
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadHead {
+    /// The first bytes are no request at all. Such a stranger gets no answer.
+    #[error("not HTTP")]
+    NotHttp,
+    /// A line ends in a bare LF, or contains a bare CR or NUL.
+    #[error("a line does not end in CR LF")]
+    LineEnd,
+    /// The request or status line is malformed.
+    #[error("malformed first line")]
+    FirstLine,
+    /// A version other than 1.0 and 1.1.
+    #[error("unsupported version of HTTP")]
+    Version,
+    /// The target is malformed.
+    #[error("malformed request target")]
+    Target,
+    /// The target is longer than allowed.
+    #[error("request target too long")]
+    TargetTooLong,
+    /// A field line is malformed: no colon, a blank before it, folding, a control character.
+    #[error("malformed field line")]
+    Field,
+    /// More fields, or more bytes, than allowed.
+    #[error("header section too large")]
+    TooLarge,
+    /// No Host, several, or one that is no host; or one that differs from an absolute target (RFC 9112 §3.2).
+    #[error("Host missing, repeated, malformed or different from the target")]
+    Host,
+    /// Content-Length is no plain number, or is repeated.
+    #[error("malformed or repeated Content-Length")]
+    ContentLength,
+    /// Transfer-Encoding is not exactly `chunked`, is repeated, or comes in HTTP/1.0.
+    #[error("unacceptable Transfer-Encoding")]
+    TransferEncoding,
+    /// Both Content-Length and Transfer-Encoding (RFC 9112 §6.1).
+    #[error("both Content-Length and Transfer-Encoding")]
+    BothLengths,
+}
+
+impl BadHead {
+    /// The status to answer a request with, or `None` for silence.
+    pub const fn status(self) -> Option<u16> {
+        match self {
+            Self::NotHttp => None,
+            Self::TargetTooLong => Some(414),
+            Self::TooLarge => Some(431),
+            Self::Version => Some(505),
+            _ => Some(400),
+        }
+    }
+}
+
+/// A request head was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundRequest {
+    /// How many bytes it took.
+    pub used: usize,
+    /// Whether the client keeps the connection open for another request.
+    pub keep_alive: bool,
+    /// Whether the client waits for 100 before it sends content.
+    pub expects_continue: bool,
+}
+
+/// A response head was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundResponse {
+    /// How many bytes it took.
+    pub used: usize,
+    /// Whether the upstream keeps the connection open.
+    pub keep_alive: bool,
+    /// How its content is delimited on the wire.
+    pub framing: ResponseBody,
+}
+
+/// How a response's content is delimited on the wire (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseBody {
+    /// No content follows.
+    None,
+    /// So many bytes.
+    Exact(u64),
+    /// Chunked.
+    Chunked,
+    /// Everything until the connection is closed.
+    UntilClose,
+}
+
+/// What the fields say about framing and the connection.
+#[derive(Default)]
+struct Framing {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    hosts: usize,
+    expects_continue: bool,
+}
+
+/// The next line: where it ends (without CR LF), or nothing yet.
+fn line(buf: &[u8], at: usize) -> Result<Option<usize>, BadHead> {
+    match memchr(b'\n', &buf[at..]) {
+        Some(0) => Err(BadHead::LineEnd),
+        Some(length) if buf[at + length - 1] != b'\r' => Err(BadHead::LineEnd),
+        Some(length) => Ok(Some(at + length - 1)),
+        None => Ok(None),
+    }
+}
+
+/// Reads field lines into `fields` up to the empty line. Returns where the head ends, or nothing yet.
+fn section(
+    buf: &[u8],
+    start: usize,
+    limits: &HeadLimits,
+    fields: &mut Fields,
+) -> Result<Option<usize>, BadHead> {
+    let mut at = start;
+    let mut lines: usize = 0;
+    let block = loop {
+        let Some(end) = line(buf, at)? else { return Ok(None) };
+        if end == at {
+            break &buf[start..at];
+        }
+        lines += 1;
+        if lines > limits.fields {
+            return Err(BadHead::TooLarge);
+        }
+        at = end + 2;
+    };
+    let base = fields.push_block(block);
+    let mut at = 0;
+    while at < block.len() {
+        let end = line(block, at)?.ok_or(BadHead::LineEnd)?;
+        let text = &block[at..end];
+        let colon = memchr(b':', text).ok_or(BadHead::Field)?;
+        let (name, value) = (&text[..colon], &text[colon + 1..]);
+        if !is_token(name) || name.len() > usize::from(u16::MAX) || !is_field_value(value) {
+            return Err(BadHead::Field);
+        }
+        let value = trim(value);
+        let value_at = base + at + (value.as_ptr() as usize - text.as_ptr() as usize);
+        fields.push_range(base + at, colon, value_at, value.len());
+        at = end + 2;
+    }
+    Ok(Some(start + block.len() + 2))
+}
+
+/// Reads what the fields say about framing, and takes the framing fields out.
+fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
+    let mut found = Framing::default();
+    for field in fields.iter() {
+        match field.id {
+            Name::ContentLength => {
+                if found.length.is_some() {
+                    return Err(BadHead::ContentLength);
+                }
+                found.length = Some(decimal(field.value).ok_or(BadHead::ContentLength)?);
+            }
+            Name::TransferEncoding => {
+                if found.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(BadHead::TransferEncoding);
+                }
+                found.chunked = true;
+            }
+            Name::Connection => {
+                for option in list(field.value) {
+                    found.close |= option.eq_ignore_ascii_case(b"close");
+                    found.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    found.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                }
+            }
+            Name::Host => found.hosts += 1,
+            Name::Expect => found.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
+        }
+    }
+    if found.chunked && found.length.is_some() {
+        return Err(BadHead::BothLengths);
+    }
+    Ok(found)
+}
+
+/// Reads a request head from the front of `buf`.
+///
+/// `Ok(None)` means that more bytes are needed. `head` is filled; on an error or on `None` what it holds means nothing.
+/// Host, Content-Length and Transfer-Encoding are taken out of the fields and stand in `authority` and `body`.
+///
+/// # Errors
+/// [`BadHead`]: answer with [`BadHead::status`] and close, or close without a byte.
+pub fn request(
+    buf: &[u8],
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+) -> Result<Option<FoundRequest>, BadHead> {
+    head.clear();
+    // One empty line before the request line is ignored (RFC 9112 §2.2).
+    let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
+    let whole = &buf[..buf.len().min(start + limits.bytes)];
+    let truncated = whole.len() < buf.len() || buf.len() >= start + limits.bytes;
+    let more = || if truncated { Err(BadHead::TooLarge) } else { Ok(None) };
+
+    if !begins_like_a_request(&whole[start..]) {
+        return Err(BadHead::NotHttp);
+    }
+    let Some(end) = line(whole, start)? else {
+        let first = memchr(b' ', &whole[start..]).map_or(0, |space| whole.len() - start - space);
+        return if first > limits.target + 16 { Err(BadHead::TargetTooLong) } else { more() };
+    };
+    let (target, version) = request_line(&whole[start..end], limits, head)?;
+    head.version = version;
+    let Some(used) = section(whole, end + 2, limits, &mut head.fields)? else { return more() };
+    let found = framing(&mut head.fields)?;
+
+    if found.chunked && version == Version::Http10 {
+        return Err(BadHead::TransferEncoding);
+    }
+    head.body = match (found.chunked, found.length) {
+        (true, _) => BodyLength::Unknown,
+        (false, Some(0) | None) => BodyLength::None,
+        (false, Some(length)) => BodyLength::Exact(length),
+    };
+    authority(&found, target, head)?;
+    if found.upgrade && version == Version::Http11 {
+        let mut protocols = head.fields.all(Name::Upgrade);
+        if let (Some(protocol), None) = (protocols.next(), protocols.next())
+            && let Ok(protocol) = std::str::from_utf8(protocol)
+        {
+            head.upgrade = Some(protocol.into());
+        }
+    }
+    head.fields
+        .retain(|field| !matches!(field.id, Name::Host | Name::ContentLength | Name::TransferEncoding));
+    let keep_alive = if version == Version::Http11 { !found.close } else { found.keep_alive && !found.close };
+    Ok(Some(FoundRequest {
+        used,
+        keep_alive,
+        expects_continue: found.expects_continue && version == Version::Http11,
+    }))
+}
+
+/// Whether the bytes so far can be the beginning of a request line: a method and a space.
+fn begins_like_a_request(bytes: &[u8]) -> bool {
+    let method = &bytes[..memchr(b' ', bytes).unwrap_or(bytes.len()).min(33)];
+    bytes.is_empty() || (method.len() <= 32 && is_token(method))
+        // A bare line end is wrong, but somebody is speaking HTTP.
+        || (bytes.len() > 3 && matches!(bytes[0], b'A'..=b'Z') && method.iter().all(|b| matches!(b, b'\r' | b'\n' | b' '..=b'~')))
+}
+
+/// Where the target names an authority itself.
+enum TargetAuthority {
+    None,
+    Some(std::ops::Range<usize>),
+}
+
+/// Reads the request line into method and target. Gives the authority of an absolute target, as text.
+fn request_line(
+    line: &[u8],
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+) -> Result<(Option<String>, Version), BadHead> {
+    let first = memchr(b' ', line).ok_or(BadHead::FirstLine)?;
+    let rest = &line[first + 1..];
+    let second = memchr(b' ', rest).ok_or(BadHead::FirstLine)?;
+    let (target, version) = (&rest[..second], &rest[second + 1..]);
+    let version = match version {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        other
+            if other.len() == 8
+                && other.starts_with(b"HTTP/")
+                && other[5].is_ascii_digit()
+                && other[6] == b'.' =>
+        {
+            return Err(BadHead::Version);
+        }
+        _ => return Err(BadHead::FirstLine),
+    };
+    head.method = Method::parse(&line[..first]).ok_or(BadHead::FirstLine)?;
+    if target.len() > limits.target {
+        return Err(BadHead::TargetTooLong);
+    }
+    if !is_target(target) || memchr(b'#', target).is_some() {
+        return Err(BadHead::Target);
+    }
+    // Visible ASCII, as just checked.
+    let target = std::str::from_utf8(target).map_err(|_| BadHead::Target)?;
+    let found = absolute(target);
+    let authority = match (&found, &head.method) {
+        (TargetAuthority::Some(range), _) => {
+            let path = &target[range.end..];
+            match path.as_bytes().first() {
+                Some(b'/') => head.target.push_str(path),
+                Some(b'?') => {
+                    head.target.push('/');
+                    head.target.push_str(path);
+                }
+                Some(_) => return Err(BadHead::Target),
+                None if head.method == Method::Options => head.target.push('*'),
+                None => head.target.push('/'),
+            }
+            Some(target[range.clone()].to_owned())
+        }
+        (TargetAuthority::None, Method::Connect) => {
+            // The authority form (RFC 9112 §3.2.3); a proxy such as this refuses it later, with its reason.
+            head.target.push('*');
+            Some(target.to_owned())
+        }
+        (TargetAuthority::None, _) if target.starts_with('/') || target == "*" => {
+            head.target.push_str(target);
+            None
+        }
+        (TargetAuthority::None, _) => return Err(BadHead::Target),
+    };
+    Ok((authority, version))
+}
+
+/// The authority within an absolute target with an http or https scheme.
+fn absolute(target: &str) -> TargetAuthority {
+    let at = match target.find("://") {
+        Some(at)
+            if target[..at].eq_ignore_ascii_case("http") || target[..at].eq_ignore_ascii_case("https") =>
+        {
+            at + 3
+        }
+        _ => return TargetAuthority::None,
+    };
+    let end = target[at..].find(['/', '?']).map_or(target.len(), |length| at + length);
+    TargetAuthority::Some(at..end)
+}
+
+/// Settles what the request is for: one Host, agreeing with an absolute target (RFC 9112 §3.2, attack S10).
+fn authority(found: &Framing, target: Option<String>, head: &mut RequestHead) -> Result<(), BadHead> {
+    let required = usize::from(head.version == Version::Http11);
+    if found.hosts > 1 || found.hosts < required {
+        return Err(BadHead::Host);
+    }
+    let host = head.fields.get(Name::Host).unwrap_or_default();
+    let host = std::str::from_utf8(host).map_err(|_| BadHead::Host)?;
+    if !host.is_empty() && split_authority(host).is_none() {
+        return Err(BadHead::Host);
+    }
+    if let Some(target) = target {
+        if split_authority(&target).is_none() || (found.hosts == 1 && !target.eq_ignore_ascii_case(host)) {
+            return Err(BadHead::Host);
+        }
+        head.authority = target;
+    } else {
+        head.authority.push_str(host);
+    }
+    Ok(())
+}
+
+/// Reads a response head from the front of `buf`. `method` is that of the request, which decides whether content follows.
+///
+/// `Ok(None)` means that more bytes are needed. Content-Length and Transfer-Encoding are taken out of the fields.
+///
+/// # Errors
+/// [`BadHead`]: the upstream is not to be believed, the client gets 502.
+pub fn response(
+    buf: &[u8],
+    limits: &HeadLimits,
+    method: &Method,
+    head: &mut ResponseHead,
+) -> Result<Option<FoundResponse>, BadHead> {
+    head.clear();
+    let whole = &buf[..buf.len().min(limits.bytes)];
+    let more = || if buf.len() >= limits.bytes { Err(BadHead::TooLarge) } else { Ok(None) };
+    if !whole.starts_with(&b"HTTP/1."[..whole.len().min(7)]) {
+        return Err(BadHead::NotHttp);
+    }
+    let Some(end) = line(whole, 0)? else { return more() };
+    let first = &whole[..end];
+    let version = match first.get(..9) {
+        Some(b"HTTP/1.1 ") => Version::Http11,
+        Some(b"HTTP/1.0 ") => Version::Http10,
+        _ => return Err(BadHead::FirstLine),
+    };
+    let digits = first.get(9..12).ok_or(BadHead::FirstLine)?;
+    if !matches!(first.get(12), None | Some(b' ')) || !is_field_value(&first[12..]) {
+        return Err(BadHead::FirstLine);
+    }
+    head.status = match decimal(digits) {
+        Some(status @ 100..=999) => status as u16,
+        _ => return Err(BadHead::FirstLine),
+    };
+    let Some(used) = section(whole, end + 2, limits, &mut head.fields)? else { return more() };
+    let found = framing(&mut head.fields)?;
+    if found.chunked && version == Version::Http10 {
+        return Err(BadHead::TransferEncoding);
+    }
+    let bodiless = head.is_bodiless(method);
+    let framing = match (bodiless, found.chunked, found.length) {
+        (true, _, _) => ResponseBody::None,
+        (false, true, _) => ResponseBody::Chunked,
+        (false, false, Some(length)) => ResponseBody::Exact(length),
+        (false, false, None) => ResponseBody::UntilClose,
+    };
+    head.body = match (found.chunked, found.length) {
+        // What HEAD and 304 would have had is worth passing on; 1xx and 204 have no length (RFC 9110 §8.6).
+        _ if head.status < 200 || head.status == 204 => BodyLength::None,
+        (false, Some(length)) => BodyLength::Exact(length),
+        (false, None) if bodiless => BodyLength::None,
+        _ => BodyLength::Unknown,
+    };
+    head.fields.retain(|field| !matches!(field.id, Name::ContentLength | Name::TransferEncoding));
+    let persistent = if version == Version::Http11 { !found.close } else { found.keep_alive && !found.close };
+    let keep_alive = persistent && framing != ResponseBody::UntilClose && head.status != 101;
+    Ok(Some(FoundResponse { used, keep_alive, framing }))
+}

@@ -1,0 +1,29 @@
+//! HTTP/1.1 and 1.0 (RFC 9112), strictly: what two implementations could read differently is refused, not repaired.
+//!
+//! Nothing here reads or writes a socket. [`request`] and [`response`] read heads from a buffer, [`Chunks`] walks chunked
+//! content, and the writers append to one. Lines end in CR LF; there is no line folding; Content-Length is digits, once;
+//! Transfer-Encoding is `chunked`, once, never with Content-Length, never in HTTP/1.0.
+//!
+//! ```
+//! use edge_proxy::{BodyLength, RequestHead, Version, h1};
+//!
+//! let bytes = b"POST /a HTTP/1.1\r\nHost: example.org\r\nContent-Length: 3\r\n\r\nabc";
+//! let mut head = RequestHead::new(Version::Http11);
+//! let found = h1::request(bytes, &h1::HeadLimits::default(), &mut head)?.expect("the head is complete");
+//! assert_eq!((head.authority.as_str(), head.body), ("example.org", BodyLength::Exact(3)));
+//! assert_eq!(&bytes[found.used..], b"abc");
+//!
+//! let smuggled = b"POST /a HTTP/1.1\r\nHost: example.org\r\nContent-Length: +3\r\n\r\nabc";
+//! assert!(h1::request(smuggled, &h1::HeadLimits::default(), &mut head).is_err());
+//! # Ok::<(), h1::BadHead>(())
+//! ```
+
+mod chunked;
+mod head;
+mod write;
+
+pub use chunked::{BadChunk, Chunks, Progress};
+pub use head::{BadHead, FoundRequest, FoundResponse, HeadLimits, ResponseBody, request, response};
+pub use write::{
+    ResponseFraming, reason_phrase, write_chunk_head, write_last_chunk, write_request, write_response,
+};

@@ -1,0 +1,212 @@
+//! Writing heads and chunks.
+
+use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
+
+/// How a response's content is framed towards an HTTP/1 client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFraming {
+    /// By Content-Length, or there is none.
+    Length,
+    /// Chunked.
+    Chunked,
+    /// By closing the connection.
+    Close,
+}
+
+impl ResponseFraming {
+    /// The framing for a response to a client of this version.
+    pub fn choose(head: &ResponseHead, method: &Method, version: Version) -> Self {
+        if head.is_bodiless(method) || head.body != BodyLength::Unknown {
+            Self::Length
+        } else if version == Version::Http11 {
+            Self::Chunked
+        } else {
+            Self::Close
+        }
+    }
+}
+
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn fields(out: &mut Vec<u8>, fields: &Fields) {
+    for field in fields.iter() {
+        line(out, field.name, field.value);
+    }
+}
+
+/// Appends a number in decimal.
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends a request head for an HTTP/1.1 upstream. `host` is sent as Host. With `upgrade` the head asks for that protocol.
+pub fn write_request(
+    out: &mut Vec<u8>,
+    head: &RequestHead,
+    method: &Method,
+    host: &str,
+    upgrade: Option<&str>,
+) {
+    out.reserve(head.target.len() + host.len() + 256);
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    line(out, b"Host", host.as_bytes());
+    fields(out, &head.fields);
+    if let Some(protocol) = upgrade {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+        line(out, b"Upgrade", protocol.as_bytes());
+    }
+    match head.body {
+        BodyLength::Exact(length) => length_line(out, length),
+        BodyLength::Unknown => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        // Methods that usually have content say that there is none (RFC 9110 §8.6).
+        BodyLength::None
+            if upgrade.is_none() && matches!(method, Method::Post | Method::Put | Method::Patch) =>
+        {
+            length_line(out, 0);
+        }
+        BodyLength::None => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn length_line(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    number(out, length);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a response head. `close` adds `Connection: close`.
+pub fn write_response(
+    out: &mut Vec<u8>,
+    head: &ResponseHead,
+    method: &Method,
+    framing: ResponseFraming,
+    close: bool,
+) {
+    out.reserve(512);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    number(out, u64::from(head.status));
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(head.status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    fields(out, &head.fields);
+    if head.status >= 200 && head.status != 204 {
+        match (framing, head.body) {
+            (ResponseFraming::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            (ResponseFraming::Length, BodyLength::Exact(length)) => length_line(out, length),
+            // Nothing is known of what HEAD and 304 would have had; everything else is empty and says so.
+            (ResponseFraming::Length, BodyLength::None) if *method != Method::Head && head.status != 304 => {
+                length_line(out, 0);
+            }
+            _ => {}
+        }
+    }
+    if head.status == 101 {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+    } else if close && head.status >= 200 {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the size line of a chunk; its data and CR LF follow.
+pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
+    let mut digits = [0u8; 18];
+    let mut at = 16;
+    digits[16] = b'\r';
+    digits[17] = b'\n';
+    let mut left = size;
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[left & 15];
+        left >>= 4;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends the last chunk and the trailers.
+pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
+    out.extend_from_slice(b"0\r\n");
+    if let Some(trailers) = trailers {
+        fields(out, trailers);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The phrase of a status (RFC 9110 §15), empty where there is none.
+pub const fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        102 => "Processing",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        207 => "Multi-Status",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        _ => "",
+    }
+}
