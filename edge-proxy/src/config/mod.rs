@@ -23,6 +23,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Whose word about the client's address counts.
     pub trust: Trust,
+    /// The port that redirects to https name. `None` is 443, which is not written.
+    pub https_port: Option<u16>,
     /// What becomes of clients that ask for nothing of ours.
     pub reject: Reject,
     /// What one client may use up.
@@ -82,7 +84,7 @@ pub struct Trust {
 }
 
 /// The one header that is read. X-Forwarded-For and Forwarded are never merged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TrustedHeader {
     /// X-Forwarded-For: a list, the nearest hop last.
     #[default]

@@ -1,0 +1,96 @@
+//! What may be done with a request before the TLS handshake is complete (RFC 8446 §8, RFC 8470).
+//!
+//! Early data can be replayed by whoever recorded it. So it is off unless a site opts in, only requests that change
+//! nothing are taken from it, and all others wait for the handshake: they are not answered 425, which browsers show to
+//! people.
+
+use crate::config::{Route, Site};
+use crate::{BodyLength, Method, RequestHead};
+use std::fmt;
+
+/// Whether a request may be acted upon now.
+#[allow(clippy::enum_variant_names)] // `NotEarly` says it best
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Early {
+    /// It came in early data and may be forwarded with `Early-Data: 1`.
+    Allowed,
+    /// It did not come in early data.
+    NotEarly,
+    /// It came in early data and is held until the handshake is complete.
+    Wait(EarlyWait),
+}
+
+/// Why a request waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EarlyWait {
+    /// The site or the route has address lists, and the address is not proven yet.
+    AddressRule,
+    /// The request has content.
+    Content,
+    /// The method is not GET, HEAD or OPTIONS.
+    Method,
+    /// No site and route are for it.
+    NoRoute,
+    /// The site did not opt in.
+    SiteNotOptedIn,
+    /// The request wants another protocol.
+    Upgrade,
+}
+
+/// Decides whether a request that came in early data may be forwarded before the handshake is complete.
+pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -> Early {
+    let (Some(site), Some(route)) = (site, route) else {
+        return Early::Wait(EarlyWait::NoRoute);
+    };
+    if !site.early_data {
+        Early::Wait(EarlyWait::SiteNotOptedIn)
+    } else if !matches!(head.method, Method::Get | Method::Head | Method::Options) {
+        Early::Wait(EarlyWait::Method)
+    } else if head.upgrade.is_some() {
+        Early::Wait(EarlyWait::Upgrade)
+    } else if !matches!(head.body, BodyLength::None | BodyLength::Exact(0)) {
+        Early::Wait(EarlyWait::Content)
+    } else if !site.access.is_open() || !route.access.is_open() {
+        Early::Wait(EarlyWait::AddressRule)
+    } else {
+        Early::Allowed
+    }
+}
+
+impl EarlyWait {
+    /// The stable name, for logs and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::AddressRule => "address-rule",
+            Self::Content => "content",
+            Self::Method => "method",
+            Self::NoRoute => "no-route",
+            Self::SiteNotOptedIn => "site-not-opted-in",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
+
+impl fmt::Display for EarlyWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AddressRule => "the site or the route has address lists, and the address is not proven yet",
+            Self::Content => "the request has content",
+            Self::Method => "the method is not GET, HEAD or OPTIONS",
+            Self::NoRoute => "no site and route are for it",
+            Self::SiteNotOptedIn => "the site did not opt in to early data",
+            Self::Upgrade => "the request wants another protocol",
+        })
+    }
+}
+
+impl fmt::Display for Early {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allowed => f.write_str("forwarded at once, with Early-Data: 1"),
+            Self::NotEarly => f.write_str("did not come in early data"),
+            Self::Wait(why) => write!(f, "waits for the handshake: {why}"),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The Forwarded field (RFC 7239).
