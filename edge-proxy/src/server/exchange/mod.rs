@@ -5,5 +5,8 @@
 //! than a buffer, and never reads what the other side cannot take.
 
 mod downstream;
+mod pump;
+mod serve;
 
 pub(crate) use downstream::{Abort, BodyError, Downstream, Lost, Part};
+pub(crate) use serve::{Connection, serve};

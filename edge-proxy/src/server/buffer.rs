@@ -1,0 +1,171 @@
+//! Buffers that belong to the worker: taken when there is something to read, given back when all of it is consumed, so
+//! that an idle connection holds none.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes of a buffer: a head of the largest allowed size fits, and four TLS records.
+pub(crate) const SIZE: usize = 64 * 1024;
+/// Buffers a worker keeps for reuse: 4 MiB.
+const KEPT: usize = 64;
+
+thread_local! {
+    static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes that were read and are not consumed yet.
+#[derive(Default)]
+pub(crate) struct Input {
+    memory: Option<Box<[u8]>>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.memory.as_deref().map_or(&[], |memory| &memory[self.start..self.end])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Puts bytes in that were read elsewhere. They fit.
+    pub(crate) fn preset(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let memory = self.memory.get_or_insert_with(|| vec![0; SIZE].into_boxed_slice());
+            let n = bytes.len().min(memory.len());
+            memory[..n].copy_from_slice(&bytes[..n]);
+            self.end = n;
+        }
+    }
+
+    /// Whether no more bytes fit before some are consumed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.end - self.start >= SIZE
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.end);
+        if self.start >= self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Gives the memory back if nothing is in it.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty()
+            && let Some(memory) = self.memory.take()
+        {
+            self.start = 0;
+            self.end = 0;
+            POOL.with_borrow_mut(|pool| {
+                if pool.len() < KEPT {
+                    pool.push(memory);
+                }
+            });
+        }
+    }
+
+    /// Reads once. `Ok(0)` is the end of the stream. While nothing comes and nothing is held, no memory is either.
+    pub(crate) fn poll_fill(
+        &mut self,
+        io: &mut (impl AsyncRead + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let memory = self.memory.get_or_insert_with(|| {
+            POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
+        });
+        if self.end == memory.len() && self.start > 0 {
+            memory.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let mut space = ReadBuf::new(&mut memory[self.end..]);
+        match Pin::new(io).poll_read(cx, &mut space) {
+            Poll::Ready(Ok(())) => {
+                let n = space.filled().len();
+                self.end += n;
+                Poll::Ready(Ok(n))
+            }
+            Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
+            Poll::Pending => {
+                self.release();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.start = 0;
+        self.end = 0;
+        self.release();
+    }
+}
+
+/// Bytes that are to be written.
+#[derive(Default)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Output {
+    /// The vector to append to.
+    pub(crate) fn push(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = OUT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(4096));
+        }
+        &mut self.bytes
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// Writes all of it.
+    pub(crate) fn poll_write(
+        &mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.written < self.bytes.len() {
+            let n = ready!(Pin::new(&mut *io).poll_write(cx, &self.bytes[self.written..]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += n;
+        }
+        self.release();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Forgets what waits.
+    pub(crate) fn release(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        self.written = 0;
+        if bytes.capacity() > 0 && bytes.capacity() <= 4 * SIZE {
+            bytes.clear();
+            OUT.with_borrow_mut(|pool| {
+                if pool.len() < KEPT {
+                    pool.push(bytes);
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.release();
+    }
+}

@@ -1,0 +1,127 @@
+//! Deadlines without a timer an operation: a connection writes when it must be done into a cell, and one sweep a worker
+//! looks at all cells twice a second. So a deadline is up to half a second late, and costs a store to set.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How often the cells are looked at.
+const PERIOD: Duration = Duration::from_millis(250);
+
+const NEVER: u64 = u64::MAX;
+
+struct Slot {
+    /// Milliseconds since the worker's start.
+    at: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The worker's clock and all its deadlines.
+pub(crate) struct Sweep {
+    start: Instant,
+    now: Cell<u64>,
+    draining: Cell<bool>,
+    slots: RefCell<Vec<Weak<Slot>>>,
+}
+
+impl Sweep {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            start: Instant::now(),
+            now: Cell::new(0),
+            draining: Cell::new(false),
+            slots: RefCell::new(Vec::new()),
+        })
+    }
+
+    /// Looks at the deadlines for as long as the worker lives.
+    pub(crate) async fn run(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            self.now.set(self.start.elapsed().as_millis() as u64);
+            let now = self.now.get();
+            self.wake(|at| at <= now);
+        }
+    }
+
+    /// From now on idle connections end, and [`Sweep::draining`] says so.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        self.wake(|_| true);
+    }
+
+    /// Whether the worker takes no new requests.
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    fn wake(&self, due: impl Fn(u64) -> bool) {
+        self.slots.borrow_mut().retain(|slot| {
+            let Some(slot) = slot.upgrade() else { return false };
+            if due(slot.at.get())
+                && let Some(waker) = slot.waker.borrow_mut().take()
+            {
+                waker.wake();
+            }
+            true
+        });
+    }
+
+    /// A new deadline, not set yet.
+    pub(crate) fn deadline(self: &Rc<Self>) -> Deadline {
+        let slot = Rc::new(Slot { at: Cell::new(NEVER), waker: RefCell::new(None) });
+        self.slots.borrow_mut().push(Rc::downgrade(&slot));
+        Deadline { sweep: self.clone(), slot }
+    }
+}
+
+/// One deadline of one connection or exchange.
+pub(crate) struct Deadline {
+    sweep: Rc<Sweep>,
+    slot: Rc<Slot>,
+}
+
+impl Deadline {
+    /// Due after `duration` from now.
+    pub(crate) fn set(&self, duration: Duration) {
+        self.slot.at.set(self.sweep.now.get() + duration.as_millis() as u64 + PERIOD.as_millis() as u64);
+    }
+
+    /// Not due any more.
+    pub(crate) fn clear(&self) {
+        self.slot.at.set(NEVER);
+    }
+
+    /// Ready when it is due; else the task is woken then, or when the worker begins to drain.
+    pub(crate) fn poll_due(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.slot.at.get() <= self.sweep.now.get() {
+            return Poll::Ready(());
+        }
+        let mut waker = self.slot.waker.borrow_mut();
+        match &mut *waker {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            other => *other = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Runs `future` until it is done or the deadline has come.
+    pub(crate) async fn within<T>(&self, duration: Duration, future: impl Future<Output = T>) -> Option<T> {
+        self.set(duration);
+        let mut future = std::pin::pin!(future);
+        let outcome = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => self.poll_due(cx).map(|()| None),
+        })
+        .await;
+        self.clear();
+        outcome
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.sweep.draining()
+    }
+}

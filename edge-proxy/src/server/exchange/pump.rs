@@ -1,0 +1,207 @@
+//! Moving content both ways at once, with nothing held but what one buffer takes.
+
+use super::{BodyError, Downstream, Part};
+use crate::server::deadline::Deadline;
+use crate::server::upstream::{Exchange, UpstreamError};
+use crate::{Method, ResponseHead, config::Timeouts};
+use std::task::{Context, Poll};
+
+/// How an exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The client went away.
+    ClientLost,
+    /// The client's request is malformed.
+    ClientMalformed,
+    /// More content than allowed.
+    TooLarge,
+    /// The client took too long to send or to take.
+    ClientSlow,
+    /// The upstream failed.
+    Upstream(UpstreamError),
+}
+
+/// The state of an exchange under way.
+pub(super) struct Pump<'a> {
+    pub(super) up: Exchange,
+    pub(super) head: ResponseHead,
+    pub(super) limit: Option<u64>,
+    pub(super) timeouts: &'a Timeouts,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    /// The final head was sent.
+    pub(super) answered: bool,
+    /// Some of the request's content was passed on, so the request cannot be sent again.
+    pub(super) consumed: bool,
+    request_done: bool,
+    response_done: bool,
+    bodiless: bool,
+    tunnel: bool,
+    armed: bool,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(up: Exchange, timeouts: &'a Timeouts, limit: Option<u64>, has_body: bool) -> Self {
+        Self {
+            up,
+            head: ResponseHead::default(),
+            limit,
+            timeouts,
+            received: 0,
+            sent: 0,
+            answered: false,
+            consumed: false,
+            request_done: !has_body,
+            response_done: false,
+            bodiless: false,
+            tunnel: false,
+            armed: false,
+        }
+    }
+
+    /// Moves what can be moved. Ready when the response is complete and written.
+    ///
+    /// `edit` is called with each head before it is sent to the client.
+    pub(super) fn poll<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        method: &Method,
+        deadline: &Deadline,
+        edit: &mut dyn FnMut(&mut ResponseHead),
+    ) -> Poll<Result<(), Failure>> {
+        let mut moved = !self.armed;
+        loop {
+            let mut progress = self.request_step(cx, down)?;
+            progress |= self.response_step(cx, down, method, edit)?;
+            moved |= progress;
+            if self.response_done {
+                // What is left of the request is the transport's to drain or to stop.
+                return down.poll_flush(cx).map_err(|_| Failure::ClientLost);
+            }
+            if !progress {
+                break;
+            }
+        }
+        if let Poll::Ready(Err(why)) = self.up.poll_flush(cx) {
+            return Poll::Ready(Err(Failure::Upstream(why)));
+        }
+        if let Poll::Ready(Err(_)) = down.poll_flush(cx) {
+            return Poll::Ready(Err(Failure::ClientLost));
+        }
+        if self.request_done && !self.tunnel && down.poll_lost(cx).is_ready() {
+            return Poll::Ready(Err(Failure::ClientLost));
+        }
+        if moved {
+            self.armed = true;
+            deadline.set(if self.tunnel {
+                self.timeouts.tunnel
+            } else if self.request_done {
+                self.timeouts.response
+            } else {
+                self.timeouts.body
+            });
+        }
+        match deadline.poll_due(cx) {
+            Poll::Ready(()) if !self.request_done || self.answered => Poll::Ready(Err(Failure::ClientSlow)),
+            Poll::Ready(()) => Poll::Ready(Err(Failure::Upstream(UpstreamError::TimedOut))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Content of the request, from the client to the service.
+    fn request_step<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Result<bool, Failure> {
+        let mut progress = false;
+        while !self.request_done {
+            let room = match self.up.poll_capacity(cx) {
+                Poll::Ready(Ok(room)) => room,
+                Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
+                Poll::Pending => break,
+            };
+            match down.poll_body(cx) {
+                Poll::Ready(Ok(Part::Data)) => {
+                    let n = down.chunk().len().min(room);
+                    self.received += n as u64;
+                    if self.limit.is_some_and(|limit| self.received > limit) && !self.tunnel {
+                        return Err(Failure::TooLarge);
+                    }
+                    self.up.send_data(&down.chunk()[..n]);
+                    down.consume(n);
+                    self.consumed = true;
+                }
+                Poll::Ready(Ok(Part::End)) => {
+                    self.up.send_end(Some(down.trailers()));
+                    self.request_done = true;
+                }
+                Poll::Ready(Err(BodyError::Lost)) => return Err(Failure::ClientLost),
+                Poll::Ready(Err(BodyError::Malformed)) => return Err(Failure::ClientMalformed),
+                Poll::Pending => break,
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    /// Heads and content of the response, from the service to the client.
+    fn response_step<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        method: &Method,
+        edit: &mut dyn FnMut(&mut ResponseHead),
+    ) -> Result<bool, Failure> {
+        let mut progress = false;
+        while !self.response_done {
+            if !self.answered {
+                match self.up.poll_head(cx, &mut self.head) {
+                    Poll::Ready(Ok(())) => self.head_arrived(down, method, edit),
+                    Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
+                    Poll::Pending => break,
+                }
+                progress = true;
+                continue;
+            }
+            let room = match down.poll_capacity(cx) {
+                Poll::Ready(Ok(room)) => room,
+                Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
+                Poll::Pending => break,
+            };
+            match self.up.poll_body(cx) {
+                Poll::Ready(Ok(Part::Data)) => {
+                    let n = self.up.chunk().len().min(room);
+                    if !self.bodiless {
+                        down.send_data(&self.up.chunk()[..n]);
+                        self.sent += n as u64;
+                    }
+                    self.up.consume(n);
+                }
+                Poll::Ready(Ok(Part::End)) => {
+                    down.send_end(Some(self.up.trailers()));
+                    self.response_done = true;
+                }
+                Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
+                Poll::Pending => break,
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    fn head_arrived<D: Downstream>(&mut self, down: &mut D, method: &Method, edit: &mut dyn FnMut(&mut ResponseHead)) {
+        edit(&mut self.head);
+        if self.up.is_tunnel() {
+            self.answered = true;
+            self.tunnel = true;
+            self.request_done = false;
+            down.send_tunnel(&self.head);
+        } else if self.head.is_interim() {
+            down.send_interim(&self.head);
+        } else {
+            self.answered = true;
+            self.bodiless = self.head.is_bodiless(method);
+            let end = self.bodiless || self.head.body == crate::BodyLength::None;
+            down.send_head(&self.head, end);
+            self.response_done = end;
+        }
+    }
+}

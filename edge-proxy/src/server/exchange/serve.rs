@@ -1,0 +1,285 @@
+//! One request from its head to its access record: decided, forwarded or answered, told.
+
+use super::pump::{Failure, Pump};
+use super::{Abort, Downstream};
+use crate::config::Timeouts;
+use crate::decide::{Decision, Facts, Transport, Verdict, decide, request_fields, response_fields};
+use crate::early_data::Early;
+use crate::server::deadline::Deadline;
+use crate::server::observe::AccessRecord;
+use crate::server::upstream::{Lease, UpstreamError};
+use crate::server::worker::{View, Worker};
+use crate::{BodyLength, Method, RequestHead, ResponseHead};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// What is known of a client's connection, for all its requests.
+pub(crate) struct Connection {
+    pub(crate) transport: Transport,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) proxied: Option<SocketAddr>,
+    pub(crate) interface: Option<Rc<str>>,
+    pub(crate) sni: Option<Box<str>>,
+}
+
+impl Connection {
+    pub(crate) fn facts(&self, early: bool) -> Facts<'_> {
+        Facts {
+            transport: self.transport,
+            peer: self.peer,
+            proxied: self.proxied,
+            interface: self.interface.as_deref(),
+            sni: self.sni.as_deref(),
+            early,
+        }
+    }
+}
+
+/// What became of an exchange.
+struct Outcome {
+    status: Option<u16>,
+    received: u64,
+    sent: u64,
+    upstream: Option<usize>,
+    reason: Option<&'static str>,
+}
+
+impl Outcome {
+    const fn answered(status: u16) -> Self {
+        Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None }
+    }
+
+    const fn because(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+}
+
+/// Serves one request.
+pub(crate) async fn serve<D: Downstream>(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    mut head: RequestHead,
+    down: &mut D,
+    deadline: &Deadline,
+) {
+    let began = Instant::now();
+    let view = worker.view();
+    let was_early = down.is_early();
+    let facts = connection.facts(was_early);
+    let decision = decide(view.runtime.snapshot(), &facts, &head);
+    let timeouts = decision
+        .site
+        .and_then(|(_, site)| site.timeouts)
+        .unwrap_or(view.runtime.snapshot().config().timeouts);
+    let waited = match decision.early {
+        Early::Wait(_) if was_early => {
+            deadline.within(timeouts.handshake, poll_fn(|cx| down.poll_handshake(cx))).await
+        }
+        _ => Some(Ok(())),
+    };
+    let outcome = match (&decision.verdict, waited) {
+        (_, None | Some(Err(_))) => {
+            down.abort(Abort::Refused);
+            Outcome { status: None, ..Outcome::answered(0).because("handshake-not-completed") }
+        }
+        (Verdict::Drop { why }, _) => {
+            down.abort(Abort::Refused);
+            Outcome { status: None, ..Outcome::answered(0).because(why.code()) }
+        }
+        (Verdict::Refuse { status, why }, _) => {
+            answer(down, &head.method, error(*status), b"", deadline, &timeouts).await.because(why.code())
+        }
+        (Verdict::Redirect { status, location }, _) => {
+            let mut response = error(*status);
+            response.fields.push(b"Location", location.as_bytes());
+            response_fields(&decision, &connection.facts(false), view.alt_svc(), &mut response);
+            answer(down, &head.method, response, b"", deadline, &timeouts).await
+        }
+        (Verdict::Respond(said), _) => {
+            let mut response = ResponseHead::new(said.status);
+            if !said.content_type.is_empty() {
+                response.fields.push(b"Content-Type", said.content_type.as_bytes());
+            }
+            response.body = BodyLength::Exact(said.body.len() as u64);
+            response_fields(&decision, &connection.facts(false), view.alt_svc(), &mut response);
+            answer(down, &head.method, response, &said.body, deadline, &timeouts).await
+        }
+        (Verdict::Forward { upstream }, _) => {
+            let way = Way { view: &view, connection, decision: &decision, timeouts, upstream: *upstream, deadline };
+            way.forward(&mut head, down).await
+        }
+    };
+    deadline.clear();
+    worker.observer().access(&AccessRecord {
+        client: decision.client.address,
+        peer: connection.peer,
+        version: head.version,
+        method: &head.method,
+        authority: &head.authority,
+        target: &head.target,
+        site: decision.site.map(|(_, site)| site.name.as_str()),
+        upstream: outcome.upstream.map(|at| view.runtime.snapshot().config().upstreams[at].name.as_str()),
+        status: outcome.status,
+        received: outcome.received,
+        sent: outcome.sent,
+        duration: began.elapsed(),
+        reason: outcome.reason,
+        early: was_early,
+        head: &head,
+    });
+}
+
+/// An answer of ours without content. It does not say by what it was made.
+fn error(status: u16) -> ResponseHead {
+    ResponseHead::new(status)
+}
+
+/// Sends an answer of ours.
+async fn answer<D: Downstream>(
+    down: &mut D,
+    method: &Method,
+    mut head: ResponseHead,
+    body: &[u8],
+    deadline: &Deadline,
+    timeouts: &Timeouts,
+) -> Outcome {
+    let bodiless = head.is_bodiless(method);
+    if body.is_empty() {
+        head.body = BodyLength::None;
+    }
+    let status = head.status;
+    down.send_head(&head, bodiless || body.is_empty());
+    let mut left = if bodiless { &b""[..] } else { body };
+    let sent = left.len() as u64;
+    let content = sent > 0;
+    let written = async {
+        while !left.is_empty() {
+            let room = poll_fn(|cx| down.poll_capacity(cx)).await?;
+            let n = room.min(left.len());
+            down.send_data(&left[..n]);
+            left = &left[n..];
+        }
+        if content {
+            down.send_end(None);
+        }
+        poll_fn(|cx| down.poll_flush(cx)).await
+    };
+    match deadline.within(timeouts.body, written).await {
+        Some(Ok(())) => Outcome { sent, ..Outcome::answered(status) },
+        Some(Err(_)) => Outcome { sent, ..Outcome::answered(status).because("client-lost") },
+        None => {
+            down.abort(Abort::TimedOut);
+            Outcome { sent, ..Outcome::answered(status).because("client-slow") }
+        }
+    }
+}
+
+/// All that forwarding needs.
+struct Way<'a> {
+    view: &'a Rc<View>,
+    connection: &'a Connection,
+    decision: &'a Decision<'a>,
+    timeouts: Timeouts,
+    upstream: usize,
+    deadline: &'a Deadline,
+}
+
+impl Way<'_> {
+    async fn forward<D: Downstream>(&self, head: &mut RequestHead, down: &mut D) -> Outcome {
+        let websocket = self.decision.websocket;
+        let idempotent = head.method.is_idempotent();
+        let has_body = head.body != BodyLength::None && !websocket;
+        let method = head.method.clone();
+        request_fields(self.decision, &self.connection.facts(down.is_early()), down.is_early(), head);
+        let client = SocketAddr::new(self.decision.client.address, self.decision.client.port.unwrap_or(0));
+        let mut lease = Lease {
+            client,
+            local: self.connection.local,
+            deadline: self.deadline,
+            connect: self.timeouts.connect,
+            fresh: false,
+            websocket,
+        };
+        let pool = &self.view.pools[self.upstream];
+        loop {
+            let up = match pool.begin(head, &lease).await {
+                Ok(up) => up,
+                Err(UpstreamError::Stale) if !lease.fresh => {
+                    lease.fresh = true;
+                    continue;
+                }
+                Err(why) => return self.failed(Failure::Upstream(why), false, (0, 0), &method, down).await,
+            };
+            let mut pump = Pump::new(up, &self.timeouts, self.decision.body_limit, has_body);
+            let facts = self.connection.facts(false);
+            let alt_svc = self.view.alt_svc();
+            let outcome = poll_fn(|cx| {
+                pump.poll(cx, down, &method, self.deadline, &mut |response| {
+                    response_fields(self.decision, &facts, alt_svc, response);
+                })
+            })
+            .await;
+            match outcome {
+                Ok(()) => {
+                    let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
+                    pump.up.finish();
+                    return Outcome { received, sent, upstream: Some(self.upstream), ..Outcome::answered(status) };
+                }
+                // Nothing was answered and nothing of the content is gone: a kept connection had ended meanwhile.
+                Err(Failure::Upstream(UpstreamError::Stale))
+                    if !lease.fresh && !pump.answered && !pump.consumed && idempotent =>
+                {
+                    lease.fresh = true;
+                }
+                Err(why) => {
+                    let counts = (pump.received, pump.sent);
+                    let status = pump.head.status;
+                    let mut ended = self.failed(why, pump.answered, counts, &method, down).await;
+                    if pump.answered {
+                        ended.status = Some(status);
+                    }
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// Says to the client what can still be said.
+    async fn failed<D: Downstream>(
+        &self,
+        why: Failure,
+        answered: bool,
+        (received, sent): (u64, u64),
+        method: &Method,
+        down: &mut D,
+    ) -> Outcome {
+        let (status, reason, abort) = match why {
+            Failure::ClientLost => (None, "client-lost", Abort::Truncated),
+            Failure::ClientMalformed => (Some(400), "request-malformed", Abort::Malformed),
+            Failure::TooLarge => (Some(413), "content-too-large", Abort::Refused),
+            Failure::ClientSlow => (Some(408), "client-slow", Abort::TimedOut),
+            Failure::Upstream(UpstreamError::Connect) => (Some(502), "upstream-unreachable", Abort::Truncated),
+            Failure::Upstream(UpstreamError::Stale | UpstreamError::Broken) => {
+                (Some(502), "upstream-broke-off", Abort::Truncated)
+            }
+            Failure::Upstream(UpstreamError::Malformed) => (Some(502), "upstream-malformed", Abort::Truncated),
+            Failure::Upstream(UpstreamError::TimedOut) => (Some(504), "upstream-timed-out", Abort::TimedOut),
+        };
+        let mut outcome = match status {
+            Some(status) if !answered => {
+                answer(down, method, error(status), b"", self.deadline, &self.timeouts).await
+            }
+            _ => {
+                down.abort(abort);
+                Outcome { status: None, ..Outcome::answered(0) }
+            }
+        };
+        (outcome.received, outcome.sent) = (received, sent);
+        outcome.upstream = Some(self.upstream);
+        outcome.because(reason)
+    }
+}

@@ -1,0 +1,227 @@
+//! A client's HTTP/1 connection: one request after another.
+
+mod exchange;
+
+use crate::decide::Transport;
+use crate::h1::{HeadLimits, request};
+use crate::server::buffer::{Input, Output};
+use crate::server::deadline::Deadline;
+use crate::server::exchange::{Connection, serve};
+use crate::server::observe::TurnedAway;
+use crate::server::socket::Socket;
+use crate::server::tls::TlsStream;
+use crate::server::worker::Worker;
+use crate::{BodyLength, RequestHead, ResponseHead, Version, h1};
+use exchange::Exchange;
+use rustls::ServerConnection;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+/// What a client's connection is made of.
+pub(crate) enum Wire {
+    Plain(Socket),
+    Tls(TlsStream<ServerConnection>),
+}
+
+impl Wire {
+    /// Whether the bytes read last came as early data of a handshake that is not complete.
+    fn is_early(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_early())
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_handshake(cx),
+        }
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.socket(),
+        }
+    }
+}
+
+macro_rules! either {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            Wire::Plain($io) => $call,
+            Wire::Tls($io) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, io => Pin::new(io).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, io => Pin::new(io).poll_write_vectored(cx, bufs))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+/// What a connection holds between requests.
+struct Client {
+    wire: Wire,
+    input: Input,
+    output: Output,
+    /// Whether a byte of the head that is being read came as early data.
+    early: bool,
+}
+
+/// How waiting for a request ended.
+enum Next {
+    Request { keep_alive: bool, expects_continue: bool },
+    Bad(h1::BadHead),
+    End,
+}
+
+/// Serves the connection until it ends. `already` was read from the socket before.
+pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, already: &[u8]) {
+    let deadline = worker.sweep().deadline();
+    let mut client = Client { wire, input: Input::default(), output: Output::default(), early: false };
+    client.input.preset(already);
+    let mut head = RequestHead::new(Version::Http11);
+    loop {
+        match client.next(&worker, &mut head, &deadline).await {
+            Next::Request { keep_alive, expects_continue } => {
+                let done = one(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline).await;
+                match done {
+                    Some(back) => client = back,
+                    None => return,
+                }
+            }
+            Next::Bad(why) => {
+                turned_away(&worker, &connection, why);
+                if let Some(status) = why.status() {
+                    refuse(client, status).await;
+                }
+                return;
+            }
+            Next::End => break,
+        }
+    }
+    let _ = deadline.within(std::time::Duration::from_secs(1), client.wire.shutdown()).await;
+}
+
+/// One request. The exchange's state is on the heap, so that a connection without one is small.
+async fn one(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    client: Client,
+    head: &mut RequestHead,
+    keep_alive: bool,
+    expects_continue: bool,
+    deadline: &Deadline,
+) -> Option<Client> {
+    let request = std::mem::replace(head, RequestHead::new(Version::Http11));
+    let keep_alive = keep_alive && !worker.sweep().draining();
+    let mut exchange = Box::new(Exchange::new(client, &request, keep_alive, expects_continue));
+    Box::pin(serve(worker, connection, request, &mut *exchange, deadline)).await;
+    exchange.into_client(deadline).await
+}
+
+fn turned_away(worker: &Worker, connection: &Connection, why: h1::BadHead) {
+    worker.observer().turned_away(&TurnedAway {
+        peer: connection.peer,
+        local: connection.local,
+        sni: connection.sni.as_deref(),
+        quic: connection.transport == Transport::Quic,
+        reason: match why {
+            h1::BadHead::NotHttp => "not-http",
+            _ => "malformed-head",
+        },
+    });
+}
+
+/// Answers a malformed request and closes.
+async fn refuse(mut client: Client, status: u16) {
+    let head = ResponseHead { body: BodyLength::None, ..ResponseHead::new(status) };
+    h1::write_response(client.output.push(), &head, &crate::Method::Get, h1::ResponseFraming::Length, true);
+    let written = poll_fn(|cx| client.output.poll_write(&mut client.wire, cx)).await;
+    if written.is_ok() {
+        let _ = client.wire.shutdown().await;
+    }
+}
+
+impl Client {
+    /// Reads until a request head is complete.
+    async fn next(&mut self, worker: &Rc<Worker>, head: &mut RequestHead, deadline: &Deadline) -> Next {
+        let config = worker.view();
+        let config = config.runtime.snapshot().config();
+        let limits = HeadLimits {
+            bytes: config.limits.header_bytes,
+            fields: config.limits.header_fields,
+            target: config.limits.target_bytes,
+        };
+        let timeouts = config.timeouts;
+        let mut begun = !self.input.is_empty();
+        deadline.set(if begun { timeouts.header } else { timeouts.idle });
+        self.early = false;
+        if self.input.is_empty() {
+            self.input.release();
+        }
+        let next = loop {
+            if !self.input.is_empty() {
+                match request(self.input.bytes(), &limits, head) {
+                    Ok(Some(found)) => {
+                        self.input.consume(found.used);
+                        break Next::Request {
+                            keep_alive: found.keep_alive,
+                            expects_continue: found.expects_continue,
+                        };
+                    }
+                    Ok(None) => {}
+                    Err(why) => break Next::Bad(why),
+                }
+            }
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = self.input.poll_fill(&mut self.wire, cx) {
+                    return Poll::Ready(Some(read));
+                }
+                if deadline.poll_due(cx).is_ready() || (self.input.is_empty() && deadline.draining()) {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            })
+            .await;
+            match read {
+                Some(Ok(n)) if n > 0 => {
+                    self.early |= self.wire.is_early();
+                    if !begun {
+                        begun = true;
+                        deadline.set(timeouts.header);
+                    }
+                }
+                _ => break Next::End,
+            }
+        };
+        deadline.clear();
+        next
+    }
+}

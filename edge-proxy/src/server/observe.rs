@@ -1,0 +1,71 @@
+//! What the embedder is told: one record a request, one a connection that was turned away, and what happens to the proxy.
+
+use crate::{Method, RequestHead, Version};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Receives what happens. Methods are called by the workers while they serve, so they must return at once: count, or put
+/// a line into a buffer. The defaults do nothing.
+pub trait Observer: Send + Sync + 'static {
+    /// A request was answered, refused or broken off.
+    fn access(&self, _record: &AccessRecord<'_>) {}
+
+    /// A connection was turned away before it asked for anything.
+    fn turned_away(&self, _record: &TurnedAway<'_>) {}
+}
+
+/// An observer that is told and says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct AccessRecord<'a> {
+    /// The restored address of the client.
+    pub client: IpAddr,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The version of HTTP.
+    pub version: Version,
+    /// The method.
+    pub method: &'a Method,
+    /// Host, with a port if the client wrote one.
+    pub authority: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// The name of the site, if there is one.
+    pub site: Option<&'a str>,
+    /// The name of the upstream, if the request was forwarded.
+    pub upstream: Option<&'a str>,
+    /// The status that was sent, or `None` if the client got no answer.
+    pub status: Option<u16>,
+    /// Bytes of content received from the client.
+    pub received: u64,
+    /// Bytes of content sent to the client.
+    pub sent: u64,
+    /// From the head's arrival to the answer's end.
+    pub duration: Duration,
+    /// Why it was refused or broken off: a stable code.
+    pub reason: Option<&'static str>,
+    /// Whether the request was taken from early data.
+    pub early: bool,
+    /// The request's head as it was received or forwarded.
+    pub head: &'a RequestHead,
+}
+
+/// A connection that was turned away.
+#[derive(Clone, Debug)]
+pub struct TurnedAway<'a> {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The listener's address.
+    pub local: SocketAddr,
+    /// The name in the ClientHello, if one was read.
+    pub sni: Option<&'a str>,
+    /// Whether it came by QUIC.
+    pub quic: bool,
+    /// A stable code.
+    pub reason: &'static str,
+}

@@ -1,0 +1,198 @@
+//! A TLS connection over a socket, either side of it.
+
+use super::accept::Sync;
+use crate::server::socket::Socket;
+use rustls::{ClientConnection, ConnectionCommon, ServerConnection, SideData};
+use std::io::{self, IoSlice, Read, Write};
+use std::ops::DerefMut;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+impl Write for Sync<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match Pin::new(&mut *self.io).poll_write(self.cx, buf) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match Pin::new(&mut *self.io).poll_write_vectored(self.cx, bufs) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a side knows of early data.
+pub(crate) trait EarlySide {
+    /// Reads accepted early data, if any is left.
+    fn read_early(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+}
+
+impl EarlySide for ServerConnection {
+    fn read_early(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.early_data().map_or(Ok(0), |mut early| early.read(buf))
+    }
+}
+
+impl EarlySide for ClientConnection {}
+
+/// TLS over a socket.
+pub(crate) struct TlsStream<C> {
+    tls: Box<C>,
+    io: Socket,
+    /// Whether the bytes read last came as early data.
+    early: bool,
+    closed: bool,
+}
+
+impl<C, D> TlsStream<C>
+where
+    C: DerefMut<Target = ConnectionCommon<D>> + EarlySide + Unpin,
+    D: SideData,
+{
+    pub(crate) fn new(tls: C, io: Socket) -> Self {
+        Self { tls: Box::new(tls), io, early: false, closed: false }
+    }
+
+    pub(crate) fn tls(&self) -> &C {
+        &self.tls
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.io
+    }
+
+    /// Whether bytes of early data were the last that were read, and the handshake is not complete.
+    pub(crate) fn is_early(&self) -> bool {
+        self.early && self.tls.is_handshaking()
+    }
+
+    /// Until the handshake is complete. Early data and content that arrive meanwhile are kept.
+    pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.tls.is_handshaking() {
+            let _ = self.poll_write_tls(cx)?;
+            if !self.tls.is_handshaking() {
+                break;
+            }
+            if ready!(self.poll_read_tls(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        let _ = self.poll_write_tls(cx)?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads records once and processes them.
+    fn poll_read_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let n = match self.tls.read_tls(&mut Sync { io: &mut self.io, cx }) {
+            Ok(n) => n,
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(why) => return Poll::Ready(Err(why)),
+        };
+        if let Err(why) = self.tls.process_new_packets() {
+            // The alert that says why is worth one try.
+            let _ = self.poll_write_tls(cx);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Writes the records that wait.
+    fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut Sync { io: &mut self.io, cx }) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(why) => return Poll::Ready(Err(why)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let n = self.tls.read_early(buf.initialize_unfilled())?;
+            if n > 0 {
+                self.early = true;
+                buf.advance(n);
+                return Poll::Ready(Ok(()));
+            }
+            match self.tls.reader().read(buf.initialize_unfilled()) {
+                Ok(n) => {
+                    self.early = false;
+                    buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                Err(why) => return Poll::Ready(Err(why)),
+            }
+            let _ = self.poll_write_tls(cx)?;
+            ready!(self.poll_read_tls(cx))?;
+        }
+    }
+}
+
+impl<C, D> AsyncRead for TlsStream<C>
+where
+    C: DerefMut<Target = ConnectionCommon<D>> + EarlySide + Unpin,
+    D: SideData,
+{
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_read_plain(cx, buf)
+    }
+}
+
+impl<C, D> AsyncWrite for TlsStream<C>
+where
+    C: DerefMut<Target = ConnectionCommon<D>> + EarlySide + Unpin,
+    D: SideData,
+{
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        // What is encrypted and not written yet is the only buffer: nothing more is taken before it is gone.
+        ready!(this.poll_write_tls(cx))?;
+        let n = this.tls.writer().write(buf)?;
+        let _ = this.poll_write_tls(cx)?;
+        if n == 0 && !buf.is_empty() { Poll::Pending } else { Poll::Ready(Ok(n)) }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_write_tls(cx))?;
+        let n = this.tls.writer().write_vectored(bufs)?;
+        let _ = this.poll_write_tls(cx)?;
+        if n == 0 && bufs.iter().any(|buf| !buf.is_empty()) { Poll::Pending } else { Poll::Ready(Ok(n)) }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_write_tls(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.closed {
+            this.closed = true;
+            this.tls.send_close_notify();
+        }
+        ready!(this.poll_write_tls(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}

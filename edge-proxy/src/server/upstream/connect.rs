@@ -1,0 +1,99 @@
+//! Dialling a target: names, sockets, the PROXY header, TLS.
+
+use super::UpstreamError;
+use super::pool::Wire;
+use crate::config::{ProxyOut, Target};
+use crate::proxy_protocol;
+use crate::server::socket::Socket;
+use crate::server::tls::TlsStream;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UnixStream};
+
+/// How long an answer of the resolver is used.
+const FRESH: Duration = Duration::from_secs(10);
+
+thread_local! {
+    static NAMES: RefCell<HashMap<String, (Instant, Vec<IpAddr>)>> = RefCell::new(HashMap::new());
+}
+
+/// The addresses of a host. When the resolver fails, what it said last is still used.
+async fn addresses(host: &str) -> Result<Vec<IpAddr>, UpstreamError> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let known = NAMES.with_borrow(|names| names.get(host).cloned());
+    if let Some((at, found)) = &known
+        && at.elapsed() < FRESH
+    {
+        return Ok(found.clone());
+    }
+    match tokio::net::lookup_host((host, 0)).await {
+        Ok(found) => {
+            let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            NAMES.with_borrow_mut(|names| names.insert(host.to_owned(), (Instant::now(), found.clone())));
+            Ok(found)
+        }
+        Err(_) => known.map(|(_, found)| found).ok_or(UpstreamError::Connect),
+    }
+}
+
+/// The PROXY header to send first, and whom it names.
+pub(crate) struct Announce {
+    pub(crate) version: ProxyOut,
+    pub(crate) client: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+/// Makes a connection.
+pub(crate) async fn dial(
+    target: &Target,
+    tls: Option<&(Arc<ClientConfig>, Option<String>)>,
+    announce: Option<&Announce>,
+) -> Result<Wire, UpstreamError> {
+    let mut socket = match target {
+        Target::Unix(path) => {
+            Socket::Unix(UnixStream::connect(path).await.map_err(|_| UpstreamError::Connect)?)
+        }
+        Target::Tcp { host, port } => {
+            let mut connected = None;
+            for address in addresses(host).await? {
+                if let Ok(stream) = TcpStream::connect((address, *port)).await {
+                    connected = Some(stream);
+                    break;
+                }
+            }
+            let stream = connected.ok_or(UpstreamError::Connect)?;
+            // Heads and small content are written at once; waiting to merge them only costs time.
+            let _ = stream.set_nodelay(true);
+            Socket::Tcp(stream)
+        }
+    };
+    if let Some(announce) = announce {
+        let mut header = Vec::with_capacity(107);
+        let says = proxy_protocol::Header::Proxied { source: announce.client, destination: announce.local };
+        match announce.version {
+            ProxyOut::V1 => proxy_protocol::v1::write(&says, &mut header),
+            ProxyOut::V2 => proxy_protocol::v2::write(&says, &mut header),
+        }
+        socket.write_all(&header).await.map_err(|_| UpstreamError::Connect)?;
+    }
+    let Some((config, name)) = tls else { return Ok(Wire::Plain(socket)) };
+    let host = match (name, target) {
+        (Some(name), _) => name.clone(),
+        (None, Target::Tcp { host, .. }) => host.clone(),
+        (None, Target::Unix(_)) => "localhost".to_owned(),
+    };
+    let name = ServerName::try_from(host).map_err(|_| UpstreamError::Connect)?;
+    let session = ClientConnection::new(config.clone(), name).map_err(|_| UpstreamError::Connect)?;
+    let mut stream = TlsStream::new(session, socket);
+    poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(|_| UpstreamError::Connect)?;
+    Ok(Wire::Tls(Box::new(stream)))
+}

@@ -1,0 +1,291 @@
+//! One exchange over an HTTP/1.1 connection to a service.
+
+use super::UpstreamError;
+use super::pool::{Home, Wire};
+use crate::h1::{
+    Chunks, HeadLimits, ResponseBody, response, write_chunk_head, write_last_chunk, write_request,
+};
+use crate::server::buffer::{Input, Output, SIZE};
+use crate::server::exchange::Part;
+use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
+use std::task::{Context, Poll, ready};
+
+/// How the request's content is framed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Length(u64),
+    Chunked,
+    /// After a protocol switch.
+    Raw,
+    Done,
+}
+
+/// How the response's content is delimited.
+enum Receiving {
+    Head,
+    Length(u64),
+    Chunked(Box<Chunks>),
+    UntilClose,
+    Done,
+}
+
+/// One exchange.
+pub(crate) struct Exchange {
+    wire: Wire,
+    home: Home,
+    reused: bool,
+    input: Input,
+    output: Output,
+    method: Method,
+    /// What the upgrade must be answered with, if one was asked for.
+    accept: Option<[u8; 28]>,
+    upgrade: bool,
+    sending: Sending,
+    receiving: Receiving,
+    /// Bytes at the front of `input` that are content.
+    data: usize,
+    keep_alive: bool,
+    tunnel: bool,
+    answered: bool,
+    trailers: Fields,
+}
+
+impl Exchange {
+    /// Begins with the head; nothing is written before the first poll.
+    pub(crate) fn begin(wire: Wire, home: Home, reused: bool, head: &RequestHead, host: &str, websocket: bool) -> Self {
+        let mut output = Output::default();
+        let mut accept = None;
+        let method = if websocket { Method::Get } else { head.method.clone() };
+        if websocket && head.method == Method::Connect {
+            // RFC 8441 and 9220 have no key; HTTP/1.1 wants one, and the answer to it is checked.
+            let mut converted = head.clone();
+            let mut nonce = [0; 16];
+            // If there is no randomness the nonce is all zero: it only shows that the answer is one to this request.
+            let _ = aws_lc_rs::rand::fill(&mut nonce);
+            let key = websocket::key(nonce);
+            converted.fields.push(b"Sec-WebSocket-Key", &key);
+            if !converted.fields.contains(Name::SecWebSocketVersion) {
+                converted.fields.push(b"Sec-WebSocket-Version", b"13");
+            }
+            converted.body = BodyLength::None;
+            write_request(output.push(), &converted, &method, host, Some("websocket"));
+            accept = Some(websocket::accept(&key));
+        } else {
+            write_request(output.push(), head, &method, host, websocket.then_some("websocket"));
+        }
+        let sending = match head.body {
+            _ if websocket => Sending::Done,
+            BodyLength::None => Sending::Done,
+            BodyLength::Exact(length) => Sending::Length(length),
+            BodyLength::Unknown => Sending::Chunked,
+        };
+        Self {
+            wire,
+            home,
+            reused,
+            input: Input::default(),
+            output,
+            method,
+            accept,
+            upgrade: websocket,
+            sending,
+            receiving: Receiving::Head,
+            data: 0,
+            keep_alive: false,
+            tunnel: false,
+            answered: false,
+            trailers: Fields::new(),
+        }
+    }
+
+    fn broken(&self) -> UpstreamError {
+        if self.reused && !self.answered { UpstreamError::Stale } else { UpstreamError::Broken }
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        match self.output.poll_write(&mut self.wire, cx) {
+            Poll::Ready(Err(_)) if !self.answered => {
+                // The service may have answered before it closed; reading finds out.
+                self.output.release();
+                self.sending = Sending::Done;
+                self.keep_alive = false;
+                Poll::Ready(Ok(()))
+            }
+            other => other.map_err(|_| self.broken()),
+        }
+    }
+
+    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        if self.output.len() >= SIZE / 2 {
+            ready!(self.poll_flush(cx))?;
+        }
+        Poll::Ready(Ok(SIZE - self.output.len().min(SIZE - 1)))
+    }
+
+    pub(crate) fn send_data(&mut self, data: &[u8]) {
+        match &mut self.sending {
+            Sending::Length(left) => {
+                *left = left.saturating_sub(data.len() as u64);
+                self.output.push().extend_from_slice(data);
+            }
+            Sending::Chunked if !data.is_empty() => {
+                let out = self.output.push();
+                write_chunk_head(out, data.len());
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\r\n");
+            }
+            Sending::Raw => self.output.push().extend_from_slice(data),
+            Sending::Chunked | Sending::Done => {}
+        }
+    }
+
+    pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
+        match self.sending {
+            Sending::Chunked => write_last_chunk(self.output.push(), trailers),
+            Sending::Raw => self.wire.half_close(),
+            // Fewer bytes than announced cannot be completed; the connection is not used again.
+            Sending::Length(1..) => self.keep_alive = false,
+            Sending::Length(0) | Sending::Done => {}
+        }
+        self.sending = Sending::Done;
+    }
+
+    /// Reads once; the end of the stream is an error unless the content may end so.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        match ready!(self.input.poll_fill(&mut self.wire, cx)) {
+            Ok(n) => {
+                self.answered |= n > 0;
+                Poll::Ready(Ok(n))
+            }
+            Err(why) if why.kind() == std::io::ErrorKind::InvalidData => Poll::Ready(Err(UpstreamError::Malformed)),
+            Err(_) => Poll::Ready(Err(self.broken())),
+        }
+    }
+
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), UpstreamError>> {
+        let limits = HeadLimits { bytes: SIZE / 2, fields: 200, target: 0 };
+        loop {
+            if !self.input.is_empty() {
+                match response(self.input.bytes(), &limits, &self.method, head) {
+                    Ok(Some(found)) => {
+                        self.input.consume(found.used);
+                        return Poll::Ready(self.found(head, found.keep_alive, found.framing));
+                    }
+                    Ok(None) => {}
+                    Err(_) => return Poll::Ready(Err(UpstreamError::Malformed)),
+                }
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                return Poll::Ready(Err(self.broken()));
+            }
+        }
+    }
+
+    fn found(&mut self, head: &mut ResponseHead, keep: bool, framing: ResponseBody) -> Result<(), UpstreamError> {
+        if head.is_interim() {
+            return Ok(());
+        }
+        if head.status == 101 {
+            let protocol = head.fields.get(Name::Upgrade).unwrap_or_default();
+            let accepted = match &self.accept {
+                Some(accept) => head.fields.get(Name::SecWebSocketAccept) == Some(&accept[..]),
+                None => true,
+            };
+            if !self.upgrade || !protocol.eq_ignore_ascii_case(b"websocket") || !accepted {
+                return Err(UpstreamError::Malformed);
+            }
+            self.tunnel = true;
+            self.sending = Sending::Raw;
+            self.receiving = Receiving::UntilClose;
+            return Ok(());
+        }
+        self.keep_alive = keep;
+        self.receiving = match framing {
+            ResponseBody::None | ResponseBody::Exact(0) => Receiving::Done,
+            ResponseBody::Exact(length) => Receiving::Length(length),
+            ResponseBody::Chunked => Receiving::Chunked(Box::default()),
+            ResponseBody::UntilClose => Receiving::UntilClose,
+        };
+        Ok(())
+    }
+
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, UpstreamError>> {
+        loop {
+            if self.data > 0 {
+                return Poll::Ready(Ok(Part::Data));
+            }
+            match &mut self.receiving {
+                Receiving::Head | Receiving::Done => return Poll::Ready(Ok(Part::End)),
+                Receiving::Length(left) => {
+                    self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.bytes().len());
+                }
+                Receiving::UntilClose => self.data = self.input.bytes().len(),
+                Receiving::Chunked(chunks) => {
+                    let step = chunks.walk(self.input.bytes()).map_err(|_| UpstreamError::Malformed)?;
+                    self.input.consume(step.framing);
+                    self.data = step.data;
+                    if step.ended {
+                        self.trailers = chunks.trailers().clone();
+                        self.receiving = Receiving::Done;
+                    }
+                }
+            }
+            if self.data == 0 && !matches!(self.receiving, Receiving::Done) {
+                match ready!(self.poll_read(cx)) {
+                    Ok(0) if matches!(self.receiving, Receiving::UntilClose) => {
+                        self.keep_alive = false;
+                        self.receiving = Receiving::Done;
+                    }
+                    Ok(0) => return Poll::Ready(Err(UpstreamError::Broken)),
+                    Ok(_) => {}
+                    Err(why) => return Poll::Ready(Err(why)),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn chunk(&self) -> &[u8] {
+        &self.input.bytes()[..self.data]
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.input.consume(n);
+        self.data -= n;
+        match &mut self.receiving {
+            Receiving::Length(left) => {
+                *left -= n as u64;
+                if *left == 0 {
+                    self.receiving = Receiving::Done;
+                }
+            }
+            Receiving::Chunked(chunks) => chunks.took(n),
+            _ => {}
+        }
+        if self.input.is_empty() {
+            self.input.release();
+        }
+    }
+
+    pub(crate) const fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    pub(crate) const fn is_tunnel(&self) -> bool {
+        self.tunnel
+    }
+
+    /// Keeps the connection if both messages are complete and nothing is left over.
+    pub(crate) fn finish(self) {
+        let complete = matches!(self.receiving, Receiving::Done)
+            && matches!(self.sending, Sending::Done | Sending::Length(0))
+            && self.output.len() == 0
+            && self.input.is_empty();
+        if complete && self.keep_alive && !self.tunnel {
+            self.home.keep(self.wire);
+        }
+    }
+}

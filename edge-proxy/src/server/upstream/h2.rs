@@ -1,0 +1,223 @@
+//! One exchange as a stream of an HTTP/2 connection to a service.
+
+use super::UpstreamError;
+use super::pool::Wire;
+use crate::server::exchange::Part;
+use crate::server::h2::{copy_fields, to_header_map};
+use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
+use bytes::{Buf, Bytes};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// A connection that streams can be opened on.
+pub(crate) type Client = SendRequest<Bytes>;
+
+/// The most content of one response that waits here.
+const WINDOW: u32 = 1024 * 1024;
+
+/// Makes an HTTP/2 connection; it lives as long as anybody holds it or has a stream on it.
+pub(crate) async fn connect(wire: Wire) -> Result<Client, UpstreamError> {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(4 * WINDOW)
+        .max_header_list_size(64 * 1024)
+        .max_send_buffer_size(256 * 1024);
+    let (client, connection) = builder.handshake(wire).await.map_err(|_| UpstreamError::Connect)?;
+    tokio::task::spawn_local(async move {
+        // How it ended, its streams say.
+        let _ = connection.await;
+    });
+    Ok(client)
+}
+
+/// One stream.
+pub(crate) struct Exchange {
+    response: Option<ResponseFuture>,
+    send: SendStream<Bytes>,
+    receive: Option<RecvStream>,
+    chunk: Bytes,
+    trailers: Fields,
+    /// Whether another exchange used the connection before, so that its end may be no fault of this one.
+    reused: bool,
+    answered: bool,
+    sent_end: bool,
+}
+
+impl Exchange {
+    pub(crate) async fn begin(
+        client: Client,
+        head: &RequestHead,
+        host: &str,
+        reused: bool,
+        secure: bool,
+    ) -> Result<Self, UpstreamError> {
+        let failed = if reused { UpstreamError::Stale } else { UpstreamError::Connect };
+        let mut client = client.ready().await.map_err(|_| failed)?;
+        let scheme = if secure { "https" } else { "http" };
+        let target = if head.target == "*" { "/" } else { &head.target };
+        let uri = http::Uri::builder()
+            .scheme(scheme)
+            .authority(host)
+            .path_and_query(target)
+            .build()
+            .map_err(|_| UpstreamError::Malformed)?;
+        let method = http::Method::from_bytes(head.method.as_str().as_bytes()).map_err(|_| UpstreamError::Malformed)?;
+        let mut request = http::Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = to_header_map(&head.fields);
+        match head.body {
+            BodyLength::Exact(length) => {
+                request.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+            }
+            BodyLength::None if matches!(head.method, Method::Post | Method::Put | Method::Patch) => {
+                request.headers_mut().insert(http::header::CONTENT_LENGTH, 0.into());
+            }
+            _ => {}
+        }
+        let end = head.body == BodyLength::None;
+        let (response, send) = client.send_request(request, end).map_err(|_| failed)?;
+        Ok(Self {
+            response: Some(response),
+            send,
+            receive: None,
+            chunk: Bytes::new(),
+            trailers: Fields::new(),
+            reused,
+            answered: false,
+            sent_end: end,
+        })
+    }
+
+    fn classify(&self, why: &h2::Error) -> UpstreamError {
+        if why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM) || (self.reused && !self.answered) {
+            // Not processed (RFC 9113 §8.7), or the connection was about to end.
+            UpstreamError::Stale
+        } else if why.is_library() {
+            UpstreamError::Malformed
+        } else {
+            UpstreamError::Broken
+        }
+    }
+
+    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        if self.send.capacity() > 0 {
+            return Poll::Ready(Ok(self.send.capacity()));
+        }
+        self.send.reserve_capacity(64 * 1024);
+        match ready!(self.send.poll_capacity(cx)) {
+            Some(Ok(n)) if n > 0 => Poll::Ready(Ok(n)),
+            Some(Ok(_)) => Poll::Pending,
+            Some(Err(why)) => Poll::Ready(Err(self.classify(&why))),
+            // The service wants no more; its answer says why.
+            None => Poll::Ready(Ok(usize::MAX)),
+        }
+    }
+
+    pub(crate) fn send_data(&mut self, data: &[u8]) {
+        // An error here comes back from the response too.
+        let _ = self.send.send_data(Bytes::copy_from_slice(data), false);
+    }
+
+    pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
+        if self.sent_end {
+            return;
+        }
+        self.sent_end = true;
+        let _ = match trailers {
+            Some(trailers) if !trailers.is_empty() => self.send.send_trailers(to_header_map(trailers)),
+            _ => self.send.send_data(Bytes::new(), true),
+        };
+    }
+
+    pub(crate) fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), UpstreamError>> {
+        let Some(future) = &mut self.response else { return Poll::Ready(Err(UpstreamError::Broken)) };
+        let interim = future.poll_informational(cx);
+        if let Poll::Ready(Some(Ok(response))) = interim {
+            head.clear();
+            head.status = response.status().as_u16();
+            copy_fields(response.headers(), &mut head.fields);
+            return Poll::Ready(Ok(()));
+        }
+        let response = match ready!(Pin::new(future).poll(cx)) {
+            Ok(response) => response,
+            Err(why) => return Poll::Ready(Err(self.classify(&why))),
+        };
+        self.answered = true;
+        self.response = None;
+        let (parts, receive) = response.into_parts();
+        head.clear();
+        head.status = parts.status.as_u16();
+        copy_fields(&parts.headers, &mut head.fields);
+        let length = parts.headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|value| crate::grammar::decimal(value.as_bytes()));
+        head.body = match length {
+            Some(length) => BodyLength::Exact(length),
+            None if receive.is_end_stream() => BodyLength::None,
+            None => BodyLength::Unknown,
+        };
+        self.receive = Some(receive);
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, UpstreamError>> {
+        while self.chunk.is_empty() {
+            let Some(receive) = &mut self.receive else { return Poll::Ready(Ok(Part::End)) };
+            match ready!(receive.poll_data(cx)) {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(why)) => return Poll::Ready(Err(self.classify(&why))),
+                None => {
+                    match ready!(receive.poll_trailers(cx)) {
+                        Ok(Some(trailers)) => copy_fields(&trailers, &mut self.trailers),
+                        Ok(None) => {}
+                        Err(why) => return Poll::Ready(Err(self.classify(&why))),
+                    }
+                    self.receive = None;
+                }
+            }
+        }
+        Poll::Ready(Ok(Part::Data))
+    }
+
+    pub(crate) fn chunk(&self) -> &[u8] {
+        &self.chunk
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.chunk.advance(n);
+        if let Some(receive) = &mut self.receive {
+            // It fails only when the stream is gone, which the next poll says.
+            let _ = receive.flow_control().release_capacity(n);
+        }
+    }
+
+    pub(crate) const fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    pub(crate) const fn is_tunnel(&self) -> bool {
+        false
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.sent_end {
+            self.send.send_reset(h2::Reason::CANCEL);
+        }
+    }
+}

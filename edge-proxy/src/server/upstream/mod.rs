@@ -1,0 +1,104 @@
+//! Connections to services: dialled, kept, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
+
+mod connect;
+mod h1;
+mod h2;
+mod pool;
+mod tls;
+
+pub(crate) use pool::{Lease, Pool, Pools};
+pub(crate) use tls::{UpstreamTlsError, client_config};
+
+use crate::server::exchange::Part;
+use crate::{Fields, ResponseHead};
+use std::task::{Context, Poll};
+
+/// Why an upstream did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpstreamError {
+    /// No connection could be made. Nothing was sent.
+    Connect,
+    /// A kept connection was closed before it answered a byte: the request may or may not have been seen.
+    Stale,
+    /// The connection broke, or the stream was reset.
+    Broken,
+    /// What came was not HTTP, or broke its own framing.
+    Malformed,
+    /// Nothing came in time.
+    TimedOut,
+}
+
+/// One exchange with a service.
+pub(crate) enum Exchange {
+    H1(Box<h1::Exchange>),
+    H2(Box<h2::Exchange>),
+}
+
+macro_rules! each {
+    ($self:ident, $exchange:ident => $call:expr) => {
+        match $self {
+            Exchange::H1($exchange) => $call,
+            Exchange::H2($exchange) => $call,
+        }
+    };
+}
+
+impl Exchange {
+    /// How many bytes of the request's content can be taken.
+    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        each!(self, exchange => exchange.poll_capacity(cx))
+    }
+
+    /// Sends content of the request.
+    pub(crate) fn send_data(&mut self, data: &[u8]) {
+        each!(self, exchange => exchange.send_data(data));
+    }
+
+    /// The request is complete.
+    pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
+        each!(self, exchange => exchange.send_end(trailers));
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        each!(self, exchange => exchange.poll_flush(cx))
+    }
+
+    /// The next response head, interim or final.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), UpstreamError>> {
+        each!(self, exchange => exchange.poll_head(cx, head))
+    }
+
+    /// The next part of the response's content.
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, UpstreamError>> {
+        each!(self, exchange => exchange.poll_body(cx))
+    }
+
+    pub(crate) fn chunk(&self) -> &[u8] {
+        each!(self, exchange => exchange.chunk())
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        each!(self, exchange => exchange.consume(n));
+    }
+
+    pub(crate) fn trailers(&self) -> &Fields {
+        each!(self, exchange => exchange.trailers())
+    }
+
+    /// Whether the final head accepted the protocol switch, so that content is raw from now on.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        each!(self, exchange => exchange.is_tunnel())
+    }
+
+    /// The exchange is complete: the connection may serve another.
+    pub(crate) fn finish(self) {
+        match self {
+            Self::H1(exchange) => exchange.finish(),
+            Self::H2(_) => {}
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The client's side of TLS to a service. There is no way to turn verification off.
+
+use crate::config::UpstreamTls;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why TLS to an upstream cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamTlsError {
+    /// A file cannot be read, or has no PEM of the kind.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        why: String,
+    },
+    /// A certificate without its key or the other way round.
+    #[error("`certificate` and `key` go together")]
+    Half,
+    /// rustls refuses what the files say.
+    #[error("{0}")]
+    Refused(#[from] rustls::Error),
+    /// The system has no certificate authorities.
+    #[error("the system has no certificate authorities: install the package ca-certificates, or name a file by `ca`")]
+    NoRoots,
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamTlsError> {
+    let problem = |why: String| UpstreamTlsError::File { path: path.into(), why };
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|why| problem(why.to_string()))?;
+    if found.is_empty() { Err(problem("no certificate in it".into())) } else { Ok(found) }
+}
+
+/// Makes the configuration for one upstream.
+pub(crate) fn client_config(tls: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>, UpstreamTlsError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &tls.ca {
+        for certificate in certificates(path)? {
+            roots.add(certificate)?;
+        }
+    } else {
+        let system = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(system.certs);
+        if added == 0 {
+            return Err(UpstreamTlsError::NoRoots);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let mut config = match (&tls.certificate, &tls.key) {
+        (Some(chain), Some(key)) => {
+            let secret = PrivateKeyDer::from_pem_file(key)
+                .map_err(|why| UpstreamTlsError::File { path: key.clone(), why: why.to_string() })?;
+            builder.with_client_auth_cert(certificates(chain)?, secret)?
+        }
+        (None, None) => builder.with_no_client_auth(),
+        _ => return Err(UpstreamTlsError::Half),
+    };
+    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    Ok(Arc::new(config))
+}
