@@ -3,6 +3,7 @@
 pub mod config;
 mod fields;
 pub mod grammar;
+pub mod h3;
 mod head;
 pub mod host;
 #[cfg(feature = "server")]
