@@ -18,3 +18,6 @@ pub mod varint;
 
 pub use error::{Code, Fault};
 pub use section::Limits;
+
+#[cfg(test)]
+mod tests;
