@@ -8,6 +8,7 @@ mod fields;
 pub mod forwarded;
 pub mod grammar;
 pub mod h1;
+pub mod h3;
 mod head;
 pub mod hop_by_hop;
 pub mod host;
@@ -20,3 +21,11 @@ pub mod websocket;
 pub use fields::{Field, Fields, Name};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
 pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot};
+
+#[cfg(feature = "server")]
+pub use server::{
+    UpstreamTlsError,
+    certificates::{CertificateError, Certificates, Refreshed},
+    observe::{AccessRecord, Observer, Silent, TurnedAway},
+    proxy::{Builder, Proxy, Running, StartError},
+};

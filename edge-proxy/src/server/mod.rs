@@ -1,3 +1,21 @@
 //! The I/O shell: one worker a core, each with its own runtime, listeners and upstream connections.
 
+mod accept;
+mod buffer;
+pub(crate) mod certificates;
+mod deadline;
 mod exchange;
+mod h1;
+mod h2;
+mod h3;
+mod h3_service;
+mod listen;
+pub(crate) mod observe;
+pub(crate) mod proxy;
+mod runtime;
+mod socket;
+mod tls;
+mod upstream;
+mod worker;
+
+pub use upstream::UpstreamTlsError;

@@ -187,7 +187,12 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
-    fn head_arrived<D: Downstream>(&mut self, down: &mut D, method: &Method, edit: &mut dyn FnMut(&mut ResponseHead)) {
+    fn head_arrived<D: Downstream>(
+        &mut self,
+        down: &mut D,
+        method: &Method,
+        edit: &mut dyn FnMut(&mut ResponseHead),
+    ) {
         edit(&mut self.head);
         if self.up.is_tunnel() {
             self.answered = true;

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 /// What is known of a client's connection, for all its requests.
+#[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) transport: Transport,
     pub(crate) peer: SocketAddr,
@@ -109,7 +110,8 @@ pub(crate) async fn serve<D: Downstream>(
             answer(down, &head.method, response, &said.body, deadline, &timeouts).await
         }
         (Verdict::Forward { upstream }, _) => {
-            let way = Way { view: &view, connection, decision: &decision, timeouts, upstream: *upstream, deadline };
+            let way =
+                Way { view: &view, connection, decision: &decision, timeouts, upstream: *upstream, deadline };
             way.forward(&mut head, down).await
         }
     };
@@ -227,7 +229,12 @@ impl Way<'_> {
                 Ok(()) => {
                     let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
                     pump.up.finish();
-                    return Outcome { received, sent, upstream: Some(self.upstream), ..Outcome::answered(status) };
+                    return Outcome {
+                        received,
+                        sent,
+                        upstream: Some(self.upstream),
+                        ..Outcome::answered(status)
+                    };
                 }
                 // Nothing was answered and nothing of the content is gone: a kept connection had ended meanwhile.
                 Err(Failure::Upstream(UpstreamError::Stale))
@@ -262,11 +269,15 @@ impl Way<'_> {
             Failure::ClientMalformed => (Some(400), "request-malformed", Abort::Malformed),
             Failure::TooLarge => (Some(413), "content-too-large", Abort::Refused),
             Failure::ClientSlow => (Some(408), "client-slow", Abort::TimedOut),
-            Failure::Upstream(UpstreamError::Connect) => (Some(502), "upstream-unreachable", Abort::Truncated),
+            Failure::Upstream(UpstreamError::Connect) => {
+                (Some(502), "upstream-unreachable", Abort::Truncated)
+            }
             Failure::Upstream(UpstreamError::Stale | UpstreamError::Broken) => {
                 (Some(502), "upstream-broke-off", Abort::Truncated)
             }
-            Failure::Upstream(UpstreamError::Malformed) => (Some(502), "upstream-malformed", Abort::Truncated),
+            Failure::Upstream(UpstreamError::Malformed) => {
+                (Some(502), "upstream-malformed", Abort::Truncated)
+            }
             Failure::Upstream(UpstreamError::TimedOut) => (Some(504), "upstream-timed-out", Abort::TimedOut),
         };
         let mut outcome = match status {

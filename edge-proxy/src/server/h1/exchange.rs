@@ -1,9 +1,7 @@
 //! One exchange on a client's HTTP/1 connection.
 
 use super::Client;
-use crate::h1::{
-    Chunks, ResponseFraming, write_chunk_head, write_last_chunk, write_response,
-};
+use crate::h1::{Chunks, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
 use crate::server::buffer::SIZE;
 use crate::server::deadline::Deadline;
 use crate::server::exchange::{Abort, BodyError, Downstream, Lost, Part};
@@ -135,7 +133,8 @@ impl Exchange {
 
 impl Downstream for Exchange {
     fn is_early(&self) -> bool {
-        self.client.early && matches!(&self.client.wire, super::Wire::Tls(stream) if stream.tls().is_handshaking())
+        self.client.early
+            && matches!(&self.client.wire, super::Wire::Tls(stream) if stream.tls().is_handshaking())
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
@@ -261,7 +260,9 @@ impl Downstream for Exchange {
 
     fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
-            Sending::Framed(ResponseFraming::Chunked) => write_last_chunk(self.client.output.push(), trailers),
+            Sending::Framed(ResponseFraming::Chunked) => {
+                write_last_chunk(self.client.output.push(), trailers)
+            }
             Sending::Raw => self.half_closed = true,
             _ => {}
         }

@@ -110,7 +110,9 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, 
     loop {
         match client.next(&worker, &mut head, &deadline).await {
             Next::Request { keep_alive, expects_continue } => {
-                let done = one(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline).await;
+                let done =
+                    one(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline)
+                        .await;
                 match done {
                     Some(back) => client = back,
                     None => return,

@@ -22,11 +22,17 @@ pub(crate) fn to_header_map(fields: &Fields) -> HeaderMap {
     for field in fields.iter() {
         if matches!(
             field.id,
-            Name::Connection | Name::KeepAlive | Name::ProxyConnection | Name::TransferEncoding | Name::Upgrade
+            Name::Connection
+                | Name::KeepAlive
+                | Name::ProxyConnection
+                | Name::TransferEncoding
+                | Name::Upgrade
         ) {
             continue;
         }
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value))
+        {
             map.append(name, value);
         }
     }
@@ -69,7 +75,11 @@ pub(super) fn request_head(
             Name::Host => host = Some(std::str::from_utf8(value).map_err(|_| BadRequest::Stream)?),
             Name::ContentLength if length.is_some() => return Err(BadRequest::Stream),
             Name::ContentLength => length = Some(decimal(value).ok_or(BadRequest::Stream)?),
-            Name::Connection | Name::KeepAlive | Name::ProxyConnection | Name::TransferEncoding | Name::Upgrade => {
+            Name::Connection
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::TransferEncoding
+            | Name::Upgrade => {
                 return Err(BadRequest::Stream);
             }
             Name::Te if list(value).any(|coding| !coding.eq_ignore_ascii_case(b"trailers")) => {
@@ -80,7 +90,9 @@ pub(super) fn request_head(
     }
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     match (authority, host) {
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => return Err(BadRequest::Status(400)),
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            return Err(BadRequest::Status(400));
+        }
         (Some(name), _) | (None, Some(name)) => head.authority.push_str(name),
         (None, None) => {}
     }

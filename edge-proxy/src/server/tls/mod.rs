@@ -5,4 +5,4 @@ mod accept;
 mod stream;
 
 pub(crate) use accept::{Hello, read_hello, send_alert};
-pub(crate) use stream::{EarlySide, TlsStream};
+pub(crate) use stream::TlsStream;

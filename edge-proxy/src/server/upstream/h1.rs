@@ -52,7 +52,14 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Begins with the head; nothing is written before the first poll.
-    pub(crate) fn begin(wire: Wire, home: Home, reused: bool, head: &RequestHead, host: &str, websocket: bool) -> Self {
+    pub(crate) fn begin(
+        wire: Wire,
+        home: Home,
+        reused: bool,
+        head: &RequestHead,
+        host: &str,
+        websocket: bool,
+    ) -> Self {
         let mut output = Output::default();
         let mut accept = None;
         let method = if websocket { Method::Get } else { head.method.clone() };
@@ -157,7 +164,9 @@ impl Exchange {
                 self.answered |= n > 0;
                 Poll::Ready(Ok(n))
             }
-            Err(why) if why.kind() == std::io::ErrorKind::InvalidData => Poll::Ready(Err(UpstreamError::Malformed)),
+            Err(why) if why.kind() == std::io::ErrorKind::InvalidData => {
+                Poll::Ready(Err(UpstreamError::Malformed))
+            }
             Err(_) => Poll::Ready(Err(self.broken())),
         }
     }
@@ -185,7 +194,12 @@ impl Exchange {
         }
     }
 
-    fn found(&mut self, head: &mut ResponseHead, keep: bool, framing: ResponseBody) -> Result<(), UpstreamError> {
+    fn found(
+        &mut self,
+        head: &mut ResponseHead,
+        keep: bool,
+        framing: ResponseBody,
+    ) -> Result<(), UpstreamError> {
         if head.is_interim() {
             return Ok(());
         }

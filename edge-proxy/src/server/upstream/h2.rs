@@ -66,7 +66,8 @@ impl Exchange {
             .path_and_query(target)
             .build()
             .map_err(|_| UpstreamError::Malformed)?;
-        let method = http::Method::from_bytes(head.method.as_str().as_bytes()).map_err(|_| UpstreamError::Malformed)?;
+        let method = http::Method::from_bytes(head.method.as_str().as_bytes())
+            .map_err(|_| UpstreamError::Malformed)?;
         let mut request = http::Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
@@ -96,7 +97,9 @@ impl Exchange {
     }
 
     fn classify(&self, why: &h2::Error) -> UpstreamError {
-        if why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM) || (self.reused && !self.answered) {
+        if why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM)
+            || (self.reused && !self.answered)
+        {
             // Not processed (RFC 9113 §8.7), or the connection was about to end.
             UpstreamError::Stale
         } else if why.is_library() {

@@ -7,7 +7,8 @@ mod pool;
 mod tls;
 
 pub(crate) use pool::{Lease, Pool, Pools};
-pub(crate) use tls::{UpstreamTlsError, client_config};
+pub use tls::UpstreamTlsError;
+pub(crate) use tls::client_config;
 
 use crate::server::exchange::Part;
 use crate::{Fields, ResponseHead};

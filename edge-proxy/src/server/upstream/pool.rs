@@ -171,7 +171,11 @@ impl Pool {
     }
 
     /// Begins an exchange: on a kept connection, or on a new one to one of the targets. Gives the target's position.
-    pub(crate) async fn begin(&self, head: &RequestHead, lease: &Lease<'_>) -> Result<Exchange, UpstreamError> {
+    pub(crate) async fn begin(
+        &self,
+        head: &RequestHead,
+        lease: &Lease<'_>,
+    ) -> Result<Exchange, UpstreamError> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
         let mut last = UpstreamError::Connect;
@@ -235,7 +239,8 @@ impl Pool {
         announce: Option<&Announce>,
         lease: &Lease<'_>,
     ) -> Result<Wire, UpstreamError> {
-        let dialled = lease.deadline.within(lease.connect, dial(&shelf.target, self.tls.as_ref(), announce)).await;
+        let dialled =
+            lease.deadline.within(lease.connect, dial(&shelf.target, self.tls.as_ref(), announce)).await;
         dialled.unwrap_or(Err(UpstreamError::Connect))
     }
 }

@@ -26,7 +26,9 @@ pub enum UpstreamTlsError {
     #[error("{0}")]
     Refused(#[from] rustls::Error),
     /// The system has no certificate authorities.
-    #[error("the system has no certificate authorities: install the package ca-certificates, or name a file by `ca`")]
+    #[error(
+        "the system has no certificate authorities: install the package ca-certificates, or name a file by `ca`"
+    )]
     NoRoots,
 }
 

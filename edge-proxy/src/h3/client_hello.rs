@@ -1,0 +1,102 @@
+//! The server name in a TLS ClientHello (RFC 8446 §4.1.2, RFC 6066 §3).
+
+/// What a ClientHello says that matters before anything is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientHello<'a> {
+    /// The name that the client asks for.
+    pub sni: Option<&'a str>,
+}
+
+/// These bytes are no ClientHello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Reads a ClientHello, as a handshake message without record headers. `Ok(None)` if it is not there whole.
+pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, Malformed> {
+    match message.first() {
+        None => return Ok(None),
+        Some(1) => {}
+        Some(_) => return Err(Malformed),
+    }
+    let Some((head, rest)) = message.split_first_chunk::<4>() else { return Ok(None) };
+    let len = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
+    let Some(body) = rest.get(..len) else { return Ok(None) };
+    let mut body = Reader(body);
+    // legacy_version, random
+    body.skip(2 + 32)?;
+    let session_id = body.vector8()?;
+    let suites = body.vector16()?;
+    let compression = body.vector8()?;
+    if session_id.len() > 32 || suites.len() < 2 || suites.len() % 2 != 0 || compression.is_empty() {
+        return Err(Malformed);
+    }
+    let mut hello = ClientHello::default();
+    if body.0.is_empty() {
+        return Ok(Some(hello));
+    }
+    let mut extensions = Reader(body.vector16()?);
+    if !body.0.is_empty() {
+        return Err(Malformed);
+    }
+    let mut seen = false;
+    while !extensions.0.is_empty() {
+        let kind = extensions.u16()?;
+        let content = extensions.vector16()?;
+        if kind == 0 {
+            // RFC 8446 §4.2: no extension twice. Two names would be one for each reader.
+            if std::mem::replace(&mut seen, true) {
+                return Err(Malformed);
+            }
+            hello.sni = Some(server_name(content)?);
+        }
+    }
+    Ok(Some(hello))
+}
+
+fn server_name(content: &[u8]) -> Result<&str, Malformed> {
+    let mut content = Reader(content);
+    let mut list = Reader(content.vector16()?);
+    if !content.0.is_empty() {
+        return Err(Malformed);
+    }
+    let kind = list.u8()?;
+    let name = list.vector16()?;
+    // RFC 6066 §3: one name of each type, and there is but one type.
+    if kind != 0 || name.is_empty() || !list.0.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
+        return Err(Malformed);
+    }
+    std::str::from_utf8(name).map_err(|_| Malformed)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.0.split_at_checked(n).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn skip(&mut self, n: usize) -> Result<(), Malformed> {
+        self.take(n).map(drop)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, Malformed> {
+        let bytes = self.take(2)?;
+        Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
+
+    fn vector8(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = self.u8()?;
+        self.take(usize::from(len))
+    }
+
+    fn vector16(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = self.u16()?;
+        self.take(usize::from(len))
+    }
+}

@@ -1,0 +1,145 @@
+//! The unidirectional streams that a client opens: control, and QPACK's two (RFC 9114 §6.2, RFC 9204 §4.2).
+
+use super::frame::{self, FrameReader, Step};
+use super::settings::Settings;
+use super::{Code, Fault, varint};
+
+/// The type of the control stream.
+pub const CONTROL: u64 = 0x0;
+/// The type of a push stream, which only a server may open.
+pub const PUSH: u64 = 0x1;
+/// The type of the stream with a QPACK encoder's instructions.
+pub const QPACK_ENCODER: u64 = 0x2;
+/// The type of the stream with a QPACK decoder's instructions.
+pub const QPACK_DECODER: u64 = 0x3;
+
+/// A SETTINGS frame longer than this is an attack: every setting that is known fits a hundred times.
+const MAX_PAYLOAD: u64 = 4096;
+
+/// Reads a client's control stream.
+#[derive(Debug, Default)]
+pub struct ControlStream {
+    frames: FrameReader,
+    kind: u64,
+    payload: Vec<u8>,
+    settings: Option<Settings>,
+    goaway: Option<u64>,
+    max_push: Option<u64>,
+    count: u64,
+}
+
+impl ControlStream {
+    /// At the beginning, after the stream's type.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the client's SETTINGS said, once they came.
+    pub const fn settings(&self) -> Option<Settings> {
+        self.settings
+    }
+
+    /// How many frames came so far, for a limit on them.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn feed(&mut self, mut input: &[u8]) -> Result<(), Fault> {
+        loop {
+            let (used, step) = self.frames.step(input);
+            input = &input[used..];
+            match step {
+                Step::More => return Ok(()),
+                Step::Begin { kind, len } => {
+                    self.begin(kind, len)?;
+                    if len == 0 {
+                        self.end()?;
+                    }
+                }
+                Step::Payload { len, end } => {
+                    if is_known(self.kind) {
+                        self.payload.extend_from_slice(&input[..len]);
+                    }
+                    input = &input[len..];
+                    if end {
+                        self.end()?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, kind: u64, len: u64) -> Result<(), Fault> {
+        self.count += 1;
+        self.kind = kind;
+        self.payload.clear();
+        // §6.2.1: SETTINGS first, whatever else comes, and (§7.2.4) only once.
+        if self.settings.is_none() && kind != frame::SETTINGS {
+            return Err(Fault::Connection(Code::H3_MISSING_SETTINGS));
+        }
+        let unexpected = match kind {
+            frame::SETTINGS => self.settings.is_some(),
+            frame::DATA | frame::HEADERS | frame::PUSH_PROMISE => true,
+            other => frame::is_forbidden(other),
+        };
+        if unexpected {
+            return Err(Fault::Connection(Code::H3_FRAME_UNEXPECTED));
+        }
+        if kind == frame::SETTINGS && len > MAX_PAYLOAD {
+            return Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD));
+        }
+        if matches!(kind, frame::GOAWAY | frame::MAX_PUSH_ID | frame::CANCEL_PUSH) && len > 8 {
+            return Err(Fault::Connection(Code::H3_FRAME_ERROR));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        const ID: Fault = Fault::Connection(Code::H3_ID_ERROR);
+        match self.kind {
+            frame::SETTINGS => self.settings = Some(Settings::read(&self.payload)?),
+            frame::GOAWAY => {
+                // From a client it is a push id, and may only shrink (§5.2).
+                let id = self.single()?;
+                if self.goaway.is_some_and(|last| id > last) {
+                    return Err(ID);
+                }
+                self.goaway = Some(id);
+            }
+            frame::MAX_PUSH_ID => {
+                let id = self.single()?;
+                if self.max_push.is_some_and(|last| id < last) {
+                    return Err(ID);
+                }
+                self.max_push = Some(id);
+            }
+            frame::CANCEL_PUSH => {
+                // Nothing is ever promised here, so no push can be cancelled (§7.2.3).
+                self.single()?;
+                return Err(ID);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn single(&self) -> Result<u64, Fault> {
+        match varint::read(&self.payload) {
+            Some((id, len)) if len == self.payload.len() => Ok(id),
+            _ => Err(Fault::Connection(Code::H3_FRAME_ERROR)),
+        }
+    }
+}
+
+const fn is_known(kind: u64) -> bool {
+    matches!(kind, frame::SETTINGS | frame::GOAWAY | frame::MAX_PUSH_ID | frame::CANCEL_PUSH)
+}
+
+/// Appends a whole GOAWAY frame: requests on this stream and later ones are not processed (§5.2).
+pub fn write_goaway(out: &mut Vec<u8>, id: u64) {
+    let mut payload = Vec::with_capacity(8);
+    varint::write(&mut payload, id);
+    frame::write_header(out, frame::GOAWAY, payload.len() as u64);
+    out.extend_from_slice(&payload);
+}

@@ -1,0 +1,92 @@
+//! The instructions on a peer's encoder and decoder streams (RFC 9204 §4.3, §4.4), as far as there can be any without
+//! a dynamic table.
+
+use super::super::{Code, Fault};
+use super::integer;
+
+/// Reads the stream on which a peer's encoder would fill a dynamic table.
+#[derive(Debug, Default)]
+pub struct EncoderStream {
+    partial: Vec<u8>,
+}
+
+impl EncoderStream {
+    /// At the beginning, after the stream's type.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn feed(&mut self, input: &[u8]) -> Result<(), Fault> {
+        const WRONG: Fault = Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR);
+        instructions(&mut self.partial, input, WRONG, |first| {
+            // Set Dynamic Table Capacity, to nothing but 0. An insertion or a duplicate never fits a table of no
+            // capacity.
+            if first & 0xe0 == 0x20 { Ok((5, Some(0))) } else { Err(WRONG) }
+        })
+    }
+
+    /// Whether the stream is inside an instruction.
+    pub fn is_truncated(&self) -> bool {
+        !self.partial.is_empty()
+    }
+}
+
+/// Reads the stream on which a peer's decoder tells what it did with this side's insertions, of which there are none.
+#[derive(Debug, Default)]
+pub struct DecoderStream {
+    partial: Vec<u8>,
+}
+
+impl DecoderStream {
+    /// At the beginning, after the stream's type.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn feed(&mut self, input: &[u8]) -> Result<(), Fault> {
+        const WRONG: Fault = Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR);
+        instructions(&mut self.partial, input, WRONG, |first| {
+            // Stream Cancellation, which a decoder may always send. Section Acknowledgment and Insert Count Increment
+            // answer what never was.
+            if first & 0xc0 == 0x40 { Ok((6, None)) } else { Err(WRONG) }
+        })
+    }
+
+    /// Whether the stream is inside an instruction.
+    pub fn is_truncated(&self) -> bool {
+        !self.partial.is_empty()
+    }
+}
+
+/// Reads instructions of one integer each. `kind` says for a first byte how many bits the prefix has, and which value
+/// alone is allowed.
+fn instructions(
+    partial: &mut Vec<u8>,
+    input: &[u8],
+    wrong: Fault,
+    kind: impl Fn(u8) -> Result<(u32, Option<u64>), Fault>,
+) -> Result<(), Fault> {
+    let joined;
+    let mut rest = if partial.is_empty() {
+        input
+    } else {
+        // At most ten bytes: a longer integer is an error below.
+        joined = [partial.as_slice(), input].concat();
+        partial.clear();
+        &joined
+    };
+    while let Some(first) = rest.first() {
+        let (bits, only) = kind(*first)?;
+        match integer(rest, bits) {
+            Ok(Some((value, used))) if only.is_none_or(|only| only == value) => rest = &rest[used..],
+            Ok(None) => {
+                partial.extend_from_slice(rest);
+                return Ok(());
+            }
+            _ => return Err(wrong),
+        }
+    }
+    Ok(())
+}

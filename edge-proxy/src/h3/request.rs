@@ -1,0 +1,176 @@
+//! A request stream, read as it comes: head, content, trailers (RFC 9114 §4.1).
+
+use super::frame::{self, FrameReader, Step};
+use super::qpack::Decoder;
+use super::{Code, Fault, Limits, section};
+use crate::{BodyLength, Fields, RequestHead};
+
+/// Frames without any use, such as empty DATA and types nobody knows, that one request may have. A few are grease; more
+/// are a way to keep a proxy busy for nothing.
+const MAX_IDLE_FRAMES: u32 = 256;
+
+/// What comes next of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// Nothing yet: all bytes were taken, and more are needed.
+    More,
+    /// The encoded head is whole: [`RequestDecoder::head`] decodes it.
+    HeadReady,
+    /// So many bytes are content.
+    Data(usize),
+    /// The trailers. Only the end of the stream can follow.
+    Trailers(Fields),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Head,
+    Content,
+    /// The content of an extended CONNECT: DATA alone is allowed (RFC 9114 §4.4).
+    Tunnel,
+    Trailed,
+}
+
+/// Reads one request stream.
+#[derive(Debug)]
+pub struct RequestDecoder {
+    frames: FrameReader,
+    phase: Phase,
+    kind: u64,
+    section: Vec<u8>,
+    expected: Option<u64>,
+    received: u64,
+    idle: u32,
+    limits: Limits,
+}
+
+impl RequestDecoder {
+    /// At the beginning of a stream.
+    pub const fn new(limits: Limits) -> Self {
+        Self {
+            frames: FrameReader::new(),
+            phase: Phase::Head,
+            kind: u64::MAX,
+            section: Vec::new(),
+            expected: None,
+            received: 0,
+            idle: 0,
+            limits,
+        }
+    }
+
+    /// Looks at `input`. Returns how many bytes of it are done with, and what follows. The bytes of [`Item::Data`] come
+    /// after those, and are the caller's; the next call begins behind them.
+    pub fn step(&mut self, input: &[u8]) -> Result<(usize, Item), Fault> {
+        let mut used = 0;
+        loop {
+            let (n, step) = self.frames.step(&input[used..]);
+            used += n;
+            match step {
+                Step::More => return Ok((used, Item::More)),
+                Step::Begin { kind, len } => {
+                    self.begin(kind, len)?;
+                    if len == 0
+                        && kind == frame::HEADERS
+                        && let Some(item) = self.section_ready()?
+                    {
+                        return Ok((used, item));
+                    }
+                }
+                Step::Payload { len, .. } if self.kind == frame::DATA => {
+                    return Ok((used, Item::Data(len)));
+                }
+                Step::Payload { len, end } => {
+                    if self.kind == frame::HEADERS {
+                        self.section.extend_from_slice(&input[used..used + len]);
+                    }
+                    used += len;
+                    if end
+                        && self.kind == frame::HEADERS
+                        && let Some(item) = self.section_ready()?
+                    {
+                        return Ok((used, item));
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, kind: u64, len: u64) -> Result<(), Fault> {
+        const UNEXPECTED: Fault = Fault::Connection(Code::H3_FRAME_UNEXPECTED);
+        self.kind = kind;
+        match kind {
+            frame::DATA => {
+                if !matches!(self.phase, Phase::Content | Phase::Tunnel) {
+                    return Err(UNEXPECTED);
+                }
+                // §4.1.2: the sum of the DATA frames is the content's length. What is more is known before it came.
+                self.received = self.received.saturating_add(len);
+                if self.expected.is_some_and(|expected| self.received > expected) {
+                    return Err(Fault::MESSAGE);
+                }
+                if len == 0 {
+                    self.useless()?;
+                }
+            }
+            frame::HEADERS => {
+                if !matches!(self.phase, Phase::Head | Phase::Content) {
+                    return Err(UNEXPECTED);
+                }
+                // A field's encoding is shorter than its share of the limit unless it is made to be long.
+                if len > self.limits.section as u64 {
+                    return Err(Fault::TooLarge);
+                }
+                self.section.clear();
+            }
+            frame::CANCEL_PUSH
+            | frame::SETTINGS
+            | frame::PUSH_PROMISE
+            | frame::GOAWAY
+            | frame::MAX_PUSH_ID => return Err(UNEXPECTED),
+            other if frame::is_forbidden(other) => return Err(UNEXPECTED),
+            _ => self.useless()?,
+        }
+        Ok(())
+    }
+
+    fn useless(&mut self) -> Result<(), Fault> {
+        self.idle += 1;
+        if self.idle > MAX_IDLE_FRAMES { Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD)) } else { Ok(()) }
+    }
+
+    fn section_ready(&mut self) -> Result<Option<Item>, Fault> {
+        if self.phase == Phase::Head {
+            return Ok(Some(Item::HeadReady));
+        }
+        self.phase = Phase::Trailed;
+        let section = std::mem::take(&mut self.section);
+        Ok(Some(Item::Trailers(section::trailers(&mut Decoder::new(), &section, self.limits)?)))
+    }
+
+    /// Decodes the head, once after [`Item::HeadReady`]. `ended` is whether the stream ended right after it.
+    pub fn head(&mut self, decoder: &mut Decoder, ended: bool) -> Result<RequestHead, Fault> {
+        let section = std::mem::take(&mut self.section);
+        let head = section::request(decoder, &section, self.limits, ended)?;
+        self.phase = if head.upgrade.is_some() { Phase::Tunnel } else { Phase::Content };
+        self.expected = match head.body {
+            BodyLength::Exact(length) => Some(length),
+            BodyLength::None | BodyLength::Unknown => None,
+        };
+        Ok(head)
+    }
+
+    /// The stream ended. It is an error unless the request is whole (§4.1, §4.1.2, §7.1).
+    pub fn finish(&self) -> Result<(), Fault> {
+        if !self.frames.is_between_frames() {
+            return Err(Fault::Connection(Code::H3_FRAME_ERROR));
+        }
+        if self.phase == Phase::Head {
+            return Err(Fault::Stream(Code::H3_REQUEST_INCOMPLETE));
+        }
+        if self.expected.is_some_and(|expected| expected != self.received) {
+            return Err(Fault::MESSAGE);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! SETTINGS (RFC 9114 §7.2.4).
+
+use super::{Code, Fault, frame, varint};
+
+const QPACK_MAX_TABLE_CAPACITY: u64 = 0x1;
+const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
+const QPACK_BLOCKED_STREAMS: u64 = 0x7;
+const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
+const H3_DATAGRAM: u64 = 0x33;
+
+/// What a peer said of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest field section that it wants to receive. `None` is no limit.
+    pub max_field_section_size: Option<u64>,
+    /// The capacity of the dynamic table that it offers.
+    pub qpack_max_table_capacity: u64,
+    /// How many streams it lets wait for the dynamic table.
+    pub qpack_blocked_streams: u64,
+    /// Whether it takes extended CONNECT (RFC 9220).
+    pub enable_connect_protocol: bool,
+}
+
+impl Settings {
+    /// Reads the payload of a SETTINGS frame.
+    pub fn read(mut payload: &[u8]) -> Result<Self, Fault> {
+        const WRONG: Fault = Fault::Connection(Code::H3_SETTINGS_ERROR);
+        let mut settings = Self::default();
+        let mut seen = Vec::new();
+        while !payload.is_empty() {
+            let mut next = || varint::take(&mut payload).ok_or(Fault::Connection(Code::H3_FRAME_ERROR));
+            let (id, value) = (next()?, next()?);
+            if seen.contains(&id) {
+                return Err(WRONG);
+            }
+            seen.push(id);
+            match id {
+                QPACK_MAX_TABLE_CAPACITY => settings.qpack_max_table_capacity = value,
+                MAX_FIELD_SECTION_SIZE => settings.max_field_section_size = Some(value),
+                QPACK_BLOCKED_STREAMS => settings.qpack_blocked_streams = value,
+                ENABLE_CONNECT_PROTOCOL | H3_DATAGRAM if value > 1 => return Err(WRONG),
+                ENABLE_CONNECT_PROTOCOL => settings.enable_connect_protocol = value == 1,
+                // The settings of HTTP/2 that have no meaning here are reserved (§7.2.4.1).
+                0x0 | 0x2..=0x5 => return Err(WRONG),
+                _ => {}
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Appends a whole SETTINGS frame.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut payload = Vec::with_capacity(24);
+        let mut put = |id, value| {
+            varint::write(&mut payload, id);
+            varint::write(&mut payload, value);
+        };
+        put(QPACK_MAX_TABLE_CAPACITY, self.qpack_max_table_capacity);
+        put(QPACK_BLOCKED_STREAMS, self.qpack_blocked_streams);
+        if let Some(size) = self.max_field_section_size {
+            put(MAX_FIELD_SECTION_SIZE, size);
+        }
+        if self.enable_connect_protocol {
+            put(ENABLE_CONNECT_PROTOCOL, 1);
+        }
+        frame::write_header(out, frame::SETTINGS, payload.len() as u64);
+        out.extend_from_slice(&payload);
+    }
+}

@@ -1,0 +1,181 @@
+use crate::h3::qpack::{
+    Decoder, DecoderStream, EncoderStream, huffman, write_field, write_field_huffman, write_prefix,
+};
+use crate::h3::{Code, Fault};
+use proptest::prelude::*;
+
+fn decode(section: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    let mut fields = Vec::new();
+    Decoder::new().decode(section, |name, value| {
+        fields.push((name.to_vec(), value.to_vec()));
+        Ok(())
+    })?;
+    Ok(fields)
+}
+
+#[test]
+fn huffman_vectors_of_rfc_7541() {
+    for (text, code) in [
+        ("www.example.com", &[0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff][..]),
+        ("no-cache", &[0xa8, 0xeb, 0x10, 0x64, 0x9c, 0xbf]),
+        ("custom-key", &[0x25, 0xa8, 0x49, 0xe9, 0x5b, 0xa9, 0x7d, 0x7f]),
+        ("302", &[0x64, 0x02]),
+    ] {
+        let mut out = Vec::new();
+        huffman::encode(text.as_bytes(), &mut out);
+        assert_eq!(out, code);
+        assert_eq!(huffman::encoded_len(text.as_bytes()), code.len());
+        let mut back = Vec::new();
+        huffman::decode(code, &mut back).unwrap();
+        assert_eq!(back, text.as_bytes());
+    }
+}
+
+#[test]
+fn huffman_refuses_bad_padding_and_end_of_string() {
+    let decode = |code: &[u8]| huffman::decode(code, &mut Vec::new());
+    assert_eq!(decode(&[]), Ok(()));
+    // A whole byte of padding, zeros as padding, the end-of-string symbol.
+    for code in [
+        &[0xff][..],
+        &[0x64, 0x02, 0xff],
+        &[0x60],
+        &[0xff, 0xff, 0xff, 0xff],
+        &[0x25, 0xff, 0xff, 0xff, 0xff],
+    ] {
+        assert_eq!(decode(code), Err(huffman::Invalid), "{code:x?}");
+    }
+}
+
+#[test]
+fn the_literal_of_rfc_9204_appendix_b_1() {
+    let section = b"\x00\x00\x51\x0b/index.html";
+    assert_eq!(decode(section).unwrap(), [(b":path".to_vec(), b"/index.html".to_vec())]);
+    let mut out = Vec::new();
+    write_prefix(&mut out);
+    write_field(&mut out, b":path", b"/index.html");
+    assert_eq!(out, section);
+}
+
+#[test]
+fn static_entries_are_found() {
+    let mut out = Vec::new();
+    for (name, value, code) in [
+        (&b":status"[..], &b"200"[..], &[0xd9][..]),
+        (b":status", b"425", &[0xff, 0x07]),
+        (b"Content-Type", b"application/json", &[0xee]),
+        (b"x-frame-options", b"sameorigin", &[0xff, 0x23]),
+        (b"server", b"x", &[0x5f, 0x4d, 0x01, b'x']),
+        (b"x", b"y", &[0x21, b'x', 0x01, b'y']),
+    ] {
+        out.clear();
+        write_field(&mut out, name, value);
+        assert_eq!(out, code, "{}", name.escape_ascii());
+    }
+}
+
+#[test]
+fn sections_that_cannot_be_decoded() {
+    let failed = Err(Fault::Connection(Code::QPACK_DECOMPRESSION_FAILED));
+    for (what, section) in [
+        ("empty", &b""[..]),
+        ("no base", b"\x00"),
+        ("required insert count", b"\x01\x00"),
+        ("negative base", b"\x00\x80"),
+        ("dynamic index", b"\x00\x00\x80"),
+        ("index after the base", b"\x00\x00\x10"),
+        ("name of the dynamic table", b"\x00\x00\x40\x00"),
+        ("name after the base", b"\x00\x00\x00\x00"),
+        ("static index 99", b"\x00\x00\xff\x24"),
+        ("static name 99", b"\x00\x00\x5f\x54\x00"),
+        ("no value", b"\x00\x00\x51"),
+        ("short value", b"\x00\x00\x51\x05/"),
+        ("short name", b"\x00\x00\x23ab"),
+        ("bad Huffman code", b"\x00\x00\x51\x81\x60"),
+        ("endless integer", b"\x00\x00\xff\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"),
+        ("integer of 63 bits", b"\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+        ("unfinished integer", b"\x00\x00\xff\x80"),
+    ] {
+        assert_eq!(decode(section).map(drop), failed, "{what}");
+    }
+}
+
+#[test]
+fn instructions_that_need_a_table_are_refused() {
+    let wrong = Err(Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR));
+    for (what, input) in [
+        ("capacity", &b"\x21"[..]),
+        ("large capacity", b"\x3f\xe1\x1f"),
+        ("insert with a name reference", b"\xc1\x01a"),
+        ("insert with a literal name", b"\x41a\x01b"),
+        ("duplicate", b"\x00"),
+    ] {
+        assert_eq!(EncoderStream::new().feed(input), wrong, "{what}");
+    }
+    assert_eq!(EncoderStream::new().feed(b"\x20\x20"), Ok(()));
+    let mut stream = EncoderStream::new();
+    assert_eq!(stream.feed(b"\x3f"), Ok(()));
+    assert!(stream.is_truncated());
+    assert_eq!(stream.feed(b"\x00"), wrong, "31 in two bytes is a capacity, too");
+
+    let wrong = Err(Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR));
+    for (what, input) in [
+        ("acknowledgment", &b"\x84"[..]),
+        ("increment", b"\x01"),
+        ("increment of nothing", b"\x00"),
+        ("endless cancellation", b"\x7f\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"),
+    ] {
+        assert_eq!(DecoderStream::new().feed(input), wrong, "{what}");
+    }
+    let mut stream = DecoderStream::new();
+    assert_eq!(stream.feed(b"\x44\x7f"), Ok(()));
+    assert!(stream.is_truncated());
+    assert_eq!(stream.feed(b"\x01"), Ok(()));
+    assert!(!stream.is_truncated());
+}
+
+proptest! {
+    #[test]
+    fn huffman_is_undone(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let (mut code, mut back) = (Vec::new(), Vec::new());
+        huffman::encode(&text, &mut code);
+        huffman::decode(&code, &mut back).unwrap();
+        prop_assert_eq!(back, text);
+    }
+
+    #[test]
+    fn fields_are_undone(
+        fields in proptest::collection::vec(("[a-z0-9:-]{1,60}", proptest::collection::vec(any::<u8>(), 0..200)), 0..20),
+        huffman in any::<bool>(),
+    ) {
+        let mut section = Vec::new();
+        write_prefix(&mut section);
+        for (name, value) in &fields {
+            let write = if huffman { write_field_huffman } else { write_field };
+            write(&mut section, name.as_bytes(), value);
+        }
+        let expected: Vec<_> = fields.into_iter().map(|(n, v)| (n.into_bytes(), v)).collect();
+        prop_assert_eq!(decode(&section).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(section in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = decode(&section);
+        let _ = EncoderStream::new().feed(&section);
+        let _ = DecoderStream::new().feed(&section);
+    }
+
+    #[test]
+    fn instructions_do_not_depend_on_how_they_are_cut(
+        input in proptest::collection::vec(prop_oneof![Just(0x20u8), Just(0x7f), Just(0x80), 0x40u8..0x50, any::<u8>()], 0..30),
+        at in 0usize..30,
+    ) {
+        let at = at.min(input.len());
+        let mut whole = DecoderStream::new();
+        let mut cut = DecoderStream::new();
+        let a = whole.feed(&input);
+        let b = cut.feed(&input[..at]).and_then(|()| cut.feed(&input[at..]));
+        prop_assert_eq!(a, b);
+        prop_assert_eq!(whole.is_truncated(), cut.is_truncated());
+    }
+}

@@ -1,0 +1,192 @@
+//! From an accepted socket to HTTP: the PROXY header, the ClientHello, the sinkhole, the handshake.
+
+use super::deadline::Deadline;
+use super::exchange::Connection;
+use super::h1::Wire;
+use super::observe::TurnedAway;
+use super::socket::Socket;
+use super::tls::{Hello, TlsStream, read_hello, send_alert};
+use super::worker::Worker;
+use super::{h1, h2};
+use crate::config::{Listener, ListenerKind, Reject};
+use crate::decide::{self, Transport};
+use crate::{host, proxy_protocol};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
+/// TLS's alert for a name that is not served (RFC 6066 §3).
+const UNRECOGNIZED_NAME: u8 = 112;
+
+/// Accepts until it is aborted.
+pub(crate) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, address: SocketAddr, tcp: TcpListener) {
+    loop {
+        let (stream, peer) = match tcp.accept().await {
+            Ok(accepted) => accepted,
+            Err(why) => {
+                // Out of descriptors or memory: connections wait in the kernel's queue until there is room again.
+                if why.kind() != io::ErrorKind::ConnectionAborted {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                continue;
+            }
+        };
+        let Some(admitted) = worker.admit() else {
+            worker.observer().turned_away(&TurnedAway {
+                peer,
+                local: address,
+                sni: None,
+                quic: false,
+                reason: "too-many-connections",
+            });
+            continue;
+        };
+        let (worker, listener) = (worker.clone(), listener.clone());
+        tokio::task::spawn_local(async move {
+            connection(worker, listener, stream, peer, address).await;
+            drop(admitted);
+        });
+    }
+}
+
+async fn connection(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    address: SocketAddr,
+) {
+    // Heads and small content are written at once; waiting to merge them only costs time.
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().unwrap_or(address);
+    let mut connection = Connection {
+        transport: Transport::Plain,
+        peer,
+        local,
+        proxied: None,
+        interface: listener.interface.as_deref().map(Rc::from),
+        sni: None,
+    };
+    let mut socket = Socket::Tcp(stream);
+    let mut already = Vec::new();
+    if listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {
+        let limit = worker.view().runtime.snapshot().config().timeouts.handshake;
+        let deadline = worker.sweep().deadline();
+        match deadline.within(limit, proxy_header(&mut socket, &mut already)).await {
+            Some(Ok(header)) => connection.proxied = header.source(),
+            _ => return turned_away(&worker, &connection, "proxy-header"),
+        }
+    }
+    if listener.kind == ListenerKind::Plain {
+        return h1::run(worker, connection, Wire::Plain(socket), &already).await;
+    }
+    connection.transport = Transport::Tls;
+    // The handshake's state is large and short-lived: on the heap, so that the connection's task is small.
+    let Some((stream, http2)) = Box::pin(handshake(&worker, &mut connection, socket, &already)).await else {
+        return;
+    };
+    if http2 {
+        Box::pin(h2::run(worker, connection, Wire::Tls(stream))).await;
+    } else {
+        h1::run(worker, connection, Wire::Tls(stream), b"").await;
+    }
+}
+
+fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
+    worker.observer().turned_away(&TurnedAway {
+        peer: connection.peer,
+        local: connection.local,
+        sni: connection.sni.as_deref(),
+        quic: false,
+        reason,
+    });
+}
+
+/// Reads the PROXY header; what came behind it stays in `already`.
+async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<proxy_protocol::Header> {
+    loop {
+        match proxy_protocol::parse(already) {
+            Ok(Some((header, used))) => {
+                already.drain(..used);
+                return Ok(header);
+            }
+            Ok(None) => {}
+            Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+        }
+        if socket.read_buf(already).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// The handshake up to where HTTP begins, or nothing if the client was turned away. Says whether HTTP/2 was chosen.
+async fn handshake(
+    worker: &Rc<Worker>,
+    connection: &mut Connection,
+    mut socket: Socket,
+    already: &[u8],
+) -> Option<(TlsStream<rustls::ServerConnection>, bool)> {
+    let view = worker.view();
+    let limit = view.runtime.snapshot().config().timeouts.handshake;
+    let deadline = worker.sweep().deadline();
+    let accepted = match deadline.within(limit, read_hello(&mut socket, already)).await {
+        Some(Hello::Accepted(accepted)) => accepted,
+        Some(Hello::NotTls) => {
+            turned_away(worker, connection, "not-tls");
+            return None;
+        }
+        None => {
+            turned_away(worker, connection, "hello-too-slow");
+            return None;
+        }
+    };
+    connection.sni = accepted.client_hello().server_name().map(|name| host::normalize(name).into_boxed_str());
+    let client = connection.proxied.unwrap_or(connection.peer).ip();
+    let site = match decide::hello(view.runtime.snapshot(), Some(client), connection.sni.as_deref()) {
+        Ok(site) => site,
+        Err(rejection) => {
+            turned_away(worker, connection, rejection.why.code());
+            if rejection.how == Reject::Alert {
+                send_alert(&mut socket, UNRECOGNIZED_NAME).await;
+            }
+            return None;
+        }
+    };
+    let early = view.runtime.snapshot().config().sites[site].early_data;
+    let config = if early { &view.runtime.early_tls } else { &view.runtime.tls };
+    let Ok(mut tls) = accepted.into_connection(config.clone()) else {
+        turned_away(worker, connection, "handshake-failed");
+        return None;
+    };
+    let takes_early = tls.early_data().is_some();
+    let http2 = tls.alpn_protocol() == Some(b"h2");
+    let mut stream = TlsStream::new(tls, socket);
+    if !takes_early || http2 {
+        finish(worker, connection, &mut stream, &deadline, limit).await?;
+    }
+    Some((stream, http2))
+}
+
+async fn finish(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    stream: &mut TlsStream<rustls::ServerConnection>,
+    deadline: &Deadline,
+    limit: Duration,
+) -> Option<()> {
+    match deadline.within(limit, poll_fn(|cx| stream.poll_handshake(cx))).await {
+        Some(Ok(())) => Some(()),
+        Some(Err(_)) => {
+            turned_away(worker, connection, "handshake-failed");
+            None
+        }
+        None => {
+            turned_away(worker, connection, "handshake-too-slow");
+            None
+        }
+    }
+}

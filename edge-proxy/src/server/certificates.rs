@@ -1,0 +1,252 @@
+//! Certificates from a folder in the layout of `/var/lib/acme`, watched and swapped live.
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::SystemTime;
+
+/// Why a certificate is not used. The one that was used before stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// The folder cannot be read.
+    #[error("{}: {why}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The reason.
+        why: io::Error,
+    },
+    /// A file cannot be read.
+    #[error("{}: {why}{}", path.display(), advice(path, why))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        why: io::Error,
+    },
+    /// Everybody on the machine can read the key.
+    #[error("{}: everybody can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
+    Readable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file holds nothing of the kind.
+    #[error("{}: {why}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        why: String,
+    },
+    /// The key is not that of the certificate, or of a kind that is not supported.
+    #[error("{}: {why}", path.display())]
+    Pair {
+        /// The folder of the pair.
+        path: PathBuf,
+        /// The reason.
+        why: rustls::Error,
+    },
+}
+
+/// What would help where permission is missing: the group that may read the file.
+fn advice(path: &Path, why: &io::Error) -> String {
+    if why.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    match std::fs::metadata(path).or_else(|_| std::fs::metadata(path.parent().unwrap_or(path))) {
+        Ok(found) => {
+            let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+            let gid = found.gid().to_string();
+            let name = groups.lines().find_map(|line| {
+                let mut parts = line.split(':');
+                let (name, id) = (parts.next()?, parts.nth(1)?);
+                (id == gid).then_some(name)
+            });
+            format!(" (members of the group {} may read it: usermod -aG {0} USER)", name.unwrap_or(&gid))
+        }
+        Err(_) => String::new(),
+    }
+}
+
+/// One loaded pair.
+#[derive(Clone)]
+struct Pair {
+    stamp: [Option<(SystemTime, u64, u64)>; 2],
+    names: Vec<String>,
+    key: Arc<CertifiedKey>,
+}
+
+#[derive(Default)]
+struct Index {
+    pairs: HashMap<PathBuf, Pair>,
+    /// By name, `*.` patterns too, several kinds of key side by side.
+    names: HashMap<String, Vec<Arc<CertifiedKey>>>,
+}
+
+/// Certificates from a folder with one folder a certificate: `fullchain.pem` and `key.pem` in each.
+///
+/// Which names a certificate is for is read from it. Several for one name (ECDSA and RSA) are chosen between by what the
+/// client supports. [`Certificates::refresh`] reads what changed; a pair that cannot be used leaves the old one in place.
+pub struct Certificates {
+    folder: PathBuf,
+    index: RwLock<Arc<Index>>,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("folder", &self.folder).field("names", &self.names()).finish()
+    }
+}
+
+/// What [`Certificates::refresh`] did.
+#[derive(Debug, Default)]
+pub struct Refreshed {
+    /// Folders whose pair is new.
+    pub swapped: Vec<PathBuf>,
+    /// What cannot be used.
+    pub problems: Vec<CertificateError>,
+}
+
+impl Certificates {
+    /// Reads the folder.
+    ///
+    /// # Errors
+    /// Only if the folder itself cannot be read. What is wrong with single pairs is in the second value.
+    pub fn load(folder: impl Into<PathBuf>) -> Result<(Arc<Self>, Refreshed), CertificateError> {
+        let found = Self { folder: folder.into(), index: RwLock::default() };
+        let refreshed = found.refresh()?;
+        Ok((Arc::new(found), refreshed))
+    }
+
+    /// Reads again what changed since.
+    ///
+    /// # Errors
+    /// Only if the folder itself cannot be read; everything stays as it was then.
+    pub fn refresh(&self) -> Result<Refreshed, CertificateError> {
+        let before = self.index();
+        let mut refreshed = Refreshed::default();
+        let mut pairs = HashMap::new();
+        let unreadable = |why| CertificateError::Folder { path: self.folder.clone(), why };
+        for entry in std::fs::read_dir(&self.folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if !path.is_dir()
+                || path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+            {
+                continue;
+            }
+            let old = before.pairs.get(&path);
+            let stamp = [stamp(&path.join("fullchain.pem")), stamp(&path.join("key.pem"))];
+            if let Some(old) = old
+                && old.stamp == stamp
+            {
+                pairs.insert(path, old.clone());
+                continue;
+            }
+            if stamp == [None, None] && old.is_none() {
+                // A folder of something else, such as accounts.
+                continue;
+            }
+            match read_pair(&path, stamp) {
+                Ok(pair) => {
+                    refreshed.swapped.push(path.clone());
+                    pairs.insert(path, pair);
+                }
+                Err(why) => {
+                    refreshed.problems.push(why);
+                    if let Some(old) = old {
+                        pairs.insert(path, old.clone());
+                    }
+                }
+            }
+        }
+        if !refreshed.swapped.is_empty() || pairs.len() != before.pairs.len() {
+            let mut names: HashMap<String, Vec<Arc<CertifiedKey>>> = HashMap::new();
+            for pair in pairs.values() {
+                for name in &pair.names {
+                    names.entry(name.clone()).or_default().push(pair.key.clone());
+                }
+            }
+            let index = Arc::new(Index { pairs, names });
+            *self.index.write().unwrap_or_else(std::sync::PoisonError::into_inner) = index;
+        }
+        Ok(refreshed)
+    }
+
+    /// All names that there is a certificate for, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.index().names.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// Whether there is a certificate for this name (lower case).
+    pub fn covers(&self, name: &str) -> bool {
+        !self.candidates(name).is_empty()
+    }
+
+    fn index(&self) -> Arc<Index> {
+        self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn candidates(&self, name: &str) -> Vec<Arc<CertifiedKey>> {
+        let index = self.index();
+        let exact = index.names.get(name);
+        let wild = || index.names.get(&format!("*.{}", name.split_once('.')?.1));
+        exact.or_else(wild).cloned().unwrap_or_default()
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = crate::host::normalize(hello.server_name()?);
+        let mut usable: Vec<_> = self
+            .candidates(&name)
+            .into_iter()
+            .filter(|pair| pair.key.choose_scheme(hello.signature_schemes()).is_some())
+            .collect();
+        // ECDSA costs a fraction of RSA, for both sides.
+        usable.sort_by_key(|pair| pair.key.algorithm() == rustls::SignatureAlgorithm::RSA);
+        usable.into_iter().next()
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len(), found.ino()))
+}
+
+fn read_pair(path: &Path, stamp: [Option<(SystemTime, u64, u64)>; 2]) -> Result<Pair, CertificateError> {
+    let (chain_path, key_path) = (path.join("fullchain.pem"), path.join("key.pem"));
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|why| CertificateError::File { path: path.into(), why });
+    let mode = std::fs::metadata(&key_path).map_or(0, |found| found.mode() & 0o7777);
+    if mode & 0o007 != 0 {
+        return Err(CertificateError::Readable { path: key_path, mode });
+    }
+    let pem = |path: &Path, why: String| CertificateError::Pem { path: path.into(), why };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&chain_path)?)
+        .collect::<Result<_, _>>()
+        .map_err(|why| pem(&chain_path, why.to_string()))?;
+    let leaf = chain.first().ok_or_else(|| pem(&chain_path, "no certificate in it".into()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&read(&key_path)?).map_err(|why| pem(&key_path, why.to_string()))?;
+    let names = webpki::EndEntityCert::try_from(leaf)
+        .map_err(|why| pem(&chain_path, why.to_string()))?
+        .valid_dns_names()
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = CertifiedKey::from_der(chain, key, &provider)
+        .map_err(|why| CertificateError::Pair { path: path.into(), why })?;
+    Ok(Pair { stamp, names, key: Arc::new(key) })
+}

@@ -1,0 +1,125 @@
+//! Connection ids that say which worker they are of, and the way there.
+
+use super::socket::Datagram;
+use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long the connection ids made here are.
+pub(super) const LEN: usize = 8;
+
+/// Datagrams that may wait for another worker. What is more is lost, as on any path that is full.
+const WAITING: usize = 1024;
+
+/// What the workers of one address share to know each other's connection ids: four random bytes, the worker under a
+/// mask, and three bytes of proof. Without the key an id says nothing, not even whether two are of the same worker.
+#[derive(Clone, Debug, Default)]
+struct CidKey(RandomState);
+
+impl CidKey {
+    fn seal(&self, nonce: [u8; 4], worker: u8) -> [u8; LEN] {
+        let hash = self.0.hash_one(nonce).to_le_bytes();
+        let [a, b, c, d] = nonce;
+        [a, b, c, d, worker ^ hash[0], hash[1], hash[2], hash[3]]
+    }
+
+    fn open(&self, cid: &[u8]) -> Option<u8> {
+        let cid: &[u8; LEN] = cid.try_into().ok()?;
+        let hash = self.0.hash_one(*cid.first_chunk::<4>()?).to_le_bytes();
+        (cid[5..] == hash[1..4]).then_some(cid[4] ^ hash[0])
+    }
+}
+
+struct Generator {
+    key: CidKey,
+    worker: u8,
+}
+
+impl ConnectionIdGenerator for Generator {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut nonce = [0; 4];
+        // Without random numbers there is no TLS either; a repeated id is made anew by the endpoint.
+        let _ = aws_lc_rs::rand::fill(&mut nonce);
+        ConnectionId::new(&self.key.seal(nonce, self.worker))
+    }
+
+    fn validate(&self, cid: &ConnectionId) -> Result<(), InvalidCid> {
+        if self.key.open(cid) == Some(self.worker) { Ok(()) } else { Err(InvalidCid) }
+    }
+
+    fn cid_len(&self) -> usize {
+        LEN
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Whose a connection id is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// This worker made it.
+    Here,
+    /// That one did.
+    Other(u8),
+    /// Nobody here did.
+    Nobody,
+}
+
+/// An engine's place among those that share an address. The kernel chooses a socket by the client's address, so when that
+/// changes, its packets come out at another worker, which hands them over.
+pub(crate) struct Handover {
+    key: CidKey,
+    worker: u8,
+    peers: Vec<mpsc::Sender<Datagram>>,
+    pub(super) inbox: mpsc::Receiver<Datagram>,
+}
+
+impl Handover {
+    /// The places of as many engines.
+    pub(crate) fn mesh(workers: u8) -> Vec<Self> {
+        let key = CidKey::default();
+        let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(WAITING)).unzip();
+        (0..workers)
+            .zip(inboxes)
+            .map(|(worker, inbox)| Self { key: key.clone(), worker, peers: peers.clone(), inbox })
+            .collect()
+    }
+
+    pub(super) fn owner(&self, cid: &[u8]) -> Owner {
+        match self.key.open(cid) {
+            Some(worker) if worker == self.worker => Owner::Here,
+            Some(worker) if usize::from(worker) < self.peers.len() => Owner::Other(worker),
+            _ => Owner::Nobody,
+        }
+    }
+
+    pub(super) fn send(&self, worker: u8, datagram: Datagram) {
+        if let Some(peer) = self.peers.get(usize::from(worker)) {
+            let _ = peer.try_send(datagram);
+        }
+    }
+
+    pub(super) fn generator(&self) -> impl Fn() -> Box<dyn ConnectionIdGenerator> + Send + Sync + 'static {
+        let (key, worker) = (self.key.clone(), self.worker);
+        move || Box::new(Generator { key: key.clone(), worker })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_its_worker() {
+        let mesh = Handover::mesh(3);
+        let cid = mesh[1].generator()().generate_cid();
+        assert_eq!(mesh[1].owner(&cid), Owner::Here);
+        assert_eq!(mesh[0].owner(&cid), Owner::Other(1));
+        assert_eq!(Handover::mesh(3)[0].owner(&cid), Owner::Nobody);
+        assert_eq!(mesh[0].owner(&cid[..7]), Owner::Nobody);
+        assert_eq!(mesh[0].owner(&[]), Owner::Nobody);
+    }
+}

@@ -1,0 +1,521 @@
+//! The loop: datagrams in, connections driven, tasks run, datagrams out.
+
+use super::cid::Owner;
+use super::conn::{Arrived, Conn, ConnCell, Shared};
+use super::gate::{Flow, Gate, Offer};
+use super::socket::{Blocked, Datagram, Socket};
+use super::stream::H3Stream;
+use super::timers::Timers;
+use super::{Command, ControlReceiver, Dropped, EngineConfig, Handover, Hello, Opened, Service};
+use crate::h3::{Code, initial};
+use quinn_proto as quic;
+use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointConfig};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+
+/// Batches of datagrams that are taken before anything else is done.
+const BATCHES: usize = 4;
+
+/// Batches that one connection sends before the next has its turn.
+const TRANSMITS: usize = 8;
+
+/// How often everything is looked at for what took too long.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Runs an engine until it is told to shut down, in a task of a thread that has a `LocalSet`. An error is one of its
+/// socket, which is of no use any more.
+pub(crate) async fn run<S: Service>(
+    config: EngineConfig,
+    service: Rc<S>,
+    control: ControlReceiver,
+) -> io::Result<()> {
+    let mut engine = Engine::new(config, service, control)?;
+    std::future::poll_fn(|cx| engine.poll(cx)).await
+}
+
+struct Entry<C> {
+    cell: Rc<ConnCell>,
+    user: Option<Rc<C>>,
+    flow: Flow,
+    /// The earliest time in the heap.
+    armed: Option<Instant>,
+    /// It is among those that may have something to send.
+    queued: bool,
+    /// The service knows that it is over.
+    told: bool,
+}
+
+/// The way down: at first nothing new is invited, then nothing new is taken, and in the end nothing is waited for.
+struct Shutdown {
+    last_call: Instant,
+    deadline: Instant,
+    called: bool,
+}
+
+struct Engine<S: Service> {
+    service: Rc<S>,
+    control: ControlReceiver,
+    handover: Handover,
+    socket: Socket,
+    endpoint: quic::Endpoint,
+    gate: Gate,
+    shared: Rc<Shared>,
+    /// By the number that the endpoint gave them.
+    conns: Vec<Option<Entry<S::Conn>>>,
+    live: usize,
+    timers: Timers,
+    sleep: Pin<Box<Sleep>>,
+    sleeping_until: Option<Instant>,
+    next_sweep: Instant,
+    received: Vec<Datagram>,
+    arrived: Vec<Arrived>,
+    driving: Vec<usize>,
+    sending: Vec<usize>,
+    segments: usize,
+    out: Vec<u8>,
+    /// What `out` holds, which the socket did not take.
+    blocked: Option<quic::Transmit>,
+    /// The tasks have had their turn since the last datagrams came.
+    deferred: bool,
+    shutdown: Option<Shutdown>,
+}
+
+impl<S: Service> Engine<S> {
+    fn new(config: EngineConfig, service: Rc<S>, control: ControlReceiver) -> io::Result<Self> {
+        let socket = Socket::new(config.socket)?;
+        let mut endpoint = EndpointConfig::default();
+        endpoint.supported_versions(vec![initial::VERSION_1]).cid_generator(config.handover.generator());
+        let now = Instant::now();
+        Ok(Self {
+            service,
+            control,
+            handover: config.handover,
+            endpoint: quic::Endpoint::new(
+                Arc::new(endpoint),
+                Some(config.server),
+                !socket.may_fragment(),
+                None,
+            ),
+            gate: Gate::new(config.limits.clone()),
+            shared: Shared::new(config.limits),
+            conns: Vec::new(),
+            live: 0,
+            timers: Timers::default(),
+            sleep: Box::pin(tokio::time::sleep_until((now + SWEEP).into())),
+            sleeping_until: None,
+            next_sweep: now + SWEEP,
+            received: Vec::new(),
+            arrived: Vec::new(),
+            driving: Vec::new(),
+            sending: Vec::new(),
+            segments: socket.segments(),
+            out: Vec::new(),
+            blocked: None,
+            deferred: false,
+            shutdown: None,
+            socket,
+        })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Whatever the tasks and the calls below touch is looked at before this ends.
+        self.shared.awake.set(true);
+        super::requests::remember(&mut self.shared.waker.borrow_mut(), cx.waker());
+        let now = Instant::now();
+        self.shared.now.set(now);
+
+        let mut again = self.receive(cx)?;
+        again |= self.take_handed_over(cx);
+        self.take_commands(cx);
+        self.expire(now);
+        self.drive();
+
+        if self.shared.tasks.take() && !self.deferred {
+            // The tasks run before this is polled again, and what they answer goes out together with what QUIC has to
+            // say by itself.
+            self.deferred = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.deferred = false;
+
+        again |= self.transmit(cx)?;
+        self.drive();
+        if self.step_down() {
+            return Poll::Ready(Ok(()));
+        }
+        self.shared.awake.set(false);
+        let blocked = self.blocked.is_some();
+        if again || self.sleep(cx) || (!self.sending.is_empty() && !blocked) {
+            self.shared.awake.set(true);
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Takes what the socket has. Whether there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut received = std::mem::take(&mut self.received);
+        let mut more = true;
+        for _ in 0..BATCHES {
+            match self.socket.poll_recv(cx, &mut received) {
+                Poll::Pending => {
+                    more = false;
+                    break;
+                }
+                Poll::Ready(result) => result?,
+            }
+            for datagram in received.drain(..) {
+                self.datagram(datagram, true);
+            }
+        }
+        self.received = received;
+        Ok(more)
+    }
+
+    fn take_handed_over(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..BATCHES * quinn_udp::BATCH_SIZE {
+            match self.handover.inbox.poll_recv(cx) {
+                Poll::Ready(Some(datagram)) => self.datagram(datagram, false),
+                Poll::Ready(None) | Poll::Pending => return false,
+            }
+        }
+        true
+    }
+
+    /// `direct` is whether it came from the socket: what was handed over once is not again.
+    fn datagram(&mut self, datagram: Datagram, direct: bool) {
+        let destination = match initial::long_header(&datagram.data) {
+            Some(header) => header.destination,
+            None => datagram.data.get(1..=super::cid::LEN).unwrap_or_default(),
+        };
+        match self.handover.owner(destination) {
+            Owner::Here => self.feed(datagram, None),
+            Owner::Other(worker) if direct => self.handover.send(worker, datagram),
+            Owner::Other(_) => {}
+            Owner::Nobody => self.stranger(datagram),
+        }
+    }
+
+    fn stranger(&mut self, datagram: Datagram) {
+        let (now, peer) = (self.shared.now.get(), datagram.remote);
+        match self.gate.offer(now, datagram) {
+            Offer::Drop(None) => {}
+            Offer::Drop(Some(why)) => self.service.dropped(peer, why),
+            Offer::Pass(datagram) => self.feed(datagram, None),
+            Offer::Hello { flow, sni, datagrams } => {
+                let hello = match self.shutdown {
+                    Some(_) => Hello::Silent,
+                    None => self.service.hello(peer, sni.as_deref()),
+                };
+                self.gate.settle(now, flow.clone(), hello == Hello::Accept);
+                if hello != Hello::Silent {
+                    for datagram in datagrams {
+                        self.feed(datagram, Some((&flow, hello)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose.
+    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, Hello)>) {
+        let now = self.shared.now.get();
+        let Datagram { remote, local_ip, ecn, data } = datagram;
+        let mut answer = Vec::new();
+        match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut answer) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(Some(entry)) = self.conns.get(handle.0) {
+                    entry.cell.state.borrow_mut().quic.handle_event(event);
+                    entry.cell.touch();
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                let mut answer = Vec::new();
+                match admit {
+                    Some((flow, Hello::Accept)) => {
+                        match self.endpoint.accept(incoming, now, &mut answer, None) {
+                            Ok((handle, conn)) => self.add(handle, conn, flow.clone()),
+                            Err(error) => {
+                                self.gate.settle(now, flow.clone(), false);
+                                if let Some(transmit) = error.response {
+                                    // Not worth waiting for: the client will ask again.
+                                    let _ = self.socket.send(&transmit, &answer);
+                                }
+                            }
+                        }
+                    }
+                    Some((_, Hello::Alert)) => {
+                        let transmit = self.endpoint.refuse(incoming, &mut answer);
+                        let _ = self.socket.send(&transmit, &answer);
+                    }
+                    // A client that uses a connection id of ours for a new connection, which nobody has looked at.
+                    Some((_, Hello::Silent)) | None => self.endpoint.ignore(incoming),
+                }
+            }
+            // Version negotiation, stateless resets and the like answer strangers, who are not answered.
+            Some(DatagramEvent::Response(_)) => self.service.dropped(remote, Dropped::Garbage),
+            None => {}
+        }
+    }
+
+    fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow) {
+        let cell = Rc::new(ConnCell {
+            shared: Rc::clone(&self.shared),
+            index: handle.0,
+            dirty: Cell::new(false),
+            state: RefCell::new(Conn::new(conn, self.shared.now.get())),
+        });
+        cell.touch();
+        if self.conns.len() <= handle.0 {
+            self.conns.resize_with(handle.0 + 1, || None);
+        }
+        self.conns[handle.0] =
+            Some(Entry { cell, user: None, flow, armed: None, queued: false, told: false });
+        self.live += 1;
+    }
+
+    fn take_commands(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(command)) = self.control.0.poll_recv(cx) {
+            match command {
+                Command::Reload(server) => self.endpoint.set_server_config(Some(server)),
+                Command::Shutdown(within) => {
+                    let now = self.shared.now.get();
+                    // A client hears that this ends before it learns which requests were too late, so that what it sends
+                    // meanwhile is still served (RFC 9114 §5.2).
+                    let last_call = now + (within / 4).min(Duration::from_millis(500));
+                    self.shutdown = Some(Shutdown { last_call, deadline: now + within, called: false });
+                    self.for_all(|conn, _| conn.go_away(false));
+                }
+            }
+        }
+    }
+
+    fn for_all(&self, f: impl Fn(&mut Conn, &Shared)) {
+        for entry in self.conns.iter().flatten() {
+            f(&mut entry.cell.state.borrow_mut(), &self.shared);
+            entry.cell.touch();
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, index)) = self.timers.pop(now) {
+            let Some(Some(entry)) = self.conns.get_mut(index) else { continue };
+            if entry.armed != Some(at) {
+                continue;
+            }
+            entry.armed = None;
+            let mut state = entry.cell.state.borrow_mut();
+            match state.quic.poll_timeout() {
+                Some(next) if next > now => {
+                    entry.armed = Some(next);
+                    self.timers.push(next, index);
+                }
+                Some(_) => {
+                    state.quic.handle_timeout(now);
+                    drop(state);
+                    entry.cell.touch();
+                }
+                None => {}
+            }
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP;
+            self.gate.sweep(now);
+            for entry in self.conns.iter().flatten() {
+                let mut state = entry.cell.state.borrow_mut();
+                if state.heads > 0 || state.quic.is_handshaking() {
+                    state.sweep(&self.shared);
+                    drop(state);
+                    entry.cell.touch();
+                }
+            }
+        }
+    }
+
+    /// Looks at every connection that something was done to.
+    fn drive(&mut self) {
+        loop {
+            let mut dirty = std::mem::take(&mut self.driving);
+            dirty.append(&mut self.shared.dirty.borrow_mut());
+            if dirty.is_empty() {
+                self.driving = dirty;
+                return;
+            }
+            for index in dirty.drain(..) {
+                self.drive_one(index);
+            }
+            self.driving = dirty;
+        }
+    }
+
+    fn drive_one(&mut self, index: usize) {
+        let Some(Some(entry)) = self.conns.get_mut(index) else { return };
+        entry.cell.dirty.set(false);
+        if !std::mem::replace(&mut entry.queued, true) {
+            self.sending.push(index);
+        }
+        let cell = Rc::clone(&entry.cell);
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let mut state = cell.state.borrow_mut();
+        state.drive(&self.shared, &mut arrived);
+        if entry.user.is_none() && state.opened {
+            let opened =
+                Opened { peer: state.peer(), local_ip: state.quic.local_ip(), sni: sni(&state.quic) };
+            entry.user = Some(Rc::new(self.service.opened(opened)));
+        }
+        let (peer, closed) = (state.peer(), state.closed);
+        drop(state);
+        if let Some(user) = entry.user.clone() {
+            for arrived in arrived.drain(..) {
+                self.shared.tasks.set(true);
+                let (head, stream) = H3Stream::new(Rc::clone(&cell), arrived);
+                self.service.request(&user, peer, head, stream);
+            }
+            if let Some(why) = closed
+                && !std::mem::replace(&mut entry.told, true)
+            {
+                self.service.closed(&user, why);
+            }
+        }
+        arrived.clear();
+        self.arrived = arrived;
+        self.endpoint_events(index);
+    }
+
+    fn endpoint_events(&mut self, index: usize) {
+        let Some(Some(entry)) = self.conns.get(index) else { return };
+        let mut state = entry.cell.state.borrow_mut();
+        while let Some(event) = state.quic.poll_endpoint_events() {
+            let drained = event.is_drained();
+            if let Some(event) = self.endpoint.handle_event(ConnectionHandle(index), event) {
+                state.quic.handle_event(event);
+                entry.cell.touch();
+            }
+            if drained {
+                drop(state);
+                self.gate.forget(&entry.flow);
+                self.conns[index] = None;
+                self.live -= 1;
+                return;
+            }
+        }
+    }
+
+    /// Sends what there is, connection by connection. Whether some have more.
+    fn transmit(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let now = self.shared.now.get();
+        loop {
+            if let Some(transmit) = self.blocked.take()
+                && self.socket.send(&transmit, &self.out) == Err(Blocked)
+            {
+                self.blocked = Some(transmit);
+                match self.socket.poll_send_ready(cx) {
+                    Poll::Ready(result) => {
+                        result?;
+                        continue;
+                    }
+                    Poll::Pending => return Ok(false),
+                }
+            }
+            let Some(index) = self.sending.pop() else { return Ok(false) };
+            let Some(Some(entry)) = self.conns.get_mut(index) else { continue };
+            entry.queued = false;
+            let mut state = entry.cell.state.borrow_mut();
+            let mut batches = 0;
+            loop {
+                self.out.clear();
+                let Some(transmit) = state.quic.poll_transmit(now, self.segments, &mut self.out) else {
+                    break;
+                };
+                batches += 1;
+                if self.socket.send(&transmit, &self.out) == Err(Blocked) {
+                    self.blocked = Some(transmit);
+                    break;
+                }
+                if batches == TRANSMITS {
+                    break;
+                }
+            }
+            if let Some(at) = state.quic.poll_timeout()
+                && entry.armed.is_none_or(|armed| at < armed)
+            {
+                entry.armed = Some(at);
+                self.timers.push(at, index);
+            }
+            drop(state);
+            if self.blocked.is_some() || batches == TRANSMITS {
+                entry.queued = true;
+                self.sending.insert(0, index);
+            }
+            self.endpoint_events(index);
+            if batches == TRANSMITS && self.blocked.is_none() {
+                // The acknowledgements that came meanwhile go first.
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Sleeps until the next thing is due. Whether that is now.
+    fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut until = self.timers.next().map_or(self.next_sweep, |at| at.min(self.next_sweep));
+        if let Some(shutdown) = &self.shutdown {
+            until = until.min(if shutdown.called { shutdown.deadline } else { shutdown.last_call });
+        }
+        if self.sleeping_until != Some(until) {
+            self.sleeping_until = Some(until);
+            self.sleep.as_mut().reset(until.into());
+        }
+        let due = self.sleep.as_mut().poll(cx).is_ready();
+        if due {
+            self.sleeping_until = None;
+        }
+        due
+    }
+
+    /// Goes on with a shutdown. Whether it is complete.
+    fn step_down(&mut self) -> bool {
+        let now = self.shared.now.get();
+        let Some(shutdown) = &mut self.shutdown else { return false };
+        if now >= shutdown.last_call && !std::mem::replace(&mut shutdown.called, true) {
+            self.for_all(|conn, _| conn.go_away(true));
+        }
+        let Some(shutdown) = &self.shutdown else { return false };
+        if !shutdown.called {
+            return false;
+        }
+        let over = now >= shutdown.deadline;
+        let mut open = 0;
+        for entry in self.conns.iter().flatten() {
+            let mut state = entry.cell.state.borrow_mut();
+            if !state.lost && (over || state.is_idle()) {
+                state.close(&self.shared, Code::H3_NO_ERROR);
+                drop(state);
+                entry.cell.touch();
+                open += 1;
+            } else if !state.lost {
+                open += 1;
+            }
+        }
+        if self.shared.dirty.borrow().is_empty() && self.sending.is_empty() && self.blocked.is_none() {
+            return open == 0;
+        }
+        // The last words are said in the next turn.
+        self.shared.awake.set(true);
+        if let Some(waker) = &*self.shared.waker.borrow() {
+            waker.wake_by_ref();
+        }
+        false
+    }
+}
+
+fn sni(conn: &quic::Connection) -> Option<String> {
+    let data = conn.crypto_session().handshake_data()?;
+    data.downcast::<quic::crypto::rustls::HandshakeData>().ok()?.server_name
+}

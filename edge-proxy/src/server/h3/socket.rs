@@ -1,0 +1,122 @@
+//! The UDP socket: many datagrams a system call, in both directions.
+
+use bytes::BytesMut;
+use quinn_proto as quic;
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// As much as the kernel puts together of one sender's datagrams.
+const BUFFER: usize = 64 * 1024;
+
+/// One datagram, and what the kernel said about it.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(super) remote: SocketAddr,
+    pub(super) local_ip: Option<IpAddr>,
+    pub(super) ecn: Option<quic::EcnCodepoint>,
+    pub(super) data: BytesMut,
+}
+
+pub(super) struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    buffer: Box<[u8]>,
+    meta: [RecvMeta; BATCH_SIZE],
+}
+
+impl Socket {
+    pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Self {
+            io: UdpSocket::from_std(socket)?,
+            state,
+            buffer: vec![0; BUFFER * BATCH_SIZE].into(),
+            meta: [RecvMeta::default(); BATCH_SIZE],
+        })
+    }
+
+    /// How many datagrams may go out as one.
+    pub(super) fn segments(&self) -> usize {
+        // Beyond some forty a batch is no cheaper, and one that is lost is lost whole.
+        self.state.max_gso_segments().clamp(1, 40)
+    }
+
+    pub(super) fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+
+    /// Takes one batch of datagrams. Ready with whether there may be more; pending when there is none.
+    pub(super) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Datagram>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.io.poll_recv_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                Poll::Ready(Ok(())) => {}
+            }
+            let (io, state, meta) = (&self.io, &self.state, &mut self.meta);
+            let mut parts = self.buffer.chunks_mut(BUFFER);
+            let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+                std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
+            match io.try_io(Interest::READABLE, || state.recv(io.into(), &mut slices, meta)) {
+                Ok(n) => {
+                    for (meta, slice) in self.meta[..n].iter().zip(&slices) {
+                        split(meta, slice, out);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                // An ICMP error about some datagram that was sent earlier says nothing about this socket.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    pub(super) fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_send_ready(cx)
+    }
+
+    /// Sends what `transmit` says, all of it or nothing. Only `WouldBlock` is an error: whatever else fails is as if the
+    /// network had lost it, and QUIC will find out.
+    pub(super) fn send(&self, transmit: &quic::Transmit, data: &[u8]) -> Result<(), Blocked> {
+        let transmit = quinn_udp::Transmit {
+            destination: transmit.destination,
+            ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
+            contents: &data[..transmit.size],
+            segment_size: transmit.segment_size,
+            src_ip: transmit.src_ip,
+        };
+        match self.io.try_io(Interest::WRITABLE, || self.state.send((&self.io).into(), &transmit)) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Blocked),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The socket takes nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blocked;
+
+fn split(meta: &RecvMeta, slice: &[u8], out: &mut Vec<Datagram>) {
+    let mut rest = BytesMut::from(&slice[..meta.len.min(slice.len())]);
+    while !rest.is_empty() {
+        let data = rest.split_to(rest.len().min(meta.stride.max(1)));
+        out.push(Datagram {
+            remote: meta.addr,
+            local_ip: meta.dst_ip,
+            ecn: meta.ecn.and_then(|ecn| quic::EcnCodepoint::from_bits(ecn as u8)),
+            data,
+        });
+    }
+}

@@ -1,0 +1,30 @@
+//! When which connection wants to be woken.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// A heap of times. A connection's time moves with nearly every packet, mostly further away, so it is in the heap with
+/// the earliest of them only; when that comes, it is asked again.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BinaryHeap<Reverse<(Instant, usize)>>);
+
+impl Timers {
+    pub(super) fn push(&mut self, at: Instant, index: usize) {
+        self.0.push(Reverse((at, index)));
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// One whose time has come.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, usize)> {
+        let Reverse((at, index)) = *self.0.peek()?;
+        if at > now {
+            return None;
+        }
+        self.0.pop();
+        Some((at, index))
+    }
+}

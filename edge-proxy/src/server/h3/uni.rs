@@ -1,0 +1,94 @@
+//! The unidirectional streams that a client opened (RFC 9114 §6.2).
+
+use crate::h3::control::{self, ControlStream};
+use crate::h3::qpack::{DecoderStream, EncoderStream};
+use crate::h3::{Code, Fault, varint};
+
+/// Which critical streams a connection has; each may be there once.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    control: bool,
+    encoder: bool,
+    decoder: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Uni {
+    /// The stream's type is not there whole.
+    Untyped(Vec<u8>),
+    Control(ControlStream),
+    Encoder(EncoderStream),
+    Decoder(DecoderStream),
+}
+
+/// What is to be done with a stream after its bytes were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Read,
+    /// Nobody knows its type: it is stopped (§6.2).
+    Stop,
+}
+
+impl Uni {
+    pub(super) fn feed(&mut self, seen: &mut Seen, input: &[u8]) -> Result<Next, Fault> {
+        if let Self::Untyped(start) = self {
+            start.extend_from_slice(input);
+            let Some((kind, used)) = varint::read(start) else { return Ok(Next::Read) };
+            let rest = start.split_off(used);
+            let first = |seen: &mut bool| {
+                let again = std::mem::replace(seen, true);
+                if again { Err(Fault::Connection(Code::H3_STREAM_CREATION_ERROR)) } else { Ok(()) }
+            };
+            *self = match kind {
+                control::CONTROL => {
+                    first(&mut seen.control)?;
+                    Self::Control(ControlStream::new())
+                }
+                control::QPACK_ENCODER => {
+                    first(&mut seen.encoder)?;
+                    Self::Encoder(EncoderStream::new())
+                }
+                control::QPACK_DECODER => {
+                    first(&mut seen.decoder)?;
+                    Self::Decoder(DecoderStream::new())
+                }
+                // §6.2.2: only servers push.
+                control::PUSH => return Err(Fault::Connection(Code::H3_STREAM_CREATION_ERROR)),
+                _ => return Ok(Next::Stop),
+            };
+            return self.feed(seen, &rest);
+        }
+        match self {
+            Self::Untyped(_) => {}
+            Self::Control(stream) => stream.feed(input)?,
+            Self::Encoder(stream) => stream.feed(input)?,
+            Self::Decoder(stream) => stream.feed(input)?,
+        }
+        Ok(Next::Read)
+    }
+
+    /// The stream ended or was reset. A critical one must not (§6.2.1; RFC 9204 §4.2); one whose type never came is of
+    /// no interest.
+    pub(super) fn closed(&self) -> Result<(), Fault> {
+        match self {
+            Self::Untyped(_) => Ok(()),
+            Self::Control(_) => Err(Fault::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
+            // An end inside an instruction is the more telling error.
+            Self::Encoder(stream) if stream.is_truncated() => {
+                Err(Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR))
+            }
+            Self::Decoder(stream) if stream.is_truncated() => {
+                Err(Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR))
+            }
+            Self::Encoder(_) | Self::Decoder(_) => Err(Fault::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
+        }
+    }
+
+    /// How many frames came on the control stream.
+    pub(super) const fn frames(&self) -> u64 {
+        match self {
+            Self::Control(stream) => stream.count(),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the HTTP/3 engine hands requests to.
+
+use super::exchange::{Connection, serve};
+use super::h3::{Closed, Dropped, H3Stream, Hello, Opened, Service};
+use super::observe::TurnedAway;
+use super::worker::Worker;
+use crate::config::{Listener, Reject};
+use crate::decide::{self, Transport};
+use crate::{RequestHead, host};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The service of one listener on one worker.
+pub(crate) struct H3Service {
+    worker: Rc<Worker>,
+    interface: Option<Rc<str>>,
+    address: SocketAddr,
+}
+
+impl H3Service {
+    pub(crate) fn new(worker: Rc<Worker>, listener: &Listener, address: SocketAddr) -> Self {
+        Self { worker, interface: listener.interface.as_deref().map(Rc::from), address }
+    }
+
+    fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: &'static str) {
+        self.worker.observer().turned_away(&TurnedAway {
+            peer,
+            local: self.address,
+            sni,
+            quic: true,
+            reason,
+        });
+    }
+}
+
+impl Service for H3Service {
+    type Conn = Connection;
+
+    fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> Hello {
+        let view = self.worker.view();
+        let sni = sni.map(host::normalize);
+        // The source of a first flight is not proved: address lists are asked at each request instead.
+        match decide::hello(view.runtime.snapshot(), None, sni.as_deref()) {
+            Ok(_) => Hello::Accept,
+            Err(rejection) => {
+                self.turned_away(peer, sni.as_deref(), rejection.why.code());
+                if rejection.how == Reject::Alert { Hello::Alert } else { Hello::Silent }
+            }
+        }
+    }
+
+    fn opened(&self, opened: Opened) -> Connection {
+        let ip = opened.local_ip.unwrap_or(self.address.ip());
+        Connection {
+            transport: Transport::Quic,
+            peer: opened.peer,
+            local: SocketAddr::new(ip, self.address.port()),
+            proxied: None,
+            interface: self.interface.clone(),
+            sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
+        }
+    }
+
+    fn request(&self, conn: &Rc<Connection>, peer: SocketAddr, head: RequestHead, mut stream: H3Stream) {
+        let worker = self.worker.clone();
+        let connection =
+            if conn.peer == peer { conn.clone() } else { Rc::new(Connection { peer, ..(**conn).clone() }) };
+        tokio::task::spawn_local(async move {
+            let deadline = worker.sweep().deadline();
+            serve(&worker, &connection, head, &mut stream, &deadline).await;
+        });
+    }
+
+    fn closed(&self, _conn: &Rc<Connection>, _why: Closed) {}
+
+    fn dropped(&self, peer: SocketAddr, why: Dropped) {
+        let reason = match why {
+            Dropped::Garbage => "quic-garbage",
+            Dropped::Version => "quic-version",
+            Dropped::Malformed => "quic-malformed-hello",
+            Dropped::Overload => "quic-overload",
+        };
+        self.turned_away(peer, None, reason);
+    }
+}

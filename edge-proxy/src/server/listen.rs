@@ -1,0 +1,59 @@
+//! Making the sockets that are listened on: one a worker, sharing the port, so that the kernel spreads connections.
+
+use crate::config::{Listener, ListenerKind};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// Kernel buffers of a QUIC socket, in bytes; the kernel may give less.
+const UDP_BUFFER: usize = 2 * 1024 * 1024;
+
+fn shared(listener: &Listener, address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // Each family has a listener of its own, so that an address is what it looks like.
+        socket.set_only_v6(true)?;
+    }
+    if let Some(interface) = &listener.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    Ok(socket)
+}
+
+/// The TCP sockets of one listener, and the address with the port that was given.
+pub(crate) fn tcp(listener: &Listener, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let mut address = listener.address;
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let socket = shared(listener, address, Type::STREAM, Protocol::TCP)?;
+        // Connections of a predecessor may linger in TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from(socket);
+        address = socket.local_addr()?;
+        sockets.push(socket);
+    }
+    Ok((address, sockets))
+}
+
+/// The UDP sockets of one listener, at the address of its TCP sockets.
+pub(crate) fn udp(listener: &Listener, address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+    if listener.kind != (ListenerKind::Tls { http3: true }) {
+        return Ok(Vec::new());
+    }
+    (0..workers)
+        .map(|_| {
+            let socket = shared(listener, address, Type::DGRAM, Protocol::UDP)?;
+            // Best effort: the kernel caps both by net.core.rmem_max and wmem_max.
+            let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+            let _ = socket.set_send_buffer_size(UDP_BUFFER);
+            socket.bind(&address.into())?;
+            Ok(UdpSocket::from(socket))
+        })
+        .collect()
+}

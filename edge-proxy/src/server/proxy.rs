@@ -1,0 +1,288 @@
+//! The proxy as an embedder sees it: built, started, reloaded, shut down.
+
+use super::h3::Handover;
+use super::listen;
+use super::observe::{Observer, Silent};
+use super::runtime::{Lasting, Runtime};
+use super::upstream::UpstreamTlsError;
+use super::worker::{self, Command, Sockets};
+use crate::config::{Config, Listener, ListenerKind, Site, Upstream};
+use crate::{ConfigErrors, Snapshot};
+use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Why a proxy does not start, or does not take a new configuration. Nothing changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error("the configuration is wrong: {0}")]
+    Config(ConfigErrors),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {why}{}", bind_advice(*address, why))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        why: io::Error,
+    },
+    /// TLS to an upstream cannot be set up.
+    #[error("upstream `{upstream}`: {why}")]
+    UpstreamTls {
+        /// The upstream's name.
+        upstream: String,
+        /// The reason.
+        why: UpstreamTlsError,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// QUIC cannot be set up.
+    #[error("QUIC: {why}")]
+    Quic {
+        /// The reason.
+        why: String,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a worker: {0}")]
+    Thread(io::Error),
+}
+
+/// What would help where an address cannot be taken.
+fn bind_advice(address: SocketAddr, why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            " (ports below 1024 take CAP_NET_BIND_SERVICE: AmbientCapabilities= in the unit, or setcap)"
+        }
+        io::ErrorKind::AddrInUse => " (another program listens there: ss -lntup shows which)",
+        io::ErrorKind::AddrNotAvailable => {
+            " (no interface has this address: ip address shows which there are)"
+        }
+        _ => "",
+    }
+}
+
+/// A proxy that is being described.
+pub struct Builder {
+    config: Config,
+    certificates: Arc<dyn ResolvesServerCert>,
+    observer: Arc<dyn Observer>,
+    workers: usize,
+}
+
+/// The entry: see the front page of the crate.
+#[derive(Debug)]
+pub struct Proxy(());
+
+impl Proxy {
+    /// Begins to describe a proxy. Without more it has no listeners, no sites and no certificates.
+    pub fn builder() -> Builder {
+        Builder {
+            config: Config::default(),
+            certificates: Arc::new(ResolvesServerCertUsingSni::new()),
+            observer: Arc::new(Silent),
+            workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
+        }
+    }
+}
+
+impl Builder {
+    /// The whole configuration at once, instead of what was added before.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds an address to listen on.
+    #[must_use]
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.config.listeners.push(listener);
+        self
+    }
+
+    /// Adds a site.
+    #[must_use]
+    pub fn site(mut self, site: Site) -> Self {
+        self.config.sites.push(site);
+        self
+    }
+
+    /// Adds an upstream.
+    #[must_use]
+    pub fn upstream(mut self, upstream: Upstream) -> Self {
+        self.config.upstreams.push(upstream);
+        self
+    }
+
+    /// Where certificates come from: [`Certificates`](crate::Certificates), or any resolver of rustls.
+    #[must_use]
+    pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
+    /// Who is told what happens.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// How many workers, 1 to 64. The default is one a core.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.clamp(1, 64);
+        self
+    }
+
+    /// Listens and serves, on threads of its own.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start(self) -> Result<Running, StartError> {
+        let lasting = Lasting::new()?;
+        let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
+        let listeners = snapshot.config().listeners.clone();
+        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting)?);
+        let (mut sockets, addresses) = open(&listeners, self.workers)?;
+        let mut workers = Vec::with_capacity(self.workers);
+        for number in 0..self.workers {
+            let mine = sockets.iter_mut().filter_map(Vec::pop).collect();
+            let (commands, receiver) = tokio::sync::mpsc::unbounded_channel();
+            let (runtime, observer) = (runtime.clone(), self.observer.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("edge-{number}"))
+                .spawn(move || worker::run(runtime, mine, observer, receiver))
+                .map_err(StartError::Thread)?;
+            workers.push((commands, thread));
+        }
+        let state = State { listeners, addresses };
+        Ok(Running { workers, state: Mutex::new(state), certificates: self.certificates, lasting })
+    }
+}
+
+/// The sockets of some listeners, by listener and then by worker; and their addresses.
+type Opened = (Vec<Vec<Sockets>>, Vec<SocketAddr>);
+
+fn open(listeners: &[Listener], workers: usize) -> Result<Opened, StartError> {
+    let mut all = Vec::new();
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let failed = |why| StartError::Listen { address: listener.address, why };
+        let (address, tcp) = listen::tcp(listener, workers).map_err(failed)?;
+        let udp = listen::udp(listener, address, workers).map_err(failed)?;
+        let mut udp = udp.into_iter();
+        let mut places = if listener.kind == (ListenerKind::Tls { http3: true }) {
+            Handover::mesh(workers as u8).into_iter()
+        } else {
+            Vec::new().into_iter()
+        };
+        let mut mine: Vec<Sockets> = tcp
+            .into_iter()
+            .map(|tcp| Sockets {
+                listener: listener.clone(),
+                address,
+                tcp,
+                quic: udp.next().zip(places.next()),
+            })
+            .collect();
+        // Workers take from the end, so that the first worker gets the first socket.
+        mine.reverse();
+        all.push(mine);
+        addresses.push(address);
+    }
+    Ok((all, addresses))
+}
+
+struct State {
+    listeners: Vec<Listener>,
+    addresses: Vec<SocketAddr>,
+}
+
+type Worker = (UnboundedSender<Command>, JoinHandle<io::Result<()>>);
+
+/// A proxy that serves. Dropping it ends it at once; [`Running::shutdown`] lets what is under way finish.
+pub struct Running {
+    workers: Vec<Worker>,
+    state: Mutex<State>,
+    certificates: Arc<dyn ResolvesServerCert>,
+    lasting: Lasting,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The addresses that are listened on, in the order of the listeners, with the ports that were given for 0.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.state().addresses.clone()
+    }
+
+    /// Serves by this configuration from the next request on. What is under way goes on by the old one; connections,
+    /// WebSockets and QUIC connections stay. Listeners that both configurations have are not touched.
+    ///
+    /// # Errors
+    /// [`StartError`]; everything stays as it was then.
+    pub fn reload(&self, config: Config) -> Result<(), StartError> {
+        let mut state = self.state();
+        let snapshot = Snapshot::new(config).map_err(StartError::Config)?;
+        let listeners = snapshot.config().listeners.clone();
+        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &self.lasting)?);
+        let added: Vec<Listener> =
+            listeners.iter().filter(|listener| !state.listeners.contains(listener)).cloned().collect();
+        let closed: Vec<Listener> =
+            state.listeners.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
+        let (mut sockets, opened) = open(&added, self.workers.len())?;
+        for (commands, _) in &self.workers {
+            let opened = sockets.iter_mut().filter_map(Vec::pop).collect();
+            // A worker that is gone has taken its listeners with it; the others serve on.
+            let _ =
+                commands.send(Command::Reload { runtime: runtime.clone(), opened, closed: closed.clone() });
+        }
+        let mut opened = opened.into_iter();
+        let addresses = listeners
+            .iter()
+            .map(|listener| match state.listeners.iter().position(|old| old == listener) {
+                Some(at) => state.addresses[at],
+                None => opened.next().unwrap_or(listener.address),
+            })
+            .collect();
+        *state = State { listeners, addresses };
+        Ok(())
+    }
+
+    /// Takes no new connections, finishes what is under way, and returns when that is done or after `within`.
+    pub fn shutdown(mut self, within: Duration) {
+        for (commands, _) in &self.workers {
+            let _ = commands.send(Command::Drain(within));
+        }
+        for (_, thread) in self.workers.drain(..) {
+            // A worker that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for (commands, _) in &self.workers {
+            let _ = commands.send(Command::Drain(Duration::ZERO));
+        }
+        for (_, thread) in self.workers.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}

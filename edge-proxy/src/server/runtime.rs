@@ -1,0 +1,123 @@
+//! A configuration made ready to serve: the snapshot, TLS for both sides, and what is advertised.
+
+use super::h3;
+use super::proxy::StartError;
+use super::upstream::client_config;
+use crate::Snapshot;
+use crate::config::{ListenerKind, Protocol};
+use quinn_proto as quic;
+use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
+use rustls::{ClientConfig, ServerConfig};
+use std::sync::Arc;
+
+/// Early data that one TCP connection may send: one request.
+const EARLY_DATA: u32 = 16 * 1024;
+/// Sessions that can be resumed with early data at a time. Each can be used once.
+const SESSIONS: usize = 32 * 1024;
+
+/// What outlives a reload: tickets and sessions that clients hold stay good.
+pub(crate) struct Lasting {
+    tickets: Arc<dyn ProducesTickets>,
+    early_tcp: Arc<dyn StoresServerSessions>,
+    early_quic: Arc<dyn StoresServerSessions>,
+}
+
+impl Lasting {
+    pub(crate) fn new() -> Result<Self, rustls::Error> {
+        Ok(Self {
+            tickets: rustls::crypto::aws_lc_rs::Ticketer::new()?,
+            early_tcp: ServerSessionMemoryCache::new(SESSIONS),
+            early_quic: ServerSessionMemoryCache::new(SESSIONS),
+        })
+    }
+}
+
+/// A configuration ready to serve, shared by all workers.
+pub(crate) struct Runtime {
+    snapshot: Snapshot,
+    /// For sites without early data: resumption by tickets.
+    pub(crate) tls: Arc<ServerConfig>,
+    /// For sites with early data: each session is known here and can be resumed once (RFC 8446 §8.1).
+    pub(crate) early_tls: Arc<ServerConfig>,
+    pub(crate) quic: Option<Arc<quic::ServerConfig>>,
+    pub(crate) upstream_tls: Vec<Option<Arc<ClientConfig>>>,
+    alt_svc: Option<String>,
+}
+
+impl Runtime {
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        certificates: &Arc<dyn ResolvesServerCert>,
+        lasting: &Lasting,
+    ) -> Result<Self, StartError> {
+        let base = |versions: &[&'static rustls::SupportedProtocolVersion]| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            ServerConfig::builder_with_provider(provider)
+                .with_protocol_versions(versions)
+                .map(|builder| builder.with_no_client_auth().with_cert_resolver(certificates.clone()))
+        };
+        let mut tls = base(rustls::ALL_VERSIONS)?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut early_tls = tls.clone();
+        tls.ticketer = lasting.tickets.clone();
+        tls.send_tls13_tickets = 1;
+        early_tls.session_storage = lasting.early_tcp.clone();
+        early_tls.max_early_data_size = EARLY_DATA;
+        early_tls.send_half_rtt_data = true;
+
+        let config = snapshot.config();
+        let http3 =
+            config.listeners.iter().find(|listener| listener.kind == ListenerKind::Tls { http3: true });
+        let quic = match http3 {
+            None => None,
+            Some(_) => {
+                let mut tls = base(&[&rustls::version::TLS13])?;
+                if config.sites.iter().any(|site| site.early_data) {
+                    tls.session_storage = lasting.early_quic.clone();
+                    tls.max_early_data_size = u32::MAX;
+                } else {
+                    tls.ticketer = lasting.tickets.clone();
+                }
+                let limits = h3_limits(config);
+                Some(
+                    h3::server_config(tls, &limits)
+                        .map_err(|why| StartError::Quic { why: why.to_string() })?,
+                )
+            }
+        };
+        let alt_svc = http3.map(|listener| format!("h3=\":{}\"; ma=86400", listener.address.port()));
+        let upstream_tls = config
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                upstream
+                    .tls
+                    .as_ref()
+                    .map(|tls| client_config(tls, upstream.protocol == Protocol::Http2))
+                    .transpose()
+                    .map_err(|why| StartError::UpstreamTls { upstream: upstream.name.clone(), why })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { snapshot, tls: Arc::new(tls), early_tls: Arc::new(early_tls), quic, upstream_tls, alt_svc })
+    }
+
+    pub(crate) const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub(crate) fn alt_svc(&self) -> Option<&str> {
+        self.alt_svc.as_deref()
+    }
+}
+
+/// The engine's limits, from those of the configuration.
+pub(crate) fn h3_limits(config: &crate::config::Config) -> h3::Limits {
+    let mut limits =
+        h3::Limits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };
+    limits.handshake = config.timeouts.handshake;
+    limits.head = config.timeouts.header;
+    limits.idle = config.timeouts.idle;
+    limits.section.section = config.limits.header_bytes;
+    limits.section.fields = config.limits.header_fields;
+    limits
+}
