@@ -1,1 +1,186 @@
 //! The Forwarded field (RFC 7239).
+
+use crate::grammar::{is_token, trim};
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// What one hop wrote: how the request came to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// `for`: who made the request.
+    pub node: Option<Cow<'a, [u8]>>,
+    /// `by`: where it came in.
+    pub by: Option<Cow<'a, [u8]>>,
+    /// `host`: the authority that was asked for.
+    pub host: Option<Cow<'a, [u8]>>,
+    /// `proto`: `http` or `https`.
+    pub proto: Option<Cow<'a, [u8]>>,
+}
+
+/// The field is malformed somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the Forwarded field is malformed")]
+pub struct Malformed;
+
+/// Reads one line of the field: elements separated by commas, pairs by semicolons (RFC 7239 §4). Names that are not
+/// known are skipped.
+///
+/// ```
+/// let elements = edge_proxy::forwarded::parse(br#"for=192.0.2.1, For="[2001:db8::1]:80";proto=https"#).unwrap();
+/// assert_eq!(elements[0].node.as_deref(), Some(&b"192.0.2.1"[..]));
+/// assert_eq!(elements[1].node.as_deref(), Some(&b"[2001:db8::1]:80"[..]));
+/// ```
+///
+/// # Errors
+/// Any part is malformed, empty or there twice.
+pub fn parse(line: &[u8]) -> Result<Vec<Element<'_>>, Malformed> {
+    let mut elements = Vec::new();
+    let mut element = Element::default();
+    let mut rest = line;
+    loop {
+        let equals = rest.iter().position(|b| *b == b'=').ok_or(Malformed)?;
+        let name = trim(&rest[..equals]);
+        if !is_token(name) {
+            return Err(Malformed);
+        }
+        let (value, after) = value(&rest[equals + 1..])?;
+        set(&mut element, name, value)?;
+        rest = trim(after);
+        match rest.split_first() {
+            None => {
+                elements.push(element);
+                return Ok(elements);
+            }
+            Some((b';', after)) => rest = after,
+            Some((b',', after)) => {
+                elements.push(std::mem::take(&mut element));
+                rest = after;
+            }
+            Some(_) => return Err(Malformed),
+        }
+    }
+}
+
+fn set<'a>(element: &mut Element<'a>, name: &[u8], value: Cow<'a, [u8]>) -> Result<(), Malformed> {
+    let slot = match name.to_ascii_lowercase().as_slice() {
+        b"for" => &mut element.node,
+        b"by" => &mut element.by,
+        b"host" => &mut element.host,
+        b"proto" => &mut element.proto,
+        _ => return Ok(()),
+    };
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Malformed),
+    }
+}
+
+/// A token or a quoted string at the beginning, and what follows it.
+fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), Malformed> {
+    let Some((b'"', quoted)) = bytes.split_first() else {
+        let end = bytes.iter().position(|b| matches!(b, b';' | b',' | b' ' | b'\t')).unwrap_or(bytes.len());
+        let (token, rest) = bytes.split_at(end);
+        // RFC 7239 §4 asks that `:` be quoted; many proxies do not, and there is nothing else that it could mean.
+        if token.is_empty() || !token.split(|b| *b == b':').all(|part| part.is_empty() || is_token(part)) {
+            return Err(Malformed);
+        }
+        return Ok((Cow::Borrowed(token), rest));
+    };
+    let mut text = Vec::new();
+    let mut escaped = false;
+    for (i, b) in quoted.iter().enumerate() {
+        match (escaped, b) {
+            (false, b'"') => {
+                let value = if text.len() == i { Cow::Borrowed(&quoted[..i]) } else { Cow::Owned(text) };
+                return Ok((value, &quoted[i + 1..]));
+            }
+            (false, b'\\') => escaped = true,
+            (_, b'\t' | b' '..=b'~' | 0x80..) => {
+                text.push(*b);
+                escaped = false;
+            }
+            _ => return Err(Malformed),
+        }
+    }
+    Err(Malformed)
+}
+
+/// Appends one element to a field's value: `for`, and where they are given `host` and `proto`.
+pub fn write(node: IpAddr, host: Option<&str>, proto: Option<&str>, out: &mut Vec<u8>) {
+    use std::io::Write;
+    if !out.is_empty() {
+        out.extend_from_slice(b", ");
+    }
+    // Writing to memory does not fail.
+    let _ = match node {
+        IpAddr::V4(address) => write!(out, "for={address}"),
+        IpAddr::V6(address) => write!(out, "for=\"[{address}]\""),
+    };
+    for (name, value) in [("host", host), ("proto", proto)] {
+        let Some(value) = value else { continue };
+        out.push(b';');
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'=');
+        if is_token(value.as_bytes()) {
+            out.extend_from_slice(value.as_bytes());
+            continue;
+        }
+        out.push(b'"');
+        for b in value.bytes().filter(|b| *b == b'\t' || (*b >= b' ' && *b != 0x7f)) {
+            if matches!(b, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(b);
+        }
+        out.push(b'"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_rfc_7239() {
+        for line in [
+            "for=\"_gazonk\"",
+            "For=\"[2001:db8:cafe::17]:4711\"",
+            "for=192.0.2.60;proto=http;by=203.0.113.43",
+            "for=192.0.2.43, for=198.51.100.17",
+            "for=_hidden, for=_SEVKISEK",
+        ] {
+            assert!(parse(line.as_bytes()).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_malformed() {
+        for line in [
+            "",
+            " ",
+            ",",
+            "for",
+            "for=",
+            "for=a,",
+            "for=a,,for=b",
+            "for=a;",
+            "for=\"a",
+            "for=\"a\"b",
+            "f or=a",
+            "for=a;for=b",
+            "=a",
+            "for=a b",
+            "for=\"\\\"",
+            "for=[::1]",
+        ] {
+            assert_eq!(parse(line.as_bytes()), Err(Malformed), "{line}");
+        }
+    }
+
+    #[test]
+    fn quoting() {
+        let elements = parse(br#"for="a\"b\\,;" ; host=x , proto="""#).unwrap_or_default();
+        assert_eq!(elements[0].node.as_deref(), Some(&br#"a"b\,;"#[..]));
+        assert_eq!(elements[1].proto.as_deref(), Some(&b""[..]));
+    }
+}

@@ -1,13 +1,36 @@
 //! A configuration, checked and indexed.
 
-use crate::config::Config;
+mod check;
+
+use crate::config::{Action, Config, PathMatch, Site};
+use crate::host::HostPattern;
+use std::collections::HashMap;
 use std::fmt;
 
 /// A [`Config`] that was checked, with what is looked up at every request indexed. It never changes: a new
 /// configuration is a new snapshot.
+///
+/// ```
+/// use edge_proxy::Snapshot;
+/// use edge_proxy::config::{Config, Route, Site};
+///
+/// let site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
+/// let errors = Snapshot::new(Config { sites: vec![site], ..Config::default() }).unwrap_err();
+/// assert!(errors.to_string().contains("no upstream has this name"));
+/// ```
 #[derive(Debug)]
 pub struct Snapshot {
     config: Config,
+    exact: HashMap<String, usize>,
+    below: HashMap<String, usize>,
+    sites: Vec<SiteIndex>,
+}
+
+#[derive(Debug)]
+struct SiteIndex {
+    by_specificity: Vec<usize>,
+    upstreams: Vec<Option<usize>>,
+    path_decides_access: bool,
 }
 
 impl Snapshot {
@@ -16,7 +39,21 @@ impl Snapshot {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn new(config: Config) -> Result<Self, ConfigErrors> {
-        Ok(Self { config })
+        let errors = check::all(&config);
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        let (mut exact, mut below) = (HashMap::new(), HashMap::new());
+        for (i, site) in config.sites.iter().enumerate() {
+            for host in &site.hosts {
+                match host {
+                    HostPattern::Exact(name) => exact.insert(name.clone(), i),
+                    HostPattern::Below(name) => below.insert(name.clone(), i),
+                };
+            }
+        }
+        let sites = config.sites.iter().map(|site| SiteIndex::new(&config, site)).collect();
+        Ok(Self { config, exact, below, sites })
     }
 
     /// The configuration it was made of.
@@ -26,8 +63,62 @@ impl Snapshot {
 
     /// The site that answers to this host, normalised by [`host::normalize`](crate::host::normalize): the one that has
     /// exactly this name, else the one with the longest `*.` pattern above it.
-    pub fn site(&self, _normalized_host: &str) -> Option<usize> {
+    pub fn site(&self, normalized_host: &str) -> Option<usize> {
+        if let Some(site) = self.exact.get(normalized_host) {
+            return Some(*site);
+        }
+        if self.below.is_empty() {
+            return None;
+        }
+        let mut rest = normalized_host;
+        while let Some((_, above)) = rest.split_once('.') {
+            if let Some(site) = self.below.get(above) {
+                return Some(*site);
+            }
+            rest = above;
+        }
         None
+    }
+
+    /// The positions of a site's routes, the most specific first.
+    pub(crate) fn by_specificity(&self, site: usize) -> &[usize] {
+        &self.sites[site].by_specificity
+    }
+
+    /// The position of the upstream that a route forwards to.
+    pub(crate) fn upstream(&self, site: usize, route: usize) -> Option<usize> {
+        self.sites[site].upstreams[route]
+    }
+
+    /// Whether some path of the site is kept from someone, so that paths must have one reading.
+    pub(crate) fn path_decides_access(&self, site: usize) -> bool {
+        self.sites[site].path_decides_access
+    }
+}
+
+impl SiteIndex {
+    fn new(config: &Config, site: &Site) -> Self {
+        let mut by_specificity: Vec<usize> = (0..site.routes.len()).collect();
+        by_specificity.sort_by_key(|i| match &site.routes[*i].path {
+            PathMatch::Exact(_) => (0, 0),
+            PathMatch::Prefix(prefix) => (1, usize::MAX - prefix.len()),
+        });
+        let upstream = |action: &Action| match action {
+            Action::Forward { upstream } => config.upstreams.iter().position(|u| u.name == *upstream),
+            _ => None,
+        };
+        Self {
+            by_specificity,
+            upstreams: site.routes.iter().map(|route| upstream(&route.action)).collect(),
+            path_decides_access: site.routes.iter().any(|route| {
+                !route.access.is_open()
+                    || match &route.action {
+                        Action::Drop => true,
+                        Action::Respond(response) => (400..500).contains(&response.status),
+                        _ => false,
+                    }
+            }),
+        }
     }
 }
 
@@ -84,3 +175,26 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Route;
+
+    #[test]
+    fn exact_then_the_longest_suffix() {
+        let site = |name: &str, host: &str| {
+            Site::new(name, vec![host.parse().unwrap()])
+                .route(Route::new(PathMatch::Prefix("/".into()), Action::Drop))
+        };
+        let sites = vec![site("a", "*.org"), site("b", "*.example.org"), site("c", "git.example.org")];
+        let snapshot = Snapshot::new(Config { sites, ..Config::default() }).unwrap();
+        assert_eq!(snapshot.site("git.example.org"), Some(2));
+        assert_eq!(snapshot.site("x.y.example.org"), Some(1));
+        assert_eq!(snapshot.site("x.git.example.org"), Some(1));
+        assert_eq!(snapshot.site("example.org"), Some(0));
+        assert_eq!(snapshot.site("org"), None);
+        assert_eq!(snapshot.site("example.com"), None);
+        assert_eq!(snapshot.site(""), None);
+    }
+}

@@ -4,9 +4,15 @@
 //! reached so far is trusted. So an address only ever counts because a trusted hop wrote it; what a stranger wrote
 //! further left never does. Anything that is no address ends the walk where it is.
 
-use crate::Fields;
-use crate::config::{Trust, TrustedHeader};
-use std::net::{IpAddr, SocketAddr};
+mod entry;
+mod walk;
+
+pub use entry::parse_entry;
+pub use walk::restore;
+
+use crate::config::TrustedHeader;
+use std::fmt;
+use std::net::IpAddr;
 
 /// Who asks, and how that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,23 +74,61 @@ pub const MAX_HOPS: usize = 32;
 /// The most bytes of the header that are read.
 pub const MAX_BYTES: usize = 8 * 1024;
 
-/// Restores the client's address. `source` is the peer, or what its accepted PROXY header named; `interface` is that by
-/// which the connection came.
-pub fn restore(trust: &Trust, source: SocketAddr, interface: Option<&str>, fields: &Fields) -> Client {
-    let _ = (trust, interface, fields);
-    Client {
-        address: source.ip().to_canonical(),
-        port: Some(source.port()),
-        via: Vec::new(),
-        source: Source::Connection,
-        stop: Stop::Untrusted,
-        told: Told::default(),
-    }
-}
-
 impl Client {
     /// The client and the hops, in the order of X-Forwarded-For.
     pub fn chain(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.address).chain(self.via.iter().copied())
+    }
+
+    /// Whether the connection came from a trusted hop, so that what it says about requests counts.
+    pub const fn is_by_hop(&self) -> bool {
+        !self.via.is_empty() || !matches!(self.stop, Stop::Untrusted | Stop::WrongInterface)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "the other end of the connection",
+            Self::Header(header) => header.name(),
+            Self::ProxyProtocol => "the PROXY header",
+        })
+    }
+}
+
+impl Stop {
+    /// The stable name, for logs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Garbage => "garbage",
+            Self::TooLong => "too-long",
+            Self::Untrusted => "untrusted",
+            Self::WrongInterface => "wrong-interface",
+        }
+    }
+
+    /// Whether something was wrong with what the hops wrote, so that the address may be a hop's.
+    pub const fn is_suspect(self) -> bool {
+        matches!(self, Self::Garbage | Self::TooLong)
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::End => "it is trusted, and its header names nobody further",
+            Self::Garbage => "the next entry of the header is no address",
+            Self::TooLong => "the header has more entries or bytes than are read",
+            Self::Untrusted => "it is no trusted hop",
+            Self::WrongInterface => "it is in a trusted range, but came by another interface than hops do",
+        })
+    }
+}
+
+/// `192.0.2.1 (X-Forwarded-For; it is no trusted hop)`
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}; {})", self.address, self.source, self.stop)
     }
 }

@@ -95,6 +95,17 @@ pub enum TrustedHeader {
     XRealIp,
 }
 
+impl TrustedHeader {
+    /// The field's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "X-Forwarded-For",
+            Self::Forwarded => "Forwarded",
+            Self::XRealIp => "X-Real-IP",
+        }
+    }
+}
+
 /// What one client may use up. The defaults suit a public edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -3,6 +3,7 @@
 use crate::config::Timeouts;
 use crate::host::HostPattern;
 use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// One virtual host: names, and what is done with requests for them.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +93,12 @@ impl Access {
     /// Whether nobody is kept out by their address.
     pub const fn is_open(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
+    }
+
+    /// Whether this address may: it is on no `deny`, and on `allow` unless that is empty.
+    pub fn permits(&self, address: IpAddr) -> bool {
+        let among = |list: &[IpNet]| list.iter().any(|range| range.contains(&address));
+        !among(&self.deny) && (self.allow.is_empty() || among(&self.allow))
     }
 }
 

@@ -3,10 +3,14 @@
 //! The order is that of a request: [`hello()`] at the ClientHello, [`decide()`] at the request's head,
 //! [`request_fields()`] before it is forwarded, [`response_fields()`] before the answer goes back.
 
+mod edits;
 mod fields;
 mod hello;
+mod path;
 mod refusal;
 mod request;
+mod route;
+mod upgrade;
 
 pub use fields::{request_fields, response_fields};
 pub use hello::hello;
@@ -16,6 +20,8 @@ pub use request::decide;
 use crate::client_address::Client;
 use crate::config::{Response, Route, Site};
 use crate::early_data::Early;
+use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 
 /// By what a request came.
@@ -110,5 +116,27 @@ impl Verdict<'_> {
             Self::Drop { why } | Self::Refuse { why, .. } => Some(*why),
             _ => None,
         }
+    }
+}
+
+/// `forwarded to the upstream at 0`, `refused with 421: …`
+impl fmt::Display for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drop { why } => write!(f, "dropped without a byte: {why}"),
+            Self::Forward { upstream } => write!(f, "forwarded to upstream {upstream}"),
+            Self::Redirect { status, location } => write!(f, "redirected with {status} to {location}"),
+            Self::Refuse { status, why } => write!(f, "refused with {status}: {why}"),
+            Self::Respond(response) => write!(f, "answered here with {}", response.status),
+        }
+    }
+}
+
+/// The form in which hosts are compared, without a copy where they have it.
+fn normalized(host: &str) -> Cow<'_, str> {
+    if host.ends_with('.') || host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(crate::host::normalize(host))
+    } else {
+        Cow::Borrowed(host)
     }
 }

@@ -1,19 +1,273 @@
 //! The decision about one request.
 
-use super::{Decision, Facts, Refusal, Verdict};
-use crate::early_data::Early;
-use crate::{RequestHead, Snapshot, client_address};
+use super::upgrade::{self, Upgrade};
+use super::{Decision, Facts, Refusal, Transport, Verdict, normalized, path, route};
+use crate::client_address::{self, Client, Source};
+use crate::config::{Action, Config, Plain, Reject, Route, Site};
+use crate::early_data::{self, Early};
+use crate::grammar::is_target;
+use crate::host::{HostKind, split_authority};
+use crate::{BodyLength, Method, Name, RequestHead, Snapshot};
+use std::borrow::Cow;
+use std::net::IpAddr;
 
-/// Decides what becomes of a request.
+/// Decides what becomes of a request. The rules are tried in this order, and the first that refuses is the reason:
+/// the host and the name of the handshake, plain HTTP, the site's address lists, the method, the target, the route,
+/// ambiguous paths, the route's address lists, the length of the content.
+///
+/// ```
+/// use edge_proxy::config::{Config, Plain, Route, Site, Target, Upstream};
+/// use edge_proxy::decide::{Facts, Refusal, Transport, Verdict, decide};
+/// use edge_proxy::{RequestHead, Snapshot, Version};
+///
+/// let mut site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
+/// site.plain = Plain::Serve;
+/// let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 };
+/// let config = Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() };
+/// let snapshot = Snapshot::new(config).unwrap();
+/// let facts = Facts {
+///     transport: Transport::Plain,
+///     peer: "192.0.2.1:40000".parse().unwrap(),
+///     proxied: None,
+///     interface: None,
+///     sni: None,
+///     early: false,
+/// };
+/// let mut head = RequestHead::new(Version::Http11);
+/// (head.authority, head.target) = ("git.example.org".into(), "/".into());
+/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
+/// head.authority = "198.51.100.7".into();
+/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Refusal::RawAddress });
+/// ```
 pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead) -> Decision<'s> {
-    let source = facts.proxied.unwrap_or(facts.peer);
-    Decision {
-        client: client_address::restore(&snapshot.config().trust, source, facts.interface, &head.fields),
+    let config = snapshot.config();
+    let mut decision = Decision {
+        client: client(config, facts, head),
         site: None,
         route: None,
         early: Early::NotEarly,
         websocket: false,
         body_limit: None,
         verdict: Verdict::Drop { why: Refusal::UnknownName },
+    };
+    decision.verdict = judge(snapshot, facts, head, &mut decision).unwrap_or_else(|verdict| verdict);
+    if facts.early {
+        let (site, route) = (decision.site.map(|(_, site)| site), decision.route.map(|(_, route)| route));
+        decision.early = early_data::verdict(site, route, head);
+    }
+    decision
+}
+
+fn client(config: &Config, facts: &Facts<'_>, head: &RequestHead) -> Client {
+    let source = facts.proxied.unwrap_or(facts.peer);
+    let mut client = client_address::restore(&config.trust, source, facts.interface, &head.fields);
+    if facts.proxied.is_some() && client.source == Source::Connection {
+        client.source = Source::ProxyProtocol;
+    }
+    client
+}
+
+/// The verdict, an early one as the error. What is found on the way is left in the decision.
+fn judge<'s>(
+    snapshot: &'s Snapshot,
+    facts: &Facts<'_>,
+    head: &RequestHead,
+    decision: &mut Decision<'s>,
+) -> Result<Verdict<'s>, Verdict<'s>> {
+    let config = snapshot.config();
+    let (index, host) = site_of(snapshot, facts, head)?;
+    let site = &config.sites[index];
+    decision.site = Some((index, site));
+    let plain = facts.transport == Transport::Plain;
+    if plain && site.plain == Plain::Refuse {
+        return Err(turned_away(config.reject, 421, Refusal::PlainRefused));
+    }
+    let client = decision.client.address;
+    if !site.access.permits(client) {
+        return Err(turned_away(site.reject, 403, Refusal::AccessDenied));
+    }
+    check_head(head)?;
+    // A trusted hop says how the client came; a redirect would come back for ever where that was https.
+    if plain && site.plain == Plain::Redirect && decision.client.told.https != Some(true) {
+        return Err(to_https(config, &host, &head.target));
+    }
+    // `OPTIONS *` is about the server as a whole, so the route of `/` answers for it.
+    let path = if head.target == "*" { "/" } else { route::split(&head.target).0 };
+    let found = route::find(snapshot, index, path);
+    decision.route = found.map(|i| (i, &site.routes[i]));
+    // Also where no route is found, so that the answer does not depend on how a path is spelt.
+    if snapshot.path_decides_access(index) && path::is_ambiguous(path.as_bytes()) {
+        return Err(refuse(400, Refusal::AmbiguousPath));
+    }
+    let Some((number, route)) = decision.route else {
+        return Err(refuse(404, Refusal::NoRoute));
+    };
+    if !route.access.permits(client) {
+        return Err(turned_away(site.reject, 403, Refusal::AccessDenied));
+    }
+    act(snapshot, (index, site), (number, route), head, &host, decision)
+}
+
+/// The site that a request is for, and its host as it is compared.
+fn site_of<'h, 's>(
+    snapshot: &Snapshot,
+    facts: &Facts<'_>,
+    head: &'h RequestHead,
+) -> Result<(usize, Cow<'h, str>), Verdict<'s>> {
+    let unknown = |why| Err(turned_away(snapshot.config().reject, 421, why));
+    if head.authority.is_empty() {
+        return unknown(Refusal::NoHost);
+    }
+    let Some((host, _, kind)) = split_authority(&head.authority) else {
+        return unknown(Refusal::BadAuthority);
+    };
+    let host = match (kind, host.parse::<IpAddr>()) {
+        (HostKind::Address, Ok(address)) => Cow::Owned(address.to_string()),
+        _ => normalized(host),
+    };
+    let asked = snapshot.site(&host);
+    if facts.transport.is_secure() {
+        // The handshake chose a site, by which its certificate and its rules were chosen (RFC 9110 §7.4, §15.5.20).
+        let chosen = facts.sni.and_then(|sni| snapshot.site(&normalized(sni)));
+        return match asked {
+            Some(site) if chosen == Some(site) => Ok((site, host)),
+            _ => Err(refuse(421, Refusal::AuthorityNotCovered)),
+        };
+    }
+    match (asked, kind) {
+        (Some(site), _) => Ok((site, host)),
+        (None, HostKind::Address) => unknown(Refusal::RawAddress),
+        (None, HostKind::Name) => unknown(Refusal::UnknownName),
+    }
+}
+
+/// What no site offers.
+fn check_head<'s>(head: &RequestHead) -> Result<(), Verdict<'s>> {
+    if head.method == Method::Trace {
+        return Err(refuse(405, Refusal::Trace));
+    }
+    match upgrade::of(head) {
+        Upgrade::Unknown => return Err(refuse(501, Refusal::UnknownProtocol)),
+        Upgrade::None if head.method == Method::Connect => return Err(refuse(405, Refusal::Connect)),
+        _ => {}
+    }
+    if head.fields.contains(Name::Proxy) {
+        return Err(refuse(400, Refusal::ProxyField));
+    }
+    let asterisk = head.target == "*" && head.method == Method::Options;
+    let path = head.target.starts_with('/') && is_target(head.target.as_bytes());
+    if !asterisk && !path {
+        return Err(refuse(400, Refusal::BadTarget));
+    }
+    Ok(())
+}
+
+/// What the route does.
+fn act<'s>(
+    snapshot: &'s Snapshot,
+    (index, site): (usize, &'s Site),
+    (number, route): (usize, &'s Route),
+    head: &RequestHead,
+    host: &str,
+    decision: &mut Decision<'s>,
+) -> Result<Verdict<'s>, Verdict<'s>> {
+    match &route.action {
+        Action::Drop => Err(Verdict::Drop { why: Refusal::RouteDrops }),
+        Action::Respond(response) => Ok(Verdict::Respond(response)),
+        Action::Redirect { status, to } => {
+            Ok(Verdict::Redirect { status: *status, location: expand(to, host, &head.target) })
+        }
+        Action::Forward { .. } => {
+            decision.websocket = upgrade::of(head) == Upgrade::WebSocket;
+            if !decision.websocket {
+                decision.body_limit = route.body_limit.or(site.body_limit);
+            }
+            if let (BodyLength::Exact(length), Some(limit)) = (head.body, decision.body_limit)
+                && length > limit
+            {
+                return Err(refuse(413, Refusal::ContentTooLarge));
+            }
+            match snapshot.upstream(index, number) {
+                Some(upstream) => Ok(Verdict::Forward { upstream }),
+                // A snapshot has no such route; it is checked when it is made.
+                None => Err(refuse(404, Refusal::NoRoute)),
+            }
+        }
+    }
+}
+
+/// The same address with https. Addresses get their brackets back.
+fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
+    let target = if target == "*" { "/" } else { target };
+    let port = match config.https_port {
+        None | Some(443) => String::new(),
+        Some(port) => format!(":{port}"),
+    };
+    let location = if host.contains(':') {
+        format!("https://[{host}]{port}{target}")
+    } else {
+        format!("https://{host}{port}{target}")
+    };
+    Verdict::Redirect { status: 308, location }
+}
+
+/// Fills a redirect's placeholders in.
+fn expand(to: &str, host: &str, target: &str) -> String {
+    let (path, query) = if target == "*" { ("/", "") } else { route::split(target) };
+    let bracketed;
+    let host = if host.contains(':') {
+        bracketed = format!("[{host}]");
+        &bracketed
+    } else {
+        host
+    };
+    // One pass: what is filled in is not looked at again.
+    let mut location = String::with_capacity(to.len() + target.len());
+    let mut rest = to;
+    while let Some(at) = rest.find('{') {
+        location.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let value = [("{host}", host), ("{path}", path), ("{query}", query)];
+        match value.iter().find(|(name, _)| rest.starts_with(name)) {
+            Some((name, value)) => {
+                location.push_str(value);
+                rest = &rest[name.len()..];
+            }
+            None => {
+                location.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    location.push_str(rest);
+    if to.starts_with("{path}") {
+        // A path of `//elsewhere` (browsers read `/\` alike) would name another host (RFC 3986 §4.2).
+        let rest = location.trim_start_matches(['/', '\\']);
+        location = format!("/{rest}");
+    }
+    location
+}
+
+const fn refuse<'s>(status: u16, why: Refusal) -> Verdict<'s> {
+    Verdict::Refuse { status, why }
+}
+
+const fn turned_away<'s>(how: Reject, status: u16, why: Refusal) -> Verdict<'s> {
+    match how {
+        Reject::Silent => Verdict::Drop { why },
+        Reject::Alert => refuse(status, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_filled_once() {
+        assert_eq!(expand("https://{host}{path}{query}", "h", "/{host}?q"), "https://h/{host}?q");
+        assert_eq!(expand("{path}/{x}", "h", "/a"), "/a/{x}");
+        assert_eq!(expand("{path}/", "h", "//evil.example"), "/evil.example/");
+        assert_eq!(expand("{path}", "h", "/\\evil.example"), "/evil.example");
     }
 }

@@ -1,9 +1,10 @@
 //! The PROXY protocol, versions 1 and 2, both ways (haproxy.org, doc/proxy-protocol.txt).
 
+mod crc32c;
 pub mod v1;
 pub mod v2;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What a PROXY header says about the connection that it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,4 +65,13 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
         Some(b'P') => v1::parse(bytes),
         Some(_) => v2::parse(bytes),
     }
+}
+
+/// Both addresses in one family: a header has one. IPv4 next to IPv6 is mapped into it.
+fn same_family(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
+    let mapped = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => IpAddr::V6(ip.to_ipv6_mapped()),
+        IpAddr::V6(_) => ip,
+    };
+    if a.is_ipv4() == b.is_ipv4() { (a, b) } else { (mapped(a), mapped(b)) }
 }

@@ -1,20 +1,129 @@
 //! Version 1: one line of text.
 
-use super::{Error, Header};
+use super::{Error, Header, same_family};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The longest header, its CR LF included.
 pub const MAX: usize = 107;
 
+const BEGIN: &[u8] = b"PROXY ";
+
 /// Reads a header and its length. `None` as long as bytes are missing.
+///
+/// ```
+/// use edge_proxy::proxy_protocol::v1;
+///
+/// let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 443\r\nGET";
+/// let (header, length) = v1::parse(line).unwrap().unwrap();
+/// assert_eq!(header.source(), Some("192.0.2.1:40000".parse().unwrap()));
+/// assert_eq!(&line[length..], b"GET");
+/// ```
 ///
 /// # Errors
 /// The bytes are no such header, however they go on.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
-    let _ = bytes;
-    Err(Error::Missing)
+    let known = bytes.len().min(BEGIN.len());
+    if bytes[..known] != BEGIN[..known] {
+        return Err(Error::Missing);
+    }
+    let Some(end) = bytes.iter().take(MAX).position(|b| matches!(b, b'\r' | b'\n')) else {
+        return if bytes.len() >= MAX { Err(Error::TooLong) } else { Ok(None) };
+    };
+    if bytes[end] == b'\n' || end + 2 > MAX {
+        return Err(if bytes[end] == b'\n' { Error::Missing } else { Error::TooLong });
+    }
+    match bytes.get(end + 1) {
+        None => return Ok(None),
+        Some(b'\n') => {}
+        Some(_) => return Err(Error::Missing),
+    }
+    let line = bytes.get(BEGIN.len()..end).ok_or(Error::Missing)?;
+    Ok(Some((line_of(line)?, end + 2)))
 }
 
-/// Appends a header.
+fn line_of(line: &[u8]) -> Result<Header, Error> {
+    let line = std::str::from_utf8(line).map_err(|_| Error::Address)?;
+    let mut words = line.split(' ');
+    let family = words.next().unwrap_or_default();
+    if family == "UNKNOWN" {
+        // What follows is to be ignored, whatever it is.
+        return Ok(Header::Local);
+    }
+    let mut word = || words.next().ok_or(Error::Address);
+    let (source, destination) = match family {
+        "TCP4" => (IpAddr::V4(v4(word()?)?), IpAddr::V4(v4(word()?)?)),
+        "TCP6" => (IpAddr::V6(v6(word()?)?), IpAddr::V6(v6(word()?)?)),
+        _ => return Err(Error::Unknown),
+    };
+    let (source_port, destination_port) = (port(word()?)?, port(word()?)?);
+    if words.next().is_some() {
+        return Err(Error::Address);
+    }
+    Ok(Header::Proxied {
+        source: SocketAddr::new(source, source_port),
+        destination: SocketAddr::new(destination, destination_port),
+    })
+}
+
+fn v4(text: &str) -> Result<Ipv4Addr, Error> {
+    text.parse().map_err(|_| Error::Address)
+}
+
+fn v6(text: &str) -> Result<Ipv6Addr, Error> {
+    text.parse().map_err(|_| Error::Address)
+}
+
+/// Digits without a zero in front.
+fn port(text: &str) -> Result<u16, Error> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    if !digits || text.len() > 5 || (text.len() > 1 && text.starts_with('0')) {
+        return Err(Error::Address);
+    }
+    text.parse().map_err(|_| Error::Address)
+}
+
+/// Appends a header. Addresses of different families are both written as IPv6.
 pub fn write(header: &Header, out: &mut Vec<u8>) {
-    let _ = (header, out);
+    // Writing to memory does not fail.
+    let _ = match *header {
+        Header::Local => write!(out, "PROXY UNKNOWN\r\n"),
+        Header::Proxied { source, destination } => {
+            let (from, to) = same_family(source.ip(), destination.ip());
+            let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
+            write!(out, "PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port())
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d9_strict() {
+        for (line, error) in [
+            ("GET / HTTP/1.1\r\n", Error::Missing),
+            ("PROXY\r\n", Error::Missing),
+            ("PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n", Error::Missing),
+            ("PROXY TCP4 1.2.3.4 1.2.3.4 1 2\rx", Error::Missing),
+            ("PROXY \r\n", Error::Unknown),
+            ("PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n", Error::Unknown),
+            ("PROXY TCP4 1.2.3.4  1.2.3.4 1 2\r\n", Error::Address),
+            ("PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n", Error::Address),
+            ("PROXY TCP4 1.2.3.4 1.2.3.4 1 2 \r\n", Error::Address),
+            ("PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n", Error::Address),
+            ("PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n", Error::Address),
+            ("PROXY TCP4 1.2.3.4 1.2.3.4 +1 2\r\n", Error::Address),
+            ("PROXY TCP4 1.2.3.04 1.2.3.4 1 2\r\n", Error::Address),
+            ("PROXY TCP4 ::1 ::1 1 2\r\n", Error::Address),
+            ("PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n", Error::Address),
+        ] {
+            assert_eq!(parse(line.as_bytes()), Err(error), "{line:?}");
+        }
+        let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(100));
+        assert_eq!(parse(long.as_bytes()), Err(Error::TooLong));
+        let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX - 16));
+        assert_eq!(parse(longest.as_bytes()), Ok(Some((Header::Local, MAX))));
+    }
 }

@@ -1,0 +1,248 @@
+//! The walk from hop to hop.
+
+use super::{Client, MAX_BYTES, MAX_HOPS, Source, Stop, Told, parse_entry};
+use crate::config::{Trust, TrustedHeader};
+use crate::grammar::trim;
+use crate::{Fields, Name, forwarded, host};
+use std::net::{IpAddr, SocketAddr};
+
+/// Restores the client's address. `source` is the peer, or what its accepted PROXY header named; `interface` is that by
+/// which the connection came.
+///
+/// ```
+/// use edge_proxy::config::Trust;
+/// use edge_proxy::{Fields, client_address::restore};
+///
+/// let trust = Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], ..Trust::default() };
+/// let mut fields = Fields::new();
+/// // The client wrote the first entry, the edge added the second.
+/// fields.push(b"X-Forwarded-For", b"10.0.0.1, 203.0.113.7");
+/// let client = restore(&trust, "100.64.0.2:40000".parse().unwrap(), None, &fields);
+/// assert_eq!(client.address.to_string(), "203.0.113.7");
+/// // Of a stranger nothing is believed.
+/// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, &fields);
+/// assert_eq!(client.address.to_string(), "198.51.100.1");
+/// ```
+pub fn restore(trust: &Trust, source: SocketAddr, interface: Option<&str>, fields: &Fields) -> Client {
+    let mut client = Client {
+        address: source.ip().to_canonical(),
+        port: Some(source.port()),
+        via: Vec::new(),
+        source: Source::Connection,
+        stop: Stop::Untrusted,
+        told: Told::default(),
+    };
+    if !is_hop(trust, client.address) {
+        return client;
+    }
+    if trust.interface.as_deref().is_some_and(|wanted| interface != Some(wanted)) {
+        client.stop = Stop::WrongInterface;
+        return client;
+    }
+    client.told = told(fields);
+    client.stop = match trust.header {
+        TrustedHeader::XForwardedFor => walk_list(trust, fields, &mut client),
+        TrustedHeader::Forwarded => walk_forwarded(trust, fields, &mut client),
+        TrustedHeader::XRealIp => one_address(fields, &mut client),
+    };
+    client
+}
+
+fn is_hop(trust: &Trust, address: IpAddr) -> bool {
+    trust.ranges.iter().any(|range| range.contains(&address))
+}
+
+/// Makes this address the client, and what was the client a hop.
+fn step(client: &mut Client, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
+    client.via.insert(0, client.address);
+    (client.address, client.port, client.source) = (address, port, Source::Header(header));
+}
+
+fn walk_list(trust: &Trust, fields: &Fields, client: &mut Client) -> Stop {
+    let mut bytes = 0;
+    for line in fields.all(Name::XForwardedFor).rev() {
+        for entry in line.rsplit(|b| *b == b',') {
+            bytes += entry.len() + 1;
+            if bytes > MAX_BYTES || client.via.len() >= MAX_HOPS {
+                return Stop::TooLong;
+            }
+            let Some(found) = parse_entry(trim(entry)) else {
+                return Stop::Garbage;
+            };
+            step(client, found, TrustedHeader::XForwardedFor);
+            if !is_hop(trust, found.0) {
+                return Stop::Untrusted;
+            }
+        }
+    }
+    Stop::End
+}
+
+fn walk_forwarded(trust: &Trust, fields: &Fields, client: &mut Client) -> Stop {
+    let mut bytes = 0;
+    // What the hop wrote last is the client's own connection to it; further left is about earlier connections.
+    for line in fields.all(Name::Forwarded).rev() {
+        bytes += line.len();
+        if bytes > MAX_BYTES {
+            return Stop::TooLong;
+        }
+        // A quoted string may hold commas, so a line is only understood from its left; one that does not parse as a
+        // whole says nothing.
+        let Ok(elements) = forwarded::parse(line) else {
+            return Stop::Garbage;
+        };
+        for element in elements.iter().rev() {
+            if client.via.len() >= MAX_HOPS {
+                return Stop::TooLong;
+            }
+            let Some(found) = element.node.as_deref().and_then(parse_entry) else {
+                return Stop::Garbage;
+            };
+            step(client, found, TrustedHeader::Forwarded);
+            if let Some(proto) = &element.proto {
+                client.told.https = https(proto);
+            }
+            if let Some(host) = &element.host {
+                client.told.host = authority(host);
+            }
+            if !is_hop(trust, found.0) {
+                return Stop::Untrusted;
+            }
+        }
+    }
+    Stop::End
+}
+
+fn one_address(fields: &Fields, client: &mut Client) -> Stop {
+    let mut values = fields.all(Name::XRealIp);
+    match (values.next(), values.next()) {
+        (None, _) => Stop::End,
+        // A hop of ours writes one. Two mean that one of them is a stranger's.
+        (Some(_), Some(_)) => Stop::Garbage,
+        (Some(value), None) => match parse_entry(trim(value)) {
+            Some(found) => {
+                step(client, found, TrustedHeader::XRealIp);
+                Stop::Untrusted
+            }
+            None => Stop::Garbage,
+        },
+    }
+}
+
+/// What a trusted hop said besides addresses. A field that is there twice says nothing.
+fn told(fields: &Fields) -> Told {
+    let one = |id| {
+        let mut values = fields.all(id);
+        match (values.next(), values.next()) {
+            (Some(value), None) => Some(trim(value)),
+            _ => None,
+        }
+    };
+    Told {
+        https: one(Name::XForwardedProto).and_then(https),
+        host: one(Name::XForwardedHost).and_then(authority),
+        port: one(Name::XForwardedPort).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()),
+    }
+}
+
+fn https(proto: &[u8]) -> Option<bool> {
+    if proto.eq_ignore_ascii_case(b"https") {
+        Some(true)
+    } else if proto.eq_ignore_ascii_case(b"http") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+fn authority(value: &[u8]) -> Option<Box<str>> {
+    let text = std::str::from_utf8(value).ok()?;
+    host::split_authority(text).map(|_| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trust(header: TrustedHeader) -> Trust {
+        Trust {
+            ranges: ["100.64.0.0/10", "fd7a:115c:a1e0::/48"].map(|range| range.parse().unwrap()).into(),
+            interface: None,
+            header,
+        }
+    }
+
+    fn restored(header: TrustedHeader, peer: &str, fields: &[(&str, &str)]) -> (String, Stop, usize) {
+        let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let client = restore(&trust(header), peer.parse().unwrap(), None, &fields);
+        (client.address.to_string(), client.stop, client.via.len())
+    }
+
+    const HOP: &str = "100.64.0.2:1";
+
+    #[test]
+    fn x_forwarded_for() {
+        let restored =
+            |peer, value| restored(TrustedHeader::XForwardedFor, peer, &[("X-Forwarded-For", value)]);
+        let is = |ip: &str, stop, via| (ip.to_string(), stop, via);
+        assert_eq!(restored(HOP, "203.0.113.7"), is("203.0.113.7", Stop::Untrusted, 1));
+        assert_eq!(restored(HOP, "6.6.6.6, 203.0.113.7, 100.64.0.9"), is("203.0.113.7", Stop::Untrusted, 2));
+        assert_eq!(restored("203.0.113.1:1", "6.6.6.6"), is("203.0.113.1", Stop::Untrusted, 0));
+        assert_eq!(restored("[::ffff:100.64.0.2]:1", "203.0.113.7"), is("203.0.113.7", Stop::Untrusted, 1));
+        assert_eq!(restored(HOP, "6.6.6.6, unknown"), is("100.64.0.2", Stop::Garbage, 0));
+        assert_eq!(restored(HOP, "6.6.6.6, "), is("100.64.0.2", Stop::Garbage, 0));
+        assert_eq!(restored(HOP, "6.6.6.6,_x,100.64.0.9"), is("100.64.0.9", Stop::Garbage, 1));
+        assert_eq!(restored(HOP, "100.64.0.9"), is("100.64.0.9", Stop::End, 1));
+        let many = vec!["100.64.0.9"; 40].join(",");
+        assert_eq!(restored(HOP, &many), is("100.64.0.9", Stop::TooLong, MAX_HOPS));
+        let padded = format!("6.6.6.6,{}100.64.0.9", " ".repeat(MAX_BYTES));
+        assert_eq!(restored(HOP, &padded), is("100.64.0.2", Stop::TooLong, 0));
+    }
+
+    #[test]
+    fn lines_are_joined_and_headers_never_merged() {
+        let fields = [
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("Forwarded", "for=7.7.7.7"),
+            ("x-forwarded-for", "203.0.113.7"),
+        ];
+        assert_eq!(restored(TrustedHeader::XForwardedFor, HOP, &fields).0, "203.0.113.7");
+        assert_eq!(restored(TrustedHeader::Forwarded, HOP, &fields).0, "7.7.7.7");
+        assert_eq!(restored(TrustedHeader::XRealIp, HOP, &fields), ("100.64.0.2".into(), Stop::End, 0));
+    }
+
+    #[test]
+    fn the_forwarded_field() {
+        let restored = |value| restored(TrustedHeader::Forwarded, HOP, &[("Forwarded", value)]);
+        assert_eq!(restored("for=6.6.6.6, for=\"[2001:db8::7]:80\";proto=https").0, "2001:db8::7");
+        assert_eq!(restored("for=6.6.6.6, for=_x").1, Stop::Garbage);
+        // A stranger's open quote must not swallow what the hop added.
+        assert_eq!(restored("for=6.6.6.6;x=\", for=203.0.113.7"), ("100.64.0.2".into(), Stop::Garbage, 0));
+        assert_eq!(
+            restored("for=6.6.6.6;x=\", for=\"203.0.113.7\""),
+            ("100.64.0.2".into(), Stop::Garbage, 0)
+        );
+    }
+
+    #[test]
+    fn one_x_real_ip_only() {
+        let real = |fields: &[(&str, &str)]| restored(TrustedHeader::XRealIp, HOP, fields);
+        assert_eq!(real(&[("X-Real-IP", "203.0.113.7")]).0, "203.0.113.7");
+        assert_eq!(real(&[("X-Real-IP", "6.6.6.6"), ("X-Real-IP", "203.0.113.7")]).1, Stop::Garbage);
+    }
+
+    #[test]
+    fn a_range_counts_only_on_its_interface() {
+        let trust = Trust { interface: Some("tailscale0".into()), ..trust(TrustedHeader::XForwardedFor) };
+        let fields: Fields = [(&b"X-Forwarded-For"[..], &b"203.0.113.7"[..])].into_iter().collect();
+        let restore = |interface| restore(&trust, HOP.parse().unwrap(), interface, &fields);
+        assert_eq!(restore(Some("tailscale0")).stop, Stop::Untrusted);
+        for other in [None, Some("eth0"), Some("")] {
+            let client = restore(other);
+            assert_eq!(
+                (client.stop, client.address.to_string()),
+                (Stop::WrongInterface, "100.64.0.2".into())
+            );
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What is checked of a configuration. Each check adds to the list of errors; none ends it.
+
+mod site;
+mod upstream;
+
+use super::{ConfigError, Place};
+use crate::config::{Config, Listener};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Everything that is wrong.
+pub(super) fn all(config: &Config) -> Vec<ConfigError> {
+    let mut errors = Errors(Vec::new());
+    for (i, listener) in config.listeners.iter().enumerate() {
+        check_listener(
+            &mut errors.of(Place::Listener(i), format!("listener {}", listener.address)),
+            config,
+            i,
+        );
+    }
+    check_global(&mut errors.of(Place::Config, "configuration".into()), config);
+    let mut names = HashSet::new();
+    let mut hosts = HashSet::new();
+    for (i, site) in config.sites.iter().enumerate() {
+        site::check(&mut errors, config, (i, site), &mut names, &mut hosts);
+    }
+    let mut names = HashSet::new();
+    for (i, upstream) in config.upstreams.iter().enumerate() {
+        upstream::check(&mut errors, (i, upstream), &mut names);
+    }
+    errors.0
+}
+
+struct Errors(Vec<ConfigError>);
+
+impl Errors {
+    fn of(&mut self, place: Place, part: String) -> Part<'_> {
+        Part { errors: self, place, part }
+    }
+}
+
+/// The part that is being checked.
+struct Part<'a> {
+    errors: &'a mut Errors,
+    place: Place,
+    part: String,
+}
+
+impl Part<'_> {
+    fn wrong(&mut self, key: &'static str, value: impl Into<String>, fix: impl Into<String>) {
+        let (place, part) = (self.place, self.part.clone());
+        self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });
+    }
+
+    fn interface(&mut self, name: Option<&str>) {
+        if let Some(name) = name
+            && (name.is_empty()
+                || name.len() > 15
+                || name.bytes().any(|b| b == b'/' || !b.is_ascii_graphic()))
+        {
+            self.wrong(
+                "interface",
+                name,
+                "is no interface: write a name of 1 to 15 characters such as tailscale0",
+            );
+        }
+    }
+}
+
+fn check_listener(part: &mut Part<'_>, config: &Config, at: usize) {
+    let Listener { address, interface, proxy_protocol, .. } = &config.listeners[at];
+    part.interface(interface.as_deref());
+    let twin = |other: &Listener| other.address == *address && other.interface == *interface;
+    if address.port() != 0 && config.listeners[..at].iter().any(twin) {
+        part.wrong("address", address.to_string(), "is listened on twice: remove one of the two");
+    }
+    for range in proxy_protocol {
+        if range.prefix_len() == 0 {
+            part.wrong(
+                "proxy_protocol",
+                range.to_string(),
+                "lets everybody choose the address they seem to come from: name the peers that send PROXY headers",
+            );
+        }
+    }
+}
+
+fn check_global(part: &mut Part<'_>, config: &Config) {
+    let trust = &config.trust;
+    part.interface(trust.interface.as_deref());
+    if let (Some(interface), true) = (&trust.interface, trust.ranges.is_empty()) {
+        part.wrong(
+            "trust.interface",
+            interface,
+            "has no effect without `trust.ranges`: add the ranges of the hops",
+        );
+    }
+    for range in &trust.ranges {
+        if range.prefix_len() == 0 && trust.interface.is_none() {
+            part.wrong(
+                "trust.ranges",
+                range.to_string(),
+                "lets everybody choose the address they seem to come from: name the hops, or an interface",
+            );
+        }
+    }
+    if config.https_port == Some(0) {
+        part.wrong("https_port", "0", "is no port: write 1 to 65535, or leave it out for 443");
+    }
+    let limits = &config.limits;
+    let between = [
+        ("limits.header_bytes", limits.header_bytes, 256, 65_535),
+        ("limits.header_fields", limits.header_fields, 1, 10_000),
+        ("limits.target_bytes", limits.target_bytes, 16, 65_535),
+        ("limits.streams", limits.streams as usize, 1, 65_535),
+        ("limits.resets", limits.resets as usize, 1, 1_000_000),
+        ("limits.connections", limits.connections, 1, 10_000_000),
+        ("limits.idle_upstream", limits.idle_upstream, 0, 1_000_000),
+    ];
+    for (key, value, low, high) in between {
+        if !(low..=high).contains(&value) {
+            part.wrong(key, value.to_string(), format!("is out of range: write {low} to {high}"));
+        }
+    }
+    check_timeouts(part, &config.timeouts);
+}
+
+fn check_timeouts(part: &mut Part<'_>, timeouts: &crate::config::Timeouts) {
+    let all = [
+        ("timeouts.handshake", timeouts.handshake),
+        ("timeouts.header", timeouts.header),
+        ("timeouts.body", timeouts.body),
+        ("timeouts.idle", timeouts.idle),
+        ("timeouts.connect", timeouts.connect),
+        ("timeouts.response", timeouts.response),
+        ("timeouts.tunnel", timeouts.tunnel),
+    ];
+    for (key, value) in all {
+        if !(Duration::from_millis(1)..=Duration::from_secs(30 * 86_400)).contains(&value) {
+            part.wrong(key, format!("{value:?}"), "is out of range: write 1 ms to 30 days");
+        }
+    }
+}
+
+/// The candidate that a person most likely meant.
+fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (distance(word, candidate), candidate))
+        .min()
+        .filter(|(distance, _)| *distance <= word.chars().count() / 2 + 1)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many characters must be put in, taken out or changed to make one word the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,176 @@
+//! Sites and routes.
+
+use super::super::Place;
+use super::{Errors, Part, check_timeouts, nearest};
+use crate::Name;
+use crate::config::{Action, Config, FieldEdits, PathMatch, Route, Site};
+use crate::grammar::{is_field_value, is_target, is_token};
+use crate::host::HostPattern;
+use std::collections::HashSet;
+
+pub(super) fn check<'a>(
+    errors: &mut Errors,
+    config: &'a Config,
+    (i, site): (usize, &'a Site),
+    names: &mut HashSet<&'a str>,
+    hosts: &mut HashSet<&'a HostPattern>,
+) {
+    let mut part = errors.of(Place::Site(i), format!("site `{}`", site.name));
+    if site.name.is_empty() {
+        part.wrong("name", "", "is empty: name the site");
+    } else if !names.insert(&site.name) {
+        part.wrong("name", &site.name, "is the name of another site too: choose another");
+    }
+    if site.hosts.is_empty() {
+        part.wrong(
+            "hosts",
+            "",
+            "is empty, so that nobody can ask for the site: add a name such as example.org",
+        );
+    }
+    for host in &site.hosts {
+        let text = host.to_string();
+        if HostPattern::parse(&text).as_ref() != Ok(host) {
+            part.wrong("hosts", text, "is no host in lower case: make it by HostPattern::parse");
+        } else if !hosts.insert(host) {
+            part.wrong(
+                "hosts",
+                text,
+                "is a host of another site too, or twice of this one: remove it from one",
+            );
+        }
+    }
+    if site.routes.is_empty() {
+        part.wrong(
+            "routes",
+            "",
+            "is empty, so that every request would be answered 404: add a route or an upstream",
+        );
+    }
+    if let Some(timeouts) = &site.timeouts {
+        check_timeouts(&mut part, timeouts);
+    }
+    check_edits(&mut part, "request_fields", &site.request_fields);
+    check_edits(&mut part, "response_fields", &site.response_fields);
+    let mut paths = HashSet::new();
+    for (j, route) in site.routes.iter().enumerate() {
+        let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
+        let part = &mut errors.of(Place::Route(i, j), format!("site `{}`, route `{path}`", site.name));
+        if !paths.insert((matches!(route.path, PathMatch::Exact(_)), path)) {
+            part.wrong("path", path, "is the path of another route too: remove one of the two");
+        }
+        check_route(part, config, route, path);
+    }
+}
+
+fn check_route(part: &mut Part<'_>, config: &Config, route: &Route, path: &str) {
+    if !path.starts_with('/') || !is_target(path.as_bytes()) || path.contains(['?', '#']) {
+        part.wrong(
+            "path",
+            path,
+            "is no path: begin with / and write it as browsers send it (%20 for a blank), without ? and #",
+        );
+    }
+    if let Some(prefix) = &route.strip_prefix {
+        let bare = prefix.strip_suffix('/').unwrap_or(prefix);
+        let inside = path.strip_prefix(bare).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !prefix.starts_with('/') || !inside {
+            part.wrong(
+                "strip_prefix",
+                prefix,
+                format!("is not what the path begins with: write {path} or leave it out"),
+            );
+        }
+    }
+    check_edits(part, "request_fields", &route.request_fields);
+    check_edits(part, "response_fields", &route.response_fields);
+    match &route.action {
+        Action::Drop => {}
+        Action::Forward { upstream } => {
+            let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
+            if !names().any(|name| name == upstream) {
+                let hint = match nearest(upstream, names()) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => "add one".into(),
+                };
+                part.wrong("upstream", upstream, format!("no upstream has this name: {hint}"));
+            }
+        }
+        Action::Redirect { status, to } => {
+            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+                part.wrong("status", status.to_string(), "is no redirect: write 301, 302, 303, 307 or 308");
+            }
+            check_location(part, to);
+        }
+        Action::Respond(response) => {
+            if !(200..=599).contains(&response.status) {
+                part.wrong("status", response.status.to_string(), "is no final status: write 200 to 599");
+            }
+            if matches!(response.status, 204 | 205 | 304) && !response.body.is_empty() {
+                part.wrong("status", response.status.to_string(), "has no content: leave the body out");
+            }
+            if !is_value(&response.content_type)
+                || (response.content_type.is_empty() && !response.body.is_empty())
+            {
+                part.wrong(
+                    "content_type",
+                    &response.content_type,
+                    "is no media type: write one such as text/plain",
+                );
+            }
+        }
+    }
+}
+
+fn check_location(part: &mut Part<'_>, to: &str) {
+    let bare = to.replace("{host}", "").replace("{path}", "").replace("{query}", "");
+    if to.is_empty() || !bare.is_empty() && !is_target(bare.as_bytes()) {
+        part.wrong("to", to, "is no address: write one such as https://example.org{path}{query}");
+    } else if bare.contains(['{', '}']) {
+        part.wrong("to", to, "has an unknown placeholder: {host}, {path} and {query} are known");
+    } else if !to.starts_with("{path}") && !to.starts_with('/') && !to.contains("://") {
+        part.wrong("to", to, "is relative to the path asked for: begin with https://, / or {path}");
+    }
+}
+
+fn check_edits(part: &mut Part<'_>, key: &'static str, edits: &FieldEdits) {
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        check_name(part, key, name);
+        if !is_value(value) {
+            part.wrong(
+                key,
+                format!("{name}: {}", value.escape_default()),
+                "has characters that no field value may have",
+            );
+        }
+    }
+    for name in &edits.remove {
+        check_name(part, key, name);
+    }
+}
+
+fn check_name(part: &mut Part<'_>, key: &'static str, name: &str) {
+    if !is_token(name.as_bytes()) || name.len() > 256 {
+        part.wrong(key, name, "is no field name: letters, digits and - are common");
+        return;
+    }
+    match Name::of(name.as_bytes()) {
+        Name::Host => part.wrong(key, name, "is not a field to edit: set `host` of the upstream"),
+        Name::Connection
+        | Name::ContentLength
+        | Name::KeepAlive
+        | Name::ProxyConnection
+        | Name::Te
+        | Name::Trailer
+        | Name::TransferEncoding
+        | Name::Upgrade => {
+            part.wrong(key, name, "frames messages or concerns one connection: it cannot be edited");
+        }
+        _ => {}
+    }
+}
+
+/// Whether this can be a field's value as it stands, without blanks around it.
+fn is_value(value: &str) -> bool {
+    value.is_empty() || is_field_value(value.as_bytes()) && value.trim_matches([' ', '\t']) == value
+}

@@ -1,0 +1,28 @@
+//! Base64 with padding (RFC 4648 §4), encoding only.
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Encodes into as much of `out` as is needed, four bytes for each three that are begun.
+pub(super) fn encode(bytes: &[u8], out: &mut [u8]) {
+    for (group, out) in bytes.chunks(3).zip(out.chunks_mut(4)) {
+        let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = if i <= group.len() { ALPHABET[(bits >> (18 - 6 * i)) as usize & 63] } else { b'=' };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn vectors_of_rfc_4648() {
+        for (text, encoded) in
+            [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
+        {
+            let mut out = vec![0; encoded.len()];
+            super::encode(text.as_bytes(), &mut out);
+            assert_eq!(out, encoded.as_bytes());
+        }
+    }
+}
