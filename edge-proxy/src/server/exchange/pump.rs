@@ -125,8 +125,12 @@ impl<'a> Pump<'a> {
                     if self.limit.is_some_and(|limit| self.received > limit) && !self.tunnel {
                         return Err(Failure::TooLarge);
                     }
-                    self.up.send_data(&down.chunk()[..n]);
-                    down.consume(n);
+                    if self.up.takes_bytes() {
+                        self.up.send_bytes(down.take(n));
+                    } else {
+                        self.up.send_data(&down.chunk()[..n]);
+                        down.consume(n);
+                    }
                     self.consumed = true;
                 }
                 Poll::Ready(Ok(Part::End)) => {

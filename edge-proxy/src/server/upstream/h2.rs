@@ -124,8 +124,12 @@ impl Exchange {
     }
 
     pub(crate) fn send_data(&mut self, data: &[u8]) {
+        self.send_bytes(Bytes::copy_from_slice(data));
+    }
+
+    pub(crate) fn send_bytes(&mut self, data: Bytes) {
         // An error here comes back from the response too.
-        let _ = self.send.send_data(Bytes::copy_from_slice(data), false);
+        let _ = self.send.send_data(data, false);
     }
 
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {

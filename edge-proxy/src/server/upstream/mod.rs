@@ -12,6 +12,7 @@ pub(crate) use tls::client_config;
 
 use crate::server::exchange::Part;
 use crate::{Fields, ResponseHead};
+use bytes::Bytes;
 use std::task::{Context, Poll};
 
 /// Why an upstream did not answer.
@@ -48,6 +49,19 @@ impl Exchange {
     /// How many bytes of the request's content can be taken.
     pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         each!(self, exchange => exchange.poll_capacity(cx))
+    }
+
+    /// Whether content is best given as counted bytes: HTTP/2 keeps it until the window opens, HTTP/1.1 copies it.
+    pub(crate) const fn takes_bytes(&self) -> bool {
+        matches!(self, Self::H2(_))
+    }
+
+    /// Sends content of the request without a copy where that can be.
+    pub(crate) fn send_bytes(&mut self, data: Bytes) {
+        match self {
+            Self::H1(exchange) => exchange.send_data(&data),
+            Self::H2(exchange) => exchange.send_bytes(data),
+        }
     }
 
     /// Sends content of the request.

@@ -1,0 +1,54 @@
+//! A certificate authority that lives as long as the demonstration.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// The authority.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    root: String,
+}
+
+impl Authority {
+    pub(super) fn new() -> Result<Self, rcgen::Error> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, "edge-proxyd demonstration, worthless elsewhere");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let root = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), root })
+    }
+
+    /// The root certificate as PEM.
+    pub(super) fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Writes a pair for these names in the layout of `/var/lib/acme`.
+    pub(super) fn issue(&self, folder: &Path, names: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(names)?;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        fs::create_dir_all(folder)?;
+        write(&folder.join("key.pem"), &key.serialize_pem())?;
+        write(&folder.join("fullchain.pem"), &certificate.pem())?;
+        Ok(())
+    }
+}
+
+/// Replaces a file as a whole, for the owner and the group only.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
+    file.set_permissions(fs::Permissions::from_mode(0o640))?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(temporary, path)
+}

@@ -1,0 +1,358 @@
+//! The lines of the table: each makes real requests and says what it saw.
+
+use super::client::{self, Outcome, PATIENCE, Tls, plain, tls, whole};
+use super::lab::{Lab, TRUSTED};
+use bytes::Bytes;
+use std::io::{Read, Write};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+type Check = for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = Outcome<String>> + 'a>>;
+
+macro_rules! checks {
+    ($($capability:literal => $check:ident,)*) => {
+        /// All lines in their order.
+        pub(super) const ALL: &[(&str, Check)] = &[$(($capability, |lab| Box::pin($check(lab)))),*];
+    };
+}
+
+checks! {
+    "HTTP/1.1" => http1,
+    "HTTP/2" => http2,
+    "HTTP/3" => http3,
+    "redirect from plain HTTP" => redirect,
+    "WebSocket over HTTP/1.1" => websocket,
+    "WebSocket over HTTP/2 (RFC 8441)" => websocket_http2,
+    "gRPC trailers" => grpc,
+    "TLS resumption" => resumption,
+    "0-RTT on TCP: Early-Data seen by the origin" => early_tcp,
+    "0-RTT on TCP: POST held for the handshake" => early_tcp_post,
+    "0-RTT on QUIC: Early-Data seen by the origin" => early_quic,
+    "0-RTT on QUIC: POST held for the handshake" => early_quic_post,
+    "unknown SNI on TCP: silence" => unknown_sni,
+    "no SNI on TCP: silence" => no_sni,
+    "unknown SNI on QUIC: silence" => unknown_sni_quic,
+    "unknown Host on plain HTTP: silence" => unknown_host,
+    "client address from a trusted hop" => trusted_hop,
+    "client address spoofed: ignored" => spoofed,
+    "reload without a lost request" => reload,
+}
+
+fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome<()> {
+    if holds { Ok(()) } else { Err(otherwise().into()) }
+}
+
+fn get(host: &str, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+async fn http1(lab: &Lab) -> Outcome<String> {
+    let config = tls(&lab.root, &[b"http/1.1"], false)?;
+    let mut client = Tls::new(lab.tls, "app.localhost", &config)?;
+    let first = client.ask(&get("app.localhost", "/one"), whole)?;
+    let second = client.ask(&get("app.localhost", "/two"), whole)?;
+    require(first.starts_with("HTTP/1.1 200") && second.starts_with("HTTP/1.1 200"), || first.clone())?;
+    require(second.contains("X-Forwarded-For: 127.0.0.1"), || second.clone())?;
+    let version = client.tls.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
+    let group = client.tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+    Ok(format!("200, 200 on one connection, {version}, {}", group.unwrap_or_default()))
+}
+
+async fn http2(lab: &Lab) -> Outcome<String> {
+    let mut send = client::http2(lab.tls, "app.localhost", &lab.root).await?;
+    let mut answers = Vec::new();
+    for at in 0..8 {
+        let request = http::Request::get(format!("https://app.localhost/h2/{at}")).body(())?;
+        answers.push(send.send_request(request, true)?.0);
+    }
+    let mut served = 0;
+    for answer in answers {
+        served += usize::from(answer.await?.status() == 200);
+    }
+    require(served == 8, || format!("{served} of 8 streams were answered 200"))?;
+    Ok("8 streams at once, all 200".into())
+}
+
+async fn http3(lab: &Lab) -> Outcome<String> {
+    let endpoint = client::quic(&lab.root)?;
+    let connection = endpoint.connect(lab.tls, "app.localhost")?.await?;
+    let request = http::Request::get("https://app.localhost/h3").body(())?;
+    let text = client::http3(connection, request, Bytes::new()).await?;
+    require(text.starts_with("200\nGET /h3 HTTP/1.1"), || text.clone())?;
+    Ok("200, forwarded as HTTP/1.1".into())
+}
+
+async fn redirect(lab: &Lab) -> Outcome<String> {
+    let text = plain(lab.plain, [127, 0, 0, 1].into(), &get("app.localhost", "/a?b=c"))?;
+    require(text.starts_with("HTTP/1.1 308") && text.contains("Location: https://app.localhost"), || {
+        text.clone()
+    })?;
+    let location = text.lines().find(|line| line.starts_with("Location")).unwrap_or_default();
+    Ok(format!("308, {location}"))
+}
+
+/// A masked text frame.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 1, 2, 3, 4];
+    frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]));
+    frame
+}
+
+async fn websocket(lab: &Lab) -> Outcome<String> {
+    let config = tls(&lab.root, &[b"http/1.1"], false)?;
+    let mut client = Tls::new(lab.tls, "app.localhost", &config)?;
+    let request = "GET /ws HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let head = client.ask(request, |text| text.contains("\r\n\r\n"))?;
+    require(head.starts_with("HTTP/1.1 101") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), || {
+        head.clone()
+    })?;
+    client.tls.writer().write_all(&frame("hello"))?;
+    let echo = client.read(|text| text.contains("hello"))?;
+    Ok(format!("101, {} bytes echoed", echo.len() - 2))
+}
+
+async fn websocket_http2(lab: &Lab) -> Outcome<String> {
+    let mut send = client::http2(lab.tls, "app.localhost", &lab.root).await?;
+    require(send.is_extended_connect_protocol_enabled(), || "extended CONNECT is not offered".into())?;
+    let mut request =
+        http::Request::connect("https://app.localhost/ws").version(http::Version::HTTP_2).body(())?;
+    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    let (answer, mut stream) = send.send_request(request, false)?;
+    let answer = answer.await?;
+    require(answer.status() == 200, || format!("{answer:?}"))?;
+    stream.send_data(frame("hello").into(), false)?;
+    let echo = answer.into_body().data().await.ok_or("the stream ended")??;
+    require(&echo[2..] == b"hello", || format!("{echo:?}"))?;
+    Ok("200 to CONNECT, 5 bytes echoed".into())
+}
+
+async fn grpc(lab: &Lab) -> Outcome<String> {
+    let mut send = client::http2(lab.tls, "grpc.localhost", &lab.root).await?;
+    let request = http::Request::post("https://grpc.localhost/demo.Echo/Say")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())?;
+    let (answer, mut stream) = send.send_request(request, false)?;
+    stream.send_data(Bytes::from_static(b"\0\0\0\0\x02hi"), true)?;
+    let mut content = answer.await?.into_body();
+    let mut received = 0;
+    while let Some(part) = content.data().await {
+        received += part?.len();
+    }
+    let trailers = content.trailers().await?.ok_or("no trailers came")?;
+    require(received == 7, || format!("{received} bytes came"))?;
+    let status = trailers.get("grpc-status").ok_or("no grpc-status among the trailers")?;
+    Ok(format!("grpc-status {} behind {received} bytes, HTTP/2 to the service", status.to_str()?))
+}
+
+async fn resumption(lab: &Lab) -> Outcome<String> {
+    let config = tls(&lab.root, &[b"http/1.1"], false)?;
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let mut client = Tls::new(lab.tls, "app.localhost", &config)?;
+        client.ask(&get("app.localhost", "/"), whole)?;
+        kinds.push(client.tls.handshake_kind());
+    }
+    require(kinds[1] == Some(rustls::HandshakeKind::Resumed), || format!("{kinds:?}"))?;
+    Ok("full, then resumed".into())
+}
+
+/// A client whose first flight carries this request, and nothing more until it is told to go on.
+fn with_early_data(lab: &Lab, request: &str) -> Outcome<Tls> {
+    let config = tls(&lab.root, &[b"http/1.1"], true)?;
+    Tls::new(lab.tls, "early.localhost", &config)?.ask(&get("early.localhost", "/ticket"), whole)?;
+    let mut client = Tls::new(lab.tls, "early.localhost", &config)?;
+    client.tls.early_data().ok_or("the ticket allows no early data")?.write_all(request.as_bytes())?;
+    client.flush()?;
+    Ok(client)
+}
+
+async fn early_tcp(lab: &Lab) -> Outcome<String> {
+    let mut client = with_early_data(lab, &get("early.localhost", "/early-tcp"))?;
+    // The client's Finished was not sent: what arrives now was forwarded before the handshake was complete.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let seen = lab.memory.with("/early-tcp");
+    let before = seen.first().ok_or("the request waited for the handshake")?;
+    require(before.field("early-data") == Some("1"), || format!("{before:?}"))?;
+    let answer = client.read(whole)?;
+    require(answer.starts_with("HTTP/1.1 200") && client.tls.is_early_data_accepted(), || answer.clone())?;
+    require(lab.memory.with("/early-tcp").len() == 1, || "the request came twice".into())?;
+    Ok("accepted, answered before the handshake's end, Early-Data: 1".into())
+}
+
+async fn early_tcp_post(lab: &Lab) -> Outcome<String> {
+    let request = "POST /held-tcp HTTP/1.1\r\nHost: early.localhost\r\nContent-Length: 2\r\n\r\nhi";
+    let mut client = with_early_data(lab, request)?;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    require(lab.memory.with("/held-tcp").is_empty(), || {
+        "it was forwarded before the handshake's end".into()
+    })?;
+    let answer = client.read(whole)?;
+    let seen = lab.memory.with("/held-tcp");
+    require(answer.starts_with("HTTP/1.1 200") && seen.len() == 1, || answer.clone())?;
+    require(seen[0].field("early-data").is_none(), || format!("{:?}", seen[0]))?;
+    Ok("nothing forwarded for 150 ms, then 200, once".into())
+}
+
+async fn quic_early(lab: &Lab, request: http::Request<()>, body: &'static [u8]) -> Outcome<(String, bool)> {
+    let endpoint = client::quic(&lab.root)?;
+    let first = endpoint.connect(lab.tls, "early.localhost")?.await?;
+    let ticket = http::Request::get("https://early.localhost/ticket").body(())?;
+    client::http3(first.clone(), ticket, Bytes::new()).await?;
+    first.close(0u32.into(), b"");
+    let second = endpoint.connect(lab.tls, "early.localhost")?;
+    let (connection, accepted) = second.into_0rtt().map_err(|_| "the ticket allows no early data")?;
+    let text = client::http3(connection, request, Bytes::from_static(body)).await?;
+    Ok((text, accepted.await))
+}
+
+async fn early_quic(lab: &Lab) -> Outcome<String> {
+    let request = http::Request::get("https://early.localhost/early-quic").body(())?;
+    let (text, accepted) = quic_early(lab, request, b"").await?;
+    let seen = lab.memory.with("/early-quic");
+    require(accepted && text.starts_with("200"), || text.clone())?;
+    require(seen.len() == 1 && seen[0].field("early-data") == Some("1"), || format!("{seen:?}"))?;
+    Ok("accepted, Early-Data: 1".into())
+}
+
+async fn early_quic_post(lab: &Lab) -> Outcome<String> {
+    let request =
+        http::Request::post("https://early.localhost/held-quic").header("content-length", "2").body(())?;
+    let (text, accepted) = quic_early(lab, request, b"hi").await?;
+    let seen = lab.memory.with("/held-quic");
+    require(accepted && text.starts_with("200"), || text.clone())?;
+    require(seen.len() == 1 && seen[0].field("early-data").is_none(), || format!("{seen:?}"))?;
+    Ok("early data accepted, forwarded once, after the handshake".into())
+}
+
+/// Everything that comes back on a TCP connection until it ends.
+fn all_bytes(mut client: Tls) -> Outcome<usize> {
+    client.flush()?;
+    let mut bytes = Vec::new();
+    match client.tcp.read_to_end(&mut bytes) {
+        Err(why) if why.kind() != std::io::ErrorKind::ConnectionReset => Err(why.into()),
+        _ => Ok(bytes.len()),
+    }
+}
+
+async fn unknown_sni(lab: &Lab) -> Outcome<String> {
+    let client = Tls::new(lab.tls, "unknown.example", &tls(&lab.root, &[], false)?)?;
+    let bytes = all_bytes(client)?;
+    require(bytes == 0, || format!("{bytes} bytes came back"))?;
+    require(lab.watcher.count(false, "unknown-name") > 0, || "it was not counted".into())?;
+    Ok("closed, 0 bytes came back".into())
+}
+
+async fn no_sni(lab: &Lab) -> Outcome<String> {
+    let client = Tls::new(lab.tls, "127.0.0.1", &tls(&lab.root, &[], false)?)?;
+    let bytes = all_bytes(client)?;
+    require(bytes == 0, || format!("{bytes} bytes came back"))?;
+    require(lab.watcher.count(false, "no-sni") > 0, || "it was not counted".into())?;
+    Ok("closed, 0 bytes came back".into())
+}
+
+/// Passes datagrams on to the edge and counts what comes back.
+async fn counting_relay(
+    edge: std::net::SocketAddr,
+) -> Outcome<(std::net::SocketAddr, std::sync::Arc<AtomicUsize>)> {
+    let inside = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
+    let outside = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
+    outside.connect(edge).await?;
+    let address = inside.local_addr()?;
+    let back = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = back.clone();
+    tokio::spawn(async move {
+        let (mut there, mut here) = (vec![0; 2048], vec![0; 2048]);
+        loop {
+            tokio::select! {
+                Ok(n) = inside.recv(&mut there) => { let _ = outside.send(&there[..n]).await; }
+                Ok(_) = outside.recv(&mut here) => { count.fetch_add(1, Ordering::Relaxed); }
+                else => return,
+            }
+        }
+    });
+    Ok((address, back))
+}
+
+async fn unknown_sni_quic(lab: &Lab) -> Outcome<String> {
+    let (relay, back) = counting_relay(lab.tls).await?;
+    let endpoint = client::quic(&lab.root)?;
+    let connecting = endpoint.connect(relay, "unknown.example")?;
+    let outcome = tokio::time::timeout(Duration::from_millis(1500), connecting).await;
+    require(outcome.is_err(), || "the connection was answered".into())?;
+    let packets = back.load(Ordering::Relaxed);
+    require(packets == 0, || format!("{packets} packets came back"))?;
+    require(lab.watcher.count(true, "unknown-name") > 0, || "it was not counted".into())?;
+    Ok("0 packets came back in 1.5 s".into())
+}
+
+async fn unknown_host(lab: &Lab) -> Outcome<String> {
+    let text = plain(lab.plain, [127, 0, 0, 1].into(), &get("unknown.example", "/"))?;
+    require(text.is_empty(), || text.clone())?;
+    Ok("closed, 0 bytes came back".into())
+}
+
+async fn trusted_hop(lab: &Lab) -> Outcome<String> {
+    let request =
+        "GET /hop HTTP/1.1\r\nHost: node.localhost\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.7\r\n\r\n";
+    plain(lab.plain, TRUSTED.into(), request)?;
+    let seen = lab.memory.with("/hop");
+    let chain = seen.first().and_then(|seen| seen.field("x-real-ip")).unwrap_or_default();
+    require(chain == "198.51.100.7", || format!("{seen:?}"))?;
+    Ok("198.51.100.7 as the hop said; the entry left of it left out".into())
+}
+
+async fn spoofed(lab: &Lab) -> Outcome<String> {
+    let request = "GET /spoofed HTTP/1.1\r\nHost: node.localhost\r\nX-Forwarded-For: 198.51.100.7\r\n\
+                   X-Real-IP: 198.51.100.7\r\nForwarded: for=198.51.100.7\r\n\r\n";
+    plain(lab.plain, [127, 0, 0, 1].into(), request)?;
+    let seen = lab.memory.with("/spoofed");
+    let seen = seen.first().ok_or("the request did not arrive")?;
+    require(!format!("{seen:?}").contains("198.51.100.7"), || format!("{seen:?}"))?;
+    Ok(format!("the origin saw {}", seen.field("x-real-ip").unwrap_or_default()))
+}
+
+async fn reload(lab: &Lab) -> Outcome<String> {
+    let stop = AtomicBool::new(false);
+    let (served, lost) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let config = tls(&lab.root, &[b"http/1.1"], false)?;
+    std::thread::scope(|scope| -> Outcome<()> {
+        for number in 0..4 {
+            let (stop, served, lost, config) = (&stop, &served, &lost, &config);
+            scope.spawn(move || {
+                let mut kept: Option<Tls> = None;
+                while !stop.load(Ordering::Relaxed) {
+                    // Half of the clients keep their connection, half make a new one each time.
+                    let client = kept.take().map_or_else(|| Tls::new(lab.tls, "app.localhost", config), Ok);
+                    let outcome = client.and_then(|mut client| {
+                        let text = client.ask(&get("app.localhost", "/reload"), whole)?;
+                        Ok((text.starts_with("HTTP/1.1 200"), client))
+                    });
+                    match outcome {
+                        Ok((true, client)) => {
+                            served.fetch_add(1, Ordering::Relaxed);
+                            kept = (number % 2 == 0).then_some(client);
+                        }
+                        _ => {
+                            lost.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+        let mut outcome = Ok(());
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(150));
+            outcome = outcome.and(lab.proxy.reload(lab.config.clone()));
+        }
+        std::thread::sleep(Duration::from_millis(150));
+        stop.store(true, Ordering::Relaxed);
+        Ok(outcome?)
+    })?;
+    let (served, lost) = (served.load(Ordering::Relaxed), lost.load(Ordering::Relaxed));
+    require(lost == 0 && served > 20, || format!("{lost} lost, {served} served"))?;
+    let _ = PATIENCE;
+    Ok(format!("5 reloads, {served} requests, 0 lost"))
+}

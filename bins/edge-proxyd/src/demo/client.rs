@@ -1,0 +1,158 @@
+//! Clients of every version, as strict as needed to see what the proxy really does.
+
+use bytes::{Buf, Bytes};
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How long any one step may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// TLS as a client that believes the demonstration's authority. Sessions are remembered for resumption.
+pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(root.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config.enable_early_data = early;
+    Ok(Arc::new(config))
+}
+
+/// A TCP connection from this address of ours.
+pub(super) fn dial(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), PATIENCE)?;
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// TLS over TCP, step by step.
+pub(super) struct Tls {
+    pub(super) tls: ClientConnection,
+    pub(super) tcp: TcpStream,
+}
+
+impl Tls {
+    pub(super) fn new(to: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Outcome<Self> {
+        let name = ServerName::try_from(name.to_owned())?;
+        Ok(Self { tls: ClientConnection::new(config.clone(), name)?, tcp: dial(to, [127, 0, 0, 1].into())? })
+    }
+
+    /// Writes what TLS has to write.
+    pub(super) fn flush(&mut self) -> Outcome<()> {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.tcp)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request and reads until what came satisfies `enough`.
+    pub(super) fn ask(&mut self, request: &str, enough: impl Fn(&str) -> bool) -> Outcome<String> {
+        self.tls.writer().write_all(request.as_bytes())?;
+        self.read(enough)
+    }
+
+    /// Reads until what came satisfies `enough`.
+    pub(super) fn read(&mut self, enough: impl Fn(&str) -> bool) -> Outcome<String> {
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        let mut text = Vec::new();
+        let mut part = [0; 4096];
+        loop {
+            let n = stream.read(&mut part)?;
+            text.extend_from_slice(&part[..n]);
+            let so_far = String::from_utf8_lossy(&text);
+            if n == 0 || enough(&so_far) {
+                return Ok(so_far.into_owned());
+            }
+        }
+    }
+}
+
+/// Whether a text is a whole response with its content, as the origins here answer.
+pub(super) fn whole(text: &str) -> bool {
+    let Some((head, content)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    content.len() >= length.unwrap_or(0)
+}
+
+/// Plain HTTP/1.1: sends bytes from an address, gives everything until the answer is whole or the connection ends.
+pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<String> {
+    let mut stream = dial(to, from)?;
+    stream.write_all(request.as_bytes())?;
+    let mut text = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        let n = match stream.read(&mut part) {
+            Ok(n) => n,
+            Err(why) if why.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            Err(why) => return Err(why.into()),
+        };
+        text.extend_from_slice(&part[..n]);
+        let so_far = String::from_utf8_lossy(&text);
+        if n == 0 || whole(&so_far) {
+            return Ok(so_far.into_owned());
+        }
+    }
+}
+
+/// An HTTP/2 connection.
+pub(super) async fn http2(to: SocketAddr, name: &str, root: &str) -> Outcome<h2::client::SendRequest<Bytes>> {
+    let config = tls(root, &[b"h2"], false)?;
+    let tcp = tokio::net::TcpStream::connect(to).await?;
+    let name = ServerName::try_from(name.to_owned())?;
+    let stream = tokio_rustls::TlsConnector::from(config).connect(name, tcp).await?;
+    let (send, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    // The settings that allow extended CONNECT come in the first flight after the handshake.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    Ok(send.ready().await?)
+}
+
+/// A QUIC client that remembers sessions.
+pub(super) fn quic(root: &str) -> Outcome<quinn::Endpoint> {
+    let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let mut config = Arc::unwrap_or_clone(tls(root, &[b"h3"], true)?);
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config)?;
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+    Ok(endpoint)
+}
+
+/// One request over HTTP/3 on a connection that is ready, or that sends early data.
+pub(super) async fn http3(
+    connection: quinn::Connection,
+    request: http::Request<()>,
+    body: Bytes,
+) -> Outcome<String> {
+    let (mut driver, mut send) = h3::client::new(h3_quinn::Connection::new(connection)).await?;
+    let driving = tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
+    let mut stream = send.send_request(request).await?;
+    if !body.is_empty() {
+        stream.send_data(body).await?;
+    }
+    stream.finish().await?;
+    let response = stream.recv_response().await?;
+    let mut text = format!("{}\n", response.status().as_u16());
+    while let Some(mut part) = stream.recv_data().await? {
+        text.push_str(&String::from_utf8_lossy(&part.copy_to_bytes(part.remaining())));
+    }
+    driving.abort();
+    Ok(text)
+}

@@ -1,0 +1,117 @@
+//! What the demonstration runs on: the authority, the services, the edge.
+
+use super::authority::Authority;
+use super::origin::{self, Memory};
+use edge_proxy::config::{Config, Listener, Plain, Protocol, Route, Site, Target, Upstream};
+use edge_proxy::host::HostPattern;
+use edge_proxy::{Certificates, Observer, Proxy, Running, TurnedAway};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The address of ours that the edge takes for a hop of ours.
+pub(super) const TRUSTED: [u8; 4] = [127, 0, 0, 2];
+
+/// Remembers who was turned away.
+#[derive(Debug, Default)]
+pub(super) struct Watcher(Mutex<Vec<(bool, &'static str)>>);
+
+impl Observer for Watcher {
+    fn access(&self, record: &edge_proxy::AccessRecord<'_>) {
+        if let (None, Some(reason)) = (record.status, record.reason) {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((false, reason));
+        }
+    }
+
+    fn turned_away(&self, record: &TurnedAway<'_>) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((record.quic, record.reason));
+    }
+}
+
+impl Watcher {
+    /// How often somebody was turned away for this.
+    pub(super) fn count(&self, quic: bool, reason: &str) -> usize {
+        let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.iter().filter(|(was_quic, why)| *was_quic == quic && *why == reason).count()
+    }
+}
+
+/// Everything that runs.
+pub(super) struct Lab {
+    pub(super) tls: SocketAddr,
+    pub(super) plain: SocketAddr,
+    pub(super) root: String,
+    pub(super) memory: Memory,
+    pub(super) watcher: Arc<Watcher>,
+    pub(super) config: Config,
+    pub(super) proxy: Running,
+    folder: tempfile::TempDir,
+}
+
+fn tcp(address: SocketAddr) -> Target {
+    Target::Tcp { host: address.ip().to_string(), port: address.port() }
+}
+
+impl Lab {
+    pub(super) async fn start(tls_port: u16, http_port: u16) -> Result<Self, Box<dyn Error>> {
+        let (app, memory) = origin::http1().await?;
+        let grpc = origin::grpc().await?;
+        let authority = Authority::new()?;
+        let folder = tempfile::Builder::new().prefix("edge-proxyd-demo-").tempdir()?;
+        let root = folder.path().join("root.pem");
+        std::fs::write(&root, authority.root())?;
+        let acme = folder.path().join("acme");
+        authority.issue(&acme.join("localhost"), &["app.localhost", "early.localhost", "grpc.localhost"])?;
+        let (certificates, refreshed) = Certificates::load(&acme)?;
+        if let Some(problem) = refreshed.problems.into_iter().next() {
+            return Err(problem.into());
+        }
+
+        let site = |name: &str, upstream: &str| -> Result<Site, Box<dyn Error>> {
+            Ok(Site::new(name, vec![HostPattern::parse(name)?]).route(Route::forward(upstream)))
+        };
+        let mut early = site("early.localhost", "app")?;
+        early.early_data = true;
+        let mut node = site("node.localhost", "app")?;
+        node.plain = Plain::Serve;
+        let mut grpc_upstream = Upstream::new("grpc", tcp(grpc));
+        grpc_upstream.protocol = Protocol::Http2;
+        let mut config = Config {
+            listeners: vec![
+                Listener::tls(([127, 0, 0, 1], tls_port).into(), true),
+                Listener::plain(([127, 0, 0, 1], http_port).into()),
+            ],
+            sites: vec![site("app.localhost", "app")?, early, node, site("grpc.localhost", "grpc")?],
+            upstreams: vec![Upstream::new("app", tcp(app)), grpc_upstream],
+            ..Config::default()
+        };
+        config.trust.ranges = vec![ipnet::IpNet::from(std::net::IpAddr::from(TRUSTED))];
+        let watcher = Arc::new(Watcher::default());
+        let proxy = Proxy::builder()
+            .config(config.clone())
+            .certificates(certificates)
+            .observer(watcher.clone())
+            .start()?;
+        let addresses = proxy.addresses();
+        Ok(Self {
+            tls: addresses[0],
+            plain: addresses[1],
+            root: authority.root().to_owned(),
+            memory,
+            watcher,
+            config,
+            proxy,
+            folder,
+        })
+    }
+
+    pub(super) fn root_path(&self) -> PathBuf {
+        self.folder.path().join("root.pem")
+    }
+
+    pub(super) fn stop(self) {
+        self.proxy.shutdown(Duration::from_secs(1));
+    }
+}
