@@ -162,6 +162,11 @@ async fn handshake(
         turned_away(worker, connection, "handshake-failed");
         return None;
     };
+    // Early data may have come with the ClientHello; it is processed only now.
+    if tls.process_new_packets().is_err() {
+        turned_away(worker, connection, "handshake-failed");
+        return None;
+    }
     let takes_early = tls.early_data().is_some();
     let http2 = tls.alpn_protocol() == Some(b"h2");
     let mut stream = TlsStream::new(tls, socket);

@@ -87,6 +87,7 @@ impl Lab {
             upstreams: vec![Upstream::new("app", tcp(app)), grpc_upstream],
             ..Config::default()
         };
+        config.https_port = (tls_port != 0).then_some(tls_port);
         config.trust.ranges = vec![ipnet::IpNet::from(std::net::IpAddr::from(TRUSTED))];
         let watcher = Arc::new(Watcher::default());
         let proxy = Proxy::builder()

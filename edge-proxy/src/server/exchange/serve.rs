@@ -1,7 +1,7 @@
 //! One request from its head to its access record: decided, forwarded or answered, told.
 
 use super::pump::{Failure, Pump};
-use super::{Abort, Downstream};
+use super::{Abort, Downstream, Part};
 use crate::config::Timeouts;
 use crate::decide::{Decision, Facts, Transport, Verdict, decide, request_fields, response_fields};
 use crate::early_data::Early;
@@ -9,11 +9,11 @@ use crate::server::deadline::Deadline;
 use crate::server::observe::AccessRecord;
 use crate::server::upstream::{Lease, UpstreamError};
 use crate::server::worker::{View, Worker};
-use crate::{BodyLength, Method, RequestHead, ResponseHead};
+use crate::{BodyLength, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is known of a client's connection, for all its requests.
 #[derive(Clone)]
@@ -71,6 +71,7 @@ pub(crate) async fn serve<D: Downstream>(
     let view = worker.view();
     let was_early = down.is_early();
     let facts = connection.facts(was_early);
+    settle_length(&mut head, down, deadline, view.runtime.snapshot().config().timeouts.header).await;
     let decision = decide(view.runtime.snapshot(), &facts, &head);
     let timeouts = decision
         .site
@@ -133,6 +134,24 @@ pub(crate) async fn serve<D: Downstream>(
         early: was_early,
         head: &head,
     });
+}
+
+/// HTTP/2 and 3 say in a frame of its own that a request has no content. For methods that seldom have any, that is waited
+/// for: it decides about early data and repetition, and a service need not be told of content that never comes.
+async fn settle_length<D: Downstream>(
+    head: &mut RequestHead,
+    down: &mut D,
+    deadline: &Deadline,
+    limit: Duration,
+) {
+    if head.body == BodyLength::Unknown && head.method.is_safe() && head.version >= Version::Http2 {
+        // Whatever else comes first, or nothing: the exchange finds that out by itself.
+        if let Some(Ok(Part::End)) = deadline.within(limit, poll_fn(|cx| down.poll_body(cx))).await
+            && down.trailers().is_empty()
+        {
+            head.body = BodyLength::None;
+        }
+    }
 }
 
 /// An answer of ours without content. It does not say by what it was made.
