@@ -4,7 +4,9 @@ use crate::h3::qpack::{
 use crate::h3::{Code, Fault};
 use proptest::prelude::*;
 
-fn decode(section: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn decode(section: &[u8]) -> Result<Pairs, Fault> {
     let mut fields = Vec::new();
     Decoder::new().decode(section, |name, value| {
         fields.push((name.to_vec(), value.to_vec()));

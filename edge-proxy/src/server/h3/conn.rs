@@ -197,15 +197,15 @@ impl Conn {
                     self.closed.get_or_insert(closed(&reason));
                     self.lose(shared);
                 }
-                quic::Event::Stream(event) => self.stream_event(shared, event, arrived),
+                quic::Event::Stream(event) => self.stream_event(shared, &event, arrived),
                 quic::Event::DatagramReceived | quic::Event::DatagramsUnblocked => {}
             }
         }
         self.follow_address(shared.now.get());
     }
 
-    fn stream_event(&mut self, shared: &Shared, event: StreamEvent, arrived: &mut Vec<Arrived>) {
-        match event {
+    fn stream_event(&mut self, shared: &Shared, event: &StreamEvent, arrived: &mut Vec<Arrived>) {
+        match *event {
             StreamEvent::Opened { dir: Dir::Bi } => {
                 while let Some(id) = self.quic.streams().accept(Dir::Bi) {
                     self.next_request = u64::from(id) + 4;

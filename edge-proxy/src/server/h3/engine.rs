@@ -196,7 +196,9 @@ impl<S: Service> Engine<S> {
             None => datagram.data.get(1..=super::cid::LEN).unwrap_or_default(),
         };
         match self.handover.owner(destination) {
-            Owner::Here => self.feed(datagram, None),
+            Owner::Here => {
+                self.feed(datagram, None);
+            }
             Owner::Other(worker) if direct => self.handover.send(worker, datagram),
             Owner::Other(_) => {}
             Owner::Nobody => self.stranger(datagram),
@@ -208,24 +210,28 @@ impl<S: Service> Engine<S> {
         match self.gate.offer(now, datagram) {
             Offer::Drop(None) => {}
             Offer::Drop(Some(why)) => self.service.dropped(peer, why),
-            Offer::Pass(datagram) => self.feed(datagram, None),
+            Offer::Pass(datagram) => {
+                self.feed(datagram, None);
+            }
             Offer::Hello { flow, sni, datagrams } => {
                 let hello = match self.shutdown {
                     Some(_) => Hello::Silent,
                     None => self.service.hello(peer, sni.as_deref()),
                 };
-                self.gate.settle(now, flow.clone(), hello == Hello::Accept);
+                let mut added = false;
                 if hello != Hello::Silent {
                     for datagram in datagrams {
-                        self.feed(datagram, Some((&flow, hello)));
+                        added |= self.feed(datagram, Some((&flow, hello)));
                     }
                 }
+                // None comes of a copy of somebody else's packets: then there is nothing to remember it by.
+                self.gate.settle(now, flow, added);
             }
         }
     }
 
-    /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose.
-    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, Hello)>) {
+    /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose. Whether one did.
+    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, Hello)>) -> bool {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, data } = datagram;
         let mut answer = Vec::new();
@@ -241,9 +247,11 @@ impl<S: Service> Engine<S> {
                 match admit {
                     Some((flow, Hello::Accept)) => {
                         match self.endpoint.accept(incoming, now, &mut answer, None) {
-                            Ok((handle, conn)) => self.add(handle, conn, flow.clone()),
+                            Ok((handle, conn)) => {
+                                self.add(handle, conn, flow.clone());
+                                return true;
+                            }
                             Err(error) => {
-                                self.gate.settle(now, flow.clone(), false);
                                 if let Some(transmit) = error.response {
                                     // Not worth waiting for: the client will ask again.
                                     let _ = self.socket.send(&transmit, &answer);
@@ -263,6 +271,7 @@ impl<S: Service> Engine<S> {
             Some(DatagramEvent::Response(_)) => self.service.dropped(remote, Dropped::Garbage),
             None => {}
         }
+        false
     }
 
     fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow) {

@@ -1,0 +1,77 @@
+//! Request streams and control streams say the same however they are cut.
+#![no_main]
+
+use edge_proxy::h3::control::ControlStream;
+use edge_proxy::h3::qpack::{Decoder, write_field, write_prefix};
+use edge_proxy::h3::request::{Item, RequestDecoder};
+use edge_proxy::h3::{Fault, Limits, frame};
+use edge_proxy::{Fields, RequestHead};
+use libfuzzer_sys::fuzz_target;
+
+type Message = (Option<RequestHead>, Vec<u8>, Option<Fields>);
+
+fn read(stream: &[u8], step: usize) -> Result<Message, Fault> {
+    let mut decoder = RequestDecoder::new(Limits::default());
+    let mut message: Message = Default::default();
+    let mut done = 0;
+    for mut part in stream.chunks(step) {
+        while !part.is_empty() {
+            let (used, item) = decoder.step(part)?;
+            part = &part[used..];
+            done += used;
+            match item {
+                Item::More => assert!(part.is_empty()),
+                Item::HeadReady => {
+                    message.0 = Some(decoder.head(&mut Decoder::new(), done == stream.len())?);
+                }
+                Item::Data(len) => {
+                    message.1.extend_from_slice(&part[..len]);
+                    part = &part[len..];
+                    done += len;
+                }
+                Item::Trailers(fields) => message.2 = Some(fields),
+            }
+        }
+    }
+    decoder.finish()?;
+    Ok(message)
+}
+
+fn check(stream: &[u8], step: usize) {
+    let whole = read(stream, usize::MAX);
+    assert_eq!(read(stream, step), whole);
+    if let Ok((head, ..)) = whole {
+        let head = head.expect("no end without a head");
+        assert!(edge_proxy::host::split_authority(&head.authority).is_some());
+        for field in head.fields.iter() {
+            assert!(edge_proxy::grammar::is_token(field.name));
+            assert!(!field.value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((step, data)) = data.split_first() else { return };
+    let step = usize::from(*step) + 1;
+    check(data, step);
+
+    // The same bytes after a head that is well-formed, and as the fields of one.
+    let mut section = Vec::new();
+    write_prefix(&mut section);
+    for (name, value) in [(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/")] {
+        write_field(&mut section, name.as_bytes(), value.as_bytes());
+    }
+    let head = |section: &[u8]| {
+        let mut out = Vec::new();
+        frame::write_header(&mut out, frame::HEADERS, section.len() as u64);
+        [out.as_slice(), section].concat()
+    };
+    check(&[&head(&section)[..], data].concat(), step);
+    section.extend_from_slice(data);
+    check(&head(&section), step);
+
+    let mut whole = ControlStream::new();
+    let mut cut = ControlStream::new();
+    let expected = whole.feed(data);
+    assert_eq!(data.chunks(step).try_for_each(|part| cut.feed(part)), expected);
+});

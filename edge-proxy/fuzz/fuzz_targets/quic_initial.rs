@@ -1,0 +1,27 @@
+//! The first flight of a stranger: headers, frames, and the ClientHello.
+#![no_main]
+
+use edge_proxy::h3::client_hello;
+use edge_proxy::h3::initial::{CryptoBuffer, long_header};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Some(header) = long_header(data)
+        && let Some((number_at, end)) = header.extent(data)
+    {
+        assert!(number_at <= end && end <= data.len());
+    }
+    let mut crypto = CryptoBuffer::new();
+    if crypto.take_frames(data).is_ok() {
+        let _ = client_hello::parse(crypto.contiguous());
+        // Again they change nothing.
+        let before = crypto.contiguous().to_vec();
+        assert!(crypto.take_frames(data).is_ok());
+        assert_eq!(crypto.contiguous(), before);
+    }
+    if let Ok(Some(hello)) = client_hello::parse(data) {
+        // It does not matter what follows a whole one.
+        let more = [data, b"x"].concat();
+        assert_eq!(client_hello::parse(&more), Ok(Some(hello)));
+    }
+});
