@@ -95,8 +95,10 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
             return Ok(());
         }
         let (symbol, len) = TABLES.short[(bits >> 56) as usize];
-        let (symbol, len) = if len != 0 { (symbol, u32::from(len)) } else { long(bits).unwrap_or((0, 64)) };
-        if len <= have {
+        let found = if len != 0 { Some((symbol, u32::from(len))) } else { long(bits) };
+        if let Some((symbol, len)) = found
+            && len <= have
+        {
             out.push(symbol);
             bits <<= len;
             have -= len;

@@ -37,6 +37,7 @@ fn huffman_vectors_of_rfc_7541() {
 fn huffman_refuses_bad_padding_and_end_of_string() {
     let decode = |code: &[u8]| huffman::decode(code, &mut Vec::new());
     assert_eq!(decode(&[]), Ok(()));
+    assert_eq!(decode(&[0xff; 8]), Err(huffman::Invalid));
     // A whole byte of padding, zeros as padding, the end-of-string symbol.
     for code in [
         &[0xff][..],

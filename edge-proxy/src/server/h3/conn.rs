@@ -26,6 +26,10 @@ const MAX_CHUNK: usize = 64 * 1024;
 /// Responses' heads are written side by side into blocks of this size.
 const BLOCK: usize = 32 * 1024;
 
+/// While requests are under way, the client is asked this often whether it is still there: a path in between may forget
+/// a connection on which nothing happens, and QUIC's idle time-out knows nothing of requests that wait.
+const PING: Duration = Duration::from_secs(15);
+
 /// How long a new address must have been in use before it is believed. QUIC goes back to the old one when the new one
 /// does not prove itself within three probe time-outs, but does not tell when it did.
 const MIGRATED: Duration = Duration::from_secs(30);
@@ -143,6 +147,7 @@ pub(super) struct Conn {
     moved: Option<(SocketAddr, Instant)>,
     /// QUIC did not take all that there was to send.
     blocked: bool,
+    pinged: Instant,
 }
 
 impl Conn {
@@ -168,6 +173,7 @@ impl Conn {
             forgiven: now,
             moved: None,
             blocked: false,
+            pinged: now,
         }
     }
 
@@ -537,11 +543,15 @@ impl Conn {
         }
     }
 
-    /// Ends what takes too long: the handshake, and heads that never become whole.
+    /// Ends what takes too long, the handshake and heads that never become whole, and keeps alive what waits.
     pub(super) fn sweep(&mut self, shared: &Shared) {
         let now = shared.now.get();
         if self.quic.is_handshaking() && now.saturating_duration_since(self.since) > shared.limits.handshake {
             self.close(shared, Code::H3_NO_ERROR);
+        }
+        if !self.slots.is_empty() && now.saturating_duration_since(self.pinged) >= PING {
+            self.pinged = now;
+            self.quic.ping();
         }
         if self.heads == 0 {
             return;

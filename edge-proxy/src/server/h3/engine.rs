@@ -45,10 +45,22 @@ struct Entry<C> {
     flow: Flow,
     /// The earliest time in the heap.
     armed: Option<Instant>,
+    /// Its handshake is under way.
+    unproved: bool,
     /// It is among those that may have something to send.
     queued: bool,
     /// The service knows that it is over.
     told: bool,
+}
+
+/// What came of a datagram, besides something for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fed {
+    Nothing,
+    /// A new connection.
+    New,
+    /// The client was asked to prove its address.
+    Retry,
 }
 
 /// The way down: at first nothing new is invited, then nothing new is taken, and in the end nothing is waited for.
@@ -69,6 +81,8 @@ struct Engine<S: Service> {
     /// By the number that the endpoint gave them.
     conns: Vec<Option<Entry<S::Conn>>>,
     live: usize,
+    /// How many of them are in their handshake.
+    unproved: usize,
     timers: Timers,
     sleep: Pin<Box<Sleep>>,
     sleeping_until: Option<Instant>,
@@ -106,6 +120,7 @@ impl<S: Service> Engine<S> {
             shared: Shared::new(config.limits),
             conns: Vec::new(),
             live: 0,
+            unproved: 0,
             timers: Timers::default(),
             sleep: Box::pin(tokio::time::sleep_until((now + SWEEP).into())),
             sleeping_until: None,
@@ -219,9 +234,18 @@ impl<S: Service> Engine<S> {
                     None => self.service.hello(peer, sni.as_deref()),
                 };
                 let mut added = false;
+                if hello != Hello::Silent && self.live >= self.shared.limits.connections {
+                    self.service.dropped(peer, Dropped::Overload);
+                    return self.gate.settle(now, flow, false);
+                }
                 if hello != Hello::Silent {
                     for datagram in datagrams {
-                        added |= self.feed(datagram, Some((&flow, hello)));
+                        match self.feed(datagram, Some((&flow, hello))) {
+                            Fed::Nothing => {}
+                            Fed::New => added = true,
+                            // The answer comes with another connection id, and this one again if that gets lost.
+                            Fed::Retry => return self.gate.release(&flow),
+                        }
                     }
                 }
                 // None comes of a copy of somebody else's packets: then there is nothing to remember it by.
@@ -230,8 +254,9 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose. Whether one did.
-    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, Hello)>) -> bool {
+    /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose, or if it bears the token of a
+    /// retry, which was sent only to somebody who was admitted.
+    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, Hello)>) -> Fed {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, data } = datagram;
         let mut answer = Vec::new();
@@ -244,12 +269,26 @@ impl<S: Service> Engine<S> {
             }
             Some(DatagramEvent::NewConnection(incoming)) => {
                 let mut answer = Vec::new();
-                match admit {
-                    Some((flow, Hello::Accept)) => {
+                let proved = incoming.remote_address_validated();
+                let admitted = match admit {
+                    Some((flow, Hello::Accept)) => Some(flow.clone()),
+                    None if proved && self.shutdown.is_none() => {
+                        Some((remote, incoming.orig_dst_cid().as_ref().into()))
+                    }
+                    _ => None,
+                };
+                match (admitted, admit) {
+                    (Some(_), _) if !proved && self.unproved >= self.shared.limits.unproved => {
+                        if let Ok(transmit) = self.endpoint.retry(incoming, &mut answer) {
+                            let _ = self.socket.send(&transmit, &answer);
+                        }
+                        return Fed::Retry;
+                    }
+                    (Some(flow), _) => {
                         match self.endpoint.accept(incoming, now, &mut answer, None) {
                             Ok((handle, conn)) => {
-                                self.add(handle, conn, flow.clone());
-                                return true;
+                                self.add(handle, conn, flow);
+                                return Fed::New;
                             }
                             Err(error) => {
                                 if let Some(transmit) = error.response {
@@ -259,19 +298,19 @@ impl<S: Service> Engine<S> {
                             }
                         }
                     }
-                    Some((_, Hello::Alert)) => {
+                    (None, Some((_, Hello::Alert))) => {
                         let transmit = self.endpoint.refuse(incoming, &mut answer);
                         let _ = self.socket.send(&transmit, &answer);
                     }
                     // A client that uses a connection id of ours for a new connection, which nobody has looked at.
-                    Some((_, Hello::Silent)) | None => self.endpoint.ignore(incoming),
+                    (None, _) => self.endpoint.ignore(incoming),
                 }
             }
             // Version negotiation, stateless resets and the like answer strangers, who are not answered.
             Some(DatagramEvent::Response(_)) => self.service.dropped(remote, Dropped::Garbage),
             None => {}
         }
-        false
+        Fed::Nothing
     }
 
     fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow) {
@@ -286,8 +325,9 @@ impl<S: Service> Engine<S> {
             self.conns.resize_with(handle.0 + 1, || None);
         }
         self.conns[handle.0] =
-            Some(Entry { cell, user: None, flow, armed: None, queued: false, told: false });
+            Some(Entry { cell, user: None, flow, armed: None, unproved: true, queued: false, told: false });
         self.live += 1;
+        self.unproved += 1;
     }
 
     fn take_commands(&mut self, cx: &mut Context<'_>) {
@@ -339,7 +379,7 @@ impl<S: Service> Engine<S> {
             self.gate.sweep(now);
             for entry in self.conns.iter().flatten() {
                 let mut state = entry.cell.state.borrow_mut();
-                if state.heads > 0 || state.quic.is_handshaking() {
+                if !state.slots.is_empty() || state.quic.is_handshaking() {
                     state.sweep(&self.shared);
                     drop(state);
                     entry.cell.touch();
@@ -379,6 +419,10 @@ impl<S: Service> Engine<S> {
                 Opened { peer: state.peer(), local_ip: state.quic.local_ip(), sni: sni(&state.quic) };
             entry.user = Some(Rc::new(self.service.opened(opened)));
         }
+        if entry.unproved && !state.quic.is_handshaking() {
+            entry.unproved = false;
+            self.unproved -= 1;
+        }
         let (peer, closed) = (state.peer(), state.closed);
         drop(state);
         if let Some(user) = entry.user.clone() {
@@ -410,6 +454,7 @@ impl<S: Service> Engine<S> {
             if drained {
                 drop(state);
                 self.gate.forget(&entry.flow);
+                self.unproved -= usize::from(entry.unproved);
                 self.conns[index] = None;
                 self.live -= 1;
                 return;

@@ -155,6 +155,11 @@ impl Gate {
         }
     }
 
+    /// Nothing is remembered of a flow that waits for [`Gate::settle`].
+    pub(super) fn release(&mut self, flow: &Flow) {
+        self.forget_if(flow, |state| matches!(state, State::Pending(_)));
+    }
+
     /// The connection of an accepted flow is gone.
     pub(super) fn forget(&mut self, flow: &Flow) {
         self.forget_if(flow, |state| matches!(state, State::Accepted));

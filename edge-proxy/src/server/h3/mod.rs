@@ -68,6 +68,11 @@ pub(crate) struct Limits {
     pub(crate) head: Duration,
     /// A connection on which nothing arrives.
     pub(crate) idle: Duration,
+    /// Connections at a time; strangers beyond that hear nothing.
+    pub(crate) connections: usize,
+    /// Handshakes under way from addresses that are not proved. Beyond that a client must prove its own before anything
+    /// is computed for it (RFC 9000 §8.1.2).
+    pub(crate) unproved: usize,
     /// First flights of strangers that are not whole yet.
     pub(crate) pending_flows: usize,
     /// Bytes of them.
@@ -91,6 +96,8 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
             idle: Duration::from_secs(60),
+            connections: 100_000,
+            unproved: 1000,
             pending_flows: 1024,
             pending_bytes: 4 * 1024 * 1024,
             pending_time: Duration::from_secs(5),

@@ -14,9 +14,13 @@ async fn socket() -> UdpSocket {
 
 /// The first flight of a client that asks for this name, retransmissions included.
 async fn first_flight(server: &Server, name: &str) -> Vec<Vec<u8>> {
+    first_flight_with(config(server), name).await
+}
+
+async fn first_flight_with(config: quinn::ClientConfig, name: &str) -> Vec<Vec<u8>> {
     let trap = socket().await;
     let endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let _connecting = endpoint.connect_with(config(server), trap.local_addr().unwrap(), name).unwrap();
+    let _connecting = endpoint.connect_with(config, trap.local_addr().unwrap(), name).unwrap();
     let mut datagrams = Vec::new();
     let mut buffer = [0; 2000];
     while let Ok(n) = timeout(Duration::from_millis(300), trap.recv(&mut buffer)).await {
@@ -126,6 +130,57 @@ fn garbage_hears_nothing() {
         assert!(dropped[before..].contains(&Dropped::Version));
         assert!(dropped[before..].contains(&Dropped::Garbage));
         assert!(server.log.opened.borrow().is_empty());
+    });
+}
+
+#[test]
+fn an_id_of_ours_opens_no_door() {
+    on_a_worker(async {
+        let server = start(&Limits::default());
+        let flight = first_flight(&server, NAME).await;
+        let client = socket().await;
+        for datagram in &flight {
+            client.send_to(datagram, server.address).await.unwrap();
+        }
+        let mut buffer = [0; 2000];
+        let n = client.recv(&mut buffer).await.unwrap();
+        let ours = crate::h3::initial::long_header(&buffer[..n]).unwrap().source.to_vec();
+        for name in [NAME, "unknown.example"] {
+            let ours = ours.clone();
+            let mut config = config(&server);
+            config.initial_dst_cid_provider(std::sync::Arc::new(move || quinn::ConnectionId::new(&ours)));
+            let flight = first_flight_with(config, name).await;
+            assert_eq!(answers(&server, &flight).await, 0, "{name}");
+        }
+        assert_eq!(server.log.hellos.borrow().len(), 1);
+    });
+}
+
+#[test]
+fn many_strangers_must_prove_their_addresses() {
+    on_a_worker(async {
+        let server = start(&Limits { unproved: 0, ..Limits::default() });
+        for _ in 0..3 {
+            let client = super::client::Raw::new(&server).await;
+            assert_eq!(client.get("/hello").await.content, b"hello");
+        }
+        assert_eq!(server.log.hellos.borrow().len(), 3);
+        let flight = first_flight(&server, NAME).await;
+        assert!(answers(&server, &flight).await > 0, "a Retry packet");
+        assert_eq!(server.log.opened.borrow().len(), 3, "and no connection");
+        let unknown = first_flight(&server, "unknown.example").await;
+        assert_eq!(answers(&server, &unknown).await, 0);
+    });
+}
+
+#[test]
+fn there_are_only_so_many_connections() {
+    on_a_worker(async {
+        let server = start(&Limits { connections: 1, ..Limits::default() });
+        let first = super::client::Raw::new(&server).await;
+        let flight = first_flight(&server, NAME).await;
+        assert_eq!(answers(&server, &flight).await, 0);
+        assert_eq!(first.get("/hello").await.content, b"hello");
     });
 }
 
