@@ -203,6 +203,8 @@ impl Conn {
                     self.closed.get_or_insert(closed(&reason));
                     self.lose(shared);
                 }
+                // What arrived before the end is of no use to anybody.
+                quic::Event::Stream(_) if self.lost => {}
                 quic::Event::Stream(event) => self.stream_event(shared, &event, arrived),
                 quic::Event::DatagramReceived | quic::Event::DatagramsUnblocked => {}
             }

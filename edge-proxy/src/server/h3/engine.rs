@@ -557,6 +557,10 @@ impl<S: Service> Engine<S> {
                 open += 1;
             }
         }
+        if over && open == 0 && self.blocked.is_some() {
+            // Nothing goes out any more, and nothing more is waited for.
+            return true;
+        }
         if self.shared.dirty.borrow().is_empty() && self.sending.is_empty() && self.blocked.is_none() {
             return open == 0;
         }
@@ -566,6 +570,21 @@ impl<S: Service> Engine<S> {
             waker.wake_by_ref();
         }
         false
+    }
+}
+
+impl<S: Service> Drop for Engine<S> {
+    /// However the engine ended, nobody waits for it.
+    fn drop(&mut self) {
+        for entry in self.conns.iter().flatten() {
+            entry.cell.state.borrow_mut().close(&self.shared, Code::H3_NO_ERROR);
+            if let Some(user) = &entry.user
+                && !entry.told
+            {
+                let why = entry.cell.state.borrow().closed;
+                self.service.closed(user, why.unwrap_or(super::Closed::Local(Code::H3_NO_ERROR)));
+            }
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use tokio::net::UdpSocket;
 /// As much as the kernel puts together of one sender's datagrams.
 const BUFFER: usize = 64 * 1024;
 
+/// What the kernel keeps in each direction while this worker does something else.
+const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
+
 /// One datagram, and what the kernel said about it.
 #[derive(Debug)]
 pub(crate) struct Datagram {
@@ -32,6 +35,9 @@ impl Socket {
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
+        // As much as a burst of uploads needs. What the system allows may be less, and is then what there is.
+        let _ = state.set_recv_buffer_size((&socket).into(), SYSTEM_BUFFER);
+        let _ = state.set_send_buffer_size((&socket).into(), SYSTEM_BUFFER);
         Ok(Self {
             io: UdpSocket::from_std(socket)?,
             state,

@@ -102,6 +102,24 @@ fn a_shutdown_does_not_wait_for_ever() {
 }
 
 #[test]
+fn an_engine_that_is_gone_leaves_nobody_waiting() {
+    on_a_worker(async {
+        let server = start(&Limits::default());
+        let client = Raw::new(&server).await;
+        let (mut send, _receive) = client.open(&get("/wait")).await;
+        send.finish().unwrap();
+        while server.log.requests.borrow().is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        server.task.abort();
+        while server.log.lost.get() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(*server.log.closed.borrow(), [Closed::Local(Code::H3_NO_ERROR)]);
+    });
+}
+
+#[test]
 fn a_head_that_never_comes_whole_is_refused() {
     on_a_worker(async {
         let server = start(&Limits { head: Duration::from_millis(100), ..Limits::default() });
@@ -126,5 +144,37 @@ fn idle_connections_end() {
             sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(*server.log.closed.borrow(), [Closed::TimedOut]);
+    });
+}
+
+/// What a request costs, both sides on one thread: `cargo test --release what_h3_costs -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn what_h3_costs() {
+    on_a_worker(async {
+        let server = start(&Limits::default());
+        let mut tasks = Vec::new();
+        let begin = std::time::Instant::now();
+        for _ in 0..16 {
+            let client = std::rc::Rc::new(Raw::new(&server).await);
+            for _ in 0..32 {
+                let client = std::rc::Rc::clone(&client);
+                tasks.push(tokio::task::spawn_local(async move {
+                    for _ in 0..100 {
+                        client.get("/hello").await;
+                    }
+                }));
+            }
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        println!("{:?} a request", begin.elapsed() / (16 * 32 * 100));
+        let client = Raw::new(&server).await;
+        let begin = std::time::Instant::now();
+        for _ in 0..10 {
+            client.get("/big").await;
+        }
+        println!("{:.0} MiB/s", 100.0 / begin.elapsed().as_secs_f64());
     });
 }
