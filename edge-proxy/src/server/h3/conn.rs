@@ -1,109 +1,27 @@
 //! One connection: QUIC's state machine, and HTTP/3's above it.
 
+mod upkeep;
+
+use super::Closed;
 use super::requests::{ById, Slot, Slots};
+use super::shared::Shared;
 use super::uni::{Next, Seen, Uni};
-use super::{Closed, Limits};
-use crate::h3::qpack::Decoder;
 use crate::h3::request::{Item, RequestDecoder};
 use crate::h3::settings::Settings;
 use crate::h3::{Code, Fault, control, response};
 use crate::{RequestHead, ResponseHead};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use quinn_proto as quic;
 use quinn_proto::{Dir, StreamEvent, StreamId, VarInt};
-use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What a connection may have in flight or waiting until its path proves to be faster.
 pub(super) const SEND_WINDOW: u64 = 512 * 1024;
 
 /// As much of a stream as is taken from QUIC at once.
 const MAX_CHUNK: usize = 64 * 1024;
-
-/// Responses' heads are written side by side into blocks of this size.
-const BLOCK: usize = 32 * 1024;
-
-/// While requests are under way, the client is asked this often whether it is still there: a path in between may forget
-/// a connection on which nothing happens, and QUIC's idle time-out knows nothing of requests that wait.
-const PING: Duration = Duration::from_secs(15);
-
-/// How long a new address must have been in use before it is believed. QUIC goes back to the old one when the new one
-/// does not prove itself within three probe time-outs, but does not tell when it did.
-const MIGRATED: Duration = Duration::from_secs(30);
-
-/// What the connections of one engine share.
-pub(super) struct Shared {
-    pub(super) now: Cell<Instant>,
-    pub(super) limits: Limits,
-    /// The connections that something was done to.
-    pub(super) dirty: RefCell<Vec<usize>>,
-    /// Tasks were woken or begun, and should run before anything is sent.
-    pub(super) tasks: Cell<bool>,
-    /// The engine, and whether it has been woken or is running.
-    pub(super) waker: RefCell<Option<Waker>>,
-    pub(super) awake: Cell<bool>,
-    arena: RefCell<BytesMut>,
-    scratch: RefCell<Vec<u8>>,
-    decoder: RefCell<Decoder>,
-}
-
-impl Shared {
-    pub(super) fn new(limits: Limits) -> Rc<Self> {
-        Rc::new(Self {
-            now: Cell::new(Instant::now()),
-            limits,
-            dirty: RefCell::default(),
-            tasks: Cell::new(false),
-            waker: RefCell::default(),
-            awake: Cell::new(false),
-            arena: RefCell::default(),
-            scratch: RefCell::default(),
-            decoder: RefCell::default(),
-        })
-    }
-
-    fn wake(&self) {
-        if !self.awake.replace(true)
-            && let Some(waker) = &*self.waker.borrow()
-        {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// What `write` wrote, in a block that is used again once everything in it was acknowledged.
-    pub(super) fn encode(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-        let mut scratch = self.scratch.borrow_mut();
-        scratch.clear();
-        write(&mut scratch);
-        let mut arena = self.arena.borrow_mut();
-        if arena.capacity() < scratch.len() {
-            arena.reserve(scratch.len().max(BLOCK));
-        }
-        arena.extend_from_slice(&scratch);
-        arena.split().freeze()
-    }
-}
-
-/// A connection, as the engine and the tasks of its requests share it.
-pub(super) struct ConnCell {
-    pub(super) shared: Rc<Shared>,
-    pub(super) index: usize,
-    pub(super) dirty: Cell<bool>,
-    pub(super) state: RefCell<Conn>,
-}
-
-impl ConnCell {
-    /// Something was done to the connection that the engine must look at.
-    pub(super) fn touch(&self) {
-        if !self.dirty.replace(true) {
-            self.shared.dirty.borrow_mut().push(self.index);
-        }
-        self.shared.wake();
-    }
-}
 
 /// A request whose head came, on its way to the service.
 pub(super) struct Arrived {
@@ -523,81 +441,6 @@ impl Conn {
         self.heads = 0;
         self.uni.clear();
         shared.tasks.set(true);
-    }
-
-    /// The client broke a request off. Some do it often; a flood of it is an attack on what stands behind (CVE-2023-44487).
-    pub(super) fn count_broken_off(&mut self, shared: &Shared, id: StreamId) {
-        if let Some(slot) = self.slots.get_mut(&id)
-            && std::mem::replace(&mut slot.counted, true)
-        {
-            return;
-        }
-        let (now, limits) = (shared.now.get(), &shared.limits);
-        let seconds = now.saturating_duration_since(self.forgiven).as_secs().min(u64::from(u32::MAX)) as u32;
-        if seconds > 0 {
-            self.forgiven = now;
-            self.broken_off =
-                self.broken_off.saturating_sub(seconds.saturating_mul(limits.resets_per_second));
-        }
-        self.broken_off += 1;
-        if self.broken_off > limits.resets {
-            self.close(shared, Code::H3_EXCESSIVE_LOAD);
-        }
-    }
-
-    /// Ends what takes too long, the handshake and heads that never become whole, and keeps alive what waits.
-    pub(super) fn sweep(&mut self, shared: &Shared) {
-        let now = shared.now.get();
-        if self.quic.is_handshaking() && now.saturating_duration_since(self.since) > shared.limits.handshake {
-            self.close(shared, Code::H3_NO_ERROR);
-        }
-        if !self.slots.is_empty() && now.saturating_duration_since(self.pinged) >= PING {
-            self.pinged = now;
-            self.quic.ping();
-        }
-        if self.heads == 0 {
-            return;
-        }
-        let late = |slot: &Slot| {
-            let head = slot.head.as_ref()?;
-            Some(now.saturating_duration_since(head.1) > shared.limits.head)
-        };
-        let ids: Vec<StreamId> =
-            self.slots.iter().filter(|(_, slot)| late(slot) == Some(true)).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.refuse(id, Code::H3_REQUEST_INCOMPLETE);
-        }
-    }
-
-    /// Whether no request is under way, and every response has arrived.
-    pub(super) fn is_idle(&mut self) -> bool {
-        // This side's control stream is always there.
-        self.slots.is_empty() && self.quic.streams().send_streams() <= 1
-    }
-
-    /// The client's address, which is proved once the handshake is complete.
-    pub(super) const fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// QUIC takes a new address up before it is proved; who is served and what is logged must wait for the proof.
-    fn follow_address(&mut self, now: Instant) {
-        let address = self.quic.remote_address();
-        if address == self.peer {
-            self.moved = None;
-            return;
-        }
-        match self.moved {
-            Some((new, since)) if new == address => {
-                // With a round trip below a second, three probe time-outs are far below `MIGRATED`.
-                if now.saturating_duration_since(since) > MIGRATED && self.quic.rtt() < Duration::from_secs(1)
-                {
-                    self.peer = address;
-                    self.moved = None;
-                }
-            }
-            _ => self.moved = Some((address, now)),
-        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! The loop: datagrams in, connections driven, tasks run, datagrams out.
 
-use super::cid::Owner;
-use super::conn::{Arrived, Conn, ConnCell, Shared};
-use super::gate::{Flow, Gate, Offer};
+mod admit;
+mod orders;
+
+use super::conn::Arrived;
+use super::gate::{Flow, Gate};
+use super::shared::{ConnCell, Shared};
 use super::socket::{Blocked, Datagram, Socket};
 use super::stream::H3Stream;
 use super::timers::Timers;
-use super::{Command, ControlReceiver, Dropped, EngineConfig, Handover, Hello, Opened, Service};
+use super::{Closed, ControlReceiver, EngineConfig, Handover, Opened, Service};
 use crate::h3::{Code, initial};
+use orders::Shutdown;
 use quinn_proto as quic;
-use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointConfig};
-use std::cell::{Cell, RefCell};
+use quinn_proto::{ConnectionHandle, EndpointConfig};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -51,23 +54,6 @@ struct Entry<C> {
     queued: bool,
     /// The service knows that it is over.
     told: bool,
-}
-
-/// What came of a datagram, besides something for a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fed {
-    Nothing,
-    /// A new connection.
-    New,
-    /// The client was asked to prove its address.
-    Retry,
-}
-
-/// The way down: at first nothing new is invited, then nothing new is taken, and in the end nothing is waited for.
-struct Shutdown {
-    last_call: Instant,
-    deadline: Instant,
-    called: bool,
 }
 
 struct Engine<S: Service> {
@@ -192,165 +178,6 @@ impl<S: Service> Engine<S> {
         }
         self.received = received;
         Ok(more)
-    }
-
-    fn take_handed_over(&mut self, cx: &mut Context<'_>) -> bool {
-        for _ in 0..BATCHES * quinn_udp::BATCH_SIZE {
-            match self.handover.inbox.poll_recv(cx) {
-                Poll::Ready(Some(datagram)) => self.datagram(datagram, false),
-                Poll::Ready(None) | Poll::Pending => return false,
-            }
-        }
-        true
-    }
-
-    /// `direct` is whether it came from the socket: what was handed over once is not again.
-    fn datagram(&mut self, datagram: Datagram, direct: bool) {
-        let destination = match initial::long_header(&datagram.data) {
-            Some(header) => header.destination,
-            None => datagram.data.get(1..=super::cid::LEN).unwrap_or_default(),
-        };
-        match self.handover.owner(destination) {
-            Owner::Here => {
-                self.feed(datagram, None);
-            }
-            Owner::Other(worker) if direct => self.handover.send(worker, datagram),
-            Owner::Other(_) => {}
-            Owner::Nobody => self.stranger(datagram),
-        }
-    }
-
-    fn stranger(&mut self, datagram: Datagram) {
-        let (now, peer) = (self.shared.now.get(), datagram.remote);
-        match self.gate.offer(now, datagram) {
-            Offer::Drop(None) => {}
-            Offer::Drop(Some(why)) => self.service.dropped(peer, why),
-            Offer::Pass(datagram) => {
-                self.feed(datagram, None);
-            }
-            Offer::Hello { flow, sni, datagrams } => {
-                let hello = match self.shutdown {
-                    Some(_) => Hello::Silent,
-                    None => self.service.hello(peer, sni.as_deref()),
-                };
-                let mut added = false;
-                if hello != Hello::Silent && self.live >= self.shared.limits.connections {
-                    self.service.dropped(peer, Dropped::Overload);
-                    return self.gate.settle(now, flow, false);
-                }
-                if hello != Hello::Silent {
-                    for datagram in datagrams {
-                        match self.feed(datagram, Some((&flow, hello))) {
-                            Fed::Nothing => {}
-                            Fed::New => added = true,
-                            // The answer comes with another connection id, and this one again if that gets lost.
-                            Fed::Retry => return self.gate.release(&flow),
-                        }
-                    }
-                }
-                // None comes of a copy of somebody else's packets: then there is nothing to remember it by.
-                self.gate.settle(now, flow, added);
-            }
-        }
-    }
-
-    /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose, or if it bears the token of a
-    /// retry, which was sent only to somebody who was admitted.
-    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, Hello)>) -> Fed {
-        let now = self.shared.now.get();
-        let Datagram { remote, local_ip, ecn, data } = datagram;
-        let mut answer = Vec::new();
-        match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut answer) {
-            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some(Some(entry)) = self.conns.get(handle.0) {
-                    entry.cell.state.borrow_mut().quic.handle_event(event);
-                    entry.cell.touch();
-                }
-            }
-            Some(DatagramEvent::NewConnection(incoming)) => {
-                let mut answer = Vec::new();
-                let proved = incoming.remote_address_validated();
-                let admitted = match admit {
-                    Some((flow, Hello::Accept)) => Some(flow.clone()),
-                    None if proved && self.shutdown.is_none() => {
-                        Some((remote, incoming.orig_dst_cid().as_ref().into()))
-                    }
-                    _ => None,
-                };
-                match (admitted, admit) {
-                    (Some(_), _) if !proved && self.unproved >= self.shared.limits.unproved => {
-                        if let Ok(transmit) = self.endpoint.retry(incoming, &mut answer) {
-                            let _ = self.socket.send(&transmit, &answer);
-                        }
-                        return Fed::Retry;
-                    }
-                    (Some(flow), _) => {
-                        match self.endpoint.accept(incoming, now, &mut answer, None) {
-                            Ok((handle, conn)) => {
-                                self.add(handle, conn, flow);
-                                return Fed::New;
-                            }
-                            Err(error) => {
-                                if let Some(transmit) = error.response {
-                                    // Not worth waiting for: the client will ask again.
-                                    let _ = self.socket.send(&transmit, &answer);
-                                }
-                            }
-                        }
-                    }
-                    (None, Some((_, Hello::Alert))) => {
-                        let transmit = self.endpoint.refuse(incoming, &mut answer);
-                        let _ = self.socket.send(&transmit, &answer);
-                    }
-                    // A client that uses a connection id of ours for a new connection, which nobody has looked at.
-                    (None, _) => self.endpoint.ignore(incoming),
-                }
-            }
-            // Version negotiation, stateless resets and the like answer strangers, who are not answered.
-            Some(DatagramEvent::Response(_)) => self.service.dropped(remote, Dropped::Garbage),
-            None => {}
-        }
-        Fed::Nothing
-    }
-
-    fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow) {
-        let cell = Rc::new(ConnCell {
-            shared: Rc::clone(&self.shared),
-            index: handle.0,
-            dirty: Cell::new(false),
-            state: RefCell::new(Conn::new(conn, self.shared.now.get())),
-        });
-        cell.touch();
-        if self.conns.len() <= handle.0 {
-            self.conns.resize_with(handle.0 + 1, || None);
-        }
-        self.conns[handle.0] =
-            Some(Entry { cell, user: None, flow, armed: None, unproved: true, queued: false, told: false });
-        self.live += 1;
-        self.unproved += 1;
-    }
-
-    fn take_commands(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(command)) = self.control.0.poll_recv(cx) {
-            match command {
-                Command::Reload(server) => self.endpoint.set_server_config(Some(server)),
-                Command::Shutdown(within) => {
-                    let now = self.shared.now.get();
-                    // A client hears that this ends before it learns which requests were too late, so that what it sends
-                    // meanwhile is still served (RFC 9114 §5.2).
-                    let last_call = now + (within / 4).min(Duration::from_millis(500));
-                    self.shutdown = Some(Shutdown { last_call, deadline: now + within, called: false });
-                    self.for_all(|conn, _| conn.go_away(false));
-                }
-            }
-        }
-    }
-
-    fn for_all(&self, f: impl Fn(&mut Conn, &Shared)) {
-        for entry in self.conns.iter().flatten() {
-            f(&mut entry.cell.state.borrow_mut(), &self.shared);
-            entry.cell.touch();
-        }
     }
 
     fn expire(&mut self, now: Instant) {
@@ -532,45 +359,6 @@ impl<S: Service> Engine<S> {
         }
         due
     }
-
-    /// Goes on with a shutdown. Whether it is complete.
-    fn step_down(&mut self) -> bool {
-        let now = self.shared.now.get();
-        let Some(shutdown) = &mut self.shutdown else { return false };
-        if now >= shutdown.last_call && !std::mem::replace(&mut shutdown.called, true) {
-            self.for_all(|conn, _| conn.go_away(true));
-        }
-        let Some(shutdown) = &self.shutdown else { return false };
-        if !shutdown.called {
-            return false;
-        }
-        let over = now >= shutdown.deadline;
-        let mut open = 0;
-        for entry in self.conns.iter().flatten() {
-            let mut state = entry.cell.state.borrow_mut();
-            if !state.lost && (over || state.is_idle()) {
-                state.close(&self.shared, Code::H3_NO_ERROR);
-                drop(state);
-                entry.cell.touch();
-                open += 1;
-            } else if !state.lost {
-                open += 1;
-            }
-        }
-        if over && open == 0 && self.blocked.is_some() {
-            // Nothing goes out any more, and nothing more is waited for.
-            return true;
-        }
-        if self.shared.dirty.borrow().is_empty() && self.sending.is_empty() && self.blocked.is_none() {
-            return open == 0;
-        }
-        // The last words are said in the next turn.
-        self.shared.awake.set(true);
-        if let Some(waker) = &*self.shared.waker.borrow() {
-            waker.wake_by_ref();
-        }
-        false
-    }
 }
 
 impl<S: Service> Drop for Engine<S> {
@@ -582,7 +370,7 @@ impl<S: Service> Drop for Engine<S> {
                 && !entry.told
             {
                 let why = entry.cell.state.borrow().closed;
-                self.service.closed(user, why.unwrap_or(super::Closed::Local(Code::H3_NO_ERROR)));
+                self.service.closed(user, why.unwrap_or(Closed::Local(Code::H3_NO_ERROR)));
             }
         }
     }

@@ -5,14 +5,12 @@
 //! only then sends what all of them wrote, in as few system calls as it takes. Connections and streams are shared
 //! between the engine and the tasks of one thread, so nothing is locked.
 
-// Wired into the workers with the listeners.
-#![allow(dead_code, unused_imports)]
-
 mod cid;
 mod conn;
 mod engine;
 mod gate;
 mod requests;
+mod shared;
 mod socket;
 mod stream;
 mod timers;

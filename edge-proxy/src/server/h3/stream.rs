@@ -1,7 +1,8 @@
 //! One request and its response, as the exchange sees them.
 
-use super::conn::{Arrived, Conn, ConnCell, Read, var};
+use super::conn::{Arrived, Conn, Read, var};
 use super::requests::remember;
+use super::shared::ConnCell;
 use crate::h3::request::{Item, RequestDecoder};
 use crate::h3::{Code, Fault, frame, response};
 use crate::server::exchange::{Abort, BodyError, Downstream, Lost, Part};
@@ -55,11 +56,6 @@ impl H3Stream {
             sent: Sent::Partly,
         };
         (arrived.head, stream)
-    }
-
-    /// The number of the stream, unique on its connection.
-    pub(crate) fn id(&self) -> u64 {
-        self.id.into()
     }
 
     fn is_lost(&self, conn: &Conn) -> bool {
