@@ -135,6 +135,29 @@ fn a_head_that_never_comes_whole_is_refused() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn an_idle_engine_sleeps() {
+    on_a_worker(async {
+        // Nanoseconds on the processor, of this thread alone.
+        let busy = || -> u64 {
+            let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+            stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+        };
+        let server = start(&Limits::default());
+        let client = Raw::new(&server).await;
+        client.get("/hello").await;
+        let (mut send, _receive) = client.open(&get("/wait")).await;
+        send.finish().unwrap();
+        sleep(Duration::from_millis(500)).await;
+        let before = busy();
+        sleep(Duration::from_millis(1500)).await;
+        let spent = Duration::from_nanos(busy() - before);
+        assert!(spent < Duration::from_millis(100), "{spent:?}");
+        println!("{spent:?} of 1.5 s");
+    });
+}
+
+#[test]
 fn idle_connections_end() {
     on_a_worker(async {
         let server = start(&Limits { idle: Duration::from_millis(300), ..Limits::default() });
@@ -176,5 +199,17 @@ fn what_h3_costs() {
             client.get("/big").await;
         }
         println!("{:.0} MiB/s", 100.0 / begin.elapsed().as_secs_f64());
+        let resident = || -> u64 {
+            let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+            statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * 4096
+        };
+        let endpoint = endpoint(&server);
+        let before = resident();
+        let mut idle = Vec::new();
+        for _ in 0..2000 {
+            idle.push(Raw::of(endpoint.connect(server.address, NAME).unwrap().await.unwrap()).await);
+        }
+        sleep(Duration::from_secs(2)).await;
+        println!("{} bytes an idle connection, both ends", (resident() - before) / idle.len() as u64);
     });
 }
