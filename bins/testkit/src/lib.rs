@@ -1,1 +1,7 @@
-//! What the tests share.
+//! What the tests share. Whatever cannot be had is a panic that says so: a test must never pass because of it.
+
+mod authority;
+mod origin;
+
+pub use authority::{Authority, tls_client};
+pub use origin::{Origin, answer};

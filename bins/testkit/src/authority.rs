@@ -1,0 +1,78 @@
+//! A certificate authority for one test, and clients that believe it.
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An authority with a key of its own.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    root: String,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Authority {
+    /// A new one.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().expect("a key");
+        let root = params.self_signed(&key).expect("a root").pem();
+        Self { issuer: Issuer::new(params, key), root }
+    }
+
+    /// The root certificate as PEM.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// A chain and its key as PEM.
+    pub fn issue(&self, names: &[&str]) -> (String, String) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(names).expect("valid names");
+        let chain = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        (chain, key.serialize_pem())
+    }
+
+    /// Writes a pair in the layout of `/var/lib/acme/<name>`.
+    pub fn write(&self, folder: &Path, names: &[&str]) {
+        let (chain, key) = self.issue(names);
+        std::fs::create_dir_all(folder).expect("a folder");
+        std::fs::write(folder.join("key.pem"), key).expect("a key file");
+        std::fs::set_permissions(folder.join("key.pem"), PermissionsExt::from_mode(0o640)).expect("a mode");
+        std::fs::write(folder.join("fullchain.pem"), chain).expect("a chain file");
+    }
+
+    /// A pair as rustls has it.
+    pub fn pair(&self, names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let (chain, key) = self.issue(names);
+        let chain =
+            CertificateDer::pem_slice_iter(chain.as_bytes()).map(|found| found.expect("PEM")).collect();
+        (chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM"))
+    }
+}
+
+/// TLS as a client that believes this root.
+pub fn tls_client(root: &str, alpn: &[&[u8]]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("PEM")).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config
+}

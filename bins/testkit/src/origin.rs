@@ -1,0 +1,116 @@
+//! An origin that records every byte it got, and answers as the test says.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How an origin answers: given everything that came on the connection and is not answered yet, the answer, and how many
+/// bytes of it were for that. `None` waits for more. An empty answer closes the connection.
+type Script = dyn Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync;
+
+/// A TCP server on a free port of loopback. It lives as long as the test's process.
+#[derive(Clone)]
+pub struct Origin {
+    address: SocketAddr,
+    connections: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+/// A complete answer with this content.
+pub fn answer(content: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{content}", content.len()).into_bytes()
+}
+
+impl Origin {
+    /// Answers each request whose head is complete with 200 and `ok`, whatever its content.
+    pub fn simple() -> Self {
+        Self::scripted(|bytes| {
+            let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+            let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
+            let length =
+                text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+            let end = if text.contains("transfer-encoding: chunked") {
+                bytes.windows(5).position(|window| window == b"0\r\n\r\n")? + 5
+            } else {
+                head + length.unwrap_or(0)
+            };
+            (bytes.len() >= end).then(|| (answer("ok"), end))
+        })
+    }
+
+    /// Answers by this script.
+    pub fn scripted(script: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let connections: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let (record, script): (_, Arc<Script>) = (connections.clone(), Arc::new(script));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (record, script) = (record.clone(), script.clone());
+                std::thread::spawn(move || serve(stream, &record, &*script));
+            }
+        });
+        Self { address, connections }
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Everything it got, a connection after another.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.connections.lock().expect("no panic while recording").concat()
+    }
+
+    /// Everything it got, as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().expect("no panic while recording").len()
+    }
+
+    /// Waits until what it got satisfies this, up to five seconds. Whether it did.
+    pub fn wait(&self, enough: impl Fn(&str) -> bool) -> bool {
+        let until = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < until {
+            if enough(&self.text()) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+}
+
+fn serve(mut stream: TcpStream, record: &Mutex<Vec<Vec<u8>>>, script: &Script) {
+    let number = {
+        let mut all = record.lock().expect("no panic while recording");
+        all.push(Vec::new());
+        all.len() - 1
+    };
+    let mut waiting = Vec::new();
+    let mut part = [0; 65536];
+    loop {
+        while let Some((answer, used)) = script(&waiting) {
+            waiting.drain(..used.min(waiting.len()));
+            if answer.is_empty() {
+                let _ = stream.shutdown(Shutdown::Both);
+                return;
+            }
+            if stream.write_all(&answer).is_err() || used == 0 {
+                return;
+            }
+        }
+        match stream.read(&mut part) {
+            Ok(n @ 1..) => {
+                waiting.extend_from_slice(&part[..n]);
+                record.lock().expect("no panic while recording")[number].extend_from_slice(&part[..n]);
+            }
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What attackers send, against the running proxy, with an origin that records every byte it got.
+//!
+//! The numbers are those of a list of known attacks: S for framing and routing.
+
+#![cfg(feature = "server")]
+
+mod edge;
+mod framing;
+mod routing;
+mod upstream;
