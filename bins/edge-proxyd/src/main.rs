@@ -1,25 +1,18 @@
 //! The edge proxy daemon.
 
+mod cli;
+mod commands;
+mod config;
 mod demo;
+mod log;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(version, about, max_term_width = 100)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run an edge with its own services and authority, and show what it does
-    Demo(demo::Arguments),
-}
-
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Demo(arguments) => demo::run(&arguments),
+    match cli::Cli::parse().command {
+        cli::Command::Check(args) => commands::check::run(&args).into(),
+        cli::Command::Demo(args) => demo::run(&args),
+        cli::Command::Explain(args) => commands::explain::run(&args).into(),
     }
 }

@@ -1,0 +1,105 @@
+//! What is written on the command line.
+
+use crate::demo;
+use clap::{Args, Parser, Subcommand};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// An edge proxy: HTTP/1.1, 2 and 3, deny by default, the real client address.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 differences found."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Read and check a configuration; touch nothing.
+    Check(Check),
+    /// Run an edge with its own services and authority, and show what it does.
+    Demo(demo::Arguments),
+    /// Say what would become of a request, and why.
+    Explain(Box<Explain>),
+}
+
+#[derive(Args)]
+pub(crate) struct Check {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The other end of the connection.
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]
+    pub(crate) from: SocketAddr,
+    /// The source that the connection's PROXY header names.
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]
+    pub(crate) proxied: Option<SocketAddr>,
+    /// The interface by which the connection comes.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// The name in the ClientHello; that of --host unless given. An empty one is none.
+    #[arg(long, value_name = "NAME", conflicts_with = "plain")]
+    pub(crate) sni: Option<String>,
+    /// The host that is asked for, with a port if need be.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: String,
+    /// Path and query.
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub(crate) path: String,
+    /// The method.
+    #[arg(long, default_value = "GET")]
+    pub(crate) method: String,
+    /// A field of the request; may be repeated.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+    /// By plain HTTP instead of TLS.
+    #[arg(long, conflicts_with = "quic")]
+    pub(crate) plain: bool,
+    /// By QUIC instead of TLS on TCP.
+    #[arg(long)]
+    pub(crate) quic: bool,
+    /// In early data (0-RTT).
+    #[arg(long, conflicts_with = "plain")]
+    pub(crate) early: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy)]
+pub(crate) enum Exit {
+    Done,
+    /// A wrong usage or configuration.
+    Wrong,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Wrong => 2,
+        })
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    text.parse::<SocketAddr>()
+        .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0)))
+        .map_err(|_| "write an address such as 192.0.2.1, 192.0.2.1:40000 or [2001:db8::1]:40000".into())
+}

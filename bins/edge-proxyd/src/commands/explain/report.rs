@@ -1,0 +1,206 @@
+//! What is told about a request.
+
+use crate::cli::Explain;
+use edge_proxy::config::{PathMatch, Reject};
+use edge_proxy::decide::{Decision, Facts, Transport, Verdict, decide, hello, request_fields};
+use edge_proxy::early_data::Early;
+use edge_proxy::host::{normalize, split_authority};
+use edge_proxy::{RequestHead, Snapshot};
+use serde::Serialize;
+use std::fmt;
+
+/// Each answer with its reason.
+#[derive(Serialize)]
+pub(super) struct Report {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handshake: Option<Answer>,
+    client: Answer,
+    site: Answer,
+    route: Answer,
+    verdict: Answer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    early: Answer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarded: Option<Forwarded>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    what: String,
+    why: String,
+}
+
+/// The request as the upstream gets it.
+#[derive(Serialize)]
+struct Forwarded {
+    upstream: String,
+    targets: Vec<String>,
+    method: String,
+    target: String,
+    host: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Report {
+    pub(super) fn new(snapshot: &Snapshot, args: &Explain, mut head: RequestHead) -> Self {
+        let transport = match (args.plain, args.quic) {
+            (true, _) => Transport::Plain,
+            (_, true) => Transport::Quic,
+            _ => Transport::Tls,
+        };
+        let host = split_authority(&args.host).map(|(host, _, _)| normalize(host));
+        let sni = match &args.sni {
+            _ if args.plain => None,
+            Some(name) => Some(normalize(name)).filter(|name| !name.is_empty()),
+            // Clients send no address as SNI (RFC 6066 §3).
+            None => host.clone().filter(|host| host.parse::<std::net::IpAddr>().is_err()),
+        };
+        let facts = Facts {
+            transport,
+            peer: args.from,
+            proxied: args.proxied,
+            interface: args.interface.as_deref(),
+            sni: sni.as_deref(),
+            early: args.early,
+        };
+        let source = args.proxied.unwrap_or(args.from).ip();
+        let handshake = transport.is_secure().then(|| match hello(snapshot, Some(source), facts.sni) {
+            Ok(site) => Answer::new(
+                "accepted",
+                format!("the SNI is of site `{}`", snapshot.config().sites[site].name),
+            ),
+            Err(rejection) => Answer::new(
+                match rejection.how {
+                    Reject::Silent => "dropped without a byte",
+                    Reject::Alert => "refused with an alert",
+                },
+                format!("{} ({})", rejection.why, rejection.why.code()),
+            ),
+        });
+        let decision = decide(snapshot, &facts, &head);
+        let forwarded = match decision.verdict {
+            Verdict::Forward { upstream } => {
+                let upstream = &snapshot.config().upstreams[upstream];
+                request_fields(&decision, &facts, decision.early == Early::Allowed, &mut head);
+                Some(Forwarded {
+                    upstream: upstream.name.clone(),
+                    targets: upstream.targets.iter().map(ToString::to_string).collect(),
+                    method: head.method.to_string(),
+                    target: head.target.clone(),
+                    host: upstream.host.clone().unwrap_or_else(|| head.authority.clone()),
+                    fields: head.fields.iter().map(|field| (text(field.name), text(field.value))).collect(),
+                })
+            }
+            _ => None,
+        };
+        Self {
+            handshake,
+            client: Answer::new(
+                decision.client.address.to_string(),
+                format!("from {}: {}", decision.client.source, decision.client.stop),
+            ),
+            site: site(&decision, host.as_deref()),
+            route: route(&decision),
+            verdict: verdict(snapshot, &decision),
+            code: decision.verdict.refusal().map(edge_proxy::decide::Refusal::code),
+            early: early(decision.early),
+            forwarded,
+        }
+    }
+}
+
+impl Answer {
+    fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into() }
+    }
+}
+
+fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
+    let Some((_, site)) = decision.site else {
+        let why = decision.verdict.refusal().map(|why| why.to_string());
+        return Answer::new("none", why.unwrap_or_default());
+    };
+    let named = |pattern: &&edge_proxy::host::HostPattern| Some(pattern.to_string().as_str()) == host;
+    let why = match site.hosts.iter().find(named) {
+        Some(pattern) => format!("it has exactly the host {pattern}"),
+        None => "no site has exactly the host, and its pattern is the longest above it".into(),
+    };
+    Answer::new(&site.name, why)
+}
+
+fn route(decision: &Decision<'_>) -> Answer {
+    match decision.route.map(|(_, route)| &route.path) {
+        Some(PathMatch::Exact(path)) => Answer::new(path, "it is exactly the path"),
+        Some(PathMatch::Prefix(path)) => {
+            Answer::new(path, "no route has exactly the path, and its prefix is the longest")
+        }
+        None if decision.verdict.refusal().is_some() => {
+            Answer::new("none", "the request was refused before, or none is for it")
+        }
+        None => Answer::new("none", "it was answered before"),
+    }
+}
+
+fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
+    let (what, why) = match &decision.verdict {
+        Verdict::Drop { why } => ("dropped without a byte".into(), why.to_string()),
+        Verdict::Forward { upstream } => {
+            let name = &snapshot.config().upstreams[*upstream].name;
+            (format!("forwarded to `{name}`"), "the route says so, and no rule is against it".into())
+        }
+        Verdict::Redirect { status, location } => {
+            let why =
+                if decision.route.is_some() { "the route says so" } else { "the site is for https only" };
+            (format!("{status} to {location}"), why.into())
+        }
+        Verdict::Refuse { status, why } => (format!("refused with {status}"), why.to_string()),
+        Verdict::Respond(response) => {
+            (format!("answered with {}", response.status), "the route says so".into())
+        }
+    };
+    Answer::new(what, why)
+}
+
+fn early(early: Early) -> Answer {
+    match early {
+        Early::Allowed => {
+            Answer::new("forwarded at once", "the site opted in, and the request changes nothing")
+        }
+        Early::NotEarly => Answer::new("not early", "the request did not come in early data"),
+        Early::Wait(why) => Answer::new("waits for the handshake", why.to_string()),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = [
+            ("handshake", self.handshake.as_ref()),
+            ("client", Some(&self.client)),
+            ("site", Some(&self.site)),
+            ("route", Some(&self.route)),
+            ("verdict", Some(&self.verdict)),
+            ("early data", Some(&self.early)),
+        ];
+        for (name, answer) in lines {
+            if let Some(Answer { what, why }) = answer {
+                writeln!(f, "{name:<10}  {what}: {why}")?;
+            }
+        }
+        if let Some(code) = self.code {
+            writeln!(f, "{:<10}  {code}", "code")?;
+        }
+        if let Some(forwarded) = &self.forwarded {
+            writeln!(f, "{:<10}  {} at {}", "upstream", forwarded.upstream, forwarded.targets.join(", "))?;
+            writeln!(f, "\n{} {}\nHost: {}", forwarded.method, forwarded.target, forwarded.host)?;
+            for (name, value) in &forwarded.fields {
+                writeln!(f, "{name}: {value}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! What the program does, a command a file.
+
+pub(crate) mod check;
+pub(crate) mod explain;

@@ -1,0 +1,110 @@
+//! `[[listen]]`, `[trust]`, `[limits]`, `[timeouts]` and `[log]`.
+
+use super::Log;
+use super::document::Table;
+use crate::log::Format;
+use edge_proxy::Place;
+use edge_proxy::config::{Limits, Listener, ListenerKind, Timeouts, Trust, TrustedHeader};
+
+pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    for table in root.get("listen").map(|value| value.tables()).unwrap_or_default() {
+        let boolean = |key| table.get(key).and_then(|value| value.boolean()).unwrap_or(false);
+        let (tls, http3) = (boolean("tls"), boolean("http3"));
+        if http3 && !tls {
+            table.wrong("http3", "needs tls = true: HTTP/3 is always encrypted");
+        }
+        let kind = if tls { ListenerKind::Tls { http3 } } else { ListenerKind::Plain };
+        let interface = table.get("interface").and_then(|value| value.text()).map(Into::into);
+        let proxy_protocol = table.get("proxy_protocol").map(|value| value.ranges()).unwrap_or_default();
+        match table.get("address") {
+            None => table.wrong("address", "is missing: write address and port, such as \"0.0.0.0:443\""),
+            Some(value) => {
+                for address in value.list() {
+                    let form = "is no address and port: write one such as 0.0.0.0:443 or [::]:443";
+                    let Some(address) = address.parsed(form) else { continue };
+                    table.place(Place::Listener(listeners.len()));
+                    let (interface, proxy_protocol) = (interface.clone(), proxy_protocol.clone());
+                    listeners.push(Listener { address, kind, interface, proxy_protocol });
+                }
+            }
+        }
+        table.finish();
+    }
+    listeners
+}
+
+pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
+    let headers = [
+        ("x-forwarded-for", TrustedHeader::XForwardedFor),
+        ("forwarded", TrustedHeader::Forwarded),
+        ("x-real-ip", TrustedHeader::XRealIp),
+    ];
+    let trust = Trust {
+        ranges: table.get("ranges").map(|value| value.ranges()).unwrap_or_default(),
+        interface: table.get("interface").and_then(|value| value.text()).map(Into::into),
+        header: table.get("header").and_then(|value| value.one_of(&headers)).unwrap_or_default(),
+    };
+    table.finish();
+    trust
+}
+
+pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
+    let mut limits = Limits::default();
+    // Narrower bounds are the library's; these only keep the numbers representable.
+    let size = |key, slot: &mut usize| {
+        if let Some(size) = table.get(key).and_then(|value| value.size()) {
+            *slot = usize::try_from(size).unwrap_or(usize::MAX);
+        }
+    };
+    size("header_bytes", &mut limits.header_bytes);
+    size("target_bytes", &mut limits.target_bytes);
+    let number = |key| table.get(key).and_then(|value| value.number(0, u64::from(u32::MAX)));
+    let count = |key, slot: &mut usize| {
+        if let Some(count) = number(key) {
+            *slot = count as usize;
+        }
+    };
+    count("header_fields", &mut limits.header_fields);
+    count("connections", &mut limits.connections);
+    count("idle_upstream", &mut limits.idle_upstream);
+    if let Some(streams) = number("streams") {
+        limits.streams = streams as u32;
+    }
+    if let Some(resets) = number("resets") {
+        limits.resets = resets as u32;
+    }
+    table.finish();
+    limits
+}
+
+/// The durations of a table; those that it has not are these.
+pub(super) fn timeouts(table: &Table<'_, '_>, mut timeouts: Timeouts) -> Timeouts {
+    let slots = [
+        ("handshake", &mut timeouts.handshake),
+        ("header", &mut timeouts.header),
+        ("body", &mut timeouts.body),
+        ("idle", &mut timeouts.idle),
+        ("connect", &mut timeouts.connect),
+        ("response", &mut timeouts.response),
+        ("tunnel", &mut timeouts.tunnel),
+    ];
+    for (key, slot) in slots {
+        if let Some(duration) = table.get(key).and_then(|value| value.duration()) {
+            *slot = duration;
+        }
+    }
+    table.finish();
+    timeouts
+}
+
+pub(super) fn log(table: &Table<'_, '_>) -> Log {
+    let formats = [("json", Format::Json), ("combined", Format::Combined), ("off", Format::Off)];
+    let log = Log {
+        format: table.get("format").and_then(|value| value.one_of(&formats)).unwrap_or_default(),
+        file: table.get("file").and_then(|value| value.path()),
+        rejected: table.get("rejected").and_then(|value| value.boolean()).unwrap_or(false),
+    };
+    table.finish();
+    log
+}

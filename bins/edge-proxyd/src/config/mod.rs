@@ -1,0 +1,108 @@
+//! The configuration file: from TOML, as written, to what the proxy is told.
+//!
+//! Two stages. `document` is the file with the position of every value; `listen`, `site` and `upstream` make of it what
+//! is meant. No mistake ends the reading, so that all are reported at once; what each part is found wrong for by the
+//! library is reported at its place in the file too.
+
+mod document;
+mod listen;
+mod problem;
+mod site;
+mod upstream;
+mod value;
+
+pub(crate) use problem::Problems;
+
+use crate::log::Format;
+use document::{Document, Table};
+use edge_proxy::Snapshot;
+use edge_proxy::config::{Config, ListenerKind};
+use std::path::{Path, PathBuf};
+
+/// What a file says.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// What the proxy is told.
+    pub(crate) proxy: Config,
+    /// The folder of certificates.
+    pub(crate) certificates: Option<PathBuf>,
+    /// The access log.
+    pub(crate) log: Log,
+}
+
+/// The access log.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Log {
+    /// How lines look.
+    pub(crate) format: Format,
+    /// Where they go. `None` is standard output.
+    pub(crate) file: Option<PathBuf>,
+    /// Connections that were turned away are logged too.
+    pub(crate) rejected: bool,
+}
+
+/// Reads and checks a file.
+pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => read(&name, &text),
+        Err(why) => Err(Problems::unreadable(&name, &why)),
+    }
+}
+
+/// Reads and checks a file's text.
+pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
+    let document = Document::new(text);
+    let settings = document.root().map(|root| settings(&document, &root));
+    // What does not parse is not looked at further: what follows from it would only distract.
+    if let Some(settings) = settings
+        && document.is_clean()
+    {
+        match Snapshot::new(settings.proxy.clone()) {
+            Ok(snapshot) => return Ok((settings, snapshot)),
+            Err(errors) => errors.0.iter().for_each(|error| document.report(error)),
+        }
+    }
+    Err(document.into_problems(name))
+}
+
+fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
+    let mut proxy = Config { reject: site::reject(root), ..Config::default() };
+    proxy.https_port = root.get("https_port").and_then(|port| port.number(1, 65_535)).map(|port| port as u16);
+    proxy.listeners = listen::listeners(root);
+    proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
+    proxy.limits = root.table("limits").map(|limits| listen::limits(&limits)).unwrap_or_default();
+    proxy.timeouts = root
+        .table("timeouts")
+        .map(|timeouts| listen::timeouts(&timeouts, proxy.timeouts))
+        .unwrap_or_default();
+    proxy.upstreams = upstream::named(root);
+    proxy.sites = site::sites(root, &mut proxy.upstreams, proxy.timeouts);
+    let certificates = root.table("certificates").and_then(|table| {
+        let folder = table.get("folder").and_then(|folder| folder.path());
+        if folder.is_none() {
+            table.wrong("folder", "is missing: write the folder, such as folder = \"/var/lib/acme\"");
+        }
+        table.finish();
+        folder
+    });
+    let log = root.table("log").map(|log| listen::log(&log)).unwrap_or_default();
+    let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
+    if proxy.listeners.is_empty() && root.get("listen").is_none() {
+        root.wrong("listen", "is missing, so that nobody can come: add [[listen]] with an address");
+    } else if certificates.is_none()
+        && root.get("certificates").is_none()
+        && proxy.listeners.iter().any(|listener| tls(listener.kind))
+    {
+        root.wrong(
+            "certificates",
+            "is missing, and a listener has tls = true: add [certificates] with a folder",
+        );
+    }
+    root.finish();
+    document.place_root(root);
+    Settings { proxy, certificates, log }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What is wrong with a file, and where.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Problem {
+    /// From 1; 0 if the file could not be read.
+    pub(crate) line: usize,
+    /// From 1, in characters.
+    pub(crate) column: usize,
+    /// The key, the value, and what to write instead.
+    pub(crate) message: String,
+}
+
+/// All that is wrong with a file, in the order of its lines.
+#[derive(Debug)]
+pub(crate) struct Problems {
+    pub(crate) file: String,
+    pub(crate) list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Sorts the problems and leaves out those said twice.
+    pub(super) fn new(file: &str, mut list: Vec<Problem>) -> Self {
+        list.sort();
+        list.dedup();
+        Self { file: file.into(), list }
+    }
+
+    pub(super) fn unreadable(file: &str, why: &std::io::Error) -> Self {
+        Self::new(file, vec![Problem { line: 0, column: 0, message: format!("cannot be read: {why}") }])
+    }
+
+    /// To standard error for people, to standard output for programs.
+    pub(crate) fn report(&self, json: bool) {
+        if json {
+            let list = self.list.iter().map(|problem| {
+                serde_json::json!({
+                    "file": self.file,
+                    "line": problem.line,
+                    "column": problem.column,
+                    "message": problem.message,
+                })
+            });
+            println!("{}", serde_json::json!({ "ok": false, "problems": list.collect::<Vec<_>>() }));
+        } else {
+            eprint!("{self}");
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Problem { line, column, message } in &self.list {
+            match line {
+                0 => writeln!(f, "{}: {message}", self.file)?,
+                _ => writeln!(f, "{}:{line}:{column}: {message}", self.file)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Line and column of a byte of a text, both from 1.
+pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// The candidate that was most likely meant.
+pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let near = candidates.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
+    (near.0 <= word.chars().count().div_ceil(2)).then_some(near.1)
+}
+
+/// How many characters must be put in, taken out or changed to make one word the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

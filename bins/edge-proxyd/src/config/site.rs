@@ -1,0 +1,147 @@
+//! `[[site]]` and `[[site.route]]`.
+
+use super::document::{Table, Value};
+use super::listen::timeouts;
+use super::upstream::referred;
+use edge_proxy::Place;
+use edge_proxy::config::{
+    Access, Action, FieldEdits, PathMatch, Plain, Reject, Response, Route, Site, Timeouts, Upstream,
+};
+
+pub(super) fn sites(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Vec<Site> {
+    let tables = root.get("site").map(|value| value.tables()).unwrap_or_default();
+    tables.iter().enumerate().map(|(i, table)| site(i, table, upstreams, global)).collect()
+}
+
+fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Site {
+    table.place(Place::Site(i));
+    let hosts = table.get("hosts").map(|value| value.list()).unwrap_or_default();
+    let host = "is no host: write a name such as example.org or *.example.org, without scheme, port or path";
+    let hosts: Vec<_> = hosts.iter().filter_map(|value| value.parsed(host)).collect();
+    let name = table.get("name").and_then(|value| value.text()).map(String::from);
+    let name =
+        name.or_else(|| hosts.first().map(ToString::to_string)).unwrap_or_else(|| format!("site {}", i + 1));
+    let plains = [("redirect", Plain::Redirect), ("serve", Plain::Serve), ("refuse", Plain::Refuse)];
+    let mut site = Site::new(name, hosts);
+    site.plain = table.get("plain").and_then(|value| value.one_of(&plains)).unwrap_or_default();
+    site.access = access(table);
+    site.reject = reject(table);
+    site.early_data = table.get("early_data").and_then(|value| value.boolean()).unwrap_or(false);
+    site.request_fields = edits(table, "request_headers");
+    site.response_fields = edits(table, "response_headers");
+    site.body_limit = table.get("body_limit").and_then(|value| value.size());
+    site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
+    for table in table.get("route").map(|value| value.tables()).unwrap_or_default() {
+        table.place(Place::Route(i, site.routes.len()));
+        site.routes.push(route(&table, upstreams));
+    }
+    // What a site does outside of its routes is one more route, for everything.
+    if let Some(action) = action(table, upstreams) {
+        table.place(Place::Route(i, site.routes.len()));
+        site.routes.push(Route::new(PathMatch::Prefix("/".into()), action));
+    }
+    table.finish();
+    site
+}
+
+fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
+    let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
+    let path = match (text("path"), text("exact")) {
+        (Some(prefix), None) => PathMatch::Prefix(prefix),
+        (None, Some(exact)) => PathMatch::Exact(exact),
+        (None, None) => {
+            table.wrong("path", "is missing: write path = \"/prefix\", or exact = \"/path\"");
+            PathMatch::Prefix("/".into())
+        }
+        (Some(prefix), Some(_)) => {
+            table.wrong("exact", "does not go with `path`: write one of them");
+            PathMatch::Prefix(prefix)
+        }
+    };
+    let mut route = Route::new(
+        path,
+        action(table, upstreams).unwrap_or_else(|| {
+            table.wrong("upstream", "is missing: a route has one of upstream, redirect, respond and drop");
+            Action::Drop
+        }),
+    );
+    route.access = access(table);
+    route.strip_prefix = text("strip_prefix");
+    route.request_fields = edits(table, "request_headers");
+    route.response_fields = edits(table, "response_headers");
+    route.body_limit = table.get("body_limit").and_then(|value| value.size());
+    table.finish();
+    route
+}
+
+/// What a site or a route does, if it says so.
+fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
+    let mut actions = Vec::new();
+    if let Some(value) = table.get("upstream") {
+        actions.push(Action::Forward { upstream: referred(&value, upstreams).unwrap_or_default() });
+    }
+    let status = table.get("status");
+    if let Some(value) = table.get("redirect") {
+        let status = status.as_ref().map_or(Some(308), |status| status.number(300, 399)).unwrap_or(308);
+        let to = value.text().unwrap_or_default();
+        actions.push(Action::Redirect { status: status as u16, to: to.into() });
+    } else if let Some(status) = status {
+        status.wrong("goes with `redirect`");
+    }
+    if let Some(table) = table.table("respond") {
+        let text = |key| table.get(key).and_then(|value| value.text());
+        actions.push(Action::Respond(Response {
+            status: table.get("status").map_or(Some(200), |status| status.number(200, 599)).unwrap_or(200)
+                as u16,
+            content_type: text("content_type").unwrap_or("text/plain; charset=utf-8").into(),
+            body: text("body").unwrap_or_default().into(),
+        }));
+        table.finish();
+    }
+    if table.get("drop").and_then(|value| value.boolean()) == Some(true) {
+        actions.push(Action::Drop);
+    }
+    if actions.len() > 1 {
+        table.wrong(
+            "upstream",
+            "is one of several actions: upstream, redirect, respond and drop exclude each other",
+        );
+    }
+    actions.into_iter().next()
+}
+
+pub(super) fn reject(table: &Table<'_, '_>) -> Reject {
+    let choices = [("silent", Reject::Silent), ("alert", Reject::Alert)];
+    table.get("reject").and_then(|value| value.one_of(&choices)).unwrap_or_default()
+}
+
+fn access(table: &Table<'_, '_>) -> Access {
+    let ranges = |key| table.get(key).map(|value| value.ranges());
+    // An empty list would allow everybody, which nobody means who writes it.
+    let allow = ranges("allow");
+    if table.get("allow").is_some_and(|value| value.value.as_array().is_some_and(|array| array.is_empty())) {
+        table.wrong("allow", "is empty: write who may, or leave it out for everybody");
+    }
+    Access { allow: allow.unwrap_or_default(), deny: ranges("deny").unwrap_or_default() }
+}
+
+fn edits(table: &Table<'_, '_>, key: &'static str) -> FieldEdits {
+    let Some(table) = table.table(key) else {
+        return FieldEdits::default();
+    };
+    let pairs = |key| {
+        let pairs = table.table(key).map(|table| {
+            let pair = |(name, value): (&str, Value<'_, '_>)| {
+                let values: Vec<_> = value.list().iter().filter_map(Value::text).collect();
+                values.into_iter().map(|value| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
+            };
+            table.all().flat_map(pair).collect()
+        });
+        pairs.unwrap_or_default()
+    };
+    let names = table.get("remove").map(|value| value.list()).unwrap_or_default();
+    let remove = names.iter().filter_map(Value::text).map(String::from).collect();
+    let edits = FieldEdits { remove, set: pairs("set"), add: pairs("add") };
+    table.finish();
+    edits
+}

@@ -1,0 +1,122 @@
+use super::*;
+use edge_proxy::config::{Action, Protocol};
+
+fn problems(text: &str) -> Vec<String> {
+    let Err(problems) = read("edge.toml", text) else {
+        return Vec::new();
+    };
+    problems.to_string().lines().map(String::from).collect()
+}
+
+const LISTEN: &str = "listen = [{ address = '127.0.0.1:80' }]\n";
+
+#[test]
+fn the_example_has_every_key_and_the_document_says_each() {
+    let text = include_str!("../../edge.toml");
+    let document = include_str!("../../CONFIG.md");
+    assert_eq!(problems(text), [""; 0]);
+    for line in text.lines().filter(|line| !line.starts_with(['#', '['])) {
+        if let Some((key, _)) = line.split_once(" =") {
+            assert!(key.contains('-') || document.contains(&format!("`{key}`")), "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_owners_hosts() {
+    let pacman = include_str!("../../../../examples/hosts/vps-pacman/edge.toml");
+    let (settings, _) = read("vps-pacman", pacman).map_err(|problems| problems.to_string()).unwrap();
+    assert_eq!(settings.proxy.listeners.len(), 4);
+    assert!(settings.proxy.trust.ranges.is_empty());
+    let matrix = include_str!("../../../../examples/hosts/lab-matrix/edge.toml");
+    let (settings, _) = read("lab-matrix", matrix).map_err(|problems| problems.to_string()).unwrap();
+    assert_eq!(settings.proxy.trust.interface.as_deref(), Some("tailscale0"));
+    assert_eq!(settings.certificates, None);
+}
+
+#[test]
+fn defaults_are_the_librarys() {
+    let (settings, _) = read("edge.toml", LISTEN).map_err(|problems| problems.to_string()).unwrap();
+    let listeners = settings.proxy.listeners.clone();
+    assert_eq!(settings.proxy, Config { listeners, ..Config::default() });
+}
+
+#[test]
+fn short_forms() {
+    let text = format!("{LISTEN}[[site]]\nhosts = 'a.org'\nupstream = 'h2c://127.0.0.1:1'");
+    let (settings, _) = read("edge.toml", &text).map_err(|problems| problems.to_string()).unwrap();
+    let site = &settings.proxy.sites[0];
+    assert_eq!((site.name.as_str(), site.routes.len()), ("a.org", 1));
+    assert_eq!(site.routes[0].action, Action::Forward { upstream: "h2c://127.0.0.1:1".into() });
+    assert_eq!(settings.proxy.upstreams[0].protocol, Protocol::Http2);
+}
+
+#[test]
+fn all_problems_with_their_places() {
+    let text = "\
+[[listen]]
+adress = '127.0.0.1:80'
+tls = 'yes'
+[trust]
+ranges = ['100.64.0.1/10']
+[timeouts]
+idle = '10'
+[[site]]
+hosts = ['https://a.org']
+plain = 'sevre'
+[upstream.a]
+target = 'ftp://x'
+";
+    let found = problems(text);
+    for (line, message) in [
+        ("edge.toml:2:1: ", "unknown key `adress` in listen[0]: did you mean `address`?"),
+        ("edge.toml:3:7: ", "listen[0].tls = 'yes': is neither true nor false"),
+        ("edge.toml:5:11: ", "has bits set beyond its prefix: write 100.64.0.0/10"),
+        ("edge.toml:7:8: ", "timeouts.idle = '10': is no duration"),
+        ("edge.toml:9:10: ", "is no host"),
+        ("edge.toml:10:9: ", "did you mean `serve`?"),
+        ("edge.toml:12:10: ", "is no target"),
+    ] {
+        assert!(
+            found.iter().any(|one| one.starts_with(line) && one.contains(message)),
+            "{message}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_the_library_refuses_has_its_place_too() {
+    let text = format!(
+        "{LISTEN}[[site]]\nhosts = 'a.org'\nupstream = 'forgeo'\n[upstream.forgejo]\ntarget = 'http://a'"
+    );
+    let found = problems(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("edge.toml:4:12: ") && found[0].contains("did you mean `forgejo`?"),
+        "{found:?}"
+    );
+    let found = problems("https_port = 0\nlisten = 1\n[limits]\nstreams = 0");
+    assert!(found.len() >= 2, "{found:?}");
+}
+
+#[test]
+fn malformed_toml_has_a_place() {
+    let found = problems("a = 1\nb = \nc = 'x");
+    assert!(found[0].starts_with("edge.toml:2:"), "{found:?}");
+}
+
+#[test]
+fn conflicts() {
+    for (text, message) in [
+        ("", "listen is missing"),
+        ("listen = [{ address = '0.0.0.0:1', http3 = true }]", "needs tls"),
+        ("listen = [{ address = '0.0.0.0:1', tls = true }]", "certificates is missing"),
+        (&format!("{LISTEN}[[site]]\nhosts='a'\nupstream='http://b'\ndrop=true"), "exclude each other"),
+        (&format!("{LISTEN}[[site]]\nhosts='a'\nallow=[]\ndrop=true"), "is empty"),
+        (&format!("{LISTEN}[upstream.a]\ntargets=['http://a','https://b']"), "another scheme"),
+        (&format!("{LISTEN}[trust]\nranges=['0.0.0.0/0']"), "trust.ranges"),
+    ] {
+        let found = problems(text);
+        assert!(found.iter().any(|one| one.contains(message)), "{message}: {found:?}");
+    }
+}

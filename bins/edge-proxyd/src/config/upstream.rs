@@ -1,0 +1,139 @@
+//! `[upstream.NAME]`.
+
+use super::document::{Table, Value};
+use edge_proxy::Place;
+use edge_proxy::config::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
+
+/// The upstreams that have a section of their own.
+pub(super) fn named(root: &Table<'_, '_>) -> Vec<Upstream> {
+    let mut upstreams = Vec::new();
+    let Some(table) = root.table("upstream") else {
+        return upstreams;
+    };
+    for (name, value) in table.all() {
+        let Some(table) = value.table() else { continue };
+        table.place(Place::Upstream(upstreams.len()));
+        upstreams.push(upstream(name, &table));
+    }
+    upstreams
+}
+
+fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
+    let mut upstream = Upstream { name: name.into(), targets: Vec::new(), ..bare() };
+    let written = [table.get("target"), table.get("targets")].into_iter().flatten();
+    let addresses: Vec<_> = written.flat_map(|value| value.list()).collect();
+    let mut first = None;
+    for value in &addresses {
+        let Some(address) = address(value) else { continue };
+        if *first.get_or_insert(address.scheme) != address.scheme {
+            value.wrong("is of another scheme than the first: make it an upstream of its own");
+        }
+        upstream.targets.push(address.target);
+    }
+    if addresses.is_empty() {
+        table.wrong("target", "is missing: write one such as target = \"http://127.0.0.1:3000\"");
+    }
+    let scheme = first.unwrap_or(Scheme::Http);
+    upstream.protocol = scheme.protocol();
+    upstream.tls = scheme.is_tls().then(UpstreamTls::default);
+    if let Some(tls) = table.table("tls") {
+        if !scheme.is_tls() && scheme != Scheme::Unix {
+            table.wrong("tls", "needs a target with https:// or h2://");
+        }
+        let file = |key| tls.get(key).and_then(|value| value.path());
+        upstream.tls = Some(UpstreamTls {
+            ca: file("ca"),
+            certificate: file("certificate"),
+            key: file("key"),
+            server_name: tls.get("server_name").and_then(|value| value.text()).map(Into::into),
+        });
+        tls.finish();
+    }
+    let versions = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
+    upstream.proxy_protocol = table.get("proxy_protocol").and_then(|value| value.one_of(&versions));
+    upstream.host = table.get("host").and_then(|value| value.text()).map(Into::into);
+    table.finish();
+    upstream
+}
+
+/// The name of the upstream that a site or a route writes: that of a section, or an address, which becomes one.
+pub(super) fn referred(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
+    let text = value.text()?;
+    if !text.contains("://") && !text.starts_with("unix:") {
+        return Some(text.into());
+    }
+    let Address { scheme, target } = address(value)?;
+    if !upstreams.iter().any(|upstream| upstream.name == text) {
+        upstreams.push(Upstream {
+            name: text.into(),
+            targets: vec![target],
+            protocol: scheme.protocol(),
+            tls: scheme.is_tls().then(UpstreamTls::default),
+            ..bare()
+        });
+    }
+    Some(text.into())
+}
+
+fn bare() -> Upstream {
+    Upstream {
+        name: String::new(),
+        targets: Vec::new(),
+        protocol: Protocol::Http1,
+        tls: None,
+        proxy_protocol: None,
+        host: None,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    H2,
+    H2c,
+    Http,
+    Https,
+    Unix,
+}
+
+impl Scheme {
+    const fn protocol(self) -> Protocol {
+        match self {
+            Self::H2 | Self::H2c => Protocol::Http2,
+            Self::Http | Self::Https | Self::Unix => Protocol::Http1,
+        }
+    }
+
+    const fn is_tls(self) -> bool {
+        matches!(self, Self::H2 | Self::Https)
+    }
+}
+
+struct Address {
+    scheme: Scheme,
+    target: Target,
+}
+
+fn address(value: &Value<'_, '_>) -> Option<Address> {
+    let text = value.text()?;
+    let address = if let Some(path) = text.strip_prefix("unix:") {
+        Some(Address { scheme: Scheme::Unix, target: Target::Unix(path.into()) })
+    } else {
+        let schemes = [
+            ("http://", Scheme::Http, 80),
+            ("https://", Scheme::Https, 443),
+            ("h2c://", Scheme::H2c, 80),
+            ("h2://", Scheme::H2, 443),
+        ];
+        schemes.iter().find_map(|(begin, scheme, port)| {
+            let rest = text.strip_prefix(begin)?;
+            let rest = rest.strip_suffix('/').unwrap_or(rest);
+            let (host, written, _) = edge_proxy::host::split_authority(rest)?;
+            let target = Target::Tcp { host: host.into(), port: written.unwrap_or(*port) };
+            Some(Address { scheme: *scheme, target })
+        })
+    };
+    if address.is_none() {
+        value.wrong("is no target: write http://HOST:PORT, https://…, h2c://…, h2://… (HTTP/2 with TLS) or unix:/PATH");
+    }
+    address
+}

@@ -1,0 +1,179 @@
+//! Single values: text, numbers, lists, durations, sizes.
+
+use super::document::Value;
+use super::problem::nearest;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+impl<'d> Value<'d, '_> {
+    /// Text.
+    pub(super) fn text(&self) -> Option<&'d str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.wrong("is no text: write it in quotes");
+        }
+        text
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        let value = self.value.as_bool();
+        if value.is_none() {
+            self.wrong("is neither true nor false");
+        }
+        value
+    }
+
+    /// A whole number in a range.
+    pub(super) fn number(&self, low: u64, high: u64) -> Option<u64> {
+        let number = self.value.as_integer();
+        let number = number.and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+        let number = number.filter(|n| (low..=high).contains(n));
+        if number.is_none() {
+            self.wrong(&format!("is no whole number from {low} to {high}"));
+        }
+        number
+    }
+
+    /// A file or a folder.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        let text = self.text()?;
+        if text.starts_with('/') {
+            return Some(text.into());
+        }
+        self.wrong("is no absolute path: begin with /");
+        None
+    }
+
+    /// One of several words.
+    pub(super) fn one_of<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let found = choices.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            let hint =
+                nearest(text, &words).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            self.wrong(&format!("is none of {}{hint}", words.join(", ")));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// Text of a form that the standard library or a crate reads.
+    pub(super) fn parsed<T: FromStr>(&self, form: &str) -> Option<T> {
+        let value = self.text()?.parse().ok();
+        if value.is_none() {
+            self.wrong(form);
+        }
+        value
+    }
+
+    /// A list of values, or one.
+    pub(super) fn list(&self) -> Vec<Self> {
+        if self.value.is_array() {
+            return self.items();
+        }
+        vec![Value {
+            document: self.document,
+            path: self.path.clone(),
+            span: self.span.clone(),
+            value: self.value,
+        }]
+    }
+
+    /// A list of ranges of addresses; a single address is a range of one.
+    pub(super) fn ranges(&self) -> Vec<ipnet::IpNet> {
+        let form = "is no range of addresses: write one such as 100.64.0.0/10 or 2001:db8::1";
+        let range = |item: &Self| {
+            let text = item.text()?;
+            if let Ok(address) = text.parse::<std::net::IpAddr>() {
+                return Some(address.into());
+            }
+            let range = item.parsed::<ipnet::IpNet>(form)?;
+            if range.addr() != range.network() {
+                item.wrong(&format!("has bits set beyond its prefix: write {}", range.trunc()));
+            }
+            Some(range.trunc())
+        };
+        self.list().iter().filter_map(range).collect()
+    }
+
+    /// A duration: `10s`, `500ms`, `1m30s`, `1h`, `1d`.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        let duration = self.text().map(duration)?;
+        if duration.is_none() {
+            self.wrong("is no duration: write one such as 10s, 500ms, 1m30s or 1h");
+        }
+        duration
+    }
+
+    /// A size in bytes: a number, or text such as `16KiB`, `10MB`, `1GiB`.
+    pub(super) fn size(&self) -> Option<u64> {
+        let size = match self.value.as_str() {
+            Some(text) => size(text),
+            None => self.value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok()),
+        };
+        if size.is_none() {
+            self.wrong("is no size: write bytes, or one such as 16KiB, 10MB or 1GiB");
+        }
+        size
+    }
+}
+
+fn duration(mut text: &str) -> Option<Duration> {
+    let mut sum = Duration::ZERO;
+    loop {
+        let (number, rest) = number(text)?;
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        sum = sum.checked_add(match &rest[..unit] {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(number.checked_mul(60)?),
+            "h" => Duration::from_secs(number.checked_mul(3600)?),
+            "d" => Duration::from_secs(number.checked_mul(86_400)?),
+            _ => return None,
+        })?;
+        text = &rest[unit..];
+        if text.is_empty() {
+            return Some(sum);
+        }
+    }
+}
+
+fn size(text: &str) -> Option<u64> {
+    let (number, unit) = number(text)?;
+    number.checked_mul(match unit.trim_start() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    })
+}
+
+/// The digits at the beginning, and what follows.
+fn number(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
+        for wrong in ["", "10", "s", "10 s", "1x", "-1s", "99999999999999999999s", "999999999999999999d"] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
+        assert_eq!((size("16KiB"), size("10 MB"), size("7")), (Some(16_384), Some(10_000_000), Some(7)));
+        for wrong in ["", "KiB", "1TB", "99999999999GiB", "-1"] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! NCSA's combined format: `client - - [date] "request" status bytes "referer" "user agent"`.
+
+use super::Line;
+use super::time::Date;
+use std::io::Write;
+
+pub(super) fn write(line: &Line<'_>, out: &mut Vec<u8>) {
+    let date = Date::of(line.time);
+    // Writing to memory does not fail.
+    let _ = write!(
+        out,
+        "{} - - [{:02}/{}/{}:{:02}:{:02}:{:02} +0000] \"",
+        line.client,
+        date.day,
+        date.month_name(),
+        date.year,
+        date.hour,
+        date.minute,
+        date.second
+    );
+    escaped(line.method.as_bytes(), out);
+    out.push(b' ');
+    escaped(line.target.as_bytes(), out);
+    // 444 is what log readers know from nginx for a client that got no answer.
+    let _ = write!(out, " {}\" {} {} \"", line.version, line.status.unwrap_or(444), line.sent);
+    escaped(line.referer.unwrap_or(b"-"), out);
+    out.extend_from_slice(b"\" \"");
+    escaped(line.user_agent.unwrap_or(b"-"), out);
+    out.extend_from_slice(b"\"\n");
+}
+
+/// What could end a part or a line is written as `\xNN`.
+fn escaped(text: &[u8], out: &mut Vec<u8>) {
+    for b in text {
+        match b {
+            b'"' | b'\\' | ..0x20 | 0x7f.. => {
+                let _ = write!(out, "\\x{b:02x}");
+            }
+            _ => out.push(*b),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The access log: one line a request, as JSON or in the combined format.
+#![allow(dead_code)] // until the daemon serves
+
+mod combined;
+mod json;
+mod time;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// NCSA's combined format, which most log readers know.
+    Combined,
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// No lines.
+    Off,
+}
+
+impl Format {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Combined => "combined",
+            Self::Json => "json",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// One request.
+pub(crate) struct Line<'a> {
+    pub(crate) time: SystemTime,
+    pub(crate) client: IpAddr,
+    pub(crate) peer: SocketAddr,
+    pub(crate) method: &'a str,
+    pub(crate) authority: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) version: &'a str,
+    /// `None` if the client got no answer.
+    pub(crate) status: Option<u16>,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) duration: Duration,
+    pub(crate) site: Option<&'a str>,
+    pub(crate) upstream: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) early: bool,
+    pub(crate) referer: Option<&'a [u8]>,
+    pub(crate) user_agent: Option<&'a [u8]>,
+}
+
+impl Line<'_> {
+    /// Appends the line, its end included.
+    pub(crate) fn write(&self, format: Format, out: &mut Vec<u8>) {
+        match format {
+            Format::Combined => combined::write(self, out),
+            Format::Json => json::write(self, out),
+            Format::Off => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(user_agent: &[u8]) -> Line<'_> {
+        Line {
+            time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_794_000_000_123),
+            client: [203, 0, 113, 7].into(),
+            peer: ([100, 64, 0, 2], 40_000).into(),
+            method: "GET",
+            authority: "git.example.org",
+            target: "/a\"b",
+            version: "HTTP/2",
+            status: Some(200),
+            received: 0,
+            sent: 12,
+            duration: Duration::from_micros(1500),
+            site: Some("git"),
+            upstream: Some("forgejo"),
+            reason: None,
+            early: false,
+            referer: None,
+            user_agent: Some(user_agent),
+        }
+    }
+
+    fn written(format: Format, user_agent: &[u8]) -> String {
+        let mut out = Vec::new();
+        line(user_agent).write(format, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn combined_lines_cannot_be_forged() {
+        assert_eq!(
+            written(Format::Combined, b"x\"\\\xff\n1.2.3.4"),
+            "203.0.113.7 - - [06/Nov/2026:21:20:00 +0000] \"GET /a\\x22b HTTP/2\" 200 12 \"-\" \
+             \"x\\x22\\x5c\\xff\\x0a1.2.3.4\"\n"
+        );
+    }
+
+    #[test]
+    fn json_lines_are_json() {
+        let text = written(Format::Json, b"x\"\xff\n");
+        assert_eq!(text.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["time"], "2026-11-06T21:20:00.123Z");
+        assert_eq!(value["client"], "203.0.113.7");
+        assert_eq!(value["duration"], 0.0015);
+        assert_eq!(value["target"], "/a\"b");
+    }
+}

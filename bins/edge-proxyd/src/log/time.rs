@@ -1,0 +1,63 @@
+//! Dates, in UTC.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A moment taken apart.
+pub(super) struct Date {
+    pub(super) year: u64,
+    pub(super) month: usize,
+    pub(super) day: u64,
+    pub(super) hour: u64,
+    pub(super) minute: u64,
+    pub(super) second: u64,
+    pub(super) millisecond: u32,
+}
+
+impl Date {
+    /// Takes a moment apart; one before 1970 is 1970.
+    pub(super) fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        // Years begin in March, so that the leap day is the last; 400 years are 146097 days.
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march = (5 * of_year + 2) / 153;
+        let month = if march < 10 { march + 3 } else { march - 9 };
+        Self {
+            year: era * 400 + year_of_era + u64::from(month <= 2),
+            month: month as usize,
+            day: of_year - (153 * march + 2) / 5 + 1,
+            hour: second / 3600,
+            minute: second / 60 % 60,
+            second: second % 60,
+            millisecond: since.subsec_millis(),
+        }
+    }
+
+    /// The month in English, short.
+    pub(super) const fn month_name(&self) -> &'static str {
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][self.month - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn known_moments() {
+        for (seconds, date) in [
+            (0, (1970, 1, 1)),
+            (951_782_400, (2000, 2, 29)),
+            (951_868_800, (2000, 3, 1)),
+            (1_735_689_599, (2024, 12, 31)),
+            (4_107_542_400, (2100, 3, 1)),
+        ] {
+            let found = Date::of(UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!((found.year, found.month, found.day), date);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The commands as a person runs them.
+
+use std::process::{Command, Output};
+
+const MATRIX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/lab-matrix/edge.toml");
+const PACMAN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/vps-pacman/edge.toml");
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_edge-proxyd")).args(args).output().unwrap()
+}
+
+fn explain(config: &str, args: &[&str]) -> serde_json::Value {
+    let output = run(&[&["explain", "--json", "--config", config], args].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn check_accepts_the_hosts() {
+    for config in [PACMAN, MATRIX] {
+        assert_eq!(run(&["check", "--config", config]).status.code(), Some(0));
+        let output = run(&["check", "--json", "--config", config]);
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(value["ok"], true);
+    }
+}
+
+#[test]
+fn check_refuses_what_is_not_there() {
+    let output = run(&["check", "--config", "/nonexistent/edge.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"));
+    assert_eq!(run(&["check"]).status.code(), Some(2));
+}
+
+#[test]
+fn explain_the_real_client() {
+    let hop =
+        ["--plain", "--from", "100.64.0.1:40000", "--interface", "tailscale0", "--host", "git.example.org"];
+    let spoofed = "X-Forwarded-For: 6.6.6.6, 203.0.113.7";
+    let value =
+        explain(MATRIX, &[&hop[..], &["--header", spoofed, "--header", "X-Forwarded-Proto: https"]].concat());
+    assert_eq!(value["client"]["what"], "203.0.113.7");
+    assert_eq!(value["forwarded"]["upstream"], "forgejo");
+    let fields = value["forwarded"]["fields"].to_string();
+    assert!(fields.contains(r#"["X-Forwarded-For","203.0.113.7, 100.64.0.1"]"#), "{fields}");
+    assert!(fields.contains(r#"["X-Forwarded-Proto","https"]"#), "{fields}");
+    assert!(!fields.contains("6.6.6.6"));
+    let stranger = ["--plain", "--from", "100.64.0.1", "--interface", "eth0", "--host", "git.example.org"];
+    let value = explain(MATRIX, &[&stranger[..], &["--header", spoofed]].concat());
+    assert_eq!(value["client"]["what"], "100.64.0.1");
+}
+
+#[test]
+fn explain_the_sinkhole() {
+    let value = explain(PACMAN, &["--from", "192.0.2.1", "--host", "other.org"]);
+    assert_eq!(value["handshake"]["what"], "dropped without a byte");
+    let value = explain(PACMAN, &["--plain", "--from", "192.0.2.1", "--host", "198.51.100.7"]);
+    assert_eq!(value["code"], "raw-address");
+    let value =
+        explain(PACMAN, &["--from", "192.0.2.1", "--sni", "git.example.org", "--host", "vault.example.org"]);
+    assert_eq!(value["verdict"]["what"], "refused with 421");
+}
+
+#[test]
+fn explain_early_data() {
+    let early = ["--from", "192.0.2.1", "--host", "git.example.org", "--early"];
+    let value = explain(PACMAN, &early);
+    assert!(value["forwarded"]["fields"].to_string().contains(r#"["Early-Data","1"]"#));
+    let value = explain(PACMAN, &[&early[..], &["--method", "POST"]].concat());
+    assert_eq!(value["early"]["what"], "waits for the handshake");
+    let output = run(&["explain", "--config", PACMAN, "--from", "192.0.2.1", "--host", "git.example.org"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("forwarded to `lab-matrix`"));
+}

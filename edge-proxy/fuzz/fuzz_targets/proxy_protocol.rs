@@ -1,0 +1,18 @@
+//! A header that is read is read again from what is written of it, and is read from no beginning of it.
+#![no_main]
+
+use edge_proxy::proxy_protocol::{parse, v1, v2};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(Some((header, used))) = parse(bytes) else { return };
+    assert!(used <= bytes.len());
+    for end in 0..used {
+        assert_eq!(parse(&bytes[..end]), Ok(None));
+    }
+    for write in [v1::write, v2::write] {
+        let mut written = Vec::new();
+        write(&header, &mut written);
+        assert_eq!(parse(&written), Ok(Some((header, written.len()))));
+    }
+});

@@ -1,0 +1,153 @@
+//! Properties of the restored client address, of Forwarded and of the PROXY protocol.
+
+use edge_proxy::client_address::{MAX_HOPS, Stop, parse_entry, restore};
+use edge_proxy::config::{Trust, TrustedHeader};
+use edge_proxy::proxy_protocol::{self, Header, v1, v2};
+use edge_proxy::{Fields, forwarded};
+use proptest::prelude::*;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+const HEADERS: [TrustedHeader; 3] =
+    [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp];
+
+fn trust(header: TrustedHeader) -> Trust {
+    Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], interface: None, header }
+}
+
+fn is_hop(address: IpAddr) -> bool {
+    trust(TrustedHeader::XForwardedFor).ranges[0].contains(&address)
+}
+
+fn hop() -> impl Strategy<Value = IpAddr> {
+    (64u8..128, any::<u8>(), any::<u8>()).prop_map(|(b, c, d)| IpAddr::from([100, b, c, d]))
+}
+
+fn stranger() -> impl Strategy<Value = IpAddr> {
+    any::<IpAddr>()
+        .prop_map(|address| address.to_canonical())
+        .prop_filter("no hop", |address| !is_hop(*address))
+}
+
+fn entry() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<IpAddr>().prop_map(|address| address.to_string()),
+        any::<SocketAddr>().prop_map(|address| address.to_string()),
+        hop().prop_map(|address| address.to_string()),
+        "[ -~]{0,12}",
+        Just("unknown".to_string()),
+    ]
+}
+
+fn fields(lines: &[String]) -> Fields {
+    let names = ["X-Forwarded-For", "Forwarded", "X-Real-IP"];
+    lines.iter().flat_map(|line| names.map(|name| (name.as_bytes(), line.as_bytes()))).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_is_left_of_a_stranger_never_counts(
+        spoofed in proptest::collection::vec(entry(), 0..5),
+        client in stranger(),
+        hops in proptest::collection::vec(hop(), 0..5),
+        peer in hop(),
+    ) {
+        let list = spoofed.into_iter().chain([client.to_string()]).chain(hops.iter().map(ToString::to_string));
+        let line = list.collect::<Vec<_>>().join(", ");
+        let fields: Fields = [(&b"x-forwarded-for"[..], line.as_bytes())].into_iter().collect();
+        let found = restore(&trust(TrustedHeader::XForwardedFor), (peer, 1).into(), None, &fields);
+        prop_assert_eq!(found.address, client);
+        prop_assert_eq!(found.stop, Stop::Untrusted);
+        prop_assert_eq!(found.via, hops.into_iter().chain([peer]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_strangers_word_never_counts(
+        lines in proptest::collection::vec("[ -~]{0,60}", 0..4), peer in stranger(), which in 0..3usize,
+    ) {
+        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, &fields(&lines));
+        prop_assert_eq!((found.address, found.via.len()), (peer, 0));
+        prop_assert_eq!(found.told, Default::default());
+    }
+
+    #[test]
+    fn only_verified_addresses_are_returned(
+        lines in proptest::collection::vec(proptest::collection::vec(entry(), 0..50), 0..3),
+        peer in any::<IpAddr>(),
+        which in 0..3usize,
+    ) {
+        let lines: Vec<String> = lines.iter().map(|entries| entries.join(",")).collect();
+        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, &fields(&lines));
+        // Each hop on the way is trusted, and the last is the connection's own source.
+        prop_assert!(found.via.iter().all(|address| is_hop(*address)));
+        prop_assert!(found.via.len() <= MAX_HOPS);
+        prop_assert_eq!(found.chain().last(), Some(peer.to_canonical()));
+        prop_assert_eq!(found.address, found.address.to_canonical());
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_is_written(address in any::<SocketAddr>()) {
+        let ip = address.ip().to_canonical();
+        prop_assert_eq!(parse_entry(address.to_string().as_bytes()), Some((ip, Some(address.port()))));
+        prop_assert_eq!(parse_entry(address.ip().to_string().as_bytes()), Some((ip, None)));
+    }
+
+    #[test]
+    fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+        let _ = parse_entry(&bytes);
+        let _ = forwarded::parse(&bytes);
+        let _ = proxy_protocol::parse(&bytes);
+        let _ = v2::parse(&[b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x20", &bytes[..]].concat());
+    }
+
+    #[test]
+    fn forwarded_is_read_as_it_is_written(node in any::<IpAddr>(), host in "[ -~]{1,20}", proto in "https?") {
+        let mut line = Vec::new();
+        forwarded::write(node, Some(&host), Some(&proto), &mut line);
+        forwarded::write(node, None, None, &mut line);
+        let elements = forwarded::parse(&line).unwrap();
+        prop_assert_eq!(elements.len(), 2);
+        prop_assert_eq!(elements[0].host.as_deref(), Some(host.as_bytes()));
+        prop_assert_eq!(elements[0].proto.as_deref(), Some(proto.as_bytes()));
+        prop_assert_eq!(parse_entry(elements[1].node.as_deref().unwrap()), Some((node.to_canonical(), None)));
+    }
+
+    #[test]
+    fn proxy_headers_are_read_as_they_are_written(
+        source in any::<SocketAddr>(), destination in any::<SocketAddr>(), rest in any::<[u8; 4]>(),
+    ) {
+        let plain = |address: SocketAddr| SocketAddr::new(address.ip(), address.port());
+        let header = Header::Proxied { source: plain(source), destination: plain(destination) };
+        for write in [v1::write, v2::write] {
+            let mut bytes = Vec::new();
+            write(&header, &mut bytes);
+            let length = bytes.len();
+            bytes.extend_from_slice(&rest);
+            let Ok(Some((Header::Proxied { source: from, destination: to }, used))) = proxy_protocol::parse(&bytes)
+            else {
+                return Err(TestCaseError::fail("not read"));
+            };
+            prop_assert_eq!(used, length);
+            prop_assert_eq!((from.ip().to_canonical(), from.port()), (source.ip().to_canonical(), source.port()));
+            prop_assert_eq!((to.ip().to_canonical(), to.port()), (destination.ip().to_canonical(), destination.port()));
+            if source.is_ipv4() == destination.is_ipv4() {
+                prop_assert_eq!(Header::Proxied { source: from, destination: to }, header);
+            }
+            // No beginning of it is refused, or taken for the whole.
+            for end in 0..length {
+                prop_assert_eq!(proxy_protocol::parse(&bytes[..end]), Ok(None));
+            }
+        }
+    }
+}
+
+#[test]
+fn local_headers() {
+    for write in [v1::write, v2::write] {
+        let mut bytes = Vec::new();
+        write(&Header::Local, &mut bytes);
+        assert_eq!(proxy_protocol::parse(&bytes), Ok(Some((Header::Local, bytes.len()))));
+    }
+    let fields: Fields = [(&b"X-Forwarded-For"[..], &b"192.0.2.1"[..])].into_iter().collect();
+    let nobody = restore(&Trust::default(), (Ipv4Addr::LOCALHOST, 1).into(), None, &fields);
+    assert_eq!(nobody.address, Ipv4Addr::LOCALHOST);
+}
