@@ -29,7 +29,7 @@ static CLASS: [u8; 256] = {
             );
         let value = b == b'\t' || (b >= b' ' && b != 0x7f);
         let target = b > b' ' && b < 0x7f;
-        table[i] = (token as u8) * TOKEN | (value as u8) * VALUE | (target as u8) * TARGET;
+        table[i] = ((token as u8) * TOKEN) | ((value as u8) * VALUE) | ((target as u8) * TARGET);
         i += 1;
     }
     table

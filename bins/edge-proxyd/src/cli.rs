@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     /// Say what would become of a request, and why.
     Explain(Box<Explain>),
+    /// Serve. SIGHUP reads the configuration again, SIGTERM and SIGINT finish what is under way and end.
+    Run(Run),
 }
 
 #[derive(Args)]
@@ -35,6 +37,19 @@ pub(crate) struct Check {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// How many threads serve; one a core unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) workers: Option<u8>,
+    /// How many seconds requests that are under way have to finish when the program ends.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) grace: u16,
 }
 
 #[derive(Args)]
@@ -84,6 +99,8 @@ pub(crate) struct Explain {
 #[derive(Clone, Copy)]
 pub(crate) enum Exit {
     Done,
+    /// It could not be done, or broke off.
+    Failed,
     /// A wrong usage or configuration.
     Wrong,
 }
@@ -92,6 +109,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
+            Exit::Failed => 1,
             Exit::Wrong => 2,
         })
     }

@@ -14,5 +14,6 @@ fn main() -> ExitCode {
         cli::Command::Check(args) => commands::check::run(&args).into(),
         cli::Command::Demo(args) => demo::run(&args),
         cli::Command::Explain(args) => commands::explain::run(&args).into(),
+        cli::Command::Run(args) => commands::run::run(&args).into(),
     }
 }

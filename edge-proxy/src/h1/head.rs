@@ -271,7 +271,7 @@ fn begins_like_a_request(bytes: &[u8]) -> bool {
     let method = &bytes[..memchr(b' ', bytes).unwrap_or(bytes.len()).min(33)];
     bytes.is_empty() || (method.len() <= 32 && is_token(method))
         // A bare line end is wrong, but somebody is speaking HTTP.
-        || (bytes.len() > 3 && matches!(bytes[0], b'A'..=b'Z') && method.iter().all(|b| matches!(b, b'\r' | b'\n' | b' '..=b'~')))
+        || (bytes.len() > 3 && bytes[0].is_ascii_uppercase() && method.iter().all(|b| matches!(b, b'\r' | b'\n' | b' '..=b'~')))
 }
 
 /// Where the target names an authority itself.

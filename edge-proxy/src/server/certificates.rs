@@ -78,10 +78,15 @@ fn advice(path: &Path, why: &io::Error) -> String {
     }
 }
 
+/// Changed at, bytes, inode: what tells one version of a file from the next.
+type Stamp = (SystemTime, u64, u64);
+/// Of the chain and the key.
+type Stamps = [Option<Stamp>; 2];
+
 /// One loaded pair.
 #[derive(Clone)]
 struct Pair {
-    stamp: [Option<(SystemTime, u64, u64)>; 2],
+    stamp: Stamps,
     names: Vec<String>,
     key: Arc<CertifiedKey>,
 }
@@ -91,6 +96,8 @@ struct Index {
     pairs: HashMap<PathBuf, Pair>,
     /// By name, `*.` patterns too, several kinds of key side by side.
     names: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    /// Pairs that could not be used, so that each is reported once and not at every look.
+    refused: HashMap<PathBuf, Stamps>,
 }
 
 /// Certificates from a folder with one folder a certificate: `fullchain.pem` and `key.pem` in each.
@@ -136,6 +143,7 @@ impl Certificates {
         let before = self.index();
         let mut refreshed = Refreshed::default();
         let mut pairs = HashMap::new();
+        let mut refused = HashMap::new();
         let unreadable = |why| CertificateError::Folder { path: self.folder.clone(), why };
         for entry in std::fs::read_dir(&self.folder).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
@@ -152,6 +160,11 @@ impl Certificates {
                 pairs.insert(path, old.clone());
                 continue;
             }
+            if before.refused.get(&path) == Some(&stamp) {
+                refused.insert(path.clone(), stamp);
+                pairs.extend(old.map(|old| (path, old.clone())));
+                continue;
+            }
             if stamp == [None, None] && old.is_none() {
                 // A folder of something else, such as accounts.
                 continue;
@@ -163,20 +176,22 @@ impl Certificates {
                 }
                 Err(why) => {
                     refreshed.problems.push(why);
+                    refused.insert(path.clone(), stamp);
                     if let Some(old) = old {
                         pairs.insert(path, old.clone());
                     }
                 }
             }
         }
-        if !refreshed.swapped.is_empty() || pairs.len() != before.pairs.len() {
+        let same = pairs.len() == before.pairs.len() && refused == before.refused;
+        if !refreshed.swapped.is_empty() || !same {
             let mut names: HashMap<String, Vec<Arc<CertifiedKey>>> = HashMap::new();
             for pair in pairs.values() {
                 for name in &pair.names {
                     names.entry(name.clone()).or_default().push(pair.key.clone());
                 }
             }
-            let index = Arc::new(Index { pairs, names });
+            let index = Arc::new(Index { pairs, names, refused });
             *self.index.write().unwrap_or_else(std::sync::PoisonError::into_inner) = index;
         }
         Ok(refreshed)
@@ -220,12 +235,12 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64, u64)> {
+fn stamp(path: &Path) -> Option<Stamp> {
     let found = std::fs::metadata(path).ok()?;
     Some((found.modified().ok()?, found.len(), found.ino()))
 }
 
-fn read_pair(path: &Path, stamp: [Option<(SystemTime, u64, u64)>; 2]) -> Result<Pair, CertificateError> {
+fn read_pair(path: &Path, stamp: Stamps) -> Result<Pair, CertificateError> {
     let (chain_path, key_path) = (path.join("fullchain.pem"), path.join("key.pem"));
     let read =
         |path: &Path| std::fs::read(path).map_err(|why| CertificateError::File { path: path.into(), why });

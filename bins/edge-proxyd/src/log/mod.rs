@@ -1,9 +1,11 @@
 //! The access log: one line a request, as JSON or in the combined format.
-#![allow(dead_code)] // until the daemon serves
 
 mod combined;
 mod json;
 mod time;
+mod writer;
+
+pub(crate) use writer::Writer;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};

@@ -1,0 +1,137 @@
+//! `run`: serves until it is told to end.
+
+use crate::cli::{Exit, Run};
+use crate::config::{self, Settings};
+use crate::log::Writer;
+use edge_proxy::config::{Config, ListenerKind};
+use edge_proxy::{Certificates, Proxy, Refreshed, Running};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the folder of certificates is looked at.
+const WATCH: Duration = Duration::from_secs(2);
+
+pub(crate) fn run(args: &Run) -> Exit {
+    let settings = match config::load(&args.config) {
+        Ok((settings, _)) => settings,
+        Err(problems) => {
+            problems.report(false);
+            return Exit::Wrong;
+        }
+    };
+    match serve(args, &settings) {
+        Ok(()) => Exit::Done,
+        Err(why) => {
+            eprintln!("edge-proxyd: {why}");
+            Exit::Failed
+        }
+    }
+}
+
+fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let log = Writer::open(settings.log.format, settings.log.file.as_deref(), settings.log.rejected)
+        .map_err(|why| {
+            let path = settings.log.file.as_deref().unwrap_or(Path::new("standard output"));
+            format!("the access log {}: {why}", path.display())
+        })?;
+    let mut builder = Proxy::builder().config(settings.proxy.clone()).observer(Arc::new(log));
+    if let Some(workers) = args.workers {
+        builder = builder.workers(workers.into());
+    }
+    let mut certificates = None;
+    if let Some(folder) = &settings.certificates {
+        let (found, refreshed) = Certificates::load(folder)?;
+        tell(&refreshed);
+        tell_missing(&found, &settings.proxy);
+        builder = builder.certificates(found.clone());
+        certificates = Some(found);
+    }
+    let proxy = builder.start()?;
+    for address in proxy.addresses() {
+        eprintln!("edge-proxyd: listening on {address}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(supervise(args, settings, &proxy, certificates.as_deref()))?;
+    eprintln!("edge-proxyd: ending; what is under way has {} s", args.grace);
+    proxy.shutdown(Duration::from_secs(args.grace.into()));
+    Ok(())
+}
+
+/// Says what became of certificates.
+fn tell(refreshed: &Refreshed) {
+    for path in &refreshed.swapped {
+        eprintln!("edge-proxyd: {}: in use", path.display());
+    }
+    for problem in &refreshed.problems {
+        eprintln!("edge-proxyd: not used: {problem}");
+    }
+}
+
+/// Names the sites that TLS cannot be served for yet.
+fn tell_missing(certificates: &Certificates, config: &Config) {
+    if !config.listeners.iter().any(|listener| listener.kind != ListenerKind::Plain) {
+        return;
+    }
+    for site in &config.sites {
+        for host in &site.hosts {
+            let name = host.to_string();
+            let sample = name.replacen('*', "any", 1);
+            if !certificates.covers(&name) && !certificates.covers(&sample) {
+                eprintln!("edge-proxyd: site `{}`: there is no certificate for {name}", site.name);
+            }
+        }
+    }
+}
+
+/// Waits for signals and new certificates until the program is to end.
+async fn supervise(
+    args: &Run,
+    settings: &Settings,
+    proxy: &Running,
+    certificates: Option<&Certificates>,
+) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut watch = tokio::time::interval(WATCH);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                refresh(certificates);
+                reload(args, settings, proxy);
+            }
+            _ = watch.tick() => refresh(certificates),
+        }
+    }
+}
+
+fn refresh(certificates: Option<&Certificates>) {
+    match certificates.map(Certificates::refresh) {
+        Some(Ok(refreshed)) => tell(&refreshed),
+        Some(Err(why)) => eprintln!("edge-proxyd: {why}"),
+        None => {}
+    }
+}
+
+/// Serves by the file as it is now, or goes on as before and says why.
+fn reload(args: &Run, started: &Settings, proxy: &Running) {
+    let settings = match config::load(&args.config) {
+        Ok((settings, _)) => settings,
+        Err(problems) => {
+            problems.report(false);
+            eprintln!("edge-proxyd: the configuration stays as it was");
+            return;
+        }
+    };
+    if settings.certificates != started.certificates || settings.log != started.log {
+        eprintln!("edge-proxyd: [certificates] and [log] are read at the start only: restart to change them");
+    }
+    match proxy.reload(settings.proxy) {
+        Ok(()) => eprintln!("edge-proxyd: reloaded {}", args.config.display()),
+        Err(why) => eprintln!("edge-proxyd: {why}; the configuration stays as it was"),
+    }
+}

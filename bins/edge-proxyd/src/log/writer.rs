@@ -1,0 +1,101 @@
+//! Where lines go: formatted by the workers, written by a thread of its own, so that a slow disk never slows a request.
+
+use super::{Format, Line};
+use edge_proxy::{AccessRecord, Observer, TurnedAway};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::SystemTime;
+
+/// Lines that may wait to be written. Beyond that they are counted instead.
+const WAITING: usize = 8192;
+
+/// Writes the access log.
+pub(crate) struct Writer {
+    format: Format,
+    rejected: bool,
+    lines: SyncSender<Vec<u8>>,
+    lost: AtomicU64,
+}
+
+impl Writer {
+    /// Opens the log. Without a file lines go to standard output.
+    pub(crate) fn open(format: Format, file: Option<&Path>, rejected: bool) -> io::Result<Self> {
+        let out = file.map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()?;
+        let (lines, receiver) = sync_channel(WAITING);
+        std::thread::Builder::new().name("log".into()).spawn(move || write(&receiver, out))?;
+        Ok(Self { format, rejected, lines, lost: AtomicU64::new(0) })
+    }
+
+    fn send(&self, line: Vec<u8>) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Writes what waits, as much at once as there is.
+fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>) {
+    let mut batch = Vec::new();
+    while let Ok(line) = lines.recv() {
+        batch.extend_from_slice(&line);
+        while batch.len() < 256 * 1024
+            && let Ok(line) = lines.try_recv()
+        {
+            batch.extend_from_slice(&line);
+        }
+        // A full disk must not end the service; the lines are lost.
+        let _ = match &mut file {
+            Some(file) => file.write_all(&batch),
+            None => io::stdout().lock().write_all(&batch),
+        };
+        batch.clear();
+    }
+}
+
+impl Observer for Writer {
+    fn access(&self, record: &AccessRecord<'_>) {
+        if self.format == Format::Off || (record.status.is_none() && record.site.is_none() && !self.rejected)
+        {
+            return;
+        }
+        let mut line = Vec::with_capacity(384);
+        Line {
+            time: SystemTime::now(),
+            client: record.client,
+            peer: record.peer,
+            method: record.method.as_str(),
+            authority: record.authority,
+            target: record.target,
+            version: &record.version.to_string(),
+            status: record.status,
+            received: record.received,
+            sent: record.sent,
+            duration: record.duration,
+            site: record.site,
+            upstream: record.upstream,
+            reason: record.reason,
+            early: record.early,
+            referer: record.head.fields.get_named(b"referer"),
+            user_agent: record.head.fields.get_named(b"user-agent"),
+        }
+        .write(self.format, &mut line);
+        self.send(line);
+    }
+
+    fn turned_away(&self, record: &TurnedAway<'_>) {
+        if !self.rejected || self.format == Format::Off {
+            return;
+        }
+        let value = serde_json::json!({
+            "turned_away": record.reason,
+            "peer": record.peer,
+            "listener": record.local,
+            "sni": record.sni,
+            "transport": if record.quic { "quic" } else { "tcp" },
+        });
+        self.send(format!("{value}\n").into_bytes());
+    }
+}
