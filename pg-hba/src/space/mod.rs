@@ -232,6 +232,7 @@ impl Walk<'_> {
         if linked {
             self.mentioned_users(&lists, &mut databases);
         }
+        self.universe.stand_ins(&mut databases);
         for database in databases {
             let lists = filter(&lists, |rule| {
                 self.rules[rule].databases.iter().any(|wanted| match wanted {
@@ -261,6 +262,7 @@ impl Walk<'_> {
         let mut users: BTreeSet<usize> = self.universe.others.iter().copied().collect();
         self.mentioned_users(lists, &mut users);
         users.extend(database);
+        self.universe.stand_ins(&mut users);
         for user in users {
             let class = &self.universe.classes[user];
             let (first, second) = (class.name.clone(), class.second.clone());

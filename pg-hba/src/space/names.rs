@@ -4,7 +4,7 @@
 use super::Undecided;
 use crate::regex::{Automaton, Pattern, State};
 use crate::rule::{Database, Rule, User};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Names that no rule tells apart.
 pub(crate) struct Class {
@@ -78,6 +78,21 @@ impl Universe {
 
     pub(crate) fn literal(&self, name: &str) -> Option<usize> {
         self.literals.get(name).copied()
+    }
+
+    /// Adds literal names that nothing mentions here, two for each set of patterns: some sets have no other names.
+    pub(crate) fn stand_ins(&self, mentioned: &mut BTreeSet<usize>) {
+        if self.patterns.is_empty() {
+            return;
+        }
+        let mut counts: HashMap<&[bool], u8> = HashMap::new();
+        for class in 0..self.literals.len() {
+            let count = counts.entry(&self.classes[class].matched).or_default();
+            if *count < 2 && !mentioned.contains(&class) {
+                *count += 1;
+                mentioned.insert(class);
+            }
+        }
     }
 
     pub(crate) fn matches(&self, class: usize, pattern: &Pattern) -> bool {
