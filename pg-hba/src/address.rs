@@ -163,7 +163,9 @@ pub(crate) fn cidr_mask(text: &str, v4: bool) -> Option<IpAddr> {
         return None;
     }
     let len = u8::try_from(value).ok()?;
-    Some(if v4 { Ipv4Net::new(Ipv4Addr::UNSPECIFIED, len).ok()?.netmask().into() } else {
+    Some(if v4 {
+        Ipv4Net::new(Ipv4Addr::UNSPECIFIED, len).ok()?.netmask().into()
+    } else {
         Ipv6Net::new(Ipv6Addr::UNSPECIFIED, len).ok()?.netmask().into()
     })
 }
@@ -216,7 +218,9 @@ mod tests {
         assert_eq!(cidr_mask("-0", true), Some("0.0.0.0".parse().expect("a mask")));
         assert_eq!(cidr_mask("8x", true), None);
         let holed = Network::new("10.0.5.0".parse().unwrap(), "255.0.255.0".parse().unwrap()).unwrap();
-        assert!(holed.contains("10.9.5.77".parse().unwrap()) && !holed.contains("10.9.6.77".parse().unwrap()));
+        assert!(
+            holed.contains("10.9.5.77".parse().unwrap()) && !holed.contains("10.9.6.77".parse().unwrap())
+        );
         assert_eq!(holed.prefix_len(), None);
     }
 }

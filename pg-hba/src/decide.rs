@@ -87,7 +87,11 @@ pub fn decide<'r>(rules: &'r [Rule], attempt: &Attempt, world: &dyn World) -> De
     for (index, rule) in rules.iter().enumerate() {
         match rule.mismatch(attempt, world) {
             None => {
-                return Decision { method: rule.method, rule: Some((index, rule)), why: Why::Matched(passed) };
+                return Decision {
+                    method: rule.method,
+                    rule: Some((index, rule)),
+                    why: Why::Matched(passed),
+                };
             }
             Some(mismatch) => passed.push(mismatch),
         }
@@ -110,7 +114,9 @@ impl Rule {
             let inside = match &self.address {
                 Address::All => true,
                 Address::Network(network) => network.contains(client),
-                Address::Host(name) => world.host_name(client).is_some_and(|found| host_matches(name, &found)),
+                Address::Host(name) => {
+                    world.host_name(client).is_some_and(|found| host_matches(name, &found))
+                }
                 Address::SameHost => world.is_own_address(client),
                 Address::SameNet => world.is_own_network(client),
             };

@@ -73,7 +73,7 @@ pub struct Line {
     pub fields: Vec<Field>,
     /// What it means.
     pub content: Content,
-    /// What the server notes about a rule that it loads all the same.
+    /// What the server notes about the record type, whether it loads the rule or not.
     pub notice: Option<&'static str>,
 }
 
@@ -145,7 +145,13 @@ impl Document {
             .collect();
         if rules.is_empty() {
             let reason = Refusal::NoEntries;
-            return Err(Refused(vec![ParseError { file: None, line: 1, column: 1, token: String::new(), reason }]));
+            return Err(Refused(vec![ParseError {
+                file: None,
+                line: 1,
+                column: 1,
+                token: String::new(),
+                reason,
+            }]));
         }
         Ok(rules)
     }
@@ -186,7 +192,12 @@ impl RawLine {
                     notice = noted;
                     Content::Rule(rule)
                 }
-                Err((token, reason)) => Content::Refused(self.refused(reason, token.as_ref())),
+                Err((token, reason)) => {
+                    // A note of the record type stays in the error column where the refusal itself says nothing.
+                    let kind = self.fields[0].first().and_then(|kind| ConnectionType::from_word(&kind.text));
+                    notice = kind.and_then(|kind| crate::document::notice(kind, server));
+                    Content::Refused(self.refused(reason, token.as_ref()))
+                }
             }
         };
         Line { origin: self.origin, span: self.span, fields: self.fields, content, notice }
@@ -199,7 +210,8 @@ impl RawLine {
 
     pub(crate) fn refused(&self, reason: Refusal, token: Option<&Token>) -> ParseError {
         let last = self.fields.last().and_then(|field| field.last());
-        let offset = token.map_or_else(|| last.map_or(self.span.start, |last| last.span.end), |t| t.span.start);
+        let offset =
+            token.map_or_else(|| last.map_or(self.span.start, |last| last.span.end), |t| t.span.start);
         let found = self.start_column.iter().rev().find(|(start, _)| *start <= offset);
         let (line, column) = found.map_or((self.origin.line, 1), |&(start, line)| {
             (line, u32::try_from(offset - start).unwrap_or(u32::MAX).saturating_add(1))
@@ -324,7 +336,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn include(&mut self, path: &str, name: &str, depth: usize) -> Result<Vec<RawLine>, (IncludeError, Refusal)> {
+    fn include(
+        &mut self,
+        path: &str,
+        name: &str,
+        depth: usize,
+    ) -> Result<Vec<RawLine>, (IncludeError, Refusal)> {
         let full = resolve(path, name);
         let words = |error: &str| Refusal::Include(format!("could not open file \"{full}\": {error}"));
         if depth > DEPTH {
@@ -390,26 +407,30 @@ fn resolve(from: &str, name: &str) -> String {
 
 type Fault = (Option<Token>, Refusal);
 
+/// What the server notes about a record type that it has no use for.
+fn notice(connection: ConnectionType, server: &Server) -> Option<&'static str> {
+    match connection {
+        ConnectionType::HostSsl if !server.has(Capability::Tls) => {
+            Some("hostssl record cannot match because SSL is not supported by this build")
+        }
+        ConnectionType::HostSsl if !server.tls_is_on() => {
+            Some("hostssl record cannot match because SSL is disabled")
+        }
+        ConnectionType::HostGssEnc if !server.has(Capability::Gss) => {
+            Some("hostgssenc record cannot match because GSSAPI is not supported by this build")
+        }
+        _ => None,
+    }
+}
+
 /// `parse_hba_line`.
 fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>), Fault> {
     let mut rest = fields.iter();
     let kind = one(rest.next(), "connection type", "connection type")?;
     let connection = ConnectionType::from_word(&kind.text)
         .ok_or_else(|| (Some(kind.clone()), Refusal::ConnectionType(kind.text.clone())))?;
-    let (mut possible, mut notice) = (true, None);
-    match connection {
-        ConnectionType::HostSsl if !server.has(Capability::Tls) => {
-            (possible, notice) = (false, Some("hostssl record cannot match because SSL is not supported by this build"));
-        }
-        ConnectionType::HostSsl if !server.tls_is_on() => {
-            (possible, notice) = (false, Some("hostssl record cannot match because SSL is disabled"));
-        }
-        ConnectionType::HostGssEnc if !server.has(Capability::Gss) => {
-            (possible, notice) =
-                (false, Some("hostgssenc record cannot match because GSSAPI is not supported by this build"));
-        }
-        _ => {}
-    }
+    let mut notice = notice(connection, server);
+    let possible = notice.is_none();
     let missing = |what| (None, Refusal::Missing(what));
     let databases = rest.next().ok_or_else(|| missing("database specification"))?;
     let databases = databases.iter().map(|token| database(token, server)).collect::<Result<_, _>>()?;
@@ -438,7 +459,11 @@ fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>
     Ok((Rule { connection, databases, users, address, method, settings, possible, origin }, notice))
 }
 
-fn one<'f>(field: Option<&'f Field>, missing: &'static str, multiple: &'static str) -> Result<&'f Token, Fault> {
+fn one<'f>(
+    field: Option<&'f Field>,
+    missing: &'static str,
+    multiple: &'static str,
+) -> Result<&'f Token, Fault> {
     match field.map(Vec::as_slice) {
         None | Some([]) => Err((None, Refusal::Missing(missing))),
         Some([token]) => Ok(token),
@@ -448,9 +473,9 @@ fn one<'f>(field: Option<&'f Field>, missing: &'static str, multiple: &'static s
 
 pub(crate) fn pattern(token: &Token, from_version: bool) -> Result<Option<Pattern>, Fault> {
     match token.text.strip_prefix('/') {
-        Some(text) if from_version => Pattern::new(text).map(Some).map_err(|error| {
-            (Some(token.clone()), Refusal::Pattern { pattern: text.to_owned(), error })
-        }),
+        Some(text) if from_version => Pattern::new(text)
+            .map(Some)
+            .map_err(|error| (Some(token.clone()), Refusal::Pattern { pattern: text.to_owned(), error })),
         _ => Ok(None),
     }
 }
@@ -506,9 +531,9 @@ fn address<'f>(token: &Token, rest: &mut impl Iterator<Item = &'f Field>) -> Res
                 .map_err(|(at, reason)| (at.or_else(|| Some(token.clone())), reason))?;
             let found = numeric(&mask.text);
             let found = found.ok_or_else(|| (Some(mask.clone()), Refusal::Mask(mask.text.clone())))?;
-            Network::new(base, found).map(Address::Network).ok_or_else(|| {
-                (Some(mask.clone()), Refusal::MaskFamily)
-            })
+            Network::new(base, found)
+                .map(Address::Network)
+                .ok_or_else(|| (Some(mask.clone()), Refusal::MaskFamily))
         }
     }
 }

@@ -143,7 +143,9 @@ pub enum Refusal {
         argument: &'static str,
     },
     #[doc = "Lists whose lengths do not agree."]
-    #[error("the number of RADIUS {what} ({count}) must be 1 or the same as the number of RADIUS servers ({servers})")]
+    #[error(
+        "the number of RADIUS {what} ({count}) must be 1 or the same as the number of RADIUS servers ({servers})"
+    )]
     RadiusCount {
         /// Which list.
         what: &'static str,
@@ -156,7 +158,9 @@ pub enum Refusal {
     #[error("oauth_validator_libraries must be set for authentication method oauth")]
     OauthLibraries,
     #[doc = "Several validators, and none chosen."]
-    #[error("authentication method \"oauth\" requires argument \"validator\" to be set when oauth_validator_libraries contains multiple options")]
+    #[error(
+        "authentication method \"oauth\" requires argument \"validator\" to be set when oauth_validator_libraries contains multiple options"
+    )]
     OauthValidator,
     #[doc = "A validator that postgresql.conf does not name."]
     #[error("validator \"{0}\" is not permitted by oauth_validator_libraries")]
@@ -200,7 +204,9 @@ impl Refusal {
     #[must_use]
     pub fn allowed_from(&self) -> Option<Version> {
         match self {
-            Self::ConnectionType(word) if matches!(&**word, "include" | "include_dir" | "include_if_exists") => {
+            Self::ConnectionType(word)
+                if matches!(&**word, "include" | "include_dir" | "include_if_exists") =>
+            {
                 Some(Version::V16)
             }
             Self::Method(method) if method == "oauth" => Some(Version::V18),
@@ -235,11 +241,19 @@ impl Refusal {
             Self::ConnectionType(_) => {
                 "it is one of local, host, hostssl, hostnossl, hostgssenc, hostnogssenc".to_owned()
             }
-            Self::Method(_) if token.contains(|c: char| c.is_ascii_uppercase()) => "methods are lower case".to_owned(),
-            Self::Method(_) => "a blank before a comma ends a field: look at the commas of this line".to_owned(),
-            Self::PeerOverTcp => "peer works for local records; over TCP use scram-sha-256 or cert".to_owned(),
+            Self::Method(_) if token.contains(|c: char| c.is_ascii_uppercase()) => {
+                "methods are lower case".to_owned()
+            }
+            Self::Method(_) => {
+                "a blank before a comma ends a field: look at the commas of this line".to_owned()
+            }
+            Self::PeerOverTcp => {
+                "peer works for local records; over TCP use scram-sha-256 or cert".to_owned()
+            }
             Self::CertWithoutTls | Self::OptionNeedsTls(_) => "make it a hostssl record".to_owned(),
-            Self::OptionForm(_) => "options are name=value; quote a value that has blanks or commas".to_owned(),
+            Self::OptionForm(_) => {
+                "options are name=value; quote a value that has blanks or commas".to_owned()
+            }
             Self::SilentValue { name: "clientcert", .. } => {
                 "it is verify-ca or verify-full; the server refuses the file and does not say why".to_owned()
             }

@@ -54,10 +54,13 @@ impl Mappings {
                     match line.fields.get(index).map(Vec::as_slice) {
                         None | Some([]) => return Err(line.refused(Refusal::IdentMissing, None)),
                         Some([token]) => tokens.push(token),
-                        Some([_, second, ..]) => return Err(line.refused(Refusal::IdentMultiple, Some(second))),
+                        Some([_, second, ..]) => {
+                            return Err(line.refused(Refusal::IdentMultiple, Some(second)));
+                        }
                     }
                 }
-                let fault = |(token, reason): (Option<crate::token::Token>, _)| line.refused(reason, token.as_ref());
+                let fault =
+                    |(token, reason): (Option<crate::token::Token>, _)| line.refused(reason, token.as_ref());
                 let system_user = match pattern(tokens[1], true).map_err(fault)? {
                     Some(pattern) => SystemUser::Pattern(pattern),
                     None => SystemUser::Name(tokens[1].text.clone()),
@@ -77,7 +80,8 @@ impl Mappings {
     /// Whether a system user may be a role under a map (`check_usermap`): the first line that says so decides.
     #[must_use]
     pub fn allows(&self, map: &str, system_user: &str, role: &str, world: &dyn World) -> bool {
-        let mut lines = self.lines.iter().filter_map(|line| line.as_ref().ok()).filter(|line| line.map == map);
+        let mut lines =
+            self.lines.iter().filter_map(|line| line.as_ref().ok()).filter(|line| line.map == map);
         lines.any(|line| {
             let group = match &line.system_user {
                 SystemUser::Name(name) if name == system_user => None,

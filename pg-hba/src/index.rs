@@ -98,7 +98,8 @@ impl Index {
                 & (any_database[word] | database.at(word))
                 & (self.users.any[word] | user.at(word));
             if bits != 0 && !socket {
-                let addresses = inside.iter_mut().fold(self.any_address[word], |found, net| found | net.at(word));
+                let addresses =
+                    inside.iter_mut().fold(self.any_address[word], |found, net| found | net.at(word));
                 bits &= addresses;
             }
             while bits != 0 {
@@ -174,7 +175,12 @@ impl Index {
                 into.push(Cursor::new(Some(found)));
             }
         }
-        into.extend(self.holed.iter().filter(|(net, _)| net.contains(client)).map(|(_, found)| Cursor::new(Some(found))));
+        into.extend(
+            self.holed
+                .iter()
+                .filter(|(net, _)| net.contains(client))
+                .map(|(_, found)| Cursor::new(Some(found))),
+        );
     }
 }
 

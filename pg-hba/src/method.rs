@@ -155,12 +155,17 @@ impl Setting {
     pub(crate) fn meaning(&self) -> String {
         match (self.name, &*self.value) {
             (
-                "pam_use_hostname" | "ldaptls" | "include_realm" | "compat_realm" | "upn_username"
+                "pam_use_hostname"
+                | "ldaptls"
+                | "include_realm"
+                | "compat_realm"
+                | "upn_username"
                 | "delegate_ident_mapping",
                 value,
             ) => (if value == "1" { "1" } else { "0" }).to_owned(),
             ("clientcert", "1") => "verify-ca".to_owned(),
             ("clientcert", "0" | "no-verify") => "off".to_owned(),
+            ("ldapport", value) => atoi(value).to_string(),
             (_, value) => value.to_owned(),
         }
     }
@@ -243,7 +248,9 @@ pub(crate) fn setting(
         "clientcert" | "clientname" if connection != ConnectionType::HostSsl => {
             return Err(Refusal::OptionNeedsTls(kind.name));
         }
-        "clientcert" => client_cert(value, method, version).map_err(|refusal| refusal.unwrap_or_else(silent))?,
+        "clientcert" => {
+            client_cert(value, method, version).map_err(|refusal| refusal.unwrap_or_else(silent))?
+        }
         "clientname" if !matches!(value, "CN" | "DN") => return Err(silent()),
         "ldapport" if atoi(value) == 0 => return Err(Refusal::LdapPort(value.to_owned())),
         "ldapurl" => ldap_url(value)?,
@@ -292,7 +299,8 @@ pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Re
     match method {
         Method::Ldap => {
             let url = value("ldapurl").is_some();
-            let search = ["ldapbasedn", "ldapbinddn", "ldapbindpasswd", "ldapsearchattribute", "ldapsearchfilter"];
+            let search =
+                ["ldapbasedn", "ldapbinddn", "ldapbindpasswd", "ldapsearchattribute", "ldapsearchfilter"];
             if value("ldapprefix").or_else(|| value("ldapsuffix")).is_some() {
                 if url || search.iter().any(|name| value(name).is_some()) {
                     return Err(Refusal::LdapModes(if server.version() >= Version::V18 {
@@ -309,7 +317,9 @@ pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Re
                 });
             }
             if value("ldapsearchattribute").is_some() && value("ldapsearchfilter").is_some() {
-                return Err(Refusal::LdapModes("cannot use ldapsearchattribute together with ldapsearchfilter"));
+                return Err(Refusal::LdapModes(
+                    "cannot use ldapsearchattribute together with ldapsearchfilter",
+                ));
             }
         }
         Method::Radius => {

@@ -6,7 +6,8 @@ use crate::token::quote;
 use thiserror::Error;
 
 /// The first line of a file that this crate wrote.
-pub const MANAGED: &str = "# Managed by pg-hba. Edits are overwritten: change the policy and render it again.";
+pub const MANAGED: &str =
+    "# Managed by pg-hba. Edits are overwritten: change the policy and render it again.";
 
 /// Why a rule cannot be written for a version.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -66,7 +67,8 @@ fn representable(rule: &Rule, position: usize, version: Version) -> Result<(), R
             User::All => {}
         }
     }
-    let slash = |name: &str, other| RenderError::Slash { rule: position, name: name.to_owned(), version, other };
+    let slash =
+        |name: &str, other| RenderError::Slash { rule: position, name: name.to_owned(), version, other };
     if let Some(name) = patterns.iter().find(|_| !version.has_patterns()) {
         return Err(slash(name, "name"));
     }

@@ -200,7 +200,7 @@ impl Rule {
 fn is_default(name: &str, value: &str) -> bool {
     matches!(
         (name, value),
-        ("clientcert", "off" )
+        ("clientcert", "off")
             | ("clientname", "CN")
             | ("pam_use_hostname" | "ldaptls" | "upn_username" | "delegate_ident_mapping", "0")
     )

@@ -149,7 +149,8 @@ pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<Lexed> {
 
 /// Writes a value so that the tokenizer reads it back, in quotes where it has to or where `plain` would mean more.
 pub(crate) fn quote(text: &str, plain: bool) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '=' | '+' | '%');
+    let safe =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '=' | '+' | '%');
     let leading = text.starts_with(['+', '@', '/']);
     if plain && !text.is_empty() && !leading && text.chars().all(safe) {
         return text.to_owned();
@@ -172,14 +173,20 @@ mod tests {
     #[test]
     fn quotes_commas_and_comments() {
         let token = |text: &str, quoted, comma| (text.to_owned(), quoted, comma);
-        assert_eq!(tokens("a, b ,c"), [token("a", false, true), token("b", false, false), token("c", false, false)]);
-        assert_eq!(tokens(r#"a"ll" "all" "a""b" """" """#), [
-            token("all", false, false),
-            token("all", true, false),
-            token("a\"b", true, false),
-            token("\"", true, false),
-            token("", true, false),
-        ]);
+        assert_eq!(
+            tokens("a, b ,c"),
+            [token("a", false, true), token("b", false, false), token("c", false, false)]
+        );
+        assert_eq!(
+            tokens(r#"a"ll" "all" "a""b" """" """#),
+            [
+                token("all", false, false),
+                token("all", true, false),
+                token("a\"b", true, false),
+                token("\"", true, false),
+                token("", true, false),
+            ]
+        );
         assert_eq!(tokens("a#b c"), [token("a", false, false)]);
         assert_eq!(tokens("\"open # to, the end"), [token("open # to, the end", true, false)]);
     }
@@ -188,7 +195,10 @@ mod tests {
     fn continuations_join_before_anything_else() {
         let source = "al\\\nl x # a \\\nstill a comment\nnext";
         let found = lines(source, Version::V18);
-        assert_eq!((found.len(), found[0].text.as_str(), found[1].number), (2, "all x # a still a comment", 4));
+        assert_eq!(
+            (found.len(), found[0].text.as_str(), found[1].number),
+            (2, "all x # a still a comment", 4)
+        );
         assert_eq!(lines(source, Version::V13).len(), 4);
         assert_eq!(lines("a\\\n\\\nb", Version::V18)[0].text, "ab");
         assert_eq!(lines("a\\\\\n\nb", Version::V18)[0].text, "a\\");

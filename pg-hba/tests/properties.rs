@@ -95,8 +95,9 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
-    let transport =
-        prop::sample::select([Transport::Socket, Transport::Plain, Transport::Tls, Transport::Gss].as_slice());
+    let transport = prop::sample::select(
+        [Transport::Socket, Transport::Plain, Transport::Tls, Transport::Gss].as_slice(),
+    );
     let replication = prop_oneof![8 => Just(Replication::None), 1 => Just(Replication::Logical), 1 => Just(Replication::Physical)];
     let any_name = || prop_oneof![4 => name(), 1 => "[a-c_0-9]{1,4}"];
     (any_name(), any_name(), transport, client(), replication).prop_map(
@@ -139,7 +140,8 @@ fn policy() -> impl Strategy<Value = Policy> {
         .prop_map(|((services, privileged, ranges), local, tailnet, tls, (grants, before, after))| {
             let mut policy = Policy::new().local(local).tailnet(tailnet).tls(tls);
             policy = policy.tailnet_ranges(ranges.iter().map(|range| range.parse().expect("a range")));
-            policy = services.into_iter().fold(policy, |policy, (database, role)| policy.service(database, role));
+            policy =
+                services.into_iter().fold(policy, |policy, (database, role)| policy.service(database, role));
             policy = privileged.into_iter().fold(policy, Policy::privileged);
             policy = grants.into_iter().fold(policy, |policy, (role, from)| {
                 policy.replication(role, from.map(|net| net.parse().expect("a network")))

@@ -22,7 +22,8 @@ pub(crate) fn before_packages() -> Outcome {
     let folder = Path::new(NO_CLUSTER).parent().expect("an absolute path");
     // Without root nothing is installed either, and packages() says so.
     if std::fs::create_dir_all(folder).is_ok() {
-        std::fs::write(NO_CLUSTER, "create_main_cluster = false\n").map_err(|why| format!("{NO_CLUSTER}: {why}"))?;
+        std::fs::write(NO_CLUSTER, "create_main_cluster = false\n")
+            .map_err(|why| format!("{NO_CLUSTER}: {why}"))?;
     }
     Ok(())
 }

@@ -43,7 +43,10 @@ pub(super) fn compile(policy: &Policy) -> Vec<Rule> {
             continue;
         }
         add(ConnectionType::HostSsl, from.into());
-        loopback.into_iter().filter(|address| from.contains(&address.address())).for_each(|a| add(ConnectionType::Host, a));
+        loopback
+            .into_iter()
+            .filter(|address| from.contains(&address.address()))
+            .for_each(|a| add(ConnectionType::Host, a));
         if policy.tls == Tls::OutsideTailnet {
             for range in &policy.ranges {
                 // Two networks either do not meet or one holds the other.
@@ -79,7 +82,8 @@ pub(super) fn compile(policy: &Policy) -> Vec<Rule> {
         }
     }
     rules.extend(policy.after.iter().cloned());
-    let everybody = |connection, method| Rule::new(connection, Database::All, User::All, Address::All, method);
+    let everybody =
+        |connection, method| Rule::new(connection, Database::All, User::All, Address::All, method);
     rules.push(everybody(ConnectionType::Local, Method::Reject));
     if policy.tls == Tls::Optional {
         rules.push(everybody(ConnectionType::Host, Method::Scram));

@@ -156,7 +156,8 @@ impl PolicyDto {
             TlsDto::Required => Tls::Required,
         };
         if let Some(ranges) = &self.tailnet_ranges {
-            let ranges: Vec<IpNet> = ranges.iter().map(|net| network("tailnet_ranges", net)).collect::<Result<_, _>>()?;
+            let ranges: Vec<IpNet> =
+                ranges.iter().map(|net| network("tailnet_ranges", net)).collect::<Result<_, _>>()?;
             policy = policy.tailnet_ranges(ranges);
         }
         for grant in &self.replication {

@@ -219,7 +219,9 @@ impl Policy {
                 grant.role == attempt.user
                     && match (grant.from, attempt.address) {
                         (None, None) => true,
-                        (Some(net), Some(client)) => net.contains(&client) && self.tls_suffices(attempt, client),
+                        (Some(net), Some(client)) => {
+                            net.contains(&client) && self.tls_suffices(attempt, client)
+                        }
                         _ => false,
                     }
             });
@@ -258,7 +260,8 @@ impl Policy {
         if let Some((_, rule)) = decide(&self.after, attempt, world).rule {
             return rule.outcome();
         }
-        let encrypted = self.tls == Tls::Optional || is_loopback(client) || attempt.transport == Transport::Tls;
+        let encrypted =
+            self.tls == Tls::Optional || is_loopback(client) || attempt.transport == Transport::Tls;
         simple(if encrypted { Method::Scram } else { Method::Reject })
     }
 

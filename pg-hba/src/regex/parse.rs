@@ -87,7 +87,14 @@ impl Parser {
             newline_anchors: false,
             newline_stops: false,
         };
-        Self { chars: text.chars().map(u32::from).collect(), at: 0, flags, groups: 0, closed: vec![], depth: 0 }
+        Self {
+            chars: text.chars().map(u32::from).collect(),
+            at: 0,
+            flags,
+            groups: 0,
+            closed: vec![],
+            depth: 0,
+        }
     }
 
     fn peek(&self) -> Option<char> {
@@ -556,11 +563,13 @@ impl Parser {
             }
             self.at += 1;
         }
-        let name: String = self.chars[from..self.at].iter().filter_map(|&code| char::from_u32(code)).collect();
+        let name: String =
+            self.chars[from..self.at].iter().filter_map(|&code| char::from_u32(code)).collect();
         self.at += 2;
         match kind {
             ':' => {
-                let folded = if self.flags.fold && matches!(&*name, "lower" | "upper") { "alpha" } else { &name };
+                let folded =
+                    if self.flags.fold && matches!(&*name, "lower" | "upper") { "alpha" } else { &name };
                 set.union(&CharSet::class(folded).ok_or(PatternError::Class)?);
                 Ok(None)
             }

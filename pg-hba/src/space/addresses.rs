@@ -12,12 +12,21 @@ const NODES: usize = 2_000_000;
 pub(super) fn leaves(networks: &[Network]) -> Result<Vec<IpAddr>, Undecided> {
     let mut found = Vec::new();
     for v4 in [true, false] {
-        let mut sides: Vec<(u128, u128)> =
-            networks.iter().filter(|network| network.is_v4() == v4).map(Network::left).map(|(b, m)| (b & m, m)).collect();
+        let mut sides: Vec<(u128, u128)> = networks
+            .iter()
+            .filter(|network| network.is_v4() == v4)
+            .map(Network::left)
+            .map(|(b, m)| (b & m, m))
+            .collect();
         sides.sort_unstable();
         sides.dedup();
-        let mut tree =
-            Tree { sides: &sides, width: if v4 { 32 } else { 128 }, seen: HashSet::new(), nodes: 0, found: Vec::new() };
+        let mut tree = Tree {
+            sides: &sides,
+            width: if v4 { 32 } else { 128 },
+            seen: HashSet::new(),
+            nodes: 0,
+            found: Vec::new(),
+        };
         tree.cut(0, 0, &(0..sides.len()).collect::<Vec<_>>(), &mut Vec::new())?;
         found.extend(tree.found.into_iter().map(|bits| match v4 {
             true => IpAddr::V4(Ipv4Addr::from(u32::try_from(bits >> 96).unwrap_or(0))),
@@ -47,7 +56,13 @@ struct Tree<'t> {
 
 impl Tree<'_> {
     /// `path` has its first `bit` bits decided; `open` may hold it still, `inside` do.
-    fn cut(&mut self, bit: u32, path: u128, open: &[usize], inside: &mut Vec<usize>) -> Result<(), Undecided> {
+    fn cut(
+        &mut self,
+        bit: u32,
+        path: u128,
+        open: &[usize],
+        inside: &mut Vec<usize>,
+    ) -> Result<(), Undecided> {
         self.nodes += 1;
         if self.nodes > NODES {
             return Err(Undecided::TooComplex);

@@ -50,7 +50,11 @@ pub(crate) struct Cell {
 const CELLS: usize = 5_000_000;
 
 /// Walks through every cell; each list has positions in `rules`.
-pub(crate) fn walk(rules: &[&Rule], lists: &[Vec<usize>], visitor: &mut dyn Visitor) -> Result<(), Undecided> {
+pub(crate) fn walk(
+    rules: &[&Rule],
+    lists: &[Vec<usize>],
+    visitor: &mut dyn Visitor,
+) -> Result<(), Undecided> {
     let universe = Universe::of(rules)?;
     let mut specs: HashMap<(&[Database], &[User]), u32> = HashMap::new();
     let spec = rules
@@ -168,7 +172,8 @@ impl Walk<'_> {
         for pattern in &patterns {
             names.push(Some(pattern.clone()));
             if pattern.starts_with('.') {
-                let inside = (0..).map(|n| format!("host-{n}{pattern}")).find(|name| !patterns.contains(name));
+                let inside =
+                    (0..).map(|n| format!("host-{n}{pattern}")).find(|name| !patterns.contains(name));
                 names.push(inside);
             }
         }
@@ -266,7 +271,8 @@ impl Walk<'_> {
         for user in users {
             let class = &self.universe.classes[user];
             let (first, second) = (class.name.clone(), class.second.clone());
-            let mut pairs = vec![(database.map(|database| self.universe.classes[database].name.clone()), first)];
+            let mut pairs =
+                vec![(database.map(|database| self.universe.classes[database].name.clone()), first)];
             if let (true, Some(second)) = (database == Some(user), second) {
                 pairs.push((pairs[0].0.clone(), second));
             }
@@ -314,7 +320,8 @@ impl Walk<'_> {
         }
         let open = conditions.iter().filter_map(|list| list.first()).find(|(_, clauses)| !clauses.is_empty());
         let Some((_, clauses)) = open else {
-            let firsts: Vec<Option<usize>> = conditions.iter().map(|list| list.first().map(|(rule, _)| *rule)).collect();
+            let firsts: Vec<Option<usize>> =
+                conditions.iter().map(|list| list.first().map(|(rule, _)| *rule)).collect();
             return match self.visitor.visit(&firsts, cell) {
                 ControlFlow::Continue(()) => Ok(()),
                 ControlFlow::Break(()) => Err(Stop::Done),
@@ -322,8 +329,10 @@ impl Walk<'_> {
         };
         let role = clauses[0][0].clone();
         for member in [false, true] {
-            let next: Vec<Vec<(usize, Clauses)>> =
-                conditions.iter().map(|list| list.iter().filter_map(|rule| assume(rule, &role, member)).collect()).collect();
+            let next: Vec<Vec<(usize, Clauses)>> = conditions
+                .iter()
+                .map(|list| list.iter().filter_map(|rule| assume(rule, &role, member)).collect())
+                .collect();
             let pair = (cell.attempt.user.clone(), role.clone());
             if member {
                 cell.world.memberships.insert(pair.clone());

@@ -112,20 +112,27 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
                 let class = Class { name: name.to_owned(), second: None, matched: matched.clone() };
                 found.insert(matched, class);
             }
-            Some(class) if class.second.is_none() && class.name != name => class.second = Some(name.to_owned()),
+            Some(class) if class.second.is_none() && class.name != name => {
+                class.second = Some(name.to_owned())
+            }
             Some(_) => {}
         }
     };
     READABLE.iter().filter(|name| !literals.contains_key(**name)).for_each(|name| add(name));
     if patterns.is_empty() {
-        (0..).map(|n| format!("name_{n}")).filter(|name| !literals.contains_key(name)).take(2).for_each(|n| add(&n));
+        (0..)
+            .map(|n| format!("name_{n}"))
+            .filter(|name| !literals.contains_key(name))
+            .take(2)
+            .for_each(|n| add(&n));
         return Ok(found.into_values().collect());
     }
     let automata: Vec<&Automaton> = patterns.iter().filter_map(Pattern::automaton).collect();
     let alphabet = alphabet(literals, &automata);
     // Breadth first by bytes. Each state is entered with two names, so that each class is found with two.
     let mut entered: HashMap<(Vec<State>, Option<String>), u8> = HashMap::new();
-    let prefix = |name: &str| literals.keys().any(|literal| literal.starts_with(name)).then(|| name.to_owned());
+    let prefix =
+        |name: &str| literals.keys().any(|literal| literal.starts_with(name)).then(|| name.to_owned());
     let mut buckets: Vec<Vec<(String, Vec<State>)>> = vec![Vec::new(); 64];
     buckets[0].push((String::new(), automata.iter().map(|automaton| automaton.initial()).collect()));
     for length in 0..64 {
@@ -139,8 +146,11 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
                 if longer.len() > 63 {
                     continue;
                 }
-                let next: Vec<State> =
-                    automata.iter().zip(&states).map(|(automaton, state)| automaton.step(state, c.into())).collect();
+                let next: Vec<State> = automata
+                    .iter()
+                    .zip(&states)
+                    .map(|(automaton, state)| automaton.step(state, c.into()))
+                    .collect();
                 let times = entered.entry((next.clone(), prefix(&longer))).or_default();
                 if *times == 2 {
                     continue;

@@ -40,7 +40,12 @@ impl Options {
     /// A server that trusts everybody.
     #[must_use]
     pub fn new(major: u32) -> Self {
-        Self { major, hba: "local all all trust\nhost all all all trust\n".to_owned(), settings: String::new(), tls: false }
+        Self {
+            major,
+            hba: "local all all trust\nhost all all all trust\n".to_owned(),
+            settings: String::new(),
+            tls: false,
+        }
     }
 }
 
@@ -63,7 +68,8 @@ impl Postgres {
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         let postgres = passwd.lines().any(|line| line.starts_with("postgres:"));
         let account = root.then_some(if postgres { "postgres" } else { "nobody" });
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a port").port();
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a port").port();
         let server = Self { major: options.major, programs, folder, port, account };
         server.create(options);
         server.control(&["-w", "start", "-l", &server.log_path().display().to_string()]);
@@ -75,7 +81,19 @@ impl Postgres {
         std::fs::create_dir(&data).expect("a data folder");
         self.own(&data);
         let data = data.display().to_string();
-        let args = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"];
+        let args = [
+            "-D",
+            &data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "--no-instructions",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ];
         succeed(self.as_account("initdb").args(args));
         let mut settings = format!(
             "port = {}\nlisten_addresses = '*'\nunix_socket_directories = '{}'\nfsync = off\nmax_wal_senders = 4\n\
@@ -86,7 +104,9 @@ impl Postgres {
         self.own(self.folder.path());
         if options.tls {
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-            for (name, pem) in [("server.crt", made.cert.pem()), ("server.key", made.signing_key.serialize_pem())] {
+            for (name, pem) in
+                [("server.crt", made.cert.pem()), ("server.key", made.signing_key.serialize_pem())]
+            {
                 let path = self.data().join(name);
                 std::fs::write(&path, pem).expect("a file");
                 std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("permissions");
@@ -159,7 +179,8 @@ impl Postgres {
     /// # Panics
     /// When it does not.
     pub fn reload(&self, session: &Session) {
-        let loaded = |session: &Session| session.query("SELECT pg_conf_load_time()").expect("a time")[0][0].clone();
+        let loaded =
+            |session: &Session| session.query("SELECT pg_conf_load_time()").expect("a time")[0][0].clone();
         let before = loaded(session);
         session.query("SELECT pg_reload_conf()").expect("a reload");
         for _ in 0..500 {
@@ -206,7 +227,13 @@ impl Postgres {
 
     fn control(&self, args: &[&str]) {
         let mut command = self.as_account("pg_ctl");
-        command.arg("-D").arg(self.data()).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-D")
+            .arg(self.data())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let status = command.status().expect("pg_ctl runs");
         assert!(status.success(), "{command:?}: {status}\n{}", self.log());
     }
@@ -224,7 +251,9 @@ impl Drop for Postgres {
 fn tools() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
     let tools = program.ancestors().map(|folder| folder.join("tools")).find(|folder| folder.is_dir());
-    tools.unwrap_or_else(|| panic!("no tools folder above {}: run `cargo xtask tools` first", program.display()))
+    tools.unwrap_or_else(|| {
+        panic!("no tools folder above {}: run `cargo xtask tools` first", program.display())
+    })
 }
 
 fn succeed(command: &mut Command) -> Output {

@@ -21,7 +21,8 @@ impl Session {
     pub fn open(config: &str) -> Result<Self, String> {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let client = runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(config, NoTls).await.map_err(|why| words(&why))?;
+            let (client, connection) =
+                tokio_postgres::connect(config, NoTls).await.map_err(|why| words(&why))?;
             tokio::spawn(connection);
             Ok::<_, String>(client)
         })?;
