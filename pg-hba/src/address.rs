@@ -49,7 +49,7 @@ impl Network {
 
     /// The same as a network, unless the mask has holes.
     #[must_use]
-    pub fn to_net(&self) -> Option<IpNet> {
+    pub fn to_net(self) -> Option<IpNet> {
         IpNet::new(self.address, self.prefix_len()?).ok().map(|net| net.trunc())
     }
 

@@ -389,7 +389,7 @@ impl Findings {
                 }
             }
             Err(why) => {
-                self.push(Code::Undecided, 0, None, format!("shadowed rules: {why}"), "simplify the rules")
+                self.push(Code::Undecided, 0, None, format!("shadowed rules: {why}"), "simplify the rules");
             }
         }
     }

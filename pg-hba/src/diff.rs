@@ -56,7 +56,7 @@ impl fmt::Display for CounterExample {
         for (member, role) in &self.world.memberships {
             write!(out, ", {member:?} being a member of {role:?}")?;
         }
-        for (_, name) in &self.world.host_names {
+        for name in self.world.host_names.values() {
             write!(out, ", its name being {name:?}")?;
         }
         for interface in &self.world.interfaces {

@@ -44,7 +44,7 @@ impl Mappings {
         let lines = reader.file(path, text, 0);
         let lines = lines
             .into_iter()
-            .filter(|line| line.is_record())
+            .filter(super::document::RawLine::is_record)
             .map(|line| {
                 if let Some(reason) = line.error.clone() {
                     return Err(line.refused(reason, None));

@@ -249,7 +249,7 @@ pub(crate) fn setting(
             return Err(Refusal::OptionNeedsTls(kind.name));
         }
         "clientcert" => {
-            client_cert(value, method, version).map_err(|refusal| refusal.unwrap_or_else(silent))?
+            client_cert(value, method, version).map_err(|refusal| refusal.unwrap_or_else(silent))?;
         }
         "clientname" if !matches!(value, "CN" | "DN") => return Err(silent()),
         "ldapport" if atoi(value) == 0 => return Err(Refusal::LdapPort(value.to_owned())),

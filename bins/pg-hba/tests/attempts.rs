@@ -4,8 +4,7 @@
 //! Takes root, for the namespaces.
 
 use pg_hba::{
-    Attempt, Decision, Document, Method, Nowhere, Replication, Server, Surroundings, Transport, Version,
-    decide,
+    Attempt, Decision, Document, Method, Replication, Server, Surroundings, Transport, Version, decide,
 };
 use std::net::IpAddr;
 use std::process::Command;
@@ -167,7 +166,6 @@ fn on(major: u32, files: &[&str], namespaces: &[Namespace]) -> usize {
             }
         }
     }
-    let _ = Nowhere;
     count
 }
 

@@ -6,13 +6,13 @@ use super::error::PatternError;
 /// A parsed expression.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
-    Alternatives(Vec<Node>),
+    Alternatives(Vec<Self>),
     Assert(Assertion),
-    Group(usize, Box<Node>),
-    Look { ahead: bool, positive: bool, node: Box<Node> },
+    Group(usize, Box<Self>),
+    Look { ahead: bool, positive: bool, node: Box<Self> },
     Reference(usize, bool),
-    Repeat { node: Box<Node>, min: u32, max: Option<u32>, greedy: bool },
-    Sequence(Vec<Node>),
+    Repeat { node: Box<Self>, min: u32, max: Option<u32>, greedy: bool },
+    Sequence(Vec<Self>),
     Set(CharSet),
 }
 

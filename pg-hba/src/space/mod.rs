@@ -78,13 +78,15 @@ enum Stop {
 
 type Step = Result<(), Stop>;
 type Lists = Vec<Vec<usize>>;
+/// A list of rules by what they say: names, and what the visitor tells apart.
+type Keys = Vec<(u32, u32)>;
 
 struct Walk<'w> {
     rules: &'w [&'w Rule],
     universe: Universe,
     spec: Vec<u32>,
     visitor: &'w mut dyn Visitor,
-    seen: HashSet<(bool, Vec<Vec<(u32, u32)>>)>,
+    seen: HashSet<(bool, Vec<Keys>)>,
     cells: usize,
 }
 

@@ -113,7 +113,7 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
                 found.insert(matched, class);
             }
             Some(class) if class.second.is_none() && class.name != name => {
-                class.second = Some(name.to_owned())
+                class.second = Some(name.to_owned());
             }
             Some(_) => {}
         }
