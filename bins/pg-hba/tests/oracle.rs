@@ -496,7 +496,8 @@ fn line(dice: &mut Dice, text: &mut String) {
         ]));
         return;
     }
-    text.push_str(dice.pick(if good || dice.roll(4) == 0 { FULL } else { METHODS }));
+    let full = good || dice.roll(4) == 0;
+    text.push_str(dice.pick(if full { FULL } else { METHODS }));
     for _ in 0..dice.roll(8).saturating_sub(5) {
         text.push(' ');
         text.push_str(dice.pick(OPTIONS));
