@@ -12,7 +12,7 @@ pub struct ParseError {
     pub file: Option<String>,
     /// The line, from 1.
     pub line: u32,
-    /// The column in characters, from 1.
+    /// The column in bytes, from 1.
     pub column: u32,
     /// The token at fault, empty at the end of a line.
     pub token: String,

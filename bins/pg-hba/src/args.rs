@@ -45,7 +45,7 @@ pub(crate) enum Command {
         /// A role that exists; given once or more, any other in the file is found.
         #[arg(long = "role")]
         roles: Vec<String>,
-        /// CODE[:LINE]=REASON of a finding that is accepted.
+        /// A finding that is accepted: CODE=REASON, or CODE:LINE=REASON for one line.
         #[arg(long = "waive")]
         waivers: Vec<Waiver>,
     },

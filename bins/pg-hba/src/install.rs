@@ -50,7 +50,7 @@ async fn install(
         let fix = format!("name it in the policy: superuser = {superuser:?}");
         return Err(Failure::Configuration(format!("refused: {superuser:?} would be locked out; {fix}")));
     }
-    let file = Installed::read(path)?;
+    let file = Installed::read(&path)?;
     if file.text == text.as_bytes() {
         say(as_json, "unchanged", &file.path);
         return Ok(Done::Fine);
@@ -159,8 +159,8 @@ struct Installed {
 }
 
 impl Installed {
-    fn read(path: PathBuf) -> Result<Self, Failure> {
-        let failed = |why| Failure::Failed(format!("{}: {why}", path.display()));
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", path.display()));
         // A link stays a link: what it points to is replaced.
         let real = path.canonicalize().map_err(failed)?;
         let text = std::fs::read(&real).map_err(failed)?;
