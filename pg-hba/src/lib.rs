@@ -1,1 +1,44 @@
-//! The policy of who may connect to PostgreSQL.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod address;
+mod analyze;
+mod attempt;
+mod decide;
+mod diff;
+mod document;
+mod error;
+mod guard;
+mod ident;
+mod index;
+mod method;
+mod policy;
+mod regex;
+mod render;
+mod rule;
+mod server;
+mod shadow;
+mod space;
+mod token;
+
+pub use address::Network;
+pub use analyze::{Analysis, Code, Finding, Severity, Waiver, WaiverError, analyze};
+pub use attempt::{Attempt, Nowhere, Replication, Surroundings, Transport, World};
+pub use decide::{Decision, Mismatch, Why, decide};
+pub use diff::{CounterExample, Diff, diff};
+pub use document::{Content, Document, Include, IncludeError, Line, NoIncludes, Refused};
+pub use error::{ParseError, Refusal};
+pub use guard::admits;
+pub use ident::{Mapping, Mappings, SystemUser};
+pub use index::Index;
+pub use method::{Method, Setting};
+pub use policy::{Local, Policy, ReplicationGrant, Service, TAILNET_V4, TAILNET_V6, Tailnet, Tls};
+#[cfg(feature = "serde")]
+pub use policy::{LocalDto, PolicyDto, PolicyError, ReplicationDto, ServiceDto, TailnetDto, TlsDto};
+pub use regex::{Pattern, PatternError};
+pub use render::{MANAGED, RenderError, render};
+pub use rule::{Address, ConnectionType, Database, Origin, Outcome, Rule, User};
+pub use server::{Capability, Server, UnknownVersion, Version};
+pub use shadow::{Shadowed, shadowed};
+pub use space::Undecided;
+pub use token::{Field, Span, Token};

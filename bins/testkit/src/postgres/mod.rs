@@ -1,0 +1,263 @@
+//! Throwaway PostgreSQL servers: a version, a `pg_hba.conf`, gone when dropped.
+//!
+//! The programs come from `<target>/tools/postgresql-<major>`, where `cargo xtask tools` puts them. The server refuses
+//! to run as root, so root starts it as another user.
+
+mod session;
+
+pub use session::Session;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Postgres {
+    major: u32,
+    programs: PathBuf,
+    folder: TempDir,
+    port: u16,
+    account: Option<&'static str>,
+}
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// 15, 17 or 18.
+    pub major: u32,
+    /// Its first `pg_hba.conf`.
+    pub hba: String,
+    /// Lines of `postgresql.conf`, after those that every throwaway server has.
+    pub settings: String,
+    /// Whether it speaks TLS, by a certificate made for it. The 18 of the tools folder cannot.
+    pub tls: bool,
+}
+
+impl Options {
+    /// A server that trusts everybody.
+    #[must_use]
+    pub fn new(major: u32) -> Self {
+        Self {
+            major,
+            hba: "local all all trust\nhost all all all trust\n".to_owned(),
+            settings: String::new(),
+            tls: false,
+        }
+    }
+}
+
+impl Postgres {
+    /// Makes a cluster and starts it.
+    ///
+    /// # Panics
+    /// When the programs are missing, or the server does not start.
+    #[must_use]
+    pub fn start(options: &Options) -> Self {
+        let programs = tools().join(format!("postgresql-{}/bin", options.major));
+        assert!(
+            programs.join("postgres").exists(),
+            "PostgreSQL {} is not there: run `cargo xtask tools` first",
+            options.major
+        );
+        let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").expect("a temporary folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let postgres = passwd.lines().any(|line| line.starts_with("postgres:"));
+        let account = root.then_some(if postgres { "postgres" } else { "nobody" });
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a port").port();
+        let server = Self { major: options.major, programs, folder, port, account };
+        server.create(options);
+        server.control(&["-w", "start", "-l", &server.log_path().display().to_string()]);
+        server
+    }
+
+    fn create(&self, options: &Options) {
+        let data = self.data();
+        std::fs::create_dir(&data).expect("a data folder");
+        self.own(&data);
+        let data = data.display().to_string();
+        let args = [
+            "-D",
+            &data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "--no-instructions",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ];
+        succeed(self.as_account("initdb").args(args));
+        let mut settings = format!(
+            "port = {}\nlisten_addresses = '*'\nunix_socket_directories = '{}'\nfsync = off\nmax_wal_senders = 4\n\
+             wal_level = logical\nshared_buffers = 16MB\nlog_min_messages = log\nauthentication_timeout = 5s\n",
+            self.port,
+            self.folder.path().display()
+        );
+        self.own(self.folder.path());
+        if options.tls {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            for (name, pem) in
+                [("server.crt", made.cert.pem()), ("server.key", made.signing_key.serialize_pem())]
+            {
+                let path = self.data().join(name);
+                std::fs::write(&path, pem).expect("a file");
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+                self.own(&path);
+            }
+            settings.push_str("ssl = on\n");
+        }
+        settings.push_str(&options.settings);
+        let path = self.data().join("postgresql.auto.conf");
+        std::fs::write(path, settings).expect("settings");
+        self.write_hba(&options.hba);
+    }
+
+    /// Its major version.
+    #[must_use]
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// The port, over TCP and in the socket's name.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder of its socket.
+    #[must_use]
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of its programs.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its `pg_hba.conf`.
+    #[must_use]
+    pub fn hba_path(&self) -> PathBuf {
+        self.data().join("pg_hba.conf")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// What the server has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Overwrites `pg_hba.conf`, keeping its owner; does not reload.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_hba(&self, text: &str) {
+        std::fs::write(self.hba_path(), text).expect("pg_hba.conf");
+    }
+
+    /// Makes the server read its files again, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn reload(&self, session: &Session) {
+        let loaded =
+            |session: &Session| session.query("SELECT pg_conf_load_time()").expect("a time")[0][0].clone();
+        let before = loaded(session);
+        session.query("SELECT pg_reload_conf()").expect("a reload");
+        for _ in 0..500 {
+            if loaded(session) != before {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("the server has not reloaded: {}", self.log());
+    }
+
+    /// A session of the superuser over the socket.
+    ///
+    /// # Panics
+    /// When there is none to be had.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        Session::open(&format!(
+            "host={} port={} user=postgres dbname=postgres",
+            self.folder.path().display(),
+            self.port
+        ))
+        .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
+    }
+
+    fn own(&self, path: &Path) {
+        if let Some(account) = self.account {
+            succeed(Command::new("chown").arg(account).arg(path));
+        }
+    }
+
+    /// One of its programs, as the account that may run the server.
+    fn as_account(&self, program: &str) -> Command {
+        let path = self.programs.join(program);
+        let Some(account) = self.account else { return Command::new(path) };
+        let mut command = Command::new("setpriv");
+        // The programs may lie in a folder that the account cannot enter, such as root's home.
+        let capability = "-all,+dac_read_search";
+        command.args(["--reuid", account, "--regid", "nogroup", "--clear-groups"]);
+        command.args(["--inh-caps", capability, "--ambient-caps", capability]).arg(path);
+        command.current_dir("/");
+        command
+    }
+
+    fn control(&self, args: &[&str]) {
+        let mut command = self.as_account("pg_ctl");
+        command
+            .arg("-D")
+            .arg(self.data())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let status = command.status().expect("pg_ctl runs");
+        assert!(status.success(), "{command:?}: {status}\n{}", self.log());
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let mut command = self.as_account("pg_ctl");
+        command.arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]);
+        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+/// The tools folder of the target folder that this test was built into.
+fn tools() -> PathBuf {
+    let program = std::env::current_exe().expect("the path of this program");
+    let tools = program.ancestors().map(|folder| folder.join("tools")).find(|folder| folder.is_dir());
+    tools.unwrap_or_else(|| {
+        panic!("no tools folder above {}: run `cargo xtask tools` first", program.display())
+    })
+}
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}

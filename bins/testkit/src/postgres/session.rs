@@ -1,0 +1,52 @@
+//! A connection for tests that are not asynchronous.
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// A connection that answers in text.
+#[derive(Debug)]
+pub struct Session {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Session {
+    /// Connects.
+    ///
+    /// # Errors
+    /// In the server's words.
+    ///
+    /// # Panics
+    /// When the system has no runtime to give.
+    pub fn open(config: &str) -> Result<Self, String> {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let client = runtime.block_on(async {
+            let (client, connection) =
+                tokio_postgres::connect(config, NoTls).await.map_err(|why| words(&why))?;
+            tokio::spawn(connection);
+            Ok::<_, String>(client)
+        })?;
+        Ok(Self { runtime, client })
+    }
+
+    /// The rows of one or several statements.
+    ///
+    /// # Errors
+    /// In the server's words.
+    pub fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
+        let messages = self.runtime.block_on(self.client.simple_query(sql)).map_err(|why| words(&why))?;
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => {
+                    Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
+                }
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+fn words(why: &tokio_postgres::Error) -> String {
+    why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string)
+}

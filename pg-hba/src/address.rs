@@ -1,0 +1,226 @@
+//! Addresses as the server reads them: numeric getaddrinfo, bitwise masks.
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An address and a mask; a client is inside when it agrees with the address in every bit of the mask
+/// (`pg_range_sockaddr` in ifaddr.c). Both always have the same family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    address: IpAddr,
+    mask: IpAddr,
+}
+
+impl Network {
+    /// `None` when the families differ.
+    #[must_use]
+    pub fn new(address: IpAddr, mask: IpAddr) -> Option<Self> {
+        (address.is_ipv4() == mask.is_ipv4()).then_some(Self { address, mask })
+    }
+
+    /// The address as written, host bits included.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The mask.
+    #[must_use]
+    pub fn mask(&self) -> IpAddr {
+        self.mask
+    }
+
+    /// Whether a client's address is inside.
+    #[must_use]
+    pub fn contains(&self, client: IpAddr) -> bool {
+        self.address.is_ipv4() == client.is_ipv4()
+            && (bits(self.address) ^ bits(client)) & bits(self.mask) == 0
+    }
+
+    /// The length of the prefix, unless the mask has holes.
+    #[must_use]
+    pub fn prefix_len(&self) -> Option<u8> {
+        let (mask, width) = (bits(self.mask), width(self.mask));
+        let left = mask << (128 - width);
+        let ones = left.leading_ones();
+        (left.count_ones() == ones).then(|| u8::try_from(ones).unwrap_or(128))
+    }
+
+    /// The same as a network, unless the mask has holes.
+    #[must_use]
+    pub fn to_net(self) -> Option<IpNet> {
+        IpNet::new(self.address, self.prefix_len()?).ok().map(|net| net.trunc())
+    }
+
+    pub(crate) fn is_v4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
+    /// Base and mask, aligned to the left of 128 bits.
+    pub(crate) fn left(&self) -> (u128, u128) {
+        let shift = 128 - width(self.address);
+        (bits(self.address) << shift, bits(self.mask) << shift)
+    }
+}
+
+impl From<IpNet> for Network {
+    fn from(net: IpNet) -> Self {
+        Self { address: net.addr(), mask: net.netmask() }
+    }
+}
+
+impl From<Ipv4Net> for Network {
+    fn from(net: Ipv4Net) -> Self {
+        IpNet::V4(net).into()
+    }
+}
+
+impl From<Ipv6Net> for Network {
+    fn from(net: Ipv6Net) -> Self {
+        IpNet::V6(net).into()
+    }
+}
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        IpNet::from(address).into()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix_len() {
+            Some(len) => write!(out, "{}/{len}", self.address),
+            None => write!(out, "{} {}", self.address, self.mask),
+        }
+    }
+}
+
+pub(crate) fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+fn width(address: IpAddr) -> u32 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// What `getaddrinfo` with `AI_NUMERICHOST` of the GNU C library makes of a text; `None` means a host name.
+pub(crate) fn numeric(text: &str) -> Option<IpAddr> {
+    if let Some(address) = inet_aton(text) {
+        return Some(address.into());
+    }
+    let (text, scope) = text.split_once('%').map_or((text, None), |(text, scope)| (text, Some(scope)));
+    let address: Ipv6Addr = text.parse().ok()?;
+    // A scope is ignored in comparisons; one that is no number depends on the interfaces, so it is no address here.
+    match scope {
+        Some(scope) if scope.is_empty() || !scope.bytes().all(|byte| byte.is_ascii_digit()) => None,
+        _ => Some(address.into()),
+    }
+}
+
+/// `inet_aton`: one to four numbers, decimal, octal or hexadecimal; the last fills what is left.
+fn inet_aton(text: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<&str> = text.split('.').collect();
+    if parts.len() > 4 {
+        return None;
+    }
+    let mut address = 0_u32;
+    for (index, part) in parts.iter().enumerate() {
+        let value = c_number(part)?;
+        if index + 1 < parts.len() {
+            address |= u32::from(u8::try_from(value).ok()?) << (24 - 8 * index);
+        } else {
+            let room = u32::MAX.checked_shr(8 * u32::try_from(index).ok()?)?;
+            address |= u32::try_from(value).ok().filter(|value| *value <= room)?;
+        }
+    }
+    Some(address.into())
+}
+
+fn c_number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', _, ..] => (&text[2..], 16),
+        [b'0', _, ..] => (&text[1..], 8),
+        _ => (text, 10),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if plain { u64::from_str_radix(digits, radix).ok() } else { None }
+}
+
+/// The mask of a prefix length as `pg_sockaddr_cidr_mask` reads it, through `strtol`: blanks and a sign may lead.
+pub(crate) fn cidr_mask(text: &str, v4: bool) -> Option<IpAddr> {
+    let number = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: i64 = digits.parse().unwrap_or(i64::MAX);
+    if number.starts_with('-') && value != 0 {
+        return None;
+    }
+    let len = u8::try_from(value).ok()?;
+    Some(if v4 {
+        Ipv4Net::new(Ipv4Addr::UNSPECIFIED, len).ok()?.netmask().into()
+    } else {
+        Ipv6Net::new(Ipv6Addr::UNSPECIFIED, len).ok()?.netmask().into()
+    })
+}
+
+/// Whether an address is reachable only from places that are somebody's own: loopback, private, carrier-grade,
+/// link-local and unique-local ranges (RFC 1918, 4193, 4291, 6598).
+pub(crate) fn is_private(net: &IpNet) -> bool {
+    const PRIVATE: [&str; 9] = [
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    ];
+    PRIVATE.iter().any(|range| range.parse::<IpNet>().is_ok_and(|range| range.contains(net)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        for (text, address) in [
+            ("010.0.0.0", Some("8.0.0.0")),
+            ("127.1", Some("127.0.0.1")),
+            ("0x7f.1", Some("127.0.0.1")),
+            ("8", Some("0.0.0.8")),
+            ("256.1.1.1", None),
+            ("1.2.3.4.5", None),
+            ("1..2", None),
+            ("08.1.1.1", None),
+            ("", None),
+            ("all", None),
+            ("fe80::1%2", Some("fe80::1")),
+            ("::1", Some("::1")),
+        ] {
+            assert_eq!(numeric(text), address.map(|address| address.parse().expect("an address")), "{text}");
+        }
+    }
+
+    #[test]
+    fn masks() {
+        assert_eq!(cidr_mask("+8", true), Some("255.0.0.0".parse().expect("a mask")));
+        assert_eq!(cidr_mask("33", true), None);
+        assert_eq!(cidr_mask("-0", true), Some("0.0.0.0".parse().expect("a mask")));
+        assert_eq!(cidr_mask("8x", true), None);
+        let holed = Network::new("10.0.5.0".parse().unwrap(), "255.0.255.0".parse().unwrap()).unwrap();
+        assert!(
+            holed.contains("10.9.5.77".parse().unwrap()) && !holed.contains("10.9.6.77".parse().unwrap())
+        );
+        assert_eq!(holed.prefix_len(), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! The decision: the first rule that matches, as `check_hba` in hba.c finds it.
+
+use crate::attempt::{Attempt, Replication, Transport, World};
+use crate::method::Method;
+use crate::rule::{Address, ConnectionType, Database, Outcome, Rule, User};
+use std::fmt;
+
+/// What the server does with an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision<'r> {
+    /// The method; [`Method::Reject`] where no rule matches.
+    pub method: Method,
+    /// The rule that matched, with its position from 0.
+    pub rule: Option<(usize, &'r Rule)>,
+    /// Why.
+    pub why: Why,
+}
+
+impl Decision<'_> {
+    /// What happens, options included.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.rule.map_or_else(Outcome::denied, |(_, rule)| rule.outcome())
+    }
+}
+
+/// Why a decision is what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The rule matches; these are the earlier ones with what keeps each from matching.
+    Matched(Vec<Mismatch>),
+    /// No rule matches, which refuses the connection.
+    NoRule(Vec<Mismatch>),
+}
+
+impl Why {
+    /// What kept each of the rules before from matching.
+    #[must_use]
+    pub fn passed_over(&self) -> &[Mismatch] {
+        match self {
+            Self::Matched(passed) | Self::NoRule(passed) => passed,
+        }
+    }
+}
+
+/// The first part of a rule that an attempt does not fit, in the order in which the server looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mismatch {
+    /// The rule cannot match on this server at all.
+    Impossible,
+    /// Socket against TCP, or the encryption.
+    ConnectionType,
+    /// The client's address or name.
+    Address,
+    /// The database.
+    Database,
+    /// The user.
+    User,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Impossible => "it cannot match on this server",
+            Self::ConnectionType => "its connection type differs",
+            Self::Address => "the address is outside",
+            Self::Database => "the database is another",
+            Self::User => "the user is another",
+        })
+    }
+}
+
+/// Decides an attempt.
+///
+/// ```
+/// use pg_hba::{Attempt, Document, Method, Nowhere, Server, Version, decide};
+/// let text = "local all postgres peer\nhost all all 100.64.0.0/10 trust\n";
+/// let rules = Document::parse(text, &Server::new(Version::V18)).rules()?;
+/// let attempt = Attempt::tcp("app", "app", "100.64.3.4".parse()?);
+/// let decision = decide(&rules, &attempt, &Nowhere);
+/// assert_eq!((decision.method, decision.rule.map(|(at, _)| at)), (Method::Trust, Some(1)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn decide<'r>(rules: &'r [Rule], attempt: &Attempt, world: &dyn World) -> Decision<'r> {
+    let mut passed = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        match rule.mismatch(attempt, world) {
+            None => {
+                return Decision {
+                    method: rule.method,
+                    rule: Some((index, rule)),
+                    why: Why::Matched(passed),
+                };
+            }
+            Some(mismatch) => passed.push(mismatch),
+        }
+    }
+    Decision { method: Method::Reject, rule: None, why: Why::NoRule(passed) }
+}
+
+impl Rule {
+    /// What keeps an attempt from matching; `None` when it matches.
+    #[must_use]
+    pub fn mismatch(&self, attempt: &Attempt, world: &dyn World) -> Option<Mismatch> {
+        if !self.possible {
+            return Some(Mismatch::Impossible);
+        }
+        if !self.connection.admits(attempt.transport) {
+            return Some(Mismatch::ConnectionType);
+        }
+        if self.connection != ConnectionType::Local {
+            let Some(client) = attempt.address else { return Some(Mismatch::Address) };
+            let inside = match &self.address {
+                Address::All => true,
+                Address::Network(network) => network.contains(client),
+                Address::Host(name) => {
+                    world.host_name(client).is_some_and(|found| host_matches(name, &found))
+                }
+                Address::SameHost => world.is_own_address(client),
+                Address::SameNet => world.is_own_network(client),
+            };
+            if !inside {
+                return Some(Mismatch::Address);
+            }
+        }
+        if !self.databases.iter().any(|database| database.matches(attempt, world)) {
+            return Some(Mismatch::Database);
+        }
+        if !self.users.iter().any(|user| user.matches(&attempt.user, world)) {
+            return Some(Mismatch::User);
+        }
+        None
+    }
+}
+
+impl ConnectionType {
+    pub(crate) fn admits(self, transport: Transport) -> bool {
+        match self {
+            Self::Local => transport == Transport::Socket,
+            Self::Host => transport != Transport::Socket,
+            Self::HostSsl => transport == Transport::Tls,
+            Self::HostNoSsl => matches!(transport, Transport::Plain | Transport::Gss),
+            Self::HostGssEnc => transport == Transport::Gss,
+            Self::HostNoGssEnc => matches!(transport, Transport::Plain | Transport::Tls),
+        }
+    }
+}
+
+impl Database {
+    fn matches(&self, attempt: &Attempt, world: &dyn World) -> bool {
+        if attempt.replication == Replication::Physical {
+            return *self == Self::Replication;
+        }
+        match self {
+            Self::All => true,
+            Self::Name(name) => *name == attempt.database,
+            Self::Pattern(pattern) => pattern.is_match(&attempt.database),
+            Self::Replication => false,
+            Self::SameRole => world.is_member(&attempt.user, &attempt.database),
+            Self::SameUser => attempt.user == attempt.database,
+        }
+    }
+}
+
+impl User {
+    fn matches(&self, user: &str, world: &dyn World) -> bool {
+        match self {
+            Self::All => true,
+            Self::Member(role) => world.is_member(user, role),
+            Self::Name(name) => name == user,
+            Self::Pattern(pattern) => pattern.is_match(user),
+        }
+    }
+}
+
+/// `hostname_match`: a leading dot matches the end; ASCII case does not matter.
+pub(crate) fn host_matches(pattern: &str, name: &str) -> bool {
+    if pattern.starts_with('.') {
+        let from = name.len().checked_sub(pattern.len());
+        return from.is_some_and(|from| name.as_bytes()[from..].eq_ignore_ascii_case(pattern.as_bytes()));
+    }
+    pattern.eq_ignore_ascii_case(name)
+}

@@ -1,0 +1,145 @@
+//! Comparison by meaning.
+
+use crate::attempt::{Attempt, Surroundings};
+use crate::decide::decide;
+use crate::rule::{Outcome, Rule};
+use crate::space::{Cell, Undecided, Visitor, walk};
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// What a comparison found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Diff {
+    /// Every connection is decided alike.
+    Equal,
+    /// At least this one is not.
+    Different(Box<CounterExample>),
+    /// Neither could be shown.
+    Undecided(Undecided),
+}
+
+/// A connection that two files decide differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterExample {
+    /// The connection.
+    pub attempt: Attempt,
+    /// The facts under which it is: memberships, interfaces, host names. Empty where it needs none.
+    pub world: Surroundings,
+    /// The rule of the old file, with its position from 0; `None` where none matches.
+    pub old: Option<(usize, Rule)>,
+    /// The rule of the new file.
+    pub new: Option<(usize, Rule)>,
+}
+
+impl CounterExample {
+    /// What the old file does with it.
+    #[must_use]
+    pub fn old_outcome(&self) -> Outcome {
+        outcome(self.old.as_ref())
+    }
+
+    /// What the new file does with it.
+    #[must_use]
+    pub fn new_outcome(&self) -> Outcome {
+        outcome(self.new.as_ref())
+    }
+}
+
+fn outcome(rule: Option<&(usize, Rule)>) -> Outcome {
+    rule.map_or_else(Outcome::denied, |(_, rule)| rule.outcome())
+}
+
+impl fmt::Display for CounterExample {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.attempt)?;
+        for (member, role) in &self.world.memberships {
+            write!(out, ", {member:?} being a member of {role:?}")?;
+        }
+        for name in self.world.host_names.values() {
+            write!(out, ", its name being {name:?}")?;
+        }
+        for interface in &self.world.interfaces {
+            write!(out, ", the server having {interface}")?;
+        }
+        write!(out, ": {} before, {} after", self.old_outcome(), self.new_outcome())
+    }
+}
+
+/// Compares two files over every connection: transport, replication, address, database, user, memberships, host
+/// names. An explicit `reject` and no rule at all are the same decision. Users are taken to exist.
+///
+/// ```
+/// use pg_hba::{Diff, Document, Server, Version, diff};
+/// let server = Server::new(Version::V18);
+/// let rules = |text: &str| Document::parse(text, &server).rules();
+/// let old = rules("host all all 10.0.0.0/8 scram-sha-256\n")?;
+/// let halves = rules("host all all 10.0.0.0/9 scram-sha-256\nhost all all 10.128.0.0/9 scram-sha-256\n")?;
+/// assert_eq!(diff(&old, &halves), Diff::Equal);
+/// let open = rules("host all all 10.7.0.0/16 trust\nhost all all 10.0.0.0/8 scram-sha-256\n")?;
+/// let Diff::Different(example) = diff(&old, &open) else { panic!() };
+/// assert_eq!(example.attempt.address, Some("10.7.0.1".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn diff(old: &[Rule], new: &[Rule]) -> Diff {
+    let rules: Vec<&Rule> = old.iter().chain(new).collect();
+    let mut known: HashMap<Outcome, u32> = HashMap::from([(Outcome::denied(), 0)]);
+    let outcomes = rules
+        .iter()
+        .map(|rule| {
+            let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+            *known.entry(rule.outcome()).or_insert(next)
+        })
+        .collect();
+    let mut finder = Finder { rules: &rules, outcomes, found: None };
+    let lists = [(0..old.len()).collect(), (old.len()..rules.len()).collect()];
+    let walked = walk(&rules, &lists, &mut finder);
+    match (finder.found, walked) {
+        (Some(cell), _) => {
+            let at = |rules: &[Rule]| {
+                decide(rules, &cell.attempt, &cell.world).rule.map(|(index, rule)| (index, rule.clone()))
+            };
+            let (old, new) = (at(old), at(new));
+            Diff::Different(Box::new(CounterExample { attempt: cell.attempt, world: cell.world, old, new }))
+        }
+        (None, Ok(())) => Diff::Equal,
+        (None, Err(why)) => Diff::Undecided(why),
+    }
+}
+
+struct Finder<'f> {
+    rules: &'f [&'f Rule],
+    outcomes: Vec<u32>,
+    found: Option<Cell>,
+}
+
+impl Finder<'_> {
+    fn same(&self, one: usize, other: usize) -> bool {
+        let (a, b) = (self.rules[one], self.rules[other]);
+        self.outcomes[one] == self.outcomes[other] && a.databases == b.databases && a.users == b.users
+    }
+}
+
+impl Visitor for Finder<'_> {
+    fn key(&self, rule: usize) -> u32 {
+        self.outcomes[rule]
+    }
+
+    fn skip(&self, lists: &[Vec<usize>]) -> bool {
+        let [old, new] = lists else { return false };
+        // One outcome everywhere, or the same rules in the same order, cannot differ.
+        let only = |list: &Vec<usize>| list.iter().all(|&rule| self.outcomes[rule] == 0);
+        (only(old) && only(new))
+            || (old.len() == new.len() && old.iter().zip(new).all(|(&one, &other)| self.same(one, other)))
+    }
+
+    fn visit(&mut self, firsts: &[Option<usize>], cell: &Cell) -> ControlFlow<()> {
+        let outcome = |first: Option<usize>| first.map_or(0, |rule| self.outcomes[rule]);
+        if outcome(firsts[0]) == outcome(firsts[1]) {
+            return ControlFlow::Continue(());
+        }
+        self.found = Some(cell.clone());
+        ControlFlow::Break(())
+    }
+}

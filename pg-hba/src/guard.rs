@@ -1,0 +1,27 @@
+//! The question before every change: does the superuser still get in?
+
+use crate::attempt::{Attempt, Nowhere, Transport};
+use crate::decide::decide;
+use crate::rule::{Address, Rule};
+use std::net::IpAddr;
+
+/// Whether some rule admits a role into the database `postgres` or the one of its own name: over the socket, from
+/// loopback, or from an address of one of the rules' own networks.
+#[must_use]
+pub fn admits(rules: &[Rule], role: &str) -> bool {
+    let mut clients: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
+    clients.extend([IpAddr::from([192, 0, 2, 1])]);
+    clients.extend(rules.iter().filter_map(|rule| match &rule.address {
+        Address::Network(network) => Some(network.address()),
+        _ => None,
+    }));
+    ["postgres", role].into_iter().any(|database| {
+        let admitted = |attempt: &Attempt| decide(rules, attempt, &Nowhere).method.admits();
+        admitted(&Attempt::local(database, role))
+            || clients.iter().any(|&client| {
+                [Transport::Tls, Transport::Plain, Transport::Gss]
+                    .into_iter()
+                    .any(|transport| admitted(&Attempt { transport, ..Attempt::tcp(database, role, client) }))
+            })
+    })
+}

@@ -1,0 +1,105 @@
+//! pg_ident.conf: which operating system user may be which role.
+
+use crate::attempt::World;
+use crate::document::{Include, Reader, pattern, user};
+use crate::error::{ParseError, Refusal};
+use crate::regex::Pattern;
+use crate::rule::{Origin, User};
+use crate::server::Server;
+
+/// The system's user in a map.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SystemUser {
+    /// By name.
+    Name(String),
+    /// `/regex`.
+    Pattern(Pattern),
+}
+
+/// One line of pg_ident.conf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// The name of the map.
+    pub map: String,
+    /// Who comes.
+    pub system_user: SystemUser,
+    /// Who they may be. Before version 16 always a name; `\1` in it stands for the first group.
+    pub database_user: User,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+/// A parsed pg_ident.conf: each line as a mapping or the reason why it is refused, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mappings {
+    /// Every line that is not blank.
+    pub lines: Vec<Result<Mapping, ParseError>>,
+}
+
+impl Mappings {
+    /// Parses a file with what it includes.
+    #[must_use]
+    pub fn load(path: &str, text: &str, server: &Server, includes: &mut dyn Include) -> Self {
+        let mut reader = Reader { server, includes };
+        let lines = reader.file(path, text, 0);
+        let lines = lines
+            .into_iter()
+            .filter(super::document::RawLine::is_record)
+            .map(|line| {
+                if let Some(reason) = line.error.clone() {
+                    return Err(line.refused(reason, None));
+                }
+                let mut tokens = Vec::new();
+                for index in 0..3 {
+                    match line.fields.get(index).map(Vec::as_slice) {
+                        None | Some([]) => return Err(line.refused(Refusal::IdentMissing, None)),
+                        Some([token]) => tokens.push(token),
+                        Some([_, second, ..]) => {
+                            return Err(line.refused(Refusal::IdentMultiple, Some(second)));
+                        }
+                    }
+                }
+                let fault =
+                    |(token, reason): (Option<crate::token::Token>, _)| line.refused(reason, token.as_ref());
+                let system_user = match pattern(tokens[1], true).map_err(fault)? {
+                    Some(pattern) => SystemUser::Pattern(pattern),
+                    None => SystemUser::Name(tokens[1].text.clone()),
+                };
+                let database_user = if server.version().has_patterns() {
+                    user(tokens[2], server).map_err(fault)?
+                } else {
+                    User::Name(tokens[2].text.clone())
+                };
+                let map = tokens[0].text.clone();
+                Ok(Mapping { map, system_user, database_user, origin: line.origin.clone() })
+            })
+            .collect();
+        Self { lines }
+    }
+
+    /// Whether a system user may be a role under a map (`check_usermap`): the first line that says so decides.
+    #[must_use]
+    pub fn allows(&self, map: &str, system_user: &str, role: &str, world: &dyn World) -> bool {
+        let mut lines =
+            self.lines.iter().filter_map(|line| line.as_ref().ok()).filter(|line| line.map == map);
+        lines.any(|line| {
+            let group = match &line.system_user {
+                SystemUser::Name(name) if name == system_user => None,
+                SystemUser::Name(_) => return false,
+                SystemUser::Pattern(pattern) => match pattern.first_group(system_user) {
+                    Some(group) => group,
+                    None => return false,
+                },
+            };
+            match (&line.database_user, &line.system_user) {
+                (User::All, _) => true,
+                (User::Member(group), _) => world.is_member(role, group),
+                (User::Pattern(pattern), _) => pattern.is_match(role),
+                (User::Name(name), SystemUser::Pattern(_)) if name.contains("\\1") => {
+                    group.is_some_and(|group| name.replacen("\\1", group, 1) == role)
+                }
+                (User::Name(name), _) => name == role,
+            }
+        })
+    }
+}

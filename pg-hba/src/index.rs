@@ -1,0 +1,215 @@
+//! The compiled form: decisions over many rules in well under a microsecond.
+//!
+//! Each dimension has, for each of its values, the set of rules that accept it as bits; a decision finds the first bit
+//! that all of them have. Values that need more than a look-up (patterns, memberships, host names) count as accepted,
+//! and the rule itself then has the last word.
+
+use crate::address::Network;
+use crate::attempt::{Attempt, Replication, Transport, World};
+use crate::method::Method;
+use crate::rule::{Address, Database, Rule, User};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Rules with an index over them.
+///
+/// ```
+/// use pg_hba::{Attempt, Index, Method, Nowhere, Policy};
+/// let index = Index::new(Policy::new().service("forgejo", "forgejo").compile());
+/// assert_eq!(index.decide(&Attempt::local("forgejo", "forgejo"), &Nowhere).0, Method::Trust);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Index {
+    rules: Vec<Rule>,
+    words: usize,
+    connections: [Vec<u64>; 4],
+    databases: Names,
+    physical: Vec<u64>,
+    users: Names,
+    any_address: Vec<u64>,
+    networks: HashMap<(bool, u8, u128), Sparse>,
+    lengths: [Vec<u8>; 2],
+    holed: Vec<(Network, Sparse)>,
+    inexact: Vec<u64>,
+}
+
+/// Words of a set that are not zero, in order.
+type Sparse = Vec<(u32, u64)>;
+
+#[derive(Clone, Debug, Default)]
+struct Names {
+    any: Vec<u64>,
+    named: HashMap<String, Sparse>,
+}
+
+impl Index {
+    /// Builds the index.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let words = rules.len().div_ceil(64);
+        let empty = || vec![0_u64; words];
+        let mut index = Self {
+            words,
+            connections: [empty(), empty(), empty(), empty()],
+            databases: Names { any: empty(), ..Names::default() },
+            physical: empty(),
+            users: Names { any: empty(), ..Names::default() },
+            any_address: empty(),
+            networks: HashMap::new(),
+            lengths: [Vec::new(), Vec::new()],
+            holed: Vec::new(),
+            inexact: empty(),
+            rules,
+        };
+        for at in 0..index.rules.len() {
+            index.add(at);
+        }
+        for (v4, len, _) in index.networks.keys() {
+            index.lengths[usize::from(*v4)].push(*len);
+        }
+        for lengths in &mut index.lengths {
+            lengths.sort_unstable();
+            lengths.dedup();
+        }
+        index
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Decides exactly as [`crate::decide`] does: the method, and the position of the rule.
+    #[must_use]
+    pub fn decide(&self, attempt: &Attempt, world: &dyn World) -> (Method, Option<usize>) {
+        let connection = &self.connections[attempt.transport as usize];
+        let physical = attempt.replication == Replication::Physical;
+        let mut database = Cursor::new(self.databases.named.get(&attempt.database).filter(|_| !physical));
+        let mut user = Cursor::new(self.users.named.get(&attempt.user));
+        let any_database = if physical { &self.physical } else { &self.databases.any };
+        let mut inside: Vec<Cursor<'_>> = Vec::new();
+        if let Some(client) = attempt.address.filter(|_| attempt.transport != Transport::Socket) {
+            self.networks_of(client, &mut inside);
+        }
+        let socket = attempt.transport == Transport::Socket;
+        for word in 0..self.words {
+            let mut bits = connection[word]
+                & (any_database[word] | database.at(word))
+                & (self.users.any[word] | user.at(word));
+            if bits != 0 && !socket {
+                let addresses =
+                    inside.iter_mut().fold(self.any_address[word], |found, net| found | net.at(word));
+                bits &= addresses;
+            }
+            while bits != 0 {
+                let bit = bits.trailing_zeros() as usize;
+                let at = word * 64 + bit;
+                let rule = &self.rules[at];
+                if self.inexact[word] & (1 << bit) == 0 || rule.mismatch(attempt, world).is_none() {
+                    return (rule.method, Some(at));
+                }
+                bits &= bits - 1;
+            }
+        }
+        (Method::Reject, None)
+    }
+
+    fn add(&mut self, at: usize) {
+        let (word, bit) = (at / 64, 1_u64 << (at % 64));
+        let rule = &self.rules[at];
+        if !rule.possible {
+            return;
+        }
+        for transport in [Transport::Socket, Transport::Plain, Transport::Tls, Transport::Gss] {
+            if rule.connection.admits(transport) {
+                self.connections[transport as usize][word] |= bit;
+            }
+        }
+        for database in &rule.databases {
+            match database {
+                Database::All => self.databases.any[word] |= bit,
+                Database::Name(name) => set(self.databases.named.entry(name.clone()).or_default(), word, bit),
+                Database::Replication => self.physical[word] |= bit,
+                Database::Pattern(_) | Database::SameRole | Database::SameUser => {
+                    self.databases.any[word] |= bit;
+                    self.inexact[word] |= bit;
+                }
+            }
+        }
+        for user in &rule.users {
+            match user {
+                User::All => self.users.any[word] |= bit,
+                User::Name(name) => set(self.users.named.entry(name.clone()).or_default(), word, bit),
+                User::Member(_) | User::Pattern(_) => {
+                    self.users.any[word] |= bit;
+                    self.inexact[word] |= bit;
+                }
+            }
+        }
+        match &rule.address {
+            Address::All => self.any_address[word] |= bit,
+            Address::Network(network) => match network.prefix_len() {
+                Some(len) => {
+                    let (base, mask) = network.left();
+                    set(self.networks.entry((network.is_v4(), len, base & mask)).or_default(), word, bit);
+                }
+                None => match self.holed.iter_mut().find(|(known, _)| known == network) {
+                    Some((_, found)) => set(found, word, bit),
+                    None => self.holed.push((*network, vec![(u32::try_from(word).unwrap_or(u32::MAX), bit)])),
+                },
+            },
+            Address::Host(_) | Address::SameHost | Address::SameNet => {
+                self.any_address[word] |= bit;
+                self.inexact[word] |= bit;
+            }
+        }
+    }
+
+    fn networks_of<'i>(&'i self, client: IpAddr, into: &mut Vec<Cursor<'i>>) {
+        let v4 = client.is_ipv4();
+        let (bits, _) = Network::from(client).left();
+        for &len in &self.lengths[usize::from(v4)] {
+            let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
+            if let Some(found) = self.networks.get(&(v4, len, bits & mask)) {
+                into.push(Cursor::new(Some(found)));
+            }
+        }
+        into.extend(
+            self.holed
+                .iter()
+                .filter(|(net, _)| net.contains(client))
+                .map(|(_, found)| Cursor::new(Some(found))),
+        );
+    }
+}
+
+fn set(sparse: &mut Sparse, word: usize, bit: u64) {
+    let word = u32::try_from(word).unwrap_or(u32::MAX);
+    match sparse.last_mut() {
+        Some((last, bits)) if *last == word => *bits |= bit,
+        _ => sparse.push((word, bit)),
+    }
+}
+
+/// Reads a sparse set in rising order.
+struct Cursor<'i> {
+    rest: &'i [(u32, u64)],
+}
+
+impl<'i> Cursor<'i> {
+    fn new(sparse: Option<&'i Sparse>) -> Self {
+        Self { rest: sparse.map_or(&[], Vec::as_slice) }
+    }
+
+    fn at(&mut self, word: usize) -> u64 {
+        while let [(first, bits), rest @ ..] = self.rest {
+            match (*first as usize).cmp(&word) {
+                std::cmp::Ordering::Less => self.rest = rest,
+                std::cmp::Ordering::Equal => return *bits,
+                std::cmp::Ordering::Greater => return 0,
+            }
+        }
+        0
+    }
+}

@@ -1,0 +1,424 @@
+//! Authentication methods and their options, as `parse_hba_auth_opt` in hba.c reads them.
+
+use crate::error::Refusal;
+use crate::rule::ConnectionType;
+use crate::server::{Capability, Server, Version};
+use std::fmt;
+
+/// How a client authenticates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// BSD authentication.
+    Bsd,
+    /// A client certificate.
+    Cert,
+    /// GSSAPI.
+    Gss,
+    /// An ident server at the client, over TCP.
+    Ident,
+    /// LDAP.
+    Ldap,
+    /// A password by MD5, or by SCRAM when the stored one allows.
+    Md5,
+    /// OAuth bearer tokens, from version 18.
+    Oauth,
+    /// PAM.
+    Pam,
+    /// A password in clear text.
+    Password,
+    /// The operating system's user at the other end of the socket.
+    Peer,
+    /// RADIUS.
+    Radius,
+    /// Refused.
+    Reject,
+    /// A password by SCRAM-SHA-256.
+    Scram,
+    /// SSPI.
+    Sspi,
+    /// Nothing is asked.
+    Trust,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 15] = [
+        Self::Bsd,
+        Self::Cert,
+        Self::Gss,
+        Self::Ident,
+        Self::Ldap,
+        Self::Md5,
+        Self::Oauth,
+        Self::Pam,
+        Self::Password,
+        Self::Peer,
+        Self::Radius,
+        Self::Reject,
+        Self::Scram,
+        Self::Sspi,
+        Self::Trust,
+    ];
+
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bsd => "bsd",
+            Self::Cert => "cert",
+            Self::Gss => "gss",
+            Self::Ident => "ident",
+            Self::Ldap => "ldap",
+            Self::Md5 => "md5",
+            Self::Oauth => "oauth",
+            Self::Pam => "pam",
+            Self::Password => "password",
+            Self::Peer => "peer",
+            Self::Radius => "radius",
+            Self::Reject => "reject",
+            Self::Scram => "scram-sha-256",
+            Self::Sspi => "sspi",
+            Self::Trust => "trust",
+        }
+    }
+
+    /// Whether a connection may come of it.
+    #[must_use]
+    pub fn admits(self) -> bool {
+        self != Self::Reject
+    }
+
+    fn needs(self) -> Option<Capability> {
+        Some(match self {
+            Self::Bsd => Capability::Bsd,
+            Self::Cert => Capability::Tls,
+            Self::Gss => Capability::Gss,
+            Self::Ldap => Capability::Ldap,
+            Self::Pam => Capability::Pam,
+            Self::Sspi => Capability::Sspi,
+            _ => return None,
+        })
+    }
+
+    /// Reads the method field.
+    pub(crate) fn parse(word: &str, connection: ConnectionType, server: &Server) -> Result<Self, Refusal> {
+        let unknown = || Refusal::Method(word.to_owned());
+        let mut method = Self::ALL.into_iter().find(|method| method.as_str() == word).ok_or_else(unknown)?;
+        if method == Self::Oauth && server.version() < Version::V18 {
+            return Err(unknown());
+        }
+        if method.needs().is_some_and(|capability| !server.has(capability)) {
+            return Err(Refusal::MethodNotBuilt(word.to_owned()));
+        }
+        if connection == ConnectionType::Local && method == Self::Ident {
+            method = Self::Peer;
+        }
+        match (method, connection) {
+            (Self::Gss, ConnectionType::Local) => Err(Refusal::GssOverSocket),
+            (Self::Peer, ConnectionType::Local) => Ok(method),
+            (Self::Peer, _) => Err(Refusal::PeerOverTcp),
+            (Self::Cert, ConnectionType::HostSsl) => Ok(method),
+            (Self::Cert, _) => Err(Refusal::CertWithoutTls),
+            _ => Ok(method),
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// One option after the method.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+}
+
+impl Setting {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its value as written.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The value as it counts: anything but `1` is off for a switch.
+    pub(crate) fn meaning(&self) -> String {
+        match (self.name, &*self.value) {
+            (
+                "pam_use_hostname"
+                | "ldaptls"
+                | "include_realm"
+                | "compat_realm"
+                | "upn_username"
+                | "delegate_ident_mapping",
+                value,
+            ) => (if value == "1" { "1" } else { "0" }).to_owned(),
+            ("clientcert", "1") => "verify-ca".to_owned(),
+            ("clientcert", "0" | "no-verify") => "off".to_owned(),
+            ("ldapport", value) => atoi(value).to_string(),
+            (_, value) => value.to_owned(),
+        }
+    }
+}
+
+/// What an option is for.
+struct Kind {
+    name: &'static str,
+    since: Version,
+    /// Methods that have it; empty means every method.
+    methods: &'static [Method],
+    /// The same in the server's words.
+    words: &'static str,
+}
+
+const fn kind(name: &'static str, since: Version, methods: &'static [Method], words: &'static str) -> Kind {
+    Kind { name, since, methods, words }
+}
+
+const KINDS: &[Kind] = &[
+    kind(
+        "map",
+        Version::V13,
+        &[Method::Ident, Method::Peer, Method::Gss, Method::Sspi, Method::Cert, Method::Oauth],
+        "ident, peer, gssapi, sspi, and cert",
+    ),
+    kind("clientcert", Version::V13, &[], ""),
+    kind("clientname", Version::V14, &[], ""),
+    kind("pamservice", Version::V13, &[Method::Pam], "pam"),
+    kind("pam_use_hostname", Version::V13, &[Method::Pam], "pam"),
+    kind("ldapurl", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldaptls", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapscheme", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapserver", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapport", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapbinddn", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapbindpasswd", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapsearchattribute", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapsearchfilter", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapbasedn", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapprefix", Version::V13, &[Method::Ldap], "ldap"),
+    kind("ldapsuffix", Version::V13, &[Method::Ldap], "ldap"),
+    kind("krb_realm", Version::V13, &[Method::Gss, Method::Sspi], "gssapi and sspi"),
+    kind("include_realm", Version::V13, &[Method::Gss, Method::Sspi], "gssapi and sspi"),
+    kind("compat_realm", Version::V13, &[Method::Sspi], "sspi"),
+    kind("upn_username", Version::V13, &[Method::Sspi], "sspi"),
+    kind("radiusservers", Version::V13, &[Method::Radius], "radius"),
+    kind("radiusports", Version::V13, &[Method::Radius], "radius"),
+    kind("radiussecrets", Version::V13, &[Method::Radius], "radius"),
+    kind("radiusidentifiers", Version::V13, &[Method::Radius], "radius"),
+    kind("issuer", Version::V18, &[Method::Oauth], "oauth"),
+    kind("scope", Version::V18, &[Method::Oauth], "oauth"),
+    kind("validator", Version::V18, &[Method::Oauth], "oauth"),
+    kind("delegate_ident_mapping", Version::V18, &[Method::Oauth], "oauth"),
+];
+
+/// Reads one `name=value`.
+pub(crate) fn setting(
+    text: &str,
+    connection: ConnectionType,
+    method: Method,
+    server: &Server,
+) -> Result<Setting, Refusal> {
+    let (name, value) = text.split_once('=').ok_or_else(|| Refusal::OptionForm(text.to_owned()))?;
+    let version = server.version();
+    let kind = KINDS
+        .iter()
+        .find(|kind| kind.name == name && version >= kind.since)
+        .ok_or_else(|| Refusal::OptionName(name.to_owned()))?;
+    if !kind.methods.is_empty() && !kind.methods.contains(&method) {
+        let methods = if name == "map" && version >= Version::V18 {
+            "ident, peer, gssapi, sspi, cert, and oauth"
+        } else {
+            kind.words
+        };
+        return Err(Refusal::OptionMethod { name: kind.name, methods });
+    }
+    let silent = || Refusal::SilentValue { name: kind.name, value: value.to_owned() };
+    match name {
+        "clientcert" | "clientname" if connection != ConnectionType::HostSsl => {
+            return Err(Refusal::OptionNeedsTls(kind.name));
+        }
+        "clientcert" => {
+            client_cert(value, method, version).map_err(|refusal| refusal.unwrap_or_else(silent))?;
+        }
+        "clientname" if !matches!(value, "CN" | "DN") => return Err(silent()),
+        "ldapport" if atoi(value) == 0 => return Err(Refusal::LdapPort(value.to_owned())),
+        "ldapurl" => ldap_url(value)?,
+        "radiusports" => {
+            let ports = split_list(value).ok_or_else(|| Refusal::RadiusPorts(value.to_owned()))?;
+            if ports.iter().any(|port| atoi(port) == 0) {
+                return Err(silent());
+            }
+        }
+        "radiusservers" => {
+            let servers = split_list(value).ok_or_else(silent)?;
+            // The server looks names up here. What needs DNS is taken as found.
+            if servers.iter().any(String::is_empty) {
+                return Err(silent());
+            }
+        }
+        "radiussecrets" | "radiusidentifiers" => {
+            split_list(value).ok_or_else(silent)?;
+        }
+        _ => {}
+    }
+    Ok(Setting { name: kind.name, value: value.to_owned() })
+}
+
+fn client_cert(value: &str, method: Method, version: Version) -> Result<(), Option<Refusal>> {
+    let cert = method == Method::Cert;
+    match value {
+        "verify-full" => Ok(()),
+        "verify-ca" if cert && version >= Version::V14 => Err(Some(Refusal::ClientCertWithCert(
+            "clientcert can only be set to \"verify-full\" when using \"cert\" authentication",
+        ))),
+        "verify-ca" => Ok(()),
+        "1" if version == Version::V13 => Ok(()),
+        "0" | "no-verify" if version == Version::V13 && cert => Err(Some(Refusal::ClientCertWithCert(
+            "clientcert cannot be set to \"no-verify\" when using \"cert\" authentication",
+        ))),
+        "0" | "no-verify" if version == Version::V13 => Ok(()),
+        _ => Err(None),
+    }
+}
+
+/// Checks what a method cannot do without, after every option has been read.
+pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Result<(), Refusal> {
+    let value = |name: &str| settings.iter().rev().find(|s| s.name == name).map(|s| s.value.as_str());
+    let list = |name: &str| value(name).and_then(split_list).unwrap_or_default();
+    match method {
+        Method::Ldap => {
+            let url = value("ldapurl").is_some();
+            let search =
+                ["ldapbasedn", "ldapbinddn", "ldapbindpasswd", "ldapsearchattribute", "ldapsearchfilter"];
+            if value("ldapprefix").or_else(|| value("ldapsuffix")).is_some() {
+                if url || search.iter().any(|name| value(name).is_some()) {
+                    return Err(Refusal::LdapModes(if server.version() >= Version::V18 {
+                        "cannot mix options for simple bind and search+bind modes"
+                    } else {
+                        "cannot use ldapbasedn, ldapbinddn, ldapbindpasswd, ldapsearchattribute, \
+                         ldapsearchfilter, or ldapurl together with ldapprefix"
+                    }));
+                }
+            } else if value("ldapbasedn").is_none() && !url {
+                return Err(Refusal::Required {
+                    method: "ldap",
+                    argument: "\"ldapbasedn\", \"ldapprefix\", or \"ldapsuffix\"",
+                });
+            }
+            if value("ldapsearchattribute").is_some() && value("ldapsearchfilter").is_some() {
+                return Err(Refusal::LdapModes(
+                    "cannot use ldapsearchattribute together with ldapsearchfilter",
+                ));
+            }
+        }
+        Method::Radius => {
+            let servers = list("radiusservers");
+            let secrets = list("radiussecrets");
+            for (list, argument) in [(&servers, "\"radiusservers\""), (&secrets, "\"radiussecrets\"")] {
+                if list.is_empty() {
+                    return Err(Refusal::Required { method: "radius", argument });
+                }
+            }
+            for (what, count, least) in [
+                ("secrets", secrets.len(), 1),
+                ("ports", list("radiusports").len(), 0),
+                ("identifiers", list("radiusidentifiers").len(), 0),
+            ] {
+                if !(count == least || count == 1 || count == servers.len()) {
+                    return Err(Refusal::RadiusCount { what, count, servers: servers.len() });
+                }
+            }
+        }
+        Method::Oauth => {
+            for (name, argument) in [("scope", "\"scope\""), ("issuer", "\"issuer\"")] {
+                if value(name).is_none() {
+                    return Err(Refusal::Required { method: "oauth", argument });
+                }
+            }
+            let allowed = server.oauth_validators();
+            match value("validator") {
+                _ if allowed.is_empty() => return Err(Refusal::OauthLibraries),
+                None if allowed.len() > 1 => return Err(Refusal::OauthValidator),
+                Some(name) if !allowed.iter().any(|known| known == name) => {
+                    return Err(Refusal::OauthNotPermitted(name.to_owned()));
+                }
+                _ => {}
+            }
+            if value("delegate_ident_mapping") == Some("1") && value("map").is_some() {
+                return Err(Refusal::OauthMap);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// C's `atoi`, as far as telling zero from another number goes.
+fn atoi(text: &str) -> i64 {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end = digits.bytes().take_while(u8::is_ascii_digit).count();
+    digits[..end].parse().unwrap_or(if end == 0 { 0 } else { i64::MAX })
+}
+
+fn ldap_url(url: &str) -> Result<(), Refusal> {
+    let lower = url.to_ascii_lowercase();
+    match lower.split_once("://") {
+        Some(("ldap" | "ldaps", _)) => Ok(()),
+        Some((scheme @ ("ldapi" | "cldap"), _)) => Err(Refusal::LdapScheme(scheme.to_owned())),
+        _ => Err(Refusal::LdapUrl(url.to_owned())),
+    }
+}
+
+/// `SplitGUCList` of varlena.c with commas.
+fn split_list(text: &str) -> Option<Vec<String>> {
+    let space = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
+    let mut rest = text.trim_start_matches(space);
+    let mut found = Vec::new();
+    if rest.is_empty() {
+        return Some(found);
+    }
+    loop {
+        let mut item = String::new();
+        if let Some(quoted) = rest.strip_prefix('"') {
+            rest = quoted;
+            loop {
+                let end = rest.find('"')?;
+                item.push_str(&rest[..end]);
+                rest = &rest[end + 1..];
+                match rest.strip_prefix('"') {
+                    Some(more) => {
+                        item.push('"');
+                        rest = more;
+                    }
+                    None => break,
+                }
+            }
+        } else {
+            let end = rest.find(|c| c == ',' || space.contains(&c)).unwrap_or(rest.len());
+            if end == 0 {
+                return None;
+            }
+            item.push_str(&rest[..end]);
+            rest = &rest[end..];
+        }
+        found.push(item);
+        rest = rest.trim_start_matches(space);
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more.trim_start_matches(space),
+            None if rest.is_empty() => return Some(found),
+            None => return None,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Matching by search, for groups, back references and lookaround.
+//!
+//! Names have at most 63 bytes, so a bound on the number of steps is never met by a pattern written in earnest; a
+//! pattern that meets it does not match.
+
+use super::nfa::{Before, holds, kind};
+use super::parse::Node;
+
+const STEPS: usize = 2_000_000;
+
+/// Where each group matched, in characters.
+pub(super) type Groups = Vec<Option<(usize, usize)>>;
+
+/// A search for one pattern in one name.
+pub(super) struct Matcher<'p> {
+    node: &'p Node,
+    groups: usize,
+    name: Vec<u32>,
+}
+
+struct Search<'m> {
+    name: &'m [u32],
+    groups: Groups,
+    steps: usize,
+}
+
+type Next<'a, 'm> = &'a mut dyn FnMut(&mut Search<'m>, usize) -> bool;
+
+impl<'p> Matcher<'p> {
+    pub(super) fn new(node: &'p Node, groups: usize, name: &str) -> Self {
+        Self { node, groups, name: name.chars().map(u32::from).collect() }
+    }
+
+    /// The groups of the leftmost match, and of those the longest.
+    pub(super) fn find(&self) -> Option<Groups> {
+        let mut search = Search { name: &self.name, groups: Vec::new(), steps: 0 };
+        for from in 0..=self.name.len() {
+            let mut longest: Option<usize> = None;
+            search.groups = vec![None; self.groups];
+            search.run(self.node, from, &mut |_, to| {
+                longest = longest.max(Some(to));
+                to == self.name.len()
+            });
+            let Some(longest) = longest else { continue };
+            search.groups = vec![None; self.groups];
+            let mut found = None;
+            search.run(self.node, from, &mut |search, to| {
+                if to == longest {
+                    found = Some(search.groups.clone());
+                }
+                found.is_some()
+            });
+            return found;
+        }
+        None
+    }
+}
+
+impl<'m> Search<'m> {
+    /// Matches `node` from `at`, then goes on with `next`; true when `next` was satisfied.
+    fn run(&mut self, node: &Node, at: usize, next: Next<'_, 'm>) -> bool {
+        self.steps += 1;
+        if self.steps > STEPS {
+            return false;
+        }
+        match node {
+            Node::Set(set) => self.name.get(at).is_some_and(|&code| set.contains(code)) && next(self, at + 1),
+            Node::Assert(assertion) => {
+                let before = if at == 0 { Before::Nothing } else { kind(self.name[at - 1]) };
+                let after = self.name.get(at).map(|&code| kind(code));
+                holds(*assertion, before, after) && next(self, at)
+            }
+            Node::Sequence(parts) => self.sequence(parts, at, next),
+            Node::Alternatives(branches) => branches.iter().any(|branch| self.run(branch, at, next)),
+            Node::Group(number, node) => {
+                let old = self.groups[*number];
+                let matched = self.run(node, at, &mut |search, to| {
+                    let inner = search.groups[*number].replace((at, to));
+                    if next(search, to) {
+                        return true;
+                    }
+                    search.groups[*number] = inner;
+                    false
+                });
+                if !matched {
+                    self.groups[*number] = old;
+                }
+                matched
+            }
+            Node::Reference(number, fold) => {
+                let Some((from, to)) = self.groups[number - 1] else { return false };
+                let lower = |code: u32| match u8::try_from(code) {
+                    Ok(byte) if *fold => byte.to_ascii_lowercase().into(),
+                    _ => code,
+                };
+                let len = to - from;
+                let same = at + len <= self.name.len()
+                    && (0..len).all(|i| lower(self.name[from + i]) == lower(self.name[at + i]));
+                same && next(self, at + len)
+            }
+            Node::Look { ahead, positive, node } => {
+                let found = if *ahead {
+                    self.run(node, at, &mut |_, _| true)
+                } else {
+                    (0..=at).any(|from| self.run(node, from, &mut |_, to| to == at))
+                };
+                found == *positive && next(self, at)
+            }
+            Node::Repeat { node, min, max, greedy } => self.repeat(node, *min, *max, *greedy, at, next),
+        }
+    }
+
+    fn sequence(&mut self, parts: &[Node], at: usize, next: Next<'_, 'm>) -> bool {
+        match parts {
+            [] => next(self, at),
+            [first, rest @ ..] => self.run(first, at, &mut |search, to| search.sequence(rest, to, next)),
+        }
+    }
+
+    fn repeat(
+        &mut self,
+        node: &Node,
+        min: u32,
+        max: Option<u32>,
+        greedy: bool,
+        at: usize,
+        next: Next<'_, 'm>,
+    ) -> bool {
+        if max == Some(0) {
+            return next(self, at);
+        }
+        if min == 0 && !greedy && next(self, at) {
+            return true;
+        }
+        let fewer = max.map(|max| max - 1);
+        let more = self.run(node, at, &mut |search, to| {
+            // An empty round can be repeated for ever and changes nothing.
+            if to == at && min == 0 {
+                return false;
+            }
+            search.repeat(node, min.saturating_sub(1), fewer, greedy, to, next)
+        });
+        more || (min == 0 && greedy && next(self, at))
+    }
+}

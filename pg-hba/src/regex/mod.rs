@@ -1,0 +1,209 @@
+//! PostgreSQL's regular expressions, as far as `pg_hba.conf` and `pg_ident.conf` use them.
+//!
+//! A name that starts with `/` is an "advanced regular expression" of Henry Spencer's library, compiled under the
+//! C collation (`regcomp_auth_token` in hba.c), so classes such as `\w` and case folding know ASCII only.
+//! It is searched for, not anchored. See <https://www.postgresql.org/docs/18/functions-matching.html>.
+
+mod backtrack;
+mod charset;
+mod error;
+mod nfa;
+mod parse;
+
+pub use error::PatternError;
+
+pub(crate) use nfa::{Automaton, State};
+
+use backtrack::Matcher;
+use parse::Node;
+use std::fmt;
+use std::sync::Arc;
+
+/// A regular expression as PostgreSQL reads it.
+///
+/// Two patterns are equal when their text is.
+///
+/// ```
+/// use pg_hba::Pattern;
+/// let pattern = Pattern::new(r"^app_\d+$")?;
+/// assert!(pattern.is_match("app_42") && !pattern.is_match("app_x"));
+/// assert_eq!(Pattern::new("a(b").unwrap_err().to_string(), "parentheses () not balanced");
+/// # Ok::<(), pg_hba::PatternError>(())
+/// ```
+#[derive(Clone)]
+pub struct Pattern {
+    text: String,
+    compiled: Arc<Compiled>,
+}
+
+struct Compiled {
+    node: Node,
+    groups: usize,
+    /// Absent when the pattern has back references or lookaround, which no finite automaton of ours covers.
+    automaton: Option<Automaton>,
+}
+
+impl Pattern {
+    /// Compiles the text after the slash.
+    ///
+    /// # Errors
+    /// Whatever `pg_regcomp` refuses, in the same words; and the obsolete basic syntax (`(?b)`), which this
+    /// implementation does not have.
+    pub fn new(text: &str) -> Result<Self, PatternError> {
+        let (node, groups) = parse::parse(text)?;
+        let automaton = Automaton::build(&node)?;
+        Ok(Self { text: text.to_owned(), compiled: Arc::new(Compiled { node, groups, automaton }) })
+    }
+
+    /// The text it was compiled from, without the slash.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether some part of `name` matches.
+    #[must_use]
+    pub fn is_match(&self, name: &str) -> bool {
+        match &self.compiled.automaton {
+            Some(automaton) => automaton.is_match(name),
+            None => self.matcher(name).find().is_some(),
+        }
+    }
+
+    /// The text of the first group in the leftmost match: `None` without a match, `Some(None)` when the pattern has
+    /// no group or the group took no part. That is what `\1` of a user name map refers to.
+    #[must_use]
+    pub fn first_group<'n>(&self, name: &'n str) -> Option<Option<&'n str>> {
+        if !self.is_match(name) {
+            return None;
+        }
+        let groups = self.matcher(name).find()?;
+        Some(groups.first().copied().flatten().map(|(from, to)| {
+            let at = |index: usize| name.char_indices().nth(index).map_or(name.len(), |(byte, _)| byte);
+            &name[at(from)..at(to)]
+        }))
+    }
+
+    /// Whether sets of names can be reasoned about: no back references, no lookaround.
+    #[must_use]
+    pub fn is_regular(&self) -> bool {
+        self.compiled.automaton.is_some()
+    }
+
+    pub(crate) fn automaton(&self) -> Option<&Automaton> {
+        self.compiled.automaton.as_ref()
+    }
+
+    fn matcher(&self, name: &str) -> Matcher<'_> {
+        Matcher::new(&self.compiled.node, self.compiled.groups, name)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl std::hash::Hash for Pattern {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Pattern({:?})", self.text)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        Pattern::new(pattern).expect(pattern).is_match(name)
+    }
+
+    fn refused(pattern: &str) -> String {
+        Pattern::new(pattern).expect_err(pattern).to_string()
+    }
+
+    #[test]
+    fn it_searches_rather_than_anchors() {
+        assert!(matches("b", "abc"));
+        assert!(!matches("^b", "abc"));
+        assert!(matches("", "abc"));
+        assert!(matches("(|x)y", "y"));
+    }
+
+    #[test]
+    fn quantifiers_and_classes() {
+        assert!(matches(r"^a{1,2}$", "aa") && !matches(r"^a{1,2}$", "aaa"));
+        assert!(matches(r"^[[:alpha:]_]+\d*?$", "ab_9"));
+        assert!(matches(r"^[^-a]$", "b") && !matches(r"^[^-a]$", "-"));
+        assert!(matches(r"^[]a]+$", "]a"));
+        assert!(!matches(r"^\w$", "é"), "the C collation knows ASCII letters only");
+        assert!(matches(r"(?i)^ALICE$", "alice"));
+        assert!(matches(r"a{", "a{"), "a brace before no digit is itself");
+        assert!(matches(r"***=a.b", "xa.by") && !matches("***=a.b", "axb"));
+        assert!(matches("(?x) a b # comment", "ab"));
+        assert!(matches(r"^\x61\u0062$", "ab"));
+    }
+
+    #[test]
+    fn word_boundaries_look_both_ways() {
+        assert!(matches(r"\mbob\M", "x bob y") && !matches(r"\mbob\M", "xbob"));
+        assert!(matches(r"[[:<:]]bob[[:>:]]", "bob"));
+        assert!(matches(r"\Yob", "bob") && !matches(r"\yob", "bob"));
+    }
+
+    #[test]
+    fn what_automata_cannot_do_is_done_by_backtracking() {
+        assert!(matches(r"^(a+)b\1$", "aabaa") && !matches(r"^(a+)b\1$", "aaba"));
+        assert!(matches(r"^(?!root).*$", "alice") && !matches(r"^(?!root).*$", "root"));
+        assert!(matches(r"(?<=x)y", "xy") && !matches(r"(?<=x)y", "zy"));
+        assert!(!Pattern::new(r"(a)\1").expect("compiles").is_regular());
+    }
+
+    #[test]
+    fn groups_are_found_longest_first() {
+        let pattern = Pattern::new(r"^(.*)@example\.com$").expect("compiles");
+        assert_eq!(pattern.first_group("bob@example.com"), Some(Some("bob")));
+        assert_eq!(pattern.first_group("bob@example.org"), None);
+        assert_eq!(Pattern::new("b").expect("compiles").first_group("abc"), Some(None));
+    }
+
+    #[test]
+    fn errors_are_the_servers() {
+        for (pattern, message) in [
+            ("a(b", "parentheses () not balanced"),
+            ("a)b", "parentheses () not balanced"),
+            ("[a", "brackets [] not balanced"),
+            ("[[:foo:]]", "invalid character class"),
+            ("[[.foo.]]", "invalid collating element"),
+            ("[b-a]", "invalid character range"),
+            ("*a", "quantifier operand invalid"),
+            ("a**", "quantifier operand invalid"),
+            ("^*", "quantifier operand invalid"),
+            ("a{1", "braces {} not balanced"),
+            ("a{2,1}", "invalid repetition count(s)"),
+            ("a{256}", "invalid repetition count(s)"),
+            ("a\\", "invalid escape \\ sequence"),
+            (r"\j", "invalid escape \\ sequence"),
+            (r"\1", "invalid backreference number"),
+            ("(?z)a", "invalid embedded option"),
+            ("***?", "invalid regexp (reg version 0.8)"),
+        ] {
+            assert_eq!(refused(pattern), message, "{pattern}");
+        }
+    }
+}

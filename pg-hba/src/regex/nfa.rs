@@ -1,0 +1,214 @@
+//! A finite automaton for the patterns that have one: matching in linear time, and steps to explore sets of names.
+
+use super::charset::{CharSet, is_word};
+use super::error::PatternError;
+use super::parse::{Assertion, Node};
+
+/// Instructions a pattern may have once its bounds are expanded.
+const SIZE: usize = 20_000;
+
+#[derive(Debug)]
+enum Step {
+    Assert(Assertion, usize),
+    Fork(usize, usize),
+    Match,
+    Take(usize, usize),
+}
+
+/// A pattern as a non-deterministic automaton; its sets of states are the states of the deterministic one.
+#[derive(Debug)]
+pub(crate) struct Automaton {
+    steps: Vec<Step>,
+    sets: Vec<CharSet>,
+    start: usize,
+}
+
+/// A state of the deterministic automaton: what has been seen so far, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum State {
+    /// A match has been found: nothing that follows can undo it.
+    Matched,
+    /// Positions to go on from, and what kind of character came last.
+    Open(Vec<u32>, Before),
+}
+
+/// The character before a position, as far as assertions tell characters apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Before {
+    Nothing,
+    Newline,
+    Word,
+    Other,
+}
+
+impl Before {
+    fn of(code: u32) -> Self {
+        match code {
+            10 => Self::Newline,
+            _ if is_word(code) => Self::Word,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Automaton {
+    /// `None` for a pattern with lookaround or back references.
+    pub(super) fn build(node: &Node) -> Result<Option<Self>, PatternError> {
+        if !is_regular(node) {
+            return Ok(None);
+        }
+        let mut automaton = Self { steps: vec![Step::Match], sets: Vec::new(), start: 0 };
+        automaton.start = automaton.add(node, 0)?;
+        Ok(Some(automaton))
+    }
+
+    pub(super) fn is_match(&self, name: &str) -> bool {
+        let mut state = self.initial();
+        for c in name.chars() {
+            state = self.step(&state, c.into());
+            if state == State::Matched {
+                return true;
+            }
+        }
+        self.finish(&state)
+    }
+
+    pub(crate) fn initial(&self) -> State {
+        State::Open(Vec::new(), Before::Nothing)
+    }
+
+    /// The state after one more character.
+    pub(crate) fn step(&self, state: &State, code: u32) -> State {
+        let State::Open(positions, before) = state else { return State::Matched };
+        let Some(reached) = self.closure(positions, *before, Some(Before::of(code))) else {
+            return State::Matched;
+        };
+        let mut next: Vec<u32> = reached
+            .into_iter()
+            .filter_map(|position| match self.steps[position] {
+                Step::Take(set, then) if self.sets[set].contains(code) => u32::try_from(then).ok(),
+                _ => None,
+            })
+            .collect();
+        next.sort_unstable();
+        next.dedup();
+        State::Open(next, Before::of(code))
+    }
+
+    /// Whether a name that ends here matches.
+    pub(crate) fn finish(&self, state: &State) -> bool {
+        match state {
+            State::Matched => true,
+            State::Open(positions, before) => self.closure(positions, *before, None).is_none(),
+        }
+    }
+
+    /// Adds every code point at which the automaton may change its behaviour.
+    pub(crate) fn boundaries(&self, into: &mut Vec<u32>) {
+        for (from, to) in self.sets.iter().flat_map(CharSet::ranges) {
+            into.extend([*from, to.saturating_add(1)]);
+        }
+    }
+
+    /// Everything reachable without a character, or `None` once a match is among it.
+    fn closure(&self, positions: &[u32], before: Before, after: Option<Before>) -> Option<Vec<usize>> {
+        let mut seen = vec![false; self.steps.len()];
+        let mut reached = Vec::new();
+        let mut pending: Vec<usize> = positions.iter().map(|&position| position as usize).collect();
+        pending.push(self.start);
+        while let Some(position) = pending.pop() {
+            if std::mem::replace(&mut seen[position], true) {
+                continue;
+            }
+            match self.steps[position] {
+                Step::Match => return None,
+                Step::Fork(one, other) => pending.extend([one, other]),
+                Step::Assert(assertion, then) => {
+                    if holds(assertion, before, after) {
+                        pending.push(then);
+                    }
+                }
+                Step::Take(..) => reached.push(position),
+            }
+        }
+        Some(reached)
+    }
+
+    /// Adds a node that goes on to `then`, and says where it begins.
+    fn add(&mut self, node: &Node, then: usize) -> Result<usize, PatternError> {
+        match node {
+            Node::Set(set) => {
+                self.sets.push(set.clone());
+                self.push(Step::Take(self.sets.len() - 1, then))
+            }
+            Node::Assert(assertion) => self.push(Step::Assert(*assertion, then)),
+            Node::Group(_, node) => self.add(node, then),
+            Node::Sequence(parts) => parts.iter().rev().try_fold(then, |then, part| self.add(part, then)),
+            Node::Alternatives(branches) => {
+                let mut from = self.add(&branches[0], then)?;
+                for branch in &branches[1..] {
+                    let other = self.add(branch, then)?;
+                    from = self.push(Step::Fork(from, other))?;
+                }
+                Ok(from)
+            }
+            Node::Repeat { node, min, max, .. } => {
+                let mut from = then;
+                if let Some(max) = max {
+                    for _ in *min..*max {
+                        let once = self.add(node, from)?;
+                        from = self.push(Step::Fork(once, then))?;
+                    }
+                } else {
+                    let fork = self.push(Step::Fork(then, then))?;
+                    let once = self.add(node, fork)?;
+                    self.steps[fork] = Step::Fork(once, then);
+                    from = fork;
+                }
+                for _ in 0..*min {
+                    from = self.add(node, from)?;
+                }
+                Ok(from)
+            }
+            Node::Look { .. } | Node::Reference(..) => Err(PatternError::TooComplex),
+        }
+    }
+
+    fn push(&mut self, step: Step) -> Result<usize, PatternError> {
+        if self.steps.len() >= SIZE {
+            return Err(PatternError::TooComplex);
+        }
+        self.steps.push(step);
+        Ok(self.steps.len() - 1)
+    }
+}
+
+fn is_regular(node: &Node) -> bool {
+    match node {
+        Node::Assert(_) | Node::Set(_) => true,
+        Node::Look { .. } | Node::Reference(..) => false,
+        Node::Group(_, node) | Node::Repeat { node, .. } => is_regular(node),
+        Node::Alternatives(nodes) | Node::Sequence(nodes) => nodes.iter().all(is_regular),
+    }
+}
+
+/// Whether an assertion holds between two characters; `None` after is the end.
+pub(super) fn holds(assertion: Assertion, before: Before, after: Option<Before>) -> bool {
+    let word_before = before == Before::Word;
+    let word_after = after == Some(Before::Word);
+    match assertion {
+        Assertion::Start => before == Before::Nothing,
+        Assertion::End => after.is_none(),
+        Assertion::LineStart => matches!(before, Before::Nothing | Before::Newline),
+        Assertion::LineEnd => matches!(after, None | Some(Before::Newline)),
+        Assertion::WordStart => !word_before && word_after,
+        Assertion::WordEnd => word_before && !word_after,
+        Assertion::Boundary => word_before != word_after,
+        Assertion::NotBoundary => word_before == word_after,
+    }
+}
+
+/// The kind of the character at a position of a name, for [`holds`].
+pub(super) fn kind(code: u32) -> Before {
+    Before::of(code)
+}

@@ -1,0 +1,592 @@
+//! The syntax, following regc_lex.c and regcomp.c.
+
+use super::charset::CharSet;
+use super::error::PatternError;
+
+/// A parsed expression.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    Alternatives(Vec<Self>),
+    Assert(Assertion),
+    Group(usize, Box<Self>),
+    Look { ahead: bool, positive: bool, node: Box<Self> },
+    Reference(usize, bool),
+    Repeat { node: Box<Self>, min: u32, max: Option<u32>, greedy: bool },
+    Sequence(Vec<Self>),
+    Set(CharSet),
+}
+
+/// What must hold between two characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Assertion {
+    Start,
+    End,
+    LineStart,
+    LineEnd,
+    WordStart,
+    WordEnd,
+    Boundary,
+    NotBoundary,
+}
+
+/// Parses; also says how many groups there are.
+pub(super) fn parse(text: &str) -> Result<(Node, usize), PatternError> {
+    let mut parser = Parser::new(text);
+    parser.prefixes()?;
+    if parser.flags.literal {
+        let fold = parser.flags.fold;
+        let rest = parser.chars[parser.at..].iter().map(|&c| literal(c, fold)).collect();
+        return Ok((Node::Sequence(rest), 0));
+    }
+    let node = parser.alternatives(false, false)?;
+    // In an ARE an unmatched parenthesis is an error; alternatives() stops only there or at the end.
+    if parser.at < parser.chars.len() {
+        return Err(PatternError::Parentheses);
+    }
+    Ok((node, parser.groups))
+}
+
+/// How deep groups may nest before the expression is called too complex, as the server's stack check does.
+const DEPTH: usize = 200;
+
+#[derive(Clone, Copy)]
+struct Flags {
+    advanced: bool,
+    expanded: bool,
+    fold: bool,
+    literal: bool,
+    newline_anchors: bool,
+    newline_stops: bool,
+}
+
+struct Parser {
+    chars: Vec<u32>,
+    at: usize,
+    flags: Flags,
+    groups: usize,
+    closed: Vec<bool>,
+    depth: usize,
+}
+
+/// What an escape stands for.
+enum Escape {
+    Assert(Assertion),
+    Char(u32),
+    Class(CharSet),
+    NotClass(CharSet),
+    Reference(usize),
+}
+
+impl Parser {
+    fn new(text: &str) -> Self {
+        let flags = Flags {
+            advanced: true,
+            expanded: false,
+            fold: false,
+            literal: false,
+            newline_anchors: false,
+            newline_stops: false,
+        };
+        Self {
+            chars: text.chars().map(u32::from).collect(),
+            at: 0,
+            flags,
+            groups: 0,
+            closed: vec![],
+            depth: 0,
+        }
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.peek_at(0)
+    }
+
+    /// A code point above what `char` holds cannot come from text, so the conversion loses nothing.
+    fn peek_at(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).and_then(|&code| char::from_u32(code))
+    }
+
+    fn eat(&mut self, wanted: char) -> bool {
+        let there = self.peek() == Some(wanted);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn looking_at(&self, text: &str) -> bool {
+        text.chars().enumerate().all(|(ahead, c)| self.peek_at(ahead) == Some(c))
+    }
+
+    /// `***=`, `***:` and `(?letters)` at the very start.
+    fn prefixes(&mut self) -> Result<(), PatternError> {
+        if self.looking_at("***") && self.peek_at(3).is_some() {
+            match self.peek_at(3) {
+                Some('?') => return Err(PatternError::Version),
+                Some('=') => {
+                    self.flags.literal = true;
+                    self.at += 4;
+                    return Ok(());
+                }
+                Some(':') => self.at += 4,
+                _ => return Err(PatternError::BadRepeat),
+            }
+        }
+        if !(self.looking_at("(?") && self.peek_at(2).is_some_and(|c| c.is_ascii_alphabetic())) {
+            return Ok(());
+        }
+        self.at += 2;
+        while let Some(letter) = self.peek().filter(char::is_ascii_alphabetic) {
+            self.at += 1;
+            match letter {
+                'b' => return Err(PatternError::Basic),
+                'c' => self.flags.fold = false,
+                'e' => {
+                    self.flags.advanced = false;
+                    self.flags.literal = false;
+                }
+                'i' => self.flags.fold = true,
+                'm' | 'n' => (self.flags.newline_anchors, self.flags.newline_stops) = (true, true),
+                'p' => (self.flags.newline_anchors, self.flags.newline_stops) = (false, true),
+                'q' => self.flags.literal = true,
+                's' => (self.flags.newline_anchors, self.flags.newline_stops) = (false, false),
+                't' => self.flags.expanded = false,
+                'w' => (self.flags.newline_anchors, self.flags.newline_stops) = (true, false),
+                'x' => self.flags.expanded = true,
+                _ => return Err(PatternError::Option),
+            }
+        }
+        if self.eat(')') { Ok(()) } else { Err(PatternError::Option) }
+    }
+
+    /// White space and comments of the expanded syntax, and `(?#…)`.
+    fn skip(&mut self) {
+        loop {
+            let before = self.at;
+            if self.flags.expanded {
+                while self.peek().is_some_and(|c| matches!(c, ' ' | '\t'..='\r')) {
+                    self.at += 1;
+                }
+                if self.peek() == Some('#') {
+                    while self.peek().is_some_and(|c| c != '\n') {
+                        self.at += 1;
+                    }
+                }
+            }
+            if self.flags.advanced && self.looking_at("(?#") {
+                while self.peek().is_some_and(|c| c != ')') {
+                    self.at += 1;
+                }
+                self.eat(')');
+            }
+            if self.at == before {
+                return;
+            }
+        }
+    }
+
+    fn alternatives(&mut self, nested: bool, look: bool) -> Result<Node, PatternError> {
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return Err(PatternError::TooComplex);
+        }
+        let mut branches = vec![self.branch(nested, look)?];
+        while self.eat('|') {
+            branches.push(self.branch(nested, look)?);
+        }
+        self.depth -= 1;
+        Ok(if branches.len() == 1 { branches.remove(0) } else { Node::Alternatives(branches) })
+    }
+
+    fn branch(&mut self, nested: bool, look: bool) -> Result<Node, PatternError> {
+        let mut parts = Vec::new();
+        loop {
+            self.skip();
+            match self.peek() {
+                None | Some('|') => break,
+                // An ERE takes an unmatched parenthesis for itself.
+                Some(')') if nested || self.flags.advanced => break,
+                _ => parts.push(self.quantified(look)?),
+            }
+        }
+        Ok(Node::Sequence(parts))
+    }
+
+    fn quantified(&mut self, look: bool) -> Result<Node, PatternError> {
+        let atom = self.atom(look)?;
+        if matches!(atom, Node::Assert(_) | Node::Look { .. }) {
+            return Ok(atom);
+        }
+        self.skip();
+        let (min, max) = match self.peek() {
+            Some('*') => (0, None),
+            Some('+') => (1, None),
+            Some('?') => (0, Some(1)),
+            Some('{') if self.opens_bounds() => {
+                self.at += 1;
+                let (min, max) = self.bounds()?;
+                let greedy = !(self.flags.advanced && self.eat('?'));
+                return Ok(Node::Repeat { node: Box::new(atom), min, max, greedy });
+            }
+            _ => return Ok(atom),
+        };
+        self.at += 1;
+        let greedy = !(self.flags.advanced && self.eat('?'));
+        Ok(Node::Repeat { node: Box::new(atom), min, max, greedy })
+    }
+
+    /// A brace is a bound only before a digit; otherwise it is itself.
+    fn opens_bounds(&mut self) -> bool {
+        let here = self.at;
+        self.at += 1;
+        if self.flags.expanded {
+            self.skip();
+        }
+        let digit = self.peek().is_some_and(|c| c.is_ascii_digit());
+        self.at = here;
+        digit
+    }
+
+    fn bounds(&mut self) -> Result<(u32, Option<u32>), PatternError> {
+        let min = self.bound()?;
+        let mut max = Some(min);
+        if self.eat(',') {
+            self.skip();
+            max = match self.peek() {
+                None => return Err(PatternError::Braces),
+                Some(c) if c.is_ascii_digit() => Some(self.bound()?),
+                Some(_) => None,
+            };
+        }
+        self.skip();
+        match self.peek() {
+            None => return Err(PatternError::Braces),
+            Some('}') => self.at += 1,
+            Some(_) => return Err(PatternError::BadBounds),
+        }
+        if max.is_some_and(|max| min > max) { Err(PatternError::BadBounds) } else { Ok((min, max)) }
+    }
+
+    fn bound(&mut self) -> Result<u32, PatternError> {
+        let mut value = 0;
+        self.skip();
+        while let Some(digit) = self.peek().and_then(|c| c.to_digit(10)) {
+            if value >= 255 {
+                return Err(PatternError::BadBounds);
+            }
+            value = value * 10 + digit;
+            self.at += 1;
+            self.skip();
+        }
+        if self.peek().is_none() {
+            return Err(PatternError::Braces);
+        }
+        if value > 255 { Err(PatternError::BadBounds) } else { Ok(value) }
+    }
+
+    fn atom(&mut self, look: bool) -> Result<Node, PatternError> {
+        let c = self.peek().expect("the caller saw a character");
+        let code = self.chars[self.at];
+        match c {
+            '*' | '+' | '?' => Err(PatternError::BadRepeat),
+            '{' if self.opens_bounds() => Err(PatternError::BadRepeat),
+            '^' => {
+                self.at += 1;
+                let line = self.flags.newline_anchors;
+                Ok(Node::Assert(if line { Assertion::LineStart } else { Assertion::Start }))
+            }
+            '$' => {
+                self.at += 1;
+                let line = self.flags.newline_anchors;
+                Ok(Node::Assert(if line { Assertion::LineEnd } else { Assertion::End }))
+            }
+            '.' => {
+                self.at += 1;
+                let mut set = CharSet::all();
+                if self.flags.newline_stops {
+                    set.remove('\n'.into());
+                }
+                Ok(Node::Set(set))
+            }
+            '(' => self.group(look),
+            '[' => self.bracket(),
+            '\\' => {
+                self.at += 1;
+                if self.at >= self.chars.len() {
+                    return Err(PatternError::Escape);
+                }
+                if !self.flags.advanced {
+                    self.at += 1;
+                    return Ok(literal(self.chars[self.at - 1], self.flags.fold));
+                }
+                match self.escape()? {
+                    Escape::Assert(assertion) => Ok(Node::Assert(assertion)),
+                    Escape::Char(code) => Ok(literal(code, self.flags.fold)),
+                    Escape::Class(set) => Ok(Node::Set(set)),
+                    Escape::NotClass(set) => {
+                        let mut set = set.complement();
+                        if self.flags.newline_stops {
+                            set.remove('\n'.into());
+                        }
+                        Ok(Node::Set(set))
+                    }
+                    Escape::Reference(number) => {
+                        if look || !self.closed.get(number - 1).copied().unwrap_or(false) {
+                            return Err(PatternError::BadReference);
+                        }
+                        Ok(Node::Reference(number, self.flags.fold))
+                    }
+                }
+            }
+            _ => {
+                self.at += 1;
+                Ok(literal(code, self.flags.fold))
+            }
+        }
+    }
+
+    fn group(&mut self, look: bool) -> Result<Node, PatternError> {
+        self.at += 1;
+        let mut around = None;
+        let mut captures = !look;
+        if self.flags.advanced && self.eat('?') {
+            captures = false;
+            let next = self.peek().ok_or(PatternError::BadRepeat)?;
+            self.at += 1;
+            around = match next {
+                ':' => None,
+                '=' => Some((true, true)),
+                '!' => Some((true, false)),
+                '<' => {
+                    let next = self.peek().ok_or(PatternError::BadRepeat)?;
+                    self.at += 1;
+                    match next {
+                        '=' => Some((false, true)),
+                        '!' => Some((false, false)),
+                        _ => return Err(PatternError::BadRepeat),
+                    }
+                }
+                _ => return Err(PatternError::BadRepeat),
+            };
+        }
+        let number = self.groups;
+        if captures {
+            self.groups += 1;
+            self.closed.push(false);
+        }
+        let node = Box::new(self.alternatives(true, look || around.is_some())?);
+        if !self.eat(')') {
+            return Err(PatternError::Parentheses);
+        }
+        Ok(match around {
+            Some((ahead, positive)) => Node::Look { ahead, positive, node },
+            None if captures => {
+                self.closed[number] = true;
+                Node::Group(number, node)
+            }
+            None => *node,
+        })
+    }
+
+    /// After a backslash of an ARE.
+    fn escape(&mut self) -> Result<Escape, PatternError> {
+        let code = self.chars[self.at];
+        self.at += 1;
+        let Some(c) = char::from_u32(code).filter(char::is_ascii_alphanumeric) else {
+            return Ok(Escape::Char(code));
+        };
+        let class = |name| CharSet::class(name).expect("a class of our own table");
+        Ok(match c {
+            'a' => Escape::Char(7),
+            'A' => Escape::Assert(Assertion::Start),
+            'b' => Escape::Char(8),
+            'B' => Escape::Char('\\'.into()),
+            'c' => {
+                let next = *self.chars.get(self.at).ok_or(PatternError::Escape)?;
+                self.at += 1;
+                Escape::Char(next & 0o37)
+            }
+            'd' => Escape::Class(class("digit")),
+            'D' => Escape::NotClass(class("digit")),
+            'e' => Escape::Char(0o33),
+            'f' => Escape::Char(12),
+            'm' => Escape::Assert(Assertion::WordStart),
+            'M' => Escape::Assert(Assertion::WordEnd),
+            'n' => Escape::Char(10),
+            'r' => Escape::Char(13),
+            's' => Escape::Class(class("space")),
+            'S' => Escape::NotClass(class("space")),
+            't' => Escape::Char(9),
+            'u' => Escape::Char(self.digits(16, 4, 4)?),
+            'U' => Escape::Char(self.digits(16, 8, 8)?),
+            'v' => Escape::Char(11),
+            'w' => Escape::Class(class("word")),
+            'W' => Escape::NotClass(class("word")),
+            'x' => Escape::Char(self.digits(16, 1, 255)?),
+            'y' => Escape::Assert(Assertion::Boundary),
+            'Y' => Escape::Assert(Assertion::NotBoundary),
+            'Z' => Escape::Assert(Assertion::End),
+            '1'..='9' => {
+                self.at -= 1;
+                let from = self.at;
+                let number = self.digits(10, 1, 255)? as usize;
+                // The server's own heuristic: one digit, or a group that exists; otherwise octal.
+                if self.at == from + 1 || (number > 0 && number <= self.groups) {
+                    return Ok(Escape::Reference(number));
+                }
+                self.at = from;
+                Escape::Char(self.octal()?)
+            }
+            '0' => {
+                self.at -= 1;
+                Escape::Char(self.octal()?)
+            }
+            _ => return Err(PatternError::Escape),
+        })
+    }
+
+    fn octal(&mut self) -> Result<u32, PatternError> {
+        let value = self.digits(8, 1, 3)?;
+        if value > 0xff {
+            self.at -= 1;
+            return Ok(value >> 3);
+        }
+        Ok(value)
+    }
+
+    fn digits(&mut self, base: u32, least: usize, most: usize) -> Result<u32, PatternError> {
+        let mut value = 0_u32;
+        let mut count = 0;
+        while count < most {
+            let Some(digit) = self.peek().and_then(|c| c.to_digit(base)) else { break };
+            value = value.wrapping_mul(base).wrapping_add(digit);
+            self.at += 1;
+            count += 1;
+        }
+        if count < least || value > 0x7fff_fffe { Err(PatternError::Escape) } else { Ok(value) }
+    }
+
+    fn bracket(&mut self) -> Result<Node, PatternError> {
+        for (text, assertion) in [("[[:<:]]", Assertion::WordStart), ("[[:>:]]", Assertion::WordEnd)] {
+            if self.looking_at(text) {
+                self.at += text.len();
+                return Ok(Node::Assert(assertion));
+            }
+        }
+        self.at += 1;
+        let negated = self.eat('^');
+        let mut set = CharSet::default();
+        let mut complements = CharSet::default();
+        let mut first = true;
+        loop {
+            match self.peek() {
+                None => return Err(PatternError::Brackets),
+                Some(']') if !first => break,
+                Some('-') if !first && self.peek_at(1) != Some(']') => return Err(PatternError::Range),
+                _ => {}
+            }
+            let start = self.bracket_item(&mut set, &mut complements)?;
+            first = false;
+            let Some(start) = start else { continue };
+            let ranges = self.peek() == Some('-') && self.peek_at(1).is_some_and(|c| c != ']');
+            if !ranges {
+                set.add(start, start);
+                continue;
+            }
+            self.at += 1;
+            let mut unused = CharSet::default();
+            let end = if self.eat('-') {
+                '-'.into()
+            } else {
+                self.bracket_item(&mut unused, &mut CharSet::default())?.ok_or(PatternError::Range)?
+            };
+            if start > end {
+                return Err(PatternError::Range);
+            }
+            set.add(start, end);
+        }
+        self.at += 1;
+        if self.flags.fold {
+            set.fold_case();
+        }
+        set.union(&complements);
+        if negated {
+            set = set.complement();
+            if self.flags.newline_stops {
+                set.remove('\n'.into());
+            }
+        }
+        Ok(Node::Set(set))
+    }
+
+    /// One item: a character that may open a range, or a class that has been added to `set`.
+    fn bracket_item(
+        &mut self,
+        set: &mut CharSet,
+        complements: &mut CharSet,
+    ) -> Result<Option<u32>, PatternError> {
+        let code = *self.chars.get(self.at).ok_or(PatternError::Brackets)?;
+        self.at += 1;
+        match char::from_u32(code) {
+            Some('\\') if self.flags.advanced => {
+                if self.at >= self.chars.len() {
+                    return Err(PatternError::Escape);
+                }
+                match self.escape()? {
+                    Escape::Char(code) => Ok(Some(code)),
+                    Escape::Class(class) => {
+                        set.union(&class);
+                        Ok(None)
+                    }
+                    Escape::NotClass(class) => {
+                        complements.union(&class.complement());
+                        Ok(None)
+                    }
+                    Escape::Assert(_) | Escape::Reference(_) => Err(PatternError::Escape),
+                }
+            }
+            Some('[') => match self.peek() {
+                None => Err(PatternError::Brackets),
+                Some(kind @ ('.' | '=' | ':')) => {
+                    self.at += 1;
+                    self.named(kind, set)
+                }
+                _ => Ok(Some(code)),
+            },
+            _ => Ok(Some(code)),
+        }
+    }
+
+    fn named(&mut self, kind: char, set: &mut CharSet) -> Result<Option<u32>, PatternError> {
+        let from = self.at;
+        while !(self.peek() == Some(kind) && self.peek_at(1) == Some(']')) {
+            if self.at >= self.chars.len() {
+                return Err(PatternError::Brackets);
+            }
+            self.at += 1;
+        }
+        let name: String =
+            self.chars[from..self.at].iter().filter_map(|&code| char::from_u32(code)).collect();
+        self.at += 2;
+        match kind {
+            ':' => {
+                let folded =
+                    if self.flags.fold && matches!(&*name, "lower" | "upper") { "alpha" } else { &name };
+                set.union(&CharSet::class(folded).ok_or(PatternError::Class)?);
+                Ok(None)
+            }
+            '=' => {
+                let code = CharSet::element(&name).ok_or(PatternError::Collation)?;
+                set.add(code, code);
+                Ok(None)
+            }
+            _ => CharSet::element(&name).map(Some).ok_or(PatternError::Collation),
+        }
+    }
+}
+
+fn literal(code: u32, fold: bool) -> Node {
+    let mut set = CharSet::one(code);
+    if fold {
+        set.fold_case();
+    }
+    Node::Set(set)
+}

@@ -1,0 +1,235 @@
+//! A rule: one record of the file, as it is meant.
+
+use crate::address::Network;
+use crate::method::{Method, Setting};
+use crate::regex::Pattern;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The first field: over what a connection comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConnectionType {
+    /// The Unix-domain socket.
+    Local,
+    /// TCP, however encrypted.
+    Host,
+    /// TCP with TLS.
+    HostSsl,
+    /// TCP without TLS.
+    HostNoSsl,
+    /// TCP with GSSAPI encryption.
+    HostGssEnc,
+    /// TCP without GSSAPI encryption.
+    HostNoGssEnc,
+}
+
+impl ConnectionType {
+    /// Every type.
+    pub const ALL: [Self; 6] =
+        [Self::Local, Self::Host, Self::HostSsl, Self::HostNoSsl, Self::HostGssEnc, Self::HostNoGssEnc];
+
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Host => "host",
+            Self::HostSsl => "hostssl",
+            Self::HostNoSsl => "hostnossl",
+            Self::HostGssEnc => "hostgssenc",
+            Self::HostNoGssEnc => "hostnogssenc",
+        }
+    }
+
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+impl fmt::Display for ConnectionType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// One value of the database field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Database {
+    /// `all`: every database; not physical replication.
+    All,
+    /// A database by its name.
+    Name(String),
+    /// `/regex`, from version 16.
+    Pattern(Pattern),
+    /// `replication`: physical replication, which names no database.
+    Replication,
+    /// `samerole` or `samegroup`: the user is a member of the role named as the database.
+    SameRole,
+    /// `sameuser`: the database has the user's name.
+    SameUser,
+}
+
+/// One value of the user field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum User {
+    /// `all`.
+    All,
+    /// `+role`: members of a role, directly or not; being superuser does not count.
+    Member(String),
+    /// A role by its name.
+    Name(String),
+    /// `/regex`, from version 16.
+    Pattern(Pattern),
+}
+
+/// The address field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// `all`: both families.
+    All,
+    /// A host name, or with a leading dot a suffix of host names. Case does not matter.
+    Host(String),
+    /// An address with a mask.
+    Network(Network),
+    /// `samehost`: the server's own addresses.
+    SameHost,
+    /// `samenet`: the networks the server is in.
+    SameNet,
+}
+
+/// Where a rule was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The included file, or `None` for the one that was given.
+    pub file: Option<String>,
+    /// The first line, from 1; 0 for a rule that was not read.
+    pub line: u32,
+}
+
+/// One rule. Two rules are equal when they say the same, wherever they stand.
+#[derive(Clone, Debug, Eq)]
+pub struct Rule {
+    /// Over what.
+    pub connection: ConnectionType,
+    /// Which databases: any of these.
+    pub databases: Vec<Database>,
+    /// Which users: any of these.
+    pub users: Vec<User>,
+    /// From where. [`Address::All`] for local connections.
+    pub address: Address,
+    /// How they authenticate.
+    pub method: Method,
+    /// The options after the method, in order.
+    pub settings: Vec<Setting>,
+    /// Whether it can match on this server: `hostssl` needs TLS to be on, `hostgssenc` a build with GSSAPI.
+    pub possible: bool,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.connection == other.connection
+            && self.databases == other.databases
+            && self.users == other.users
+            && self.address == other.address
+            && self.method == other.method
+            && self.settings == other.settings
+            && self.possible == other.possible
+    }
+}
+
+impl Rule {
+    /// A rule for local connections.
+    #[must_use]
+    pub fn local(database: Database, user: User, method: Method) -> Self {
+        Self::new(ConnectionType::Local, database, user, Address::All, method)
+    }
+
+    /// A rule for TCP connections, with TLS or without.
+    #[must_use]
+    pub fn host(database: Database, user: User, address: Address, method: Method) -> Self {
+        Self::new(ConnectionType::Host, database, user, address, method)
+    }
+
+    /// A rule of any type.
+    #[must_use]
+    pub fn new(
+        connection: ConnectionType,
+        database: Database,
+        user: User,
+        address: Address,
+        method: Method,
+    ) -> Self {
+        Self {
+            connection,
+            databases: vec![database],
+            users: vec![user],
+            address,
+            method,
+            settings: Vec::new(),
+            possible: true,
+            origin: Origin::default(),
+        }
+    }
+
+    /// What happens to a connection that matches, without the order and the repetition of options.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let mut settings = BTreeMap::new();
+        for setting in &self.settings {
+            settings.insert(setting.name, setting.meaning());
+        }
+        if self.method == Method::Cert {
+            settings.insert("clientcert", "verify-full".to_owned());
+        }
+        if matches!(self.method, Method::Gss | Method::Sspi) {
+            settings.entry("include_realm").or_insert_with(|| "1".to_owned());
+        }
+        if self.method == Method::Sspi {
+            settings.entry("compat_realm").or_insert_with(|| "1".to_owned());
+        }
+        settings.retain(|name, value| !is_default(name, value));
+        if self.method == Method::Reject {
+            settings.clear();
+        }
+        Outcome { method: self.method, settings }
+    }
+}
+
+fn is_default(name: &str, value: &str) -> bool {
+    matches!(
+        (name, value),
+        ("clientcert", "off")
+            | ("clientname", "CN")
+            | ("pam_use_hostname" | "ldaptls" | "upn_username" | "delegate_ident_mapping", "0")
+    )
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&crate::render::rule_text(self))
+    }
+}
+
+/// What happens to a connection: a method and the options that count.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Outcome {
+    /// The method; [`Method::Reject`] also where no rule matches.
+    pub method: Method,
+    /// Options that differ from their defaults.
+    pub settings: BTreeMap<&'static str, String>,
+}
+
+impl Outcome {
+    pub(crate) fn denied() -> Self {
+        Self { method: Method::Reject, settings: BTreeMap::new() }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.method)?;
+        self.settings.iter().try_for_each(|(name, value)| write!(out, " {name}={value}"))
+    }
+}

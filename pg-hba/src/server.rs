@@ -1,0 +1,169 @@
+//! Which server reads the file: its version, what it was built with, the settings that change the grammar.
+
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// A major version of PostgreSQL whose grammar this crate knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Version {
+    /// PostgreSQL 13: no continuation lines, lines below 20,479 bytes.
+    V13,
+    /// PostgreSQL 14: continuation lines, `clientname`, stricter `clientcert`.
+    V14,
+    /// PostgreSQL 15.
+    V15,
+    /// PostgreSQL 16: regular expressions, `include`, tokens of any length.
+    V16,
+    /// PostgreSQL 17.
+    V17,
+    /// PostgreSQL 18: `oauth`.
+    V18,
+}
+
+impl Version {
+    /// Every version, oldest first.
+    pub const ALL: [Self; 6] = [Self::V13, Self::V14, Self::V15, Self::V16, Self::V17, Self::V18];
+
+    /// The number, from 13 to 18.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        13 + self as u32
+    }
+
+    /// The version with this number, from 13 to 18.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|version| version.number() == number)
+    }
+
+    pub(crate) fn has_continuations(self) -> bool {
+        self >= Self::V14
+    }
+
+    pub(crate) fn has_patterns(self) -> bool {
+        self >= Self::V16
+    }
+
+    pub(crate) fn has_includes(self) -> bool {
+        self >= Self::V16
+    }
+
+    /// The longest token in bytes, where there is a limit (`MAX_TOKEN` in hba.c).
+    pub(crate) fn longest_token(self) -> Option<usize> {
+        (self <= Self::V15).then_some(10_239)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.number())
+    }
+}
+
+/// A version that is not one of 13 to 18.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("PostgreSQL {0:?} is not a version known here: 13 to 18 are")]
+pub struct UnknownVersion(String);
+
+impl FromStr for Version {
+    type Err = UnknownVersion;
+
+    fn from_str(text: &str) -> Result<Self, UnknownVersion> {
+        let major = text.split('.').next().unwrap_or_default();
+        major.parse().ok().and_then(Self::from_number).ok_or_else(|| UnknownVersion(text.to_owned()))
+    }
+}
+
+/// Something a server may have been built without, so that its method is refused or its rules never match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Capability {
+    /// BSD authentication.
+    Bsd,
+    /// GSSAPI.
+    Gss,
+    /// LDAP.
+    Ldap,
+    /// PAM.
+    Pam,
+    /// SSPI, on Windows only.
+    Sspi,
+    /// TLS.
+    Tls,
+}
+
+/// The server a file is read for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    version: Version,
+    missing: Vec<Capability>,
+    tls: bool,
+    oauth_validators: Vec<String>,
+}
+
+impl Server {
+    /// A server as distributions build it: with everything except SSPI and BSD authentication, with TLS turned on,
+    /// and with one OAuth validator, so that `oauth` is accepted.
+    #[must_use]
+    pub fn new(version: Version) -> Self {
+        Self {
+            version,
+            missing: vec![Capability::Bsd, Capability::Sspi],
+            tls: true,
+            oauth_validators: vec!["validator".to_owned()],
+        }
+    }
+
+    /// The same, built without something.
+    #[must_use]
+    pub fn without(mut self, capability: Capability) -> Self {
+        self.missing.push(capability);
+        self
+    }
+
+    /// The same, with `ssl` on or off in postgresql.conf.
+    #[must_use]
+    pub fn with_tls(mut self, on: bool) -> Self {
+        self.tls = on;
+        self
+    }
+
+    /// The same, with `oauth_validator_libraries` set to these (PostgreSQL 18).
+    #[must_use]
+    pub fn with_oauth_validators<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.oauth_validators = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether it was built with something.
+    #[must_use]
+    pub fn has(&self, capability: Capability) -> bool {
+        !self.missing.contains(&capability)
+    }
+
+    /// Whether `ssl` is on.
+    #[must_use]
+    pub fn tls_is_on(&self) -> bool {
+        self.tls && self.has(Capability::Tls)
+    }
+
+    /// The value of `oauth_validator_libraries`.
+    #[must_use]
+    pub fn oauth_validators(&self) -> &[String] {
+        &self.oauth_validators
+    }
+}
+
+impl From<Version> for Server {
+    fn from(version: Version) -> Self {
+        Self::new(version)
+    }
+}

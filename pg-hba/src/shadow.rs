@@ -1,0 +1,82 @@
+//! Rules that no connection reaches.
+
+use crate::rule::Rule;
+use crate::space::{Cell, Undecided, Visitor, walk};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+/// A rule that never decides anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadowed {
+    /// Its position, from 0.
+    pub rule: usize,
+    /// The rules before it that take its connections; empty when it cannot match at all.
+    pub by: Vec<usize>,
+}
+
+/// Finds exactly the rules that are never the first to match, whoever comes from wherever.
+///
+/// # Errors
+/// When the rules are beyond what can be reasoned about.
+pub fn shadowed(rules: &[Rule]) -> Result<Vec<Shadowed>, Undecided> {
+    let all: Vec<&Rule> = rules.iter().collect();
+    let mut reached = Reached { reached: vec![false; rules.len()] };
+    walk(&all, &[(0..rules.len()).collect()], &mut reached)?;
+    let dead = reached.reached.iter().enumerate().filter(|(_, reached)| !**reached).map(|(rule, _)| rule);
+    dead.map(|rule| Ok(Shadowed { rule, by: takers(&all[..=rule])? })).collect()
+}
+
+/// Which earlier rules take the connections of the last one.
+fn takers(rules: &[&Rule]) -> Result<Vec<usize>, Undecided> {
+    let last = rules.len() - 1;
+    let mut takers = Takers { last, found: BTreeSet::new() };
+    walk(rules, &[(0..last).collect(), vec![last]], &mut takers)?;
+    Ok(takers.found.into_iter().collect())
+}
+
+struct Reached {
+    reached: Vec<bool>,
+}
+
+fn number(rule: usize) -> u32 {
+    u32::try_from(rule).unwrap_or(u32::MAX)
+}
+
+impl Visitor for Reached {
+    fn key(&self, rule: usize) -> u32 {
+        number(rule)
+    }
+
+    fn skip(&self, lists: &[Vec<usize>]) -> bool {
+        lists[0].iter().all(|&rule| self.reached[rule])
+    }
+
+    fn visit(&mut self, firsts: &[Option<usize>], _: &Cell) -> ControlFlow<()> {
+        if let Some(rule) = firsts[0] {
+            self.reached[rule] = true;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Takers {
+    last: usize,
+    found: BTreeSet<usize>,
+}
+
+impl Visitor for Takers {
+    fn key(&self, rule: usize) -> u32 {
+        number(rule)
+    }
+
+    fn skip(&self, lists: &[Vec<usize>]) -> bool {
+        !lists[1].contains(&self.last) || lists[0].iter().all(|rule| self.found.contains(rule))
+    }
+
+    fn visit(&mut self, firsts: &[Option<usize>], _: &Cell) -> ControlFlow<()> {
+        if let [Some(first), Some(_)] = firsts {
+            self.found.insert(*first);
+        }
+        ControlFlow::Continue(())
+    }
+}

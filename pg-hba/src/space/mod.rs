@@ -1,0 +1,413 @@
+//! The space of all connections, cut into cells that no rule tells apart.
+//!
+//! The dimensions are transport, replication, address, the facts behind `samehost`, `samenet` and host names,
+//! database, user, and memberships of roles. They are cut one after another; each cut keeps only the rules that still
+//! apply, and stops as soon as what is left has been seen. So the work follows what rules say, not the product of
+//! the dimensions.
+
+mod addresses;
+mod names;
+
+use crate::attempt::{Attempt, Replication, Surroundings, Transport};
+use crate::decide::host_matches;
+use crate::rule::{Address, Database, Rule, User};
+use names::Universe;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use thiserror::Error;
+
+/// Why a question about all connections has no answer here.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Undecided {
+    /// A pattern with back references or lookaround: no finite automaton covers it.
+    #[error("the regular expression {0:?} has back references or lookaround, which cannot be reasoned about")]
+    Pattern(String),
+    /// More combinations than the bound allows.
+    #[error("the rules can be combined in too many ways")]
+    TooComplex,
+}
+
+/// What walks through the cells.
+pub(crate) trait Visitor {
+    /// What tells rules apart for this visitor.
+    fn key(&self, rule: usize) -> u32;
+    /// Whether cells decided by these rules have nothing new.
+    fn skip(&self, lists: &[Vec<usize>]) -> bool;
+    /// The first rule of each list in one cell, with a connection from it.
+    fn visit(&mut self, firsts: &[Option<usize>], cell: &Cell) -> ControlFlow<()>;
+}
+
+/// A connection, and the facts under which it is in its cell.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) attempt: Attempt,
+    pub(crate) world: Surroundings,
+}
+
+/// Cells that are looked at before giving up.
+const CELLS: usize = 5_000_000;
+
+/// Walks through every cell; each list has positions in `rules`.
+pub(crate) fn walk(
+    rules: &[&Rule],
+    lists: &[Vec<usize>],
+    visitor: &mut dyn Visitor,
+) -> Result<(), Undecided> {
+    let universe = Universe::of(rules)?;
+    let mut specs: HashMap<(&[Database], &[User]), u32> = HashMap::new();
+    let spec = rules
+        .iter()
+        .map(|rule| {
+            let next = u32::try_from(specs.len()).unwrap_or(u32::MAX);
+            *specs.entry((&rule.databases, &rule.users)).or_insert(next)
+        })
+        .collect();
+    let mut walk = Walk { rules, universe, spec, visitor, seen: HashSet::new(), cells: 0 };
+    match walk.transports(lists) {
+        Err(Stop::Undecided(why)) => Err(why),
+        Ok(()) | Err(Stop::Done) => Ok(()),
+    }
+}
+
+enum Stop {
+    Done,
+    Undecided(Undecided),
+}
+
+type Step = Result<(), Stop>;
+type Lists = Vec<Vec<usize>>;
+/// A list of rules by what they say: names, and what the visitor tells apart.
+type Keys = Vec<(u32, u32)>;
+
+struct Walk<'w> {
+    rules: &'w [&'w Rule],
+    universe: Universe,
+    spec: Vec<u32>,
+    visitor: &'w mut dyn Visitor,
+    seen: HashSet<(bool, Vec<Keys>)>,
+    cells: usize,
+}
+
+/// What must hold for a rule to match, once the names are known: any of each of these memberships.
+type Clauses = Vec<Vec<String>>;
+
+impl Walk<'_> {
+    fn transports(&mut self, lists: &[Vec<usize>]) -> Step {
+        for transport in [Transport::Socket, Transport::Tls, Transport::Plain, Transport::Gss] {
+            for replication in [Replication::None, Replication::Physical] {
+                let physical = replication == Replication::Physical;
+                let lists = filter(lists, |rule| {
+                    let rule = self.rules[rule];
+                    let database = |database: &Database| (*database == Database::Replication) == physical;
+                    rule.possible && rule.connection.admits(transport) && rule.databases.iter().any(database)
+                });
+                let attempt = Attempt { transport, replication, ..Attempt::local("", "") };
+                let cell = Cell { attempt, world: Surroundings::default() };
+                if transport == Transport::Socket {
+                    self.names(&lists, &cell)?;
+                } else {
+                    self.addresses(&lists, &cell)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn addresses(&mut self, lists: &Lists, cell: &Cell) -> Step {
+        if lists.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let networks: Vec<_> = lists
+            .iter()
+            .flatten()
+            .filter_map(|&rule| match &self.rules[rule].address {
+                Address::Network(network) => Some(*network),
+                _ => None,
+            })
+            .collect();
+        for leaf in addresses::leaves(&networks).map_err(Stop::Undecided)? {
+            let lists = filter(lists, |rule| match &self.rules[rule].address {
+                Address::Network(network) => network.contains(leaf),
+                _ => true,
+            });
+            let mut cell = cell.clone();
+            cell.attempt.address = Some(leaf);
+            self.own_networks(&lists, &cell, leaf)?;
+        }
+        Ok(())
+    }
+
+    fn own_networks(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> Step {
+        let mentions = |address: &Address| matches!(address, Address::SameHost | Address::SameNet);
+        if !lists.iter().flatten().any(|&rule| mentions(&self.rules[rule].address)) {
+            return self.host_names(lists, cell, client);
+        }
+        for (host, net) in [(false, false), (false, true), (true, true)] {
+            let lists = filter(lists, |rule| match &self.rules[rule].address {
+                Address::SameHost => host,
+                Address::SameNet => net,
+                _ => true,
+            });
+            let mut cell = cell.clone();
+            if host {
+                cell.world.interfaces.push(client.into());
+            } else if net {
+                cell.world.interfaces.extend(addresses::neighbour(client));
+            }
+            self.host_names(&lists, &cell, client)?;
+        }
+        Ok(())
+    }
+
+    fn host_names(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> Step {
+        let patterns: BTreeSet<String> = lists
+            .iter()
+            .flatten()
+            .filter_map(|&rule| match &self.rules[rule].address {
+                Address::Host(name) => Some(name.to_ascii_lowercase()),
+                _ => None,
+            })
+            .collect();
+        let mut names: Vec<Option<String>> = vec![None];
+        for pattern in &patterns {
+            names.push(Some(pattern.clone()));
+            if pattern.starts_with('.') {
+                let inside =
+                    (0..).map(|n| format!("host-{n}{pattern}")).find(|name| !patterns.contains(name));
+                names.push(inside);
+            }
+        }
+        for name in names {
+            let lists = filter(lists, |rule| match &self.rules[rule].address {
+                Address::Host(pattern) => name.as_deref().is_some_and(|name| host_matches(pattern, name)),
+                _ => true,
+            });
+            let mut cell = cell.clone();
+            if let Some(name) = name {
+                cell.world.host_names.insert(client, name);
+            }
+            self.names(&lists, &cell)?;
+        }
+        Ok(())
+    }
+
+    /// Drops rules that an earlier one of the list hides: the same names, or after one for everybody.
+    fn reduce(&self, lists: &Lists, physical: bool) -> Lists {
+        let everybody = |rule: &Rule| {
+            (physical || rule.databases.contains(&Database::All)) && rule.users.contains(&User::All)
+        };
+        let reduce = |list: &Vec<usize>| {
+            let mut seen = HashSet::new();
+            let mut out = Vec::new();
+            for &rule in list {
+                if seen.insert(self.spec[rule]) {
+                    out.push(rule);
+                    if everybody(self.rules[rule]) {
+                        break;
+                    }
+                }
+            }
+            out
+        };
+        lists.iter().map(reduce).collect()
+    }
+
+    fn names(&mut self, lists: &Lists, cell: &Cell) -> Step {
+        let physical = cell.attempt.replication == Replication::Physical;
+        let lists = self.reduce(lists, physical);
+        let key = |rule: &usize| (self.spec[*rule], self.visitor.key(*rule));
+        let keys = lists.iter().map(|list| list.iter().map(key).collect()).collect();
+        if self.visitor.skip(&lists) || !self.seen.insert((physical, keys)) {
+            return Ok(());
+        }
+        if physical {
+            return self.users(&lists, cell, None);
+        }
+        let mut databases: BTreeSet<usize> = self.universe.others.iter().copied().collect();
+        let mut linked = false;
+        for rule in lists.iter().flatten().map(|&rule| self.rules[rule]) {
+            for database in &rule.databases {
+                match database {
+                    Database::Name(name) => databases.extend(self.universe.literal(name)),
+                    Database::SameRole | Database::SameUser => linked = true,
+                    _ => {}
+                }
+            }
+        }
+        if linked {
+            self.mentioned_users(&lists, &mut databases);
+        }
+        self.universe.stand_ins(&mut databases);
+        for database in databases {
+            let lists = filter(&lists, |rule| {
+                self.rules[rule].databases.iter().any(|wanted| match wanted {
+                    Database::All | Database::SameRole | Database::SameUser => true,
+                    Database::Name(name) => self.universe.literal(name) == Some(database),
+                    Database::Pattern(pattern) => self.universe.matches(database, pattern),
+                    Database::Replication => false,
+                })
+            });
+            self.users(&lists, cell, Some(database))?;
+        }
+        Ok(())
+    }
+
+    fn mentioned_users(&self, lists: &Lists, into: &mut BTreeSet<usize>) {
+        for user in lists.iter().flatten().flat_map(|&rule| &self.rules[rule].users) {
+            if let User::Name(name) | User::Member(name) = user {
+                into.extend(self.universe.literal(name));
+            }
+        }
+    }
+
+    fn users(&mut self, lists: &Lists, cell: &Cell, database: Option<usize>) -> Step {
+        if self.visitor.skip(lists) {
+            return Ok(());
+        }
+        let mut users: BTreeSet<usize> = self.universe.others.iter().copied().collect();
+        self.mentioned_users(lists, &mut users);
+        users.extend(database);
+        self.universe.stand_ins(&mut users);
+        for user in users {
+            let class = &self.universe.classes[user];
+            let (first, second) = (class.name.clone(), class.second.clone());
+            let mut pairs =
+                vec![(database.map(|database| self.universe.classes[database].name.clone()), first)];
+            if let (true, Some(second)) = (database == Some(user), second) {
+                pairs.push((pairs[0].0.clone(), second));
+            }
+            for (name, user_name) in pairs {
+                let mut cell = cell.clone();
+                cell.attempt.database = name.unwrap_or_default();
+                cell.attempt.user = user_name;
+                self.cell(lists, cell, user)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One pair of names: what is left open are memberships.
+    fn cell(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> Step {
+        let conditions: Vec<Vec<(usize, Clauses)>> = lists
+            .iter()
+            .map(|list| {
+                let mut open = Vec::new();
+                for &rule in list {
+                    if let Some(clauses) = self.condition(self.rules[rule], &cell.attempt, user) {
+                        let certain = clauses.is_empty();
+                        open.push((rule, clauses));
+                        if certain {
+                            break;
+                        }
+                    }
+                }
+                open
+            })
+            .collect();
+        let remaining: Lists =
+            conditions.iter().map(|list| list.iter().map(|(rule, _)| *rule).collect()).collect();
+        if self.visitor.skip(&remaining) {
+            return Ok(());
+        }
+        self.branch(&conditions, &mut cell)
+    }
+
+    /// Decides memberships one after another until the first rule of each list is certain.
+    fn branch(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> Step {
+        self.cells += 1;
+        if self.cells > CELLS {
+            return Err(Stop::Undecided(Undecided::TooComplex));
+        }
+        let open = conditions.iter().filter_map(|list| list.first()).find(|(_, clauses)| !clauses.is_empty());
+        let Some((_, clauses)) = open else {
+            let firsts: Vec<Option<usize>> =
+                conditions.iter().map(|list| list.first().map(|(rule, _)| *rule)).collect();
+            return match self.visitor.visit(&firsts, cell) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(Stop::Done),
+            };
+        };
+        let role = clauses[0][0].clone();
+        for member in [false, true] {
+            let next: Vec<Vec<(usize, Clauses)>> = conditions
+                .iter()
+                .map(|list| list.iter().filter_map(|rule| assume(rule, &role, member)).collect())
+                .collect();
+            let pair = (cell.attempt.user.clone(), role.clone());
+            if member {
+                cell.world.memberships.insert(pair.clone());
+            }
+            let outcome = self.branch(&next, cell);
+            cell.world.memberships.remove(&pair);
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// What a rule still needs; `None` when it cannot match these names.
+    fn condition(&self, rule: &Rule, attempt: &Attempt, user: usize) -> Option<Clauses> {
+        let mut clauses = Clauses::new();
+        let mut groups = Vec::new();
+        if attempt.replication != Replication::Physical {
+            let database = rule.databases.iter().any(|wanted| match wanted {
+                Database::All => true,
+                Database::Name(name) => *name == attempt.database,
+                Database::Pattern(pattern) => pattern.is_match(&attempt.database),
+                Database::Replication => false,
+                Database::SameRole if attempt.database == attempt.user => true,
+                Database::SameRole => {
+                    groups.push(attempt.database.clone());
+                    false
+                }
+                Database::SameUser => attempt.database == attempt.user,
+            });
+            if !database {
+                if groups.is_empty() {
+                    return None;
+                }
+                clauses.push(groups);
+            }
+        }
+        let mut groups = Vec::new();
+        let user = rule.users.iter().any(|wanted| match wanted {
+            User::All => true,
+            User::Member(role) if *role == attempt.user => true,
+            User::Member(role) => {
+                groups.push(role.clone());
+                false
+            }
+            User::Name(name) => *name == attempt.user,
+            User::Pattern(pattern) => self.universe.matches(user, pattern),
+        });
+        if !user {
+            if groups.is_empty() {
+                return None;
+            }
+            clauses.push(groups);
+        }
+        Some(clauses)
+    }
+}
+
+/// What is left of a condition when a membership is known.
+fn assume((rule, clauses): &(usize, Clauses), role: &str, member: bool) -> Option<(usize, Clauses)> {
+    let mut left = Clauses::new();
+    for clause in clauses {
+        if !clause.iter().any(|group| group == role) {
+            left.push(clause.clone());
+        } else if !member {
+            let others: Vec<String> = clause.iter().filter(|group| *group != role).cloned().collect();
+            if others.is_empty() {
+                return None;
+            }
+            left.push(others);
+        }
+    }
+    Some((*rule, left))
+}
+
+fn filter(lists: &[Vec<usize>], keep: impl Fn(usize) -> bool) -> Lists {
+    lists.iter().map(|list| list.iter().copied().filter(|&rule| keep(rule)).collect()).collect()
+}

@@ -1,0 +1,189 @@
+//! The names that rules can tell apart: each literal name, and for the rest one class for each set of patterns that
+//! match them.
+
+use super::Undecided;
+use crate::regex::{Automaton, Pattern, State};
+use crate::rule::{Database, Rule, User};
+use std::collections::{BTreeSet, HashMap};
+
+/// Names that no rule tells apart.
+pub(crate) struct Class {
+    /// One of them.
+    pub(crate) name: String,
+    /// Another, if there is one.
+    pub(crate) second: Option<String>,
+    matched: Vec<bool>,
+}
+
+/// Every class of names.
+pub(crate) struct Universe {
+    pub(crate) classes: Vec<Class>,
+    literals: HashMap<String, usize>,
+    patterns: HashMap<Pattern, usize>,
+    /// Classes without a literal name; never empty in practice, since names are many.
+    pub(crate) others: Vec<usize>,
+}
+
+/// The states of the product that are explored before giving up.
+const STATES: usize = 100_000;
+
+impl Universe {
+    pub(crate) fn of(rules: &[&Rule]) -> Result<Self, Undecided> {
+        let mut names: Vec<String> = Vec::new();
+        let mut patterns: HashMap<Pattern, usize> = HashMap::new();
+        let mut listed: Vec<Pattern> = Vec::new();
+        let mut pattern = |found: &Pattern| {
+            patterns.entry(found.clone()).or_insert_with(|| {
+                listed.push(found.clone());
+                listed.len() - 1
+            });
+        };
+        for rule in rules {
+            for database in &rule.databases {
+                match database {
+                    Database::Name(name) => names.push(name.clone()),
+                    Database::Pattern(found) => pattern(found),
+                    _ => {}
+                }
+            }
+            for user in &rule.users {
+                match user {
+                    User::Name(name) | User::Member(name) => names.push(name.clone()),
+                    User::Pattern(found) => pattern(found),
+                    User::All => {}
+                }
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        // Longer names are cut before they reach the rules, and an empty one never does.
+        names.retain(|name| !name.is_empty() && name.len() <= 63);
+        if let Some(odd) = listed.iter().find(|pattern| !pattern.is_regular()) {
+            return Err(Undecided::Pattern(odd.as_str().to_owned()));
+        }
+        let mut classes: Vec<Class> = names
+            .iter()
+            .map(|name| Class {
+                name: name.clone(),
+                second: None,
+                matched: listed.iter().map(|pattern| pattern.is_match(name)).collect(),
+            })
+            .collect();
+        let literals: HashMap<String, usize> = names.into_iter().zip(0..).collect();
+        let first_other = classes.len();
+        classes.extend(others(&literals, &listed)?);
+        let others = (first_other..classes.len()).collect();
+        Ok(Self { classes, literals, patterns, others })
+    }
+
+    pub(crate) fn literal(&self, name: &str) -> Option<usize> {
+        self.literals.get(name).copied()
+    }
+
+    /// Adds literal names that nothing mentions here, two for each set of patterns: some sets have no other names.
+    pub(crate) fn stand_ins(&self, mentioned: &mut BTreeSet<usize>) {
+        if self.patterns.is_empty() {
+            return;
+        }
+        let mut counts: HashMap<&[bool], u8> = HashMap::new();
+        for class in 0..self.literals.len() {
+            let count = counts.entry(&self.classes[class].matched).or_default();
+            if *count < 2 && !mentioned.contains(&class) {
+                *count += 1;
+                mentioned.insert(class);
+            }
+        }
+    }
+
+    pub(crate) fn matches(&self, class: usize, pattern: &Pattern) -> bool {
+        self.patterns.get(pattern).is_some_and(|&index| self.classes[class].matched[index])
+    }
+}
+
+/// Readable names, tried before the search for any.
+const READABLE: [&str; 6] = ["somebody", "another", "stranger", "visitor", "unnamed_1", "unnamed_2"];
+
+fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec<Class>, Undecided> {
+    let mut found: HashMap<Vec<bool>, Class> = HashMap::new();
+    let mut add = |name: &str| {
+        let matched: Vec<bool> = patterns.iter().map(|pattern| pattern.is_match(name)).collect();
+        match found.get_mut(&matched) {
+            None => {
+                let class = Class { name: name.to_owned(), second: None, matched: matched.clone() };
+                found.insert(matched, class);
+            }
+            Some(class) if class.second.is_none() && class.name != name => {
+                class.second = Some(name.to_owned());
+            }
+            Some(_) => {}
+        }
+    };
+    READABLE.iter().filter(|name| !literals.contains_key(**name)).for_each(|name| add(name));
+    if patterns.is_empty() {
+        (0..)
+            .map(|n| format!("name_{n}"))
+            .filter(|name| !literals.contains_key(name))
+            .take(2)
+            .for_each(|n| add(&n));
+        return Ok(found.into_values().collect());
+    }
+    let automata: Vec<&Automaton> = patterns.iter().filter_map(Pattern::automaton).collect();
+    let alphabet = alphabet(literals, &automata);
+    // Breadth first by bytes. Each state is entered with two names, so that each class is found with two.
+    let mut entered: HashMap<(Vec<State>, Option<String>), u8> = HashMap::new();
+    let prefix =
+        |name: &str| literals.keys().any(|literal| literal.starts_with(name)).then(|| name.to_owned());
+    let mut buckets: Vec<Vec<(String, Vec<State>)>> = vec![Vec::new(); 64];
+    buckets[0].push((String::new(), automata.iter().map(|automaton| automaton.initial()).collect()));
+    for length in 0..64 {
+        let mut at = 0;
+        while at < buckets[length].len() {
+            let (name, states) = buckets[length][at].clone();
+            at += 1;
+            for &c in &alphabet {
+                let mut longer = name.clone();
+                longer.push(c);
+                if longer.len() > 63 {
+                    continue;
+                }
+                let next: Vec<State> = automata
+                    .iter()
+                    .zip(&states)
+                    .map(|(automaton, state)| automaton.step(state, c.into()))
+                    .collect();
+                let times = entered.entry((next.clone(), prefix(&longer))).or_default();
+                if *times == 2 {
+                    continue;
+                }
+                *times += 1;
+                if entered.len() > STATES {
+                    return Err(Undecided::TooComplex);
+                }
+                if !literals.contains_key(&longer) {
+                    add(&longer);
+                }
+                buckets[longer.len()].push((longer, next));
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// One character for each set of characters that nothing tells apart, two where a second name may need it.
+fn alphabet(literals: &HashMap<String, usize>, automata: &[&Automaton]) -> Vec<char> {
+    let mut edges: Vec<u32> = vec![1, 10, 11, 0x30, 0x3a, 0x41, 0x5b, 0x5f, 0x60, 0x61, 0x7b, 0x7f, 0x80];
+    automata.iter().for_each(|automaton| automaton.boundaries(&mut edges));
+    for c in literals.keys().flat_map(|name| name.chars()) {
+        edges.extend([u32::from(c), u32::from(c) + 1]);
+    }
+    edges.retain(|&edge| edge > 0);
+    edges.sort_unstable();
+    edges.dedup();
+    let mut chars = Vec::new();
+    for (index, &edge) in edges.iter().enumerate() {
+        let end = edges.get(index + 1).copied().unwrap_or(0x11_0000);
+        // Surrogates are no characters, so the first that is one stands for the range.
+        chars.extend((edge..end).filter_map(char::from_u32).take(2));
+    }
+    chars
+}

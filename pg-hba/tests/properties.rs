@@ -1,0 +1,238 @@
+//! Properties over arbitrary rules, policies and attempts.
+
+use pg_hba::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::net::IpAddr;
+
+const NAMES: [&str; 8] = ["a", "b", "app", "app_1", "postgres", "all", "replication", "odd \"name"];
+
+fn name() -> impl Strategy<Value = String> {
+    prop::sample::select(NAMES.as_slice()).prop_map(str::to_owned)
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    prop::sample::select(["^app", "^a$", "_[0-9]+$", "b|c", "(?i)^APP_1$", "."].as_slice())
+        .prop_map(|text| Pattern::new(text).expect("a pattern"))
+}
+
+fn database() -> impl Strategy<Value = Database> {
+    prop_oneof![
+        4 => Just(Database::All),
+        5 => name().prop_map(Database::Name),
+        1 => Just(Database::Replication),
+        1 => Just(Database::SameRole),
+        1 => Just(Database::SameUser),
+        1 => pattern().prop_map(Database::Pattern),
+    ]
+}
+
+fn user() -> impl Strategy<Value = User> {
+    prop_oneof![
+        4 => Just(User::All),
+        5 => name().prop_map(User::Name),
+        1 => name().prop_map(User::Member),
+        1 => pattern().prop_map(User::Pattern),
+    ]
+}
+
+const ADDRESSES: [&str; 10] = [
+    "127.0.0.1",
+    "::1",
+    "10.0.5.1",
+    "10.9.5.77",
+    "10.128.0.1",
+    "100.64.0.1",
+    "100.127.255.255",
+    "203.0.113.9",
+    "fd7a:115c:a1e0::7",
+    "2001:db8::1",
+];
+
+fn client() -> impl Strategy<Value = IpAddr> {
+    prop::sample::select(ADDRESSES.as_slice()).prop_map(|text| text.parse().expect("an address"))
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    let network = |text: &str| {
+        let (base, mask) = text.split_once(' ').expect("two parts");
+        Network::new(base.parse().expect("base"), mask.parse().expect("mask")).expect("one family")
+    };
+    prop_oneof![
+        3 => Just(Address::All),
+        1 => Just(Address::SameHost),
+        1 => Just(Address::SameNet),
+        1 => prop::sample::select([".example.org", "db.example.org", "other"].as_slice())
+            .prop_map(|name| Address::Host(name.to_owned())),
+        6 => prop::sample::select([
+            "127.0.0.1 255.255.255.255",
+            "10.0.0.0 255.0.0.0",
+            "10.0.0.0 255.128.0.0",
+            "10.128.0.0 255.128.0.0",
+            "10.0.5.0 255.0.255.0",
+            "100.64.0.0 255.192.0.0",
+            "0.0.0.0 0.0.0.0",
+            ":: ::",
+            "fd7a:115c:a1e0:: ffff:ffff:ffff::",
+        ].as_slice()).prop_map(move |text| Address::Network(network(text))),
+    ]
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    prop::sample::select([Method::Trust, Method::Reject, Method::Scram, Method::Md5].as_slice())
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let kind = prop::sample::select(ConnectionType::ALL.as_slice());
+    (kind, vec(database(), 1..3), vec(user(), 1..3), address(), method()).prop_map(
+        |(connection, databases, users, address, method)| {
+            let address = if connection == ConnectionType::Local { Address::All } else { address };
+            let mut rule = Rule::new(connection, Database::All, User::All, address, method);
+            (rule.databases, rule.users) = (databases, users);
+            rule
+        },
+    )
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    let transport = prop::sample::select(
+        [Transport::Socket, Transport::Plain, Transport::Tls, Transport::Gss].as_slice(),
+    );
+    let replication = prop_oneof![8 => Just(Replication::None), 1 => Just(Replication::Logical), 1 => Just(Replication::Physical)];
+    let any_name = || prop_oneof![4 => name(), 1 => "[a-c_0-9]{1,4}"];
+    (any_name(), any_name(), transport, client(), replication).prop_map(
+        |(database, user, transport, client, replication)| Attempt {
+            database,
+            user,
+            transport,
+            address: (transport != Transport::Socket).then_some(client),
+            replication,
+        },
+    )
+}
+
+fn world() -> impl Strategy<Value = Surroundings> {
+    let host = prop::sample::select(["db.example.org", "x.example.org", "OTHER", "unknown"].as_slice());
+    (
+        prop::collection::btree_set((name(), name()), 0..3),
+        prop::option::of(client()),
+        prop::collection::btree_map(client(), host.prop_map(str::to_owned), 0..4),
+    )
+        .prop_map(|(memberships, own, host_names)| Surroundings {
+            memberships,
+            interfaces: own.into_iter().map(Network::from).collect(),
+            host_names,
+        })
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let range = prop::sample::select([TAILNET_V4, TAILNET_V6, "100.64.0.0/16"].as_slice());
+    let from = prop::option::of(prop::sample::select(
+        ["10.0.0.0/8", "100.64.0.0/12", "0.0.0.0/0", "127.0.0.0/8"].as_slice(),
+    ));
+    (
+        (vec((name(), name()), 0..4), vec(name(), 0..3), vec(range, 0..3)),
+        prop::sample::select([Local::Trust, Local::Peer, Local::Scram].as_slice()),
+        prop::sample::select([Tailnet::Trust, Tailnet::Scram, Tailnet::Off].as_slice()),
+        prop::sample::select([Tls::Optional, Tls::OutsideTailnet, Tls::Required].as_slice()),
+        (vec((name(), from), 0..3), vec(rule(), 0..2), vec(rule(), 0..2)),
+    )
+        .prop_map(|((services, privileged, ranges), local, tailnet, tls, (grants, before, after))| {
+            let mut policy = Policy::new().local(local).tailnet(tailnet).tls(tls);
+            policy = policy.tailnet_ranges(ranges.iter().map(|range| range.parse().expect("a range")));
+            policy =
+                services.into_iter().fold(policy, |policy, (database, role)| policy.service(database, role));
+            policy = privileged.into_iter().fold(policy, Policy::privileged);
+            policy = grants.into_iter().fold(policy, |policy, (role, from)| {
+                policy.replication(role, from.map(|net| net.parse().expect("a network")))
+            });
+            policy = before.into_iter().fold(policy, Policy::before);
+            after.into_iter().fold(policy, Policy::after)
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn parsing_what_was_rendered_gives_the_rules_back(rules in vec(rule(), 1..8)) {
+        let text = render(&rules, Version::V18).expect("every name here can be written");
+        let parsed = Document::parse(&text, &Server::new(Version::V18)).rules().expect("what is rendered is accepted");
+        prop_assert_eq!(parsed, rules);
+    }
+
+    #[test]
+    fn text_comes_back_byte_for_byte(text in "([a-z\"#,@/+\\\\ =.\t\r0-9]{0,12}\n?){0,12}", version in 0_usize..6) {
+        let server = Server::new(Version::ALL[version]);
+        let document = Document::parse(&text, &server);
+        prop_assert_eq!(document.text(), &text);
+        let mut at = 0;
+        for line in document.lines() {
+            prop_assert_eq!(line.span.start, at);
+            at = line.span.end;
+            for token in line.fields.iter().flatten() {
+                prop_assert!(token.span.start >= line.span.start && token.span.end <= line.span.end);
+            }
+        }
+        prop_assert_eq!(at, text.len());
+    }
+
+    #[test]
+    fn a_policy_decides_as_its_rules_do(policy in policy(), attempts in vec(attempt(), 32), world in world()) {
+        let rules = policy.compile();
+        for attempt in attempts {
+            let expected = policy.decide(&attempt, &world);
+            prop_assert_eq!(decide(&rules, &attempt, &world).outcome(), expected, "{}", attempt);
+        }
+    }
+
+    #[test]
+    fn the_index_decides_as_the_rules_do(rules in vec(rule(), 1..80), attempts in vec(attempt(), 32), world in world()) {
+        let index = Index::new(rules.clone());
+        for attempt in attempts {
+            let expected = decide(&rules, &attempt, &world);
+            let (method, at) = index.decide(&attempt, &world);
+            prop_assert_eq!((method, at), (expected.method, expected.rule.map(|(at, _)| at)), "{}", attempt);
+        }
+    }
+
+    #[test]
+    fn removing_a_shadowed_rule_changes_nothing(rules in vec(rule(), 1..8), attempts in vec(attempt(), 32), world in world()) {
+        for dead in shadowed(&rules).expect("these rules can be reasoned about") {
+            let mut fewer = rules.clone();
+            fewer.remove(dead.rule);
+            prop_assert_eq!(diff(&rules, &fewer), Diff::Equal);
+            for attempt in &attempts {
+                let before = decide(&rules, attempt, &world);
+                prop_assert_eq!(before.outcome(), decide(&fewer, attempt, &world).outcome());
+                prop_assert_ne!(before.rule.map(|(at, _)| at), Some(dead.rule));
+            }
+        }
+    }
+
+    #[test]
+    fn comparison_is_exact(old in vec(rule(), 1..6), new in vec(rule(), 1..6), attempts in vec(attempt(), 64), world in world()) {
+        match diff(&old, &new) {
+            Diff::Equal => for attempt in attempts {
+                let (before, after) = (decide(&old, &attempt, &world), decide(&new, &attempt, &world));
+                prop_assert_eq!(before.outcome(), after.outcome(), "{}", attempt);
+            },
+            Diff::Different(example) => {
+                let before = decide(&old, &example.attempt, &example.world).outcome();
+                let after = decide(&new, &example.attempt, &example.world).outcome();
+                prop_assert_ne!(&before, &after, "{}", example);
+                prop_assert_eq!((before, after), (example.old_outcome(), example.new_outcome()));
+            }
+            Diff::Undecided(why) => prop_assert!(false, "{}", why),
+        }
+    }
+
+    #[test]
+    fn a_change_that_matters_is_found(rules in vec(rule(), 2..7), at in 0_usize..7, attempts in vec(attempt(), 64), world in world()) {
+        let mut fewer = rules.clone();
+        fewer.remove(at % rules.len());
+        let equal = diff(&rules, &fewer) == Diff::Equal;
+        let agree = attempts.iter().all(|a| decide(&rules, a, &world).outcome() == decide(&fewer, a, &world).outcome());
+        prop_assert!(agree || !equal);
+    }
+}
