@@ -1,4 +1,79 @@
-//! An edge proxy to embed: HTTP/1.1, HTTP/2 and HTTP/3, deny by default.
+//! An edge proxy to embed: it terminates TLS for HTTP/1.1, HTTP/2 and HTTP/3, forwards to services, drops what was not meant
+//! for it, and knows who its clients are.
+//!
+//! It does not read configuration files, issue certificates or cache. Programs do the first, an ACME client the second.
+//!
+//! ```text
+//! accept → PROXY header → ClientHello → sinkhole or site → handshake → request head
+//!        → decide (site, client address, early data, route) → upstream → response → one record
+//! ```
+//!
+//! # Serving
+//!
+//! [`Proxy::builder`] takes listeners, sites, upstreams, a resolver of certificates and an [`Observer`]; [`Running`] is what
+//! serves, on threads of its own. This one answers on a free port of loopback:
+//!
+#![cfg_attr(feature = "server", doc = "```")]
+#![cfg_attr(not(feature = "server"), doc = "```ignore")]
+//! use edge_proxy::Proxy;
+//! use edge_proxy::config::{Action, Listener, PathMatch, Plain, Response, Route, Site};
+//! use std::io::{Read, Write};
+//!
+//! let hello = Response { status: 200, content_type: "text/plain".into(), body: b"hello".to_vec() };
+//! let mut site = Site::new("hello", vec!["hello.test".parse()?])
+//!     .route(Route::new(PathMatch::Prefix("/".into()), Action::Respond(hello)));
+//! site.plain = Plain::Serve;
+//! let proxy = Proxy::builder().workers(1).listener(Listener::plain(([127, 0, 0, 1], 0).into())).site(site).start()?;
+//!
+//! let ask = |host: &str| -> std::io::Result<String> {
+//!     let mut stream = std::net::TcpStream::connect(proxy.addresses()[0])?;
+//!     write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer).map(|_| answer)
+//! };
+//! assert!(ask("hello.test")?.ends_with("hello"));
+//! // A name that no site has gets not one byte.
+//! assert_eq!(ask("other.test")?, "");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Deciding without serving
+//!
+//! The policy is a total function over plain values. Without the feature `server` it is all there is, and no runtime is in the
+//! dependency tree:
+//!
+//! ```
+//! use edge_proxy::config::{Config, Route, Site, Target, Upstream};
+//! use edge_proxy::decide::{Facts, Transport, Verdict, decide};
+//! use edge_proxy::{RequestHead, Snapshot, Version};
+//!
+//! let mut config = Config::default();
+//! config.sites.push(Site::new("git", vec!["git.example.org".parse()?]).route(Route::forward("forgejo")));
+//! config.upstreams.push(Upstream::new("forgejo", Target::Tcp { host: "100.64.0.2".into(), port: 80 }));
+//! let snapshot = Snapshot::new(config)?;
+//!
+//! let mut head = RequestHead::new(Version::Http11);
+//! head.authority = "git.example.org".into();
+//! head.target = "/".into();
+//! let facts = Facts {
+//!     transport: Transport::Tls,
+//!     peer: "203.0.113.7:40000".parse()?,
+//!     proxied: None,
+//!     interface: None,
+//!     sni: Some("git.example.org"),
+//!     early: false,
+//! };
+//! assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! - `server` (default): the I/O shell. It brings tokio, rustls with aws-lc-rs, h2 and quinn-proto.
+//!
+//! # Limits
+//!
+//! Tested on Linux. A configuration is one process's; there is no response cache and no compression.
 
 pub mod client_address;
 pub mod config;

@@ -1,0 +1,212 @@
+//! The program as its user runs it: the demonstration, and `run` with signals, curl as the client.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use testkit::{Authority, Origin};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
+
+#[test]
+fn every_line_of_the_demonstration_holds() {
+    let output = Command::new(PROGRAM)
+        .args(["demo", "--once", "--json", "--tls-port", "0", "--http-port", "0"])
+        .output()
+        .expect("the program was built");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let lines: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let lines = lines.as_array().expect("a list");
+    assert!(lines.len() >= 19, "{text}");
+    assert!(lines.iter().all(|line| line["holds"] == true), "{text}");
+}
+
+/// The program, serving from a folder of its own.
+struct Served {
+    child: Child,
+    folder: tempfile::TempDir,
+    authority: Authority,
+    addresses: Vec<SocketAddr>,
+    said: std::sync::mpsc::Receiver<String>,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
+}
+
+impl Served {
+    fn start(origin: SocketAddr) -> Self {
+        let authority = Authority::new();
+        let folder = tempfile::tempdir().expect("a folder");
+        authority.write(&folder.path().join("acme/a.test"), &["a.test"]);
+        let (tls, plain) = (free_port(), free_port());
+        let config = format!(
+            "https_port = {tls}\n[[listen]]\naddress = \"127.0.0.1:{tls}\"\ntls = true\nhttp3 = true\n\
+             [[listen]]\naddress = \"127.0.0.1:{plain}\"\n\
+             [certificates]\nfolder = \"{}/acme\"\n[log]\nfile = \"{0}/access.log\"\n\
+             [[site]]\nhosts = [\"a.test\"]\nupstream = \"http://{origin}\"\n",
+            folder.path().display()
+        );
+        std::fs::write(folder.path().join("edge.toml"), config).expect("a file");
+        let mut child = Command::new(PROGRAM)
+            .args(["run", "--workers", "2", "--grace", "5", "--config"])
+            .arg(folder.path().join("edge.toml"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program was built");
+        let (sender, said) = std::sync::mpsc::channel();
+        let errors = child.stderr.take().expect("it is piped");
+        std::thread::spawn(move || {
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let addresses = [tls, plain].map(|port| ([127, 0, 0, 1], port).into()).to_vec();
+        let served = Self { child, folder, authority, addresses, said };
+        served.wait_for(&format!("listening on 127.0.0.1:{plain}"));
+        served
+    }
+
+    /// Waits until it says this.
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        let mut all = Vec::new();
+        while let Ok(line) = self.said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if line.contains(text) {
+                return;
+            }
+            all.push(line);
+        }
+        panic!("it did not say {text:?} but {all:?}");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    fn curl(&self, arguments: &[&str]) -> String {
+        let root = self.folder.path().join("root.pem");
+        std::fs::write(&root, self.authority.root()).expect("a file");
+        let (tls, plain) = (self.addresses[0].port(), self.addresses[1].port());
+        let output = Command::new("/usr/bin/curl")
+            .args(["-sS", "--max-time", "10", "--resolve", &format!("a.test:{tls}:127.0.0.1")])
+            .args(["--resolve", &format!("a.test:{plain}:127.0.0.1"), "--cacert"])
+            .arg(root)
+            .args(arguments)
+            .output()
+            .expect("curl is there; cargo xtask tools installs it");
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn run_serves_reloads_and_ends() {
+    let origin = Origin::simple();
+    let mut served = Served::start(origin.address());
+    let (tls, plain) = (served.addresses[0].port(), served.addresses[1].port());
+    let url = format!("https://a.test:{tls}/");
+    let shown = ["-o", "/dev/null", "-w", "%{http_code} %{http_version}"];
+
+    assert_eq!(served.curl(&[&["--http1.1", &url][..], &shown].concat()), "200 1.1");
+    assert_eq!(served.curl(&[&["--http2", &url][..], &shown].concat()), "200 2");
+    let head = served.curl(&["-I", "--http1.1", &url]);
+    assert!(head.contains(&format!("h3=\":{tls}\"")), "HTTP/3 is advertised: {head}");
+    let redirected = served.curl(&["-I", &format!("http://a.test:{plain}/x?y")]);
+    assert!(redirected.contains(&format!("https://a.test:{tls}/x?y")), "{redirected}");
+    let unknown = served.curl(&["-H", "Host: unknown.test", &format!("http://127.0.0.1:{plain}/")]);
+    assert!(unknown.contains("Empty reply from server"), "{unknown}");
+
+    // A connection that is open across everything that follows.
+    let mut kept = TcpStream::connect(served.addresses[1]).expect("it listens");
+    let ask = |stream: &mut TcpStream, host: &str| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+        write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("it is open");
+        let mut part = [0; 1024];
+        let n = stream.read(&mut part).expect("an answer");
+        String::from_utf8_lossy(&part[..n]).into_owned()
+    };
+    assert!(ask(&mut kept, "a.test").starts_with("HTTP/1.1 308"));
+
+    // A wrong file is refused, by line and with the nearest key, and nothing changes.
+    let path = served.folder.path().join("edge.toml");
+    let good = std::fs::read_to_string(&path).expect("the file");
+    std::fs::write(&path, good.replace("hosts =", "hots =")).expect("a file");
+    served.signal("HUP");
+    served.wait_for("hots");
+    served.wait_for("stays as it was");
+    assert!(ask(&mut kept, "a.test").starts_with("HTTP/1.1 308"));
+
+    // A right one counts from the next request on, on the same connection.
+    std::fs::write(&path, good.replace("[\"a.test\"]", "[\"a.test\"]\nplain = \"serve\"")).expect("a file");
+    served.signal("HUP");
+    served.wait_for("reloaded");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(ask(&mut kept, "a.test").starts_with("HTTP/1.1 200"));
+
+    // A certificate that is replaced is served without a word from anybody.
+    let serial = |served: &Served| served.curl(&["-v", "--http1.1", &url]).lines().count();
+    assert!(serial(&served) > 0);
+    served.authority.write(&served.folder.path().join("acme/a.test"), &["a.test"]);
+    served.wait_for("in use");
+    assert_eq!(served.curl(&[&["--http2", &url][..], &shown].concat()), "200 2");
+
+    let log = std::fs::read_to_string(served.folder.path().join("access.log")).expect("the access log");
+    for line in log.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).expect("JSON a line");
+        assert_eq!(value["client"], "127.0.0.1");
+    }
+    assert!(log.lines().count() >= 6, "{log}");
+
+    served.signal("TERM");
+    let until = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < until {
+        if let Some(status) = served.child.try_wait().expect("a child") {
+            assert!(status.success(), "{status}");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it did not end");
+}
+
+#[test]
+fn run_says_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("edge.toml");
+    let run = |text: &str| {
+        std::fs::write(&path, text).expect("a file");
+        let output =
+            Command::new(PROGRAM).arg("run").arg("--config").arg(&path).output().expect("it was built");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = run("[[listen]]\nadress = \"127.0.0.1:0\"\n");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("edge.toml:2:1") && text.contains("address"), "{text}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    let (code, text) = run(&format!("[[listen]]\naddress = \"{address}\"\n"));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains(&address.to_string()) && text.contains("ss -lntup"), "{text}");
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let origin = Origin::simple();
+    let served = Served::start(origin.address());
+    let folder = served.folder.path().join("acme/b.test");
+    served.authority.write(&folder, &["b.test"]);
+    std::fs::set_permissions(folder.join("key.pem"), PermissionsExt::from_mode(0o644)).expect("a mode");
+    served.wait_for("chmod 0640");
+}

@@ -1,0 +1,76 @@
+//! An edge inside another program: its own service, its own observer, a reload, an orderly end.
+//!
+//! It listens on a free port of loopback, makes three requests against itself, and prints what its observer was told.
+
+use edge_proxy::config::{Config, Listener, Plain, Route, Site, Target, Upstream};
+use edge_proxy::{AccessRecord, Observer, Proxy};
+use std::error::Error;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Prints a line a request. A real one would count, or hand the line to a thread that writes.
+struct Printer;
+
+impl Observer for Printer {
+    fn access(&self, record: &AccessRecord<'_>) {
+        let answer = record.status.map_or("no answer".into(), |status| status.to_string());
+        let why = record.reason.unwrap_or("-");
+        println!("{} {}{}: {answer} ({why})", record.client, record.authority, record.target);
+    }
+}
+
+/// A service that says hello to whoever asks, once a connection.
+fn service() -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let fields: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let client =
+                fields.iter().find_map(|line| line.strip_prefix("X-Real-IP: ")).unwrap_or("stranger");
+            let text = format!("hello {client}\n");
+            let length = text.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+            );
+        }
+    });
+    Ok(address)
+}
+
+fn ask(edge: SocketAddr, host: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(edge)?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let service = service()?;
+    let mut config = Config::default();
+    config.listeners.push(Listener::plain(([127, 0, 0, 1], 0).into()));
+    config
+        .upstreams
+        .push(Upstream::new("hello", Target::Tcp { host: "127.0.0.1".into(), port: service.port() }));
+    let mut site = Site::new("hello", vec!["hello.test".parse()?]).route(Route::forward("hello"));
+    site.plain = Plain::Serve;
+    config.sites.push(site);
+
+    let proxy = Proxy::builder().config(config.clone()).workers(1).observer(Arc::new(Printer)).start()?;
+    let edge = proxy.addresses()[0];
+    assert!(ask(edge, "hello.test")?.ends_with("hello 127.0.0.1\n"));
+    assert_eq!(ask(edge, "new.test")?, "", "nobody has this name yet");
+
+    // The listener stays as it is; only what is served changes.
+    config.sites[0].hosts.push("new.test".parse()?);
+    proxy.reload(config)?;
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(ask(edge, "new.test")?.ends_with("hello 127.0.0.1\n"));
+    proxy.shutdown(Duration::from_secs(5));
+    Ok(())
+}
