@@ -57,7 +57,7 @@ pub fn is_target(bytes: &[u8]) -> bool {
 
 /// Reads a decimal number as the framing of messages wants it: digits only, at least one, no overflow.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
-    if bytes.is_empty() || bytes.len() > 19 || !bytes.iter().all(u8::is_ascii_digit) {
+    if bytes.is_empty() || bytes.len() > 20 || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
     }
     bytes.iter().try_fold(0u64, |sum, b| sum.checked_mul(10)?.checked_add(u64::from(b - b'0')))

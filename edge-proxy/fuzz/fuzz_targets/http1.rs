@@ -1,0 +1,27 @@
+//! Heads and chunks from strangers: never a panic, and what is accepted stays the same when it is read again.
+#![no_main]
+
+use edge_proxy::h1::{Chunks, HeadLimits, request, response};
+use edge_proxy::{Method, RequestHead, ResponseHead, Version};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let limits = HeadLimits::default();
+    let mut head = RequestHead::new(Version::Http11);
+    if let Ok(Some(found)) = request(bytes, &limits, &mut head) {
+        let mut again = RequestHead::new(Version::Http11);
+        assert_eq!(request(&bytes[..found.used], &limits, &mut again), Ok(Some(found)));
+        assert_eq!(head, again);
+    }
+    let _ = response(bytes, &limits, &Method::Get, &mut ResponseHead::default());
+    let mut chunks = Chunks::new();
+    let mut at = 0;
+    while let Ok(step) = chunks.walk(&bytes[at..]) {
+        let done = step.framing + step.data;
+        chunks.took(step.data);
+        at += done;
+        if step.ended || done == 0 {
+            break;
+        }
+    }
+});
