@@ -60,7 +60,7 @@ pub enum Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+        out.pad(match self {
             Self::Impossible => "it cannot match on this server",
             Self::ConnectionType => "its connection type differs",
             Self::Address => "the address is outside",

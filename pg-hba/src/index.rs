@@ -9,6 +9,7 @@ use crate::attempt::{Attempt, Replication, Transport, World};
 use crate::method::Method;
 use crate::rule::{Address, Database, Rule, User};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
 /// Rules with an index over them.
@@ -21,13 +22,12 @@ use std::net::IpAddr;
 #[derive(Clone, Debug)]
 pub struct Index {
     rules: Vec<Rule>,
-    words: usize,
     connections: [Vec<u64>; 4],
     databases: Names,
     physical: Vec<u64>,
     users: Names,
     any_address: Vec<u64>,
-    networks: HashMap<(bool, u8, u128), Sparse>,
+    networks: HashMap<(bool, u8, u128), Sparse, BuildHasherDefault<NetworkHasher>>,
     lengths: [Vec<u8>; 2],
     holed: Vec<(Network, Sparse)>,
     inexact: Vec<u64>,
@@ -49,13 +49,12 @@ impl Index {
         let words = rules.len().div_ceil(64);
         let empty = || vec![0_u64; words];
         let mut index = Self {
-            words,
             connections: [empty(), empty(), empty(), empty()],
             databases: Names { any: empty(), ..Names::default() },
             physical: empty(),
             users: Names { any: empty(), ..Names::default() },
             any_address: empty(),
-            networks: HashMap::new(),
+            networks: HashMap::default(),
             lengths: [Vec::new(), Vec::new()],
             holed: Vec::new(),
             inexact: empty(),
@@ -93,10 +92,9 @@ impl Index {
             self.networks_of(client, &mut inside);
         }
         let socket = attempt.transport == Transport::Socket;
-        for word in 0..self.words {
-            let mut bits = connection[word]
-                & (any_database[word] | database.at(word))
-                & (self.users.any[word] | user.at(word));
+        let dense = connection.iter().zip(any_database).zip(&self.users.any).enumerate();
+        for (word, ((connection, any_database), any_user)) in dense {
+            let mut bits = connection & (any_database | database.at(word)) & (any_user | user.at(word));
             if bits != 0 && !socket {
                 let addresses =
                     inside.iter_mut().fold(self.any_address[word], |found, net| found | net.at(word));
@@ -195,21 +193,65 @@ fn set(sparse: &mut Sparse, word: usize, bit: u64) {
 /// Reads a sparse set in rising order.
 struct Cursor<'i> {
     rest: &'i [(u32, u64)],
+    /// The first word of `rest`, so that most look-ups are one comparison.
+    next: usize,
 }
 
 impl<'i> Cursor<'i> {
     fn new(sparse: Option<&'i Sparse>) -> Self {
-        Self { rest: sparse.map_or(&[], Vec::as_slice) }
+        let rest = sparse.map_or(&[][..], Vec::as_slice);
+        Self { rest, next: first(rest) }
     }
 
+    #[inline]
     fn at(&mut self, word: usize) -> u64 {
-        while let [(first, bits), rest @ ..] = self.rest {
-            match (*first as usize).cmp(&word) {
-                std::cmp::Ordering::Less => self.rest = rest,
-                std::cmp::Ordering::Equal => return *bits,
-                std::cmp::Ordering::Greater => return 0,
-            }
+        if word < self.next { 0 } else { self.advance(word) }
+    }
+
+    fn advance(&mut self, word: usize) -> u64 {
+        if self.next < word {
+            let before = self.rest.partition_point(|(at, _)| (*at as usize) < word);
+            self.rest = &self.rest[before..];
+            self.next = first(self.rest);
         }
-        0
+        match self.rest.first() {
+            Some((_, bits)) if self.next == word => *bits,
+            _ => 0,
+        }
+    }
+}
+
+fn first(rest: &[(u32, u64)]) -> usize {
+    rest.first().map_or(usize::MAX, |(word, _)| *word as usize)
+}
+
+/// Hashes networks. They come from the rules, never from a client, so nobody can choose them to collide.
+#[derive(Clone, Copy, Debug, Default)]
+struct NetworkHasher(u64);
+
+impl Hasher for NetworkHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u128(&mut self, value: u128) {
+        let bytes = value.to_le_bytes();
+        for half in bytes.chunks_exact(8) {
+            self.write_u64(u64::from_le_bytes(half.try_into().unwrap_or_default()));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
     }
 }

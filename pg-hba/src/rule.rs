@@ -48,7 +48,7 @@ impl ConnectionType {
 
 impl fmt::Display for ConnectionType {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
+        out.pad(self.as_str())
     }
 }
 

@@ -31,6 +31,16 @@ fn a_refusal_says_where_why_and_what_to_do() {
     assert!(refused("# nothing\n", Version::V18).contains("no entries"));
 }
 
+/// Found by fuzzing: patterns whose combinations are beyond counting are given up on, soon.
+#[test]
+fn what_is_too_complex_is_undecided() {
+    let dots = ".".repeat(25);
+    let rules = rules(&format!("local \"/a{dots}b\",\"/c{dots}d|{dots}*e\" \"/f{dots}g\" peer\n"));
+    let begun = std::time::Instant::now();
+    assert_eq!(shadowed(&rules), Err(Undecided::TooComplex));
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
 #[test]
 fn versions_differ() {
     let under =

@@ -3,7 +3,8 @@
 //! The view reads the file again at each SELECT, so one server sees thousands of files in seconds.
 
 use pg_hba::{
-    Capability, Content, Document, Field, Include, IncludeError, Line, Method, Rule, Server, Version,
+    Capability, Content, Document, Field, Include, IncludeError, Line, Mapping, Mappings, Method, ParseError,
+    Rule, Server, SystemUser, User, Version,
 };
 use serde_json::json;
 use testkit::postgres::{Options, Postgres, Session};
@@ -648,3 +649,68 @@ fn hand_written() -> Vec<String> {
     files.push(format!("local {} all trust\nlocal all all peer\n", "name,".repeat(9_000)));
     files
 }
+
+#[test]
+fn pg_ident_conf_is_read_as_the_server_reads_it() {
+    let files: Vec<String> = IDENT.iter().map(|text| (*text).to_owned()).collect();
+    let mut rows = 0;
+    for major in [15, 17, 18] {
+        let postgres = Postgres::start(&Options::new(major));
+        let session = postgres.session();
+        let path = postgres.data().join("pg_ident.conf");
+        for text in &files {
+            std::fs::write(&path, text).expect("pg_ident.conf");
+            let sql = "SELECT json_build_array(line_number, map_name, sys_name, pg_username, error) FROM pg_ident_file_mappings";
+            let theirs: Vec<serde_json::Value> = session
+                .query(sql)
+                .expect("the view")
+                .into_iter()
+                .map(|row| serde_json::from_str(row[0].as_deref().expect("a row")).expect("JSON"))
+                .collect();
+            let mappings = Mappings::load(&path.display().to_string(), text, &server(major), &mut Disk);
+            let ours: Vec<serde_json::Value> = mappings.lines.iter().map(mapping_row).collect();
+            assert_eq!(theirs, ours, "PostgreSQL {major}: {text}");
+            rows += ours.len();
+        }
+    }
+    println!("{} files of pg_ident.conf on three servers: {rows} rows", files.len());
+}
+
+fn mapping_row(line: &Result<Mapping, ParseError>) -> serde_json::Value {
+    let mapping = match line {
+        Ok(mapping) => mapping,
+        Err(error) => return json!([error.line, null, null, null, error.server_message()]),
+    };
+    let system_user = match &mapping.system_user {
+        SystemUser::Name(name) => name.clone(),
+        SystemUser::Pattern(pattern) => format!("/{pattern}"),
+    };
+    let role = match &mapping.database_user {
+        User::All => "all".to_owned(),
+        User::Member(role) => format!("+{role}"),
+        User::Name(name) => name.clone(),
+        User::Pattern(pattern) => format!("/{pattern}"),
+    };
+    json!([mapping.origin.line, mapping.map, system_user, role, null])
+}
+
+const IDENT: &[&str] = &[
+    "",
+    "# nothing\n",
+    "m a b\n",
+    "m a b extra\n",
+    "m a\nm\n",
+    "m a,b c\nm,n a b\nm a b,c\n",
+    "m /^(.*)@x$ \\1\n",
+    "m /^(.*@x$ \\1\n",
+    "m a /^b\nm a /[b\n",
+    "m a +g\nm a all\nm a \"all\"\nm a \"+g\"\n",
+    "\"m n\" \"a b\" \"c d\"\n",
+    "m \\\na b\nn a b\n",
+    "m a b # comment\n",
+    "m a#b\n",
+    "m \"/x\" \"/y\"\n",
+    "m /\\ b\n",
+    "include nowhere.conf\n",
+    "m @/nonexistent/file b\n",
+];

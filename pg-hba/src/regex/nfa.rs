@@ -62,6 +62,11 @@ impl Automaton {
         Ok(Some(automaton))
     }
 
+    /// How many instructions it has.
+    pub(crate) fn size(&self) -> usize {
+        self.steps.len()
+    }
+
     pub(super) fn is_match(&self, name: &str) -> bool {
         let mut state = self.initial();
         for c in name.chars() {

@@ -24,8 +24,8 @@ pub(crate) struct Universe {
     pub(crate) others: Vec<usize>,
 }
 
-/// The states of the product that are explored before giving up.
-const STATES: usize = 100_000;
+/// Work before giving up, in instructions of automata looked at: well under a second when optimised.
+const WORK: usize = 25_000_000;
 
 impl Universe {
     pub(crate) fn of(rules: &[&Rule]) -> Result<Self, Undecided> {
@@ -131,8 +131,15 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
     let alphabet = alphabet(literals, &automata);
     // Breadth first by bytes. Each state is entered with two names, so that each class is found with two.
     let mut entered: HashMap<(Vec<State>, Option<String>), u8> = HashMap::new();
-    let prefix =
-        |name: &str| literals.keys().any(|literal| literal.starts_with(name)).then(|| name.to_owned());
+    let mut sorted: Vec<&str> = literals.keys().map(String::as_str).collect();
+    sorted.sort_unstable();
+    // Only the beginnings of literal names have to be told apart.
+    let prefix = |name: &str| {
+        let next = sorted.partition_point(|literal| *literal < name);
+        sorted.get(next).is_some_and(|literal| literal.starts_with(name)).then(|| name.to_owned())
+    };
+    let step: usize = automata.iter().map(|automaton| automaton.size() + 20).sum();
+    let mut work = 0;
     let mut buckets: Vec<Vec<(String, Vec<State>)>> = vec![Vec::new(); 64];
     buckets[0].push((String::new(), automata.iter().map(|automaton| automaton.initial()).collect()));
     for length in 0..64 {
@@ -146,6 +153,10 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
                 if longer.len() > 63 {
                     continue;
                 }
+                work += step;
+                if work > WORK {
+                    return Err(Undecided::TooComplex);
+                }
                 let next: Vec<State> = automata
                     .iter()
                     .zip(&states)
@@ -156,9 +167,6 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
                     continue;
                 }
                 *times += 1;
-                if entered.len() > STATES {
-                    return Err(Undecided::TooComplex);
-                }
                 if !literals.contains_key(&longer) {
                     add(&longer);
                 }
