@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 /// The libraries that are published, each packaged and built from its package.
-pub(crate) const LIBRARIES: &[&str] = &["edge-proxy", "pg-hba"];
+pub(crate) const LIBRARIES: &[&str] = &["edge-proxy", "pg-hba", "smtp-config"];
 
 /// A failed step, as one line.
 pub(crate) type Outcome = Result<(), String>;

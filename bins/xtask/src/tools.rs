@@ -11,10 +11,12 @@ const CARGO_DENY: &str = "0.20.2";
 /// Programs from the distribution's packages: what is looked for, and the package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/curl", "curl"),
+    ("/usr/bin/go", "golang-go"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/sbin/ip", "iproute2"),
+    ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
 ];
 
 /// Where tools are installed: beside what cargo builds.
