@@ -1,6 +1,7 @@
 //! The model held against the real go-ini: what is read, what is written, what is read then, and again.
 
 use smtp_config::ini::{Ini, quote};
+use smtp_config::mailbox;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,6 +43,99 @@ fn what_is_quoted_is_read_by_go_ini_after_two_re_saves() {
         assert!(!answer.contains(&"refused".to_owned()), "{value:?} as {file:?}: {answer:?}");
     }
 }
+
+#[test]
+fn addresses_are_taken_and_refused_as_by_go() {
+    let mut texts: Vec<String> = ADDRESSES.iter().map(|text| (*text).to_owned()).collect();
+    texts.extend((0..GENERATED).map(|seed| Random(seed).word(ADDRESS_PIECES, 9)));
+    let requests: Vec<(u8, &str)> = texts.iter().map(|text| (b'A', text.as_str())).collect();
+    let mut taken = 0;
+    let mut wrong = Vec::new();
+    for (text, answer) in texts.iter().zip(ask(&requests)) {
+        let theirs = (answer[0] == "address").then(|| answer[2].clone());
+        taken += usize::from(theirs.is_some());
+        let ours = mailbox(text);
+        if ours != theirs {
+            wrong.push(format!("{text:?}: Go {theirs:?}, ours {ours:?}"));
+        }
+    }
+    let shown = wrong.len().min(10);
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..shown].join("\n"));
+    assert!(taken > 1_000, "{taken} are taken");
+}
+
+const ADDRESSES: &[&str] = &[
+    "",
+    "a@b",
+    "a@b.c",
+    "<a@b>",
+    "Forge <a@b>",
+    "Forge: x <a@b>",
+    "a..b@c",
+    "a@[1.2.3.4]",
+    "Acme, Inc. <a@b>",
+    "\"Acme, Inc.\" <a@b>",
+    "a@b (Forge)",
+    "a@b, c@d",
+    "g: a@b;",
+    "g: a@b, c@d;",
+    "g:;",
+    "=?utf-8?q?F=C3=A9?= <a@b>",
+    "=?koi8-r?q?F?= <a@b>",
+    "x =?koi8-r?q?F?= <a@b>",
+    "a@b (=?koi8-r?q?F?=)",
+    "\"\"@b",
+    "\"a b\"@c",
+    "a @b",
+    "a@ b",
+    ".a@b",
+    "a@b.",
+    "a",
+    "<a@b",
+    "a@b>",
+    "é@ü",
+    "a@b (x",
+    "a@b ((x))",
+    "a@b (\\)) ",
+    "   ",
+    "<>",
+    "0123456789abcdef",
+];
+
+const ADDRESS_PIECES: &[&str] = &[
+    "a",
+    "b.c",
+    "@",
+    "@",
+    "a@b",
+    "<",
+    ">",
+    "<a@b>",
+    "<a@b>",
+    " ",
+    " ",
+    "\t",
+    "\"",
+    "\"q\"",
+    "\\",
+    "(",
+    ")",
+    "(c)",
+    ",",
+    ";",
+    ":",
+    ".",
+    "é",
+    "=?utf-8?q?x?=",
+    "=?koi8-r?q?x?=",
+    "=?koi8-r?b?eA==?=",
+    "=?koi8-r?b?e?=",
+    "[",
+    "]",
+    "\u{7f}",
+    "\n",
+    "日",
+];
 
 fn compare(files: &[String]) {
     let requests: Vec<(u8, &str)> = files.iter().map(|file| (b'I', file.as_str())).collect();

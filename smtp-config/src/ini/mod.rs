@@ -8,7 +8,7 @@ mod quote;
 mod write;
 
 pub use error::{IniError, Malformed};
-pub use quote::{Unrepresentable, quote, survives};
+pub use quote::{Unrepresentable, has_reference, quote, survives};
 
 use std::ops::Range;
 

@@ -54,3 +54,9 @@ pub fn survives(text: &str, value: &str) -> bool {
     }
     true
 }
+
+/// Whether a value has a `%(name)s`.
+#[must_use]
+pub fn has_reference(value: &str) -> bool {
+    reference(value).is_some()
+}
