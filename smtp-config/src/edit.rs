@@ -30,7 +30,7 @@ pub type Change<'a> = (&'a str, Option<&'a str>);
 
 /// The file with the changes. A line whose value is already right stays as it is, so a second edit changes nothing.
 /// A line whose value changes is written anew; a comment at its end moves above it, but for `PASSWD`, where it may be
-/// the tail of the old password. The result is read back, and read back after two re-saves, before it is returned.
+/// the tail of the old password; of several `PASSWD` only the last stays. The result is read back, and read back after two re-saves, before it is returned.
 ///
 /// # Errors
 ///
@@ -74,6 +74,15 @@ fn change(text: &str, key: &str, value: Option<&str>) -> Result<String, EditErro
         }
         return Ok(out);
     };
+    if let [earlier @ .., _] = same.as_slice()
+        && key == "PASSWD"
+        && !earlier.is_empty()
+    {
+        for entry in earlier.iter().rev() {
+            out.replace_range(entry.span.clone(), "");
+        }
+        return change(&out, key, Some(value));
+    }
     let quoted = quote(value).map_err(|reason| EditError::Value { key: key.to_owned(), reason })?;
     let line = format!("{key} = {quoted}{end}");
     if let Some(entry) = same.last() {

@@ -69,6 +69,13 @@ fn an_edit_leaves_the_rest() {
     assert_eq!(edited, expected);
 }
 
+#[test]
+fn no_older_password_stays() {
+    let text = "[mailer]\nPASSWD = one\nX = y\nPASSWD = two # three\n";
+    let edited = edit(text, &[("PASSWD", Some("four"))]);
+    assert_eq!(edited.as_deref(), Ok("[mailer]\nX = y\nPASSWD = four\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
