@@ -253,13 +253,16 @@ fn base64(text: &str) -> bool {
         && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
 
-fn quoted_printable(text: &[u8]) -> bool {
-    match text {
-        [] => true,
-        [b'=', first, second, rest @ ..] => {
-            first.is_ascii_hexdigit() && second.is_ascii_hexdigit() && quoted_printable(rest)
-        }
-        [b'=', ..] => false,
-        [byte, rest @ ..] => (b' '..=b'~').contains(byte) && quoted_printable(rest),
+fn quoted_printable(mut text: &[u8]) -> bool {
+    loop {
+        text = match text {
+            [] => return true,
+            [b'=', first, second, rest @ ..] if first.is_ascii_hexdigit() && second.is_ascii_hexdigit() => {
+                rest
+            }
+            [b'=', ..] => return false,
+            [byte, rest @ ..] if (b' '..=b'~').contains(byte) => rest,
+            _ => return false,
+        };
     }
 }
