@@ -30,6 +30,11 @@ pub(crate) fn test() -> Outcome {
         ]),
     )?;
     purity::check()?;
+    for library in LIBRARIES {
+        let args =
+            ["clippy", "--locked", "--no-default-features", "--package", library, "--", "-D", "warnings"];
+        step(&format!("clippy {library} without its features"), cargo(&args))?;
+    }
     step("build", cargo(&["build", "--workspace", "--all-targets", "--all-features", "--locked"]))?;
     step("tests", cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"]))?;
     step(
