@@ -261,7 +261,7 @@ impl Downstream for Exchange {
     fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
             Sending::Framed(ResponseFraming::Chunked) => {
-                write_last_chunk(self.client.output.push(), trailers)
+                write_last_chunk(self.client.output.push(), trailers);
             }
             Sending::Raw => self.half_closed = true,
             _ => {}
