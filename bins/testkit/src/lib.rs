@@ -2,6 +2,8 @@
 
 mod authority;
 mod origin;
+mod process;
 
 pub use authority::{Authority, tls_client};
 pub use origin::{Origin, answer};
+pub use process::{Memory, Process, role, say, serve_until_parent_ends};
