@@ -178,6 +178,48 @@ fn five_reloads_under_load_lose_nothing() {
 }
 
 #[test]
+fn the_port_that_was_given_is_advertised() {
+    let edge = Edge::before(Origin::simple().address(), 1);
+    for _ in 0..2 {
+        let answer = Http2::connect(edge.tls(), edge.root(), "a.test").get("a.test", "/");
+        let says = format!("h3=\":{}\"; ma=86400", edge.tls().port());
+        assert_eq!(answer.field("alt-svc"), Some(&says[..]));
+        edge.proxy.reload(edge.config.clone()).unwrap();
+    }
+}
+
+#[test]
+fn listeners_come_and_go_by_reloads() {
+    let edge = Edge::before(Origin::simple().address(), 2);
+    let mut config = edge.config.clone();
+    // Two more, whose ports are chosen by the system.
+    let more = edge_proxy::config::Listener::plain(([127, 0, 0, 2], 0).into());
+    let secure = edge_proxy::config::Listener::tls(([127, 0, 0, 2], 0).into(), true);
+    config.listeners.extend([more, secure]);
+    edge.proxy.reload(config).unwrap();
+    let addresses = edge.proxy.addresses();
+    assert_eq!(addresses[..2], [edge.plain(), edge.tls()]);
+    let mut kept = TcpStream::connect(addresses[2]).unwrap();
+    let mut ask = || {
+        kept.write_all(GET).unwrap();
+        read_until(&mut kept, "\r\n\r\nok")
+    };
+    assert!(ask().starts_with("HTTP/1.1 200 "));
+    assert!(Http2::connect(addresses[3], edge.root(), "a.test").get("a.test", "/").status() == Some("200"));
+    edge.proxy.reload(edge.config.clone()).unwrap();
+    let until = Instant::now() + Duration::from_secs(2);
+    for gone in &addresses[2..] {
+        while TcpStream::connect(gone).is_ok() {
+            assert!(Instant::now() < until, "{gone} is still listened on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    // Who came by it is still served.
+    assert!(ask().starts_with("HTTP/1.1 200 "));
+    assert!(Http2::connect(edge.tls(), edge.root(), "a.test").get("a.test", "/").status() == Some("200"));
+}
+
+#[test]
 fn trusted_ranges_change_by_a_reload() {
     let origin = Origin::simple();
     let edge = Edge::before(origin.address(), 1);
