@@ -95,7 +95,7 @@ pub mod websocket;
 
 pub use fields::{Field, Fields, Name};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
-pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot};
+pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 
 #[cfg(feature = "server")]
 pub use server::{

@@ -2,6 +2,8 @@
 
 mod check;
 
+pub use check::nearest;
+
 use crate::config::{Action, Config, PathMatch, Site};
 use crate::host::HostPattern;
 use std::collections::HashMap;

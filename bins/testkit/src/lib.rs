@@ -3,6 +3,8 @@
 mod authority;
 mod origin;
 pub mod postgres;
+mod process;
 
 pub use authority::{Authority, tls_client};
 pub use origin::{Origin, answer};
+pub use process::{Memory, Process, role, say, serve_until_parent_ends};

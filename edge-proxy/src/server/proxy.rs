@@ -149,8 +149,8 @@ impl Builder {
         let lasting = Lasting::new()?;
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let listeners = snapshot.config().listeners.clone();
-        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting)?);
         let (mut sockets, addresses) = open(&listeners, self.workers)?;
+        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
         let mut workers = Vec::with_capacity(self.workers);
         for number in 0..self.workers {
             let mine = sockets.iter_mut().filter_map(Vec::pop).collect();
@@ -240,26 +240,26 @@ impl Running {
         let mut state = self.state();
         let snapshot = Snapshot::new(config).map_err(StartError::Config)?;
         let listeners = snapshot.config().listeners.clone();
-        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &self.lasting)?);
         let added: Vec<Listener> =
             listeners.iter().filter(|listener| !state.listeners.contains(listener)).cloned().collect();
         let closed: Vec<Listener> =
             state.listeners.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
         let (mut sockets, opened) = open(&added, self.workers.len())?;
-        for (commands, _) in &self.workers {
-            let opened = sockets.iter_mut().filter_map(Vec::pop).collect();
-            // A worker that is gone has taken its listeners with it; the others serve on.
-            let _ =
-                commands.send(Command::Reload { runtime: runtime.clone(), opened, closed: closed.clone() });
-        }
         let mut opened = opened.into_iter();
-        let addresses = listeners
+        let addresses: Vec<SocketAddr> = listeners
             .iter()
             .map(|listener| match state.listeners.iter().position(|old| old == listener) {
                 Some(at) => state.addresses[at],
                 None => opened.next().unwrap_or(listener.address),
             })
             .collect();
+        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &self.lasting, &addresses)?);
+        for (commands, _) in &self.workers {
+            let opened = sockets.iter_mut().filter_map(Vec::pop).collect();
+            // A worker that is gone has taken its listeners with it; the others serve on.
+            let _ =
+                commands.send(Command::Reload { runtime: runtime.clone(), opened, closed: closed.clone() });
+        }
         *state = State { listeners, addresses };
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::config::{ListenerKind, Protocol};
 use quinn_proto as quic;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::{ClientConfig, ServerConfig};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Early data that one TCP connection may send: one request.
@@ -45,10 +46,12 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
+    /// `addresses` are where the configuration's listeners listen, in their order.
     pub(crate) fn new(
         snapshot: Snapshot,
         certificates: &Arc<dyn ResolvesServerCert>,
         lasting: &Lasting,
+        addresses: &[SocketAddr],
     ) -> Result<Self, StartError> {
         let base = |versions: &[&'static rustls::SupportedProtocolVersion]| {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -66,8 +69,13 @@ impl Runtime {
         early_tls.send_half_rtt_data = true;
 
         let config = snapshot.config();
-        let http3 =
-            config.listeners.iter().find(|listener| listener.kind == ListenerKind::Tls { http3: true });
+        // The port that was given, where any was asked for.
+        let http3 = config
+            .listeners
+            .iter()
+            .zip(addresses)
+            .find(|(listener, _)| listener.kind == ListenerKind::Tls { http3: true })
+            .map(|(_, address)| address.port());
         let quic = match http3 {
             None => None,
             Some(_) => {
@@ -85,7 +93,7 @@ impl Runtime {
                 )
             }
         };
-        let alt_svc = http3.map(|listener| format!("h3=\":{}\"; ma=86400", listener.address.port()));
+        let alt_svc = http3.map(|port| format!("h3=\":{port}\"; ma=86400"));
         let upstream_tls = config
             .upstreams
             .iter()

@@ -150,9 +150,9 @@ pub(crate) fn run(
                         stays
                     });
                     for sockets in opened {
-                        let listener = sockets.listener.clone();
+                        let (listener, address) = (sockets.listener.clone(), sockets.address);
                         match listen(&worker, sockets) {
-                            Ok(running) => drop(listening.insert(listener.address, (listener, running))),
+                            Ok(running) => drop(listening.insert(address, (listener, running))),
                             Err(_) => continue,
                         }
                     }

@@ -142,9 +142,15 @@ fn check_timeouts(part: &mut Part<'_>, timeouts: &crate::config::Timeouts) {
     }
 }
 
-/// The candidate that a person most likely meant.
-fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate that a person most likely meant by a misspelt word, if any is near: for errors that name the fix.
+///
+/// ```
+/// assert_eq!(edge_proxy::nearest("adress", ["address", "tls"]), Some("address"));
+/// assert_eq!(edge_proxy::nearest("colour", ["address", "tls"]), None);
+/// ```
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
+        .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
         .min()
         .filter(|(distance, _)| *distance <= word.chars().count() / 2 + 1)

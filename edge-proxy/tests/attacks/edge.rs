@@ -14,7 +14,7 @@ pub(crate) struct Edge {
     pub(crate) origin: Origin,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
-    root: String,
+    pub(crate) root: String,
     _proxy: Running,
     _folder: tempfile::TempDir,
 }
@@ -32,18 +32,23 @@ impl Edge {
     }
 
     pub(crate) fn with(origin: Origin, sites: Vec<Site>) -> Self {
+        let target = Target::Tcp { host: "127.0.0.1".into(), port: origin.address().port() };
+        Self::build(origin, Upstream::new("origin", target), sites)
+    }
+
+    /// The same with an upstream of which `origin` need not know.
+    pub(crate) fn build(origin: Origin, upstream: Upstream, sites: Vec<Site>) -> Self {
         let authority = Authority::new();
         let folder = tempfile::tempdir().unwrap();
         authority.write(&folder.path().join("test"), &["a.test", "b.test"]);
         let (certificates, refreshed) = Certificates::load(folder.path()).unwrap();
         assert!(refreshed.problems.is_empty(), "{refreshed:?}");
-        let target = Target::Tcp { host: "127.0.0.1".into(), port: origin.address().port() };
         let mut builder = Proxy::builder()
             .workers(1)
             .certificates(certificates)
             .listener(Listener::plain(([127, 0, 0, 1], 0).into()))
             .listener(Listener::tls(([127, 0, 0, 1], 0).into(), true))
-            .upstream(Upstream::new("origin", target));
+            .upstream(upstream);
         for site in sites {
             builder = builder.site(site);
         }

@@ -6,5 +6,11 @@
 
 mod edge;
 mod framing;
+mod http2;
+mod http3;
 mod routing;
 mod upstream;
+#[path = "../common/wire2.rs"]
+mod wire2;
+#[path = "../common/wire3.rs"]
+mod wire3;

@@ -1,6 +1,7 @@
 //! The file as written: every value with its position, every mistake collected.
 
-use super::problem::{Problem, Problems, nearest, position};
+use super::problem::{Problem, Problems, position};
+use edge_proxy::nearest;
 use edge_proxy::{ConfigError, Place};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -145,7 +146,7 @@ impl<'d, 't> Table<'d, 't> {
         let known = self.known.borrow();
         for key in self.entries.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref();
-            let hint = match nearest(name, &known) {
+            let hint = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
                     let mut known = known.clone();

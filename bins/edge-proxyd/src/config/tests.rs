@@ -1,5 +1,6 @@
 use super::*;
 use edge_proxy::config::{Action, Protocol};
+use proptest::prelude::*;
 
 fn problems(text: &str) -> Vec<String> {
     let Err(problems) = read("edge.toml", text) else {
@@ -118,5 +119,30 @@ fn conflicts() {
     ] {
         let found = problems(text);
         assert!(found.iter().any(|one| one.contains(message)), "{message}: {found:?}");
+    }
+}
+
+proptest! {
+    /// Whatever a file holds, reading it ends; what is wrong is said with a place in it.
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+        for line in problems(&text) {
+            prop_assert!(!line.is_empty());
+        }
+    }
+
+    /// So it is for the example with a piece of it replaced by something else.
+    #[test]
+    fn a_broken_example_is_read_or_refused(at in 0usize..3000, length in 0usize..30, other in "[ -~\n]{0,12}") {
+        let text = include_str!("../../edge.toml");
+        let at = at % text.len();
+        let broken = format!("{}{other}{}", &text[..at], &text[(at + length).min(text.len())..]);
+        let lines = broken.lines().count();
+        for problem in problems(&broken) {
+            if let Some(rest) = problem.strip_prefix("edge.toml:") {
+                let line: usize = rest.split(':').next().unwrap().parse().unwrap();
+                prop_assert!((1..=lines + 1).contains(&line), "{problem}");
+            }
+        }
     }
 }

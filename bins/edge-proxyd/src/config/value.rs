@@ -1,7 +1,7 @@
 //! Single values: text, numbers, lists, durations, sizes.
 
 use super::document::Value;
-use super::problem::nearest;
+use edge_proxy::nearest;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -52,8 +52,8 @@ impl<'d> Value<'d, '_> {
         let found = choices.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            let hint =
-                nearest(text, &words).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let hint = nearest(text, words.iter().copied())
+                .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             self.wrong(&format!("is none of {}{hint}", words.join(", ")));
         }
         found.map(|(_, value)| *value)

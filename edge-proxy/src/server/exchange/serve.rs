@@ -111,8 +111,15 @@ pub(crate) async fn serve<D: Downstream>(
             answer(down, &head.method, response, &said.body, deadline, &timeouts).await
         }
         (Verdict::Forward { upstream }, _) => {
-            let way =
-                Way { view: &view, connection, decision: &decision, timeouts, upstream: *upstream, deadline };
+            let way = Way {
+                view: &view,
+                connection,
+                decision: &decision,
+                timeouts,
+                upstream: *upstream,
+                deadline,
+                version: head.version,
+            };
             way.forward(&mut head, down).await
         }
     };
@@ -207,6 +214,7 @@ struct Way<'a> {
     timeouts: Timeouts,
     upstream: usize,
     deadline: &'a Deadline,
+    version: Version,
 }
 
 impl Way<'_> {
@@ -285,6 +293,10 @@ impl Way<'_> {
     ) -> Outcome {
         let (status, reason, abort) = match why {
             Failure::ClientLost => (None, "client-lost", Abort::Truncated),
+            // In HTTP/2 and 3 that is an error of the stream (RFC 9113 §8.1.1, RFC 9114 §4.1.2).
+            Failure::ClientMalformed if self.version >= Version::Http2 => {
+                (None, "request-malformed", Abort::Malformed)
+            }
             Failure::ClientMalformed => (Some(400), "request-malformed", Abort::Malformed),
             Failure::TooLarge => (Some(413), "content-too-large", Abort::Refused),
             Failure::ClientSlow => (Some(408), "client-slow", Abort::TimedOut),

@@ -1,6 +1,6 @@
 //! One exchange on a client's HTTP/1 connection.
 
-use super::Client;
+use super::{Client, DRAIN, LINGER};
 use crate::h1::{Chunks, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
 use crate::server::buffer::SIZE;
 use crate::server::deadline::Deadline;
@@ -9,13 +9,7 @@ use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-
-/// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded).
-const DRAIN: usize = 256 * 1024;
-/// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// How the request's content is delimited.
 enum Receiving {
@@ -86,15 +80,14 @@ impl Exchange {
             return None;
         }
         if self.sending == Sending::Done && self.keep_alive && !self.waits {
-            let drained = deadline.within(DRAIN_TIME, poll_fn(|cx| self.poll_drain(cx))).await;
+            let drained = deadline.within(LINGER, poll_fn(|cx| self.poll_drain(cx))).await;
             if drained == Some(true) {
                 deadline.clear();
                 return Some(self.client);
             }
         }
-        // Closing with unread bytes would reset the connection before the answer is read: say the end, and wait a while.
-        let _ = deadline.within(DRAIN_TIME, self.client.wire.shutdown()).await;
-        let _ = deadline.within(DRAIN_TIME, poll_fn(|cx| self.poll_linger(cx))).await;
+        let _ = deadline.within(LINGER, self.client.wire.shutdown()).await;
+        let _ = deadline.within(LINGER, poll_fn(|cx| self.client.poll_linger(cx))).await;
         None
     }
 
@@ -113,19 +106,6 @@ impl Exchange {
                 }
                 Ok(Part::End) => return Poll::Ready(true),
                 Err(_) => return Poll::Ready(false),
-            }
-        }
-    }
-
-    /// Reads until the client closes, throwing everything away, within a bound.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut thrown = 0;
-        loop {
-            let held = self.client.input.bytes().len();
-            self.client.input.consume(held);
-            match ready!(self.client.input.poll_fill(&mut self.client.wire, cx)) {
-                Ok(n) if n > 0 && thrown < DRAIN => thrown += n,
-                _ => return Poll::Ready(()),
             }
         }
     }

@@ -19,7 +19,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+/// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded).
+const DRAIN: usize = 256 * 1024;
+/// How long that, and waiting for the client to close, may take.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What a client's connection is made of.
 pub(crate) enum Wire {
@@ -121,14 +127,14 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, 
             Next::Bad(why) => {
                 turned_away(&worker, &connection, why);
                 if let Some(status) = why.status() {
-                    refuse(client, status).await;
+                    refuse(client, status, &deadline).await;
                 }
                 return;
             }
             Next::End => break,
         }
     }
-    let _ = deadline.within(std::time::Duration::from_secs(1), client.wire.shutdown()).await;
+    let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
 }
 
 /// One request. The exchange's state is on the heap, so that a connection without one is small.
@@ -162,16 +168,33 @@ fn turned_away(worker: &Worker, connection: &Connection, why: h1::BadHead) {
 }
 
 /// Answers a malformed request and closes.
-async fn refuse(mut client: Client, status: u16) {
+async fn refuse(mut client: Client, status: u16, deadline: &Deadline) {
     let head = ResponseHead { body: BodyLength::None, ..ResponseHead::new(status) };
     h1::write_response(client.output.push(), &head, &crate::Method::Get, h1::ResponseFraming::Length, true);
-    let written = poll_fn(|cx| client.output.poll_write(&mut client.wire, cx)).await;
-    if written.is_ok() {
-        let _ = client.wire.shutdown().await;
-    }
+    let said = async {
+        let written = poll_fn(|cx| client.output.poll_write(&mut client.wire, cx)).await;
+        if written.is_ok() && client.wire.shutdown().await.is_ok() {
+            poll_fn(|cx| client.poll_linger(cx)).await;
+        }
+    };
+    let _ = deadline.within(LINGER, said).await;
 }
 
 impl Client {
+    /// Reads until the client closes, throwing everything away, within a bound: closing with unread bytes would reset the
+    /// connection before the answer is read.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut thrown = 0;
+        loop {
+            let held = self.input.bytes().len();
+            self.input.consume(held);
+            match std::task::ready!(self.input.poll_fill(&mut self.wire, cx)) {
+                Ok(n) if n > 0 && thrown < DRAIN => thrown += n,
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+
     /// Reads until a request head is complete.
     async fn next(&mut self, worker: &Rc<Worker>, head: &mut RequestHead, deadline: &Deadline) -> Next {
         let config = worker.view();

@@ -198,11 +198,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.ended {
             self.abort(Abort::Truncated);
-        } else if self.receive.as_ref().is_some_and(|receive| !receive.is_end_stream()) {
-            // The answer is complete, the rest of the request is not wanted (RFC 9113 §8.1).
-            if let Some(send) = &mut self.send {
-                send.send_reset(Reason::NO_ERROR);
-            }
         }
+        // A complete answer to a request that was not read to its end is followed by RST_STREAM NO_ERROR (RFC 9113 §8.1).
+        // The library does that when nobody holds the stream any more; said here, it would throw the answer away that
+        // still waits to be written.
     }
 }

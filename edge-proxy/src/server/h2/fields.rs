@@ -67,7 +67,8 @@ pub(super) fn request_head(
     let mut host: Option<&str> = None;
     for (name, value) in &parts.headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        if !is_field_value(value) || value.first().is_some_and(u8::is_ascii_whitespace) {
+        let blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+        if !is_field_value(value) || blank(value.first()) || blank(value.last()) {
             return Err(BadRequest::Stream);
         }
         match Name::of(name) {

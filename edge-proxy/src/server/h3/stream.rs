@@ -272,6 +272,8 @@ impl Downstream for H3Stream {
         let mut accepted = head.clone();
         accepted.status = if (200..300).contains(&head.status) { head.status } else { 200 };
         accepted.body = BodyLength::Unknown;
+        // The answer to a key that only the hop to the service had.
+        accepted.fields.remove(crate::Name::SecWebSocketAccept);
         self.send_head(&accepted, false);
     }
 

@@ -3,7 +3,7 @@
 use super::accept::Sync;
 use crate::server::socket::Socket;
 use rustls::{ClientConnection, ConnectionCommon, ServerConnection, SideData};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::ops::DerefMut;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -32,14 +32,17 @@ impl Write for Sync<'_, '_> {
 /// What a side knows of early data.
 pub(crate) trait EarlySide {
     /// Reads accepted early data, if any is left.
-    fn read_early(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+    fn read_early(&mut self, _buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         Ok(0)
     }
 }
 
 impl EarlySide for ServerConnection {
-    fn read_early(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.early_data().map_or(Ok(0), |mut early| early.read(buf))
+    fn read_early(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let Some(mut early) = self.early_data() else { return Ok(0) };
+        let n = early.read(buf.initialize_unfilled())?;
+        buf.advance(n);
+        Ok(n)
     }
 }
 
@@ -121,16 +124,19 @@ where
 
     fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            let n = self.tls.read_early(buf.initialize_unfilled())?;
+            let n = self.tls.read_early(buf)?;
             if n > 0 {
                 self.early = true;
-                buf.advance(n);
                 return Poll::Ready(Ok(()));
             }
-            match self.tls.reader().read(buf.initialize_unfilled()) {
-                Ok(n) => {
+            let mut reader = self.tls.reader();
+            // Only as much of the buffer is touched as there is to put into it: while nothing comes, its pages stay away.
+            match reader.fill_buf() {
+                Ok(chunk) => {
+                    let n = chunk.len().min(buf.remaining());
+                    buf.put_slice(&chunk[..n]);
+                    reader.consume(n);
                     self.early = false;
-                    buf.advance(n);
                     return Poll::Ready(Ok(()));
                 }
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}

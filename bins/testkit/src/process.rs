@@ -1,0 +1,91 @@
+//! A test in several processes, so that what one of them uses can be measured: the test's own program is started again
+//! for the same test, with a role.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+const ROLE: &str = "TESTKIT_ROLE";
+/// What the lines begin with that are for the parent.
+const MARK: &str = "@@ ";
+
+/// What this process is, if it is not the test itself.
+pub fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// Says a line to the parent.
+pub fn say(line: &str) {
+    // The test's harness may have left a line open.
+    println!("\n{MARK}{line}");
+    std::io::stdout().flush().expect("a parent that listens");
+}
+
+/// Keeps this process until its parent ends or drops it.
+pub fn serve_until_parent_ends() -> ! {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    std::process::exit(0)
+}
+
+/// What a process uses, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Resident now.
+    pub resident: usize,
+    /// The most that ever was resident.
+    pub peak: usize,
+}
+
+/// A process with a role. It ends when this is dropped.
+pub struct Process {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Starts this program again for the test of this name, with as many open files as the system allows.
+    pub fn start(test: &str, role: &str, environment: &[(&str, String)]) -> Self {
+        let program = std::env::current_exe().expect("the path of this program");
+        let mut child = Command::new("sh")
+            .args(["-c", "ulimit -n \"$(ulimit -Hn)\" && exec \"$0\" \"$@\""])
+            .arg(program)
+            .args([test, "--exact", "--nocapture", "--test-threads=1"])
+            .env(ROLE, role)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let said = BufReader::new(child.stdout.take().expect("its output is piped"));
+        Self { child, said }
+    }
+
+    /// The next line that it says.
+    pub fn hear(&mut self) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert_ne!(self.said.read_line(&mut line).expect("text"), 0, "the process ended");
+            if let Some(said) = line.strip_prefix(MARK) {
+                return said.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// What it uses.
+    pub fn memory(&self) -> Memory {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a process that runs");
+        let kib = |name: &str| -> usize {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of memory");
+            line.trim().trim_end_matches(" kB").parse().expect("a number")
+        };
+        Memory { resident: kib("VmRSS:") * 1024, peak: kib("VmHWM:") * 1024 }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,60 @@
+//! Clients of others for the tests of the edge: a curl with HTTP/3 from a newer suite of Debian, and Python's gRPC and
+//! WebSocket.
+
+use crate::steps::{Outcome, step};
+use crate::tools::directory;
+use std::process::Command;
+
+/// The suite whose curl has HTTP/3. Only its packages are unpacked, nothing of it is installed.
+const SUITE: &str = "forky";
+
+/// Packages of Python, by pinned version.
+const PYTHON: &[&str] = &["grpcio==1.76.0", "typing_extensions==4.15.0", "websockets==15.0.1"];
+
+/// Unpacks curl and what it links to into `newer` of the tools folder, with a script `curl` that runs it there.
+const CURL: &str = r#"set -eu
+state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
+mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
+    sed -n 's/^URIs: *//p;s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' | grep '/debian/*$' | head -n 1)
+test -n "$mirror" || { echo "no mirror of Debian among apt's sources" >&2; exit 1; }
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$state/sources.list"
+newer() {
+    apt-get -q -o Dir::State::Lists="$state/lists" -o Dir::Etc::SourceList="$state/sources.list" \
+        -o Dir::Etc::SourceParts=/dev/null -o Dir::Cache="$state/cache" -o Dir::State::status=/dev/null \
+        -o APT::Sandbox::User=root "$@" > /dev/null
+}
+newer update
+newer --yes --no-install-recommends --download-only install curl
+rm -rf "$home"; mkdir -p "$home"
+for package in "$state"/cache/archives/*.deb; do dpkg -x "$package" "$home"; done
+cat > "$home/curl" <<'END'
+#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")
+exec "$root/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64-linux-gnu" "$root/usr/bin/curl" "$@"
+END
+chmod +x "$home/curl"
+"$home/curl" --version | grep -q HTTP3
+"#;
+
+/// Installs what is missing.
+pub(crate) fn install() -> Outcome {
+    let newer = directory().join("newer");
+    if newer.join("curl").exists() {
+        println!("xtask: curl with HTTP/3: there");
+    } else {
+        let mut unpack = Command::new("sh");
+        unpack.args(["-c", CURL]).env("home", &newer).env("suite", SUITE);
+        step("curl with HTTP/3: unpacking", unpack)?;
+    }
+    let stamp = directory().join(format!("python-{}", PYTHON.join("-").replace("==", "-")));
+    if stamp.exists() {
+        println!("xtask: {}: there", PYTHON.join(" "));
+        return Ok(());
+    }
+    let mut pip = Command::new("/usr/bin/python3");
+    pip.args(["-m", "pip", "--quiet", "install", "--no-deps", "--upgrade", "--target"]);
+    pip.arg(directory().join("python")).args(PYTHON);
+    step(&format!("{}: installing", PYTHON.join(" ")), pip)?;
+    std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
+}

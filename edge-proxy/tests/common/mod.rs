@@ -1,0 +1,105 @@
+//! A proxy with the site `a.test` before one origin, and clients of every version.
+
+// Several test programs share this, and none uses all of it.
+#![allow(dead_code)]
+
+#[path = "wire2.rs"]
+pub(crate) mod wire2;
+#[path = "wire3.rs"]
+pub(crate) mod wire3;
+
+use edge_proxy::config::{
+    Action, Config, Listener, PathMatch, Plain, Response, Route, Site, Target, Upstream,
+};
+use edge_proxy::host::HostPattern;
+use edge_proxy::{Certificates, Proxy, Running};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::{Authority, tls_client};
+
+pub(crate) type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
+/// The proxy.
+pub(crate) struct Edge {
+    pub(crate) proxy: Running,
+    pub(crate) config: Config,
+    pub(crate) authority: Authority,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Edge {
+    pub(crate) fn before(origin: SocketAddr, workers: usize) -> Self {
+        let authority = Authority::new();
+        let folder = tempfile::tempdir().unwrap();
+        authority.write(&folder.path().join("test"), &["a.test"]);
+        let (certificates, refreshed) = Certificates::load(folder.path()).unwrap();
+        assert!(refreshed.problems.is_empty(), "{refreshed:?}");
+        let hosts = vec![HostPattern::parse("a.test").unwrap()];
+        let said = Response { status: 200, content_type: "text/plain".into(), body: b"ok".to_vec() };
+        let mut site = Site::new("a.test", hosts)
+            .route(Route::forward("origin"))
+            .route(Route::new(PathMatch::Exact("/here".into()), Action::Respond(said)));
+        site.plain = Plain::Serve;
+        let target = Target::Tcp { host: origin.ip().to_string(), port: origin.port() };
+        let config = Config {
+            listeners: vec![
+                Listener::plain(([127, 0, 0, 1], 0).into()),
+                Listener::tls(([127, 0, 0, 1], 0).into(), true),
+            ],
+            sites: vec![site],
+            upstreams: vec![Upstream::new("origin", target)],
+            ..Config::default()
+        };
+        let proxy = Proxy::builder()
+            .config(config.clone())
+            .certificates(certificates.clone())
+            .workers(workers)
+            .start()
+            .unwrap();
+        Self { proxy, config, authority, certificates, folder }
+    }
+
+    pub(crate) fn plain(&self) -> SocketAddr {
+        self.proxy.addresses()[0]
+    }
+
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.proxy.addresses()[1]
+    }
+
+    pub(crate) fn root(&self) -> &str {
+        self.authority.root()
+    }
+}
+
+/// TLS for HTTP/1.1.
+pub(crate) fn tls(address: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Result<Tls> {
+    let session = rustls::ClientConnection::new(config.clone(), "a.test".try_into().unwrap()).unwrap();
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_nodelay(true)?;
+    let mut stream = rustls::StreamOwned::new(session, stream);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+pub(crate) fn http1(root: &str) -> Arc<rustls::ClientConfig> {
+    Arc::new(tls_client(root, &[b"http/1.1"]))
+}
+
+/// Reads one byte after another until what came ends so: slow, and never a byte too many.
+pub(crate) fn read_until(stream: &mut impl std::io::Read, end: &str) -> String {
+    let mut all = Vec::new();
+    let mut byte = [0];
+    while !all.ends_with(end.as_bytes()) {
+        match stream.read(&mut byte) {
+            Ok(1) => all.push(byte[0]),
+            other => panic!("{other:?} instead of {end:?} behind {:?}", all.escape_ascii().to_string()),
+        }
+    }
+    String::from_utf8(all).unwrap()
+}

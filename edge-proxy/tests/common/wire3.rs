@@ -1,0 +1,233 @@
+//! HTTP/3 frame by frame over QUIC, so that anything can be said, and everything that is answered is seen.
+
+// Several test programs share this, and none uses all of it.
+#![allow(dead_code)]
+
+use edge_proxy::h3::qpack::{Decoder, write_prefix};
+use edge_proxy::h3::{frame, varint};
+use quinn::crypto::rustls::QuicClientConfig;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::tls_client;
+
+pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By FIN.
+    Stream,
+    /// By a reset with this code.
+    Reset(u64),
+    /// With its connection, by this code.
+    Closed(u64),
+    /// Otherwise.
+    Other(String),
+}
+
+/// Everything that came on one stream.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) sections: Vec<Vec<(String, String)>>,
+    pub(crate) content: Vec<u8>,
+    pub(crate) end: End,
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> Option<&str> {
+        let last = self.sections.iter().rev().find_map(|fields| fields.iter().find(|(n, _)| n == ":status"));
+        last.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.sections.iter().flatten().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Runs a client to its end, within a while.
+pub(crate) fn run<T>(client: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let within = async { tokio::time::timeout(Duration::from_secs(600), client).await };
+    runtime.block_on(within).expect("the client waited for ten minutes")
+}
+
+/// Field lines as literals (RFC 9204 §4.5.6), whatever is in them.
+pub(crate) fn section(fields: &[Field<'_>]) -> Vec<u8> {
+    fn integer(out: &mut Vec<u8>, first: u8, mask: usize, value: usize) {
+        if value < mask {
+            return out.push(first | value as u8);
+        }
+        out.push(first | mask as u8);
+        let mut rest = value - mask;
+        while rest >= 128 {
+            out.push(rest as u8 | 128);
+            rest >>= 7;
+        }
+        out.push(rest as u8);
+    }
+    let mut out = Vec::new();
+    write_prefix(&mut out);
+    for (name, value) in fields {
+        integer(&mut out, 0x20, 7, name.len());
+        out.extend_from_slice(name);
+        integer(&mut out, 0, 127, value.len());
+        out.extend_from_slice(value);
+    }
+    out
+}
+
+pub(crate) fn frame(kind: u64, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::write_header(&mut out, kind, payload.len() as u64);
+    out.extend_from_slice(payload);
+    out
+}
+
+pub(crate) fn headers(fields: &[Field<'_>]) -> Vec<u8> {
+    frame(frame::HEADERS, &section(fields))
+}
+
+pub(crate) fn data(content: &[u8]) -> Vec<u8> {
+    frame(frame::DATA, content)
+}
+
+/// The usual pseudo-header fields and these.
+pub(crate) fn request(method: &str, authority: &str, path: &str, more: &[Field<'_>]) -> Vec<u8> {
+    let usual: [Field<'_>; 4] = [
+        (b":method", method.as_bytes()),
+        (b":scheme", b"https"),
+        (b":authority", authority.as_bytes()),
+        (b":path", path.as_bytes()),
+    ];
+    headers(&[&usual[..], more].concat())
+}
+
+/// A client's connection.
+pub(crate) struct Http3 {
+    pub(crate) quic: quinn::Connection,
+    _endpoint: quinn::Endpoint,
+    _control: quinn::SendStream,
+}
+
+impl Http3 {
+    pub(crate) async fn connect(address: SocketAddr, root: &str, name: &str) -> Self {
+        let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+        let tls = QuicClientConfig::try_from(tls_client(root, &[b"h3"])).unwrap();
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
+        let quic = endpoint.connect(address, name).unwrap().await.unwrap();
+        let mut control = quic.open_uni().await.unwrap();
+        control.write_all(&[0, 4, 0]).await.unwrap();
+        Self { quic, _endpoint: endpoint, _control: control }
+    }
+
+    /// A stream with these bytes on it, not ended.
+    pub(crate) async fn open(&self, bytes: &[u8]) -> (quinn::SendStream, Reader) {
+        let (mut send, receive) = self.quic.open_bi().await.unwrap();
+        // That the other side stopped it is seen when reading.
+        let _ = send.write_all(bytes).await;
+        (send, Reader { receive, bytes: Vec::new() })
+    }
+
+    /// A stream with these bytes on it and no more; its answer.
+    pub(crate) async fn ask(&self, bytes: &[u8]) -> Answer {
+        let (mut send, mut reader) = self.open(bytes).await;
+        let _ = send.finish();
+        reader.answer().await
+    }
+
+    pub(crate) async fn get(&self, authority: &str, path: &str) -> Answer {
+        self.ask(&request("GET", authority, path, &[])).await
+    }
+}
+
+/// The other direction of a stream.
+pub(crate) struct Reader {
+    receive: quinn::RecvStream,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// The next frame, or how the stream ended.
+    pub(crate) async fn frame(&mut self) -> Result<(u64, Vec<u8>), End> {
+        loop {
+            if let Some((kind, a)) = varint::read(&self.bytes)
+                && let Some((length, b)) = varint::read(&self.bytes[a..])
+                && let Some(payload) = self.bytes.get(a + b..a + b + length as usize)
+            {
+                let payload = payload.to_vec();
+                self.bytes.drain(..a + b + length as usize);
+                return Ok((kind, payload));
+            }
+            match self.receive_part(65_536).await? {
+                part if part.is_empty() => {
+                    assert!(self.bytes.is_empty(), "the stream ended inside a frame");
+                    return Err(End::Stream);
+                }
+                part => self.bytes.extend_from_slice(&part),
+            }
+        }
+    }
+
+    /// The frames of a response up to where the first frame of content begins: its fields, and how long that frame is.
+    pub(crate) async fn head_of_content(&mut self) -> (Vec<(String, String)>, u64) {
+        let (kind, section) = self.frame().await.unwrap();
+        assert_eq!(kind, frame::HEADERS);
+        loop {
+            if let Some((kind, a)) = varint::read(&self.bytes)
+                && let Some((length, b)) = varint::read(&self.bytes[a..])
+            {
+                assert_eq!(kind, frame::DATA);
+                self.bytes.drain(..a + b);
+                return (fields(&section), length);
+            }
+            let part = self.receive_part(65_536).await.unwrap();
+            assert!(!part.is_empty(), "the stream ended");
+            self.bytes.extend_from_slice(&part);
+        }
+    }
+
+    /// Bytes as they come; none at the end of the stream.
+    pub(crate) async fn part(&mut self, most: usize) -> Result<Vec<u8>, End> {
+        if !self.bytes.is_empty() {
+            return Ok(std::mem::take(&mut self.bytes));
+        }
+        self.receive_part(most).await
+    }
+
+    async fn receive_part(&mut self, most: usize) -> Result<Vec<u8>, End> {
+        match self.receive.read_chunk(most, true).await {
+            Ok(Some(chunk)) => Ok(chunk.bytes.to_vec()),
+            Ok(None) => Ok(Vec::new()),
+            Err(quinn::ReadError::Reset(code)) => Err(End::Reset(code.into_inner())),
+            Err(quinn::ReadError::ConnectionLost(quinn::ConnectionError::ApplicationClosed(close))) => {
+                Err(End::Closed(close.error_code.into_inner()))
+            }
+            Err(why) => Err(End::Other(why.to_string())),
+        }
+    }
+
+    /// Everything until the stream ends.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        let mut answer = Answer { sections: Vec::new(), content: Vec::new(), end: End::Stream };
+        loop {
+            match self.frame().await {
+                Ok((frame::DATA, payload)) => answer.content.extend_from_slice(&payload),
+                Ok((frame::HEADERS, payload)) => answer.sections.push(fields(&payload)),
+                Ok((other, _)) => panic!("frame {other}"),
+                Err(end) => return Answer { end, ..answer },
+            }
+        }
+    }
+}
+
+pub(crate) fn fields(section: &[u8]) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let decoded = Decoder::new().decode(section, |name, value| {
+        all.push((text(name), text(value)));
+        Ok(())
+    });
+    decoded.unwrap();
+    all
+}

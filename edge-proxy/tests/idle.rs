@@ -1,0 +1,103 @@
+//! What ten thousand idle TLS connections cost: the proxy and its clients are processes of their own, so that only the
+//! proxy's memory is measured.
+
+#![cfg(feature = "server")]
+
+mod common;
+
+use common::{Edge, read_until, tls};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::{Origin, Process, role, say, serve_until_parent_ends, tls_client};
+
+const CONNECTIONS: usize = 10_000;
+/// Bytes that one of them may cost.
+const BUDGET: usize = 12_000;
+/// The same where HTTP/2 is spoken.
+const BUDGET_HTTP2: usize = 30_000;
+const TEST: &str = "ten_thousand_idle_connections";
+
+/// Opens connections, asks once on each so that all buffers were in use, and holds them.
+fn client(alpn: &'static [u8]) -> ! {
+    let address: SocketAddr = std::env::var("EDGE").unwrap().parse().unwrap();
+    let count: usize = std::env::var("COUNT").unwrap().parse().unwrap();
+    let root = std::fs::read_to_string(std::env::var("ROOT").unwrap()).unwrap();
+    // Tickets are remembered by none of them: each handshake is a full one.
+    let mut config = tls_client(&root, &[alpn]);
+    config.resumption = rustls::client::Resumption::disabled();
+    let config = Arc::new(config);
+    let open = move |_| -> TcpStream {
+        let mut stream = tls(address, &config).unwrap();
+        if alpn == b"http/1.1" {
+            stream.write_all(b"GET /here HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+            read_until(&mut stream, "\r\n\r\nok");
+        } else {
+            let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+            // And the answer to the proxy's settings, so that nothing is under way.
+            stream.write_all(preface).unwrap();
+            stream.write_all(b"\0\0\0\x04\x01\0\0\0\0").unwrap();
+        }
+        stream.sock
+    };
+    let half = count / 2;
+    let first = std::thread::spawn({
+        let open = open.clone();
+        move || (0..half).map(open).collect::<Vec<_>>()
+    });
+    let second: Vec<_> = (half..count).map(open).collect();
+    let first = first.join().unwrap();
+    say(&(first.len() + second.len()).to_string());
+    serve_until_parent_ends()
+}
+
+fn proxy() -> ! {
+    let edge = Edge::before(Origin::simple().address(), 2);
+    let root = edge.folder.path().join("root.pem");
+    std::fs::write(&root, edge.root()).unwrap();
+    say(&edge.tls().to_string());
+    say(root.to_str().unwrap());
+    serve_until_parent_ends()
+}
+
+/// Connections opened by a process of their own, all of them once it has said so.
+fn clients(role: &str, count: usize, address: &str, root: &str) -> Process {
+    let count = count.to_string();
+    let environment = [("EDGE", address.to_owned()), ("ROOT", root.to_owned()), ("COUNT", count.clone())];
+    let mut clients = Process::start(TEST, role, &environment);
+    assert_eq!(clients.hear(), count);
+    // What the handshakes left behind is freed, and what the proxy still had to read was read.
+    std::thread::sleep(Duration::from_millis(500));
+    clients
+}
+
+#[test]
+fn ten_thousand_idle_connections() {
+    match role().as_deref() {
+        Some("proxy") => proxy(),
+        Some("http1") => client(b"http/1.1"),
+        Some("http2") => client(b"h2"),
+        Some(other) => panic!("no role {other}"),
+        None => {}
+    }
+    let profile = if cfg!(debug_assertions) { "test profile" } else { "release profile" };
+    for (role, count) in [("http1", CONNECTIONS), ("http2", 1_000)] {
+        // A proxy of its own, so that nothing is measured by memory that others have left behind.
+        let mut edge = Process::start(TEST, "proxy", &[]);
+        let (address, root) = (edge.hear(), edge.hear());
+        // What is allocated once is allocated now.
+        drop(clients(role, 100, &address, &root));
+        std::thread::sleep(Duration::from_millis(200));
+        let before = edge.memory().resident;
+        let held = clients(role, count, &address, &root);
+        let after = edge.memory().resident;
+        let each = after.saturating_sub(before) / count;
+        println!("{count} idle connections, {role}, {profile}: {each} bytes each ({before} to {after})");
+        assert!(each > 100, "the connections are not there");
+        // The HTTP/2 library holds two buffers and two tables for each connection, busy or not.
+        let budget = if role == "http1" { BUDGET } else { BUDGET_HTTP2 };
+        assert!(each < budget, "{each} bytes each");
+        drop(held);
+    }
+}
