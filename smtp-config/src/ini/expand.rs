@@ -1,0 +1,47 @@
+//! `%(name)s`: the value of another key, of the same section or else of the default one.
+
+use super::{DEFAULT_SECTION, Ini, Key, Section};
+
+/// How often a value is looked at.
+const DEPTH: usize = 99;
+
+pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
+    let mut value = key.value.clone();
+    for _ in 0..DEPTH {
+        let Some(reference) = reference(&value) else { break };
+        let name = &reference[2..reference.len() - 2];
+        let other = ini
+            .find(&section.name, name)
+            .map(|(_, other)| other)
+            .filter(|other| !std::ptr::eq(*other, key))
+            .or_else(|| ini.find(DEFAULT_SECTION, name).map(|(_, other)| other));
+        let Some(other) = other else { break };
+        let next = value.replace(reference, &other.value);
+        // A key that names itself stays as it is however often it is looked at; one that also grows is cut off.
+        if next == value || next.len() > LONGEST {
+            break;
+        }
+        value = next;
+    }
+    value
+}
+
+/// Beyond this a value is not expanded further: keys that name each other would fill the memory.
+const LONGEST: usize = 1 << 20;
+
+/// The first `%(name)s` of a text.
+pub(super) fn reference(text: &str) -> Option<&str> {
+    let mut from = 0;
+    while let Some(at) = text[from..].find("%(") {
+        let begin = from + at;
+        let name = &text[begin + 2..];
+        if let Some(end) = name.find(')')
+            && end > 0
+            && name[end + 1..].starts_with('s')
+        {
+            return Some(&text[begin..begin + 2 + end + 2]);
+        }
+        from = begin + 2;
+    }
+    None
+}

@@ -1,0 +1,166 @@
+//! The reader.
+
+use super::{DEFAULT_SECTION, Entry, Header, Ini, IniError, Key, Malformed, Section};
+
+const TRIPLE: &str = "\"\"\"";
+
+pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
+    let mut reader = Reader { text, at: 0, line: 0, comment: String::new() };
+    if text.starts_with('\u{feff}') {
+        reader.at = '\u{feff}'.len_utf8();
+    }
+    let mut ini = Ini { sections: vec![empty(DEFAULT_SECTION)], entries: Vec::new(), headers: Vec::new() };
+    let (mut current, mut count) = (0, 1_u64);
+    while let Some(whole) = reader.next_line() {
+        let (begin, number) = (reader.at - whole.len(), reader.line);
+        let refuse = |reason| IniError { line: number, reason };
+        let line = whole.trim_start();
+        if line.is_empty() {
+            continue;
+        }
+        if line.starts_with(['#', ';']) {
+            reader.comment.push_str(line);
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix('[') {
+            let close = rest.rfind(']').ok_or_else(|| refuse(Malformed::SectionNotClosed))?;
+            let name = &rest[..close];
+            if name.is_empty() {
+                return Err(refuse(Malformed::SectionWithoutName));
+            }
+            let known = ini.sections.iter().position(|section| section.name == name);
+            current = known.unwrap_or_else(|| {
+                ini.sections.push(empty(name));
+                ini.sections.len() - 1
+            });
+            reader.add_comment(&rest[close + 1..], false);
+            ini.sections[current].comment = reader.take_comment();
+            count = 1;
+            ini.headers.push(Header { section: name.to_owned(), line: number, span: begin..reader.at });
+            continue;
+        }
+        let (name, rest) = key_name(line).map_err(refuse)?;
+        let automatic = name == "-";
+        let name = if automatic {
+            count += 1;
+            format!("#{}", count - 1)
+        } else {
+            name.to_owned()
+        };
+        let value = reader.value(rest).map_err(refuse)?;
+        if name.is_empty() {
+            return Err(refuse(Malformed::KeyWithoutName));
+        }
+        let comment = reader.take_comment();
+        let section = &mut ini.sections[current];
+        ini.entries.push(Entry {
+            section: section.name.clone(),
+            key: name.clone(),
+            line: number,
+            span: begin..reader.at,
+        });
+        let key = Key { name, value, comment, automatic };
+        match section.keys.iter_mut().find(|known| known.name == key.name) {
+            Some(known) => *known = key,
+            None => section.keys.push(key),
+        }
+    }
+    Ok(ini)
+}
+
+fn empty(name: &str) -> Section {
+    Section { name: name.to_owned(), comment: String::new(), keys: Vec::new() }
+}
+
+/// The key, and what follows its delimiter.
+fn key_name(line: &str) -> Result<(&str, &str), Malformed> {
+    let quote = match line {
+        _ if line.len() > 6 && line.starts_with(TRIPLE) => TRIPLE,
+        _ if line.starts_with('"') => "\"",
+        _ if line.starts_with('`') => "`",
+        _ => "",
+    };
+    if quote.is_empty() {
+        let end = line.find(['=', ':']).ok_or(Malformed::NoDelimiter)?;
+        return Ok((line[..end].trim(), &line[end + 1..]));
+    }
+    let inner = &line[quote.len()..];
+    let close = inner.find(quote).ok_or(Malformed::KeyNotClosed)?;
+    let after = &inner[close + quote.len()..];
+    let end = after.find(['=', ':']).ok_or(Malformed::NoDelimiter)?;
+    Ok((inner[..close].trim(), &after[end + 1..]))
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+    line: u32,
+    /// Comments since the last key or section; they are written before the next.
+    comment: String,
+}
+
+impl<'t> Reader<'t> {
+    /// The next line with its end.
+    fn next_line(&mut self) -> Option<&'t str> {
+        let rest = &self.text[self.at..];
+        if rest.is_empty() {
+            return None;
+        }
+        let line = &rest[..rest.find('\n').map_or(rest.len(), |end| end + 1)];
+        self.at += line.len();
+        self.line += 1;
+        Some(line)
+    }
+
+    fn value(&mut self, text: &str) -> Result<String, Malformed> {
+        let line = text.trim_start();
+        let quote = match line {
+            _ if line.len() > 3 && line.starts_with(TRIPLE) => TRIPLE,
+            _ if line.starts_with('`') => "`",
+            _ => "",
+        };
+        if !quote.is_empty() {
+            let inner = &line[quote.len()..];
+            return match inner.rfind(quote) {
+                Some(end) => Ok(inner[..end].to_owned()),
+                None => self.lines(inner, quote),
+            };
+        }
+        let mut line = line.trim();
+        if let Some(at) = line.find(['#', ';']) {
+            self.comment.push_str(&line[at..]);
+            line = line[..at].trim();
+        }
+        for quote in ['\'', '"'] {
+            let inner = line.strip_prefix(quote).and_then(|line| line.strip_suffix(quote));
+            if let Some(inner) = inner.filter(|inner| !inner.contains(quote)) {
+                return Ok(inner.to_owned());
+            }
+        }
+        Ok(line.to_owned())
+    }
+
+    /// A value over several lines: up to the last quote of the first line that has one.
+    fn lines(&mut self, first: &str, quote: &str) -> Result<String, Malformed> {
+        let mut value = first.to_owned();
+        loop {
+            let line = self.next_line().ok_or(Malformed::ValueNotClosed)?;
+            if let Some(end) = line.rfind(quote) {
+                value.push_str(&line[..end]);
+                self.add_comment(&line[end..], true);
+                return Ok(value);
+            }
+            value.push_str(line);
+        }
+    }
+
+    fn add_comment(&mut self, text: &str, trim: bool) {
+        if let Some(at) = text.find(['#', ';']) {
+            self.comment.push_str(if trim { text[at..].trim() } else { &text[at..] });
+        }
+    }
+
+    fn take_comment(&mut self) -> String {
+        std::mem::take(&mut self.comment).trim().to_owned()
+    }
+}

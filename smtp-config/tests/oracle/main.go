@@ -1,0 +1,75 @@
+// What go-ini and net/mail say, for the tests: requests come in on the standard input, answers go out.
+// A request is a length and that many bytes, the first of which says what is asked. An answer is a list of strings.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/mail"
+	"os"
+
+	"gopkg.in/ini.v1"
+)
+
+func main() {
+	ini.PrettyFormat = false
+	in := bufio.NewReaderSize(os.Stdin, 1<<16)
+	out := bufio.NewWriterSize(os.Stdout, 1<<16)
+	defer out.Flush()
+	for {
+		var size uint32
+		if binary.Read(in, binary.BigEndian, &size) != nil {
+			return
+		}
+		request := make([]byte, size)
+		if _, err := io.ReadFull(in, request); err != nil {
+			return
+		}
+		answer(out, ask(request[0], request[1:]))
+	}
+}
+
+func answer(out io.Writer, words []string) {
+	binary.Write(out, binary.BigEndian, uint32(len(words)))
+	for _, word := range words {
+		binary.Write(out, binary.BigEndian, uint32(len(word)))
+		io.WriteString(out, word)
+	}
+}
+
+func ask(what byte, text []byte) (words []string) {
+	defer func() {
+		if why := recover(); why != nil {
+			words = []string{"panic", fmt.Sprint(why)}
+		}
+	}()
+	if what == 'A' {
+		address, err := mail.ParseAddress(string(text))
+		if err != nil {
+			return []string{"refused"}
+		}
+		return []string{"address", address.Name, address.Address}
+	}
+	for round := 0; round < 3; round++ {
+		file, err := ini.LoadSources(ini.LoadOptions{KeyValueDelimiterOnWrite: " = ", IgnoreContinuation: true}, text)
+		if err != nil {
+			return append(words, "refused")
+		}
+		words = append(words, "read")
+		for _, section := range file.Sections() {
+			for _, key := range section.Keys() {
+				words = append(words, section.Name(), key.Name(), key.Value(), key.String())
+			}
+		}
+		var written bytes.Buffer
+		if _, err := file.WriteTo(&written); err != nil {
+			return append(words, "not written")
+		}
+		words = append(words, "written", written.String())
+		text = written.Bytes()
+	}
+	return words
+}
