@@ -1,0 +1,1 @@
+//! PostgreSQL databases, roles, ownership and passwords, made true.
