@@ -10,6 +10,7 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Programs from the distribution's packages: what is looked for, and the package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("/usr/bin/age", "age"),
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/go", "golang-go"),
@@ -17,6 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
 ];
