@@ -75,6 +75,7 @@
 //!
 //! Tested on Linux. A configuration is one process's; there is no response cache and no compression.
 
+pub mod balance;
 pub mod client_address;
 pub mod config;
 pub mod decide;
@@ -99,7 +100,7 @@ pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 
 #[cfg(feature = "server")]
 pub use server::{
-    UpstreamTlsError,
+    TargetStatus, UpstreamTlsError,
     certificates::{CertificateError, Certificates, Refreshed},
     observe::{AccessRecord, Observer, Silent, TurnedAway},
     proxy::{Builder, Proxy, Running, StartError},

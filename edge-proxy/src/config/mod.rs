@@ -2,10 +2,12 @@
 //!
 //! [`Config`] is as a person meant it. [`Snapshot`](crate::Snapshot) is the same, checked and indexed; the proxy sees only that.
 
+mod balance;
 mod site;
 mod upstream;
 
-pub use site::{Access, Action, FieldEdits, PathMatch, Plain, Reject, Response, Route, Site};
+pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
+pub use site::{Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site};
 pub use upstream::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 
 use ipnet::IpNet;

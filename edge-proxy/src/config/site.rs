@@ -30,6 +30,8 @@ pub struct Site {
     pub body_limit: Option<u64>,
     /// Instead of [`Config::timeouts`](crate::config::Config::timeouts).
     pub timeouts: Option<Timeouts>,
+    /// The answer while no target of the upstream can be reached. `None` is a bare 502.
+    pub maintenance: Option<Maintenance>,
 }
 
 impl Site {
@@ -47,6 +49,7 @@ impl Site {
             response_fields: FieldEdits::default(),
             body_limit: None,
             timeouts: None,
+            maintenance: None,
         }
     }
 
@@ -180,6 +183,15 @@ pub struct Response {
     pub content_type: String,
     /// The content.
     pub body: Vec<u8>,
+}
+
+/// What is said while a service is away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// The answer; its status is usually 503.
+    pub response: Response,
+    /// When clients may come again, in seconds (Retry-After, RFC 9110 §10.2.3). `None` does not say.
+    pub retry_after: Option<u32>,
 }
 
 /// Edits to a header section: removals first, then `set`, then `add`.

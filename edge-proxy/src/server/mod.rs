@@ -18,4 +18,4 @@ mod tls;
 mod upstream;
 mod worker;
 
-pub use upstream::UpstreamTlsError;
+pub use upstream::{TargetStatus, UpstreamTlsError};

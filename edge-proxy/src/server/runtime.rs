@@ -2,7 +2,7 @@
 
 use super::h3;
 use super::proxy::StartError;
-use super::upstream::client_config;
+use super::upstream::{SharedTarget, Targets, client_config};
 use crate::Snapshot;
 use crate::config::{ListenerKind, Protocol};
 use quinn_proto as quic;
@@ -21,6 +21,7 @@ pub(crate) struct Lasting {
     tickets: Arc<dyn ProducesTickets>,
     early_tcp: Arc<dyn StoresServerSessions>,
     early_quic: Arc<dyn StoresServerSessions>,
+    targets: Targets,
 }
 
 impl Lasting {
@@ -29,6 +30,7 @@ impl Lasting {
             tickets: rustls::crypto::aws_lc_rs::Ticketer::new()?,
             early_tcp: ServerSessionMemoryCache::new(SESSIONS),
             early_quic: ServerSessionMemoryCache::new(SESSIONS),
+            targets: Targets::new(),
         })
     }
 }
@@ -42,6 +44,8 @@ pub(crate) struct Runtime {
     pub(crate) early_tls: Arc<ServerConfig>,
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
     pub(crate) upstream_tls: Vec<Option<Arc<ClientConfig>>>,
+    /// By upstream, in the order of the configuration.
+    pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
     alt_svc: Option<String>,
 }
 
@@ -106,7 +110,9 @@ impl Runtime {
                     .map_err(|why| StartError::UpstreamTls { upstream: upstream.name.clone(), why })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { snapshot, tls: Arc::new(tls), early_tls: Arc::new(early_tls), quic, upstream_tls, alt_svc })
+        let targets = lasting.targets.of(&snapshot.config().upstreams);
+        let (tls, early_tls) = (Arc::new(tls), Arc::new(early_tls));
+        Ok(Self { snapshot, tls, early_tls, quic, upstream_tls, targets, alt_svc })
     }
 
     pub(crate) const fn snapshot(&self) -> &Snapshot {

@@ -5,6 +5,7 @@
 //! than a buffer, and never reads what the other side cannot take.
 
 mod downstream;
+mod forward;
 mod pump;
 mod serve;
 

@@ -21,6 +21,9 @@ pub(super) enum Failure {
     Upstream(UpstreamError),
 }
 
+/// What is done to a response's head before it is sent on.
+pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<(), UpstreamError> + 'e;
+
 /// The state of an exchange under way.
 pub(super) struct Pump<'a> {
     pub(super) up: Exchange,
@@ -59,16 +62,22 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// Whether the client was told nothing final and nothing of its content is gone.
+    pub(super) const fn is_untouched(&self) -> bool {
+        !self.answered && !self.consumed
+    }
+
     /// Moves what can be moved. Ready when the response is complete and written.
     ///
-    /// `edit` is called with each head before it is sent to the client.
+    /// `edit` is called with each head before it is sent to the client, and with whether the exchange could still begin anew.
+    /// Its error takes the answer back.
     pub(super) fn poll<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
         down: &mut D,
         method: &Method,
         deadline: &Deadline,
-        edit: &mut dyn FnMut(&mut ResponseHead),
+        edit: &mut Edit<'_>,
     ) -> Poll<Result<(), Failure>> {
         let mut moved = !self.armed;
         loop {
@@ -152,13 +161,13 @@ impl<'a> Pump<'a> {
         cx: &mut Context<'_>,
         down: &mut D,
         method: &Method,
-        edit: &mut dyn FnMut(&mut ResponseHead),
+        edit: &mut Edit<'_>,
     ) -> Result<bool, Failure> {
         let mut progress = false;
         while !self.response_done {
             if !self.answered {
                 match self.up.poll_head(cx, &mut self.head) {
-                    Poll::Ready(Ok(())) => self.head_arrived(down, method, edit),
+                    Poll::Ready(Ok(())) => self.head_arrived(down, method, edit)?,
                     Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
                     Poll::Pending => break,
                 }
@@ -195,9 +204,10 @@ impl<'a> Pump<'a> {
         &mut self,
         down: &mut D,
         method: &Method,
-        edit: &mut dyn FnMut(&mut ResponseHead),
-    ) {
-        edit(&mut self.head);
+        edit: &mut Edit<'_>,
+    ) -> Result<(), Failure> {
+        let untouched = self.is_untouched();
+        edit(&mut self.head, untouched).map_err(Failure::Upstream)?;
         if self.up.is_tunnel() {
             self.answered = true;
             self.tunnel = true;
@@ -212,5 +222,6 @@ impl<'a> Pump<'a> {
             down.send_head(&self.head, end);
             self.response_done = end;
         }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::super::Place;
 use super::{Errors, Part, check_timeouts, nearest};
 use crate::Name;
-use crate::config::{Action, Config, FieldEdits, PathMatch, Route, Site};
+use crate::config::{Action, Config, FieldEdits, PathMatch, Response, Route, Site};
 use crate::grammar::{is_field_value, is_target, is_token};
 use crate::host::HostPattern;
 use std::collections::HashSet;
@@ -49,6 +49,9 @@ pub(super) fn check<'a>(
     }
     if let Some(timeouts) = &site.timeouts {
         check_timeouts(&mut part, timeouts);
+    }
+    if let Some(maintenance) = &site.maintenance {
+        check_response(&mut part, &maintenance.response);
     }
     check_edits(&mut part, "request_fields", &site.request_fields);
     check_edits(&mut part, "response_fields", &site.response_fields);
@@ -102,23 +105,20 @@ fn check_route(part: &mut Part<'_>, config: &Config, route: &Route, path: &str) 
             }
             check_location(part, to);
         }
-        Action::Respond(response) => {
-            if !(200..=599).contains(&response.status) {
-                part.wrong("status", response.status.to_string(), "is no final status: write 200 to 599");
-            }
-            if matches!(response.status, 204 | 205 | 304) && !response.body.is_empty() {
-                part.wrong("status", response.status.to_string(), "has no content: leave the body out");
-            }
-            if !is_value(&response.content_type)
-                || (response.content_type.is_empty() && !response.body.is_empty())
-            {
-                part.wrong(
-                    "content_type",
-                    &response.content_type,
-                    "is no media type: write one such as text/plain",
-                );
-            }
-        }
+        Action::Respond(response) => check_response(part, response),
+    }
+}
+
+/// An answer that the configuration has.
+fn check_response(part: &mut Part<'_>, response: &Response) {
+    if !(200..=599).contains(&response.status) {
+        part.wrong("status", response.status.to_string(), "is no final status: write 200 to 599");
+    }
+    if matches!(response.status, 204 | 205 | 304) && !response.body.is_empty() {
+        part.wrong("status", response.status.to_string(), "has no content: leave the body out");
+    }
+    if !is_value(&response.content_type) || (response.content_type.is_empty() && !response.body.is_empty()) {
+        part.wrong("content_type", &response.content_type, "is no media type: write one such as text/plain");
     }
 }
 
