@@ -1,6 +1,6 @@
 //! What is served under which names.
 
-use crate::config::Timeouts;
+use crate::config::{Auth, Compression, Hsts, RateLimits, Timeouts};
 use crate::host::HostPattern;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -32,6 +32,14 @@ pub struct Site {
     pub timeouts: Option<Timeouts>,
     /// The answer while no target of the upstream can be reached. `None` is a bare 502.
     pub maintenance: Option<Maintenance>,
+    /// Who a request must be from, unless its route says otherwise. `None` is anybody.
+    pub auth: Option<Auth>,
+    /// How often it may be asked.
+    pub rate: RateLimits,
+    /// Whether browsers are told to use https only.
+    pub hsts: Option<Hsts>,
+    /// Whether responses are compressed. Off by default.
+    pub compression: Option<Compression>,
 }
 
 impl Site {
@@ -50,6 +58,10 @@ impl Site {
             body_limit: None,
             timeouts: None,
             maintenance: None,
+            auth: None,
+            rate: RateLimits::default(),
+            hsts: None,
+            compression: None,
         }
     }
 
@@ -122,6 +134,8 @@ pub struct Route {
     pub response_fields: FieldEdits,
     /// Instead of the site's.
     pub body_limit: Option<u64>,
+    /// Instead of the site's. A route with it refuses ambiguous paths.
+    pub auth: Option<Auth>,
 }
 
 impl Route {
@@ -135,6 +149,7 @@ impl Route {
             request_fields: FieldEdits::default(),
             response_fields: FieldEdits::default(),
             body_limit: None,
+            auth: None,
         }
     }
 

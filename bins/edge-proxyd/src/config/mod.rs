@@ -6,6 +6,7 @@
 
 mod balance;
 mod document;
+mod guard;
 mod listen;
 mod problem;
 mod site;

@@ -1,6 +1,7 @@
 //! `[[site]]` and `[[site.route]]`.
 
 use super::document::{Table, Value};
+use super::guard;
 use super::listen::timeouts;
 use super::upstream::referred;
 use edge_proxy::Place;
@@ -31,6 +32,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site.request_fields = edits(table, "request_headers");
     site.response_fields = edits(table, "response_headers");
     site.body_limit = table.get("body_limit").and_then(|value| value.size());
+    guard::read(table, &mut site, upstreams);
     site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
     site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
     for table in table.get("route").map(|value| value.tables()).unwrap_or_default() {
@@ -71,6 +73,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
     route.strip_prefix = text("strip_prefix");
     route.request_fields = edits(table, "request_headers");
     route.response_fields = edits(table, "response_headers");
+    route.auth = guard::auth(table, upstreams);
     route.body_limit = table.get("body_limit").and_then(|value| value.size());
     table.finish();
     route

@@ -1,28 +1,29 @@
 //! A request that is passed on: to one target, or to others when that may be, and what the client is told if none answers.
 
+use super::guard::Identity;
 use super::pump::{Failure, Pump};
 use super::serve::{Connection, Outcome, answer, error, saying};
 use super::{Abort, Downstream};
 use crate::balance::{Tried, hash};
-use crate::config::{Balance, HashKey, Maintenance, Timeouts};
+use crate::compression::{self, Reason};
+use crate::config::{Balance, Coding, HashKey, Maintenance, Timeouts};
 use crate::decide::{Decision, request_fields, response_fields};
 use crate::server::deadline::Deadline;
 use crate::server::upstream::{Lease, UpstreamError};
 use crate::server::worker::View;
-use crate::{BodyLength, Method, RequestHead, Version};
+use crate::{BodyLength, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 
 /// All that forwarding needs.
 pub(super) struct Way<'a> {
-    pub(super) view: &'a Rc<View>,
+    pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
     pub(super) decision: &'a Decision<'a>,
     pub(super) timeouts: Timeouts,
     pub(super) upstream: usize,
     pub(super) deadline: &'a Deadline,
-    pub(super) version: Version,
+    pub(super) identity: Identity<'a>,
 }
 
 impl Way<'_> {
@@ -35,6 +36,7 @@ impl Way<'_> {
         let pool = &self.view.pools[self.upstream];
         let key = self.key(pool.upstream().balance, head);
         request_fields(self.decision, &self.connection.facts(down.is_early()), down.is_early(), head);
+        self.identity.tell(&mut head.fields);
         let client = SocketAddr::new(self.decision.client.address, self.decision.client.port.unwrap_or(0));
         let mut lease = Lease {
             client,
@@ -56,7 +58,7 @@ impl Way<'_> {
                     lease.fresh = true;
                     continue;
                 }
-                Err(why) => return self.failed(Failure::Upstream(why), false, (0, 0), &method, down).await,
+                Err(why) => return self.failed(Failure::Upstream(why), false, (0, 0), head, down).await,
             };
             // What is tried next if this fails: not the same.
             let mut others = tried;
@@ -72,7 +74,8 @@ impl Way<'_> {
                         return Err(UpstreamError::Status(response.status));
                     }
                     response_fields(self.decision, &facts, alt_svc, response);
-                    Ok(())
+                    self.identity.answer(&mut response.fields);
+                    Ok(if response.is_interim() { None } else { self.coding(head, response) })
                 })
             })
             .await;
@@ -115,7 +118,7 @@ impl Way<'_> {
                     let answered = pump.answered;
                     // The connection is closed before the client is told.
                     drop(pump);
-                    let mut ended = self.failed(why, answered, counts, &method, down).await;
+                    let mut ended = self.failed(why, answered, counts, head, down).await;
                     if answered {
                         ended.status = Some(status);
                     }
@@ -123,6 +126,19 @@ impl Way<'_> {
                 }
             }
         }
+    }
+
+    /// How the response is compressed, if it is; its head becomes that of what is sent.
+    fn coding(&self, request: &RequestHead, response: &mut ResponseHead) -> Option<Coding> {
+        let compression = self.decision.site.and_then(|(_, site)| site.compression.as_ref());
+        let chosen = compression::choose(compression, request, response);
+        if let Ok(coding) = chosen {
+            compression::rewrite(coding, response);
+        }
+        if matches!(chosen, Ok(_) | Err(Reason::NotAccepted | Reason::Leaks)) {
+            compression::vary(response);
+        }
+        chosen.ok()
     }
 
     /// What the request is told apart by, where that decides on the target.
@@ -150,13 +166,14 @@ impl Way<'_> {
         why: Failure,
         answered: bool,
         (received, sent): (u64, u64),
-        method: &Method,
+        head: &RequestHead,
         down: &mut D,
     ) -> Outcome {
+        let method = &head.method;
         let (status, reason, abort) = match why {
             Failure::ClientLost => (None, "client-lost", Abort::Truncated),
             // In HTTP/2 and 3 that is an error of the stream (RFC 9113 §8.1.1, RFC 9114 §4.1.2).
-            Failure::ClientMalformed if self.version >= Version::Http2 => {
+            Failure::ClientMalformed if head.version >= Version::Http2 => {
                 (None, "request-malformed", Abort::Malformed)
             }
             Failure::ClientMalformed => (Some(400), "request-malformed", Abort::Malformed),

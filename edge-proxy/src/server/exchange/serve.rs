@@ -1,12 +1,14 @@
 //! One request from its head to its access record: decided, forwarded or answered, told.
 
 use super::forward::Way;
-use super::{Abort, Downstream, Part};
+use super::guard::{Gate, Identity};
+use super::{Abort, Downstream, Lost, Part};
 use crate::config::{Response, Timeouts};
 use crate::decide::{Facts, Transport, Verdict, decide, response_fields};
 use crate::early_data::Early;
 use crate::server::deadline::Deadline;
 use crate::server::observe::AccessRecord;
+use crate::server::table::Held;
 use crate::server::worker::Worker;
 use crate::{BodyLength, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
@@ -23,6 +25,9 @@ pub(crate) struct Connection {
     pub(crate) proxied: Option<SocketAddr>,
     pub(crate) interface: Option<Rc<str>>,
     pub(crate) sni: Option<Box<str>>,
+    /// Counts it for its client. Only its end matters, when the last clone of the connection goes.
+    #[allow(dead_code)]
+    pub(crate) held: Option<Rc<Held>>,
 }
 
 impl Connection {
@@ -82,41 +87,24 @@ pub(crate) async fn serve<D: Downstream>(
         }
         _ => Some(Ok(())),
     };
-    let outcome = match (&decision.verdict, waited) {
-        (_, None | Some(Err(_))) => {
-            down.abort(Abort::Refused);
-            Outcome { status: None, ..Outcome::answered(0).because("handshake-not-completed") }
+    let gate = Gate { view: &view, connection, decision: &decision, timeouts, deadline };
+    let acts = !matches!(decision.verdict, Verdict::Drop { .. } | Verdict::Refuse { .. });
+    // Those who are refused anyway are not counted.
+    let passed = if acts && matches!(waited, Some(Ok(()))) {
+        match gate.admit(&head, down).await {
+            Ok(under_way) => gate.identify(&head, down).await.map(|identity| (identity, under_way)),
+            Err(refused) => Err(refused),
         }
-        (Verdict::Drop { why }, _) => {
-            down.abort(Abort::Refused);
-            Outcome { status: None, ..Outcome::answered(0).because(why.code()) }
+    } else {
+        Ok((Identity::Unasked, None))
+    };
+    let outcome = match passed {
+        Ok((identity, under_way)) => {
+            let outcome = act(&gate, waited, identity, &mut head, down).await;
+            drop(under_way);
+            outcome
         }
-        (Verdict::Refuse { status, why }, _) => {
-            answer(down, &head.method, error(*status), b"", deadline, &timeouts).await.because(why.code())
-        }
-        (Verdict::Redirect { status, location }, _) => {
-            let mut response = error(*status);
-            response.fields.push(b"Location", location.as_bytes());
-            response_fields(&decision, &connection.facts(false), view.alt_svc(), &mut response);
-            answer(down, &head.method, response, b"", deadline, &timeouts).await
-        }
-        (Verdict::Respond(said), _) => {
-            let mut response = saying(said);
-            response_fields(&decision, &connection.facts(false), view.alt_svc(), &mut response);
-            answer(down, &head.method, response, &said.body, deadline, &timeouts).await
-        }
-        (Verdict::Forward { upstream }, _) => {
-            let way = Way {
-                view: &view,
-                connection,
-                decision: &decision,
-                timeouts,
-                upstream: *upstream,
-                deadline,
-                version: head.version,
-            };
-            way.forward(&mut head, down).await
-        }
+        Err(refused) => refused,
     };
     deadline.clear();
     worker.observer().access(&AccessRecord {
@@ -136,6 +124,49 @@ pub(crate) async fn serve<D: Downstream>(
         early: was_early,
         head: &head,
     });
+}
+
+/// Does what was decided.
+async fn act<D: Downstream>(
+    gate: &Gate<'_>,
+    waited: Option<Result<(), Lost>>,
+    identity: Identity<'_>,
+    head: &mut RequestHead,
+    down: &mut D,
+) -> Outcome {
+    let Gate { view, connection, decision, timeouts, deadline } = *gate;
+    let fields = |response: &mut ResponseHead| {
+        response_fields(decision, &connection.facts(false), view.alt_svc(), response);
+        identity.answer(&mut response.fields);
+    };
+    match (&decision.verdict, waited) {
+        (_, None | Some(Err(_))) => {
+            down.abort(Abort::Refused);
+            Outcome { status: None, ..Outcome::answered(0).because("handshake-not-completed") }
+        }
+        (Verdict::Drop { why }, _) => {
+            down.abort(Abort::Refused);
+            Outcome { status: None, ..Outcome::answered(0).because(why.code()) }
+        }
+        (Verdict::Refuse { status, why }, _) => {
+            answer(down, &head.method, error(*status), b"", deadline, &timeouts).await.because(why.code())
+        }
+        (Verdict::Redirect { status, location }, _) => {
+            let mut response = error(*status);
+            response.fields.push(b"Location", location.as_bytes());
+            fields(&mut response);
+            answer(down, &head.method, response, b"", deadline, &timeouts).await
+        }
+        (Verdict::Respond(said), _) => {
+            let mut response = saying(said);
+            fields(&mut response);
+            answer(down, &head.method, response, &said.body, deadline, &timeouts).await
+        }
+        (Verdict::Forward { upstream }, _) => {
+            let way = Way { view, connection, decision, timeouts, upstream: *upstream, deadline, identity };
+            way.forward(head, down).await
+        }
+    }
 }
 
 /// HTTP/2 and 3 say in a frame of its own that a request has no content. For methods that seldom have any, that is waited

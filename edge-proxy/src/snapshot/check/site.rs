@@ -1,7 +1,7 @@
 //! Sites and routes.
 
 use super::super::Place;
-use super::{Errors, Part, check_timeouts, nearest};
+use super::{Errors, Part, check_timeouts, guard, nearest};
 use crate::Name;
 use crate::config::{Action, Config, FieldEdits, PathMatch, Response, Route, Site};
 use crate::grammar::{is_field_value, is_target, is_token};
@@ -50,6 +50,7 @@ pub(super) fn check<'a>(
     if let Some(timeouts) = &site.timeouts {
         check_timeouts(&mut part, timeouts);
     }
+    guard::check_site(&mut part, config, site);
     if let Some(maintenance) = &site.maintenance {
         check_response(&mut part, &maintenance.response);
     }
@@ -87,6 +88,9 @@ fn check_route(part: &mut Part<'_>, config: &Config, route: &Route, path: &str) 
     }
     check_edits(part, "request_fields", &route.request_fields);
     check_edits(part, "response_fields", &route.response_fields);
+    if let Some(auth) = &route.auth {
+        guard::check_auth(part, config, auth);
+    }
     match &route.action {
         Action::Drop => {}
         Action::Forward { upstream } => {
@@ -149,7 +153,7 @@ fn check_edits(part: &mut Part<'_>, key: &'static str, edits: &FieldEdits) {
     }
 }
 
-fn check_name(part: &mut Part<'_>, key: &'static str, name: &str) {
+pub(super) fn check_name(part: &mut Part<'_>, key: &'static str, name: &str) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.wrong(key, name, "is no field name: letters, digits and - are common");
         return;
