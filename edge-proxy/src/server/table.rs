@@ -7,7 +7,8 @@ use crate::rate::Rate;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// Places in one of the two rows.
@@ -50,13 +51,13 @@ impl Rates {
         let (a, b) = self.places.of(client);
         let (a, b) = (&self.states[a], &self.states[b]);
         loop {
-            let (at_a, at_b) = (a.load(Relaxed), b.load(Relaxed));
-            let (believed, state) = if at_a <= at_b { (a, at_a) } else { (b, at_b) };
+            let (at_a, at_b) = (a.load(Acquire), b.load(Acquire));
+            let (believed, state, other) = if at_a <= at_b { (a, at_a, b) } else { (b, at_b, a) };
             let next = rate.step(state, now)?;
-            // Only one of several that saw the same state gets in by it.
-            if believed.compare_exchange(state, next, Relaxed, Relaxed).is_ok() {
-                a.fetch_max(next, Relaxed);
-                b.fetch_max(next, Relaxed);
+            // The other place first: whoever comes in between still believes the same place, where only one of those who
+            // saw the same state gets in by it.
+            other.fetch_max(next, AcqRel);
+            if believed.compare_exchange(state, next, AcqRel, Relaxed).is_ok() {
                 return Ok(());
             }
         }

@@ -88,7 +88,7 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
     let path = table.get("path").and_then(|value| value.text());
     let copy = table.get("copy").map(|value| {
         let names = value.list();
-        names.iter().filter_map(|name| name.text()).map(String::from).collect()
+        names.iter().filter_map(Value::text).map(String::from).collect()
     });
     let Some(path) = path.or(service.map(|(_, path, _)| path)) else {
         table.wrong(
