@@ -60,6 +60,7 @@
 //!     peer: "203.0.113.7:40000".parse()?,
 //!     proxied: None,
 //!     interface: None,
+//!     identity: Default::default(),
 //!     sni: Some("git.example.org"),
 //!     early: false,
 //! };
@@ -95,6 +96,7 @@ pub mod rate;
 #[cfg(feature = "server")]
 mod server;
 mod snapshot;
+pub mod tailnet;
 pub mod websocket;
 
 pub use fields::{Field, Fields, Name};

@@ -5,13 +5,16 @@
 mod balance;
 mod guard;
 mod site;
+mod tailnet;
 mod upstream;
 
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
 pub use guard::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
 pub use site::{Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site};
+pub use tailnet::Tailnet;
 pub use upstream::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 
+use crate::tailnet::Who;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,6 +30,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Whose word about the client's address counts.
     pub trust: Trust,
+    /// The tailnet that this host is in. `None` asks nobody who somebody is.
+    pub tailnet: Option<Tailnet>,
     /// The port that redirects to https name. `None` is 443, which is not written.
     pub https_port: Option<u16>,
     /// What becomes of clients that ask for nothing of ours.
@@ -83,6 +88,10 @@ pub struct Trust {
     /// If set, a peer counts as a hop only when it came in by this interface, such as `tailscale0`: 100.64.0.0/10 is
     /// shared carrier space (RFC 6598), so the range alone proves nothing elsewhere.
     pub interface: Option<String>,
+    /// If any, a peer counts as a hop only when tailscaled says that it is one of these. Needs [`Config::tailnet`].
+    pub who: Vec<Who>,
+    /// While tailscaled cannot be asked, the range alone counts. Without it nobody is a hop then.
+    pub fallback: bool,
     /// The header in which hops of ours write the client's address.
     pub header: TrustedHeader,
 }

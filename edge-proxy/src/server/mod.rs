@@ -19,6 +19,7 @@ mod socket;
 mod table;
 mod tls;
 mod upstream;
+mod whois;
 mod worker;
 
 pub use upstream::{TargetStatus, UpstreamTlsError};

@@ -7,6 +7,7 @@ use super::h3_service::H3Service;
 use super::observe::Observer;
 use super::runtime::{Runtime, h3_limits};
 use super::upstream::{Checks, Pool, Pools};
+use super::whois::WhoIs;
 use crate::config::Listener;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
 pub(crate) struct View {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) pools: Pools,
+    pub(crate) whois: Option<Rc<WhoIs>>,
 }
 
 impl View {
@@ -56,7 +58,11 @@ impl View {
                 })
             })
             .collect();
-        Rc::new(Self { runtime, pools })
+        let whois = config.tailnet.as_ref().map(|tailnet| {
+            let kept = before.and_then(|view| view.whois.clone()).filter(|whois| whois.serves(tailnet));
+            kept.unwrap_or_else(|| Rc::new(WhoIs::new(tailnet)))
+        });
+        Rc::new(Self { runtime, pools, whois })
     }
 
     /// What is advertised to clients on TLS.
