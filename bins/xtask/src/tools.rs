@@ -14,12 +14,16 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/go", "golang-go"),
+    ("/usr/bin/node", "nodejs"),
+    ("/usr/bin/npm", "npm"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
+    ("/usr/sbin/dovecot", "dovecot-core"),
     ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/postfix", "postfix"),
     ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
 ];
 
