@@ -284,7 +284,7 @@ async fn a_server_that_hangs_anywhere_is_named_with_its_stage() {
         .with_single_cert(chain, key)
         .expect("a pair");
     let config = Arc::new(config);
-    let options = Options { limit: Duration::from_millis(1500), ..world.options() };
+    let options = Options { limit: Duration::from_millis(1000), ..world.options() };
     let cases = [
         (Stage::Greeting, "greeting"),
         (Stage::Ehlo, "ehlo"),
@@ -301,7 +301,7 @@ async fn a_server_that_hangs_anywhere_is_named_with_its_stage() {
         let hung = checks.iter().find(|check| check.name == name && check.verdict == Verdict::Fail);
         let hung = hung.unwrap_or_else(|| panic!("{stage:?}: {checks:#?}"));
         assert!(hung.detail.contains("no answer to"), "{stage:?}: {hung:?}");
-        assert!(hung.took >= Duration::from_millis(1400) && hung.took < Duration::from_secs(15), "{hung:?}");
+        assert!(hung.took >= Duration::from_millis(900) && hung.took < Duration::from_secs(15), "{hung:?}");
         if stage < Stage::Auth {
             let done = replay(&mailer, &options).await;
             assert!(done.hangs && !done.sends, "{stage:?}: {done:#?}");
@@ -324,7 +324,7 @@ async fn a_server_that_offers_no_starttls_and_one_that_is_not_there() {
     let checks = examine(
         &read(&mailer(server.port, Protocol::StartTls)),
         Some(&password()),
-        &Options { limit: Duration::from_millis(1500), ..world.options() },
+        &Options { limit: Duration::from_millis(1000), ..world.options() },
     )
     .await;
     assert_eq!(verdict(&checks, "greeting"), Verdict::Fail, "{checks:#?}");

@@ -43,7 +43,8 @@ pub(super) fn explained(why: &io::Error) -> String {
                     if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
                 format!("the server's certificate is for {presented}, not for {}", expected.to_str())
             }
-            CertificateError::UnknownIssuer => {
+            // A signature by another key of the same name is a stranger's too.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the server's certificate comes from nobody this machine trusts".to_owned()
             }
             other => format!("the server's certificate: {other:?}"),

@@ -71,7 +71,7 @@ new SMTPServer({
     else done(new Error("no"));
   },
   onData(stream, session, done) { stream.resume(); stream.on("end", () => done(null, "taken")); },
-}).listen(Number(port), "127.0.0.1");
+}).on("error", () => {}).listen(Number(port), "127.0.0.1");
 "#;
 
 /// Python's aiosmtpd: `mode` is `smtps` or `starttls`; `flags` are of `greylist`, `refuse-sender` and `careless`, by
@@ -105,7 +105,9 @@ fn started(
     let port = free_port();
     let words = [&port.to_string(), mode];
     program.args(words).arg(&pair.chain).arg(&pair.key).args([user, password, flags]);
-    let child = program.stdin(Stdio::null()).spawn().expect("it starts: cargo xtask tools");
+    // Its errors are what the tests make happen.
+    let child =
+        program.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts: cargo xtask tools");
     let scripted = Scripted { child, port };
     until("the server listens", || listening(port));
     scripted
