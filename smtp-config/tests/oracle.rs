@@ -1,7 +1,7 @@
 //! The model held against the real go-ini: what is read, what is written, what is read then, and again.
 
 use smtp_config::ini::{Ini, quote};
-use smtp_config::mailbox;
+use smtp_config::{environment, mailbox};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,6 +42,27 @@ fn what_is_quoted_is_read_by_go_ini_after_two_re_saves() {
         assert!(value.is_empty() || read.len() >= 6, "{value:?} as {file:?}: {answer:?}");
         assert!(!answer.contains(&"refused".to_owned()), "{value:?} as {file:?}: {answer:?}");
     }
+}
+
+#[test]
+fn what_a_variable_sets_is_read_as_the_model_says() {
+    let values: Vec<String> = (0..GENERATED / 4).map(|seed| Random(seed ^ 0x5eed).word(PIECES, 6)).collect();
+    let requests: Vec<(u8, &str)> = values.iter().map(|value| (b'E', value.as_str())).collect();
+    let mut survive = 0;
+    for (value, theirs) in values.iter().zip(ask(&requests)) {
+        let mut ini = Ini::parse("").expect("nothing");
+        for (key, value) in [("USER", "me"), ("PASSWD", value), ("LAST", "1")] {
+            ini.set("mailer", key, value);
+        }
+        assert_eq!(model(&ini.write()), theirs, "{value:?}");
+        if environment::survives(value).is_ok() {
+            survive += 1;
+            // Raw and expanded, three times.
+            let read = theirs.iter().filter(|word| *word == value).count();
+            assert!(value.is_empty() || read >= 6, "{value:?}: {theirs:?}");
+        }
+    }
+    assert!(survive > 5_000, "{survive} values survive");
 }
 
 #[test]

@@ -153,6 +153,41 @@ fn render_has_every_form() {
 }
 
 #[test]
+fn the_example_and_the_module_are_what_they_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = write(folder.path(), "secret", "plain\n", 0o400);
+    let example =
+        std::fs::read_to_string(root.join("examples/hosts/lab-matrix/mailer.toml")).expect("it is there");
+    assert!(example.contains("/run/agenix/forgejo-smtp"));
+    let settings =
+        write(folder.path(), "m.toml", &example.replace("/run/agenix/forgejo-smtp", &secret), 0o600);
+    let file = write(folder.path(), "app.ini", "[server]\nDOMAIN = git.example.org\n", 0o600);
+    expect(&["apply", "--app-ini", &file, "--settings", &settings], 0, &["changed"]);
+    expect(&["check", &file], 0, &[]);
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    assert!(text.contains("SMTP_ADDR = mail.example.org\nSMTP_PORT = 465\n"), "{text}");
+    for nix in ["bins/smtp-config/packaging/module.nix", "examples/hosts/lab-matrix/forgejo.nix"] {
+        let text = std::fs::read_to_string(root.join(nix)).expect("it is there");
+        let parsed = rnix::Root::parse(&text);
+        assert!(parsed.errors().is_empty(), "{nix}: {:?}", parsed.errors());
+    }
+    // What the module writes: a credential, and the place where Forgejo finds it.
+    let settings = "from = \"a@b\"\nuser = \"u\"\npassword = \"credential:forgejo-mailer\"\n\
+                    password_file = \"/run/credentials/forgejo.service/forgejo-mailer\"\n";
+    let settings = write(folder.path(), "module.toml", settings, 0o600);
+    write(folder.path(), "forgejo-mailer", "plain\n", 0o440);
+    let output = Command::new(env!("CARGO_BIN_EXE_smtp-config"))
+        .args(["render", "--settings", &settings])
+        .env("CREDENTIALS_DIRECTORY", folder.path())
+        .output()
+        .expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let uri = "PASSWD_URI = file:/run/credentials/forgejo.service/forgejo-mailer\n";
+    assert!(output.status.success() && text.contains(uri), "{output:?}");
+}
+
+#[test]
 fn a_secret_is_followed_by_hashes() {
     let folder = tempfile::tempdir().expect("a folder");
     let base = ["trace", "--from", "a@b", "--user", "u", "--password"];

@@ -53,6 +53,18 @@ func ask(what byte, text []byte) (words []string) {
 		}
 		return []string{"address", address.Name, address.Address}
 	}
+	if what == 'E' {
+		// As environment-to-ini: a value is set, not read, and the file is written.
+		file := ini.Empty(ini.LoadOptions{KeyValueDelimiterOnWrite: " = ", IgnoreContinuation: true})
+		file.Section("mailer").Key("USER").SetValue("me")
+		file.Section("mailer").Key("PASSWD").SetValue(string(text))
+		file.Section("mailer").Key("LAST").SetValue("1")
+		var written bytes.Buffer
+		if _, err := file.WriteTo(&written); err != nil {
+			return []string{"not written"}
+		}
+		text = written.Bytes()
+	}
 	for round := 0; round < 3; round++ {
 		file, err := ini.LoadSources(ini.LoadOptions{KeyValueDelimiterOnWrite: " = ", IgnoreContinuation: true}, text)
 		if err != nil {
