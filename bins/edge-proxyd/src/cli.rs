@@ -2,6 +2,7 @@
 
 use crate::demo;
 use clap::{Args, Parser, Subcommand};
+use edge_proxy::tailnet::Who;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,9 @@ pub(crate) struct Explain {
     /// The interface by which the connection comes.
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
+    /// Who tailscaled says that the source is: node:NAME, tag:NAME or login:NAME. May be given several times.
+    #[arg(long, value_name = "WHO")]
+    pub(crate) who: Vec<Who>,
     /// The name in the ClientHello; that of --host unless given. An empty one is none.
     #[arg(long, value_name = "NAME", conflicts_with = "plain")]
     pub(crate) sni: Option<String>,

@@ -4,7 +4,9 @@
 //! is meant. No mistake ends the reading, so that all are reported at once; what each part is found wrong for by the
 //! library is reported at its place in the file too.
 
+mod balance;
 mod document;
+mod guard;
 mod listen;
 mod problem;
 mod site;
@@ -71,6 +73,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
     proxy.https_port = root.get("https_port").and_then(|port| port.number(1, 65_535)).map(|port| port as u16);
     proxy.listeners = listen::listeners(root);
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
+    proxy.tailnet = root.table("tailnet").map(|tailnet| listen::tailnet(&tailnet));
     proxy.limits = root.table("limits").map(|limits| listen::limits(&limits)).unwrap_or_default();
     proxy.timeouts = root
         .table("timeouts")
