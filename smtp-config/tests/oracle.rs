@@ -1,7 +1,7 @@
 //! The model held against the real go-ini: what is read, what is written, what is read then, and again.
 
 use smtp_config::ini::{Ini, quote};
-use smtp_config::{environment, mailbox};
+use smtp_config::{Authentication, Version, authentication, effective, environment, mailbox};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -63,6 +63,30 @@ fn what_a_variable_sets_is_read_as_the_model_says() {
         }
     }
     assert!(survive > 5_000, "{survive} values survive");
+}
+
+#[test]
+fn plain_is_refused_where_go_refuses_it() {
+    let settings =
+        ["PROTOCOL = smtp\nSMTP_ADDR = mail.example.org", "PROTOCOL = smtp+unix\nSMTP_ADDR = /run/smtp"];
+    for settings in settings {
+        let text = format!("[mailer]\nENABLED = true\nFROM = a@b\nUSER = u\n{settings}\n");
+        let ini = Ini::parse(&text).expect("it is read");
+        let mailer = effective(&ini, Version(13)).expect("it starts").expect("mail is on");
+        for tls in [false, true] {
+            let request = format!("{}{}", if tls { 't' } else { 'f' }, mailer.server_name());
+            let theirs = ask(&[(b'P', &request)]);
+            let ours = authentication(&mailer, tls, Some("PLAIN LOGIN"));
+            assert_eq!(
+                theirs[0][0] == "refused",
+                ours == Authentication::PlainRefused,
+                "{request}: {ours:?}"
+            );
+        }
+    }
+    // A name that is not this machine's is never sent PLAIN without TLS; Forgejo says localhost whatever the name.
+    assert_eq!(ask(&[(b'P', "fmail.example.org")])[0][0], "refused");
+    assert_eq!(ask(&[(b'P', "flocalhost")])[0][0], "sent");
 }
 
 #[test]

@@ -354,6 +354,7 @@ async fn sendmail_and_a_unix_socket() {
     let mailer = read(&settings);
     let checks = examine(&mailer, None, &world.options()).await;
     assert_eq!(verdict(&checks, "sendmail"), Verdict::Pass);
+    assert!(replay(&mailer, &world.options()).await.sends);
     send(&mailer, None, "-x@example.org", "A: b\r\n\r\nc\r\n", &world.options()).await.expect("it is run");
     let got = std::fs::read_to_string(&kept).expect("what it got");
     assert_eq!(got, "-f forge@example.org -i -O x -- -x@example.org\nA: b\n\nc\n");
@@ -362,15 +363,17 @@ async fn sendmail_and_a_unix_socket() {
     let listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
     let server = tokio::spawn(async move {
         use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-        let (stream, _) = listener.accept().await.expect("a client");
-        let (reader, mut writer) = stream.into_split();
-        writer.write_all(b"220 local\r\n").await.expect("written");
-        let mut lines = BufReader::new(reader).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let answer =
-                if line.starts_with("EHLO") { "250-local\r\n250 AUTH PLAIN\r\n" } else { "250 fine\r\n" };
-            if writer.write_all(answer.as_bytes()).await.is_err() {
-                break;
+        loop {
+            let (stream, _) = listener.accept().await.expect("a client");
+            let (reader, mut writer) = stream.into_split();
+            writer.write_all(b"220 local\r\n").await.expect("written");
+            let mut lines = BufReader::new(reader).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let answer =
+                    if line.starts_with("EHLO") { "250-local\r\n250 AUTH PLAIN\r\n" } else { "250 fine\r\n" };
+                if writer.write_all(answer.as_bytes()).await.is_err() || line == "QUIT" {
+                    break;
+                }
             }
         }
     });
@@ -379,6 +382,15 @@ async fn sendmail_and_a_unix_socket() {
     let checks = examine(&read(&settings), Some(&password()), &world.options()).await;
     // Go refuses PLAIN there.
     assert_eq!(verdict(&checks, "mechanism"), Verdict::Fail, "{checks:#?}");
+    let done = replay(&read(&settings), &world.options()).await;
+    assert!(
+        !done.sends && !done.leaks && done.steps.iter().any(|step| step.does == "takes PLAIN"),
+        "{done:#?}"
+    );
+    // Without a user a message is sent there.
+    settings.user = None;
+    let checks = examine(&read(&settings), None, &world.options()).await;
+    assert_eq!(verdict(&checks, "rcpt-to"), Verdict::Pass, "{checks:#?}");
     server.abort();
 }
 

@@ -31,8 +31,38 @@ pub enum AuthError {
     Ntlm,
 }
 
-/// Authenticates. The caller has proven who is at the other end.
+/// Authenticates. The caller has proven who is at the other end. What a server repeats of the password is taken out of
+/// its answer.
 pub(super) async fn authenticate(
+    wire: &mut Wire,
+    mechanism: Mechanism,
+    user: &str,
+    password: &SecretString,
+) -> Result<Reply, AuthError> {
+    let hidden = |mut reply: Reply| {
+        for line in &mut reply.lines {
+            *line = without_secret(line, user, password);
+        }
+        reply
+    };
+    match conversation(wire, mechanism, user, password).await {
+        Ok(reply) => Ok(hidden(reply)),
+        Err(AuthError::Refused(reply)) => Err(AuthError::Refused(hidden(reply))),
+        Err(why) => Err(why),
+    }
+}
+
+/// A text without the password, as it is or as it was sent.
+pub(super) fn without_secret(text: &str, user: &str, password: &SecretString) -> String {
+    let secret = password.expose_secret();
+    if secret.is_empty() {
+        return text.to_owned();
+    }
+    let sent = [STANDARD.encode(format!("\0{user}\0{secret}")), STANDARD.encode(secret), secret.to_owned()];
+    sent.iter().fold(text.to_owned(), |text, sent| text.replace(sent.as_str(), "(not shown)"))
+}
+
+async fn conversation(
     wire: &mut Wire,
     mechanism: Mechanism,
     user: &str,
@@ -106,6 +136,39 @@ pub(super) fn login_password(response: &str) -> Option<SecretString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_repeats_the_password_does_not_have_it_shown() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for mechanism in [Mechanism::Plain, Mechanism::Login] {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+            tokio::spawn(async move {
+                let mut buffer = Vec::new();
+                for question in ["334 VXNlcm5hbWU6\r\n", "334 UGFzc3dvcmQ6\r\n", ""] {
+                    buffer.clear();
+                    while !buffer.ends_with(b"\n") {
+                        theirs.read_buf(&mut buffer).await.expect("a line");
+                    }
+                    let said = String::from_utf8_lossy(&buffer).into_owned();
+                    let echo = format!("535 what is {} hunter2?\r\n", said.trim_end());
+                    let last = question.is_empty() || said.starts_with("AUTH PLAIN");
+                    let answer = if last { echo.as_str() } else { question };
+                    theirs.write_all(answer.as_bytes()).await.expect("written");
+                    if last {
+                        return;
+                    }
+                }
+            });
+            let mut wire = Wire::new(Box::new(ours), std::time::Duration::from_secs(20));
+            let password = SecretString::from("hunter2");
+            let why = authenticate(&mut wire, mechanism, "forge", &password).await.expect_err("refused");
+            let shown = format!("{why} {why:?}");
+            assert!(shown.contains("(not shown)"), "{shown}");
+            for secret in ["hunter2", &STANDARD.encode("hunter2"), &STANDARD.encode("\0forge\0hunter2")] {
+                assert!(!shown.contains(secret), "{shown}");
+            }
+        }
+    }
 
     /// The example of RFC 2195.
     #[test]

@@ -148,6 +148,11 @@ pub async fn examine(mailer: &Effective, password: Option<&SecretString>, option
     if options.dns {
         policy::examine(&mut report, mailer, options).await;
     }
+    if let Some(password) = password {
+        for check in &mut report.checks {
+            check.detail = auth::without_secret(&check.detail, &mailer.user, password);
+        }
+    }
     report.checks
 }
 

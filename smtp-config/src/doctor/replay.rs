@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixStream};
 
 /// One thing that Forgejo would do, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +56,31 @@ impl Replay {
 /// What Forgejo would do with the server as it is. Nothing is authenticated.
 pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
     let mut out = begun(mailer);
-    let Spoken::Network(protocol) = mailer.spoken else { return out };
+    let protocol = match mailer.spoken {
+        Spoken::Network(protocol) => protocol,
+        Spoken::Unix => {
+            match UnixStream::connect(&mailer.host).await {
+                Ok(stream) => {
+                    let wire = Wire::new(Box::new(stream), options.limit);
+                    converse(&mut out, mailer, Protocol::Smtp, options, wire, None).await;
+                }
+                Err(why) => out.step(format!("connects to {}", mailer.host), why.to_string()),
+            }
+            // What stays on this machine is seen by nobody on the way.
+            out.leaks = false;
+            return out;
+        }
+        Spoken::Dummy | Spoken::Sendmail => {
+            out.sends = true;
+            return out;
+        }
+    };
     let Some(target) = target(&mut out, mailer, options).await else { return out };
     match connect(target, options).await {
         Ok(stream) => {
             out.step(format!("connects to {target}"), "connected");
-            converse(&mut out, mailer, protocol, options, stream, None).await;
+            let wire = Wire::new(Box::new(stream), options.limit);
+            converse(&mut out, mailer, protocol, options, wire, None).await;
         }
         Err(why) => {
             out.hangs = why.kind() == std::io::ErrorKind::TimedOut;
@@ -90,7 +109,8 @@ pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
     match connect(proxy, options).await {
         Ok(stream) => {
             out.step(format!("connects to {target}"), "connected, with somebody on the way");
-            converse(&mut out, mailer, protocol, options, stream, Some(&stand_in)).await;
+            let wire = Wire::new(Box::new(stream), options.limit);
+            converse(&mut out, mailer, protocol, options, wire, Some(&stand_in)).await;
         }
         Err(why) => out.step("connects to the proxy on this machine", why.to_string()),
     }
@@ -156,10 +176,9 @@ async fn converse(
     mailer: &Effective,
     protocol: Protocol,
     options: &Options,
-    stream: TcpStream,
+    mut wire: Wire,
     stand_in: Option<&SecretString>,
 ) {
-    let mut wire = Wire::new(Box::new(stream), options.limit);
     let name = helo(mailer, options);
     if protocol == Protocol::Smtps && !tls(out, mailer, options, &mut wire).await {
         return;

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/mail"
+	"net/smtp"
 	"os"
 
 	"gopkg.in/ini.v1"
@@ -52,6 +53,15 @@ func ask(what byte, text []byte) (words []string) {
 			return []string{"refused"}
 		}
 		return []string{"address", address.Name, address.Address}
+	}
+	if what == 'P' {
+		// The first byte says whether there is TLS, the rest is the server's name.
+		auth := smtp.PlainAuth("", "user", "password", string(text[1:]))
+		_, _, err := auth.Start(&smtp.ServerInfo{Name: string(text[1:]), TLS: text[0] == 't', Auth: []string{"PLAIN"}})
+		if err != nil {
+			return []string{"refused"}
+		}
+		return []string{"sent"}
 	}
 	if what == 'E' {
 		// As environment-to-ini: a value is set, not read, and the file is written.
