@@ -16,6 +16,8 @@ struct Zone {
     texts: BTreeMap<String, Vec<String>>,
     addresses: BTreeMap<String, Vec<Ipv4Addr>>,
     exchanges: BTreeMap<String, Vec<String>>,
+    /// Whether it only says that something is wrong with it.
+    broken: bool,
 }
 
 impl Zone {
@@ -96,7 +98,9 @@ impl Zone {
             _ => Vec::new(),
         };
         let mut out = query[..2].to_vec();
-        out.extend([0x81, 0x80, 0, 1, 0, u8::try_from(data.len()).ok()?, 0, 0, 0, 0]);
+        let data = if self.broken { Vec::new() } else { data };
+        let failed = if self.broken { 2 } else { 0 };
+        out.extend([0x81, 0x80 | failed, 0, 1, 0, u8::try_from(data.len()).ok()?, 0, 0, 0, 0]);
         out.extend(&query[12..at + 5]);
         for data in data {
             out.extend([0xc0, 12]);

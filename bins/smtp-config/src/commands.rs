@@ -269,6 +269,10 @@ fn apply(file: &Path, dry_run: bool, settings: &Settings, args: &Args) -> Result
     let mut changes: Vec<(&str, &str, Option<&str>)> =
         pairs.iter().map(|(section, key, value)| (*section, key.as_str(), Some(value.as_str()))).collect();
     for (section, key, uri_key, kept) in passwords(&resolved) {
+        // By its other names a password would stay, or be a second one, at which Forgejo ends.
+        let others: [&str; 2] =
+            if section == SECTION { ["PASSWORD", "PASSWORD_URI"] } else { ["PASSWD", "PASSWD_URI"] };
+        changes.extend(others.map(|other| (section, other, None)));
         match &kept.route {
             Route::Uri(uri) => {
                 changes.extend([(section, key, None), (section, uri_key, Some(uri.as_str()))]);

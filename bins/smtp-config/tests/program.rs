@@ -102,6 +102,11 @@ fn apply_writes_what_is_read_and_nothing_else() {
     assert_eq!(with(&by_file, &["--json"], 0, &["unchanged"]), after);
     assert_eq!(std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o7777, 0o640);
     expect(&["check", &file], 0, &[]);
+    // No password stays by another name.
+    let before = "[mailer]\nPASSWORD = older\nPASSWORD_URI = file:/older\n";
+    std::fs::write(&file, before).expect("a file");
+    let after = with(&by_file, &[], 0, &["changed"]);
+    assert!(!after.contains("older") && after.contains("PASSWD_URI = file:"), "{after}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The checks of the server: reached, proven, spoken to.
 
-use super::auth::authenticate;
+use super::auth::{AuthError, authenticate};
 use super::tls::{days_left, verifying};
 use super::wire::{Wire, WireError};
 use super::{Options, Report, Verdict, helo};
@@ -371,8 +371,16 @@ async fn authenticated(
             report.pass("authentication", format!("{mechanism}: {}", reply.text()));
             true
         }
+        Err(AuthError::Ntlm) => {
+            report.skip("authentication", "NTLM, which Forgejo would take, is not tried");
+            false
+        }
         Err(why) => {
-            let fix = "correct USER and the password; many providers want one that is made for SMTP";
+            let fix = match &why {
+                AuthError::Question | AuthError::Challenge => "let the server offer PLAIN",
+                AuthError::Wire(_) => FIXES,
+                _ => "correct USER and the password; many providers want one that is made for SMTP",
+            };
             report.fail("authentication", format!("{mechanism}: {why}"), fix);
             false
         }
