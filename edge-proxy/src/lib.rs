@@ -106,7 +106,8 @@ pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 #[cfg(feature = "server")]
 pub use server::{
     TargetStatus, UpstreamTlsError,
-    certificates::{CertificateError, Certificates, Refreshed},
+    certificates::{CertificateError, CertificateInfo, Certificates, Refreshed},
+    metrics::{Histogram, Metrics, SiteMetrics},
     observe::{AccessRecord, Observer, Silent, TurnedAway},
     proxy::{Builder, Proxy, Running, StartError},
 };

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     /// Say what would become of a request, and why.
     Explain(Box<Explain>),
+    /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
+    Status(Status),
     /// Serve. SIGHUP reads the configuration again, SIGTERM and SIGINT finish what is under way and end.
     Run(Run),
 }
@@ -33,6 +35,16 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Check {
     /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Status {
+    /// The configuration that it runs with, whose [status] says where to ask.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// Print JSON.

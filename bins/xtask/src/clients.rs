@@ -14,6 +14,7 @@ const PYTHON: &[&str] = &[
     "atpublic==5.1",
     "attrs==25.4.0",
     "grpcio==1.76.0",
+    "prometheus_client==0.23.1",
     "typing_extensions==4.15.0",
     "websockets==15.0.1",
 ];

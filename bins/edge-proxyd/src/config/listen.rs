@@ -1,10 +1,12 @@
 //! `[[listen]]`, `[trust]`, `[limits]`, `[timeouts]` and `[log]`.
 
-use super::Log;
+use super::{Log, StatusAddress};
+
 use super::document::Table;
 use crate::log::Format;
 use edge_proxy::Place;
 use edge_proxy::config::{Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader};
+use std::net::SocketAddr;
 
 pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
     let mut listeners = Vec::new();
@@ -125,6 +127,26 @@ pub(super) fn timeouts(table: &Table<'_, '_>, mut timeouts: Timeouts) -> Timeout
     }
     table.finish();
     timeouts
+}
+
+pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
+    let address = table.get("address").and_then(|value| {
+        let text = value.text()?;
+        if let Some(path) = text.strip_prefix("unix:/") {
+            return Some(StatusAddress::Unix(format!("/{path}").into()));
+        }
+        let address: SocketAddr = value.parsed("is no address: write 127.0.0.1:9180 or unix:/run/edge-proxyd/status.sock")?;
+        if !address.ip().is_loopback() {
+            value.wrong("can be reached from elsewhere, and the page is for nobody else: write a loopback address, or unix:/PATH");
+            return None;
+        }
+        Some(StatusAddress::Loopback(address))
+    });
+    if table.get("address").is_none() {
+        table.wrong("address", "is missing: write address = \"127.0.0.1:9180\", or unix:/PATH");
+    }
+    table.finish();
+    address
 }
 
 pub(super) fn log(table: &Table<'_, '_>) -> Log {

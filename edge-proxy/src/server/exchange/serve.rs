@@ -115,7 +115,8 @@ pub(crate) async fn serve<D: Downstream>(
         Err(refused) => refused,
     };
     deadline.clear();
-    worker.observer().access(&AccessRecord {
+    let site = decision.site.map(|(index, _)| index);
+    let record = AccessRecord {
         client: decision.client.address,
         peer: connection.peer,
         version: head.version,
@@ -131,7 +132,8 @@ pub(crate) async fn serve<D: Downstream>(
         reason: outcome.reason,
         early: was_early,
         head: &head,
-    });
+    };
+    worker.access(&view, site, &record);
 }
 
 /// Does what was decided.
