@@ -10,6 +10,7 @@ mod policy;
 mod replay;
 mod send;
 mod server;
+mod session;
 mod strip;
 mod tls;
 mod wire;
