@@ -22,6 +22,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/bin/zstd", "zstd"),
+    ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
