@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod diff;
+pub mod generate;
 pub mod outcome;
 pub mod progress;
 pub mod replace;

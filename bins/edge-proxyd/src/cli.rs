@@ -2,6 +2,7 @@
 
 use crate::demo;
 use clap::{Args, Parser, Subcommand};
+use cli_support::generate::Generate;
 use edge_proxy::tailnet::Who;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     /// Say what would become of a request, and why.
     Explain(Box<Explain>),
+    #[command(flatten)]
+    Generate(Generate),
     /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
     Status(Status),
     /// Serve. SIGHUP reads the configuration again, SIGUSR1 opens the access log again, SIGUSR2 starts the program anew and

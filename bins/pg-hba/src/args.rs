@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use cli_support::generate::Generate;
 use pg_hba::{Version, Waiver};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Generate(Generate),
     /// Print the pg_hba.conf of a policy.
     Render {
         /// The policy, in TOML.

@@ -12,6 +12,7 @@ use std::path::Path;
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
+        Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command()),
         Command::Render { policy, pg } => rendered(policy, *pg, args.json),
         Command::Check { file, pg, next, superuser, roles, waivers } => {
             let analysis = Analysis {

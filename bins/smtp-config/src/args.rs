@@ -2,6 +2,7 @@
 
 use crate::settings::Settings;
 use clap::{Parser, Subcommand, ValueEnum};
+use cli_support::generate::Generate;
 use cli_support::secret::Reference;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Generate(Generate),
     /// Print the settings, without a password: for app.ini, as environment variables, or for NixOS.
     Render {
         #[command(flatten)]

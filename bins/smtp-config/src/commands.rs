@@ -19,6 +19,7 @@ use std::path::Path;
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
+        Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command()),
         Command::Render { settings, to } => render(settings, *to, args),
         Command::Check { file } => findings(file, args),
         Command::Explain { file } => explain(file, args),
