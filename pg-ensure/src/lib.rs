@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod current;
 pub mod desired;
 mod diff;
