@@ -73,9 +73,12 @@
 //!
 //! # Limits
 //!
-//! Tested on Linux. A configuration is one process's; there is no response cache and no compression.
+//! Tested on Linux. A configuration is one process's; there is no response cache.
 
+pub mod auth;
+pub mod balance;
 pub mod client_address;
+pub mod compression;
 pub mod config;
 pub mod decide;
 pub mod early_data;
@@ -88,6 +91,7 @@ mod head;
 pub mod hop_by_hop;
 pub mod host;
 pub mod proxy_protocol;
+pub mod rate;
 #[cfg(feature = "server")]
 mod server;
 mod snapshot;
@@ -99,7 +103,7 @@ pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 
 #[cfg(feature = "server")]
 pub use server::{
-    UpstreamTlsError,
+    TargetStatus, UpstreamTlsError,
     certificates::{CertificateError, Certificates, Refreshed},
     observe::{AccessRecord, Observer, Silent, TurnedAway},
     proxy::{Builder, Proxy, Running, StartError},

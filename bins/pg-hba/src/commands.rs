@@ -1,8 +1,8 @@
 //! What each command does.
 
 use crate::args::{Args, Command};
-use crate::report::{Done, Failure};
 use crate::{files, install, matrix};
+use cli_support::outcome::{Done, Failure};
 use pg_hba::{
     Analysis, Attempt, Diff, Replication, Rule, Server, Severity, Surroundings, Transport, Version, analyze,
     decide, diff, render,

@@ -1,6 +1,6 @@
 //! Reading files: the shell around a library that reads none.
 
-use crate::report::Failure;
+use cli_support::outcome::Failure;
 use pg_hba::{Document, Include, IncludeError, Policy, PolicyDto, Server, Version};
 use std::path::Path;
 

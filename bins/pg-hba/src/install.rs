@@ -1,12 +1,10 @@
 //! Installing rules: checked before, compared after, put back when anything is not as it should be.
 
 use crate::files;
-use crate::report::{Done, Failure};
+use cli_support::outcome::{Done, Failure};
+use cli_support::replace::replace;
 use pg_hba::{Document, Rule, Server, Version, admits, render};
 use serde_json::json;
-use std::fs::{File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
@@ -154,8 +152,6 @@ async fn one(client: &Client, sql: &str) -> Result<String, Failure> {
 struct Installed {
     path: PathBuf,
     text: Vec<u8>,
-    owner: (u32, u32),
-    mode: u32,
 }
 
 impl Installed {
@@ -164,24 +160,10 @@ impl Installed {
         // A link stays a link: what it points to is replaced.
         let real = path.canonicalize().map_err(failed)?;
         let text = std::fs::read(&real).map_err(failed)?;
-        let about = std::fs::metadata(&real).map_err(failed)?;
-        let (owner, mode) = ((about.uid(), about.gid()), about.mode() & 0o7777);
-        Ok(Self { path: real, text, owner, mode })
+        Ok(Self { path: real, text })
     }
 
-    /// Replaces the file atomically, with the owner and the mode it had.
     fn write(&self, text: &[u8]) -> Result<(), Failure> {
-        let failed = |why| Failure::Failed(format!("{}: {why}", self.path.display()));
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::Builder::new().prefix(".pg_hba.").tempfile_in(folder).map_err(failed)?;
-        file.write_all(text).map_err(failed)?;
-        file.as_file().set_permissions(Permissions::from_mode(self.mode)).map_err(failed)?;
-        let about = file.as_file().metadata().map_err(failed)?;
-        if (about.uid(), about.gid()) != self.owner {
-            fchown(file.as_file(), Some(self.owner.0), Some(self.owner.1)).map_err(failed)?;
-        }
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&self.path).map_err(|why| failed(why.error))?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+        replace(&self.path, text).map_err(|why| Failure::because(&why))
     }
 }

@@ -5,7 +5,6 @@ mod commands;
 mod files;
 mod install;
 mod matrix;
-mod report;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -14,9 +13,6 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     match commands::run(&args) {
         Ok(done) => done.into(),
-        Err(failure) => {
-            failure.print(args.json);
-            ExitCode::from(failure.code())
-        }
+        Err(failure) => failure.exit("pg-hba", args.json),
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! [`Config`] is as a person meant it. [`Snapshot`](crate::Snapshot) is the same, checked and indexed; the proxy sees only that.
 
+mod balance;
+mod guard;
 mod site;
 mod upstream;
 
-pub use site::{Access, Action, FieldEdits, PathMatch, Plain, Reject, Response, Route, Site};
+pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
+pub use guard::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
+pub use site::{Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site};
 pub use upstream::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 
 use ipnet::IpNet;
@@ -121,6 +125,9 @@ pub struct Limits {
     pub resets: u32,
     /// Connections at once by one worker (16384). More wait in the kernel's queue.
     pub connections: usize,
+    /// Connections at once by one client, an IPv4 address or a /64 of IPv6 (256). Hops that are trusted are not counted.
+    /// 0 is without.
+    pub connections_per_client: u32,
     /// Idle connections to one target kept by one worker (128).
     pub idle_upstream: usize,
 }
@@ -134,6 +141,7 @@ impl Default for Limits {
             streams: 100,
             resets: 200,
             connections: 16_384,
+            connections_per_client: 256,
             idle_upstream: 128,
         }
     }

@@ -57,6 +57,10 @@ pub fn response_fields(
         head.fields.push(b"Alt-Svc", value.as_bytes());
     }
     if let Some((_, site)) = decision.site {
+        if let Some(hsts) = site.hsts.filter(|_| facts.transport.is_secure()) {
+            head.fields.remove_named(b"strict-transport-security");
+            head.fields.push(b"Strict-Transport-Security", hsts.to_string().as_bytes());
+        }
         edits::apply(&site.response_fields, &mut head.fields);
     }
     if let Some((_, route)) = decision.route {
@@ -80,6 +84,11 @@ const OURS: [&[u8]; 8] = [
 fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {
     // Whatever else begins with X-Forwarded- is a hop's to say: it stays only if one of ours said it.
     let trusted = decision.client.is_by_hop();
+    // Who somebody is comes from those who were asked here, never from the request; a hop may have passed a claim on.
+    for name in decision.identities {
+        let name = name.as_bytes();
+        fields.retain(|field| !field.name.eq_ignore_ascii_case(name) && !edits::is_alias(field.name, name));
+    }
     fields.retain(|field| match field.id {
         Name::Forwarded
         | Name::XRealIp

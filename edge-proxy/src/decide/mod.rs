@@ -18,7 +18,7 @@ pub use refusal::{Refusal, Rejection};
 pub use request::decide;
 
 use crate::client_address::Client;
-use crate::config::{Response, Route, Site};
+use crate::config::{Auth, Response, Route, Site};
 use crate::early_data::Early;
 use std::borrow::Cow;
 use std::fmt;
@@ -74,6 +74,10 @@ pub struct Decision<'s> {
     pub websocket: bool,
     /// The largest content, for requests whose length is not known beforehand.
     pub body_limit: Option<u64>,
+    /// Who the request must be from, by its route or its site.
+    pub auth: Option<&'s Auth>,
+    /// Fields that nobody but the proxy says, on any site: they carry who somebody is.
+    pub identities: &'s [String],
     /// What is done.
     pub verdict: Verdict<'s>,
 }

@@ -48,6 +48,8 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
         early: Early::NotEarly,
         websocket: false,
         body_limit: None,
+        auth: None,
+        identities: snapshot.identities(),
         verdict: Verdict::Drop { why: Refusal::UnknownName },
     };
     decision.verdict = judge(snapshot, facts, head, &mut decision).unwrap_or_else(|verdict| verdict);
@@ -105,6 +107,7 @@ fn judge<'s>(
     if !route.access.permits(client) {
         return Err(turned_away(site.reject, 403, Refusal::AccessDenied));
     }
+    decision.auth = route.auth.as_ref().or(site.auth.as_ref());
     act(snapshot, (index, site), (number, route), head, &host, decision)
 }
 

@@ -70,6 +70,7 @@ async fn connection(
         proxied: None,
         interface: listener.interface.as_deref().map(Rc::from),
         sni: None,
+        held: None,
     };
     let mut socket = Socket::Tcp(stream);
     let mut already = Vec::new();
@@ -81,6 +82,10 @@ async fn connection(
             _ => return turned_away(&worker, &connection, "proxy-header"),
         }
     }
+    let client = connection.proxied.unwrap_or(peer).ip();
+    let Ok(_held) = worker.view().runtime.hold(client) else {
+        return turned_away(&worker, &connection, "too-many-connections-of-client");
+    };
     if listener.kind == ListenerKind::Plain {
         return h1::run(worker, connection, Wire::Plain(socket), &already).await;
     }

@@ -39,6 +39,10 @@ impl Service for H3Service {
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> Hello {
         let view = self.worker.view();
         let sni = sni.map(host::normalize);
+        if view.runtime.is_full_for(peer.ip()) {
+            self.turned_away(peer, sni.as_deref(), "too-many-connections-of-client");
+            return Hello::Silent;
+        }
         // The source of a first flight is not proved: address lists are asked at each request instead.
         match decide::hello(view.runtime.snapshot(), None, sni.as_deref()) {
             Ok(_) => Hello::Accept,
@@ -57,6 +61,8 @@ impl Service for H3Service {
             local: SocketAddr::new(ip, self.address.port()),
             proxied: None,
             interface: self.interface.clone(),
+            // Whoever got in between counts too, if only there is room.
+            held: self.worker.view().runtime.hold(opened.peer.ip()).ok().flatten().map(Rc::new),
             sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
         }
     }

@@ -4,7 +4,7 @@ use super::h3::Handover;
 use super::listen;
 use super::observe::{Observer, Silent};
 use super::runtime::{Lasting, Runtime};
-use super::upstream::UpstreamTlsError;
+use super::upstream::{TargetStatus, UpstreamTlsError};
 use super::worker::{self, Command, Sockets};
 use crate::config::{Config, Listener, ListenerKind, Site, Upstream};
 use crate::{ConfigErrors, Snapshot};
@@ -158,11 +158,11 @@ impl Builder {
             let (runtime, observer) = (runtime.clone(), self.observer.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{number}"))
-                .spawn(move || worker::run(runtime, mine, observer, receiver))
+                .spawn(move || worker::run(number == 0, runtime, mine, observer, receiver))
                 .map_err(StartError::Thread)?;
             workers.push((commands, thread));
         }
-        let state = State { listeners, addresses };
+        let state = State { listeners, addresses, runtime };
         Ok(Running { workers, state: Mutex::new(state), certificates: self.certificates, lasting })
     }
 }
@@ -203,6 +203,7 @@ fn open(listeners: &[Listener], workers: usize) -> Result<Opened, StartError> {
 struct State {
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
+    runtime: Arc<Runtime>,
 }
 
 type Worker = (UnboundedSender<Command>, JoinHandle<io::Result<()>>);
@@ -229,6 +230,16 @@ impl Running {
     /// The addresses that are listened on, in the order of the listeners, with the ports that were given for 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
+    }
+
+    /// What is known of each target of each upstream, in the order of the configuration.
+    pub fn targets(&self) -> Vec<TargetStatus> {
+        let runtime = self.state().runtime.clone();
+        let upstreams = runtime.snapshot().config().upstreams.iter();
+        upstreams
+            .zip(&runtime.targets)
+            .flat_map(|(upstream, targets)| targets.iter().map(|target| target.status(&upstream.name)))
+            .collect()
     }
 
     /// Serves by this configuration from the next request on. What is under way goes on by the old one; connections,
@@ -260,7 +271,7 @@ impl Running {
             let _ =
                 commands.send(Command::Reload { runtime: runtime.clone(), opened, closed: closed.clone() });
         }
-        *state = State { listeners, addresses };
+        *state = State { listeners, addresses, runtime };
         Ok(())
     }
 

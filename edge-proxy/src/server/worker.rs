@@ -6,7 +6,7 @@ use super::h3::{self, EngineConfig};
 use super::h3_service::H3Service;
 use super::observe::Observer;
 use super::runtime::{Runtime, h3_limits};
-use super::upstream::{Pool, Pools};
+use super::upstream::{Checks, Pool, Pools};
 use crate::config::Listener;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -46,11 +46,13 @@ impl View {
             .upstreams
             .iter()
             .zip(&runtime.upstream_tls)
-            .map(|(upstream, tls)| {
+            .zip(&runtime.targets)
+            .map(|((upstream, tls), targets)| {
                 let kept = before
                     .and_then(|view| view.pools.iter().find(|pool| pool.serves(upstream, tls.as_ref())));
                 kept.cloned().unwrap_or_else(|| {
-                    Rc::new(Pool::new(upstream.clone(), tls.clone(), config.limits.idle_upstream))
+                    let limit = config.limits.idle_upstream;
+                    Rc::new(Pool::new(upstream.clone(), targets, tls.clone(), limit))
                 })
             })
             .collect();
@@ -110,8 +112,9 @@ struct Listening {
     engine: Option<(h3::Control, tokio::task::JoinHandle<()>)>,
 }
 
-/// Runs a worker on this thread until it is told to drain.
+/// Runs a worker on this thread until it is told to drain. The first one checks the upstreams for all.
 pub(crate) fn run(
+    first: bool,
     runtime: Arc<Runtime>,
     sockets: Vec<Sockets>,
     observer: Arc<dyn Observer>,
@@ -127,6 +130,10 @@ pub(crate) fn run(
             connections: Cell::new(0),
         });
         tokio::task::spawn_local(worker.sweep.clone().run());
+        let checks_of = |view: &View| {
+            if first { Checks::of(&view.pools, &worker.sweep) } else { Checks::default() }
+        };
+        let mut checks = checks_of(&worker.view());
         let mut listening: HashMap<SocketAddr, (Listener, Listening)> = HashMap::new();
         for sockets in sockets {
             listening.insert(sockets.address, (sockets.listener.clone(), listen(&worker, sockets)?));
@@ -136,6 +143,7 @@ pub(crate) fn run(
                 Some(Command::Reload { runtime, opened, closed }) => {
                     let view = View::new(runtime, Some(&worker.view()));
                     *worker.view.borrow_mut() = view.clone();
+                    drop(std::mem::replace(&mut checks, checks_of(&view)));
                     listening.retain(|_, (listener, running)| {
                         let stays = !closed.contains(listener);
                         if !stays {

@@ -1,5 +1,6 @@
 //! What is checked of a configuration. Each check adds to the list of errors; none ends it.
 
+mod guard;
 mod site;
 mod upstream;
 

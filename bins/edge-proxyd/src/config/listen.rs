@@ -71,6 +71,9 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     if let Some(streams) = number("streams") {
         limits.streams = streams as u32;
     }
+    if let Some(connections) = number("connections_per_client") {
+        limits.connections_per_client = connections as u32;
+    }
     if let Some(resets) = number("resets") {
         limits.resets = resets as u32;
     }

@@ -5,6 +5,9 @@
 //! than a buffer, and never reads what the other side cannot take.
 
 mod downstream;
+mod encode;
+mod forward;
+mod guard;
 mod pump;
 mod serve;
 

@@ -1,0 +1,100 @@
+//! How a run ends, and how that is said.
+
+use std::process::ExitCode;
+use thiserror::Error;
+
+/// A run that did what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing else to say: exit code 0.
+    Fine,
+    /// Differences or findings: exit code 3.
+    Differences,
+}
+
+impl From<Done> for ExitCode {
+    fn from(done: Done) -> Self {
+        match done {
+            Done::Fine => Self::SUCCESS,
+            Done::Differences => Self::from(3),
+        }
+    }
+}
+
+/// A run that did not do what it was asked for. The texts are for people: what was wrong, where, and the fix.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// What was given means nothing: exit code 2.
+    #[error("{0}")]
+    Configuration(String),
+    /// It could not be done: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Failure {
+    /// A failure of work, with what each cause beneath it says.
+    pub fn because(why: &dyn std::error::Error) -> Self {
+        Self::Failed(chain(why))
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Configuration(_) => 2,
+        }
+    }
+
+    /// Says it: as `{"error": …}` on standard output for machines, else as a line on standard error.
+    pub fn print(&self, program: &str, json: bool) {
+        if json {
+            println!("{}", serde_json::json!({"error": self.to_string(), "code": self.code()}));
+        } else {
+            eprintln!("{program}: {self}");
+        }
+    }
+
+    /// Says it and ends with its code.
+    pub fn exit(&self, program: &str, json: bool) -> ExitCode {
+        self.print(program, json);
+        ExitCode::from(self.code())
+    }
+}
+
+/// An error and the causes beneath it, joined by colons. A cause that its error has said already is not repeated.
+pub fn chain(why: &dyn std::error::Error) -> String {
+    let mut text = why.to_string();
+    let mut beneath = why.source();
+    while let Some(cause) = beneath {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        beneath = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::io::Error);
+
+    #[derive(Debug, Error)]
+    #[error("outer: {0}")]
+    struct Repeating(#[source] std::io::Error);
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let inner = || std::io::Error::other("inner");
+        assert_eq!(chain(&Outer(inner())), "outer: inner");
+        assert_eq!(chain(&Repeating(inner())), "outer: inner");
+        assert_eq!(Failure::because(&Outer(inner())).code(), 1);
+        assert_eq!(Failure::Configuration(String::new()).code(), 2);
+    }
+}

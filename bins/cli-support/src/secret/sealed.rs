@@ -1,0 +1,65 @@
+//! Secrets in files encrypted by age, as agenix keeps them.
+
+use super::open::{Kept, read as read_file};
+use super::{LONGEST, SecretError};
+use age::armor::ArmoredReader;
+use age::{DecryptError, Decryptor, Identity, IdentityFile};
+use std::io::{Cursor, Read};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Decrypts `file` with the identities in `identity`.
+pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    let identities = identities(identity)?;
+    let sealed = read_file(file, Kept::Openly)?;
+    let failed = |why: DecryptError| SecretError::Age {
+        file: file.display().to_string(),
+        why: match why {
+            DecryptError::NoMatchingKeys => {
+                format!("{} does not open it; encrypt it to that identity too", identity.display())
+            }
+            DecryptError::UnknownFormat | DecryptError::InvalidHeader => {
+                "not a file that age can read (post-quantum recipients are not supported)".to_owned()
+            }
+            DecryptError::Io(why) if why.kind() == std::io::ErrorKind::UnexpectedEof => {
+                "not a file that age wrote, or cut short".to_owned()
+            }
+            other => other.to_string(),
+        },
+    };
+    let opened = Decryptor::new(ArmoredReader::new(Cursor::new(sealed.as_slice()))).map_err(failed)?;
+    let stream = opened.decrypt(identities.iter().map(AsRef::as_ref)).map_err(failed)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
+    stream.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|why| failed(DecryptError::Io(why)))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(SecretError::Refused { place: file.display().to_string(), why: "longer than 64 KiB" });
+    }
+    Ok(bytes)
+}
+
+fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>, SecretError> {
+    let refused = |why: String| SecretError::Age { file: path.display().to_string(), why };
+    let bytes = read_file(path, Kept::Privately)?;
+    if bytes.starts_with(b"-----BEGIN") {
+        let key = age::ssh::Identity::from_buffer(Cursor::new(bytes.as_slice()), None)
+            .map_err(|_| refused("not an ssh key that can be read".to_owned()))?;
+        return match key {
+            age::ssh::Identity::Unencrypted(_) => Ok(vec![Box::new(key)]),
+            age::ssh::Identity::Encrypted(_) => Err(refused(
+                "the ssh key has a passphrase, which nobody can be asked for; use a host key".to_owned(),
+            )),
+            age::ssh::Identity::Unsupported(_) => {
+                Err(refused("age knows ssh-ed25519 and ssh-rsa keys only".to_owned()))
+            }
+        };
+    }
+    let none = || refused("it holds no X25519 identity (AGE-SECRET-KEY-1…) and no ssh key".to_owned());
+    let identities = IdentityFile::from_buffer(Cursor::new(bytes.as_slice()))
+        .map_err(|_| none())?
+        .into_identities()
+        .map_err(|_| none())?;
+    if identities.is_empty() {
+        return Err(none());
+    }
+    Ok(identities.into_iter().map(|identity| identity as Box<dyn Identity>).collect())
+}

@@ -1,0 +1,148 @@
+//! Aligned columns for a terminal.
+
+use std::fmt;
+use unicode_width::UnicodeWidthStr;
+
+/// The width for output that goes to no terminal.
+const WIDE: usize = 120;
+
+/// Narrower than this, the last column is no longer wrapped: it would be a column of syllables.
+const NARROWEST: usize = 24;
+
+/// Rows under headings, aligned when shown. The last column is wrapped at the width of the terminal.
+///
+/// ```
+/// use cli_support::table::Table;
+///
+/// let mut table = Table::new(["NAME", "OWNER"]);
+/// table.row(["vaultwarden", "vaultwarden"]);
+/// table.row(["forgejo", "git"]);
+/// assert_eq!(table.to_string(), "NAME         OWNER\nvaultwarden  vaultwarden\nforgejo      git\n");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+    width: usize,
+}
+
+impl Table {
+    /// A table with headings, as wide as the terminal that standard output is, else 120 columns.
+    pub fn new<I>(headings: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let width = terminal_size::terminal_size_of(std::io::stdout())
+            .map_or(WIDE, |(terminal_size::Width(width), _)| width.into());
+        Self { rows: vec![headings.into_iter().map(Into::into).collect()], width }
+    }
+
+    /// Sets the width, in columns.
+    #[must_use]
+    pub fn width(mut self, columns: usize) -> Self {
+        self.width = columns;
+        self
+    }
+
+    /// Adds a row. Cells that are missing are empty.
+    pub fn row<I>(&mut self, cells: I)
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// Whether it has no rows beside the headings.
+    pub fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+
+    fn columns(&self) -> Vec<usize> {
+        let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        (0..count)
+            .map(|at| {
+                self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.width()).max().unwrap_or(0)
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.columns();
+        let Some((_, before)) = columns.split_last() else { return Ok(()) };
+        let indent: usize = before.iter().map(|width| width + 2).sum();
+        let room = self.width.saturating_sub(indent);
+        for row in &self.rows {
+            let mut line = String::new();
+            for (at, width) in before.iter().enumerate() {
+                let cell = row.get(at).map_or("", String::as_str);
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+            }
+            let last = row.get(before.len()).map_or("", String::as_str);
+            for (number, part) in wrapped(last, room).iter().enumerate() {
+                if number > 0 {
+                    line.clear();
+                    line.extend(std::iter::repeat_n(' ', indent));
+                }
+                line.push_str(part);
+                writeln!(f, "{}", line.trim_end())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Broken at spaces only: a path or a statement that is too long stays whole, so that it can be copied.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.split('\n') {
+        if room < NARROWEST || paragraph.width() <= room {
+            lines.push(paragraph.to_owned());
+            continue;
+        }
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && line.width() + 1 + word.width() > room {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_last_column_is_wrapped_under_itself() {
+        let mut table = Table::new(["A", "WHAT"]).width(30);
+        table.row(["x", "one two three four five six seven"]);
+        assert_eq!(table.to_string(), "A  WHAT\nx  one two three four five six\n   seven\n");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost(cells in proptest::collection::vec("[a-zé ]{0,40}", 2..10), width in 0usize..100) {
+            let mut table = Table::new(["A", "B"]).width(width);
+            for pair in cells.chunks(2) {
+                table.row(pair.iter().cloned());
+            }
+            let shown: String = table.to_string().chars().filter(|c| !c.is_whitespace()).collect();
+            let given: String =
+                cells.iter().flat_map(|cell| cell.chars()).filter(|c| !c.is_whitespace()).collect();
+            // Wrapping moves words of the last column below, never out of their order: the sum is what counts.
+            let count = |text: &str| { let mut all: Vec<char> = text.chars().collect(); all.sort_unstable(); all };
+            prop_assert_eq!(count(&shown), count(&format!("AB{given}")));
+        }
+    }
+}
