@@ -125,7 +125,8 @@ fn grants(desired: &mut Desired, object: &Object, owned: &Owned, version: Versio
 /// The grantees that hold something else than by default. Where only some of what a grantee holds can be granted
 /// on, that is left out: a desired state has no words for it.
 fn differing(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet, bool)> {
-    let mut grantees: Vec<Grantee> = acl.iter().chain(base.iter()).map(|(grantee, ..)| grantee.clone()).collect();
+    let mut grantees: Vec<Grantee> =
+        acl.iter().chain(base.iter()).map(|(grantee, ..)| grantee.clone()).collect();
     grantees.sort();
     grantees.dedup();
     let mut found = Vec::new();

@@ -8,6 +8,8 @@ pub mod current;
 pub mod desired;
 mod diff;
 mod import;
+#[cfg(feature = "manifest")]
+pub mod manifest;
 pub mod model;
 mod name;
 mod object;

@@ -119,7 +119,9 @@ impl Local {
         let two = |schema: &Name, name: &Name| format!("{}.{}", schema.quoted(), name.quoted());
         match self {
             Self::Schema(name) => format!("SCHEMA {}", name.quoted()),
-            Self::Table(schema, name) | Self::Column(schema, name, _) => format!("TABLE {}", two(schema, name)),
+            Self::Table(schema, name) | Self::Column(schema, name, _) => {
+                format!("TABLE {}", two(schema, name))
+            }
             Self::Sequence(schema, name) => format!("SEQUENCE {}", two(schema, name)),
             Self::Routine(schema, name, arguments) => format!("ROUTINE {}({arguments})", two(schema, name)),
             Self::Type(schema, name) => format!("TYPE {}", two(schema, name)),

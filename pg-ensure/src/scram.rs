@@ -112,11 +112,8 @@ impl Verifier {
     /// The text that `ALTER ROLE … PASSWORD` takes. It is a secret.
     #[must_use]
     pub fn to_secret(&self) -> SecretString {
-        let (salt, stored, server) = (
-            base64::encode(&self.salt),
-            base64::encode(&self.stored_key),
-            base64::encode(&self.server_key),
-        );
+        let (salt, stored, server) =
+            (base64::encode(&self.salt), base64::encode(&self.stored_key), base64::encode(&self.server_key));
         format!("SCRAM-SHA-256${}:{salt}${stored}:{server}", self.iterations).into()
     }
 
@@ -198,7 +195,8 @@ mod base64 {
     pub(super) fn encode(bytes: &[u8]) -> String {
         let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
         for chunk in bytes.chunks(3) {
-            let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            let word =
+                chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
             for index in 0..4 {
                 if index <= chunk.len() {
                     out.push(char::from(ALPHABET[(word >> (18 - 6 * index)) as usize & 63]));
@@ -272,7 +270,8 @@ mod tests {
 
     #[test]
     fn nothing_of_a_verifier_is_shown() {
-        let verifier = Verifier::derive(&secret("pencil"), b"0123456789abcdef", DEFAULT_ITERATIONS).expect("one");
+        let verifier =
+            Verifier::derive(&secret("pencil"), b"0123456789abcdef", DEFAULT_ITERATIONS).expect("one");
         assert_eq!(format!("{verifier:?}"), "Verifier { iterations: 4096, .. }");
     }
 

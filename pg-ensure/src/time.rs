@@ -141,7 +141,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ValidUntil>().expect(text).to_string(), written);
         }
-        for text in ["", "tomorrow", "2027-02-29", "2027-1-31", "2027-01-31T25:00:00Z", "2027-01-31T12:00:00"] {
+        for text in ["", "tomorrow", "2027-02-29", "2027-1-31", "2027-01-31T25:00:00Z", "2027-01-31T12:00:00"]
+        {
             assert!(text.parse::<ValidUntil>().is_err(), "{text}");
         }
         assert_eq!("2000-01-01".parse(), Ok(ValidUntil::At(946_684_800_000_000)));

@@ -113,7 +113,13 @@ impl Acl {
     }
 
     /// Adds privileges, `grantable` of them with the grant option.
-    pub fn grant(&mut self, grantee: &Grantee, grantor: &Name, privileges: Privileges, grantable: Privileges) {
+    pub fn grant(
+        &mut self,
+        grantee: &Grantee,
+        grantor: &Name,
+        privileges: Privileges,
+        grantable: Privileges,
+    ) {
         let privileges = privileges | grantable;
         if !privileges.is_empty() {
             let entry = self.0.entry((grantee.clone(), grantor.clone())).or_default();
@@ -131,7 +137,14 @@ impl Acl {
         self.take(grantee, grantor, Privileges::NONE, grantable, owner);
     }
 
-    fn take(&mut self, grantee: &Grantee, grantor: &Name, gone: Privileges, options: Privileges, owner: &Name) {
+    fn take(
+        &mut self,
+        grantee: &Grantee,
+        grantor: &Name,
+        gone: Privileges,
+        options: Privileges,
+        owner: &Name,
+    ) {
         let key = (grantee.clone(), grantor.clone());
         let Some(rights) = self.0.get_mut(&key) else { return };
         let before = *rights;

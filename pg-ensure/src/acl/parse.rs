@@ -45,9 +45,8 @@ impl Acl {
 
     fn parse_item(&mut self, item: &str) -> Result<(), AclError> {
         let shape = || AclError::Shape(item.to_owned());
-        let name = |text: &str| {
-            Name::new(text).map_err(|source| AclError::Role { item: item.to_owned(), source })
-        };
+        let name =
+            |text: &str| Name::new(text).map_err(|source| AclError::Role { item: item.to_owned(), source });
         let (grantee, rest) = role(item).ok_or_else(shape)?;
         let rest = rest.strip_prefix('=').ok_or_else(shape)?;
         let (letters, grantor) = rest.split_once('/').ok_or_else(shape)?;

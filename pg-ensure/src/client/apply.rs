@@ -199,7 +199,10 @@ where
             // The lock goes with the connection that holds it.
             Some(other) => other.close().await,
             None => {
-                let _ = session.client.batch_execute(&format!("SELECT pg_catalog.pg_advisory_unlock({LOCK})")).await;
+                let _ = session
+                    .client
+                    .batch_execute(&format!("SELECT pg_catalog.pg_advisory_unlock({LOCK})"))
+                    .await;
             }
         }
         outcome

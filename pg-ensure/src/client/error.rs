@@ -81,7 +81,10 @@ pub enum Error {
 }
 
 fn first(plan: &Plan) -> String {
-    plan.steps.first().map(|step| format!("{} ({})", step.change.sql(plan.version), step.reason)).unwrap_or_default()
+    plan.steps
+        .first()
+        .map(|step| format!("{} ({})", step.change.sql(plan.version), step.reason))
+        .unwrap_or_default()
 }
 
 impl Error {
@@ -90,7 +93,9 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { source, .. } | Self::Query { source, .. } | Self::Step { source, .. } => transient(source),
+            Self::Connect { source, .. } | Self::Query { source, .. } | Self::Step { source, .. } => {
+                transient(source)
+            }
             _ => false,
         }
     }

@@ -102,7 +102,8 @@ impl Work<'_> {
         };
         let begin = "BEGIN; SET LOCAL search_path TO pg_catalog";
         client.batch_execute(begin).await.map_err(failed("BEGIN"))?;
-        let kinds = steps.chunk_by(|a, b| password_of(&a.change).is_some() == password_of(&b.change).is_some());
+        let kinds =
+            steps.chunk_by(|a, b| password_of(&a.change).is_some() == password_of(&b.change).is_some());
         for run in kinds {
             for part in run.chunks(self.pipeline.max(1)) {
                 self.announce(part);

@@ -59,11 +59,11 @@ pub(super) async fn verifiers(
             _ => {}
         }
     }
-    let derived = spread(work, move |(name, secret, salt)| {
-        (name, Verifier::derive(&secret, &salt, iterations))
-    });
+    let derived =
+        spread(work, move |(name, secret, salt)| (name, Verifier::derive(&secret, &salt, iterations)));
     for (name, derived) in derived.await {
-        let verifier = derived.map_err(|source: PasswordError| Error::Password { role: name.to_string(), source })?;
+        let verifier =
+            derived.map_err(|source: PasswordError| Error::Password { role: name.to_string(), source })?;
         made.insert(name, verifier.to_secret());
     }
     Ok(made)

@@ -44,9 +44,10 @@ where
             if set.contains(name) {
                 role.password = StoredPassword::Right(None);
             } else if let (Password::Secret(secret), true) = (wanted, role.login) {
-                let owned = current.databases.iter().find(|(_, database)| {
-                    database.owned.owner == *name && database.allow_connections
-                });
+                let owned = current
+                    .databases
+                    .iter()
+                    .find(|(_, database)| database.owned.owner == *name && database.allow_connections);
                 let database = owned.map_or(&current.session.database, |(database, _)| database);
                 work.push((name.clone(), secret.clone(), database.to_string()));
             }

@@ -2,8 +2,8 @@
 
 use crate::acl::{Acl, AclError, ObjectKind};
 use crate::current::{
-    Available, Contents, Current, Database, DefaultKey, DefaultKind, Extension, MembershipKey, MembershipOptions,
-    Owned, Provider, Role, Schema, Session, SettingKey, StoredPassword,
+    Available, Contents, Current, Database, DefaultKey, DefaultKind, Extension, MembershipKey,
+    MembershipOptions, Owned, Provider, Role, Schema, Session, SettingKey, StoredPassword,
 };
 use crate::name::{ContainsNul, Name, NameError, Text};
 use crate::object::{Local, NotASetting, Setting};
@@ -211,8 +211,11 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, Snapshot
         current.roles.insert(names.get(&row.0)?, role);
     }
     for (role, member, grantor, admin, inherit, set) in rows.memberships {
-        let key =
-            MembershipKey { role: names.get(&role)?, member: names.get(&member)?, grantor: names.get(&grantor)? };
+        let key = MembershipKey {
+            role: names.get(&role)?,
+            member: names.get(&member)?,
+            grantor: names.get(&grantor)?,
+        };
         current.memberships.insert(key, MembershipOptions { admin, inherit, set });
     }
     for row in rows.databases {
@@ -279,9 +282,7 @@ fn until(value: Option<&str>) -> Result<ValidUntil, SnapshotError> {
     Ok(match value {
         None | Some("infinity") => ValidUntil::Forever,
         Some("-infinity") => ValidUntil::Never,
-        Some(micros) => {
-            ValidUntil::At(micros.parse().map_err(|_| SnapshotError::Value(micros.to_owned()))?)
-        }
+        Some(micros) => ValidUntil::At(micros.parse().map_err(|_| SnapshotError::Value(micros.to_owned()))?),
     })
 }
 
@@ -304,9 +305,8 @@ pub(super) fn contents(json: &str, version: Version) -> Result<Contents, Snapsho
     }
     for (kind, space, name, extra, owner, acl) in rows.objects {
         let wrong = || SnapshotError::Value(format!("{kind} {name}"));
-        let mut schema = || -> Result<Name, SnapshotError> {
-            Ok(names.maybe(space.as_ref())?.ok_or_else(wrong)?)
-        };
+        let mut schema =
+            || -> Result<Name, SnapshotError> { Ok(names.maybe(space.as_ref())?.ok_or_else(wrong)?) };
         let local = match &*kind {
             "table" => Local::Table(schema()?, Name::new(&name)?),
             "sequence" => Local::Sequence(schema()?, Name::new(&name)?),

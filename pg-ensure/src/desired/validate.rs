@@ -353,7 +353,8 @@ fn circles(edges: &BTreeMap<&Name, Vec<&Name>>) -> Vec<Vec<Name>> {
         let mut path: Vec<(&Name, usize)> = vec![(start, 0)];
         while let Some((node, next)) = path.last_mut() {
             let node = *node;
-            let following = if done.contains(node) { None } else { edges.get(node).and_then(|to| to.get(*next)) };
+            let following =
+                if done.contains(node) { None } else { edges.get(node).and_then(|to| to.get(*next)) };
             *next += 1;
             let Some(following) = following else {
                 done.insert(node);

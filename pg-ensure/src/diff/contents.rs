@@ -33,10 +33,14 @@ impl Planner<'_> {
         self.grants(database);
         self.default_grants(database);
         if let Some(wanted) = desired.databases.get(database) {
-            for name in wanted.extensions.iter().filter(|(_, w)| w.presence == Presence::Absent).map(|(name, _)| name) {
+            for name in
+                wanted.extensions.iter().filter(|(_, w)| w.presence == Presence::Absent).map(|(name, _)| name)
+            {
                 self.drop_extension(database, name);
             }
-            for name in wanted.schemas.iter().filter(|(_, w)| w.presence == Presence::Absent).map(|(name, _)| name) {
+            for name in
+                wanted.schemas.iter().filter(|(_, w)| w.presence == Presence::Absent).map(|(name, _)| name)
+            {
                 self.drop_schema(database, name);
             }
         }
@@ -62,16 +66,15 @@ impl Planner<'_> {
             };
             self.emit(change, "there is no such schema");
         }
-        let Some(found) = self.inside(database).and_then(|inside| inside.schemas.get(name)).cloned() else { return };
+        let Some(found) = self.inside(database).and_then(|inside| inside.schemas.get(name)).cloned() else {
+            return;
+        };
         if let Some(owner) = wanted.owner.as_ref().filter(|owner| **owner != found.owned.owner) {
             let reason = format!("its owner is {}", found.owned.owner);
             self.act_as(&found.owned.owner);
             self.act_as(owner);
-            let change = Change::SchemaOwner {
-                database: database.clone(),
-                name: name.clone(),
-                owner: owner.clone(),
-            };
+            let change =
+                Change::SchemaOwner { database: database.clone(), name: name.clone(), owner: owner.clone() };
             self.emit(change, reason);
         }
         if let Some(text) = comment(found.comment.as_ref(), wanted.comment.as_ref()) {
@@ -86,7 +89,8 @@ impl Planner<'_> {
         let offered = known.is_some_and(|known| {
             wanted.version.as_ref().is_none_or(|version| known.versions.contains(version))
         });
-        let Some(found) = self.inside(database).and_then(|inside| inside.extensions.get(name)).cloned() else {
+        let Some(found) = self.inside(database).and_then(|inside| inside.extensions.get(name)).cloned()
+        else {
             if !offered {
                 let why = match (&wanted.version, known) {
                     (Some(version), Some(known)) => {
@@ -142,7 +146,9 @@ impl Planner<'_> {
     }
 
     fn drop_schema(&mut self, database: &Name, name: &Name) {
-        let Some(inside) = self.inside(database).filter(|inside| inside.schemas.contains_key(name)) else { return };
+        let Some(inside) = self.inside(database).filter(|inside| inside.schemas.contains_key(name)) else {
+            return;
+        };
         let cascade = inside.occupied.contains(name);
         let what = format!("DROP SCHEMA {} in database {database}", name.quoted());
         if self.may_destroy(&what, Destroyed::Schema(database.clone(), name.clone())) {

@@ -14,7 +14,8 @@ impl Planner<'_> {
         for name in desired.databases.keys() {
             // A template is made before what is made from it.
             let mut chain = vec![name];
-            while let Some(template) = desired.databases.get(chain[chain.len() - 1]).and_then(|d| d.template.as_ref())
+            while let Some(template) =
+                desired.databases.get(chain[chain.len() - 1]).and_then(|d| d.template.as_ref())
             {
                 let Some((template, _)) = desired.databases.get_key_value(template) else { break };
                 if chain.contains(&template) {
@@ -36,7 +37,8 @@ impl Planner<'_> {
         }
         let version = self.now.version;
         let what = || format!("CREATE DATABASE {}", name.quoted());
-        if wanted.provider.is_some_and(|provider| provider != Provider::Libc) && !version.database_providers() {
+        if wanted.provider.is_some_and(|provider| provider != Provider::Libc) && !version.database_providers()
+        {
             return self.unsupported(what(), "locale providers came with PostgreSQL 15");
         }
         if wanted.provider == Some(Provider::Builtin) && !version.maintain() {
@@ -107,7 +109,9 @@ impl Planner<'_> {
         for (what, is, wanted) in immutable(now, wanted) {
             self.blocked.push(crate::plan::Blocked {
                 what: format!("{what} of database {name}"),
-                why: Obstacle::Immutable(format!("it is {is:?}, and {wanted:?} is wanted; make a new database")),
+                why: Obstacle::Immutable(format!(
+                    "it is {is:?}, and {wanted:?} is wanted; make a new database"
+                )),
             });
         }
         if let Some(owner) = wanted.owner.as_ref().filter(|owner| **owner != now.owned.owner) {

@@ -37,7 +37,8 @@ impl Planner<'_> {
                 self.block(what, Obstacle::Missing(format!("there is no schema {schema}")));
                 continue;
             }
-            let all = inside.objects.keys().filter(|local| local.kind() == *kind && local.schema() == Some(schema));
+            let all =
+                inside.objects.keys().filter(|local| local.kind() == *kind && local.schema() == Some(schema));
             let all: Vec<Object> = all.map(|local| Object::Inside(database.clone(), local.clone())).collect();
             for object in all.iter().filter(|object| !named.contains(&(*object, &grant.to))) {
                 self.grant(object, grant);
@@ -86,7 +87,9 @@ impl Planner<'_> {
                     continue;
                 }
                 let dependent = acl.held(to).grantable & privileges;
-                let cascade = to.role().is_some_and(|role| *role != owner && !acl.dependents(role, dependent).is_empty());
+                let cascade = to
+                    .role()
+                    .is_some_and(|role| *role != owner && !acl.dependents(role, dependent).is_empty());
                 let change = Change::Revoke {
                     on: object.clone(),
                     from: to.clone(),
@@ -119,7 +122,8 @@ impl Planner<'_> {
         for grant in desired.defaults.iter().filter(|grant| grant.database == *database) {
             let (to, kind) = (&grant.to, grant.kind);
             let what = format!("default privileges of {to} on {} of {}", kind.sql(), grant.creator);
-            if kind == crate::current::DefaultKind::LargeObjects && !self.now.version.large_object_defaults() {
+            if kind == crate::current::DefaultKind::LargeObjects && !self.now.version.large_object_defaults()
+            {
                 self.unsupported(what, "default privileges of large objects came with PostgreSQL 18");
                 continue;
             }
@@ -129,7 +133,9 @@ impl Planner<'_> {
             let version = self.now.version;
             let list = |planner: &Self| {
                 let inside = planner.inside(database);
-                inside.and_then(|inside| inside.defaults.get(&key).cloned()).unwrap_or_else(|| key.base(version))
+                inside
+                    .and_then(|inside| inside.defaults.get(&key).cloned())
+                    .unwrap_or_else(|| key.base(version))
             };
             let acl = list(self);
             let differs = Difference::of(&acl, to, wanted, grant.grantable, &owner);

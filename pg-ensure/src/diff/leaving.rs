@@ -7,12 +7,16 @@ use crate::plan::{Change, Destroyed, Obstacle};
 impl Planner<'_> {
     pub(super) fn drop_roles(&mut self) {
         let desired = self.desired;
-        let leaving: Vec<&Name> = desired.leaving().filter(|name| self.now.roles.contains_key(*name)).collect();
+        let leaving: Vec<&Name> =
+            desired.leaving().filter(|name| self.now.roles.contains_key(*name)).collect();
         let mut going = Vec::new();
         for name in leaving {
             let what = format!("DROP ROLE {}", name.quoted());
             if *name == self.now.session.user || *name == self.now.session.bootstrap {
-                self.block(what, Obstacle::InUse("this is the session's own role, or the one initdb made".to_owned()));
+                self.block(
+                    what,
+                    Obstacle::InUse("this is the session's own role, or the one initdb made".to_owned()),
+                );
             } else if self.may_destroy(&what, Destroyed::Role(name.clone())) {
                 self.empty(name, desired.roles[name].reassign_to.as_ref());
                 going.push(name);

@@ -53,10 +53,12 @@ impl Planner<'_> {
             options,
             grantor,
         };
-        let said = |wanted: Membership| Options { admin: wanted.admin, inherit: wanted.inherit, set: wanted.set };
+        let said =
+            |wanted: Membership| Options { admin: wanted.admin, inherit: wanted.inherit, set: wanted.set };
         if !self.now.version.membership_options() {
             let inherits = self.now.roles.get(member).is_none_or(|member| member.inherit);
-            let strange = wanted.inherit.is_some_and(|wanted| wanted != inherits) || wanted.set == Some(false);
+            let strange =
+                wanted.inherit.is_some_and(|wanted| wanted != inherits) || wanted.set == Some(false);
             if strange {
                 let what = format!("options INHERIT and SET of the membership of {member} in {role}");
                 self.unsupported(what, "PostgreSQL 16 is the first to have them");
@@ -67,8 +69,12 @@ impl Planner<'_> {
             } else if wanted.admin == Some(true) && !has(|row| row.admin) {
                 self.emit(grant(options, None), "it has no ADMIN option");
             } else if wanted.admin == Some(false) && has(|row| row.admin) {
-                let change =
-                    Change::RevokeAdmin { role: role.clone(), member: member.clone(), grantor: None, cascade: false };
+                let change = Change::RevokeAdmin {
+                    role: role.clone(),
+                    member: member.clone(),
+                    grantor: None,
+                    cascade: false,
+                };
                 self.emit(change, "it has the ADMIN option");
             }
             return;
@@ -84,7 +90,8 @@ impl Planner<'_> {
         if admin || inherit || set {
             let own = self.own_grantor();
             let words = [(admin, "ADMIN"), (inherit, "INHERIT"), (set, "SET")];
-            let words: Vec<&str> = words.into_iter().filter(|(lacks, _)| *lacks).map(|(_, word)| word).collect();
+            let words: Vec<&str> =
+                words.into_iter().filter(|(lacks, _)| *lacks).map(|(_, word)| word).collect();
             let reason = format!("it lacks {}", words.join(", "));
             let yes = |lacks: bool| lacks.then_some(true);
             let change = if rows.iter().any(|(key, _)| key.grantor == own) {

@@ -22,7 +22,11 @@ pub(super) fn permitted(now: &Current, change: &Change) -> Result<(), String> {
             rules.attributes(attributes)
         }
         Change::SetPassword { name } | Change::ClearPassword { name } => {
-            if name == rules.user { Ok(()) } else { rules.manages(name) }
+            if name == rules.user {
+                Ok(())
+            } else {
+                rules.manages(name)
+            }
         }
         Change::DropRole { name } => rules.manages(name),
         Change::GrantRole { role, grantor, .. }
@@ -102,7 +106,11 @@ impl Rules<'_> {
     }
 
     fn createrole(&self) -> Result<(), String> {
-        if self.own(|role| role.createrole) { Ok(()) } else { Err(format!("{} has no CREATEROLE", self.user)) }
+        if self.own(|role| role.createrole) {
+            Ok(())
+        } else {
+            Err(format!("{} has no CREATEROLE", self.user))
+        }
     }
 
     fn createdb(&self) -> Result<(), String> {

@@ -74,7 +74,8 @@ impl Planner<'_> {
         match judge(wanted, stored, self.now.iterations) {
             Verdict::Fine => {}
             Verdict::Unseen => {
-                self.notes.push(format!("whether {name} has a password cannot be seen, so it is left as it is"));
+                self.notes
+                    .push(format!("whether {name} has a password cannot be seen, so it is left as it is"));
             }
             Verdict::Clear => {
                 self.emit(Change::ClearPassword { name: name.clone() }, "it is to have no password");
@@ -127,7 +128,8 @@ enum Verdict {
 
 fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdict {
     let set = |why: &str| Verdict::Set(why.to_owned());
-    let weak = |count: NonZeroU32| (count < least).then(|| format!("it is hashed {count} times, and not {least}"));
+    let weak =
+        |count: NonZeroU32| (count < least).then(|| format!("it is hashed {count} times, and not {least}"));
     match (wanted, stored) {
         (Password::None, StoredPassword::None) => Verdict::Fine,
         (Password::None, StoredPassword::Unknown) => Verdict::Unseen,
@@ -143,7 +145,9 @@ fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdi
         },
         (Password::Verifier(wanted), StoredPassword::Scram(stored)) if wanted == stored => Verdict::Fine,
         (Password::Verifier(_), StoredPassword::Scram(_)) => set("its password is another"),
-        (Password::Secret(_), StoredPassword::Right(Some(count))) => weak(*count).map_or(Verdict::Fine, Verdict::Set),
+        (Password::Secret(_), StoredPassword::Right(Some(count))) => {
+            weak(*count).map_or(Verdict::Fine, Verdict::Set)
+        }
         (_, StoredPassword::Right(_)) => Verdict::Fine,
     }
 }

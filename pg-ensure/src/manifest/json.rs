@@ -12,7 +12,7 @@ const DEPTH: usize = 32;
 pub(super) type Wrong = (Range<usize>, String);
 
 /// Reads an object.
-pub(super) fn parse(text: &str) -> Result<Spanned<DeTable<'static>>, Wrong> {
+pub(super) fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, Wrong> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
     reader.blank();
@@ -27,13 +27,13 @@ pub(super) fn parse(text: &str) -> Result<Spanned<DeTable<'static>>, Wrong> {
     }
 }
 
-struct Reader<'a> {
-    text: &'a str,
+struct Reader<'i> {
+    text: &'i str,
     at: usize,
 }
 
-impl Reader<'_> {
-    fn rest(&self) -> &str {
+impl<'i> Reader<'i> {
+    fn rest(&self) -> &'i str {
         &self.text[self.at..]
     }
 
@@ -53,7 +53,7 @@ impl Reader<'_> {
     }
 
     /// A value; nothing for null, which is the same as leaving a key out.
-    fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'static>>>, Wrong> {
+    fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, Wrong> {
         if depth > DEPTH {
             return Err(self.wrong("values are nested too deeply"));
         }
@@ -73,7 +73,7 @@ impl Reader<'_> {
         Ok(Some(Spanned::new(start..self.at, value)))
     }
 
-    fn object(&mut self, depth: usize) -> Result<DeTable<'static>, Wrong> {
+    fn object(&mut self, depth: usize) -> Result<DeTable<'i>, Wrong> {
         self.at += 1;
         let mut table = DeTable::new();
         self.blank();
@@ -93,7 +93,7 @@ impl Reader<'_> {
                 return Err(self.wrong("a colon is missing"));
             }
             let value = self.value(depth + 1)?;
-            let key: Spanned<Cow<'static, str>> = Spanned::new(span.clone(), Cow::Owned(key));
+            let key: Spanned<Cow<'i, str>> = Spanned::new(span.clone(), Cow::Owned(key));
             if table.contains_key(&key) {
                 return Err((span, "the same key is there twice".to_owned()));
             }
@@ -110,7 +110,7 @@ impl Reader<'_> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<DeArray<'static>, Wrong> {
+    fn array(&mut self, depth: usize) -> Result<DeArray<'i>, Wrong> {
         self.at += 1;
         let mut array = DeArray::new();
         self.blank();
@@ -144,7 +144,7 @@ impl Reader<'_> {
         serde_json::from_str(raw).map_err(|_| (start..self.at, "this is no JSON text".to_owned()))
     }
 
-    fn number(&mut self) -> Result<DeValue<'static>, Wrong> {
+    fn number(&mut self) -> Result<DeValue<'i>, Wrong> {
         let start = self.at;
         let rest = self.rest();
         let length = rest.bytes().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count();
@@ -153,27 +153,8 @@ impl Reader<'_> {
         if serde_json::from_str::<serde_json::Number>(raw).is_err() {
             return Err(wrong);
         }
-        let mut value = DeValue::parse(raw).map_err(|_| wrong)?.into_inner();
-        value.make_owned();
-        // SAFETY of lifetimes: everything is owned now, which the type cannot know.
-        let value = owned(value);
+        let value = DeValue::parse(raw).map_err(|_| wrong)?.into_inner();
         self.at = start + length;
         Ok(value)
-    }
-}
-
-/// A number that borrows nothing.
-fn owned(value: DeValue<'_>) -> DeValue<'static> {
-    match value {
-        DeValue::Integer(number) => {
-            let text = number.to_string();
-            let text: &'static str = Box::leak(text.into_boxed_str());
-            DeValue::parse(text).map_or(DeValue::Boolean(false), Spanned::into_inner)
-        }
-        DeValue::Float(number) => {
-            let text: &'static str = Box::leak(number.to_string().into_boxed_str());
-            DeValue::parse(text).map_or(DeValue::Boolean(false), Spanned::into_inner)
-        }
-        _ => DeValue::Boolean(false),
     }
 }

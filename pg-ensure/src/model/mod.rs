@@ -137,11 +137,7 @@ fn acl<'a>(state: &'a mut Current, on: &Object) -> Result<Option<(Name, &'a mut 
     }
 }
 
-fn comment(
-    state: &mut Current,
-    on: &Commented,
-    text: Option<crate::name::Text>,
-) -> Result<(), Impossible> {
+fn comment(state: &mut Current, on: &Commented, text: Option<crate::name::Text>) -> Result<(), Impossible> {
     let text = text.filter(|text| !text.as_str().is_empty());
     match on {
         Commented::Role(name) => {
@@ -151,7 +147,8 @@ fn comment(
         Commented::Database(name) => database(state, name)?.comment = text,
         Commented::Schema(database, name) => {
             let schema = contents(state, database)?.schemas.get_mut(name);
-            schema.ok_or_else(|| Impossible(format!("there is no schema {name} in {database}")))?.comment = text;
+            schema.ok_or_else(|| Impossible(format!("there is no schema {name} in {database}")))?.comment =
+                text;
         }
     }
     Ok(())

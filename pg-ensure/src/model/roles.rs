@@ -123,7 +123,8 @@ fn key(state: &Current, role: &Name, member: &Name, grantor: Option<&Name>) -> M
     let grantor = if state.version.membership_options() {
         grantor.cloned().unwrap_or_else(|| default_grantor(state, role))
     } else {
-        let found = state.members(role).find(|(key, _)| key.member == *member).map(|(key, _)| key.grantor.clone());
+        let found =
+            state.members(role).find(|(key, _)| key.member == *member).map(|(key, _)| key.grantor.clone());
         found.unwrap_or_else(|| state.session.bootstrap.clone())
     };
     MembershipKey { role: role.clone(), member: member.clone(), grantor }
@@ -166,11 +167,8 @@ fn orphans(state: &mut Current, role: &Name, grantor: &Name) {
     if !state.version.membership_options() || state.is_admin_of(grantor, role) {
         return;
     }
-    let lost: Vec<MembershipKey> = state
-        .members(role)
-        .filter(|(key, _)| key.grantor == *grantor)
-        .map(|(key, _)| key.clone())
-        .collect();
+    let lost: Vec<MembershipKey> =
+        state.members(role).filter(|(key, _)| key.grantor == *grantor).map(|(key, _)| key.clone()).collect();
     for key in lost {
         state.memberships.remove(&key);
         orphans(state, role, &key.member);
@@ -192,7 +190,11 @@ fn reassign(state: &mut Current, place: &Name, from: &Name, to: &Name) -> Result
             owned.owner = to.clone();
         }
     }
-    contents.extensions.values_mut().filter(|found| found.owner == *from).for_each(|found| found.owner = to.clone());
+    contents
+        .extensions
+        .values_mut()
+        .filter(|found| found.owner == *from)
+        .for_each(|found| found.owner = to.clone());
     Ok(())
 }
 

@@ -377,7 +377,9 @@ impl Change {
     #[must_use]
     pub fn place(&self) -> Place {
         match self {
-            Self::CreateDatabase(_) | Self::DropDatabase { .. } | Self::DatabaseTablespace { .. } => Place::Alone,
+            Self::CreateDatabase(_) | Self::DropDatabase { .. } | Self::DatabaseTablespace { .. } => {
+                Place::Alone
+            }
             Self::Comment { on: Commented::Schema(database, _), .. }
             | Self::CreateSchema { database, .. }
             | Self::SchemaOwner { database, .. }
@@ -433,7 +435,9 @@ impl Change {
                     Risk::Changes
                 }
             }
-            Self::GrantRole { options, .. } if [options.admin, options.inherit, options.set].contains(&Some(false)) => {
+            Self::GrantRole { options, .. }
+                if [options.admin, options.inherit, options.set].contains(&Some(false)) =>
+            {
                 Risk::Changes
             }
             Self::DatabaseTablespace { .. } | Self::UpdateExtension { .. } => Risk::Disturbs,

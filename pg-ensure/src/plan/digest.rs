@@ -24,6 +24,27 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// A text is no digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 hexadecimal digits")]
+pub struct NotADigest;
+
+impl std::str::FromStr for Digest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(NotADigest);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| NotADigest)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotADigest)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
 struct Feed(Sha256);
 
 impl Write for Feed {
@@ -61,7 +82,9 @@ fn feed_all(feed: &mut Feed, current: &Current, desired: &Desired, steps: &[Step
     for grant in &desired.grants {
         match &grant.on {
             On::One(Object::Database(name)) => drop(databases.insert(name.clone())),
-            On::One(Object::Tablespace(name)) => write!(feed, "{name:?} {:?}", current.tablespaces.get(name))?,
+            On::One(Object::Tablespace(name)) => {
+                write!(feed, "{name:?} {:?}", current.tablespaces.get(name))?
+            }
             On::One(Object::Parameter(name)) => write!(feed, "{name:?} {:?}", current.parameters.get(name))?,
             _ => {}
         }

@@ -5,7 +5,7 @@ mod digest;
 mod sql;
 
 pub use change::{Attributes, Change, Commented, NewDatabase, Options, Place, Risk};
-pub use digest::Digest;
+pub use digest::{Digest, NotADigest};
 
 use crate::name::Name;
 use crate::version::Version;
@@ -194,7 +194,11 @@ impl Plan {
                 Place::Cluster => out.push_str("-- in the cluster\n"),
             }
             for step in steps {
-                out.push_str(&format!("{};  -- {}\n", step.change.sql(self.version), step.reason.replace('\n', " ")));
+                out.push_str(&format!(
+                    "{};  -- {}\n",
+                    step.change.sql(self.version),
+                    step.reason.replace('\n', " ")
+                ));
             }
         }
         out

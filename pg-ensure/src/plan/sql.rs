@@ -45,7 +45,10 @@ impl Change {
                     Commented::Database(name) => format!("DATABASE {}", name.quoted()),
                     Commented::Schema(_, name) => format!("SCHEMA {}", name.quoted()),
                 };
-                format!("COMMENT ON {on} IS {}", text.as_ref().map_or_else(|| "NULL".to_owned(), Text::quoted))
+                format!(
+                    "COMMENT ON {on} IS {}",
+                    text.as_ref().map_or_else(|| "NULL".to_owned(), Text::quoted)
+                )
             }
             Self::Set { role, database, setting, value } => {
                 let whose = match (role, database) {
@@ -82,7 +85,9 @@ impl Change {
             Self::SchemaOwner { name, owner, .. } => {
                 format!("ALTER SCHEMA {} OWNER TO {}", name.quoted(), owner.quoted())
             }
-            Self::DropSchema { name, cascade, .. } => format!("DROP SCHEMA {}{}", name.quoted(), tail(*cascade)),
+            Self::DropSchema { name, cascade, .. } => {
+                format!("DROP SCHEMA {}{}", name.quoted(), tail(*cascade))
+            }
             Self::CreateExtension { name, version, schema, .. } => {
                 let schema = schema.as_ref().map(|schema| format!(" SCHEMA {}", schema.quoted()));
                 let version = version.as_ref().map(|version| format!(" VERSION {}", version.quoted()));
@@ -147,7 +152,9 @@ fn membership(options: Options, version: Version) -> String {
     }
     let said: Vec<String> = [("ADMIN", options.admin), ("INHERIT", options.inherit), ("SET", options.set)]
         .into_iter()
-        .filter_map(|(word, value)| value.map(|value| format!("{word} {}", if value { "TRUE" } else { "FALSE" })))
+        .filter_map(|(word, value)| {
+            value.map(|value| format!("{word} {}", if value { "TRUE" } else { "FALSE" }))
+        })
         .collect();
     if said.is_empty() { String::new() } else { format!(" WITH {}", said.join(", ")) }
 }

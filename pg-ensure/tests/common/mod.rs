@@ -1,7 +1,7 @@
 //! What the tests on real servers share.
 #![allow(dead_code, unreachable_pub)]
 
-use pg_ensure::client::{ApplyOptions, Applied, Error, Outcome, Patience, Server, Silent};
+use pg_ensure::client::{Applied, ApplyOptions, Error, Outcome, Patience, Server, Silent};
 use pg_ensure::{Consent, Desired, Name, Plan, Text, import};
 use std::future::Future;
 use std::time::Duration;
@@ -19,7 +19,12 @@ pub fn text(text: &str) -> Text {
 }
 
 pub fn run<F: Future>(work: F) -> F::Output {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(work)
 }
 
 pub fn config(server: &Postgres, user: &str, database: &str) -> Config {
@@ -73,7 +78,8 @@ pub fn converge(server: &Server<NoTls>, desired: &Desired, consent: &Consent) ->
         pg_ensure::model::change(&mut predicted, change).unwrap_or_else(|why| panic!("{change:?}: {why}"));
     }
     let applied = apply_with(server, desired, &ApplyOptions::default().consent(consent.clone()));
-    let applied = applied.unwrap_or_else(|why| panic!("{why}: {:?}\n{}", std::error::Error::source(&why), plan.script()));
+    let applied = applied
+        .unwrap_or_else(|why| panic!("{why}: {:?}\n{}", std::error::Error::source(&why), plan.script()));
     assert!(applied.left.steps.is_empty());
     assert_eq!(applied.done.len(), plan.steps.len(), "one round is enough:\n{}", plan.script());
     let found = run(server.inspect(desired)).expect("a state");
