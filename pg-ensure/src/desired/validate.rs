@@ -168,6 +168,14 @@ impl Check<'_> {
         }
     }
 
+    fn schema_stays(&mut self, subject: &Subject, database: Option<&Name>, schema: Option<&Name>) {
+        let (Some(database), Some(schema)) = (database, schema) else { return };
+        let wanted = self.desired.databases.get(database).and_then(|database| database.schemas.get(schema));
+        if wanted.is_some_and(|wanted| wanted.presence == Presence::Absent) {
+            self.add(subject.clone(), Why::Contradiction("its schema is declared absent"));
+        }
+    }
+
     fn limit(&mut self, subject: &Subject, limit: Option<i32>) {
         if let Some(limit) = limit.filter(|limit| *limit < -1) {
             self.add(subject.clone(), Why::ConnectionLimit(limit));
@@ -293,6 +301,13 @@ impl Check<'_> {
             if let Some(database) = grant.on.database() {
                 self.database_stays(&subject, database);
             }
+            let schema = match &grant.on {
+                On::One(Object::Inside(_, crate::object::Local::Schema(schema))) => Some(schema),
+                On::One(Object::Inside(_, local)) => local.schema(),
+                On::AllIn { schema, .. } => Some(schema),
+                On::One(_) => None,
+            };
+            self.schema_stays(&subject, grant.on.database(), schema);
             match &grant.on {
                 On::One(Object::Database(database)) => self.database_stays(&subject, database),
                 On::AllIn { kind, .. }
@@ -317,6 +332,7 @@ impl Check<'_> {
             self.grantee(&subject, &grant.to, grant.grantable, nothing);
             self.privileges(&subject, grant.privileges, grant.kind.object());
             self.database_stays(&subject, &grant.database);
+            self.schema_stays(&subject, Some(&grant.database), grant.schema.as_ref());
             if grant.schema.is_some() && matches!(grant.kind, Kind::Schemas | Kind::LargeObjects) {
                 self.add(subject.clone(), Why::DefaultSchema);
             }

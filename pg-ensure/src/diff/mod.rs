@@ -94,6 +94,14 @@ impl Planner<'_> {
         if self.now.can_set(&user, role) && self.now.has_privileges_of(&user, role) {
             return;
         }
+        // Where that membership is spoken of, it is as was said.
+        if self.desired.memberships.contains_key(&(role.clone(), user.clone())) {
+            return;
+        }
+        // Before PostgreSQL 16 being a member is all that there is.
+        if !self.now.version.membership_options() && self.now.is_member(&user, role) {
+            return;
+        }
         let grant = Change::GrantRole {
             role: role.clone(),
             member: user.clone(),

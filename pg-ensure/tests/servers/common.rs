@@ -1,5 +1,5 @@
 //! What the tests on real servers share.
-#![allow(dead_code, unreachable_pub)]
+
 
 use pg_ensure::client::{Applied, ApplyOptions, Error, Outcome, Patience, Server, Silent};
 use pg_ensure::{Consent, Desired, Name, Plan, Text, import};
@@ -8,17 +8,17 @@ use std::time::Duration;
 use testkit::postgres::{Options, Postgres};
 use tokio_postgres::{Config, NoTls};
 
-pub const MAJORS: [u32; 3] = [15, 17, 18];
+pub(crate) const MAJORS: [u32; 3] = [15, 17, 18];
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect(text)
 }
 
-pub fn text(text: &str) -> Text {
+pub(crate) fn text(text: &str) -> Text {
     Text::new(text).expect(text)
 }
 
-pub fn run<F: Future>(work: F) -> F::Output {
+pub(crate) fn run<F: Future>(work: F) -> F::Output {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -27,33 +27,33 @@ pub fn run<F: Future>(work: F) -> F::Output {
         .block_on(work)
 }
 
-pub fn config(server: &Postgres, user: &str, database: &str) -> Config {
+pub(crate) fn config(server: &Postgres, user: &str, database: &str) -> Config {
     let mut config = Config::new();
     config.host_path(server.socket_folder()).port(server.port()).user(user).dbname(database);
     config
 }
 
-pub fn server(server: &Postgres, user: &str) -> Server<NoTls> {
+pub(crate) fn server(server: &Postgres, user: &str) -> Server<NoTls> {
     Server::new(config(server, user, "postgres"), NoTls)
         .patience(Patience { connect: Duration::from_secs(60), lock: Duration::from_secs(120) })
 }
 
-pub fn as_superuser(postgres: &Postgres) -> Server<NoTls> {
+pub(crate) fn as_superuser(postgres: &Postgres) -> Server<NoTls> {
     server(postgres, "postgres")
 }
 
 /// A test on each version.
-pub fn on_each(test: impl Fn(&Postgres)) {
+pub(crate) fn on_each(test: impl Fn(&Postgres)) {
     for major in MAJORS {
         test(&Postgres::start(&Options::new(major)));
     }
 }
 
-pub fn apply(server: &Server<NoTls>, desired: &Desired) -> Applied {
+pub(crate) fn apply(server: &Server<NoTls>, desired: &Desired) -> Applied {
     apply_with(server, desired, &ApplyOptions::default()).expect("it applies")
 }
 
-pub fn apply_with(
+pub(crate) fn apply_with(
     server: &Server<NoTls>,
     desired: &Desired,
     options: &ApplyOptions,
@@ -64,12 +64,12 @@ pub fn apply_with(
     }
 }
 
-pub fn plan(server: &Server<NoTls>, desired: &Desired) -> Plan {
+pub(crate) fn plan(server: &Server<NoTls>, desired: &Desired) -> Plan {
     run(server.plan(desired, &Consent::none())).expect("a plan")
 }
 
 /// Applies, and holds what is then there against what the model says would be; applying again does nothing.
-pub fn converge(server: &Server<NoTls>, desired: &Desired, consent: &Consent) -> Applied {
+pub(crate) fn converge(server: &Server<NoTls>, desired: &Desired, consent: &Consent) -> Applied {
     let before = run(server.inspect(desired)).expect("a state");
     let plan = pg_ensure::diff(&before, desired, consent);
     let mut predicted = before;
@@ -120,7 +120,7 @@ fn same(mut one: pg_ensure::Current, mut other: pg_ensure::Current) {
 }
 
 /// The state imported, applied: nothing is to be done.
-pub fn import_is_a_no_op(server: &Server<NoTls>) {
+pub(crate) fn import_is_a_no_op(server: &Server<NoTls>) {
     let current = run(server.inspect_all()).expect("a state");
     let desired = import(&current);
     assert_eq!(desired.validate(), []);

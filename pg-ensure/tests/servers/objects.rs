@@ -1,8 +1,8 @@
 //! Every kind of object created, changed, drifted by hand and repaired, on real servers.
 
-mod common;
 
-use common::{as_superuser, converge, import_is_a_no_op, name, on_each, plan};
+
+use crate::common::{as_superuser, converge, import_is_a_no_op, name, on_each, plan};
 
 use pg_ensure::{Consent, Desired, Password};
 

@@ -1,0 +1,4 @@
+//! Real servers 15, 17 and 18.
+
+mod common;
+mod objects;
