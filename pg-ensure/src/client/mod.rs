@@ -13,4 +13,5 @@ mod rows;
 pub use apply::{Applied, ApplyOptions, Event, Observer, Outcome, Silent};
 pub use connect::{Patience, Server};
 pub use error::Error;
+pub use password::SET_PASSWORDS;
 pub use rows::SnapshotError;

@@ -107,8 +107,9 @@ const TABLE: &str =
 
 const COPY: &str = "COPY pg_temp.pg_ensure_verifiers FROM STDIN";
 
-/// An error is raised anew, since the context of the first would show the statement.
-const ALTER: &str = "DO $pg_ensure$
+/// The block that sets passwords from a temporary table `pg_ensure_verifiers (name, verifier)`. An error in it is raised
+/// anew, since the context of the first would show the statement.
+pub const SET_PASSWORDS: &str = "DO $pg_ensure$
 DECLARE item record;
 BEGIN
     FOR item IN SELECT name, verifier FROM pg_temp.pg_ensure_verifiers LOOP
@@ -117,7 +118,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = pg_catalog.format('role %s: %s', item.name, SQLERRM);
 END
-$pg_ensure$; TRUNCATE pg_temp.pg_ensure_verifiers";
+$pg_ensure$";
 
 /// Sets passwords, inside the transaction that the session is in.
 pub(super) async fn set(
@@ -147,5 +148,6 @@ pub(super) async fn set(
     let mut sink = pin!(client.copy_in::<_, Bytes>(COPY).await?);
     sink.send(Bytes::copy_from_slice(lines.as_bytes())).await?;
     sink.finish().await?;
-    client.batch_execute(ALTER).await
+    client.batch_execute(SET_PASSWORDS).await?;
+    client.batch_execute("TRUNCATE pg_temp.pg_ensure_verifiers").await
 }

@@ -101,14 +101,17 @@ impl Planner<'_> {
                 };
                 return self.block(what(), Obstacle::Missing(why));
             }
+            // Without a word the search path would decide, unless the extension insists on a schema of its own.
+            let insists = known.is_some_and(|known| known.schema.is_some());
             if let Some(owner) = self.now.databases.get(database).map(|found| found.owned.owner.clone()) {
                 self.act_as(&owner);
             }
+            let public = || Name::new("public").ok().filter(|_| !insists);
             let change = Change::CreateExtension {
                 database: database.clone(),
                 name: name.clone(),
                 version: wanted.version.clone(),
-                schema: wanted.schema.clone(),
+                schema: wanted.schema.clone().or_else(public),
             };
             self.emit(change, "it is not installed");
             return;
