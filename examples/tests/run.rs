@@ -28,3 +28,21 @@ fn edge_client_address() {
 fn pg_hba_policy() {
     run(env!("CARGO_BIN_EXE_pg_hba_policy"), &[]);
 }
+
+#[test]
+fn pg_ensure_plan() {
+    let text = run(env!("CARGO_BIN_EXE_pg_ensure_plan"), &[]);
+    assert!(text.contains("CREATE ROLE \"vaultwarden\" LOGIN"), "{text}");
+    assert!(!text.contains("blocked") && text.contains("-- afterwards: 0 steps"), "{text}");
+    assert!(!text.contains("correct horse"), "{text}");
+}
+
+#[test]
+fn pg_ensure_embed() {
+    let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
+    let connect = format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port());
+    let text = run(env!("CARGO_BIN_EXE_pg_ensure_embed"), &[&connect]);
+    assert!(text.contains("3 steps, 0 blocked"), "{text}");
+    let text = run(env!("CARGO_BIN_EXE_pg_ensure_embed"), &[&connect]);
+    assert!(text.contains("0 steps, 0 blocked"), "{text}");
+}

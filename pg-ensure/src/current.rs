@@ -241,6 +241,30 @@ pub struct Database {
     pub contents: Option<Contents>,
 }
 
+impl Database {
+    /// A database in UTF-8 and the C locale, with nothing said of anything else.
+    #[must_use]
+    pub fn plain(owner: &Name, version: Version) -> Self {
+        let text = |text: &str| Text::new(text).expect("a text");
+        Self {
+            owned: Owned::new(ObjectKind::Database, owner, version),
+            encoding: text("UTF8"),
+            provider: Provider::Libc,
+            collate: text("C"),
+            ctype: text("C"),
+            locale: None,
+            icu_rules: None,
+            tablespace: Name::new("pg_default").expect("a name"),
+            connection_limit: -1,
+            allow_connections: true,
+            is_template: false,
+            comment: None,
+            collation_mismatch: None,
+            contents: None,
+        }
+    }
+}
+
 /// What is inside a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
@@ -384,6 +408,25 @@ impl DefaultKey {
 }
 
 impl Current {
+    /// A cluster of which nothing is known yet but who looks.
+    #[must_use]
+    pub fn new(version: Version, session: Session, iterations: NonZeroU32) -> Self {
+        Self {
+            version,
+            session,
+            iterations,
+            roles: BTreeMap::new(),
+            memberships: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            tablespaces: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            available: BTreeMap::new(),
+            privileged_settings: BTreeSet::new(),
+            dependencies: BTreeMap::new(),
+        }
+    }
+
     /// The settings of a role in a database, either or both for all.
     #[must_use]
     pub fn setting(&self, role: Option<&Name>, database: Option<&Name>, setting: &Setting) -> Option<&Text> {

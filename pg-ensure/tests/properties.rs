@@ -1,7 +1,7 @@
 //! Properties of the pure core, over arbitrary clusters and wishes.
 
 use pg_ensure::current::{
-    Contents, DefaultKind, Extension, MembershipOptions, Owned, Provider, Session, SettingKey, StoredPassword,
+    Contents, DefaultKind, Extension, MembershipOptions, Owned, Session, SettingKey, StoredPassword,
 };
 use pg_ensure::desired::{self, DefaultGrant, Desired, Grant, Membership, On, Presence, PrivilegeSet};
 use pg_ensure::{
@@ -11,7 +11,6 @@ use pg_ensure::{
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
 
 const ROLES: [&str; 6] = ["a", "b", "c", "Odd \"name\"", "d'e", "f"];
 const DATABASES: [&str; 3] = ["x", "y", "z z"];
@@ -183,7 +182,9 @@ fn wish() -> impl Strategy<Value = Desired> {
             for (role, database, setting, value) in settings {
                 wish.setting(role, database, Setting::new(setting).expect("a name"), value);
             }
-            ROLES.iter().for_each(|role| drop(wish.external(name(role))));
+            for role in ROLES {
+                wish.external(name(role));
+            }
             valid(wish)
         })
 }
@@ -226,20 +227,8 @@ fn empty(major: u32) -> Current {
         ..Default::default()
     };
     let database = |template: bool| pg_ensure::current::Database {
-        owned: Owned::new(ObjectKind::Database, &postgres, version),
-        encoding: text("UTF8"),
-        provider: Provider::Libc,
-        collate: text("C"),
-        ctype: text("C"),
-        locale: None,
-        icu_rules: None,
-        tablespace: name("pg_default"),
-        connection_limit: -1,
-        allow_connections: true,
         is_template: template,
-        comment: None,
-        collation_mismatch: None,
-        contents: None,
+        ..pg_ensure::current::Database::plain(&postgres, version)
     };
     let mut template = database(true);
     // What is made from it has a table to grant on.
@@ -247,27 +236,20 @@ fn empty(major: u32) -> Current {
     let table = Owned::new(ObjectKind::Table, &postgres, version);
     contents.objects.insert(Local::Table(name("public"), name("t")), table);
     template.contents = Some(contents);
-    Current {
-        version,
-        session: Session {
-            user: postgres.clone(),
-            bootstrap: postgres.clone(),
-            database: postgres.clone(),
-            in_recovery: false,
-            reads_passwords: true,
-            self_grant: (false, false),
-        },
-        iterations: DEFAULT_ITERATIONS,
-        roles: [(postgres.clone(), all), (name("pg_database_owner"), Default::default())].into(),
-        memberships: BTreeMap::new(),
-        databases: [(postgres.clone(), database(false)), (name("template1"), template)].into(),
-        tablespaces: [(name("pg_default"), Owned::new(ObjectKind::Tablespace, &postgres, version))].into(),
-        parameters: BTreeMap::new(),
-        settings: BTreeMap::new(),
-        available: BTreeMap::new(),
-        privileged_settings: BTreeSet::new(),
-        dependencies: BTreeMap::new(),
-    }
+    let session = Session {
+        user: postgres.clone(),
+        bootstrap: postgres.clone(),
+        database: postgres.clone(),
+        in_recovery: false,
+        reads_passwords: true,
+        self_grant: (false, false),
+    };
+    let mut current = Current::new(version, session, DEFAULT_ITERATIONS);
+    current.roles = [(postgres.clone(), all), (name("pg_database_owner"), Default::default())].into();
+    current.databases = [(postgres.clone(), database(false)), (name("template1"), template)].into();
+    current.tablespaces =
+        [(name("pg_default"), Owned::new(ObjectKind::Tablespace, &postgres, version))].into();
+    current
 }
 
 fn everything() -> Consent {
@@ -583,7 +565,9 @@ fn grants_of_others_are_revoked_as_they() {
     let items = ["postgres=CTc/postgres", "a=c*/postgres", "b=c*/a", "c=c/b"];
     state.databases.get_mut("postgres").expect("there").owned.acl = Acl::parse(&items).expect("items");
     let mut wish = Desired::new();
-    ["a", "b", "c"].iter().for_each(|role| drop(wish.external(name(role))));
+    for role in ["a", "b", "c"] {
+        wish.external(name(role));
+    }
     let on = On::One(Object::Database(name("postgres")));
     let none = PrivilegeSet::Only(Privileges::NONE);
     wish.grant(Grant { to: Grantee::Role(name("b")), on, privileges: none, grantable: false });

@@ -3,11 +3,11 @@
 use super::connect::{Server, Session};
 use super::error::Error;
 use super::inspect::preflight;
+use super::password::Set;
 use crate::desired::Desired;
 use crate::diff::diff;
 use crate::name::Name;
 use crate::plan::{Consent, Digest, Plan, Step};
-use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Socket;
@@ -187,7 +187,7 @@ where
         if preflight(&session.client).await?.in_recovery {
             return Ok(Outcome::Standby);
         }
-        let mut set = BTreeSet::new();
+        let mut set = Set::new();
         let plan = diff(&self.look(session, desired, &set).await?, desired, &options.consent);
         check(options, &plan, done)?;
         if plan.steps.is_empty() {
@@ -215,7 +215,7 @@ where
         options: &ApplyOptions,
         observer: &mut dyn Observer,
         done: &mut Vec<Step>,
-        set: &mut BTreeSet<Name>,
+        set: &mut Set,
     ) -> Result<Outcome, Error> {
         let rounds = if options.expected.is_some() { 1 } else { ROUNDS };
         let mut round = 0;

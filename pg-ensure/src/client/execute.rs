@@ -3,14 +3,12 @@
 use super::apply::{Event, Observer};
 use super::connect::{Server, Session};
 use super::error::Error;
-use super::password;
+use super::password::{self, Set};
 use crate::current::Current;
 use crate::desired::Desired;
 use crate::name::Name;
 use crate::plan::{Change, Place, Plan, Step};
 use crate::version::Version;
-use secrecy::SecretString;
-use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Socket};
 
@@ -29,7 +27,7 @@ where
         plan: &Plan,
         desired: &Desired,
         pipeline: usize,
-        set: &mut BTreeSet<Name>,
+        set: &mut Set,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let passwords: Vec<&Name> = plan.steps.iter().filter_map(|step| password_of(&step.change)).collect();
@@ -45,12 +43,53 @@ where
                     other.close().await;
                     outcome?;
                 }
+                _ if pipeline > 1 && steps.iter().filter_map(|step| password_of(&step.change)).count() >= MANY => {
+                    for run in runs(steps) {
+                        if password_of(&run[0].change).is_some() {
+                            work.announce(run);
+                            self.passwords(run, &verifiers, superuser).await?;
+                        } else {
+                            work.transaction(&session.client, run).await?;
+                        }
+                    }
+                }
                 _ => work.transaction(&session.client, steps).await?,
             }
         }
-        set.extend(verifiers.into_keys());
+        set.extend(verifiers);
         Ok(())
     }
+
+    /// Sets many passwords, over several connections: for each, the server looks whether it is the hash of an empty
+    /// password, which takes as long as hashing.
+    async fn passwords(&self, steps: &[Step], verifiers: &Set, superuser: bool) -> Result<(), Error> {
+        let parts = steps.chunks(steps.len().div_ceil(CONNECTIONS)).map(|part| async move {
+            let failed = |source| Error::Step { sql: format!("{} passwords", part.len()), source };
+            let names = part.iter().filter_map(|step| password_of(&step.change));
+            let part_of = names.filter_map(|name| verifiers.get_key_value(name));
+            let verifiers: Set = part_of.map(|(name, verifier)| (name.clone(), verifier.clone())).collect();
+            let session = self.connect(None).await?;
+            let outcome = async {
+                session.client.batch_execute("BEGIN").await?;
+                password::set(&session.client, superuser, &verifiers).await?;
+                session.client.batch_execute("COMMIT").await
+            };
+            let outcome = outcome.await;
+            session.close().await;
+            outcome.map_err(failed)
+        });
+        futures_util::future::join_all(parts).await.into_iter().collect()
+    }
+}
+
+/// From how many passwords on several connections are worth their transactions.
+const MANY: usize = 100;
+/// How many connections.
+const CONNECTIONS: usize = 4;
+
+/// Steps that set passwords apart from others.
+fn runs(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    steps.chunk_by(|a, b| password_of(&a.change).is_some() == password_of(&b.change).is_some())
 }
 
 fn password_of(change: &Change) -> Option<&Name> {
@@ -62,7 +101,7 @@ fn password_of(change: &Change) -> Option<&Name> {
 
 struct Work<'a> {
     plan: &'a Plan,
-    verifiers: &'a BTreeMap<Name, SecretString>,
+    verifiers: &'a Set,
     superuser: bool,
     pipeline: usize,
     done: usize,
@@ -112,7 +151,7 @@ impl Work<'_> {
                     self.pipelined(client, part).await?;
                     continue;
                 }
-                let verifiers: BTreeMap<Name, SecretString> = names
+                let verifiers: Set = names
                     .iter()
                     .filter_map(|name| self.verifiers.get_key_value(*name))
                     .map(|(name, verifier)| (name.clone(), verifier.clone()))

@@ -2,7 +2,7 @@
 
 use super::connect::{Server, Session};
 use super::error::Error;
-use super::password;
+use super::password::{self, Set};
 use super::query;
 use super::rows::{self, Preflight};
 use crate::current::{Contents, Current};
@@ -10,7 +10,6 @@ use crate::desired::{Desired, On};
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
-use std::collections::BTreeSet;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Socket};
@@ -32,7 +31,7 @@ where
     /// When the server cannot be reached or asked.
     pub async fn inspect(&self, desired: &Desired) -> Result<Current, Error> {
         let session = self.connect(None).await?;
-        let current = self.look(&session, desired, &BTreeSet::new()).await;
+        let current = self.look(&session, desired, &Set::new()).await;
         session.close().await;
         current
     }
@@ -63,7 +62,7 @@ where
         &self,
         session: &Session,
         desired: &Desired,
-        set: &BTreeSet<Name>,
+        set: &Set,
     ) -> Result<Current, Error> {
         let before = preflight(&session.client).await?;
         let extensions = desired.databases.values().any(|database| !database.extensions.is_empty());
@@ -73,7 +72,7 @@ where
             .filter(|name| current.databases.get(name).is_some_and(|found| found.allow_connections))
             .collect();
         self.look_into(session, &mut current, &inside, desired).await?;
-        password::compare(&mut current, desired).await;
+        password::compare(&mut current, desired, set).await;
         self.probe(&mut current, desired, set).await;
         Ok(current)
     }

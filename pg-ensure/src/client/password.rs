@@ -14,12 +14,20 @@ use std::pin::pin;
 use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
-/// Compares the stored passwords with the wanted ones.
-pub(super) async fn compare(current: &mut Current, desired: &Desired) {
+/// What this run has stored so far.
+pub(super) type Set = BTreeMap<Name, SecretString>;
+
+/// Compares the stored passwords with the wanted ones. What this run has stored itself is only compared with that.
+pub(super) async fn compare(current: &mut Current, desired: &Desired, set: &Set) {
     let mut work: Vec<(Name, SecretString, Verifier)> = Vec::new();
     for (name, wanted) in desired.passwords() {
         let Password::Secret(secret) = wanted else { continue };
-        if let Some(StoredPassword::Scram(verifier)) = current.roles.get(name).map(|role| &role.password) {
+        let Some(role) = current.roles.get_mut(name) else { continue };
+        let StoredPassword::Scram(verifier) = &role.password else { continue };
+        let own = set.get(name).and_then(|own| Verifier::parse(own.expose_secret()).ok());
+        if own.as_ref() == Some(verifier) {
+            role.password = StoredPassword::Right(Some(verifier.iterations()));
+        } else {
             work.push((name.clone(), secret.clone(), verifier.clone()));
         }
     }
@@ -43,7 +51,7 @@ pub(super) async fn verifiers(
     desired: &Desired,
     names: &[&Name],
     iterations: NonZeroU32,
-) -> Result<BTreeMap<Name, SecretString>, Error> {
+) -> Result<Set, Error> {
     let mut work: Vec<(Name, SecretString, [u8; 16])> = Vec::new();
     let mut made = BTreeMap::new();
     for name in names {
@@ -124,7 +132,7 @@ $pg_ensure$";
 pub(super) async fn set(
     client: &Client,
     superuser: bool,
-    verifiers: &BTreeMap<Name, SecretString>,
+    verifiers: &Set,
 ) -> Result<(), tokio_postgres::Error> {
     if superuser {
         client.batch_execute(UNRECORDED).await?;

@@ -4,6 +4,7 @@
 //! and one that asks for nothing says nothing.
 
 use super::connect::Server;
+use super::password::Set;
 use crate::current::{Current, StoredPassword};
 use crate::desired::{Desired, Password};
 use crate::name::Name;
@@ -12,7 +13,6 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, Scr
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -34,14 +34,14 @@ where
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
     /// Finds out about passwords that cannot be read, for roles that may log in. Those of `set` were set in this run.
-    pub(super) async fn probe(&self, current: &mut Current, desired: &Desired, set: &BTreeSet<Name>) {
+    pub(super) async fn probe(&self, current: &mut Current, desired: &Desired, set: &Set) {
         let mut work: Vec<(Name, SecretString, String)> = Vec::new();
         for (name, wanted) in desired.passwords() {
             let Some(role) = current.roles.get_mut(name) else { continue };
             if role.password != StoredPassword::Unknown {
                 continue;
             }
-            if set.contains(name) {
+            if set.contains_key(name) {
                 role.password = StoredPassword::Right(None);
             } else if let (Password::Secret(secret), true) = (wanted, role.login) {
                 let owned = current

@@ -176,20 +176,8 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, Snapshot
         self_grant: (has("set"), has("inherit")),
     };
     let iterations = iterations.as_deref().and_then(|count| count.parse().ok()).unwrap_or(DEFAULT_ITERATIONS);
-    let mut current = Current {
-        version,
-        session,
-        iterations,
-        roles: BTreeMap::new(),
-        memberships: BTreeMap::new(),
-        databases: BTreeMap::new(),
-        tablespaces: BTreeMap::new(),
-        parameters: BTreeMap::new(),
-        settings: BTreeMap::new(),
-        available: BTreeMap::new(),
-        privileged_settings: rows.privileged.iter().filter_map(|name| Setting::new(name).ok()).collect(),
-        dependencies: BTreeMap::new(),
-    };
+    let mut current = Current::new(version, session, iterations);
+    current.privileged_settings = rows.privileged.iter().filter_map(|name| Setting::new(name).ok()).collect();
     for row in rows.roles {
         let role = Role {
             superuser: row.1,
