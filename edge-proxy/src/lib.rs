@@ -60,6 +60,7 @@
 //!     peer: "203.0.113.7:40000".parse()?,
 //!     proxied: None,
 //!     interface: None,
+//!     identity: Default::default(),
 //!     sni: Some("git.example.org"),
 //!     early: false,
 //! };
@@ -83,6 +84,7 @@ pub mod config;
 pub mod decide;
 pub mod early_data;
 mod fields;
+pub mod flood;
 pub mod forwarded;
 pub mod grammar;
 pub mod h1;
@@ -95,6 +97,7 @@ pub mod rate;
 #[cfg(feature = "server")]
 mod server;
 mod snapshot;
+pub mod tailnet;
 pub mod websocket;
 
 pub use fields::{Field, Fields, Name};
@@ -104,7 +107,8 @@ pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 #[cfg(feature = "server")]
 pub use server::{
     TargetStatus, UpstreamTlsError,
-    certificates::{CertificateError, Certificates, Refreshed},
+    certificates::{CertificateError, CertificateInfo, Certificates, Refreshed},
+    metrics::{Histogram, Metrics, SiteMetrics},
     observe::{AccessRecord, Observer, Silent, TurnedAway},
     proxy::{Builder, Proxy, Running, StartError},
 };

@@ -123,6 +123,9 @@ fn identities(config: &Config) -> Vec<String> {
         })
         .cloned()
         .collect();
+    if config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell) {
+        names.extend(crate::tailnet::FIELDS.map(String::from));
+    }
     names.sort();
     names.dedup();
     names

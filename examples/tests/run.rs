@@ -40,9 +40,27 @@ fn pg_ensure_plan() {
 #[test]
 fn pg_ensure_embed() {
     let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
-    let connect = format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port());
+    let connect =
+        format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port());
     let text = run(env!("CARGO_BIN_EXE_pg_ensure_embed"), &[&connect]);
     assert!(text.contains("3 steps, 0 blocked"), "{text}");
     let text = run(env!("CARGO_BIN_EXE_pg_ensure_embed"), &[&connect]);
     assert!(text.contains("0 steps, 0 blocked"), "{text}");
+}
+
+#[test]
+fn smtp_three_lines() {
+    let text = run(env!("CARGO_BIN_EXE_smtp_three_lines"), &[]);
+    assert!(text.contains("PASSWD_URI = file:/run/agenix/forgejo-smtp"), "{text}");
+    assert!(text.contains("Forgejo speaks Network(Smtps) to mail.example.org port 465"), "{text}");
+    assert!(
+        text.contains("FORGEJO__mailer__SMTP_PORT=465") && text.contains("settings.mailer = {"),
+        "{text}"
+    );
+}
+
+#[test]
+fn smtp_passwords() {
+    let text = run(env!("CARGO_BIN_EXE_smtp_passwords"), &[]);
+    assert_eq!(text.matches("survives").count(), 13, "{text}");
 }

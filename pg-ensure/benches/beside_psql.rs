@@ -60,7 +60,9 @@ fn main() {
     }
     times.sort();
     let ours = times[times.len() / 2];
-    println!("no-op over {ROLES} roles and {DATABASES} databases: {ours:?} (median of 15, connecting included)");
+    println!(
+        "no-op over {ROLES} roles and {DATABASES} databases: {ours:?} (median of 15, connecting included)"
+    );
     println!("  memory: at most {} MB, wish and state together", peak());
 
     let round_trips = runtime.block_on(count_round_trips(&postgres, &wish));
@@ -87,11 +89,13 @@ fn main() {
     let began = Instant::now();
     for number in 0..3 {
         let secret = format!("password {number}").into();
-        pg_ensure::Verifier::derive(&secret, b"0123456789abcdef", pg_ensure::DEFAULT_ITERATIONS).expect("a verifier");
+        pg_ensure::Verifier::derive(&secret, b"0123456789abcdef", pg_ensure::DEFAULT_ITERATIONS)
+            .expect("a verifier");
     }
     println!("a verifier: {:?}", began.elapsed() / 3);
     let began = Instant::now();
-    let outcome = runtime.block_on(server.apply(&fresh, &ApplyOptions::default(), &mut Silent)).expect("it applies");
+    let outcome =
+        runtime.block_on(server.apply(&fresh, &ApplyOptions::default(), &mut Silent)).expect("it applies");
     let ours = began.elapsed();
     let Outcome::Applied(applied) = outcome else { panic!("no standby") };
     assert_eq!(applied.done.len(), 2 * NEW);

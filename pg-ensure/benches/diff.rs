@@ -12,7 +12,8 @@ fn bench(criterion: &mut Criterion) {
     }
     criterion.bench_function("a manifest of 10,000 entries read and resolved", |b| {
         b.iter(|| {
-            let read = manifest::Manifest::read("a.toml", black_box(&text), manifest::Format::Toml).expect("TOML");
+            let read =
+                manifest::Manifest::read("a.toml", black_box(&text), manifest::Format::Toml).expect("TOML");
             read.resolve(&mut |_| Err(String::new())).expect("a desired state")
         });
     });

@@ -69,7 +69,9 @@ fn each_mistake_is_one_error_with_its_place() {
 
 #[test]
 fn everything_wrong_is_found_at_once() {
-    let found = wrong("[[ensure]]\nname = \"\"\n[[ensure]]\nname = \"b\"\npassword_file = \"/none\"\n[[role]]\nname = \"\"");
+    let found = wrong(
+        "[[ensure]]\nname = \"\"\n[[ensure]]\nname = \"b\"\npassword_file = \"/none\"\n[[role]]\nname = \"\"",
+    );
     assert_eq!(found.lines().count(), 3, "{found}");
 }
 

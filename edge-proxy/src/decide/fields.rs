@@ -3,7 +3,7 @@
 use super::{Decision, Facts, Transport, edits, route};
 use crate::config::FieldEdits;
 use crate::host::split_authority;
-use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop};
+use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tailnet};
 use memchr::memchr2;
 use std::io::Write;
 
@@ -23,6 +23,15 @@ pub fn request_fields(decision: &Decision<'_>, facts: &Facts<'_>, still_early: b
     strip_spoofable(decision, [site, route], &mut head.fields);
     if !decision.websocket {
         head.upgrade = None;
+    }
+    // Of a hop it would say who the hop is, not who asks.
+    if decision.tells
+        && decision.client.via.is_empty()
+        && let Some(node) = facts.identity.node()
+    {
+        for (name, value) in tailnet::fields(node) {
+            head.fields.push(name.as_bytes(), value.as_bytes());
+        }
     }
     write_origin(decision, facts, &head.authority, &mut head.fields);
     if still_early && !head.fields.contains(Name::EarlyData) {

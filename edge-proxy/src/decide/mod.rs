@@ -20,6 +20,7 @@ pub use request::decide;
 use crate::client_address::Client;
 use crate::config::{Auth, Response, Route, Site};
 use crate::early_data::Early;
+use crate::tailnet::Identity;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
@@ -53,6 +54,8 @@ pub struct Facts<'a> {
     pub proxied: Option<SocketAddr>,
     /// The interface by which the connection came, if it is known.
     pub interface: Option<&'a str>,
+    /// What tailscaled says of the source.
+    pub identity: Identity<'a>,
     /// The name in the ClientHello.
     pub sni: Option<&'a str>,
     /// Whether the head came in early data and the handshake is not complete.
@@ -78,6 +81,8 @@ pub struct Decision<'s> {
     pub auth: Option<&'s Auth>,
     /// Fields that nobody but the proxy says, on any site: they carry who somebody is.
     pub identities: &'s [String],
+    /// Whether services are told who a client is in the tailnet.
+    pub tells: bool,
     /// What is done.
     pub verdict: Verdict<'s>,
 }

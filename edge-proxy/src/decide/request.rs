@@ -30,6 +30,7 @@ use std::net::IpAddr;
 ///     peer: "192.0.2.1:40000".parse().unwrap(),
 ///     proxied: None,
 ///     interface: None,
+///     identity: Default::default(),
 ///     sni: None,
 ///     early: false,
 /// };
@@ -50,6 +51,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
         body_limit: None,
         auth: None,
         identities: snapshot.identities(),
+        tells: config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell),
         verdict: Verdict::Drop { why: Refusal::UnknownName },
     };
     decision.verdict = judge(snapshot, facts, head, &mut decision).unwrap_or_else(|verdict| verdict);
@@ -62,7 +64,8 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
 
 fn client(config: &Config, facts: &Facts<'_>, head: &RequestHead) -> Client {
     let source = facts.proxied.unwrap_or(facts.peer);
-    let mut client = client_address::restore(&config.trust, source, facts.interface, &head.fields);
+    let mut client =
+        client_address::restore(&config.trust, source, facts.interface, facts.identity, &head.fields);
     if facts.proxied.is_some() && client.source == Source::Connection {
         client.source = Source::ProxyProtocol;
     }

@@ -1,5 +1,6 @@
 //! What stands before a site, as all workers see it: its rates, and how many requests are under way.
 
+use super::metrics::counters::{Shards, SiteShard};
 use super::table::{Rates, Shared};
 use crate::config::{Auth, Site};
 use crate::rate::Rate;
@@ -17,6 +18,7 @@ pub(crate) struct Guard {
     /// Passwords that were wrong.
     failures: Option<Rates>,
     under_way: AtomicU32,
+    pub(crate) counts: Arc<Shards<SiteShard>>,
 }
 
 /// Why a request is not admitted.
@@ -31,7 +33,7 @@ pub(crate) enum Over {
 }
 
 impl Guard {
-    fn new(site: &Site) -> Self {
+    fn new(site: &Site, counts: Arc<Shards<SiteShard>>) -> Self {
         let basic = |auth: &Option<Auth>| matches!(auth, Some(Auth::Basic(_)));
         let passwords = basic(&site.auth) || site.routes.iter().any(|route| basic(&route.auth));
         Self {
@@ -39,12 +41,13 @@ impl Guard {
             site: Shared::new(),
             failures: passwords.then(Rates::new),
             under_way: AtomicU32::new(0),
+            counts,
         }
     }
 
     /// Whether it has room for what the site now asks for.
     fn suits(&self, site: &Site) -> bool {
-        let other = Self::new(site);
+        let other = Self::new(site, self.counts.clone());
         self.clients.is_some() == other.clients.is_some()
             && self.failures.is_some() == other.failures.is_some()
     }
@@ -81,18 +84,27 @@ impl Drop for UnderWay {
 }
 
 /// The guards of all sites: what was counted survives a reload.
-#[derive(Default)]
-pub(crate) struct Guards(Mutex<HashMap<String, Arc<Guard>>>);
+pub(crate) struct Guards {
+    workers: usize,
+    known: Mutex<HashMap<String, Arc<Guard>>>,
+}
 
 impl Guards {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self { workers, known: Mutex::default() }
+    }
+
     /// The guards of these sites, in their order. All others are forgotten.
     pub(crate) fn of(&self, sites: &[Site]) -> Vec<Arc<Guard>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let guards: Vec<_> = sites
             .iter()
             .map(|site| {
-                let kept = known.get(&site.name).filter(|guard| guard.suits(site)).cloned();
-                kept.unwrap_or_else(|| Arc::new(Guard::new(site)))
+                let before = known.get(&site.name);
+                let counts =
+                    before.map_or_else(|| Arc::new(Shards::new(self.workers)), |guard| guard.counts.clone());
+                let kept = before.filter(|guard| guard.suits(site)).cloned();
+                kept.unwrap_or_else(|| Arc::new(Guard::new(site, counts)))
             })
             .collect();
         *known = sites.iter().map(|site| site.name.clone()).zip(guards.iter().cloned()).collect();

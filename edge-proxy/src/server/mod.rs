@@ -11,6 +11,7 @@ mod h2;
 mod h3;
 mod h3_service;
 mod listen;
+pub(crate) mod metrics;
 pub(crate) mod observe;
 mod passwords;
 pub(crate) mod proxy;
@@ -19,6 +20,7 @@ mod socket;
 mod table;
 mod tls;
 mod upstream;
+mod whois;
 mod worker;
 
 pub use upstream::{TargetStatus, UpstreamTlsError};

@@ -2,6 +2,7 @@
 
 use super::h3::Handover;
 use super::listen;
+use super::metrics::{self, Metrics, SiteMetrics};
 use super::observe::{Observer, Silent};
 use super::runtime::{Lasting, Runtime};
 use super::upstream::{TargetStatus, UpstreamTlsError};
@@ -146,7 +147,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(self) -> Result<Running, StartError> {
-        let lasting = Lasting::new()?;
+        let lasting = Lasting::new(self.workers)?;
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let listeners = snapshot.config().listeners.clone();
         let (mut sockets, addresses) = open(&listeners, self.workers)?;
@@ -158,7 +159,7 @@ impl Builder {
             let (runtime, observer) = (runtime.clone(), self.observer.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{number}"))
-                .spawn(move || worker::run(number == 0, runtime, mine, observer, receiver))
+                .spawn(move || worker::run(number, runtime, mine, observer, receiver))
                 .map_err(StartError::Thread)?;
             workers.push((commands, thread));
         }
@@ -230,6 +231,22 @@ impl Running {
     /// The addresses that are listened on, in the order of the listeners, with the ports that were given for 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
+    }
+
+    /// What was counted since the start.
+    pub fn metrics(&self) -> Metrics {
+        let runtime = self.state().runtime.clone();
+        let config = runtime.snapshot().config();
+        let sites = config.sites.iter().zip(&runtime.guards);
+        let mut sites: Vec<_> =
+            sites.map(|(site, guard)| SiteMetrics::of(&site.name, &guard.counts)).collect();
+        sites.push(SiteMetrics::of("", &self.lasting.nowhere));
+        metrics::read(self.lasting.started.elapsed(), &self.lasting.counts, sites, self.targets())
+    }
+
+    /// The configuration that is served by.
+    pub fn config(&self) -> Config {
+        self.state().runtime.snapshot().config().clone()
     }
 
     /// What is known of each target of each upstream, in the order of the configuration.

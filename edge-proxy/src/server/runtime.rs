@@ -2,6 +2,7 @@
 
 use super::guards::{Guard, Guards};
 use super::h3;
+use super::metrics::counters::{Shard, Shards, SiteShard};
 use super::proxy::StartError;
 use super::table::{Counts, Held};
 use super::upstream::{SharedTarget, Targets, client_config};
@@ -12,6 +13,7 @@ use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCac
 use rustls::{ClientConfig, ServerConfig};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Early data that one TCP connection may send: one request.
 const EARLY_DATA: u32 = 16 * 1024;
@@ -26,17 +28,24 @@ pub(crate) struct Lasting {
     targets: Targets,
     guards: Guards,
     clients: Arc<Counts>,
+    pub(crate) started: Instant,
+    pub(crate) counts: Arc<Shards<Shard>>,
+    /// Of requests that are for no site.
+    pub(crate) nowhere: Arc<Shards<SiteShard>>,
 }
 
 impl Lasting {
-    pub(crate) fn new() -> Result<Self, rustls::Error> {
+    pub(crate) fn new(workers: usize) -> Result<Self, rustls::Error> {
         Ok(Self {
             tickets: rustls::crypto::aws_lc_rs::Ticketer::new()?,
             early_tcp: ServerSessionMemoryCache::new(SESSIONS),
             early_quic: ServerSessionMemoryCache::new(SESSIONS),
             targets: Targets::new(),
-            guards: Guards::default(),
+            guards: Guards::new(workers),
             clients: Counts::new(),
+            started: Instant::now(),
+            counts: Arc::new(Shards::new(workers)),
+            nowhere: Arc::new(Shards::new(workers)),
         })
     }
 }
@@ -60,6 +69,8 @@ pub(crate) struct Runtime {
     pub(crate) guards: Vec<Arc<Guard>>,
     /// Connections by client.
     clients: Arc<Counts>,
+    pub(crate) counts: Arc<Shards<Shard>>,
+    pub(crate) nowhere: Arc<Shards<SiteShard>>,
     alt_svc: Option<String>,
 }
 
@@ -128,7 +139,20 @@ impl Runtime {
         let (tls, early_tls) = (Arc::new(tls), Arc::new(early_tls));
         let guards = lasting.guards.of(&snapshot.config().sites);
         let clients = lasting.clients.clone();
-        Ok(Self { snapshot, tls, early_tls, quic, upstream_tls, targets, guards, clients, alt_svc })
+        let (counts, nowhere) = (lasting.counts.clone(), lasting.nowhere.clone());
+        Ok(Self {
+            snapshot,
+            tls,
+            early_tls,
+            quic,
+            upstream_tls,
+            targets,
+            guards,
+            clients,
+            counts,
+            nowhere,
+            alt_svc,
+        })
     }
 
     /// Whether this peer's connections are counted: those of hops carry many clients.

@@ -25,7 +25,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     desired.ensure(&Name::new("guestbook")?, Some(Password::secret("correct horse")));
     let server = Server::new(connect.parse()?, NoTls);
     match server.apply(&desired, &ApplyOptions::default(), &mut Shown).await? {
-        Outcome::Applied(applied) => println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len()),
+        Outcome::Applied(applied) => {
+            println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len())
+        }
         _ => println!("a standby: left alone"),
     }
     Ok(())

@@ -43,7 +43,9 @@ where
                     other.close().await;
                     outcome?;
                 }
-                _ if pipeline > 1 && steps.iter().filter_map(|step| password_of(&step.change)).count() >= MANY => {
+                _ if pipeline > 1
+                    && steps.iter().filter_map(|step| password_of(&step.change)).count() >= MANY =>
+                {
                     for run in runs(steps) {
                         if password_of(&run[0].change).is_some() {
                             work.announce(run);

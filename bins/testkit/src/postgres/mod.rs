@@ -87,7 +87,7 @@ impl Postgres {
             "UTF8",
             "--locale=C",
         ];
-        succeed(self.as_account("initdb").args(args));
+        succeed(self.program("initdb").args(args));
         let mut settings = format!(
             "port = {}\nlisten_addresses = '*'\nunix_socket_directories = '{}'\nfsync = off\nmax_wal_senders = 4\n\
              wal_level = logical\nshared_buffers = 16MB\nlog_min_messages = log\nauthentication_timeout = 5s\n",
@@ -123,7 +123,7 @@ impl Postgres {
         let server = Self { major: primary.major, programs: primary.programs.clone(), folder, port, account };
         server.own(server.folder.path());
         let (host, data) = (primary.folder.path().display().to_string(), server.data().display().to_string());
-        let mut copy = server.as_account("pg_basebackup");
+        let mut copy = server.program("pg_basebackup");
         copy.args(["-h", &host, "-p", &primary.port.to_string(), "-U", "postgres", "-D", &data]);
         succeed(copy.args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]));
         let settings = server.data().join("postgresql.auto.conf");
@@ -173,7 +173,7 @@ impl Postgres {
     pub fn restart(&self) {
         let log = self.log_path().display().to_string();
         for _ in 0..20 {
-            let mut command = self.as_account("pg_ctl");
+            let mut command = self.program("pg_ctl");
             command.arg("-D").arg(self.data()).args(["-w", "start", "-l", &log]);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             if command.status().expect("pg_ctl runs").success() {
@@ -281,6 +281,14 @@ impl Postgres {
             .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
     }
 
+    /// A command as the account that the server runs as.
+    #[must_use]
+    pub fn as_account(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = self.switched(Path::new(program));
+        command.args(args);
+        command
+    }
+
     /// A new folder that belongs to the server's account.
     ///
     /// # Panics
@@ -300,8 +308,11 @@ impl Postgres {
     }
 
     /// One of its programs, as the account that may run the server.
-    fn as_account(&self, program: &str) -> Command {
-        let path = self.programs.join(program);
+    fn program(&self, program: &str) -> Command {
+        self.switched(&self.programs.join(program))
+    }
+
+    fn switched(&self, path: &Path) -> Command {
         let Some(account) = self.account else { return Command::new(path) };
         let mut command = Command::new("setpriv");
         // The programs may lie in a folder that the account cannot enter, such as root's home.
@@ -313,7 +324,7 @@ impl Postgres {
     }
 
     fn control(&self, args: &[&str]) {
-        let mut command = self.as_account("pg_ctl");
+        let mut command = self.program("pg_ctl");
         command
             .arg("-D")
             .arg(self.data())
@@ -328,7 +339,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let mut command = self.as_account("pg_ctl");
+        let mut command = self.program("pg_ctl");
         command.arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]);
         let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }

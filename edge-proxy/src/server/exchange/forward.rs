@@ -11,6 +11,7 @@ use crate::decide::{Decision, request_fields, response_fields};
 use crate::server::deadline::Deadline;
 use crate::server::upstream::{Lease, UpstreamError};
 use crate::server::worker::View;
+use crate::tailnet::Identity as WhoIsIt;
 use crate::{BodyLength, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Way<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
+    /// Who is at the other end of it, in the tailnet.
+    pub(super) who: WhoIsIt<'a>,
     pub(super) decision: &'a Decision<'a>,
     pub(super) timeouts: Timeouts,
     pub(super) upstream: usize,
@@ -35,7 +38,12 @@ impl Way<'_> {
         let method = head.method.clone();
         let pool = &self.view.pools[self.upstream];
         let key = self.key(pool.upstream().balance, head);
-        request_fields(self.decision, &self.connection.facts(down.is_early()), down.is_early(), head);
+        request_fields(
+            self.decision,
+            &self.connection.facts(down.is_early(), self.who),
+            down.is_early(),
+            head,
+        );
         self.identity.tell(&mut head.fields);
         let client = SocketAddr::new(self.decision.client.address, self.decision.client.port.unwrap_or(0));
         let mut lease = Lease {
@@ -65,7 +73,7 @@ impl Way<'_> {
             others.add(flight.at);
             let repeatable = idempotent && !websocket && attempts > 0;
             let mut pump = Pump::new(up, &self.timeouts, self.decision.body_limit, has_body);
-            let facts = self.connection.facts(false);
+            let facts = self.connection.facts(false, self.who);
             let alt_svc = self.view.alt_svc();
             let outcome = poll_fn(|cx| {
                 pump.poll(cx, down, &method, self.deadline, &mut |response, untouched| {
@@ -200,7 +208,7 @@ impl Way<'_> {
                 if let Some(seconds) = maintenance.retry_after {
                     response.fields.push(b"Retry-After", seconds.to_string().as_bytes());
                 }
-                let facts = self.connection.facts(false);
+                let facts = self.connection.facts(false, self.who);
                 response_fields(self.decision, &facts, self.view.alt_svc(), &mut response);
                 let body = &maintenance.response.body;
                 answer(down, method, response, body, self.deadline, &self.timeouts).await

@@ -4,7 +4,7 @@ use super::Downstream;
 use super::serve::{Connection, Outcome, answer, error};
 use crate::auth::{basic, forward};
 use crate::config::{Auth, BasicAuth, ForwardAuth, Timeouts};
-use crate::decide::{Decision, request_fields, response_fields};
+use crate::decide::{Decision, Facts, request_fields, response_fields};
 use crate::rate::Rate;
 use crate::server::deadline::Deadline;
 use crate::server::exchange::Part;
@@ -12,6 +12,7 @@ use crate::server::guards::{Over, UnderWay};
 use crate::server::passwords::{self, Verdict};
 use crate::server::upstream::{Exchange, Lease, UpstreamError};
 use crate::server::worker::View;
+use crate::tailnet::Identity as WhoIsIt;
 use crate::{BodyLength, Fields, RequestHead, ResponseHead};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -62,12 +63,18 @@ impl Identity<'_> {
 pub(super) struct Gate<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
+    /// Who is at the other end of it, in the tailnet.
+    pub(super) who: WhoIsIt<'a>,
     pub(super) decision: &'a Decision<'a>,
     pub(super) timeouts: Timeouts,
     pub(super) deadline: &'a Deadline,
 }
 
 impl<'a> Gate<'a> {
+    pub(super) fn facts(&self, early: bool) -> Facts<'_> {
+        self.connection.facts(early, self.who)
+    }
+
     /// Whether there is room for the request, else the answer.
     pub(super) async fn admit<D: Downstream>(
         &self,
@@ -139,7 +146,7 @@ impl<'a> Gate<'a> {
         down: &mut D,
     ) -> Result<Identity<'a>, Outcome> {
         let mut prepared = head.clone();
-        let facts = self.connection.facts(down.is_early());
+        let facts = self.facts(down.is_early());
         request_fields(self.decision, &facts, down.is_early(), &mut prepared);
         // The path as the client wrote it, not as the service will see it.
         prepared.target.clone_from(&head.target);
@@ -182,7 +189,10 @@ impl<'a> Gate<'a> {
             let asked = pool.begin(question, &lease, 0, &mut tried).await;
             let outcome = match asked {
                 Ok((mut exchange, flight)) => {
-                    let read = self.deadline.within(self.timeouts.response, read(&mut exchange)).await;
+                    let read = self
+                        .deadline
+                        .within(self.timeouts.response, read_whole(&mut exchange, REFUSAL))
+                        .await;
                     let outcome = read.unwrap_or(Err(UpstreamError::TimedOut));
                     match &outcome {
                         Ok(_) => {
@@ -226,14 +236,17 @@ impl<'a> Gate<'a> {
         mut response: ResponseHead,
         content: &[u8],
     ) -> Outcome {
-        let facts = self.connection.facts(false);
+        let facts = self.facts(false);
         response_fields(self.decision, &facts, self.view.alt_svc(), &mut response);
         answer(down, &head.method, response, content, self.deadline, &self.timeouts).await
     }
 }
 
-/// Reads a whole answer.
-async fn read(exchange: &mut Exchange) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
+/// Reads a whole answer with content up to a bound, in bytes.
+pub(crate) async fn read_whole(
+    exchange: &mut Exchange,
+    longest: usize,
+) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
     let (mut head, mut content) = (ResponseHead::default(), Vec::new());
     loop {
         poll_fn(|cx| {
@@ -252,7 +265,7 @@ async fn read(exchange: &mut Exchange) -> Result<(ResponseHead, Vec<u8>), Upstre
     }
     while poll_fn(|cx| exchange.poll_body(cx)).await? == Part::Data {
         let n = exchange.chunk().len();
-        if content.len() + n > REFUSAL {
+        if content.len() + n > longest {
             return Err(UpstreamError::Malformed);
         }
         content.extend_from_slice(exchange.chunk());

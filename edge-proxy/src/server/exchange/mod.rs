@@ -12,4 +12,5 @@ mod pump;
 mod serve;
 
 pub(crate) use downstream::{Abort, BodyError, Downstream, Lost, Part};
+pub(crate) use guard::read_whole;
 pub(crate) use serve::{Connection, serve};

@@ -9,7 +9,9 @@ use crate::early_data::Early;
 use crate::server::deadline::Deadline;
 use crate::server::observe::AccessRecord;
 use crate::server::table::Held;
+use crate::server::whois::Said;
 use crate::server::worker::Worker;
+use crate::tailnet::Identity as WhoIsIt;
 use crate::{BodyLength, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -31,12 +33,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn facts(&self, early: bool) -> Facts<'_> {
+    pub(crate) fn facts<'f>(&'f self, early: bool, identity: WhoIsIt<'f>) -> Facts<'f> {
         Facts {
             transport: self.transport,
             peer: self.peer,
             proxied: self.proxied,
             interface: self.interface.as_deref(),
+            identity,
             sni: self.sni.as_deref(),
             early,
         }
@@ -74,7 +77,12 @@ pub(crate) async fn serve<D: Downstream>(
     let began = Instant::now();
     let view = worker.view();
     let was_early = down.is_early();
-    let facts = connection.facts(was_early);
+    let said = match &view.whois {
+        Some(whois) => whois.is(connection.proxied.unwrap_or(connection.peer), deadline).await,
+        None => None,
+    };
+    let identity = said.as_ref().map_or(WhoIsIt::Unasked, Said::identity);
+    let facts = connection.facts(was_early, identity);
     settle_length(&mut head, down, deadline, view.runtime.snapshot().config().timeouts.header).await;
     let decision = decide(view.runtime.snapshot(), &facts, &head);
     let timeouts = decision
@@ -87,7 +95,7 @@ pub(crate) async fn serve<D: Downstream>(
         }
         _ => Some(Ok(())),
     };
-    let gate = Gate { view: &view, connection, decision: &decision, timeouts, deadline };
+    let gate = Gate { view: &view, connection, who: identity, decision: &decision, timeouts, deadline };
     let acts = !matches!(decision.verdict, Verdict::Drop { .. } | Verdict::Refuse { .. });
     // Those who are refused anyway are not counted.
     let passed = if acts && matches!(waited, Some(Ok(()))) {
@@ -107,7 +115,8 @@ pub(crate) async fn serve<D: Downstream>(
         Err(refused) => refused,
     };
     deadline.clear();
-    worker.observer().access(&AccessRecord {
+    let site = decision.site.map(|(index, _)| index);
+    let record = AccessRecord {
         client: decision.client.address,
         peer: connection.peer,
         version: head.version,
@@ -123,7 +132,8 @@ pub(crate) async fn serve<D: Downstream>(
         reason: outcome.reason,
         early: was_early,
         head: &head,
-    });
+    };
+    worker.access(&view, site, &record);
 }
 
 /// Does what was decided.
@@ -134,9 +144,9 @@ async fn act<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,
 ) -> Outcome {
-    let Gate { view, connection, decision, timeouts, deadline } = *gate;
+    let Gate { view, connection, who, decision, timeouts, deadline } = *gate;
     let fields = |response: &mut ResponseHead| {
-        response_fields(decision, &connection.facts(false), view.alt_svc(), response);
+        response_fields(decision, &gate.facts(false), view.alt_svc(), response);
         identity.answer(&mut response.fields);
     };
     match (&decision.verdict, waited) {
@@ -163,7 +173,8 @@ async fn act<D: Downstream>(
             answer(down, &head.method, response, &said.body, deadline, &timeouts).await
         }
         (Verdict::Forward { upstream }, _) => {
-            let way = Way { view, connection, decision, timeouts, upstream: *upstream, deadline, identity };
+            let way =
+                Way { view, connection, who, decision, timeouts, upstream: *upstream, deadline, identity };
             way.forward(head, down).await
         }
     }
