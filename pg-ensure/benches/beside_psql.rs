@@ -68,18 +68,22 @@ fn main() {
     let round_trips = runtime.block_on(count_round_trips(&postgres, &wish));
     println!("  round trips: {round_trips}");
 
-    let began = Instant::now();
+    let mut lines = String::new();
     for number in 0..SAMPLE {
         let name = format!("role_{number}");
-        if number % 11 == 0 {
-            psql(&postgres, &format!("SELECT 1 FROM pg_database WHERE datname = '{name}'"));
+        // As many databases among the items as there are in all.
+        if number % (ROLES / DATABASES + 1) == 0 {
+            lines += &format!(
+                "$PSQL -tAc \"SELECT 1 FROM pg_database WHERE datname = '{name}'\" | grep -q 1 || $PSQL -tAc 'CREATE DATABASE \"{name}\"'\n"
+            );
         } else {
-            psql(&postgres, &format!("SELECT 1 FROM pg_roles WHERE rolname='{name}'"));
-            psql(&postgres, &format!("ALTER ROLE \"{name}\" LOGIN"));
+            lines += &user(&name, "LOGIN");
         }
     }
-    let script = began.elapsed() * u32::try_from((ROLES + DATABASES) / SAMPLE).expect("a number");
-    println!("  the script: {script:?}, from {SAMPLE} items; ratio {:.0}", ratio(script, ours));
+    let began = Instant::now();
+    script(&postgres, &lines);
+    let theirs = began.elapsed() * u32::try_from((ROLES + DATABASES) / SAMPLE).expect("a number");
+    println!("  the script: {theirs:?}, from {SAMPLE} items; ratio {:.0}", ratio(theirs, ours));
 
     let mut fresh = Desired::new();
     for number in 0..NEW {
@@ -100,15 +104,13 @@ fn main() {
     let Outcome::Applied(applied) = outcome else { panic!("no standby") };
     assert_eq!(applied.done.len(), 2 * NEW);
     println!("{NEW} roles with passwords created, and looked at again: {ours:?}");
+    let lines: String = (0..SAMPLE)
+        .map(|number| user(&format!("other_{number}"), &format!("LOGIN PASSWORD ''password {number}''")))
+        .collect();
     let began = Instant::now();
-    for number in 0..SAMPLE {
-        let name = format!("other_{number}");
-        psql(&postgres, &format!("SELECT 1 FROM pg_roles WHERE rolname='{name}'"));
-        psql(&postgres, &format!("CREATE USER \"{name}\""));
-        psql(&postgres, &format!("ALTER ROLE \"{name}\" LOGIN PASSWORD 'password {number}'"));
-    }
-    let script = began.elapsed() * u32::try_from(NEW / SAMPLE).expect("a number");
-    println!("  the script: {script:?}, from {SAMPLE} items; ratio {:.0}", ratio(script, ours));
+    script(&postgres, &lines);
+    let theirs = began.elapsed() * u32::try_from(NEW / SAMPLE).expect("a number");
+    println!("  the script: {theirs:?}, from {SAMPLE} items; ratio {:.0}", ratio(theirs, ours));
 }
 
 fn name(text: &str) -> Name {
@@ -125,11 +127,22 @@ fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64()
 }
 
-fn psql(postgres: &Postgres, sql: &str) {
-    let mut command = Command::new(postgres.programs().join("psql"));
-    command.args(["-h", &postgres.socket_folder().display().to_string(), "-p", &postgres.port().to_string()]);
-    command.args(["-U", "postgres", "-d", "postgres", "-tAXqc", sql]).stdout(Stdio::null());
-    assert!(command.status().expect("psql runs").success(), "{sql}");
+/// The lines that NixOS's script has for a user.
+fn user(name: &str, clauses: &str) -> String {
+    let clauses = clauses.replace("''", "'\\''");
+    format!(
+        "$PSQL -tAc \"SELECT 1 FROM pg_roles WHERE rolname='{name}'\" | grep -q 1 || $PSQL -tAc 'CREATE USER \"{name}\"'\n\
+         $PSQL -tAc 'ALTER ROLE \"{name}\" {clauses}'\n"
+    )
+}
+
+/// Runs such lines.
+fn script(postgres: &Postgres, lines: &str) {
+    let psql = postgres.programs().join("psql").display().to_string();
+    let (folder, port) = (postgres.socket_folder().display(), postgres.port());
+    let text = format!("set -e\nPSQL=\"{psql} -h {folder} -p {port} -U postgres -d postgres\"\n{lines}");
+    let status = Command::new("bash").args(["-c", &text]).stdout(Stdio::null()).status();
+    assert!(status.expect("bash runs").success());
 }
 
 /// The most memory that this process has had, in MB.

@@ -48,7 +48,7 @@ pub fn import(current: &Current) -> Desired {
         grants(&mut desired, &Object::Parameter(name.clone()), &owned, version);
     }
     for (key, settings) in &current.settings {
-        let skipped = key.database.as_ref().is_some_and(|name| template(name))
+        let skipped = key.database.as_ref().is_some_and(template)
             || key.role.as_ref().is_some_and(|name| name.as_str().starts_with("pg_"));
         if !skipped {
             for (setting, value) in settings {

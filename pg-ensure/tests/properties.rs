@@ -255,12 +255,12 @@ fn empty(major: u32) -> Current {
 fn everything() -> Consent {
     let mut consent = Consent::none();
     for role in ROLES {
-        consent = consent.to_destroy(Destroyed::Role(name(role)));
+        consent = consent.destroying(Destroyed::Role(name(role)));
     }
     for database in DATABASES {
-        consent = consent.to_destroy(Destroyed::Database(name(database)));
+        consent = consent.destroying(Destroyed::Database(name(database)));
         for schema in ["public", "s", "t"] {
-            consent = consent.to_destroy(Destroyed::Schema(name(database), name(schema)));
+            consent = consent.destroying(Destroyed::Schema(name(database), name(schema)));
         }
     }
     consent

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         Command::Plan { manifest, server, consent, out, sql } => {
             let desired = read(manifest)?;
             let server = connect::server(server)?;
-            let plan = block_on(server.plan(&desired, &consent_of(consent)))?.map_err(failure)?;
+            let plan = block_on(server.plan(&desired, &consent_of(consent)))?.map_err(|why| failure(&why))?;
             if let Some(out) = out {
                 Saved::write(out, manifest, &plan, &consent.destroy)?;
             }
@@ -63,8 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                 }
                 return Ok(Done::Fine);
             }
-            let plan =
-                block_on(connect::server(server)?.plan(&desired, &Consent::none()))?.map_err(failure)?;
+            let plan = block_on(connect::server(server)?.plan(&desired, &Consent::none()))?
+                .map_err(|why| failure(&why))?;
             if args.json {
                 println!("{}", report::plan_json(&plan));
             } else if plan.is_empty() {
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
         }
         Command::Generate { server, format } => {
-            let current = block_on(connect::server(server)?.inspect_all())?.map_err(failure)?;
+            let current = block_on(connect::server(server)?.inspect_all())?.map_err(|why| failure(&why))?;
             let format = match format {
                 Written::Json => Format::Json,
                 Written::Toml => Format::Toml,
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             Ok(Done::Fine)
         }
         Command::Wait { server } => {
-            block_on(connect::server(server)?.wait())?.map_err(failure)?;
+            block_on(connect::server(server)?.wait())?.map_err(|why| failure(&why))?;
             if args.json {
                 println!("{}", json!({"result": "ready"}));
             } else {
@@ -112,7 +112,7 @@ fn apply(
     }
     let mut shown = Shown(Progress::new(as_json));
     let outcome = block_on(server.apply(desired, &options, &mut shown))?;
-    let outcome = outcome.inspect_err(|_| shown.0.end("failed")).map_err(failure)?;
+    let outcome = outcome.inspect_err(|_| shown.0.end("failed")).map_err(|why| failure(&why))?;
     shown.0.end("done");
     drop(shown);
     let Applied { done, left, .. } = match outcome {
@@ -150,7 +150,7 @@ fn apply(
 }
 
 fn consent_of(args: &ConsentArgs) -> Consent {
-    args.destroy.iter().cloned().fold(Consent::none(), Consent::to_destroy)
+    args.destroy.iter().cloned().fold(Consent::none(), Consent::destroying)
 }
 
 /// Reads a manifest with its secrets. Everything that is wrong is found here, before any server is asked.
@@ -167,10 +167,10 @@ fn read(path: &Path) -> Result<Desired, Failure> {
     manifest.resolve(&mut secrets).map_err(|why| wrong(why.to_string()))
 }
 
-fn failure(why: Error) -> Failure {
-    match &why {
+fn failure(why: &Error) -> Failure {
+    match why {
         Error::Invalid(_) => Failure::Configuration(why.to_string()),
-        _ => Failure::because(&why),
+        _ => Failure::because(why),
     }
 }
 

@@ -62,7 +62,7 @@ async fn put(
     as_json: bool,
 ) -> Result<Done, Failure> {
     let client = login(config, connector).await.map_err(Failure::Failed)?;
-    let prepared = install::prepare(&client, policy).await.map_err(refused)?;
+    let prepared = install::prepare(&client, policy).await.map_err(|why| refused(&why))?;
     let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", prepared.path.display()));
     // A link stays a link: what it points to is replaced.
     let path = prepared.path.canonicalize().map_err(failed)?;
@@ -88,12 +88,12 @@ async fn put(
 }
 
 /// What the policy is to blame for is a matter of configuration.
-fn refused(why: InstallError) -> Failure {
+fn refused(why: &InstallError) -> Failure {
     match why {
         InstallError::LockedOut(_) | InstallError::Refused { .. } | InstallError::Render(_) => {
-            Failure::Configuration(chain(&why))
+            Failure::Configuration(chain(why))
         }
-        _ => Failure::because(&why),
+        _ => Failure::because(why),
     }
 }
 

@@ -65,7 +65,7 @@ impl Saved {
             let what = what
                 .parse()
                 .map_err(|why: pg_ensure::plan::NotDestroyed| Failure::Configuration(why.to_string()))?;
-            consent = consent.to_destroy(what);
+            consent = consent.destroying(what);
         }
         Ok(consent)
     }

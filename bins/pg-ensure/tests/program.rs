@@ -253,7 +253,7 @@ fn tls_is_used_as_asked_and_a_login_over_it_tells() {
     run(&to("localhost", "sslmode=disable"), 1, &["no encryption"]);
     run(&to("localhost", &format!("sslmode=verify-full sslrootcert={other}")), 1, &["cannot connect"]);
     run(&to("127.0.0.1", &format!("sslmode=verify-full sslrootcert={root}")), 1, &["cannot connect"]);
-    run(&to("localhost", &format!("sslmode=verify-full sslrootcert={root}")), 0, &["applied: 3 steps"]);
+    run(&to("localhost", &format!("sslmode=verify-full sslrootcert={root}")), 0, &["applied: 4 steps"]);
     // The stored password cannot be read, and a login over TLS, bound to the certificate, says that it is right.
     run(&to("127.0.0.1", &format!("sslmode=verify-ca sslrootcert={root}")), 0, &["unchanged"]);
     run(&to("127.0.0.1", "sslmode=require"), 0, &["unchanged"]);

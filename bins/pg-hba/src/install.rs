@@ -36,7 +36,7 @@ async fn install(
     let client = login(connect).await?;
     let version = install::version(&client).await.map_err(|why| Failure::because(&why))?;
     let policy = files::policy(policy, version)?;
-    let prepared = install::prepare(&client, &policy).await.map_err(refused)?;
+    let prepared = install::prepare(&client, &policy).await.map_err(|why| refused(&why))?;
     let text = &prepared.text;
     let file = Installed::read(&prepared.path)?;
     if file.text == text.as_bytes() {
@@ -59,12 +59,12 @@ async fn install(
 }
 
 /// What the policy is to blame for is a matter of configuration.
-fn refused(why: InstallError) -> Failure {
+fn refused(why: &InstallError) -> Failure {
     match why {
         InstallError::LockedOut(_) | InstallError::Refused { .. } | InstallError::Render(_) => {
-            Failure::Configuration(cli_support::outcome::chain(&why))
+            Failure::Configuration(cli_support::outcome::chain(why))
         }
-        _ => Failure::because(&why),
+        _ => Failure::because(why),
     }
 }
 

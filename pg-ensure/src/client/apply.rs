@@ -2,6 +2,7 @@
 
 use super::connect::{Server, Session};
 use super::error::Error;
+use super::execute::Order;
 use super::inspect::preflight;
 use super::password::Set;
 use crate::desired::Desired;
@@ -232,7 +233,8 @@ where
                 return Err(Error::NotConverged(Box::new(plan)));
             }
             round += 1;
-            self.execute(session, &current, &plan, desired, options.pipeline, set, observer).await?;
+            let order = Order { current: &current, plan: &plan, desired, pipeline: options.pipeline };
+            self.execute(session, &order, set, observer).await?;
             done.extend(plan.steps);
             observer.event(&Event::Verify);
         }

@@ -23,13 +23,11 @@ where
     pub(super) async fn execute(
         &self,
         session: &Session,
-        current: &Current,
-        plan: &Plan,
-        desired: &Desired,
-        pipeline: usize,
+        order: &Order<'_>,
         set: &mut Set,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
+        let Order { current, plan, desired, pipeline } = *order;
         let passwords: Vec<&Name> = plan.steps.iter().filter_map(|step| password_of(&step.change)).collect();
         let verifiers = password::verifiers(desired, &passwords, current.iterations).await?;
         let superuser = current.superuser();
@@ -82,6 +80,14 @@ where
         });
         futures_util::future::join_all(parts).await.into_iter().collect()
     }
+}
+
+/// What is to be made, of what.
+pub(super) struct Order<'a> {
+    pub(super) current: &'a Current,
+    pub(super) plan: &'a Plan,
+    pub(super) desired: &'a Desired,
+    pub(super) pipeline: usize,
 }
 
 /// From how many passwords on several connections are worth their transactions.

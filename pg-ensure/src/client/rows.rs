@@ -42,6 +42,10 @@ pub enum SnapshotError {
 
 type Str<'a> = Cow<'a, str>;
 type List<'a> = Option<Vec<Str<'a>>>;
+/// Name, version, whether it is trusted, schema, default version.
+type AvailableRow<'a> = (Str<'a>, Str<'a>, bool, Option<Str<'a>>, Option<Str<'a>>);
+/// Kind, schema, name, what else names it, owner, privileges.
+type ObjectRow<'a> = (Str<'a>, Option<Str<'a>>, Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>);
 
 #[derive(Deserialize)]
 struct ClusterRows<'a> {
@@ -64,7 +68,7 @@ struct ClusterRows<'a> {
     #[serde(borrow)]
     dependencies: Vec<(Str<'a>, Option<Str<'a>>)>,
     #[serde(borrow)]
-    available: Vec<(Str<'a>, Str<'a>, bool, Option<Str<'a>>, Option<Str<'a>>)>,
+    available: Vec<AvailableRow<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -114,7 +118,7 @@ struct ContentsRows<'a> {
     #[serde(borrow)]
     extensions: Vec<(Str<'a>, Str<'a>, Str<'a>, Str<'a>)>,
     #[serde(borrow)]
-    objects: Vec<(Str<'a>, Option<Str<'a>>, Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>)>,
+    objects: Vec<ObjectRow<'a>>,
     #[serde(borrow)]
     defaults: Vec<(Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>)>,
 }
@@ -293,8 +297,7 @@ pub(super) fn contents(json: &str, version: Version) -> Result<Contents, Snapsho
     }
     for (kind, space, name, extra, owner, acl) in rows.objects {
         let wrong = || SnapshotError::Value(format!("{kind} {name}"));
-        let mut schema =
-            || -> Result<Name, SnapshotError> { Ok(names.maybe(space.as_ref())?.ok_or_else(wrong)?) };
+        let mut schema = || -> Result<Name, SnapshotError> { names.maybe(space.as_ref())?.ok_or_else(wrong) };
         let local = match &*kind {
             "table" => Local::Table(schema()?, Name::new(&name)?),
             "sequence" => Local::Sequence(schema()?, Name::new(&name)?),

@@ -269,10 +269,15 @@ impl Database {
         connection_limit: i32,
         /// ALLOW_CONNECTIONS.
         allow_connections: bool,
-        /// IS_TEMPLATE.
-        is_template: bool,
         /// The comment; empty for none.
         comment: Text,
+    }
+
+    /// IS_TEMPLATE.
+    #[must_use]
+    pub fn marked_template(mut self, is_template: bool) -> Self {
+        self.is_template = Some(is_template);
+        self
     }
 
     /// A schema in it.

@@ -248,15 +248,15 @@ impl Rules<'_> {
 
     fn creates_in(&self, database: &Name) -> Result<(), String> {
         let Some(found) = self.now.databases.get(database) else { return Ok(()) };
-        self.creates(&found.owned, format!("database {database}"))
+        self.creates(&found.owned, &format!("database {database}"))
     }
 
     fn creates_in_tablespace(&self, name: &Name) -> Result<(), String> {
         let Some(found) = self.now.tablespaces.get(name) else { return Ok(()) };
-        self.creates(found, format!("tablespace {name}"))
+        self.creates(found, &format!("tablespace {name}"))
     }
 
-    fn creates(&self, owned: &crate::current::Owned, what: String) -> Result<(), String> {
+    fn creates(&self, owned: &crate::current::Owned, what: &str) -> Result<(), String> {
         let granted = owned.acl.iter().any(|(grantee, _, rights)| {
             rights.privileges.contains(crate::acl::Privilege::Create)
                 && grantee.role().is_none_or(|role| self.now.has_privileges_of(self.user, role))

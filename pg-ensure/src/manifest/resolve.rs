@@ -41,7 +41,7 @@ impl Manifest {
         if problems.is_empty() {
             for invalid in desired.validate() {
                 let place = places.get(&invalid.subject).cloned();
-                let place = place.map_or_else(Place::default, |place| place);
+                let place = place.unwrap_or_default();
                 problems.push(self.problem(place.of(&invalid.why), invalid.to_string()));
             }
         }

@@ -85,10 +85,8 @@ fn document(desired: &Desired) -> Result<Document, WriteError> {
     // Settings of what is not managed otherwise make it managed by name alone.
     for key in desired.settings.keys() {
         match (&key.role, &key.database) {
-            (Some(of), _) if !desired.roles.contains_key(of) => {
-                if !document.role.iter().any(|known| known.name.as_ref() == of.as_str()) {
-                    document.role.push(role(desired, of, &Role::new())?);
-                }
+            (Some(of), _) if !document.role.iter().any(|known| known.name.as_ref() == of.as_str()) => {
+                document.role.push(role(desired, of, &Role::new())?);
             }
             (None, Some(of)) if !desired.databases.contains_key(of) => {
                 document.database.push(database(desired, of, &Database::new()));

@@ -83,9 +83,11 @@ fn feed_all(feed: &mut Feed, current: &Current, desired: &Desired, steps: &[Step
         match &grant.on {
             On::One(Object::Database(name)) => drop(databases.insert(name.clone())),
             On::One(Object::Tablespace(name)) => {
-                write!(feed, "{name:?} {:?}", current.tablespaces.get(name))?
+                write!(feed, "{name:?} {:?}", current.tablespaces.get(name))?;
             }
-            On::One(Object::Parameter(name)) => write!(feed, "{name:?} {:?}", current.parameters.get(name))?,
+            On::One(Object::Parameter(name)) => {
+                write!(feed, "{name:?} {:?}", current.parameters.get(name))?;
+            }
             _ => {}
         }
     }

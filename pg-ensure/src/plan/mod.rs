@@ -140,7 +140,7 @@ impl Consent {
 
     /// Also this may be destroyed.
     #[must_use]
-    pub fn to_destroy(mut self, what: Destroyed) -> Self {
+    pub fn destroying(mut self, what: Destroyed) -> Self {
         self.destroy.insert(what);
         self
     }

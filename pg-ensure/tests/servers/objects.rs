@@ -253,10 +253,10 @@ fn nothing_is_destroyed_unless_named() {
         let named = refused.left.blocked.iter().filter(|found| matches!(found.why, Obstacle::NotNamed(_)));
         assert_eq!(named.count(), 4, "{:?}", refused.left.blocked);
         let consent = Consent::none()
-            .to_destroy(Destroyed::Role(name("old")))
-            .to_destroy(Destroyed::Database(name("old")))
-            .to_destroy("schema=kept/old".parse().expect("it names one"))
-            .to_destroy("extension=kept/hstore".parse().expect("it names one"));
+            .destroying(Destroyed::Role(name("old")))
+            .destroying(Destroyed::Database(name("old")))
+            .destroying("schema=kept/old".parse().expect("it names one"))
+            .destroying("extension=kept/hstore".parse().expect("it names one"));
         // What a role owns keeps it, until somebody inherits.
         let half =
             apply_with(&server, &wish, &ApplyOptions::default().consent(consent.clone())).expect("it runs");
@@ -286,7 +286,7 @@ fn databases_of_every_kind() {
             .expect("a tablespace");
         let mut wish = Desired::new();
         let kinds = Database::new().encoding("LATIN1").locale(text("C")).provider(Provider::Libc);
-        wish.database(name("latin"), kinds.tablespace(name("space")).is_template(true));
+        wish.database(name("latin"), kinds.tablespace(name("space")).marked_template(true));
         wish.database(name("a copy"), Database::new().template(name("latin")).allow_connections(false));
         wish.database(
             name("utf"),
@@ -309,7 +309,7 @@ fn databases_of_every_kind() {
         wish.database(name("utf"), spelled);
         assert!(plan(&server, &wish).is_empty());
         // They move, open and close.
-        let moved = Database::new().tablespace(name("pg_default")).is_template(false);
+        let moved = Database::new().tablespace(name("pg_default")).marked_template(false);
         wish.database(name("latin"), moved);
         wish.database(name("a copy"), Database::new().allow_connections(true).connection_limit(0));
         converge(&server, &wish, &Consent::none());
