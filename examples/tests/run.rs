@@ -30,6 +30,25 @@ fn pg_hba_policy() {
 }
 
 #[test]
+fn pg_ensure_plan() {
+    let text = run(env!("CARGO_BIN_EXE_pg_ensure_plan"), &[]);
+    assert!(text.contains("CREATE ROLE \"vaultwarden\" LOGIN"), "{text}");
+    assert!(!text.contains("blocked") && text.contains("-- afterwards: 0 steps"), "{text}");
+    assert!(!text.contains("correct horse"), "{text}");
+}
+
+#[test]
+fn pg_ensure_embed() {
+    let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
+    let connect =
+        format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port());
+    let text = run(env!("CARGO_BIN_EXE_pg_ensure_embed"), &[&connect]);
+    assert!(text.contains("3 steps, 0 blocked"), "{text}");
+    let text = run(env!("CARGO_BIN_EXE_pg_ensure_embed"), &[&connect]);
+    assert!(text.contains("0 steps, 0 blocked"), "{text}");
+}
+
+#[test]
 fn smtp_three_lines() {
     let text = run(env!("CARGO_BIN_EXE_smtp_three_lines"), &[]);
     assert!(text.contains("PASSWD_URI = file:/run/agenix/forgejo-smtp"), "{text}");

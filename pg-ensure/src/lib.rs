@@ -1,1 +1,31 @@
-//! PostgreSQL databases, roles, ownership and passwords, made true.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod acl;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod current;
+pub mod desired;
+mod diff;
+mod import;
+#[cfg(feature = "manifest")]
+pub mod manifest;
+pub mod model;
+mod name;
+mod object;
+pub mod plan;
+mod scram;
+mod time;
+mod version;
+
+pub use acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};
+pub use current::Current;
+pub use desired::{Desired, Password, Role};
+pub use diff::diff;
+pub use import::import;
+pub use name::{ContainsNul, MAX_IDENTIFIER, Name, NameError, Text};
+pub use object::{Local, NotASetting, Object, Setting};
+pub use plan::{Blocked, Change, Consent, Destroyed, Digest, Obstacle, Plan, Risk, Step};
+pub use scram::{DEFAULT_ITERATIONS, MAX_VERIFIER, PasswordError, Verifier, VerifierError};
+pub use time::{NotATime, ValidUntil};
+pub use version::{TooOld, Version};

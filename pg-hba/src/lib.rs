@@ -11,6 +11,8 @@ mod error;
 mod guard;
 mod ident;
 mod index;
+#[cfg(feature = "install")]
+pub mod install;
 mod method;
 mod policy;
 mod regex;

@@ -62,14 +62,7 @@ impl Postgres {
             "PostgreSQL {} is not there: run `cargo xtask tools` first",
             options.major
         );
-        let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").expect("a temporary folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
-        let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let postgres = passwd.lines().any(|line| line.starts_with("postgres:"));
-        let account = root.then_some(if postgres { "postgres" } else { "nobody" });
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a port").port();
+        let (folder, account, port) = place();
         let server = Self { major: options.major, programs, folder, port, account };
         server.create(options);
         server.control(&["-w", "start", "-l", &server.log_path().display().to_string()]);
@@ -94,7 +87,7 @@ impl Postgres {
             "UTF8",
             "--locale=C",
         ];
-        succeed(self.as_account("initdb").args(args));
+        succeed(self.program("initdb").args(args));
         let mut settings = format!(
             "port = {}\nlisten_addresses = '*'\nunix_socket_directories = '{}'\nfsync = off\nmax_wal_senders = 4\n\
              wal_level = logical\nshared_buffers = 16MB\nlog_min_messages = log\nauthentication_timeout = 5s\n",
@@ -118,6 +111,77 @@ impl Postgres {
         let path = self.data().join("postgresql.auto.conf");
         std::fs::write(path, settings).expect("settings");
         self.write_hba(&options.hba);
+    }
+
+    /// A standby of a server: a copy that follows it by streaming.
+    ///
+    /// # Panics
+    /// When it cannot be made or started.
+    #[must_use]
+    pub fn standby_of(primary: &Self) -> Self {
+        let (folder, account, port) = place();
+        let server = Self { major: primary.major, programs: primary.programs.clone(), folder, port, account };
+        server.own(server.folder.path());
+        let (host, data) = (primary.folder.path().display().to_string(), server.data().display().to_string());
+        let mut copy = server.program("pg_basebackup");
+        copy.args(["-h", &host, "-p", &primary.port.to_string(), "-U", "postgres", "-D", &data]);
+        succeed(copy.args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]));
+        let settings = server.data().join("postgresql.auto.conf");
+        let text = std::fs::read_to_string(&settings).expect("settings");
+        let own = format!(
+            "{text}\nport = {}\nunix_socket_directories = '{}'\n",
+            server.port,
+            server.folder.path().display()
+        );
+        std::fs::write(&settings, own).expect("settings");
+        server.restart();
+        server
+    }
+
+    /// Makes a standby a primary, and waits until it is one.
+    ///
+    /// # Panics
+    /// When it does not become one.
+    pub fn promote(&self) {
+        self.control(&["-w", "promote"]);
+    }
+
+    /// Kills the server and all of its processes without warning, as `kill -9` does.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&self) {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a server that runs");
+        let pid = file.lines().next().expect("its process").trim().to_owned();
+        let mut kill = Command::new("kill");
+        kill.arg("-9").arg(&pid).args(children_of(&pid));
+        let _ = kill.stderr(Stdio::null()).status();
+        // Nothing starts again in a data folder whose shared memory is still in use.
+        for _ in 0..500 {
+            if !Path::new("/proc").join(&pid).exists() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("process {pid} does not end");
+    }
+
+    /// Starts it again where it has ended, however that came.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&self) {
+        let log = self.log_path().display().to_string();
+        for _ in 0..20 {
+            let mut command = self.program("pg_ctl");
+            command.arg("-D").arg(self.data()).args(["-w", "start", "-l", &log]);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            if command.status().expect("pg_ctl runs").success() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(250));
+        }
+        panic!("it does not start again: {}", self.log());
     }
 
     /// Its major version.
@@ -206,6 +270,37 @@ impl Postgres {
         .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
     }
 
+    /// A session of the superuser in another database.
+    ///
+    /// # Panics
+    /// When there is none to be had.
+    #[must_use]
+    pub fn session_in(&self, database: &str) -> Session {
+        let folder = self.folder.path().display();
+        Session::open(&format!("host={folder} port={} user=postgres dbname='{database}'", self.port))
+            .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
+    }
+
+    /// A command as the account that the server runs as.
+    #[must_use]
+    pub fn as_account(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = self.switched(Path::new(program));
+        command.args(args);
+        command
+    }
+
+    /// A new folder that belongs to the server's account.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir(&path).expect("a folder");
+        self.own(&path);
+        path
+    }
+
     fn own(&self, path: &Path) {
         if let Some(account) = self.account {
             succeed(Command::new("chown").arg(account).arg(path));
@@ -213,8 +308,11 @@ impl Postgres {
     }
 
     /// One of its programs, as the account that may run the server.
-    fn as_account(&self, program: &str) -> Command {
-        let path = self.programs.join(program);
+    fn program(&self, program: &str) -> Command {
+        self.switched(&self.programs.join(program))
+    }
+
+    fn switched(&self, path: &Path) -> Command {
         let Some(account) = self.account else { return Command::new(path) };
         let mut command = Command::new("setpriv");
         // The programs may lie in a folder that the account cannot enter, such as root's home.
@@ -226,7 +324,7 @@ impl Postgres {
     }
 
     fn control(&self, args: &[&str]) {
-        let mut command = self.as_account("pg_ctl");
+        let mut command = self.program("pg_ctl");
         command
             .arg("-D")
             .arg(self.data())
@@ -241,10 +339,35 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let mut command = self.as_account("pg_ctl");
+        let mut command = self.program("pg_ctl");
         command.arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]);
         let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
+}
+
+/// The processes whose parent is this one.
+fn children_of(pid: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let child = |folder: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(folder.path().join("stat")).ok()?;
+        // The name, in parentheses, may hold anything; the state and the parent follow it.
+        let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.to_owned();
+        (parent == pid).then(|| folder.file_name().to_string_lossy().into_owned())
+    };
+    processes.filter_map(child).collect()
+}
+
+/// A folder, the account that the server runs as, and a port that is free.
+fn place() -> (TempDir, Option<&'static str>, u16) {
+    let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").expect("a temporary folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let postgres = passwd.lines().any(|line| line.starts_with("postgres:"));
+    let account = root.then_some(if postgres { "postgres" } else { "nobody" });
+    let port =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a port").port();
+    (folder, account, port)
 }
 
 /// The tools folder of the target folder that this test was built into.

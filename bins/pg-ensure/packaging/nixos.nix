@@ -1,0 +1,181 @@
+# services.pg-ensure: databases, roles and passwords, made true before the services that need them start.
+#
+#   imports = [ ./nixos.nix ];
+#   services.pg-ensure = {
+#     enable = true;
+#     ensures = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; } ];
+#   };
+#
+# `ensureDatabases` and `ensureUsers` mean what they mean in services.postgresql.
+{ config, lib, pkgs, ... }:
+let
+  cfg = config.services.pg-ensure;
+  inherit (lib) mkEnableOption mkIf mkOption types;
+  compact = lib.filterAttrs (_: value: value != null);
+
+  ensure = types.submodule {
+    options = {
+      name = mkOption {
+        type = types.str;
+        description = "The name of the role, and of the database that it owns.";
+      };
+      passwordFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        description = ''
+          A file that holds the password. It is read by systemd and handed over as a credential, so that only root
+          need be able to read it. Not a path of the store.
+        '';
+      };
+      database = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        description = "The database, if it has another name than the role.";
+      };
+    };
+  };
+
+  user = types.submodule {
+    options = {
+      name = mkOption { type = types.str; description = "The role."; };
+      ensureDBOwnership = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Whether it owns the database of the same name, which ensureDatabases must have.";
+      };
+      ensureClauses = mkOption {
+        default = { };
+        description = "Attributes of the role. What is null is left alone.";
+        type = types.submodule {
+          options = lib.genAttrs
+            [ "superuser" "createrole" "createdb" "inherit" "login" "replication" "bypassrls" ]
+            (clause: mkOption {
+              type = types.nullOr types.bool;
+              default = null;
+              description = "${lib.toUpper clause}.";
+            });
+        };
+      };
+      passwordFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        description = "A file that holds the password.";
+      };
+    };
+  };
+
+  # Credentials are named by the role, whose name may hold anything.
+  credential = role: "role-" + builtins.hashString "sha256" role;
+  passwords = lib.filter (entry: entry.passwordFile != null) (cfg.ensures ++ cfg.ensureUsers);
+  passwordOf = entry:
+    lib.optionalAttrs (entry.passwordFile != null) { password = "credential:${credential entry.name}"; };
+
+  owners = map (entry: entry.name) (lib.filter (entry: entry.ensureDBOwnership) cfg.ensureUsers);
+  short = {
+    ensure = map (entry: compact { inherit (entry) name database; } // passwordOf entry) cfg.ensures;
+    role = map
+      (entry: { inherit (entry) name; login = true; } // compact entry.ensureClauses // passwordOf entry)
+      cfg.ensureUsers;
+    database = map
+      (name: { inherit name; } // lib.optionalAttrs (lib.elem name owners) { owner = name; })
+      cfg.ensureDatabases;
+  };
+  # What settings say of the same lists is added to the short forms.
+  manifest = cfg.settings // lib.mapAttrs (key: entries: entries ++ (cfg.settings.${key} or [ ])) short;
+  file = (pkgs.formats.json { }).generate "pg-ensure.json" manifest;
+  arguments = lib.escapeShellArgs (
+    [ "apply" file "--connect" cfg.connect ]
+    ++ lib.optionals (cfg.hbaPolicy != null) [ "--hba" cfg.hbaPolicy ]
+  );
+in
+{
+  options.services.pg-ensure = {
+    enable = mkEnableOption "PostgreSQL's databases, roles and passwords, made true";
+    package = mkOption {
+      type = types.package;
+      default = pkgs.pg-ensure;
+      defaultText = lib.literalExpression "pkgs.pg-ensure";
+      description = "The package of the program.";
+    };
+    connect = mkOption {
+      type = types.str;
+      default = "host=/run/postgresql user=postgres";
+      description = "How to connect, as in libpq, without a password. Several hosts: the primary is followed.";
+    };
+    ensures = mkOption {
+      type = types.listOf ensure;
+      default = [ ];
+      example = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; } ];
+      description = "Roles that log in, each with a database of the same name that it owns.";
+    };
+    ensureDatabases = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = "As in services.postgresql.";
+    };
+    ensureUsers = mkOption {
+      type = types.listOf user;
+      default = [ ];
+      description = "As in services.postgresql, and with passwordFile.";
+    };
+    settings = mkOption {
+      type = (pkgs.formats.json { }).type;
+      default = { };
+      description = "Anything else that a manifest can say, merged with the above.";
+    };
+    hbaPolicy = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      description = "A policy of pg-hba to install for the same list. Its file must be writable by postgres.";
+    };
+  };
+
+  config = mkIf cfg.enable {
+    assertions = map
+      (name: {
+        assertion = lib.elem name cfg.ensureDatabases;
+        message = ''
+          services.pg-ensure.ensureUsers: "${name}" has ensureDBOwnership, so services.pg-ensure.ensureDatabases must
+          have a database of that name.
+        '';
+      })
+      owners;
+
+    systemd.services.pg-ensure = {
+      description = "PostgreSQL's roles and databases, made true";
+      after = [ "postgresql.service" ];
+      requires = [ "postgresql.service" ];
+      partOf = [ "postgresql.service" ];
+      wantedBy = [ "multi-user.target" ];
+      # A changed password file is seen at the next start, which changed options bring about.
+      restartTriggers = [ file ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = "${lib.getExe' cfg.package "pg-ensure"} ${arguments}";
+        User = "postgres";
+        Group = "postgres";
+        LoadCredential = map (entry: "${credential entry.name}:${entry.passwordFile}") passwords;
+        TimeoutStartSec = "15min";
+        Restart = "on-failure";
+        RestartSec = "5s";
+        CapabilityBoundingSet = "";
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
+        NoNewPrivileges = true;
+        PrivateDevices = true;
+        PrivateTmp = true;
+        ProtectHome = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectSystem = if cfg.hbaPolicy == null then "strict" else "full";
+        RestrictAddressFamilies = [ "AF_UNIX" "AF_INET" "AF_INET6" ];
+        RestrictNamespaces = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        SystemCallFilter = "@system-service";
+        UMask = "0077";
+      };
+    };
+  };
+}

@@ -1,0 +1,180 @@
+//! What each command does.
+
+use crate::args::{Args, Command, ConsentArgs, ServerArgs, Written};
+use crate::connect;
+use crate::hba;
+use crate::report::{self, Shown};
+use crate::saved::Saved;
+use cli_support::outcome::{Done, Failure};
+use cli_support::progress::Progress;
+use cli_support::secret::Reference;
+use pg_ensure::client::{Applied, ApplyOptions, Error, Outcome};
+use pg_ensure::manifest::{Format, Manifest, write};
+use pg_ensure::{Consent, Desired, Digest, import};
+use serde_json::json;
+use std::future::Future;
+use std::path::Path;
+
+pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
+    match &args.command {
+        Command::Plan { manifest, server, consent, out, sql } => {
+            let desired = read(manifest)?;
+            let server = connect::server(server)?;
+            let plan = block_on(server.plan(&desired, &consent_of(consent)))?.map_err(|why| failure(&why))?;
+            if let Some(out) = out {
+                Saved::write(out, manifest, &plan, &consent.destroy)?;
+            }
+            if args.json {
+                println!("{}", report::plan_json(&plan));
+            } else if *sql {
+                print!("{}", plan.script());
+            } else {
+                report::print_plan(&plan);
+            }
+            Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
+        }
+        Command::Apply { manifest, server, consent, plan, hba, canary } => {
+            let saved = plan.as_deref().map(Saved::read).transpose()?;
+            let manifest = match (manifest, &saved) {
+                (Some(manifest), _) => manifest,
+                (None, Some(saved)) => &saved.manifest,
+                (None, None) => return Err(Failure::Configuration("name a manifest".to_owned())),
+            };
+            let (consent, expected) = match &saved {
+                Some(saved) => (saved.consent()?, Some(saved.digest()?)),
+                None => (consent_of(consent), None),
+            };
+            let desired = read(manifest)?;
+            // A policy that means nothing is found before anything is changed.
+            let policy = hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
+            let done = apply(&desired, server, consent, expected, args.json)?;
+            match (policy, done) {
+                (Some(policy), Some(())) => hba::install(&policy, server, canary.as_deref(), args.json),
+                _ => Ok(Done::Fine),
+            }
+        }
+        Command::Check { manifest, server, offline } => {
+            let desired = read(manifest)?;
+            if *offline {
+                if args.json {
+                    println!("{}", json!({"result": "valid"}));
+                } else {
+                    println!("valid: {} roles, {} databases", desired.roles.len(), desired.databases.len());
+                }
+                return Ok(Done::Fine);
+            }
+            let plan = block_on(connect::server(server)?.plan(&desired, &Consent::none()))?
+                .map_err(|why| failure(&why))?;
+            if args.json {
+                println!("{}", report::plan_json(&plan));
+            } else if plan.is_empty() {
+                println!("as it should be");
+                report::print_rest(&plan);
+            } else {
+                report::print_plan(&plan);
+            }
+            Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
+        }
+        Command::Generate { server, format } => {
+            let current = block_on(connect::server(server)?.inspect_all())?.map_err(|why| failure(&why))?;
+            let format = match format {
+                Written::Json => Format::Json,
+                Written::Toml => Format::Toml,
+            };
+            let text = write(&import(&current), format).map_err(|why| Failure::because(&why))?;
+            print!("{text}");
+            Ok(Done::Fine)
+        }
+        Command::Wait { server } => {
+            block_on(connect::server(server)?.wait())?.map_err(|why| failure(&why))?;
+            if args.json {
+                println!("{}", json!({"result": "ready"}));
+            } else {
+                println!("ready");
+            }
+            Ok(Done::Fine)
+        }
+    }
+}
+
+/// Whether the run went through; nothing on a standby.
+fn apply(
+    desired: &Desired,
+    server: &ServerArgs,
+    consent: Consent,
+    expected: Option<Digest>,
+    as_json: bool,
+) -> Result<Option<()>, Failure> {
+    let server = connect::server(server)?;
+    let mut options = ApplyOptions::default().consent(consent);
+    if let Some(expected) = expected {
+        options = options.expected(expected);
+    }
+    let mut shown = Shown(Progress::new(as_json));
+    let outcome = block_on(server.apply(desired, &options, &mut shown))?;
+    let outcome = outcome.inspect_err(|_| shown.0.end("failed")).map_err(|why| failure(&why))?;
+    shown.0.end("done");
+    drop(shown);
+    let Applied { done, left, .. } = match outcome {
+        Outcome::Applied(applied) => applied,
+        _ => {
+            if as_json {
+                println!("{}", json!({"result": "standby"}));
+            } else {
+                println!("the server is a standby: left alone");
+            }
+            return Ok(None);
+        }
+    };
+    let result = match (done.is_empty(), left.blocked.is_empty()) {
+        (_, false) => "incomplete",
+        (true, true) => "unchanged",
+        (false, true) => "applied",
+    };
+    if as_json {
+        let mut value = report::plan_json(&left);
+        value["result"] = json!(result);
+        value["done"] = json!(report::steps_json(&done, &left));
+        println!("{value}");
+    } else {
+        println!("{result}: {} steps", done.len());
+        report::print_rest(&left);
+    }
+    match left.blocked.as_slice() {
+        [] => Ok(Some(())),
+        [first, ..] => Err(Failure::Failed(format!(
+            "{} of what is wanted could not be done; the first: {first}",
+            left.blocked.len()
+        ))),
+    }
+}
+
+fn consent_of(args: &ConsentArgs) -> Consent {
+    args.destroy.iter().cloned().fold(Consent::none(), Consent::destroying)
+}
+
+/// Reads a manifest with its secrets. Everything that is wrong is found here, before any server is asked.
+fn read(path: &Path) -> Result<Desired, Failure> {
+    let wrong = |why: String| Failure::Configuration(why);
+    let text = std::fs::read_to_string(path).map_err(|why| wrong(format!("{}: {why}", path.display())))?;
+    let format = if path.extension().is_some_and(|end| end == "json") { Format::Json } else { Format::Toml };
+    let manifest = Manifest::read(&path.display().to_string(), &text, format);
+    let manifest = manifest.map_err(|why| wrong(why.to_string()))?;
+    let mut secrets = |reference: &str| {
+        let reference: Reference = reference.parse().map_err(|why| format!("{why}"))?;
+        reference.read().map_err(|why| cli_support::outcome::chain(&why))
+    };
+    manifest.resolve(&mut secrets).map_err(|why| wrong(why.to_string()))
+}
+
+fn failure(why: &Error) -> Failure {
+    match why {
+        Error::Invalid(_) => Failure::Configuration(why.to_string()),
+        _ => Failure::because(why),
+    }
+}
+
+pub(crate) fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    Ok(runtime.map_err(|why| Failure::Failed(format!("no runtime: {why}")))?.block_on(work))
+}

@@ -1,0 +1,77 @@
+//! As much of X.509 as channel binding needs: which hash a certificate was signed by.
+
+/// A hash that a certificate's signature was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hash {
+    /// SHA-256; also what stands for MD5 and SHA-1 (RFC 5929, section 4.1).
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+/// The hash for `tls-server-end-point`; none for signatures that name no single hash, such as Ed25519.
+pub(crate) fn signature_hash(certificate: &[u8]) -> Option<Hash> {
+    // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, … }, signature }
+    let (0x30, body, _) = element(certificate)? else { return None };
+    let (_, _, rest) = element(body)?;
+    let (0x30, algorithm, _) = element(rest)? else { return None };
+    let (0x06, oid, _) = element(algorithm)? else { return None };
+    match oid {
+        // 1.2.840.113549.1.1.n: RSA with MD5, SHA-1, SHA-256, SHA-384, SHA-512.
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, last] => match last {
+            0x04 | 0x05 | 0x0b => Some(Hash::Sha256),
+            0x0c => Some(Hash::Sha384),
+            0x0d => Some(Hash::Sha512),
+            _ => None,
+        },
+        // 1.2.840.10045.4.1: ECDSA with SHA-1; 1.2.840.10045.4.3.n: with SHA-256, SHA-384, SHA-512.
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01] => Some(Hash::Sha256),
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, last] => match last {
+            0x02 => Some(Hash::Sha256),
+            0x03 => Some(Hash::Sha384),
+            0x04 => Some(Hash::Sha512),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The tag, the content and what follows of the first element.
+fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, rest) = bytes.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(*first), rest),
+        0x81..=0x84 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((*tag, content, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_name_their_hash() {
+        for (algorithm, hash) in [
+            (&rcgen::PKCS_ECDSA_P256_SHA256, Some(Hash::Sha256)),
+            (&rcgen::PKCS_ECDSA_P384_SHA384, Some(Hash::Sha384)),
+            (&rcgen::PKCS_ED25519, None),
+        ] {
+            let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
+            let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+            let made = params.self_signed(&key).expect("a certificate");
+            assert_eq!(signature_hash(made.der()), hash);
+        }
+        for bytes in [&[][..], &[0x30], &[0x30, 0x84, 255, 255, 255, 255], &[0x30, 0x80, 0, 0]] {
+            assert_eq!(signature_hash(bytes), None);
+        }
+    }
+}

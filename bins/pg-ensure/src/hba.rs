@@ -1,0 +1,108 @@
+//! The authentication policy of the same list: who may connect is who was ensured.
+
+use crate::args::ServerArgs;
+use crate::commands::block_on;
+use crate::connect;
+use crate::tls::Connector;
+use cli_support::outcome::{Done, Failure, chain};
+use cli_support::replace::replace;
+use pg_ensure::Desired;
+use pg_ensure::desired::Presence;
+use pg_hba::install::{self, InstallError};
+use pg_hba::{Policy, PolicyDto, ServiceDto};
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+use tokio_postgres::{Client, Config};
+
+/// How long a login may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads a policy, and adds every database of the manifest with its owner, and every role that has powers.
+pub(crate) fn read(path: &Path, desired: &Desired) -> Result<Policy, Failure> {
+    let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))?;
+    let mut dto: PolicyDto = toml::from_str(&text).map_err(|why| wrong(why.to_string()))?;
+    for (name, database) in &desired.databases {
+        let Some(owner) = database.owner.as_ref().filter(|_| database.presence == Presence::Present) else {
+            continue;
+        };
+        let logs_in = desired.roles.get(owner).is_some_and(|role| role.login == Some(true));
+        let service = ServiceDto { database: name.to_string(), role: owner.to_string() };
+        if logs_in && !dto.services.contains(&service) {
+            dto.services.push(service);
+        }
+    }
+    for (name, role) in desired.roles.iter().filter(|(_, role)| role.presence == Presence::Present) {
+        let powers = [role.superuser, role.createrole, role.replication, role.bypassrls];
+        if powers.contains(&Some(true)) && !dto.privileged.iter().any(|known| *name == known.as_str()) {
+            dto.privileged.push(name.to_string());
+        }
+    }
+    Policy::try_from(dto).map_err(|why| wrong(chain(&why)))
+}
+
+/// Puts it into force, or leaves everything as it was.
+pub(crate) fn install(
+    policy: &Policy,
+    server: &ServerArgs,
+    canary: Option<&str>,
+    as_json: bool,
+) -> Result<Done, Failure> {
+    let (config, connector) = connect::config(server)?;
+    let canary = canary.map_or_else(|| Ok(config.clone()), connect::parse_config)?;
+    block_on(put(policy, &config, &canary, &connector, as_json))?
+}
+
+async fn put(
+    policy: &Policy,
+    config: &Config,
+    canary: &Config,
+    connector: &Connector,
+    as_json: bool,
+) -> Result<Done, Failure> {
+    let client = login(config, connector).await.map_err(Failure::Failed)?;
+    let prepared = install::prepare(&client, policy).await.map_err(|why| refused(&why))?;
+    let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", prepared.path.display()));
+    // A link stays a link: what it points to is replaced.
+    let path = prepared.path.canonicalize().map_err(failed)?;
+    let old = std::fs::read(&path).map_err(failed)?;
+    let write = |text: &[u8]| replace(&path, text).map_err(|why| Failure::because(&why));
+    let mut result = "unchanged";
+    if old != prepared.text.as_bytes() {
+        write(prepared.text.as_bytes())?;
+        let tried = async { login(canary, connector).await.map(drop) };
+        if let Err(why) = install::activate(&client, &prepared, tried).await {
+            write(&old)?;
+            install::reload(&client).await.map_err(|why| Failure::because(&why))?;
+            return Err(Failure::Failed(format!("{why}; the old file is back")));
+        }
+        result = "installed";
+    }
+    if as_json {
+        println!("{}", json!({"result": result, "file": path}));
+    } else {
+        println!("{result}: {}", path.display());
+    }
+    Ok(Done::Fine)
+}
+
+/// What the policy is to blame for is a matter of configuration.
+fn refused(why: &InstallError) -> Failure {
+    match why {
+        InstallError::LockedOut(_) | InstallError::Refused { .. } | InstallError::Render(_) => {
+            Failure::Configuration(chain(why))
+        }
+        _ => Failure::because(why),
+    }
+}
+
+async fn login(config: &Config, connector: &Connector) -> Result<Client, String> {
+    let connect = config.connect(connector.clone());
+    let connected = tokio::time::timeout(PATIENCE, connect).await;
+    let connected = connected.map_err(|_| format!("no answer in {} s", PATIENCE.as_secs()))?;
+    let (client, connection) =
+        connected.map_err(|why| why.as_db_error().map_or_else(|| chain(&why), ToString::to_string))?;
+    tokio::spawn(connection);
+    Ok(client)
+}

@@ -1,0 +1,21 @@
+//! The pg-ensure program: PostgreSQL's databases, roles, ownership and passwords, made true.
+
+mod args;
+mod commands;
+mod connect;
+mod der;
+mod hba;
+mod report;
+mod saved;
+mod tls;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(&args) {
+        Ok(done) => done.into(),
+        Err(failure) => failure.exit("pg-ensure", args.json),
+    }
+}

@@ -1,0 +1,97 @@
+//! What is shown of plans and runs.
+
+use cli_support::progress::Progress;
+use cli_support::table::Table;
+use pg_ensure::client::{Event, Observer};
+use pg_ensure::plan::Place;
+use pg_ensure::{Plan, Step};
+use serde_json::{Value, json};
+
+pub(crate) fn plan_json(plan: &Plan) -> Value {
+    json!({
+        "server": plan.version.to_string(),
+        "digest": plan.digest.to_string(),
+        "steps": steps_json(&plan.steps, plan),
+        "blocked": plan.blocked.iter().map(|blocked| {
+            json!({"what": blocked.what, "why": blocked.why.to_string()})
+        }).collect::<Vec<_>>(),
+        "notes": plan.notes,
+    })
+}
+
+pub(crate) fn steps_json(steps: &[Step], plan: &Plan) -> Vec<Value> {
+    steps
+        .iter()
+        .map(|step| {
+            let database = match step.change.place() {
+                Place::In(database) => Some(database.to_string()),
+                _ => None,
+            };
+            json!({"sql": step.change.sql(plan.version), "reason": step.reason,
+                "risk": step.change.risk().as_str(), "database": database})
+        })
+        .collect()
+}
+
+pub(crate) fn print_plan(plan: &Plan) {
+    if plan.steps.is_empty() {
+        println!("nothing to do");
+    } else {
+        let mut table = Table::new(["STEP", "RISK", "WHERE", "REASON", "STATEMENT"]);
+        for (index, step) in plan.steps.iter().enumerate() {
+            let place = match step.change.place() {
+                Place::In(database) => database.to_string(),
+                _ => "-".to_owned(),
+            };
+            let risk = step.change.risk().as_str().to_owned();
+            table.row([
+                (index + 1).to_string(),
+                risk,
+                place,
+                step.reason.clone(),
+                step.change.sql(plan.version),
+            ]);
+        }
+        print!("{table}");
+    }
+    print_rest(plan);
+}
+
+pub(crate) fn print_rest(plan: &Plan) {
+    for blocked in &plan.blocked {
+        println!("blocked: {blocked}");
+    }
+    for note in &plan.notes {
+        println!("note: {note}");
+    }
+}
+
+/// Shows a run while it runs.
+pub(crate) struct Shown(pub(crate) Progress);
+
+impl Observer for Shown {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Waiting => self.0.note("another run is under way; waiting for it"),
+            Event::Step { number, of, step } => {
+                if *number == 1 {
+                    self.0.begin(format!("{of} steps"));
+                }
+                // The text of a step is its SQL without secrets, as in the plan.
+                self.0.at(&format!("{number} of {of}: {}", step.reason));
+                if std::env::var_os("PG_ENSURE_VERBOSE").is_some() {
+                    self.0.note(&format!("step {number} of {of}"));
+                }
+            }
+            Event::Again(why) => {
+                self.0.end("interrupted");
+                self.0.note(&format!("{}; beginning again", cli_support::outcome::chain(*why)));
+            }
+            Event::Verify => {
+                self.0.end("done");
+                self.0.begin("looking at what came of it");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! TLS to servers, by rustls.
+
+use crate::der::{Hash, signature_hash};
+use aws_lc_rs::digest;
+use clap::ValueEnum;
+use cli_support::outcome::Failure;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+
+/// Whether and how TLS is used, as libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Never.
+    Disable,
+    /// If the server has it; its certificate is not looked at.
+    Prefer,
+    /// Always; its certificate is looked at if certificates to trust are given.
+    Require,
+    /// Always, by a certificate of somebody trusted.
+    VerifyCa,
+    /// Always, by such a certificate for the server's name.
+    VerifyFull,
+}
+
+/// Makes TLS connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    config: Arc<ClientConfig>,
+    server: Option<ServerName<'static>>,
+}
+
+impl Connector {
+    pub(crate) fn new(mode: Mode, roots: Option<&Path>) -> Result<Self, Failure> {
+        let provider = Arc::new(provider::default_provider());
+        let check = match (mode, roots) {
+            (Mode::VerifyFull, _) => Check::Name,
+            (Mode::VerifyCa, _) | (Mode::Require, Some(_)) => Check::Authority,
+            _ => Check::Nothing,
+        };
+        let verifier: Arc<dyn ServerCertVerifier> = if check == Check::Nothing {
+            Arc::new(Verifier { check, inner: None, provider: Arc::clone(&provider) })
+        } else {
+            let roots = Arc::new(trusted(roots)?);
+            let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            let inner = inner.map_err(|why| Failure::Configuration(format!("sslrootcert: {why}")))?;
+            Arc::new(Verifier { check, inner: Some(inner), provider: Arc::clone(&provider) })
+        };
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(|why| Failure::Failed(format!("TLS: {why}")))?;
+        let mut config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        config.alpn_protocols = vec![b"postgresql".to_vec()];
+        Ok(Self { config: Arc::new(config), server: None })
+    }
+}
+
+fn trusted(path: Option<&Path>) -> Result<RootCertStore, Failure> {
+    let mut store = RootCertStore::empty();
+    let Some(path) = path.filter(|path| *path != Path::new("system")) else {
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(store);
+    };
+    let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|why| wrong(why.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|why| wrong(why.to_string()))?;
+        store.add(certificate).map_err(|why| wrong(why.to_string()))?;
+    }
+    if store.is_empty() {
+        return Err(wrong("it holds no certificate in PEM".to_owned()));
+    }
+    Ok(store)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    Nothing,
+    Authority,
+    Name,
+}
+
+/// Looks at as much of a certificate as the mode asks for.
+#[derive(Debug)]
+struct Verifier {
+    check: Check,
+    inner: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
+        match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if self.check == Check::Authority => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl<S> MakeTlsConnect<S> for Connector
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Stream = Stream<S>;
+    type TlsConnect = Self;
+    type Error = rustls_pki_types::InvalidDnsNameError;
+
+    fn make_tls_connect(&mut self, domain: &str) -> Result<Self, Self::Error> {
+        // A socket has no name, and no TLS.
+        let server = if domain.is_empty() { None } else { Some(ServerName::try_from(domain.to_owned())?) };
+        Ok(Self { config: Arc::clone(&self.config), server })
+    }
+}
+
+impl<S> TlsConnect<S> for Connector
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Stream = Stream<S>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Stream<S>>> + Send>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        Box::pin(async move {
+            let no_name =
+                || io::Error::new(io::ErrorKind::InvalidInput, "a server without a name has no TLS");
+            let server = self.server.ok_or_else(no_name)?;
+            tokio_rustls::TlsConnector::from(self.config).connect(server, stream).await.map(Stream)
+        })
+    }
+}
+
+/// A TLS connection.
+pub(crate) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
+    /// `tls-server-end-point` (RFC 5929): a hash of the server's certificate.
+    fn channel_binding(&self) -> ChannelBinding {
+        let certificate = self.0.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let hash = certificate.and_then(|certificate| signature_hash(certificate));
+        let (Some(certificate), Some(hash)) = (certificate, hash) else { return ChannelBinding::none() };
+        let algorithm = match hash {
+            Hash::Sha256 => &digest::SHA256,
+            Hash::Sha384 => &digest::SHA384,
+            Hash::Sha512 => &digest::SHA512,
+        };
+        ChannelBinding::tls_server_end_point(digest::digest(algorithm, certificate).as_ref().to_vec())
+    }
+}

@@ -1,0 +1,353 @@
+//! Each command of the program, on live servers.
+
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use testkit::postgres::{Options, Postgres};
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pg-ensure")).args(args).output().expect("the program runs")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn expect(args: &[&str], code: i32, words: &[&str]) -> String {
+    let output = run(args);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}\n{text}");
+    for word in words {
+        assert!(text.contains(word), "{args:?} does not say {word:?}:\n{text}");
+    }
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path: PathBuf = folder.join(name);
+    std::fs::write(&path, text).expect("a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+    path.display().to_string()
+}
+
+fn connect(postgres: &Postgres) -> String {
+    format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port())
+}
+
+#[test]
+fn plan_apply_check_generate_and_wait() {
+    for major in [15, 17, 18] {
+        let postgres = Postgres::start(&Options::new(major));
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = write(folder.path(), "secret", "correct horse\n");
+        let manifest = write(
+            folder.path(),
+            "manifest.toml",
+            &format!(
+                "[[ensure]]\nname = \"vaultwarden\"\npassword_file = \"{secret}\"\n\n[[ensure]]\nname = \"forgejo\"\n"
+            ),
+        );
+        let to = connect(&postgres);
+        expect(&["wait", "--connect", &to], 0, &["ready"]);
+        expect(&["check", &manifest, "--offline"], 0, &["valid: 2 roles, 2 databases"]);
+        let plan =
+            expect(&["plan", &manifest, "--connect", &to], 3, &["CREATE ROLE \"vaultwarden\" LOGIN", "adds"]);
+        assert!(!plan.contains("correct horse") && !plan.contains("4096:"), "{plan}");
+        expect(&["check", &manifest, "--connect", &to], 3, &["CREATE DATABASE \"forgejo\""]);
+        expect(&["apply", &manifest, "--connect", &to], 0, &["applied: 5 steps"]);
+        expect(&["apply", &manifest, "--connect", &to], 0, &["unchanged: 0 steps"]);
+        expect(&["check", &manifest, "--connect", &to], 0, &["as it should be"]);
+        expect(&["plan", &manifest, "--connect", &to, "--json"], 0, &["\"steps\":[]"]);
+        for (format, name) in [("toml", "all.toml"), ("json", "all.json")] {
+            let generated = expect(&["generate", "--connect", &to, "--format", format], 0, &["vaultwarden"]);
+            let generated = write(folder.path(), name, &generated);
+            expect(&["apply", &generated, "--connect", &to], 0, &["unchanged"]);
+        }
+    }
+}
+
+#[test]
+fn a_saved_plan_is_bound_to_its_state() {
+    let postgres = Postgres::start(&Options::new(18));
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = write(folder.path(), "manifest.toml", "[[ensure]]\nname = \"app\"\n");
+    let saved = folder.path().join("plan.json").display().to_string();
+    let to = connect(&postgres);
+    expect(&["plan", &manifest, "--connect", &to, "--out", &saved], 3, &[]);
+    postgres.session().query("CREATE ROLE app").expect("a role");
+    expect(&["apply", "--plan", &saved, "--connect", &to], 1, &["the state has moved"]);
+    let databases = postgres.session().query("SELECT FROM pg_database WHERE datname = 'app'").expect("rows");
+    assert!(databases.is_empty(), "nothing was done");
+    expect(&["plan", &manifest, "--connect", &to, "--out", &saved], 3, &["ALTER ROLE \"app\" LOGIN"]);
+    let read: Value = serde_json::from_str(&std::fs::read_to_string(&saved).expect("a file")).expect("JSON");
+    assert_eq!(read["plan"]["steps"].as_array().map(Vec::len), Some(2));
+    expect(&["apply", "--plan", &saved, "--connect", &to], 0, &["applied: 2 steps"]);
+    expect(&["apply", "--plan", &saved, "--connect", &to], 1, &["the state has moved"]);
+}
+
+#[test]
+fn everything_wrong_is_said_before_the_server_is_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nowhere = format!("host={} user=postgres", folder.path().display());
+    let open = write(folder.path(), "open", "secret\n");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).expect("permissions");
+    let empty = write(folder.path(), "empty", "\n");
+    for (text, said) in [
+        (
+            "[[ensure]]\nname = \"a\"\npassword_file = \"/none\"".to_owned(),
+            vec!["m.toml:3:17:", "/none", "cannot be read"],
+        ),
+        (format!("[[ensure]]\nname = \"a\"\npassword_file = \"{open}\""), vec!["m.toml:3:17:", &open]),
+        (format!("[[ensure]]\nname = \"a\"\npassword_file = \"{empty}\""), vec!["m.toml:3:17:", "empty"]),
+        (
+            "[[ensure]]\nname = \"a\"\npassword = \"hunter2\"".to_owned(),
+            vec!["m.toml:3:12:", "not a reference to a secret"],
+        ),
+        ("[[database]]\nname = \"a\"\nowner = \"b\"".to_owned(), vec!["m.toml:3:9:", "nowhere"]),
+    ] {
+        let manifest = write(folder.path(), "m.toml", &text);
+        for command in ["plan", "apply", "check"] {
+            let said = expect(&[command, &manifest, "--connect", &nowhere, "--timeout", "0"], 2, &said);
+            assert!(!said.contains("hunter2"));
+        }
+        expect(&["check", &manifest, "--offline", "--json"], 2, &["\"error\":"]);
+    }
+    let good = write(folder.path(), "good.toml", "[[ensure]]\nname = \"a\"\n");
+    expect(&["plan", &good, "--connect", &nowhere, "--timeout", "0"], 1, &["cannot connect"]);
+    expect(&["plan", &good, "--connect", "host=x password=hunter2"], 2, &["--password file:"]);
+    expect(&["plan", &good, "--destroy", "everything"], 2, &["names nothing to destroy"]);
+    expect(&["apply"], 2, &["MANIFEST"]);
+    expect(&["plan", "/none.toml"], 2, &["/none.toml"]);
+}
+
+#[test]
+fn what_is_absent_goes_only_when_it_is_named() {
+    let postgres = Postgres::start(&Options::new(17));
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = connect(&postgres);
+    postgres.session().query("CREATE ROLE old").expect("a role");
+    let manifest = write(
+        folder.path(),
+        "m.toml",
+        "[[role]]\nname = \"old\"\nabsent = true\n[[ensure]]\nname = \"new\"\n",
+    );
+    expect(&["plan", &manifest, "--connect", &to], 3, &["blocked: DROP ROLE \"old\"", "role=old"]);
+    // The rest is done, and the run says that it is not all.
+    expect(&["apply", &manifest, "--connect", &to], 1, &["incomplete: 2 steps", "role=old"]);
+    expect(&["apply", &manifest, "--connect", &to, "--destroy", "role=old"], 0, &["applied: 1 steps"]);
+    expect(&["check", &manifest, "--connect", &to], 0, &[]);
+}
+
+#[test]
+fn a_standby_is_left_alone() {
+    let mut options = Options::new(18);
+    options.hba.push_str("local replication all trust\n");
+    let primary = Postgres::start(&options);
+    let standby = Postgres::standby_of(&primary);
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = write(folder.path(), "m.toml", "[[ensure]]\nname = \"a\"\n");
+    expect(&["apply", &manifest, "--connect", &connect(&standby)], 0, &["standby: left alone"]);
+    let both = format!(
+        "host={},{} port={},{} user=postgres",
+        standby.socket_folder().display(),
+        primary.socket_folder().display(),
+        standby.port(),
+        primary.port()
+    );
+    expect(&["apply", &manifest, "--connect", &both], 0, &["applied: 2 steps"]);
+    expect(&["wait", "--connect", &both], 0, &["ready"]);
+}
+
+#[test]
+fn the_policy_of_the_same_list_is_installed_or_nothing_is() {
+    for major in [15, 18] {
+        let mut options = Options::new(major);
+        options.hba = "local all all trust\nhost all postgres 127.0.0.1/32 trust\n".to_owned();
+        let postgres = Postgres::start(&options);
+        let folder = tempfile::tempdir().expect("a folder");
+        let to = connect(&postgres);
+        let secret = write(folder.path(), "secret", "correct horse");
+        let manifest = write(
+            folder.path(),
+            "m.toml",
+            &format!(
+                "[[ensure]]\nname = \"app\"\npassword_file = \"{secret}\"\n[[role]]\nname = \"backup\"\nreplication = true\n"
+            ),
+        );
+        // The account of the test is not the server's, so that `peer` would keep the canary out.
+        let way_in = "before = [\"host all postgres 127.0.0.1/32 trust\"]\n";
+        let shut = write(folder.path(), "shut.toml", "tailnet = \"scram\"\n");
+        let open = write(folder.path(), "open.toml", &format!("local = \"scram\"\n{way_in}"));
+        let wrong = write(folder.path(), "wrong.toml", "tailnets = \"off\"\n");
+        let canary = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", postgres.port());
+        let old = std::fs::read_to_string(postgres.hba_path()).expect("a file");
+        expect(&["apply", &manifest, "--connect", &to, "--hba", &wrong], 2, &["unknown field"]);
+        let roles = postgres.session().query("SELECT FROM pg_roles WHERE rolname = 'app'").expect("rows");
+        assert!(roles.is_empty(), "a wrong policy is found before anything is changed");
+        expect(
+            &["apply", &manifest, "--connect", &to, "--hba", &shut],
+            1,
+            &["canary", "the old file is back"],
+        );
+        assert_eq!(std::fs::read_to_string(postgres.hba_path()).expect("a file"), old);
+        expect(
+            &["apply", &manifest, "--connect", &to, "--hba", &open, "--canary", &canary],
+            0,
+            &["installed"],
+        );
+        let text = std::fs::read_to_string(postgres.hba_path()).expect("a file");
+        assert!(text.lines().any(|line| line.contains("app") && line.contains("scram-sha-256")), "{text}");
+        assert!(text.lines().any(|line| line.contains("backup") && line.contains("reject")), "{text}");
+        let tcp = format!("host=127.0.0.1 port={} user=postgres", postgres.port());
+        expect(&["apply", &manifest, "--connect", &tcp, "--hba", &open], 0, &["unchanged"]);
+        // The password of the list is what the policy asks for.
+        let login = format!(
+            "host={} port={} user=app dbname=app",
+            postgres.socket_folder().display(),
+            postgres.port()
+        );
+        let reference = format!("file:{secret}");
+        expect(&["wait", "--connect", &login, "--password", &reference], 0, &["ready"]);
+        let other = write(folder.path(), "other", "wrong");
+        let reference = format!("file:{other}");
+        expect(
+            &["wait", "--connect", &login, "--password", &reference, "--timeout", "1"],
+            1,
+            &["password authentication"],
+        );
+    }
+}
+
+#[test]
+fn tls_is_used_as_asked_and_a_login_over_it_tells() {
+    let mut options = Options::new(15);
+    options.tls = true;
+    options.hba =
+        "local all postgres trust\nhostssl all admin all scram-sha-256\nhostssl all all all scram-sha-256\n"
+            .to_owned();
+    let postgres = Postgres::start(&options);
+    let session = postgres.session();
+    session.query("CREATE ROLE admin LOGIN CREATEROLE CREATEDB PASSWORD 'pw'").expect("a role");
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = write(
+        folder.path(),
+        "root.pem",
+        &std::fs::read_to_string(postgres.data().join("server.crt")).expect("a certificate"),
+    );
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let other = write(folder.path(), "other.pem", &other.cert.pem());
+    let admin = format!("file:{}", write(folder.path(), "admin", "pw\n"));
+    let secret = write(folder.path(), "secret", "one\n");
+    let manifest = write(
+        folder.path(),
+        "m.toml",
+        &format!("[[ensure]]\nname = \"app\"\npassword_file = \"{secret}\"\n"),
+    );
+    let to = |host: &str, rest: &str| {
+        format!("host={host} port={} user=admin dbname=postgres {rest}", postgres.port())
+    };
+    let run = |to: &str, code: i32, words: &[&str]| {
+        expect(&["apply", &manifest, "--connect", to, "--password", &admin, "--timeout", "1"], code, words)
+    };
+    run(&to("localhost", "sslmode=disable"), 1, &["no encryption"]);
+    run(&to("localhost", &format!("sslmode=verify-full sslrootcert={other}")), 1, &["cannot connect"]);
+    run(&to("127.0.0.1", &format!("sslmode=verify-full sslrootcert={root}")), 1, &["cannot connect"]);
+    run(&to("localhost", &format!("sslmode=verify-full sslrootcert={root}")), 0, &["applied: 4 steps"]);
+    // The stored password cannot be read, and a login over TLS, bound to the certificate, says that it is right.
+    run(&to("127.0.0.1", &format!("sslmode=verify-ca sslrootcert={root}")), 0, &["unchanged"]);
+    run(&to("127.0.0.1", "sslmode=require"), 0, &["unchanged"]);
+    write(folder.path(), "secret", "two\n");
+    run(&to("127.0.0.1", "sslmode=prefer"), 0, &["applied: 1 steps"]);
+    run(&to("127.0.0.1", ""), 0, &["unchanged"]);
+}
+
+/// Killed at whatever step it is, another run makes everything true.
+#[test]
+fn the_program_may_be_killed() {
+    let postgres = Postgres::start(&Options::new(18));
+    let folder = tempfile::tempdir().expect("a folder");
+    let text: String = (0..40).map(|number| format!("[[ensure]]\nname = \"app_{number}\"\n")).collect();
+    let manifest = write(folder.path(), "m.toml", &text);
+    let to = connect(&postgres);
+    for pause in [5, 20, 60, 150, 400] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
+            .args(["apply", &manifest, "--connect", &to, "--json"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        let _ = child.kill();
+        child.wait().expect("it ends");
+    }
+    expect(&["apply", &manifest, "--connect", &to], 0, &["steps"]);
+    expect(&["check", &manifest, "--connect", &to], 0, &["as it should be"]);
+}
+
+/// The commands of the README, as they stand there.
+#[test]
+fn the_quick_start_of_the_readme_provisions_a_throwaway_server() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
+    let script =
+        readme.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("its script");
+    // The server refuses to run as root, so that everything is done as its account.
+    let postgres = Postgres::start(&Options::new(18));
+    let program = Path::new(env!("CARGO_BIN_EXE_pg-ensure")).parent().expect("a folder");
+    let path = format!("{}:{}:/usr/bin:/bin", postgres.programs().display(), program.display());
+    let output =
+        postgres.as_account("sh", &["-euc", script]).env("PATH", path).env("TMPDIR", "/tmp").output();
+    let output = output.expect("a shell");
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    for words in ["CREATE ROLE \"vaultwarden\" LOGIN", "applied: 3 steps", "as it should be"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+/// The manifest of the README, and the owner's.
+#[test]
+fn every_manifest_that_is_shown_is_valid() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = write(folder.path(), "secret", "x");
+    let own = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/hosts/lab-matrix/databases.toml"
+    ));
+    let own = own.expect("the owner's manifest");
+    for name in ["vaultwarden", "headscale", "forgejo"] {
+        assert!(own.contains(&format!("name = \"{name}\"")));
+    }
+    let shown: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [short, long] = shown.as_slice() else { panic!("two manifests are shown") };
+    // The long one refers to the role of the short one.
+    let (head, tail) = long.split_once("[[role]]").expect("a role");
+    let joined = format!("{head}{short}[[role]]{tail}");
+    for text in [joined, own] {
+        let mut text = text.replace("credential:grafana-db", &format!("file:{secret}"));
+        for name in ["vaultwarden", "headscale", "forgejo"] {
+            text = text.replace(&format!("/run/secrets/{name}-db"), &secret);
+        }
+        let manifest = write(folder.path(), "m.toml", &text);
+        expect(&["check", &manifest, "--offline"], 0, &["valid"]);
+    }
+}
+
+#[test]
+fn the_unit_says_what_the_program_takes() {
+    let unit = include_str!("../packaging/pg-ensure.service");
+    let command =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/pg-ensure ")).expect("a command");
+    assert!(unit.contains("Type=oneshot") && unit.contains("After=postgresql.service"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = write(folder.path(), "manifest.toml", "[[ensure]]\nname = \"a\"\n");
+    let postgres = Postgres::start(&Options::new(18));
+    let command = command.replace("/etc/pg-ensure/manifest.toml", &manifest);
+    let command = command.replace("host=/run/postgresql user=postgres", &connect(&postgres));
+    let script = format!("exec '{}' {command}", env!("CARGO_BIN_EXE_pg-ensure"));
+    let status = Command::new("sh").args(["-c", &script]).status().expect("a shell");
+    assert!(status.success());
+}

@@ -1,0 +1,34 @@
+//! A service that makes its own database true before it starts.
+//! Run: `cargo run -p examples --bin pg_ensure_embed -- "host=/run/postgresql user=postgres"`.
+
+use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
+use pg_ensure::{Desired, Name, Password};
+use tokio_postgres::NoTls;
+
+/// Says what is done while it is done.
+struct Shown;
+
+impl Observer for Shown {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Step { number, of, step } = event {
+            println!("{number} of {of}: {}", step.reason);
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Some(connect) = std::env::args().nth(1) else {
+        return Err("say how to connect, such as \"host=/run/postgresql user=postgres\"".into());
+    };
+    let mut desired = Desired::new();
+    desired.ensure(&Name::new("guestbook")?, Some(Password::secret("correct horse")));
+    let server = Server::new(connect.parse()?, NoTls);
+    match server.apply(&desired, &ApplyOptions::default(), &mut Shown).await? {
+        Outcome::Applied(applied) => {
+            println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len())
+        }
+        _ => println!("a standby: left alone"),
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! A plan without any server: what a manifest means for a cluster that is a value.
+//! Run: `cargo run -p examples --bin pg_ensure_plan`.
+
+use pg_ensure::current::{Current, Database, Role, Session};
+use pg_ensure::manifest::{Format, Manifest};
+use pg_ensure::{Consent, DEFAULT_ITERATIONS, Name, Version, diff, model};
+
+const MANIFEST: &str = "../hosts/lab-matrix/databases.toml";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(MANIFEST);
+    let text = std::fs::read_to_string(&path)?;
+    let manifest = Manifest::read(MANIFEST, &text, Format::Toml)?;
+    // A program reads the file of the reference; here every password is the same.
+    let desired = manifest.resolve(&mut |_| Ok("correct horse".to_owned().into()))?;
+    let mut state = new_cluster()?;
+    let plan = diff(&state, &desired, &Consent::none());
+    print!("{}", plan.script());
+    for step in &plan.steps {
+        model::change(&mut state, &step.change)?;
+    }
+    plan.blocked.iter().for_each(|blocked| println!("-- blocked: {blocked}"));
+    println!("-- afterwards: {} steps", diff(&state, &desired, &Consent::none()).steps.len());
+    Ok(())
+}
+
+/// A cluster as initdb leaves it, as far as it matters here. `pg_ensure::client` looks at real ones.
+fn new_cluster() -> Result<Current, Box<dyn std::error::Error>> {
+    let version = Version::major_version(18);
+    let postgres = Name::new("postgres")?;
+    let session = Session {
+        user: postgres.clone(),
+        bootstrap: postgres.clone(),
+        database: postgres.clone(),
+        in_recovery: false,
+        reads_passwords: true,
+        self_grant: (false, false),
+    };
+    let mut state = Current::new(version, session, DEFAULT_ITERATIONS);
+    state.databases.insert(Name::new("template1")?, Database::plain(&postgres, version));
+    state.roles.insert(postgres, Role { superuser: true, login: true, ..Role::default() });
+    Ok(state)
+}

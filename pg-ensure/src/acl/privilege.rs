@@ -1,0 +1,293 @@
+//! Privileges, and which of them each kind of object has.
+
+use crate::version::Version;
+use std::fmt;
+use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
+use std::str::FromStr;
+use thiserror::Error;
+
+/// One privilege.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is named as PostgreSQL names it")]
+pub enum Privilege {
+    Select,
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+    References,
+    Trigger,
+    Maintain,
+    Usage,
+    Execute,
+    Create,
+    Connect,
+    Temporary,
+    Set,
+    AlterSystem,
+}
+
+/// A word that is no privilege.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is no privilege of PostgreSQL; one is for example \"select\" or \"usage\"")]
+pub struct UnknownPrivilege(pub String);
+
+impl Privilege {
+    /// Every privilege, in the order in which they are written.
+    pub const ALL: [Self; 15] = [
+        Self::Select,
+        Self::Insert,
+        Self::Update,
+        Self::Delete,
+        Self::Truncate,
+        Self::References,
+        Self::Trigger,
+        Self::Maintain,
+        Self::Usage,
+        Self::Execute,
+        Self::Create,
+        Self::Connect,
+        Self::Temporary,
+        Self::Set,
+        Self::AlterSystem,
+    ];
+
+    /// The letter in an aclitem (`src/include/utils/acl.h`).
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Self::Select => 'r',
+            Self::Insert => 'a',
+            Self::Update => 'w',
+            Self::Delete => 'd',
+            Self::Truncate => 'D',
+            Self::References => 'x',
+            Self::Trigger => 't',
+            Self::Maintain => 'm',
+            Self::Usage => 'U',
+            Self::Execute => 'X',
+            Self::Create => 'C',
+            Self::Connect => 'c',
+            Self::Temporary => 'T',
+            Self::Set => 's',
+            Self::AlterSystem => 'A',
+        }
+    }
+
+    /// The privilege of a letter.
+    #[must_use]
+    pub fn from_letter(letter: char) -> Option<Self> {
+        Self::ALL.into_iter().find(|privilege| privilege.letter() == letter)
+    }
+
+    /// As in SQL.
+    #[must_use]
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
+            Self::References => "REFERENCES",
+            Self::Trigger => "TRIGGER",
+            Self::Maintain => "MAINTAIN",
+            Self::Usage => "USAGE",
+            Self::Execute => "EXECUTE",
+            Self::Create => "CREATE",
+            Self::Connect => "CONNECT",
+            Self::Temporary => "TEMPORARY",
+            Self::Set => "SET",
+            Self::AlterSystem => "ALTER SYSTEM",
+        }
+    }
+
+    fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+impl FromStr for Privilege {
+    type Err = UnknownPrivilege;
+
+    /// Any case; `temp` is `temporary`, a blank may be `_` or `-`.
+    fn from_str(word: &str) -> Result<Self, UnknownPrivilege> {
+        let plain = word.to_ascii_uppercase().replace(['_', '-'], " ");
+        let plain = if plain == "TEMP" { "TEMPORARY" } else { &plain };
+        let found = Self::ALL.into_iter().find(|privilege| privilege.sql() == plain);
+        found.ok_or_else(|| UnknownPrivilege(word.to_owned()))
+    }
+}
+
+/// A set of privileges.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Privileges(u16);
+
+impl Privileges {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether one is in it.
+    #[must_use]
+    pub fn contains(self, privilege: Privilege) -> bool {
+        self.0 & privilege.bit() != 0
+    }
+
+    /// Whether all of others are in it.
+    #[must_use]
+    pub fn includes(self, others: Self) -> bool {
+        others.0 & !self.0 == 0
+    }
+
+    /// Each of them, in order.
+    pub fn iter(self) -> impl Iterator<Item = Privilege> {
+        Privilege::ALL.into_iter().filter(move |privilege| self.contains(*privilege))
+    }
+
+    /// As SQL lists them.
+    #[must_use]
+    pub fn sql(self) -> String {
+        self.iter().map(Privilege::sql).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl From<Privilege> for Privileges {
+    fn from(privilege: Privilege) -> Self {
+        Self(privilege.bit())
+    }
+}
+
+impl FromIterator<Privilege> for Privileges {
+    fn from_iter<I: IntoIterator<Item = Privilege>>(list: I) -> Self {
+        list.into_iter().fold(Self::NONE, |all, one| all | one.into())
+    }
+}
+
+impl<const N: usize> From<[Privilege; N]> for Privileges {
+    fn from(list: [Privilege; N]) -> Self {
+        list.into_iter().collect()
+    }
+}
+
+impl BitOr for Privileges {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Privileges {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl BitAnd for Privileges {
+    type Output = Self;
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl Sub for Privileges {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+impl fmt::Debug for Privileges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+/// The kinds of objects that have privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is named as PostgreSQL names it")]
+pub enum ObjectKind {
+    Database,
+    Tablespace,
+    Parameter,
+    Schema,
+    /// Tables, views, materialised views, foreign and partitioned tables.
+    Table,
+    Column,
+    Sequence,
+    /// Functions, procedures and aggregates.
+    Routine,
+    /// Types and domains.
+    Type,
+    Language,
+    ForeignDataWrapper,
+    ForeignServer,
+    LargeObject,
+}
+
+impl ObjectKind {
+    /// What `ALL` means.
+    #[must_use]
+    pub fn all(self, version: Version) -> Privileges {
+        use Privilege as P;
+        match self {
+            Self::Database => [P::Create, P::Temporary, P::Connect].into(),
+            Self::Tablespace => P::Create.into(),
+            Self::Parameter => [P::Set, P::AlterSystem].into(),
+            Self::Schema => [P::Usage, P::Create].into(),
+            Self::Table => {
+                let all = Privileges::from([
+                    P::Select,
+                    P::Insert,
+                    P::Update,
+                    P::Delete,
+                    P::Truncate,
+                    P::References,
+                    P::Trigger,
+                ]);
+                if version.maintain() { all | P::Maintain.into() } else { all }
+            }
+            Self::Column => [P::Select, P::Insert, P::Update, P::References].into(),
+            Self::Sequence => [P::Select, P::Update, P::Usage].into(),
+            Self::Routine => P::Execute.into(),
+            Self::Type | Self::Language | Self::ForeignDataWrapper | Self::ForeignServer => P::Usage.into(),
+            Self::LargeObject => [P::Select, P::Update].into(),
+        }
+    }
+
+    /// What everybody may by default.
+    #[must_use]
+    pub fn public_default(self) -> Privileges {
+        match self {
+            Self::Database => [Privilege::Temporary, Privilege::Connect].into(),
+            Self::Routine => Privilege::Execute.into(),
+            Self::Type | Self::Language => Privilege::Usage.into(),
+            _ => Privileges::NONE,
+        }
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Database => "database",
+            Self::Tablespace => "tablespace",
+            Self::Parameter => "parameter",
+            Self::Schema => "schema",
+            Self::Table => "table",
+            Self::Column => "column",
+            Self::Sequence => "sequence",
+            Self::Routine => "routine",
+            Self::Type => "type",
+            Self::Language => "language",
+            Self::ForeignDataWrapper => "foreign data wrapper",
+            Self::ForeignServer => "foreign server",
+            Self::LargeObject => "large object",
+        })
+    }
+}

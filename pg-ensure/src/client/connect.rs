@@ -1,0 +1,122 @@
+//! Connections: waited for while a server starts, to the primary where there are several hosts.
+
+use super::error::{Error, transient};
+use crate::name::Name;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Config, Socket};
+
+/// How long something is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For a server that starts, recovers, or is not there yet.
+    pub connect: Duration,
+    /// For another run that holds the lock.
+    pub lock: Duration,
+}
+
+impl Default for Patience {
+    /// A minute for the server, ten for another run.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(60), lock: Duration::from_secs(600) }
+    }
+}
+
+/// A server, and how to reach it. Nothing is connected until something is asked.
+///
+/// With several hosts, the one that takes writes is followed. With one host that is a standby, nothing is done.
+#[derive(Clone, Debug)]
+pub struct Server<T> {
+    pub(super) config: Config,
+    pub(super) tls: T,
+    pub(super) patience: Patience,
+}
+
+/// A connection.
+pub(super) struct Session {
+    pub(super) client: Client,
+    task: JoinHandle<()>,
+}
+
+impl Session {
+    /// Ends it, and waits until it has ended.
+    pub(super) async fn close(self) {
+        let Self { client, task } = self;
+        drop(client);
+        let _ = tokio::time::timeout(Duration::from_secs(5), task).await;
+    }
+}
+
+impl<T> Server<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Send + Sync,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    /// A server by its configuration. Without a database, `postgres` is taken.
+    #[must_use]
+    pub fn new(mut config: Config, tls: T) -> Self {
+        if config.get_dbname().is_none() {
+            config.dbname("postgres");
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("pg-ensure");
+        }
+        let several = config.get_hosts().len().max(config.get_hostaddrs().len()) > 1;
+        if several && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        Self { config, tls, patience: Patience::default() }
+    }
+
+    /// How long it is waited for.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Waits until the server answers, as the primary where there are several hosts.
+    ///
+    /// # Errors
+    /// When it does not in time, or refuses for good.
+    pub async fn wait(&self) -> Result<(), Error> {
+        self.connect(None).await?.close().await;
+        Ok(())
+    }
+
+    /// A connection to a database, or the configured one. What may change by waiting is waited for.
+    pub(super) async fn connect(&self, database: Option<&Name>) -> Result<Session, Error> {
+        let mut config = self.config.clone();
+        if let Some(database) = database {
+            config.dbname(database.as_str());
+        }
+        let limit = self.patience.connect;
+        let end = Instant::now() + limit;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
+            let why = match tokio::time::timeout(left, config.connect(self.tls.clone())).await {
+                Err(_) => return Err(Error::Silent(limit.as_secs())),
+                Ok(Ok((client, connection))) => {
+                    let task = tokio::spawn(async move {
+                        // The client is told of any error by itself.
+                        let _ = connection.await;
+                    });
+                    return Ok(Session { client, task });
+                }
+                Ok(Err(why)) => why,
+            };
+            if !transient(&why) || Instant::now() + pause >= end {
+                let database = config.get_dbname().unwrap_or_default().to_owned();
+                return Err(Error::Connect { database, source: why });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+    }
+}

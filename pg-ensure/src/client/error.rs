@@ -1,0 +1,145 @@
+//! What can go wrong with a server.
+
+use super::rows::SnapshotError;
+use crate::desired::Invalid;
+use crate::plan::{Digest, Plan};
+use crate::version::TooOld;
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+
+/// Why a cluster could not be looked at or changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The desired state is wrong in itself. Nothing was asked of the server.
+    #[error("the desired state is wrong: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<Invalid>),
+    /// No connection, not even after waiting.
+    #[error("cannot connect to {database}")]
+    Connect {
+        /// The database.
+        database: String,
+        /// Why.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// No answer in time.
+    #[error("no answer from the server in {0} s")]
+    Silent(u64),
+    /// The version of the server is not known.
+    #[error(transparent)]
+    Version(#[from] TooOld),
+    /// A question failed.
+    #[error("{what} failed")]
+    Query {
+        /// What was asked.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// An answer means nothing.
+    #[error("the server's answer cannot be read")]
+    Snapshot(#[from] SnapshotError),
+    /// A step failed.
+    #[error("{sql}: failed")]
+    Step {
+        /// The step, without secrets.
+        sql: String,
+        /// Why.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The system has no randomness to give.
+    #[error("no randomness for salts: {0}")]
+    Random(String),
+    /// A password cannot be one.
+    #[error("the password of role {role:?} cannot be used")]
+    Password {
+        /// The role.
+        role: String,
+        /// Why.
+        #[source]
+        source: crate::scram::PasswordError,
+    },
+    /// The state is not the one that a plan was made for.
+    #[error(
+        "the state has moved: the plan was made for {expected}, and now it would be {found}; look at a new plan first"
+    )]
+    Moved {
+        /// The plan that was agreed to.
+        expected: Digest,
+        /// The plan as it would be now.
+        found: Box<Digest>,
+    },
+    /// Everything was done, and yet differences are there.
+    #[error("{} differences are left after everything was done; the first: {}", .0.steps.len(), first(.0))]
+    NotConverged(Box<Plan>),
+    /// Another run has held the lock for too long.
+    #[error("another run has held the lock for {0} s")]
+    Locked(u64),
+}
+
+fn first(plan: &Plan) -> String {
+    plan.steps
+        .first()
+        .map(|step| format!("{} ({})", step.change.sql(plan.version), step.reason))
+        .unwrap_or_default()
+}
+
+impl Error {
+    /// Whether trying again from the beginning may succeed: exactly the codes by which PostgreSQL says that somebody
+    /// else was at it, or that it is going down or coming up.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } | Self::Query { source, .. } | Self::Step { source, .. } => {
+                transient(source)
+            }
+            _ => false,
+        }
+    }
+}
+
+pub(super) fn transient(why: &tokio_postgres::Error) -> bool {
+    let Some(code) = why.code() else { return why.is_closed() || broken(why) };
+    [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::OBJECT_IN_USE,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::DUPLICATE_DATABASE,
+        SqlState::DUPLICATE_SCHEMA,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::TOO_MANY_CONNECTIONS,
+    ]
+    .contains(code)
+        || *code == SqlState::INTERNAL_ERROR
+            && why.as_db_error().is_some_and(|error| error.message().contains("tuple concurrently"))
+}
+
+/// Whether the connection broke, or was not to be had.
+fn broken(why: &tokio_postgres::Error) -> bool {
+    let mut source = std::error::Error::source(why);
+    while let Some(inner) = source {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind as Kind;
+            return matches!(
+                io.kind(),
+                Kind::BrokenPipe
+                    | Kind::ConnectionAborted
+                    | Kind::ConnectionRefused
+                    | Kind::ConnectionReset
+                    | Kind::NotFound
+                    | Kind::PermissionDenied
+                    | Kind::TimedOut
+                    | Kind::UnexpectedEof
+            );
+        }
+        source = inner.source();
+    }
+    false
+}

@@ -1,0 +1,200 @@
+//! Making the steps of a plan: transaction by transaction, the statements of each sent without waiting for answers.
+
+use super::apply::{Event, Observer};
+use super::connect::{Server, Session};
+use super::error::Error;
+use super::password::{self, Set};
+use crate::current::Current;
+use crate::desired::Desired;
+use crate::name::Name;
+use crate::plan::{Change, Place, Plan, Step};
+use crate::version::Version;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Socket};
+
+impl<T> Server<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Send + Sync,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    /// Makes every step. Passwords that were set are added to `set`.
+    pub(super) async fn execute(
+        &self,
+        session: &Session,
+        order: &Order<'_>,
+        set: &mut Set,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let Order { current, plan, desired, pipeline } = *order;
+        let passwords: Vec<&Name> = plan.steps.iter().filter_map(|step| password_of(&step.change)).collect();
+        let verifiers = password::verifiers(desired, &passwords, current.iterations).await?;
+        let superuser = current.superuser();
+        let mut work = Work { plan, verifiers: &verifiers, superuser, pipeline, done: 0, observer };
+        for (place, steps) in plan.transactions() {
+            match place {
+                Place::Alone => work.alone(&session.client, steps).await?,
+                Place::In(database) if database != current.session.database => {
+                    let other = self.connect(Some(&database)).await?;
+                    let outcome = work.transaction(&other.client, steps).await;
+                    other.close().await;
+                    outcome?;
+                }
+                _ if pipeline > 1
+                    && steps.iter().filter_map(|step| password_of(&step.change)).count() >= MANY =>
+                {
+                    for run in runs(steps) {
+                        if password_of(&run[0].change).is_some() {
+                            work.announce(run);
+                            self.passwords(run, &verifiers, superuser).await?;
+                        } else {
+                            work.transaction(&session.client, run).await?;
+                        }
+                    }
+                }
+                _ => work.transaction(&session.client, steps).await?,
+            }
+        }
+        set.extend(verifiers);
+        Ok(())
+    }
+
+    /// Sets many passwords, over several connections: for each, the server looks whether it is the hash of an empty
+    /// password, which takes as long as hashing.
+    async fn passwords(&self, steps: &[Step], verifiers: &Set, superuser: bool) -> Result<(), Error> {
+        let parts = steps.chunks(steps.len().div_ceil(CONNECTIONS)).map(|part| async move {
+            let failed = |source| Error::Step { sql: format!("{} passwords", part.len()), source };
+            let names = part.iter().filter_map(|step| password_of(&step.change));
+            let part_of = names.filter_map(|name| verifiers.get_key_value(name));
+            let verifiers: Set = part_of.map(|(name, verifier)| (name.clone(), verifier.clone())).collect();
+            let session = self.connect(None).await?;
+            let outcome = async {
+                session.client.batch_execute("BEGIN").await?;
+                password::set(&session.client, superuser, &verifiers).await?;
+                session.client.batch_execute("COMMIT").await
+            };
+            let outcome = outcome.await;
+            session.close().await;
+            outcome.map_err(failed)
+        });
+        futures_util::future::join_all(parts).await.into_iter().collect()
+    }
+}
+
+/// What is to be made, of what.
+pub(super) struct Order<'a> {
+    pub(super) current: &'a Current,
+    pub(super) plan: &'a Plan,
+    pub(super) desired: &'a Desired,
+    pub(super) pipeline: usize,
+}
+
+/// From how many passwords on several connections are worth their transactions.
+const MANY: usize = 100;
+/// How many connections.
+const CONNECTIONS: usize = 4;
+
+/// Steps that set passwords apart from others.
+fn runs(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    steps.chunk_by(|a, b| password_of(&a.change).is_some() == password_of(&b.change).is_some())
+}
+
+fn password_of(change: &Change) -> Option<&Name> {
+    match change {
+        Change::SetPassword { name } => Some(name),
+        _ => None,
+    }
+}
+
+struct Work<'a> {
+    plan: &'a Plan,
+    verifiers: &'a Set,
+    superuser: bool,
+    pipeline: usize,
+    done: usize,
+    observer: &'a mut dyn Observer,
+}
+
+impl Work<'_> {
+    fn announce(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.done += 1;
+            self.observer.event(&Event::Step { number: self.done, of: self.plan.steps.len(), step });
+        }
+    }
+
+    async fn alone(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
+        for step in steps {
+            self.announce(std::slice::from_ref(step));
+            let sql = step.change.sql(self.plan.version);
+            client.batch_execute(&sql).await.map_err(|source| Error::Step { sql, source })?;
+        }
+        Ok(())
+    }
+
+    /// One transaction. When a step fails, the connection is left to be closed or rolled back.
+    async fn transaction(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
+        let outcome = self.inside(client, steps).await;
+        if outcome.is_err() {
+            let _ = client.batch_execute("ROLLBACK").await;
+        }
+        outcome
+    }
+
+    async fn inside(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
+        let failed = |sql: &str| {
+            let sql = sql.to_owned();
+            move |source| Error::Step { sql, source }
+        };
+        let begin = "BEGIN; SET LOCAL search_path TO pg_catalog";
+        client.batch_execute(begin).await.map_err(failed("BEGIN"))?;
+        let kinds =
+            steps.chunk_by(|a, b| password_of(&a.change).is_some() == password_of(&b.change).is_some());
+        for run in kinds {
+            for part in run.chunks(self.pipeline.max(1)) {
+                self.announce(part);
+                let names: Vec<&Name> = part.iter().filter_map(|step| password_of(&step.change)).collect();
+                if names.is_empty() {
+                    self.pipelined(client, part).await?;
+                    continue;
+                }
+                let verifiers: Set = names
+                    .iter()
+                    .filter_map(|name| self.verifiers.get_key_value(*name))
+                    .map(|(name, verifier)| (name.clone(), verifier.clone()))
+                    .collect();
+                let set = password::set(client, self.superuser, &verifiers).await;
+                let what = part[0].change.sql(self.plan.version);
+                let what = match part.len() {
+                    1 => what,
+                    count => format!("{what}, and {} more passwords", count - 1),
+                };
+                set.map_err(failed(&what))?;
+            }
+        }
+        self.observer.event(&Event::Commit);
+        client.batch_execute("COMMIT").await.map_err(failed("COMMIT"))?;
+        self.observer.event(&Event::Committed);
+        Ok(())
+    }
+
+    async fn pipelined(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
+        let version = self.plan.version;
+        let texts: Vec<String> = steps.iter().map(|step| statement(&step.change, version)).collect();
+        let sent = futures_util::future::join_all(texts.iter().map(|sql| client.batch_execute(sql))).await;
+        for (step, outcome) in steps.iter().zip(sent) {
+            outcome.map_err(|source| Error::Step { sql: step.change.sql(version), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// A step as it is sent: as another role where only that one can.
+fn statement(change: &Change, version: Version) -> String {
+    let sql = change.sql(version);
+    match change.acts_as() {
+        Some(role) => format!("SET LOCAL ROLE {}; {sql}; RESET ROLE", role.quoted()),
+        None => sql,
+    }
+}

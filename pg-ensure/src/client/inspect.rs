@@ -1,0 +1,172 @@
+//! Looking: one snapshot of the cluster, one of each database that is looked into.
+
+use super::connect::{Server, Session};
+use super::error::Error;
+use super::password::{self, Set};
+use super::query;
+use super::rows::{self, Preflight};
+use crate::current::{Contents, Current};
+use crate::desired::{Desired, On};
+use crate::name::Name;
+use crate::object::{Local, Object};
+use crate::version::Version;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Socket};
+
+/// How many databases are looked into at once.
+const AT_ONCE: usize = 8;
+
+impl<T> Server<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Send + Sync,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    /// The state of the cluster, as far as a desired state asks for it: one snapshot of what databases share, and one
+    /// connection for each database whose inside is managed.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or asked.
+    pub async fn inspect(&self, desired: &Desired) -> Result<Current, Error> {
+        let session = self.connect(None).await?;
+        let current = self.look(&session, desired, &Set::new()).await;
+        session.close().await;
+        current
+    }
+
+    /// The state of the whole cluster, the inside of every database included, to [`import`](crate::import) it.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or asked.
+    pub async fn inspect_all(&self) -> Result<Current, Error> {
+        let session = self.connect(None).await?;
+        let result = async {
+            let before = preflight(&session.client).await?;
+            let mut current = cluster(&session.client, before, &Desired::new(), true).await?;
+            let open = current.databases.iter().filter(|(name, found)| {
+                found.allow_connections && **name != "template1" && **name != "template0"
+            });
+            let databases: Vec<Name> = open.map(|(name, _)| name.clone()).collect();
+            self.look_into(&session, &mut current, &databases, &Desired::new()).await?;
+            Ok(current)
+        };
+        let result = result.await;
+        session.close().await;
+        result
+    }
+
+    /// Looks, by a connection that is there. The passwords of `set` are known to be right.
+    pub(super) async fn look(
+        &self,
+        session: &Session,
+        desired: &Desired,
+        set: &Set,
+    ) -> Result<Current, Error> {
+        let before = preflight(&session.client).await?;
+        let extensions = desired.databases.values().any(|database| !database.extensions.is_empty());
+        let mut current = cluster(&session.client, before, desired, extensions).await?;
+        let inside = desired.looks_into().into_iter();
+        let inside: Vec<Name> = inside
+            .filter(|name| current.databases.get(name).is_some_and(|found| found.allow_connections))
+            .collect();
+        self.look_into(session, &mut current, &inside, desired).await?;
+        password::compare(&mut current, desired, set).await;
+        self.probe(&mut current, desired, set).await;
+        Ok(current)
+    }
+
+    async fn look_into(
+        &self,
+        session: &Session,
+        current: &mut Current,
+        databases: &[Name],
+        desired: &Desired,
+    ) -> Result<(), Error> {
+        let (version, own) = (current.version, current.session.database.clone());
+        let own = &own;
+        for names in databases.chunks(AT_ONCE) {
+            let all = names.iter().map(|name| async move {
+                if name == own {
+                    return contents(&session.client, version, name, desired).await;
+                }
+                let other = self.connect(Some(name)).await?;
+                let found = contents(&other.client, version, name, desired).await;
+                other.close().await;
+                found
+            });
+            for (name, found) in names.iter().zip(futures_util::future::join_all(all).await) {
+                let found = found?;
+                if let Some(database) = current.databases.get_mut(name) {
+                    database.contents = Some(found);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
+    move |source| Error::Query { what, source }
+}
+
+pub(super) async fn preflight(client: &Client) -> Result<Preflight, Error> {
+    let row = client.query_typed_one(query::PREFLIGHT, &[]).await.map_err(failed("the first question"))?;
+    let number: i32 = row.get(0);
+    let version = Version::from_number(number.unsigned_abs())?;
+    Ok(Preflight { version, in_recovery: row.get(1), reads_passwords: row.get(2) })
+}
+
+/// Two round trips: the transaction and the question are sent together, then the end of it.
+async fn cluster(
+    client: &Client,
+    before: Preflight,
+    desired: &Desired,
+    extensions: bool,
+) -> Result<Current, Error> {
+    let sql = query::cluster(before.version, before.reads_passwords);
+    let passwords: Vec<&str> = desired.passwords().map(|(name, _)| name.as_str()).collect();
+    let leaving: Vec<&str> = desired.leaving().map(Name::as_str).collect();
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+        [(&passwords, Type::TEXT_ARRAY), (&leaving, Type::TEXT_ARRAY), (&extensions, Type::BOOL)];
+    let (begun, row, ended) = tokio::join!(
+        client.batch_execute(query::BEGIN),
+        client.query_typed_one(&sql, &parameters),
+        client.batch_execute("COMMIT"),
+    );
+    begun.map_err(failed("the transaction of the snapshot"))?;
+    let row = row.map_err(failed("the snapshot of the cluster"))?;
+    ended.map_err(failed("the transaction of the snapshot"))?;
+    Ok(rows::cluster(row.get(0), before)?)
+}
+
+async fn contents(
+    client: &Client,
+    version: Version,
+    database: &Name,
+    desired: &Desired,
+) -> Result<Contents, Error> {
+    let (mut schemas, mut tables, mut large) = (Vec::new(), Vec::new(), Vec::new());
+    for grant in &desired.grants {
+        match &grant.on {
+            On::One(Object::Inside(place, Local::Column(schema, table, _))) if place == database => {
+                schemas.push(schema.as_str());
+                tables.push(table.as_str());
+            }
+            On::One(Object::Inside(place, Local::LargeObject(oid))) if place == database => large.push(*oid),
+            _ => {}
+        }
+    }
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+        [(&schemas, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY), (&large, Type::OID_ARRAY)];
+    let (begun, row, ended) = tokio::join!(
+        client.batch_execute(query::BEGIN),
+        client.query_typed_one(query::contents(), &parameters),
+        client.batch_execute("COMMIT"),
+    );
+    begun.map_err(failed("the transaction of the snapshot"))?;
+    let row = row.map_err(failed("the snapshot of a database"))?;
+    ended.map_err(failed("the transaction of the snapshot"))?;
+    Ok(rows::contents(row.get(0), version)?)
+}

@@ -1,0 +1,174 @@
+//! Whether a password is right, found out by a login: for sessions that cannot read stored passwords.
+//!
+//! The password is proven by SCRAM and never sent. A server that asks for it in the clear, or for its MD5, gets no answer,
+//! and one that asks for nothing says nothing.
+
+use super::connect::Server;
+use super::password::Set;
+use crate::current::{Current, StoredPassword};
+use crate::desired::{Desired, Password};
+use crate::name::Name;
+use bytes::BytesMut;
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+use secrecy::{ExposeSecret, SecretString};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_postgres::Socket;
+use tokio_postgres::config::{ChannelBinding as ChannelBindingMode, Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+
+/// How long a login may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How many logins are tried at once.
+const AT_ONCE: usize = 4;
+
+impl<T> Server<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Send + Sync,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    /// Finds out about passwords that cannot be read, for roles that may log in. Those of `set` were set in this run.
+    pub(super) async fn probe(&self, current: &mut Current, desired: &Desired, set: &Set) {
+        let mut work: Vec<(Name, SecretString, String)> = Vec::new();
+        for (name, wanted) in desired.passwords() {
+            let Some(role) = current.roles.get_mut(name) else { continue };
+            if role.password != StoredPassword::Unknown {
+                continue;
+            }
+            if set.contains_key(name) {
+                role.password = StoredPassword::Right(None);
+            } else if let (Password::Secret(secret), true) = (wanted, role.login) {
+                let owned = current
+                    .databases
+                    .iter()
+                    .find(|(_, database)| database.owned.owner == *name && database.allow_connections);
+                let database = owned.map_or(&current.session.database, |(database, _)| database);
+                work.push((name.clone(), secret.clone(), database.to_string()));
+            }
+        }
+        for part in work.chunks(AT_ONCE) {
+            let logins = part.iter().map(|(name, secret, database)| async move {
+                let login = self.login(name, secret, database);
+                tokio::time::timeout(LIMIT, login).await.ok().and_then(Result::ok).flatten()
+            });
+            let found = futures_util::future::join_all(logins).await;
+            for ((name, ..), right) in part.iter().zip(found) {
+                if let (Some(role), Some(right)) = (current.roles.get_mut(name), right) {
+                    role.password = if right { StoredPassword::Right(None) } else { StoredPassword::Wrong };
+                }
+            }
+        }
+    }
+
+    /// Whether a password is right; nothing if the server does not say.
+    async fn login(&self, user: &Name, secret: &SecretString, database: &str) -> io::Result<Option<bool>> {
+        let ports = self.config.get_ports();
+        for (index, host) in self.config.get_hosts().iter().enumerate() {
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+            let found = match host {
+                Host::Unix(folder) => {
+                    match tokio::net::UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await {
+                        Ok(stream) => exchange(stream, user, secret, database).await?,
+                        Err(_) => continue,
+                    }
+                }
+                Host::Tcp(host) => {
+                    let over_tls = match self.config.get_ssl_mode() {
+                        SslMode::Disable => None,
+                        _ => self.bound_login(user, secret, database).await,
+                    };
+                    if over_tls.is_some() || self.config.get_ssl_mode() == SslMode::Require {
+                        return Ok(over_tls);
+                    }
+                    match tokio::net::TcpStream::connect((host.as_str(), port)).await {
+                        Ok(stream) => exchange(stream, user, secret, database).await?,
+                        Err(_) => continue,
+                    }
+                }
+            };
+            return Ok(found);
+        }
+        Ok(None)
+    }
+
+    /// A login over TLS that is bound to the server's certificate, which nothing but SCRAM can be: a server that asks
+    /// for the password itself, or for nothing, is refused by the library.
+    async fn bound_login(&self, user: &Name, secret: &SecretString, database: &str) -> Option<bool> {
+        let mut config = self.config.clone();
+        config.user(user.as_str()).password(secret.expose_secret()).dbname(database);
+        config.ssl_mode(SslMode::Require).channel_binding(ChannelBindingMode::Require);
+        match config.connect(self.tls.clone()).await {
+            Ok(_) => Some(true),
+            Err(why) => (why.code() == Some(&SqlState::INVALID_PASSWORD)).then_some(false),
+        }
+    }
+}
+
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    user: &Name,
+    secret: &SecretString,
+    database: &str,
+) -> io::Result<Option<bool>> {
+    let mut out = BytesMut::new();
+    let parameters = [("user", user.as_str()), ("database", database), ("application_name", "pg-ensure")];
+    frontend::startup_message(parameters, &mut out)?;
+    stream.write_all(&out).await?;
+    let mut input = BytesMut::new();
+    let mut scram: Option<ScramSha256> = None;
+    loop {
+        let message = loop {
+            if let Some(message) = Message::parse(&mut input)? {
+                break message;
+            }
+            if stream.read_buf(&mut input).await? == 0 {
+                return Ok(None);
+            }
+        };
+        out.clear();
+        match message {
+            Message::AuthenticationSasl(_) => {
+                let password = secret.expose_secret().as_bytes();
+                let state = scram.insert(ScramSha256::new(password, ChannelBinding::unsupported()));
+                frontend::sasl_initial_response(SCRAM_SHA_256, state.message(), &mut out)?;
+            }
+            Message::AuthenticationSaslContinue(body) => {
+                let Some(state) = scram.as_mut() else { return Ok(None) };
+                state.update(body.data())?;
+                frontend::sasl_response(state.message(), &mut out)?;
+            }
+            Message::AuthenticationSaslFinal(body) => {
+                let Some(state) = scram.as_mut() else { return Ok(None) };
+                state.finish(body.data())?;
+                // The server has shown that it knows the password too.
+                frontend::terminate(&mut out);
+                let _ = stream.write_all(&out).await;
+                return Ok(Some(true));
+            }
+            Message::ErrorResponse(body) => {
+                let wrong = code(&body)?.as_deref() == Some("28P01");
+                return Ok((wrong && scram.is_some()).then_some(false));
+            }
+            // Anything else asks for the password itself, or for nothing: it stays unknown.
+            _ => return Ok(None),
+        }
+        stream.write_all(&out).await?;
+    }
+}
+
+fn code(body: &postgres_protocol::message::backend::ErrorResponseBody) -> io::Result<Option<String>> {
+    use fallible_iterator::FallibleIterator;
+    let mut fields = body.fields();
+    while let Some(field) = fields.next()? {
+        if field.type_() == b'C' {
+            return Ok(Some(String::from_utf8_lossy(field.value_bytes()).into_owned()));
+        }
+    }
+    Ok(None)
+}

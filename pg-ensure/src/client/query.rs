@@ -1,0 +1,135 @@
+//! The queries of a snapshot: one for the cluster, one for each database that is looked into.
+
+use crate::version::Version;
+
+/// What has to be known before the rest can be asked.
+pub(super) const PREFLIGHT: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
+     pg_catalog.pg_is_in_recovery(), pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
+
+/// Begins a transaction that sees one moment, with names that mean what they say.
+pub(super) const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO pg_catalog";
+
+/// The cluster as one JSON value. Parameters: the roles whose passwords are wanted, the roles that are to go, and whether
+/// extensions matter.
+pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
+    let (roles, password) = if reads_passwords {
+        ("pg_authid", "CASE WHEN r.rolname = ANY ($1) THEN r.rolpassword END")
+    } else {
+        ("pg_roles", "CASE WHEN r.rolname = ANY ($1) THEN NULL::text END")
+    };
+    let memberships = if version.membership_options() {
+        "m.admin_option, m.inherit_option, m.set_option"
+    } else {
+        "m.admin_option, true, true"
+    };
+    let grantor = if version.membership_options() { "m.grantor" } else { "10" };
+    let locale = match version.major() {
+        17.. => "d.datlocale, d.daticurules",
+        16 => "d.daticulocale, d.daticurules",
+        15 => "d.daticulocale, NULL",
+        _ => "NULL, NULL",
+    };
+    let provider = if version.database_providers() { "d.datlocprovider::text" } else { "'c'" };
+    let collation = if version.database_providers() {
+        "d.datcollversion, CASE WHEN d.datcollversion IS NOT NULL THEN pg_database_collation_actual_version(d.oid) END"
+    } else {
+        "NULL, NULL"
+    };
+    let (parameters, may_set) = if version.parameter_grants() {
+        (
+            "(SELECT coalesce(json_agg(json_build_array(parname, paracl::text[])), '[]') FROM pg_parameter_acl)",
+            "AND NOT has_parameter_privilege(s.name, 'SET')",
+        )
+    } else {
+        ("'[]'::json", "")
+    };
+    // What holds a membership goes with the role; what the role granted to others does not.
+    let membership_itself = if version.membership_options() {
+        "AND NOT (s.classid = 'pg_auth_members'::regclass AND EXISTS (SELECT FROM pg_auth_members m \
+         WHERE m.oid = s.objid AND s.refobjid IN (m.roleid, m.member)))"
+    } else {
+        ""
+    };
+    format!(
+        "SELECT json_build_object(
+'session', json_build_array(current_user, (SELECT rolname FROM pg_roles WHERE oid = 10), current_database(),
+    current_setting('createrole_self_grant', true), current_setting('scram_iterations', true)),
+'roles', (SELECT json_agg(json_build_array(r.rolname, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit,
+    r.rolcanlogin, r.rolreplication, r.rolbypassrls, r.rolconnlimit,
+    CASE WHEN r.rolvaliduntil = 'infinity' THEN 'infinity' WHEN r.rolvaliduntil = '-infinity' THEN '-infinity'
+        ELSE (extract(epoch FROM r.rolvaliduntil) * 1000000)::int8::text END,
+    {password}, c.description))
+    FROM {roles} r LEFT JOIN pg_shdescription c ON c.objoid = r.oid AND c.classoid = 'pg_authid'::regclass),
+'memberships', (SELECT coalesce(json_agg(json_build_array(a.rolname, b.rolname, g.rolname, {memberships})), '[]')
+    FROM pg_auth_members m JOIN pg_roles a ON a.oid = m.roleid JOIN pg_roles b ON b.oid = m.member
+    JOIN pg_roles g ON g.oid = {grantor}),
+'databases', (SELECT json_agg(json_build_array(d.datname, o.rolname, d.datacl::text[],
+    pg_encoding_to_char(d.encoding), {provider}, d.datcollate, d.datctype, {locale}, t.spcname, d.datconnlimit,
+    d.datallowconn, d.datistemplate, c.description, {collation}))
+    FROM pg_database d JOIN pg_roles o ON o.oid = d.datdba JOIN pg_tablespace t ON t.oid = d.dattablespace
+    LEFT JOIN pg_shdescription c ON c.objoid = d.oid AND c.classoid = 'pg_database'::regclass),
+'tablespaces', (SELECT json_agg(json_build_array(t.spcname, o.rolname, t.spcacl::text[]))
+    FROM pg_tablespace t JOIN pg_roles o ON o.oid = t.spcowner),
+'parameters', {parameters},
+'settings', (SELECT coalesce(json_agg(json_build_array(r.rolname, d.datname, s.setconfig)), '[]')
+    FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
+    WHERE (s.setrole = 0 OR r.oid IS NOT NULL) AND (s.setdatabase = 0 OR d.oid IS NOT NULL)),
+'privileged', CASE WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN '[]'::json
+    ELSE (SELECT coalesce(json_agg(s.name), '[]') FROM pg_settings s
+        WHERE s.context IN ('superuser', 'superuser-backend') {may_set}) END,
+'dependencies', (SELECT coalesce(json_agg(DISTINCT jsonb_build_array(r.rolname, d.datname)), '[]')
+    FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid LEFT JOIN pg_database d ON d.oid = s.dbid
+    WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = ANY ($2) {membership_itself}),
+'available', CASE WHEN $3 THEN (SELECT coalesce(json_agg(json_build_array(v.name, v.version, v.trusted, v.schema,
+    e.default_version)), '[]') FROM pg_available_extension_versions v JOIN pg_available_extensions e USING (name))
+    ELSE '[]'::json END
+)::text"
+    )
+}
+
+/// The inside of a database as one JSON value. Parameters: schemas and tables whose columns matter, and large objects that
+/// do.
+pub(super) fn contents() -> &'static str {
+    "WITH spaces AS (SELECT oid, nspname FROM pg_namespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
+    objects AS (
+        SELECT CASE WHEN c.relkind = 'S' THEN 'sequence' ELSE 'table' END AS kind, n.nspname AS space,
+            c.relname::text AS name, NULL::text AS extra, c.relowner AS owner, c.relacl AS acl
+        FROM pg_class c JOIN spaces n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S')
+        UNION ALL
+        SELECT 'column', n.nspname, c.relname::text, a.attname::text, c.relowner, a.attacl
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN spaces n ON n.oid = c.relnamespace
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'v', 'm', 'f', 'p') AND (a.attacl IS NOT NULL
+            OR (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])))
+        UNION ALL
+        SELECT 'routine', n.nspname, p.proname::text, oidvectortypes(p.proargtypes), p.proowner, p.proacl
+        FROM pg_proc p JOIN spaces n ON n.oid = p.pronamespace
+        UNION ALL
+        SELECT 'type', n.nspname, t.typname::text, NULL, t.typowner, t.typacl
+        FROM pg_type t JOIN spaces n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
+        WHERE t.typtype IN ('b', 'd', 'e', 'r', 'c') AND (t.typrelid = 0 OR c.relkind = 'c')
+            AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
+        UNION ALL
+        SELECT 'language', NULL, l.lanname::text, NULL, l.lanowner, l.lanacl FROM pg_language l
+        UNION ALL
+        SELECT 'wrapper', NULL, f.fdwname::text, NULL, f.fdwowner, f.fdwacl FROM pg_foreign_data_wrapper f
+        UNION ALL
+        SELECT 'server', NULL, s.srvname::text, NULL, s.srvowner, s.srvacl FROM pg_foreign_server s
+        UNION ALL
+        SELECT 'large', NULL, l.oid::text, NULL, l.lomowner, l.lomacl FROM pg_largeobject_metadata l
+        WHERE l.lomacl IS NOT NULL OR l.oid = ANY ($3::oid[]))
+    SELECT json_build_object(
+    'schemas', (SELECT coalesce(json_agg(json_build_array(s.nspname, o.rolname, s.nspacl::text[],
+        obj_description(s.oid, 'pg_namespace'),
+        EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = s.oid))), '[]')
+        FROM pg_namespace s JOIN spaces USING (oid) JOIN pg_roles o ON o.oid = s.nspowner),
+    'extensions', (SELECT coalesce(json_agg(json_build_array(e.extname, e.extversion, n.nspname, o.rolname)), '[]')
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace JOIN pg_roles o ON o.oid = e.extowner),
+    'objects', (SELECT coalesce(json_agg(json_build_array(x.kind, x.space, x.name, x.extra, o.rolname, x.acl::text[])),
+        '[]') FROM objects x JOIN pg_roles o ON o.oid = x.owner),
+    'defaults', (SELECT coalesce(json_agg(json_build_array(o.rolname, n.nspname, a.defaclobjtype::text,
+        a.defaclacl::text[])), '[]') FROM pg_default_acl a JOIN pg_roles o ON o.oid = a.defaclrole
+        LEFT JOIN pg_namespace n ON n.oid = a.defaclnamespace)
+    )::text"
+}

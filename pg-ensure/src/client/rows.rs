@@ -1,0 +1,335 @@
+//! From the JSON of a snapshot to values.
+
+use crate::acl::{Acl, AclError, ObjectKind};
+use crate::current::{
+    Available, Contents, Current, Database, DefaultKey, DefaultKind, Extension, MembershipKey,
+    MembershipOptions, Owned, Provider, Role, Schema, Session, SettingKey, StoredPassword,
+};
+use crate::name::{ContainsNul, Name, NameError, Text};
+use crate::object::{Local, NotASetting, Setting};
+use crate::scram::DEFAULT_ITERATIONS;
+use crate::time::ValidUntil;
+use crate::version::Version;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// Why what the server said means nothing. It is a mistake in this crate, or a server that is none.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// It is no JSON of the expected shape.
+    #[error("the answer has another shape than was asked for")]
+    Shape(#[source] serde_json::Error),
+    /// A name is none.
+    #[error("a name is none")]
+    Name(#[from] NameError),
+    /// A text holds NUL.
+    #[error("a text is none")]
+    Text(#[from] ContainsNul),
+    /// An access control list cannot be read.
+    #[error("an access control list cannot be read")]
+    Acl(#[from] AclError),
+    /// A setting has no name.
+    #[error("a setting has no name")]
+    Setting(#[from] NotASetting),
+    /// A value is none of those known.
+    #[error("{0:?} is unknown")]
+    Value(String),
+}
+
+type Str<'a> = Cow<'a, str>;
+type List<'a> = Option<Vec<Str<'a>>>;
+/// Name, version, whether it is trusted, schema, default version.
+type AvailableRow<'a> = (Str<'a>, Str<'a>, bool, Option<Str<'a>>, Option<Str<'a>>);
+/// Kind, schema, name, what else names it, owner, privileges.
+type ObjectRow<'a> = (Str<'a>, Option<Str<'a>>, Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>);
+
+#[derive(Deserialize)]
+struct ClusterRows<'a> {
+    #[serde(borrow)]
+    session: (Str<'a>, Str<'a>, Str<'a>, Option<Str<'a>>, Option<Str<'a>>),
+    #[serde(borrow)]
+    roles: Vec<RoleRow<'a>>,
+    #[serde(borrow)]
+    memberships: Vec<(Str<'a>, Str<'a>, Str<'a>, bool, bool, bool)>,
+    #[serde(borrow)]
+    databases: Vec<DatabaseRow<'a>>,
+    #[serde(borrow)]
+    tablespaces: Vec<(Str<'a>, Str<'a>, List<'a>)>,
+    #[serde(borrow)]
+    parameters: Vec<(Str<'a>, List<'a>)>,
+    #[serde(borrow)]
+    settings: Vec<(Option<Str<'a>>, Option<Str<'a>>, Vec<Str<'a>>)>,
+    #[serde(borrow)]
+    privileged: Vec<Str<'a>>,
+    #[serde(borrow)]
+    dependencies: Vec<(Str<'a>, Option<Str<'a>>)>,
+    #[serde(borrow)]
+    available: Vec<AvailableRow<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RoleRow<'a>(
+    #[serde(borrow)] Str<'a>,
+    bool,
+    bool,
+    bool,
+    bool,
+    bool,
+    bool,
+    bool,
+    i32,
+    #[serde(borrow)] Option<Str<'a>>,
+    Option<SecretRow>,
+    #[serde(borrow)] Option<Str<'a>>,
+);
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct SecretRow(String);
+
+#[derive(Deserialize)]
+struct DatabaseRow<'a>(
+    #[serde(borrow)] Str<'a>,
+    #[serde(borrow)] Str<'a>,
+    #[serde(borrow)] List<'a>,
+    #[serde(borrow)] Str<'a>,
+    #[serde(borrow)] Str<'a>,
+    #[serde(borrow)] Str<'a>,
+    #[serde(borrow)] Str<'a>,
+    #[serde(borrow)] Option<Str<'a>>,
+    #[serde(borrow)] Option<Str<'a>>,
+    #[serde(borrow)] Str<'a>,
+    i32,
+    bool,
+    bool,
+    #[serde(borrow)] Option<Str<'a>>,
+    #[serde(borrow)] Option<Str<'a>>,
+    #[serde(borrow)] Option<Str<'a>>,
+);
+
+#[derive(Deserialize)]
+struct ContentsRows<'a> {
+    #[serde(borrow)]
+    schemas: Vec<(Str<'a>, Str<'a>, List<'a>, Option<Str<'a>>, bool)>,
+    #[serde(borrow)]
+    extensions: Vec<(Str<'a>, Str<'a>, Str<'a>, Str<'a>)>,
+    #[serde(borrow)]
+    objects: Vec<ObjectRow<'a>>,
+    #[serde(borrow)]
+    defaults: Vec<(Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>)>,
+}
+
+/// What the preflight query says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Preflight {
+    pub(super) version: Version,
+    pub(super) in_recovery: bool,
+    pub(super) reads_passwords: bool,
+}
+
+/// Roles stand in every row, and each is kept once.
+#[derive(Default)]
+struct Names(BTreeMap<Box<str>, Name>);
+
+impl Names {
+    fn get(&mut self, text: &str) -> Result<Name, NameError> {
+        if let Some(known) = self.0.get(text) {
+            return Ok(known.clone());
+        }
+        let name = Name::new(text)?;
+        self.0.insert(text.into(), name.clone());
+        Ok(name)
+    }
+
+    fn maybe(&mut self, text: Option<&Str<'_>>) -> Result<Option<Name>, NameError> {
+        text.map(|text| self.get(text)).transpose()
+    }
+}
+
+fn owned(kind: ObjectKind, owner: Name, acl: &List<'_>, version: Version) -> Result<Owned, SnapshotError> {
+    Ok(match acl {
+        Some(items) => Owned { owner, acl: Acl::parse(items)? },
+        None => Owned::new(kind, &owner, version),
+    })
+}
+
+fn text(text: &str) -> Result<Text, SnapshotError> {
+    Ok(Text::new(text)?)
+}
+
+fn maybe_text(found: Option<&Str<'_>>) -> Result<Option<Text>, SnapshotError> {
+    found.map(|found| text(found)).transpose()
+}
+
+pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, SnapshotError> {
+    let rows: ClusterRows<'_> = serde_json::from_str(json).map_err(SnapshotError::Shape)?;
+    let version = before.version;
+    let mut names = Names::default();
+    let (user, bootstrap, database, self_grant, iterations) = &rows.session;
+    let has = |word: &str| self_grant.as_deref().unwrap_or("").split(',').any(|part| part.trim() == word);
+    let session = Session {
+        user: names.get(user)?,
+        bootstrap: names.get(bootstrap)?,
+        database: names.get(database)?,
+        in_recovery: before.in_recovery,
+        reads_passwords: before.reads_passwords,
+        self_grant: (has("set"), has("inherit")),
+    };
+    let iterations = iterations.as_deref().and_then(|count| count.parse().ok()).unwrap_or(DEFAULT_ITERATIONS);
+    let mut current = Current::new(version, session, iterations);
+    current.privileged_settings = rows.privileged.iter().filter_map(|name| Setting::new(name).ok()).collect();
+    for row in rows.roles {
+        let role = Role {
+            superuser: row.1,
+            createdb: row.2,
+            createrole: row.3,
+            inherit: row.4,
+            login: row.5,
+            replication: row.6,
+            bypassrls: row.7,
+            connection_limit: row.8,
+            valid_until: until(row.9.as_deref())?,
+            password: if before.reads_passwords {
+                StoredPassword::parse(row.10.map(|secret| SecretString::from(secret.0)).as_ref())
+            } else {
+                StoredPassword::Unknown
+            },
+            comment: maybe_text(row.11.as_ref())?,
+        };
+        current.roles.insert(names.get(&row.0)?, role);
+    }
+    for (role, member, grantor, admin, inherit, set) in rows.memberships {
+        let key = MembershipKey {
+            role: names.get(&role)?,
+            member: names.get(&member)?,
+            grantor: names.get(&grantor)?,
+        };
+        current.memberships.insert(key, MembershipOptions { admin, inherit, set });
+    }
+    for row in rows.databases {
+        let provider = match &*row.4 {
+            "c" => Provider::Libc,
+            "i" => Provider::Icu,
+            "b" => Provider::Builtin,
+            other => return Err(SnapshotError::Value(other.to_owned())),
+        };
+        let mismatch = match (&row.14, &row.15) {
+            (Some(recorded), Some(actual)) if recorded != actual => Some((text(recorded)?, text(actual)?)),
+            _ => None,
+        };
+        let database = Database {
+            owned: owned(ObjectKind::Database, names.get(&row.1)?, &row.2, version)?,
+            encoding: text(&row.3)?,
+            provider,
+            collate: text(&row.5)?,
+            ctype: text(&row.6)?,
+            locale: maybe_text(row.7.as_ref())?,
+            icu_rules: maybe_text(row.8.as_ref())?,
+            tablespace: names.get(&row.9)?,
+            connection_limit: row.10,
+            allow_connections: row.11,
+            is_template: row.12,
+            comment: maybe_text(row.13.as_ref())?,
+            collation_mismatch: mismatch,
+            contents: None,
+        };
+        current.databases.insert(names.get(&row.0)?, database);
+    }
+    for (name, owner, acl) in rows.tablespaces {
+        let owned = owned(ObjectKind::Tablespace, names.get(&owner)?, &acl, version)?;
+        current.tablespaces.insert(names.get(&name)?, owned);
+    }
+    for (name, acl) in rows.parameters {
+        current.parameters.insert(Setting::new(&name)?, Acl::parse(&acl.unwrap_or_default())?);
+    }
+    for (role, database, list) in rows.settings {
+        let key = SettingKey { role: names.maybe(role.as_ref())?, database: names.maybe(database.as_ref())? };
+        let settings = current.settings.entry(key).or_default();
+        for item in list {
+            let (name, value) = item.split_once('=').ok_or_else(|| SnapshotError::Value(item.to_string()))?;
+            settings.insert(Setting::new(name)?, text(value)?);
+        }
+    }
+    for (role, database) in rows.dependencies {
+        let database = names.maybe(database.as_ref())?;
+        current.dependencies.entry(names.get(&role)?).or_default().insert(database);
+    }
+    for (name, version, trusted, schema, default) in rows.available {
+        let found: &mut Available = current.available.entry(names.get(&name)?).or_default();
+        found.versions.insert(text(&version)?);
+        if default.as_ref() == Some(&version) {
+            found.default = Some(text(&version)?);
+            found.trusted = trusted;
+            found.schema = names.maybe(schema.as_ref())?;
+        }
+    }
+    Ok(current)
+}
+
+fn until(value: Option<&str>) -> Result<ValidUntil, SnapshotError> {
+    Ok(match value {
+        None | Some("infinity") => ValidUntil::Forever,
+        Some("-infinity") => ValidUntil::Never,
+        Some(micros) => ValidUntil::At(micros.parse().map_err(|_| SnapshotError::Value(micros.to_owned()))?),
+    })
+}
+
+pub(super) fn contents(json: &str, version: Version) -> Result<Contents, SnapshotError> {
+    let rows: ContentsRows<'_> = serde_json::from_str(json).map_err(SnapshotError::Shape)?;
+    let mut names = Names::default();
+    let mut contents = Contents::default();
+    for (name, owner, acl, comment, occupied) in rows.schemas {
+        let name = names.get(&name)?;
+        let owned = owned(ObjectKind::Schema, names.get(&owner)?, &acl, version)?;
+        if occupied {
+            contents.occupied.insert(name.clone());
+        }
+        contents.schemas.insert(name, Schema { owned, comment: maybe_text(comment.as_ref())? });
+    }
+    for (name, version, schema, owner) in rows.extensions {
+        let extension =
+            Extension { version: text(&version)?, schema: names.get(&schema)?, owner: names.get(&owner)? };
+        contents.extensions.insert(names.get(&name)?, extension);
+    }
+    for (kind, space, name, extra, owner, acl) in rows.objects {
+        let wrong = || SnapshotError::Value(format!("{kind} {name}"));
+        let mut schema = || -> Result<Name, SnapshotError> { names.maybe(space.as_ref())?.ok_or_else(wrong) };
+        let local = match &*kind {
+            "table" => Local::Table(schema()?, Name::new(&name)?),
+            "sequence" => Local::Sequence(schema()?, Name::new(&name)?),
+            "column" => {
+                let column = extra.as_deref().ok_or_else(wrong)?;
+                Local::Column(schema()?, Name::new(&name)?, Name::new(column)?)
+            }
+            "routine" => {
+                Local::Routine(schema()?, Name::new(&name)?, text(extra.as_deref().unwrap_or_default())?)
+            }
+            "type" => Local::Type(schema()?, Name::new(&name)?),
+            "language" => Local::Language(Name::new(&name)?),
+            "wrapper" => Local::ForeignDataWrapper(Name::new(&name)?),
+            "server" => Local::ForeignServer(Name::new(&name)?),
+            "large" => Local::LargeObject(name.parse().map_err(|_| wrong())?),
+            _ => return Err(wrong()),
+        };
+        let owned = owned(local.kind(), names.get(&owner)?, &acl, version)?;
+        contents.objects.insert(local, owned);
+    }
+    for (creator, schema, kind, acl) in rows.defaults {
+        let kind = match &*kind {
+            "r" => DefaultKind::Tables,
+            "S" => DefaultKind::Sequences,
+            "f" => DefaultKind::Routines,
+            "T" => DefaultKind::Types,
+            "n" => DefaultKind::Schemas,
+            "L" => DefaultKind::LargeObjects,
+            other => return Err(SnapshotError::Value(other.to_owned())),
+        };
+        let key = DefaultKey { creator: names.get(&creator)?, schema: names.maybe(schema.as_ref())?, kind };
+        contents.defaults.insert(key, Acl::parse(&acl.unwrap_or_default())?);
+    }
+    Ok(contents)
+}

@@ -1,0 +1,516 @@
+//! What a cluster is like now.
+
+use crate::acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};
+use crate::name::{Name, Text};
+use crate::object::{Local, Setting};
+use crate::scram::Verifier;
+use crate::time::ValidUntil;
+use crate::version::Version;
+use secrecy::SecretString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+
+/// A cluster as one snapshot shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// The server's version.
+    pub version: Version,
+    /// Who looks, and what it may.
+    pub session: Session,
+    /// `scram_iterations`, or what stands for it before PostgreSQL 16.
+    pub iterations: NonZeroU32,
+    /// Every role.
+    pub roles: BTreeMap<Name, Role>,
+    /// Every membership.
+    pub memberships: BTreeMap<MembershipKey, MembershipOptions>,
+    /// Every database.
+    pub databases: BTreeMap<Name, Database>,
+    /// Every tablespace.
+    pub tablespaces: BTreeMap<Name, Owned>,
+    /// The parameters that somebody has privileges on.
+    pub parameters: BTreeMap<Setting, Acl>,
+    /// Settings by role (or all) and database (or all).
+    pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Text>>,
+    /// Extensions that the server could install.
+    pub available: BTreeMap<Name, Available>,
+    /// Settings that this session may not set for others.
+    pub privileged_settings: BTreeSet<Setting>,
+    /// For roles that are to go: the databases in which something is theirs or granted to them, shared objects
+    /// under `None`.
+    pub dependencies: BTreeMap<Name, BTreeSet<Option<Name>>>,
+}
+
+/// Whose settings: a role or all, in a database or all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SettingKey {
+    /// A role; `None` for all.
+    pub role: Option<Name>,
+    /// A database; `None` for all.
+    pub database: Option<Name>,
+}
+
+/// Who looks at the cluster, and acts on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The role.
+    pub user: Name,
+    /// The role that initdb made, which grants what creating a role grants.
+    pub bootstrap: Name,
+    /// The database of the connection.
+    pub database: Name,
+    /// Whether the server is in recovery, and nothing can be changed.
+    pub in_recovery: bool,
+    /// Whether stored passwords can be read.
+    pub reads_passwords: bool,
+    /// `createrole_self_grant`: whether it holds SET and INHERIT.
+    pub self_grant: (bool, bool),
+}
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "as PostgreSQL has them")]
+pub struct Role {
+    /// SUPERUSER.
+    pub superuser: bool,
+    /// CREATEDB.
+    pub createdb: bool,
+    /// CREATEROLE.
+    pub createrole: bool,
+    /// INHERIT.
+    pub inherit: bool,
+    /// LOGIN.
+    pub login: bool,
+    /// REPLICATION.
+    pub replication: bool,
+    /// BYPASSRLS.
+    pub bypassrls: bool,
+    /// CONNECTION LIMIT; -1 is none.
+    pub connection_limit: i32,
+    /// VALID UNTIL.
+    pub valid_until: ValidUntil,
+    /// The password.
+    pub password: StoredPassword,
+    /// The comment.
+    pub comment: Option<Text>,
+}
+
+impl Default for Role {
+    /// What `CREATE ROLE` makes.
+    fn default() -> Self {
+        Self {
+            superuser: false,
+            createdb: false,
+            createrole: false,
+            inherit: true,
+            login: false,
+            replication: false,
+            bypassrls: false,
+            connection_limit: -1,
+            valid_until: ValidUntil::Forever,
+            password: StoredPassword::None,
+            comment: None,
+        }
+    }
+}
+
+/// What is known of a stored password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredPassword {
+    /// There is none.
+    None,
+    /// An MD5 hash, which is always replaced.
+    Md5,
+    /// A verifier.
+    Scram(Verifier),
+    /// It was compared: it is the wanted one, hashed this many times (`None` where that cannot be seen).
+    Right(Option<NonZeroU32>),
+    /// It was compared: it is another.
+    Wrong,
+    /// It was not looked at, or cannot be.
+    Unknown,
+}
+
+impl StoredPassword {
+    /// What `rolpassword` holds.
+    #[must_use]
+    pub fn parse(stored: Option<&SecretString>) -> Self {
+        use secrecy::ExposeSecret;
+        let Some(stored) = stored else { return Self::None };
+        let text = stored.expose_secret();
+        match Verifier::parse(text) {
+            Ok(verifier) => Self::Scram(verifier),
+            Err(_) if text.starts_with("md5") => Self::Md5,
+            Err(_) => Self::Wrong,
+        }
+    }
+}
+
+/// One membership as the server keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MembershipKey {
+    /// The role that has members.
+    pub role: Name,
+    /// The member.
+    pub member: Name,
+    /// Who granted it. Before PostgreSQL 16 this means nothing, and is the bootstrap superuser.
+    pub grantor: Name,
+}
+
+/// The options of a membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MembershipOptions {
+    /// May grant it on.
+    pub admin: bool,
+    /// Has the role's privileges by itself. Before PostgreSQL 16 the member's INHERIT decides.
+    pub inherit: bool,
+    /// May SET ROLE to it.
+    pub set: bool,
+}
+
+/// The owner and privileges of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// The owner.
+    pub owner: Name,
+    /// The privileges, defaults filled in.
+    pub acl: Acl,
+}
+
+impl Owned {
+    /// An object as it is when it has just been made.
+    #[must_use]
+    pub fn new(kind: ObjectKind, owner: &Name, version: Version) -> Self {
+        Self { owner: owner.clone(), acl: Acl::default_of(kind, owner, version) }
+    }
+}
+
+/// A locale provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provider {
+    /// The C library.
+    #[default]
+    Libc,
+    /// ICU.
+    Icu,
+    /// PostgreSQL itself (17).
+    Builtin,
+}
+
+impl Provider {
+    /// As SQL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Libc => "libc",
+            Self::Icu => "icu",
+            Self::Builtin => "builtin",
+        }
+    }
+}
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Its owner and privileges.
+    pub owned: Owned,
+    /// The encoding, as `pg_encoding_to_char()` names it.
+    pub encoding: Text,
+    /// The locale provider.
+    pub provider: Provider,
+    /// LC_COLLATE.
+    pub collate: Text,
+    /// LC_CTYPE.
+    pub ctype: Text,
+    /// The locale of ICU or the builtin provider.
+    pub locale: Option<Text>,
+    /// ICU's own rules.
+    pub icu_rules: Option<Text>,
+    /// The tablespace.
+    pub tablespace: Name,
+    /// CONNECTION LIMIT; -1 is none.
+    pub connection_limit: i32,
+    /// ALLOW_CONNECTIONS.
+    pub allow_connections: bool,
+    /// IS_TEMPLATE.
+    pub is_template: bool,
+    /// The comment.
+    pub comment: Option<Text>,
+    /// The collation version recorded, and the one the system has now, where they differ.
+    pub collation_mismatch: Option<(Text, Text)>,
+    /// What is inside, if that was looked at.
+    pub contents: Option<Contents>,
+}
+
+impl Database {
+    /// A database in UTF-8 and the C locale, with nothing said of anything else.
+    #[must_use]
+    pub fn plain(owner: &Name, version: Version) -> Self {
+        let text = |text: &str| Text::new(text).expect("a text");
+        Self {
+            owned: Owned::new(ObjectKind::Database, owner, version),
+            encoding: text("UTF8"),
+            provider: Provider::Libc,
+            collate: text("C"),
+            ctype: text("C"),
+            locale: None,
+            icu_rules: None,
+            tablespace: Name::new("pg_default").expect("a name"),
+            connection_limit: -1,
+            allow_connections: true,
+            is_template: false,
+            comment: None,
+            collation_mismatch: None,
+            contents: None,
+        }
+    }
+}
+
+/// What is inside a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Schemas, without those of the system.
+    pub schemas: BTreeMap<Name, Schema>,
+    /// Installed extensions.
+    pub extensions: BTreeMap<Name, Extension>,
+    /// Owners and privileges of everything else.
+    pub objects: BTreeMap<Local, Owned>,
+    /// Default privileges that differ from PostgreSQL's own.
+    pub defaults: BTreeMap<DefaultKey, Acl>,
+    /// Whether anything else depends on a schema, so that it cannot be dropped without that.
+    pub occupied: BTreeSet<Name>,
+}
+
+/// A schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// Its owner and privileges.
+    pub owned: Owned,
+    /// Its comment.
+    pub comment: Option<Text>,
+}
+
+/// An installed extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// Its version.
+    pub version: Text,
+    /// Its schema.
+    pub schema: Name,
+    /// Its owner.
+    pub owner: Name,
+}
+
+/// An extension that the server could install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Available {
+    /// The version that is installed when none is said.
+    pub default: Option<Text>,
+    /// Every version.
+    pub versions: BTreeSet<Text>,
+    /// Whether whoever may create in the database may install it.
+    pub trusted: bool,
+    /// The schema that it insists on.
+    pub schema: Option<Name>,
+}
+
+/// What default privileges are about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DefaultKey {
+    /// Whose new objects.
+    pub creator: Name,
+    /// In which schema; `None` for everywhere.
+    pub schema: Option<Name>,
+    /// Which objects.
+    pub kind: DefaultKind,
+}
+
+/// The kinds of objects that default privileges exist for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DefaultKind {
+    /// Tables and what is like them.
+    Tables,
+    /// Sequences.
+    Sequences,
+    /// Functions, procedures and aggregates.
+    Routines,
+    /// Types and domains.
+    Types,
+    /// Schemas.
+    Schemas,
+    /// Large objects (PostgreSQL 18).
+    LargeObjects,
+}
+
+impl DefaultKind {
+    /// The kind of each object.
+    #[must_use]
+    pub fn object(self) -> ObjectKind {
+        match self {
+            Self::Tables => ObjectKind::Table,
+            Self::Sequences => ObjectKind::Sequence,
+            Self::Routines => ObjectKind::Routine,
+            Self::Types => ObjectKind::Type,
+            Self::Schemas => ObjectKind::Schema,
+            Self::LargeObjects => ObjectKind::LargeObject,
+        }
+    }
+
+    /// As SQL.
+    #[must_use]
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Tables => "TABLES",
+            Self::Sequences => "SEQUENCES",
+            Self::Routines => "ROUTINES",
+            Self::Types => "TYPES",
+            Self::Schemas => "SCHEMAS",
+            Self::LargeObjects => "LARGE OBJECTS",
+        }
+    }
+}
+
+impl Contents {
+    /// What is in a database that was just made from an untouched template1.
+    #[must_use]
+    pub fn fresh(bootstrap: &Name, version: Version) -> Self {
+        let name = |name: &str| Name::new(name).expect("a name");
+        let fifteen = version.major() >= 15;
+        let owner = if fifteen { name("pg_database_owner") } else { bootstrap.clone() };
+        let mut owned = Owned::new(ObjectKind::Schema, &owner, version);
+        let everybody = if fifteen { Privilege::Usage.into() } else { ObjectKind::Schema.all(version) };
+        owned.acl.grant(&Grantee::Public, &owner, everybody, Privileges::NONE);
+        let comment = Text::new("standard public schema").ok();
+        let mut fresh = Self::default();
+        fresh.schemas.insert(name("public"), Schema { owned, comment });
+        for language in ["c", "internal", "plpgsql", "sql"] {
+            let owned = Owned::new(ObjectKind::Language, bootstrap, version);
+            fresh.objects.insert(Local::Language(name(language)), owned);
+        }
+        let plpgsql = Extension {
+            version: Text::new("1.0").expect("a text"),
+            schema: name("pg_catalog"),
+            owner: bootstrap.clone(),
+        };
+        fresh.extensions.insert(name("plpgsql"), plpgsql);
+        fresh
+    }
+}
+
+impl DefaultKey {
+    /// What holds where nothing was said: PostgreSQL's defaults everywhere, nothing more in one schema.
+    #[must_use]
+    pub fn base(&self, version: Version) -> Acl {
+        match self.schema {
+            Some(_) => Acl::default(),
+            None => Acl::default_of(self.kind.object(), &self.creator, version),
+        }
+    }
+}
+
+impl Current {
+    /// A cluster of which nothing is known yet but who looks.
+    #[must_use]
+    pub fn new(version: Version, session: Session, iterations: NonZeroU32) -> Self {
+        Self {
+            version,
+            session,
+            iterations,
+            roles: BTreeMap::new(),
+            memberships: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            tablespaces: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            available: BTreeMap::new(),
+            privileged_settings: BTreeSet::new(),
+            dependencies: BTreeMap::new(),
+        }
+    }
+
+    /// The settings of a role in a database, either or both for all.
+    #[must_use]
+    pub fn setting(&self, role: Option<&Name>, database: Option<&Name>, setting: &Setting) -> Option<&Text> {
+        let key = SettingKey { role: role.cloned(), database: database.cloned() };
+        self.settings.get(&key).and_then(|settings| settings.get(setting))
+    }
+
+    /// Whether the session's role is a superuser.
+    #[must_use]
+    pub fn superuser(&self) -> bool {
+        self.roles.get(&self.session.user).is_some_and(|role| role.superuser)
+    }
+
+    /// Whether a role has the privileges of another without SET ROLE (`has_privs_of_role()`).
+    #[must_use]
+    pub fn has_privileges_of(&self, who: &Name, role: &Name) -> bool {
+        let inherits = |key: &MembershipKey, options: &MembershipOptions| {
+            if self.version.membership_options() {
+                options.inherit
+            } else {
+                self.roles.get(&key.member).is_some_and(|member| member.inherit)
+            }
+        };
+        self.is_superuser(who) || self.reaches(who, role, inherits)
+    }
+
+    /// Whether a role may SET ROLE to another (`member_can_set_role()`).
+    #[must_use]
+    pub fn can_set(&self, who: &Name, role: &Name) -> bool {
+        let may = |_: &MembershipKey, options: &MembershipOptions| {
+            !self.version.membership_options() || options.set
+        };
+        self.is_superuser(who) || self.reaches(who, role, may)
+    }
+
+    /// Whether a role may grant another (`is_admin_of_role()`).
+    #[must_use]
+    pub fn is_admin_of(&self, who: &Name, role: &Name) -> bool {
+        self.is_superuser(who)
+            || self
+                .members(role)
+                .any(|(key, options)| options.admin && self.reaches(who, &key.member, |_, _| true))
+    }
+
+    /// Whether a role is a member of another, directly or not.
+    #[must_use]
+    pub fn is_member(&self, who: &Name, role: &Name) -> bool {
+        self.reaches(who, role, |_, _| true)
+    }
+
+    fn is_superuser(&self, who: &Name) -> bool {
+        self.roles.get(who).is_some_and(|role| role.superuser)
+    }
+
+    /// The memberships in a role.
+    pub fn members(&self, role: &Name) -> impl Iterator<Item = (&MembershipKey, &MembershipOptions)> {
+        let first = MembershipKey { role: role.clone(), member: lowest(), grantor: lowest() };
+        let role = role.clone();
+        self.memberships.range(first..).take_while(move |(key, _)| key.role == role)
+    }
+
+    fn reaches(
+        &self,
+        who: &Name,
+        role: &Name,
+        follows: impl Fn(&MembershipKey, &MembershipOptions) -> bool,
+    ) -> bool {
+        let mut seen = BTreeSet::from([role.clone()]);
+        let mut open = vec![role.clone()];
+        while let Some(next) = open.pop() {
+            if next == *who {
+                return true;
+            }
+            for (key, options) in self.members(&next) {
+                if follows(key, options) && seen.insert(key.member.clone()) {
+                    open.push(key.member.clone());
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Sorts before every name.
+fn lowest() -> Name {
+    Name::new("\u{1}").expect("a name")
+}

@@ -1,0 +1,419 @@
+//! What a cluster is to be like. What is left out is not managed.
+
+mod grant;
+mod validate;
+
+pub use grant::{DefaultGrant, Grant, On, PrivilegeSet};
+pub use validate::{Invalid, Subject, Why};
+
+use crate::current::{Provider, SettingKey};
+use crate::name::{Name, Text};
+use crate::object::Setting;
+use crate::scram::Verifier;
+use crate::time::ValidUntil;
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Whether something is to be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Presence {
+    /// It is to exist.
+    #[default]
+    Present,
+    /// It is to go.
+    Absent,
+}
+
+/// The desired state.
+///
+/// ```
+/// use pg_ensure::{Desired, Name, Password, Role, desired::Database};
+/// let name = Name::new("vaultwarden")?;
+/// let mut desired = Desired::new();
+/// // The shortest form: a role that logs in, and a database of the same name that it owns.
+/// desired.ensure(&name, Some(Password::secret("from a file")));
+/// // Or each by itself.
+/// desired.role(Name::new("reports")?, Role::new().login(true).connection_limit(5));
+/// desired.database(Name::new("archive")?, Database::owned_by(&name).encoding("UTF8"));
+/// assert!(desired.validate().is_empty());
+/// # Ok::<(), pg_ensure::NameError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// Roles.
+    pub roles: BTreeMap<Name, Role>,
+    /// Databases.
+    pub databases: BTreeMap<Name, Database>,
+    /// Memberships: role, member.
+    pub memberships: BTreeMap<(Name, Name), Membership>,
+    /// Privileges, in the order in which they were said. Where two are about the same object and grantee, what
+    /// names the object goes before what means all of a schema.
+    pub grants: Vec<Grant>,
+    /// Default privileges.
+    pub defaults: Vec<DefaultGrant>,
+    /// Settings of roles and databases; `None` takes a setting away.
+    pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Option<Text>>>,
+    /// Roles that exist without being managed here, such as those of a managed server. `postgres` and the predefined
+    /// `pg_…` are known without being named.
+    pub external: BTreeSet<Name>,
+}
+
+/// A role. Every field may be left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Role {
+    /// Whether it is to exist.
+    pub presence: Presence,
+    /// Who gets what a role owns that is to go. Without it a role that owns anything stays.
+    pub reassign_to: Option<Name>,
+    /// SUPERUSER.
+    pub superuser: Option<bool>,
+    /// CREATEDB.
+    pub createdb: Option<bool>,
+    /// CREATEROLE.
+    pub createrole: Option<bool>,
+    /// INHERIT.
+    pub inherit: Option<bool>,
+    /// LOGIN.
+    pub login: Option<bool>,
+    /// REPLICATION.
+    pub replication: Option<bool>,
+    /// BYPASSRLS.
+    pub bypassrls: Option<bool>,
+    /// CONNECTION LIMIT; -1 is none.
+    pub connection_limit: Option<i32>,
+    /// VALID UNTIL.
+    pub valid_until: Option<ValidUntil>,
+    /// The password.
+    pub password: Option<Password>,
+    /// The comment; empty for none.
+    pub comment: Option<Text>,
+}
+
+macro_rules! setter {
+    ($($(#[$doc:meta])* $field:ident: $type:ty),* $(,)?) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $field(mut self, $field: $type) -> Self {
+            self.$field = Some($field);
+            self
+        })*
+    };
+}
+
+impl Role {
+    /// A role of which nothing is said but that it exists.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A role that is to go.
+    #[must_use]
+    pub fn absent() -> Self {
+        Self { presence: Presence::Absent, ..Self::default() }
+    }
+
+    setter! {
+        /// SUPERUSER.
+        superuser: bool,
+        /// CREATEDB.
+        createdb: bool,
+        /// CREATEROLE.
+        createrole: bool,
+        /// INHERIT.
+        inherit: bool,
+        /// LOGIN.
+        login: bool,
+        /// REPLICATION.
+        replication: bool,
+        /// BYPASSRLS.
+        bypassrls: bool,
+        /// CONNECTION LIMIT; -1 is none.
+        connection_limit: i32,
+        /// VALID UNTIL.
+        valid_until: ValidUntil,
+        /// The password.
+        password: Password,
+        /// The comment; empty for none.
+        comment: Text,
+        /// Who gets what it owns, if it is to go.
+        reassign_to: Name,
+    }
+}
+
+/// A wanted password.
+#[derive(Clone)]
+pub enum Password {
+    /// None: the role cannot log in by one.
+    None,
+    /// This one. The server is sent its verifier alone.
+    Secret(SecretString),
+    /// The one of this verifier, as it stands in another server.
+    Verifier(Verifier),
+}
+
+impl Password {
+    /// A password. One final newline is not taken off: whoever reads a file does that.
+    #[must_use]
+    pub fn secret(password: &str) -> Self {
+        Self::Secret(password.to_owned().into())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Secret(_) => "Secret([redacted])",
+            Self::Verifier(_) => "Verifier([redacted])",
+        })
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Secret(one), Self::Secret(other)) => one.expose_secret() == other.expose_secret(),
+            (Self::Verifier(one), Self::Verifier(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// A database. Every field may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Database {
+    /// Whether it is to exist.
+    pub presence: Presence,
+    /// The owner.
+    pub owner: Option<Name>,
+    /// The encoding. It cannot be changed later, nor can the locale.
+    pub encoding: Option<Text>,
+    /// The locale provider (PostgreSQL 15).
+    pub provider: Option<Provider>,
+    /// The locale: LC_COLLATE and LC_CTYPE with libc, the provider's own otherwise.
+    pub locale: Option<Text>,
+    /// LC_COLLATE.
+    pub collate: Option<Text>,
+    /// LC_CTYPE.
+    pub ctype: Option<Text>,
+    /// Rules for ICU (PostgreSQL 16).
+    pub icu_rules: Option<Text>,
+    /// What it is made from. Means nothing once it exists.
+    pub template: Option<Name>,
+    /// The tablespace.
+    pub tablespace: Option<Name>,
+    /// CONNECTION LIMIT; -1 is none.
+    pub connection_limit: Option<i32>,
+    /// ALLOW_CONNECTIONS.
+    pub allow_connections: Option<bool>,
+    /// IS_TEMPLATE.
+    pub is_template: Option<bool>,
+    /// The comment; empty for none.
+    pub comment: Option<Text>,
+    /// Extensions.
+    pub extensions: BTreeMap<Name, Extension>,
+    /// Schemas.
+    pub schemas: BTreeMap<Name, Schema>,
+}
+
+impl Database {
+    /// A database of which nothing is said but that it exists.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A database with an owner.
+    #[must_use]
+    pub fn owned_by(owner: &Name) -> Self {
+        Self { owner: Some(owner.clone()), ..Self::default() }
+    }
+
+    /// A database that is to go, with everything in it.
+    #[must_use]
+    pub fn absent() -> Self {
+        Self { presence: Presence::Absent, ..Self::default() }
+    }
+
+    /// The encoding.
+    ///
+    /// # Panics
+    /// When it holds NUL.
+    #[must_use]
+    pub fn encoding(mut self, encoding: &str) -> Self {
+        self.encoding = Some(Text::new(encoding).expect("no encoding's name holds NUL"));
+        self
+    }
+
+    setter! {
+        /// The owner.
+        owner: Name,
+        /// The locale provider.
+        provider: Provider,
+        /// The locale.
+        locale: Text,
+        /// LC_COLLATE.
+        collate: Text,
+        /// LC_CTYPE.
+        ctype: Text,
+        /// Rules for ICU.
+        icu_rules: Text,
+        /// What it is made from.
+        template: Name,
+        /// The tablespace.
+        tablespace: Name,
+        /// CONNECTION LIMIT; -1 is none.
+        connection_limit: i32,
+        /// ALLOW_CONNECTIONS.
+        allow_connections: bool,
+        /// The comment; empty for none.
+        comment: Text,
+    }
+
+    /// IS_TEMPLATE.
+    #[must_use]
+    pub fn marked_template(mut self, is_template: bool) -> Self {
+        self.is_template = Some(is_template);
+        self
+    }
+
+    /// A schema in it.
+    #[must_use]
+    pub fn schema(mut self, name: Name, schema: Schema) -> Self {
+        self.schemas.insert(name, schema);
+        self
+    }
+
+    /// An extension in it.
+    #[must_use]
+    pub fn extension(mut self, name: Name, extension: Extension) -> Self {
+        self.extensions.insert(name, extension);
+        self
+    }
+}
+
+/// An extension of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extension {
+    /// Whether it is to be installed.
+    pub presence: Presence,
+    /// The version; without one, whichever is there.
+    pub version: Option<Text>,
+    /// The schema.
+    pub schema: Option<Name>,
+}
+
+/// A schema of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// Whether it is to exist.
+    pub presence: Presence,
+    /// The owner.
+    pub owner: Option<Name>,
+    /// The comment; empty for none.
+    pub comment: Option<Text>,
+}
+
+/// A membership of one role in another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Whether it is to exist.
+    pub presence: Presence,
+    /// WITH ADMIN.
+    pub admin: Option<bool>,
+    /// WITH INHERIT (PostgreSQL 16).
+    pub inherit: Option<bool>,
+    /// WITH SET (PostgreSQL 16).
+    pub set: Option<bool>,
+}
+
+impl Desired {
+    /// Nothing is managed yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A role that logs in, and a database of the same name that it owns.
+    pub fn ensure(&mut self, name: &Name, password: Option<Password>) -> &mut Self {
+        let role = Role { login: Some(true), password, ..Role::default() };
+        self.role(name.clone(), role).database(name.clone(), Database::owned_by(name))
+    }
+
+    /// A role.
+    pub fn role(&mut self, name: Name, role: Role) -> &mut Self {
+        self.roles.insert(name, role);
+        self
+    }
+
+    /// A database.
+    pub fn database(&mut self, name: Name, database: Database) -> &mut Self {
+        self.databases.insert(name, database);
+        self
+    }
+
+    /// A membership.
+    pub fn membership(&mut self, role: Name, member: Name, membership: Membership) -> &mut Self {
+        self.memberships.insert((role, member), membership);
+        self
+    }
+
+    /// Privileges on an object.
+    pub fn grant(&mut self, grant: Grant) -> &mut Self {
+        self.grants.push(grant);
+        self
+    }
+
+    /// Privileges on what will be created.
+    pub fn default_grant(&mut self, grant: DefaultGrant) -> &mut Self {
+        self.defaults.push(grant);
+        self
+    }
+
+    /// A setting of a role, a database, or a role in a database; `None` takes it away.
+    pub fn setting(
+        &mut self,
+        role: Option<Name>,
+        database: Option<Name>,
+        setting: Setting,
+        value: Option<Text>,
+    ) -> &mut Self {
+        self.settings.entry(SettingKey { role, database }).or_default().insert(setting, value);
+        self
+    }
+
+    /// A role that exists without being managed.
+    pub fn external(&mut self, role: Name) -> &mut Self {
+        self.external.insert(role);
+        self
+    }
+
+    /// The databases whose inside has to be looked at.
+    #[must_use]
+    pub fn looks_into(&self) -> BTreeSet<Name> {
+        let named = self.databases.iter().filter(|(_, database)| {
+            database.presence == Presence::Present
+                && !(database.extensions.is_empty() && database.schemas.is_empty())
+        });
+        let mut all: BTreeSet<Name> = named.map(|(name, _)| name.clone()).collect();
+        all.extend(self.grants.iter().filter_map(|grant| grant.on.database().cloned()));
+        all.extend(self.defaults.iter().map(|grant| grant.database.clone()));
+        all
+    }
+
+    /// The roles whose stored password has to be known.
+    pub fn passwords(&self) -> impl Iterator<Item = (&Name, &Password)> {
+        self.roles
+            .iter()
+            .filter(|(_, role)| role.presence == Presence::Present)
+            .filter_map(|(name, role)| role.password.as_ref().map(|password| (name, password)))
+    }
+
+    /// The roles that are to go.
+    pub fn leaving(&self) -> impl Iterator<Item = &Name> {
+        self.roles.iter().filter(|(_, role)| role.presence == Presence::Absent).map(|(name, _)| name)
+    }
+}

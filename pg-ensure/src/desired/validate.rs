@@ -1,0 +1,393 @@
+//! What is wrong with a desired state, before any server is asked.
+
+use super::{Desired, On, Presence, PrivilegeSet};
+use crate::acl::{Grantee, Privilege};
+use crate::name::Name;
+use crate::object::{Object, Setting};
+use crate::version::Version;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use thiserror::Error;
+
+/// Where something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A role.
+    Role(Name),
+    /// A database.
+    Database(Name),
+    /// An extension of a database.
+    Extension(Name, Name),
+    /// A schema of a database.
+    Schema(Name, Name),
+    /// A membership: role, member.
+    Membership(Name, Name),
+    /// A grant, by its position from 0.
+    Grant(usize),
+    /// A grant of default privileges, by its position from 0.
+    Default(usize),
+    /// A setting of a role, a database, or both.
+    Setting(Option<Name>, Option<Name>, Setting),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(name) => write!(f, "role {name:?}"),
+            Self::Database(name) => write!(f, "database {name:?}"),
+            Self::Extension(database, name) => write!(f, "extension {name:?} of database {database:?}"),
+            Self::Schema(database, name) => write!(f, "schema {name:?} of database {database:?}"),
+            Self::Membership(role, member) => write!(f, "membership of {member:?} in {role:?}"),
+            Self::Grant(index) => write!(f, "grant number {}", index + 1),
+            Self::Default(index) => write!(f, "default privileges number {}", index + 1),
+            Self::Setting(_, _, setting) => write!(f, "setting {setting}"),
+        }
+    }
+}
+
+/// Something wrong in a desired state.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{subject}: {why}")]
+pub struct Invalid {
+    /// Where.
+    pub subject: Subject,
+    /// What.
+    pub why: Why,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// A role is referred to that is nowhere.
+    #[error("the {what} {role:?} is nowhere; declare it as a role, or list it under external")]
+    UnknownRole {
+        /// As what.
+        what: &'static str,
+        /// The role.
+        role: Name,
+    },
+    /// A role is needed that is to go.
+    #[error("the {what} {role:?} is declared absent")]
+    RoleLeaves {
+        /// As what.
+        what: &'static str,
+        /// The role.
+        role: Name,
+    },
+    /// A database is referred to that is to go.
+    #[error("the database {0:?} is declared absent")]
+    DatabaseLeaves(Name),
+    /// A name that PostgreSQL keeps for itself.
+    #[error("{0:?} is reserved by PostgreSQL; take another name")]
+    Reserved(Name),
+    /// Roles are members of each other.
+    #[error("the roles are members of each other in a circle: {}", circle(.0))]
+    Circle(Vec<Name>),
+    /// Databases are templates of each other.
+    #[error("the databases are templates of each other in a circle: {}", circle(.0))]
+    TemplateCircle(Vec<Name>),
+    /// A connection limit below -1.
+    #[error("the connection limit {0} is below -1, which means none")]
+    ConnectionLimit(i32),
+    /// A password that cannot be one.
+    #[error("{0}")]
+    Password(crate::scram::PasswordError),
+    /// A privilege that objects of the kind do not have.
+    #[error("{} is no privilege of a {kind}; it has {}", .privilege.sql(), kind.all(Version::major_version(18)).sql())]
+    Privilege {
+        /// The privilege.
+        privilege: Privilege,
+        /// The kind.
+        kind: crate::acl::ObjectKind,
+    },
+    /// Everybody cannot grant on.
+    #[error("grant options cannot be given to public")]
+    PublicOption,
+    /// Two grants are about the same.
+    #[error("grant number {} is about the same object and grantee", .0 + 1)]
+    Twice(usize),
+    /// A kind of object that no schema holds as a whole.
+    #[error("\"all of a schema\" exists for tables, sequences, routines and types alone")]
+    AllOf,
+    /// Default privileges on schemas or large objects cannot be for one schema.
+    #[error("default privileges on these cannot be for one schema")]
+    DefaultSchema,
+    /// An option that contradicts another.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+fn circle(names: &[Name]) -> String {
+    names.iter().chain(names.first()).map(Name::as_str).collect::<Vec<_>>().join(" → ")
+}
+
+impl Desired {
+    /// Everything that is wrong with it.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Invalid> {
+        let mut check = Check { desired: self, found: Vec::new() };
+        check.roles();
+        check.databases();
+        check.memberships();
+        check.grants();
+        check.defaults();
+        check.settings();
+        check.found
+    }
+}
+
+struct Check<'a> {
+    desired: &'a Desired,
+    found: Vec<Invalid>,
+}
+
+impl Check<'_> {
+    fn add(&mut self, subject: Subject, why: Why) {
+        self.found.push(Invalid { subject, why });
+    }
+
+    fn role_is_there(&mut self, subject: &Subject, what: &'static str, role: &Name) {
+        match self.desired.roles.get(role) {
+            Some(known) if known.presence == Presence::Present => {}
+            Some(_) => self.add(subject.clone(), Why::RoleLeaves { what, role: role.clone() }),
+            None => {
+                let known = role.as_str().starts_with("pg_")
+                    || *role == "postgres"
+                    || self.desired.external.contains(role);
+                if !known {
+                    self.add(subject.clone(), Why::UnknownRole { what, role: role.clone() });
+                }
+            }
+        }
+    }
+
+    fn database_stays(&mut self, subject: &Subject, database: &Name) {
+        if self.desired.databases.get(database).is_some_and(|known| known.presence == Presence::Absent) {
+            self.add(subject.clone(), Why::DatabaseLeaves(database.clone()));
+        }
+    }
+
+    fn schema_stays(&mut self, subject: &Subject, database: Option<&Name>, schema: Option<&Name>) {
+        let (Some(database), Some(schema)) = (database, schema) else { return };
+        let wanted = self.desired.databases.get(database).and_then(|database| database.schemas.get(schema));
+        if wanted.is_some_and(|wanted| wanted.presence == Presence::Absent) {
+            self.add(subject.clone(), Why::Contradiction("its schema is declared absent"));
+        }
+    }
+
+    fn limit(&mut self, subject: &Subject, limit: Option<i32>) {
+        if let Some(limit) = limit.filter(|limit| *limit < -1) {
+            self.add(subject.clone(), Why::ConnectionLimit(limit));
+        }
+    }
+
+    fn roles(&mut self) {
+        for (name, role) in &self.desired.roles {
+            let subject = Subject::Role(name.clone());
+            if *name == "public" || *name == "none" || name.as_str().starts_with("pg_") {
+                self.add(subject.clone(), Why::Reserved(name.clone()));
+            }
+            self.limit(&subject, role.connection_limit);
+            if let Some(super::Password::Secret(password)) = &role.password {
+                use secrecy::ExposeSecret;
+                if let Err(why) = crate::scram::prepare(password.expose_secret()) {
+                    self.add(subject.clone(), Why::Password(why));
+                }
+            }
+            if let Some(heir) = &role.reassign_to {
+                if role.presence == Presence::Present {
+                    let why = "reassign_to is for a role that is absent";
+                    self.add(subject.clone(), Why::Contradiction(why));
+                }
+                self.role_is_there(&subject, "heir", heir);
+            }
+        }
+    }
+
+    fn databases(&mut self) {
+        let mut templates: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+        for (name, database) in &self.desired.databases {
+            let subject = Subject::Database(name.clone());
+            if database.presence == Presence::Absent {
+                if matches!(name.as_str(), "template0" | "template1" | "postgres") {
+                    self.add(subject, Why::Reserved(name.clone()));
+                }
+                continue;
+            }
+            self.limit(&subject, database.connection_limit);
+            if let Some(owner) = &database.owner {
+                self.role_is_there(&subject, "owner", owner);
+            }
+            if let Some(template) = &database.template {
+                self.database_stays(&subject, template);
+                templates.entry(name).or_default().push(template);
+            }
+            let icu = database.provider == Some(crate::current::Provider::Icu);
+            if database.icu_rules.is_some() && !icu {
+                self.add(subject.clone(), Why::Contradiction("icu_rules need the provider icu"));
+            }
+            if database.provider.is_some_and(|provider| provider != crate::current::Provider::Libc)
+                && database.locale.is_none()
+            {
+                self.add(subject.clone(), Why::Contradiction("this locale provider needs a locale"));
+            }
+            for (extension, wanted) in &database.extensions {
+                if let Some(schema) = &wanted.schema
+                    && database.schemas.get(schema).is_some_and(|schema| schema.presence == Presence::Absent)
+                {
+                    let subject = Subject::Extension(name.clone(), extension.clone());
+                    self.add(subject, Why::Contradiction("its schema is declared absent"));
+                }
+            }
+            for (schema, wanted) in &database.schemas {
+                let subject = Subject::Schema(name.clone(), schema.clone());
+                if schema.as_str().starts_with("pg_") || *schema == "information_schema" {
+                    self.add(subject.clone(), Why::Reserved(schema.clone()));
+                }
+                if let Some(owner) = &wanted.owner {
+                    self.role_is_there(&subject, "owner", owner);
+                }
+            }
+        }
+        for circle in circles(&templates) {
+            self.add(Subject::Database(circle[0].clone()), Why::TemplateCircle(circle));
+        }
+    }
+
+    fn memberships(&mut self) {
+        let mut edges: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+        for ((role, member), wanted) in &self.desired.memberships {
+            if wanted.presence == Presence::Absent {
+                continue;
+            }
+            let subject = Subject::Membership(role.clone(), member.clone());
+            self.role_is_there(&subject, "role", role);
+            self.role_is_there(&subject, "member", member);
+            edges.entry(member).or_default().push(role);
+        }
+        for circle in circles(&edges) {
+            let next = circle.get(1).unwrap_or(&circle[0]).clone();
+            self.add(Subject::Membership(next, circle[0].clone()), Why::Circle(circle));
+        }
+    }
+
+    fn privileges(&mut self, subject: &Subject, set: PrivilegeSet, kind: crate::acl::ObjectKind) {
+        let PrivilegeSet::Only(privileges) = set else { return };
+        let strange = privileges - kind.all(Version::major_version(18));
+        if let Some(privilege) = strange.iter().next() {
+            self.add(subject.clone(), Why::Privilege { privilege, kind });
+        }
+    }
+
+    fn grantee(&mut self, subject: &Subject, to: &Grantee, grantable: bool, nothing: bool) {
+        match to {
+            Grantee::Public if grantable => self.add(subject.clone(), Why::PublicOption),
+            Grantee::Public => {}
+            // A right that is to go may be that of a role that goes too.
+            Grantee::Role(role) if nothing && self.desired.roles.contains_key(role) => {}
+            Grantee::Role(role) => self.role_is_there(subject, "grantee", role),
+        }
+    }
+
+    fn grants(&mut self) {
+        use crate::acl::ObjectKind as Kind;
+        let mut seen: BTreeMap<(&On, &Grantee), usize> = BTreeMap::new();
+        for (index, grant) in self.desired.grants.iter().enumerate() {
+            let subject = Subject::Grant(index);
+            let nothing = grant.privileges == PrivilegeSet::Only(crate::acl::Privileges::NONE);
+            self.grantee(&subject, &grant.to, grant.grantable, nothing);
+            self.privileges(&subject, grant.privileges, grant.on.kind());
+            if let Some(database) = grant.on.database() {
+                self.database_stays(&subject, database);
+            }
+            let schema = match &grant.on {
+                On::One(Object::Inside(_, crate::object::Local::Schema(schema))) => Some(schema),
+                On::One(Object::Inside(_, local)) => local.schema(),
+                On::AllIn { schema, .. } => Some(schema),
+                On::One(_) => None,
+            };
+            self.schema_stays(&subject, grant.on.database(), schema);
+            match &grant.on {
+                On::One(Object::Database(database)) => self.database_stays(&subject, database),
+                On::AllIn { kind, .. }
+                    if !matches!(kind, Kind::Table | Kind::Sequence | Kind::Routine | Kind::Type) =>
+                {
+                    self.add(subject.clone(), Why::AllOf);
+                }
+                _ => {}
+            }
+            if let Some(before) = seen.insert((&grant.on, &grant.to), index) {
+                self.add(subject, Why::Twice(before));
+            }
+        }
+    }
+
+    fn defaults(&mut self) {
+        use crate::current::DefaultKind as Kind;
+        for (index, grant) in self.desired.defaults.iter().enumerate() {
+            let subject = Subject::Default(index);
+            let nothing = grant.privileges == PrivilegeSet::Only(crate::acl::Privileges::NONE);
+            self.role_is_there(&subject, "creator", &grant.creator);
+            self.grantee(&subject, &grant.to, grant.grantable, nothing);
+            self.privileges(&subject, grant.privileges, grant.kind.object());
+            self.database_stays(&subject, &grant.database);
+            self.schema_stays(&subject, Some(&grant.database), grant.schema.as_ref());
+            if grant.schema.is_some() && matches!(grant.kind, Kind::Schemas | Kind::LargeObjects) {
+                self.add(subject.clone(), Why::DefaultSchema);
+            }
+            let same = |other: &&super::DefaultGrant| {
+                (&other.database, &other.creator, &other.schema, other.kind, &other.to)
+                    == (&grant.database, &grant.creator, &grant.schema, grant.kind, &grant.to)
+            };
+            if let Some(before) = self.desired.defaults[..index].iter().position(|other| same(&other)) {
+                self.add(subject, Why::Twice(before));
+            }
+        }
+    }
+
+    fn settings(&mut self) {
+        for (key, settings) in &self.desired.settings {
+            for setting in settings.keys() {
+                let subject = Subject::Setting(key.role.clone(), key.database.clone(), setting.clone());
+                if let Some(role) = &key.role {
+                    self.role_is_there(&subject, "role", role);
+                }
+                if let Some(database) = &key.database {
+                    self.database_stays(&subject, database);
+                }
+            }
+        }
+    }
+}
+
+/// The circles of a graph, each once, beginning at its least name.
+fn circles(edges: &BTreeMap<&Name, Vec<&Name>>) -> Vec<Vec<Name>> {
+    let mut done: BTreeSet<&Name> = BTreeSet::new();
+    let mut found: Vec<Vec<Name>> = Vec::new();
+    for start in edges.keys() {
+        let mut path: Vec<(&Name, usize)> = vec![(start, 0)];
+        while let Some((node, next)) = path.last_mut() {
+            let node = *node;
+            let following =
+                if done.contains(node) { None } else { edges.get(node).and_then(|to| to.get(*next)) };
+            *next += 1;
+            let Some(following) = following else {
+                done.insert(node);
+                path.pop();
+                continue;
+            };
+            if let Some(at) = path.iter().position(|(name, _)| name == following) {
+                let mut circle: Vec<Name> = path[at..].iter().map(|(name, _)| (*name).clone()).collect();
+                let least = (0..circle.len()).min_by_key(|index| &circle[*index]).unwrap_or(0);
+                circle.rotate_left(least);
+                if !found.contains(&circle) {
+                    found.push(circle);
+                }
+            } else {
+                path.push((following, 0));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,234 @@
+//! Databases from outside.
+
+use super::{Planner, roles::comment};
+use crate::current::{self, Provider};
+use crate::desired::{Database, Presence};
+use crate::name::{Name, Text};
+use crate::plan::{Change, Commented, NewDatabase, Obstacle};
+use std::collections::BTreeSet;
+
+impl Planner<'_> {
+    pub(super) fn create_databases(&mut self) {
+        let desired = self.desired;
+        let mut done: BTreeSet<&Name> = BTreeSet::new();
+        for name in desired.databases.keys() {
+            // A template is made before what is made from it.
+            let mut chain = vec![name];
+            while let Some(template) =
+                desired.databases.get(chain[chain.len() - 1]).and_then(|d| d.template.as_ref())
+            {
+                let Some((template, _)) = desired.databases.get_key_value(template) else { break };
+                if chain.contains(&template) {
+                    break;
+                }
+                chain.push(template);
+            }
+            for name in chain.into_iter().rev() {
+                if done.insert(name) {
+                    self.create_database(name, &desired.databases[name]);
+                }
+            }
+        }
+    }
+
+    fn create_database(&mut self, name: &Name, wanted: &Database) {
+        if wanted.presence == Presence::Absent || self.now.databases.contains_key(name) {
+            return;
+        }
+        let version = self.now.version;
+        let what = || format!("CREATE DATABASE {}", name.quoted());
+        if wanted.provider.is_some_and(|provider| provider != Provider::Libc) && !version.database_providers()
+        {
+            return self.unsupported(what(), "locale providers came with PostgreSQL 15");
+        }
+        if wanted.provider == Some(Provider::Builtin) && !version.maintain() {
+            return self.unsupported(what(), "the builtin locale provider came with PostgreSQL 17");
+        }
+        if wanted.icu_rules.is_some() && !version.membership_options() {
+            return self.unsupported(what(), "ICU rules came with PostgreSQL 16");
+        }
+        if let Some(owner) = &wanted.owner {
+            self.act_as(owner);
+        }
+        // What differs from template1 can be made from template0 alone.
+        let special = wanted.encoding.is_some()
+            || wanted.provider.is_some()
+            || wanted.locale.is_some()
+            || wanted.collate.is_some()
+            || wanted.ctype.is_some()
+            || wanted.icu_rules.is_some();
+        let template0 = || Name::new("template0").ok().filter(|_| special);
+        let template = wanted.template.clone().or_else(template0);
+        let source = template.as_ref().map_or("template1", |name| name.as_str());
+        if let Some((recorded, actual)) =
+            self.now.databases.get(source).and_then(|source| source.collation_mismatch.clone())
+        {
+            let why = format!(
+                "the collation version of the template {source} is {recorded}, and the system has {actual}; \
+                 reindex it, then ALTER DATABASE {source} REFRESH COLLATION VERSION"
+            );
+            return self.block(what(), Obstacle::InUse(why));
+        }
+        let libc = wanted.provider.unwrap_or_default() == Provider::Libc;
+        let new = NewDatabase {
+            name: name.clone(),
+            owner: wanted.owner.clone(),
+            template,
+            encoding: wanted.encoding.clone(),
+            provider: wanted.provider.filter(|_| version.database_providers()),
+            collate: wanted.collate.clone().or_else(|| wanted.locale.clone().filter(|_| libc)),
+            ctype: wanted.ctype.clone().or_else(|| wanted.locale.clone().filter(|_| libc)),
+            locale: wanted.locale.clone().filter(|_| !libc),
+            icu_rules: wanted.icu_rules.clone(),
+            tablespace: wanted.tablespace.clone(),
+            connection_limit: wanted.connection_limit,
+            allow_connections: wanted.allow_connections,
+            is_template: wanted.is_template,
+        };
+        self.emit(Change::CreateDatabase(Box::new(new)), "there is no such database");
+    }
+
+    pub(super) fn databases(&mut self) {
+        let desired = self.desired;
+        for (name, wanted) in &desired.databases {
+            if wanted.presence == Presence::Present && self.now.databases.contains_key(name) {
+                self.database(name, wanted);
+            }
+        }
+        let own = desired.settings.iter().filter(|(key, _)| key.database.is_some());
+        for (key, settings) in own {
+            for (setting, value) in settings {
+                self.setting(key.role.as_ref(), key.database.as_ref(), setting, value.as_ref());
+            }
+        }
+    }
+
+    fn database(&mut self, name: &Name, wanted: &Database) {
+        let found = |planner: &Self| planner.now.databases.get(name).cloned();
+        let Some(mut now) = self.now.databases.get(name) else { return };
+        for (what, is, wanted) in immutable(now, wanted) {
+            self.blocked.push(crate::plan::Blocked {
+                what: format!("{what} of database {name}"),
+                why: Obstacle::Immutable(format!(
+                    "it is {is:?}, and {wanted:?} is wanted; make a new database"
+                )),
+            });
+        }
+        if let Some(owner) = wanted.owner.as_ref().filter(|owner| **owner != now.owned.owner) {
+            let reason = format!("its owner is {}", now.owned.owner);
+            let before = now.owned.owner.clone();
+            self.act_as(&before);
+            self.act_as(owner);
+            self.emit(Change::DatabaseOwner { name: name.clone(), owner: owner.clone() }, reason);
+        }
+        let Some(database) = found(self) else { return };
+        now = &database;
+        if let Some(tablespace) = wanted.tablespace.as_ref().filter(|wanted| **wanted != now.tablespace) {
+            let reason = format!("it is in {}", now.tablespace);
+            let change = Change::DatabaseTablespace { name: name.clone(), tablespace: tablespace.clone() };
+            self.emit(change, reason);
+        }
+        let connection_limit = wanted.connection_limit.filter(|limit| *limit != now.connection_limit);
+        let allow_connections = wanted.allow_connections.filter(|allow| *allow != now.allow_connections);
+        let is_template = wanted.is_template.filter(|template| *template != now.is_template);
+        if connection_limit.is_some() || allow_connections.is_some() || is_template.is_some() {
+            let change = Change::DatabaseOptions {
+                name: name.clone(),
+                connection_limit,
+                allow_connections,
+                is_template,
+            };
+            self.emit(change, "its options differ");
+        }
+        if let Some(text) = comment(now.comment.as_ref(), wanted.comment.as_ref()) {
+            self.emit(Change::Comment { on: Commented::Database(name.clone()), text }, "the comment differs");
+        }
+        if let Some((recorded, actual)) = &now.collation_mismatch {
+            self.notes.push(format!(
+                "database {name}: its collation version is {recorded}, and the system has {actual}: indexes on text \
+                 may be wrong; REINDEX first, then ALTER DATABASE {} REFRESH COLLATION VERSION",
+                name.quoted()
+            ));
+        }
+    }
+
+    pub(super) fn drop_databases(&mut self) {
+        let desired = self.desired;
+        for (name, wanted) in &desired.databases {
+            let Some(found) = self.now.databases.get(name) else { continue };
+            let template = found.is_template;
+            let what = format!("DROP DATABASE {}", name.quoted());
+            if wanted.presence == Presence::Present
+                || !self.may_destroy(&what, crate::plan::Destroyed::Database(name.clone()))
+            {
+                continue;
+            }
+            if template {
+                let change = Change::DatabaseOptions {
+                    name: name.clone(),
+                    connection_limit: None,
+                    allow_connections: None,
+                    is_template: Some(false),
+                };
+                self.emit(change, "a template cannot be dropped");
+            }
+            self.emit(Change::DropDatabase { name: name.clone() }, "it is to go, and was named");
+        }
+    }
+}
+
+/// What is other than wanted, and can only be said when a database is made.
+fn immutable(found: &current::Database, wanted: &Database) -> Vec<(&'static str, String, String)> {
+    let mut differences = Vec::new();
+    let mut compare = |what, is: &str, wanted: Option<&str>, same: fn(&str, &str) -> bool| {
+        if let Some(wanted) = wanted.filter(|wanted| !same(is, wanted)) {
+            differences.push((what, is.to_owned(), wanted.to_owned()));
+        }
+    };
+    let text = |text: &Option<Text>| text.as_ref().map(|text| text.as_str().to_owned());
+    compare("encoding", found.encoding.as_str(), text(&wanted.encoding).as_deref(), same_encoding);
+    compare("locale provider", found.provider.as_str(), wanted.provider.map(Provider::as_str), |a, b| a == b);
+    let own = found.provider != Provider::Libc;
+    let libc_locale = || text(&wanted.locale).filter(|_| !own);
+    let collate = text(&wanted.collate).or_else(libc_locale);
+    let ctype = text(&wanted.ctype).or_else(libc_locale);
+    compare("LC_COLLATE", found.collate.as_str(), collate.as_deref(), same_locale);
+    compare("LC_CTYPE", found.ctype.as_str(), ctype.as_deref(), same_locale);
+    if own {
+        let locale = found.locale.as_ref().map_or("", Text::as_str);
+        compare("locale", locale, text(&wanted.locale).as_deref(), same_locale);
+    }
+    let rules = found.icu_rules.as_ref().map_or("", Text::as_str);
+    compare("ICU rules", rules, text(&wanted.icu_rules).as_deref(), |a, b| a == b);
+    differences
+}
+
+/// As the server compares names of encodings: letters and digits alone, in any case.
+fn same_encoding(one: &str, other: &str) -> bool {
+    let plain = |text: &str| -> String {
+        let plain: String =
+            text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+        match plain.as_str() {
+            "unicode" => "utf8".to_owned(),
+            "iso88591" => "latin1".to_owned(),
+            "iso88592" => "latin2".to_owned(),
+            "iso885915" => "latin9".to_owned(),
+            "win" => "win1251".to_owned(),
+            _ => plain,
+        }
+    };
+    plain(one) == plain(other)
+}
+
+/// Two spellings of one locale: `en_US.UTF-8` and `en_US.utf8`, `de_DE` and `de-DE`.
+fn same_locale(one: &str, other: &str) -> bool {
+    let plain = |text: &str| -> String {
+        let (name, codeset) = text.split_once('.').map_or((text, None), |(name, set)| (name, Some(set)));
+        let codeset = codeset.map(|set| {
+            let set: String = set.chars().filter(char::is_ascii_alphanumeric).collect();
+            format!(".{}", set.to_ascii_lowercase())
+        });
+        name.replace('_', "-") + &codeset.unwrap_or_default()
+    };
+    one == other || plain(one) == plain(other)
+}

@@ -1,0 +1,232 @@
+//! Privileges: the sets that are compared, and the least that makes them equal.
+
+use super::Planner;
+use crate::acl::{Acl, Grantee, ObjectKind, Privileges};
+use crate::current::{Current, DefaultKey};
+use crate::desired::{Grant, On, PrivilegeSet};
+use crate::name::Name;
+use crate::object::{Local, Object};
+use crate::plan::{Change, Obstacle};
+use std::collections::BTreeSet;
+
+impl Planner<'_> {
+    pub(super) fn cluster_grants(&mut self) {
+        let desired = self.desired;
+        for grant in desired.grants.iter().filter(|grant| grant.on.database().is_none()) {
+            if let On::One(object) = &grant.on {
+                self.grant(object, grant);
+            }
+        }
+    }
+
+    pub(super) fn grants(&mut self, database: &Name) {
+        let desired = self.desired;
+        let here = || desired.grants.iter().filter(|grant| grant.on.database() == Some(database));
+        let mut named: BTreeSet<(&Object, &Grantee)> = BTreeSet::new();
+        for grant in here() {
+            if let On::One(object) = &grant.on {
+                named.insert((object, &grant.to));
+                self.grant(object, grant);
+            }
+        }
+        for grant in here() {
+            let On::AllIn { schema, kind, .. } = &grant.on else { continue };
+            let Some(inside) = self.inside(database) else { return };
+            if !inside.schemas.contains_key(schema) {
+                let what = format!("privileges of {} on {}", grant.to, grant.on);
+                self.block(what, Obstacle::Missing(format!("there is no schema {schema}")));
+                continue;
+            }
+            let all =
+                inside.objects.keys().filter(|local| local.kind() == *kind && local.schema() == Some(schema));
+            let all: Vec<Object> = all.map(|local| Object::Inside(database.clone(), local.clone())).collect();
+            for object in all.iter().filter(|object| !named.contains(&(*object, &grant.to))) {
+                self.grant(object, grant);
+            }
+        }
+    }
+
+    /// What `All` or a list means here; nothing where the version lacks one of them.
+    fn wanted(&mut self, what: &str, set: PrivilegeSet, kind: ObjectKind) -> Option<Privileges> {
+        let version = self.now.version;
+        let wanted = set.expand(kind, version);
+        let strange = wanted - kind.all(version);
+        if !strange.is_empty() {
+            self.unsupported(what, &format!("{} on a {kind}", strange.sql()));
+            return None;
+        }
+        Some(wanted)
+    }
+
+    fn grant(&mut self, object: &Object, grant: &Grant) {
+        let to = &grant.to;
+        let what = format!("privileges of {to} on {object}");
+        if matches!(object, Object::Parameter(_)) && !self.now.version.parameter_grants() {
+            return self.unsupported(what, "privileges on parameters came with PostgreSQL 15");
+        }
+        let Some(wanted) = self.wanted(&what, grant.privileges, object.kind()) else { return };
+        let Some((owner, acl)) = list(&self.now, object) else {
+            if !wanted.is_empty() {
+                self.block(what, Obstacle::Missing(format!("there is no {object}")));
+            }
+            return;
+        };
+        // A role that is gone has nothing that could be taken from it.
+        if wanted.is_empty() && acl.held(to).privileges.is_empty() {
+            return;
+        }
+        let differs = Difference::of(&acl, to, wanted, grant.grantable, &owner);
+        if !differs.is_empty() {
+            self.act_as(&owner);
+        }
+        for (grantor, rights) in acl.by_grantor(to) {
+            let (extra, options) = differs.to_revoke(rights.privileges, rights.grantable);
+            let foreign = (*grantor != owner).then(|| grantor.clone());
+            for (privileges, option_only) in [(extra, false), (options, true)] {
+                if privileges.is_empty() {
+                    continue;
+                }
+                let dependent = acl.held(to).grantable & privileges;
+                let cascade = to
+                    .role()
+                    .is_some_and(|role| *role != owner && !acl.dependents(role, dependent).is_empty());
+                let change = Change::Revoke {
+                    on: object.clone(),
+                    from: to.clone(),
+                    privileges,
+                    option_only,
+                    grantor: foreign.clone(),
+                    cascade,
+                };
+                let reason = match (option_only, cascade) {
+                    (true, false) => "it is not to grant it on".to_owned(),
+                    (false, false) => format!("{to} is not to have it"),
+                    (_, true) => format!("{to} is not to have it, nor those whom it granted it to"),
+                };
+                self.emit(change, reason);
+            }
+        }
+        // What was taken along by a cascade comes back.
+        let Some((_, acl)) = list(&self.now, object) else { return };
+        let differs = Difference::of(&acl, to, wanted, grant.grantable, &owner);
+        for (privileges, grantable) in [(differs.missing, false), (differs.options, true)] {
+            if !privileges.is_empty() {
+                let change = Change::Grant { on: object.clone(), to: to.clone(), privileges, grantable };
+                self.emit(change, format!("{to} lacks it"));
+            }
+        }
+    }
+
+    pub(super) fn default_grants(&mut self, database: &Name) {
+        let desired = self.desired;
+        for grant in desired.defaults.iter().filter(|grant| grant.database == *database) {
+            let (to, kind) = (&grant.to, grant.kind);
+            let what = format!("default privileges of {to} on {} of {}", kind.sql(), grant.creator);
+            if kind == crate::current::DefaultKind::LargeObjects && !self.now.version.large_object_defaults()
+            {
+                self.unsupported(what, "default privileges of large objects came with PostgreSQL 18");
+                continue;
+            }
+            let Some(wanted) = self.wanted(&what, grant.privileges, kind.object()) else { continue };
+            let key = DefaultKey { creator: grant.creator.clone(), schema: grant.schema.clone(), kind };
+            let owner = grant.creator.clone();
+            let version = self.now.version;
+            let list = |planner: &Self| {
+                let inside = planner.inside(database);
+                inside
+                    .and_then(|inside| inside.defaults.get(&key).cloned())
+                    .unwrap_or_else(|| key.base(version))
+            };
+            let acl = list(self);
+            let differs = Difference::of(&acl, to, wanted, grant.grantable, &owner);
+            if differs.is_empty() {
+                continue;
+            }
+            self.act_as(&owner);
+            let held = acl.held(to);
+            let (extra, options) = differs.to_revoke(held.privileges, held.grantable);
+            for (privileges, option_only) in [(extra, false), (options, true)] {
+                if !privileges.is_empty() {
+                    let change = Change::RevokeDefault {
+                        database: database.clone(),
+                        key: key.clone(),
+                        from: to.clone(),
+                        privileges,
+                        option_only,
+                    };
+                    self.emit(change, format!("{to} is not to get it"));
+                }
+            }
+            for (privileges, grantable) in [(differs.missing, false), (differs.options, true)] {
+                if !privileges.is_empty() {
+                    let change = Change::GrantDefault {
+                        database: database.clone(),
+                        key: key.clone(),
+                        to: to.clone(),
+                        privileges,
+                        grantable,
+                    };
+                    self.emit(change, format!("{to} does not get it; what exists already is not touched"));
+                }
+            }
+        }
+    }
+}
+
+/// What a grantee holds beside what it is to hold.
+struct Difference {
+    wanted: Privileges,
+    wanted_options: Privileges,
+    extra: bool,
+    missing: Privileges,
+    options: Privileges,
+}
+
+impl Difference {
+    fn of(acl: &Acl, to: &Grantee, wanted: Privileges, grantable: bool, owner: &Name) -> Self {
+        let held = acl.held(to);
+        let is_owner = to.role() == Some(owner);
+        // An owner may always grant on, whatever the list says.
+        let wanted_options = match (is_owner, grantable) {
+            (true, _) => held.grantable & wanted,
+            (false, true) => wanted,
+            (false, false) => Privileges::NONE,
+        };
+        let options = wanted_options - held.grantable;
+        let missing = wanted - held.privileges - options;
+        let extra = !(held.privileges - wanted).is_empty() || !(held.grantable - wanted_options).is_empty();
+        Self { wanted, wanted_options, extra, missing, options }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.extra && self.missing.is_empty() && self.options.is_empty()
+    }
+
+    /// What one grantor's entry has too much: privileges, and options of those that stay.
+    fn to_revoke(&self, privileges: Privileges, grantable: Privileges) -> (Privileges, Privileges) {
+        let extra = privileges - self.wanted;
+        (extra, grantable - extra - self.wanted_options)
+    }
+}
+
+/// The owner and list of an object.
+pub(super) fn list(now: &Current, object: &Object) -> Option<(Name, Acl)> {
+    let both = |owned: &crate::current::Owned| (owned.owner.clone(), owned.acl.clone());
+    match object {
+        Object::Database(name) => now.databases.get(name).map(|found| both(&found.owned)),
+        Object::Tablespace(name) => now.tablespaces.get(name).map(both),
+        Object::Parameter(name) => {
+            let owner = now.session.bootstrap.clone();
+            let acl = now.parameters.get(name).cloned();
+            let acl = acl.unwrap_or_else(|| Acl::default_of(ObjectKind::Parameter, &owner, now.version));
+            Some((owner, acl))
+        }
+        Object::Inside(database, local) => {
+            let inside = now.databases.get(database)?.contents.as_ref()?;
+            match local {
+                Local::Schema(name) => inside.schemas.get(name).map(|schema| both(&schema.owned)),
+                local => inside.objects.get(local).map(both),
+            }
+        }
+    }
+}

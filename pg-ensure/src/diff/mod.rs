@@ -1,0 +1,115 @@
+//! From a current and a desired state to a plan.
+
+mod contents;
+mod databases;
+mod grants;
+mod leaving;
+mod memberships;
+mod permission;
+mod roles;
+
+use crate::current::Current;
+use crate::desired::Desired;
+use crate::model;
+use crate::name::Name;
+use crate::plan::{Blocked, Change, Consent, Destroyed, Digest, Obstacle, Options, Plan, Step};
+use std::borrow::Cow;
+
+/// What has to be done so that a cluster is as desired: the least of it, in an order that works.
+///
+/// Whatever the session may not do, PostgreSQL cannot do, or was not allowed to be destroyed is listed as blocked; the
+/// rest is planned all the same. The desired state should have been [validated](Desired::validate).
+#[must_use]
+pub fn diff(current: &Current, desired: &Desired, consent: &Consent) -> Plan {
+    let mut planner = Planner {
+        now: Cow::Borrowed(current),
+        desired,
+        consent,
+        steps: Vec::new(),
+        blocked: Vec::new(),
+        notes: Vec::new(),
+    };
+    planner.roles();
+    planner.memberships();
+    planner.role_settings();
+    planner.create_databases();
+    planner.databases();
+    planner.cluster_grants();
+    for database in desired.looks_into() {
+        planner.contents(&database);
+    }
+    planner.drop_databases();
+    planner.drop_roles();
+    let Planner { steps, blocked, notes, .. } = planner;
+    let digest = Digest::of(current, desired, &steps);
+    Plan { version: current.version, steps, blocked, notes, digest }
+}
+
+pub(crate) struct Planner<'a> {
+    /// The state as the steps so far leave it.
+    now: Cow<'a, Current>,
+    desired: &'a Desired,
+    consent: &'a Consent,
+    steps: Vec<Step>,
+    blocked: Vec<Blocked>,
+    notes: Vec<String>,
+}
+
+impl Planner<'_> {
+    /// Adds a step, unless the session may not or the state does not allow it.
+    fn emit(&mut self, change: Change, reason: impl Into<String>) -> bool {
+        let what = || change.sql(self.now.version);
+        if let Err(why) = permission::permitted(&self.now, &change) {
+            self.blocked.push(Blocked { what: what(), why: Obstacle::NotPermitted(why) });
+            return false;
+        }
+        let what = what();
+        if let Err(why) = model::change(self.now.to_mut(), &change) {
+            self.blocked.push(Blocked { what, why: Obstacle::Missing(why.0) });
+            return false;
+        }
+        self.steps.push(Step { change, reason: reason.into() });
+        true
+    }
+
+    fn block(&mut self, what: impl Into<String>, why: Obstacle) {
+        self.blocked.push(Blocked { what: what.into(), why });
+    }
+
+    /// Whether something may be destroyed; if not, that is listed.
+    fn may_destroy(&mut self, what: &str, named: Destroyed) -> bool {
+        let may = self.consent.destroy.contains(&named);
+        if !may {
+            self.block(what, Obstacle::NotNamed(named));
+        }
+        may
+    }
+
+    /// Makes a session that is no superuser able to act as a role, if it may do that.
+    fn act_as(&mut self, role: &Name) {
+        let (user, superuser) = (self.now.session.user.clone(), self.now.superuser());
+        if superuser || !self.now.roles.contains_key(role) || *role == "pg_database_owner" {
+            return;
+        }
+        if self.now.can_set(&user, role) && self.now.has_privileges_of(&user, role) {
+            return;
+        }
+        // Where that membership is spoken of, it is as was said.
+        if self.desired.memberships.contains_key(&(role.clone(), user.clone())) {
+            return;
+        }
+        // Before PostgreSQL 16 being a member is all that there is.
+        if !self.now.version.membership_options() && self.now.is_member(&user, role) {
+            return;
+        }
+        let grant = Change::GrantRole {
+            role: role.clone(),
+            member: user.clone(),
+            options: Options { admin: None, inherit: Some(true), set: Some(true) },
+            grantor: None,
+        };
+        if permission::permitted(&self.now, &grant).is_ok() {
+            self.emit(grant, format!("{user} acts for {role}, and is no superuser"));
+        }
+    }
+}

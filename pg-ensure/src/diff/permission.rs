@@ -1,0 +1,269 @@
+//! What a session may do that is no superuser's, as the sources of PostgreSQL 13 to 18 have it.
+
+use super::grants::list;
+use crate::current::Current;
+use crate::name::Name;
+use crate::object::Object;
+use crate::plan::{Attributes, Change, Commented, NewDatabase};
+
+/// Whether the session may make a change.
+pub(super) fn permitted(now: &Current, change: &Change) -> Result<(), String> {
+    if now.superuser() {
+        return Ok(());
+    }
+    let rules = Rules { now, user: &now.session.user };
+    match change {
+        Change::CreateRole { attributes, .. } => {
+            rules.createrole()?;
+            rules.attributes(attributes)
+        }
+        Change::AlterRole { name, attributes } => {
+            rules.manages(name)?;
+            rules.attributes(attributes)
+        }
+        Change::SetPassword { name } | Change::ClearPassword { name } => {
+            if name == rules.user {
+                Ok(())
+            } else {
+                rules.manages(name)
+            }
+        }
+        Change::DropRole { name } => rules.manages(name),
+        Change::GrantRole { role, grantor, .. }
+        | Change::RevokeAdmin { role, grantor, .. }
+        | Change::RevokeRole { role, grantor, .. } => rules.grants_role(role, grantor.as_ref()),
+        Change::Comment { on, .. } => match on {
+            Commented::Role(name) => rules.manages(name),
+            Commented::Database(name) => rules.owns_database(name),
+            Commented::Schema(database, name) => rules.owns_schema(database, name),
+        },
+        Change::Set { role, database, setting, .. } => {
+            if now.privileged_settings.contains(setting) {
+                return Err(format!("the parameter {setting} is a superuser's to set"));
+            }
+            match (role, database) {
+                (None, None) => Err("settings of all roles are a superuser's".to_owned()),
+                (Some(role), _) if role == rules.user => Ok(()),
+                (Some(role), None) => rules.manages(role),
+                (Some(role), Some(database)) => {
+                    rules.manages(role)?;
+                    rules.owns_database(database)
+                }
+                (None, Some(database)) => rules.owns_database(database),
+            }
+        }
+        Change::CreateDatabase(new) => rules.create_database(new),
+        Change::DatabaseOwner { name, owner } => {
+            rules.owns_database(name)?;
+            rules.createdb()?;
+            rules.becomes(owner)
+        }
+        Change::DatabaseTablespace { name, tablespace } => {
+            rules.owns_database(name)?;
+            rules.creates_in_tablespace(tablespace)
+        }
+        Change::DatabaseOptions { name, .. } | Change::DropDatabase { name } => rules.owns_database(name),
+        Change::CreateSchema { database, owner, .. } => {
+            rules.creates_in(database)?;
+            owner.as_ref().map_or(Ok(()), |owner| rules.becomes(owner))
+        }
+        Change::SchemaOwner { database, name, owner } => {
+            rules.owns_schema(database, name)?;
+            rules.creates_in(database)?;
+            rules.becomes(owner)
+        }
+        Change::DropSchema { database, name, .. } => {
+            rules.owns_schema(database, name).or_else(|_| rules.owns_database(database))
+        }
+        Change::CreateExtension { database, name, .. } => {
+            if !now.available.get(name).is_some_and(|available| available.trusted) {
+                return Err(format!("the extension {name} is not trusted, so it takes a superuser"));
+            }
+            rules.creates_in(database)
+        }
+        Change::UpdateExtension { database, name, .. }
+        | Change::ExtensionSchema { database, name, .. }
+        | Change::DropExtension { database, name } => rules.owns_extension(database, name),
+        Change::Grant { on, .. } | Change::Revoke { on, grantor: None, .. } => rules.owns(on),
+        Change::Revoke { grantor: Some(grantor), .. } => rules.becomes(grantor),
+        Change::GrantDefault { key, .. } | Change::RevokeDefault { key, .. } => rules.has(&key.creator),
+        Change::ReassignOwned { from, to, .. } => {
+            rules.has(from)?;
+            rules.has(to)
+        }
+        Change::DropOwned { role, .. } => rules.has(role),
+    }
+}
+
+struct Rules<'a> {
+    now: &'a Current,
+    user: &'a Name,
+}
+
+impl Rules<'_> {
+    fn own(&self, attribute: fn(&crate::current::Role) -> bool) -> bool {
+        self.now.roles.get(self.user).is_some_and(attribute)
+    }
+
+    fn createrole(&self) -> Result<(), String> {
+        if self.own(|role| role.createrole) {
+            Ok(())
+        } else {
+            Err(format!("{} has no CREATEROLE", self.user))
+        }
+    }
+
+    fn createdb(&self) -> Result<(), String> {
+        if self.own(|role| role.createdb) { Ok(()) } else { Err(format!("{} has no CREATEDB", self.user)) }
+    }
+
+    /// `AlterRole()` in user.c: attributes that only their holders hand out.
+    fn attributes(&self, attributes: &Attributes) -> Result<(), String> {
+        if attributes.superuser.is_some() {
+            return Err("SUPERUSER is a superuser's to change".to_owned());
+        }
+        let sixteen = self.now.version.membership_options();
+        let held = |attribute| sixteen && self.own(attribute);
+        for (said, has, word) in [
+            (attributes.createdb, !sixteen || held(|role| role.createdb), "CREATEDB"),
+            (attributes.replication, held(|role| role.replication), "REPLICATION"),
+            (attributes.bypassrls, held(|role| role.bypassrls), "BYPASSRLS"),
+        ] {
+            if said.is_some() && !has {
+                return Err(if sixteen {
+                    format!("{word} is given and taken by its holders alone, and {} has it not", self.user)
+                } else {
+                    format!("{word} is a superuser's to change before PostgreSQL 16")
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the session may alter a role.
+    fn manages(&self, role: &Name) -> Result<(), String> {
+        self.createrole()?;
+        let found = self.now.roles.get(role);
+        if found.is_some_and(|found| found.superuser) {
+            return Err(format!("{role} is a superuser"));
+        }
+        if !self.now.version.membership_options() {
+            return match found {
+                Some(found) if found.replication => {
+                    Err(format!("{role} has REPLICATION, so it takes a superuser before PostgreSQL 16"))
+                }
+                _ => Ok(()),
+            };
+        }
+        // A role that is not there is refused for that.
+        if found.is_none() || self.now.is_admin_of(self.user, role) {
+            return Ok(());
+        }
+        Err(format!("{} has no ADMIN option on {role}", self.user))
+    }
+
+    fn grants_role(&self, role: &Name, grantor: Option<&Name>) -> Result<(), String> {
+        if self.now.roles.get(role).is_some_and(|role| role.superuser) {
+            return Err(format!("{role} is a superuser"));
+        }
+        let sixteen = self.now.version.membership_options();
+        let may = self.now.is_admin_of(self.user, role) || !sixteen && self.own(|role| role.createrole);
+        if !may && self.now.roles.contains_key(role) {
+            return Err(format!("{} has no ADMIN option on {role}", self.user));
+        }
+        match grantor {
+            Some(grantor) if !self.now.has_privileges_of(self.user, grantor) => {
+                Err(format!("it was granted by {grantor}, whose privileges {} has not", self.user))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn create_database(&self, new: &NewDatabase) -> Result<(), String> {
+        self.createdb()?;
+        if let Some(owner) = &new.owner {
+            self.becomes(owner)?;
+        }
+        if let Some(template) = new.template.as_ref().and_then(|name| self.now.databases.get(name))
+            && !template.is_template
+            && !self.now.has_privileges_of(self.user, &template.owned.owner)
+        {
+            return Err("its template is neither marked as one nor the session's own".to_owned());
+        }
+        new.tablespace.as_ref().map_or(Ok(()), |tablespace| self.creates_in_tablespace(tablespace))
+    }
+
+    /// Whether the session may make a role the owner of something: `check_can_set_role()`.
+    fn becomes(&self, role: &Name) -> Result<(), String> {
+        if !self.now.roles.contains_key(role) || self.now.can_set(self.user, role) {
+            return Ok(());
+        }
+        Err(format!("{} cannot SET ROLE to {role}", self.user))
+    }
+
+    fn has(&self, role: &Name) -> Result<(), String> {
+        if !self.now.roles.contains_key(role) || self.now.has_privileges_of(self.user, role) {
+            return Ok(());
+        }
+        Err(format!("{} has not the privileges of {role}", self.user))
+    }
+
+    fn owns_database(&self, database: &Name) -> Result<(), String> {
+        self.owns(&Object::Database(database.clone()))
+    }
+
+    fn owns_schema(&self, database: &Name, name: &Name) -> Result<(), String> {
+        self.owns(&Object::Inside(database.clone(), crate::object::Local::Schema(name.clone())))
+    }
+
+    fn owns_extension(&self, database: &Name, name: &Name) -> Result<(), String> {
+        let inside = self.now.databases.get(database).and_then(|found| found.contents.as_ref());
+        let owner = inside.and_then(|inside| inside.extensions.get(name)).map(|found| &found.owner);
+        owner.map_or(Ok(()), |owner| self.has(owner))
+    }
+
+    /// Whether the session has the owner's privileges on an object. What is not there is refused for that.
+    fn owns(&self, object: &Object) -> Result<(), String> {
+        let Some((owner, acl)) = list(self.now, object) else { return Ok(()) };
+        let as_owner = self.has_or_implied(&owner, object.database());
+        let granted = acl.iter().any(|(grantee, _, rights)| {
+            let holds = grantee.role().is_some_and(|role| self.now.has_privileges_of(self.user, role));
+            holds && !rights.grantable.is_empty()
+        });
+        if as_owner || granted && !matches!(object, Object::Database(_)) {
+            return Ok(());
+        }
+        Err(format!("{object} belongs to {owner}, whose privileges {} has not", self.user))
+    }
+
+    /// The owner of a database is the one member of pg_database_owner in it.
+    fn has_or_implied(&self, owner: &Name, database: Option<&Name>) -> bool {
+        if self.now.has_privileges_of(self.user, owner) {
+            return true;
+        }
+        let database = database.and_then(|name| self.now.databases.get(name));
+        *owner == "pg_database_owner"
+            && database.is_some_and(|found| self.now.has_privileges_of(self.user, &found.owned.owner))
+    }
+
+    fn creates_in(&self, database: &Name) -> Result<(), String> {
+        let Some(found) = self.now.databases.get(database) else { return Ok(()) };
+        self.creates(&found.owned, &format!("database {database}"))
+    }
+
+    fn creates_in_tablespace(&self, name: &Name) -> Result<(), String> {
+        let Some(found) = self.now.tablespaces.get(name) else { return Ok(()) };
+        self.creates(found, &format!("tablespace {name}"))
+    }
+
+    fn creates(&self, owned: &crate::current::Owned, what: &str) -> Result<(), String> {
+        let granted = owned.acl.iter().any(|(grantee, _, rights)| {
+            rights.privileges.contains(crate::acl::Privilege::Create)
+                && grantee.role().is_none_or(|role| self.now.has_privileges_of(self.user, role))
+        });
+        if granted || self.now.has_privileges_of(self.user, &owned.owner) {
+            return Ok(());
+        }
+        Err(format!("{} may not create in {what}", self.user))
+    }
+}

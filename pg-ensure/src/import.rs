@@ -1,0 +1,175 @@
+//! The desired state of a cluster as it is.
+
+use crate::acl::{Acl, Grantee, ObjectKind};
+use crate::current::{Contents, Current, MembershipOptions, Owned, Provider};
+use crate::desired::{
+    Database, DefaultGrant, Desired, Extension, Grant, Membership, On, PrivilegeSet, Role, Schema,
+};
+use crate::name::{Name, Text};
+use crate::object::{Local, Object};
+use crate::version::Version;
+
+/// The desired state that a cluster already is in: planning it plans nothing.
+///
+/// Passwords are left out, since they are secrets; the bootstrap superuser, predefined roles, and the databases
+/// `template0` and `template1` are left out, since they are the server's own. Only privileges that are not as
+/// PostgreSQL has them by default are listed, and only of databases that were looked into.
+#[must_use]
+pub fn import(current: &Current) -> Desired {
+    let mut desired = Desired::new();
+    let version = current.version;
+    let own = |name: &Name| *name == current.session.bootstrap || name.as_str().starts_with("pg_");
+    for (name, role) in current.roles.iter().filter(|(name, _)| !own(name)) {
+        let wanted = Role {
+            superuser: Some(role.superuser),
+            createdb: Some(role.createdb),
+            createrole: Some(role.createrole),
+            inherit: Some(role.inherit),
+            login: Some(role.login),
+            replication: Some(role.replication),
+            bypassrls: Some(role.bypassrls),
+            connection_limit: Some(role.connection_limit),
+            valid_until: Some(role.valid_until),
+            comment: Some(text(role.comment.as_ref())),
+            ..Role::default()
+        };
+        desired.role(name.clone(), wanted);
+    }
+    if *current.session.bootstrap.as_str() != *"postgres" {
+        desired.external(current.session.bootstrap.clone());
+    }
+    memberships(current, &mut desired);
+    for (name, owned) in &current.tablespaces {
+        let object = Object::Tablespace(name.clone());
+        grants(&mut desired, &object, owned, version);
+    }
+    for (name, acl) in &current.parameters {
+        let owned = Owned { owner: current.session.bootstrap.clone(), acl: acl.clone() };
+        grants(&mut desired, &Object::Parameter(name.clone()), &owned, version);
+    }
+    for (key, settings) in &current.settings {
+        let skipped = key.database.as_ref().is_some_and(template)
+            || key.role.as_ref().is_some_and(|name| name.as_str().starts_with("pg_"));
+        if !skipped {
+            for (setting, value) in settings {
+                desired.setting(key.role.clone(), key.database.clone(), setting.clone(), Some(value.clone()));
+            }
+        }
+    }
+    for (name, database) in current.databases.iter().filter(|(name, _)| !template(name)) {
+        let own = database.provider != Provider::Libc;
+        let mut wanted = Database {
+            owner: Some(database.owned.owner.clone()),
+            encoding: Some(database.encoding.clone()),
+            provider: version.database_providers().then_some(database.provider),
+            locale: database.locale.clone().filter(|_| own),
+            collate: Some(database.collate.clone()),
+            ctype: Some(database.ctype.clone()),
+            icu_rules: database.icu_rules.clone(),
+            tablespace: Some(database.tablespace.clone()),
+            connection_limit: Some(database.connection_limit),
+            allow_connections: Some(database.allow_connections),
+            is_template: Some(database.is_template),
+            comment: Some(text(database.comment.as_ref())),
+            ..Database::default()
+        };
+        grants(&mut desired, &Object::Database(name.clone()), &database.owned, version);
+        if let Some(contents) = &database.contents {
+            inside(&mut desired, &mut wanted, name, contents, current);
+        }
+        desired.database(name.clone(), wanted);
+    }
+    desired
+}
+
+fn template(name: &Name) -> bool {
+    *name == "template0" || *name == "template1"
+}
+
+/// An empty text is what says that there is to be none.
+fn text(text: Option<&Text>) -> Text {
+    text.cloned().unwrap_or_else(|| Text::new("").expect("a text"))
+}
+
+fn memberships(current: &Current, desired: &mut Desired) {
+    let sixteen = current.version.membership_options();
+    for (key, options) in &current.memberships {
+        if key.role.as_str().starts_with("pg_") && key.member.as_str().starts_with("pg_") {
+            continue;
+        }
+        let place = (key.role.clone(), key.member.clone());
+        let wanted = desired.memberships.entry(place).or_default();
+        let or = |wanted: Option<bool>, has: bool| Some(wanted.unwrap_or(false) || has);
+        let MembershipOptions { admin, inherit, set } = *options;
+        *wanted = Membership {
+            admin: or(wanted.admin, admin),
+            inherit: or(wanted.inherit, inherit).filter(|_| sixteen),
+            set: or(wanted.set, set).filter(|_| sixteen),
+            ..*wanted
+        };
+    }
+}
+
+/// The grants that make the default list of an object the one that it has.
+fn grants(desired: &mut Desired, object: &Object, owned: &Owned, version: Version) {
+    let base = if object.kind() == ObjectKind::Parameter {
+        Acl::default_of(ObjectKind::Parameter, &owned.owner, version)
+    } else {
+        Acl::default_of(object.kind(), &owned.owner, version)
+    };
+    for (to, privileges, grantable) in differing(&owned.acl, &base, &owned.owner) {
+        desired.grant(Grant { to, on: On::One(object.clone()), privileges, grantable });
+    }
+}
+
+/// The grantees that hold something else than by default. Where only some of what a grantee holds can be granted
+/// on, that is left out: a desired state has no words for it.
+fn differing(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet, bool)> {
+    let mut grantees: Vec<Grantee> =
+        acl.iter().chain(base.iter()).map(|(grantee, ..)| grantee.clone()).collect();
+    grantees.sort();
+    grantees.dedup();
+    let mut found = Vec::new();
+    for grantee in grantees {
+        let held = acl.held(&grantee);
+        let is_owner = grantee.role() == Some(owner);
+        let grantable = !is_owner && !held.privileges.is_empty() && held.grantable == held.privileges;
+        let partly = !is_owner && !held.grantable.is_empty() && !grantable;
+        if held != base.held(&grantee) && !partly {
+            found.push((grantee, PrivilegeSet::Only(held.privileges), grantable));
+        }
+    }
+    found
+}
+
+fn inside(desired: &mut Desired, wanted: &mut Database, name: &Name, contents: &Contents, current: &Current) {
+    let version = current.version;
+    for (schema, found) in &contents.schemas {
+        let owner = Some(found.owned.owner.clone());
+        let comment = Some(text(found.comment.as_ref()));
+        wanted.schemas.insert(schema.clone(), Schema { owner, comment, ..Schema::default() });
+        let object = Object::Inside(name.clone(), Local::Schema(schema.clone()));
+        grants(desired, &object, &found.owned, version);
+    }
+    for (extension, found) in &contents.extensions {
+        let schema = Some(found.schema.clone());
+        let version = Some(found.version.clone());
+        wanted.extensions.insert(extension.clone(), Extension { version, schema, ..Extension::default() });
+    }
+    for (local, owned) in &contents.objects {
+        grants(desired, &Object::Inside(name.clone(), local.clone()), owned, version);
+    }
+    for (key, acl) in &contents.defaults {
+        for (to, privileges, grantable) in differing(acl, &key.base(version), &key.creator) {
+            desired.default_grant(DefaultGrant {
+                database: name.clone(),
+                creator: key.creator.clone(),
+                schema: key.schema.clone(),
+                kind: key.kind,
+                to,
+                privileges,
+                grantable,
+            });
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The manifest as it is written.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// A text with its place.
+pub type Word = Spanned<String>;
+/// Settings by name.
+pub type Settings = BTreeMap<Word, Spanned<SettingValue>>;
+
+fn no(flag: &bool) -> bool {
+    !*flag
+}
+
+/// A manifest as written. Unknown keys are refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Document {
+    /// Roles that exist without being managed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<Word>,
+    /// A role that logs in, and a database of the same name that it owns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ensure: Vec<EnsureDto>,
+    /// Roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub role: Vec<RoleDto>,
+    /// Memberships.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub membership: Vec<MembershipDto>,
+    /// Databases.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub database: Vec<DatabaseDto>,
+    /// Privileges.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grant: Vec<GrantDto>,
+    /// Default privileges.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub default_privileges: Vec<DefaultDto>,
+    /// Settings of all roles in all databases.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: Settings,
+}
+
+/// The shortest form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnsureDto {
+    /// The name of the role and, unless `database` says another, of the database.
+    pub name: Word,
+    /// The database, if it has another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Word>,
+    /// A reference to the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Word>,
+    /// A file that holds the password.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "passwordFile")]
+    pub password_file: Option<Word>,
+}
+
+/// See [`crate::Role`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is that of crate::Role")]
+pub struct RoleDto {
+    pub name: Word,
+    #[serde(default, skip_serializing_if = "no")]
+    pub absent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassign_to: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superuser: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub createdb: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub createrole: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherit: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bypassrls: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<Spanned<i32>>,
+    /// RFC 3339, a date, or `infinity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Word>,
+    /// A reference to the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Word>,
+    /// A file that holds the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<Word>,
+    /// That it is to have none.
+    #[serde(default, skip_serializing_if = "no")]
+    pub no_password: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Word>,
+    /// Roles that it is a member of, with nothing said of options.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub member_of: Vec<Word>,
+    /// Its settings in every database.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: Settings,
+    /// Its settings in one database each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings_in: BTreeMap<Word, Settings>,
+}
+
+/// See [`crate::desired::Membership`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is that of crate::desired::Membership")]
+pub struct MembershipDto {
+    pub role: Word,
+    pub member: Word,
+    #[serde(default, skip_serializing_if = "no")]
+    pub absent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherit: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<bool>,
+}
+
+/// See [`crate::desired::Database`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is that of crate::desired::Database")]
+pub struct DatabaseDto {
+    pub name: Word,
+    #[serde(default, skip_serializing_if = "no")]
+    pub absent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Word>,
+    /// `libc`, `icu` or `builtin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale_provider: Option<ProviderDto>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lc_collate: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lc_ctype: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icu_rules: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tablespace: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<Spanned<i32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_connections: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_template: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Word>,
+    /// Extensions of which nothing but the name is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Word>,
+    /// Extensions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extension: Vec<ExtensionDto>,
+    /// Schemas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schema: Vec<SchemaDto>,
+    /// Its settings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: Settings,
+}
+
+/// See [`crate::current::Provider`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each is that of crate::current::Provider")]
+pub enum ProviderDto {
+    Libc,
+    Icu,
+    Builtin,
+}
+
+/// See [`crate::desired::Extension`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is that of crate::desired::Extension")]
+pub struct ExtensionDto {
+    pub name: Word,
+    #[serde(default, skip_serializing_if = "no")]
+    pub absent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Word>,
+}
+
+/// See [`crate::desired::Schema`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is that of crate::desired::Schema")]
+pub struct SchemaDto {
+    pub name: Word,
+    #[serde(default, skip_serializing_if = "no")]
+    pub absent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Word>,
+}
+
+/// See [`crate::desired::Grant`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantDto {
+    /// A role, or `public`.
+    pub to: Word,
+    /// The kind: `database`, `tablespace`, `parameter`, `schema`, `table`, `column`, `sequence`, `routine`, `type`,
+    /// `language`, `foreign-data-wrapper`, `foreign-server` or `large-object`.
+    pub on: Spanned<KindDto>,
+    /// The name of the object; `*` for all of a schema. Of a large object, its number.
+    pub name: Word,
+    /// The database that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Word>,
+    /// The schema that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Word>,
+    /// The table of a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<Word>,
+    /// The argument types of a routine, as `regprocedure` writes them: `integer, text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Word>,
+    /// The privileges, or `all`; nothing takes everything away.
+    #[serde(default)]
+    pub privileges: Vec<Word>,
+    /// Whether they may be granted on.
+    #[serde(default, skip_serializing_if = "no")]
+    pub grantable: bool,
+    /// That the grantee is to hold nothing.
+    #[serde(default, skip_serializing_if = "no")]
+    pub absent: bool,
+}
+
+/// See [`crate::ObjectKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each is that of crate::ObjectKind")]
+pub enum KindDto {
+    Database,
+    Tablespace,
+    Parameter,
+    Schema,
+    Table,
+    Column,
+    Sequence,
+    Routine,
+    Type,
+    Language,
+    ForeignDataWrapper,
+    ForeignServer,
+    LargeObject,
+}
+
+/// See [`crate::desired::DefaultGrant`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultDto {
+    /// The database.
+    pub database: Word,
+    /// Whose new objects.
+    pub creator: Word,
+    /// In which schema; without one, everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Word>,
+    /// `tables`, `sequences`, `routines`, `types`, `schemas` or `large-objects`.
+    pub on: DefaultKindDto,
+    /// A role, or `public`.
+    pub to: Word,
+    /// The privileges, or `all`; nothing takes everything away.
+    #[serde(default)]
+    pub privileges: Vec<Word>,
+    /// Whether they may be granted on.
+    #[serde(default, skip_serializing_if = "no")]
+    pub grantable: bool,
+    /// Whether what exists already in the schema gets the same, which default privileges by themselves do not do.
+    #[serde(default, skip_serializing_if = "no")]
+    pub existing: bool,
+}
+
+/// See [`crate::current::DefaultKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each is that of crate::current::DefaultKind")]
+pub enum DefaultKindDto {
+    Tables,
+    Sequences,
+    Routines,
+    Types,
+    Schemas,
+    LargeObjects,
+}
+
+/// The value of a setting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SettingValue {
+    /// `on` or `off`.
+    Flag(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Another number.
+    Number(f64),
+    /// A text, or the elements of a list joined by commas.
+    Text(String),
+    /// The elements of a list such as `search_path`.
+    List(Vec<String>),
+    /// `{ absent = true }`: the setting is taken away.
+    Absent(AbsentDto),
+}
+
+/// Says that a setting is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AbsentDto {
+    /// Always true.
+    pub absent: bool,
+}

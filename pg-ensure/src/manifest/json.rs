@@ -1,0 +1,160 @@
+//! JSON with the place of every value, which a manifest needs as much as TOML.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+/// How deep values may be nested.
+const DEPTH: usize = 32;
+
+/// What is wrong, and where.
+pub(super) type Wrong = (Range<usize>, String);
+
+/// Reads an object.
+pub(super) fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, Wrong> {
+    let mut reader = Reader { text, at: 0 };
+    let value = reader.value(0)?;
+    reader.blank();
+    if reader.at < text.len() {
+        return Err(reader.wrong("something follows the end"));
+    }
+    let Some(value) = value else { return Err((0..0, "null is no manifest".to_owned())) };
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Table(table) => Ok(Spanned::new(span, table)),
+        _ => Err((span, "a manifest is an object".to_owned())),
+    }
+}
+
+struct Reader<'i> {
+    text: &'i str,
+    at: usize,
+}
+
+impl<'i> Reader<'i> {
+    fn rest(&self) -> &'i str {
+        &self.text[self.at..]
+    }
+
+    fn wrong(&self, what: &str) -> Wrong {
+        (self.at..self.at, what.to_owned())
+    }
+
+    fn blank(&mut self) {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
+    }
+
+    fn take(&mut self, word: &str) -> bool {
+        let found = self.rest().starts_with(word);
+        self.at += if found { word.len() } else { 0 };
+        found
+    }
+
+    /// A value; nothing for null, which is the same as leaving a key out.
+    fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, Wrong> {
+        if depth > DEPTH {
+            return Err(self.wrong("values are nested too deeply"));
+        }
+        self.blank();
+        let start = self.at;
+        let value = match self.rest().bytes().next() {
+            None => return Err(self.wrong("a value is missing")),
+            Some(b'{') => DeValue::Table(self.object(depth)?),
+            Some(b'[') => DeValue::Array(self.array(depth)?),
+            Some(b'"') => DeValue::String(Cow::Owned(self.string()?)),
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            _ if self.take("true") => DeValue::Boolean(true),
+            _ if self.take("false") => DeValue::Boolean(false),
+            _ if self.take("null") => return Ok(None),
+            _ => return Err(self.wrong("this is no JSON value")),
+        };
+        Ok(Some(Spanned::new(start..self.at, value)))
+    }
+
+    fn object(&mut self, depth: usize) -> Result<DeTable<'i>, Wrong> {
+        self.at += 1;
+        let mut table = DeTable::new();
+        self.blank();
+        if self.take("}") {
+            return Ok(table);
+        }
+        loop {
+            self.blank();
+            let start = self.at;
+            if !self.rest().starts_with('"') {
+                return Err(self.wrong("a key in quotes is missing"));
+            }
+            let key = self.string()?;
+            let span = start..self.at;
+            self.blank();
+            if !self.take(":") {
+                return Err(self.wrong("a colon is missing"));
+            }
+            let value = self.value(depth + 1)?;
+            let key: Spanned<Cow<'i, str>> = Spanned::new(span.clone(), Cow::Owned(key));
+            if table.contains_key(&key) {
+                return Err((span, "the same key is there twice".to_owned()));
+            }
+            if let Some(value) = value {
+                table.insert(key, value);
+            }
+            self.blank();
+            if self.take("}") {
+                return Ok(table);
+            }
+            if !self.take(",") {
+                return Err(self.wrong("a comma or } is missing"));
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<DeArray<'i>, Wrong> {
+        self.at += 1;
+        let mut array = DeArray::new();
+        self.blank();
+        if self.take("]") {
+            return Ok(array);
+        }
+        loop {
+            let value = self.value(depth + 1)?;
+            array.push(value.ok_or_else(|| self.wrong("null is no element of a list"))?);
+            self.blank();
+            if self.take("]") {
+                return Ok(array);
+            }
+            if !self.take(",") {
+                return Err(self.wrong("a comma or ] is missing"));
+            }
+        }
+    }
+
+    fn string(&mut self) -> Result<String, Wrong> {
+        let start = self.at;
+        let mut escaped = false;
+        let end = self.rest().bytes().skip(1).position(|byte| {
+            let ends = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            ends
+        });
+        let Some(end) = end else { return Err(self.wrong("a text has no end")) };
+        self.at += end + 2;
+        let raw = &self.text[start..self.at];
+        serde_json::from_str(raw).map_err(|_| (start..self.at, "this is no JSON text".to_owned()))
+    }
+
+    fn number(&mut self) -> Result<DeValue<'i>, Wrong> {
+        let start = self.at;
+        let rest = self.rest();
+        let length = rest.bytes().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count();
+        let raw = &rest[..length];
+        let wrong = (start..start + length, format!("{raw} is no number that can be used"));
+        if serde_json::from_str::<serde_json::Number>(raw).is_err() {
+            return Err(wrong);
+        }
+        let value = DeValue::parse(raw).map_err(|_| wrong)?.into_inner();
+        self.at = start + length;
+        Ok(value)
+    }
+}

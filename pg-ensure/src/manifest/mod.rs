@@ -1,0 +1,119 @@
+//! The desired state as a file says it: TOML or JSON, with the place of everything that is wrong.
+//!
+//! ```
+//! use pg_ensure::manifest::{Format, Manifest};
+//! let text = r#"
+//! [[ensure]]
+//! name = "vaultwarden"
+//! password_file = "/run/secrets/vaultwarden"
+//!
+//! [[database]]
+//! name = "archive"
+//! owner = "vaultwarden"
+//! "#;
+//! let manifest = Manifest::read("hosts.toml", text, Format::Toml)?;
+//! // What a reference means is the program's to say.
+//! let desired = manifest.resolve(&mut |reference| match reference {
+//!     "file:/run/secrets/vaultwarden" => Ok("secret".to_owned().into()),
+//!     other => Err(format!("{other} is unknown")),
+//! })?;
+//! assert_eq!(desired.databases.len(), 2);
+//!
+//! let wrong = Manifest::read("hosts.toml", "[[database]]\nname = \"a\"\nowner = \"nobody\"\n", Format::Toml)?;
+//! let why = wrong.resolve(&mut |_| unreachable!()).unwrap_err().to_string();
+//! assert!(why.starts_with("hosts.toml:3:9: database \"a\": the owner \"nobody\" is nowhere"), "{why}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod dto;
+mod json;
+mod resolve;
+mod write;
+
+pub use dto::Document;
+pub use resolve::Resolver;
+pub use write::{WriteError, write};
+
+use serde::Deserialize;
+use std::fmt;
+use std::ops::Range;
+
+/// How a manifest is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// TOML.
+    #[default]
+    Toml,
+}
+
+/// A manifest that was read, and knows where everything stood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    file: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    document: Document,
+}
+
+/// One thing that is wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in bytes, from 1.
+    pub column: usize,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    }
+}
+
+/// Everything that is wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Problems(pub Vec<Problem>);
+
+impl Manifest {
+    /// Reads a manifest. The name of the file is for errors alone.
+    ///
+    /// # Errors
+    /// When it is not of the format, or has unknown keys.
+    pub fn read(file: &str, text: &str, format: Format) -> Result<Self, Problems> {
+        let mut manifest = Self { file: file.to_owned(), lines: lines(text), document: Document::default() };
+        let wrong = |span: Option<Range<usize>>, message: &str| {
+            Problems(vec![manifest.problem(span.unwrap_or_default(), message.to_owned())])
+        };
+        let table = match format {
+            Format::Toml => toml::de::DeTable::parse(text).map_err(|why| wrong(why.span(), why.message()))?,
+            Format::Json => json::parse(text).map_err(|(span, why)| wrong(Some(span), &why))?,
+        };
+        let document = Document::deserialize(toml::de::Deserializer::from(table));
+        manifest.document = document.map_err(|why| wrong(why.span(), why.message()))?;
+        Ok(manifest)
+    }
+
+    /// The manifest as it is written.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    fn problem(&self, span: Range<usize>, message: String) -> Problem {
+        let line = self.lines.partition_point(|start| *start <= span.start).max(1);
+        let column = span.start.saturating_sub(self.lines[line - 1]) + 1;
+        Problem { file: self.file.clone(), line, column, message }
+    }
+}
+
+fn lines(text: &str) -> Vec<usize> {
+    let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(ends).collect()
+}

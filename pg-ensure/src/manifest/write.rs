@@ -1,0 +1,280 @@
+//! A desired state written as a manifest.
+
+use super::Format;
+use super::dto::{
+    AbsentDto, DatabaseDto, DefaultDto, DefaultKindDto, Document, ExtensionDto, GrantDto, KindDto,
+    MembershipDto, ProviderDto, RoleDto, SchemaDto, SettingValue, Settings, Word,
+};
+use crate::acl::{Grantee, ObjectKind, Privilege};
+use crate::current::{DefaultKind, Provider};
+use crate::desired::{Database, DefaultGrant, Desired, Grant, On, Password, Presence, PrivilegeSet, Role};
+use crate::name::{Name, Text};
+use crate::object::{Local, Object, Setting};
+use std::collections::BTreeMap;
+use thiserror::Error;
+use toml::Spanned;
+
+/// Why a desired state cannot be written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// It holds a password, which no manifest does: there, passwords are references.
+    #[error("the role {0:?} has a password, and a manifest holds no secrets")]
+    Secret(String),
+    /// As TOML.
+    #[error("it cannot be written as TOML")]
+    Toml(#[source] toml::ser::Error),
+    /// As JSON.
+    #[error("it cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// Writes a desired state. Reading it back gives the same.
+///
+/// # Errors
+/// When it holds a password.
+pub fn write(desired: &Desired, format: Format) -> Result<String, WriteError> {
+    let document = document(desired)?;
+    match format {
+        Format::Toml => toml::to_string(&document).map_err(WriteError::Toml),
+        Format::Json => serde_json::to_string_pretty(&document).map_err(WriteError::Json),
+    }
+}
+
+fn word(text: impl Into<String>) -> Word {
+    Spanned::new(0..0, text.into())
+}
+
+fn name(name: &Name) -> Word {
+    word(name.as_str())
+}
+
+fn maybe(found: Option<&Name>) -> Option<Word> {
+    found.map(name)
+}
+
+fn text(found: Option<&Text>) -> Option<Word> {
+    found.map(|text| word(text.as_str()))
+}
+
+fn absent(presence: Presence) -> bool {
+    presence == Presence::Absent
+}
+
+fn document(desired: &Desired) -> Result<Document, WriteError> {
+    let roles: Result<Vec<RoleDto>, WriteError> =
+        desired.roles.iter().map(|(name, wanted)| role(desired, name, wanted)).collect();
+    let memberships = desired.memberships.iter().map(|((role, member), wanted)| MembershipDto {
+        role: name(role),
+        member: name(member),
+        absent: absent(wanted.presence),
+        admin: wanted.admin,
+        inherit: wanted.inherit,
+        set: wanted.set,
+    });
+    let mut document = Document {
+        external: desired.external.iter().map(name).collect(),
+        ensure: Vec::new(),
+        role: roles?,
+        membership: memberships.collect(),
+        database: desired.databases.iter().map(|(name, wanted)| database(desired, name, wanted)).collect(),
+        grant: desired.grants.iter().map(grant).collect(),
+        default_privileges: desired.defaults.iter().map(default_grant).collect(),
+        settings: settings(desired, None, None),
+    };
+    // Settings of what is not managed otherwise make it managed by name alone.
+    for key in desired.settings.keys() {
+        match (&key.role, &key.database) {
+            (Some(of), _) if !document.role.iter().any(|known| known.name.as_ref() == of.as_str()) => {
+                document.role.push(role(desired, of, &Role::new())?);
+            }
+            (None, Some(of)) if !desired.databases.contains_key(of) => {
+                document.database.push(database(desired, of, &Database::new()));
+            }
+            _ => {}
+        }
+    }
+    Ok(document)
+}
+
+fn settings(desired: &Desired, role: Option<&Name>, place: Option<&Name>) -> Settings {
+    let key = crate::current::SettingKey { role: role.cloned(), database: place.cloned() };
+    let found = desired.settings.get(&key).into_iter().flatten();
+    found
+        .map(|(setting, value)| {
+            (word(setting.as_str()), Spanned::new(0..0, value_of(setting, value.as_ref())))
+        })
+        .collect()
+}
+
+fn value_of(_: &Setting, value: Option<&Text>) -> SettingValue {
+    value.map_or(SettingValue::Absent(AbsentDto { absent: true }), |value| {
+        SettingValue::Text(value.to_string())
+    })
+}
+
+fn role(desired: &Desired, of: &Name, wanted: &Role) -> Result<RoleDto, WriteError> {
+    let no_password = match &wanted.password {
+        None => false,
+        Some(Password::None) => true,
+        Some(_) => return Err(WriteError::Secret(of.to_string())),
+    };
+    let places = desired.settings.keys().filter(|key| key.role.as_ref() == Some(of));
+    let settings_in: BTreeMap<Word, Settings> = places
+        .filter_map(|key| key.database.as_ref())
+        .map(|place| (name(place), settings(desired, Some(of), Some(place))))
+        .collect();
+    Ok(RoleDto {
+        name: name(of),
+        absent: absent(wanted.presence),
+        reassign_to: maybe(wanted.reassign_to.as_ref()),
+        login: wanted.login,
+        superuser: wanted.superuser,
+        createdb: wanted.createdb,
+        createrole: wanted.createrole,
+        inherit: wanted.inherit,
+        replication: wanted.replication,
+        bypassrls: wanted.bypassrls,
+        connection_limit: wanted.connection_limit.map(|limit| Spanned::new(0..0, limit)),
+        valid_until: wanted.valid_until.map(|until| word(until.to_string())),
+        password: None,
+        password_file: None,
+        no_password,
+        comment: text(wanted.comment.as_ref()),
+        member_of: Vec::new(),
+        settings: settings(desired, Some(of), None),
+        settings_in,
+    })
+}
+
+fn database(desired: &Desired, of: &Name, wanted: &Database) -> DatabaseDto {
+    let extension = wanted.extensions.iter().map(|(extension, wanted)| ExtensionDto {
+        name: name(extension),
+        absent: absent(wanted.presence),
+        version: text(wanted.version.as_ref()),
+        schema: maybe(wanted.schema.as_ref()),
+    });
+    let schema = wanted.schemas.iter().map(|(schema, wanted)| SchemaDto {
+        name: name(schema),
+        absent: absent(wanted.presence),
+        owner: maybe(wanted.owner.as_ref()),
+        comment: text(wanted.comment.as_ref()),
+    });
+    DatabaseDto {
+        name: name(of),
+        absent: absent(wanted.presence),
+        owner: maybe(wanted.owner.as_ref()),
+        encoding: text(wanted.encoding.as_ref()),
+        locale_provider: wanted.provider.map(|provider| match provider {
+            Provider::Libc => ProviderDto::Libc,
+            Provider::Icu => ProviderDto::Icu,
+            Provider::Builtin => ProviderDto::Builtin,
+        }),
+        locale: text(wanted.locale.as_ref()),
+        lc_collate: text(wanted.collate.as_ref()),
+        lc_ctype: text(wanted.ctype.as_ref()),
+        icu_rules: text(wanted.icu_rules.as_ref()),
+        template: maybe(wanted.template.as_ref()),
+        tablespace: maybe(wanted.tablespace.as_ref()),
+        connection_limit: wanted.connection_limit.map(|limit| Spanned::new(0..0, limit)),
+        allow_connections: wanted.allow_connections,
+        is_template: wanted.is_template,
+        comment: text(wanted.comment.as_ref()),
+        extensions: Vec::new(),
+        extension: extension.collect(),
+        schema: schema.collect(),
+        settings: settings(desired, None, Some(of)),
+    }
+}
+
+fn grantee(to: &Grantee) -> Word {
+    word(to.to_string())
+}
+
+fn privileges(set: PrivilegeSet) -> Vec<Word> {
+    match set {
+        PrivilegeSet::All => vec![word("all")],
+        PrivilegeSet::Only(privileges) => {
+            let words = privileges.iter().map(Privilege::sql);
+            words.map(|sql| word(sql.to_ascii_lowercase().replace(' ', "_"))).collect()
+        }
+    }
+}
+
+fn grant(grant: &Grant) -> GrantDto {
+    let kind = match grant.on.kind() {
+        ObjectKind::Database => KindDto::Database,
+        ObjectKind::Tablespace => KindDto::Tablespace,
+        ObjectKind::Parameter => KindDto::Parameter,
+        ObjectKind::Schema => KindDto::Schema,
+        ObjectKind::Table => KindDto::Table,
+        ObjectKind::Column => KindDto::Column,
+        ObjectKind::Sequence => KindDto::Sequence,
+        ObjectKind::Routine => KindDto::Routine,
+        ObjectKind::Type => KindDto::Type,
+        ObjectKind::Language => KindDto::Language,
+        ObjectKind::ForeignDataWrapper => KindDto::ForeignDataWrapper,
+        ObjectKind::ForeignServer => KindDto::ForeignServer,
+        ObjectKind::LargeObject => KindDto::LargeObject,
+    };
+    let privileges = privileges(grant.privileges);
+    let mut dto = GrantDto {
+        to: grantee(&grant.to),
+        on: Spanned::new(0..0, kind),
+        name: word("*"),
+        database: maybe(grant.on.database()),
+        schema: None,
+        table: None,
+        arguments: None,
+        absent: privileges.is_empty(),
+        privileges,
+        grantable: grant.grantable,
+    };
+    match &grant.on {
+        On::AllIn { schema, .. } => dto.schema = Some(name(schema)),
+        On::One(Object::Database(of) | Object::Tablespace(of)) => dto.name = name(of),
+        On::One(Object::Parameter(setting)) => dto.name = word(setting.as_str()),
+        On::One(Object::Inside(_, local)) => {
+            dto.schema = maybe(local.schema());
+            dto.name = match local {
+                Local::Schema(of)
+                | Local::Language(of)
+                | Local::ForeignDataWrapper(of)
+                | Local::ForeignServer(of)
+                | Local::Table(_, of)
+                | Local::Sequence(_, of)
+                | Local::Type(_, of) => name(of),
+                Local::Column(_, table, column) => {
+                    dto.table = Some(name(table));
+                    name(column)
+                }
+                Local::Routine(_, of, arguments) => {
+                    dto.arguments = Some(word(arguments.as_str()));
+                    name(of)
+                }
+                Local::LargeObject(oid) => word(oid.to_string()),
+            };
+        }
+    }
+    dto
+}
+
+fn default_grant(grant: &DefaultGrant) -> DefaultDto {
+    DefaultDto {
+        database: name(&grant.database),
+        creator: name(&grant.creator),
+        schema: maybe(grant.schema.as_ref()),
+        on: match grant.kind {
+            DefaultKind::Tables => DefaultKindDto::Tables,
+            DefaultKind::Sequences => DefaultKindDto::Sequences,
+            DefaultKind::Routines => DefaultKindDto::Routines,
+            DefaultKind::Types => DefaultKindDto::Types,
+            DefaultKind::Schemas => DefaultKindDto::Schemas,
+            DefaultKind::LargeObjects => DefaultKindDto::LargeObjects,
+        },
+        to: grantee(&grant.to),
+        privileges: privileges(grant.privileges),
+        grantable: grant.grantable,
+        existing: false,
+    }
+}

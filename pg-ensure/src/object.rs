@@ -1,0 +1,268 @@
+//! What privileges can be granted on.
+
+use crate::acl::ObjectKind;
+use crate::name::{Name, Text, identifier};
+use std::fmt;
+
+/// An object with an access control list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Object {
+    /// A database.
+    Database(Name),
+    /// A tablespace.
+    Tablespace(Name),
+    /// A configuration parameter (PostgreSQL 15).
+    Parameter(Setting),
+    /// Something inside a database.
+    Inside(Name, Local),
+}
+
+/// An object inside a database.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Local {
+    /// A schema.
+    Schema(Name),
+    /// A table, view, materialised view, foreign or partitioned table.
+    Table(Name, Name),
+    /// A column of one of those: schema, table, column.
+    Column(Name, Name, Name),
+    /// A sequence.
+    Sequence(Name, Name),
+    /// A function, procedure or aggregate: schema, name, argument types as `regprocedure` writes them.
+    Routine(Name, Name, Text),
+    /// A type or domain.
+    Type(Name, Name),
+    /// A procedural language.
+    Language(Name),
+    /// A foreign data wrapper.
+    ForeignDataWrapper(Name),
+    /// A foreign server.
+    ForeignServer(Name),
+    /// A large object.
+    LargeObject(u32),
+}
+
+impl Object {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Database(_) => ObjectKind::Database,
+            Self::Tablespace(_) => ObjectKind::Tablespace,
+            Self::Parameter(_) => ObjectKind::Parameter,
+            Self::Inside(_, local) => local.kind(),
+        }
+    }
+
+    /// The database that it is in.
+    #[must_use]
+    pub fn database(&self) -> Option<&Name> {
+        match self {
+            Self::Inside(database, _) => Some(database),
+            _ => None,
+        }
+    }
+
+    /// As `GRANT … ON` takes it; for a column, its table.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        match self {
+            Self::Database(name) => format!("DATABASE {}", name.quoted()),
+            Self::Tablespace(name) => format!("TABLESPACE {}", name.quoted()),
+            Self::Parameter(name) => format!("PARAMETER {}", name.sql()),
+            Self::Inside(_, local) => local.sql(),
+        }
+    }
+}
+
+impl Local {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Schema(_) => ObjectKind::Schema,
+            Self::Table(..) => ObjectKind::Table,
+            Self::Column(..) => ObjectKind::Column,
+            Self::Sequence(..) => ObjectKind::Sequence,
+            Self::Routine(..) => ObjectKind::Routine,
+            Self::Type(..) => ObjectKind::Type,
+            Self::Language(_) => ObjectKind::Language,
+            Self::ForeignDataWrapper(_) => ObjectKind::ForeignDataWrapper,
+            Self::ForeignServer(_) => ObjectKind::ForeignServer,
+            Self::LargeObject(_) => ObjectKind::LargeObject,
+        }
+    }
+
+    /// The schema that it is in.
+    #[must_use]
+    pub fn schema(&self) -> Option<&Name> {
+        match self {
+            Self::Table(schema, _)
+            | Self::Column(schema, ..)
+            | Self::Sequence(schema, _)
+            | Self::Routine(schema, ..)
+            | Self::Type(schema, _) => Some(schema),
+            _ => None,
+        }
+    }
+
+    /// The table of a column; otherwise itself. It is what has the owner.
+    #[must_use]
+    pub fn owned(&self) -> Self {
+        match self {
+            Self::Column(schema, table, _) => Self::Table(schema.clone(), table.clone()),
+            other => other.clone(),
+        }
+    }
+
+    fn sql(&self) -> String {
+        let two = |schema: &Name, name: &Name| format!("{}.{}", schema.quoted(), name.quoted());
+        match self {
+            Self::Schema(name) => format!("SCHEMA {}", name.quoted()),
+            Self::Table(schema, name) | Self::Column(schema, name, _) => {
+                format!("TABLE {}", two(schema, name))
+            }
+            Self::Sequence(schema, name) => format!("SEQUENCE {}", two(schema, name)),
+            Self::Routine(schema, name, arguments) => format!("ROUTINE {}({arguments})", two(schema, name)),
+            Self::Type(schema, name) => format!("TYPE {}", two(schema, name)),
+            Self::Language(name) => format!("LANGUAGE {}", name.quoted()),
+            Self::ForeignDataWrapper(name) => format!("FOREIGN DATA WRAPPER {}", name.quoted()),
+            Self::ForeignServer(name) => format!("FOREIGN SERVER {}", name.quoted()),
+            Self::LargeObject(oid) => format!("LARGE OBJECT {oid}"),
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(name) => write!(f, "database {name}"),
+            Self::Tablespace(name) => write!(f, "tablespace {name}"),
+            Self::Parameter(name) => write!(f, "parameter {name}"),
+            Self::Inside(database, local) => write!(f, "{local} in database {database}"),
+        }
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind();
+        match self {
+            Self::Schema(name)
+            | Self::Language(name)
+            | Self::ForeignDataWrapper(name)
+            | Self::ForeignServer(name) => write!(f, "{kind} {name}"),
+            Self::Table(schema, name) | Self::Sequence(schema, name) | Self::Type(schema, name) => {
+                write!(f, "{kind} {schema}.{name}")
+            }
+            Self::Column(schema, table, column) => write!(f, "{kind} {schema}.{table}.{column}"),
+            Self::Routine(schema, name, arguments) => write!(f, "{kind} {schema}.{name}({arguments})"),
+            Self::LargeObject(oid) => write!(f, "{kind} {oid}"),
+        }
+    }
+}
+
+/// The name of a configuration parameter, in lower case: `work_mem`, `app.tenant`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Setting(Name);
+
+impl Setting {
+    /// Checks and lowers a name.
+    ///
+    /// # Errors
+    /// When it is no identifier, or several joined by dots.
+    pub fn new(name: &str) -> Result<Self, NotASetting> {
+        let wrong = || NotASetting(name.to_owned());
+        let part = |part: &str| {
+            let mut bytes = part.bytes();
+            bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+                && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$')
+        };
+        if !name.split('.').all(part) {
+            return Err(wrong());
+        }
+        Name::new(&name.to_ascii_lowercase()).map(Self).map_err(|_| wrong())
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// As SQL.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        self.0.as_str().split('.').map(identifier).collect::<Vec<_>>().join(".")
+    }
+
+    /// Whether its value is a list whose elements are quoted one by one (`GUC_LIST_QUOTE`, the same set as in
+    /// `variable_is_guc_list_quote()`).
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        matches!(
+            self.0.as_str(),
+            "local_preload_libraries"
+                | "search_path"
+                | "session_preload_libraries"
+                | "shared_preload_libraries"
+                | "temp_tablespaces"
+                | "unix_socket_directories"
+        )
+    }
+
+    /// A value as `SET … TO` takes it.
+    pub(crate) fn value_sql(&self, value: &Text) -> String {
+        if !self.is_list() {
+            return value.quoted();
+        }
+        let parts = list(value.as_str());
+        if parts.is_empty() {
+            return "''".to_owned();
+        }
+        parts.iter().map(|part| crate::name::literal(part)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether two values are the same.
+    pub(crate) fn same(&self, one: &Text, other: &Text) -> bool {
+        one == other || self.is_list() && list(one.as_str()) == list(other.as_str())
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A text is no name of a parameter.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is no name of a parameter; one is for example \"work_mem\" or \"app.tenant\"")]
+pub struct NotASetting(pub String);
+
+/// The elements of a list, as `SplitIdentifierString()` takes them apart: folded unless quoted.
+fn list(text: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.next_if(|c| c.is_whitespace() || *c == ',').is_some() {}
+        let Some(first) = chars.next() else { return parts };
+        let mut part = String::new();
+        if first == '"' {
+            while let Some(c) = chars.next() {
+                if c == '"' && chars.next_if_eq(&'"').is_none() {
+                    break;
+                }
+                part.push(c);
+            }
+        } else {
+            part.push(first.to_ascii_lowercase());
+            while let Some(c) = chars.next_if(|c| *c != ',' && !c.is_whitespace()) {
+                part.push(c.to_ascii_lowercase());
+            }
+        }
+        if !part.is_empty() {
+            parts.push(part);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What binds a plan to the state that it was made for.
+
+use super::Step;
+use crate::current::{Current, StoredPassword};
+use crate::desired::{Desired, On};
+use crate::object::Object;
+use sha2::{Digest as _, Sha256};
+use std::fmt::{self, Write};
+
+/// A SHA-256 over the part of a state that a desired state speaks of, and over the steps. Two plans of equal digest
+/// are the same plan of the same state. It holds no secret, and means nothing to another version of this crate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text is no digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 hexadecimal digits")]
+pub struct NotADigest;
+
+impl std::str::FromStr for Digest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(NotADigest);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| NotADigest)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotADigest)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+struct Feed(Sha256);
+
+impl Write for Feed {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Digest {
+    pub(crate) fn of(current: &Current, desired: &Desired, steps: &[Step]) -> Self {
+        let mut feed = Feed(Sha256::new());
+        feed_all(&mut feed, current, desired, steps).expect("a hash takes everything");
+        Self(feed.0.finalize().into())
+    }
+}
+
+fn feed_all(feed: &mut Feed, current: &Current, desired: &Desired, steps: &[Step]) -> fmt::Result {
+    write!(feed, "1 {:?} {:?}", current.version, current.session)?;
+    for name in desired.roles.keys() {
+        let Some(role) = current.roles.get(name) else { continue };
+        write!(feed, "{name:?} {role:?}")?;
+        // A verifier shows nothing of itself, and yet another one is another state.
+        if let StoredPassword::Scram(verifier) = &role.password {
+            use secrecy::ExposeSecret;
+            feed.0.update(Sha256::digest(verifier.to_secret().expose_secret().as_bytes()));
+        }
+    }
+    for (role, member) in desired.memberships.keys() {
+        let found = current.members(role).filter(|(key, _)| key.member == *member);
+        found.into_iter().try_for_each(|found| write!(feed, "{found:?}"))?;
+    }
+    let mut databases: std::collections::BTreeSet<_> = desired.databases.keys().cloned().collect();
+    databases.extend(desired.looks_into());
+    for grant in &desired.grants {
+        match &grant.on {
+            On::One(Object::Database(name)) => drop(databases.insert(name.clone())),
+            On::One(Object::Tablespace(name)) => {
+                write!(feed, "{name:?} {:?}", current.tablespaces.get(name))?;
+            }
+            On::One(Object::Parameter(name)) => {
+                write!(feed, "{name:?} {:?}", current.parameters.get(name))?;
+            }
+            _ => {}
+        }
+    }
+    for name in databases {
+        write!(feed, "{name:?} {:?}", current.databases.get(&name))?;
+    }
+    for key in desired.settings.keys() {
+        write!(feed, "{key:?} {:?}", current.settings.get(key))?;
+    }
+    for name in desired.leaving() {
+        write!(feed, "{name:?} {:?}", current.dependencies.get(name))?;
+    }
+    steps.iter().try_for_each(|step| write!(feed, "{:?}", step.change))
+}

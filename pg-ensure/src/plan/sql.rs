@@ -1,0 +1,202 @@
+//! The SQL of a change.
+
+use super::change::{Change, Commented, NewDatabase, Options};
+use crate::acl::Privileges;
+use crate::current::{DefaultKey, Provider};
+use crate::name::{Name, Text};
+use crate::object::{Local, Object};
+use crate::version::Version;
+
+/// What stands for a verifier in the SQL that is shown.
+pub(crate) const HIDDEN: &str = "'SCRAM-SHA-256$…'";
+
+impl Change {
+    /// Its SQL for a version of the server, one statement, without a semicolon at its end. A verifier is left out of it.
+    #[must_use]
+    pub fn sql(&self, version: Version) -> String {
+        match self {
+            Self::CreateRole { name, attributes } => {
+                let words = attributes.words();
+                let with = if words.is_empty() { String::new() } else { format!(" {}", words.join(" ")) };
+                format!("CREATE ROLE {}{with}", name.quoted())
+            }
+            Self::AlterRole { name, attributes } => {
+                format!("ALTER ROLE {} {}", name.quoted(), attributes.words().join(" "))
+            }
+            Self::SetPassword { name } => format!("ALTER ROLE {} PASSWORD {HIDDEN}", name.quoted()),
+            Self::ClearPassword { name } => format!("ALTER ROLE {} PASSWORD NULL", name.quoted()),
+            Self::DropRole { name } => format!("DROP ROLE {}", name.quoted()),
+            Self::GrantRole { role, member, options, grantor } => {
+                let with = membership(*options, version);
+                let by = by(grantor.as_ref());
+                format!("GRANT {} TO {}{with}{by}", role.quoted(), member.quoted())
+            }
+            Self::RevokeAdmin { role, member, grantor, cascade } => {
+                let (by, cascade) = (by(grantor.as_ref()), tail(*cascade));
+                format!("REVOKE ADMIN OPTION FOR {} FROM {}{by}{cascade}", role.quoted(), member.quoted())
+            }
+            Self::RevokeRole { role, member, grantor, cascade } => {
+                let (by, cascade) = (by(grantor.as_ref()), tail(*cascade));
+                format!("REVOKE {} FROM {}{by}{cascade}", role.quoted(), member.quoted())
+            }
+            Self::Comment { on, text } => {
+                let on = match on {
+                    Commented::Role(name) => format!("ROLE {}", name.quoted()),
+                    Commented::Database(name) => format!("DATABASE {}", name.quoted()),
+                    Commented::Schema(_, name) => format!("SCHEMA {}", name.quoted()),
+                };
+                format!(
+                    "COMMENT ON {on} IS {}",
+                    text.as_ref().map_or_else(|| "NULL".to_owned(), Text::quoted)
+                )
+            }
+            Self::Set { role, database, setting, value } => {
+                let whose = match (role, database) {
+                    (Some(role), Some(database)) => {
+                        format!("ROLE {} IN DATABASE {}", role.quoted(), database.quoted())
+                    }
+                    (Some(role), None) => format!("ROLE {}", role.quoted()),
+                    (None, Some(database)) => format!("DATABASE {}", database.quoted()),
+                    (None, None) => "ROLE ALL".to_owned(),
+                };
+                match value {
+                    Some(value) => {
+                        format!("ALTER {whose} SET {} TO {}", setting.sql(), setting.value_sql(value))
+                    }
+                    None => format!("ALTER {whose} RESET {}", setting.sql()),
+                }
+            }
+            Self::CreateDatabase(new) => create_database(new, version),
+            Self::DatabaseOwner { name, owner } => {
+                format!("ALTER DATABASE {} OWNER TO {}", name.quoted(), owner.quoted())
+            }
+            Self::DatabaseTablespace { name, tablespace } => {
+                format!("ALTER DATABASE {} SET TABLESPACE {}", name.quoted(), tablespace.quoted())
+            }
+            Self::DatabaseOptions { name, connection_limit, allow_connections, is_template } => {
+                let words = database_options(*connection_limit, *allow_connections, *is_template);
+                format!("ALTER DATABASE {} WITH {}", name.quoted(), words.join(" "))
+            }
+            Self::DropDatabase { name } => format!("DROP DATABASE {}", name.quoted()),
+            Self::CreateSchema { name, owner, .. } => {
+                let owner = owner.as_ref().map(|owner| format!(" AUTHORIZATION {}", owner.quoted()));
+                format!("CREATE SCHEMA {}{}", name.quoted(), owner.unwrap_or_default())
+            }
+            Self::SchemaOwner { name, owner, .. } => {
+                format!("ALTER SCHEMA {} OWNER TO {}", name.quoted(), owner.quoted())
+            }
+            Self::DropSchema { name, cascade, .. } => {
+                format!("DROP SCHEMA {}{}", name.quoted(), tail(*cascade))
+            }
+            Self::CreateExtension { name, version, schema, .. } => {
+                let schema = schema.as_ref().map(|schema| format!(" SCHEMA {}", schema.quoted()));
+                let version = version.as_ref().map(|version| format!(" VERSION {}", version.quoted()));
+                let (schema, version) = (schema.unwrap_or_default(), version.unwrap_or_default());
+                format!("CREATE EXTENSION {}{schema}{version}", name.quoted())
+            }
+            Self::UpdateExtension { name, version, .. } => {
+                format!("ALTER EXTENSION {} UPDATE TO {}", name.quoted(), version.quoted())
+            }
+            Self::ExtensionSchema { name, schema, .. } => {
+                format!("ALTER EXTENSION {} SET SCHEMA {}", name.quoted(), schema.quoted())
+            }
+            Self::DropExtension { name, .. } => format!("DROP EXTENSION {}", name.quoted()),
+            Self::Grant { on, to, privileges, grantable } => {
+                let what = listed(*privileges, on);
+                let with = if *grantable { " WITH GRANT OPTION" } else { "" };
+                format!("GRANT {what} ON {} TO {}{with}", on.sql(), to.sql())
+            }
+            Self::Revoke { on, from, privileges, option_only, cascade, .. } => {
+                let what = listed(*privileges, on);
+                let option = if *option_only { "GRANT OPTION FOR " } else { "" };
+                format!("REVOKE {option}{what} ON {} FROM {}{}", on.sql(), from.sql(), tail(*cascade))
+            }
+            Self::GrantDefault { key, to, privileges, grantable, .. } => {
+                let with = if *grantable { " WITH GRANT OPTION" } else { "" };
+                let (head, kind) = (defaults(key), key.kind.sql());
+                format!("{head} GRANT {} ON {kind} TO {}{with}", privileges.sql(), to.sql())
+            }
+            Self::RevokeDefault { key, from, privileges, option_only, .. } => {
+                let option = if *option_only { "GRANT OPTION FOR " } else { "" };
+                let (head, kind) = (defaults(key), key.kind.sql());
+                format!("{head} REVOKE {option}{} ON {kind} FROM {}", privileges.sql(), from.sql())
+            }
+            Self::ReassignOwned { from, to, .. } => {
+                format!("REASSIGN OWNED BY {} TO {}", from.quoted(), to.quoted())
+            }
+            Self::DropOwned { role, .. } => format!("DROP OWNED BY {}", role.quoted()),
+        }
+    }
+
+    /// The role that the statement is made as, if it is not the session's own.
+    #[must_use]
+    pub fn acts_as(&self) -> Option<&Name> {
+        match self {
+            Self::Revoke { grantor, .. } => grantor.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+fn by(grantor: Option<&Name>) -> String {
+    grantor.map(|grantor| format!(" GRANTED BY {}", grantor.quoted())).unwrap_or_default()
+}
+
+fn tail(cascade: bool) -> &'static str {
+    if cascade { " CASCADE" } else { "" }
+}
+
+fn membership(options: Options, version: Version) -> String {
+    if !version.membership_options() {
+        return if options.admin == Some(true) { " WITH ADMIN OPTION".to_owned() } else { String::new() };
+    }
+    let said: Vec<String> = [("ADMIN", options.admin), ("INHERIT", options.inherit), ("SET", options.set)]
+        .into_iter()
+        .filter_map(|(word, value)| {
+            value.map(|value| format!("{word} {}", if value { "TRUE" } else { "FALSE" }))
+        })
+        .collect();
+    if said.is_empty() { String::new() } else { format!(" WITH {}", said.join(", ")) }
+}
+
+fn listed(privileges: Privileges, on: &Object) -> String {
+    let Object::Inside(_, Local::Column(_, _, column)) = on else { return privileges.sql() };
+    let each = privileges.iter().map(|privilege| format!("{} ({})", privilege.sql(), column.quoted()));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn defaults(key: &DefaultKey) -> String {
+    let schema = key.schema.as_ref().map(|schema| format!(" IN SCHEMA {}", schema.quoted()));
+    format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}{}", key.creator.quoted(), schema.unwrap_or_default())
+}
+
+fn database_options(limit: Option<i32>, allow: Option<bool>, template: Option<bool>) -> Vec<String> {
+    let mut words = Vec::new();
+    words.extend(allow.map(|allow| format!("ALLOW_CONNECTIONS {allow}")));
+    words.extend(limit.map(|limit| format!("CONNECTION LIMIT {limit}")));
+    words.extend(template.map(|template| format!("IS_TEMPLATE {template}")));
+    words
+}
+
+fn create_database(new: &NewDatabase, version: Version) -> String {
+    let mut words = Vec::new();
+    words.extend(new.owner.as_ref().map(|owner| format!("OWNER {}", owner.quoted())));
+    words.extend(new.template.as_ref().map(|template| format!("TEMPLATE {}", template.quoted())));
+    words.extend(new.encoding.as_ref().map(|encoding| format!("ENCODING {}", encoding.quoted())));
+    words.extend(new.provider.map(|provider| format!("LOCALE_PROVIDER {}", provider.as_str())));
+    words.extend(new.collate.as_ref().map(|collate| format!("LC_COLLATE {}", collate.quoted())));
+    words.extend(new.ctype.as_ref().map(|ctype| format!("LC_CTYPE {}", ctype.quoted())));
+    words.extend(new.locale.as_ref().map(|locale| {
+        let word = match new.provider {
+            Some(Provider::Icu) => "ICU_LOCALE",
+            Some(Provider::Builtin) if version.maintain() => "BUILTIN_LOCALE",
+            _ => "LOCALE",
+        };
+        format!("{word} {}", locale.quoted())
+    }));
+    words.extend(new.icu_rules.as_ref().map(|rules| format!("ICU_RULES {}", rules.quoted())));
+    words.extend(new.tablespace.as_ref().map(|tablespace| format!("TABLESPACE {}", tablespace.quoted())));
+    words.extend(database_options(new.connection_limit, new.allow_connections, new.is_template));
+    let with = if words.is_empty() { String::new() } else { format!(" WITH {}", words.join(" ")) };
+    format!("CREATE DATABASE {}{with}", new.name.quoted())
+}

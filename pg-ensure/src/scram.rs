@@ -1,0 +1,350 @@
+//! SCRAM-SHA-256 verifiers: computed here, so that a password never reaches the server.
+//!
+//! RFC 5802, RFC 7677, and PostgreSQL's `src/common/scram-common.c` and `src/common/saslprep.c`.
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::block_api::compress256;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU32;
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// PostgreSQL's own default of `scram_iterations`.
+pub const DEFAULT_ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
+
+/// The longest verifier that PostgreSQL 18 stores, in bytes.
+pub const MAX_VERIFIER: usize = 512;
+
+/// What the server stores of a password. Its text is a secret: `Debug` shows the iterations alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Verifier {
+    iterations: NonZeroU32,
+    salt: Vec<u8>,
+    stored_key: [u8; 32],
+    server_key: [u8; 32],
+}
+
+/// Why a text is no verifier. The server would take it for a plaintext password.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifierError {
+    /// Another scheme, or another case of its name.
+    #[error("it does not begin with SCRAM-SHA-256$")]
+    Scheme,
+    /// The iteration count.
+    #[error("its iteration count is no number from 1 to 2147483647")]
+    Iterations,
+    /// The salt.
+    #[error("its salt is not base64 of at least one byte")]
+    Salt,
+    /// One of the keys.
+    #[error("a key is not base64 of 32 bytes")]
+    Key,
+    /// It is longer than PostgreSQL 18 stores.
+    #[error("it is longer than 512 bytes")]
+    TooLong,
+}
+
+/// Why a password cannot be one.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// Nothing: the server would clear the password instead.
+    #[error("the password is empty")]
+    Empty,
+    /// NUL would end it early in every client.
+    #[error("the password holds a NUL byte")]
+    Nul,
+    /// SASLprep leaves nothing of it, and clients could not send it.
+    #[error("nothing is left of the password once it is normalised")]
+    EmptyOncePrepared,
+}
+
+impl Verifier {
+    /// Derives the verifier of a password. 16 random bytes are the salt that PostgreSQL itself would take.
+    ///
+    /// # Errors
+    /// When the password is empty or holds NUL.
+    pub fn derive(
+        password: &SecretString,
+        salt: &[u8],
+        iterations: NonZeroU32,
+    ) -> Result<Self, PasswordError> {
+        let prepared = prepare(password.expose_secret())?;
+        let salted = salted_password(prepared.as_bytes(), salt, iterations);
+        let client_key = Zeroizing::new(hmac(&*salted, b"Client Key"));
+        Ok(Self {
+            iterations,
+            salt: salt.to_vec(),
+            stored_key: Sha256::digest(*client_key).into(),
+            server_key: hmac(&*salted, b"Server Key"),
+        })
+    }
+
+    /// Reads `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, exactly: no blank, no newline.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse(text: &str) -> Result<Self, VerifierError> {
+        if text.len() > MAX_VERIFIER {
+            return Err(VerifierError::TooLong);
+        }
+        let rest = text.strip_prefix("SCRAM-SHA-256$").ok_or(VerifierError::Scheme)?;
+        let (head, keys) = rest.split_once('$').ok_or(VerifierError::Key)?;
+        let (iterations, salt) = head.split_once(':').ok_or(VerifierError::Salt)?;
+        if iterations.is_empty() || !iterations.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(VerifierError::Iterations);
+        }
+        let iterations: i32 = iterations.parse().map_err(|_| VerifierError::Iterations)?;
+        let iterations = u32::try_from(iterations).ok().and_then(NonZeroU32::new);
+        let iterations = iterations.ok_or(VerifierError::Iterations)?;
+        let salt = base64::decode(salt).filter(|salt| !salt.is_empty()).ok_or(VerifierError::Salt)?;
+        let (stored, server) = keys.split_once(':').ok_or(VerifierError::Key)?;
+        let key = |text: &str| -> Result<[u8; 32], VerifierError> {
+            base64::decode(text).and_then(|key| key.try_into().ok()).ok_or(VerifierError::Key)
+        };
+        Ok(Self { iterations, salt, stored_key: key(stored)?, server_key: key(server)? })
+    }
+
+    /// The text that `ALTER ROLE … PASSWORD` takes. It is a secret.
+    #[must_use]
+    pub fn to_secret(&self) -> SecretString {
+        let (salt, stored, server) =
+            (base64::encode(&self.salt), base64::encode(&self.stored_key), base64::encode(&self.server_key));
+        format!("SCRAM-SHA-256${}:{salt}${stored}:{server}", self.iterations).into()
+    }
+
+    /// Whether this is the verifier of a password, compared in constant time.
+    #[must_use]
+    pub fn matches(&self, password: &SecretString) -> bool {
+        let Ok(derived) = Self::derive(password, &self.salt, self.iterations) else { return false };
+        let same = self.stored_key.ct_eq(&derived.stored_key) & self.server_key.ct_eq(&derived.server_key);
+        same.into()
+    }
+
+    /// How many times the hash was iterated.
+    #[must_use]
+    pub fn iterations(&self) -> NonZeroU32 {
+        self.iterations
+    }
+
+    /// The salt.
+    #[must_use]
+    pub fn salt(&self) -> &[u8] {
+        &self.salt
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+/// What a password is once SASLprep (RFC 4013) has been applied, as PostgreSQL's servers and clients do: where it is
+/// prohibited, the password stays as it is.
+///
+/// # Errors
+/// When it is empty or holds NUL.
+pub(crate) fn prepare(password: &str) -> Result<Zeroizing<String>, PasswordError> {
+    if password.is_empty() {
+        return Err(PasswordError::Empty);
+    }
+    if password.contains('\0') {
+        return Err(PasswordError::Nul);
+    }
+    let prepared = match stringprep::saslprep(password) {
+        Ok(Cow::Borrowed(same)) => same.to_owned(),
+        Ok(Cow::Owned(other)) => other,
+        Err(_) => password.to_owned(),
+    };
+    // The server's own rule: a password of which nothing is left is prohibited, so it stays as it is.
+    Ok(Zeroizing::new(if prepared.is_empty() { password.to_owned() } else { prepared }))
+}
+
+fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length of key will do");
+    mac.update(data);
+    mac.finalize().into_bytes().into()
+}
+
+/// PBKDF2-HMAC-SHA256 of one block, which is what SCRAM calls Hi().
+///
+/// After the first round every message is 32 bytes long, so that a round is two compressions, from states that hold the
+/// padded key already.
+fn salted_password(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Zeroizing<[u8; 32]> {
+    let mut first = Hmac::<Sha256>::new_from_slice(password).expect("any length of key will do");
+    first.update(salt);
+    first.update(&1u32.to_be_bytes());
+    let mut message = Zeroizing::new(words(&first.finalize().into_bytes().into()));
+    let mut key = Zeroizing::new([0u8; 64]);
+    if password.len() > 64 {
+        key[..32].copy_from_slice(&Sha256::digest(password));
+    } else {
+        key[..password.len()].copy_from_slice(password);
+    }
+    let padded = |pad: u8| {
+        let mut state = INITIAL;
+        let mut block = Zeroizing::new(*key);
+        block.iter_mut().for_each(|byte| *byte ^= pad);
+        compress256(&mut state, std::slice::from_ref(&*block));
+        Zeroizing::new(state)
+    };
+    let (inner, outer) = (padded(0x36), padded(0x5c));
+    // 32 bytes, the end marker, and the length of a padded key and a message in bits.
+    let mut block = Zeroizing::new([0u8; 64]);
+    block[32] = 0x80;
+    block[56..].copy_from_slice(&(8 * (64 + 32u64)).to_be_bytes());
+    let mut result = message.clone();
+    for _ in 1..iterations.get() {
+        for start in [&inner, &outer] {
+            block[..32].copy_from_slice(&bytes(&message));
+            *message = **start;
+            compress256(&mut message, std::slice::from_ref(&*block));
+        }
+        result.iter_mut().zip(message.iter()).for_each(|(sum, word)| *sum ^= word);
+    }
+    Zeroizing::new(bytes(&result))
+}
+
+/// The initial hash value of SHA-256 (FIPS 180-4, section 5.3.3).
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+fn words(bytes: &[u8; 32]) -> [u32; 8] {
+    std::array::from_fn(|at| u32::from_be_bytes(std::array::from_fn(|byte| bytes[at * 4 + byte])))
+}
+
+fn bytes(words: &[u32; 8]) -> [u8; 32] {
+    std::array::from_fn(|at| words[at / 4].to_be_bytes()[at % 4])
+}
+
+/// Base64 as RFC 4648 has it, with padding, and nothing else accepted.
+mod base64 {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    pub(super) fn encode(bytes: &[u8]) -> String {
+        let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+        for chunk in bytes.chunks(3) {
+            let word =
+                chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            for index in 0..4 {
+                if index <= chunk.len() {
+                    out.push(char::from(ALPHABET[(word >> (18 - 6 * index)) as usize & 63]));
+                } else {
+                    out.push('=');
+                }
+            }
+        }
+        out
+    }
+
+    pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+        let bytes = text.as_bytes();
+        if bytes.is_empty() || !bytes.len().is_multiple_of(4) {
+            return None;
+        }
+        let padding = bytes.iter().rev().take_while(|b| **b == b'=').count();
+        if padding > 2 {
+            return None;
+        }
+        let mut out = Vec::with_capacity(bytes.len() / 4 * 3);
+        for (position, chunk) in bytes.chunks(4).enumerate() {
+            let last = (position + 1) * 4 == bytes.len();
+            let real = if last { 4 - padding } else { 4 };
+            let mut word = 0u32;
+            for byte in &chunk[..real] {
+                let value = ALPHABET.iter().position(|known| known == byte)?;
+                word = word << 6 | u32::try_from(value).ok()?;
+            }
+            word <<= 6 * (4 - real);
+            out.extend_from_slice(&word.to_be_bytes()[1..real]);
+        }
+        // Only the text that encoding gives back is taken: no stray bits.
+        (encode(&out) == text).then_some(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> SecretString {
+        text.to_owned().into()
+    }
+
+    /// RFC 7677, section 3: user "user", password "pencil".
+    #[test]
+    fn the_vector_of_rfc_7677() {
+        let salt = base64::decode("W22ZaJ0SNY7soEsUEjb6gQ==").expect("base64");
+        let verifier = Verifier::derive(&secret("pencil"), &salt, DEFAULT_ITERATIONS).expect("a password");
+        let text = verifier.to_secret();
+        assert_eq!(
+            text.expose_secret(),
+            "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+             wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+        );
+        assert_eq!(Verifier::parse(text.expose_secret()), Ok(verifier.clone()));
+        assert!(verifier.matches(&secret("pencil")));
+        assert!(!verifier.matches(&secret("Pencil")));
+    }
+
+    /// The fast way against the plain one, for keys of every length around a block.
+    #[test]
+    fn rounds_are_hmac() {
+        for length in [1, 31, 32, 63, 64, 65, 200, 1000] {
+            let (password, salt) = ("p".repeat(length), b"0123456789abcdef");
+            let mut block = hmac(password.as_bytes(), &[&salt[..], &1u32.to_be_bytes()].concat());
+            let mut sum = block;
+            for _ in 1..50 {
+                block = hmac(password.as_bytes(), &block);
+                sum.iter_mut().zip(block).for_each(|(sum, byte)| *sum ^= byte);
+            }
+            let fast = salted_password(password.as_bytes(), salt, NonZeroU32::new(50).expect("a number"));
+            assert_eq!(*fast, sum, "{length}");
+        }
+    }
+
+    #[test]
+    fn saslprep_as_the_server_does_it() {
+        for (one, other) in [("I\u{ad}X", "IX"), ("\u{2168}", "IX"), ("\u{aa}", "a"), ("a\u{a0}b", "a b")] {
+            assert_eq!(*prepare(one).expect("a password"), *prepare(other).expect("a password"));
+        }
+        assert_eq!(*prepare("\u{7}").expect("prohibited, so raw"), "\u{7}");
+        assert_eq!(prepare(""), Err(PasswordError::Empty));
+        assert_eq!(prepare("a\0b"), Err(PasswordError::Nul));
+    }
+
+    #[test]
+    fn nothing_of_a_verifier_is_shown() {
+        let verifier =
+            Verifier::derive(&secret("pencil"), b"0123456789abcdef", DEFAULT_ITERATIONS).expect("one");
+        assert_eq!(format!("{verifier:?}"), "Verifier { iterations: 4096, .. }");
+    }
+
+    #[test]
+    fn what_the_server_would_take_for_a_plaintext_is_refused() {
+        let salt = b"0123456789abcdef";
+        let verifier = Verifier::derive(&secret("pencil"), salt, DEFAULT_ITERATIONS).expect("one");
+        let good = verifier.to_secret().expose_secret().to_owned();
+        for bad in [
+            good.to_lowercase(),
+            format!("{good}\n"),
+            format!(" {good}"),
+            good.replace("4096", "0"),
+            good.replace("4096", "-1"),
+            good.replace("4096", "+1"),
+            good.replace("4096", "2147483648"),
+            good.replace('$', ":"),
+            good[..good.len() - 1].to_owned(),
+            "md5d577273ff885c3f84dadb8578bb41399".to_owned(),
+            String::new(),
+        ] {
+            assert!(Verifier::parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

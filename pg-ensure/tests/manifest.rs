@@ -1,0 +1,231 @@
+//! Manifests: everything that can be said, and everything that can be wrong, with its file and line.
+
+use pg_ensure::desired::{On, Presence};
+use pg_ensure::manifest::{Format, Manifest, Problems, write};
+use pg_ensure::{Desired, Name, Object, Password, ValidUntil};
+use secrecy::SecretString;
+
+fn secrets(reference: &str) -> Result<SecretString, String> {
+    match reference {
+        "file:/good" => Ok("good".to_owned().into()),
+        "file:/nul" => Ok("a\0b".to_owned().into()),
+        other => Err(format!("{other}: cannot be read: no such file")),
+    }
+}
+
+fn read(text: &str, format: Format) -> Result<Desired, Problems> {
+    Manifest::read("m", text, format)?.resolve(&mut secrets)
+}
+
+fn wrong(toml: &str) -> String {
+    read(toml, Format::Toml).expect_err(toml).to_string()
+}
+
+#[test]
+fn each_mistake_is_one_error_with_its_place() {
+    let long = "x".repeat(64);
+    for (toml, said) in [
+        // Names.
+        ("[[ensure]]\nname = \"\"", "m:2:8: a name is empty; write one of 1 to 63 bytes".to_owned()),
+        (
+            &*format!("[[ensure]]\nname = \"{long}\""),
+            format!("m:2:8: the name \"{long}\" is 64 bytes long; PostgreSQL keeps at most 63, so shorten it"),
+        ),
+        ("[[role]]\nname = \"a\\u0000\"", "m:2:8: the name \"a\\0\" holds a NUL byte, which no PostgreSQL name can".into()),
+        ("[[role]]\nname = \"pg_mine\"", "m:2:8: role \"pg_mine\": \"pg_mine\" is reserved by PostgreSQL; take another name".into()),
+        ("[[role]]\nname = \"public\"", "m:2:8: role \"public\": \"public\" is reserved by PostgreSQL; take another name".into()),
+        // Keys.
+        ("[[ensure]]\nname = \"a\"\nownr = \"b\"", "m:3:1: unknown field `ownr`, expected one of `name`, `database`, `password`, `passwordFile`, `password_file`".into()),
+        ("ensures = 1", "m:1:1: unknown field `ensures`, expected one of `external`, `ensure`, `role`, `membership`, `database`, `grant`, `default_privileges`, `settings`".into()),
+        ("[[role]]\nname = \"a\"\nlogin = \"yes\"", "m:3:9: invalid type: string \"yes\", expected a boolean".into()),
+        // Twice.
+        ("[[ensure]]\nname = \"a\"\n[[role]]\nname = \"a\"", "m:4:8: role \"a\" is declared twice; the first time in line 2".into()),
+        // Circles of membership.
+        (
+            "[[role]]\nname = \"a\"\nmember_of = [\"b\"]\n[[role]]\nname = \"b\"\nmember_of = [\"c\"]\n[[role]]\nname = \"c\"\nmember_of = [\"a\"]",
+            "m:3:14: membership of \"a\" in \"b\": the roles are members of each other in a circle: a → b → c → a".into(),
+        ),
+        // An owner who is nowhere.
+        ("[[database]]\nname = \"a\"\nowner = \"nobody\"", "m:3:9: database \"a\": the owner \"nobody\" is nowhere; declare it as a role, or list it under external".into()),
+        ("[[role]]\nname = \"gone\"\nabsent = true\n[[database]]\nname = \"a\"\nowner = \"gone\"", "m:6:9: database \"a\": the owner \"gone\" is declared absent".into()),
+        // Secrets.
+        ("[[ensure]]\nname = \"a\"\npassword_file = \"/none\"", "m:3:17: file:/none: cannot be read: no such file".into()),
+        ("[[ensure]]\nname = \"a\"\npassword_file = \"/nul\"", "m:3:17: role \"a\": the password holds a NUL byte".into()),
+        ("[[ensure]]\nname = \"a\"\npassword = \"file:/good\"\npassword_file = \"/good\"", "m:2:8: password, password_file and no_password exclude each other; keep one".into()),
+        // Values.
+        ("[[role]]\nname = \"a\"\nvalid_until = \"soon\"", "m:3:15: \"soon\" is no point in time; write one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\"".into()),
+        ("[[role]]\nname = \"a\"\nconnection_limit = -2", "m:3:20: role \"a\": the connection limit -2 is below -1, which means none".into()),
+        ("[[role]]\nname = \"a\"\n[role.settings]\n\"work mem\" = 1", "m:4:1: \"work mem\" is no name of a parameter; one is for example \"work_mem\" or \"app.tenant\"".into()),
+        // Grants.
+        ("[[grant]]\nto = \"public\"\non = \"database\"\nname = \"a\"\nprivileges = [\"connct\"]", "m:5:15: \"connct\" is no privilege of PostgreSQL; one is for example \"select\" or \"usage\"".into()),
+        ("[[grant]]\nto = \"public\"\non = \"database\"\nname = \"a\"\nprivileges = [\"select\"]", "m:4:8: grant number 1: SELECT is no privilege of a database; it has CREATE, CONNECT, TEMPORARY".into()),
+        ("[[grant]]\nto = \"public\"\non = \"table\"\nname = \"a\"\nprivileges = [\"select\"]", "m:3:6: a grant on this needs a database".into()),
+        ("[[grant]]\nto = \"x\"\non = \"database\"\nname = \"a\"\nabsent = true", "m:2:6: grant number 1: the grantee \"x\" is nowhere; declare it as a role, or list it under external".into()),
+        ("[[grant]]\nto = \"public\"\non = \"database\"\nname = \"a\"", "m:4:8: say the privileges, or absent = true to take everything away".into()),
+    ] {
+        assert_eq!(wrong(toml), said, "{toml}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_found_at_once() {
+    let found = wrong(
+        "[[ensure]]\nname = \"\"\n[[ensure]]\nname = \"b\"\npassword_file = \"/none\"\n[[role]]\nname = \"\"",
+    );
+    assert_eq!(found.lines().count(), 3, "{found}");
+}
+
+#[test]
+fn json_says_the_same_with_its_places() {
+    let good = r#"{"ensure": [{"name": "a", "password_file": "/good", "database": null}],
+        "role": [{"name": "b", "connection_limit": 3, "settings": {"work_mem": "1MB", "jit": false, "seq_page_cost": 1.5}}]}"#;
+    let desired = read(good, Format::Json).expect("JSON");
+    assert_eq!(desired.roles["b"].connection_limit, Some(3));
+    assert_eq!(desired.settings.values().map(std::collections::BTreeMap::len).sum::<usize>(), 3);
+    for (json, said) in [
+        ("{\"role\": [\n{\"name\": \"a\",\n \"logn\": true}]}", "m:3:2: unknown field `logn`"),
+        ("{\"role\": [\n{\"name\": \"\"}]}", "m:2:10: a name is empty"),
+        ("{\"role\": [\n{\"name\": \"a\"]}", "m:2:13: a comma or } is missing"),
+        ("{\"role\": [],\n\"role\": []}", "m:2:1: the same key is there twice"),
+        ("[]", "m:1:1: a manifest is an object"),
+        ("{} x", "m:1:4: something follows the end"),
+        ("{\"role\": 01}", "m:1:10: 01 is no number"),
+    ] {
+        let found = read(json, Format::Json).expect_err(json).to_string();
+        assert!(found.starts_with(said), "{json}: {found}");
+    }
+    let deep = format!("{{\"role\": {}", "[".repeat(100_000));
+    assert!(read(&deep, Format::Json).is_err());
+}
+
+const EVERYTHING: &str = r#"
+external = ["rds_superuser"]
+
+[settings]
+work_mem = "8MB"
+
+[[ensure]]
+name = "vaultwarden"
+password_file = "/good"
+
+[[ensure]]
+name = "headscale"
+database = "mesh"
+
+[[role]]
+name = "reader"
+login = true
+connection_limit = 5
+valid_until = "2031-01-01"
+no_password = true
+member_of = ["team"]
+comment = "reads"
+settings = { search_path = ["s", "$user", "public"], jit = false, "app.tenant" = "x" }
+settings_in = { mesh = { work_mem = { absent = true } } }
+
+[[role]]
+name = "team"
+
+[[role]]
+name = "old"
+absent = true
+reassign_to = "team"
+
+[[membership]]
+role = "team"
+member = "vaultwarden"
+admin = true
+inherit = false
+set = true
+
+[[database]]
+name = "shop"
+owner = "reader"
+encoding = "UTF8"
+locale_provider = "icu"
+locale = "de-DE"
+icu_rules = "&a < b"
+template = "template0"
+tablespace = "pg_default"
+connection_limit = 10
+allow_connections = true
+is_template = false
+comment = ""
+extensions = ["hstore"]
+extension = [{ name = "pg_trgm", version = "1.6", schema = "s" }, { name = "old", absent = true }]
+schema = [{ name = "s", owner = "reader", comment = "x" }, { name = "gone", absent = true }]
+settings = { timezone = "UTC" }
+
+[[grant]]
+to = "reader"
+on = "routine"
+database = "shop"
+schema = "s"
+name = "f"
+arguments = "integer,text"
+privileges = ["execute"]
+
+[[grant]]
+to = "reader"
+on = "table"
+database = "shop"
+schema = "s"
+name = "*"
+privileges = ["all"]
+grantable = true
+
+[[grant]]
+to = "public"
+on = "database"
+name = "shop"
+absent = true
+
+[[grant]]
+to = "reader"
+on = "column"
+database = "shop"
+schema = "s"
+table = "t"
+name = "c"
+privileges = ["select", "update"]
+
+[[default_privileges]]
+database = "shop"
+creator = "reader"
+schema = "s"
+on = "tables"
+to = "team"
+privileges = ["select"]
+existing = true
+"#;
+
+#[test]
+fn everything_that_can_be_said_is_read_and_written_back() {
+    let desired = read(EVERYTHING, Format::Toml).expect("a manifest");
+    let name = |text: &str| Name::new(text).expect(text);
+    assert_eq!(desired.roles.len(), 5);
+    assert_eq!(desired.databases["mesh"].owner, Some(name("headscale")));
+    assert_eq!(desired.roles["reader"].valid_until, Some(ValidUntil::At(1_924_992_000_000_000)));
+    assert_eq!(desired.roles["reader"].password, Some(Password::None));
+    assert_eq!(desired.roles["old"].presence, Presence::Absent);
+    assert_eq!(desired.memberships.len(), 2);
+    assert_eq!(desired.databases["shop"].extensions.len(), 3);
+    let routine = format!("{}", desired.grants[0].on);
+    assert_eq!(routine, "routine s.f(integer, text) in database shop");
+    assert!(matches!(&desired.grants[2].on, On::One(Object::Database(_))));
+    assert_eq!(desired.grants.len(), 5, "existing = true is a grant on what is there");
+    let mut without = desired;
+    without.roles.get_mut("vaultwarden").expect("there").password = None;
+    for format in [Format::Toml, Format::Json] {
+        let text = write(&without, format).expect("it is written");
+        let again = read(&text, format).unwrap_or_else(|why| panic!("{why}\n{text}"));
+        assert_eq!(again, without, "{text}");
+    }
+}
+
+#[test]
+fn secrets_are_never_written_or_shown() {
+    let desired = read(EVERYTHING, Format::Toml).expect("a manifest");
+    assert!(write(&desired, Format::Toml).is_err());
+    assert!(!format!("{desired:?}").contains("\"good\""));
+}

@@ -1,0 +1,10 @@
+//! Real servers 15, 17 and 18.
+
+mod common;
+mod concurrent;
+mod crashes;
+mod nixos;
+mod objects;
+mod passwords;
+mod standby;
+mod unprivileged;

@@ -1,0 +1,152 @@
+//! A session that is no superuser, as managed servers have it: it does what it may, and names what it may not.
+
+use crate::common::{MAJORS, apply_with, config, converge, name, plan, server};
+use pg_ensure::client::ApplyOptions;
+use pg_ensure::current::DefaultKind;
+use pg_ensure::desired::{Database, DefaultGrant, Extension, Grant, Membership, On, PrivilegeSet, Schema};
+use pg_ensure::{
+    Consent, Desired, Grantee, Local, Object, Obstacle, Password, Privilege, Role, Setting, Text,
+};
+use testkit::postgres::{Options, Postgres};
+
+/// A server with an administrator who has CREATEROLE and CREATEDB, and passwords that are asked for.
+fn managed(major: u32) -> Postgres {
+    let mut options = Options::new(major);
+    options.hba = "local all postgres trust\nlocal all admin trust\nlocal all all scram-sha-256\n".to_owned();
+    let postgres = Postgres::start(&options);
+    let session = postgres.session();
+    session.query("CREATE ROLE admin LOGIN CREATEROLE CREATEDB").expect("a role");
+    session.query("CREATE ROLE foreign_one; CREATE ROLE boss SUPERUSER").expect("roles");
+    postgres
+}
+
+#[test]
+fn what_it_may_is_done() {
+    for major in MAJORS {
+        let postgres = managed(major);
+        let admin = server(&postgres, "admin");
+        let mut wish = Desired::new();
+        wish.ensure(&name("app"), Some(Password::secret("x")));
+        wish.role(name("reader"), Role::new().login(true).comment(Text::new("reads").expect("a text")));
+        wish.membership(name("reader"), name("app"), Membership::default());
+        let database = Database::owned_by(&name("app"))
+            .schema(name("s"), Schema { owner: Some(name("app")), ..Schema::default() })
+            // Trusted extensions need no superuser.
+            .extension(name("hstore"), Extension::default());
+        wish.database(name("app"), database);
+        wish.setting(
+            Some(name("app")),
+            None,
+            Setting::new("work_mem").expect("a name"),
+            Text::new("8MB").ok(),
+        );
+        wish.setting(
+            None,
+            Some(name("app")),
+            Setting::new("search_path").expect("a name"),
+            Text::new("s").ok(),
+        );
+        let usage = PrivilegeSet::Only(Privilege::Usage.into());
+        let on = Object::Inside(name("app"), Local::Schema(name("s")));
+        let to = Grantee::Role(name("reader"));
+        wish.grant(Grant { to: to.clone(), on: On::One(on), privileges: usage, grantable: false });
+        let connect = PrivilegeSet::Only(Privilege::Connect.into());
+        let on = On::One(Object::Database(name("app")));
+        wish.grant(Grant { to: to.clone(), on, privileges: connect, grantable: false });
+        wish.default_grant(DefaultGrant {
+            database: name("app"),
+            creator: name("app"),
+            schema: Some(name("s")),
+            kind: DefaultKind::Tables,
+            to,
+            privileges: PrivilegeSet::Only(Privilege::Select.into()),
+            grantable: false,
+        });
+        let applied = apply_with(&admin, &wish, &ApplyOptions::default());
+        let applied =
+            applied.unwrap_or_else(|why| panic!("{major}: {why}: {:?}", std::error::Error::source(&why)));
+        assert_eq!(applied.left.blocked, [], "{major}");
+        assert!(plan(&admin, &wish).is_empty(), "{major}");
+        // A superuser finds nothing to do either.
+        let superuser = crate::common::as_superuser(&postgres);
+        assert!(plan(&superuser, &wish).is_empty(), "{}", plan(&superuser, &wish).script());
+    }
+}
+
+#[test]
+fn what_it_may_not_is_named_and_the_rest_is_done() {
+    for major in MAJORS {
+        let postgres = managed(major);
+        let admin = server(&postgres, "admin");
+        let mut wish = Desired::new();
+        wish.role(name("good"), Role::new().login(true));
+        wish.role(name("root"), Role::new().superuser(true));
+        wish.role(name("copy"), Role::new().replication(true));
+        wish.role(name("eyes"), Role::new().bypassrls(true));
+        wish.role(name("boss"), Role::new().login(true));
+        wish.external(name("foreign_one"));
+        wish.database(name("theirs"), Database::owned_by(&name("foreign_one")));
+        wish.database(name("postgres"), Database::new().connection_limit(5));
+        wish.database(
+            name("good"),
+            Database::owned_by(&name("good")).extension(name("file_fdw"), Extension::default()),
+        );
+        let setting = Setting::new("log_statement").expect("a name");
+        wish.setting(Some(name("good")), None, setting.clone(), Text::new("all").ok());
+        let set = PrivilegeSet::Only(Privilege::Set.into());
+        let on = On::One(Object::Parameter(setting));
+        wish.grant(Grant { to: Grantee::Role(name("good")), on, privileges: set, grantable: false });
+        let applied = apply_with(&admin, &wish, &ApplyOptions::default()).expect("it runs");
+        let blocked: Vec<String> = applied.left.blocked.iter().map(ToString::to_string).collect();
+        let mut expected =
+            vec!["root", "copy", "eyes", "boss", "ALTER DATABASE \"postgres\"", "file_fdw", "log_statement"];
+        // Before PostgreSQL 16 CREATEROLE was enough to become a member of any role that is no superuser.
+        if major >= 16 {
+            expected.push("theirs");
+        }
+        for word in expected {
+            let found = applied.left.blocked.iter().find(|blocked| blocked.what.contains(word));
+            let found = found.unwrap_or_else(|| panic!("{major}: {word} is not named: {blocked:#?}"));
+            assert!(matches!(found.why, Obstacle::NotPermitted(_) | Obstacle::Unsupported(_)), "{found}");
+        }
+        let there = postgres.session().query("SELECT FROM pg_database WHERE datname = 'good'").expect("rows");
+        assert_eq!(there.len(), 1, "the rest is done");
+        // Nothing of what is left was tried: the server has refused nothing.
+        assert!(!postgres.log().contains("permission denied"), "{}", postgres.log());
+        assert!(plan(&admin, &wish).steps.is_empty());
+    }
+}
+
+#[test]
+fn only_what_differs_is_said() {
+    // NOSUPERUSER on a role that is none is denied to whoever is no superuser, though nothing changes.
+    for major in MAJORS {
+        let postgres = managed(major);
+        let admin = server(&postgres, "admin");
+        let mut wish = Desired::new();
+        let role = Role::new()
+            .superuser(false)
+            .replication(false)
+            .bypassrls(false)
+            .createdb(false)
+            .createrole(false);
+        wish.role(name("plain"), role.login(true).inherit(true));
+        converge(&admin, &wish, &Consent::none());
+        assert!(plan(&admin, &wish).is_empty());
+    }
+}
+
+#[test]
+fn its_own_password_is_its_own_to_change() {
+    let postgres = managed(18);
+    let session = postgres.session();
+    session.query("CREATE ROLE nobody LOGIN PASSWORD 'old'").expect("a role");
+    let mut config = config(&postgres, "nobody", "postgres");
+    config.password("old");
+    let own = pg_ensure::client::Server::new(config, tokio_postgres::NoTls);
+    let mut wish = Desired::new();
+    wish.role(name("nobody"), Role::new().password(Password::secret("new")));
+    // The connection for looking again afterwards is the one that is there.
+    let applied = apply_with(&own, &wish, &ApplyOptions::default()).expect("it runs");
+    assert_eq!(applied.done.len(), 1);
+}

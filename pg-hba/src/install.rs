@@ -1,0 +1,175 @@
+//! Putting rules into force on a running server: prepared before, compared after, tried by a login.
+//!
+//! Files are the caller's: between [`prepare`] and [`activate`] it replaces the server's file, and puts the old one back,
+//! followed by [`reload`], when activation fails.
+
+use crate::document::{Document, Refused};
+use crate::guard::admits;
+use crate::policy::Policy;
+use crate::render::{RenderError, render};
+use crate::rule::Rule;
+use crate::server::{Server, Version};
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+use thiserror::Error;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// Why rules are not in force.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// The server is of another version than those known.
+    #[error("PostgreSQL {0} is none of 13 to 18")]
+    Version(u32),
+    /// The rules cannot be written.
+    #[error("the rules cannot be written")]
+    Render(#[from] RenderError),
+    /// The server would refuse them.
+    #[error("PostgreSQL {version} would refuse it:\n{why}")]
+    Refused {
+        /// The version.
+        version: Version,
+        /// Its words.
+        why: Refused,
+    },
+    /// The session's own role could not log in any more.
+    #[error("refused: {0:?} would be locked out; name it in the policy: superuser = {0:?}")]
+    LockedOut(String),
+    /// The server reads something else than was meant.
+    #[error("{0}")]
+    Compare(String),
+    /// It did not read its files again.
+    #[error("the server did not reload")]
+    NoReload,
+    /// The login that must work does not.
+    #[error("the canary login failed: {0}")]
+    Canary(String),
+    /// A question failed.
+    #[error("{sql}: {why}")]
+    Query {
+        /// What was asked.
+        sql: String,
+        /// The server's words.
+        why: String,
+    },
+}
+
+/// Rules that may be put into force.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The server's file.
+    pub path: PathBuf,
+    /// What it is to hold.
+    pub text: String,
+    rules: Vec<Rule>,
+}
+
+/// The server's version.
+///
+/// # Errors
+/// When it cannot be asked, or is none of those known.
+pub async fn version(client: &Client) -> Result<Version, InstallError> {
+    let number: u32 = one(client, "SHOW server_version_num").await?.parse().unwrap_or(0);
+    Version::from_number(number / 10_000).ok_or(InstallError::Version(number))
+}
+
+/// Makes the text of a policy for a server, and refuses what would lock the session's role out.
+///
+/// # Errors
+/// When the server cannot be asked, or would not take the rules.
+pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, InstallError> {
+    let version = version(client).await?;
+    let path = PathBuf::from(one(client, "SHOW hba_file").await?);
+    let user = one(client, "SELECT current_user").await?;
+    let text = render(&policy.compile(), version)?;
+    let rules = Document::parse(&text, &Server::new(version)).rules();
+    let rules = rules.map_err(|why| InstallError::Refused { version, why })?;
+    if !admits(&rules, &user) {
+        return Err(InstallError::LockedOut(user));
+    }
+    Ok(Prepared { path, text, rules })
+}
+
+/// Puts the file into force that the caller has written: the server's own view of it is compared with what was meant,
+/// the server reloads, and a login is tried.
+///
+/// # Errors
+/// When anything is not as it should be. The caller then puts the old file back and calls [`reload`].
+pub async fn activate(
+    client: &Client,
+    prepared: &Prepared,
+    canary: impl Future<Output = Result<(), String>>,
+) -> Result<(), InstallError> {
+    // The view reads the file itself, so it is known to be good before the server is told of it.
+    compare(client, &prepared.rules).await?;
+    let before = one(client, "SELECT pg_conf_load_time()").await?;
+    reload(client).await?;
+    // The time advances even when a file is refused; the comparison above is what says it was not.
+    for _ in 0..200 {
+        if one(client, "SELECT pg_conf_load_time()").await? != before {
+            return canary.await.map_err(InstallError::Canary);
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Err(InstallError::NoReload)
+}
+
+/// Makes the server read its files again.
+///
+/// # Errors
+/// When it cannot be asked.
+pub async fn reload(client: &Client) -> Result<(), InstallError> {
+    one(client, "SELECT pg_reload_conf()").await.map(drop)
+}
+
+/// Holds what the server has read against what was meant. A row without a type is a line that it refuses, even
+/// where its error column is NULL.
+async fn compare(client: &Client, rules: &[Rule]) -> Result<(), InstallError> {
+    let wrong = |why: String| Err(InstallError::Compare(why));
+    let sql = "SELECT line_number, type, auth_method, error, array_length(database, 1), array_length(user_name, 1) \
+               FROM pg_hba_file_rules";
+    let mut expected = rules.iter();
+    for row in query(client, sql).await? {
+        let SimpleQueryMessage::Row(row) = row else { continue };
+        let line = row.get(0).unwrap_or("?");
+        if let Some(error) = row.get(3).filter(|error| !error.contains("cannot match because")) {
+            return wrong(format!("the server refuses line {line}: {error}"));
+        }
+        let Some(kind) = row.get(1) else {
+            return wrong(format!("the server refuses line {line} and does not say why"));
+        };
+        let Some(rule) = expected.next() else {
+            return wrong(format!("the server reads a rule at line {line} that was not written"));
+        };
+        let counts =
+            [row.get(4), row.get(5)].map(|count| count.and_then(|count| count.parse().ok()).unwrap_or(0));
+        let same = kind == rule.connection.as_str()
+            && row.get(2) == Some(rule.method.as_str())
+            && counts == [rule.databases.len(), rule.users.len()];
+        if !same {
+            return wrong(format!("the server reads line {line} as {kind} {}", row.get(2).unwrap_or("?")));
+        }
+    }
+    match expected.next() {
+        Some(rule) => wrong(format!("the server does not read the rule of line {}", rule.origin.line)),
+        None => Ok(()),
+    }
+}
+
+async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryMessage>, InstallError> {
+    let failed = |why: tokio_postgres::Error| InstallError::Query {
+        sql: sql.to_owned(),
+        why: why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string),
+    };
+    client.simple_query(sql).await.map_err(failed)
+}
+
+async fn one(client: &Client, sql: &str) -> Result<String, InstallError> {
+    let rows = query(client, sql).await?;
+    let found = rows.iter().find_map(|row| match row {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    found.ok_or_else(|| InstallError::Query { sql: sql.to_owned(), why: "no answer".to_owned() })
+}
