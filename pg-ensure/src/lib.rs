@@ -1,1 +1,3 @@
 //! PostgreSQL databases, roles, ownership and passwords, made true.
+
+pub mod upgrade;
