@@ -58,7 +58,9 @@ pub(crate) fn as_owner(folder: &Path, stop: Option<&str>, start: Option<&str>) -
             Some(START) => (start.or(stop), true),
             Some(code) => return Ok(ExitCode::from(code)),
             None => {
-                return Err(Failure::Failed(format!("it was killed ({status}); run it again and it goes on")));
+                return Err(Failure::Failed(format!(
+                    "it was killed ({status}); run it again and it goes on"
+                )));
             }
         };
         let unit =

@@ -1,7 +1,7 @@
 //! What the tests need from outside, each by its pinned version, each with a line that says so.
 
 use crate::steps::{Outcome, cargo, step, target};
-use crate::{clients, postgres};
+use crate::{clients, icu, postgres};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,9 +15,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/go", "golang-go"),
     ("/usr/bin/openssl", "openssl"),
+    ("/usr/bin/patchelf", "patchelf"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/strace", "strace"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
@@ -33,6 +35,7 @@ pub(crate) fn install() -> Outcome {
     postgres::before_packages()?;
     packages()?;
     postgres::install()?;
+    icu::install()?;
     clients::install()?;
     cargo_tool("cargo-deny", CARGO_DENY)
 }

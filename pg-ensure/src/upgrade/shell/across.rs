@@ -2,7 +2,7 @@
 
 use super::error::{At, UpgradeError};
 use super::files;
-use super::gather::{account, control};
+use super::gather::account;
 use super::queries;
 use super::run::Run;
 use super::server::{self, Private, Socket, write_rules};
@@ -38,14 +38,7 @@ impl Run<'_> {
         let text = serde_json::to_vec(&inventory)
             .map_err(|why| UpgradeError::Other(format!("the inventory cannot be written: {why}")))?;
         files::replace(&self.work().inventory(), &text, 0o600)?;
-        let found = control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
-        if !found.clean() {
-            return Err(UpgradeError::Other(format!(
-                "the old server did not stop in an orderly way: {}",
-                found.state
-            )));
-        }
-        self.record.fingerprint = Some(found.fingerprint());
+        self.remember_old()?;
         let (facts, databases) = (inventory.facts.len(), inventory.databases().len());
         self.note(format!(
             "{facts} facts about {databases} databases written down in {} ms",
@@ -94,13 +87,11 @@ impl Run<'_> {
 
     pub(super) fn transfer(&mut self) -> Result<(), UpgradeError> {
         self.pg_upgrade(false)?;
-        let choices = &self.record.choices;
         if self.old() == Old::Whole {
             // pg_upgrade has run the old server itself: what its control file says now is what counts from here on.
-            let found = control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
-            self.record.fingerprint = Some(found.fingerprint());
+            self.remember_old()?;
         }
-        let note = format!("by {}", choices.mode);
+        let note = format!("by {}", self.record.choices.mode);
         self.note(note);
         Ok(())
     }

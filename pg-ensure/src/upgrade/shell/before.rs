@@ -79,6 +79,10 @@ impl Run<'_> {
             Backup::Dump(path) => self.dump(&path)?,
         }
         self.record.backup_made = !matches!(self.record.choices.backup, Backup::Asserted(_));
+        if self.record.fingerprint.is_some() {
+            // Taken after the old server was stopped: by a private one, which has left its mark in the control file.
+            self.remember_old()?;
+        }
         Ok(())
     }
 
@@ -263,6 +267,20 @@ impl Run<'_> {
         files::replace(&log, text.as_bytes(), 0o600)?;
         // Its script would delete the old cluster, which is nobody's to do here.
         files::remove(&folder)?;
+        Ok(())
+    }
+
+    /// Notes what the old control file says now: any other server on it would change that.
+    pub(super) fn remember_old(&mut self) -> Result<(), UpgradeError> {
+        let choices = &self.record.choices;
+        let found = control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
+        if !found.clean() {
+            let state = found.state;
+            return Err(UpgradeError::Other(format!(
+                "the old server did not stop in an orderly way: {state}"
+            )));
+        }
+        self.record.fingerprint = Some(found.fingerprint());
         Ok(())
     }
 

@@ -321,7 +321,7 @@ impl Run<'_> {
                 self.write_reports()?;
                 return Ok((self.record.clone(), Outcome::Waiting(step)));
             }
-            if matches!(step, Step::Transfer | Step::Verify | Step::Reindex | Step::Carry | Step::Commit)
+            if machine.before(Step::Quiesce, step)
                 && machine.before(step, Step::Start)
                 && self.old_was_used()?
             {
@@ -449,7 +449,9 @@ impl Run<'_> {
             Asked::Yes(catalog) => self.record.catalog = Some(*catalog),
             // Only a cluster that was found wanting is not asked.
             _ => {
-                return Err(UpgradeError::Other("the old server could not be asked what is in it".to_owned()));
+                return Err(UpgradeError::Other(
+                    "the old server could not be asked what is in it".to_owned(),
+                ));
             }
         }
         let count = findings.len();
