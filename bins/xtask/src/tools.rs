@@ -22,6 +22,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/strace", "strace"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/mkfs.xfs", "xfsprogs"),
     ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
 ];
 

@@ -181,6 +181,8 @@ pub struct Catalog {
     pub ident_file: String,
     /// The options that the server was started with, beside its folder.
     pub options: Vec<String>,
+    /// Options of columns that are in use, such as `n_distinct`.
+    pub column_options: Vec<String>,
 }
 
 /// A database.
@@ -282,4 +284,6 @@ pub struct Facts {
     pub edits: Vec<super::conf::Edit>,
     /// What became of `pg_hba.conf`.
     pub hba: Hba,
+    /// Options of columns that the new server does not know.
+    pub unknown_options: Vec<String>,
 }

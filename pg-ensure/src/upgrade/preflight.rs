@@ -516,6 +516,17 @@ impl List<'_> {
             let names: Vec<&str> = catalog.extensions.iter().map(|(name, _)| name.as_str()).collect();
             self.note("extension", format!("installed: {}", names.join(", ")));
         }
+        if !facts.unknown_options.is_empty() {
+            let version = facts.new_programs.version.as_deref().unwrap_or_default();
+            self.blocker(
+                "minor-version",
+                format!(
+                    "columns have the options {}, which {version} does not know: it is older than the old version's fixes",
+                    facts.unknown_options.join(", ")
+                ),
+                format!("install the newest minor version of {}", facts.to),
+            );
+        }
         if !catalog.prepared.is_empty() {
             self.blocker(
                 "prepared-transactions",

@@ -201,10 +201,13 @@ pub(super) fn catalog(bin: &Path, id: &str, socket: &Socket, from: u32) -> Resul
     for database in catalog.databases.iter().filter(|database| database.connectable) {
         let text = socket.ask(bin, id, &database.name, queries::EXTENSIONS)?;
         for (kind, name) in text.lines().filter_map(|line| line.split_once('\t')) {
-            if kind == "e" {
-                extensions.entry(name.to_owned()).or_default().push(database.name.clone());
-            } else {
-                catalog.lz4 = true;
+            match kind {
+                "e" => extensions.entry(name.to_owned()).or_default().push(database.name.clone()),
+                "o" if !catalog.column_options.iter().any(|known| known == name) => {
+                    catalog.column_options.push(name.to_owned());
+                }
+                "o" => {}
+                _ => catalog.lz4 = true,
             }
         }
     }
@@ -526,6 +529,10 @@ pub(super) fn facts(
         verdict = hba.check(&hba_file, request.from, request.to);
     }
     let spaces = old.as_ref().map(|old| old.tablespaces.clone()).unwrap_or_default();
+    let unknown_options = match (&asked, &new_programs.folder) {
+        (Asked::Yes(catalog), Some(folder)) => unknown_options(&catalog.column_options, folder),
+        _ => Vec::new(),
+    };
     Ok(Facts {
         from: request.from,
         to: request.to,
@@ -549,7 +556,20 @@ pub(super) fn facts(
         stopping: request.stopping.clone(),
         edits,
         hba: verdict,
+        unknown_options,
     })
+}
+
+/// The options whose names are not in the new server's program. A security fix of the old version may have brought an
+/// option that an older minor version of the new one refuses, in the middle of a transfer.
+fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
+    if options.is_empty() {
+        return Vec::new();
+    }
+    let Ok(program) = fs::read(bin.join("postgres")) else { return Vec::new() };
+    let known =
+        |option: &&String| !option.is_empty() && memchr::memmem::find(&program, option.as_bytes()).is_none();
+    options.iter().filter(known).cloned().collect()
 }
 
 /// A work folder's private folder, so that what is made in it is gone with it.
