@@ -2,7 +2,7 @@
 
 mod lab;
 
-use lab::{Lab, Made, Mounted, feed, fill};
+use lab::{Lab, Made, Mounted, feed, fill, same};
 use std::fs;
 
 /// One upgrade of a stopped cluster, with everything that is asked of every one of them.
@@ -40,16 +40,11 @@ fn upgraded(
     assert_eq!(record["outcome"], "done");
     assert_eq!(record["choices"]["mode"], mode);
     let after = lab.dump();
-    assert!(before == after, "the dumps differ:\n{}", difference(&before, &after));
+    same(&before, &after);
     let checksums = lab.ask("postgres", "SHOW data_checksums");
     assert_eq!(checksums, if made.checksums { "on" } else { "off" });
     assert!(lab.old().exists(), "the old folder is never removed");
     lab
-}
-
-fn difference(before: &str, after: &str) -> String {
-    let lines = before.lines().zip(after.lines()).filter(|(one, other)| one != other).take(5);
-    lines.map(|(one, other)| format!("- {one}\n+ {other}\n")).collect()
 }
 
 fn made<'m>(from: &'m str, to: &'m str, checksums: bool) -> Made<'m> {
@@ -187,7 +182,7 @@ fn icu_is_reindexed_online_where_that_is_asked_for() {
     fill(&lab);
     let before = lab.dump();
     lab.run(&["--json", "--stop", "--reindex-online"]).expect(0);
-    assert!(before == lab.dump());
+    same(&before, &lab.dump());
     let record = lab.journal();
     let last = record["history"].as_array().and_then(|list| list.last()).expect("steps");
     assert_eq!(last["step"], "reindex");

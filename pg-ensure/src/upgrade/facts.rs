@@ -181,6 +181,8 @@ pub struct Catalog {
     pub ident_file: String,
     /// The options that the server was started with, beside its folder.
     pub options: Vec<String>,
+    /// Databases with unlogged tables, which no base backup has the rows of.
+    pub unlogged: Vec<String>,
     /// Options of columns that are in use, such as `n_distinct`.
     pub column_options: Vec<String>,
 }

@@ -360,7 +360,7 @@ impl List<'_> {
                     "look what it is, and remove it",
                 ),
                 Some(path) => {
-                    self.note("tablespace", format!("{} is carried over in its place", path.display()))
+                    self.note("tablespace", format!("{} is carried over in its place", path.display()));
                 }
             }
         }
@@ -515,6 +515,21 @@ impl List<'_> {
         if !catalog.extensions.is_empty() {
             let names: Vec<&str> = catalog.extensions.iter().map(|(name, _)| name.as_str()).collect();
             self.note("extension", format!("installed: {}", names.join(", ")));
+        }
+        if !catalog.unlogged.is_empty()
+            && !facts.mode.keeps_the_old()
+            && matches!(facts.backup, Backup::Base(_))
+        {
+            self.warning(
+                "unlogged",
+                format!(
+                    "databases with unlogged tables: {}; in mode {} the backup may become the only way back, and no base backup has \
+                     their rows",
+                    catalog.unlogged.join(", "),
+                    facts.mode
+                ),
+                "take another mode or --backup-dump if the rows matter",
+            );
         }
         if !facts.unknown_options.is_empty() {
             let version = facts.new_programs.version.as_deref().unwrap_or_default();

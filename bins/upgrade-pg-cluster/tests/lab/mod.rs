@@ -360,6 +360,14 @@ impl Ended {
     }
 }
 
+/// Compares two dumps, and shows where they differ.
+#[track_caller]
+pub(crate) fn same(before: &str, after: &str) {
+    let lines = before.lines().zip(after.lines()).filter(|(one, other)| one != other).take(5);
+    let shown: String = lines.map(|(one, other)| format!("- {one}\n+ {other}\n")).collect();
+    assert!(before == after, "the contents differ:\n{shown}");
+}
+
 /// A little of everything that a database has.
 pub(crate) const DATA: &str = "
 CREATE ROLE alice LOGIN PASSWORD 'x' CONNECTION LIMIT 7;

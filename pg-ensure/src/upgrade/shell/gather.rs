@@ -119,9 +119,9 @@ fn old_folder(request: &Request, layout: &Layout, bin: Option<&Path>) -> Option<
 fn unit(pid: u32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let units = path.split('/').filter(|part| part.ends_with(".service"));
+    let mut units = path.split('/').filter(|part| part.ends_with(".service"));
     // A server that somebody started from a shell belongs to the shell's service.
-    units.filter(|unit| unit.contains("postgres")).next_back().map(str::to_owned)
+    units.rfind(|unit| unit.contains("postgres")).map(str::to_owned)
 }
 
 fn target(layout: &Layout) -> Target {
@@ -207,6 +207,7 @@ pub(super) fn catalog(bin: &Path, id: &str, socket: &Socket, from: u32) -> Resul
                     catalog.column_options.push(name.to_owned());
                 }
                 "o" => {}
+                "u" => catalog.unlogged.push(database.name.clone()),
                 _ => catalog.lz4 = true,
             }
         }

@@ -29,7 +29,7 @@ SELECT json_build_object(
  'lz4', coalesce(current_setting('default_toast_compression', true), '') = 'lz4',
  'ssl', current_setting('ssl')::bool,
  'config_file', current_setting('config_file'), 'hba_file', current_setting('hba_file'),
- 'ident_file', current_setting('ident_file'), 'options', '[]'::json, 'column_options', '[]'::json);
+ 'ident_file', current_setting('ident_file'), 'options', '[]'::json, 'column_options', '[]'::json, 'unlogged', '[]'::json);
 ";
 
 /// The version that each database's collation has now; from 15.
@@ -37,11 +37,12 @@ pub(super) const ACTUAL: &str = "\
 SELECT datname, pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database;
 ";
 
-/// A database's extensions, whether a column asks for lz4, and the options that columns have.
+/// A database's extensions, whether a column asks for lz4, the options that columns have, whether a table is unlogged.
 pub(super) const EXTENSIONS: &str = "\
 SELECT 'e', extname FROM pg_catalog.pg_extension ORDER BY 2;
 SELECT 'z', 'lz4' FROM pg_catalog.pg_attribute a WHERE pg_catalog.to_jsonb(a)->>'attcompression' = 'l' LIMIT 1;
 SELECT DISTINCT 'o', split_part(one, '=', 1) FROM pg_catalog.pg_attribute, unnest(attoptions) one;
+SELECT 'u', '' FROM pg_catalog.pg_class WHERE relpersistence = 'u' AND relkind = 'r' LIMIT 1;
 ";
 
 /// What belongs to the whole cluster.
