@@ -31,7 +31,7 @@ impl Run<'_> {
             self.stop_old()?;
         }
         let began = Instant::now();
-        let private = self.private_old(&[])?;
+        let private = self.private_old(&["default_transaction_read_only=on"])?;
         let inventory = take_inventory(&choices.new_bin, &self.record.id, &private.socket);
         private.stop()?;
         let inventory = inventory?;

@@ -92,7 +92,9 @@ impl Run<'_> {
             return Err(UpgradeError::Other(format!("{} is there already: move it away", path.display())));
         }
         path.parent().map_or(Ok(()), files::make)?;
-        let reached = self.reach_old(&["wal_level=replica"])?;
+        // Never less than the cluster has: its slots may need more.
+        let level = if self.catalog()?.wal_level == "minimal" { &["wal_level=replica"][..] } else { &[] };
+        let reached = self.reach_old(level)?;
         let choices = &self.record.choices;
         let mut program = command(&choices.old_bin, "pg_basebackup", &self.record.id);
         program.args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "-D"]).arg(&partial);

@@ -65,36 +65,36 @@ SELECT 'setting/' || coalesce(datname, '*') || '/' || CASE setrole WHEN 0 THEN '
 ";
 
 /// What is in one database. Rows are counted in tables of up to 64 pages, and in a sample of those up to 2000, chosen by
-/// their names so that both clusters have the same ones; of every other table the size is compared.
+/// their names so that both clusters have the same ones; of every other table the size is compared. Nothing is written:
+/// the consumers of logical slots could not follow.
 pub(super) const INVENTORY_DATABASE: &str = "\
 SET search_path = pg_catalog;
-CREATE FUNCTION pg_temp.own(namespace oid) RETURNS bool LANGUAGE sql STABLE AS
-  $$ SELECT nspname NOT IN ('pg_catalog', 'information_schema') AND nspname !~ '^pg_(toast|temp)' FROM pg_catalog.pg_namespace WHERE oid = $1 $$;
-SELECT 'schema/' || nspname, 'owner=' || pg_get_userbyid(nspowner) FROM pg_namespace WHERE pg_temp.own(oid);
+\\set own '(SELECT oid FROM pg_namespace WHERE nspname NOT IN (''pg_catalog'', ''information_schema'') AND nspname !~ ''^pg_(toast|temp)'')'
+SELECT 'schema/' || nspname, 'owner=' || pg_get_userbyid(nspowner) FROM pg_namespace WHERE oid IN :own;
 SELECT 'extension/' || extname, format('version=%s schema=%s owner=%s', extversion, extnamespace::regnamespace,
     pg_get_userbyid(extowner)) FROM pg_extension;
 SELECT CASE relkind WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view'
     WHEN 'm' THEN 'materialized view' WHEN 'c' THEN 'composite type' ELSE 'table' END || '/' || c.oid::regclass,
     format('owner=%s kind=%s columns=%s bytes=%s', pg_get_userbyid(relowner), relkind, relnatts,
       CASE WHEN relkind IN ('r', 'm', 'i', 'S') THEN pg_relation_size(c.oid) END)
-  FROM pg_class c WHERE pg_temp.own(relnamespace);
-SELECT 'function/' || oid::regprocedure, 'owner=' || pg_get_userbyid(proowner) FROM pg_proc WHERE pg_temp.own(pronamespace);
+  FROM pg_class c WHERE relnamespace IN :own;
+SELECT 'function/' || oid::regprocedure, 'owner=' || pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace IN :own;
 SELECT 'type/' || oid::regtype, format('owner=%s kind=%s', pg_get_userbyid(typowner), typtype) FROM pg_type
-  WHERE typtype IN ('d', 'e', 'r') AND pg_temp.own(typnamespace);
+  WHERE typtype IN ('d', 'e', 'r') AND typnamespace IN :own;
 SELECT 'constraint/' || conrelid::regclass || '/' || conname, format('kind=%s validated=%s', contype, convalidated)
-  FROM pg_constraint WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND conrelid <> 0 AND pg_temp.own(connamespace);
+  FROM pg_constraint WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND conrelid <> 0 AND connamespace IN :own;
 SELECT 'trigger/' || tgrelid::regclass || '/' || tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal;
 SELECT 'publication/' || pubname, pg_get_userbyid(pubowner) FROM pg_publication;
 SELECT 'subscription/' || subname, pg_get_userbyid(subowner) FROM pg_subscription
   WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database());
 SELECT 'large objects/all', count(*) FROM pg_largeobject_metadata;
 SELECT format('SELECT %L, last_value::text || %L || is_called::text FROM %s', 'sequence value/' || c.oid::regclass, ' called=', c.oid::regclass)
-  FROM pg_class c WHERE relkind = 'S' AND pg_temp.own(relnamespace) ORDER BY 1
+  FROM pg_class c WHERE relkind = 'S' AND relnamespace IN :own ORDER BY 1
 \\gexec
 SELECT format('SELECT %L, count(*) FROM ONLY %s', 'rows/' || name, name) FROM (
     SELECT c.oid::regclass::text AS name, pg_relation_size(c.oid) / current_setting('block_size')::int AS pages,
       row_number() OVER (ORDER BY pg_relation_size(c.oid) > 64 * current_setting('block_size')::int, md5(c.oid::regclass::text)) AS place
-    FROM pg_class c WHERE relkind IN ('r', 'm') AND (relkind = 'r' OR relispopulated) AND pg_temp.own(relnamespace)
+    FROM pg_class c WHERE relkind IN ('r', 'm') AND (relkind = 'r' OR relispopulated) AND relnamespace IN :own
       AND pg_relation_size(c.oid) <= 2000 * current_setting('block_size')::int) sample
   WHERE place <= 100 AND pages <= 2000 ORDER BY 1
 \\gexec
