@@ -233,6 +233,9 @@ impl Machine {
             return Err(Refused::Committed);
         }
         let mut way = vec![Cleanup::StopLeftovers];
+        if self.state == State::Running(Step::Backup) {
+            way.push(Cleanup::DiscardBackup);
+        }
         let started = match self.state {
             State::Ready(step) => self.before(Step::Verify, step),
             _ => !self.before(step, Step::Verify),

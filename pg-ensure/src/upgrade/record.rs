@@ -144,9 +144,13 @@ impl Record {
         entries.filter_map(|entry| Some(entry.ended?.saturating_sub(entry.began))).sum()
     }
 
-    /// Milliseconds without a server: from the last time that the old one was stopped to the start of the new one.
+    /// Milliseconds without a server, where the old one ran: from the first time that it was stopped to the start of the
+    /// new one.
     #[must_use]
     pub fn downtime(&self) -> Option<u64> {
+        if !self.was_live {
+            return None;
+        }
         let began = self.history.iter().find(|entry| entry.step == Step::Quiesce)?.began;
         let ended = self.history.iter().rev().find(|entry| entry.step == Step::Start)?.ended?;
         ended.checked_sub(began)

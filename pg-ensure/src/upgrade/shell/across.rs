@@ -25,7 +25,9 @@ impl Run<'_> {
         if server::live(&choices.old_data).is_some() {
             if self.record.fingerprint.take().is_some() && !choices.mode.keeps_the_old() {
                 // Something may have been written since the backup, which is the only way back in these modes.
+                // Written down before it is removed: a kill in between must not leave a journal that counts on it.
                 self.record.backup_made = false;
+                self.save()?;
                 self.clean(crate::upgrade::Cleanup::DiscardBackup)?;
             }
             self.stop_old()?;
@@ -259,7 +261,9 @@ fn amcheck(
             for table in &tables {
                 program.arg("--table").arg(table);
             }
-            looked.push(format!("pg_amcheck: {} tables of {database} with their indexes", tables.len()));
+            let count = tables.len();
+            let tables = if count == 1 { "table" } else { "tables" };
+            looked.push(format!("pg_amcheck: {count} {tables} of {database} with the indexes"));
         } else {
             program.arg("--exclude-schema=pg_toast_temp*");
             looked.push(format!("pg_amcheck: all of {database}"));

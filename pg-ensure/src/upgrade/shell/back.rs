@@ -45,9 +45,6 @@ impl Upgrade {
             run.clean(cleanup)?;
         }
         run.record.state = State::Undone;
-        if let Some(entry) = run.record.history.last_mut() {
-            entry.ended.get_or_insert_with(now);
-        }
         run.save()?;
         run.write_reports()?;
         Ok(run.record)
@@ -61,20 +58,14 @@ impl Run<'_> {
             Cleanup::StopLeftovers => {
                 leftovers::stop(self.work(), &self.record.id, &[&choices.old_data, &choices.staging])
             }
+            // One that was made and verified stays.
+            Cleanup::DiscardBackup if self.record.backup_made => Ok(()),
             Cleanup::DiscardBackup => match &choices.backup {
-                Backup::Base(path) => {
-                    // Whole under its name only once it was verified; made again where it is out of date.
-                    if !self.record.backup_made {
-                        files::remove(path)?;
+                Backup::Base(path) | Backup::Dump(path) => {
+                    for part in [path.clone(), beside(path, ".partial"), beside(path, ".tablespaces")] {
+                        files::remove(&part)?;
                     }
-                    files::remove(&beside(path, ".partial"))?;
-                    files::remove(&beside(path, ".tablespaces"))
-                }
-                Backup::Dump(path) => {
-                    if !self.record.backup_made {
-                        files::remove(path)?;
-                    }
-                    files::remove(&beside(path, ".partial"))
+                    Ok(())
                 }
                 Backup::Asserted(_) => Ok(()),
             },

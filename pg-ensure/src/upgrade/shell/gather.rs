@@ -280,12 +280,39 @@ pub(super) fn ask(
         data: layout.old_data.clone(),
         config: config_folder(request, layout),
     };
+    let asked = ask_private(&home, layout, &candidates(request), new_bin, id, from)?;
+    if let Some(catalog) = asked {
+        return Ok((Asked::Yes(Box::new(catalog)), None));
+    }
     let superuser = superuser(&home, id)?;
-    server::write_rules(&layout.work, &account(), std::slice::from_ref(&superuser))?;
-    let private = Private::start(&home, &layout.work, &superuser, id, from, &[])?;
-    let catalog = catalog(new_bin, id, &private.socket, from);
+    let asked = ask_private(&home, layout, &[superuser], new_bin, id, from)?;
+    let catalog = asked
+        .ok_or_else(|| UpgradeError::Other("the superuser cannot log in on a private socket".to_owned()))?;
+    Ok((Asked::Yes(Box::new(catalog)), None))
+}
+
+/// Asks a private server as the first of these roles that is the superuser.
+fn ask_private(
+    home: &Home,
+    layout: &Layout,
+    roles: &[String],
+    new_bin: &Path,
+    id: &str,
+    from: u32,
+) -> Result<Option<Catalog>, UpgradeError> {
+    server::write_rules(&layout.work, &account(), roles)?;
+    let private = Private::start(home, &layout.work, "", id, from, &["default_transaction_read_only=on"])?;
+    let mut asked = Ok(None);
+    for role in roles {
+        let socket = Socket { user: role.clone(), ..private.socket.clone() };
+        // A role that is not there, or may not look, is not it.
+        if socket.ask(new_bin, id, "template1", "SELECT rolname FROM pg_catalog.pg_authid LIMIT 1;").is_ok() {
+            asked = catalog(new_bin, id, &socket, from).map(Some);
+            break;
+        }
+    }
     private.stop()?;
-    Ok((Asked::Yes(Box::new(catalog?)), None))
+    asked
 }
 
 /// The name of the role that initdb made, from a server without clients: it needs no login.
@@ -510,7 +537,7 @@ pub(super) fn facts(
     let clones = files::clones(base);
     let mode =
         request.mode.unwrap_or_else(|| Mode::choose(request.to, clones, files::copies_in_kernel(base)));
-    let backup = request.backup.clone().unwrap_or_else(|| Backup::Base(layout.backup.clone()));
+    let backup = request.backup.clone().unwrap_or_else(|| Backup::Base(layout.backup()));
     let backup_there = match &backup {
         Backup::Base(path) | Backup::Dump(path) => fs::symlink_metadata(path).is_ok(),
         Backup::Asserted(_) => false,

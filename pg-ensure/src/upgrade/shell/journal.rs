@@ -79,10 +79,19 @@ pub(super) struct Layout {
     pub(super) old_data: PathBuf,
     pub(super) new_data: PathBuf,
     pub(super) staging: PathBuf,
-    pub(super) backup: PathBuf,
+    backup: PathBuf,
     pub(super) work: Work,
     /// `main` where folders have a cluster's name below the version's, as on Debian.
     pub(super) cluster: Option<String>,
+}
+
+impl Layout {
+    /// Where a backup is made if nothing else is said: beside the clusters, under a name that is free.
+    pub(super) fn backup(&self) -> PathBuf {
+        let free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
+        let numbered = (2..).map(|number: u32| super::before::beside(&self.backup, &format!("-{number}")));
+        std::iter::once(self.backup.clone()).chain(numbered).find(free).unwrap_or_else(|| self.backup.clone())
+    }
 }
 
 /// Finds the folders for a base. Below a version there may be a cluster's name: the given one, or `main` where only

@@ -87,7 +87,7 @@ SELECT 'trigger/' || tgrelid::regclass || '/' || tgname, tgenabled FROM pg_trigg
 SELECT 'publication/' || pubname, pg_get_userbyid(pubowner) FROM pg_publication;
 SELECT 'subscription/' || subname, pg_get_userbyid(subowner) FROM pg_subscription
   WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database());
-SELECT 'large objects/all', count(*) FROM pg_largeobject_metadata;
+SELECT 'large object count/all', count(*) FROM pg_largeobject_metadata;
 SELECT format('SELECT %L, last_value::text || %L || is_called::text FROM %s', 'sequence value/' || c.oid::regclass, ' called=', c.oid::regclass)
   FROM pg_class c WHERE relkind = 'S' AND relnamespace IN :own ORDER BY 1
 \\gexec

@@ -198,7 +198,7 @@ impl Upgrade {
             staging: self.layout.staging.clone(),
             mode,
             jobs: self.request.jobs.max(1),
-            backup: self.request.backup.clone().unwrap_or_else(|| Backup::Base(self.layout.backup.clone())),
+            backup: self.request.backup.clone().unwrap_or_else(|| Backup::Base(self.layout.backup())),
             stopping: self.request.stopping.clone(),
             starting: self.request.starting,
             reindexing: self.request.reindexing,
