@@ -5,7 +5,7 @@
 //! without a backup. Each side starts with a copy of the same stopped cluster and with cold caches where root can drop
 //! them. `SIZE` is the scale of pgbench (15 MB each), `ROUNDS` how often; the medians are compared.
 
-#[path = "../tests/lab/mod.rs"]
+#[path = "../tests/upgrade/lab/mod.rs"]
 mod lab;
 
 use lab::{Lab, Made, as_account, succeed};
@@ -66,6 +66,18 @@ fn main() {
     println!(
         "against the manual              {:+.1} %",
         (whole.as_secs_f64() / bare.as_secs_f64() - 1.0) * 100.0
+    );
+    let to_switch = |record: &serde_json::Value| -> u64 {
+        // From the begin of the run to the end of the switch: the new cluster is ready, as after pg_upgrade.
+        let entries = record["history"].as_array().expect("a list");
+        let commit = entries.iter().rfind(|entry| entry["step"] == "commit").expect("it was taken");
+        commit["ended"].as_u64().expect("a time") - entries[0]["began"].as_u64().expect("a time")
+    };
+    let ready = median(steps.iter().map(|record| Duration::from_millis(to_switch(record))).collect());
+    println!("the program, to the switch      {:.2} s", ready.as_secs_f64());
+    println!(
+        "against initdb and pg_upgrade   {:+.1} %",
+        (ready.as_secs_f64() / short.as_secs_f64() - 1.0) * 100.0
     );
     println!("the last round's steps");
     for entry in steps.last().and_then(|record| record["history"].as_array()).into_iter().flatten() {

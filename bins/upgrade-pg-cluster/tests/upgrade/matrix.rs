@@ -1,8 +1,6 @@
 //! Real upgrades: versions, modes, checksums, locales, names, tablespaces, segments; each compared by pg_dump.
 
-mod lab;
-
-use lab::{Lab, Made, Mounted, feed, fill, same};
+use crate::lab::{Lab, Made, Mounted, feed, fill, same};
 use std::fs;
 
 /// One upgrade of a stopped cluster, with everything that is asked of every one of them.
@@ -19,7 +17,7 @@ fn upgraded(
     if tablespace {
         let place = lab.socket_folder().join("space");
         fs::create_dir(&place).expect("a folder");
-        lab::own(&place);
+        crate::lab::own(&place);
         feed(
             &lab,
             "postgres",

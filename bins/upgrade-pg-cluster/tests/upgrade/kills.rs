@@ -1,8 +1,6 @@
 //! The program killed by kill -9: as each step begins and in the middle of the long ones, then resumed, then rolled back.
 
-mod lab;
-
-use lab::{Ended, Lab, Made, as_account, feed, fill, same, until};
+use crate::lab::{Ended, Lab, Made, as_account, feed, fill, same, until};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -31,7 +29,7 @@ fn held(lab: &Lab, args: &[&str]) -> Child {
     assert!(Path::new("/usr/bin/strace").exists(), "strace is not there: run `cargo xtask tools` first");
     let mut command = as_account(Path::new("/usr/bin/strace"));
     command.args(["-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2"]);
-    command.args(["-e", "inject=rename,renameat,renameat2:delay_exit=60000"]);
+    command.args(["-e", "inject=rename,renameat,renameat2:delay_exit=40000"]);
     command.arg(env!("CARGO_BIN_EXE_upgrade-pg-cluster"));
     lab.arguments(&mut command, args);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace runs")
@@ -168,7 +166,7 @@ fn swapping_cut_short_is_undone_from_the_backup() {
     feed(&lab, "app", "TRUNCATE shop.u");
     let place = lab.socket_folder().join("space");
     std::fs::create_dir(&place).expect("a folder");
-    lab::own(&place);
+    crate::lab::own(&place);
     feed(
         &lab,
         "postgres",

@@ -1,8 +1,6 @@
 //! What stands in the way is said at once, with the fix, and nothing is touched.
 
-mod lab;
-
-use lab::{Lab, Made, feed, fill, same, succeed};
+use crate::lab::{Lab, Made, feed, fill, same, succeed};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -48,7 +46,7 @@ fn everything_at_once() {
     let lab = Lab::new(&made);
     let inside = lab.old().join("inside");
     fs::create_dir(&inside).expect("a folder");
-    lab::own(&inside);
+    crate::lab::own(&inside);
     lab.start_old();
     fill(&lab);
     feed(&lab, "app", "CREATE EXTENSION pgcrypto; CREATE TABLE z (t text COMPRESSION lz4);");
@@ -83,17 +81,17 @@ fn a_plan_touches_nothing() {
     lab.run(&["status"]).expect(0).says("no upgrade has begun");
     assert_eq!(before, listing(&lab.base));
     // Programs that are not there, versions that make no sense, folders that are not there.
-    let mut missing = lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
+    let mut missing = crate::lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
     missing.args(["plan", "--json", "--from", "17", "--to", "18", "--old-bin", "/nonexistent", "--base"]);
-    let plan = lab::Ended::of(missing.arg(&lab.base)).expect(3).json();
+    let plan = crate::lab::Ended::of(missing.arg(&lab.base)).expect(3).json();
     assert!(codes(&plan, "blocker").contains(&"programs".to_owned()), "{plan}");
-    let mut wrong = lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
+    let mut wrong = crate::lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
     wrong.args(["plan", "--from", "18", "--to", "17", "--base", "/nonexistent", "--json"]);
-    let plan = lab::Ended::of(&mut wrong).expect(3).json();
+    let plan = crate::lab::Ended::of(&mut wrong).expect(3).json();
     let found = codes(&plan, "blocker");
     assert!(found.contains(&"versions".to_owned()) && found.contains(&"old-folder".to_owned()), "{plan}");
-    let mut none = lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
-    lab::Ended::of(none.arg("plan")).expect(2).says("--from");
+    let mut none = crate::lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
+    crate::lab::Ended::of(none.arg("plan")).expect(2).says("--from");
     assert_eq!(before, listing(&lab.base));
 }
 
@@ -102,9 +100,9 @@ fn the_versions_are_in_the_name() {
     let lab = Lab::new(&Made::new("17", "18"));
     let link = lab.socket_folder().join("upgrade-pg-cluster-17-18");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_upgrade-pg-cluster"), &link).expect("a link");
-    let mut command = lab::as_account(&link);
+    let mut command = crate::lab::as_account(&link);
     command.args(["plan", "--json", "--base"]).arg(&lab.base).arg("--old-bin").arg(&lab.old_bin);
-    let plan = lab::Ended::of(command.arg("--new-bin").arg(&lab.new_bin)).expect(0).json();
+    let plan = crate::lab::Ended::of(command.arg("--new-bin").arg(&lab.new_bin)).expect(0).json();
     assert_eq!((&plan["from"], &plan["to"]), (&Value::from(17), &Value::from(18)));
 }
 
@@ -113,19 +111,19 @@ fn a_standby_a_restore_and_foreign_files() {
     let lab = Lab::new(&Made::new("17", "18"));
     for (name, text) in [("standby.signal", "recovery"), ("backup_label", "recovery")] {
         fs::write(lab.old().join(name), "").expect("a file");
-        lab::own(&lab.old().join(name));
+        crate::lab::own(&lab.old().join(name));
         let plan = lab.run(&["plan", "--json"]).expect(3).json();
         assert!(codes(&plan, "blocker").contains(&text.to_owned()), "{name}: {plan}");
         fs::remove_file(lab.old().join(name)).expect("it is there");
     }
     // The mode that the server refuses, and a file of another account, which only root can make.
     succeed(Command::new("chmod").arg("755").arg(lab.old()));
-    if lab::account().is_some() {
+    if crate::lab::account().is_some() {
         fs::write(lab.old().join("of-root"), "").expect("a file");
     }
     let ended = lab.run(&["plan"]).expect(3);
     ended.says("chmod 700");
-    if lab::account().is_some() {
+    if crate::lab::account().is_some() {
         ended.says("of-root");
     }
     succeed(Command::new("chmod").arg("700").arg(lab.old()));
@@ -168,7 +166,7 @@ fn a_killed_server_recovers_first() {
         format!("999999999\n{}\n1\n{}\n", lab.old().display(), lab.port),
     )
     .expect("it can be written");
-    lab::own(&lab.old().join("postmaster.pid"));
+    crate::lab::own(&lab.old().join("postmaster.pid"));
     let plan = lab.run(&["plan", "--json"]).expect(0).json();
     assert_eq!(codes(&plan, "warning"), ["unclean"]);
     assert!(codes(&plan, "note").contains(&"stale-pid-file".to_owned()));

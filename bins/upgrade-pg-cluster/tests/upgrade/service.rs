@@ -1,8 +1,6 @@
 //! The upgrade of a server that is in use: how long its clients wait, what is carried over, and what comes after.
 
-mod lab;
-
-use lab::{Lab, Made, as_account, feed, fill, same, succeed};
+use crate::lab::{Lab, Made, as_account, feed, fill, same, succeed};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -43,7 +41,7 @@ fn clients_wait_only_while_data_are_transferred() {
     let lab = Lab::new(&made);
     for (name, text) in [("more.conf", "work_mem = 5MB # here\n"), ("own.crt", "a certificate\n")] {
         fs::write(lab.old().join(name), text).expect("a file");
-        lab::own(&lab.old().join(name));
+        crate::lab::own(&lab.old().join(name));
     }
     let rules = fs::read_to_string(lab.old().join("pg_hba.conf")).expect("initdb made it");
     let rules = format!("local all alice reject # ours\n{rules}");
@@ -119,7 +117,7 @@ fn after_it_is_done(lab: &Lab) {
 
     let gc = |args: &[&str]| {
         let mut command = as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
-        lab::Ended::of(command.arg("gc").args(args).arg("--base").arg(&lab.base))
+        crate::lab::Ended::of(command.arg("gc").args(args).arg("--base").arg(&lab.base))
     };
     gc(&["--older-than", "30d"]).expect(0).says("0 days ago");
     assert!(lab.old().exists());
@@ -158,7 +156,7 @@ fn only_one_run_at_a_time() {
     let lab = Lab::new(&Made::new("17", "18"));
     let mut first =
         lab.program(&["--json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    lab::until("a journal", || lab.work().join("journal.json").exists());
+    crate::lab::until("a journal", || lab.work().join("journal.json").exists());
     lab.run(&["--json"]).expect(1).says("another run is at work");
     assert!(first.wait().expect("it ends").success());
 }
@@ -166,7 +164,7 @@ fn only_one_run_at_a_time() {
 /// Root becomes the owner for everything but the service, which is stopped and started by systemctl.
 #[test]
 fn root_becomes_the_owner_and_keeps_the_service() {
-    let Some(account) = lab::account() else {
+    let Some(account) = crate::lab::account() else {
         // Without root there is nobody to become; the rest of the tests run as the owner.
         return;
     };
@@ -225,7 +223,7 @@ fn root_becomes_the_owner_and_keeps_the_service() {
         "--base",
     ]);
     command.arg(&lab.base).arg("--old-bin").arg(&copies[0]).arg("--new-bin").arg(&copies[1]);
-    let record = lab::Ended::of(command.stdin(Stdio::null())).expect(0).json();
+    let record = crate::lab::Ended::of(command.stdin(Stdio::null())).expect(0).json();
     assert_eq!(record["outcome"], "done");
     let said = fs::read_to_string(&log).expect("it was called");
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Real clusters of the old version, and the real program run on them.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, reason = "the benchmark uses a part of it")]
 
 use serde_json::Value;
 use std::fs;
@@ -284,9 +284,6 @@ impl Lab {
     pub(crate) fn arguments(&self, command: &mut Command, args: &[&str]) {
         command.args(["--from", &self.from, "--to", &self.to, "--base"]).arg(&self.base);
         command.arg("--old-bin").arg(&self.old_bin).arg("--new-bin").arg(&self.new_bin).args(args);
-        if self.superuser != "postgres" {
-            command.args(["--superuser", &self.superuser]);
-        }
         command.stdin(Stdio::null());
     }
 

@@ -1,8 +1,6 @@
 //! A full disk at each step that writes: the run says so, nothing is lost, and with room again it goes on.
 
-mod lab;
-
-use lab::{Lab, Made, Mounted, fill, same};
+use crate::lab::{Lab, Made, Mounted, fill, same};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
