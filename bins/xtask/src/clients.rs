@@ -9,7 +9,8 @@ use std::process::Command;
 const SUITE: &str = "forky";
 
 /// Packages of Python, by pinned version.
-const PYTHON: &[&str] = &["grpcio==1.76.0", "typing_extensions==4.15.0", "websockets==15.0.1"];
+const PYTHON: &[&str] =
+    &["grpcio==1.76.0", "prometheus_client==0.23.1", "typing_extensions==4.15.0", "websockets==15.0.1"];
 
 /// Unpacks curl and what it links to into `newer` of the tools folder, with a script `curl` that runs it there.
 const CURL: &str = r#"set -eu

@@ -11,12 +11,16 @@ const CARGO_DENY: &str = "0.20.2";
 /// Programs from the distribution's packages: what is looked for, and the package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/age", "age"),
+    ("/usr/bin/argon2", "argon2"),
+    ("/usr/bin/brotli", "brotli"),
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/go", "golang-go"),
+    ("/usr/bin/htpasswd", "apache2-utils"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/patchelf", "patchelf"),
     ("/usr/bin/pip3", "python3-pip"),
+    ("/usr/bin/zstd", "zstd"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/strace", "strace"),

@@ -1,5 +1,6 @@
 //! What is checked of a configuration. Each check adds to the list of errors; none ends it.
 
+mod guard;
 mod site;
 mod upstream;
 
@@ -94,6 +95,18 @@ fn check_global(part: &mut Part<'_>, config: &Config) {
             interface,
             "has no effect without `trust.ranges`: add the ranges of the hops",
         );
+    }
+    if let (Some(who), true) = (trust.who.first(), trust.ranges.is_empty()) {
+        part.wrong("trust.who", who.to_string(), "has no effect without `trust.ranges`: add the tailnet's");
+    }
+    if let (Some(who), None) = (trust.who.first(), &config.tailnet) {
+        part.wrong("trust.who", who.to_string(), "needs the tailnet to be asked: add a `tailnet`");
+    }
+    if let Some(tailnet) = &config.tailnet
+        && (!tailnet.socket.is_absolute() || tailnet.socket.as_os_str().len() > 107)
+    {
+        let path = tailnet.socket.display().to_string();
+        part.wrong("tailnet.socket", path, "is no socket: write an absolute path of at most 107 bytes");
     }
     for range in &trust.ranges {
         if range.prefix_len() == 0 && trust.interface.is_none() {

@@ -4,7 +4,9 @@
 //! is meant. No mistake ends the reading, so that all are reported at once; what each part is found wrong for by the
 //! library is reported at its place in the file too.
 
+mod balance;
 mod document;
+mod guard;
 mod listen;
 mod problem;
 mod site;
@@ -17,6 +19,7 @@ use crate::log::Format;
 use document::{Document, Table};
 use edge_proxy::Snapshot;
 use edge_proxy::config::{Config, ListenerKind};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// What a file says.
@@ -28,6 +31,17 @@ pub(crate) struct Settings {
     pub(crate) certificates: Option<PathBuf>,
     /// The access log.
     pub(crate) log: Log,
+    /// Where the status page is. `None` is nowhere.
+    pub(crate) status: Option<StatusAddress>,
+}
+
+/// Where the status page is: never where others can reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StatusAddress {
+    /// An address of loopback.
+    Loopback(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
 }
 
 /// The access log.
@@ -71,6 +85,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
     proxy.https_port = root.get("https_port").and_then(|port| port.number(1, 65_535)).map(|port| port as u16);
     proxy.listeners = listen::listeners(root);
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
+    proxy.tailnet = root.table("tailnet").map(|tailnet| listen::tailnet(&tailnet));
     proxy.limits = root.table("limits").map(|limits| listen::limits(&limits)).unwrap_or_default();
     proxy.timeouts = root
         .table("timeouts")
@@ -87,6 +102,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
         folder
     });
     let log = root.table("log").map(|log| listen::log(&log)).unwrap_or_default();
+    let status = root.table("status").and_then(|status| listen::status(&status));
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
     if proxy.listeners.is_empty() && root.get("listen").is_none() {
         root.wrong("listen", "is missing, so that nobody can come: add [[listen]] with an address");
@@ -101,7 +117,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
     }
     root.finish();
     document.place_root(root);
-    Settings { proxy, certificates, log }
+    Settings { proxy, certificates, log, status }
 }
 
 #[cfg(test)]

@@ -80,13 +80,14 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) 
         })
         .await;
         let Some(Ok((request, mut respond))) = next else {
-            if let Some(Err(_)) = next {
-                worker.observer().turned_away(&TurnedAway {
+            if let Some(Err(why)) = next {
+                let flood = why.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+                worker.turned_away(&TurnedAway {
                     peer: connection.peer,
                     local: connection.local,
                     sni: connection.sni.as_deref(),
                     quic: false,
-                    reason: "http2-error",
+                    reason: if flood && !why.is_remote() { "http2-flood" } else { "http2-error" },
                 });
             }
             return;
