@@ -3,7 +3,8 @@
 //! Bare means the commands of PostgreSQL's manual, typed without a pause: initdb, pg_upgrade --check, pg_upgrade, start,
 //! vacuumdb as pg_upgrade advises. The program does the same, and its preflight, inventory, comparison and journal; both
 //! without a backup. Each side starts with a copy of the same stopped cluster and with cold caches where root can drop
-//! them. `SIZE` is the scale of pgbench (15 MB each), `ROUNDS` how often; the medians are compared.
+//! them. `SIZE` is the scale of pgbench (15 MB each), `ROUNDS` how often; the best of
+//! each side are compared, since what else the machine does only ever adds.
 
 #[path = "../tests/upgrade/lab/mod.rs"]
 mod lab;
@@ -39,16 +40,27 @@ fn main() {
 
     let (mut bare, mut short, mut whole, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
-        fresh(&lab, &master);
-        let (all, without) = by_hand(&lab);
-        fresh(&lab, &master);
-        let began = Instant::now();
-        let record = lab
-            .run(&["--json", "--mode", "copy", "--jobs", "1", "--backup-exists", "a copy of it"])
-            .expect(0)
-            .json();
-        let took = began.elapsed();
-        lab.pg_ctl(&lab.new_bin, &lab.new_data(), &["stop", "-w", "-m", "fast"]);
+        let program = || {
+            fresh(&lab, &master);
+            let began = Instant::now();
+            let ended =
+                lab.run(&["--json", "--mode", "copy", "--jobs", "1", "--backup-exists", "a copy of it"]);
+            let took = began.elapsed();
+            lab.pg_ctl(&lab.new_bin, &lab.new_data(), &["stop", "-w", "-m", "fast"]);
+            (took, ended.expect(0).json())
+        };
+        let by_hand = || {
+            fresh(&lab, &master);
+            by_hand(&lab)
+        };
+        // Who goes first changes, so that neither side has the quieter disk.
+        let ((took, record), (all, without)) = if round % 2 == 0 {
+            let first = program();
+            (first, by_hand())
+        } else {
+            let first = by_hand();
+            (program(), first)
+        };
         println!(
             "round {round}: by hand {:.2} s, the program {:.2} s",
             all.as_secs_f64(),
@@ -59,7 +71,7 @@ fn main() {
         whole.push(took);
         steps.push(record);
     }
-    let (bare, short, whole) = (median(bare), median(short), median(whole));
+    let (bare, short, whole) = (best(bare), best(short), best(whole));
     println!("by hand, as the manual says     {:.2} s", bare.as_secs_f64());
     println!("by hand, initdb and pg_upgrade  {:.2} s", short.as_secs_f64());
     println!("the program, without a backup   {:.2} s", whole.as_secs_f64());
@@ -73,7 +85,7 @@ fn main() {
         let commit = entries.iter().rfind(|entry| entry["step"] == "commit").expect("it was taken");
         commit["ended"].as_u64().expect("a time") - entries[0]["began"].as_u64().expect("a time")
     };
-    let ready = median(steps.iter().map(|record| Duration::from_millis(to_switch(record))).collect());
+    let ready = best(steps.iter().map(|record| Duration::from_millis(to_switch(record))).collect());
     println!("the program, to the switch      {:.2} s", ready.as_secs_f64());
     println!(
         "against initdb and pg_upgrade   {:+.1} %",
@@ -136,7 +148,7 @@ fn by_hand(lab: &Lab) -> (Duration, Duration) {
     (all, alone)
 }
 
-fn median(mut all: Vec<Duration>) -> Duration {
-    all.sort_unstable();
-    all[all.len() / 2]
+/// The least: what else the machine does only ever adds.
+fn best(all: Vec<Duration>) -> Duration {
+    all.into_iter().min().unwrap_or_default()
 }

@@ -46,6 +46,7 @@ pub(crate) fn as_owner(folder: &Path, stop: Option<&str>, start: Option<&str>) -
         )));
     }
     let program = std::env::current_exe().map_err(failed)?;
+    let mut last = None;
     loop {
         let mut child = Command::new(&program);
         let mut given = std::env::args_os();
@@ -65,6 +66,12 @@ pub(crate) fn as_owner(folder: &Path, stop: Option<&str>, start: Option<&str>) -
         };
         let unit =
             unit.ok_or_else(|| Failure::Failed("a service is to be set, and none was named".to_owned()))?;
+        if last.replace(starts) == Some(starts) {
+            let (done, other) = if starts { ("started", "none runs") } else { ("stopped", "one still runs") };
+            return Err(Failure::Failed(format!(
+                "{unit} was {done}, but of the cluster's servers {other}: is it the right unit?"
+            )));
+        }
         Systemd.set(unit, starts).map_err(Failure::Failed)?;
     }
 }

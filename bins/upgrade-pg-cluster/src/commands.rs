@@ -28,7 +28,9 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     if account::is_root() {
         let stop = if let Stopping::Service(unit) = &stopping { Some(unit.as_str()) } else { None };
         let folder = if upgrade.old_data().exists() { upgrade.old_data() } else { upgrade.base() };
-        return account::as_owner(folder, stop, start_service.as_deref());
+        // Going back starts the old server, whatever the new one's unit is called.
+        let start = if args.rollback { None } else { start_service.as_deref() };
+        return account::as_owner(folder, stop, start);
     }
     let services: &dyn Services = if account::is_child() { &Parent } else { &Systemd };
     match &args.command {

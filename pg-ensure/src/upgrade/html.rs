@@ -3,7 +3,7 @@
 use super::machine::State;
 use super::preflight::Severity;
 use super::record::{Entry, Record};
-use super::report::{backup, span, standing, time};
+use super::report::{backup, plural, span, standing, time};
 use super::step::Step;
 use std::fmt::Write as _;
 
@@ -176,7 +176,7 @@ fn compared(record: &Record, out: &mut String) {
     }
     out.push_str("<h2>Compared before the switch, and found equal</h2>\n<div class=\"card chips\">\n");
     for (kind, count) in &record.compared {
-        let _ = writeln!(out, "<span><b>{count}</b> {}</span>", text(kind));
+        let _ = writeln!(out, "<span><b>{count}</b> {}</span>", text(&plural(kind, *count)));
     }
     out.push_str("</div>\n");
 }

@@ -44,6 +44,23 @@ pub(super) fn standing(record: &Record) -> String {
     }
 }
 
+/// A kind of facts, for a number of them.
+pub(super) fn plural(kind: &str, count: usize) -> String {
+    let one = match kind {
+        "member" => "membership",
+        "rows" => "table's rows",
+        "setting" => "role's or database's setting",
+        kind => kind,
+    };
+    match (count, one) {
+        (1, _) => one.to_owned(),
+        (_, "index") => "indexes".to_owned(),
+        (_, "table's rows") => "tables' rows".to_owned(),
+        (_, "role's or database's setting") => "roles' or databases' settings".to_owned(),
+        _ => format!("{one}s"),
+    }
+}
+
 /// What the backup was.
 pub(super) fn backup(record: &Record) -> String {
     let made = if record.backup_made { "verified" } else { "not made yet" };

@@ -235,3 +235,49 @@ fn root_becomes_the_owner_and_keeps_the_service() {
     assert_eq!(String::from_utf8_lossy(&owners.stdout), "");
     same(&before, &lab.dump());
 }
+
+/// As on Debian: a name below the version's folder, and the configuration elsewhere.
+#[test]
+fn the_configuration_may_be_elsewhere() {
+    let lab = Lab::new(&Made::new("15", "18"));
+    let config = lab.base.join("etc");
+    fs::create_dir(&config).expect("a folder");
+    crate::lab::own(&config);
+    let main = lab.old().join("main");
+    let flat = lab.base.join("flat");
+    fs::rename(lab.old(), &flat).expect("a rename");
+    fs::create_dir(lab.old()).expect("a folder");
+    crate::lab::own(&lab.old());
+    fs::rename(&flat, &main).expect("a rename");
+    for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+        fs::rename(main.join(name), config.join(name)).expect("it is moved");
+    }
+    let file = config.join("postgresql.conf");
+    let text = fs::read_to_string(&file).expect("it was moved");
+    let more = format!(
+        "data_directory = '{}'\nhba_file = '{1}/pg_hba.conf'\nident_file = '{1}/pg_ident.conf'\nwork_mem = 6MB\n",
+        main.display(),
+        config.display()
+    );
+    fs::write(&file, text + &more).expect("it can be written");
+    let start = |lab: &Lab| {
+        let option = format!("-c config_file={}", file.display());
+        let log = lab.socket_folder().join("log").display().to_string();
+        lab.pg_ctl(&lab.old_bin, &main, &["start", "-w", "-l", &log, "-o", &option]);
+    };
+    start(&lab);
+    fill(&lab);
+    let before = lab.dump();
+    let folder = config.display().to_string();
+    let args = ["--stop", "--json", "--old-config", &folder, "--backup-exists", "the test keeps a dump"];
+    // Back once, which starts the old server as it was, then through.
+    lab.run(&[&args[..], &["--until", "transfer"]].concat()).expect(0);
+    lab.run(&["--rollback", "--old-config", &folder]).expect(0);
+    same(&before, &lab.dump());
+    lab.run(&args).expect(0);
+    same(&before, &lab.dump());
+    assert_eq!(lab.ask("postgres", "SHOW work_mem"), "6MB");
+    let new = lab.new_data().join("main");
+    assert_eq!(lab.ask("postgres", "SHOW hba_file"), new.join("pg_hba.conf").display().to_string());
+    lab.pg_ctl(&lab.new_bin, &new, &["stop", "-w", "-m", "fast"]);
+}

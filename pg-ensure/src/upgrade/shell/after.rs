@@ -139,6 +139,14 @@ impl Run<'_> {
                 choices.old_data.display()
             )));
         }
+        let accepted = self.upgrade.request.accept.iter().any(|code| code == "old-was-used");
+        if !accepted && self.old_was_used()? {
+            return Err(UpgradeError::Other(format!(
+                "the old server has run on {} since its data were transferred: what clients wrote there is not in the new \
+                 cluster; look what it is, then go on by --accept old-was-used",
+                choices.old_data.display()
+            )));
+        }
         if server::live(&choices.new_data).is_none() {
             let unit = self.upgrade.request.start_service.clone().or_else(|| self.unit());
             match unit {

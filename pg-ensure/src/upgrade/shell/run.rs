@@ -460,13 +460,14 @@ impl Run<'_> {
     }
 
     /// Whether the old server has run since it was stopped, which its control file tells.
-    fn old_was_used(&self) -> Result<bool, UpgradeError> {
+    pub(super) fn old_was_used(&self) -> Result<bool, UpgradeError> {
         let choices = &self.record.choices;
         if server::live(&choices.old_data).is_some() {
             return Ok(true);
         }
         let Some(known) = &self.record.fingerprint else { return Ok(false) };
         if old_condition(choices) == Old::Disabled {
+            // It cannot have been started, or is not there any more.
             return Ok(false);
         }
         let found = gather::control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;

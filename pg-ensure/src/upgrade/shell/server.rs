@@ -305,10 +305,6 @@ pub(super) fn stop_public(bin: &Path, data: &Path, id: &str) -> Result<(), Upgra
 pub(super) fn start_public(home: &Home, options: &[String]) -> Result<(), UpgradeError> {
     let mut pg_ctl = command(&home.bin, "pg_ctl", "");
     pg_ctl.env_remove(super::tools::MARK).args(["start", "-w", "-t", "600", "-D"]).arg(&home.data);
-    if let Some(config) = &home.config {
-        // pg_ctl looks for the pid file where the configuration says that the data are.
-        pg_ctl.env("PGDATA", config);
-    }
     let log = home.data.join("server.log");
     pg_ctl.arg("-l").arg(&log);
     let quote = |text: &String| format!("'{}'", text.replace('\'', "'\\''"));
