@@ -84,6 +84,7 @@ pub mod config;
 pub mod decide;
 pub mod early_data;
 mod fields;
+pub mod flood;
 pub mod forwarded;
 pub mod grammar;
 pub mod h1;

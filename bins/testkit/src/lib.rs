@@ -1,6 +1,7 @@
 //! What the tests share. Whatever cannot be had is a panic that says so: a test must never pass because of it.
 
 mod authority;
+pub mod mail;
 mod origin;
 pub mod postgres;
 mod process;

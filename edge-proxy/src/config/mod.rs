@@ -132,6 +132,9 @@ pub struct Limits {
     pub streams: u32,
     /// Streams that a client may reset on one connection before it is ended, beyond what it completed (200).
     pub resets: u32,
+    /// Frames of HTTP/2 that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send on one
+    /// connection beyond what its requests and their content pay for (1000); a tenth of them comes back in a second.
+    pub control_frames: u32,
     /// Connections at once by one worker (16384). More wait in the kernel's queue.
     pub connections: usize,
     /// Connections at once by one client, an IPv4 address or a /64 of IPv6 (256). Hops that are trusted are not counted.
@@ -149,6 +152,7 @@ impl Default for Limits {
             target_bytes: 8 * 1024,
             streams: 100,
             resets: 200,
+            control_frames: 1000,
             connections: 16_384,
             connections_per_client: 256,
             idle_upstream: 128,

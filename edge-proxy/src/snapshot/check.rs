@@ -127,6 +127,7 @@ fn check_global(part: &mut Part<'_>, config: &Config) {
         ("limits.target_bytes", limits.target_bytes, 16, 65_535),
         ("limits.streams", limits.streams as usize, 1, 65_535),
         ("limits.resets", limits.resets as usize, 1, 1_000_000),
+        ("limits.control_frames", limits.control_frames as usize, 10, 1_000_000),
         ("limits.connections", limits.connections, 1, 10_000_000),
         ("limits.idle_upstream", limits.idle_upstream, 0, 1_000_000),
     ];

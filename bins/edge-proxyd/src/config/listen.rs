@@ -102,6 +102,9 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     if let Some(connections) = number("connections_per_client") {
         limits.connections_per_client = connections as u32;
     }
+    if let Some(frames) = number("control_frames") {
+        limits.control_frames = frames as u32;
+    }
     if let Some(resets) = number("resets") {
         limits.resets = resets as u32;
     }

@@ -46,6 +46,8 @@ pub(super) struct Pump<'a> {
     bodiless: bool,
     tunnel: bool,
     armed: bool,
+    /// There is content that the client does not take.
+    client_waits: bool,
     encoder: Option<Encoder>,
 }
 
@@ -65,6 +67,7 @@ impl<'a> Pump<'a> {
             bodiless: false,
             tunnel: false,
             armed: false,
+            client_waits: false,
             encoder: None,
         }
     }
@@ -88,38 +91,46 @@ impl<'a> Pump<'a> {
     ) -> Poll<Result<(), Failure>> {
         let mut moved = !self.armed;
         loop {
+            self.client_waits = false;
             let mut progress = self.request_step(cx, down)?;
             progress |= self.response_step(cx, down, method, edit)?;
             moved |= progress;
-            if self.response_done {
-                // What is left of the request is the transport's to drain or to stop.
-                return down.poll_flush(cx).map_err(|_| Failure::ClientLost);
-            }
-            if !progress {
+            if self.response_done || !progress {
                 break;
             }
         }
-        if let Poll::Ready(Err(why)) = self.up.poll_flush(cx) {
-            return Poll::Ready(Err(Failure::Upstream(why)));
-        }
-        if let Poll::Ready(Err(_)) = down.poll_flush(cx) {
-            return Poll::Ready(Err(Failure::ClientLost));
-        }
-        if self.request_done && !self.tunnel && down.poll_lost(cx).is_ready() {
-            return Poll::Ready(Err(Failure::ClientLost));
+        if self.response_done {
+            // What is left of the request is the transport's to drain or to stop; what is left of the response is the
+            // client's to take.
+            if let Poll::Ready(flushed) = down.poll_flush(cx) {
+                return Poll::Ready(flushed.map_err(|_| Failure::ClientLost));
+            }
+            self.client_waits = true;
+        } else {
+            if let Poll::Ready(Err(why)) = self.up.poll_flush(cx) {
+                return Poll::Ready(Err(Failure::Upstream(why)));
+            }
+            if let Poll::Ready(Err(_)) = down.poll_flush(cx) {
+                return Poll::Ready(Err(Failure::ClientLost));
+            }
+            if self.request_done && !self.tunnel && down.poll_lost(cx).is_ready() {
+                return Poll::Ready(Err(Failure::ClientLost));
+            }
         }
         if moved {
             self.armed = true;
             deadline.set(if self.tunnel {
                 self.timeouts.tunnel
-            } else if self.request_done {
+            } else if self.request_done && !self.client_waits {
                 self.timeouts.response
             } else {
                 self.timeouts.body
             });
         }
         match deadline.poll_due(cx) {
-            Poll::Ready(()) if !self.request_done || self.answered => Poll::Ready(Err(Failure::ClientSlow)),
+            Poll::Ready(()) if !self.request_done || self.client_waits => {
+                Poll::Ready(Err(Failure::ClientSlow))
+            }
             Poll::Ready(()) => Poll::Ready(Err(Failure::Upstream(UpstreamError::TimedOut))),
             Poll::Pending => Poll::Pending,
         }
@@ -184,7 +195,10 @@ impl<'a> Pump<'a> {
             let room = match down.poll_capacity(cx) {
                 Poll::Ready(Ok(room)) => room,
                 Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.client_waits = true;
+                    break;
+                }
             };
             if self.encoder.is_some() {
                 match self.encoded_step(cx, down, room)? {
