@@ -2,9 +2,9 @@
 
 use super::across::take_inventory;
 use super::before::Reached;
+use super::configuration::{self, access_files};
 use super::error::{At, UpgradeError};
 use super::files;
-use super::gather::{self, access_files};
 use super::queries;
 use super::run::{Run, committed};
 use super::server::{self, start_public};
@@ -74,7 +74,7 @@ impl Run<'_> {
     pub(super) fn carry(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let (request, layout) = (&self.upgrade.request, &self.upgrade.layout);
-        let configuration = gather::configuration(request, layout, &choices.new_bin)?;
+        let configuration = configuration::configuration(request, layout, &choices.new_bin)?;
         let staging = &choices.staging;
         for file in &configuration.files {
             let path = staging.join(&file.name);
@@ -241,7 +241,7 @@ impl Run<'_> {
 }
 
 /// Files in the data folder that the configuration names by relative paths: keys, certificates, included rules.
-fn beside_data(data: &Path, configuration: &gather::Configuration) -> Vec<PathBuf> {
+fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> =
         ["server.crt", "server.key", "root.crt", "root.crl"].map(PathBuf::from).into();
     for file in &configuration.files {

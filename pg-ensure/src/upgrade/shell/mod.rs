@@ -4,6 +4,7 @@ mod across;
 mod after;
 mod back;
 mod before;
+mod configuration;
 mod error;
 mod files;
 mod gather;

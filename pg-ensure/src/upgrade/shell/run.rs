@@ -5,7 +5,7 @@ use super::gather;
 use super::journal::{Layout, Work, layout};
 use super::request::{HbaChecker, Observer, Request, Services};
 use super::server::Home;
-use super::{files, server};
+use super::{configuration, files, server};
 use crate::upgrade::facts::{Asked, Backup, Catalog, Facts, Running, Stopping};
 use crate::upgrade::html::html;
 use crate::upgrade::machine::{Machine, Old, Recovery, State};
@@ -278,7 +278,7 @@ impl Run<'_> {
         Home {
             bin: self.record.choices.old_bin.clone(),
             data: self.record.choices.old_data.clone(),
-            config: gather::config_folder(&self.upgrade.request, &self.upgrade.layout),
+            config: configuration::config_folder(&self.upgrade.request, &self.upgrade.layout),
         }
     }
 
