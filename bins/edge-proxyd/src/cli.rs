@@ -28,7 +28,8 @@ pub(crate) enum Command {
     Explain(Box<Explain>),
     /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
     Status(Status),
-    /// Serve. SIGHUP reads the configuration again, SIGTERM and SIGINT finish what is under way and end.
+    /// Serve. SIGHUP reads the configuration again, SIGUSR1 opens the access log again, SIGUSR2 starts the program anew and
+    /// hands its sockets on, SIGTERM and SIGINT finish what is under way and end.
     Run(Run),
 }
 

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod demo;
 mod log;
+mod service;
 mod status;
 
 use clap::Parser;

@@ -23,6 +23,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/patchelf", "patchelf"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/bin/zstd", "zstd"),
+    ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/strace", "strace"),

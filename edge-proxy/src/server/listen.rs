@@ -24,8 +24,59 @@ fn shared(listener: &Listener, address: SocketAddr, kind: Type, protocol: Protoc
     Ok(socket)
 }
 
+/// Sockets that somebody opened before: a service manager, or the process that this one takes over from.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) udp: Vec<UdpSocket>,
+}
+
+impl Inherited {
+    /// The most sockets that one address has.
+    pub(crate) fn most(&self) -> usize {
+        let same = |address: SocketAddr| {
+            self.tcp.iter().filter(|socket| socket.local_addr().is_ok_and(|found| found == address)).count()
+        };
+        self.tcp.iter().filter_map(|socket| socket.local_addr().ok()).map(same).max().unwrap_or(0)
+    }
+
+    /// Those of this address.
+    fn take<S>(
+        sockets: &mut Vec<S>,
+        address: SocketAddr,
+        of: impl Fn(&S) -> io::Result<SocketAddr>,
+    ) -> Vec<S> {
+        // A port of 0 takes whatever was opened on that address.
+        let same =
+            |found: SocketAddr| found == address || (address.port() == 0 && found.ip() == address.ip());
+        let (mine, others) =
+            std::mem::take(sockets).into_iter().partition(|socket| of(socket).is_ok_and(same));
+        *sockets = others;
+        mine
+    }
+
+    /// Each of these once, and then again from the first, until each worker has one.
+    fn spread<S>(found: Vec<S>, workers: usize, again: impl Fn(&S) -> io::Result<S>) -> io::Result<Vec<S>> {
+        let more = (found.len()..workers).map(|at| again(&found[at % found.len()]));
+        let more: Vec<S> = more.collect::<io::Result<_>>()?;
+        Ok(found.into_iter().chain(more).collect())
+    }
+}
+
 /// The TCP sockets of one listener, and the address with the port that was given.
-pub(crate) fn tcp(listener: &Listener, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+pub(crate) fn tcp(
+    listener: &Listener,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let found = Inherited::take(&mut inherited.tcp, listener.address, TcpListener::local_addr);
+    if let Some(first) = found.first() {
+        let address = first.local_addr()?;
+        for socket in &found {
+            socket.set_nonblocking(true)?;
+        }
+        return Ok((address, Inherited::spread(found, workers, TcpListener::try_clone)?));
+    }
     let mut address = listener.address;
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
@@ -42,9 +93,21 @@ pub(crate) fn tcp(listener: &Listener, workers: usize) -> io::Result<(SocketAddr
 }
 
 /// The UDP sockets of one listener, at the address of its TCP sockets.
-pub(crate) fn udp(listener: &Listener, address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+pub(crate) fn udp(
+    listener: &Listener,
+    address: SocketAddr,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> io::Result<Vec<UdpSocket>> {
     if listener.kind != (ListenerKind::Tls { http3: true }) {
         return Ok(Vec::new());
+    }
+    let found = Inherited::take(&mut inherited.udp, address, UdpSocket::local_addr);
+    if !found.is_empty() {
+        for socket in &found {
+            socket.set_nonblocking(true)?;
+        }
+        return Inherited::spread(found, workers, UdpSocket::try_clone);
     }
     (0..workers)
         .map(|_| {

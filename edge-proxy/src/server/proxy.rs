@@ -1,7 +1,7 @@
 //! The proxy as an embedder sees it: built, started, reloaded, shut down.
 
 use super::h3::Handover;
-use super::listen;
+use super::listen::{self, Inherited};
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::observe::{Observer, Silent};
 use super::runtime::{Lasting, Runtime};
@@ -11,7 +11,7 @@ use crate::config::{Config, Listener, ListenerKind, Site, Upstream};
 use crate::{ConfigErrors, Snapshot};
 use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -74,6 +74,7 @@ pub struct Builder {
     certificates: Arc<dyn ResolvesServerCert>,
     observer: Arc<dyn Observer>,
     workers: usize,
+    inherited: Inherited,
 }
 
 /// The entry: see the front page of the crate.
@@ -88,6 +89,7 @@ impl Proxy {
             certificates: Arc::new(ResolvesServerCertUsingSni::new()),
             observer: Arc::new(Silent),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            inherited: Inherited::default(),
         }
     }
 }
@@ -142,15 +144,26 @@ impl Builder {
         self
     }
 
+    /// Sockets that are open already, by a service manager or by a process that this one takes over from
+    /// ([`Running::sockets`]). A listener whose address they have listens on them. Where there are more of one address than
+    /// workers there are as many workers, so that no connection waits on a socket that nobody looks at.
+    #[must_use]
+    pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
+        self.inherited = Inherited { tcp, udp };
+        self.workers = self.workers.max(self.inherited.most()).min(64);
+        self
+    }
+
     /// Listens and serves, on threads of its own.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
-    pub fn start(self) -> Result<Running, StartError> {
+    pub fn start(mut self) -> Result<Running, StartError> {
         let lasting = Lasting::new(self.workers)?;
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let listeners = snapshot.config().listeners.clone();
-        let (mut sockets, addresses) = open(&listeners, self.workers)?;
+        let (mut sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
+        let held = Held::of(&listeners, &sockets)?;
         let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
         let mut workers = Vec::with_capacity(self.workers);
         for number in 0..self.workers {
@@ -163,7 +176,7 @@ impl Builder {
                 .map_err(StartError::Thread)?;
             workers.push((commands, thread));
         }
-        let state = State { listeners, addresses, runtime };
+        let state = State { listeners, addresses, runtime, held };
         Ok(Running { workers, state: Mutex::new(state), certificates: self.certificates, lasting })
     }
 }
@@ -171,13 +184,13 @@ impl Builder {
 /// The sockets of some listeners, by listener and then by worker; and their addresses.
 type Opened = (Vec<Vec<Sockets>>, Vec<SocketAddr>);
 
-fn open(listeners: &[Listener], workers: usize) -> Result<Opened, StartError> {
+fn open(listeners: &[Listener], workers: usize, inherited: &mut Inherited) -> Result<Opened, StartError> {
     let mut all = Vec::new();
     let mut addresses = Vec::new();
     for listener in listeners {
         let failed = |why| StartError::Listen { address: listener.address, why };
-        let (address, tcp) = listen::tcp(listener, workers).map_err(failed)?;
-        let udp = listen::udp(listener, address, workers).map_err(failed)?;
+        let (address, tcp) = listen::tcp(listener, workers, inherited).map_err(failed)?;
+        let udp = listen::udp(listener, address, workers, inherited).map_err(failed)?;
         let mut udp = udp.into_iter();
         let mut places = if listener.kind == (ListenerKind::Tls { http3: true }) {
             Handover::mesh(workers as u8).into_iter()
@@ -205,6 +218,43 @@ struct State {
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     runtime: Arc<Runtime>,
+    /// What is listened on, so that it can be handed on.
+    held: Vec<Held>,
+}
+
+/// The sockets of one listener, besides those that the workers have.
+struct Held {
+    listener: Listener,
+    tcp: Vec<TcpListener>,
+    udp: Vec<UdpSocket>,
+}
+
+impl Held {
+    fn of(listeners: &[Listener], sockets: &[Vec<Sockets>]) -> Result<Vec<Self>, StartError> {
+        let one = |(listener, sockets): (&Listener, &Vec<Sockets>)| {
+            let tcp = sockets.iter().map(|sockets| sockets.tcp.try_clone());
+            let quic = sockets.iter().filter_map(|sockets| sockets.quic.as_ref());
+            Ok(Self {
+                listener: listener.clone(),
+                tcp: tcp.collect::<io::Result<_>>()?,
+                udp: quic.map(|(socket, _)| socket.try_clone()).collect::<io::Result<_>>()?,
+            })
+        };
+        listeners
+            .iter()
+            .zip(sockets)
+            .map(|each| one(each).map_err(|why| StartError::Listen { address: each.0.address, why }))
+            .collect()
+    }
+
+    fn again(&self) -> Result<Self, StartError> {
+        let failed = |why| StartError::Listen { address: self.listener.address, why };
+        Ok(Self {
+            listener: self.listener.clone(),
+            tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>().map_err(failed)?,
+            udp: self.udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>().map_err(failed)?,
+        })
+    }
 }
 
 type Worker = (UnboundedSender<Command>, JoinHandle<io::Result<()>>);
@@ -231,6 +281,19 @@ impl Running {
     /// The addresses that are listened on, in the order of the listeners, with the ports that were given for 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
+    }
+
+    /// What is listened on, for a process that takes over ([`Builder::sockets`]): connections that wait in these sockets'
+    /// queues are accepted by whoever of the two comes first, so none is refused. QUIC connections stay with one process,
+    /// while packets come to both: they end, and clients open new ones.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn sockets(&self) -> io::Result<(Vec<TcpListener>, Vec<UdpSocket>)> {
+        let state = self.state();
+        let tcp = state.held.iter().flat_map(|held| &held.tcp).map(TcpListener::try_clone);
+        let udp = state.held.iter().flat_map(|held| &held.udp).map(UdpSocket::try_clone);
+        Ok((tcp.collect::<io::Result<_>>()?, udp.collect::<io::Result<_>>()?))
     }
 
     /// What was counted since the start.
@@ -272,7 +335,12 @@ impl Running {
             listeners.iter().filter(|listener| !state.listeners.contains(listener)).cloned().collect();
         let closed: Vec<Listener> =
             state.listeners.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
-        let (mut sockets, opened) = open(&added, self.workers.len())?;
+        let (mut sockets, opened) = open(&added, self.workers.len(), &mut Inherited::default())?;
+        let mut held = Held::of(&added, &sockets)?;
+        let kept = state.held.iter().filter(|held| listeners.contains(&held.listener));
+        for kept in kept {
+            held.push(kept.again()?);
+        }
         let mut opened = opened.into_iter();
         let addresses: Vec<SocketAddr> = listeners
             .iter()
@@ -288,12 +356,14 @@ impl Running {
             let _ =
                 commands.send(Command::Reload { runtime: runtime.clone(), opened, closed: closed.clone() });
         }
-        *state = State { listeners, addresses, runtime };
+        *state = State { listeners, addresses, runtime, held };
         Ok(())
     }
 
     /// Takes no new connections, finishes what is under way, and returns when that is done or after `within`.
     pub fn shutdown(mut self, within: Duration) {
+        // Else connections would still be accepted by the kernel, and nobody would take them.
+        self.state().held.clear();
         for (commands, _) in &self.workers {
             let _ = commands.send(Command::Drain(within));
         }

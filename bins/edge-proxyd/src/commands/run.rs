@@ -3,6 +3,7 @@
 use crate::cli::{Exit, Run};
 use crate::config::{self, Settings};
 use crate::log::Writer;
+use crate::service::{self, Notifier, Predecessor, hand_over};
 use crate::status::{self, Watched};
 use edge_proxy::config::{Config, ListenerKind};
 use edge_proxy::{Certificates, Proxy, Refreshed, Running};
@@ -42,6 +43,10 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
     if let Some(workers) = args.workers {
         builder = builder.workers(workers.into());
     }
+    let notifier = Notifier::from_environment();
+    let predecessor = Predecessor::from_environment()?;
+    let (tcp, udp) = service::inherited()?;
+    builder = builder.sockets(tcp, udp);
     let mut certificates = None;
     if let Some(folder) = &settings.certificates {
         let (found, refreshed) = Certificates::load(folder)?;
@@ -56,7 +61,13 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let watched = Arc::new(Watched { proxy: proxy.clone(), certificates, log, history: Mutex::default() });
-    runtime.block_on(supervise(args, settings, watched))?;
+    let took_over = predecessor.serving();
+    if took_over {
+        notifier.say(&format!("MAINPID={}", std::process::id()));
+    }
+    notifier.say("READY=1\nSTATUS=serving");
+    runtime.block_on(supervise(args, settings, watched, &notifier, took_over))?;
+    notifier.say("STOPPING=1");
     // Whoever looks at the status page has seen enough.
     drop(runtime);
     let Some(proxy) = Arc::into_inner(proxy) else { return Ok(()) };
@@ -92,15 +103,30 @@ fn tell_missing(certificates: &Certificates, config: &Config) {
 }
 
 /// Waits for signals and new certificates until the program is to end.
-async fn supervise(args: &Run, settings: &Settings, watched: Arc<Watched>) -> std::io::Result<()> {
+async fn supervise(
+    args: &Run,
+    settings: &Settings,
+    watched: Arc<Watched>,
+    notifier: &Notifier,
+    took_over: bool,
+) -> std::io::Result<()> {
     let (proxy, certificates) = (&*watched.proxy, watched.certificates.as_deref());
     if let Some(address) = &settings.status {
-        let listener = status::Listener::bind(address).await.map_err(|why| {
-            std::io::Error::new(why.kind(), format!("cannot listen for the status page: {why}"))
-        })?;
-        tokio::spawn(status::run(listener, watched.clone()));
+        let bound = status::Listener::bind(address).await;
+        match bound {
+            Ok(listener) => drop(tokio::spawn(status::run(listener, watched.clone()))),
+            // The predecessor still has it.
+            Err(_) if took_over => drop(tokio::spawn(status::run_later(address.clone(), watched.clone()))),
+            Err(why) => {
+                let why =
+                    std::io::Error::new(why.kind(), format!("cannot listen for the status page: {why}"));
+                return Err(why);
+            }
+        }
     }
     let mut samples = tokio::time::interval(status::STEP);
+    let mut watchdog = notifier.watchdog.map(tokio::time::interval);
+    let mut upgrade = signal(SignalKind::user_defined2())?;
     let mut reopen = signal(SignalKind::user_defined1())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -111,13 +137,31 @@ async fn supervise(args: &Run, settings: &Settings, watched: Arc<Watched>) -> st
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => {
+                notifier.reloading();
                 refresh(certificates);
                 reload(args, settings, proxy);
+                notifier.say("READY=1");
             }
+            _ = upgrade.recv() => match hand_over(proxy, notifier) {
+                Ok(process) => {
+                    eprintln!("edge-proxyd: process {process} serves; this one finishes what is under way");
+                    return Ok(());
+                }
+                Err(why) => eprintln!("edge-proxyd: {why}; this one serves on"),
+            },
+            _ = next(&mut watchdog) => notifier.say("WATCHDOG=1"),
             _ = watch.tick() => refresh(certificates),
             _ = samples.tick() => watched.sample(),
             _ = reopen.recv() => watched.log.reopen(),
         }
+    }
+}
+
+/// The next tick, if there are any.
+async fn next(ticks: &mut Option<tokio::time::Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -39,6 +39,16 @@ impl Listener {
     }
 }
 
+/// The same once the address is free.
+pub(crate) async fn run_later(address: StatusAddress, watched: Arc<Watched>) {
+    loop {
+        if let Ok(listener) = Listener::bind(&address).await {
+            return run(listener, watched).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 /// Serves for as long as it is polled.
 pub(crate) async fn run(listener: Listener, watched: Arc<Watched>) {
     loop {
