@@ -16,6 +16,7 @@ mod object;
 pub mod plan;
 mod scram;
 mod time;
+pub mod upgrade;
 mod version;
 
 pub use acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};

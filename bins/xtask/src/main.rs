@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask test` does everything a change must pass, on a fresh machine too.
 
 mod clients;
+mod icu;
 mod postgres;
 mod purity;
 mod steps;

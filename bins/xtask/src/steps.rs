@@ -9,7 +9,8 @@ use std::time::Instant;
 pub(crate) const LIBRARIES: &[&str] = &["edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
 
 /// The programs that are published. Packaged beside their libraries, which no registry has at this version yet.
-const PROGRAMS: &[&str] = &["cli-support", "edge-proxyd", "pg-ensure-cli", "pg-hba-cli", "smtp-config-cli"];
+const PROGRAMS: &[&str] =
+    &["cli-support", "edge-proxyd", "pg-ensure-cli", "pg-hba-cli", "smtp-config-cli", "upgrade-pg-cluster"];
 
 /// A failed step, as one line.
 pub(crate) type Outcome = Result<(), String>;

@@ -1,7 +1,7 @@
 //! What the tests need from outside, each by its pinned version, each with a line that says so.
 
 use crate::steps::{Outcome, cargo, step, target};
-use crate::{clients, postgres};
+use crate::{clients, icu, postgres};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,14 +20,17 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/npm", "npm"),
     ("/usr/bin/htpasswd", "apache2-utils"),
     ("/usr/bin/openssl", "openssl"),
+    ("/usr/bin/patchelf", "patchelf"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/bin/zstd", "zstd"),
     ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/strace", "strace"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/usr/sbin/dovecot", "dovecot-core"),
     ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/mkfs.xfs", "xfsprogs"),
     ("/usr/sbin/postfix", "postfix"),
     ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
 ];
@@ -42,6 +45,7 @@ pub(crate) fn install() -> Outcome {
     postgres::before_packages()?;
     packages()?;
     postgres::install()?;
+    icu::install()?;
     clients::install()?;
     cargo_tool("cargo-deny", CARGO_DENY)
 }

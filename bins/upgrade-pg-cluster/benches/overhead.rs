@@ -1,0 +1,154 @@
+//! What the program adds to bare `pg_upgrade` on the same data: `cargo bench -p upgrade-pg-cluster`.
+//!
+//! Bare means the commands of PostgreSQL's manual, typed without a pause: initdb, pg_upgrade --check, pg_upgrade, start,
+//! vacuumdb as pg_upgrade advises. The program does the same, and its preflight, inventory, comparison and journal; both
+//! without a backup. Each side starts with a copy of the same stopped cluster and with cold caches where root can drop
+//! them. `SIZE` is the scale of pgbench (15 MB each), `ROUNDS` how often; the best of
+//! each side are compared, since what else the machine does only ever adds.
+
+#[path = "../tests/upgrade/lab/mod.rs"]
+mod lab;
+
+use lab::{Lab, Made, as_account, succeed};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn number(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn main() {
+    let (scale, rounds) = (number("SIZE", 70), number("ROUNDS", 3));
+    let folder = tempfile::Builder::new().prefix("overhead-").tempdir_in("/tmp").expect("a folder");
+    lab::own(folder.path());
+    let lab = Lab::within(&Made::new("17", "18"), folder.path());
+    lab.start_old();
+    let mut pgbench = as_account(&lab.old_bin.join("pgbench"));
+    pgbench.args(["-q", "-i", "-s", &scale.to_string(), "-h"]).arg(lab.socket_folder());
+    pgbench.args(["-p", &lab.port.to_string(), "-U", "postgres", "postgres"]);
+    succeed(&mut pgbench);
+    lab.stop_old();
+    let size = succeed(Command::new("du").arg("-sm").arg(lab.old()));
+    println!(
+        "cluster of {} MB",
+        String::from_utf8_lossy(&size.stdout).split_whitespace().next().unwrap_or("?")
+    );
+    let master = folder.path().join("master");
+    fs::rename(lab.old(), &master).expect("a rename");
+
+    let (mut bare, mut short, mut whole, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        let program = || {
+            fresh(&lab, &master);
+            let began = Instant::now();
+            let ended =
+                lab.run(&["--json", "--mode", "copy", "--jobs", "1", "--backup-exists", "a copy of it"]);
+            let took = began.elapsed();
+            lab.pg_ctl(&lab.new_bin, &lab.new_data(), &["stop", "-w", "-m", "fast"]);
+            (took, ended.expect(0).json())
+        };
+        let by_hand = || {
+            fresh(&lab, &master);
+            by_hand(&lab)
+        };
+        // Who goes first changes, so that neither side has the quieter disk.
+        let ((took, record), (all, without)) = if round % 2 == 0 {
+            let first = program();
+            (first, by_hand())
+        } else {
+            let first = by_hand();
+            (program(), first)
+        };
+        println!(
+            "round {round}: by hand {:.2} s, the program {:.2} s",
+            all.as_secs_f64(),
+            took.as_secs_f64()
+        );
+        bare.push(all);
+        short.push(without);
+        whole.push(took);
+        steps.push(record);
+    }
+    let (bare, short, whole) = (best(bare), best(short), best(whole));
+    println!("by hand, as the manual says     {:.2} s", bare.as_secs_f64());
+    println!("by hand, initdb and pg_upgrade  {:.2} s", short.as_secs_f64());
+    println!("the program, without a backup   {:.2} s", whole.as_secs_f64());
+    println!(
+        "against the manual              {:+.1} %",
+        (whole.as_secs_f64() / bare.as_secs_f64() - 1.0) * 100.0
+    );
+    let to_switch = |record: &serde_json::Value| -> u64 {
+        // From the begin of the run to the end of the switch: the new cluster is ready, as after pg_upgrade.
+        let entries = record["history"].as_array().expect("a list");
+        let commit = entries.iter().rfind(|entry| entry["step"] == "commit").expect("it was taken");
+        commit["ended"].as_u64().expect("a time") - entries[0]["began"].as_u64().expect("a time")
+    };
+    let ready = best(steps.iter().map(|record| Duration::from_millis(to_switch(record))).collect());
+    println!("the program, to the switch      {:.2} s", ready.as_secs_f64());
+    println!(
+        "against initdb and pg_upgrade   {:+.1} %",
+        (ready.as_secs_f64() / short.as_secs_f64() - 1.0) * 100.0
+    );
+    println!("the last round's steps");
+    for entry in steps.last().and_then(|record| record["history"].as_array()).into_iter().flatten() {
+        let time = |name: &str| entry[name].as_u64().unwrap_or(0);
+        println!("  {:<11} {:>6} ms", entry["step"].as_str().unwrap_or(""), time("ended") - time("began"));
+    }
+}
+
+/// A copy of the cluster and nothing else, written out and out of the caches.
+fn fresh(lab: &Lab, master: &Path) {
+    for path in [lab.old(), lab.new_data(), lab.work()] {
+        let _ = fs::remove_dir_all(path);
+    }
+    succeed(Command::new("cp").args(["-a", "--reflink=never"]).arg(master).arg(lab.old()));
+    succeed(&mut Command::new("sync"));
+    // Only root may; both sides have the same either way.
+    let _ = fs::write("/proc/sys/vm/drop_caches", "3");
+}
+
+/// The manual's commands. Returns their time, and that of initdb and pg_upgrade alone.
+fn by_hand(lab: &Lab) -> (Duration, Duration) {
+    let began = Instant::now();
+    let mut initdb = as_account(&lab.new_bin.join("initdb"));
+    initdb.env("LC_ALL", "C").arg("-D").arg(lab.new_data()).args(["-U", "postgres", "-A", "trust"]);
+    succeed(initdb.args(["--no-instructions", "--no-data-checksums", "--encoding=UTF8", "--locale=C"]));
+    let mut alone = began.elapsed();
+    let upgrade = |check: bool| {
+        let began = Instant::now();
+        let mut upgrade = as_account(&lab.new_bin.join("pg_upgrade"));
+        upgrade.current_dir(lab.socket_folder()).arg("-b").arg(&lab.old_bin).arg("-B").arg(&lab.new_bin);
+        upgrade.arg("-d").arg(lab.old()).arg("-D").arg(lab.new_data()).args(["-U", "postgres", "-s"]);
+        upgrade.arg(lab.socket_folder());
+        if check {
+            upgrade.arg("--check");
+        }
+        succeed(&mut upgrade);
+        began.elapsed()
+    };
+    upgrade(true);
+    alone += upgrade(false);
+    // As a person carries it over.
+    fs::copy(lab.old().join("postgresql.conf"), lab.new_data().join("postgresql.conf")).expect("a copy");
+    lab.start_new();
+    for round in [&["--analyze-in-stages", "--missing-stats-only"][..], &["--analyze-only"]] {
+        let mut vacuumdb = as_account(&lab.new_bin.join("vacuumdb"));
+        vacuumdb.args(["--all", "-h"]).arg(lab.socket_folder()).args([
+            "-p",
+            &lab.port.to_string(),
+            "-U",
+            "postgres",
+        ]);
+        succeed(vacuumdb.args(round).stdout(Stdio::null()));
+    }
+    let all = began.elapsed();
+    lab.pg_ctl(&lab.new_bin, &lab.new_data(), &["stop", "-w", "-m", "fast"]);
+    (all, alone)
+}
+
+/// The least: what else the machine does only ever adds.
+fn best(all: Vec<Duration>) -> Duration {
+    all.into_iter().min().unwrap_or_default()
+}

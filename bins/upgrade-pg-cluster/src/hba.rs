@@ -1,0 +1,77 @@
+//! `pg_hba.conf` compared by meaning under both versions.
+
+use pg_ensure::upgrade::{Hba, HbaChecker, Major};
+use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, diff};
+use std::path::Path;
+
+/// Reads the file as each version does, and compares what they make of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meaning;
+
+impl HbaChecker for Meaning {
+    fn check(&self, file: &Path, from: Major, to: Major) -> Hba {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(why) => return Hba::Unknown(format!("{}: {why}", file.display())),
+        };
+        let name = file.display().to_string();
+        let rules = |major: Major| {
+            let version: Version = major.to_string().parse().map_err(|_| format!("{major} is not known"))?;
+            let document = Document::load(&name, &text, &Server::new(version), &mut Disk);
+            document.rules().map_err(|why| why.to_string())
+        };
+        let old = match rules(from) {
+            Ok(old) => old,
+            Err(why) => return Hba::Unknown(format!("{from} itself refuses it: {why}")),
+        };
+        match rules(to) {
+            Err(why) => Hba::Refused(why),
+            Ok(new) => match diff(&old, &new) {
+                Diff::Equal => Hba::Same,
+                Diff::Different(example) => Hba::Changed(example.to_string()),
+                Diff::Undecided(why) => Hba::Unknown(why.to_string()),
+            },
+        }
+    }
+}
+
+struct Disk;
+
+impl Include for Disk {
+    fn read(&mut self, path: &str) -> Result<String, IncludeError> {
+        std::fs::read_to_string(path).map_err(|why| words(&why))
+    }
+
+    fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError> {
+        let entries = std::fs::read_dir(path).map_err(|why| words(&why))?;
+        Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    }
+}
+
+fn words(why: &std::io::Error) -> IncludeError {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => IncludeError::Missing,
+        _ => IncludeError::Other(why.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(text: &str, from: &str, to: &str) -> Hba {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pg_hba.conf");
+        std::fs::write(&path, text).unwrap();
+        Meaning.check(&path, from.parse().unwrap(), to.parse().unwrap())
+    }
+
+    #[test]
+    fn what_each_version_makes_of_it() {
+        assert_eq!(verdict("local all all peer\n", "15", "18"), Hba::Same);
+        // A name that begins with a slash is a pattern from 16 on.
+        assert!(matches!(verdict("local /^a all trust\n", "15", "18"), Hba::Changed(_)));
+        assert!(matches!(verdict("local /( all trust\n", "15", "18"), Hba::Refused(_)));
+        assert_eq!(verdict("local /^a all trust\n", "17", "18"), Hba::Same);
+    }
+}

@@ -1,0 +1,31 @@
+//! Progress on the terminal.
+
+use cli_support::progress::Progress;
+use pg_ensure::upgrade::{Observer, Step};
+
+/// One line a step.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    progress: Progress,
+}
+
+impl Lines {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { progress: Progress::new(quiet) }
+    }
+}
+
+impl Observer for Lines {
+    fn begin(&mut self, step: Step) {
+        self.progress.begin(format!("{:<10} {}", step.to_string(), step.what()));
+    }
+
+    fn end(&mut self, _: Step, how: &str) {
+        // The time is put behind by the progress itself.
+        self.progress.end(how.split(" in ").next().unwrap_or(how));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.progress.note(text);
+    }
+}

@@ -1,0 +1,35 @@
+//! Stopping and starting services: by `systemctl`, or by the parent that has the right to.
+
+use pg_ensure::upgrade::Services;
+use std::process::{Command, Stdio};
+
+/// Systemd's services.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Systemd;
+
+impl Services for Systemd {
+    fn set(&self, unit: &str, start: bool) -> Result<bool, String> {
+        let verb = if start { "start" } else { "stop" };
+        let fix = format!("run `systemctl {verb} {unit}` yourself, then this again");
+        let output = Command::new("systemctl")
+            .args(["--no-ask-password", verb, "--", unit])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|why| format!("systemctl cannot be run: {why}; {fix}"))?;
+        if output.status.success() {
+            return Ok(true);
+        }
+        let words = String::from_utf8_lossy(&output.stderr);
+        Err(format!("systemctl {verb} {unit} failed ({}): {}; {fix}", output.status, words.trim()))
+    }
+}
+
+/// Leaves it to the parent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent;
+
+impl Services for Parent {
+    fn set(&self, _: &str, _: bool) -> Result<bool, String> {
+        Ok(false)
+    }
+}

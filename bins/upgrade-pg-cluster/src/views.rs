@@ -1,0 +1,117 @@
+//! How plans, states and findings look, for people and for machines.
+
+use cli_support::table::Table;
+use pg_ensure::upgrade::{Finding, Garbage, Outcome, Plan, Record, Severity, State, passes, span};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+pub(crate) fn record(record: &Record) -> Value {
+    serde_json::to_value(record).unwrap_or_default()
+}
+
+pub(crate) fn outcome(record: &Record, outcome: &Outcome) -> Value {
+    let (name, step) = match outcome {
+        Outcome::Done => ("done", None),
+        Outcome::WasDone => ("was-done", None),
+        Outcome::Waiting(step) => ("waiting", Some(step.to_string())),
+    };
+    let mut value = self::record(record);
+    value["outcome"] = json!(name);
+    value["next"] = json!(step);
+    value["downtime_ms"] = json!(record.downtime());
+    value
+}
+
+pub(crate) fn findings_text(findings: &[Finding]) -> String {
+    let mut table = Table::new(["", "CODE", "WHAT"]);
+    for finding in findings {
+        let fix = if finding.fix.is_empty() { String::new() } else { format!("\n→ {}", finding.fix) };
+        table.row([finding.severity.to_string(), finding.code.clone(), format!("{}{fix}", finding.what)]);
+    }
+    table.to_string()
+}
+
+pub(crate) fn plan(plan: &Plan) -> Value {
+    let facts = &plan.facts;
+    let steps: Vec<Value> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            json!({"step": step.to_string(), "what": step.what(), "without_server": plan.without_server.contains(step)})
+        })
+        .collect();
+    json!({"from": facts.from.number(), "to": facts.to.number(), "old_data": facts.old_data, "new_data": facts.new_data,
+        "mode": facts.mode, "steps": steps, "findings": plan.findings, "passes": passes(&plan.findings)})
+}
+
+pub(crate) fn plan_text(plan: &Plan) -> String {
+    let facts = &plan.facts;
+    let mut out = format!(
+        "PostgreSQL {} in {} to {} in {}, mode {}\n\n",
+        facts.from,
+        facts.old_data.display(),
+        facts.to,
+        facts.new_data.display(),
+        facts.mode
+    );
+    let mut table = Table::new(["STEP", "SERVER", "WHAT"]);
+    for step in &plan.steps {
+        let server = if plan.without_server.contains(step) { "down" } else { "" };
+        table.row([step.to_string(), server.to_owned(), step.what().to_owned()]);
+    }
+    let _ = writeln!(out, "{table}\n{}", findings_text(&plan.findings));
+    let standing = plan.findings.iter().filter(|finding| finding.severity >= Severity::Consent).count();
+    let _ = match standing {
+        0 => writeln!(out, "Nothing stands in the way."),
+        1 => writeln!(out, "1 finding stands in the way."),
+        count => writeln!(out, "{count} findings stand in the way."),
+    };
+    out
+}
+
+pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> String {
+    let standing = match record.state {
+        State::Ready(step) => format!("next is {step}: {}", step.what()),
+        State::Running(step) => {
+            format!("{step} was begun, and either runs or was cut short: run again to go on")
+        }
+        State::Undoing(_) => "being undone: --rollback finishes that".to_owned(),
+        State::Undone => "undone".to_owned(),
+        State::Done => "done".to_owned(),
+    };
+    let mut out = format!(
+        "{}: PostgreSQL {} to {}, {standing}\n",
+        record.id, record.choices.old_version, record.choices.new_version
+    );
+    let mut table = Table::new(["STEP", "TOOK", ""]);
+    for entry in &record.history {
+        let took =
+            entry.ended.map_or_else(|| "-".to_owned(), |ended| span(ended.saturating_sub(entry.began)));
+        table.row([entry.step.to_string(), took, entry.failed.clone().unwrap_or_default()]);
+    }
+    let _ = write!(out, "{table}");
+    let _ = match no_way_back {
+        None => writeln!(out, "--rollback leads back to the old cluster."),
+        Some(why) => writeln!(out, "No way back: {why}."),
+    };
+    out
+}
+
+pub(crate) fn garbage(garbage: &Garbage, dry: bool, as_json: bool) {
+    if as_json {
+        let removed: Vec<Value> =
+            garbage.removed.iter().map(|(path, bytes)| json!({"path": path, "bytes": bytes})).collect();
+        println!("{}", json!({"dry_run": dry, "removed": removed, "kept": garbage.kept}));
+        return;
+    }
+    let verb = if dry { "would remove" } else { "removed" };
+    for (path, bytes) in &garbage.removed {
+        println!("{verb} {} ({} MB)", path.display(), bytes >> 20);
+    }
+    for kept in &garbage.kept {
+        println!("kept {kept}");
+    }
+    if garbage.removed.is_empty() && garbage.kept.is_empty() {
+        println!("no upgrade is known here");
+    }
+}

@@ -1,0 +1,8 @@
+//! The program on real clusters: one test program, so that its tests share the processors.
+
+mod full_disk;
+mod kills;
+mod lab;
+mod matrix;
+mod preflight;
+mod service;

@@ -1,0 +1,73 @@
+//! PostgreSQL 17 and 18 with ICU, lz4 and TLS, which the wheels lack: Debian's packages of newer suites, unpacked and never
+//! installed. Their programs get the C library that is unpacked beside them.
+
+use crate::steps::{Outcome, step};
+use crate::tools::directory;
+use std::process::Command;
+
+/// Major version, suite of Debian, and the packages whose libraries the server and its programs are linked to.
+const SUITES: &[(u32, &str, &str)] =
+    &[(17, "trixie", "libicu76 libxml2"), (18, "forky", "libicu78 libxml2-16 liburing2")];
+
+/// Packages that every suite has by the same name.
+const PACKAGES: &str = "libc6 libgcc-s1 libstdc++6 libpq5 libssl3t64 libldap2 libsasl2-2 libgssapi-krb5-2 libkrb5-3 \
+    libk5crypto3 libkrb5support0 libcom-err2 libkeyutils1 libpam0g libaudit1 libcap-ng0 libselinux1 libpcre2-8-0 \
+    libsystemd0 libcap2 liblz4-1 libzstd1 liblzma5 zlib1g libreadline8t64 libtinfo6 libedit2 libbsd0 libmd0 libnuma1 \
+    libgcrypt20 libgpg-error0 libcrypt1";
+
+/// Unpacks into `home`; runs what it has unpacked before it says that it is there.
+const UNPACK: &str = r#"set -eu
+state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
+mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+: > "$state/status"
+mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
+    sed -n 's/^URIs: *//p;s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' | grep '/debian/*$' | head -n 1)
+test -n "$mirror" || { echo "no mirror of Debian among apt's sources" >&2; exit 1; }
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$state/sources.list"
+newer() {
+    apt-get -q -o Dir::State::Lists="$state/lists" -o Dir::Etc::SourceList="$state/sources.list" \
+        -o Dir::Etc::SourceParts=/dev/null -o Dir::Cache="$state/cache" -o Dir::State::status="$state/status" \
+        -o APT::Sandbox::User=root "$@"
+}
+newer update > /dev/null
+mkdir "$state/packages"
+there=$(apt-cache -o Dir::State::Lists="$state/lists" -o Dir::Etc::SourceList="$state/sources.list" \
+    -o Dir::Etc::SourceParts=/dev/null -o Dir::Cache="$state/cache" -o Dir::State::status="$state/status" pkgnames)
+wanted=
+for package in postgresql-$major postgresql-client-$major $packages; do
+    if echo "$there" | grep -qx -- "$package"; then wanted="$wanted $package"; fi
+done
+(cd "$state/packages" && newer download $wanted > /dev/null)
+rm -rf "$home"; mkdir -p "$home"
+for package in "$state"/packages/*.deb; do dpkg -x "$package" "$home"; done
+libraries=$home/usr/lib/x86_64-linux-gnu
+loader=$libraries/ld-linux-x86-64.so.2
+test -e "$loader" || loader=$home/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
+for program in "$home/usr/lib/postgresql/$major/bin"/*; do
+    if head -c 4 "$program" | grep -q ELF; then
+        patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$program"
+    fi
+done
+ln -sfn "usr/lib/postgresql/$major/bin" "$home/bin"
+"$home/bin/postgres" --version
+"$home/bin/psql" --version
+"$home/bin/pg_upgrade" --version
+"#;
+
+/// Installs what is missing into `postgresql-<major>-icu` of the tools folder.
+pub(crate) fn install() -> Outcome {
+    for (major, suite, packages) in SUITES {
+        let home = directory().join(format!("postgresql-{major}-icu"));
+        let stamp = directory().join(format!("postgresql-{major}-icu-{suite}"));
+        if stamp.exists() {
+            println!("xtask: PostgreSQL {major} with ICU: there");
+            continue;
+        }
+        let mut unpack = Command::new("bash");
+        unpack.args(["-c", UNPACK]).env("home", &home).env("suite", suite).env("major", major.to_string());
+        unpack.env("packages", format!("{PACKAGES} {packages}"));
+        step(&format!("PostgreSQL {major} with ICU, of {suite}: unpacking"), unpack)?;
+        std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! What a kill means at each step of an upgrade, and how far back there is: the machine's own words. Run:
+//! `cargo run -p examples --bin pg_upgrade_kill -- swap`; without an argument for copy.
+
+use pg_ensure::upgrade::{Machine, Mode, Old, Reindexing, State};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mode: Mode = std::env::args().nth(1).as_deref().unwrap_or("copy").parse()?;
+    if let Some(warning) = mode.warning() {
+        println!("{mode}: {warning}\n");
+    }
+    for step in Machine::new(mode, Reindexing::BeforeCommit).steps() {
+        let machine = Machine::restored(mode, Reindexing::BeforeCommit, State::Running(*step));
+        // From the moment that files are on their way, the old control file is aside in the modes that cost the old one.
+        let aside = !mode.keeps_the_old() && !machine.before(*step, pg_ensure::upgrade::Step::Transfer);
+        let old = if aside { Old::Disabled } else { Old::Whole };
+        let on = match machine.recovery(old) {
+            Ok(Some(recovery)) => format!("goes on from {}", recovery.from),
+            Ok(None) => "nothing to put in order".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        let back = match machine.way_back(old, false, true) {
+            Ok(way) => format!("{way:?}"),
+            Err(why) => why.to_string(),
+        };
+        println!("{step}\n  killed: {on}\n  --rollback: {back}");
+    }
+    Ok(())
+}

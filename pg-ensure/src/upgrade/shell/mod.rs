@@ -1,0 +1,24 @@
+//! The shell: folders, processes, the journal.
+
+mod across;
+mod after;
+mod back;
+mod before;
+mod configuration;
+mod error;
+mod files;
+mod gather;
+mod gc;
+mod journal;
+mod leftovers;
+mod queries;
+mod request;
+mod run;
+mod server;
+mod tools;
+
+pub use after::inventory_of;
+pub use error::UpgradeError;
+pub use gc::{Garbage, collect};
+pub use request::{HbaChecker, Observer, Request, Services, Silent, Unchecked};
+pub use run::{Outcome, Plan, Upgrade};
