@@ -1,0 +1,21 @@
+//! (front page follows)
+#![forbid(unsafe_code)]
+
+pub mod caa;
+mod key_type;
+mod ledger;
+mod lifetime;
+mod machine;
+mod name;
+pub mod propagation;
+mod time;
+
+pub use key_type::{KeyType, KeyTypeError};
+pub use ledger::{Entry, Ledger, Limit, Limits, Rate, Refusal};
+pub use lifetime::{Ari, Due, Held, Plan, RenewalInfo, Wanted, Why, due};
+pub use machine::{
+    Action, Alert, Attempt, Authorization, Event, Machine, Order, Patience, Record, Spec, State, Status,
+    Trouble, TroubleKind, Txt,
+};
+pub use name::{Name, NameError, zone_candidates};
+pub use time::{DAY, Time, spoken};
