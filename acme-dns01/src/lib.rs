@@ -19,3 +19,11 @@ pub use machine::{
 };
 pub use name::{Name, NameError, zone_candidates};
 pub use time::{DAY, Time, spoken};
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "client")]
+pub mod dns;
+#[cfg(feature = "client")]
+pub mod provider;
+#[cfg(feature = "client")]
+pub(crate) use client::now as client_now;
