@@ -27,3 +27,11 @@ pub mod dns;
 pub mod provider;
 #[cfg(feature = "client")]
 pub(crate) use client::now as client_now;
+#[cfg(feature = "client")]
+pub mod alert;
+#[cfg(feature = "client")]
+pub mod engine;
+#[cfg(feature = "client")]
+pub mod live;
+#[cfg(feature = "client")]
+pub mod store;

@@ -13,3 +13,4 @@ pub use acme::{Acme, Directory, ExternalAccount, OrderRequest};
 pub use http::{Http, HttpError, Response};
 pub use jws::{AccountKey, KeyError};
 pub use x509::{CertificateError, KeyPair, chain_issuers, describe, self_signed, verify_pair};
+pub(crate) use x509::{leaf, serial_of};

@@ -13,6 +13,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
+use x509_parser::public_key::PublicKey;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 /// Why a certificate or key cannot be used.
@@ -89,6 +90,14 @@ impl KeyPair {
         hex(digest::digest(&digest::SHA256, &self.pair.subject_public_key_info()).as_ref())
     }
 
+    /// Its kind, if it is one of ours.
+    #[must_use]
+    pub fn kind(&self) -> Option<KeyType> {
+        let info = self.pair.subject_public_key_info();
+        let (_, info) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&info).ok()?;
+        key_type(&info).parse().ok()
+    }
+
     /// A certificate request in DER.
     ///
     /// # Errors
@@ -133,6 +142,17 @@ fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Certifi
         .map_err(|why| CertificateError::Chain(why.to_string()))
 }
 
+/// The serial number of a certificate in DER, in hexadecimal digits without leading zeros.
+pub(crate) fn serial_of(der: &CertificateDer<'_>) -> Result<String, CertificateError> {
+    Ok(hex(parse(der)?.raw_serial()).trim_start_matches('0').to_owned())
+}
+
+/// The DER of the first certificate of a chain.
+pub(crate) fn leaf(pem: &str) -> Result<Vec<u8>, CertificateError> {
+    let first = certificates(pem)?.into_iter().next();
+    first.map(|der| der.to_vec()).ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))
+}
+
 /// The common names of all issuers in a chain, leaf first.
 #[must_use]
 pub fn chain_issuers(pem: &str) -> Vec<String> {
@@ -172,11 +192,6 @@ pub fn describe(pem: &str) -> Result<Held, CertificateError> {
     }
     names.sort();
     names.dedup();
-    let bits = match leaf.public_key().parsed() {
-        Ok(x509_parser::public_key::PublicKey::RSA(rsa)) => format!("rsa{}", rsa.key_size()),
-        Ok(x509_parser::public_key::PublicKey::EC(point)) => format!("ec{}", point.key_size()),
-        _ => "unknown".to_owned(),
-    };
     let own = leaf.subject().iter_common_name().next().and_then(|name| name.as_str().ok()) == Some(SELF_SIGNED);
     let ari = key_identifier.map(|id| format!("{}.{}", encode(&id), encode(leaf.raw_serial())));
     let serial = hex(leaf.raw_serial());
@@ -186,7 +201,7 @@ pub fn describe(pem: &str) -> Result<Held, CertificateError> {
         not_after: time(leaf.validity().not_after),
         serial: serial.trim_start_matches('0').to_owned(),
         public_key: hex(digest::digest(&digest::SHA256, leaf.public_key().raw).as_ref()),
-        key_type: bits,
+        key_type: key_type(leaf.public_key()),
         ari,
         // Who it was ordered from is not in it.
         authority: (!own).then(String::new),
@@ -209,6 +224,14 @@ pub fn verify_pair(chain: &str, key: &KeyPair, names: &[Name]) -> Result<(String
     }
     let clean: String = certificates(chain)?.iter().map(|der| pem("CERTIFICATE", der)).collect();
     Ok((clean, held))
+}
+
+fn key_type(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> String {
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) => format!("rsa{}", rsa.key_size()),
+        Ok(PublicKey::EC(point)) => format!("ec{}", point.key_size()),
+        _ => "unknown".to_owned(),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

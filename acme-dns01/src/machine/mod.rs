@@ -203,6 +203,12 @@ impl Machine {
         due(self.state.held.as_ref(), self.state.ari.as_ref(), &wanted, &self.spec.plan)
     }
 
+    /// Whether nothing is under way: whatever it waits for can be waited for by a new machine too.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.phase == Phase::Idle && self.queue.is_empty()
+    }
+
     /// What to do next.
     pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
         if let Some(first) = self.queue.front() {
