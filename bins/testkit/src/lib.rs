@@ -1,10 +1,14 @@
 //! What the tests share. Whatever cannot be had is a panic that says so: a test must never pass because of it.
 
+pub mod authoritative;
 mod authority;
 mod origin;
+mod pebble;
 pub mod postgres;
 mod process;
 
+pub use authoritative::Knot;
 pub use authority::{Authority, tls_client};
 pub use origin::{Origin, answer};
+pub use pebble::{Pebble, PebbleVersion};
 pub use process::{Memory, Process, role, say, serve_until_parent_ends};

@@ -1,0 +1,4 @@
+//! Issuance against real servers: Pebble and knot.
+
+mod basics;
+mod lab;
