@@ -8,6 +8,7 @@ mod lifetime;
 mod machine;
 mod name;
 pub mod propagation;
+pub mod simulate;
 mod time;
 
 pub use key_type::{KeyType, KeyTypeError};
