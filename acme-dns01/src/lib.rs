@@ -16,7 +16,7 @@ pub use ledger::{Entry, Ledger, Limit, Limits, Rate, Refusal};
 pub use lifetime::{Ari, Due, Held, Plan, RenewalInfo, Wanted, Why, due};
 pub use machine::{
     Action, Alert, Attempt, Authorization, Event, Machine, Order, Patience, Record, Spec, State, Status,
-    Trouble, TroubleKind, Txt,
+    Trouble, TroubleKind, Txt, machine_at,
 };
 pub use name::{Name, NameError, zone_candidates};
 pub use time::{DAY, Time, spoken};

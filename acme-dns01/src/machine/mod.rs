@@ -598,3 +598,9 @@ impl Machine {
         }
     }
 }
+
+/// When a certificate in this state is due, and why then.
+#[must_use]
+pub fn machine_at(spec: &Spec, state: &State) -> Due {
+    Machine::new(spec.clone(), state.clone()).due()
+}
