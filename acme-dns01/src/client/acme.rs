@@ -290,7 +290,7 @@ impl Acme {
         account: &str,
         names: &[Name],
     ) -> Result<Option<Order>, Trouble> {
-        let response = self.post(key, Some(account), account, "{}").await?;
+        let response = self.post(key, Some(account), account, "").await?;
         let account_object: Value = read(&response)?;
         let Some(list) = account_object["orders"].as_str() else { return Ok(None) };
         // Not every authority that names a list has one.

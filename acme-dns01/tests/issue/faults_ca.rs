@@ -157,7 +157,7 @@ async fn fault_24_the_ca_forgot_the_account() {
     let certificate = certificate(&["a.example.test"]);
     assert_eq!(lab.engine().round(&certificate, false).await.how, How::Issued, "{}", lab.said());
     // A new Pebble knows nobody.
-    lab.pebble = testkit::Pebble::start(PebbleVersion::V2_4, lab.knot.address(), &[]);
+    lab.pebble.restart();
     let outcome = lab.engine().round(&certificate, true).await;
     assert_eq!(outcome.how, How::Issued, "{}", lab.said());
     assert!(lab.said().contains("does not know our account any more"), "{}", lab.said());

@@ -68,13 +68,13 @@ async fn fault_13_and_14_a_server_that_is_stale_or_lame_is_named_and_nothing_is_
 
 #[tokio::test]
 async fn fault_15_cnames_are_followed_and_circles_named() {
-    let records = "_acme-challenge.a CNAME a.delegated.test.\n_acme-challenge.b CNAME c\nc CNAME _acme-challenge.b\n";
-    let zones = [("example.test", records), ("delegated.test", "")];
+    let records = "_acme-challenge.a CNAME a.delegated\n_acme-challenge.b CNAME c\nc CNAME _acme-challenge.b\n";
+    let zones = [("example.test", records)];
     let lab = Lab::with(PebbleVersion::V2_4, &zones, &[]);
     let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
     assert_eq!(outcome.how, How::Issued, "{}", lab.said());
-    assert!(lab.said().contains("TXT a.delegated.test at knot"), "{}", lab.said());
-    assert_eq!(lab.knot.txt("a.delegated.test"), Vec::<String>::new());
+    assert!(lab.said().contains("TXT a.delegated.example.test at knot"), "{}", lab.said());
+    assert_eq!(lab.knot.txt("a.delegated.example.test"), Vec::<String>::new());
     let outcome = lab.engine().round(&certificate(&["b.example.test"]), false).await;
     assert!(matches!(&outcome.how, How::Failed(_, why) if why.contains("circle")), "{outcome:?}");
 }

@@ -4,7 +4,7 @@ use crate::authoritative::free_port;
 use crate::{Authority, tls_client};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ pub struct Pebble {
     port: u16,
     management: u16,
     root: String,
+    program: PathBuf,
+    dns: SocketAddr,
+    knobs: Vec<(String, String)>,
 }
 
 impl Pebble {
@@ -65,27 +68,48 @@ impl Pebble {
             "shortlived": {{"description": "6 days", "validityPeriod": 518400}}}}}}}}"#
         );
         std::fs::write(folder.path().join("config.json"), config).expect("a file");
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let child = Command::new(&program)
+        let knobs = knobs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let child = Self::spawn(&program, folder.path(), dns, &knobs);
+        let root = authority.root().to_owned();
+        let mut pebble = Self { child, folder, port, management, root, program, dns, knobs };
+        pebble.wait();
+        pebble
+    }
+
+    fn spawn(program: &Path, folder: &Path, dns: SocketAddr, knobs: &Vec<(String, String)>) -> Child {
+        let log = std::fs::File::create(folder.join("log")).expect("a log");
+        Command::new(program)
             .arg("-config")
-            .arg(folder.path().join("config.json"))
+            .arg(folder.join("config.json"))
             .args(["-dnsserver", &dns.to_string()])
             .env("PEBBLE_VA_NOSLEEP", "1")
             .env("PEBBLE_WFE_NONCEREJECT", "0")
             .env("PEBBLE_AUTHZREUSE", "0")
-            .envs(knobs.iter().copied())
+            .envs(knobs.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()
-            .expect("pebble runs");
-        let pebble = Self { child, folder, port, management, root: authority.root().to_owned() };
+            .expect("pebble runs")
+    }
+
+    /// Ends it and starts it again at the same place: it has forgotten everything.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = Self::spawn(&self.program, self.folder.path(), self.dns, &self.knobs);
+        self.wait();
+    }
+
+    fn wait(&mut self) {
         let until = Instant::now() + Duration::from_secs(20);
-        while pebble.try_get(pebble.management, "/roots/0").is_none() || pebble.try_get(port, "/dir").is_none() {
-            assert!(Instant::now() < until, "pebble does not answer: {}", pebble.log());
+        while self.try_get(self.management, "/roots/0").is_none() || self.try_get(self.port, "/dir").is_none() {
+            assert!(Instant::now() < until, "pebble does not answer: {}", self.log());
             std::thread::sleep(Duration::from_millis(30));
         }
-        pebble
     }
 
     /// Its directory.
@@ -139,7 +163,7 @@ impl Pebble {
             escape(answer)
         );
         let request = format!(
-            "POST /set-renewal-info/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /set-renewal-info/ HTTP/1.1\r\nHost: localhost\r\nUser-Agent: testkit\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         let answer = self.exchange(self.management, &request).expect("pebble answers");
