@@ -60,6 +60,7 @@
 //!     peer: "203.0.113.7:40000".parse()?,
 //!     proxied: None,
 //!     interface: None,
+//!     identity: Default::default(),
 //!     sni: Some("git.example.org"),
 //!     early: false,
 //! };
@@ -73,13 +74,17 @@
 //!
 //! # Limits
 //!
-//! Tested on Linux. A configuration is one process's; there is no response cache and no compression.
+//! Tested on Linux. A configuration is one process's; there is no response cache.
 
+pub mod auth;
+pub mod balance;
 pub mod client_address;
+pub mod compression;
 pub mod config;
 pub mod decide;
 pub mod early_data;
 mod fields;
+pub mod flood;
 pub mod forwarded;
 pub mod grammar;
 pub mod h1;
@@ -88,9 +93,11 @@ mod head;
 pub mod hop_by_hop;
 pub mod host;
 pub mod proxy_protocol;
+pub mod rate;
 #[cfg(feature = "server")]
 mod server;
 mod snapshot;
+pub mod tailnet;
 pub mod websocket;
 
 pub use fields::{Field, Fields, Name};
@@ -99,8 +106,9 @@ pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 
 #[cfg(feature = "server")]
 pub use server::{
-    UpstreamTlsError,
-    certificates::{CertificateError, Certificates, Refreshed},
+    TargetStatus, UpstreamTlsError,
+    certificates::{CertificateError, CertificateInfo, Certificates, Refreshed},
+    metrics::{Histogram, Metrics, SiteMetrics},
     observe::{AccessRecord, Observer, Silent, TurnedAway},
     proxy::{Builder, Proxy, Running, StartError},
 };

@@ -4,7 +4,7 @@ mod check;
 
 pub use check::nearest;
 
-use crate::config::{Action, Config, PathMatch, Site};
+use crate::config::{Action, Auth, Config, PathMatch, Site};
 use crate::host::HostPattern;
 use std::collections::HashMap;
 use std::fmt;
@@ -26,6 +26,7 @@ pub struct Snapshot {
     exact: HashMap<String, usize>,
     below: HashMap<String, usize>,
     sites: Vec<SiteIndex>,
+    identities: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -55,7 +56,8 @@ impl Snapshot {
             }
         }
         let sites = config.sites.iter().map(|site| SiteIndex::new(&config, site)).collect();
-        Ok(Self { config, exact, below, sites })
+        let identities = identities(&config);
+        Ok(Self { config, exact, below, sites, identities })
     }
 
     /// The configuration it was made of.
@@ -92,10 +94,41 @@ impl Snapshot {
         self.sites[site].upstreams[route]
     }
 
+    /// The position of the upstream with this name.
+    pub(crate) fn upstream_named(&self, name: &str) -> Option<usize> {
+        self.config.upstreams.iter().position(|upstream| upstream.name == name)
+    }
+
+    /// Fields that say who somebody is, of all sites.
+    pub(crate) fn identities(&self) -> &[String] {
+        &self.identities
+    }
+
     /// Whether some path of the site is kept from someone, so that paths must have one reading.
     pub(crate) fn path_decides_access(&self, site: usize) -> bool {
         self.sites[site].path_decides_access
     }
+}
+
+fn identities(config: &Config) -> Vec<String> {
+    let auths = config
+        .sites
+        .iter()
+        .flat_map(|site| site.auth.iter().chain(site.routes.iter().filter_map(|route| route.auth.as_ref())));
+    let mut names: Vec<String> = auths
+        .flat_map(|auth| match auth {
+            Auth::Open => &[],
+            Auth::Basic(auth) => auth.user_field.as_slice(),
+            Auth::Forward(auth) => &auth.copy,
+        })
+        .cloned()
+        .collect();
+    if config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell) {
+        names.extend(crate::tailnet::FIELDS.map(String::from));
+    }
+    names.sort();
+    names.dedup();
+    names
 }
 
 impl SiteIndex {
@@ -114,6 +147,7 @@ impl SiteIndex {
             upstreams: site.routes.iter().map(|route| upstream(&route.action)).collect(),
             path_decides_access: site.routes.iter().any(|route| {
                 !route.access.is_open()
+                    || route.auth.is_some()
                     || match &route.action {
                         Action::Drop => true,
                         Action::Respond(response) => (400..500).contains(&response.status),

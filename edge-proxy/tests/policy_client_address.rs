@@ -3,6 +3,7 @@
 use edge_proxy::client_address::{MAX_HOPS, Stop, parse_entry, restore};
 use edge_proxy::config::{Trust, TrustedHeader};
 use edge_proxy::proxy_protocol::{self, Header, v1, v2};
+use edge_proxy::tailnet::Identity;
 use edge_proxy::{Fields, forwarded};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,7 +12,7 @@ const HEADERS: [TrustedHeader; 3] =
     [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp];
 
 fn trust(header: TrustedHeader) -> Trust {
-    Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], interface: None, header }
+    Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], header, ..Trust::default() }
 }
 
 fn is_hop(address: IpAddr) -> bool {
@@ -54,7 +55,7 @@ proptest! {
         let list = spoofed.into_iter().chain([client.to_string()]).chain(hops.iter().map(ToString::to_string));
         let line = list.collect::<Vec<_>>().join(", ");
         let fields: Fields = [(&b"x-forwarded-for"[..], line.as_bytes())].into_iter().collect();
-        let found = restore(&trust(TrustedHeader::XForwardedFor), (peer, 1).into(), None, &fields);
+        let found = restore(&trust(TrustedHeader::XForwardedFor), (peer, 1).into(), None, Identity::Unasked, &fields);
         prop_assert_eq!(found.address, client);
         prop_assert_eq!(found.stop, Stop::Untrusted);
         prop_assert_eq!(found.via, hops.into_iter().chain([peer]).collect::<Vec<_>>());
@@ -64,7 +65,7 @@ proptest! {
     fn a_strangers_word_never_counts(
         lines in proptest::collection::vec("[ -~]{0,60}", 0..4), peer in stranger(), which in 0..3usize,
     ) {
-        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, &fields(&lines));
+        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, Identity::Unasked, &fields(&lines));
         prop_assert_eq!((found.address, found.via.len()), (peer, 0));
         prop_assert_eq!(found.told, Default::default());
     }
@@ -76,7 +77,7 @@ proptest! {
         which in 0..3usize,
     ) {
         let lines: Vec<String> = lines.iter().map(|entries| entries.join(",")).collect();
-        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, &fields(&lines));
+        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, Identity::Unasked, &fields(&lines));
         // Each hop on the way is trusted, and the last is the connection's own source.
         prop_assert!(found.via.iter().all(|address| is_hop(*address)));
         prop_assert!(found.via.len() <= MAX_HOPS);
@@ -148,6 +149,7 @@ fn local_headers() {
         assert_eq!(proxy_protocol::parse(&bytes), Ok(Some((Header::Local, bytes.len()))));
     }
     let fields: Fields = [(&b"X-Forwarded-For"[..], &b"192.0.2.1"[..])].into_iter().collect();
-    let nobody = restore(&Trust::default(), (Ipv4Addr::LOCALHOST, 1).into(), None, &fields);
+    let nobody =
+        restore(&Trust::default(), (Ipv4Addr::LOCALHOST, 1).into(), None, Identity::Unasked, &fields);
     assert_eq!(nobody.address, Ipv4Addr::LOCALHOST);
 }

@@ -8,6 +8,7 @@ use edge_proxy::decide::{
     Decision, Facts, Refusal, Rejection, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
 use edge_proxy::early_data::{Early, EarlyWait};
+use edge_proxy::tailnet::Identity;
 use edge_proxy::{BodyLength, Method, Name, Place, RequestHead, ResponseHead, Snapshot, Version};
 use proptest::prelude::*;
 
@@ -62,6 +63,7 @@ fn plain(peer: &str) -> Facts<'static> {
         peer: format!("{peer}:40000").parse().unwrap(),
         proxied: None,
         interface: None,
+        identity: Identity::Unasked,
         sni: None,
         early: false,
     }
@@ -439,6 +441,7 @@ fn any_facts() -> impl Strategy<Value = Facts<'static>> {
             peer,
             proxied,
             interface: None,
+            identity: Identity::Unasked,
             sni,
             early,
         },

@@ -28,3 +28,20 @@ fn edge_client_address() {
 fn pg_hba_policy() {
     run(env!("CARGO_BIN_EXE_pg_hba_policy"), &[]);
 }
+
+#[test]
+fn smtp_three_lines() {
+    let text = run(env!("CARGO_BIN_EXE_smtp_three_lines"), &[]);
+    assert!(text.contains("PASSWD_URI = file:/run/agenix/forgejo-smtp"), "{text}");
+    assert!(text.contains("Forgejo speaks Network(Smtps) to mail.example.org port 465"), "{text}");
+    assert!(
+        text.contains("FORGEJO__mailer__SMTP_PORT=465") && text.contains("settings.mailer = {"),
+        "{text}"
+    );
+}
+
+#[test]
+fn smtp_passwords() {
+    let text = run(env!("CARGO_BIN_EXE_smtp_passwords"), &[]);
+    assert_eq!(text.matches("survives").count(), 13, "{text}");
+}

@@ -4,7 +4,9 @@ use crate::ini::{Ini, Unrepresentable, quote};
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
-/// The first Forgejo that is taken to read `PASSWD_URI`.
+/// The first Forgejo that reads `PASSWD_URI` of `[mailer]` and `PASSWORD_URI` of `[email.incoming]`: the release notes
+/// of 13.0.0 have "add _URI entries for mail config" (pull request 8116) among the features, those of 12.0.0 do not,
+/// and the sources of 11 do not have it.
 pub const URI_SINCE: u32 = 13;
 
 /// A way for the password to reach Forgejo.
@@ -14,6 +16,9 @@ pub enum Route {
     Uri(String),
     /// `PASSWD` in app.ini.
     AppIni,
+    /// A variable with `__FILE`, which environment-to-ini writes into app.ini before Forgejo starts: in a container, or
+    /// by `services.forgejo.secrets` of NixOS. It stands in app.ini, but in no configuration.
+    EnvironmentFile(String),
 }
 
 /// Why a route cannot be taken.
@@ -21,7 +26,7 @@ pub enum Route {
 #[non_exhaustive]
 pub enum Impossible {
     /// There is no `PASSWD_URI` yet.
-    #[error("PASSWD_URI is taken to be read from Forgejo 13 on")]
+    #[error("PASSWD_URI is read from Forgejo 13 on")]
     Version,
     /// The secret comes from no file.
     #[error("PASSWD_URI needs a secret in a file")]
@@ -76,6 +81,17 @@ pub fn by_app_ini(password: &SecretString) -> Result<Route, Impossible> {
     Ok(Route::AppIni)
 }
 
+/// Whether a variable with `__FILE` can be had, whose file has the password and at most one line end behind it.
+///
+/// # Errors
+///
+/// The exact reason why not.
+pub fn by_environment_file(password: &SecretString, file: Option<&str>) -> Result<Route, Impossible> {
+    let file = file.ok_or(Impossible::NoFile)?;
+    crate::environment::survives(password.expose_secret())?;
+    Ok(Route::EnvironmentFile(file.to_owned()))
+}
+
 /// The route that keeps the password off app.ini, else app.ini.
 ///
 /// # Errors
@@ -90,14 +106,14 @@ pub fn choose(
 }
 
 /// Whether a file is read the same by Forgejo, its own writing included, but for the keys that are changed.
-pub(crate) fn same_but(old: &Ini, new: &Ini, section: &str, keys: &[&str]) -> bool {
+pub(crate) fn same_but(old: &Ini, new: &Ini, changed: &[(&str, &str)]) -> bool {
     let all = |ini: &Ini| -> Vec<(String, String, String)> {
         let sections = ini.sections().iter();
         let keys_of = sections.flat_map(|held| {
             let name = held.name();
             held.keys().iter().map(move |key| (name.to_owned(), key.name().to_owned(), key.raw().to_owned()))
         });
-        keys_of.filter(|(name, key, _)| name != section || !keys.contains(&key.as_str())).collect()
+        keys_of.filter(|(name, key, _)| !changed.contains(&(name.as_str(), key.as_str()))).collect()
     };
     all(old) == all(new)
 }

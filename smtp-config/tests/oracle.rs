@@ -1,7 +1,7 @@
 //! The model held against the real go-ini: what is read, what is written, what is read then, and again.
 
 use smtp_config::ini::{Ini, quote};
-use smtp_config::mailbox;
+use smtp_config::{Authentication, Version, authentication, effective, environment, mailbox};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,6 +42,51 @@ fn what_is_quoted_is_read_by_go_ini_after_two_re_saves() {
         assert!(value.is_empty() || read.len() >= 6, "{value:?} as {file:?}: {answer:?}");
         assert!(!answer.contains(&"refused".to_owned()), "{value:?} as {file:?}: {answer:?}");
     }
+}
+
+#[test]
+fn what_a_variable_sets_is_read_as_the_model_says() {
+    let values: Vec<String> = (0..GENERATED / 4).map(|seed| Random(seed ^ 0x5eed).word(PIECES, 6)).collect();
+    let requests: Vec<(u8, &str)> = values.iter().map(|value| (b'E', value.as_str())).collect();
+    let mut survive = 0;
+    for (value, theirs) in values.iter().zip(ask(&requests)) {
+        let mut ini = Ini::parse("").expect("nothing");
+        for (key, value) in [("USER", "me"), ("PASSWD", value), ("LAST", "1")] {
+            ini.set("mailer", key, value);
+        }
+        assert_eq!(model(&ini.write()), theirs, "{value:?}");
+        if environment::survives(value).is_ok() {
+            survive += 1;
+            // Raw and expanded, three times.
+            let read = theirs.iter().filter(|word| *word == value).count();
+            assert!(value.is_empty() || read >= 6, "{value:?}: {theirs:?}");
+        }
+    }
+    assert!(survive > 5_000, "{survive} values survive");
+}
+
+#[test]
+fn plain_is_refused_where_go_refuses_it() {
+    let settings =
+        ["PROTOCOL = smtp\nSMTP_ADDR = mail.example.org", "PROTOCOL = smtp+unix\nSMTP_ADDR = /run/smtp"];
+    for settings in settings {
+        let text = format!("[mailer]\nENABLED = true\nFROM = a@b\nUSER = u\n{settings}\n");
+        let ini = Ini::parse(&text).expect("it is read");
+        let mailer = effective(&ini, Version(13)).expect("it starts").expect("mail is on");
+        for tls in [false, true] {
+            let request = format!("{}{}", if tls { 't' } else { 'f' }, mailer.server_name());
+            let theirs = ask(&[(b'P', &request)]);
+            let ours = authentication(&mailer, tls, Some("PLAIN LOGIN"));
+            assert_eq!(
+                theirs[0][0] == "refused",
+                ours == Authentication::PlainRefused,
+                "{request}: {ours:?}"
+            );
+        }
+    }
+    // A name that is not this machine's is never sent PLAIN without TLS; Forgejo says localhost whatever the name.
+    assert_eq!(ask(&[(b'P', "fmail.example.org")])[0][0], "refused");
+    assert_eq!(ask(&[(b'P', "flocalhost")])[0][0], "sent");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::demo;
 use clap::{Args, Parser, Subcommand};
+use edge_proxy::tailnet::Who;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     /// Say what would become of a request, and why.
     Explain(Box<Explain>),
+    /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
+    Status(Status),
     /// Serve. SIGHUP reads the configuration again, SIGTERM and SIGINT finish what is under way and end.
     Run(Run),
 }
@@ -32,6 +35,16 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Check {
     /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Status {
+    /// The configuration that it runs with, whose [status] says where to ask.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// Print JSON.
@@ -66,6 +79,9 @@ pub(crate) struct Explain {
     /// The interface by which the connection comes.
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
+    /// Who tailscaled says that the source is: node:NAME, tag:NAME or login:NAME. May be given several times.
+    #[arg(long, value_name = "WHO")]
+    pub(crate) who: Vec<Who>,
     /// The name in the ClientHello; that of --host unless given. An empty one is none.
     #[arg(long, value_name = "NAME", conflicts_with = "plain")]
     pub(crate) sni: Option<String>,

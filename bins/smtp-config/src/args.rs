@@ -1,11 +1,12 @@
 //! The command line.
 
-use crate::secret::Reference;
+use crate::settings::Settings;
 use clap::{Parser, Subcommand, ValueEnum};
-use smtp_config::{Mailer, PRESETS, Protocol};
+use cli_support::secret::Reference;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-/// Forgejo's mailer settings: render, check, explain and apply them.
+/// Forgejo's mailer settings: render, check, explain and apply them; examine the server.
 ///
 /// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences or findings.
 #[derive(Debug, Parser)]
@@ -23,17 +24,20 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Print the [mailer] section, without the password.
+    /// Print the settings, without a password: for app.ini, as environment variables, or for NixOS.
     Render {
         #[command(flatten)]
-        settings: Settings,
+        settings: Box<Settings>,
+        /// The form.
+        #[arg(long, default_value = "app-ini")]
+        to: Form,
     },
     /// Say what Forgejo would misread, die of, or leak by.
     Check {
         /// The app.ini.
         file: PathBuf,
     },
-    /// Say each key of [mailer] as Forgejo reads it; passwords are not shown.
+    /// Say each key, its value, where it comes from, and what Forgejo does with it; passwords are not shown.
     Explain {
         /// The app.ini.
         file: PathBuf,
@@ -43,62 +47,99 @@ pub(crate) enum Command {
         /// The app.ini.
         #[arg(long)]
         app_ini: PathBuf,
-        /// Only say which lines would change.
+        /// Only show the difference; passwords are not shown.
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        settings: Settings,
+        settings: Box<Settings>,
+    },
+    /// Examine the server, or say what a version of Forgejo would do with it.
+    Doctor {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        wire: Wire,
+        /// Say what this version of Forgejo would do, and whether a stripped STARTTLS would leak the password.
+        #[arg(long, value_name = "VERSION")]
+        as_forgejo: Option<u32>,
+        /// A recipient for RCPT TO; without it the sender. No message is sent.
+        #[arg(long)]
+        recipient: Option<String>,
+        /// The selector of a DKIM key. Can be given several times.
+        #[arg(long = "dkim-selector")]
+        selectors: Vec<String>,
+        /// Leave SPF, DKIM and DMARC out.
+        #[arg(long)]
+        no_dns: bool,
+        /// Leave the reachability of other ports out.
+        #[arg(long)]
+        no_ports: bool,
+    },
+    /// Send a message as Forgejo would.
+    SendTest {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        wire: Wire,
+        /// The recipient.
+        #[arg(long)]
+        to: String,
+    },
+    /// Follow one secret from where it is kept to the server, by keyed hashes.
+    Trace {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        wire: Wire,
+        /// Authenticate at the server too, if its certificate is valid.
+        #[arg(long)]
+        server: bool,
     },
 }
 
+/// A form of the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// The sections of app.ini.
+    AppIni,
+    /// Variables, as environment-to-ini reads them in a container.
+    Environment,
+    /// services.forgejo of NixOS.
+    Nixos,
+}
+
+/// What to look at: an app.ini, or settings that are not applied yet.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Settings {
-    /// The sender: Name <local@domain>.
+pub(crate) struct What {
+    /// An app.ini; without it the settings that are given.
     #[arg(long)]
-    pub(crate) from: String,
-    /// A provider, for its host and port.
-    #[arg(long, value_parser = PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>())]
-    preset: Option<String>,
-    /// The server; without it and without a preset, Mailjet's.
-    #[arg(long)]
-    host: Option<String>,
-    /// Its port.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    port: Option<u16>,
-    /// How the connection is secured; without it, it follows the port.
-    #[arg(long)]
-    protocol: Option<Security>,
-    /// The account.
-    #[arg(long)]
-    user: Option<String>,
-    /// The password: file:/path, credential:name or env:NAME.
-    #[arg(long, requires = "user")]
-    pub(crate) password: Option<Reference>,
+    pub(crate) app_ini: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: Box<Settings>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Security {
-    Smtp,
-    Smtps,
-    #[value(name = "smtp+starttls")]
-    StartTls,
+/// How to reach the server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wire {
+    /// Connect to this address; the certificate must be for the host all the same.
+    #[arg(long)]
+    pub(crate) address: Option<IpAddr>,
+    /// A file of root certificates to trust beside the system's.
+    #[arg(long)]
+    pub(crate) roots: Option<PathBuf>,
+    /// The DNS server to ask instead of the machine's: an address with a port.
+    #[arg(long)]
+    pub(crate) resolver: Option<SocketAddr>,
+    /// Seconds that one step may take.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) limit: f32,
 }
 
-impl Settings {
-    pub(crate) fn mailer(&self) -> Mailer {
-        let mut mailer = Mailer::new(&self.from);
-        if let Some(preset) = PRESETS.iter().find(|preset| Some(preset.name) == self.preset.as_deref()) {
-            mailer.host = preset.host.to_owned();
-            mailer.port = preset.port;
-        }
-        mailer.host = self.host.clone().unwrap_or(mailer.host);
-        mailer.port = self.port.unwrap_or(mailer.port);
-        mailer.protocol = self.protocol.map(|tls| match tls {
-            Security::Smtp => Protocol::Smtp,
-            Security::Smtps => Protocol::Smtps,
-            Security::StartTls => Protocol::StartTls,
-        });
-        mailer.user.clone_from(&self.user);
-        mailer
-    }
+/// A secret by reference. What is no reference is not repeated, since it may be the secret itself.
+pub(crate) fn reference(text: &str) -> Result<Given, std::convert::Infallible> {
+    Ok(Given(text.parse().ok()))
 }
+
+/// What was given for a secret: a reference, or something that is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Given(pub(crate) Option<Reference>);

@@ -1,10 +1,11 @@
-//! The smtp-config program: render, check, explain and apply Forgejo's mailer settings.
+//! The smtp-config program: Forgejo's mailer settings rendered, checked, explained and applied; its server examined.
 
 mod args;
 mod commands;
-mod install;
-mod report;
-mod secret;
+mod examine;
+mod files;
+mod settings;
+mod trace;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -13,9 +14,6 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     match commands::run(&args) {
         Ok(done) => done.into(),
-        Err(failure) => {
-            failure.print(args.json);
-            ExitCode::from(failure.code())
-        }
+        Err(failure) => failure.exit("smtp-config", args.json),
     }
 }

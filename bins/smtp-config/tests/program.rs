@@ -48,7 +48,19 @@ fn render_check_and_explain() {
     );
     expect(&["check", &bad], 3, &["protocol-unknown", "line 2"]);
     expect(&["check", &bad, "--json"], 3, &["\"code\":\"protocol-unknown\""]);
-    expect(&["explain", &bad], 0, &["PROTOCOL is read as \"SMTPS\"", "PASSWD is read as (not shown)"]);
+    let enabled = write(
+        folder.path(),
+        "enabled.ini",
+        "[mailer]\nENABLED = true\nPROTOCOL = SMTPS\nSMTP_ADDR = x\nFROM = a@b\nPASSWD = `pa#ss`word`\n",
+        0o600,
+    );
+    let words =
+        ["speaks smtp (since it knows no such PROTOCOL) to x", "\"SMTPS\"", "(not shown)", "line 3", "FROM"];
+    expect(&["explain", &enabled], 0, &words);
+    expect(&["explain", &enabled, "--json"], 0, &["\"secret\":true", "\"from\":\"line 3\""]);
+    expect(&["explain", &bad], 0, &["sends no mail"]);
+    let fatal = write(folder.path(), "fatal.ini", "[mailer]\nENABLED = true\nUSER = key\n", 0o600);
+    expect(&["explain", &fatal], 0, &["ends at once: Go refuses FROM"]);
     let broken = write(folder.path(), "broken.ini", "[mailer]\nno delimiter\n", 0o600);
     expect(&["check", &broken], 2, &["line 2"]);
     expect(&["check", "/nonexistent"], 1, &[]);
@@ -68,8 +80,16 @@ fn apply_writes_what_is_read_and_nothing_else() {
         expect(&args, code, words);
         std::fs::read_to_string(&file).expect("it is there")
     };
-    assert_eq!(with(&by_file, &["--dry-run"], 3, &["would change", "PASSWD_URI"]), before);
-    assert_eq!(with(&format!("file:{open}"), &[], 2, &["others can read it"]), before);
+    assert_eq!(
+        with(
+            &by_file,
+            &["--dry-run"],
+            3,
+            &["would change", "+PASSWD_URI = file:", "+FROM = a@b", "-PASSWD = (not shown)", " [server]"]
+        ),
+        before
+    );
+    assert_eq!(with(&format!("file:{open}"), &[], 2, &["others may read it"]), before);
     assert_eq!(with("env:SMTP_TEST_REFERENCE", &[], 2, &["%(name)s"]), before);
     assert_eq!(with("env:SMTP_TEST_QUOTED", &[], 2, &["Forgejo has written the file itself"]), before);
     assert_eq!(with("hunter2", &[], 2, &["write file:/path"]), before);
@@ -82,4 +102,148 @@ fn apply_writes_what_is_read_and_nothing_else() {
     assert_eq!(with(&by_file, &["--json"], 0, &["unchanged"]), after);
     assert_eq!(std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o7777, 0o640);
     expect(&["check", &file], 0, &[]);
+    // No password stays by another name.
+    let before = "[mailer]\nPASSWORD = older\nPASSWORD_URI = file:/older\n";
+    std::fs::write(&file, before).expect("a file");
+    let after = with(&by_file, &[], 0, &["changed"]);
+    assert!(!after.contains("older") && after.contains("PASSWD_URI = file:"), "{after}");
+}
+
+#[test]
+fn render_has_every_form() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = write(folder.path(), "secret", "plain\n", 0o400);
+    let imap = write(folder.path(), "imap", "pa#ss`word\n", 0o400);
+    let text = format!(
+        "from = \"Forge <forge@example.org>\"\nhost = \"mail.example.org\"\nport = 465\nuser = \"forge\"\n\
+         password = \"file:{secret}\"\n[headers]\nAuto-Submitted = \"auto-generated\"\n[incoming]\n\
+         reply_to = \"forge+%{{token}}@example.org\"\nhost = \"imap.example.org\"\nusername = \"in\"\n\
+         password = \"file:{imap}\"\n"
+    );
+    let file = write(folder.path(), "mailer.toml", &text, 0o600);
+    let with = |form: &str, forgejo: &str, words: &[&str]| {
+        let args = ["render", "--settings", &file, "--to", form, "--forgejo", forgejo];
+        let text = expect(&args, 0, words);
+        assert!(!text.contains("plain\n"), "{text}");
+        text
+    };
+    let uri = format!("PASSWD_URI = file:{secret}");
+    with("app-ini", "13", &[&uri, "[mailer.override_header]", "[email.incoming]", "PASSWORD_URI = file:"]);
+    with("app-ini", "11", &["[mailer] PASSWD is not shown"]);
+    let uri = format!("FORGEJO__mailer__PASSWD_URI=file:{secret}");
+    with(
+        "environment",
+        "13",
+        &[&uri, "FORGEJO__mailer_0X2E_override_header__Auto_0X2D_Submitted=auto-generated"],
+    );
+    let file_variable = format!("FORGEJO__mailer__PASSWD__FILE={secret}");
+    with("environment", "11", &[&file_variable, "FORGEJO__email_0X2E_incoming__PASSWORD__FILE="]);
+    let nix = with("nixos", "11", &["secrets.mailer.PASSWD = ", "secrets.\"email.incoming\".PASSWORD = "]);
+    let nix = &nix[nix.find('{').expect("an expression")..nix.rfind('}').expect("its end") + 1];
+    assert!(rnix::Root::parse(nix).errors().is_empty(), "{nix}");
+    expect(&["render", "--settings", &file, "--forgejo", "7"], 2, &["from Forgejo 8 on"]);
+    let wrong = write(folder.path(), "wrong.toml", "from = \"a@b\"\npasword = \"hunter2\"\n", 0o600);
+    expect(&["render", "--settings", &wrong], 2, &["line 2", "pasword"]);
+    let inline =
+        write(folder.path(), "inline.toml", "from = \"a@b\"\nuser = \"u\"\npassword = \"hunter2\"\n", 0o600);
+    expect(&["render", "--settings", &inline], 2, &["line 3", "not a reference"]);
+    expect(&["render", "--from", "a@b", "--preset", "ses"], 2, &["name the region"]);
+    let ses = ["render", "--from", "a@b", "--preset", "ses", "--region", "eu-west-1"];
+    expect(&ses, 0, &["email-smtp.eu-west-1.amazonaws.com"]);
+    let mailjet = ["render", "--from", "a@b", "--preset", "mailjet", "--port", "25"];
+    expect(&mailjet, 0, &["PROTOCOL = smtp+starttls"]);
+    let sendmail = ["render", "--from", "a@b", "--sendmail", "/usr/sbin/sendmail", "--sendmail-arg", "-O x"];
+    expect(&sendmail, 0, &["PROTOCOL = sendmail", "SENDMAIL_ARGS = '-O x' --"]);
+    expect(&["render", "--from", "a@b", "--socket", "/run/smtp"], 0, &["PROTOCOL = smtp+unix"]);
+}
+
+#[test]
+fn the_example_and_the_module_are_what_they_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = write(folder.path(), "secret", "plain\n", 0o400);
+    let example =
+        std::fs::read_to_string(root.join("examples/hosts/lab-matrix/mailer.toml")).expect("it is there");
+    assert!(example.contains("/run/agenix/forgejo-smtp"));
+    let settings =
+        write(folder.path(), "m.toml", &example.replace("/run/agenix/forgejo-smtp", &secret), 0o600);
+    let file = write(folder.path(), "app.ini", "[server]\nDOMAIN = git.example.org\n", 0o600);
+    expect(&["apply", "--app-ini", &file, "--settings", &settings], 0, &["changed"]);
+    expect(&["check", &file], 0, &[]);
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    assert!(text.contains("SMTP_ADDR = mail.example.org\nSMTP_PORT = 465\n"), "{text}");
+    for nix in ["bins/smtp-config/packaging/module.nix", "examples/hosts/lab-matrix/forgejo.nix"] {
+        let text = std::fs::read_to_string(root.join(nix)).expect("it is there");
+        let parsed = rnix::Root::parse(&text);
+        assert!(parsed.errors().is_empty(), "{nix}: {:?}", parsed.errors());
+    }
+    // What the module writes: a credential, and the place where Forgejo finds it.
+    let settings = "from = \"a@b\"\nuser = \"u\"\npassword = \"credential:forgejo-mailer\"\n\
+                    password_file = \"/run/credentials/forgejo.service/forgejo-mailer\"\n";
+    let settings = write(folder.path(), "module.toml", settings, 0o600);
+    write(folder.path(), "forgejo-mailer", "plain\n", 0o440);
+    let output = Command::new(env!("CARGO_BIN_EXE_smtp-config"))
+        .args(["render", "--settings", &settings])
+        .env("CREDENTIALS_DIRECTORY", folder.path())
+        .output()
+        .expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let uri = "PASSWD_URI = file:/run/credentials/forgejo.service/forgejo-mailer\n";
+    assert!(output.status.success() && text.contains(uri), "{output:?}");
+}
+
+#[test]
+fn a_secret_is_followed_by_hashes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let base = ["trace", "--from", "a@b", "--user", "u", "--password"];
+    let args = |reference: &'static str, more: &[&'static str]| {
+        base.iter().copied().chain([reference]).chain(more.iter().copied()).collect::<Vec<&str>>()
+    };
+    let words = [
+        "env:SMTP_TEST_PASSWORD",
+        "PASSWD, as Forgejo reads it",
+        "AUTH PLAIN",
+        "AUTH LOGIN",
+        "one secret, all the way",
+    ];
+    let text = expect(&args("env:SMTP_TEST_PASSWORD", &[]), 0, &words);
+    assert!(!text.contains("differs"), "{text}");
+    // What stands in app.ini is another one.
+    let file = write(
+        folder.path(),
+        "app.ini",
+        "[mailer]\nENABLED = true\nFROM = a@b\nUSER = u\nPASSWD = pa#ss`word\n",
+        0o600,
+    );
+    let both =
+        ["trace", "--app-ini", &file, "--from", "a@b", "--user", "u", "--password", "env:SMTP_TEST_PASSWORD"];
+    expect(&both, 3, &["differs", "the secret changes on its way"]);
+    // Quotes that are lost when Forgejo writes the file.
+    let quoted = "[mailer]\nENABLED = true\nFROM = a@b\nUSER = u\nPASSWD = `\"hunter2\"`\n";
+    let quoted = write(folder.path(), "quoted.ini", quoted, 0o600);
+    expect(&["trace", "--app-ini", &quoted], 3, &["differs", "written the file once"]);
+    // By age, with an identity made by age itself.
+    let identity = folder.path().join("identity");
+    let made = Command::new("age-keygen")
+        .arg("-o")
+        .arg(&identity)
+        .output()
+        .expect("age is installed: cargo xtask tools");
+    assert!(made.status.success());
+    std::fs::set_permissions(&identity, std::fs::Permissions::from_mode(0o400)).expect("a mode");
+    let recipient = std::fs::read_to_string(&identity).expect("an identity");
+    let recipient =
+        recipient.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("its recipient");
+    let plain = write(folder.path(), "plain", &format!("{PASSWORD}\n"), 0o400);
+    let sealed = folder.path().join("sealed.age");
+    let done =
+        Command::new("age").args(["-r", recipient, "-o"]).arg(&sealed).arg(&plain).status().expect("age");
+    assert!(done.success());
+    let reference = format!("age:{}?identity={}", sealed.display(), identity.display());
+    let sealed = ["trace", "--from", "a@b", "--user", "u", "--password", &reference];
+    expect(&sealed, 0, &["age:", "one secret, all the way"]);
+    // From a file it goes by PASSWD_URI.
+    let reference = format!("file:{plain}");
+    let by_file = ["trace", "--from", "a@b", "--user", "u", "--password", &reference, "--json"];
+    expect(&by_file, 0, &["PASSWD_URI = file:", "\"same\":true"]);
 }

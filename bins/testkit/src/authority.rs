@@ -56,6 +56,16 @@ impl Authority {
         (chain, key.serialize_pem())
     }
 
+    /// A chain that has expired, and its key, as PEM.
+    pub fn issue_expired(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("valid names");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 4, 1);
+        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+    }
+
     /// Writes a pair in the layout of `/var/lib/acme/<name>`.
     pub fn write(&self, folder: &Path, names: &[&str]) {
         let (chain, key) = self.issue(names);

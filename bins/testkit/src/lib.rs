@@ -4,6 +4,7 @@ pub mod authoritative;
 pub mod cloudflare;
 mod fault_proxy;
 mod authority;
+pub mod mail;
 mod origin;
 mod pebble;
 pub mod postgres;

@@ -1,5 +1,5 @@
-//! Clients of others for the tests of the edge: a curl with HTTP/3 from a newer suite of Debian, and Python's gRPC and
-//! WebSocket.
+//! Programs of others for the tests: a curl with HTTP/3 from a newer suite of Debian, Python's gRPC, WebSocket and SMTP
+//! server, node's SMTP server.
 
 use crate::steps::{Outcome, step};
 use crate::tools::directory;
@@ -9,7 +9,18 @@ use std::process::Command;
 const SUITE: &str = "forky";
 
 /// Packages of Python, by pinned version.
-const PYTHON: &[&str] = &["grpcio==1.76.0", "typing_extensions==4.15.0", "websockets==15.0.1"];
+const PYTHON: &[&str] = &[
+    "aiosmtpd==1.4.6",
+    "atpublic==5.1",
+    "attrs==25.4.0",
+    "grpcio==1.76.0",
+    "prometheus_client==0.23.1",
+    "typing_extensions==4.15.0",
+    "websockets==15.0.1",
+];
+
+/// Packages of node, by pinned version: an SMTP server with CRAM-MD5 and XOAUTH2, and what it needs.
+const NODE: &[&str] = &["smtp-server@3.21.6", "nodemailer@10.6.0", "punycode.js@2.3.1"];
 
 /// Unpacks curl and what it links to into `newer` of the tools folder, with a script `curl` that runs it there.
 const CURL: &str = r#"set -eu
@@ -50,11 +61,26 @@ pub(crate) fn install() -> Outcome {
     let stamp = directory().join(format!("python-{}", PYTHON.join("-").replace("==", "-")));
     if stamp.exists() {
         println!("xtask: {}: there", PYTHON.join(" "));
-        return Ok(());
+        return node();
     }
     let mut pip = Command::new("/usr/bin/python3");
     pip.args(["-m", "pip", "--quiet", "install", "--no-deps", "--upgrade", "--target"]);
     pip.arg(directory().join("python")).args(PYTHON);
     step(&format!("{}: installing", PYTHON.join(" ")), pip)?;
+    std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))?;
+    node()
+}
+
+/// Installs the packages of node into `node` of the tools folder.
+fn node() -> Outcome {
+    let stamp = directory().join(format!("node-{}", NODE.join("-").replace('@', "-")));
+    if stamp.exists() {
+        println!("xtask: {}: there", NODE.join(" "));
+        return Ok(());
+    }
+    let mut npm = Command::new("/usr/bin/npm");
+    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix"]);
+    npm.arg(directory().join("node")).args(NODE);
+    step(&format!("{}: installing", NODE.join(" ")), npm)?;
     std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
 }

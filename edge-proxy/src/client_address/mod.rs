@@ -54,6 +54,8 @@ pub enum Stop {
     TooLong,
     /// The address is not of a trusted hop: it is the client.
     Untrusted,
+    /// The connection's source is in a trusted range, but is not who hops of ours are.
+    WrongIdentity,
     /// The connection's source is trusted, but came by another interface than hops of ours do.
     WrongInterface,
 }
@@ -82,7 +84,8 @@ impl Client {
 
     /// Whether the connection came from a trusted hop, so that what it says about requests counts.
     pub const fn is_by_hop(&self) -> bool {
-        !self.via.is_empty() || !matches!(self.stop, Stop::Untrusted | Stop::WrongInterface)
+        !self.via.is_empty()
+            || !matches!(self.stop, Stop::Untrusted | Stop::WrongIdentity | Stop::WrongInterface)
     }
 }
 
@@ -104,6 +107,7 @@ impl Stop {
             Self::Garbage => "garbage",
             Self::TooLong => "too-long",
             Self::Untrusted => "untrusted",
+            Self::WrongIdentity => "wrong-identity",
             Self::WrongInterface => "wrong-interface",
         }
     }
@@ -121,6 +125,7 @@ impl fmt::Display for Stop {
             Self::Garbage => "the next entry of the header is no address",
             Self::TooLong => "the header has more entries or bytes than are read",
             Self::Untrusted => "it is no trusted hop",
+            Self::WrongIdentity => "it is in a trusted range, but is not who hops are in the tailnet",
             Self::WrongInterface => "it is in a trusted range, but came by another interface than hops do",
         })
     }

@@ -3,27 +3,35 @@
 use super::{Client, MAX_BYTES, MAX_HOPS, Source, Stop, Told, parse_entry};
 use crate::config::{Trust, TrustedHeader};
 use crate::grammar::trim;
+use crate::tailnet::Identity;
 use crate::{Fields, Name, forwarded, host};
 use std::net::{IpAddr, SocketAddr};
 
 /// Restores the client's address. `source` is the peer, or what its accepted PROXY header named; `interface` is that by
-/// which the connection came.
+/// which the connection came; `identity` is what tailscaled says of the source.
 ///
 /// ```
 /// use edge_proxy::config::Trust;
+/// use edge_proxy::tailnet::Identity;
 /// use edge_proxy::{Fields, client_address::restore};
 ///
 /// let trust = Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], ..Trust::default() };
 /// let mut fields = Fields::new();
 /// // The client wrote the first entry, the edge added the second.
 /// fields.push(b"X-Forwarded-For", b"10.0.0.1, 203.0.113.7");
-/// let client = restore(&trust, "100.64.0.2:40000".parse().unwrap(), None, &fields);
+/// let client = restore(&trust, "100.64.0.2:40000".parse().unwrap(), None, Identity::Unasked, &fields);
 /// assert_eq!(client.address.to_string(), "203.0.113.7");
 /// // Of a stranger nothing is believed.
-/// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, &fields);
+/// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, Identity::Unasked, &fields);
 /// assert_eq!(client.address.to_string(), "198.51.100.1");
 /// ```
-pub fn restore(trust: &Trust, source: SocketAddr, interface: Option<&str>, fields: &Fields) -> Client {
+pub fn restore(
+    trust: &Trust,
+    source: SocketAddr,
+    interface: Option<&str>,
+    identity: Identity<'_>,
+    fields: &Fields,
+) -> Client {
     let mut client = Client {
         address: source.ip().to_canonical(),
         port: Some(source.port()),
@@ -39,6 +47,10 @@ pub fn restore(trust: &Trust, source: SocketAddr, interface: Option<&str>, field
         client.stop = Stop::WrongInterface;
         return client;
     }
+    if !is_one_of(trust, identity) {
+        client.stop = Stop::WrongIdentity;
+        return client;
+    }
     client.told = told(fields);
     client.stop = match trust.header {
         TrustedHeader::XForwardedFor => walk_list(trust, fields, &mut client),
@@ -50,6 +62,18 @@ pub fn restore(trust: &Trust, source: SocketAddr, interface: Option<&str>, field
 
 fn is_hop(trust: &Trust, address: IpAddr) -> bool {
     trust.ranges.iter().any(|range| range.contains(&address))
+}
+
+/// Whether the connection's source is who hops of ours are.
+fn is_one_of(trust: &Trust, identity: Identity<'_>) -> bool {
+    if trust.who.is_empty() {
+        return true;
+    }
+    match identity {
+        Identity::Known(node) => trust.who.iter().any(|who| who.is(node)),
+        Identity::Nobody | Identity::Unasked => false,
+        Identity::Unreachable => trust.fallback,
+    }
 }
 
 /// Makes this address the client, and what was the client a hop.
@@ -167,14 +191,14 @@ mod tests {
     fn trust(header: TrustedHeader) -> Trust {
         Trust {
             ranges: ["100.64.0.0/10", "fd7a:115c:a1e0::/48"].map(|range| range.parse().unwrap()).into(),
-            interface: None,
             header,
+            ..Trust::default()
         }
     }
 
     fn restored(header: TrustedHeader, peer: &str, fields: &[(&str, &str)]) -> (String, Stop, usize) {
         let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        let client = restore(&trust(header), peer.parse().unwrap(), None, &fields);
+        let client = restore(&trust(header), peer.parse().unwrap(), None, Identity::Unasked, &fields);
         (client.address.to_string(), client.stop, client.via.len())
     }
 
@@ -235,7 +259,8 @@ mod tests {
     fn a_range_counts_only_on_its_interface() {
         let trust = Trust { interface: Some("tailscale0".into()), ..trust(TrustedHeader::XForwardedFor) };
         let fields: Fields = [(&b"X-Forwarded-For"[..], &b"203.0.113.7"[..])].into_iter().collect();
-        let restore = |interface| restore(&trust, HOP.parse().unwrap(), interface, &fields);
+        let restore =
+            |interface| restore(&trust, HOP.parse().unwrap(), interface, Identity::Unasked, &fields);
         assert_eq!(restore(Some("tailscale0")).stop, Stop::Untrusted);
         for other in [None, Some("eth0"), Some("")] {
             let client = restore(other);

@@ -2,12 +2,19 @@
 //!
 //! [`Config`] is as a person meant it. [`Snapshot`](crate::Snapshot) is the same, checked and indexed; the proxy sees only that.
 
+mod balance;
+mod guard;
 mod site;
+mod tailnet;
 mod upstream;
 
-pub use site::{Access, Action, FieldEdits, PathMatch, Plain, Reject, Response, Route, Site};
+pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
+pub use guard::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
+pub use site::{Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site};
+pub use tailnet::Tailnet;
 pub use upstream::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 
+use crate::tailnet::Who;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,6 +30,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Whose word about the client's address counts.
     pub trust: Trust,
+    /// The tailnet that this host is in. `None` asks nobody who somebody is.
+    pub tailnet: Option<Tailnet>,
     /// The port that redirects to https name. `None` is 443, which is not written.
     pub https_port: Option<u16>,
     /// What becomes of clients that ask for nothing of ours.
@@ -79,6 +88,10 @@ pub struct Trust {
     /// If set, a peer counts as a hop only when it came in by this interface, such as `tailscale0`: 100.64.0.0/10 is
     /// shared carrier space (RFC 6598), so the range alone proves nothing elsewhere.
     pub interface: Option<String>,
+    /// If any, a peer counts as a hop only when tailscaled says that it is one of these. Needs [`Config::tailnet`].
+    pub who: Vec<Who>,
+    /// While tailscaled cannot be asked, the range alone counts. Without it nobody is a hop then.
+    pub fallback: bool,
     /// The header in which hops of ours write the client's address.
     pub header: TrustedHeader,
 }
@@ -119,8 +132,14 @@ pub struct Limits {
     pub streams: u32,
     /// Streams that a client may reset on one connection before it is ended, beyond what it completed (200).
     pub resets: u32,
+    /// Frames of HTTP/2 that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send on one
+    /// connection beyond what its requests and their content pay for (1000); a tenth of them comes back in a second.
+    pub control_frames: u32,
     /// Connections at once by one worker (16384). More wait in the kernel's queue.
     pub connections: usize,
+    /// Connections at once by one client, an IPv4 address or a /64 of IPv6 (256). Hops that are trusted are not counted.
+    /// 0 is without.
+    pub connections_per_client: u32,
     /// Idle connections to one target kept by one worker (128).
     pub idle_upstream: usize,
 }
@@ -133,7 +152,9 @@ impl Default for Limits {
             target_bytes: 8 * 1024,
             streams: 100,
             resets: 200,
+            control_frames: 1000,
             connections: 16_384,
+            connections_per_client: 256,
             idle_upstream: 128,
         }
     }

@@ -1,6 +1,6 @@
 //! What is served under which names.
 
-use crate::config::Timeouts;
+use crate::config::{Auth, Compression, Hsts, RateLimits, Timeouts};
 use crate::host::HostPattern;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -30,6 +30,16 @@ pub struct Site {
     pub body_limit: Option<u64>,
     /// Instead of [`Config::timeouts`](crate::config::Config::timeouts).
     pub timeouts: Option<Timeouts>,
+    /// The answer while no target of the upstream can be reached. `None` is a bare 502.
+    pub maintenance: Option<Maintenance>,
+    /// Who a request must be from, unless its route says otherwise. `None` is anybody.
+    pub auth: Option<Auth>,
+    /// How often it may be asked.
+    pub rate: RateLimits,
+    /// Whether browsers are told to use https only.
+    pub hsts: Option<Hsts>,
+    /// Whether responses are compressed. Off by default.
+    pub compression: Option<Compression>,
 }
 
 impl Site {
@@ -47,6 +57,11 @@ impl Site {
             response_fields: FieldEdits::default(),
             body_limit: None,
             timeouts: None,
+            maintenance: None,
+            auth: None,
+            rate: RateLimits::default(),
+            hsts: None,
+            compression: None,
         }
     }
 
@@ -119,6 +134,8 @@ pub struct Route {
     pub response_fields: FieldEdits,
     /// Instead of the site's.
     pub body_limit: Option<u64>,
+    /// Instead of the site's. A route with it refuses ambiguous paths.
+    pub auth: Option<Auth>,
 }
 
 impl Route {
@@ -132,6 +149,7 @@ impl Route {
             request_fields: FieldEdits::default(),
             response_fields: FieldEdits::default(),
             body_limit: None,
+            auth: None,
         }
     }
 
@@ -180,6 +198,15 @@ pub struct Response {
     pub content_type: String,
     /// The content.
     pub body: Vec<u8>,
+}
+
+/// What is said while a service is away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// The answer; its status is usually 503.
+    pub response: Response,
+    /// When clients may come again, in seconds (Retry-After, RFC 9110 §10.2.3). `None` does not say.
+    pub retry_after: Option<u32>,
 }
 
 /// Edits to a header section: removals first, then `set`, then `add`.

@@ -1,5 +1,6 @@
 //! Where requests are passed to.
 
+use super::{Balance, HealthConfig, Retry};
 use std::path::PathBuf;
 
 /// One service, at one or several targets.
@@ -7,8 +8,14 @@ use std::path::PathBuf;
 pub struct Upstream {
     /// What it is called in routes, logs and explanations.
     pub name: String,
-    /// Where it is. Several are used in turn.
+    /// Where it is: 1 to 64 places.
     pub targets: Vec<Target>,
+    /// Which of them gets the next request.
+    pub balance: Balance,
+    /// How they are found to be well.
+    pub health: HealthConfig,
+    /// When a request is sent to another.
+    pub retry: Retry,
     /// What is spoken to it.
     pub protocol: Protocol,
     /// TLS on this hop. `None` is plain.
@@ -26,6 +33,9 @@ impl Upstream {
         Self {
             name: name.into(),
             targets: vec![target],
+            balance: Balance::default(),
+            health: HealthConfig::default(),
+            retry: Retry::default(),
             protocol: Protocol::Http1,
             tls: None,
             proxy_protocol: None,
@@ -46,6 +56,18 @@ pub enum Target {
     },
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+impl Target {
+    /// What a request to it would have as its Host.
+    pub fn authority(&self) -> String {
+        match self {
+            Self::Tcp { host, port: 80 | 443 } if host.contains(':') => format!("[{host}]"),
+            Self::Tcp { host, port: 80 | 443 } => host.clone(),
+            Self::Tcp { .. } => self.to_string(),
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
 }
 
 impl std::fmt::Display for Target {

@@ -3,7 +3,7 @@
 use super::{Decision, Facts, Transport, edits, route};
 use crate::config::FieldEdits;
 use crate::host::split_authority;
-use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop};
+use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tailnet};
 use memchr::memchr2;
 use std::io::Write;
 
@@ -23,6 +23,15 @@ pub fn request_fields(decision: &Decision<'_>, facts: &Facts<'_>, still_early: b
     strip_spoofable(decision, [site, route], &mut head.fields);
     if !decision.websocket {
         head.upgrade = None;
+    }
+    // Of a hop it would say who the hop is, not who asks.
+    if decision.tells
+        && decision.client.via.is_empty()
+        && let Some(node) = facts.identity.node()
+    {
+        for (name, value) in tailnet::fields(node) {
+            head.fields.push(name.as_bytes(), value.as_bytes());
+        }
     }
     write_origin(decision, facts, &head.authority, &mut head.fields);
     if still_early && !head.fields.contains(Name::EarlyData) {
@@ -57,6 +66,10 @@ pub fn response_fields(
         head.fields.push(b"Alt-Svc", value.as_bytes());
     }
     if let Some((_, site)) = decision.site {
+        if let Some(hsts) = site.hsts.filter(|_| facts.transport.is_secure()) {
+            head.fields.remove_named(b"strict-transport-security");
+            head.fields.push(b"Strict-Transport-Security", hsts.to_string().as_bytes());
+        }
         edits::apply(&site.response_fields, &mut head.fields);
     }
     if let Some((_, route)) = decision.route {
@@ -80,6 +93,11 @@ const OURS: [&[u8]; 8] = [
 fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {
     // Whatever else begins with X-Forwarded- is a hop's to say: it stays only if one of ours said it.
     let trusted = decision.client.is_by_hop();
+    // Who somebody is comes from those who were asked here, never from the request; a hop may have passed a claim on.
+    for name in decision.identities {
+        let name = name.as_bytes();
+        fields.retain(|field| !field.name.eq_ignore_ascii_case(name) && !edits::is_alias(field.name, name));
+    }
     fields.retain(|field| match field.id {
         Name::Forwarded
         | Name::XRealIp

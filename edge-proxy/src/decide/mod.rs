@@ -18,8 +18,9 @@ pub use refusal::{Refusal, Rejection};
 pub use request::decide;
 
 use crate::client_address::Client;
-use crate::config::{Response, Route, Site};
+use crate::config::{Auth, Response, Route, Site};
 use crate::early_data::Early;
+use crate::tailnet::Identity;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
@@ -53,6 +54,8 @@ pub struct Facts<'a> {
     pub proxied: Option<SocketAddr>,
     /// The interface by which the connection came, if it is known.
     pub interface: Option<&'a str>,
+    /// What tailscaled says of the source.
+    pub identity: Identity<'a>,
     /// The name in the ClientHello.
     pub sni: Option<&'a str>,
     /// Whether the head came in early data and the handshake is not complete.
@@ -74,6 +77,12 @@ pub struct Decision<'s> {
     pub websocket: bool,
     /// The largest content, for requests whose length is not known beforehand.
     pub body_limit: Option<u64>,
+    /// Who the request must be from, by its route or its site.
+    pub auth: Option<&'s Auth>,
+    /// Fields that nobody but the proxy says, on any site: they carry who somebody is.
+    pub identities: &'s [String],
+    /// Whether services are told who a client is in the tailnet.
+    pub tells: bool,
     /// What is done.
     pub verdict: Verdict<'s>,
 }

@@ -30,6 +30,7 @@ use std::net::IpAddr;
 ///     peer: "192.0.2.1:40000".parse().unwrap(),
 ///     proxied: None,
 ///     interface: None,
+///     identity: Default::default(),
 ///     sni: None,
 ///     early: false,
 /// };
@@ -48,6 +49,9 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
         early: Early::NotEarly,
         websocket: false,
         body_limit: None,
+        auth: None,
+        identities: snapshot.identities(),
+        tells: config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell),
         verdict: Verdict::Drop { why: Refusal::UnknownName },
     };
     decision.verdict = judge(snapshot, facts, head, &mut decision).unwrap_or_else(|verdict| verdict);
@@ -60,7 +64,8 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
 
 fn client(config: &Config, facts: &Facts<'_>, head: &RequestHead) -> Client {
     let source = facts.proxied.unwrap_or(facts.peer);
-    let mut client = client_address::restore(&config.trust, source, facts.interface, &head.fields);
+    let mut client =
+        client_address::restore(&config.trust, source, facts.interface, facts.identity, &head.fields);
     if facts.proxied.is_some() && client.source == Source::Connection {
         client.source = Source::ProxyProtocol;
     }
@@ -105,6 +110,7 @@ fn judge<'s>(
     if !route.access.permits(client) {
         return Err(turned_away(site.reject, 403, Refusal::AccessDenied));
     }
+    decision.auth = route.auth.as_ref().or(site.auth.as_ref());
     act(snapshot, (index, site), (number, route), head, &host, decision)
 }
 

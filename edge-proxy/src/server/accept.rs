@@ -36,7 +36,7 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, address: Soc
             }
         };
         let Some(admitted) = worker.admit() else {
-            worker.observer().turned_away(&TurnedAway {
+            worker.turned_away(&TurnedAway {
                 peer,
                 local: address,
                 sni: None,
@@ -70,6 +70,7 @@ async fn connection(
         proxied: None,
         interface: listener.interface.as_deref().map(Rc::from),
         sni: None,
+        held: None,
     };
     let mut socket = Socket::Tcp(stream);
     let mut already = Vec::new();
@@ -81,6 +82,10 @@ async fn connection(
             _ => return turned_away(&worker, &connection, "proxy-header"),
         }
     }
+    let client = connection.proxied.unwrap_or(peer).ip();
+    let Ok(_held) = worker.view().runtime.hold(client) else {
+        return turned_away(&worker, &connection, "too-many-connections-of-client");
+    };
     if listener.kind == ListenerKind::Plain {
         return h1::run(worker, connection, Wire::Plain(socket), &already).await;
     }
@@ -97,7 +102,7 @@ async fn connection(
 }
 
 fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
-    worker.observer().turned_away(&TurnedAway {
+    worker.turned_away(&TurnedAway {
         peer: connection.peer,
         local: connection.local,
         sni: connection.sni.as_deref(),
@@ -184,7 +189,14 @@ async fn finish(
     limit: Duration,
 ) -> Option<()> {
     match deadline.within(limit, poll_fn(|cx| stream.poll_handshake(cx))).await {
-        Some(Ok(())) => Some(()),
+        Some(Ok(())) => {
+            let resumed = stream.tls().handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            worker.with_counts(|counts| {
+                counts.handshakes.add(1);
+                counts.resumed.add(u64::from(resumed));
+            });
+            Some(())
+        }
         Some(Err(_)) => {
             turned_away(worker, connection, "handshake-failed");
             None

@@ -204,6 +204,14 @@ impl Certificates {
         names
     }
 
+    /// What is known of each certificate in use, by folder.
+    pub fn list(&self) -> Vec<CertificateInfo> {
+        let index = self.index();
+        let mut all: Vec<_> = index.pairs.iter().filter_map(|(folder, pair)| info(folder, pair)).collect();
+        all.sort_by(|a, b| a.folder.cmp(&b.folder));
+        all
+    }
+
     /// Whether there is a certificate for this name (lower case).
     pub fn covers(&self, name: &str) -> bool {
         !self.candidates(name).is_empty()
@@ -219,6 +227,33 @@ impl Certificates {
         let wild = || index.names.get(&format!("*.{}", name.split_once('.')?.1));
         exact.or_else(wild).cloned().unwrap_or_default()
     }
+}
+
+/// What is known of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What it is for.
+    pub names: Vec<String>,
+    /// Its serial number in hexadecimal.
+    pub serial: String,
+    /// From when it is valid, in seconds since 1970.
+    pub not_before: i64,
+    /// Until when it is valid, in seconds since 1970.
+    pub not_after: i64,
+}
+
+fn info(folder: &Path, pair: &Pair) -> Option<CertificateInfo> {
+    let leaf = pair.key.cert.first()?;
+    let (_, leaf) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    Some(CertificateInfo {
+        folder: folder.to_owned(),
+        names: pair.names.clone(),
+        serial: leaf.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+        not_before: leaf.validity().not_before.timestamp(),
+        not_after: leaf.validity().not_after.timestamp(),
+    })
 }
 
 impl ResolvesServerCert for Certificates {

@@ -6,6 +6,7 @@ use super::observe::TurnedAway;
 use super::worker::Worker;
 use crate::config::{Listener, Reject};
 use crate::decide::{self, Transport};
+use crate::h3::Code;
 use crate::{RequestHead, host};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,13 +24,7 @@ impl H3Service {
     }
 
     fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: &'static str) {
-        self.worker.observer().turned_away(&TurnedAway {
-            peer,
-            local: self.address,
-            sni,
-            quic: true,
-            reason,
-        });
+        self.worker.turned_away(&TurnedAway { peer, local: self.address, sni, quic: true, reason });
     }
 }
 
@@ -39,6 +34,10 @@ impl Service for H3Service {
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> Hello {
         let view = self.worker.view();
         let sni = sni.map(host::normalize);
+        if view.runtime.is_full_for(peer.ip()) {
+            self.turned_away(peer, sni.as_deref(), "too-many-connections-of-client");
+            return Hello::Silent;
+        }
         // The source of a first flight is not proved: address lists are asked at each request instead.
         match decide::hello(view.runtime.snapshot(), None, sni.as_deref()) {
             Ok(_) => Hello::Accept,
@@ -50,6 +49,10 @@ impl Service for H3Service {
     }
 
     fn opened(&self, opened: Opened) -> Connection {
+        self.worker.with_counts(|counts| {
+            counts.quic.add(1);
+            counts.quic_open.add(1);
+        });
         let ip = opened.local_ip.unwrap_or(self.address.ip());
         Connection {
             transport: Transport::Quic,
@@ -57,6 +60,8 @@ impl Service for H3Service {
             local: SocketAddr::new(ip, self.address.port()),
             proxied: None,
             interface: self.interface.clone(),
+            // Whoever got in between counts too, if only there is room.
+            held: self.worker.view().runtime.hold(opened.peer.ip()).ok().flatten().map(Rc::new),
             sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
         }
     }
@@ -71,7 +76,16 @@ impl Service for H3Service {
         });
     }
 
-    fn closed(&self, _conn: &Rc<Connection>, _why: Closed) {}
+    fn closed(&self, conn: &Rc<Connection>, why: Closed) {
+        self.worker.with_counts(|counts| counts.quic_open.subtract(1));
+        let reason = match why {
+            Closed::Local(Code::H3_NO_ERROR) => return,
+            Closed::Local(Code::H3_EXCESSIVE_LOAD) => "http3-flood",
+            Closed::Local(_) => "http3-error",
+            _ => return,
+        };
+        self.turned_away(conn.peer, conn.sni.as_deref(), reason);
+    }
 
     fn dropped(&self, peer: SocketAddr, why: Dropped) {
         let reason = match why {

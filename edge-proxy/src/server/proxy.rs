@@ -2,9 +2,10 @@
 
 use super::h3::Handover;
 use super::listen;
+use super::metrics::{self, Metrics, SiteMetrics};
 use super::observe::{Observer, Silent};
 use super::runtime::{Lasting, Runtime};
-use super::upstream::UpstreamTlsError;
+use super::upstream::{TargetStatus, UpstreamTlsError};
 use super::worker::{self, Command, Sockets};
 use crate::config::{Config, Listener, ListenerKind, Site, Upstream};
 use crate::{ConfigErrors, Snapshot};
@@ -146,7 +147,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(self) -> Result<Running, StartError> {
-        let lasting = Lasting::new()?;
+        let lasting = Lasting::new(self.workers)?;
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let listeners = snapshot.config().listeners.clone();
         let (mut sockets, addresses) = open(&listeners, self.workers)?;
@@ -158,11 +159,11 @@ impl Builder {
             let (runtime, observer) = (runtime.clone(), self.observer.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{number}"))
-                .spawn(move || worker::run(runtime, mine, observer, receiver))
+                .spawn(move || worker::run(number, runtime, mine, observer, receiver))
                 .map_err(StartError::Thread)?;
             workers.push((commands, thread));
         }
-        let state = State { listeners, addresses };
+        let state = State { listeners, addresses, runtime };
         Ok(Running { workers, state: Mutex::new(state), certificates: self.certificates, lasting })
     }
 }
@@ -203,6 +204,7 @@ fn open(listeners: &[Listener], workers: usize) -> Result<Opened, StartError> {
 struct State {
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
+    runtime: Arc<Runtime>,
 }
 
 type Worker = (UnboundedSender<Command>, JoinHandle<io::Result<()>>);
@@ -229,6 +231,32 @@ impl Running {
     /// The addresses that are listened on, in the order of the listeners, with the ports that were given for 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
+    }
+
+    /// What was counted since the start.
+    pub fn metrics(&self) -> Metrics {
+        let runtime = self.state().runtime.clone();
+        let config = runtime.snapshot().config();
+        let sites = config.sites.iter().zip(&runtime.guards);
+        let mut sites: Vec<_> =
+            sites.map(|(site, guard)| SiteMetrics::of(&site.name, &guard.counts)).collect();
+        sites.push(SiteMetrics::of("", &self.lasting.nowhere));
+        metrics::read(self.lasting.started.elapsed(), &self.lasting.counts, sites, self.targets())
+    }
+
+    /// The configuration that is served by.
+    pub fn config(&self) -> Config {
+        self.state().runtime.snapshot().config().clone()
+    }
+
+    /// What is known of each target of each upstream, in the order of the configuration.
+    pub fn targets(&self) -> Vec<TargetStatus> {
+        let runtime = self.state().runtime.clone();
+        let upstreams = runtime.snapshot().config().upstreams.iter();
+        upstreams
+            .zip(&runtime.targets)
+            .flat_map(|(upstream, targets)| targets.iter().map(|target| target.status(&upstream.name)))
+            .collect()
     }
 
     /// Serves by this configuration from the next request on. What is under way goes on by the old one; connections,
@@ -260,7 +288,7 @@ impl Running {
             let _ =
                 commands.send(Command::Reload { runtime: runtime.clone(), opened, closed: closed.clone() });
         }
-        *state = State { listeners, addresses };
+        *state = State { listeners, addresses, runtime };
         Ok(())
     }
 

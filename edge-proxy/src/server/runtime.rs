@@ -1,15 +1,19 @@
 //! A configuration made ready to serve: the snapshot, TLS for both sides, and what is advertised.
 
+use super::guards::{Guard, Guards};
 use super::h3;
+use super::metrics::counters::{Shard, Shards, SiteShard};
 use super::proxy::StartError;
-use super::upstream::client_config;
+use super::table::{Counts, Held};
+use super::upstream::{SharedTarget, Targets, client_config};
 use crate::Snapshot;
 use crate::config::{ListenerKind, Protocol};
 use quinn_proto as quic;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::{ClientConfig, ServerConfig};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Early data that one TCP connection may send: one request.
 const EARLY_DATA: u32 = 16 * 1024;
@@ -21,17 +25,34 @@ pub(crate) struct Lasting {
     tickets: Arc<dyn ProducesTickets>,
     early_tcp: Arc<dyn StoresServerSessions>,
     early_quic: Arc<dyn StoresServerSessions>,
+    targets: Targets,
+    guards: Guards,
+    clients: Arc<Counts>,
+    pub(crate) started: Instant,
+    pub(crate) counts: Arc<Shards<Shard>>,
+    /// Of requests that are for no site.
+    pub(crate) nowhere: Arc<Shards<SiteShard>>,
 }
 
 impl Lasting {
-    pub(crate) fn new() -> Result<Self, rustls::Error> {
+    pub(crate) fn new(workers: usize) -> Result<Self, rustls::Error> {
         Ok(Self {
             tickets: rustls::crypto::aws_lc_rs::Ticketer::new()?,
             early_tcp: ServerSessionMemoryCache::new(SESSIONS),
             early_quic: ServerSessionMemoryCache::new(SESSIONS),
+            targets: Targets::new(),
+            guards: Guards::new(workers),
+            clients: Counts::new(),
+            started: Instant::now(),
+            counts: Arc::new(Shards::new(workers)),
+            nowhere: Arc::new(Shards::new(workers)),
         })
     }
 }
+
+/// A client has as many connections as it may.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooMany;
 
 /// A configuration ready to serve, shared by all workers.
 pub(crate) struct Runtime {
@@ -42,6 +63,14 @@ pub(crate) struct Runtime {
     pub(crate) early_tls: Arc<ServerConfig>,
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
     pub(crate) upstream_tls: Vec<Option<Arc<ClientConfig>>>,
+    /// By upstream, in the order of the configuration.
+    pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
+    /// By site, in the order of the configuration.
+    pub(crate) guards: Vec<Arc<Guard>>,
+    /// Connections by client.
+    clients: Arc<Counts>,
+    pub(crate) counts: Arc<Shards<Shard>>,
+    pub(crate) nowhere: Arc<Shards<SiteShard>>,
     alt_svc: Option<String>,
 }
 
@@ -106,7 +135,45 @@ impl Runtime {
                     .map_err(|why| StartError::UpstreamTls { upstream: upstream.name.clone(), why })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { snapshot, tls: Arc::new(tls), early_tls: Arc::new(early_tls), quic, upstream_tls, alt_svc })
+        let targets = lasting.targets.of(&snapshot.config().upstreams);
+        let (tls, early_tls) = (Arc::new(tls), Arc::new(early_tls));
+        let guards = lasting.guards.of(&snapshot.config().sites);
+        let clients = lasting.clients.clone();
+        let (counts, nowhere) = (lasting.counts.clone(), lasting.nowhere.clone());
+        Ok(Self {
+            snapshot,
+            tls,
+            early_tls,
+            quic,
+            upstream_tls,
+            targets,
+            guards,
+            clients,
+            counts,
+            nowhere,
+            alt_svc,
+        })
+    }
+
+    /// Whether this peer's connections are counted: those of hops carry many clients.
+    fn counts(&self, peer: IpAddr) -> Option<u32> {
+        let config = self.snapshot.config();
+        let limit = config.limits.connections_per_client;
+        let hop = config.trust.ranges.iter().any(|range| range.contains(&peer));
+        (limit > 0 && !hop).then_some(limit)
+    }
+
+    /// Counts a connection for its client, or refuses it when that has too many.
+    pub(crate) fn hold(&self, client: IpAddr) -> Result<Option<Held>, TooMany> {
+        match self.counts(client) {
+            None => Ok(None),
+            Some(limit) => self.clients.hold(client, limit).map(Some).ok_or(TooMany),
+        }
+    }
+
+    /// Whether [`Runtime::hold`] would refuse.
+    pub(crate) fn is_full_for(&self, client: IpAddr) -> bool {
+        self.counts(client).is_some_and(|limit| self.clients.of(client) >= limit)
     }
 
     pub(crate) const fn snapshot(&self) -> &Snapshot {

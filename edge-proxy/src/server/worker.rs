@@ -4,9 +4,12 @@ use super::accept;
 use super::deadline::Sweep;
 use super::h3::{self, EngineConfig};
 use super::h3_service::H3Service;
-use super::observe::Observer;
+use super::metrics::counters::Shard;
+use super::observe::{AccessRecord, Observer, TurnedAway};
 use super::runtime::{Runtime, h3_limits};
-use super::upstream::{Pool, Pools};
+use super::upstream::{Checks, Pool, Pools};
+use super::whois::WhoIs;
+use crate::Version;
 use crate::config::Listener;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ pub(crate) enum Command {
 pub(crate) struct View {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) pools: Pools,
+    pub(crate) whois: Option<Rc<WhoIs>>,
 }
 
 impl View {
@@ -46,15 +50,21 @@ impl View {
             .upstreams
             .iter()
             .zip(&runtime.upstream_tls)
-            .map(|(upstream, tls)| {
+            .zip(&runtime.targets)
+            .map(|((upstream, tls), targets)| {
                 let kept = before
                     .and_then(|view| view.pools.iter().find(|pool| pool.serves(upstream, tls.as_ref())));
                 kept.cloned().unwrap_or_else(|| {
-                    Rc::new(Pool::new(upstream.clone(), tls.clone(), config.limits.idle_upstream))
+                    let limit = config.limits.idle_upstream;
+                    Rc::new(Pool::new(upstream.clone(), targets, tls.clone(), limit))
                 })
             })
             .collect();
-        Rc::new(Self { runtime, pools })
+        let whois = config.tailnet.as_ref().map(|tailnet| {
+            let kept = before.and_then(|view| view.whois.clone()).filter(|whois| whois.serves(tailnet));
+            kept.unwrap_or_else(|| Rc::new(WhoIs::new(tailnet)))
+        });
+        Rc::new(Self { runtime, pools, whois })
     }
 
     /// What is advertised to clients on TLS.
@@ -69,6 +79,7 @@ pub(crate) struct Worker {
     sweep: Rc<Sweep>,
     observer: Arc<dyn Observer>,
     connections: Cell<usize>,
+    number: usize,
 }
 
 impl Worker {
@@ -80,8 +91,32 @@ impl Worker {
         &self.sweep
     }
 
-    pub(crate) fn observer(&self) -> &dyn Observer {
-        &*self.observer
+    /// What this worker counts.
+    pub(crate) fn with_counts<T>(&self, use_them: impl FnOnce(&Shard) -> T) -> T {
+        use_them(self.view.borrow().runtime.counts.of(self.number))
+    }
+
+    /// A connection was turned away.
+    pub(crate) fn turned_away(&self, record: &TurnedAway<'_>) {
+        self.with_counts(|counts| counts.turned_away(record.reason));
+        self.observer.turned_away(record);
+    }
+
+    /// A request ended. `site` is its position in the view's configuration.
+    pub(crate) fn access(&self, view: &View, site: Option<usize>, record: &AccessRecord<'_>) {
+        let shards = site.map_or(&view.runtime.nowhere, |site| &view.runtime.guards[site].counts);
+        let version = match record.version {
+            Version::Http10 => 0,
+            Version::Http11 => 1,
+            Version::Http2 => 2,
+            Version::Http3 => 3,
+        };
+        let bytes = (record.received, record.sent);
+        shards.of(self.number).request(record.status, version, record.early, bytes, record.duration);
+        if let Some(reason) = record.reason {
+            view.runtime.counts.of(self.number).refused(reason);
+        }
+        self.observer.access(record);
     }
 
     /// Counts a connection for as long as the guard lives, or refuses when there are too many.
@@ -91,6 +126,10 @@ impl Worker {
             return None;
         }
         self.connections.set(self.connections.get() + 1);
+        self.with_counts(|counts| {
+            counts.tcp.add(1);
+            counts.tcp_open.add(1);
+        });
         Some(Admitted(self.clone()))
     }
 }
@@ -101,6 +140,7 @@ pub(crate) struct Admitted(Rc<Worker>);
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get() - 1);
+        self.0.with_counts(|counts| counts.tcp_open.subtract(1));
     }
 }
 
@@ -110,8 +150,9 @@ struct Listening {
     engine: Option<(h3::Control, tokio::task::JoinHandle<()>)>,
 }
 
-/// Runs a worker on this thread until it is told to drain.
+/// Runs a worker on this thread until it is told to drain. The first one checks the upstreams for all.
 pub(crate) fn run(
+    number: usize,
     runtime: Arc<Runtime>,
     sockets: Vec<Sockets>,
     observer: Arc<dyn Observer>,
@@ -125,8 +166,13 @@ pub(crate) fn run(
             sweep: Sweep::new(),
             observer,
             connections: Cell::new(0),
+            number,
         });
         tokio::task::spawn_local(worker.sweep.clone().run());
+        let checks_of = |view: &View| {
+            if number == 0 { Checks::of(&view.pools, &worker.sweep) } else { Checks::default() }
+        };
+        let mut checks = checks_of(&worker.view());
         let mut listening: HashMap<SocketAddr, (Listener, Listening)> = HashMap::new();
         for sockets in sockets {
             listening.insert(sockets.address, (sockets.listener.clone(), listen(&worker, sockets)?));
@@ -136,6 +182,7 @@ pub(crate) fn run(
                 Some(Command::Reload { runtime, opened, closed }) => {
                     let view = View::new(runtime, Some(&worker.view()));
                     *worker.view.borrow_mut() = view.clone();
+                    drop(std::mem::replace(&mut checks, checks_of(&view)));
                     listening.retain(|_, (listener, running)| {
                         let stays = !closed.contains(listener);
                         if !stays {

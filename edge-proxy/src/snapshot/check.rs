@@ -1,5 +1,6 @@
 //! What is checked of a configuration. Each check adds to the list of errors; none ends it.
 
+mod guard;
 mod site;
 mod upstream;
 
@@ -95,6 +96,18 @@ fn check_global(part: &mut Part<'_>, config: &Config) {
             "has no effect without `trust.ranges`: add the ranges of the hops",
         );
     }
+    if let (Some(who), true) = (trust.who.first(), trust.ranges.is_empty()) {
+        part.wrong("trust.who", who.to_string(), "has no effect without `trust.ranges`: add the tailnet's");
+    }
+    if let (Some(who), None) = (trust.who.first(), &config.tailnet) {
+        part.wrong("trust.who", who.to_string(), "needs the tailnet to be asked: add a `tailnet`");
+    }
+    if let Some(tailnet) = &config.tailnet
+        && (!tailnet.socket.is_absolute() || tailnet.socket.as_os_str().len() > 107)
+    {
+        let path = tailnet.socket.display().to_string();
+        part.wrong("tailnet.socket", path, "is no socket: write an absolute path of at most 107 bytes");
+    }
     for range in &trust.ranges {
         if range.prefix_len() == 0 && trust.interface.is_none() {
             part.wrong(
@@ -114,6 +127,7 @@ fn check_global(part: &mut Part<'_>, config: &Config) {
         ("limits.target_bytes", limits.target_bytes, 16, 65_535),
         ("limits.streams", limits.streams as usize, 1, 65_535),
         ("limits.resets", limits.resets as usize, 1, 1_000_000),
+        ("limits.control_frames", limits.control_frames as usize, 10, 1_000_000),
         ("limits.connections", limits.connections, 1, 10_000_000),
         ("limits.idle_upstream", limits.idle_upstream, 0, 1_000_000),
     ];

@@ -9,7 +9,7 @@ pub(crate) mod wire2;
 pub(crate) mod wire3;
 
 use edge_proxy::config::{
-    Action, Config, Listener, PathMatch, Plain, Response, Route, Site, Target, Upstream,
+    Action, Config, Limits, Listener, PathMatch, Plain, Response, Route, Site, Target, Upstream,
 };
 use edge_proxy::host::HostPattern;
 use edge_proxy::{Certificates, Proxy, Running};
@@ -50,6 +50,8 @@ impl Edge {
             ],
             sites: vec![site],
             upstreams: vec![Upstream::new("origin", target)],
+            // All clients are at one address here.
+            limits: Limits { connections_per_client: 0, ..Limits::default() },
             ..Config::default()
         };
         let proxy = Proxy::builder()

@@ -90,6 +90,7 @@ pub(crate) struct Http2 {
     /// What may be sent: on the connection (0) and on streams.
     windows: HashMap<u32, i64>,
     initial: i64,
+    broken: bool,
 }
 
 impl Http2 {
@@ -98,10 +99,12 @@ impl Http2 {
         let session = rustls::ClientConnection::new(config, name.to_owned().try_into().unwrap()).unwrap();
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
         stream.set_nodelay(true).unwrap();
         let tls = rustls::StreamOwned::new(session, stream);
         let windows = HashMap::from([(0, 65_535)]);
-        let mut this = Self { tls, input: Vec::new(), start: 0, next: 1, windows, initial: 65_535 };
+        let mut this =
+            Self { tls, input: Vec::new(), start: 0, next: 1, windows, initial: 65_535, broken: false };
         this.tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         // No dynamic table, so that field sections can be read one by one; windows of 1 MiB.
         this.frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0, 0, 4, 0, 16, 0, 0]);
@@ -116,7 +119,35 @@ impl Http2 {
         bytes.extend_from_slice(&[kind, flags]);
         bytes.extend_from_slice(&stream.to_be_bytes());
         bytes.extend_from_slice(payload);
-        let _ = self.tls.write_all(&bytes);
+        self.broken |= self.tls.write_all(&bytes).is_err();
+    }
+
+    /// Whether nothing can be sent any more.
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// How each of these streams ended, until all have or nothing comes for this long. Windows are not opened again.
+    pub(crate) fn ends(&mut self, streams: &[u32], patience: Duration) -> HashMap<u32, End> {
+        self.tls.sock.set_read_timeout(Some(patience)).unwrap();
+        let mut ends = HashMap::new();
+        while ends.len() < streams.len() {
+            let end = match self.receive() {
+                Ok((HEADERS | DATA, flags, of, _)) if flags & END_STREAM != 0 => (of, End::Stream),
+                Ok((RST_STREAM, _, of, payload)) => {
+                    (of, End::Reset(u32::from_be_bytes(payload[..4].try_into().unwrap())))
+                }
+                Ok(_) => continue,
+                Err(end) => {
+                    for stream in streams {
+                        ends.entry(*stream).or_insert(end);
+                    }
+                    break;
+                }
+            };
+            ends.entry(end.0).or_insert(end.1);
+        }
+        ends
     }
 
     /// Begins a stream with these fields.

@@ -107,7 +107,7 @@ pub(crate) fn request(method: &str, authority: &str, path: &str, more: &[Field<'
 pub(crate) struct Http3 {
     pub(crate) quic: quinn::Connection,
     _endpoint: quinn::Endpoint,
-    _control: quinn::SendStream,
+    control: Option<quinn::SendStream>,
 }
 
 impl Http3 {
@@ -118,7 +118,12 @@ impl Http3 {
         let quic = endpoint.connect(address, name).unwrap().await.unwrap();
         let mut control = quic.open_uni().await.unwrap();
         control.write_all(&[0, 4, 0]).await.unwrap();
-        Self { quic, _endpoint: endpoint, _control: control }
+        Self { quic, _endpoint: endpoint, control: Some(control) }
+    }
+
+    /// The control stream, for more than settings.
+    pub(crate) fn take_control(&mut self) -> quinn::SendStream {
+        self.control.take().unwrap()
     }
 
     /// A stream with these bytes on it, not ended.

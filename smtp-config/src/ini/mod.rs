@@ -111,6 +111,29 @@ impl Ini {
         write::write(self)
     }
 
+    /// Sets a key as Forgejo's own code does; a section or a key that is missing is made. Where it stands in the text
+    /// is not known then.
+    pub fn set(&mut self, section: &str, key: &str, value: &str) {
+        let at = self.sections.iter().position(|held| held.name == section).unwrap_or_else(|| {
+            self.sections.push(Section {
+                name: section.to_owned(),
+                comment: String::new(),
+                keys: Vec::new(),
+            });
+            self.sections.len() - 1
+        });
+        let keys = &mut self.sections[at].keys;
+        match keys.iter_mut().find(|held| held.name == key) {
+            Some(held) => value.clone_into(&mut held.value),
+            None => keys.push(Key {
+                name: key.to_owned(),
+                value: value.to_owned(),
+                comment: String::new(),
+                automatic: false,
+            }),
+        }
+    }
+
     fn find(&self, section: &str, key: &str) -> Option<(&Section, &Key)> {
         let mut name = section;
         loop {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/mail"
+	"net/smtp"
 	"os"
 
 	"gopkg.in/ini.v1"
@@ -52,6 +53,27 @@ func ask(what byte, text []byte) (words []string) {
 			return []string{"refused"}
 		}
 		return []string{"address", address.Name, address.Address}
+	}
+	if what == 'P' {
+		// The first byte says whether there is TLS, the rest is the server's name.
+		auth := smtp.PlainAuth("", "user", "password", string(text[1:]))
+		_, _, err := auth.Start(&smtp.ServerInfo{Name: string(text[1:]), TLS: text[0] == 't', Auth: []string{"PLAIN"}})
+		if err != nil {
+			return []string{"refused"}
+		}
+		return []string{"sent"}
+	}
+	if what == 'E' {
+		// As environment-to-ini: a value is set, not read, and the file is written.
+		file := ini.Empty(ini.LoadOptions{KeyValueDelimiterOnWrite: " = ", IgnoreContinuation: true})
+		file.Section("mailer").Key("USER").SetValue("me")
+		file.Section("mailer").Key("PASSWD").SetValue(string(text))
+		file.Section("mailer").Key("LAST").SetValue("1")
+		var written bytes.Buffer
+		if _, err := file.WriteTo(&written); err != nil {
+			return []string{"not written"}
+		}
+		text = written.Bytes()
 	}
 	for round := 0; round < 3; round++ {
 		file, err := ini.LoadSources(ini.LoadOptions{KeyValueDelimiterOnWrite: " = ", IgnoreContinuation: true}, text)

@@ -1,8 +1,10 @@
 //! The engine beside the proxy.
 
+use super::Section;
+use crate::config::Settings;
 use acme_dns01::engine::{Certificate, Engine};
 use acme_dns01::live::Check;
-use acme_dns01_config::Settings;
+use edge_proxy::config::ListenerKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -17,8 +19,8 @@ impl Keeper {
     ///
     /// # Errors
     /// In words.
-    pub(crate) async fn prepare(settings: &Settings) -> Result<Self, String> {
-        let built = settings.build().await.map_err(|why| format!("[acme] {}", words(&why)))?;
+    pub(crate) async fn prepare(section: &Section) -> Result<Self, String> {
+        let built = section.settings.build().await.map_err(|why| format!("[acme] {}", words(&why)))?;
         let engine = built.engine.observer(Arc::new(|id, what| eprintln!("edge-proxyd: acme: {id}: {what}")));
         for certificate in &built.certificates {
             engine.prepare(certificate).await.map_err(|why| format!("[acme] {}: {why}", certificate.spec.id))?;
@@ -26,8 +28,15 @@ impl Keeper {
         Ok(Self { engine: Arc::new(engine), certificates: built.certificates })
     }
 
+    /// Begins to work on this runtime, until the runtime ends. What is under way then goes on with the next start.
+    pub(crate) fn start(self, runtime: &tokio::runtime::Runtime, settings: &Settings, addresses: &[SocketAddr]) {
+        let tls = settings.proxy.listeners.iter().position(|listener| matches!(listener.kind, ListenerKind::Tls { .. }));
+        let address = tls.and_then(|at| addresses.get(at)).copied();
+        runtime.spawn(async move { self.run(address).await });
+    }
+
     /// Works for ever. The proxy at this address has to show each new certificate, or the old one is put back.
-    pub(crate) async fn run(&self, tls: Option<SocketAddr>) {
+    async fn run(&self, tls: Option<SocketAddr>) {
         let mut certificates = self.certificates.clone();
         for certificate in &mut certificates {
             let Some(address) = tls else { continue };

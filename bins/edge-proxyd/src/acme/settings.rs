@@ -1,25 +1,41 @@
 //! The section as written.
 
 use acme_dns01_config::Settings;
+use serde::Deserialize;
 use std::path::Path;
-use toml::de::DeValue;
+use std::sync::Arc;
 
-/// Reads the section from the file's text. Its errors name the line. The folder is that of `[certificates]`.
+/// A section that was read. Two are equal if they were written alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    /// What it says.
+    pub(crate) settings: Arc<Settings>,
+    written: toml::Table,
+}
+
+impl PartialEq for Section {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+/// The section alone: what else is in the file is read by others.
+#[derive(Deserialize)]
+struct File<T> {
+    acme: T,
+}
+
+/// Reads the section from the file's text. The folder is that of `[certificates]`.
 ///
 /// # Errors
-/// In words, for the place of the section.
-pub(crate) fn read(text: &str, section: &DeValue<'_>, folder: Option<&Path>) -> Result<Settings, String> {
-    // What is in the file is read by its own reader once more, which knows nothing else of the file.
-    let _ = section;
-    #[derive(serde::Deserialize)]
-    struct File {
-        acme: Settings,
-    }
-    let file: File = toml::from_str(text).map_err(|why| why.to_string().trim_end().replace('\n', "; "))?;
-    let mut settings = file.acme;
+/// In words, for the place of the section; they name the line where it is known.
+pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<Section, String> {
+    let wrong = |why: toml::de::Error| why.to_string().trim_end().replace('\n', "; ");
+    let mut settings = toml::from_str::<File<Settings>>(text).map_err(wrong)?.acme;
+    let written = toml::from_str::<File<toml::Table>>(text).map_err(wrong)?.acme;
     if let Some(folder) = folder {
         settings.folder = folder.to_owned();
     }
     settings.certificates().map_err(|why| why.to_string())?;
-    Ok(settings)
+    Ok(Section { settings: Arc::new(settings), written })
 }

@@ -1,12 +1,14 @@
 //! `run`: serves until it is told to end.
 
+use crate::acme::Keeper;
 use crate::cli::{Exit, Run};
 use crate::config::{self, Settings};
 use crate::log::Writer;
+use crate::status::{self, Watched};
 use edge_proxy::config::{Config, ListenerKind};
 use edge_proxy::{Certificates, Proxy, Refreshed, Running};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,10 +38,16 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
             let path = settings.log.file.as_deref().unwrap_or(Path::new("standard output"));
             format!("the access log {}: {why}", path.display())
         })?;
-    let mut builder = Proxy::builder().config(settings.proxy.clone()).observer(Arc::new(log));
+    let log = Arc::new(log);
+    let mut builder = Proxy::builder().config(settings.proxy.clone()).observer(log.clone());
     if let Some(workers) = args.workers {
         builder = builder.workers(workers.into());
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let keeper = match &settings.acme {
+        Some(acme) => Some(runtime.block_on(Keeper::prepare(acme))?),
+        None => None,
+    };
     let mut certificates = None;
     if let Some(folder) = &settings.certificates {
         let (found, refreshed) = Certificates::load(folder)?;
@@ -48,12 +56,18 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
         builder = builder.certificates(found.clone());
         certificates = Some(found);
     }
-    let proxy = builder.start()?;
+    let proxy = Arc::new(builder.start()?);
     for address in proxy.addresses() {
         eprintln!("edge-proxyd: listening on {address}");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise(args, settings, &proxy, certificates.as_deref()))?;
+    if let Some(keeper) = keeper {
+        keeper.start(&runtime, settings, &proxy.addresses());
+    }
+    let watched = Arc::new(Watched { proxy: proxy.clone(), certificates, log, history: Mutex::default() });
+    runtime.block_on(supervise(args, settings, watched))?;
+    // Whoever looks at the status page has seen enough.
+    drop(runtime);
+    let Some(proxy) = Arc::into_inner(proxy) else { return Ok(()) };
     eprintln!("edge-proxyd: ending; what is under way has {} s", args.grace);
     proxy.shutdown(Duration::from_secs(args.grace.into()));
     Ok(())
@@ -86,12 +100,16 @@ fn tell_missing(certificates: &Certificates, config: &Config) {
 }
 
 /// Waits for signals and new certificates until the program is to end.
-async fn supervise(
-    args: &Run,
-    settings: &Settings,
-    proxy: &Running,
-    certificates: Option<&Certificates>,
-) -> std::io::Result<()> {
+async fn supervise(args: &Run, settings: &Settings, watched: Arc<Watched>) -> std::io::Result<()> {
+    let (proxy, certificates) = (&*watched.proxy, watched.certificates.as_deref());
+    if let Some(address) = &settings.status {
+        let listener = status::Listener::bind(address).await.map_err(|why| {
+            std::io::Error::new(why.kind(), format!("cannot listen for the status page: {why}"))
+        })?;
+        tokio::spawn(status::run(listener, watched.clone()));
+    }
+    let mut samples = tokio::time::interval(status::STEP);
+    let mut reopen = signal(SignalKind::user_defined1())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -105,6 +123,8 @@ async fn supervise(
                 reload(args, settings, proxy);
             }
             _ = watch.tick() => refresh(certificates),
+            _ = samples.tick() => watched.sample(),
+            _ = reopen.recv() => watched.log.reopen(),
         }
     }
 }
@@ -127,8 +147,13 @@ fn reload(args: &Run, started: &Settings, proxy: &Running) {
             return;
         }
     };
-    if settings.certificates != started.certificates || settings.log != started.log {
-        eprintln!("edge-proxyd: [certificates] and [log] are read at the start only: restart to change them");
+    if settings.certificates != started.certificates
+        || settings.log != started.log
+        || settings.status != started.status
+    {
+        eprintln!(
+            "edge-proxyd: [certificates], [log] and [status] are read at the start only: restart to change them"
+        );
     }
     match proxy.reload(settings.proxy) {
         Ok(()) => eprintln!("edge-proxyd: reloaded {}", args.config.display()),

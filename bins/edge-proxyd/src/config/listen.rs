@@ -1,10 +1,12 @@
 //! `[[listen]]`, `[trust]`, `[limits]`, `[timeouts]` and `[log]`.
 
-use super::Log;
+use super::{Log, StatusAddress};
+
 use super::document::Table;
 use crate::log::Format;
 use edge_proxy::Place;
-use edge_proxy::config::{Limits, Listener, ListenerKind, Timeouts, Trust, TrustedHeader};
+use edge_proxy::config::{Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader};
+use std::net::SocketAddr;
 
 pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
     let mut listeners = Vec::new();
@@ -43,10 +45,36 @@ pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
     let trust = Trust {
         ranges: table.get("ranges").map(|value| value.ranges()).unwrap_or_default(),
         interface: table.get("interface").and_then(|value| value.text()).map(Into::into),
+        who: table
+            .get("who")
+            .map(|value| {
+                let form = "names nobody: write node:NAME, tag:NAME or login:NAME";
+                value.list().iter().filter_map(|who| who.parsed(form)).collect()
+            })
+            .unwrap_or_default(),
+        fallback: table.get("fallback").and_then(|value| value.boolean()).unwrap_or(false),
         header: table.get("header").and_then(|value| value.one_of(&headers)).unwrap_or_default(),
     };
     table.finish();
     trust
+}
+
+pub(super) fn tailnet(table: &Table<'_, '_>) -> Tailnet {
+    let mut tailnet = Tailnet::default();
+    if let Some(socket) = table.get("socket").and_then(|value| value.path()) {
+        tailnet.socket = socket;
+    }
+    if let Some(ranges) = table.get("ranges").map(|value| value.ranges()) {
+        tailnet.ranges = ranges;
+    }
+    if let Some(remember) = table.get("remember").and_then(|value| value.duration()) {
+        tailnet.remember = remember;
+    }
+    if let Some(tell) = table.get("tell").and_then(|value| value.boolean()) {
+        tailnet.tell = tell;
+    }
+    table.finish();
+    tailnet
 }
 
 pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
@@ -70,6 +98,12 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     count("idle_upstream", &mut limits.idle_upstream);
     if let Some(streams) = number("streams") {
         limits.streams = streams as u32;
+    }
+    if let Some(connections) = number("connections_per_client") {
+        limits.connections_per_client = connections as u32;
+    }
+    if let Some(frames) = number("control_frames") {
+        limits.control_frames = frames as u32;
     }
     if let Some(resets) = number("resets") {
         limits.resets = resets as u32;
@@ -96,6 +130,26 @@ pub(super) fn timeouts(table: &Table<'_, '_>, mut timeouts: Timeouts) -> Timeout
     }
     table.finish();
     timeouts
+}
+
+pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
+    let address = table.get("address").and_then(|value| {
+        let text = value.text()?;
+        if let Some(path) = text.strip_prefix("unix:/") {
+            return Some(StatusAddress::Unix(format!("/{path}").into()));
+        }
+        let address: SocketAddr = value.parsed("is no address: write 127.0.0.1:9180 or unix:/run/edge-proxyd/status.sock")?;
+        if !address.ip().is_loopback() {
+            value.wrong("can be reached from elsewhere, and the page is for nobody else: write a loopback address, or unix:/PATH");
+            return None;
+        }
+        Some(StatusAddress::Loopback(address))
+    });
+    if table.get("address").is_none() {
+        table.wrong("address", "is missing: write address = \"127.0.0.1:9180\", or unix:/PATH");
+    }
+    table.finish();
+    address
 }
 
 pub(super) fn log(table: &Table<'_, '_>) -> Log {

@@ -4,7 +4,9 @@
 //! is meant. No mistake ends the reading, so that all are reported at once; what each part is found wrong for by the
 //! library is reported at its place in the file too.
 
+mod balance;
 mod document;
+mod guard;
 mod listen;
 mod problem;
 mod site;
@@ -17,6 +19,7 @@ use crate::log::Format;
 use document::{Document, Table};
 use edge_proxy::Snapshot;
 use edge_proxy::config::{Config, ListenerKind};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// What a file says.
@@ -26,8 +29,21 @@ pub(crate) struct Settings {
     pub(crate) proxy: Config,
     /// The folder of certificates.
     pub(crate) certificates: Option<PathBuf>,
+    /// The certificates that the proxy gets for itself.
+    pub(crate) acme: Option<crate::acme::Section>,
     /// The access log.
     pub(crate) log: Log,
+    /// Where the status page is. `None` is nowhere.
+    pub(crate) status: Option<StatusAddress>,
+}
+
+/// Where the status page is: never where others can reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StatusAddress {
+    /// An address of loopback.
+    Loopback(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
 }
 
 /// The access log.
@@ -53,7 +69,7 @@ pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
 /// Reads and checks a file's text.
 pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
     let document = Document::new(text);
-    let settings = document.root().map(|root| settings(&document, &root));
+    let settings = document.root().map(|root| settings(&document, &root, text));
     // What does not parse is not looked at further: what follows from it would only distract.
     if let Some(settings) = settings
         && document.is_clean()
@@ -66,11 +82,12 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
     Err(document.into_problems(name))
 }
 
-fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
+fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settings {
     let mut proxy = Config { reject: site::reject(root), ..Config::default() };
     proxy.https_port = root.get("https_port").and_then(|port| port.number(1, 65_535)).map(|port| port as u16);
     proxy.listeners = listen::listeners(root);
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
+    proxy.tailnet = root.table("tailnet").map(|tailnet| listen::tailnet(&tailnet));
     proxy.limits = root.table("limits").map(|limits| listen::limits(&limits)).unwrap_or_default();
     proxy.timeouts = root
         .table("timeouts")
@@ -86,7 +103,11 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
         table.finish();
         folder
     });
+    let acme = root.get("acme").and_then(|section| {
+        crate::acme::read(text, certificates.as_deref()).map_err(|why| section.wrong(&why)).ok()
+    });
     let log = root.table("log").map(|log| listen::log(&log)).unwrap_or_default();
+    let status = root.table("status").and_then(|status| listen::status(&status));
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
     if proxy.listeners.is_empty() && root.get("listen").is_none() {
         root.wrong("listen", "is missing, so that nobody can come: add [[listen]] with an address");
@@ -101,7 +122,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
     }
     root.finish();
     document.place_root(root);
-    Settings { proxy, certificates, log }
+    Settings { proxy, certificates, acme, log, status }
 }
 
 #[cfg(test)]

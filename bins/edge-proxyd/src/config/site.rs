@@ -1,11 +1,13 @@
 //! `[[site]]` and `[[site.route]]`.
 
 use super::document::{Table, Value};
+use super::guard;
 use super::listen::timeouts;
 use super::upstream::referred;
 use edge_proxy::Place;
 use edge_proxy::config::{
-    Access, Action, FieldEdits, PathMatch, Plain, Reject, Response, Route, Site, Timeouts, Upstream,
+    Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site, Timeouts,
+    Upstream,
 };
 
 pub(super) fn sites(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Vec<Site> {
@@ -30,6 +32,8 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site.request_fields = edits(table, "request_headers");
     site.response_fields = edits(table, "response_headers");
     site.body_limit = table.get("body_limit").and_then(|value| value.size());
+    guard::read(table, &mut site, upstreams);
+    site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
     site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
     for table in table.get("route").map(|value| value.tables()).unwrap_or_default() {
         table.place(Place::Route(i, site.routes.len()));
@@ -69,6 +73,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
     route.strip_prefix = text("strip_prefix");
     route.request_fields = edits(table, "request_headers");
     route.response_fields = edits(table, "response_headers");
+    route.auth = guard::auth(table, upstreams);
     route.body_limit = table.get("body_limit").and_then(|value| value.size());
     table.finish();
     route
@@ -89,13 +94,7 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
         status.wrong("goes with `redirect`");
     }
     if let Some(table) = table.table("respond") {
-        let text = |key| table.get(key).and_then(|value| value.text());
-        actions.push(Action::Respond(Response {
-            status: table.get("status").map_or(Some(200), |status| status.number(200, 599)).unwrap_or(200)
-                as u16,
-            content_type: text("content_type").unwrap_or("text/plain; charset=utf-8").into(),
-            body: text("body").unwrap_or_default().into(),
-        }));
+        actions.push(Action::Respond(response(&table, 200)));
         table.finish();
     }
     if table.get("drop").and_then(|value| value.boolean()) == Some(true) {
@@ -108,6 +107,43 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
         );
     }
     actions.into_iter().next()
+}
+
+/// An answer: a status, and content from here or from a file.
+fn response(table: &Table<'_, '_>, usual: u64) -> Response {
+    let text = |key| table.get(key).and_then(|value| value.text());
+    let status = table.get("status").map_or(Some(usual), |status| status.number(200, 599)).unwrap_or(usual);
+    let mut body = text("body").unwrap_or_default().as_bytes().to_vec();
+    let mut content_type = "text/plain; charset=utf-8";
+    if let Some(value) = table.get("file") {
+        if table.get("body").is_some() {
+            table.wrong("file", "does not go with `body`: write one of them");
+        }
+        if let Some(path) = value.path() {
+            if path.extension().is_some_and(|extension| extension == "html") {
+                content_type = "text/html; charset=utf-8";
+            }
+            match std::fs::read(&path) {
+                Ok(content) => body = content,
+                Err(why) => value.wrong(&format!("cannot be read: {why}")),
+            }
+        }
+    }
+    Response {
+        status: status as u16,
+        content_type: text("content_type").unwrap_or(content_type).into(),
+        body,
+    }
+}
+
+fn maintenance(table: &Table<'_, '_>) -> Maintenance {
+    let response = response(table, 503);
+    let retry_after = table.get("retry_after").and_then(|value| value.duration());
+    table.finish();
+    Maintenance {
+        response,
+        retry_after: retry_after.map(|after| after.as_secs().min(u32::MAX.into()) as u32),
+    }
 }
 
 pub(super) fn reject(table: &Table<'_, '_>) -> Reject {

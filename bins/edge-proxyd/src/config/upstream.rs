@@ -1,8 +1,10 @@
 //! `[upstream.NAME]`.
 
+use super::balance;
 use super::document::{Table, Value};
 use edge_proxy::Place;
 use edge_proxy::config::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
+use std::path::PathBuf;
 
 /// The upstreams that have a section of their own.
 pub(super) fn named(root: &Table<'_, '_>) -> Vec<Upstream> {
@@ -49,6 +51,13 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
         });
         tls.finish();
     }
+    upstream.balance = balance::balance(table);
+    if let Some(health) = table.table("health") {
+        upstream.health = balance::health(&health);
+    }
+    if let Some(retry) = table.table("retry") {
+        upstream.retry = balance::retry(&retry);
+    }
     let versions = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
     upstream.proxy_protocol = table.get("proxy_protocol").and_then(|value| value.one_of(&versions));
     upstream.host = table.get("host").and_then(|value| value.text()).map(Into::into);
@@ -76,14 +85,7 @@ pub(super) fn referred(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
 }
 
 fn bare() -> Upstream {
-    Upstream {
-        name: String::new(),
-        targets: Vec::new(),
-        protocol: Protocol::Http1,
-        tls: None,
-        proxy_protocol: None,
-        host: None,
-    }
+    Upstream { targets: Vec::new(), ..Upstream::new("", Target::Unix(PathBuf::new())) }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use edge_proxy::{AccessRecord, Observer, TurnedAway};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::SystemTime;
 
@@ -18,6 +19,8 @@ pub(crate) struct Writer {
     rejected: bool,
     lines: SyncSender<Vec<u8>>,
     lost: AtomicU64,
+    /// The file is to be opened again, because somebody moved it away.
+    reopen: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -25,8 +28,24 @@ impl Writer {
     pub(crate) fn open(format: Format, file: Option<&Path>, rejected: bool) -> io::Result<Self> {
         let out = file.map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()?;
         let (lines, receiver) = sync_channel(WAITING);
-        std::thread::Builder::new().name("log".into()).spawn(move || write(&receiver, out))?;
-        Ok(Self { format, rejected, lines, lost: AtomicU64::new(0) })
+        let reopen = Arc::new(AtomicBool::new(false));
+        let (path, asked) = (file.map(Path::to_owned), reopen.clone());
+        std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || write(&receiver, out, path.as_deref(), &asked))?;
+        Ok(Self { format, rejected, lines, lost: AtomicU64::new(0), reopen })
+    }
+
+    /// Opens the file again before the next line: what was moved away is left alone.
+    pub(crate) fn reopen(&self) {
+        self.reopen.store(true, Ordering::Relaxed);
+        // An empty line wakes the thread and writes nothing.
+        self.send(Vec::new());
+    }
+
+    /// Lines that were not written because the disk was too slow.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     fn send(&self, line: Vec<u8>) {
@@ -37,7 +56,7 @@ impl Writer {
 }
 
 /// Writes what waits, as much at once as there is.
-fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>) {
+fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>, path: Option<&Path>, reopen: &AtomicBool) {
     let mut batch = Vec::new();
     while let Ok(line) = lines.recv() {
         batch.extend_from_slice(&line);
@@ -45,6 +64,14 @@ fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>) {
             && let Ok(line) = lines.try_recv()
         {
             batch.extend_from_slice(&line);
+        }
+        if let Some(path) = path
+            && reopen.swap(false, Ordering::Relaxed)
+        {
+            match OpenOptions::new().append(true).create(true).open(path) {
+                Ok(opened) => file = Some(opened),
+                Err(why) => eprintln!("edge-proxyd: the access log {}: {why}", path.display()),
+            }
         }
         // A full disk must not end the service; the lines are lost.
         let _ = match &mut file {

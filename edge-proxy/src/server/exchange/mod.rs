@@ -5,8 +5,12 @@
 //! than a buffer, and never reads what the other side cannot take.
 
 mod downstream;
+mod encode;
+mod forward;
+mod guard;
 mod pump;
 mod serve;
 
 pub(crate) use downstream::{Abort, BodyError, Downstream, Lost, Part};
+pub(crate) use guard::read_whole;
 pub(crate) use serve::{Connection, serve};

@@ -1,10 +1,15 @@
 //! Moving content both ways at once, with nothing held but what one buffer takes.
 
+use super::encode::Encoder;
 use super::{BodyError, Downstream, Part};
+use crate::config::{Coding, Timeouts};
 use crate::server::deadline::Deadline;
 use crate::server::upstream::{Exchange, UpstreamError};
-use crate::{Method, ResponseHead, config::Timeouts};
+use crate::{Method, ResponseHead};
 use std::task::{Context, Poll};
+
+/// Compressed content is collected up to this, in bytes.
+const PIECE: usize = 8 * 1024;
 
 /// How an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,9 @@ pub(super) enum Failure {
     /// The upstream failed.
     Upstream(UpstreamError),
 }
+
+/// What is done to a response's head before it is sent on; says how the content is compressed.
+pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
 
 /// The state of an exchange under way.
 pub(super) struct Pump<'a> {
@@ -38,6 +46,9 @@ pub(super) struct Pump<'a> {
     bodiless: bool,
     tunnel: bool,
     armed: bool,
+    /// There is content that the client does not take.
+    client_waits: bool,
+    encoder: Option<Encoder>,
 }
 
 impl<'a> Pump<'a> {
@@ -56,54 +67,70 @@ impl<'a> Pump<'a> {
             bodiless: false,
             tunnel: false,
             armed: false,
+            client_waits: false,
+            encoder: None,
         }
+    }
+
+    /// Whether the client was told nothing final and nothing of its content is gone.
+    pub(super) const fn is_untouched(&self) -> bool {
+        !self.answered && !self.consumed
     }
 
     /// Moves what can be moved. Ready when the response is complete and written.
     ///
-    /// `edit` is called with each head before it is sent to the client.
+    /// `edit` is called with each head before it is sent to the client, and with whether the exchange could still begin anew.
+    /// Its error takes the answer back.
     pub(super) fn poll<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
         down: &mut D,
         method: &Method,
         deadline: &Deadline,
-        edit: &mut dyn FnMut(&mut ResponseHead),
+        edit: &mut Edit<'_>,
     ) -> Poll<Result<(), Failure>> {
         let mut moved = !self.armed;
         loop {
+            self.client_waits = false;
             let mut progress = self.request_step(cx, down)?;
             progress |= self.response_step(cx, down, method, edit)?;
             moved |= progress;
-            if self.response_done {
-                // What is left of the request is the transport's to drain or to stop.
-                return down.poll_flush(cx).map_err(|_| Failure::ClientLost);
-            }
-            if !progress {
+            if self.response_done || !progress {
                 break;
             }
         }
-        if let Poll::Ready(Err(why)) = self.up.poll_flush(cx) {
-            return Poll::Ready(Err(Failure::Upstream(why)));
-        }
-        if let Poll::Ready(Err(_)) = down.poll_flush(cx) {
-            return Poll::Ready(Err(Failure::ClientLost));
-        }
-        if self.request_done && !self.tunnel && down.poll_lost(cx).is_ready() {
-            return Poll::Ready(Err(Failure::ClientLost));
+        if self.response_done {
+            // What is left of the request is the transport's to drain or to stop; what is left of the response is the
+            // client's to take.
+            if let Poll::Ready(flushed) = down.poll_flush(cx) {
+                return Poll::Ready(flushed.map_err(|_| Failure::ClientLost));
+            }
+            self.client_waits = true;
+        } else {
+            if let Poll::Ready(Err(why)) = self.up.poll_flush(cx) {
+                return Poll::Ready(Err(Failure::Upstream(why)));
+            }
+            if let Poll::Ready(Err(_)) = down.poll_flush(cx) {
+                return Poll::Ready(Err(Failure::ClientLost));
+            }
+            if self.request_done && !self.tunnel && down.poll_lost(cx).is_ready() {
+                return Poll::Ready(Err(Failure::ClientLost));
+            }
         }
         if moved {
             self.armed = true;
             deadline.set(if self.tunnel {
                 self.timeouts.tunnel
-            } else if self.request_done {
+            } else if self.request_done && !self.client_waits {
                 self.timeouts.response
             } else {
                 self.timeouts.body
             });
         }
         match deadline.poll_due(cx) {
-            Poll::Ready(()) if !self.request_done || self.answered => Poll::Ready(Err(Failure::ClientSlow)),
+            Poll::Ready(()) if !self.request_done || self.client_waits => {
+                Poll::Ready(Err(Failure::ClientSlow))
+            }
             Poll::Ready(()) => Poll::Ready(Err(Failure::Upstream(UpstreamError::TimedOut))),
             Poll::Pending => Poll::Pending,
         }
@@ -152,13 +179,13 @@ impl<'a> Pump<'a> {
         cx: &mut Context<'_>,
         down: &mut D,
         method: &Method,
-        edit: &mut dyn FnMut(&mut ResponseHead),
+        edit: &mut Edit<'_>,
     ) -> Result<bool, Failure> {
         let mut progress = false;
         while !self.response_done {
             if !self.answered {
                 match self.up.poll_head(cx, &mut self.head) {
-                    Poll::Ready(Ok(())) => self.head_arrived(down, method, edit),
+                    Poll::Ready(Ok(())) => self.head_arrived(down, method, edit)?,
                     Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
                     Poll::Pending => break,
                 }
@@ -168,8 +195,18 @@ impl<'a> Pump<'a> {
             let room = match down.poll_capacity(cx) {
                 Poll::Ready(Ok(room)) => room,
                 Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.client_waits = true;
+                    break;
+                }
             };
+            if self.encoder.is_some() {
+                match self.encoded_step(cx, down, room)? {
+                    true => progress = true,
+                    false => break,
+                }
+                continue;
+            }
             match self.up.poll_body(cx) {
                 Poll::Ready(Ok(Part::Data)) => {
                     let n = self.up.chunk().len().min(room);
@@ -191,13 +228,52 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
+    /// One step of content that is compressed on its way: what is ready is sent before more is taken in.
+    fn encoded_step<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        room: usize,
+    ) -> Result<bool, Failure> {
+        let Some(encoder) = &mut self.encoder else { return Ok(false) };
+        // Compressing into memory does not fail.
+        let failed = |_| Failure::Upstream(UpstreamError::Broken);
+        // Pieces worth sending, or all that there is for now.
+        if encoder.ready().len() >= PIECE || encoder.is_clean() && !encoder.ready().is_empty() {
+            let n = encoder.ready().len().min(room);
+            down.send_data(&encoder.ready()[..n]);
+            encoder.sent(n);
+            self.sent += n as u64;
+            return Ok(true);
+        }
+        if encoder.is_finished() {
+            down.send_end(Some(self.up.trailers()));
+            self.response_done = true;
+            return Ok(true);
+        }
+        match self.up.poll_body(cx) {
+            Poll::Ready(Ok(Part::Data)) => {
+                let n = self.up.chunk().len();
+                encoder.write(self.up.chunk()).map_err(failed)?;
+                self.up.consume(n);
+            }
+            Poll::Ready(Ok(Part::End)) => encoder.finish().map_err(failed)?,
+            Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
+            // The client gets what there is: more may take long.
+            Poll::Pending if !encoder.is_clean() => encoder.flush().map_err(failed)?,
+            Poll::Pending => return Ok(false),
+        }
+        Ok(true)
+    }
+
     fn head_arrived<D: Downstream>(
         &mut self,
         down: &mut D,
         method: &Method,
-        edit: &mut dyn FnMut(&mut ResponseHead),
-    ) {
-        edit(&mut self.head);
+        edit: &mut Edit<'_>,
+    ) -> Result<(), Failure> {
+        let untouched = self.is_untouched();
+        let coding = edit(&mut self.head, untouched).map_err(Failure::Upstream)?;
         if self.up.is_tunnel() {
             self.answered = true;
             self.tunnel = true;
@@ -207,10 +283,13 @@ impl<'a> Pump<'a> {
             down.send_interim(&self.head);
         } else {
             self.answered = true;
+            // Without memory for it the head would have said too much already: the exchange ends.
+            self.encoder = coding.map(Encoder::new).transpose().map_err(|_| Failure::ClientLost)?;
             self.bodiless = self.head.is_bodiless(method);
             let end = self.bodiless || self.head.body == crate::BodyLength::None;
             down.send_head(&self.head, end);
             self.response_done = end;
         }
+        Ok(())
     }
 }

@@ -1,14 +1,17 @@
 //! One request from its head to its access record: decided, forwarded or answered, told.
 
-use super::pump::{Failure, Pump};
-use super::{Abort, Downstream, Part};
-use crate::config::Timeouts;
-use crate::decide::{Decision, Facts, Transport, Verdict, decide, request_fields, response_fields};
+use super::forward::Way;
+use super::guard::{Gate, Identity};
+use super::{Abort, Downstream, Lost, Part};
+use crate::config::{Response, Timeouts};
+use crate::decide::{Facts, Transport, Verdict, decide, response_fields};
 use crate::early_data::Early;
 use crate::server::deadline::Deadline;
 use crate::server::observe::AccessRecord;
-use crate::server::upstream::{Lease, UpstreamError};
-use crate::server::worker::{View, Worker};
+use crate::server::table::Held;
+use crate::server::whois::Said;
+use crate::server::worker::Worker;
+use crate::tailnet::Identity as WhoIsIt;
 use crate::{BodyLength, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -24,15 +27,19 @@ pub(crate) struct Connection {
     pub(crate) proxied: Option<SocketAddr>,
     pub(crate) interface: Option<Rc<str>>,
     pub(crate) sni: Option<Box<str>>,
+    /// Counts it for its client. Only its end matters, when the last clone of the connection goes.
+    #[allow(dead_code)]
+    pub(crate) held: Option<Rc<Held>>,
 }
 
 impl Connection {
-    pub(crate) fn facts(&self, early: bool) -> Facts<'_> {
+    pub(crate) fn facts<'f>(&'f self, early: bool, identity: WhoIsIt<'f>) -> Facts<'f> {
         Facts {
             transport: self.transport,
             peer: self.peer,
             proxied: self.proxied,
             interface: self.interface.as_deref(),
+            identity,
             sni: self.sni.as_deref(),
             early,
         }
@@ -40,20 +47,20 @@ impl Connection {
 }
 
 /// What became of an exchange.
-struct Outcome {
-    status: Option<u16>,
-    received: u64,
-    sent: u64,
-    upstream: Option<usize>,
-    reason: Option<&'static str>,
+pub(super) struct Outcome {
+    pub(super) status: Option<u16>,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) upstream: Option<usize>,
+    pub(super) reason: Option<&'static str>,
 }
 
 impl Outcome {
-    const fn answered(status: u16) -> Self {
+    pub(super) const fn answered(status: u16) -> Self {
         Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None }
     }
 
-    const fn because(mut self, reason: &'static str) -> Self {
+    pub(super) const fn because(mut self, reason: &'static str) -> Self {
         self.reason = Some(reason);
         self
     }
@@ -70,7 +77,12 @@ pub(crate) async fn serve<D: Downstream>(
     let began = Instant::now();
     let view = worker.view();
     let was_early = down.is_early();
-    let facts = connection.facts(was_early);
+    let said = match &view.whois {
+        Some(whois) => whois.is(connection.proxied.unwrap_or(connection.peer), deadline).await,
+        None => None,
+    };
+    let identity = said.as_ref().map_or(WhoIsIt::Unasked, Said::identity);
+    let facts = connection.facts(was_early, identity);
     settle_length(&mut head, down, deadline, view.runtime.snapshot().config().timeouts.header).await;
     let decision = decide(view.runtime.snapshot(), &facts, &head);
     let timeouts = decision
@@ -83,48 +95,28 @@ pub(crate) async fn serve<D: Downstream>(
         }
         _ => Some(Ok(())),
     };
-    let outcome = match (&decision.verdict, waited) {
-        (_, None | Some(Err(_))) => {
-            down.abort(Abort::Refused);
-            Outcome { status: None, ..Outcome::answered(0).because("handshake-not-completed") }
+    let gate = Gate { view: &view, connection, who: identity, decision: &decision, timeouts, deadline };
+    let acts = !matches!(decision.verdict, Verdict::Drop { .. } | Verdict::Refuse { .. });
+    // Those who are refused anyway are not counted.
+    let passed = if acts && matches!(waited, Some(Ok(()))) {
+        match gate.admit(&head, down).await {
+            Ok(under_way) => gate.identify(&head, down).await.map(|identity| (identity, under_way)),
+            Err(refused) => Err(refused),
         }
-        (Verdict::Drop { why }, _) => {
-            down.abort(Abort::Refused);
-            Outcome { status: None, ..Outcome::answered(0).because(why.code()) }
+    } else {
+        Ok((Identity::Unasked, None))
+    };
+    let outcome = match passed {
+        Ok((identity, under_way)) => {
+            let outcome = act(&gate, waited, identity, &mut head, down).await;
+            drop(under_way);
+            outcome
         }
-        (Verdict::Refuse { status, why }, _) => {
-            answer(down, &head.method, error(*status), b"", deadline, &timeouts).await.because(why.code())
-        }
-        (Verdict::Redirect { status, location }, _) => {
-            let mut response = error(*status);
-            response.fields.push(b"Location", location.as_bytes());
-            response_fields(&decision, &connection.facts(false), view.alt_svc(), &mut response);
-            answer(down, &head.method, response, b"", deadline, &timeouts).await
-        }
-        (Verdict::Respond(said), _) => {
-            let mut response = ResponseHead::new(said.status);
-            if !said.content_type.is_empty() {
-                response.fields.push(b"Content-Type", said.content_type.as_bytes());
-            }
-            response.body = BodyLength::Exact(said.body.len() as u64);
-            response_fields(&decision, &connection.facts(false), view.alt_svc(), &mut response);
-            answer(down, &head.method, response, &said.body, deadline, &timeouts).await
-        }
-        (Verdict::Forward { upstream }, _) => {
-            let way = Way {
-                view: &view,
-                connection,
-                decision: &decision,
-                timeouts,
-                upstream: *upstream,
-                deadline,
-                version: head.version,
-            };
-            way.forward(&mut head, down).await
-        }
+        Err(refused) => refused,
     };
     deadline.clear();
-    worker.observer().access(&AccessRecord {
+    let site = decision.site.map(|(index, _)| index);
+    let record = AccessRecord {
         client: decision.client.address,
         peer: connection.peer,
         version: head.version,
@@ -140,7 +132,52 @@ pub(crate) async fn serve<D: Downstream>(
         reason: outcome.reason,
         early: was_early,
         head: &head,
-    });
+    };
+    worker.access(&view, site, &record);
+}
+
+/// Does what was decided.
+async fn act<D: Downstream>(
+    gate: &Gate<'_>,
+    waited: Option<Result<(), Lost>>,
+    identity: Identity<'_>,
+    head: &mut RequestHead,
+    down: &mut D,
+) -> Outcome {
+    let Gate { view, connection, who, decision, timeouts, deadline } = *gate;
+    let fields = |response: &mut ResponseHead| {
+        response_fields(decision, &gate.facts(false), view.alt_svc(), response);
+        identity.answer(&mut response.fields);
+    };
+    match (&decision.verdict, waited) {
+        (_, None | Some(Err(_))) => {
+            down.abort(Abort::Refused);
+            Outcome { status: None, ..Outcome::answered(0).because("handshake-not-completed") }
+        }
+        (Verdict::Drop { why }, _) => {
+            down.abort(Abort::Refused);
+            Outcome { status: None, ..Outcome::answered(0).because(why.code()) }
+        }
+        (Verdict::Refuse { status, why }, _) => {
+            answer(down, &head.method, error(*status), b"", deadline, &timeouts).await.because(why.code())
+        }
+        (Verdict::Redirect { status, location }, _) => {
+            let mut response = error(*status);
+            response.fields.push(b"Location", location.as_bytes());
+            fields(&mut response);
+            answer(down, &head.method, response, b"", deadline, &timeouts).await
+        }
+        (Verdict::Respond(said), _) => {
+            let mut response = saying(said);
+            fields(&mut response);
+            answer(down, &head.method, response, &said.body, deadline, &timeouts).await
+        }
+        (Verdict::Forward { upstream }, _) => {
+            let way =
+                Way { view, connection, who, decision, timeouts, upstream: *upstream, deadline, identity };
+            way.forward(head, down).await
+        }
+    }
 }
 
 /// HTTP/2 and 3 say in a frame of its own that a request has no content. For methods that seldom have any, that is waited
@@ -162,12 +199,22 @@ async fn settle_length<D: Downstream>(
 }
 
 /// An answer of ours without content. It does not say by what it was made.
-fn error(status: u16) -> ResponseHead {
+pub(super) fn error(status: u16) -> ResponseHead {
     ResponseHead::new(status)
 }
 
+/// The head of an answer that the configuration has.
+pub(super) fn saying(said: &Response) -> ResponseHead {
+    let mut response = ResponseHead::new(said.status);
+    if !said.content_type.is_empty() {
+        response.fields.push(b"Content-Type", said.content_type.as_bytes());
+    }
+    response.body = BodyLength::Exact(said.body.len() as u64);
+    response
+}
+
 /// Sends an answer of ours.
-async fn answer<D: Downstream>(
+pub(super) async fn answer<D: Downstream>(
     down: &mut D,
     method: &Method,
     mut head: ResponseHead,
@@ -203,125 +250,5 @@ async fn answer<D: Downstream>(
             down.abort(Abort::TimedOut);
             Outcome { sent, ..Outcome::answered(status).because("client-slow") }
         }
-    }
-}
-
-/// All that forwarding needs.
-struct Way<'a> {
-    view: &'a Rc<View>,
-    connection: &'a Connection,
-    decision: &'a Decision<'a>,
-    timeouts: Timeouts,
-    upstream: usize,
-    deadline: &'a Deadline,
-    version: Version,
-}
-
-impl Way<'_> {
-    async fn forward<D: Downstream>(&self, head: &mut RequestHead, down: &mut D) -> Outcome {
-        let websocket = self.decision.websocket;
-        let idempotent = head.method.is_idempotent();
-        let has_body = head.body != BodyLength::None && !websocket;
-        let method = head.method.clone();
-        request_fields(self.decision, &self.connection.facts(down.is_early()), down.is_early(), head);
-        let client = SocketAddr::new(self.decision.client.address, self.decision.client.port.unwrap_or(0));
-        let mut lease = Lease {
-            client,
-            local: self.connection.local,
-            deadline: self.deadline,
-            connect: self.timeouts.connect,
-            fresh: false,
-            websocket,
-        };
-        let pool = &self.view.pools[self.upstream];
-        loop {
-            let up = match pool.begin(head, &lease).await {
-                Ok(up) => up,
-                Err(UpstreamError::Stale) if !lease.fresh => {
-                    lease.fresh = true;
-                    continue;
-                }
-                Err(why) => return self.failed(Failure::Upstream(why), false, (0, 0), &method, down).await,
-            };
-            let mut pump = Pump::new(up, &self.timeouts, self.decision.body_limit, has_body);
-            let facts = self.connection.facts(false);
-            let alt_svc = self.view.alt_svc();
-            let outcome = poll_fn(|cx| {
-                pump.poll(cx, down, &method, self.deadline, &mut |response| {
-                    response_fields(self.decision, &facts, alt_svc, response);
-                })
-            })
-            .await;
-            match outcome {
-                Ok(()) => {
-                    let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
-                    pump.up.finish();
-                    return Outcome {
-                        received,
-                        sent,
-                        upstream: Some(self.upstream),
-                        ..Outcome::answered(status)
-                    };
-                }
-                // Nothing was answered and nothing of the content is gone: a kept connection had ended meanwhile.
-                Err(Failure::Upstream(UpstreamError::Stale))
-                    if !lease.fresh && !pump.answered && !pump.consumed && idempotent =>
-                {
-                    lease.fresh = true;
-                }
-                Err(why) => {
-                    let counts = (pump.received, pump.sent);
-                    let status = pump.head.status;
-                    let mut ended = self.failed(why, pump.answered, counts, &method, down).await;
-                    if pump.answered {
-                        ended.status = Some(status);
-                    }
-                    return ended;
-                }
-            }
-        }
-    }
-
-    /// Says to the client what can still be said.
-    async fn failed<D: Downstream>(
-        &self,
-        why: Failure,
-        answered: bool,
-        (received, sent): (u64, u64),
-        method: &Method,
-        down: &mut D,
-    ) -> Outcome {
-        let (status, reason, abort) = match why {
-            Failure::ClientLost => (None, "client-lost", Abort::Truncated),
-            // In HTTP/2 and 3 that is an error of the stream (RFC 9113 §8.1.1, RFC 9114 §4.1.2).
-            Failure::ClientMalformed if self.version >= Version::Http2 => {
-                (None, "request-malformed", Abort::Malformed)
-            }
-            Failure::ClientMalformed => (Some(400), "request-malformed", Abort::Malformed),
-            Failure::TooLarge => (Some(413), "content-too-large", Abort::Refused),
-            Failure::ClientSlow => (Some(408), "client-slow", Abort::TimedOut),
-            Failure::Upstream(UpstreamError::Connect) => {
-                (Some(502), "upstream-unreachable", Abort::Truncated)
-            }
-            Failure::Upstream(UpstreamError::Stale | UpstreamError::Broken) => {
-                (Some(502), "upstream-broke-off", Abort::Truncated)
-            }
-            Failure::Upstream(UpstreamError::Malformed) => {
-                (Some(502), "upstream-malformed", Abort::Truncated)
-            }
-            Failure::Upstream(UpstreamError::TimedOut) => (Some(504), "upstream-timed-out", Abort::TimedOut),
-        };
-        let mut outcome = match status {
-            Some(status) if !answered => {
-                answer(down, method, error(status), b"", self.deadline, &self.timeouts).await
-            }
-            _ => {
-                down.abort(abort);
-                Outcome { status: None, ..Outcome::answered(0) }
-            }
-        };
-        (outcome.received, outcome.sent) = (received, sent);
-        outcome.upstream = Some(self.upstream);
-        outcome.because(reason)
     }
 }

@@ -155,7 +155,7 @@ async fn one(
 }
 
 fn turned_away(worker: &Worker, connection: &Connection, why: h1::BadHead) {
-    worker.observer().turned_away(&TurnedAway {
+    worker.turned_away(&TurnedAway {
         peer: connection.peer,
         local: connection.local,
         sni: connection.sni.as_deref(),

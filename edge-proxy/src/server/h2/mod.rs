@@ -2,6 +2,7 @@
 
 mod exchange;
 mod fields;
+mod metered;
 
 pub(crate) use fields::{copy_fields, to_header_map};
 
@@ -13,6 +14,7 @@ use crate::server::worker::Worker;
 use crate::{ResponseHead, Version};
 use bytes::Bytes;
 use exchange::Exchange;
+use metered::Metered;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -43,10 +45,11 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) 
     drop(view);
     let connection = Rc::new(connection);
     let deadline = worker.sweep().deadline();
+    let (wire, meter) = Metered::new(wire, limits.control_frames);
     let handshake = builder(&limits).handshake::<_, Bytes>(wire);
     let Some(Ok(mut streams)) = deadline.within(timeouts.handshake, handshake).await else { return };
     let open = Rc::new(std::cell::Cell::new(0usize));
-    let mut leaving = false;
+    let (mut leaving, mut flooded) = (false, false);
     deadline.set(timeouts.idle);
     loop {
         let next = poll_fn(|cx| {
@@ -54,7 +57,26 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) 
                 leaving = true;
                 streams.graceful_shutdown();
             }
-            if let Poll::Ready(next) = streams.poll_accept(cx) {
+            let next = streams.poll_accept(cx);
+            if meter.borrow().is_flooded() && !flooded {
+                flooded = true;
+                streams.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                // It ends by that, or when it takes too long.
+                deadline.set(timeouts.handshake);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if flooded {
+                return match (next, deadline.poll_due(cx)) {
+                    (Poll::Ready(Some(Ok(_))), Poll::Pending) => {
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    (Poll::Pending, Poll::Pending) => Poll::Pending,
+                    _ => Poll::Ready(None),
+                };
+            }
+            if let Poll::Ready(next) = next {
                 return Poll::Ready(next);
             }
             match deadline.poll_due(cx) {
@@ -80,14 +102,12 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) 
         })
         .await;
         let Some(Ok((request, mut respond))) = next else {
-            if let Some(Err(_)) = next {
-                worker.observer().turned_away(&TurnedAway {
-                    peer: connection.peer,
-                    local: connection.local,
-                    sni: connection.sni.as_deref(),
-                    quic: false,
-                    reason: "http2-error",
-                });
+            if flooded {
+                turned_away(&worker, &connection, "http2-flood");
+            } else if let Some(Err(why)) = next {
+                let flood = why.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+                let reason = if flood && !why.is_remote() { "http2-flood" } else { "http2-error" };
+                turned_away(&worker, &connection, reason);
             }
             return;
         };
@@ -112,4 +132,14 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) 
             }
         }
     }
+}
+
+fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
+    worker.turned_away(&TurnedAway {
+        peer: connection.peer,
+        local: connection.local,
+        sni: connection.sni.as_deref(),
+        quic: false,
+        reason,
+    });
 }

@@ -1,12 +1,17 @@
 //! Connections to services: dialled, kept, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
 
+mod check;
 mod connect;
 mod h1;
 mod h2;
 mod pool;
+mod target;
 mod tls;
 
+pub(crate) use check::Checks;
 pub(crate) use pool::{Lease, Pool, Pools};
+pub use target::TargetStatus;
+pub(crate) use target::{SharedTarget, Targets};
 pub use tls::UpstreamTlsError;
 pub(crate) use tls::client_config;
 
@@ -26,6 +31,10 @@ pub(crate) enum UpstreamError {
     Broken,
     /// What came was not HTTP, or broke its own framing.
     Malformed,
+    /// No target may be used: all are down.
+    NoTarget,
+    /// The answer has a status that is taken for a failure, and was not passed on.
+    Status(u16),
     /// Nothing came in time.
     TimedOut,
 }

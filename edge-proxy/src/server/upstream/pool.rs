@@ -1,9 +1,12 @@
 //! Connections that are kept: a pool a worker and upstream, last in first out.
 
 use super::connect::{Announce, dial};
+use super::target::{Flight, SharedTarget};
 use super::{Exchange, UpstreamError, h1, h2};
 use crate::RequestHead;
-use crate::config::{Protocol, Target, Upstream};
+use crate::balance::health::Event;
+use crate::balance::{Budget, Candidate, Tried, choose};
+use crate::config::{Protocol, Upstream};
 use crate::server::deadline::Deadline;
 use crate::server::socket::Socket;
 use crate::server::tls::TlsStream;
@@ -94,7 +97,7 @@ struct Kept {
 
 /// The connections of one worker to one target.
 struct Shelf {
-    target: Target,
+    shared: Arc<SharedTarget>,
     kept: RefCell<Vec<Kept>>,
     multiplexed: RefCell<Option<h2::Client>>,
     limit: usize,
@@ -120,7 +123,11 @@ pub(crate) struct Pool {
     tls: Option<(Arc<ClientConfig>, Option<String>)>,
     shelves: Vec<Rc<Shelf>>,
     next: Cell<usize>,
+    budget: Cell<Budget>,
 }
+
+/// Repetitions that an upstream may have before there were any requests, in one worker.
+const RESERVE: u16 = 10;
 
 /// All pools of a worker, in the order of the configuration's upstreams.
 pub(crate) type Pools = Vec<Rc<Pool>>;
@@ -135,16 +142,22 @@ pub(crate) struct Lease<'a> {
     /// Whether only a new connection will do.
     pub(crate) fresh: bool,
     pub(crate) websocket: bool,
+    /// Whether the upstream's own host is sent, where it has one.
+    pub(crate) host: bool,
 }
 
 impl Pool {
-    pub(crate) fn new(upstream: Upstream, tls: Option<Arc<ClientConfig>>, limit: usize) -> Self {
-        let shelves = upstream
-            .targets
+    pub(crate) fn new(
+        upstream: Upstream,
+        targets: &[Arc<SharedTarget>],
+        tls: Option<Arc<ClientConfig>>,
+        limit: usize,
+    ) -> Self {
+        let shelves = targets
             .iter()
-            .map(|target| {
+            .map(|shared| {
                 Rc::new(Shelf {
-                    target: target.clone(),
+                    shared: shared.clone(),
                     kept: RefCell::default(),
                     multiplexed: RefCell::default(),
                     limit,
@@ -152,7 +165,40 @@ impl Pool {
             })
             .collect();
         let tls = tls.map(|config| (config, upstream.tls.as_ref().and_then(|tls| tls.server_name.clone())));
-        Self { upstream, tls, shelves, next: Cell::new(0) }
+        let budget = Cell::new(Budget::new(upstream.retry.budget_percent, RESERVE));
+        Self { upstream, tls, shelves, next: Cell::new(0), budget }
+    }
+
+    pub(crate) const fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    pub(super) fn shared(&self, at: usize) -> &SharedTarget {
+        &self.shelves[at].shared
+    }
+
+    /// Takes one repetition from the budget, if there is a target left that it could go to.
+    pub(crate) fn may_repeat(&self, tried: Tried) -> bool {
+        let mut budget = self.budget.get();
+        let allowed = self.shelves.len() > 1 && self.choose(0, 0, tried).is_some() && budget.take();
+        self.budget.set(budget);
+        allowed
+    }
+
+    fn choose(&self, turn: usize, key: u64, tried: Tried) -> Option<usize> {
+        let balance = self.upstream.balance;
+        match &self.shelves[..] {
+            [only] => choose(balance, &[only.shared.candidate()], turn, key, tried),
+            shelves => {
+                // On the stack: there is no allocation a request.
+                let mut candidates = [Candidate::NONE; 64];
+                let count = shelves.len().min(64);
+                for (candidate, shelf) in candidates.iter_mut().zip(shelves) {
+                    *candidate = shelf.shared.candidate();
+                }
+                choose(balance, &candidates[..count], turn, key, tried)
+            }
+        }
     }
 
     /// Whether this pool serves that upstream, so that a reload can keep it.
@@ -166,36 +212,55 @@ impl Pool {
     }
 
     /// The Host to send for a request to this authority.
-    fn host<'a>(&'a self, authority: &'a str) -> &'a str {
-        self.upstream.host.as_deref().unwrap_or(authority)
+    fn host<'a>(&'a self, authority: &'a str, lease: &Lease<'_>) -> &'a str {
+        self.upstream.host.as_deref().filter(|_| lease.host).unwrap_or(authority)
     }
 
-    /// Begins an exchange: on a kept connection, or on a new one to one of the targets. Gives the target's position.
+    /// A request begins: what it is repeated by is counted.
+    pub(crate) fn count(&self) {
+        let mut budget = self.budget.get();
+        budget.request();
+        self.budget.set(budget);
+    }
+
+    /// Begins an exchange with the target that the balance chooses by `key`, and goes on to others as long as no connection
+    /// can be made: nothing was sent then. Those are added to `tried`.
     pub(crate) async fn begin(
         &self,
         head: &RequestHead,
         lease: &Lease<'_>,
-    ) -> Result<Exchange, UpstreamError> {
+        key: u64,
+        tried: &mut Tried,
+    ) -> Result<(Exchange, Flight), UpstreamError> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
-        let mut last = UpstreamError::Connect;
-        for step in 0..self.shelves.len() {
-            let shelf = &self.shelves[(turn + step) % self.shelves.len()];
-            match self.begin_at(shelf, head, lease).await {
-                Ok(exchange) => return Ok(exchange),
-                Err(why) => last = why,
+        let mut last = UpstreamError::NoTarget;
+        let rules = self.upstream.health.rules;
+        while let Some(at) = self.choose(turn, key, *tried) {
+            let shared = &self.shelves[at].shared;
+            let flight = Flight::new(shared.clone(), rules, at);
+            match self.begin_at(at, head, lease).await {
+                Ok(exchange) => return Ok((exchange, flight)),
+                Err(UpstreamError::Stale) if !lease.fresh => return Err(UpstreamError::Stale),
+                Err(why) => {
+                    shared.tell(Event::Failed, &rules);
+                    tried.add(at);
+                    last = why;
+                }
             }
         }
         Err(last)
     }
 
-    async fn begin_at(
+    /// Begins an exchange with this target.
+    pub(super) async fn begin_at(
         &self,
-        shelf: &Rc<Shelf>,
+        at: usize,
         head: &RequestHead,
         lease: &Lease<'_>,
     ) -> Result<Exchange, UpstreamError> {
-        let host = self.host(&head.authority);
+        let shelf = &self.shelves[at];
+        let host = self.host(&head.authority, lease);
         let announce = self.upstream.proxy_protocol.map(|version| Announce {
             version,
             client: lease.client,
@@ -239,8 +304,10 @@ impl Pool {
         announce: Option<&Announce>,
         lease: &Lease<'_>,
     ) -> Result<Wire, UpstreamError> {
-        let dialled =
-            lease.deadline.within(lease.connect, dial(&shelf.target, self.tls.as_ref(), announce)).await;
+        let dialled = lease
+            .deadline
+            .within(lease.connect, dial(&shelf.shared.target, self.tls.as_ref(), announce))
+            .await;
         dialled.unwrap_or(Err(UpstreamError::Connect))
     }
 }

@@ -1,9 +1,9 @@
 //! Sites and routes.
 
 use super::super::Place;
-use super::{Errors, Part, check_timeouts, nearest};
+use super::{Errors, Part, check_timeouts, guard, nearest};
 use crate::Name;
-use crate::config::{Action, Config, FieldEdits, PathMatch, Route, Site};
+use crate::config::{Action, Config, FieldEdits, PathMatch, Response, Route, Site};
 use crate::grammar::{is_field_value, is_target, is_token};
 use crate::host::HostPattern;
 use std::collections::HashSet;
@@ -50,6 +50,10 @@ pub(super) fn check<'a>(
     if let Some(timeouts) = &site.timeouts {
         check_timeouts(&mut part, timeouts);
     }
+    guard::check_site(&mut part, config, site);
+    if let Some(maintenance) = &site.maintenance {
+        check_response(&mut part, &maintenance.response);
+    }
     check_edits(&mut part, "request_fields", &site.request_fields);
     check_edits(&mut part, "response_fields", &site.response_fields);
     let mut paths = HashSet::new();
@@ -84,6 +88,9 @@ fn check_route(part: &mut Part<'_>, config: &Config, route: &Route, path: &str) 
     }
     check_edits(part, "request_fields", &route.request_fields);
     check_edits(part, "response_fields", &route.response_fields);
+    if let Some(auth) = &route.auth {
+        guard::check_auth(part, config, auth);
+    }
     match &route.action {
         Action::Drop => {}
         Action::Forward { upstream } => {
@@ -102,23 +109,20 @@ fn check_route(part: &mut Part<'_>, config: &Config, route: &Route, path: &str) 
             }
             check_location(part, to);
         }
-        Action::Respond(response) => {
-            if !(200..=599).contains(&response.status) {
-                part.wrong("status", response.status.to_string(), "is no final status: write 200 to 599");
-            }
-            if matches!(response.status, 204 | 205 | 304) && !response.body.is_empty() {
-                part.wrong("status", response.status.to_string(), "has no content: leave the body out");
-            }
-            if !is_value(&response.content_type)
-                || (response.content_type.is_empty() && !response.body.is_empty())
-            {
-                part.wrong(
-                    "content_type",
-                    &response.content_type,
-                    "is no media type: write one such as text/plain",
-                );
-            }
-        }
+        Action::Respond(response) => check_response(part, response),
+    }
+}
+
+/// An answer that the configuration has.
+fn check_response(part: &mut Part<'_>, response: &Response) {
+    if !(200..=599).contains(&response.status) {
+        part.wrong("status", response.status.to_string(), "is no final status: write 200 to 599");
+    }
+    if matches!(response.status, 204 | 205 | 304) && !response.body.is_empty() {
+        part.wrong("status", response.status.to_string(), "has no content: leave the body out");
+    }
+    if !is_value(&response.content_type) || (response.content_type.is_empty() && !response.body.is_empty()) {
+        part.wrong("content_type", &response.content_type, "is no media type: write one such as text/plain");
     }
 }
 
@@ -149,7 +153,7 @@ fn check_edits(part: &mut Part<'_>, key: &'static str, edits: &FieldEdits) {
     }
 }
 
-fn check_name(part: &mut Part<'_>, key: &'static str, name: &str) {
+pub(super) fn check_name(part: &mut Part<'_>, key: &'static str, name: &str) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.wrong(key, name, "is no field name: letters, digits and - are common");
         return;

@@ -2,10 +2,12 @@
 
 use super::super::Place;
 use super::{Errors, Part};
-use crate::config::{Protocol, Target, Upstream, UpstreamTls};
+use crate::config::{HealthConfig, Protocol, Retry, Target, Upstream, UpstreamTls};
+use crate::grammar::is_target;
 use crate::host::split_authority;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 pub(super) fn check<'a>(
     errors: &mut Errors,
@@ -21,7 +23,15 @@ pub(super) fn check<'a>(
     if upstream.targets.is_empty() {
         part.wrong("targets", "", "is empty: add one such as http://127.0.0.1:3000");
     }
+    if upstream.targets.len() > 64 {
+        let count = upstream.targets.len().to_string();
+        part.wrong("targets", count, "are too many: an upstream has at most 64");
+    }
+    let mut seen = HashSet::new();
     for target in &upstream.targets {
+        if !seen.insert(target) {
+            part.wrong("targets", target.to_string(), "is there twice: remove one of the two");
+        }
         check_target(part, target, upstream.tls.as_ref());
     }
     if let Some(host) = &upstream.host
@@ -29,6 +39,8 @@ pub(super) fn check<'a>(
     {
         part.wrong("host", host, "is no host: write one such as example.org, with a port if need be");
     }
+    check_health(part, &upstream.health);
+    check_retry(part, &upstream.retry);
     if let Some(tls) = &upstream.tls {
         check_tls(part, tls);
     }
@@ -38,6 +50,53 @@ pub(super) fn check<'a>(
             "with HTTP/2",
             "one connection would carry several clients' requests: leave it out, or use HTTP/1.1",
         );
+    }
+}
+
+fn check_health(part: &mut Part<'_>, health: &HealthConfig) {
+    let rules = &health.rules;
+    if rules.failures > 0 && rules.eject < Duration::from_millis(100) {
+        part.wrong("health.eject", format!("{:?}", rules.eject), "is too short: write at least 100ms");
+    }
+    for (key, count) in [("health.rise", rules.rise), ("health.fall", rules.fall)] {
+        if count == 0 {
+            part.wrong(key, "0", "would never be reached: write at least 1");
+        }
+    }
+    let Some(check) = &health.check else { return };
+    if !check.path.starts_with('/') || !is_target(check.path.as_bytes()) {
+        part.wrong("health.path", &check.path, "is no path: write one such as /healthz");
+    }
+    if let Some(host) = &check.host
+        && split_authority(host).is_none()
+    {
+        part.wrong("health.host", host, "is no host: write one such as example.org");
+    }
+    if check.interval < Duration::from_millis(100) {
+        part.wrong("health.interval", format!("{:?}", check.interval), "is too short: write at least 100ms");
+    }
+    if check.timeout.is_zero() || check.timeout > Duration::from_secs(60) {
+        part.wrong("health.timeout", format!("{:?}", check.timeout), "is out of range: write 1ms to 60s");
+    }
+    let (low, high) = check.status;
+    if low > high || low < 100 || high > 599 {
+        part.wrong(
+            "health.status",
+            format!("{low}-{high}"),
+            "is no range of statuses: write one such as 200-399",
+        );
+    }
+}
+
+fn check_retry(part: &mut Part<'_>, retry: &Retry) {
+    for status in &retry.statuses {
+        if !(400..600).contains(status) {
+            part.wrong("retry.statuses", status.to_string(), "is no error: write 400 to 599");
+        }
+    }
+    if retry.budget_percent > 100 {
+        let percent = retry.budget_percent.to_string();
+        part.wrong("retry.budget", percent, "is more than every request: write 0 to 100");
     }
 }
 

@@ -5,6 +5,7 @@ use edge_proxy::config::{PathMatch, Reject};
 use edge_proxy::decide::{Decision, Facts, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::early_data::Early;
 use edge_proxy::host::{normalize, split_authority};
+use edge_proxy::tailnet::{Identity, Node, User, Who};
 use edge_proxy::{RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
@@ -56,11 +57,18 @@ impl Report {
             // Clients send no address as SNI (RFC 6066 §3).
             None => host.clone().filter(|host| host.parse::<std::net::IpAddr>().is_err()),
         };
+        let node = node(&args.who);
+        let identity = match (&snapshot.config().tailnet, &node) {
+            (None, _) => Identity::Unasked,
+            (Some(_), Some(node)) => Identity::Known(node),
+            (Some(_), None) => Identity::Nobody,
+        };
         let facts = Facts {
             transport,
             peer: args.from,
             proxied: args.proxied,
             interface: args.interface.as_deref(),
+            identity,
             sni: sni.as_deref(),
             early: args.early,
         };
@@ -108,6 +116,22 @@ impl Report {
             forwarded,
         }
     }
+}
+
+/// The machine that tailscaled would describe so.
+fn node(who: &[Who]) -> Option<Node> {
+    if who.is_empty() {
+        return None;
+    }
+    let mut node = Node::default();
+    for who in who {
+        match who {
+            Who::Node(name) => node.name.clone_from(name),
+            Who::Tag(tag) => node.tags.push(tag.clone()),
+            Who::Login(login) => node.user = Some(User { login: login.clone(), ..User::default() }),
+        }
+    }
+    Some(node)
 }
 
 impl Answer {

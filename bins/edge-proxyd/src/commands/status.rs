@@ -1,0 +1,138 @@
+//! `status`: asks a running edge-proxyd what it does.
+
+use crate::cli::{Exit, Status};
+use crate::config::{self, StatusAddress};
+use crate::status::Report;
+use crate::status::shown::{bound, bytes, duration};
+use cli_support::table::Table;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(args: &Status) -> Exit {
+    let settings = match config::load(&args.config) {
+        Ok((settings, _)) => settings,
+        Err(problems) => {
+            problems.report(args.json);
+            return Exit::Wrong;
+        }
+    };
+    let Some(address) = settings.status else {
+        let name = args.config.display();
+        eprintln!(
+            "edge-proxyd status: {name} has no [status]: add one with address = \"127.0.0.1:9180\", and reload"
+        );
+        return Exit::Wrong;
+    };
+    let text = match ask(&address) {
+        Ok(text) => text,
+        Err(why) => {
+            let place = match &address {
+                StatusAddress::Loopback(address) => address.to_string(),
+                StatusAddress::Unix(path) => path.display().to_string(),
+            };
+            eprintln!("edge-proxyd status: {place}: {why}: does it run, and with this configuration?");
+            return Exit::Failed;
+        }
+    };
+    if args.json {
+        println!("{text}");
+        return Exit::Done;
+    }
+    match serde_json::from_str::<Report>(&text) {
+        Ok(report) => {
+            print(&report);
+            Exit::Done
+        }
+        Err(why) => {
+            eprintln!("edge-proxyd status: it answers something else: {why}: is it of another version?");
+            Exit::Failed
+        }
+    }
+}
+
+fn ask(address: &StatusAddress) -> io::Result<String> {
+    match address {
+        StatusAddress::Loopback(address) => {
+            let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            get(stream)
+        }
+        StatusAddress::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            get(stream)
+        }
+    }
+}
+
+fn get(mut stream: impl Read + Write) -> io::Result<String> {
+    stream.write_all(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not the answer of a status page");
+    let (head, content) = answer.split_once("\r\n\r\n").ok_or_else(wrong)?;
+    if head.starts_with("HTTP/1.1 200 ") { Ok(content.to_owned()) } else { Err(wrong()) }
+}
+
+fn print(report: &Report) {
+    let connections = &report.connections;
+    println!("edge-proxyd {}, up {}", report.version, duration(report.uptime));
+    println!(
+        "connections: {} TCP ({} open), {} QUIC ({} open); TLS handshakes: {} ({} resumed)\n",
+        connections.tcp,
+        connections.tcp_open,
+        connections.quic,
+        connections.quic_open,
+        connections.handshakes,
+        connections.resumed
+    );
+    let mut sites = Table::new(["SITE", "REQUESTS", "4XX", "5XX", "MEDIAN", "99 %", "SENT", "HOSTS"]);
+    for site in &report.sites {
+        let any = site.requests > 0;
+        sites.row([
+            if site.name.is_empty() { "(no site)".to_owned() } else { site.name.clone() },
+            site.requests.to_string(),
+            site.client_errors.to_string(),
+            site.server_errors.to_string(),
+            bound(site.median, any),
+            bound(site.p99, any),
+            bytes(site.sent as f64),
+            site.hosts.join(", "),
+        ]);
+    }
+    print!("{sites}");
+    let mut certificates = Table::new(["CERTIFICATE", "DAYS", "NAMES"]);
+    for found in &report.certificates {
+        certificates.row([found.folder.clone(), found.days.to_string(), found.names.join(", ")]);
+    }
+    let mut targets = Table::new(["UPSTREAM", "STATE", "UNDER WAY", "REQUESTS", "FAILURES", "TARGET"]);
+    for target in &report.targets {
+        targets.row([
+            target.upstream.clone(),
+            target.state.clone(),
+            target.in_flight.to_string(),
+            target.requests.to_string(),
+            target.failures.to_string(),
+            target.target.clone(),
+        ]);
+    }
+    let mut away = Table::new(["TURNED AWAY", "COUNT"]);
+    let mut refused = Table::new(["REFUSED OR BROKEN OFF", "COUNT"]);
+    report.turned_away.iter().for_each(|(reason, count)| away.row([reason.clone(), count.to_string()]));
+    report.refused.iter().for_each(|(reason, count)| refused.row([reason.clone(), count.to_string()]));
+    for table in [certificates, targets, away, refused] {
+        if !table.is_empty() {
+            print!("\n{table}");
+        }
+    }
+    if report.log_lines_lost > 0 {
+        println!(
+            "\n{} lines of the access log were not written: the disk is too slow",
+            report.log_lines_lost
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! `balance`, `health` and `retry` of an upstream.
+
+use super::document::{Table, Value};
+use edge_proxy::config::{Balance, Check, HashKey, HealthConfig, Retry};
+
+pub(super) fn balance(table: &Table<'_, '_>) -> Balance {
+    let choices = [
+        ("round-robin", Balance::RoundRobin),
+        ("least-connections", Balance::LeastConnections),
+        ("hash-client", Balance::Hash(HashKey::Client)),
+        ("hash-host", Balance::Hash(HashKey::Host)),
+        ("hash-target", Balance::Hash(HashKey::Target)),
+    ];
+    table.get("balance").and_then(|value| value.one_of(&choices)).unwrap_or_default()
+}
+
+pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
+    let mut health = HealthConfig::default();
+    let rules = &mut health.rules;
+    for (key, slot) in
+        [("failures", &mut rules.failures), ("rise", &mut rules.rise), ("fall", &mut rules.fall)]
+    {
+        // 255 marks a trial.
+        if let Some(number) = table.get(key).and_then(|value| value.number(0, 254)) {
+            *slot = number as u8;
+        }
+    }
+    if let Some(eject) = table.get("eject").and_then(|value| value.duration()) {
+        rules.eject = eject;
+    }
+    let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
+    let (path, host) = (text("path"), text("host"));
+    let mut check = Check { host, ..Check::new(path.clone().unwrap_or_default()) };
+    for (key, slot) in [("interval", &mut check.interval), ("timeout", &mut check.timeout)] {
+        if let Some(duration) = table.get(key).and_then(|value| value.duration()) {
+            *slot = duration;
+        }
+    }
+    if let Some(range) = table.get("status").and_then(|value| statuses(&value)) {
+        check.status = range;
+    }
+    if path.is_some() {
+        health.check = Some(check);
+    } else {
+        for key in ["host", "interval", "timeout", "status"] {
+            if table.get(key).is_some() {
+                table.wrong(key, "is about an active check: add path = \"/healthz\", or leave it out");
+            }
+        }
+    }
+    table.finish();
+    health
+}
+
+/// One status, or two with a dash between.
+fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
+    let text = value.text()?;
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let range = low.trim().parse().ok().zip(high.trim().parse().ok());
+    if range.is_none() {
+        value.wrong("is no range of statuses: write one such as \"200-399\", or \"204\"");
+    }
+    range
+}
+
+pub(super) fn retry(table: &Table<'_, '_>) -> Retry {
+    let mut retry = Retry::default();
+    if let Some(attempts) = table.get("attempts").and_then(|value| value.number(0, 10)) {
+        retry.attempts = attempts as u8;
+    }
+    if let Some(percent) = table.get("budget").and_then(|value| value.number(0, 100)) {
+        retry.budget_percent = percent as u8;
+    }
+    if let Some(value) = table.get("statuses") {
+        let statuses = value.list();
+        retry.statuses = statuses
+            .iter()
+            .filter_map(|status| status.number(400, 599))
+            .map(|status| status as u16)
+            .collect();
+    }
+    table.finish();
+    retry
+}

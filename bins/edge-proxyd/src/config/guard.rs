@@ -1,0 +1,161 @@
+//! `auth`, `rate`, `hsts` and `compression` of a site.
+
+use super::document::{Table, Value};
+use super::upstream::referred;
+use edge_proxy::auth::basic::users;
+use edge_proxy::config::{
+    Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits, Site, Upstream,
+};
+use edge_proxy::rate::Rate;
+
+/// Services whose paths and fields are known: name, path, fields.
+const SERVICES: [(&str, &str, &[&str]); 2] = [
+    ("authelia", "/api/authz/forward-auth", &["Remote-User", "Remote-Groups", "Remote-Name", "Remote-Email"]),
+    (
+        "authentik",
+        "/outpost.goauthentik.io/auth/caddy",
+        &[
+            "X-Authentik-Username",
+            "X-Authentik-Groups",
+            "X-Authentik-Entitlements",
+            "X-Authentik-Email",
+            "X-Authentik-Name",
+            "X-Authentik-Uid",
+            "X-Authentik-Jwt",
+            "X-Authentik-Meta-Jwks",
+            "X-Authentik-Meta-Outpost",
+            "X-Authentik-Meta-Provider",
+            "X-Authentik-Meta-App",
+            "X-Authentik-Meta-Version",
+        ],
+    ),
+];
+
+/// All of them, into a site.
+pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<Upstream>) {
+    site.auth = auth(table, upstreams);
+    site.rate = table.table("rate").map(|rate| rates(&rate)).unwrap_or_default();
+    site.hsts = table.table("hsts").map(|table| hsts(&table));
+    site.compression = table.get("compression").and_then(|value| compression(&value));
+}
+
+/// `"open"`, or a table: with `users` by password, with `upstream` by another service.
+pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
+    let value = table.get("auth")?;
+    if value.value.as_str().is_some() {
+        return value.one_of(&[("open", ())]).map(|()| Auth::Open);
+    }
+    let table = value.table()?;
+    let auth = match (table.get("users"), table.get("upstream")) {
+        (Some(file), None) => basic(&table, &file),
+        (None, Some(upstream)) => forward(&table, &upstream, upstreams),
+        (Some(_), Some(_)) => {
+            table.wrong("users", "does not go with `upstream`: a request is asked for by one of them");
+            None
+        }
+        (None, None) => {
+            table.wrong(
+                "users",
+                "is missing: write users = \"/path/of/htpasswd\", or upstream for a service that is asked",
+            );
+            None
+        }
+    };
+    table.finish();
+    auth
+}
+
+fn basic(table: &Table<'_, '_>, file: &Value<'_, '_>) -> Option<Auth> {
+    let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
+    let (realm, user_field) = (text("realm"), text("user_header"));
+    let path = file.path()?;
+    let found = std::fs::read_to_string(&path).map_err(|why| format!("cannot be read: {why}"));
+    match found.and_then(|text| users(&text).map_err(|why| why.to_string())) {
+        Ok(users) => {
+            let realm = realm.unwrap_or_else(|| "restricted".into());
+            Some(Auth::Basic(BasicAuth { realm, users, user_field }))
+        }
+        Err(why) => {
+            file.wrong(&why);
+            None
+        }
+    }
+}
+
+fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
+    let choices = SERVICES.map(|service| (service.0, service));
+    let service = table.get("service").and_then(|value| value.one_of(&choices));
+    let path = table.get("path").and_then(|value| value.text());
+    let copy = table.get("copy").map(|value| {
+        let names = value.list();
+        names.iter().filter_map(Value::text).map(String::from).collect()
+    });
+    let Some(path) = path.or(service.map(|(_, path, _)| path)) else {
+        table.wrong(
+            "path",
+            "is missing: write the path that is asked for, or service = \"authelia\" or \"authentik\"",
+        );
+        return None;
+    };
+    let usual = || service.map(|(_, _, names)| names.iter().map(|name| (*name).to_owned()).collect());
+    let upstream = referred(upstream, upstreams)?;
+    let copy = copy.or_else(usual).unwrap_or_default();
+    Some(Auth::Forward(ForwardAuth { upstream, path: path.to_owned(), copy }))
+}
+
+fn rates(table: &Table<'_, '_>) -> RateLimits {
+    let rate = |key, burst| {
+        let form = "is no rate: write one such as 10/s, 600/m or 100/h";
+        let rate: Option<Rate> = table.get(key).and_then(|value| value.parsed(form));
+        let burst = table.get(burst).and_then(|value| value.number(1, 1_000_000));
+        match (rate, burst) {
+            (Some(rate), Some(burst)) => Some(rate.with_burst(burst as u32)),
+            (rate, _) => rate,
+        }
+    };
+    let concurrent = table.get("concurrent").and_then(|value| value.number(1, u32::MAX.into()));
+    let limits = RateLimits {
+        client: rate("client", "client_burst"),
+        site: rate("site", "site_burst"),
+        concurrent: concurrent.map(|concurrent| concurrent as u32),
+    };
+    for (key, of) in [("client_burst", "client"), ("site_burst", "site")] {
+        if table.get(key).is_some() && table.get(of).is_none() {
+            table.wrong(key, &format!("goes with `{of}`: add it, or leave this out"));
+        }
+    }
+    table.finish();
+    limits
+}
+
+fn hsts(table: &Table<'_, '_>) -> Hsts {
+    let boolean = |key| table.get(key).and_then(|value| value.boolean()).unwrap_or(false);
+    let hsts = Hsts {
+        max_age: table
+            .get("max_age")
+            .and_then(|value| value.duration())
+            .map_or(31_536_000, |duration| duration.as_secs()),
+        include_subdomains: boolean("include_subdomains"),
+        preload: boolean("preload"),
+    };
+    table.finish();
+    hsts
+}
+
+/// `true`, or a table.
+fn compression(value: &Value<'_, '_>) -> Option<Compression> {
+    if let Some(on) = value.value.as_bool() {
+        return on.then(Compression::default);
+    }
+    let table = value.table()?;
+    let mut compression = Compression::default();
+    if let Some(value) = table.get("codings") {
+        let choices = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
+        compression.codings = value.list().iter().filter_map(|coding| coding.one_of(&choices)).collect();
+    }
+    if let Some(least) = table.get("least").and_then(|value| value.size()) {
+        compression.least = least;
+    }
+    table.finish();
+    Some(compression)
+}

@@ -1,0 +1,82 @@
+//! Lines over time, as SVG within the page.
+
+use std::fmt::Write;
+
+/// The picture, in its own units.
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 120.0;
+
+/// One line: its name, its class in the page's style, and a value a step; a step without one is a gap.
+pub(super) struct Series<'a> {
+    pub(super) name: &'a str,
+    pub(super) class: &'a str,
+    pub(super) values: Vec<Option<f64>>,
+}
+
+/// A chart of lines from zero to the largest value, the newest at the right. `show` writes a value with its unit.
+pub(super) fn svg(title: &str, series: &[Series<'_>], show: impl Fn(f64) -> String) -> String {
+    let all = || series.iter().flat_map(|series| &series.values).flatten();
+    let most = all().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+    let top = nice(most);
+    let steps = series.iter().map(|series| series.values.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    // Writing to memory does not fail.
+    let _ = write!(
+        text,
+        "<figure><figcaption>{title}<span>{}</span></figcaption>\
+         <svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{title}\">",
+        series
+            .iter()
+            .map(|series| format!("<i class=\"{}\"></i>{}", series.class, series.name))
+            .collect::<Vec<_>>()
+            .join(" "),
+        HEIGHT + 4.0
+    );
+    for share in [0.0, 0.5, 1.0] {
+        let y = 2.0 + HEIGHT * (1.0 - share);
+        let _ = write!(text, "<line x1=\"0\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
+        if share > 0.0 {
+            let _ = write!(text, "<text x=\"4\" y=\"{:.1}\">{}</text>", y + 11.0, show(top * share));
+        }
+    }
+    for series in series {
+        let _ = write!(text, "<path class=\"{}\" d=\"{}\"/>", series.class, path(&series.values, steps, top));
+    }
+    text.push_str("</svg></figure>");
+    text
+}
+
+fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
+    let (mut text, mut down) = (String::new(), false);
+    for (at, value) in values.iter().enumerate() {
+        let Some(value) = value else {
+            down = false;
+            continue;
+        };
+        let x = if steps > 1 { WIDTH * at as f64 / (steps - 1) as f64 } else { WIDTH };
+        let y = 2.0 + HEIGHT * (1.0 - (value / top).min(1.0));
+        let _ = write!(text, "{}{x:.1} {y:.1}", if down { 'L' } else { 'M' });
+        down = true;
+    }
+    text
+}
+
+/// The next round number: 1, 2 or 5 times a power of ten.
+fn nice(value: f64) -> f64 {
+    if value <= 0.0 {
+        return 1.0;
+    }
+    let power = 10f64.powf(value.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|step| step * power).find(|top| *top >= value).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tops_are_round_and_gaps_are_gaps() {
+        assert_eq!([0.0, 0.3, 1.0, 7.0, 42.0, 1001.0].map(nice), [1.0, 0.5, 1.0, 10.0, 50.0, 2000.0]);
+        assert_eq!(path(&[Some(1.0), None, Some(0.0), Some(0.5)], 4, 1.0), "M0.0 2.0M480.0 122.0L720.0 62.0");
+    }
+}

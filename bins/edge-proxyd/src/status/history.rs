@@ -1,0 +1,128 @@
+//! The last hour, a sample each few seconds.
+
+use edge_proxy::{Histogram, Metrics};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// From one sample to the next.
+pub(crate) const STEP: Duration = Duration::from_secs(5);
+/// An hour of samples.
+const KEPT: usize = 720;
+
+/// What happened in one step, a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Point {
+    /// Requests.
+    pub(crate) requests: f64,
+    /// Those that were answered 5xx.
+    pub(crate) errors: f64,
+    /// Connections that were turned away.
+    pub(crate) turned_away: f64,
+    /// Bytes of content to clients.
+    pub(crate) sent: f64,
+    /// Half of the requests took at most this long, in seconds.
+    pub(crate) median: Option<f64>,
+    /// Of a hundred requests one took longer.
+    pub(crate) p99: Option<f64>,
+}
+
+/// The counters before, and what came of them.
+#[derive(Default)]
+pub(crate) struct History {
+    before: Option<Totals>,
+    points: VecDeque<Point>,
+}
+
+#[derive(Clone, Default)]
+struct Totals {
+    uptime: Duration,
+    requests: u64,
+    errors: u64,
+    turned_away: u64,
+    sent: u64,
+    durations: Histogram,
+}
+
+impl Totals {
+    fn of(metrics: &Metrics) -> Self {
+        let mut totals = Self {
+            uptime: metrics.uptime,
+            turned_away: metrics.turned_away.iter().map(|(_, count)| count).sum(),
+            ..Self::default()
+        };
+        for site in &metrics.sites {
+            totals.requests += site.requests();
+            totals.errors += site.statuses[5];
+            totals.sent += site.sent;
+            let durations = &mut totals.durations;
+            durations.sum += site.durations.sum;
+            if durations.buckets.is_empty() {
+                durations.buckets.clone_from(&site.durations.buckets);
+            } else {
+                for (sum, (_, count)) in durations.buckets.iter_mut().zip(&site.durations.buckets) {
+                    sum.1 += count;
+                }
+            }
+        }
+        totals
+    }
+}
+
+impl History {
+    /// Adds what happened since the last sample.
+    pub(crate) fn add(&mut self, metrics: &Metrics) {
+        let now = Totals::of(metrics);
+        if let Some(before) = &self.before {
+            let seconds = now.uptime.saturating_sub(before.uptime).as_secs_f64().max(0.001);
+            // A site that a reload took away takes its counts with it.
+            let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+            let durations = now.durations.since(&before.durations);
+            self.points.push_back(Point {
+                requests: rate(now.requests, before.requests),
+                errors: rate(now.errors, before.errors),
+                turned_away: rate(now.turned_away, before.turned_away),
+                sent: rate(now.sent, before.sent),
+                median: durations.quantile(0.5),
+                p99: durations.quantile(0.99),
+            });
+            if self.points.len() > KEPT {
+                self.points.pop_front();
+            }
+        }
+        self.before = Some(now);
+    }
+
+    /// The points, the oldest first.
+    pub(crate) fn points(&self) -> impl ExactSizeIterator<Item = &Point> {
+        self.points.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_proxy::SiteMetrics;
+
+    fn metrics(seconds: u64, requests: u64) -> Metrics {
+        let mut metrics = Metrics::default();
+        let mut site = SiteMetrics::default();
+        site.statuses[2] = requests;
+        site.durations.buckets = vec![(0.01, requests), (f64::INFINITY, 0)];
+        metrics.uptime = Duration::from_secs(seconds);
+        metrics.sites = vec![site];
+        metrics
+    }
+
+    #[test]
+    fn rates_are_by_second_and_an_hour_is_kept() {
+        let mut history = History::default();
+        for step in 0..1000 {
+            history.add(&metrics(step * 5, step * 50));
+        }
+        assert_eq!(history.points().len(), KEPT);
+        assert!(history.points().all(|point| point.requests == 10.0 && point.p99 == Some(0.01)));
+        // A reload took counts away: no negative rate.
+        history.add(&metrics(5000, 3));
+        assert_eq!(history.points().last().map(|point| point.requests), Some(0.0));
+    }
+}

@@ -1,0 +1,215 @@
+//! The page: everything on one screen, without scripts, made anew at each look.
+
+use super::chart::{Series, svg};
+use super::history::{History, Point};
+use super::report::{Report, bound, bytes, duration};
+use std::fmt::Write;
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ink:#1c2330;--soft:#667085;--line:#d9dee7;--ground:#f6f7f9;--card:#fff;--a:#2563eb;--b:#d97706;--bad:#c81e1e;--good:#15803d}\
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--line:#2c3443;--ground:#10141b;--card:#171c26;--a:#60a5fa;--b:#fbbf24;--bad:#f87171;--good:#4ade80}}\
+*{box-sizing:border-box}body{margin:0;padding:24px;background:var(--ground);color:var(--ink);font:14px/1.5 system-ui,sans-serif}\
+main{max-width:1100px;margin:auto}h1{font-size:20px;margin:0}h2{font-size:13px;margin:28px 0 8px;color:var(--soft);text-transform:uppercase;letter-spacing:.06em}\
+header{display:flex;gap:16px;align-items:baseline;flex-wrap:wrap}header p{margin:0;color:var(--soft)}\
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:16px}\
+.facts div,figure,.table{background:var(--card);border:1px solid var(--line);border-radius:8px}\
+.facts div{padding:10px 14px}.facts b{display:block;font-size:20px;font-variant-numeric:tabular-nums}.facts span{color:var(--soft)}\
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:12px}figure{margin:0;padding:10px 14px}\
+figcaption{display:flex;justify-content:space-between;color:var(--soft)}figcaption i{display:inline-block;width:10px;height:3px;margin:0 4px 3px 10px;background:currentColor}\
+svg{width:100%;display:block}svg line{stroke:var(--line)}svg text{fill:var(--soft);font-size:10px}svg path{fill:none;stroke-width:1.5;stroke:currentColor}.a{color:var(--a)}.b{color:var(--b)}\
+.table{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{padding:6px 14px;text-align:left;border-top:1px solid var(--line)}thead th{border:0;color:var(--soft);font-weight:500}\
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:var(--bad);font-weight:600}.good{color:var(--good)}.none{padding:10px 14px;color:var(--soft);margin:0}";
+
+/// Makes the page.
+pub(super) fn html(report: &Report, history: &History) -> String {
+    let mut page = String::with_capacity(64 * 1024);
+    // Writing to memory does not fail.
+    let _ = write!(
+        page,
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <meta http-equiv=\"refresh\" content=\"5\"><title>edge-proxyd</title><style>{STYLE}</style><main>\
+         <header><h1>edge-proxyd</h1><p>{} · up {}</p></header>",
+        escaped(&report.version),
+        duration(report.uptime)
+    );
+    facts(&mut page, report);
+    charts(&mut page, history);
+    sites(&mut page, report);
+    certificates(&mut page, report);
+    targets(&mut page, report);
+    reasons(&mut page, "Connections turned away", &report.turned_away);
+    reasons(&mut page, "Requests refused or broken off", &report.refused);
+    page.push_str("</main></html>");
+    page
+}
+
+fn facts(page: &mut String, report: &Report) {
+    let requests: u64 = report.sites.iter().map(|site| site.requests).sum();
+    let sent: u64 = report.sites.iter().map(|site| site.sent).sum();
+    let away: u64 = report.turned_away.iter().map(|(_, count)| count).sum();
+    let soonest = report.certificates.iter().map(|found| found.days).min();
+    let facts = [
+        ("requests", requests.to_string()),
+        ("sent", bytes(sent as f64)),
+        ("open, TCP", report.connections.tcp_open.to_string()),
+        ("open, QUIC", report.connections.quic_open.to_string()),
+        ("turned away", away.to_string()),
+        ("days to the next expiry", soonest.map_or("–".into(), |days| days.to_string())),
+    ];
+    page.push_str("<div class=\"facts\">");
+    for (name, value) in facts {
+        let _ = write!(page, "<div><b>{value}</b><span>{name}</span></div>");
+    }
+    page.push_str("</div>");
+    if report.log_lines_lost > 0 {
+        let _ = write!(
+            page,
+            "<p class=\"bad\">{} lines of the access log were not written: the disk is too slow</p>",
+            report.log_lines_lost
+        );
+    }
+}
+
+fn charts(page: &mut String, history: &History) {
+    let line = |name, class, value: &dyn Fn(&Point) -> Option<f64>| Series {
+        name,
+        class,
+        values: history.points().map(value).collect(),
+    };
+    let count = |value: f64| if value < 10.0 { format!("{value:.1}/s") } else { format!("{value:.0}/s") };
+    page.push_str("<h2>The last hour</h2><div class=\"charts\">");
+    page.push_str(&svg(
+        "Requests",
+        &[line("all", "a", &|point| Some(point.requests)), line("5xx", "b", &|point| Some(point.errors))],
+        count,
+    ));
+    page.push_str(&svg(
+        "Time to answer",
+        &[line("median", "a", &|point| point.median), line("99 %", "b", &|point| point.p99)],
+        |value| if value < 1.0 { format!("{:.0} ms", value * 1000.0) } else { format!("{value:.0} s") },
+    ));
+    page.push_str(&svg("Content sent", &[line("", "a", &|point| Some(point.sent))], |value| {
+        format!("{}/s", bytes(value))
+    }));
+    page.push_str(&svg("Turned away", &[line("", "b", &|point| Some(point.turned_away))], count));
+    page.push_str("</div>");
+}
+
+/// A table, or that there is nothing. Columns whose heading begins with `#` are numbers.
+fn table(page: &mut String, title: &str, headings: &[&str], rows: &[Vec<String>]) {
+    let _ = write!(page, "<h2>{title}</h2><div class=\"table\">");
+    if rows.is_empty() {
+        page.push_str("<p class=\"none\">none</p></div>");
+        return;
+    }
+    let class = |at: usize| if headings[at].starts_with('#') { " class=\"n\"" } else { "" };
+    page.push_str("<table><thead><tr>");
+    for (at, heading) in headings.iter().enumerate() {
+        let _ = write!(page, "<th{}>{}</th>", class(at), heading.trim_start_matches('#'));
+    }
+    page.push_str("</tr></thead><tbody>");
+    for row in rows {
+        page.push_str("<tr>");
+        for (at, cell) in row.iter().enumerate() {
+            let _ = write!(page, "<td{}>{cell}</td>", class(at));
+        }
+        page.push_str("</tr>");
+    }
+    page.push_str("</tbody></table></div>");
+}
+
+fn sites(page: &mut String, report: &Report) {
+    let rows: Vec<_> = report
+        .sites
+        .iter()
+        .map(|site| {
+            let name = if site.name.is_empty() { "<i>no site</i>".to_owned() } else { escaped(&site.name) };
+            let any = site.requests > 0;
+            let errors = if site.server_errors > 0 {
+                format!("<span class=\"bad\">{}</span>", site.server_errors)
+            } else {
+                "0".to_owned()
+            };
+            vec![
+                name,
+                escaped(&site.hosts.join(", ")),
+                site.requests.to_string(),
+                site.client_errors.to_string(),
+                errors,
+                bound(site.median, any),
+                bound(site.p99, any),
+                bytes(site.sent as f64),
+                site.versions.map(|count| count.to_string()).join(" / "),
+            ]
+        })
+        .collect();
+    let headings = [
+        "site",
+        "hosts",
+        "#requests",
+        "#4xx",
+        "#5xx",
+        "#median",
+        "#99 %",
+        "#sent",
+        "#HTTP/1.0 / 1.1 / 2 / 3",
+    ];
+    table(page, "Sites", &headings, &rows);
+}
+
+fn certificates(page: &mut String, report: &Report) {
+    let rows: Vec<_> = report
+        .certificates
+        .iter()
+        .map(|found| {
+            let class = if found.days < 7 { "bad" } else { "good" };
+            vec![
+                escaped(&found.names.join(", ")),
+                format!("<span class=\"{class}\">{}</span>", found.days),
+                escaped(&found.serial),
+                escaped(&found.folder),
+            ]
+        })
+        .collect();
+    table(page, "Certificates", &["names", "#days left", "serial", "folder"], &rows);
+}
+
+fn targets(page: &mut String, report: &Report) {
+    let rows: Vec<_> = report
+        .targets
+        .iter()
+        .map(|target| {
+            let class = if target.state == "well" { "good" } else { "bad" };
+            vec![
+                escaped(&target.upstream),
+                escaped(&target.target),
+                format!("<span class=\"{class}\">{}</span>", escaped(&target.state)),
+                target.in_flight.to_string(),
+                target.requests.to_string(),
+                target.failures.to_string(),
+            ]
+        })
+        .collect();
+    table(page, "Upstreams", &["upstream", "target", "state", "#under way", "#requests", "#failures"], &rows);
+}
+
+fn reasons(page: &mut String, title: &str, all: &[(String, u64)]) {
+    let rows: Vec<_> = all.iter().map(|(reason, count)| vec![escaped(reason), count.to_string()]).collect();
+    table(page, title, &["reason", "#count"], &rows);
+}
+
+/// Text as HTML shows it: names and paths come from files and from the network.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}

@@ -1,0 +1,175 @@
+//! What is told, as values: the page, the JSON and the command show the same.
+
+use edge_proxy::config::Config;
+use edge_proxy::{CertificateInfo, Metrics};
+use serde::{Deserialize, Serialize};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// All of it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Report {
+    pub(crate) version: String,
+    /// Seconds since the start.
+    pub(crate) uptime: u64,
+    pub(crate) connections: Connections,
+    pub(crate) sites: Vec<Site>,
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) targets: Vec<Target>,
+    /// Connections that were turned away, by reason.
+    pub(crate) turned_away: Vec<(String, u64)>,
+    /// Requests that ended without the service's own answer, by reason.
+    pub(crate) refused: Vec<(String, u64)>,
+    /// Lines of the access log that were not written.
+    pub(crate) log_lines_lost: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Connections {
+    pub(crate) tcp: u64,
+    pub(crate) tcp_open: u64,
+    pub(crate) quic: u64,
+    pub(crate) quic_open: u64,
+    pub(crate) handshakes: u64,
+    pub(crate) resumed: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Site {
+    /// Empty for requests of no site.
+    pub(crate) name: String,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) requests: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) client_errors: u64,
+    pub(crate) server_errors: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// Bounds in seconds, where there were requests.
+    pub(crate) median: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    /// HTTP/1.0, 1.1, 2 and 3.
+    pub(crate) versions: [u64; 4],
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Certificate {
+    pub(crate) folder: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) serial: String,
+    /// Seconds since 1970.
+    pub(crate) not_after: i64,
+    /// Whole days left; negative when it has ended.
+    pub(crate) days: i64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Target {
+    pub(crate) upstream: String,
+    pub(crate) target: String,
+    pub(crate) state: String,
+    pub(crate) in_flight: u32,
+    pub(crate) requests: u64,
+    pub(crate) failures: u64,
+}
+
+impl Report {
+    pub(super) fn new(
+        metrics: &Metrics,
+        config: &Config,
+        certificates: &[CertificateInfo],
+        log_lines_lost: u64,
+    ) -> Self {
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |duration| duration.as_secs() as i64);
+        // A quantile in the last bucket has no bound; JSON has no infinity either.
+        let bounded = |bound: Option<f64>| bound.filter(|bound| bound.is_finite());
+        let hosts = |name: &str| {
+            let site = config.sites.iter().find(|site| site.name == name);
+            site.map(|site| site.hosts.iter().map(ToString::to_string).collect()).unwrap_or_default()
+        };
+        let reasons =
+            |all: &[(&str, u64)]| all.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: metrics.uptime.as_secs(),
+            connections: Connections {
+                tcp: metrics.tcp_connections,
+                tcp_open: metrics.tcp_open,
+                quic: metrics.quic_connections,
+                quic_open: metrics.quic_open,
+                handshakes: metrics.handshakes,
+                resumed: metrics.resumed,
+            },
+            sites: metrics
+                .sites
+                .iter()
+                .map(|site| Site {
+                    hosts: hosts(&site.name),
+                    name: site.name.clone(),
+                    requests: site.requests(),
+                    unanswered: site.statuses[0],
+                    client_errors: site.statuses[4],
+                    server_errors: site.statuses[5],
+                    received: site.received,
+                    sent: site.sent,
+                    median: bounded(site.durations.quantile(0.5)),
+                    p99: bounded(site.durations.quantile(0.99)),
+                    versions: site.versions,
+                })
+                .collect(),
+            certificates: certificates
+                .iter()
+                .map(|found| Certificate {
+                    folder: found.folder.display().to_string(),
+                    names: found.names.clone(),
+                    serial: found.serial.clone(),
+                    not_after: found.not_after,
+                    days: (found.not_after - now).div_euclid(86_400),
+                })
+                .collect(),
+            targets: metrics
+                .targets
+                .iter()
+                .map(|target| Target {
+                    upstream: target.upstream.clone(),
+                    target: target.target.to_string(),
+                    state: target.availability.code().to_owned(),
+                    in_flight: target.in_flight,
+                    requests: target.requests,
+                    failures: target.failures,
+                })
+                .collect(),
+            turned_away: reasons(&metrics.turned_away),
+            refused: reasons(&metrics.refused),
+            log_lines_lost,
+        }
+    }
+}
+
+/// `1.2 GB`
+pub(crate) fn bytes(n: f64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let (mut n, mut unit) = (n, 0);
+    while n >= 1000.0 && unit + 1 < units.len() {
+        n /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n:.0} B") } else { format!("{n:.1} {}", units[unit]) }
+}
+
+/// `3d 04:05:06`
+pub(crate) fn duration(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    if days > 0 { format!("{days}d {clock}") } else { clock }
+}
+
+/// `≤ 25 ms`, or that it is more than is told apart.
+pub(crate) fn bound(seconds: Option<f64>, any: bool) -> String {
+    match seconds {
+        Some(seconds) if seconds >= 1.0 => format!("≤ {seconds} s"),
+        Some(seconds) => format!("≤ {:.0} ms", seconds * 1000.0),
+        None if any => "> 10 s".to_owned(),
+        None => "–".to_owned(),
+    }
+}

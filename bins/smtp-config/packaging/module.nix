@@ -1,0 +1,105 @@
+# services.forgejo-mailer: Forgejo's mailer, written into its app.ini by smtp-config before each start and checked there.
+#
+#     imports = [ ./module.nix ];
+#     services.forgejo-mailer = {
+#       enable = true;
+#       package = smtp-config;
+#       settings = { from = "Forge <forge@example.org>"; host = "mail.example.org"; port = 465; user = "forge"; };
+#       passwordFile = "/run/agenix/forgejo-smtp";
+#     };
+#
+# The password is handed to Forgejo's unit by systemd, so the file may stay root's with mode 0400. From Forgejo 13 on
+# app.ini only names that file; before, the password has to stand in app.ini.
+{ config, lib, pkgs, ... }:
+
+let
+  cfg = config.services.forgejo-mailer;
+  forgejo = config.services.forgejo;
+  format = pkgs.formats.toml { };
+  unit = "forgejo.service";
+  credential = "forgejo-mailer";
+  incomingCredential = "forgejo-incoming";
+  secret = name: {
+    password = "credential:${name}";
+    password_file = "/run/credentials/${unit}/${name}";
+  };
+  settings = lib.recursiveUpdate cfg.settings (
+    lib.optionalAttrs (cfg.passwordFile != null) (secret credential)
+    // lib.optionalAttrs (cfg.incomingPasswordFile != null) { incoming = secret incomingCredential; }
+  );
+  file = format.generate "forgejo-mailer.toml" settings;
+  appIni = "${forgejo.customDir}/conf/app.ini";
+  version = lib.versions.major forgejo.package.version;
+in
+{
+  options.services.forgejo-mailer = {
+    enable = lib.mkEnableOption "Forgejo's mailer by smtp-config";
+
+    package = lib.mkOption {
+      type = lib.types.package;
+      description = "The package with the program smtp-config.";
+    };
+
+    settings = lib.mkOption {
+      type = lib.types.submodule {
+        freeformType = format.type;
+        options.from = lib.mkOption {
+          type = lib.types.str;
+          example = "Forge <forge@example.org>";
+          description = "The sender.";
+        };
+      };
+      description = "The settings of smtp-config, without passwords: this stands in the store, which everybody can read.";
+    };
+
+    passwordFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "/run/agenix/forgejo-smtp";
+      description = "The file that has the password of the account.";
+    };
+
+    incomingPasswordFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "/run/agenix/forgejo-imap";
+      description = "The file that has the password for incoming mail.";
+    };
+
+    check = lib.mkOption {
+      type = lib.types.bool;
+      default = true;
+      description = "Whether Forgejo is kept from starting when smtp-config finds anything beyond a note.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    assertions = [
+      {
+        assertion = forgejo.enable;
+        message = "services.forgejo-mailer needs services.forgejo.enable.";
+      }
+      {
+        assertion = !(cfg.settings ? password) && !(cfg.settings ? incoming && cfg.settings.incoming ? password);
+        message = "services.forgejo-mailer.settings is readable by everybody: give passwordFile instead of password.";
+      }
+      {
+        assertion = !(forgejo.settings ? mailer) || forgejo.settings.mailer == { };
+        message = "services.forgejo.settings.mailer is written by services.forgejo-mailer: remove it.";
+      }
+    ];
+
+    environment.systemPackages = [ cfg.package ];
+
+    systemd.services.forgejo = {
+      serviceConfig.LoadCredential =
+        lib.optional (cfg.passwordFile != null) "${credential}:${cfg.passwordFile}"
+        ++ lib.optional (cfg.incomingPasswordFile != null) "${incomingCredential}:${cfg.incomingPasswordFile}";
+      # After NixOS has written app.ini.
+      preStart = lib.mkAfter ''
+        ${cfg.package}/bin/smtp-config apply --app-ini ${lib.escapeShellArg appIni} --settings ${file} --forgejo ${version}
+        ${lib.optionalString cfg.check "${cfg.package}/bin/smtp-config check ${lib.escapeShellArg appIni} --forgejo ${version}"}
+      '';
+    };
+  };
+}

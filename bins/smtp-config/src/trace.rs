@@ -1,0 +1,171 @@
+//! One secret, followed from where it is kept to what a server gets: only keyed hashes are shown, whose key is made for
+//! the run and forgotten.
+
+use crate::args::{Args, What, Wire};
+use crate::examine::{from_file, options, run};
+use crate::files;
+use aws_lc_rs::{hmac, rand};
+use cli_support::outcome::{Done, Failure, chain};
+use cli_support::table::Table;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use smtp_config::doctor::{self, Verdict};
+use smtp_config::ini::Ini;
+use smtp_config::{Mechanism, Password, SECTION, Version, edit, effective};
+use std::fmt::Write;
+
+struct Trace {
+    key: hmac::Key,
+    rows: Vec<(String, String, Option<String>)>,
+}
+
+impl Trace {
+    fn hash(&self, secret: &SecretString) -> String {
+        let tag = hmac::sign(&self.key, secret.expose_secret().as_bytes());
+        tag.as_ref().iter().take(8).fold(String::new(), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
+    }
+
+    fn secret(&mut self, place: impl Into<String>, what: impl Into<String>, secret: &SecretString) {
+        let hash = self.hash(secret);
+        self.rows.push((place.into(), what.into(), Some(hash)));
+    }
+
+    fn nothing(&mut self, place: impl Into<String>, what: impl Into<String>) {
+        self.rows.push((place.into(), what.into(), None));
+    }
+}
+
+pub(crate) fn trace(what: &What, wire: &Wire, server: bool, args: &Args) -> Result<Done, Failure> {
+    let usage = |why: &dyn std::fmt::Display| Failure::Configuration(why.to_string());
+    let mut key = [0_u8; 32];
+    rand::fill(&mut key).map_err(|_| Failure::Failed("no random numbers".to_owned()))?;
+    let mut trace = Trace { key: hmac::Key::new(hmac::HMAC_SHA256, &key), rows: Vec::new() };
+    let resolved = what.settings.is_given().then(|| what.settings.resolve(args.forgejo)).transpose()?;
+    if let Some(kept) = resolved.as_ref().and_then(|resolved| resolved.password.as_ref()) {
+        trace.secret(kept.reference.to_string(), "as it is kept, one line end taken off", &kept.secret);
+    }
+    let text = match (&what.app_ini, &resolved) {
+        (Some(file), _) => {
+            let text = files::read(file)?;
+            files::parse(file, &text)?;
+            text
+        }
+        (None, Some(resolved)) => planned(resolved)?,
+        (None, None) => return Err(usage(&"give --app-ini, settings, or both")),
+    };
+    let place =
+        what.app_ini.as_ref().map_or("app.ini, as it would be".to_owned(), |file| file.display().to_string());
+    let ini = Ini::parse(&text).map_err(|why| usage(&why))?;
+    let version = Version(args.forgejo);
+    let mailer = effective(&ini, version)
+        .map_err(|why| usage(&format!("Forgejo {version} ends at once: {why}")))?
+        .ok_or_else(|| usage(&"mail is off: ENABLED is not true"))?;
+    let read = match &mailer.password {
+        Password::None => {
+            trace.nothing(&place, "there is no password");
+            return shown(&trace, args);
+        }
+        Password::Written(secret) => {
+            trace.secret(&place, "PASSWD, as Forgejo reads it", secret);
+            for time in ["once", "twice"] {
+                let written = resaved(&ini, if time == "once" { 1 } else { 2 });
+                match written.and_then(|ini| ini.value(SECTION, "PASSWD")) {
+                    Some(value) => {
+                        let what = format!("PASSWD, after Forgejo has written the file {time}");
+                        trace.secret(&place, what, &SecretString::from(value));
+                    }
+                    None => {
+                        trace
+                            .nothing(&place, format!("it cannot be read once Forgejo has written it {time}"));
+                    }
+                }
+            }
+            secret.clone()
+        }
+        Password::File(path) => {
+            let secret = from_file(&ini, path)?;
+            trace.secret(format!("PASSWD_URI = file:{path}"), "trimmed, as Forgejo reads it", &secret);
+            secret
+        }
+    };
+    for mechanism in [Mechanism::Plain, Mechanism::Login] {
+        match run(doctor::arrives(mechanism, &mailer.user, &read))? {
+            Some(arrived) => {
+                trace.secret(format!("AUTH {mechanism}"), "as a server takes it apart", &arrived);
+            }
+            None => trace.nothing(format!("AUTH {mechanism}"), "nothing arrived"),
+        }
+    }
+    if server {
+        let mut options = options(wire)?;
+        options.dns = false;
+        options.ports.clear();
+        let checks = run(doctor::examine(&mailer, Some(&read), &options))?;
+        let answer = checks.iter().find(|check| check.name == "authentication");
+        let place = format!("{}:{}", mailer.host, mailer.port);
+        match answer {
+            Some(check) if check.verdict == Verdict::Pass => {
+                trace.secret(place, format!("taken: {}", check.detail), &read);
+            }
+            Some(check) => trace.nothing(place, format!("{}: {}", check.verdict, check.detail)),
+            None => {
+                let why = checks.iter().find(|check| check.verdict == Verdict::Fail);
+                let why = why.map_or("there was no authentication", |check| check.detail.as_str());
+                trace.nothing(place, why);
+            }
+        }
+    }
+    shown(&trace, args)
+}
+
+/// The app.ini that apply would write to an empty file.
+fn planned(resolved: &crate::settings::Resolved) -> Result<String, Failure> {
+    let pairs = resolved.mailer.settings();
+    let mut changes: Vec<_> =
+        pairs.iter().map(|(section, key, value)| (*section, key.as_str(), Some(value.as_str()))).collect();
+    if let Some(kept) = &resolved.password {
+        match &kept.route {
+            smtp_config::Route::Uri(uri) => changes.push((SECTION, "PASSWD_URI", Some(uri.as_str()))),
+            _ => changes.push((SECTION, "PASSWD", Some(kept.secret.expose_secret()))),
+        }
+    }
+    edit("", &changes).map_err(|why| Failure::Configuration(chain(&why)))
+}
+
+fn resaved(ini: &Ini, times: u32) -> Option<Ini> {
+    let mut now = ini.clone();
+    for _ in 0..times {
+        now = Ini::parse(&now.write()).ok()?;
+    }
+    Some(now)
+}
+
+fn shown(trace: &Trace, args: &Args) -> Result<Done, Failure> {
+    let first = trace.rows.iter().find_map(|(_, _, hash)| hash.as_ref());
+    let same = trace.rows.iter().all(|(_, _, hash)| hash.is_some() && hash.as_ref() == first);
+    if args.json {
+        let rows: Vec<_> = trace
+            .rows
+            .iter()
+            .map(|(place, what, hash)| json!({"place": place, "what": what, "hash": hash, "same": hash.as_ref() == first}))
+            .collect();
+        println!("{}", json!({"same": same, "places": rows}));
+    } else {
+        let mut table = Table::new(["HASH", "", "PLACE", "WHAT"]);
+        for (place, what, hash) in &trace.rows {
+            let sign = if hash.as_ref() == first && hash.is_some() { "same" } else { "differs" };
+            table.row([
+                hash.clone().unwrap_or_else(|| "-".to_owned()),
+                sign.to_owned(),
+                place.clone(),
+                what.clone(),
+            ]);
+        }
+        print!("{table}");
+        println!("{}", if same { "one secret, all the way" } else { "the secret changes on its way" });
+    }
+    Ok(if same { Done::Fine } else { Done::Differences })
+}

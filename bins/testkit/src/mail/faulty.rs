@@ -1,0 +1,115 @@
+//! A server that speaks up to a stage, and then never again.
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where it stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Before its greeting, or before TLS.
+    Greeting,
+    /// At EHLO.
+    Ehlo,
+    /// At STARTTLS.
+    StartTls,
+    /// At the handshake of TLS after STARTTLS.
+    Handshake,
+    /// At AUTH.
+    Auth,
+    /// At MAIL FROM.
+    Mail,
+    /// At RCPT TO.
+    Rcpt,
+    /// At DATA.
+    Data,
+    /// At the end of the message.
+    Message,
+}
+
+/// It takes one connection after another until the test ends.
+pub struct Faulty {
+    /// Where it listens.
+    pub port: u16,
+}
+
+impl Faulty {
+    /// Starts it, with STARTTLS, for `name` by a pair of an authority.
+    pub fn start(stage: Stage, config: Arc<ServerConfig>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let config = config.clone();
+                std::thread::spawn(move || {
+                    let kept = stream.try_clone();
+                    let _ = serve(stream, stage, config);
+                    // Neither an answer nor an end: that is what it is for.
+                    std::thread::sleep(Duration::from_secs(120));
+                    drop(kept);
+                });
+            }
+        });
+        Self { port }
+    }
+}
+
+fn serve(mut stream: TcpStream, stage: Stage, config: Arc<ServerConfig>) -> std::io::Result<()> {
+    if stage == Stage::Greeting {
+        return Ok(());
+    }
+    stream.write_all(b"220 faulty.example.org\r\n")?;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        // Byte by byte: what follows STARTTLS is TLS.
+        while !line.ends_with('\n') {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            line.push(char::from(byte[0]));
+        }
+        if line.starts_with("EHLO") {
+            if stage == Stage::Ehlo {
+                return Ok(());
+            }
+            stream.write_all(b"250-faulty.example.org\r\n250 STARTTLS\r\n")?;
+        } else if line.starts_with("STARTTLS") {
+            if stage == Stage::StartTls {
+                return Ok(());
+            }
+            stream.write_all(b"220 go ahead\r\n")?;
+            break;
+        } else {
+            return Ok(());
+        }
+    }
+    if stage == Stage::Handshake {
+        return Ok(());
+    }
+    let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
+    let mut reader = BufReader::new(StreamOwned::new(connection, stream));
+    let mut in_message = false;
+    loop {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let (at, answer) = match line.trim_end() {
+            "." if in_message => (Stage::Message, "250 taken"),
+            _ if in_message => continue,
+            word if word.starts_with("EHLO") => (Stage::Ehlo, "250-faulty\r\n250 AUTH PLAIN"),
+            word if word.starts_with("AUTH") => (Stage::Auth, "235 welcome"),
+            word if word.starts_with("MAIL") => (Stage::Mail, "250 fine"),
+            word if word.starts_with("RCPT") => (Stage::Rcpt, "250 fine"),
+            word if word.starts_with("DATA") => (Stage::Data, "354 go ahead"),
+            _ => (Stage::Ehlo, "250 fine"),
+        };
+        if at == stage {
+            return Ok(());
+        }
+        in_message = at == Stage::Data;
+        reader.get_mut().write_all(format!("{answer}\r\n").as_bytes())?;
+    }
+}

@@ -1,0 +1,59 @@
+//! Mail servers for one test each: real ones, and one that stops speaking where it is told to.
+
+mod faulty;
+mod postfix;
+mod scripted;
+
+pub use faulty::{Faulty, Stage};
+pub use postfix::Postfix;
+pub use scripted::{Scripted, aiosmtpd, node};
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A certificate and its key, as files.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The chain.
+    pub chain: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+impl Pair {
+    /// Writes what an authority has issued.
+    pub fn write(folder: &Path, name: &str, (chain, key): &(String, String)) -> Self {
+        let pair =
+            Self { chain: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")) };
+        std::fs::write(&pair.chain, chain).expect("a chain file");
+        std::fs::write(&pair.key, key).expect("a key file");
+        pair
+    }
+}
+
+/// A port of this machine that nothing listens on.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Waits until something holds, for at most a minute.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn listening(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// The folder that `cargo xtask tools` installs into.
+fn tools() -> PathBuf {
+    let executable = std::env::current_exe().expect("the path of this program");
+    let found = executable.ancestors().map(|folder| folder.join("tools")).find(|tools| tools.is_dir());
+    found.expect("a tools folder beside what cargo builds: cargo xtask tools")
+}

@@ -1,0 +1,114 @@
+//! The SMTP servers of Python and node, run by a few lines each.
+
+use super::{Pair, free_port, listening, tools, until};
+use std::process::{Child, Command, Stdio};
+
+/// A server in a process of its own. It ends when this is dropped.
+pub struct Scripted {
+    child: Child,
+    /// Where it listens.
+    pub port: u16,
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const AIOSMTPD: &str = r#"
+import asyncio, ssl, sys
+from aiosmtpd.smtp import SMTP, AuthResult
+port, mode, chain, key, user, password = int(sys.argv[1]), *sys.argv[2:7]
+flags = sys.argv[7].split(",")
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(chain, key)
+seen = set()
+class Handler:
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        if "refuse-sender" in flags:
+            return "550 5.7.1 not your address"
+        envelope.mail_from = address
+        return "250 OK"
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if "greylist" in flags and address not in seen:
+            seen.add(address)
+            return "451 4.7.1 come back later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+    async def handle_DATA(self, server, session, envelope):
+        return "250 2.0.0 taken"
+def authenticator(server, session, envelope, mechanism, data):
+    good = data.login == user.encode() and data.password == password.encode()
+    return AuthResult(success=good)
+def factory():
+    settings = dict(authenticator=authenticator, hostname="mail.example.org", auth_require_tls="careless" not in flags)
+    if mode == "starttls":
+        settings.update(tls_context=context, require_starttls=False)
+    else:
+        settings.update(auth_require_tls=False)
+    if "xoauth2" in flags:
+        settings.update(auth_exclude_mechanism=["PLAIN"])
+    return SMTP(Handler(), **settings)
+async def main():
+    server = await asyncio.get_running_loop().create_server(
+        factory, "127.0.0.1", port, ssl=context if mode == "smtps" else None)
+    await server.serve_forever()
+asyncio.run(main())
+"#;
+
+const NODE: &str = r#"
+const fs = require("fs");
+const { SMTPServer } = require("smtp-server");
+const [port, mode, chain, key, user, password, flags] = process.argv.slice(2);
+new SMTPServer({
+  secure: mode === "smtps", cert: fs.readFileSync(chain), key: fs.readFileSync(key),
+  authMethods: flags.split(","), authOptional: false, logger: false, name: "mail.example.org",
+  onAuth(auth, session, done) {
+    const good = auth.method === "CRAM-MD5" ? auth.validatePassword(password) : auth.password === password;
+    if (auth.username === user && good) done(null, { user });
+    else done(new Error("no"));
+  },
+  onData(stream, session, done) { stream.resume(); stream.on("end", () => done(null, "taken")); },
+}).on("error", () => {}).listen(Number(port), "127.0.0.1");
+"#;
+
+/// Python's aiosmtpd: `mode` is `smtps` or `starttls`; `flags` are of `greylist`, `refuse-sender` and `careless`, by
+/// commas.
+pub fn aiosmtpd(mode: &str, pair: &Pair, user: &str, password: &str, flags: &str) -> Scripted {
+    let packages = tools().join("python");
+    assert!(packages.join("aiosmtpd").is_dir(), "aiosmtpd is missing: cargo xtask tools");
+    let mut python = Command::new("/usr/bin/python3");
+    python.arg("-c").arg(AIOSMTPD).env("PYTHONPATH", packages);
+    started(python, mode, pair, user, password, flags)
+}
+
+/// Node's smtp-server: `mode` is `smtps` or `starttls`; `mechanisms` are what it offers, by commas.
+pub fn node(mode: &str, pair: &Pair, user: &str, password: &str, mechanisms: &str) -> Scripted {
+    let packages = tools().join("node/node_modules");
+    assert!(packages.join("smtp-server").is_dir(), "smtp-server is missing: cargo xtask tools");
+    let mut node = Command::new("/usr/bin/node");
+    // With an empty name of a script the arguments stand where those of a script do.
+    node.arg("-e").arg(NODE).arg("--").arg("script").env("NODE_PATH", packages);
+    started(node, mode, pair, user, password, mechanisms)
+}
+
+fn started(
+    mut program: Command,
+    mode: &str,
+    pair: &Pair,
+    user: &str,
+    password: &str,
+    flags: &str,
+) -> Scripted {
+    let port = free_port();
+    let words = [&port.to_string(), mode];
+    program.args(words).arg(&pair.chain).arg(&pair.key).args([user, password, flags]);
+    // Its errors are what the tests make happen.
+    let child =
+        program.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts: cargo xtask tools");
+    let scripted = Scripted { child, port };
+    until("the server listens", || listening(port));
+    scripted
+}

@@ -1,0 +1,192 @@
+//! Picking one of several targets.
+
+use super::health::Availability;
+use crate::config::Balance;
+
+/// Targets that were tried already for one request, by position. Holds 64, which is the most that an upstream has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tried(u64);
+
+impl Tried {
+    /// Adds a target.
+    pub const fn add(&mut self, target: usize) {
+        self.0 |= 1 << (target & 63);
+    }
+
+    /// Whether this target was tried.
+    pub const fn contains(self, target: usize) -> bool {
+        self.0 >> (target & 63) & 1 == 1
+    }
+}
+
+/// What is known of one target at the moment of choosing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Whether it may be used.
+    pub availability: Availability,
+    /// Requests under way at it.
+    pub in_flight: u32,
+    /// The hash of its address, by [`hash()`].
+    pub identity: u64,
+}
+
+impl Candidate {
+    /// A place that no target has.
+    pub const NONE: Self = Self { availability: Availability::Down, in_flight: 0, identity: 0 };
+}
+
+/// FNV-1a of some bytes, mixed: what consistent hashing compares. The same in every process, so that two proxies with the
+/// same targets choose alike.
+pub fn hash(bytes: &[u8]) -> u64 {
+    let fnv = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    mix(fnv)
+}
+
+/// The finaliser of splitmix64: every bit of the input changes every bit of the output.
+const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The target for one request, or none if all that may be used were tried.
+///
+/// Targets that are well come first, by the balance that is configured. If none of them is left, one that was ejected is
+/// used: its service may be back, and an error would be the answer anyway. One that an active check found down is never
+/// used. `turn` counts requests; `key` is what the request is told apart by where the balance is a hash.
+///
+/// ```
+/// use edge_proxy::balance::health::Availability;
+/// use edge_proxy::balance::{Candidate, Tried, choose, hash};
+/// use edge_proxy::config::Balance;
+///
+/// let target = |name: &str, in_flight| {
+///     Candidate { availability: Availability::Well, in_flight, identity: hash(name.as_bytes()) }
+/// };
+/// let targets = [target("a", 2), target("b", 1)];
+/// assert_eq!(choose(Balance::RoundRobin, &targets, 0, 0, Tried::default()), Some(0));
+/// assert_eq!(choose(Balance::RoundRobin, &targets, 1, 0, Tried::default()), Some(1));
+/// assert_eq!(choose(Balance::LeastConnections, &targets, 0, 0, Tried::default()), Some(1));
+/// ```
+pub fn choose(balance: Balance, targets: &[Candidate], turn: usize, key: u64, tried: Tried) -> Option<usize> {
+    let classes = [Availability::Trial, Availability::Well, Availability::Ejected];
+    classes.into_iter().find_map(|class| {
+        let usable = |at: &usize| targets[*at].availability == class && !tried.contains(*at);
+        // From the turn on, so that equals are used in turn.
+        let from = if targets.is_empty() { 0 } else { turn % targets.len() };
+        let mut in_turn = (from..targets.len()).chain(0..from).filter(usable);
+        match balance {
+            // Whose turn it is to be tried again gets one request, whatever the balance.
+            _ if class == Availability::Trial => in_turn.next(),
+            Balance::RoundRobin => in_turn.next(),
+            Balance::LeastConnections => in_turn.min_by_key(|at| targets[*at].in_flight),
+            // The highest weight wins (rendezvous hashing): a target that goes moves only its own keys.
+            Balance::Hash(_) => in_turn.max_by_key(|at| mix(targets[*at].identity ^ key)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HashKey;
+    use proptest::prelude::*;
+
+    fn availability() -> impl Strategy<Value = Availability> {
+        prop_oneof![
+            Just(Availability::Well),
+            Just(Availability::Trial),
+            Just(Availability::Ejected),
+            Just(Availability::Down),
+        ]
+    }
+
+    fn balance() -> impl Strategy<Value = Balance> {
+        prop_oneof![
+            Just(Balance::RoundRobin),
+            Just(Balance::LeastConnections),
+            Just(Balance::Hash(HashKey::Client)),
+        ]
+    }
+
+    fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+        proptest::collection::vec((availability(), 0u32..9), 0..10).prop_map(|all| {
+            let candidate = |(at, (availability, in_flight)): (usize, (Availability, u32))| Candidate {
+                availability,
+                in_flight,
+                identity: hash(at.to_string().as_bytes()),
+            };
+            all.into_iter().enumerate().map(candidate).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_may_be_used_are_tried_once_and_no_other(
+            targets in candidates(), balance in balance(), turn in any::<usize>(), key in any::<u64>(),
+        ) {
+            let mut tried = Tried::default();
+            let mut order = Vec::new();
+            while let Some(at) = choose(balance, &targets, turn, key, tried) {
+                prop_assert!(!tried.contains(at));
+                tried.add(at);
+                order.push(targets[at].availability);
+            }
+            prop_assert!(!order.contains(&Availability::Down));
+            let usable = targets.iter().filter(|t| t.availability != Availability::Down).count();
+            prop_assert_eq!(order.len(), usable);
+            // Those that are ejected come last.
+            let first = order.iter().position(|a| *a == Availability::Ejected).unwrap_or(order.len());
+            prop_assert!(order[first..].iter().all(|a| *a == Availability::Ejected));
+        }
+
+        #[test]
+        fn a_target_that_goes_moves_only_its_own_keys(count in 2usize..9, gone in 0usize..9, keys in proptest::collection::vec(any::<u64>(), 50)) {
+            let gone = gone % count;
+            let mut targets: Vec<_> = (0..count).map(|at| Candidate {
+                availability: Availability::Well,
+                in_flight: 0,
+                identity: hash(at.to_string().as_bytes()),
+            }).collect();
+            let by_hash = |targets: &[Candidate], key| {
+                choose(Balance::Hash(HashKey::Client), targets, 0, key, Tried::default()).unwrap()
+            };
+            let before: Vec<_> = keys.iter().map(|key| by_hash(&targets, *key)).collect();
+            targets[gone].availability = Availability::Down;
+            for (key, before) in keys.iter().zip(before) {
+                let after = by_hash(&targets, *key);
+                prop_assert!(after != gone);
+                prop_assert!(before == gone || before == after);
+            }
+        }
+
+        #[test]
+        fn equals_get_equal_shares(count in 1usize..9) {
+            let targets = vec![Candidate { availability: Availability::Well, in_flight: 0, identity: 0 }; count];
+            for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+                let mut got = vec![0; count];
+                (0..count * 3).for_each(|turn| got[choose(balance, &targets, turn, 0, Tried::default()).unwrap()] += 1);
+                prop_assert!(got.iter().all(|n| *n == 3));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_spread_evenly() {
+        let targets: Vec<_> = (0..4)
+            .map(|at| Candidate {
+                availability: Availability::Well,
+                in_flight: 0,
+                identity: hash(format!("http://10.0.0.{at}:80").as_bytes()),
+            })
+            .collect();
+        let mut got = [0u32; 4];
+        for client in 0..4000u32 {
+            let key = hash(&client.to_be_bytes());
+            got[choose(Balance::Hash(HashKey::Client), &targets, 0, key, Tried::default()).unwrap()] += 1;
+        }
+        assert!(got.iter().all(|n| (850..1150).contains(n)), "{got:?}");
+    }
+}

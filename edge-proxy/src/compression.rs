@@ -1,0 +1,309 @@
+//! Whether a response is compressed, and how: a total function over both heads.
+//!
+//! Content is left alone where that gains nothing (it is short, compressed already, or not text), where it may not be
+//! touched (`no-transform`, ranges), and where it could leak: an attacker's page that makes a browser send guesses to a
+//! service, and sees how long the compressed answers are, finds secrets in them out (BREACH). Such requests come from
+//! another site, and browsers say so by `Sec-Fetch-Site`; whoever sends a cookie or a password without saying where it
+//! comes from is not compressed for either.
+
+use crate::config::{Coding, Compression};
+use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
+
+/// Why a response is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The site does not ask for it.
+    Off,
+    /// The client takes none of the codings.
+    NotAccepted,
+    /// The response has no content.
+    NoContent,
+    /// It is shorter than the least.
+    Short,
+    /// It is compressed already, or not of a kind that gains.
+    Incompressible,
+    /// `no-transform`, a range, or a status whose content must stay.
+    Untouchable,
+    /// The lengths could tell a secret to another site.
+    Leaks,
+}
+
+/// The coding for a response, or why it has none.
+///
+/// # Errors
+/// The reason for which the content stays as it is.
+///
+/// ```
+/// use edge_proxy::compression::choose;
+/// use edge_proxy::config::{Coding, Compression};
+/// use edge_proxy::{BodyLength, RequestHead, ResponseHead, Version};
+///
+/// let mut request = RequestHead::new(Version::Http2);
+/// request.fields.push(b"Accept-Encoding", b"gzip, br;q=0.9, zstd;q=0");
+/// let mut response = ResponseHead::new(200);
+/// response.fields.push(b"Content-Type", b"text/html; charset=utf-8");
+/// response.body = BodyLength::Unknown;
+/// assert_eq!(choose(Some(&Compression::default()), &request, &response), Ok(Coding::Brotli));
+/// ```
+pub fn choose(
+    compression: Option<&Compression>,
+    request: &RequestHead,
+    response: &ResponseHead,
+) -> Result<Coding, Reason> {
+    let compression = compression.ok_or(Reason::Off)?;
+    match response.body {
+        _ if request.method == Method::Head => return Err(Reason::NoContent),
+        BodyLength::None => return Err(Reason::NoContent),
+        BodyLength::Exact(length) if length < compression.least => return Err(Reason::Short),
+        BodyLength::Exact(_) | BodyLength::Unknown => {}
+    }
+    if !matches!(response.status, 200 | 201 | 203 | 400..=599)
+        || has_token(&response.fields, b"cache-control", b"no-transform")
+    {
+        return Err(Reason::Untouchable);
+    }
+    for name in [&b"content-range"[..], b"content-md5", b"content-digest", b"repr-digest", b"digest"] {
+        if response.fields.get_named(name).is_some() {
+            return Err(Reason::Untouchable);
+        }
+    }
+    let kind = response.fields.get_named(b"content-type").unwrap_or_default();
+    if response.fields.get_named(b"content-encoding").is_some() || !gains(kind) {
+        return Err(Reason::Incompressible);
+    }
+    if leaks(&request.fields) {
+        return Err(Reason::Leaks);
+    }
+    accepted(&request.fields, &compression.codings).ok_or(Reason::NotAccepted)
+}
+
+/// Makes the head that of the compressed response (RFC 9110 §8.4, §8.8.3): its length is unknown, its strong validator a
+/// weak one, and caches learn that it depends on what the client takes.
+pub fn rewrite(coding: Coding, response: &mut ResponseHead) {
+    response.fields.remove(Name::ContentLength);
+    response.fields.remove_named(b"accept-ranges");
+    let strong = response.fields.get_named(b"etag").filter(|tag| tag.starts_with(b"\"")).map(<[u8]>::to_vec);
+    if let Some(tag) = strong {
+        response.fields.remove_named(b"etag");
+        response.fields.push(b"ETag", &[b"W/", &tag[..]].concat());
+    }
+    response.fields.push(b"Content-Encoding", coding.name().as_bytes());
+    response.body = BodyLength::Unknown;
+}
+
+/// Says that the answer depends on Accept-Encoding, compressed or not, unless it says so already.
+pub fn vary(response: &mut ResponseHead) {
+    if !has_token(&response.fields, b"vary", b"accept-encoding")
+        && !has_token(&response.fields, b"vary", b"*")
+    {
+        response.fields.push(b"Vary", b"Accept-Encoding");
+    }
+}
+
+/// Whether content of this media type becomes shorter.
+fn gains(kind: &[u8]) -> bool {
+    let essence =
+        kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let Some(slash) = essence.iter().position(|byte| *byte == b'/') else { return false };
+    match (&essence[..slash], &essence[slash + 1..]) {
+        // Events must not wait in a window.
+        (b"text", b"event-stream") => false,
+        (b"text", _) => true,
+        (b"image", kind) => matches!(kind, b"svg+xml" | b"bmp" | b"x-icon" | b"vnd.microsoft.icon"),
+        (b"font", kind) => matches!(kind, b"ttf" | b"otf" | b"collection"),
+        (b"application", kind) => {
+            kind.ends_with(b"+json")
+                || kind.ends_with(b"+xml")
+                || matches!(
+                    kind,
+                    b"json"
+                        | b"javascript"
+                        | b"x-javascript"
+                        | b"xml"
+                        | b"wasm"
+                        | b"x-yaml"
+                        | b"yaml"
+                        | b"toml"
+                        | b"x-ndjson"
+                        | b"manifest+json"
+                        | b"vnd.ms-fontobject"
+                        | b"rtf"
+                )
+        }
+        _ => false,
+    }
+}
+
+/// Whether another site may have made the browser send the request with its secrets.
+fn leaks(fields: &Fields) -> bool {
+    match fields.get_named(b"sec-fetch-site") {
+        Some(b"same-origin" | b"none") => false,
+        Some(_) => true,
+        None => fields.get_named(b"cookie").is_some() || fields.get_named(b"authorization").is_some(),
+    }
+}
+
+/// The coding that the client likes best; among equals the one that the site prefers.
+fn accepted(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
+    let mut weights: Vec<(Coding, Option<u16>)> = codings.iter().map(|coding| (*coding, None)).collect();
+    let mut others = None;
+    let lists = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(b"accept-encoding"));
+    for item in lists.flat_map(|field| field.value.split(|byte| *byte == b',')) {
+        let mut parts = item.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let name = parts.next().unwrap_or_default();
+        let weight = parts.next().map_or(Some(1000), weight)?;
+        if name == b"*" {
+            others = Some(weight);
+        }
+        for (coding, slot) in &mut weights {
+            if name.eq_ignore_ascii_case(coding.name().as_bytes()) {
+                *slot = Some(weight);
+            }
+        }
+    }
+    let weights = weights.into_iter().filter_map(|(coding, weight)| Some((coding, weight.or(others)?)));
+    // The first of equals, which `max_by_key` does not give.
+    weights
+        .filter(|(_, weight)| *weight > 0)
+        .rev()
+        .max_by_key(|(_, weight)| *weight)
+        .map(|(coding, _)| coding)
+}
+
+/// `q=0.5` in thousandths (RFC 9110 §12.4.2), or nothing if it is none.
+fn weight(parameter: &[u8]) -> Option<u16> {
+    let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
+    let (whole, fraction) = match value {
+        [whole] => (whole, &b""[..]),
+        [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
+        _ => return None,
+    };
+    let mut sum = match whole {
+        b'0' => 0,
+        b'1' => 1000,
+        _ => return None,
+    };
+    for (at, digit) in fraction.iter().enumerate() {
+        sum += digit.is_ascii_digit().then(|| u16::from(digit - b'0'))? * [100, 10, 1][at];
+    }
+    (sum <= 1000).then_some(sum)
+}
+
+/// Whether one of the comma-separated lists of this name has this word.
+fn has_token(fields: &Fields, name: &[u8], token: &[u8]) -> bool {
+    fields
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case(name))
+        .flat_map(|field| field.value.split(|byte| *byte == b','))
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Version;
+    use proptest::prelude::*;
+
+    fn request(fields: &[(&str, &str)]) -> RequestHead {
+        let mut head = RequestHead::new(Version::Http11);
+        fields.iter().for_each(|(name, value)| head.fields.push(name.as_bytes(), value.as_bytes()));
+        head
+    }
+
+    fn response(status: u16, fields: &[(&str, &str)]) -> ResponseHead {
+        let mut head = ResponseHead::new(status);
+        head.body = BodyLength::Exact(100_000);
+        fields.iter().for_each(|(name, value)| head.fields.push(name.as_bytes(), value.as_bytes()));
+        head
+    }
+
+    const ALL: (&str, &str) = ("Accept-Encoding", "gzip, deflate, br, zstd");
+    const HTML: (&str, &str) = ("Content-Type", "text/html");
+
+    #[test]
+    fn each_reason() {
+        let on = Compression::default();
+        let of = |request: &RequestHead, response: &ResponseHead| choose(Some(&on), request, response);
+        let plain = request(&[ALL]);
+        assert_eq!(of(&plain, &response(200, &[HTML])), Ok(Coding::Zstd));
+        assert_eq!(choose(None, &plain, &response(200, &[HTML])), Err(Reason::Off));
+        for (fields, why) in [
+            (&[HTML, ("Cache-Control", "public, No-Transform")][..], Reason::Untouchable),
+            (&[HTML, ("Content-Range", "bytes 0-1/2")], Reason::Untouchable),
+            (&[HTML, ("Content-Encoding", "gzip")], Reason::Incompressible),
+            (&[("Content-Type", "image/png")], Reason::Incompressible),
+            (&[("Content-Type", "text/event-stream")], Reason::Incompressible),
+            (&[], Reason::Incompressible),
+        ] {
+            assert_eq!(of(&plain, &response(200, fields)), Err(why), "{fields:?}");
+        }
+        assert_eq!(of(&plain, &response(206, &[HTML])), Err(Reason::Untouchable));
+        let mut short = response(200, &[HTML]);
+        short.body = BodyLength::Exact(1023);
+        assert_eq!(of(&plain, &short), Err(Reason::Short));
+        for (fields, leaks) in [
+            (&[ALL, ("Cookie", "a=b")][..], true),
+            (&[ALL, ("Authorization", "Basic x")], true),
+            (&[ALL, ("Cookie", "a=b"), ("Sec-Fetch-Site", "same-origin")], false),
+            (&[ALL, ("Cookie", "a=b"), ("Sec-Fetch-Site", "none")], false),
+            (&[ALL, ("Sec-Fetch-Site", "cross-site")], true),
+            (&[ALL, ("Sec-Fetch-Site", "same-site")], true),
+        ] {
+            assert_eq!(
+                of(&request(fields), &response(200, &[HTML])) == Err(Reason::Leaks),
+                leaks,
+                "{fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_client_takes() {
+        let all = Compression::default().codings;
+        for (text, coding) in [
+            ("gzip", Some(Coding::Gzip)),
+            ("GZIP;q=0.1, br;q=0.2", Some(Coding::Brotli)),
+            ("gzip, br, zstd", Some(Coding::Zstd)),
+            ("zstd;q=0, *", Some(Coding::Brotli)),
+            ("*;q=0", None),
+            ("identity", None),
+            ("", None),
+            ("br;q=2", None),
+            ("br;q=0.0001", None),
+            ("br; q=0.001", Some(Coding::Brotli)),
+        ] {
+            assert_eq!(accepted(&request(&[("accept-encoding", text)]).fields, &all), coding, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_head_afterwards() {
+        let mut head = response(
+            200,
+            &[HTML, ("ETag", "\"x\""), ("Content-Length", "100000"), ("Accept-Ranges", "bytes")],
+        );
+        rewrite(Coding::Gzip, &mut head);
+        vary(&mut head);
+        vary(&mut head);
+        let all: Vec<_> = head.fields.iter().map(|field| format!("{field:?}")).collect();
+        assert_eq!(
+            all,
+            [
+                "Content-Type: text/html",
+                "ETag: W/\\\"x\\\"",
+                "Content-Encoding: gzip",
+                "Vary: Accept-Encoding"
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_was_asked_for(text in "[a-z0-9*;=., ]{0,60}") {
+            let lower = text.clone();
+            if let Some(coding) = accepted(&request(&[("Accept-Encoding", &text)]).fields, &Compression::default().codings) {
+                prop_assert!(lower.contains(coding.name()) || lower.contains('*'));
+            }
+        }
+    }
+}

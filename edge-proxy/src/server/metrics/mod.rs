@@ -1,0 +1,159 @@
+//! What was counted, as plain values, and as Prometheus reads it.
+
+pub(crate) mod counters;
+mod prometheus;
+
+use super::upstream::TargetStatus;
+use counters::{BOUNDS, REASONS, Shard, Shards, SiteShard};
+use std::time::Duration;
+
+/// Numbers since the start. Those of a site stay through reloads that keep its name.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Since the start.
+    pub uptime: Duration,
+    /// TCP connections that were accepted.
+    pub tcp_connections: u64,
+    /// Those that are open.
+    pub tcp_open: u64,
+    /// QUIC connections that were accepted.
+    pub quic_connections: u64,
+    /// Those that are open.
+    pub quic_open: u64,
+    /// TLS handshakes on TCP that were completed.
+    pub handshakes: u64,
+    /// Those that resumed a session.
+    pub resumed: u64,
+    /// Connections that were turned away, by reason; without those that never happened.
+    pub turned_away: Vec<(&'static str, u64)>,
+    /// Requests that ended without the service's own answer, by reason; without those that never happened.
+    pub refused: Vec<(&'static str, u64)>,
+    /// In the order of the configuration. The last, without a name, is for requests of no site.
+    pub sites: Vec<SiteMetrics>,
+    /// In the order of the configuration.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// Numbers of one site.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct SiteMetrics {
+    /// Its name.
+    pub name: String,
+    /// Requests by the class of their status: 1xx to 5xx at 1 to 5, at 0 those that got no answer.
+    pub statuses: [u64; 6],
+    /// Requests by version: HTTP/1.0, 1.1, 2 and 3.
+    pub versions: [u64; 4],
+    /// Requests that came as early data.
+    pub early: u64,
+    /// Bytes of content from clients.
+    pub received: u64,
+    /// Bytes of content to clients.
+    pub sent: u64,
+    /// How long requests took, from the head's arrival to the answer's end.
+    pub durations: Histogram,
+}
+
+/// How often something took how long.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Histogram {
+    /// Upper bounds of the buckets in seconds, and how many were at most that and above the bound before. The last bound is
+    /// infinite.
+    pub buckets: Vec<(f64, u64)>,
+    /// The sum of all, in seconds.
+    pub sum: f64,
+}
+
+impl SiteMetrics {
+    /// All requests.
+    pub fn requests(&self) -> u64 {
+        self.statuses.iter().sum()
+    }
+
+    pub(crate) fn of(name: &str, shards: &Shards<SiteShard>) -> Self {
+        let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+        Self {
+            name: name.to_owned(),
+            statuses: std::array::from_fn(|at| shards.sum(|shard| &shard.statuses[at])),
+            versions: std::array::from_fn(|at| shards.sum(|shard| &shard.versions[at])),
+            early: shards.sum(|shard| &shard.early),
+            received: shards.sum(|shard| &shard.received),
+            sent: shards.sum(|shard| &shard.sent),
+            durations: Histogram {
+                buckets: bounds
+                    .enumerate()
+                    .map(|(at, bound)| (bound, shards.sum(|shard| &shard.buckets[at])))
+                    .collect(),
+                sum: shards.sum(|shard| &shard.microseconds) as f64 / 1e6,
+            },
+        }
+    }
+}
+
+impl Histogram {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|(_, count)| count).sum()
+    }
+
+    /// A bound below which this share (0 to 1) of all was, in seconds: the upper bound of its bucket. `None` without any.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let count = self.count();
+        let wanted = (count as f64 * share).ceil().max(1.0) as u64;
+        let mut sum = 0;
+        let bound = self.buckets.iter().find(|(_, count)| {
+            sum += count;
+            sum >= wanted
+        });
+        bound.filter(|_| count > 0).map(|(bound, _)| *bound)
+    }
+
+    /// What came since an earlier reading of the same.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let earlier = |at: usize| before.buckets.get(at).map_or(0, |(_, count)| *count);
+        let buckets = self.buckets.iter().enumerate();
+        Self {
+            buckets: buckets
+                .map(|(at, (bound, count))| (*bound, count.saturating_sub(earlier(at))))
+                .collect(),
+            sum: (self.sum - before.sum).max(0.0),
+        }
+    }
+}
+
+/// By reason, what happened.
+fn by_reason(
+    shards: &Shards<Shard>,
+    counts: impl Fn(&Shard) -> &[counters::Count],
+) -> Vec<(&'static str, u64)> {
+    let names = REASONS.into_iter().chain(["other"]).enumerate();
+    names
+        .map(|(at, name)| (name, shards.sum(|shard| &counts(shard)[at])))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+/// Everything, read while it goes on.
+pub(crate) fn read(
+    uptime: Duration,
+    shards: &Shards<Shard>,
+    sites: Vec<SiteMetrics>,
+    targets: Vec<TargetStatus>,
+) -> Metrics {
+    Metrics {
+        uptime,
+        tcp_connections: shards.sum(|shard| &shard.tcp),
+        tcp_open: shards.sum(|shard| &shard.tcp_open),
+        quic_connections: shards.sum(|shard| &shard.quic),
+        quic_open: shards.sum(|shard| &shard.quic_open),
+        handshakes: shards.sum(|shard| &shard.handshakes),
+        resumed: shards.sum(|shard| &shard.resumed),
+        turned_away: by_reason(shards, |shard| &shard.turned_away),
+        refused: by_reason(shards, |shard| &shard.refused),
+        sites,
+        targets,
+    }
+}

@@ -1,0 +1,113 @@
+//! Verifying passwords against slow hashes: on threads of their own, few at a time, and remembered for a while, since
+//! browsers send theirs with every request.
+
+use crate::auth::basic::{Credentials, User};
+use argon2::PasswordVerifier;
+use aws_lc_rs::hmac;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// For how long a password that was right is not verified again.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// How many are remembered by one worker.
+const KNOWN: usize = 4096;
+/// How many may wait for a thread of one worker. More are refused: each takes a tenth of a second or so.
+const WAITING: usize = 64;
+
+/// What became of a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Right,
+    Wrong,
+    /// Too many are being verified.
+    Busy,
+}
+
+struct Known {
+    /// What is remembered is no password: without the key, which dies with the worker, nothing follows from it.
+    key: hmac::Key,
+    until: RefCell<HashMap<[u8; 32], Instant>>,
+    waiting: Cell<usize>,
+}
+
+thread_local! {
+    static KNOWN_HERE: Known = {
+        let mut key = [0; 32];
+        // Without random numbers there is no TLS either, and nothing here is sent anywhere.
+        let _ = aws_lc_rs::rand::fill(&mut key);
+        Known {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            until: RefCell::default(),
+            waiting: Cell::new(0),
+        }
+    };
+}
+
+/// Verifies credentials against the users.
+pub(crate) async fn verify(users: &[User], given: &Credentials) -> Verdict {
+    let user = users.iter().find(|user| user.name == given.user);
+    // An unknown name takes as long as a known one.
+    let Some(hash) = user.or(users.first()).map(|user| user.hash.clone()) else { return Verdict::Wrong };
+    let tag = KNOWN_HERE.with(|known| {
+        let mut context = hmac::Context::with_key(&known.key);
+        for part in [given.user.as_bytes(), hash.as_bytes(), &given.password] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut tag = [0; 32];
+        tag.copy_from_slice(context.sign().as_ref());
+        tag
+    });
+    let now = Instant::now();
+    let known = KNOWN_HERE.with(|known| known.until.borrow().get(&tag).is_some_and(|until| *until > now));
+    if known && user.is_some() {
+        return Verdict::Right;
+    }
+    let Some(_turn) = Turn::take() else { return Verdict::Busy };
+    let password = given.password.clone();
+    let right = tokio::task::spawn_blocking(move || matches(&hash, &password)).await.unwrap_or(false);
+    if !right || user.is_none() {
+        return Verdict::Wrong;
+    }
+    KNOWN_HERE.with(|known| {
+        let mut until = known.until.borrow_mut();
+        if until.len() >= KNOWN {
+            until.retain(|_, until| *until > now);
+        }
+        if until.len() < KNOWN {
+            until.insert(tag, now + REMEMBERED);
+        }
+    });
+    Verdict::Right
+}
+
+/// A place among those that wait.
+struct Turn;
+
+impl Turn {
+    fn take() -> Option<Self> {
+        KNOWN_HERE.with(|known| {
+            let free = known.waiting.get() < WAITING;
+            free.then(|| {
+                known.waiting.set(known.waiting.get() + 1);
+                Self
+            })
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        KNOWN_HERE.with(|known| known.waiting.set(known.waiting.get() - 1));
+    }
+}
+
+fn matches(hash: &str, password: &[u8]) -> bool {
+    if hash.starts_with("$argon2") {
+        let argon2 = argon2::Argon2::default();
+        return argon2::PasswordHash::new(hash)
+            .is_ok_and(|hash| argon2.verify_password(password, &hash).is_ok());
+    }
+    bcrypt::verify(password, hash).unwrap_or(false)
+}

@@ -1,0 +1,183 @@
+//! Who somebody is in the tailnet, by a tailscaled that answers on its local socket.
+
+mod common;
+
+use edge_proxy::config::{Tailnet, Trust};
+use edge_proxy::tailnet::Who;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use testkit::Origin;
+
+/// Answers as tailscaled does: 127.0.0.2 is Ann's laptop, 127.0.0.3 the edge, nobody else is known.
+fn tailscaled(path: &Path) -> Arc<Mutex<Vec<String>>> {
+    let listener = UnixListener::bind(path).unwrap();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let record = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, record) = (stream.unwrap(), record.clone());
+            std::thread::spawn(move || {
+                let mut waiting = Vec::new();
+                let mut part = [0; 4096];
+                while let Ok(n @ 1..) = stream.read(&mut part) {
+                    waiting.extend_from_slice(&part[..n]);
+                    let Some(end) = waiting.windows(4).position(|window| window == b"\r\n\r\n") else {
+                        continue;
+                    };
+                    let request = String::from_utf8_lossy(&waiting[..end]).into_owned();
+                    waiting.clear();
+                    let said = if !request.contains("Host: local-tailscaled.sock") {
+                        answer("403 Forbidden", "invalid localapi request")
+                    } else if request.contains("addr=127.0.0.2:") {
+                        answer("200 OK", ANN)
+                    } else if request.contains("addr=127.0.0.3:") {
+                        answer("200 OK", EDGE)
+                    } else {
+                        answer("404 Not Found", "no match for IP:port")
+                    };
+                    record.lock().unwrap().push(request);
+                    if stream.write_all(said.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    asked
+}
+
+fn answer(status: &str, content: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nTailscale-Version: 1.90\r\nContent-Length: {}\r\n\r\n{content}",
+        content.len()
+    )
+}
+
+const ANN: &str = r#"{"Node":{"ID":1,"StableID":"n1","Name":"laptop.tail01.ts.net.","ComputedName":"laptop","Addresses":["100.64.0.9/32"]},"UserProfile":{"ID":7,"LoginName":"ann@a.test","DisplayName":"Ann","ProfilePicURL":"https://p.test/a"},"CapMap":{}}"#;
+const EDGE: &str = r#"{"Node":{"ID":2,"Name":"vps-pacman.tail01.ts.net.","ComputedName":"vps-pacman","Tags":["tag:edge"]},"UserProfile":{"LoginName":"tagged-devices","DisplayName":"Tagged Devices"}}"#;
+
+fn tailnet(socket: &Path) -> Tailnet {
+    Tailnet { socket: socket.into(), ranges: vec!["127.0.0.0/8".parse().unwrap()], ..Tailnet::default() }
+}
+
+fn edge(origin: &Origin, tailnet: Tailnet, trust: Trust) -> common::Edge {
+    let edge = common::Edge::before(origin.address(), 1);
+    let mut config = edge.config.clone();
+    (config.tailnet, config.trust) = (Some(tailnet), trust);
+    edge.proxy.reload(config).unwrap();
+    edge
+}
+
+fn ask(edge: &common::Edge, from: u8, path: &str, fields: &str) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, from], 0)).into()).unwrap();
+    socket.connect(&edge.plain().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n{fields}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut got = String::new();
+    stream.read_to_string(&mut got).unwrap();
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+}
+
+/// What the service got for this path.
+fn served(origin: &Origin, path: &str) -> String {
+    let text = origin.text();
+    let start = text.find(&format!("GET {path} ")).unwrap();
+    text[start..].split("\r\n\r\n").next().unwrap().to_owned()
+}
+
+#[test]
+fn services_are_told_who_asks_and_nobody_else_can_tell_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("tailscaled.sock");
+    let asked = tailscaled(&socket);
+    let origin = Origin::simple();
+    let edge = edge(&origin, tailnet(&socket), Trust::default());
+    let claims = "Tailscale-User-Login: root\r\ntailscale_user_login: root\r\nTailscale-Node: root\r\n";
+    for number in 0..5 {
+        ask(&edge, 2, &format!("/ann{number}"), claims);
+    }
+    ask(&edge, 3, "/edge", claims);
+    ask(&edge, 4, "/nobody", claims);
+    let ann = served(&origin, "/ann0");
+    for line in [
+        "Tailscale-User-Login: ann@a.test\r\n",
+        "Tailscale-User-Name: Ann\r\n",
+        "Tailscale-User-Profile-Pic: https://p.test/a\r\n",
+        "Tailscale-Node: laptop\r\n",
+    ] {
+        assert!(ann.contains(line), "{line:?} in {ann}");
+    }
+    let edge = served(&origin, "/edge");
+    assert!(
+        edge.contains("Tailscale-Node: vps-pacman\r\n") && edge.contains("Tailscale-Node-Tags: tag:edge\r\n")
+    );
+    assert!(!edge.contains("User-Login"), "a tagged machine is nobody's: {edge}");
+    assert!(!served(&origin, "/nobody").to_lowercase().contains("tailscale"));
+    assert!(!origin.text().contains("root"));
+    // One question an address, not one a request.
+    assert_eq!(asked.lock().unwrap().iter().filter(|request| request.contains("127.0.0.2:")).count(), 1);
+}
+
+#[test]
+fn a_hop_is_who_it_is_not_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("tailscaled.sock");
+    tailscaled(&socket);
+    let origin = Origin::simple();
+    let trust = Trust {
+        ranges: vec!["127.0.0.0/8".parse().unwrap()],
+        who: vec![Who::Node("vps-pacman".into())],
+        ..Trust::default()
+    };
+    let edge = edge(&origin, tailnet(&socket), trust);
+    let claim = "X-Forwarded-For: 203.0.113.7\r\n";
+    for (from, path) in [(2, "/laptop"), (3, "/edge"), (4, "/nobody")] {
+        ask(&edge, from, path, claim);
+    }
+    assert!(served(&origin, "/edge").contains("X-Real-IP: 203.0.113.7\r\n"));
+    assert!(!served(&origin, "/edge").contains("Tailscale"), "the hop is not who asks");
+    // Within the range too, and yet no hops.
+    assert!(served(&origin, "/laptop").contains("X-Real-IP: 127.0.0.2\r\n"));
+    assert!(served(&origin, "/laptop").contains("Tailscale-User-Login: ann@a.test\r\n"));
+    assert!(served(&origin, "/nobody").contains("X-Real-IP: 127.0.0.4\r\n"));
+}
+
+#[test]
+fn while_tailscaled_is_away_the_range_counts_only_if_that_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("tailscaled.sock");
+    for fallback in [false, true] {
+        let origin = Origin::simple();
+        let trust = Trust {
+            ranges: vec!["127.0.0.0/8".parse().unwrap()],
+            who: vec![Who::Node("vps-pacman".into())],
+            fallback,
+            ..Trust::default()
+        };
+        let edge = edge(&origin, tailnet(&socket), trust);
+        ask(&edge, 3, "/edge", "X-Forwarded-For: 203.0.113.7\r\n");
+        let believed = served(&origin, "/edge").contains("X-Real-IP: 203.0.113.7\r\n");
+        assert_eq!(believed, fallback);
+        if fallback {
+            continue;
+        }
+        // It comes back, and is asked again after a moment.
+        tailscaled(&socket);
+        let until = Instant::now() + Duration::from_secs(10);
+        for number in 0.. {
+            assert!(Instant::now() < until, "it was not asked again");
+            ask(&edge, 3, &format!("/again{number}-"), "X-Forwarded-For: 203.0.113.7\r\n");
+            if served(&origin, &format!("/again{number}-")).contains("X-Real-IP: 203.0.113.7\r\n") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        std::fs::remove_file(&socket).unwrap();
+    }
+}

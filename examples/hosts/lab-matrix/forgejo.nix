@@ -1,0 +1,24 @@
+# The same on NixOS, by the module beside the program: the password goes by agenix and systemd, and stands nowhere else.
+{ config, smtp-config, ... }:
+{
+  imports = [ ../../../bins/smtp-config/packaging/module.nix ];
+
+  age.secrets.forgejo-smtp.file = ./secrets/forgejo-smtp.age;
+
+  services.forgejo.enable = true;
+  services.forgejo.settings.server.DOMAIN = "git.example.org";
+
+  services.forgejo-mailer = {
+    enable = true;
+    package = smtp-config;
+    settings = {
+      from = "Forge <forge@example.org>";
+      host = "mail.example.org";
+      port = 465;
+      user = "forge";
+      helo = "git.example.org";
+      headers.Auto-Submitted = "auto-generated";
+    };
+    passwordFile = config.age.secrets.forgejo-smtp.path;
+  };
+}

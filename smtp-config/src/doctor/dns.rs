@@ -1,0 +1,124 @@
+//! Look-ups, by the machine's resolvers or one that is named.
+
+use crate::policy::{Answer, Answers, Question};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+use hickory_resolver::{Resolver, TokioResolver};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub(super) struct Dns {
+    resolver: TokioResolver,
+    limit: Duration,
+}
+
+impl Dns {
+    pub(super) fn new(server: Option<SocketAddr>, limit: Duration) -> Result<Self, NetError> {
+        let builder = match server {
+            None => Resolver::builder_tokio()?,
+            Some(server) => {
+                let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+                for connection in &mut connections {
+                    connection.port = server.port();
+                }
+                let named = NameServerConfig::new(server.ip(), true, connections);
+                let config = ResolverConfig::from_parts(None, Vec::new(), vec![named]);
+                Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+            }
+        };
+        Ok(Self { resolver: builder.build()?, limit })
+    }
+
+    /// Asks what is still open until nothing is.
+    pub(super) async fn resolve<T>(&self, ask: impl Fn(&Answers) -> Result<T, Question>) -> Option<T> {
+        let mut answers = Answers::default();
+        // Far more than SPF and DMARC may cause.
+        for _ in 0..200 {
+            match ask(&answers) {
+                Ok(found) => return Some(found),
+                Err(question) => {
+                    let answer = self.answer(&question).await;
+                    answers.insert(question, answer);
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) async fn texts(&self, name: &str) -> Answer {
+        self.answer(&Question::Texts(name.to_owned())).await
+    }
+
+    pub(super) async fn addresses(&self, name: &str) -> Answer {
+        self.answer(&Question::Addresses(name.to_owned())).await
+    }
+
+    async fn answer(&self, question: &Question) -> Answer {
+        let looked_up = tokio::time::timeout(self.limit, self.look_up(question)).await;
+        looked_up.unwrap_or(Answer::Failed)
+    }
+
+    async fn look_up(&self, question: &Question) -> Answer {
+        // The dot at the end keeps the machine's search domains out.
+        let absolute = |name: &str| format!("{}.", name.trim_end_matches('.'));
+        match question {
+            Question::Addresses(name) => {
+                let name = absolute(name);
+                let (four, six) =
+                    (self.resolver.ipv4_lookup(name.clone()).await, self.resolver.ipv6_lookup(name).await);
+                let mut all: Vec<IpAddr> = Vec::new();
+                let mut failed = false;
+                for found in [four, six] {
+                    match found {
+                        Ok(found) => {
+                            all.extend(found.answers().iter().filter_map(|record| match &record.data {
+                                RData::A(address) => Some(IpAddr::V4(address.0)),
+                                RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+                                _ => None,
+                            }));
+                        }
+                        Err(why) => failed |= !nothing(&why),
+                    }
+                }
+                if all.is_empty() && failed { Answer::Failed } else { Answer::Addresses(all) }
+            }
+            Question::Exchanges(name) => match self.resolver.mx_lookup(absolute(name)).await {
+                Ok(found) => Answer::Exchanges(
+                    found
+                        .answers()
+                        .iter()
+                        .filter_map(|record| match &record.data {
+                            RData::MX(mx) => Some(mx.exchange.to_string()),
+                            _ => None,
+                        })
+                        .collect(),
+                ),
+                Err(why) if nothing(&why) => Answer::Exchanges(Vec::new()),
+                Err(_) => Answer::Failed,
+            },
+            Question::Texts(name) => match self.resolver.txt_lookup(absolute(name)).await {
+                Ok(found) => Answer::Texts(
+                    found
+                        .answers()
+                        .iter()
+                        .filter_map(|record| match &record.data {
+                            RData::TXT(txt) => {
+                                Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned())
+                            }
+                            _ => None,
+                        })
+                        .collect(),
+                ),
+                Err(why) if nothing(&why) => Answer::Texts(Vec::new()),
+                Err(_) => Answer::Failed,
+            },
+        }
+    }
+}
+
+/// Whether a name has nothing of the kind, which is an answer.
+fn nothing(why: &NetError) -> bool {
+    why.is_nx_domain() || why.is_no_records_found()
+}

@@ -1,0 +1,287 @@
+//! What Forgejo would do, done over the wire by its own decisions, with a password that is made up.
+
+use super::auth::authenticate;
+use super::server::{addresses, connect};
+use super::strip::strip;
+use super::tls::verifying;
+use super::wire::{Wire, WireError};
+use super::{Options, helo};
+use crate::decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication};
+use crate::forgejo::{Effective, Origin, Spoken};
+use crate::mailer::Protocol;
+use rustls::pki_types::ServerName;
+use secrecy::{ExposeSecret, SecretString};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, UnixStream};
+
+/// One thing that Forgejo would do, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it does.
+    pub does: String,
+    /// What came of it.
+    pub outcome: String,
+}
+
+/// A conversation as Forgejo would have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// What it does, in order.
+    pub steps: Vec<Step>,
+    /// Whether somebody on the way would have the password.
+    pub leaks: bool,
+    /// Whether it would wait without end.
+    pub hangs: bool,
+    /// Whether it would get as far as to send a message.
+    pub sends: bool,
+}
+
+impl Replay {
+    fn step(&mut self, does: impl Into<String>, outcome: impl Into<String>) {
+        self.steps.push(Step { does: does.into(), outcome: outcome.into() });
+    }
+
+    fn broke(&mut self, does: &str, why: &WireError) {
+        if matches!(why, WireError::Silent { .. }) {
+            self.hangs = true;
+            self.step(does, format!("{why}; Forgejo sets no limit and waits without end"));
+        } else {
+            self.step(does, format!("{why}; the message is lost"));
+        }
+    }
+}
+
+/// What Forgejo would do with the server as it is. Nothing is authenticated.
+pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
+    let mut out = begun(mailer);
+    let protocol = match mailer.spoken {
+        Spoken::Network(protocol) => protocol,
+        Spoken::Unix => {
+            match UnixStream::connect(&mailer.host).await {
+                Ok(stream) => {
+                    let wire = Wire::new(Box::new(stream), options.limit);
+                    converse(&mut out, mailer, Protocol::Smtp, options, wire, None).await;
+                }
+                Err(why) => out.step(format!("connects to {}", mailer.host), why.to_string()),
+            }
+            // What stays on this machine is seen by nobody on the way.
+            out.leaks = false;
+            return out;
+        }
+        Spoken::Dummy | Spoken::Sendmail => {
+            out.sends = true;
+            return out;
+        }
+    };
+    let Some(target) = target(&mut out, mailer, options).await else { return out };
+    match connect(target, options).await {
+        Ok(stream) => {
+            out.step(format!("connects to {target}"), "connected");
+            let wire = Wire::new(Box::new(stream), options.limit);
+            converse(&mut out, mailer, protocol, options, wire, None).await;
+        }
+        Err(why) => {
+            out.hangs = why.kind() == std::io::ErrorKind::TimedOut;
+            out.step(format!("connects to {target}"), format!("{why}; Forgejo sets no limit for this"));
+        }
+    }
+    out
+}
+
+/// What Forgejo would do if somebody on the way took STARTTLS out of the server's answers: a proxy on this machine does
+/// so, and sees whether a password arrives in clear. The password is made up, and reaches the proxy only.
+pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
+    let mut out = begun(mailer);
+    let Spoken::Network(protocol) = mailer.spoken else { return out };
+    let Some(target) = target(&mut out, mailer, options).await else { return out };
+    let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await {
+        Ok(listener) => listener,
+        Err(why) => {
+            out.step("is given a proxy on this machine", why.to_string());
+            return out;
+        }
+    };
+    let Ok(proxy) = listener.local_addr() else { return out };
+    let somebody = tokio::spawn(strip(listener, target));
+    let stand_in = SecretString::from("a password that is made up");
+    match connect(proxy, options).await {
+        Ok(stream) => {
+            out.step(format!("connects to {target}"), "connected, with somebody on the way");
+            let wire = Wire::new(Box::new(stream), options.limit);
+            converse(&mut out, mailer, protocol, options, wire, Some(&stand_in)).await;
+        }
+        Err(why) => out.step("connects to the proxy on this machine", why.to_string()),
+    }
+    let seen = tokio::time::timeout(options.limit.max(Duration::from_secs(1)), somebody).await;
+    if let Ok(Ok(Ok(seen))) = seen {
+        match seen.password {
+            Some(password) if password.expose_secret() == stand_in.expose_secret() => {
+                out.leaks = true;
+                out.step("is listened to by somebody on the way", "who has the password, in clear");
+            }
+            _ if seen.encrypted => {
+                out.step(
+                    "is listened to by somebody on the way",
+                    "who sees TLS from the first byte, nothing else",
+                );
+            }
+            _ => out.step("is listened to by somebody on the way", "who has no password"),
+        }
+    }
+    out
+}
+
+fn begun(mailer: &Effective) -> Replay {
+    let mut out = Replay::default();
+    let origin = match mailer.origin {
+        Origin::Written => "as PROTOCOL says",
+        Origin::Inferred => "which follows the port",
+        Origin::Deprecated => "as a deprecated key says",
+        Origin::Unknown => "since it knows no such PROTOCOL",
+    };
+    match mailer.spoken {
+        Spoken::Dummy => out.step("writes the message to its log", origin),
+        Spoken::Sendmail => out.step(format!("runs {}", mailer.sendmail.0), origin),
+        Spoken::Unix => out.step(format!("speaks SMTP over the socket {}", mailer.host), origin),
+        Spoken::Network(protocol) => out.step(format!("speaks {protocol}"), origin),
+    }
+    if mailer.trusts_anybody {
+        out.leaks = !mailer.user.is_empty();
+        out.step("takes any certificate", "so somebody on the way with one of his own has the password");
+    }
+    out
+}
+
+async fn target(out: &mut Replay, mailer: &Effective, options: &Options) -> Option<SocketAddr> {
+    let found = addresses(mailer, options).await;
+    let first = found.map(|all| all.iter().find(|address| address.is_ipv4()).or(all.first()).copied());
+    match (first, mailer.port.parse()) {
+        (Ok(Some(address)), Ok(port)) => Some(SocketAddr::new(address, port)),
+        (Err(why), _) => {
+            out.step(format!("looks {} up", mailer.host), why);
+            None
+        }
+        _ => {
+            out.step(format!("connects to {}:{}", mailer.host, mailer.port), "there is no such place");
+            None
+        }
+    }
+}
+
+/// The conversation; with a stand-in it goes on through an authentication that would be exposed.
+async fn converse(
+    out: &mut Replay,
+    mailer: &Effective,
+    protocol: Protocol,
+    options: &Options,
+    mut wire: Wire,
+    stand_in: Option<&SecretString>,
+) {
+    let name = helo(mailer, options);
+    if protocol == Protocol::Smtps && !tls(out, mailer, options, &mut wire).await {
+        return;
+    }
+    match wire.greeting().await {
+        Ok(reply) => out.step("waits for the greeting", reply.text()),
+        Err(why) => return out.broke("waits for the greeting", &why),
+    }
+    let says = format!("EHLO {name}");
+    let mut offered = match wire.expect("EHLO", &says, 2).await {
+        Ok(reply) => reply,
+        Err(why) => return out.broke(&format!("says {says}"), &why),
+    };
+    out.step(format!("says {says}"), offered.text());
+    match after_ehlo(mailer.spoken, offered.extension("STARTTLS").is_some()) {
+        AfterEhlo::GoOn => {}
+        AfterEhlo::GoOnInClear => {
+            out.step("looks for STARTTLS", "not offered: it logs a warning and goes on in clear");
+        }
+        AfterEhlo::StartTls => {
+            if let Err(why) = wire.expect("STARTTLS", "STARTTLS", 2).await {
+                return out.broke("says STARTTLS", &why);
+            }
+            if !tls(out, mailer, options, &mut wire).await {
+                return;
+            }
+            offered = match wire.expect("EHLO", &says, 2).await {
+                Ok(reply) => reply,
+                Err(why) => return out.broke(&format!("says {says} again"), &why),
+            };
+        }
+    }
+    match authentication(mailer, wire.is_tls(), offered.extension("AUTH")) {
+        Authentication::NoUser => out.sends = true,
+        Authentication::NotOffered => {
+            return out.step("looks for AUTH", "not offered: the message is lost");
+        }
+        Authentication::NoneKnown => {
+            out.sends = true;
+            out.step(
+                "looks for a mechanism of its own",
+                "none is offered: it goes on without authentication",
+            );
+        }
+        Authentication::PlainRefused => {
+            return out.step("takes PLAIN", "refused by Go without TLS: the message is lost");
+        }
+        Authentication::Start(mechanism, exposure) => {
+            out.sends = true;
+            let outcome = match exposure {
+                Exposure::Nothing => "over TLS; not sent here",
+                Exposure::Hash => "in clear: a hash of the password goes out, to guess at; not sent here",
+                Exposure::Password => "in clear: the password goes out",
+            };
+            out.leaks |= exposure != Exposure::Nothing && stand_in.is_none();
+            out.step(format!("authenticates by {mechanism}"), outcome);
+            if let (Some(stand_in), Exposure::Password) = (stand_in, exposure)
+                && let Err(why) = authenticate(&mut wire, mechanism, &mailer.user, stand_in).await
+            {
+                out.step("sends a password that is made up", why.to_string());
+            }
+        }
+    }
+    wire.quit().await;
+}
+
+async fn tls(out: &mut Replay, mailer: &Effective, options: &Options, wire: &mut Wire) -> bool {
+    let (Ok(name), Ok(config)) = (ServerName::try_from(mailer.host.clone()), verifying(&options.roots))
+    else {
+        out.step("begins TLS", "the host is no name that a certificate could have");
+        return false;
+    };
+    match wire.begin_tls(config, name).await {
+        Ok(()) => {
+            out.step("begins TLS", "the certificate is valid for the host");
+            true
+        }
+        Err(why) => {
+            out.broke("begins TLS", &why);
+            false
+        }
+    }
+}
+
+/// The password as a server takes it out of what Forgejo sends: the two ends are in memory, nothing else is there.
+pub async fn arrives(mechanism: Mechanism, user: &str, password: &SecretString) -> Option<SecretString> {
+    let (ours, theirs) = tokio::io::duplex(1 << 18);
+    let server = tokio::spawn(async move {
+        let (reader, mut writer) = tokio::io::split(theirs);
+        let mut lines = BufReader::new(reader).lines();
+        let first = lines.next_line().await.ok().flatten()?;
+        let found = if first == "AUTH LOGIN" {
+            writer.write_all(b"334 VXNlcm5hbWU6\r\n").await.ok()?;
+            lines.next_line().await.ok().flatten()?;
+            writer.write_all(b"334 UGFzc3dvcmQ6\r\n").await.ok()?;
+            super::auth::login_password(&lines.next_line().await.ok().flatten()?)
+        } else {
+            super::auth::plain_password(first.strip_prefix("AUTH PLAIN ")?)
+        };
+        writer.write_all(b"235 2.7.0 OK\r\n").await.ok()?;
+        found
+    });
+    let mut wire = Wire::new(Box::new(ours), Duration::from_secs(5));
+    authenticate(&mut wire, mechanism, user, password).await.ok()?;
+    server.await.ok().flatten()
+}

@@ -1,0 +1,164 @@
+//! The checks of a server's name, addresses and ports.
+
+use super::session::session;
+use super::tls::verifying;
+use super::wire::Wire;
+use super::{Options, Report, Verdict};
+use crate::forgejo::{Effective, Spoken};
+use crate::mailer::Protocol;
+use secrecy::SecretString;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+pub(super) async fn examine(
+    report: &mut Report,
+    mailer: &Effective,
+    password: Option<&SecretString>,
+    options: &Options,
+) {
+    match mailer.spoken {
+        Spoken::Dummy => report.add("transport", Verdict::Note, "dummy: messages go to the log only", ""),
+        Spoken::Sendmail => sendmail(report, &mailer.sendmail.0),
+        Spoken::Unix => {
+            report.about.clone_from(&mailer.host);
+            match timeout(options.limit, UnixStream::connect(&mailer.host)).await {
+                Ok(Ok(stream)) => {
+                    report.pass("connect", "the socket is there");
+                    let wire = Wire::new(Box::new(stream), options.limit);
+                    session(report, mailer, Protocol::Smtp, password, options, None, wire).await;
+                }
+                Ok(Err(why)) => {
+                    report.fail("connect", why.to_string(), "start the server, or correct SMTP_ADDR");
+                }
+                Err(_) => report.fail("connect", "no connection in time", "start the server"),
+            }
+        }
+        Spoken::Network(protocol) => network(report, mailer, protocol, password, options).await,
+    }
+}
+
+fn sendmail(report: &mut Report, path: &str) {
+    let found = if path.contains('/') {
+        Some(std::path::PathBuf::from(path)).filter(|path| path.is_file())
+    } else {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders).map(|folder| folder.join(path)).find(|path| path.is_file())
+    };
+    match found {
+        Some(found) => report.pass("sendmail", format!("{} is there", found.display())),
+        None => report.fail("sendmail", format!("there is no {path}"), "set SENDMAIL_PATH to its path"),
+    }
+}
+
+/// The addresses to connect to.
+pub(super) async fn addresses(mailer: &Effective, options: &Options) -> Result<Vec<IpAddr>, String> {
+    if let Some(address) = options.address {
+        return Ok(vec![address]);
+    }
+    if let Ok(address) = mailer.host.parse() {
+        return Ok(vec![address]);
+    }
+    if options.resolver.is_some() {
+        let dns = super::dns::Dns::new(options.resolver, options.limit).map_err(|why| why.to_string())?;
+        return match dns.addresses(&mailer.host).await {
+            crate::policy::Answer::Addresses(list) if !list.is_empty() => Ok(list),
+            crate::policy::Answer::Failed => Err("the DNS gave no answer".to_owned()),
+            _ => Err("the name has no address".to_owned()),
+        };
+    }
+    match timeout(options.limit, tokio::net::lookup_host((mailer.host.as_str(), 0))).await {
+        Err(_) => Err("the DNS gave no answer in time".to_owned()),
+        Ok(Err(why)) => Err(why.to_string()),
+        Ok(Ok(found)) => {
+            let mut all: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            all.sort_unstable();
+            all.dedup();
+            Ok(all)
+        }
+    }
+}
+
+/// Connects within the limit.
+pub(super) async fn connect(address: SocketAddr, options: &Options) -> io::Result<TcpStream> {
+    let connected = timeout(options.limit, TcpStream::connect(address)).await;
+    connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
+}
+
+async fn network(
+    report: &mut Report,
+    mailer: &Effective,
+    protocol: Protocol,
+    password: Option<&SecretString>,
+    options: &Options,
+) {
+    report.about.clone_from(&mailer.host);
+    let Ok(port) = mailer.port.parse::<u16>() else {
+        report.fail("port", format!("{:?} is no port", mailer.port), "set SMTP_PORT to a number");
+        return;
+    };
+    let all = match addresses(mailer, options).await {
+        Ok(all) => all,
+        Err(why) => {
+            report.fail("name", why, "correct SMTP_ADDR, or the DNS");
+            return;
+        }
+    };
+    let shown: Vec<String> = all.iter().map(ToString::to_string).collect();
+    report.pass("name", shown.join(", "));
+    let config = verifying(&options.roots);
+    let mut families = Vec::new();
+    for address in &all {
+        let socket = SocketAddr::new(*address, port);
+        report.about = socket.to_string();
+        match connect(socket, options).await {
+            Ok(stream) => {
+                report.pass("connect", if address.is_ipv4() { "IPv4" } else { "IPv6" });
+                // One conversation a family: the servers behind one name are taken to be alike.
+                if families.contains(&address.is_ipv4()) {
+                    continue;
+                }
+                families.push(address.is_ipv4());
+                match &config {
+                    Ok(config) => {
+                        let wire = Wire::new(Box::new(stream), options.limit);
+                        let tls = Some(config.clone());
+                        session(report, mailer, protocol, password, options, tls, wire).await;
+                    }
+                    Err(why) => report.fail("tls", why.to_string(), "correct the root certificates"),
+                }
+            }
+            Err(why) => unreachable(report, &why, port, all.len() > 1),
+        }
+    }
+    ports(report, &all, port, options).await;
+}
+
+fn unreachable(report: &mut Report, why: &io::Error, port: u16, others: bool) {
+    let detail = format!("{why}; Forgejo sets no time limit for this");
+    let fix = match (why.kind(), port) {
+        (io::ErrorKind::ConnectionRefused, _) => {
+            "nothing listens there: correct SMTP_PORT, or start the server"
+        }
+        (io::ErrorKind::NetworkUnreachable, _) => "this machine has no route for that address family",
+        (_, 25) => "many networks block port 25: take 465",
+        _ => "a firewall drops it: take another port of the provider, or open this one",
+    };
+    let verdict = if others { Verdict::Warning } else { Verdict::Fail };
+    report.add("connect", verdict, detail, fix);
+}
+
+async fn ports(report: &mut Report, all: &[IpAddr], own: u16, options: &Options) {
+    let Some(address) = all.iter().find(|address| address.is_ipv4()).or(all.first()) else { return };
+    for port in options.ports.iter().filter(|port| **port != own) {
+        let socket = SocketAddr::new(*address, *port);
+        report.about = socket.to_string();
+        let detail = match connect(socket, options).await {
+            Ok(_) => "open".to_owned(),
+            Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => "closed".to_owned(),
+            Err(why) => format!("blocked: {why}"),
+        };
+        report.add("reachable", Verdict::Note, detail, "");
+    }
+}

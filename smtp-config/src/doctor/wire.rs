@@ -1,0 +1,176 @@
+//! A connection to a server: lines out, replies in, each within a time limit. Nothing that is sent is kept or logged.
+
+use crate::reply::{Reply, ReplyError, reply};
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Why a conversation with a server ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// It said nothing in time.
+    #[error("no answer to {stage} within {} s", limit.as_secs_f32())]
+    Silent {
+        /// What was waited for.
+        stage: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// It closed the connection.
+    #[error("the connection was closed at {0}")]
+    Closed(&'static str),
+    /// The connection broke.
+    #[error("the connection broke at {stage}")]
+    Io {
+        /// When.
+        stage: &'static str,
+        /// Why.
+        #[source]
+        why: io::Error,
+    },
+    /// It sent what is no reply.
+    #[error("at {stage}: {why}")]
+    Reply {
+        /// When.
+        stage: &'static str,
+        /// Why.
+        #[source]
+        why: ReplyError,
+    },
+    /// Something followed the answer to STARTTLS in clear: somebody on the way may have put it there.
+    #[error("bytes in clear follow the answer to STARTTLS: somebody may have put them there")]
+    Injected,
+    /// TLS failed.
+    #[error("TLS: {}", super::tls::explained(why))]
+    Tls {
+        /// Why.
+        why: io::Error,
+    },
+    /// The server refused.
+    #[error("{stage} was answered {}", reply.text())]
+    Refused {
+        /// What was refused.
+        stage: &'static str,
+        /// Its answer.
+        reply: Reply,
+    },
+}
+
+pub(super) struct Wire {
+    io: Option<Box<dyn Io>>,
+    buffer: Vec<u8>,
+    limit: Duration,
+    certificate: Option<CertificateDer<'static>>,
+}
+
+impl Wire {
+    pub(super) fn new(io: Box<dyn Io>, limit: Duration) -> Self {
+        Self { io: Some(io), buffer: Vec::new(), limit, certificate: None }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// The server's certificate, once there is TLS.
+    pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.certificate.as_ref()
+    }
+
+    /// Begins TLS on the connection as it is.
+    pub(super) async fn begin_tls(
+        &mut self,
+        config: Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<(), WireError> {
+        if !self.buffer.is_empty() {
+            return Err(WireError::Injected);
+        }
+        let stage = "TLS";
+        let io = self.io.take().ok_or(WireError::Closed(stage))?;
+        let handshake = TlsConnector::from(config).connect(name, io);
+        let stream = timeout(self.limit, handshake)
+            .await
+            .map_err(|_| WireError::Silent { stage, limit: self.limit })?
+            .map_err(|why| WireError::Tls { why })?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        self.certificate = Some(chain.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new())));
+        self.io = Some(Box::new(stream));
+        Ok(())
+    }
+
+    /// The next reply.
+    pub(super) async fn read(&mut self, stage: &'static str) -> Result<Reply, WireError> {
+        let limit = self.limit;
+        let silent = WireError::Silent { stage, limit };
+        timeout(limit, self.read_on(stage)).await.unwrap_or(Err(silent))
+    }
+
+    async fn read_on(&mut self, stage: &'static str) -> Result<Reply, WireError> {
+        loop {
+            match reply(&self.buffer).map_err(|why| WireError::Reply { stage, why })? {
+                Some((reply, length)) => {
+                    self.buffer.drain(..length);
+                    return Ok(reply);
+                }
+                None => {
+                    let io = self.io.as_mut().ok_or(WireError::Closed(stage))?;
+                    match io.read_buf(&mut self.buffer).await {
+                        Ok(0) => return Err(WireError::Closed(stage)),
+                        Ok(_) => {}
+                        Err(why) => return Err(WireError::Io { stage, why }),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub(super) async fn write(&mut self, stage: &'static str, bytes: &[u8]) -> Result<(), WireError> {
+        let io = self.io.as_mut().ok_or(WireError::Closed(stage))?;
+        let sent = timeout(self.limit, async {
+            io.write_all(bytes).await?;
+            io.flush().await
+        });
+        sent.await
+            .map_err(|_| WireError::Silent { stage, limit: self.limit })?
+            .map_err(|why| WireError::Io { stage, why })
+    }
+
+    /// Sends a line and reads the reply.
+    pub(super) async fn command(&mut self, stage: &'static str, line: &str) -> Result<Reply, WireError> {
+        self.write(stage, format!("{line}\r\n").as_bytes()).await?;
+        self.read(stage).await
+    }
+
+    /// As [`Wire::command`]; any other class of code is an error.
+    pub(super) async fn expect(
+        &mut self,
+        stage: &'static str,
+        line: &str,
+        class: u16,
+    ) -> Result<Reply, WireError> {
+        let reply = self.command(stage, line).await?;
+        if reply.is(class) { Ok(reply) } else { Err(WireError::Refused { stage, reply }) }
+    }
+
+    /// The server's first words.
+    pub(super) async fn greeting(&mut self) -> Result<Reply, WireError> {
+        let reply = self.read("the greeting").await?;
+        if reply.code == 220 { Ok(reply) } else { Err(WireError::Refused { stage: "the greeting", reply }) }
+    }
+
+    /// Takes leave; whether the server does too is all one.
+    pub(super) async fn quit(mut self) {
+        let _ = self.command("QUIT", "QUIT").await;
+    }
+}

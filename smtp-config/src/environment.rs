@@ -1,0 +1,134 @@
+//! Environment variables as `environment-to-ini` reads them: in containers and on NixOS it writes them into app.ini
+//! before Forgejo starts. Forgejo itself does not read them.
+
+use crate::ini::{Ini, Unrepresentable};
+use crate::mailer::Setting;
+
+/// A variable's name taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// The section, in lower case.
+    pub section: String,
+    /// The key.
+    pub key: String,
+    /// Whether the value is the path of a file that has the value.
+    pub file: bool,
+}
+
+/// The name of a variable: `FORGEJO__email_0X2E_incoming__HOST`. What is neither a letter, a digit nor a single `_` is
+/// written as `_0X` with its bytes in hexadecimal and `_`.
+#[must_use]
+pub fn variable(section: &str, key: &str) -> String {
+    format!("FORGEJO__{}__{}", encoded(section), encoded(key))
+}
+
+/// As [`variable`], for a file that has the value. One LF or CRLF at its end is taken off.
+#[must_use]
+pub fn file_variable(section: &str, key: &str) -> String {
+    format!("{}__FILE", variable(section, key))
+}
+
+/// A variable's name as Forgejo takes it apart; `None` for one that is not its own.
+#[must_use]
+pub fn decode(name: &str) -> Option<Variable> {
+    let (name, file) = name.strip_suffix("__FILE").map_or((name, false), |name| (name, true));
+    let rest = name.strip_prefix("FORGEJO__").or_else(|| name.strip_prefix("GITEA__"))?;
+    let (mut section, mut key) = (Vec::new(), None::<Vec<u8>>);
+    let mut rest = rest;
+    while !rest.is_empty() {
+        let (plain, bytes, after) = next_escape(rest);
+        match &mut key {
+            Some(key) => key.extend(plain.as_bytes()),
+            None => match plain.split_once("__") {
+                Some((before, behind)) => {
+                    section.extend(before.as_bytes());
+                    key = Some(behind.as_bytes().to_vec());
+                }
+                None => section.extend(plain.as_bytes()),
+            },
+        }
+        key.as_mut().unwrap_or(&mut section).extend(bytes);
+        rest = after;
+    }
+    let key = String::from_utf8(key?).ok().filter(|key| !key.is_empty())?;
+    Some(Variable { section: String::from_utf8(section).ok()?.to_lowercase(), key, file })
+}
+
+/// The text before the next escape, the bytes that it stands for, and what follows.
+fn next_escape(text: &str) -> (&str, Vec<u8>, &str) {
+    let mut from = 0;
+    while let Some(at) = text[from..].find("_0") {
+        let at = from + at;
+        let rest = &text[at + 2..];
+        if let Some(rest) = rest.strip_prefix(['x', 'X']) {
+            let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
+            if end > 0 && end % 2 == 0 && rest[end..].starts_with('_') {
+                let digits = &rest.as_bytes()[..end];
+                let nibble = |c: u8| char::from(c).to_digit(16).unwrap_or_default() as u8;
+                let bytes = digits.chunks(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect();
+                return (&text[..at], bytes, &rest[end + 1..]);
+            }
+        }
+        from = at + 1;
+    }
+    (text, Vec::new(), "")
+}
+
+fn encoded(name: &str) -> String {
+    let mut out = String::new();
+    let mut buffer = [0; 4];
+    for (at, c) in name.char_indices() {
+        // A `_` at an edge or beside another would be taken for a separator or for the beginning of an escape.
+        let edge = at == 0 || at + c.len_utf8() == name.len();
+        let alone = !edge && !name[..at].ends_with('_') && !name[at + 1..].starts_with(['_', '0']);
+        if c.is_ascii_alphanumeric() || (c == '_' && alone) {
+            out.push(c);
+        } else {
+            let bytes = c.encode_utf8(&mut buffer).bytes();
+            out.push_str("_0X");
+            out.extend(bytes.map(|byte| format!("{byte:02X}")));
+            out.push('_');
+        }
+    }
+    out
+}
+
+/// Whether a value that comes from a variable is what Forgejo reads: it goes through go-ini's writer into app.ini, once
+/// then, and again whenever Forgejo writes the file itself.
+///
+/// # Errors
+///
+/// Why not.
+pub fn survives(value: &str) -> Result<(), Unrepresentable> {
+    if value.contains('\0') {
+        return Err(Unrepresentable::Nul);
+    }
+    if value.contains(['\n', '\r']) {
+        return Err(Unrepresentable::LineEnd);
+    }
+    if crate::ini::has_reference(value) {
+        return Err(Unrepresentable::Reference);
+    }
+    let mut ini = Ini::parse("[s]\nK = k\nL = 1\n").map_err(|_| Unrepresentable::Resave)?;
+    ini.set("s", "K", value);
+    for _ in 0..3 {
+        ini = Ini::parse(&ini.write()).map_err(|_| Unrepresentable::Resave)?;
+        if ini.value("s", "K").as_deref() != Some(value) || ini.value("s", "L").as_deref() != Some("1") {
+            return Err(Unrepresentable::Resave);
+        }
+    }
+    Ok(())
+}
+
+/// The variables for settings, as names and values.
+///
+/// # Errors
+///
+/// The first key whose value cannot be had so, and why.
+pub fn variables(settings: &[Setting]) -> Result<Vec<(String, String)>, (String, Unrepresentable)> {
+    let each = settings.iter().map(|(section, key, value)| {
+        survives(value).map_err(|why| (key.clone(), why))?;
+        Ok((variable(section, key), value.clone()))
+    });
+    each.collect()
+}

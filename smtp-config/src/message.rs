@@ -1,0 +1,208 @@
+//! A message as Forgejo makes it: its headers, the quoted-printable text, the overrides of `[mailer.override_header]`.
+
+use crate::forgejo::Effective;
+use std::fmt::Write;
+
+/// A message to be rendered. Time and place come in, so that the same message is the same text.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    /// The one recipient.
+    pub to: &'a str,
+    /// The subject, before the prefix.
+    pub subject: &'a str,
+    /// The text.
+    pub text: &'a str,
+    /// The text as HTML, which is left out when messages have none.
+    pub html: Option<&'a str>,
+    /// The date as RFC 5322 has it.
+    pub date: &'a str,
+    /// The same moment, in milliseconds since 1970.
+    pub milliseconds: u64,
+    /// The domain of the forge, for the message's id.
+    pub domain: &'a str,
+}
+
+impl Message<'_> {
+    /// The message with CRLF line ends, before dots are doubled.
+    #[must_use]
+    pub fn render(&self, mailer: &Effective) -> String {
+        let mut headers: Vec<(String, Vec<String>)> = Vec::new();
+        let mut set = |name: &str, value: Vec<String>| {
+            // Go's header names are compared as they are written.
+            match headers.iter_mut().find(|(held, _)| held == name) {
+                Some((_, held)) => *held = value,
+                None => headers.push((name.to_owned(), value)),
+            }
+        };
+        let subject = match mailer.subject_prefix.as_str() {
+            "" => self.subject.to_owned(),
+            prefix => format!("{prefix} {}", self.subject),
+        };
+        let address = crate::address::mailbox(&mailer.from).unwrap_or_default();
+        set("Mime-Version", vec!["1.0".to_owned()]);
+        set("From", vec![sender(&display_name(&mailer.from), &address)]);
+        set("To", vec![self.to.to_owned()]);
+        set("Subject", vec![encoded_words(&subject)]);
+        set("Date", vec![self.date.to_owned()]);
+        set("X-Auto-Response-Suppress", vec!["All".to_owned()]);
+        set("Message-ID", vec![self.id()]);
+        for (name, values) in &mailer.headers {
+            set(name, values.iter().map(|value| encoded_words(value)).collect());
+        }
+        let mut out = String::new();
+        for (name, values) in headers {
+            let _ = write!(out, "{name}: {}\r\n", values.join(", "));
+        }
+        match self.html.filter(|_| !mailer.plain_text) {
+            None => part(&mut out, "text/plain", self.text),
+            Some(html) => {
+                let boundary = format!("{:016x}{:016x}", fnv(self.text.as_bytes()), fnv(html.as_bytes()));
+                let _ = write!(out, "Content-Type: multipart/alternative;\r\n boundary={boundary}\r\n\r\n");
+                for (kind, text) in [("text/plain", self.text), ("text/html", html)] {
+                    let _ = write!(out, "--{boundary}\r\n");
+                    part(&mut out, kind, text);
+                    out.push_str("\r\n");
+                }
+                let _ = write!(out, "--{boundary}--\r\n");
+            }
+        }
+        out
+    }
+
+    fn id(&self) -> String {
+        let body = self.html.unwrap_or(self.text);
+        let hashed: Vec<u8> = [self.to, self.subject, body].concat().into_bytes();
+        format!("<autogen-{}-{:016x}@{}>", self.milliseconds, fnv(&hashed), self.domain)
+    }
+}
+
+/// FNV-1 of 64 bits.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| hash.wrapping_mul(0x0100_0000_01b3_u64) ^ u64::from(*byte))
+}
+
+fn part(out: &mut String, kind: &str, text: &str) {
+    let _ = write!(
+        out,
+        "Content-Type: {kind}; charset=UTF-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}\r\n",
+        quoted_printable(text)
+    );
+}
+
+/// The name before the address.
+fn display_name(from: &str) -> String {
+    let name = from.rfind('<').map_or("", |end| from[..end].trim());
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => {
+            let mut name = String::new();
+            let mut rest = quoted.chars();
+            while let Some(c) = rest.next() {
+                name.extend(if c == '\\' { rest.next() } else { Some(c) });
+            }
+            name
+        }
+        None => name.to_owned(),
+    }
+}
+
+fn sender(name: &str, address: &str) -> String {
+    if name.is_empty() {
+        return address.to_owned();
+    }
+    if !name.is_ascii() {
+        return format!("{} <{address}>", encoded_words(name));
+    }
+    let specials = name.contains(|c: char| "()<>[]:;@\\,.\"".contains(c));
+    let quoted = if specials {
+        format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        name.to_owned()
+    };
+    format!("{quoted} <{address}>")
+}
+
+/// A header's text, RFC 2047: as it is when it is visible ASCII, else as encoded words of at most 75 characters.
+fn encoded_words(text: &str) -> String {
+    if text.chars().all(|c| (' '..='~').contains(&c)) && !text.contains("=?") {
+        return text.to_owned();
+    }
+    let mut words = vec![String::new()];
+    let mut buffer = [0; 4];
+    for c in text.chars() {
+        let encoded: String = match c {
+            ' ' => "_".to_owned(),
+            '!'..='~' if !"=?_".contains(c) => c.to_string(),
+            _ => c.encode_utf8(&mut buffer).bytes().map(|byte| format!("={byte:02X}")).collect(),
+        };
+        if words.last().is_some_and(|word| word.len() + encoded.len() > 60) {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut() {
+            word.push_str(&encoded);
+        }
+    }
+    let words: Vec<String> = words.iter().map(|word| format!("=?UTF-8?q?{word}?=")).collect();
+    words.join("\r\n ")
+}
+
+/// RFC 2045 section 6.7, lines of at most 76 characters.
+fn quoted_printable(text: &str) -> String {
+    let mut out = String::new();
+    let text = text.replace("\r\n", "\n");
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            out.push_str("\r\n");
+        }
+        let mut width = 0;
+        for (at, byte) in line.bytes().enumerate() {
+            let blank_at_end = matches!(byte, b' ' | b'\t') && at + 1 == line.len();
+            let plain = (matches!(byte, b' '..=b'~' | b'\t')) && byte != b'=' && !blank_at_end;
+            let needed = if plain { 1 } else { 3 };
+            if width + needed > 75 {
+                out.push_str("=\r\n");
+                width = 0;
+            }
+            if plain {
+                out.push(char::from(byte));
+            } else {
+                let _ = write!(out, "={byte:02X}");
+            }
+            width += needed;
+        }
+    }
+    out
+}
+
+/// A message as DATA wants it: dots at the beginning of a line doubled, a line with one dot at the end.
+#[must_use]
+pub fn dotted(message: &str) -> String {
+    let mut out = String::new();
+    for line in message.split_terminator("\r\n") {
+        let dot = if line.starts_with('.') { "." } else { "" };
+        let _ = write!(out, "{dot}{line}\r\n");
+    }
+    out.push_str(".\r\n");
+    out
+}
+
+/// A date as RFC 5322 has it, in UTC, from seconds since 1970.
+#[must_use]
+pub fn date(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
+    // Years of the Gregorian calendar that begin in March, so that the leap day is the last of a year.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let name = names[(month - 1) as usize];
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{weekday}, {day:02} {name} {year:04} {hour:02}:{minute:02}:{second:02} +0000")
+}

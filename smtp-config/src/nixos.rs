@@ -1,0 +1,70 @@
+//! `services.forgejo` of NixOS. Its `settings` stand in the world-readable store; its `secrets` are files that systemd
+//! hands over and environment-to-ini writes into app.ini.
+
+use crate::ini::{Unrepresentable, quote};
+use crate::mailer::Setting;
+use std::fmt::Write;
+
+/// The options as a Nix expression. `secrets` are sections, keys and the paths of files. NixOS writes a value as it
+/// stands, so it is quoted here as go-ini wants it.
+///
+/// # Errors
+///
+/// The first key whose value cannot be had, and why.
+pub fn nixos(
+    settings: &[Setting],
+    secrets: &[(&str, &str, &str)],
+) -> Result<String, (String, Unrepresentable)> {
+    let mut out = String::from("{\n  services.forgejo = {\n");
+    let mut sections: Vec<&str> = Vec::new();
+    for (section, ..) in settings {
+        if !sections.contains(section) {
+            sections.push(section);
+        }
+    }
+    for section in sections {
+        let _ = writeln!(out, "    settings.{} = {{", name(section));
+        for (_, key, value) in settings.iter().filter(|(held, ..)| *held == section) {
+            let quoted = quote(value).map_err(|why| (key.clone(), why))?;
+            let _ = writeln!(out, "      {} = {};", name(key), self::value(&quoted));
+        }
+        out.push_str("    };\n");
+    }
+    for (section, key, path) in secrets {
+        let _ = writeln!(out, "    secrets.{}.{} = {};", name(section), name(key), string(path));
+    }
+    out.push_str("  };\n}\n");
+    Ok(out)
+}
+
+/// A text in Nix's quotes.
+#[must_use]
+fn string(text: &str) -> String {
+    let mut out = String::from("\"");
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '$' if rest.peek() == Some(&'{') => out.push_str("\\$"),
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn name(text: &str) -> String {
+    const KEYWORDS: [&str; 9] = ["assert", "else", "if", "in", "inherit", "let", "rec", "then", "with"];
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "_-'".contains(c));
+    if begins && plain && !KEYWORDS.contains(&text) { text.to_owned() } else { string(text) }
+}
+
+/// Booleans and numbers as such, so that other modules can compare them.
+fn value(text: &str) -> String {
+    let number = text.len() < 10 && !text.starts_with('0') && text.parse::<u32>().is_ok();
+    if matches!(text, "true" | "false") || number { text.to_owned() } else { string(text) }
+}

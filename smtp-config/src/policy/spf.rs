@@ -1,0 +1,325 @@
+//! SPF, RFC 7208: a record's terms, and whether an address may send for a domain.
+
+use super::{Answer, Answers, Question, normal};
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// The most look-ups that a record may cause.
+const MOST_LOOKUPS: u32 = 10;
+
+/// What a receiver makes of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spf {
+    /// It may not send.
+    Fail,
+    /// Nothing is said.
+    Neutral,
+    /// There is no record.
+    None,
+    /// It may send.
+    Pass,
+    /// The record is wrong: too many look-ups, an unknown term, more than one record.
+    PermError,
+    /// It may not send, said softly.
+    SoftFail,
+    /// The DNS gave no answer.
+    TempError,
+}
+
+/// A term of a record: what it gives when it matches, its name, its argument and the lengths of its prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// The result on a match.
+    pub result: Spf,
+    /// `all`, `include`, `a`, `mx`, `ptr`, `ip4`, `ip6`, `exists`, `redirect` or `exp`.
+    pub name: String,
+    /// What follows `:` or `=`.
+    pub argument: String,
+    /// The prefixes for IPv4 and IPv6, where they are written.
+    pub prefixes: (Option<u8>, Option<u8>),
+}
+
+/// A term that is none.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is no term of SPF")]
+pub struct TermError(pub String);
+
+/// The one record among a domain's texts; `None` when there is none.
+///
+/// # Errors
+///
+/// The number of records when there is more than one: receivers take none of them.
+pub fn record(texts: &[String]) -> Result<Option<&str>, usize> {
+    let is = |text: &&String| {
+        let lower = text.to_ascii_lowercase();
+        lower == "v=spf1" || lower.starts_with("v=spf1 ")
+    };
+    let records: Vec<&String> = texts.iter().filter(is).collect();
+    match records.as_slice() {
+        [] => Ok(None),
+        [record] => Ok(Some(record)),
+        several => Err(several.len()),
+    }
+}
+
+/// The terms of a record.
+///
+/// # Errors
+///
+/// The first that is none.
+pub fn terms(record: &str) -> Result<Vec<Term>, TermError> {
+    let words = record.split(' ').skip(1).filter(|word| !word.is_empty());
+    words.map(|word| term(word).ok_or_else(|| TermError(word.to_owned()))).collect::<Result<Vec<_>, _>>().map(
+        // A modifier that nobody knows is passed over.
+        |terms| terms.into_iter().filter(|term| !term.name.is_empty()).collect(),
+    )
+}
+
+fn term(word: &str) -> Option<Term> {
+    let (result, rest) = match word.split_at_checked(1)? {
+        ("+", rest) => (Spf::Pass, rest),
+        ("-", rest) => (Spf::Fail, rest),
+        ("~", rest) => (Spf::SoftFail, rest),
+        ("?", rest) => (Spf::Neutral, rest),
+        _ => (Spf::Pass, word),
+    };
+    let end = rest.find([':', '=', '/']).unwrap_or(rest.len());
+    let name = rest[..end].to_ascii_lowercase();
+    let made = |name: &str, argument: &str, prefixes| {
+        Some(Term { result, name: name.to_owned(), argument: argument.to_owned(), prefixes })
+    };
+    if let Some(argument) = rest[end..].strip_prefix('=') {
+        let known = matches!(name.as_str(), "redirect" | "exp");
+        return made(if known { &name } else { "" }, argument, (None, None));
+    }
+    let argument = rest[end..].strip_prefix(':').unwrap_or(&rest[end..]);
+    match name.as_str() {
+        "all" if rest.len() == 3 => made("all", "", (None, None)),
+        "include" | "exists" if !argument.is_empty() => made(&name, argument, (None, None)),
+        "ip4" | "ip6" => {
+            let (address, prefix) = argument.split_once('/').map_or((argument, None), |(a, p)| (a, Some(p)));
+            let address: IpAddr = address.parse().ok()?;
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            let prefix = prefix.map(|prefix| prefix.parse::<u8>().ok().filter(|prefix| *prefix <= most));
+            let prefix = match prefix {
+                Some(None) => return None,
+                other => other.flatten(),
+            };
+            (address.is_ipv4() == (name == "ip4")).then_some(())?;
+            made(&name, &address.to_string(), (prefix, prefix))
+        }
+        "a" | "mx" | "ptr" => {
+            let (domain, lengths) = argument.split_once('/').map_or((argument, ""), |(d, p)| (d, p));
+            let (four, six) = lengths.split_once('/').map_or((lengths, ""), |(four, six)| (four, six));
+            let six = six.strip_prefix('/').unwrap_or(six);
+            let parse = |text: &str, most: u8| match text {
+                "" => Some(None),
+                _ => text.parse::<u8>().ok().filter(|prefix| *prefix <= most).map(Some),
+            };
+            made(&name, domain, (parse(four, 32)?, parse(six, 128)?))
+        }
+        _ => None,
+    }
+}
+
+/// Whether an address may send for a domain, and how many look-ups that took. `sender` is the address of the envelope,
+/// `helo` the name that was said. `ptr`, which RFC 7208 tells nobody to use, matches nothing.
+///
+/// # Errors
+///
+/// The question that is still open.
+pub fn spf(
+    address: IpAddr,
+    domain: &str,
+    sender: &str,
+    helo: &str,
+    answers: &Answers,
+) -> Result<(Spf, u32), Question> {
+    let mut check = Check { address, sender, helo, answers, lookups: 0 };
+    let result = check.domain(&normal(domain))?;
+    Ok((result, check.lookups))
+}
+
+struct Check<'a> {
+    address: IpAddr,
+    sender: &'a str,
+    helo: &'a str,
+    answers: &'a Answers,
+    lookups: u32,
+}
+
+impl Check<'_> {
+    fn domain(&mut self, domain: &str) -> Result<Spf, Question> {
+        let texts = match self.answers.texts(domain) {
+            Ok(texts) => texts,
+            Err(Some(question)) => return Err(question),
+            Err(None) => return Ok(Spf::TempError),
+        };
+        let terms = match record(texts).map(|record| record.map(terms)) {
+            Ok(None) => return Ok(Spf::None),
+            Ok(Some(Ok(terms))) => terms,
+            Ok(Some(Err(_))) | Err(_) => return Ok(Spf::PermError),
+        };
+        let modifier = |name: &str| terms.iter().find(|term| term.name == name);
+        for term in terms.iter().filter(|term| !matches!(term.name.as_str(), "redirect" | "exp")) {
+            let target = if term.argument.is_empty() {
+                domain.to_owned()
+            } else {
+                match self.expanded(&term.argument, domain) {
+                    Some(target) => target,
+                    None => return Ok(Spf::PermError),
+                }
+            };
+            if !matches!(term.name.as_str(), "all" | "ip4" | "ip6") {
+                self.lookups += 1;
+                if self.lookups > MOST_LOOKUPS {
+                    return Ok(Spf::PermError);
+                }
+            }
+            let matched = match term.name.as_str() {
+                "all" => true,
+                "include" => match self.domain(&normal(&target))? {
+                    Spf::Pass => true,
+                    Spf::TempError => return Ok(Spf::TempError),
+                    Spf::PermError | Spf::None => return Ok(Spf::PermError),
+                    Spf::Fail | Spf::SoftFail | Spf::Neutral => false,
+                },
+                "ip4" | "ip6" => {
+                    term.argument.parse().is_ok_and(|held: IpAddr| self.within(held, term.prefixes))
+                }
+                "a" => match self.addresses(&target)? {
+                    Some(list) => list.iter().any(|held| self.within(*held, term.prefixes)),
+                    None => return Ok(Spf::TempError),
+                },
+                "exists" => match self.addresses(&target)? {
+                    Some(list) => list.iter().any(IpAddr::is_ipv4),
+                    None => return Ok(Spf::TempError),
+                },
+                "mx" => match self.answers.get(Question::Exchanges(normal(&target)))? {
+                    Answer::Exchanges(names) => {
+                        let mut any = false;
+                        for name in names.iter().take(MOST_LOOKUPS as usize) {
+                            match self.addresses(name)? {
+                                Some(list) => {
+                                    any |= list.iter().any(|held| self.within(*held, term.prefixes));
+                                }
+                                None => return Ok(Spf::TempError),
+                            }
+                        }
+                        any
+                    }
+                    Answer::Failed => return Ok(Spf::TempError),
+                    Answer::Addresses(_) | Answer::Texts(_) => false,
+                },
+                _ => false,
+            };
+            if matched {
+                return Ok(term.result);
+            }
+        }
+        match modifier("redirect") {
+            Some(term) => {
+                self.lookups += 1;
+                let target = self.expanded(&term.argument, domain);
+                let (Some(target), true) = (target, self.lookups <= MOST_LOOKUPS) else {
+                    return Ok(Spf::PermError);
+                };
+                match self.domain(&normal(&target))? {
+                    Spf::None => Ok(Spf::PermError),
+                    other => Ok(other),
+                }
+            }
+            None => Ok(Spf::Neutral),
+        }
+    }
+
+    fn addresses(&self, name: &str) -> Result<Option<&[IpAddr]>, Question> {
+        match self.answers.get(Question::Addresses(normal(name)))? {
+            Answer::Addresses(list) => Ok(Some(list)),
+            Answer::Failed => Ok(None),
+            Answer::Exchanges(_) | Answer::Texts(_) => Ok(Some(&[])),
+        }
+    }
+
+    fn within(&self, held: IpAddr, (four, six): (Option<u8>, Option<u8>)) -> bool {
+        match (self.address, held) {
+            (IpAddr::V4(ours), IpAddr::V4(held)) => {
+                let free = 32 - u32::from(four.unwrap_or(32));
+                (u32::from(ours) ^ u32::from(held)).checked_shr(free).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(ours), IpAddr::V6(held)) => {
+                let free = 128 - u32::from(six.unwrap_or(128));
+                (u128::from(ours) ^ u128::from(held)).checked_shr(free).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Macros, RFC 7208 section 7; `None` for one that is none.
+    fn expanded(&self, text: &str, domain: &str) -> Option<String> {
+        let (mut out, mut rest) = (String::new(), text);
+        while let Some(at) = rest.find('%') {
+            out.push_str(&rest[..at]);
+            let (sign, after) = (rest[at + 1..].chars().next()?, &rest[at + 1..]);
+            rest = match sign {
+                '%' => {
+                    out.push('%');
+                    &after[1..]
+                }
+                '_' => {
+                    out.push(' ');
+                    &after[1..]
+                }
+                '-' => {
+                    out.push_str("%20");
+                    &after[1..]
+                }
+                '{' => {
+                    let (inner, behind) = after[1..].split_once('}')?;
+                    out.push_str(&self.one(inner, domain)?);
+                    behind
+                }
+                _ => return None,
+            };
+        }
+        out.push_str(rest);
+        Some(out)
+    }
+
+    fn one(&self, inner: &str, domain: &str) -> Option<String> {
+        let letter = inner.chars().next().filter(char::is_ascii)?;
+        let (local, behind) = self.sender.rsplit_once('@').unwrap_or(("postmaster", self.sender));
+        let value = match letter.to_ascii_lowercase() {
+            's' => format!("{local}@{behind}"),
+            'l' => local.to_owned(),
+            'o' => behind.to_owned(),
+            'd' => domain.to_owned(),
+            'h' => self.helo.to_owned(),
+            'v' => if self.address.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
+            'i' => match self.address {
+                IpAddr::V4(four) => four.to_string(),
+                IpAddr::V6(six) => {
+                    let digits = six.octets().map(|octet| format!("{:x}.{:x}", octet >> 4, octet & 15));
+                    digits.join(".")
+                }
+            },
+            _ => return None,
+        };
+        let rest = &inner[1..];
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let count: Option<usize> = if digits == 0 { None } else { Some(rest[..digits].parse().ok()?) };
+        let rest = &rest[digits..];
+        let reverse = rest.starts_with(['r', 'R']);
+        let signs = if reverse { &rest[1..] } else { rest };
+        if count == Some(0) || !signs.chars().all(|c| ".-+,/_=".contains(c)) {
+            return None;
+        }
+        let signs = if signs.is_empty() { "." } else { signs };
+        let mut parts: Vec<&str> = value.split(|c| signs.contains(c)).collect();
+        if reverse {
+            parts.reverse();
+        }
+        let from = parts.len().saturating_sub(count.unwrap_or(parts.len()));
+        Some(parts[from..].join("."))
+    }
+}

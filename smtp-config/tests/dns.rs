@@ -1,0 +1,267 @@
+//! SPF, DKIM and DMARC: the evaluators, and the doctor's checks by a DNS server of this test.
+
+use proptest::prelude::*;
+use smtp_config::doctor::{Check, Options, Verdict, examine};
+use smtp_config::ini::Ini;
+use smtp_config::policy::{Alignment, Answer, Answers, Dkim, DkimError, DmarcError, Policy, Question, Spf};
+use smtp_config::policy::{dkim, dmarc, found, spf, terms};
+use smtp_config::{Version, effective};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+/// A zone: texts, addresses and exchanges by name.
+#[derive(Clone, Default)]
+struct Zone {
+    texts: BTreeMap<String, Vec<String>>,
+    addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    exchanges: BTreeMap<String, Vec<String>>,
+    /// Whether it only says that something is wrong with it.
+    broken: bool,
+}
+
+impl Zone {
+    fn text(mut self, name: &str, text: &str) -> Self {
+        self.texts.entry(name.to_owned()).or_default().push(text.to_owned());
+        self
+    }
+
+    fn address(mut self, name: &str, address: [u8; 4]) -> Self {
+        self.addresses.entry(name.to_owned()).or_default().push(address.into());
+        self
+    }
+
+    fn exchange(mut self, name: &str, exchange: &str) -> Self {
+        self.exchanges.entry(name.to_owned()).or_default().push(exchange.to_owned());
+        self
+    }
+
+    fn answer(&self, question: &Question) -> Answer {
+        match question {
+            Question::Texts(name) => Answer::Texts(self.texts.get(name).cloned().unwrap_or_default()),
+            Question::Exchanges(name) => {
+                Answer::Exchanges(self.exchanges.get(name).cloned().unwrap_or_default())
+            }
+            Question::Addresses(name) => {
+                let held = self.addresses.get(name).cloned().unwrap_or_default();
+                Answer::Addresses(held.into_iter().map(IpAddr::V4).collect())
+            }
+        }
+    }
+
+    fn resolve<T>(&self, ask: impl Fn(&Answers) -> Result<T, Question>) -> T {
+        let mut answers = Answers::default();
+        loop {
+            match ask(&answers) {
+                Ok(found) => return found,
+                Err(question) => {
+                    let answer = self.answer(&question);
+                    answers.insert(question, answer);
+                }
+            }
+        }
+    }
+
+    fn spf(&self, address: [u8; 4], domain: &str) -> (Spf, u32) {
+        let address = IpAddr::V4(address.into());
+        self.resolve(|answers| spf(address, domain, "forge@example.org", "mail.example.org", answers))
+    }
+
+    /// Serves it by UDP until the test ends.
+    fn serve(self) -> SocketAddr {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = socket.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            let mut buffer = [0; 1500];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                if let Some(answer) = self.reply(&buffer[..length]) {
+                    let _ = socket.send_to(&answer, from);
+                }
+            }
+        });
+        address
+    }
+
+    fn reply(&self, query: &[u8]) -> Option<Vec<u8>> {
+        let (mut at, mut labels) = (12, Vec::new());
+        while *query.get(at)? > 0 {
+            let length = usize::from(query[at]);
+            labels.push(String::from_utf8_lossy(query.get(at + 1..at + 1 + length)?).to_lowercase());
+            at += 1 + length;
+        }
+        let name = labels.join(".");
+        let kind = u16::from_be_bytes([*query.get(at + 1)?, *query.get(at + 2)?]);
+        let data: Vec<Vec<u8>> = match kind {
+            1 => self.addresses.get(&name).into_iter().flatten().map(|held| held.octets().to_vec()).collect(),
+            15 => self.exchanges.get(&name).into_iter().flatten().map(|held| exchange(held)).collect(),
+            16 => self.texts.get(&name).into_iter().flatten().map(|held| strings(held)).collect(),
+            _ => Vec::new(),
+        };
+        let mut out = query[..2].to_vec();
+        let data = if self.broken { Vec::new() } else { data };
+        let failed = if self.broken { 2 } else { 0 };
+        out.extend([0x81, 0x80 | failed, 0, 1, 0, u8::try_from(data.len()).ok()?, 0, 0, 0, 0]);
+        out.extend(&query[12..at + 5]);
+        for data in data {
+            out.extend([0xc0, 12]);
+            out.extend(kind.to_be_bytes());
+            out.extend([0, 1, 0, 0, 0, 60]);
+            out.extend(u16::try_from(data.len()).ok()?.to_be_bytes());
+            out.extend(data);
+        }
+        Some(out)
+    }
+}
+
+fn exchange(name: &str) -> Vec<u8> {
+    let mut out = vec![0, 10];
+    for label in name.trim_end_matches('.').split('.') {
+        out.push(u8::try_from(label.len()).expect("short"));
+        out.extend(label.as_bytes());
+    }
+    out.push(0);
+    out
+}
+
+fn strings(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in text.as_bytes().chunks(200) {
+        out.push(u8::try_from(part.len()).expect("short"));
+        out.extend(part);
+    }
+    out
+}
+
+#[test]
+fn spf_is_evaluated_as_rfc_7208_says() {
+    let zone = Zone::default()
+        .text("example.org", "v=spf1 ip4:192.0.2.0/24 a:mail.example.org mx include:more.example.net -all")
+        .text("example.org", "something else")
+        .text("more.example.net", "v=spf1 exists:%{i}.%{d2}.list.example ~all")
+        .address("mail.example.org", [198, 51, 100, 7])
+        .exchange("example.org", "mx.example.org.")
+        .address("mx.example.org", [203, 0, 113, 9])
+        .address("203.0.113.20.example.net.list.example", [127, 0, 0, 2])
+        .text("moved.example", "v=spf1 redirect=example.org")
+        .text("nowhere.example", "v=spf1 include:nothing.example -all")
+        .text("twice.example", "v=spf1 -all")
+        .text("twice.example", "v=spf1 +all")
+        .text("loop.example", "v=spf1 include:loop.example -all")
+        .text("wrong.example", "v=spf1 ip4:300.1.1.1 -all")
+        .text("all.example", "v=spf1 ip4:0.0.0.0/0 -all")
+        .text("soft.example", "v=spf1 unknown=x ~all");
+    assert_eq!(zone.spf([192, 0, 2, 77], "example.org"), (Spf::Pass, 0));
+    assert_eq!(zone.spf([198, 51, 100, 7], "example.org"), (Spf::Pass, 1));
+    assert_eq!(zone.spf([203, 0, 113, 9], "Example.ORG."), (Spf::Pass, 2));
+    assert_eq!(zone.spf([203, 0, 113, 20], "example.org"), (Spf::Pass, 4));
+    assert_eq!(zone.spf([203, 0, 113, 21], "example.org"), (Spf::Fail, 4));
+    assert_eq!(zone.spf([192, 0, 2, 77], "moved.example"), (Spf::Pass, 1));
+    assert_eq!(zone.spf([192, 0, 2, 77], "nothing.example").0, Spf::None);
+    assert_eq!(zone.spf([192, 0, 2, 77], "nowhere.example").0, Spf::PermError);
+    assert_eq!(zone.spf([192, 0, 2, 77], "twice.example").0, Spf::PermError);
+    assert_eq!(zone.spf([192, 0, 2, 77], "loop.example").0, Spf::PermError);
+    assert_eq!(zone.spf([192, 0, 2, 77], "wrong.example").0, Spf::PermError);
+    assert_eq!(zone.spf([192, 0, 2, 77], "all.example").0, Spf::Pass);
+    assert_eq!(zone.spf([192, 0, 2, 77], "soft.example").0, Spf::SoftFail);
+    assert!(terms("v=spf1 include -all").is_err() && terms("v=spf1 ip4:1.2.3.4/33").is_err());
+}
+
+#[test]
+fn dmarc_is_found_by_walking_up_and_aligns() {
+    let zone = Zone::default()
+        .text("_dmarc.example.org", "v=DMARC1; p=reject; sp=quarantine; aspf=s; rua=mailto:x@example.org")
+        .text("_dmarc.two.example", "v=DMARC1; p=none")
+        .text("_dmarc.two.example", "v=DMARC1; p=reject");
+    let of = |domain: &str| zone.resolve(|answers| found(domain, answers));
+    let own = of("example.org").expect("a record");
+    assert_eq!((own.policy, own.spf, own.dkim), (Policy::Reject, Alignment::Strict, Alignment::Relaxed));
+    let below = of("a.b.example.org").expect("a record");
+    assert_eq!((below.policy, below.domain.as_str()), (Policy::Quarantine, "example.org"));
+    assert!(below.aligned(Alignment::Relaxed, "a.b.example.org", "mail.example.org"));
+    assert!(!below.aligned(Alignment::Strict, "a.b.example.org", "mail.example.org"));
+    assert!(!below.aligned(Alignment::Relaxed, "a.b.example.org", "evilexample.org"));
+    assert_eq!(of("two.example"), Err(DmarcError::Several));
+    assert_eq!(of("other.example"), Err(DmarcError::Missing));
+    assert_eq!(dmarc("a.b", "a.b", &["v=spf1 -all".to_owned()]), Ok(None));
+}
+
+#[test]
+fn keys_of_dkim_are_looked_at() {
+    let long = "A".repeat(392);
+    let key = |text: String| dkim(&[text]);
+    let good = key(format!("v=DKIM1; k=rsa; p={long}"));
+    assert_eq!(good, Ok(Dkim { kind: "rsa".to_owned(), length: 392, testing: false }));
+    assert_eq!(key(format!("p={long}; t=y:s")).map(|key| key.testing), Ok(true));
+    assert_eq!(key("v=DKIM1; p=".to_owned()), Err(DkimError::Revoked));
+    assert_eq!(key("v=DKIM1; p=AAAA".to_owned()), Err(DkimError::Short));
+    assert_eq!(key(format!("v=DKIM1; k=ed25519; p={}", "A".repeat(44))).map(|key| key.length), Ok(44));
+    assert_eq!(key("v=DKIM1; p=*".to_owned()), Err(DkimError::Key));
+    assert_eq!(key("v=spf1 -all".to_owned()), Err(DkimError::Missing));
+}
+
+fn check<'c>(checks: &'c [Check], name: &str) -> &'c Check {
+    checks
+        .iter()
+        .find(|check| check.name == name)
+        .unwrap_or_else(|| panic!("there is no {name}: {checks:#?}"))
+}
+
+async fn examined(zone: Zone, host: &str, more: &str) -> Vec<Check> {
+    let text = format!(
+        "[mailer]\nENABLED = true\nPROTOCOL = smtps\nSMTP_ADDR = {host}\nSMTP_PORT = 1\nFROM = forge@example.org\n{more}"
+    );
+    let mailer =
+        effective(&Ini::parse(&text).expect("read"), Version(13)).expect("it starts").expect("mail is on");
+    let options = Options {
+        limit: Duration::from_secs(5),
+        resolver: Some(zone.serve()),
+        ports: Vec::new(),
+        selectors: vec!["forge".to_owned()],
+        ..Options::default()
+    };
+    examine(&mailer, None, &options).await
+}
+
+#[tokio::test]
+async fn the_doctor_asks_the_dns() {
+    let key = format!("v=DKIM1; p={}", "A".repeat(392));
+    let good = Zone::default()
+        .address("mail.example.org", [127, 0, 0, 1])
+        .text("example.org", "v=spf1 a:mail.example.org -all")
+        .text("forge._domainkey.example.org", &key)
+        .text("_dmarc.example.org", "v=DMARC1; p=reject");
+    let checks = examined(good.clone(), "mail.example.org", "").await;
+    for name in ["name", "spf", "dkim", "dmarc"] {
+        assert_eq!(check(&checks, name).verdict, Verdict::Pass, "{checks:#?}");
+    }
+    // A provider must be in the record; a bounce address elsewhere is aligned by the key only.
+    let elsewhere = examined(good, "127.0.0.1", "ENVELOPE_FROM = b@bounces.example.net\n").await;
+    assert!(check(&elsewhere, "dmarc").detail.contains("not aligned"), "{elsewhere:#?}");
+    assert_eq!(check(&elsewhere, "dmarc").verdict, Verdict::Pass);
+    let bare = Zone::default()
+        .address("in-v3.mailjet.com", [127, 0, 0, 1])
+        .text("example.org", "v=spf1 include:other.example -all");
+    let checks = examined(bare, "in-v3.mailjet.com", "").await;
+    assert_eq!(check(&checks, "spf").verdict, Verdict::Warning, "{checks:#?}");
+    assert!(check(&checks, "spf").detail.contains("spf.mailjet.com"));
+    assert_eq!(check(&checks, "dmarc").verdict, Verdict::Warning);
+    let open =
+        Zone::default().text("example.org", "v=spf1 +all").text("_dmarc.example.org", "v=DMARC1; p=reject");
+    let checks = examined(open, "127.0.0.1", "ENVELOPE_FROM = b@c.example\n").await;
+    assert_eq!(check(&checks, "spf").verdict, Verdict::Warning, "{checks:#?}");
+    assert_eq!(check(&checks, "dmarc").verdict, Verdict::Fail, "{checks:#?}");
+}
+
+proptest! {
+    #[test]
+    fn no_record_stops_the_evaluators(
+        words in proptest::collection::vec("[+~?-]?(all|a|mx|ptr|ip4|ip6|include|exists|redirect|exp)[:=/]?[%{}a-z0-9./:_-]{0,12}", 0..8),
+        junk in ".{0,40}",
+    ) {
+        let zone = Zone::default().text("example.org", &format!("v=spf1 {}", words.join(" ")));
+        let (_, lookups) = zone.spf([192, 0, 2, 1], "example.org");
+        prop_assert!(lookups <= 11);
+        let _ = dkim(std::slice::from_ref(&junk));
+        let _ = dmarc("a.b", "c.a.b", &[junk]);
+    }
+}
