@@ -1,5 +1,6 @@
 //! The edge proxy daemon.
 
+mod acme;
 mod cli;
 mod commands;
 mod config;

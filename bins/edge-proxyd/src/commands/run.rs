@@ -1,5 +1,6 @@
 //! `run`: serves until it is told to end.
 
+use crate::acme::Keeper;
 use crate::cli::{Exit, Run};
 use crate::config::{self, Settings};
 use crate::log::Writer;
@@ -47,6 +48,11 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
     let predecessor = Predecessor::from_environment()?;
     let (tcp, udp) = service::inherited()?;
     builder = builder.sockets(tcp, udp);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let keeper = match &settings.acme {
+        Some(acme) => Some(runtime.block_on(Keeper::prepare(acme))?),
+        None => None,
+    };
     let mut certificates = None;
     if let Some(folder) = &settings.certificates {
         let (found, refreshed) = Certificates::load(folder)?;
@@ -59,7 +65,9 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
     for address in proxy.addresses() {
         eprintln!("edge-proxyd: listening on {address}");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(keeper) = keeper {
+        keeper.start(&runtime, settings, &proxy.addresses());
+    }
     let watched = Arc::new(Watched { proxy: proxy.clone(), certificates, log, history: Mutex::default() });
     let took_over = predecessor.serving();
     if took_over {

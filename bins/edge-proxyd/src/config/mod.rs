@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) proxy: Config,
     /// The folder of certificates.
     pub(crate) certificates: Option<PathBuf>,
+    /// The certificates that the proxy gets for itself.
+    pub(crate) acme: Option<crate::acme::Section>,
     /// The access log.
     pub(crate) log: Log,
     /// Where the status page is. `None` is nowhere.
@@ -67,7 +69,7 @@ pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
 /// Reads and checks a file's text.
 pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
     let document = Document::new(text);
-    let settings = document.root().map(|root| settings(&document, &root));
+    let settings = document.root().map(|root| settings(&document, &root, text));
     // What does not parse is not looked at further: what follows from it would only distract.
     if let Some(settings) = settings
         && document.is_clean()
@@ -80,7 +82,7 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
     Err(document.into_problems(name))
 }
 
-fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
+fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settings {
     let mut proxy = Config { reject: site::reject(root), ..Config::default() };
     proxy.https_port = root.get("https_port").and_then(|port| port.number(1, 65_535)).map(|port| port as u16);
     proxy.listeners = listen::listeners(root);
@@ -101,6 +103,9 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
         table.finish();
         folder
     });
+    let acme = root.get("acme").and_then(|section| {
+        crate::acme::read(text, certificates.as_deref()).map_err(|why| section.wrong(&why)).ok()
+    });
     let log = root.table("log").map(|log| listen::log(&log)).unwrap_or_default();
     let status = root.table("status").and_then(|status| listen::status(&status));
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
@@ -117,7 +122,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>) -> Settings {
     }
     root.finish();
     document.place_root(root);
-    Settings { proxy, certificates, log, status }
+    Settings { proxy, certificates, acme, log, status }
 }
 
 #[cfg(test)]

@@ -371,7 +371,7 @@ fn place() -> (TempDir, Option<&'static str>, u16) {
 }
 
 /// The tools folder of the target folder that this test was built into.
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
     let tools = program.ancestors().map(|folder| folder.join("tools")).find(|folder| folder.is_dir());
     tools.unwrap_or_else(|| {

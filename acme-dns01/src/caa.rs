@@ -1,0 +1,198 @@
+//! May this CA issue? Certification Authority Authorization: RFC 8659, with the parameters of RFC 8657.
+
+/// One CAA record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caa {
+    /// The issuer-critical flag (RFC 8659 §4.1, bit 0).
+    pub critical: bool,
+    /// The property's tag, such as `issue`.
+    pub tag: String,
+    /// The property's value, as it is in the record.
+    pub value: String,
+}
+
+/// Who asks for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Applicant<'a> {
+    /// The names by which the CA looks itself up (`caaIdentities` of its directory).
+    pub identities: &'a [String],
+    /// The account's URL, once there is one.
+    pub account: Option<&'a str>,
+    /// Whether the name is a wildcard.
+    pub wildcard: bool,
+}
+
+/// Why the CA may not issue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaaRefusal {
+    /// No record allows this CA.
+    #[error("CAA `{tag}` at {at} allows {allowed}, not {wanted}: add `0 {tag} \"{wanted}\"`")]
+    OtherIssuer {
+        /// Where the records are.
+        at: String,
+        /// `issue` or `issuewild`.
+        tag: &'static str,
+        /// Who is allowed.
+        allowed: String,
+        /// Who we ask.
+        wanted: String,
+    },
+    /// The CA is allowed, but only for another account.
+    #[error("CAA at {at} allows only the account {allowed}; ours is {ours}: put ours into `accounturi=`")]
+    OtherAccount {
+        /// Where the records are.
+        at: String,
+        /// The account that is allowed.
+        allowed: String,
+        /// Our account.
+        ours: String,
+    },
+    /// The CA is allowed, but not by DNS-01.
+    #[error("CAA at {at} allows only {allowed}: add dns-01 to `validationmethods=`")]
+    OtherMethod {
+        /// Where the records are.
+        at: String,
+        /// The methods that are allowed.
+        allowed: String,
+    },
+    /// A critical property that no CA would understand.
+    #[error("CAA at {at} has the critical property `{tag}`, which CAs must refuse: remove it or its critical flag")]
+    Critical {
+        /// Where the records are.
+        at: String,
+        /// Its tag.
+        tag: String,
+    },
+}
+
+/// Decides by the relevant record set (RFC 8659 §3): the first that is found, from the name upwards.
+///
+/// # Errors
+/// [`CaaRefusal`], naming what to change.
+pub fn permitted(at: &str, records: &[Caa], applicant: &Applicant<'_>) -> Result<(), CaaRefusal> {
+    const KNOWN: [&str; 7] =
+        ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
+    let is = |record: &Caa, tag: &str| record.tag.eq_ignore_ascii_case(tag);
+    let at = at.to_owned();
+    if let Some(unknown) =
+        records.iter().find(|record| record.critical && !KNOWN.iter().any(|tag| is(record, tag)))
+    {
+        return Err(CaaRefusal::Critical { at, tag: unknown.tag.clone() });
+    }
+    let wild = applicant.wildcard && records.iter().any(|record| is(record, "issuewild"));
+    let tag = if wild { "issuewild" } else { "issue" };
+    let properties: Vec<Property> =
+        records.iter().filter(|record| is(record, tag)).map(|record| property(&record.value)).collect();
+    if properties.is_empty() || applicant.identities.is_empty() {
+        // Without a property of the kind there is no restriction; without identities nobody can know.
+        return Ok(());
+    }
+    let mut refusal = None;
+    for found in &properties {
+        if !applicant.identities.iter().any(|identity| identity.eq_ignore_ascii_case(&found.issuer)) {
+            continue;
+        }
+        let parameter = |name: &str| {
+            found.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        };
+        if let Some(methods) = parameter("validationmethods")
+            && !methods.split(',').any(|method| method.trim() == "dns-01")
+        {
+            refusal = Some(CaaRefusal::OtherMethod { at: at.clone(), allowed: methods.clone() });
+            continue;
+        }
+        // An account that is not known yet cannot be the one that is named.
+        if let Some(allowed) = parameter("accounturi")
+            && applicant.account != Some(allowed.as_str())
+        {
+            let ours = applicant.account.unwrap_or("not registered yet").to_owned();
+            refusal = Some(CaaRefusal::OtherAccount { at: at.clone(), allowed: allowed.clone(), ours });
+            continue;
+        }
+        return Ok(());
+    }
+    Err(refusal.unwrap_or_else(|| {
+        let mut allowed: Vec<&str> =
+            properties.iter().map(|found| found.issuer.as_str()).filter(|issuer| !issuer.is_empty()).collect();
+        allowed.dedup();
+        CaaRefusal::OtherIssuer {
+            at,
+            tag,
+            allowed: if allowed.is_empty() { "nobody".to_owned() } else { allowed.join(", ") },
+            wanted: applicant.identities.first().cloned().unwrap_or_default(),
+        }
+    }))
+}
+
+struct Property {
+    issuer: String,
+    parameters: Vec<(String, String)>,
+}
+
+/// `[issuer-domain-name] *(";" tag "=" value)`. What is malformed allows nobody.
+fn property(value: &str) -> Property {
+    let mut parts = value.split(';').map(str::trim);
+    let issuer = parts.next().unwrap_or_default().trim_end_matches('.').to_owned();
+    let mut parameters = Vec::new();
+    for part in parts.filter(|part| !part.is_empty()) {
+        let Some((key, value)) = part.split_once('=') else {
+            return Property { issuer: String::new(), parameters: Vec::new() };
+        };
+        parameters.push((key.trim().to_owned(), value.trim().to_owned()));
+    }
+    Property { issuer, parameters }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(tag: &str, value: &str) -> Caa {
+        Caa { critical: false, tag: tag.to_owned(), value: value.to_owned() }
+    }
+
+    fn ask(records: &[Caa], wildcard: bool) -> Result<(), CaaRefusal> {
+        let identities = ["letsencrypt.org".to_owned()];
+        let account = Some("https://ca.test/acct/1");
+        permitted("example.org", records, &Applicant { identities: &identities, account, wildcard })
+    }
+
+    #[test]
+    fn issuers() {
+        assert_eq!(ask(&[], false), Ok(()));
+        assert_eq!(ask(&[record("iodef", "mailto:a@example.org")], false), Ok(()));
+        assert_eq!(ask(&[record("issue", "other.test"), record("issue", "letsencrypt.org")], false), Ok(()));
+        let refused = ask(&[record("issue", "other.test")], false).expect_err("it is refused").to_string();
+        assert!(refused.contains("other.test") && refused.contains("0 issue \"letsencrypt.org\""), "{refused}");
+        assert!(ask(&[record("issue", ";")], false).expect_err("nobody").to_string().contains("nobody"));
+        // issuewild takes the place of issue for wildcards, and only for them.
+        let both = [record("issue", "letsencrypt.org"), record("issuewild", ";")];
+        assert!(ask(&both, false).is_ok() && ask(&both, true).is_err());
+        assert!(ask(&[record("issue", "letsencrypt.org")], true).is_ok());
+    }
+
+    #[test]
+    fn parameters_of_rfc_8657() {
+        let account = |uri: &str| [record("issue", &format!("letsencrypt.org; accounturi={uri}"))];
+        assert_eq!(ask(&account("https://ca.test/acct/1"), false), Ok(()));
+        assert!(matches!(ask(&account("https://ca.test/acct/2"), false), Err(CaaRefusal::OtherAccount { .. })));
+        let methods = |list: &str| [record("issue", &format!("letsencrypt.org;validationmethods={list}"))];
+        assert_eq!(ask(&methods("http-01,dns-01"), false), Ok(()));
+        assert!(matches!(ask(&methods("http-01"), false), Err(CaaRefusal::OtherMethod { .. })));
+        assert!(ask(&[record("issue", "letsencrypt.org; broken")], false).is_err());
+        let critical = Caa { critical: true, tag: "tbs".into(), value: String::new() };
+        assert!(matches!(ask(&[critical], false), Err(CaaRefusal::Critical { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn one_that_names_us_without_parameters_always_suffices(values in prop::collection::vec("[ -~]{0,40}", 0..6), wild: bool) {
+            let mut records: Vec<Caa> = values.iter().map(|value| record("issue", value)).collect();
+            let _ = ask(&records, wild);
+            records.push(record("issue", "letsencrypt.org"));
+            prop_assert_eq!(ask(&records, wild), Ok(()));
+        }
+    }
+}

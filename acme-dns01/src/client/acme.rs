@@ -1,0 +1,557 @@
+//! The requests of RFC 8555 and RFC 9773.
+
+use super::http::{Http, HttpError, Response};
+use super::jws::{AccountKey, encode, external};
+use crate::machine::{Authorization, Order, Status, Trouble, TroubleKind};
+use crate::name::Name;
+use crate::{RenewalInfo, Time};
+use http::Method;
+use secrecy::SecretSlice;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Nonces that are refused in a row before it is given up. A CA refuses one in twenty at most; Pebble can be told nine in ten.
+const NONCES: u32 = 60;
+/// How long a directory is good for.
+const DIRECTORY: Duration = Duration::from_secs(3600);
+
+/// What an authority offers (RFC 8555 §7.1.1).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Directory {
+    /// Where nonces come from.
+    pub new_nonce: String,
+    /// Where accounts are made.
+    pub new_account: String,
+    /// Where orders are made.
+    pub new_order: String,
+    /// Where certificates are revoked.
+    pub revoke_cert: String,
+    /// Where an account's key is changed.
+    pub key_change: String,
+    /// Where ARI is asked (RFC 9773).
+    pub renewal_info: Option<String>,
+    /// About the authority.
+    #[serde(default)]
+    pub meta: Meta,
+}
+
+/// About an authority.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct Meta {
+    /// The terms of service.
+    pub terms_of_service: Option<String>,
+    /// The names by which it looks itself up in CAA records.
+    pub caa_identities: Vec<String>,
+    /// Accounts need an external binding.
+    pub external_account_required: bool,
+    /// Profiles and what they are.
+    pub profiles: BTreeMap<String, String>,
+}
+
+/// The binding of a new account to one that the CA knows (RFC 8555 §7.3.4).
+#[derive(Debug)]
+pub struct ExternalAccount {
+    /// The key's identifier.
+    pub key_id: String,
+    /// The key, decoded.
+    pub key: SecretSlice<u8>,
+}
+
+/// What is ordered.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderRequest<'a> {
+    /// The names.
+    pub names: &'a [Name],
+    /// The profile.
+    pub profile: Option<&'a str>,
+    /// The certificate that it replaces (RFC 9773 §5).
+    pub replaces: Option<&'a str>,
+}
+
+/// A client of one authority.
+#[derive(Debug)]
+pub struct Acme {
+    http: Http,
+    url: String,
+    directory: tokio::sync::Mutex<Option<(Instant, Directory, Option<i64>)>>,
+    nonces: Mutex<Vec<String>>,
+}
+
+impl Acme {
+    /// A client of the authority with this directory.
+    #[must_use]
+    pub fn new(url: impl Into<String>, http: Http) -> Self {
+        Self { http, url: url.into(), directory: tokio::sync::Mutex::default(), nonces: Mutex::default() }
+    }
+
+    /// The directory, and how far its clock is ahead of ours, in milliseconds.
+    ///
+    /// # Errors
+    /// [`Trouble`], as everything here.
+    pub async fn directory(&self) -> Result<(Directory, Option<i64>), Trouble> {
+        let mut known = self.directory.lock().await;
+        if let Some((at, directory, skew)) = &*known
+            && at.elapsed() < DIRECTORY
+        {
+            return Ok((directory.clone(), *skew));
+        }
+        let response = self.http.send(Method::GET, &self.url, &[], Vec::new()).await.map_err(unreached)?;
+        if !response.status.is_success() {
+            return Err(trouble(&response, &format!("the directory {}", self.url)));
+        }
+        let directory: Directory = serde_json::from_slice(&response.body).map_err(|why| {
+            Trouble::new(TroubleKind::Transient, format!("{} is no directory of an ACME server: {why}", self.url))
+        })?;
+        let now = i64::try_from(now().millis()).unwrap_or(0);
+        let skew = response.date().map(|date| i64::try_from(date.millis()).unwrap_or(0) - now);
+        *known = Some((Instant::now(), directory.clone(), skew));
+        Ok((directory, skew))
+    }
+
+    fn nonces(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_nonce(&self, response: &Response) {
+        if let Some(nonce) = response.header("replay-nonce") {
+            let mut nonces = self.nonces();
+            // An old nonce is worth nothing.
+            if nonces.len() < 64 {
+                nonces.push(nonce.to_owned());
+            }
+        }
+    }
+
+    async fn nonce(&self) -> Result<String, Trouble> {
+        if let Some(nonce) = self.nonces().pop() {
+            return Ok(nonce);
+        }
+        let url = self.directory().await?.0.new_nonce;
+        let response = self.http.send(Method::HEAD, &url, &[], Vec::new()).await.map_err(unreached)?;
+        match response.header("replay-nonce") {
+            Some(nonce) => Ok(nonce.to_owned()),
+            None => Err(trouble(&response, "the authority gave no nonce")),
+        }
+    }
+
+    /// A signed request; `payload` is empty to read (POST-as-GET).
+    async fn post(
+        &self,
+        key: &AccountKey,
+        account: Option<&str>,
+        url: &str,
+        payload: &str,
+    ) -> Result<Response, Trouble> {
+        for _ in 0..NONCES {
+            let nonce = self.nonce().await?;
+            let body = key
+                .sign(url, account, Some(&nonce), payload)
+                .map_err(|why| Trouble::new(TroubleKind::Ours, why.to_string()))?;
+            let headers =
+                [("content-type", "application/jose+json"), ("accept", "application/json, application/pem-certificate-chain")];
+            let sent = self.http.send(Method::POST, url, &headers, body.to_string().into_bytes()).await;
+            let response = sent.map_err(unreached)?;
+            self.keep_nonce(&response);
+            if response.status.is_success() {
+                return Ok(response);
+            }
+            if problem_type(&response).as_deref() != Some("badNonce") {
+                return Err(trouble(&response, url));
+            }
+        }
+        let why = format!("{url}: the authority refused {NONCES} nonces in a row");
+        Err(Trouble::new(TroubleKind::Transient, why))
+    }
+
+    /// Registers a key, or finds its account. The account's URL.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn account(
+        &self,
+        key: &AccountKey,
+        contact: &[String],
+        external_account: Option<&ExternalAccount>,
+        only_existing: bool,
+    ) -> Result<String, Trouble> {
+        let (directory, _) = self.directory().await?;
+        let mut payload = json!({"termsOfServiceAgreed": true});
+        if only_existing {
+            payload = json!({"onlyReturnExisting": true});
+        } else {
+            if !contact.is_empty() {
+                payload["contact"] = contact.iter().map(|mail| json!(format!("mailto:{mail}"))).collect();
+            }
+            match external_account {
+                Some(binding) => {
+                    payload["externalAccountBinding"] =
+                        external(&binding.key_id, &binding.key, &directory.new_account, &key.jwk());
+                }
+                None if directory.meta.external_account_required => {
+                    let why = format!("{} makes accounts only with an external account: configure eab", self.url);
+                    return Err(Trouble::new(TroubleKind::Refused, why));
+                }
+                None => {}
+            }
+        }
+        let response = self.post(key, None, &directory.new_account, &payload.to_string()).await?;
+        response.header("location").map(str::to_owned).ok_or_else(|| {
+            Trouble::new(TroubleKind::Transient, "the authority made an account without a URL".to_owned())
+        })
+    }
+
+    /// Changes an account's contacts.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn contact(&self, key: &AccountKey, account: &str, contact: &[String]) -> Result<(), Trouble> {
+        let contact: Vec<String> = contact.iter().map(|mail| format!("mailto:{mail}")).collect();
+        self.post(key, Some(account), account, &json!({"contact": contact}).to_string()).await.map(|_| ())
+    }
+
+    /// Ends an account for good.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn deactivate(&self, key: &AccountKey, account: &str) -> Result<(), Trouble> {
+        self.post(key, Some(account), account, r#"{"status":"deactivated"}"#).await.map(|_| ())
+    }
+
+    /// Gives an account another key (RFC 8555 §7.3.5). Both keys must be durable before.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn change_key(&self, old: &AccountKey, new: &AccountKey, account: &str) -> Result<(), Trouble> {
+        let (directory, _) = self.directory().await?;
+        let url = &directory.key_change;
+        let inner = json!({"account": account, "oldKey": old.jwk()}).to_string();
+        let inner = new
+            .sign(url, None, None, &inner)
+            .map_err(|why| Trouble::new(TroubleKind::Ours, why.to_string()))?;
+        self.post(old, Some(account), url, &inner.to_string()).await.map(|_| ())
+    }
+
+    /// Asks for an order.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn new_order(
+        &self,
+        key: &AccountKey,
+        account: &str,
+        request: &OrderRequest<'_>,
+    ) -> Result<Order, Trouble> {
+        let (directory, _) = self.directory().await?;
+        let identifiers: Vec<Value> =
+            request.names.iter().map(|name| json!({"type": "dns", "value": name.as_str()})).collect();
+        let mut payload = json!({"identifiers": identifiers});
+        if let Some(profile) = request.profile {
+            if !directory.meta.profiles.contains_key(profile) {
+                let known: Vec<&str> = directory.meta.profiles.keys().map(String::as_str).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let why = format!("{} has no profile `{profile}`; it has {known}", self.url);
+                return Err(Trouble::new(TroubleKind::Refused, why));
+            }
+            payload["profile"] = profile.into();
+        }
+        if let Some(replaces) = request.replaces {
+            payload["replaces"] = replaces.into();
+        }
+        let response = self.post(key, Some(account), &directory.new_order, &payload.to_string()).await?;
+        let url = response.header("location").map(str::to_owned).ok_or_else(|| {
+            Trouble::new(TroubleKind::Transient, "the authority made an order without a URL".to_owned())
+        })?;
+        order(&response, url)
+    }
+
+    /// An order as it is.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn order(&self, key: &AccountKey, account: &str, url: &str) -> Result<Order, Trouble> {
+        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
+        order(&response, url.to_owned())
+    }
+
+    /// An open order for exactly these names, if the authority lists orders.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn find_order(
+        &self,
+        key: &AccountKey,
+        account: &str,
+        names: &[Name],
+    ) -> Result<Option<Order>, Trouble> {
+        let response = self.post(key, Some(account), account, "").await?;
+        let account_object: Value = read(&response)?;
+        let Some(list) = account_object["orders"].as_str() else { return Ok(None) };
+        // Not every authority that names a list has one.
+        let Ok(response) = self.post(key, Some(account), list, "").await else { return Ok(None) };
+        let list: Value = read(&response)?;
+        let urls = list["orders"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for url in urls.rev().take(20) {
+            let response = self.post(key, Some(account), url, "").await?;
+            let found: Value = read(&response)?;
+            let identifiers = found["identifiers"].as_array().into_iter().flatten();
+            let mut theirs: Vec<&str> =
+                identifiers.filter_map(|identifier| identifier["value"].as_str()).collect();
+            theirs.sort_unstable();
+            let found = order(&response, url.to_owned())?;
+            let open = matches!(found.status, Status::Pending | Status::Ready);
+            if open && theirs.iter().copied().eq(names.iter().map(Name::as_str)) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An authorization as it is.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn authorization(
+        &self,
+        key: &AccountKey,
+        account: &str,
+        url: &str,
+    ) -> Result<Authorization, Trouble> {
+        #[derive(Deserialize)]
+        struct Found {
+            identifier: Identifier,
+            status: String,
+            #[serde(default)]
+            challenges: Vec<Challenge>,
+        }
+        #[derive(Deserialize)]
+        struct Identifier {
+            value: String,
+        }
+        #[derive(Deserialize)]
+        struct Challenge {
+            r#type: String,
+            url: String,
+            #[serde(default)]
+            token: String,
+            status: String,
+            error: Option<Value>,
+        }
+        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
+        let found: Found = read(&response)?;
+        let problem = found.challenges.iter().find_map(|challenge| challenge.error.as_ref()).map(words);
+        let challenge = found.challenges.into_iter().find(|challenge| challenge.r#type == "dns-01");
+        let problem = problem.or_else(|| {
+            (!matches!(found.status.as_str(), "pending" | "valid"))
+                .then(|| format!("the authorization is {}", found.status))
+        });
+        Ok(Authorization {
+            url: url.to_owned(),
+            name: found.identifier.value,
+            status: status(&found.status),
+            challenge_status: challenge.as_ref().map_or(Status::Invalid, |challenge| status(&challenge.status)),
+            value: challenge.as_ref().map(|challenge| key.txt_value(&challenge.token)).unwrap_or_default(),
+            challenge: challenge.map(|challenge| challenge.url),
+            problem,
+            retry_after: response.retry_after(),
+        })
+    }
+
+    /// Says that a challenge is ready.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn trigger(&self, key: &AccountKey, account: &str, challenge: &str) -> Result<(), Trouble> {
+        self.post(key, Some(account), challenge, "{}").await.map(|_| ())
+    }
+
+    /// Sends the certificate request.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn finalize(
+        &self,
+        key: &AccountKey,
+        account: &str,
+        url: &str,
+        finalize: &str,
+        request: &[u8],
+    ) -> Result<Order, Trouble> {
+        let payload = json!({"csr": encode(request)}).to_string();
+        let response = self.post(key, Some(account), finalize, &payload).await?;
+        order(&response, url.to_owned())
+    }
+
+    /// The chain in PEM, and the URLs of alternates (RFC 8555 §7.4.2).
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn certificate(
+        &self,
+        key: &AccountKey,
+        account: &str,
+        url: &str,
+    ) -> Result<(String, Vec<String>), Trouble> {
+        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
+        let links = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
+        let alternates = links
+            .flat_map(|value| value.split(','))
+            .filter(|link| link.contains("rel=\"alternate\"") || link.contains("rel=alternate"))
+            .filter_map(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()))
+            .collect();
+        Ok((String::from_utf8_lossy(&response.body).into_owned(), alternates))
+    }
+
+    /// Revokes a certificate by the account that ordered it. `reason` is a code of RFC 5280 §5.3.1.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn revoke(
+        &self,
+        key: &AccountKey,
+        account: &str,
+        certificate: &[u8],
+        reason: Option<u8>,
+    ) -> Result<(), Trouble> {
+        let (directory, _) = self.directory().await?;
+        let mut payload = json!({"certificate": encode(certificate)});
+        if let Some(reason) = reason {
+            payload["reason"] = reason.into();
+        }
+        self.post(key, Some(account), &directory.revoke_cert, &payload.to_string()).await.map(|_| ())
+    }
+
+    /// When a certificate should be renewed: what was said if it makes sense, when to ask again, the CA's clock.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn renewal_info(
+        &self,
+        certificate: &str,
+    ) -> Result<(Option<RenewalInfo>, Option<Duration>, Option<Time>), Trouble> {
+        let (directory, _) = self.directory().await?;
+        let Some(base) = directory.renewal_info else {
+            return Ok((None, Some(crate::DAY), None));
+        };
+        let url = format!("{}/{certificate}", base.trim_end_matches('/'));
+        let response = self.http.send(Method::GET, &url, &[], Vec::new()).await.map_err(unreached)?;
+        if !response.status.is_success() {
+            return Err(trouble(&response, &url));
+        }
+        let found: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        let window = &found["suggestedWindow"];
+        let time = |key: &str| window[key].as_str().and_then(Time::parse_rfc3339);
+        let info = time("start").zip(time("end")).filter(|(start, end)| start < end);
+        let explanation = found["explanationURL"].as_str().map(str::to_owned);
+        let info = info.map(|(start, end)| RenewalInfo { start, end, explanation });
+        Ok((info, response.retry_after(), response.date()))
+    }
+}
+
+/// This machine's clock.
+#[must_use]
+pub(crate) fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Time::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Trouble> {
+    serde_json::from_slice(&response.body)
+        .map_err(|why| Trouble::new(TroubleKind::Transient, format!("the authority's answer is no sense: {why}")))
+}
+
+fn order(response: &Response, url: String) -> Result<Order, Trouble> {
+    #[derive(Deserialize)]
+    struct Found {
+        status: String,
+        #[serde(default)]
+        authorizations: Vec<String>,
+        #[serde(default)]
+        finalize: String,
+        certificate: Option<String>,
+        error: Option<Value>,
+    }
+    let found: Found = read(response)?;
+    Ok(Order {
+        url,
+        status: status(&found.status),
+        authorizations: found.authorizations,
+        finalize: found.finalize,
+        certificate: found.certificate,
+        problem: found.error.as_ref().map(words),
+        retry_after: response.retry_after(),
+    })
+}
+
+fn status(word: &str) -> Status {
+    match word {
+        "pending" => Status::Pending,
+        "ready" => Status::Ready,
+        "processing" => Status::Processing,
+        "valid" => Status::Valid,
+        // invalid, expired, deactivated, revoked, and whatever else there may be.
+        _ => Status::Invalid,
+    }
+}
+
+/// A problem document (RFC 7807) for people, with its subproblems.
+fn words(problem: &Value) -> String {
+    let detail = problem["detail"].as_str().unwrap_or("no detail");
+    let kind = problem["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default();
+    let below = problem["subproblems"].as_array().into_iter().flatten().map(|sub| {
+        format!("; {}: {}", sub["identifier"]["value"].as_str().unwrap_or("?"), words(sub))
+    });
+    let below: String = below.collect();
+    if kind.is_empty() { format!("{detail}{below}") } else { format!("{detail} ({kind}){below}") }
+}
+
+fn problem_type(response: &Response) -> Option<String> {
+    let problem: Value = serde_json::from_slice(&response.body).ok()?;
+    problem["type"].as_str()?.strip_prefix("urn:ietf:params:acme:error:").map(str::to_owned)
+}
+
+fn unreached(why: HttpError) -> Trouble {
+    Trouble::new(TroubleKind::Transient, why.to_string())
+}
+
+fn gone(mut trouble: Trouble) -> Trouble {
+    if trouble.kind == TroubleKind::Refused && trouble.why.contains("404") {
+        trouble.kind = TroubleKind::OrderGone;
+    }
+    trouble
+}
+
+/// What a response of an error means.
+fn trouble(response: &Response, what: &str) -> Trouble {
+    let retry_after = response.retry_after();
+    let code = response.status.as_u16();
+    let problem: Option<Value> = serde_json::from_slice(&response.body).ok();
+    let acme = problem_type(response);
+    let why = match &problem {
+        Some(problem) if problem.is_object() => format!("{what}: {code}: {}", words(problem)),
+        _ => format!("{what}: {code}, and no problem document"),
+    };
+    let kind = match acme.as_deref() {
+        Some("rateLimited") => TroubleKind::RateLimited,
+        Some("accountDoesNotExist") => TroubleKind::AccountUnknown,
+        Some("alreadyReplaced") => TroubleKind::AlreadyReplaced,
+        Some("serverInternal" | "orderNotReady" | "badNonce") => TroubleKind::Transient,
+        _ if code == 429 || (code == 503 && retry_after.is_some()) => TroubleKind::RateLimited,
+        _ if code == 409 => TroubleKind::AlreadyReplaced,
+        _ if code >= 500 || code == 408 => TroubleKind::Transient,
+        // What is no problem document comes from something on the way, not from the authority.
+        None if problem.is_none() && code != 404 => TroubleKind::Transient,
+        _ => TroubleKind::Refused,
+    };
+    let retry_after = match kind {
+        TroubleKind::RateLimited => Some(retry_after.unwrap_or(Duration::from_secs(3600))),
+        _ => retry_after,
+    };
+    Trouble { kind, why, retry_after }
+}

@@ -1,0 +1,188 @@
+//! HTTPS with time-outs, a limit for bodies, and roots of one's choice.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most that a response may have as its content.
+const LIMIT: usize = 4 << 20;
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The roots cannot be used.
+    #[error("the certificate authorities to trust: {0}")]
+    Roots(String),
+    /// The URL or a header is malformed.
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] http::Error),
+    /// No connection, or it broke.
+    #[error("{url}: {why}")]
+    Connection {
+        /// Where to.
+        url: String,
+        /// Why, with all that lies below.
+        why: String,
+    },
+    /// It took too long.
+    #[error("{url}: no answer within {} s", within.as_secs())]
+    TimedOut {
+        /// Where to.
+        url: String,
+        /// The limit.
+        within: Duration,
+    },
+}
+
+/// A response, whole.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header.
+    pub headers: HeaderMap,
+    /// Its content.
+    pub body: Bytes,
+}
+
+impl Response {
+    /// A header field as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Retry-After, as seconds or as a date, relative to the response's own date.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.header("retry-after")?;
+        if let Ok(seconds) = value.trim().parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = httpdate::parse_http_date(value).ok()?;
+        let now = self
+            .header("date")
+            .and_then(|date| httpdate::parse_http_date(date).ok())
+            .unwrap_or_else(std::time::SystemTime::now);
+        Some(at.duration_since(now).unwrap_or_default())
+    }
+
+    /// The server's clock.
+    #[must_use]
+    pub fn date(&self) -> Option<crate::Time> {
+        let date = httpdate::parse_http_date(self.header("date")?).ok()?;
+        let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(crate::Time::from_secs(since.as_secs()))
+    }
+}
+
+/// An HTTPS client.
+#[derive(Clone)]
+pub struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    within: Duration,
+    agent: String,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// A client that trusts the system's roots, and those of a PEM file beside.
+    ///
+    /// # Errors
+    /// If there are no roots at all, or the PEM is none.
+    pub fn new(extra_roots: Option<&str>) -> Result<Self, HttpError> {
+        let mut roots = RootCertStore::empty();
+        // What cannot be parsed of the system's roots is left out, as every client does.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(pem) = extra_roots {
+            for found in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                let found = found.map_err(|why| HttpError::Roots(why.to_string()))?;
+                roots.add(found).map_err(|why| HttpError::Roots(why.to_string()))?;
+            }
+        }
+        if roots.is_empty() {
+            return Err(HttpError::Roots("there are none: install ca-certificates".to_owned()));
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|why| HttpError::Roots(why.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(Duration::from_secs(10)));
+        tcp.set_nodelay(true);
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(20))
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        let agent = concat!("acme-dns01/", env!("CARGO_PKG_VERSION")).to_owned();
+        Ok(Self { client, within: Duration::from_secs(30), agent })
+    }
+
+    /// How long a request may take in all; 30 s unless set.
+    #[must_use]
+    pub fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// Makes a request and reads the whole response.
+    ///
+    /// # Errors
+    /// [`HttpError`]; a status of an error is none.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Response, HttpError> {
+        let mut request = Request::builder().method(method).uri(url).header("user-agent", &self.agent);
+        for (name, value) in headers {
+            let mut value = http::HeaderValue::from_str(value).map_err(http::Error::from)?;
+            value.set_sensitive(*name == "authorization");
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::new(Bytes::from(body)))?;
+        let failed = |why: &dyn std::error::Error| {
+            let mut words = why.to_string();
+            let mut below = why.source();
+            while let Some(why) = below {
+                words = format!("{words}: {why}");
+                below = why.source();
+            }
+            HttpError::Connection { url: url.to_owned(), why: words }
+        };
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|why| failed(&why))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, LIMIT).collect().await.map_err(|why| failed(&*why))?.to_bytes();
+            Ok(Response { status: head.status, headers: head.headers, body })
+        };
+        let timed_out = || HttpError::TimedOut { url: url.to_owned(), within: self.within };
+        tokio::time::timeout(self.within, exchange).await.unwrap_or_else(|_| Err(timed_out()))
+    }
+}

@@ -1,0 +1,259 @@
+//! Keys, certificate requests, and what a chain says.
+
+use super::jws::{encode, pem};
+use crate::key_type::KeyType;
+use crate::lifetime::Held;
+use crate::name::Name;
+use crate::time::Time;
+use aws_lc_rs::digest;
+use rcgen::{
+    CertificateParams, CertificateSigningRequest, DistinguishedName, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use secrecy::{ExposeSecret, SecretString};
+use x509_parser::public_key::PublicKey;
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+
+/// Why a certificate or key cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// The key cannot be made or read.
+    #[error("the key: {0}")]
+    Key(String),
+    /// The certificate request cannot be made.
+    #[error("the certificate request: {0}")]
+    Request(String),
+    /// The chain cannot be read.
+    #[error("the chain: {0}")]
+    Chain(String),
+    /// The certificate is for another key.
+    #[error("the certificate is not for this key")]
+    OtherKey,
+    /// The certificate lacks a name.
+    #[error("the certificate is for {found}, not for {wanted}")]
+    OtherNames {
+        /// Its names.
+        found: String,
+        /// Those that were ordered.
+        wanted: String,
+    },
+}
+
+/// The key of a certificate.
+pub struct KeyPair {
+    pair: rcgen::KeyPair,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPair").field("public_key", &self.public_key()).finish_non_exhaustive()
+    }
+}
+
+impl KeyPair {
+    /// A new key. RSA takes up to seconds.
+    ///
+    /// # Errors
+    /// [`CertificateError::Key`].
+    pub fn generate(kind: KeyType) -> Result<Self, CertificateError> {
+        let pair = match kind {
+            KeyType::Ec256 => rcgen::KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+            KeyType::Ec384 => rcgen::KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+            KeyType::Rsa2048 => rcgen::KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+            KeyType::Rsa3072 => rcgen::KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_3072),
+            KeyType::Rsa4096 => rcgen::KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096),
+        };
+        Ok(Self { pair: pair.map_err(|why| CertificateError::Key(why.to_string()))? })
+    }
+
+    /// Reads a key from PEM.
+    ///
+    /// # Errors
+    /// [`CertificateError::Key`].
+    pub fn from_pem(text: &SecretString) -> Result<Self, CertificateError> {
+        let pair = rcgen::KeyPair::from_pem(text.expose_secret());
+        Ok(Self { pair: pair.map_err(|why| CertificateError::Key(why.to_string()))? })
+    }
+
+    /// The key in PEM.
+    #[must_use]
+    pub fn pem(&self) -> SecretString {
+        self.pair.serialize_pem().into()
+    }
+
+    /// SHA-256 of the public key, in hexadecimal digits.
+    #[must_use]
+    pub fn public_key(&self) -> String {
+        hex(digest::digest(&digest::SHA256, &self.pair.subject_public_key_info()).as_ref())
+    }
+
+    /// Its kind, if it is one of ours.
+    #[must_use]
+    pub fn kind(&self) -> Option<KeyType> {
+        let info = self.pair.subject_public_key_info();
+        let (_, info) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&info).ok()?;
+        key_type(&info).parse().ok()
+    }
+
+    /// A certificate request in DER.
+    ///
+    /// # Errors
+    /// [`CertificateError::Request`].
+    pub fn request(&self, names: &[Name]) -> Result<Vec<u8>, CertificateError> {
+        let wrong = |why: rcgen::Error| CertificateError::Request(why.to_string());
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).map_err(wrong)?;
+        params.distinguished_name = DistinguishedName::new();
+        let request: CertificateSigningRequest = params.serialize_request(&self.pair).map_err(wrong)?;
+        Ok(request.der().to_vec())
+    }
+}
+
+/// A self-signed pair in PEM, chain and key, valid for ten years: something to serve until there is a real one.
+///
+/// # Errors
+/// [`CertificateError`].
+pub fn self_signed(names: &[Name], kind: KeyType) -> Result<(String, SecretString), CertificateError> {
+    let key = KeyPair::generate(kind)?;
+    let wrong = |why: rcgen::Error| CertificateError::Request(why.to_string());
+    let mut params =
+        CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).map_err(wrong)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, SELF_SIGNED);
+    let certificate = params.self_signed(&key.pair).map_err(wrong)?;
+    Ok((certificate.pem(), key.pem()))
+}
+
+/// The subject of certificates that are only there to have something to serve.
+const SELF_SIGNED: &str = "acme-dns01 self-signed";
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|why| CertificateError::Chain(why.to_string()))
+}
+
+fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, CertificateError> {
+    X509Certificate::from_der(der)
+        .map(|(_, certificate)| certificate)
+        .map_err(|why| CertificateError::Chain(why.to_string()))
+}
+
+/// The serial number of a certificate in DER, in hexadecimal digits without leading zeros.
+pub(crate) fn serial_of(der: &CertificateDer<'_>) -> Result<String, CertificateError> {
+    Ok(hex(parse(der)?.raw_serial()).trim_start_matches('0').to_owned())
+}
+
+/// The DER of the first certificate of a chain.
+pub(crate) fn leaf(pem: &str) -> Result<Vec<u8>, CertificateError> {
+    let first = certificates(pem)?.into_iter().next();
+    first.map(|der| der.to_vec()).ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))
+}
+
+/// The common names of all issuers in a chain, leaf first.
+#[must_use]
+pub fn chain_issuers(pem: &str) -> Vec<String> {
+    let ders = certificates(pem).unwrap_or_default();
+    let names = ders.iter().filter_map(|der| {
+        let parsed = parse(der).ok()?;
+        let name = parsed.issuer().iter_common_name().next()?.as_str().ok()?.to_owned();
+        Some(name)
+    });
+    names.collect()
+}
+
+/// What the first certificate of a chain is.
+///
+/// # Errors
+/// [`CertificateError::Chain`].
+pub fn describe(pem: &str) -> Result<Held, CertificateError> {
+    let ders = certificates(pem)?;
+    let leaf = ders.first().ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))?;
+    let leaf = parse(leaf)?;
+    let time = |time: x509_parser::time::ASN1Time| Time::from_secs(time.timestamp().try_into().unwrap_or(0));
+    let mut names = Vec::new();
+    let mut key_identifier = None;
+    for extension in leaf.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::SubjectAlternativeName(alternatives) => {
+                names.extend(alternatives.general_names.iter().filter_map(|name| match name {
+                    GeneralName::DNSName(name) => name.parse::<Name>().ok(),
+                    _ => None,
+                }));
+            }
+            ParsedExtension::AuthorityKeyIdentifier(found) => {
+                key_identifier = found.key_identifier.as_ref().map(|id| id.0.to_vec());
+            }
+            _ => {}
+        }
+    }
+    names.sort();
+    names.dedup();
+    let own = leaf.subject().iter_common_name().next().and_then(|name| name.as_str().ok()) == Some(SELF_SIGNED);
+    let ari = key_identifier.map(|id| format!("{}.{}", encode(&id), encode(leaf.raw_serial())));
+    let serial = hex(leaf.raw_serial());
+    Ok(Held {
+        names,
+        not_before: time(leaf.validity().not_before),
+        not_after: time(leaf.validity().not_after),
+        serial: serial.trim_start_matches('0').to_owned(),
+        public_key: hex(digest::digest(&digest::SHA256, leaf.public_key().raw).as_ref()),
+        key_type: key_type(leaf.public_key()),
+        ari,
+        // Who it was ordered from is not in it.
+        authority: (!own).then(String::new),
+        profile: None,
+    })
+}
+
+/// Makes sure that a chain is for this key and these names, and cleans it: certificates only, each as it came.
+///
+/// # Errors
+/// [`CertificateError`].
+pub fn verify_pair(chain: &str, key: &KeyPair, names: &[Name]) -> Result<(String, Held), CertificateError> {
+    let held = describe(chain)?;
+    if held.public_key != key.public_key() {
+        return Err(CertificateError::OtherKey);
+    }
+    if held.names != names {
+        let list = |names: &[Name]| names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+        return Err(CertificateError::OtherNames { found: list(&held.names), wanted: list(names) });
+    }
+    let clean: String = certificates(chain)?.iter().map(|der| pem("CERTIFICATE", der)).collect();
+    Ok((clean, held))
+}
+
+fn key_type(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> String {
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) => format!("rsa{}", rsa.key_size()),
+        Ok(PublicKey::EC(point)) => format!("ec{}", point.key_size()),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_every_kind() {
+        let names: Vec<Name> = vec!["*.a.test".parse().expect("a name"), "a.test".parse().expect("a name")];
+        for kind in [KeyType::Ec256, KeyType::Ec384, KeyType::Rsa2048] {
+            let (chain, key) = self_signed(&names, kind).expect("a pair");
+            let key = KeyPair::from_pem(&key).expect("a key");
+            let (_, held) = verify_pair(&chain, &key, &names).expect("they belong together");
+            assert_eq!((held.key_type.as_str(), held.authority), (kind.as_str(), None));
+            let other = KeyPair::generate(KeyType::Ec256).expect("a key");
+            assert!(matches!(verify_pair(&chain, &other, &names), Err(CertificateError::OtherKey)));
+            assert!(verify_pair(&chain, &key, &names[..1]).is_err());
+            assert!(!key.request(&names).expect("a request").is_empty());
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One question to one address: UDP, and TCP if the answer is cut.
+
+use hickory_proto::op::{Edns, Message, Query};
+use hickory_proto::rr::{Name, RecordType};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+
+/// Why the DNS gives no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsError {
+    /// No resolver is configured.
+    #[error("no resolver is configured")]
+    NoResolver,
+    /// The name cannot be asked for.
+    #[error("`{name}` cannot be asked for: {why}")]
+    Name {
+        /// The name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// No answer.
+    #[error("{server}: {why}")]
+    Unreachable {
+        /// Who was asked.
+        server: SocketAddr,
+        /// What happened.
+        why: String,
+    },
+    /// An error as the answer.
+    #[error("{server} answered {code} for {name}")]
+    Code {
+        /// Who was asked.
+        server: SocketAddr,
+        /// For what.
+        name: String,
+        /// The code in words.
+        code: String,
+    },
+    /// The zone's authorities have no addresses.
+    #[error("no name server of {zone} has an address that can be reached")]
+    NoAuthority {
+        /// The zone.
+        zone: String,
+    },
+    /// There is no zone for a name.
+    #[error("no zone is found for {name}: is the domain registered and delegated?")]
+    NoZone {
+        /// The name.
+        name: String,
+    },
+    /// A server that a zone is delegated to does not have it.
+    #[error("{server} is lame: {zone} is delegated to it, but it is no authority for it")]
+    Lame {
+        /// The server.
+        server: SocketAddr,
+        /// The zone.
+        zone: String,
+    },
+    /// Something answers in a server's place.
+    #[error("something on the way answers in the place of {server}: set dns.mode = \"resolvers\"")]
+    Hijacked {
+        /// The server.
+        server: SocketAddr,
+    },
+    /// CNAMEs go round.
+    #[error("the CNAMEs go round in a circle: {chain}")]
+    Loop {
+        /// The names.
+        chain: String,
+    },
+}
+
+/// Asks one address.
+pub(super) async fn ask(
+    server: SocketAddr,
+    name: &str,
+    kind: RecordType,
+    recursion: bool,
+    within: Duration,
+) -> Result<Message, DnsError> {
+    let mut dotted = Name::from_ascii(name)
+        .map_err(|why| DnsError::Name { name: name.to_owned(), why: why.to_string() })?;
+    dotted.set_fqdn(true);
+    let mut message = Message::query();
+    message.metadata.recursion_desired = recursion;
+    message.add_query(Query::query(dotted, kind));
+    let mut edns = Edns::new();
+    edns.set_max_payload(1232);
+    message.set_edns(edns);
+    let bytes = message
+        .to_vec()
+        .map_err(|why| DnsError::Name { name: name.to_owned(), why: why.to_string() })?;
+    let (answer, _) = exchange(server, &bytes, message.id, false, within).await?;
+    Ok(answer)
+}
+
+/// Sends a message and gives the answer, and its bytes.
+pub(crate) async fn exchange(
+    server: SocketAddr,
+    bytes: &[u8],
+    id: u16,
+    reliably: bool,
+    within: Duration,
+) -> Result<(Message, Vec<u8>), DnsError> {
+    let unreachable = |why: String| DnsError::Unreachable { server, why };
+    if !reliably {
+        let mut last = format!("no answer within {} s", within.as_secs());
+        // A datagram may be lost.
+        for _ in 0..2 {
+            match tokio::time::timeout(within / 2, by_udp(server, bytes, id)).await {
+                Ok(Ok((answer, _))) if answer.truncation => break,
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(why)) => last = why.to_string(),
+                Err(_) => {}
+            }
+            if last.is_empty() {
+                break;
+            }
+        }
+        // TCP may be open where UDP is not, and a cut answer is whole there.
+        return match tokio::time::timeout(within, by_tcp(server, bytes)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(unreachable(last)),
+        };
+    }
+    match tokio::time::timeout(within, by_tcp(server, bytes)).await {
+        Ok(found) => found.map_err(|why| unreachable(why.to_string())),
+        Err(_) => Err(unreachable(format!("no answer within {} s", within.as_secs()))),
+    }
+}
+
+async fn by_udp(server: SocketAddr, bytes: &[u8], id: u16) -> std::io::Result<(Message, Vec<u8>)> {
+    let local: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(local).await?;
+    socket.connect(server).await?;
+    socket.send(bytes).await?;
+    let mut buffer = vec![0; 65_535];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        let found = buffer.get(..length).unwrap_or_default();
+        // What does not answer our question is not for us.
+        if let Ok(message) = Message::from_vec(found)
+            && message.id == id
+        {
+            return Ok((message, found.to_vec()));
+        }
+    }
+}
+
+async fn by_tcp(server: SocketAddr, bytes: &[u8]) -> std::io::Result<(Message, Vec<u8>)> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(bytes.len()).map_err(std::io::Error::other)?;
+    let mut framed = length.to_be_bytes().to_vec();
+    framed.extend_from_slice(bytes);
+    stream.write_all(&framed).await?;
+    let mut buffer = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut buffer).await?;
+    let message = Message::from_vec(&buffer).map_err(std::io::Error::other)?;
+    Ok((message, buffer))
+}
+
+/// Whether there is a route to an address at all.
+pub(super) fn routed(address: SocketAddr) -> bool {
+    let local: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    std::net::UdpSocket::bind(local).and_then(|socket| socket.connect(address)).is_ok()
+}

@@ -1,0 +1,107 @@
+//! What can be known before anything is asked of a CA.
+
+use super::{Certificate, Engine};
+use crate::caa::{Applicant, permitted};
+use crate::machine::{Trouble, TroubleKind};
+use crate::name::Name;
+
+/// A finding of [`Engine::check`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub about: String,
+    /// What was found; an error names what to change.
+    pub found: Result<String, String>,
+}
+
+impl Engine {
+    /// CAA, CNAMEs, zones and credentials, for every name of a certificate.
+    pub(super) async fn preflight(&self, certificate: &Certificate, authority: &str) -> Result<(), Trouble> {
+        let looks = certificate.spec.names.iter().map(|name| self.look(certificate, authority, name));
+        // A few at once; the rest of a long list waits for its turn.
+        let mut looks: Vec<_> = looks.map(Box::pin).collect();
+        while !looks.is_empty() {
+            let rest = looks.split_off(looks.len().min(1));
+            for look in looks {
+                look.await?;
+            }
+            looks = rest;
+        }
+        Ok(())
+    }
+
+    async fn look(&self, certificate: &Certificate, authority: &str, name: &Name) -> Result<(), Trouble> {
+        self.caa(authority, name).await?;
+        self.locate(certificate, &name.challenge()).await.map(|_| ())
+    }
+
+    async fn caa(&self, authority: &str, name: &Name) -> Result<String, Trouble> {
+        let (directory, _) = self.authority_named(authority)?.acme.directory().await?;
+        let transient = |why: crate::dns::DnsError| {
+            Trouble::new(TroubleKind::Transient, format!("the CAA records of {}: {why}", name.base()))
+        };
+        let (at, records) = self.dns.caa(name.base()).await.map_err(transient)?;
+        let account = self.store.account(authority).await.ok().flatten().and_then(|account| account.url);
+        let applicant = Applicant {
+            identities: &directory.meta.caa_identities,
+            account: account.as_deref(),
+            wildcard: name.is_wildcard(),
+        };
+        permitted(&at, &records, &applicant)
+            .map_err(|why| Trouble::new(TroubleKind::Refused, format!("{name}: {why}")))?;
+        Ok(match records.len() {
+            0 => "there are none, so every CA may issue".to_owned(),
+            count => format!("{count} at {at} allow it"),
+        })
+    }
+
+    /// Everything that can be checked without an order: credentials and their reach, CAA, delegation, every name server.
+    pub async fn check(&self, certificates: &[Certificate]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut find = |about: String, found: Result<String, String>| findings.push(Finding { about, found });
+        for (name, authority) in &self.authorities {
+            let found = authority.acme.directory().await.map_err(|why| why.why);
+            let found = found.map(|(directory, skew)| {
+                let ahead = -skew.unwrap_or(0) / 1000;
+                let clock = if ahead.abs() > 60 { format!("; OUR CLOCK IS {ahead} s AHEAD") } else { String::new() };
+                let ari = if directory.renewal_info.is_some() { "with ARI" } else { "without ARI" };
+                format!("reached, {ari}{clock}")
+            });
+            find(format!("authority {name}"), found);
+        }
+        for (name, provider) in &self.providers {
+            match provider.check().await {
+                Ok(lines) if lines.is_empty() => {
+                    find(format!("provider {name}"), Ok("configured".to_owned()));
+                }
+                Ok(lines) => lines.into_iter().for_each(|line| find(format!("provider {name}"), Ok(line))),
+                Err(why) => find(format!("provider {name}"), Err(why.to_string())),
+            }
+        }
+        for certificate in certificates {
+            for name in &certificate.spec.names {
+                for authority in &certificate.spec.authorities {
+                    let found = self.caa(authority, name).await.map_err(|why| why.why);
+                    find(format!("{name}: CAA for {authority}"), found);
+                }
+                let located = self.locate(certificate, &name.challenge()).await;
+                let at = located.as_ref().map_or_else(|_| name.challenge(), |txt| txt.name.clone());
+                find(
+                    format!("{name}: zone"),
+                    located.map(|txt| format!("{} by {}", txt.name, txt.provider)).map_err(|why| why.why),
+                );
+                let servers = match self.dns.zone(&at).await {
+                    Ok(zone) => self.dns.authorities(&zone).await,
+                    Err(why) => Err(why),
+                };
+                let found = servers.map_err(|why| why.to_string()).map(|servers| {
+                    let list: Vec<String> =
+                        servers.iter().map(|(server, address)| format!("{server} ({})", address.ip())).collect();
+                    list.join(", ")
+                });
+                find(format!("{name}: name servers"), found);
+            }
+        }
+        findings
+    }
+}

@@ -1,0 +1,606 @@
+//! The issuance machine: one certificate, from its first order to every renewal, as a pure state machine.
+//!
+//! [`Machine::poll`] says what to do next; [`Machine::handle`] is told what came of it. Before anything is done that the
+//! world can see, the machine asks for a line in the journal ([`Action::Journal`]) and goes on only when that is durable.
+//! A machine that is made anew from its journal therefore resumes: the same order, the same key, no second trigger,
+//! and no TXT record forgotten.
+
+mod journal;
+mod order;
+mod talk;
+
+pub use journal::{Attempt, Record, State, Txt};
+pub use talk::{Action, Alert, Authorization, Event, Order, Status, Trouble, TroubleKind};
+
+use crate::key_type::KeyType;
+use crate::ledger::{Entry, Ledger, Limits};
+use crate::lifetime::{Due, Plan, Wanted, Why, due};
+use crate::name::Name;
+use crate::time::{DAY, Time};
+use order::Work;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What certificate is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Its name in the store: that of its folder.
+    pub id: String,
+    /// Its names, sorted, each once: see [`Spec::new`].
+    pub names: Vec<Name>,
+    /// The kind of its key.
+    pub key_type: KeyType,
+    /// Whether the next certificate keeps the key.
+    pub reuse_key: bool,
+    /// The profile to order.
+    pub profile: Option<String>,
+    /// The common name of an issuer that the chain should end in, if the CA offers a choice.
+    pub preferred_chain: Option<String>,
+    /// The authorities to order from, the first first. An empty list never orders.
+    pub authorities: Vec<String>,
+    /// When it is renewed.
+    pub plan: Plan,
+    /// What its authorities allow.
+    pub limits: Limits,
+    /// How patient it is.
+    pub patience: Patience,
+}
+
+impl Spec {
+    /// A certificate for these names with the usual settings, in a folder of the first name.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = Name>, authority: impl Into<String>) -> Self {
+        let mut names: Vec<Name> = names.into_iter().collect();
+        let id = names.first().map(Name::folder).unwrap_or_default();
+        names.sort();
+        names.dedup();
+        Self {
+            id,
+            names,
+            key_type: KeyType::default(),
+            reuse_key: false,
+            profile: None,
+            preferred_chain: None,
+            authorities: vec![authority.into()],
+            plan: Plan::default(),
+            limits: Limits::default(),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// Intervals and limits of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Between two looks at the CA or the DNS; it doubles up to sixteen times this.
+    pub look: Duration,
+    /// How long name servers may take to show a record.
+    pub propagation: Duration,
+    /// How long to wait after every server shows it, for places that cannot be asked from here.
+    pub settle: Duration,
+    /// How long the CA may take to validate or to issue.
+    pub validation: Duration,
+    /// The first pause after a transient error; it doubles.
+    pub retry: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(2),
+            propagation: Duration::from_secs(600),
+            settle: Duration::from_secs(2),
+            validation: Duration::from_secs(600),
+            retry: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Pauses after a whole round of authorities failed: those that Let's Encrypt suggests.
+const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
+/// Transient errors in a row before a person is told.
+const TRIES: u32 = 6;
+/// When ARI is asked again if the CA does not say.
+const ASK_AGAIN: Duration = Duration::from_secs(6 * 3600);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Phase {
+    Idle,
+    RenewalInfo,
+    Directory,
+    Account { forgotten: bool },
+    Preflight,
+    Key,
+    NewOrder,
+    FindOrder,
+    FetchOrder,
+    Authorizations,
+    Locate,
+    Publish,
+    Verify,
+    Trigger,
+    Watch,
+    Finalize,
+    Download,
+    Install,
+    Deploy,
+    Rollback,
+    Unpublish(Txt),
+}
+
+/// The machine of one certificate.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    spec: Spec,
+    state: State,
+    /// What has to be durable before anything else.
+    queue: VecDeque<Action>,
+    phase: Phase,
+    work: Work,
+    /// Nothing is done before, within an attempt.
+    hold: Option<(Time, String)>,
+    tries: u32,
+    forced: bool,
+    /// What must be added to this machine's clock to get the CA's, in milliseconds.
+    skew: i64,
+    unpublish_hold: Option<Time>,
+    unpublish_tries: u32,
+    warned: Option<Time>,
+    /// A request after the CA forgot the account is made once.
+    reregistered: bool,
+}
+
+impl Machine {
+    /// A machine that goes on from what its journal says.
+    #[must_use]
+    pub fn new(spec: Spec, state: State) -> Self {
+        Self {
+            spec,
+            state,
+            queue: VecDeque::new(),
+            phase: Phase::Idle,
+            work: Work::default(),
+            hold: None,
+            tries: 0,
+            forced: false,
+            skew: 0,
+            unpublish_hold: None,
+            unpublish_tries: 0,
+            warned: None,
+            reregistered: false,
+        }
+    }
+
+    /// What certificate it is about.
+    #[must_use]
+    pub const fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Renews at the next opportunity, due or not.
+    pub fn force(&mut self) {
+        self.forced = true;
+        self.state.until = None;
+    }
+
+    /// When it is due, and why then.
+    #[must_use]
+    pub fn due(&self) -> Due {
+        if self.forced {
+            return Due { at: Time::default(), why: Why::Forced };
+        }
+        let wanted = Wanted {
+            names: &self.spec.names,
+            key_type: self.spec.key_type.as_str(),
+            profile: self.spec.profile.as_deref(),
+        };
+        due(self.state.held.as_ref(), self.state.ari.as_ref(), &wanted, &self.spec.plan)
+    }
+
+    /// Whether nothing is under way: whatever it waits for can be waited for by a new machine too.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.phase == Phase::Idle && self.queue.is_empty()
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
+        if let Some(first) = self.queue.front() {
+            return first.clone();
+        }
+        if let Some((until, why)) = &self.hold {
+            if now < *until {
+                return Action::Wait { until: *until, why: why.clone() };
+            }
+            self.hold = None;
+        }
+        if self.phase == Phase::Idle {
+            return self.idle(now, ledger);
+        }
+        if self.asks_the_ca()
+            && let Err(refusal) = ledger.open(now, &self.authority())
+        {
+            return Action::Wait { until: refusal.until, why: refusal.to_string() };
+        }
+        match &self.phase {
+            Phase::Idle => Action::Wait { until: now, why: String::new() },
+            Phase::RenewalInfo => match &self.state.held {
+                Some(held) => Action::RenewalInfo {
+                    authority: held.authority.clone().unwrap_or_default(),
+                    certificate: held.ari.clone().unwrap_or_default(),
+                },
+                None => self.rest(now),
+            },
+            Phase::Directory => Action::Directory { authority: self.authority() },
+            Phase::Account { forgotten } => {
+                Action::Account { authority: self.authority(), forgotten: *forgotten }
+            }
+            Phase::Preflight => Action::Preflight { authority: self.authority() },
+            Phase::Key => Action::Key,
+            Phase::Install => Action::Install,
+            Phase::Deploy => Action::Deploy,
+            Phase::Rollback => Action::Rollback,
+            Phase::Unpublish(txt) => Action::Unpublish(txt.clone()),
+            _ => self.of_order(now),
+        }
+    }
+
+    /// What came of the last action. An event that does not answer it changes nothing.
+    pub fn handle(&mut self, event: Event, now: Time) {
+        if let Some(first) = self.queue.front() {
+            let journal = matches!(first, Action::Journal(_));
+            match event {
+                Event::Done => {
+                    if let Some(Action::Journal(record)) = self.queue.pop_front() {
+                        self.state.apply(&record);
+                    }
+                    self.hold = None;
+                }
+                Event::Error(trouble) if !journal => {
+                    // An alert or an entry that cannot be written must not stop a renewal.
+                    let _ = trouble;
+                    self.queue.pop_front();
+                }
+                Event::Error(trouble) => self.pause(now, trouble),
+                _ => {}
+            }
+            return;
+        }
+        match event {
+            Event::Error(trouble) => self.trouble(trouble, now),
+            Event::RenewalInfo { info, retry_after, date } if self.phase == Phase::RenewalInfo => {
+                self.see_clock(date, now);
+                let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
+                let next = now.after(retry_after.unwrap_or(ASK_AGAIN).clamp(Duration::from_secs(60), DAY));
+                self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
+                self.phase = Phase::Idle;
+            }
+            Event::Directory { date, renewal_info } if self.phase == Phase::Directory => {
+                self.see_clock(date, now);
+                self.work.renewal_info = renewal_info;
+                self.tries = 0;
+                self.phase = Phase::Account { forgotten: false };
+                if self.state.attempt.is_none() {
+                    self.begin(now);
+                }
+            }
+            Event::Account if matches!(self.phase, Phase::Account { .. }) => {
+                self.tries = 0;
+                if (self.phase == Phase::Account { forgotten: true }) {
+                    let authority = self.authority();
+                    self.alert(Alert::AccountForgotten { authority });
+                }
+                self.resume();
+            }
+            Event::Clear if self.phase == Phase::Preflight => self.phase = Phase::Key,
+            Event::Key { public_key } if self.phase == Phase::Key => {
+                self.write(Record::Key { public_key });
+                self.new_order(now);
+            }
+            Event::Done if self.phase == Phase::Install => {
+                if let Some(held) = self.work.staged.take() {
+                    if self.state.failures > 0 {
+                        self.alert(Alert::Recovered);
+                    }
+                    self.write(Record::Installed { at: now, held });
+                }
+                self.forced = false;
+                self.rest(now);
+            }
+            Event::Done if self.phase == Phase::Deploy => {
+                self.write(Record::Deployed { at: now });
+                self.rest(now);
+            }
+            Event::NotServed(why) if self.phase == Phase::Deploy => {
+                self.work.refusal = why;
+                self.phase = Phase::Rollback;
+            }
+            Event::Done if self.phase == Phase::Rollback => {
+                let why = std::mem::take(&mut self.work.refusal);
+                let until = now.after(self.pause_after(self.state.refused + 1));
+                self.alert(Alert::RolledBack { why: why.clone() });
+                self.write(Record::RolledBack { at: now, why, until });
+                self.rest(now);
+            }
+            Event::Done if matches!(self.phase, Phase::Unpublish(_)) => {
+                if let Phase::Unpublish(txt) = std::mem::replace(&mut self.phase, Phase::Idle) {
+                    self.write(Record::Removed { value: txt.value });
+                }
+                self.unpublish_tries = 0;
+            }
+            event => self.order_event(event, now),
+        }
+    }
+
+    /// Nothing is under way: something may be owed, or the time may have come.
+    fn idle(&mut self, now: Time, ledger: &Ledger) -> Action {
+        let mut wake = now.after(DAY);
+        let mut why = String::from("nothing is due");
+        if self.state.undeployed {
+            match self.state.deploy_until.filter(|until| now < *until) {
+                None => {
+                    self.phase = Phase::Deploy;
+                    return Action::Deploy;
+                }
+                Some(until) => wake = wake.min(until),
+            }
+        }
+        if self.state.attempt.is_none()
+            && let Some(txt) = self.state.txt.first()
+        {
+            match self.unpublish_hold.filter(|until| now < *until) {
+                None => {
+                    let txt = txt.clone();
+                    self.phase = Phase::Unpublish(txt.clone());
+                    return Action::Unpublish(txt);
+                }
+                Some(until) => wake = wake.min(until),
+            }
+        }
+        if self.spec.authorities.is_empty() {
+            return Action::Wait { until: wake, why: "no authority is configured for it".to_owned() };
+        }
+        if let Some(alert) = self.expiring(now) {
+            self.alert(alert.clone());
+            return Action::Alert(alert);
+        }
+        if let Some(until) = self.state.until.filter(|until| now < *until) {
+            let why = self.state.trouble.clone().unwrap_or_default();
+            return Action::Wait { until: wake.min(until), why };
+        }
+        if self.state.attempt.is_some() {
+            self.phase = Phase::Directory;
+            self.work = Work::default();
+            return self.poll(now, ledger);
+        }
+        let held = self.state.held.as_ref().filter(|held| held.authority.is_some());
+        if !self.forced
+            && let Some(id) = held.and_then(|held| held.ari.as_ref())
+        {
+            let ari = self.state.ari.as_ref().filter(|ari| ari.of == *id);
+            match ari.map(|ari| ari.next).filter(|next| now < *next) {
+                None if ledger.open(now, &self.authority()).is_ok() => {
+                    self.phase = Phase::RenewalInfo;
+                    return self.poll(now, ledger);
+                }
+                None => {}
+                Some(next) => wake = wake.min(next),
+            }
+        }
+        let due = self.due();
+        let true_now = now.shifted(self.skew);
+        if true_now < due.at {
+            let at = due.at.shifted(-self.skew);
+            if at <= wake {
+                why = due.why.to_string();
+            }
+            return Action::Wait { until: wake.min(at).max(now.after(Duration::from_millis(1))), why };
+        }
+        let authority = self.authority();
+        let exempt = matches!(due.why, Why::RenewalInfo(_));
+        if let Err(refusal) = ledger.permit(now, &authority, &self.spec.names, exempt, &self.spec.limits) {
+            if self.spec.authorities.len() > 1 {
+                // Another authority may have room.
+                self.fail(refusal.to_string(), now, None);
+                return self.poll(now, ledger);
+            }
+            return Action::Wait { until: wake.min(refusal.until), why: refusal.to_string() };
+        }
+        self.phase = Phase::Directory;
+        self.work = Work::default();
+        self.poll(now, ledger)
+    }
+
+    /// The directory is there: is it due by the CA's clock too?
+    fn begin(&mut self, now: Time) {
+        let due = self.due();
+        if now.shifted(self.skew) < due.at {
+            self.phase = Phase::Idle;
+            return;
+        }
+        let authority = self.authority();
+        let held = self.state.held.as_ref();
+        let replaces = held
+            .filter(|held| held.authority.as_ref() == Some(&authority) && self.work.renewal_info)
+            .and_then(|held| held.ari.clone());
+        self.work.exempt = matches!(due.why, Why::RenewalInfo(_)) && replaces.is_some();
+        self.write(Record::Began { at: now, authority, why: due.why.to_string(), replaces });
+    }
+
+    fn expiring(&mut self, now: Time) -> Option<Alert> {
+        let held = self.state.held.as_ref().filter(|held| held.authority.is_some())?;
+        let reserve = held.lifetime() / 6;
+        let late = now.shifted(self.skew) >= held.not_after.before(reserve);
+        if !late || self.warned.is_some_and(|warned| now.since(warned) < DAY) {
+            return None;
+        }
+        let not_after = held.not_after;
+        self.warned = Some(now);
+        let why = self.state.trouble.clone().unwrap_or_else(|| "it is about to be renewed".to_owned());
+        Some(Alert::Expiring { not_after, why })
+    }
+
+    /// The authority of the attempt under way, or of the next one: each failure moves on to the next.
+    fn authority(&self) -> String {
+        if self.phase == Phase::RenewalInfo
+            && let Some(authority) = self.state.held.as_ref().and_then(|held| held.authority.clone())
+        {
+            return authority;
+        }
+        if let Some(attempt) = &self.state.attempt {
+            return attempt.authority.clone();
+        }
+        let count = self.spec.authorities.len().max(1);
+        self.spec.authorities.get(self.state.failures as usize % count).cloned().unwrap_or_default()
+    }
+
+    const fn asks_the_ca(&self) -> bool {
+        !matches!(
+            self.phase,
+            Phase::Idle
+                | Phase::Preflight
+                | Phase::Key
+                | Phase::Locate
+                | Phase::Publish
+                | Phase::Verify
+                | Phase::Install
+                | Phase::Deploy
+                | Phase::Rollback
+                | Phase::Unpublish(_)
+        )
+    }
+
+    fn see_clock(&mut self, date: Option<Time>, now: Time) {
+        let Some(date) = date else { return };
+        let skew = i64::try_from(date.millis()).unwrap_or(0) - i64::try_from(now.millis()).unwrap_or(0);
+        let before = self.skew;
+        // Header and network are good for a few seconds.
+        self.skew = if skew.unsigned_abs() < 30_000 { 0 } else { skew };
+        if self.skew != 0 && before.abs_diff(self.skew) > 60_000 {
+            self.alert(Alert::Clock { ahead: -self.skew / 1000 });
+        }
+    }
+
+    fn write(&mut self, record: Record) {
+        self.queue.push_back(Action::Journal(record));
+    }
+
+    fn note(&mut self, entry: Entry) {
+        self.queue.push_back(Action::Note(entry));
+    }
+
+    fn alert(&mut self, alert: Alert) {
+        self.queue.push_back(Action::Alert(alert));
+    }
+
+    fn rest(&mut self, now: Time) -> Action {
+        self.phase = Phase::Idle;
+        self.work = Work::default();
+        self.tries = 0;
+        Action::Wait { until: now, why: String::new() }
+    }
+
+    fn pause(&mut self, now: Time, trouble: Trouble) {
+        self.tries = self.tries.saturating_add(1);
+        let doubled = self.spec.patience.retry * 2_u32.saturating_pow(self.tries.min(7) - 1);
+        let pause = trouble.retry_after.unwrap_or(doubled);
+        self.hold = Some((now.after(pause), trouble.why));
+    }
+
+    /// How long to wait after this many failures in a row.
+    fn pause_after(&self, failures: u32) -> Duration {
+        let authorities = u32::try_from(self.spec.authorities.len().max(1)).unwrap_or(1);
+        if !failures.is_multiple_of(authorities) {
+            return Duration::ZERO;
+        }
+        let round = (failures / authorities).max(1) as usize - 1;
+        let pause = Duration::from_secs(PAUSES[round.min(PAUSES.len() - 1)]);
+        // A day is long for a certificate that lives six.
+        let longest = self.state.held.as_ref().map_or(DAY, |held| held.lifetime() / 20);
+        pause.min(longest.max(Duration::from_secs(60)))
+    }
+
+    /// The attempt is over.
+    fn fail(&mut self, why: String, now: Time, retry_after: Option<Duration>) {
+        self.over(why, now, retry_after, false);
+    }
+
+    /// The attempt goes on later with its order.
+    fn stall(&mut self, why: String, now: Time, retry_after: Option<Duration>) {
+        self.over(why, now, retry_after, true);
+    }
+
+    fn over(&mut self, why: String, now: Time, retry_after: Option<Duration>, stalled: bool) {
+        let failures = self.state.failures + 1;
+        let mut pause = self.pause_after(failures);
+        if stalled && pause.is_zero() {
+            pause = Duration::from_secs(PAUSES[0]);
+        }
+        if self.spec.authorities.len() <= 1 || stalled {
+            pause = pause.max(retry_after.unwrap_or_default());
+        }
+        let until = now.after(pause);
+        self.alert(Alert::Failing { why: why.clone(), next: until, failures });
+        self.write(if stalled {
+            Record::Stalled { at: now, why, until }
+        } else {
+            Record::Failed { at: now, why, until }
+        });
+        self.rest(now);
+    }
+
+    fn trouble(&mut self, trouble: Trouble, now: Time) {
+        if trouble.kind == TroubleKind::RateLimited
+            && let Some(after) = trouble.retry_after
+        {
+            let authority = self.authority();
+            self.note(Entry::RetryAfter { until: now.after(after), authority, why: trouble.why.clone() });
+        }
+        match &self.phase {
+            Phase::Idle => {}
+            Phase::RenewalInfo => {
+                // What was known stays known; a failure to ask is no reason to renew or not to.
+                let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
+                let info = self.state.ari.as_ref().filter(|ari| ari.of == of).and_then(|ari| ari.info.clone());
+                let next = now.after(trouble.retry_after.unwrap_or(Duration::from_secs(3600)).min(DAY));
+                self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
+                self.phase = Phase::Idle;
+            }
+            Phase::Unpublish(txt) => {
+                let name = txt.name.clone();
+                self.unpublish_tries += 1;
+                self.unpublish_hold = Some(now.after(self.spec.patience.retry * 2_u32.pow(self.unpublish_tries.min(12))));
+                if self.unpublish_tries == TRIES {
+                    self.alert(Alert::Leftover { name, why: trouble.why });
+                }
+                self.phase = Phase::Idle;
+            }
+            Phase::Deploy | Phase::Rollback => {
+                self.tries += 1;
+                if self.tries == 1 || self.tries.is_multiple_of(TRIES) {
+                    self.alert(Alert::Undeployed { why: trouble.why.clone() });
+                }
+                let pause = self.spec.patience.retry * 2_u32.pow(self.tries.min(12));
+                self.state.deploy_until = Some(now.after(pause));
+                if self.phase == Phase::Rollback {
+                    self.hold = Some((now.after(pause), trouble.why));
+                } else {
+                    self.phase = Phase::Idle;
+                }
+            }
+            _ => self.order_trouble(trouble, now),
+        }
+    }
+}
+
+/// When a certificate in this state is due, and why then.
+#[must_use]
+pub fn machine_at(spec: &Spec, state: &State) -> Due {
+    Machine::new(spec.clone(), state.clone()).due()
+}

@@ -1,0 +1,380 @@
+//! The part of the machine between an order and its certificate.
+
+use super::{Action, Alert, Event, Machine, Phase, Record, TRIES, Trouble, TroubleKind, Txt};
+use super::{Authorization, Order, Status};
+use crate::ledger::Entry;
+use crate::lifetime::Held;
+use crate::time::Time;
+use std::time::Duration;
+
+/// What is known of the attempt beyond its journal. All of it can be found out again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Work {
+    pub(super) renewal_info: bool,
+    pub(super) exempt: bool,
+    pub(super) staged: Option<Box<Held>>,
+    /// What was served instead of the new certificate.
+    pub(super) refusal: String,
+    order: Option<Order>,
+    unread: Vec<String>,
+    pending: Vec<Pending>,
+    /// When watching or verifying began.
+    since: Option<Time>,
+    looks: u32,
+    without_replaces: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    authorization: Authorization,
+    txt: Option<Txt>,
+    /// Its challenge was triggered, now or before a restart.
+    triggered: bool,
+    looks: u32,
+}
+
+/// How often a triggered challenge is looked at before it is triggered once more.
+const PATIENT_LOOKS: u32 = 4;
+
+impl Machine {
+    /// There is an account: where did the attempt get to?
+    pub(super) fn resume(&mut self) {
+        let began = self.state.attempt.clone().unwrap_or_default();
+        self.phase = match began {
+            attempt if attempt.issued.is_some() => Phase::Download,
+            attempt if attempt.order.is_some() => Phase::FetchOrder,
+            attempt if attempt.ordering => Phase::FindOrder,
+            _ => Phase::Preflight,
+        };
+    }
+
+    pub(super) fn new_order(&mut self, now: Time) {
+        self.write(Record::Ordering { at: now });
+        self.note(Entry::Order {
+            at: now,
+            authority: self.authority(),
+            names: self.spec.names.clone(),
+            exempt: self.work.exempt && !self.work.without_replaces,
+        });
+        self.phase = Phase::NewOrder;
+    }
+
+    /// The next action between an order and its certificate.
+    pub(super) fn of_order(&mut self, now: Time) -> Action {
+        let attempt = self.state.attempt.clone().unwrap_or_default();
+        match self.phase {
+            Phase::NewOrder => {
+                let replaces = attempt.replaces.filter(|_| !self.work.without_replaces);
+                Action::NewOrder { replaces }
+            }
+            Phase::FindOrder => Action::FindOrder,
+            Phase::FetchOrder => Action::FetchOrder { url: attempt.order.unwrap_or_default() },
+            Phase::Authorizations => match self.work.unread.last() {
+                Some(url) => Action::FetchAuthorization { url: url.clone() },
+                None => self.authorizations_read(now),
+            },
+            Phase::Locate => match self.unlocated() {
+                Some(pending) => Action::Locate {
+                    name: format!("_acme-challenge.{}", pending.authorization.name),
+                },
+                None => {
+                    self.phase = Phase::Publish;
+                    self.of_order(now)
+                }
+            },
+            Phase::Publish => {
+                let unpublished = self.wanted().into_iter().find(|txt| !txt.published);
+                match unpublished {
+                    Some(txt) => Action::Publish(txt),
+                    None => {
+                        self.phase = Phase::Verify;
+                        (self.work.since, self.work.looks) = (Some(now), 0);
+                        self.of_order(now)
+                    }
+                }
+            }
+            Phase::Verify => Action::Verify(self.wanted()),
+            Phase::Trigger => {
+                let next = self.work.pending.iter().find(|pending| !pending.triggered);
+                match next.and_then(|pending| pending.authorization.challenge.clone()) {
+                    Some(challenge) => Action::Trigger { challenge },
+                    None => {
+                        self.watch(now);
+                        self.of_order(now)
+                    }
+                }
+            }
+            Phase::Watch => match self.work.pending.first() {
+                Some(pending) => Action::FetchAuthorization { url: pending.authorization.url.clone() },
+                None => {
+                    self.phase = Phase::FetchOrder;
+                    self.of_order(now)
+                }
+            },
+            Phase::Finalize => match &self.work.order {
+                Some(order) => Action::Finalize { order: order.url.clone(), url: order.finalize.clone() },
+                None => {
+                    self.phase = Phase::FetchOrder;
+                    self.of_order(now)
+                }
+            },
+            Phase::Download => Action::Download { url: attempt.issued.unwrap_or_default() },
+            _ => self.rest(now),
+        }
+    }
+
+    pub(super) fn order_event(&mut self, event: Event, now: Time) {
+        match event {
+            Event::Order(order) => {
+                self.tries = 0;
+                match self.phase {
+                    Phase::NewOrder | Phase::FindOrder => {
+                        self.write(Record::Ordered { url: order.url.clone() });
+                        self.on_order(order, now);
+                    }
+                    Phase::FetchOrder | Phase::Finalize => self.on_order(order, now),
+                    _ => {}
+                }
+            }
+            // The order was never made, or nobody can tell: the CA gives the same one again if it has it.
+            Event::NoOrder if self.phase == Phase::FindOrder => self.new_order(now),
+            Event::Authorization(authorization) => {
+                self.tries = 0;
+                match self.phase {
+                    Phase::Authorizations => self.read(authorization, now),
+                    Phase::Watch => self.watched(authorization, now),
+                    _ => {}
+                }
+            }
+            Event::Located(found) if self.phase == Phase::Locate => {
+                let Some(pending) = self.unlocated() else { return };
+                let txt =
+                    Txt { value: pending.authorization.value.clone(), id: None, published: false, ..found };
+                pending.txt = Some(txt.clone());
+                self.write(Record::Publishing(txt));
+            }
+            Event::Published { id } if self.phase == Phase::Publish => {
+                self.tries = 0;
+                if let Some(txt) = self.wanted().into_iter().find(|txt| !txt.published) {
+                    self.write(Record::Published { value: txt.value, id });
+                }
+            }
+            Event::Visible if self.phase == Phase::Verify => {
+                self.tries = 0;
+                self.phase = Phase::Trigger;
+                if !self.spec.patience.settle.is_zero() {
+                    let until = now.after(self.spec.patience.settle);
+                    self.hold = Some((until, "every name server has the record; settling".to_owned()));
+                }
+                let untriggered: Vec<String> = self
+                    .work
+                    .pending
+                    .iter()
+                    .filter(|pending| !pending.triggered)
+                    .map(|pending| pending.authorization.url.clone())
+                    .collect();
+                for authorization in untriggered {
+                    self.write(Record::Triggering { authorization });
+                }
+            }
+            Event::NotVisible(report) if self.phase == Phase::Verify => {
+                if now.since(self.work.since.unwrap_or(now)) >= self.spec.patience.propagation {
+                    return self.stall(
+                        format!(
+                            "the TXT record is not at every name server after {}: {report}",
+                            crate::time::spoken(self.spec.patience.propagation)
+                        ),
+                        now,
+                        None,
+                    );
+                }
+                self.look_later(now, None, report);
+            }
+            Event::Done if self.phase == Phase::Trigger => {
+                self.tries = 0;
+                if let Some(pending) = self.work.pending.iter_mut().find(|pending| !pending.triggered) {
+                    pending.triggered = true;
+                }
+                if self.work.pending.iter().all(|pending| pending.triggered) {
+                    self.watch(now);
+                }
+            }
+            Event::Staged(held) if self.phase == Phase::Download => {
+                self.tries = 0;
+                self.work.staged = Some(held);
+                self.phase = Phase::Install;
+            }
+            _ => {}
+        }
+    }
+
+    fn on_order(&mut self, order: Order, now: Time) {
+        let retry_after = order.retry_after;
+        match order.status {
+            Status::Pending => {
+                self.work.unread = order.authorizations.clone();
+                self.work.unread.reverse();
+                self.work.pending.clear();
+                self.phase = Phase::Authorizations;
+            }
+            Status::Ready => {
+                self.write(Record::Finalizing);
+                self.phase = Phase::Finalize;
+            }
+            Status::Processing => {
+                self.phase = Phase::FetchOrder;
+                if now.since(*self.work.since.get_or_insert(now)) >= self.spec.patience.validation {
+                    return self.stall("the CA does not finish the order".to_owned(), now, retry_after);
+                }
+                self.look_later(now, retry_after, "the CA issues".to_owned());
+            }
+            Status::Valid => match &order.certificate {
+                Some(url) => {
+                    self.write(Record::Issued { url: url.clone() });
+                    self.phase = Phase::Download;
+                }
+                None => self.fail("the order is valid but names no certificate".to_owned(), now, None),
+            },
+            Status::Invalid => {
+                let why = order.problem.clone().unwrap_or_else(|| "without a word why".to_owned());
+                return self.fail(format!("the order became invalid: {why}"), now, None);
+            }
+        }
+        self.work.order = Some(order);
+    }
+
+    fn read(&mut self, authorization: Authorization, now: Time) {
+        self.work.unread.pop();
+        match authorization.status {
+            Status::Valid => {}
+            Status::Invalid => self.invalid(&authorization, now),
+            _ if authorization.challenge.is_none() => {
+                let name = &authorization.name;
+                self.fail(format!("the CA offers no dns-01 challenge for {name}"), now, None);
+            }
+            _ => {
+                let known = self.state.attempt.as_ref();
+                let triggered = known.is_some_and(|known| known.triggered.contains(&authorization.url));
+                let txt = self.state.txt.iter().find(|txt| txt.value == authorization.value).cloned();
+                self.work.pending.push(Pending { authorization, txt, triggered, looks: 0 });
+            }
+        }
+    }
+
+    fn authorizations_read(&mut self, now: Time) -> Action {
+        if self.work.pending.iter().all(|pending| pending.triggered) {
+            // Nothing to do but to watch; with nothing to watch, the order is looked at again.
+            if self.work.pending.is_empty() {
+                self.look_later(now, None, "the CA updates the order".to_owned());
+            }
+            self.watch(now);
+        } else {
+            self.phase = Phase::Locate;
+        }
+        match &self.hold {
+            Some((until, why)) => Action::Wait { until: *until, why: why.clone() },
+            None => self.of_order(now),
+        }
+    }
+
+    fn watch(&mut self, now: Time) {
+        self.phase = Phase::Watch;
+        (self.work.since, self.work.looks) = (Some(now), 0);
+    }
+
+    fn watched(&mut self, authorization: Authorization, now: Time) {
+        match authorization.status {
+            Status::Valid => {
+                self.work.pending.remove(0);
+                self.work.looks = 0;
+            }
+            Status::Invalid => self.invalid(&authorization, now),
+            _ if now.since(self.work.since.unwrap_or(now)) >= self.spec.patience.validation => {
+                let why = format!("the CA does not finish validating {}", authorization.name);
+                self.stall(why, now, authorization.retry_after);
+            }
+            _ => {
+                let pending = &mut self.work.pending[0];
+                pending.looks += 1;
+                // It was written down that the CA would be told; the machine may have ended before it was.
+                if pending.looks >= PATIENT_LOOKS && authorization.challenge_status == Status::Pending {
+                    pending.looks = 0;
+                    pending.triggered = false;
+                    pending.txt = self.state.txt.iter().find(|txt| txt.value == authorization.value).cloned();
+                    self.phase = Phase::Locate;
+                    return;
+                }
+                let why = format!("the CA validates {}", authorization.name);
+                self.look_later(now, authorization.retry_after, why);
+            }
+        }
+    }
+
+    fn invalid(&mut self, authorization: &Authorization, now: Time) {
+        let (authority, name) = (self.authority(), authorization.name.clone());
+        self.note(Entry::Failure { at: now, authority, name });
+        let why = authorization.problem.as_deref().unwrap_or("without a word why");
+        self.fail(format!("the CA could not validate {}: {why}", authorization.name), now, None);
+    }
+
+    fn look_later(&mut self, now: Time, retry_after: Option<Duration>, why: String) {
+        let doubled = self.spec.patience.look * 2_u32.pow(self.work.looks.min(4));
+        self.work.looks += 1;
+        let pause = retry_after.map_or(doubled, |after| after.clamp(Duration::from_millis(50), doubled.max(after)));
+        self.hold = Some((now.after(pause), why));
+    }
+
+    fn unlocated(&mut self) -> Option<&mut Pending> {
+        self.work.pending.iter_mut().find(|pending| !pending.triggered && pending.txt.is_none())
+    }
+
+    /// The records of the challenges that are to be triggered, as the journal knows them.
+    fn wanted(&self) -> Vec<Txt> {
+        let values = self.work.pending.iter().filter(|pending| !pending.triggered);
+        values
+            .filter_map(|pending| {
+                self.state.txt.iter().find(|txt| txt.value == pending.authorization.value).cloned()
+            })
+            .collect()
+    }
+
+    pub(super) fn order_trouble(&mut self, trouble: Trouble, now: Time) {
+        let ordered = self.state.attempt.as_ref().is_some_and(|attempt| attempt.order.is_some());
+        match trouble.kind {
+            TroubleKind::AlreadyReplaced if self.phase == Phase::NewOrder && !self.work.without_replaces => {
+                self.work.without_replaces = true;
+                self.new_order(now);
+            }
+            TroubleKind::AccountUnknown if !self.reregistered => {
+                self.reregistered = true;
+                self.phase = Phase::Account { forgotten: true };
+            }
+            TroubleKind::OrderGone => self.fail(trouble.why, now, None),
+            TroubleKind::Refused if self.phase == Phase::Trigger => {
+                // It was triggered already, before a restart: the authorization says what came of it.
+                for pending in &mut self.work.pending {
+                    pending.triggered = true;
+                }
+                self.watch(now);
+            }
+            TroubleKind::Transient if self.tries < TRIES => {
+                // The order may have been made although nobody said so.
+                if self.phase == Phase::NewOrder {
+                    self.phase = Phase::FindOrder;
+                }
+                self.pause(now, trouble);
+            }
+            TroubleKind::RateLimited if ordered => self.pause(now, trouble),
+            TroubleKind::Transient | TroubleKind::Ours if ordered => {
+                self.stall(trouble.why, now, trouble.retry_after);
+            }
+            _ if self.state.attempt.is_some() || self.phase == Phase::Directory => {
+                self.fail(trouble.why, now, trouble.retry_after);
+            }
+            _ => {
+                self.alert(Alert::Failing { why: trouble.why.clone(), next: now, failures: self.state.failures });
+                self.pause(now, trouble);
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Names that a certificate may be for.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A DNS name, lower case, perhaps with `*.` before it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
+pub struct Name(String);
+
+/// Why a text is no name for a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[error("`{name}` {why}")]
+pub struct NameError {
+    /// What was written.
+    pub name: String,
+    /// What is wrong, and what to write instead.
+    pub why: &'static str,
+}
+
+impl Name {
+    /// Whether this is `*.something`.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
+    /// The name without `*.`: what is authorized.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.0.strip_prefix("*.").unwrap_or(&self.0)
+    }
+
+    /// Where the TXT record of the challenge belongs (RFC 8555 §8.4), before any CNAME.
+    #[must_use]
+    pub fn challenge(&self) -> String {
+        format!("_acme-challenge.{}", self.base())
+    }
+
+    /// The domain that was registered, by the public suffix list: what Let's Encrypt counts certificates by.
+    #[must_use]
+    pub fn registered_domain(&self) -> &str {
+        psl::domain_str(self.base()).unwrap_or_else(|| self.base())
+    }
+
+    /// The whole name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name for a folder: `*.example.org` becomes `_.example.org`.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        self.0.replacen('*', "_", 1)
+    }
+}
+
+/// The names at which a zone may begin, from the name itself up to the registered domain; never a public suffix.
+///
+/// A name whose suffix the list does not know, such as one below `internal`, goes up to its last two labels.
+pub fn zone_candidates(name: &str) -> impl Iterator<Item = &str> {
+    let name = name.trim_end_matches('.');
+    let last = psl::domain_str(name).map_or(0, str::len);
+    std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, rest)| rest))
+        .take_while(move |name| name.contains('.') && name.len() >= last)
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let wrong = |why| Err(NameError { name: text.chars().take(300).collect(), why });
+        let lower = text.to_ascii_lowercase();
+        let lower = lower.strip_suffix('.').unwrap_or(&lower);
+        let base = lower.strip_prefix("*.").unwrap_or(lower);
+        if base.is_empty() {
+            return wrong("is empty: write a name such as www.example.org");
+        }
+        if base.parse::<std::net::IpAddr>().is_ok() {
+            return wrong("is an address: DNS-01 proves names only");
+        }
+        if base.contains('*') {
+            return wrong("has a `*` that is not its first label: write `*.example.org`");
+        }
+        if !base.is_ascii() {
+            return wrong("is not ASCII: write its A-label, which begins with xn--");
+        }
+        if lower.len() > 253 {
+            return wrong("is longer than 253 bytes");
+        }
+        if !base.contains('.') {
+            return wrong("is a single label: write the whole name, such as www.example.org");
+        }
+        for label in base.split('.') {
+            if label.is_empty() {
+                return wrong("has an empty label: two dots in a row, or one at the beginning");
+            }
+            if label.len() > 63 {
+                return wrong("has a label longer than 63 bytes");
+            }
+            if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+                return wrong("has a character that is no letter, digit or hyphen (no scheme, port or path belongs here)");
+            }
+            if label.starts_with('-') || label.ends_with('-') {
+                return wrong("has a label that begins or ends with a hyphen");
+            }
+        }
+        if base.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+            return wrong("ends in a number, as no top-level domain does");
+        }
+        Ok(Self(lower.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names() {
+        let name: Name = "*.Example.ORG.".parse().expect("a name");
+        assert_eq!((name.as_str(), name.base()), ("*.example.org", "example.org"));
+        assert_eq!(name.challenge(), "_acme-challenge.example.org");
+        assert_eq!("a.b.example.co.uk".parse::<Name>().expect("a name").registered_domain(), "example.co.uk");
+        for wrong in [
+            "", ".", "a", "*.a", "a..b", "-a.b", "a-.b", "a b.c", "https://a.b", "a.b:443", "1.2.3.4", "::1", "a.*.b",
+            "*a.b", "ä.example", "a.123", "**.a.b",
+        ] {
+            assert!(wrong.parse::<Name>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn zones_never_reach_the_public_suffix() {
+        let all: Vec<_> = zone_candidates("_acme-challenge.a.example.co.uk").collect();
+        assert_eq!(all, ["_acme-challenge.a.example.co.uk", "a.example.co.uk", "example.co.uk"]);
+        let unknown: Vec<_> = zone_candidates("_acme-challenge.host.lab").collect();
+        assert_eq!(unknown, ["_acme-challenge.host.lab", "host.lab"]);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics_and_is_stable(text in "\\PC{0,60}") {
+            if let Ok(name) = text.parse::<Name>() {
+                prop_assert_eq!(name.as_str().parse::<Name>(), Ok(name.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! acme-dns (github.com/joohoi/acme-dns): a name server for challenges only, which the names' `_acme-challenge` point to.
+
+use super::{Provider, ProviderError};
+use crate::client::Http;
+use async_trait::async_trait;
+use http::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+/// One registration at a server of acme-dns. It keeps the last two values, which is what an apex with its wildcard needs.
+#[derive(Debug)]
+pub struct AcmeDns {
+    http: Http,
+    /// The server's address, without a slash at its end.
+    pub base: String,
+    /// The name that `_acme-challenge` points to (`fulldomain`).
+    pub full_domain: String,
+    /// The registration's `subdomain`.
+    pub subdomain: String,
+    /// The registration's `username`.
+    pub username: String,
+    /// The registration's `password`.
+    pub password: SecretString,
+}
+
+impl AcmeDns {
+    /// A registration. All but `base` are what `/register` answered.
+    #[must_use]
+    pub fn new(
+        http: Http,
+        base: impl Into<String>,
+        full_domain: impl Into<String>,
+        subdomain: impl Into<String>,
+        username: impl Into<String>,
+        password: SecretString,
+    ) -> Self {
+        Self {
+            http,
+            base: base.into(),
+            full_domain: full_domain.into(),
+            subdomain: subdomain.into(),
+            username: username.into(),
+            password,
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for AcmeDns {
+    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
+        let here = self.full_domain.trim_end_matches('.');
+        Ok(name.trim_end_matches('.').eq_ignore_ascii_case(here).then(|| here.to_owned()))
+    }
+
+    async fn add(&self, _: &str, _: &str, value: &str) -> Result<Option<String>, ProviderError> {
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-api-user", self.username.as_str()),
+            ("x-api-key", self.password.expose_secret()),
+        ];
+        let body = json!({"subdomain": self.subdomain, "txt": value}).to_string().into_bytes();
+        let url = format!("{}/update", self.base);
+        let response = self
+            .http
+            .send(Method::POST, &url, &headers, body)
+            .await
+            .map_err(|why| ProviderError::transient("acme-dns", why.to_string()))?;
+        match response.status.as_u16() {
+            200 => Ok(None),
+            401 => Err(ProviderError::lasting(
+                "acme-dns",
+                format!("{url}: 401: the username or the password is wrong, or this address may not update"),
+            )),
+            status if status >= 500 || status == 429 => {
+                Err(ProviderError::transient("acme-dns", format!("{url}: {status}")))
+            }
+            status => {
+                let said: String = String::from_utf8_lossy(&response.body).chars().take(200).collect();
+                Err(ProviderError::lasting("acme-dns", format!("{url}: {status}: {said}")))
+            }
+        }
+    }
+
+    /// Nothing: the next two values take the place of the last two.
+    async fn remove(&self, _: &str, _: &str, _: &str, _: Option<&str>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+}

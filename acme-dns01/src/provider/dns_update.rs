@@ -1,0 +1,103 @@
+//! The long tail of providers, through the dns-update crate.
+
+use super::{Provider, ProviderError};
+use async_trait::async_trait;
+use dns_update::{DnsRecord, DnsRecordType, DnsUpdater, Error};
+use std::fmt;
+
+/// Any provider of dns-update, for zones given by name: the crate cannot find them.
+///
+/// It gives no identifiers of records, so that removal is by value.
+pub struct DnsUpdateProvider {
+    updater: DnsUpdater,
+    zones: Vec<String>,
+    ttl: u32,
+}
+
+impl fmt::Debug for DnsUpdateProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DnsUpdateProvider").field("zones", &self.zones).finish_non_exhaustive()
+    }
+}
+
+impl DnsUpdateProvider {
+    /// An updater for these zones.
+    #[must_use]
+    pub const fn new(updater: DnsUpdater, zones: Vec<String>) -> Self {
+        Self { updater, zones, ttl: 300 }
+    }
+
+    /// A service that takes one token.
+    ///
+    /// # Errors
+    /// If the service is not known, with those that are.
+    pub fn with_token(
+        service: &str,
+        token: &secrecy::SecretString,
+        zones: Vec<String>,
+    ) -> Result<Self, ProviderError> {
+        use secrecy::ExposeSecret;
+        let token = token.expose_secret();
+        let within = Some(std::time::Duration::from_secs(30));
+        let made = match service {
+            "bunny" => DnsUpdater::new_bunny(token, within),
+            "desec" => DnsUpdater::new_desec(token, within),
+            "digitalocean" => DnsUpdater::new_digitalocean(token, within),
+            "duckdns" => DnsUpdater::new_duckdns(token, within),
+            "dynu" => DnsUpdater::new_dynu(token, within),
+            "gandi" => DnsUpdater::new_gandiv5(token, within),
+            "gcore" => DnsUpdater::new_gcore(token, within),
+            "hetzner" => DnsUpdater::new_hetzner(token, within),
+            "ionos" => DnsUpdater::new_ionos(token, within),
+            "linode" => DnsUpdater::new_linode(token, within),
+            "vultr" => DnsUpdater::new_vultr(token, within),
+            _ => {
+                let known = "bunny, desec, digitalocean, duckdns, dynu, gandi, gcore, hetzner, ionos, linode, vultr";
+                let why = format!("`{service}` is none of {known}; others take more than a token: use the library, or exec");
+                return Err(ProviderError::lasting("dns-update", why));
+            }
+        };
+        Ok(Self::new(made.map_err(|why| failed(service, &why))?, zones))
+    }
+}
+
+fn failed(what: &str, why: &Error) -> ProviderError {
+    let words = format!("{what}: {why:?}");
+    match why {
+        Error::Unauthorized => {
+            ProviderError::lasting("dns-update", format!("{what}: the credentials are refused"))
+        }
+        Error::NotFound | Error::BadRequest | Error::Unsupported(_) | Error::InvalidRegion => {
+            ProviderError::lasting("dns-update", words)
+        }
+        _ => ProviderError::transient("dns-update", words),
+    }
+}
+
+#[async_trait]
+impl Provider for DnsUpdateProvider {
+    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
+        let inside = |zone: &&String| name == zone.as_str() || name.ends_with(&format!(".{zone}"));
+        Ok(self.zones.iter().filter(inside).max_by_key(|zone| zone.len()).cloned())
+    }
+
+    async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
+        let record = vec![DnsRecord::TXT(value.to_owned())];
+        let added = self.updater.add_to_rrset(name, DnsRecordType::TXT, self.ttl, record, zone).await;
+        added.map(|()| None).map_err(|why| failed(name, &why))
+    }
+
+    async fn remove(
+        &self,
+        zone: &str,
+        name: &str,
+        value: &str,
+        _: Option<&str>,
+    ) -> Result<(), ProviderError> {
+        let record = vec![DnsRecord::TXT(value.to_owned())];
+        match self.updater.remove_from_rrset(name, DnsRecordType::TXT, record, zone).await {
+            Ok(()) | Err(Error::NotFound) => Ok(()),
+            Err(why) => Err(failed(name, &why)),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! An external program, called as lego calls one: `PROGRAM present NAME. VALUE` and `PROGRAM cleanup NAME. VALUE`.
+
+use super::{Provider, ProviderError};
+use async_trait::async_trait;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// A program that writes and removes TXT records. It must add to what is there, and remove by value.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// The program.
+    pub program: PathBuf,
+    /// The zones that it serves; all if empty.
+    pub zones: Vec<String>,
+    /// How long it may take.
+    pub within: Duration,
+}
+
+impl Exec {
+    /// A program for these zones, all if there are none, that may take two minutes.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>, zones: Vec<String>) -> Self {
+        Self { program: program.into(), zones, within: Duration::from_secs(120) }
+    }
+
+    async fn call(&self, what: &str, name: &str, value: &str) -> Result<(), ProviderError> {
+        let shown = format!("{} {what} {name}.", self.program.display());
+        let mut command = Command::new(&self.program);
+        command.args([what, &format!("{name}."), value]).stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(self.within, command.output())
+            .await
+            .map_err(|_| {
+                ProviderError::transient("exec", format!("{shown}: took longer than {} s", self.within.as_secs()))
+            })?
+            .map_err(|why| ProviderError::lasting("exec", format!("{shown}: {why}")))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said: String = said.trim().chars().take(300).collect();
+        Err(ProviderError::lasting("exec", format!("{shown}: {}: {said}", output.status)))
+    }
+}
+
+#[async_trait]
+impl Provider for Exec {
+    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
+        let inside = |zone: &String| name == zone || name.ends_with(&format!(".{zone}"));
+        if self.zones.is_empty() {
+            return Ok(Some(name.to_owned()));
+        }
+        Ok(self.zones.iter().find(|zone| inside(zone)).cloned())
+    }
+
+    async fn add(&self, _: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
+        self.call("present", name, value).await.map(|()| None)
+    }
+
+    async fn remove(&self, _: &str, name: &str, value: &str, _: Option<&str>) -> Result<(), ProviderError> {
+        self.call("cleanup", name, value).await
+    }
+}

@@ -1,0 +1,155 @@
+//! Dynamic updates: RFC 2136, signed by TSIG (RFC 8945).
+
+use super::{Provider, ProviderError};
+use crate::dns::{Dns, exchange};
+use async_trait::async_trait;
+use hickory_proto::op::{Message, ResponseCode, update_message};
+use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::{Name, RData, Record, RecordSet, TSigner};
+use secrecy::{ExposeSecret, SecretSlice};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How updates are signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TsigAlgorithm {
+    /// HMAC-SHA-256.
+    #[default]
+    HmacSha256,
+    /// HMAC-SHA-384.
+    HmacSha384,
+    /// HMAC-SHA-512.
+    HmacSha512,
+}
+
+/// A primary name server that takes updates.
+pub struct Rfc2136 {
+    server: SocketAddr,
+    dns: Dns,
+    /// The zone, if it is not to be looked up.
+    zone: Option<String>,
+    signer: Option<TSigner>,
+    ttl: u32,
+}
+
+impl fmt::Debug for Rfc2136 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.signer.as_ref().map(|signer| signer.signer_name().to_ascii());
+        f.debug_struct("Rfc2136").field("server", &self.server).field("key", &key).finish_non_exhaustive()
+    }
+}
+
+impl Rfc2136 {
+    /// A server that is asked by TCP. Zones are found by asking the DNS, unless given.
+    #[must_use]
+    pub const fn new(server: SocketAddr, dns: Dns) -> Self {
+        Self { server, dns, zone: None, signer: None, ttl: 60 }
+    }
+
+    /// All names are in this zone.
+    #[must_use]
+    pub fn zone(mut self, zone: impl Into<String>) -> Self {
+        self.zone = Some(zone.into());
+        self
+    }
+
+    /// Signs with this key.
+    ///
+    /// # Errors
+    /// If the key's name is no name.
+    pub fn tsig(
+        mut self,
+        name: &str,
+        algorithm: TsigAlgorithm,
+        key: &SecretSlice<u8>,
+    ) -> Result<Self, ProviderError> {
+        use hickory_proto::rr::rdata::tsig::TsigAlgorithm as Hickory;
+        let wrong = |why: String| ProviderError::lasting("rfc2136", format!("the TSIG key `{name}`: {why}"));
+        let algorithm = match algorithm {
+            TsigAlgorithm::HmacSha256 => Hickory::HmacSha256,
+            TsigAlgorithm::HmacSha384 => Hickory::HmacSha384,
+            TsigAlgorithm::HmacSha512 => Hickory::HmacSha512,
+        };
+        let owner = Name::from_ascii(name).map_err(|why| wrong(why.to_string()))?;
+        let signer = TSigner::new(key.expose_secret().to_vec(), algorithm, owner, 300);
+        self.signer = Some(signer.map_err(|why| wrong(why.to_string()))?);
+        Ok(self)
+    }
+
+    fn set(&self, name: &str, value: &str) -> Result<RecordSet, ProviderError> {
+        let owner = dotted(name)?;
+        let record = Record::from_rdata(owner, self.ttl, RData::TXT(TXT::new(vec![value.to_owned()])));
+        Ok(RecordSet::from(record))
+    }
+
+    async fn update(&self, mut message: Message, zone: &str) -> Result<(), ProviderError> {
+        let lasting = |why: String| ProviderError::lasting("rfc2136", why);
+        let mut verifier = None;
+        if let Some(signer) = &self.signer {
+            let now = crate::client_now().secs();
+            verifier = message.finalize(signer, now).map_err(|why| lasting(why.to_string()))?;
+        }
+        let bytes = message.to_vec().map_err(|why| lasting(why.to_string()))?;
+        let (answer, raw) = exchange(self.server, &bytes, message.id, true, Duration::from_secs(15))
+            .await
+            .map_err(|why| ProviderError::transient("rfc2136", why.to_string()))?;
+        let code = answer.response_code;
+        if code == ResponseCode::NoError {
+            if let Some(verifier) = &mut verifier {
+                verifier
+                    .verify(&raw)
+                    .map_err(|why| lasting(format!("{}: the answer's signature is wrong: {why}", self.server)))?;
+            }
+            return Ok(());
+        }
+        let advice = match code {
+            ResponseCode::NotAuth => {
+                ": it does not have the zone, or the TSIG key's name, algorithm or secret is not its own, or a clock is off"
+            }
+            ResponseCode::Refused => ": allow the key to update TXT records of the zone",
+            ResponseCode::NotZone => ": the name is not in the zone",
+            _ => "",
+        };
+        let error = format!("{} answered {code} to an update of {zone}{advice}", self.server);
+        Err(if code == ResponseCode::ServFail { ProviderError::transient("rfc2136", error) } else { lasting(error) })
+    }
+}
+
+#[async_trait]
+impl Provider for Rfc2136 {
+    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
+        if let Some(zone) = &self.zone {
+            let inside = name == zone || name.ends_with(&format!(".{zone}"));
+            return Ok(inside.then(|| zone.clone()));
+        }
+        match self.dns.zone(name).await {
+            Ok(zone) => Ok(Some(zone)),
+            Err(crate::dns::DnsError::NoZone { .. }) => Ok(None),
+            Err(why) => Err(ProviderError::transient("rfc2136", why.to_string())),
+        }
+    }
+
+    async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
+        let message = update_message::append(self.set(name, value)?, dotted(zone)?, false, false);
+        self.update(message, zone).await.map(|()| None)
+    }
+
+    async fn remove(
+        &self,
+        zone: &str,
+        name: &str,
+        value: &str,
+        _: Option<&str>,
+    ) -> Result<(), ProviderError> {
+        let message = update_message::delete_by_rdata(self.set(name, value)?, dotted(zone)?, false);
+        self.update(message, zone).await
+    }
+}
+
+fn dotted(name: &str) -> Result<Name, ProviderError> {
+    let mut found = Name::from_ascii(name)
+        .map_err(|why| ProviderError::lasting("rfc2136", format!("`{name}` is no name: {why}")))?;
+    found.set_fqdn(true);
+    Ok(found)
+}

@@ -1,0 +1,104 @@
+//! Files that are whole or not there, with their mode and owner from the first moment.
+
+use super::StoreError;
+use rustix::fs::{Gid, Mode, Uid};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// What goes wrong on disks, with what helps.
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
+    move |why| {
+        let advice = match why.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                " (make room; the old certificate is still in place)"
+            }
+            io::ErrorKind::PermissionDenied => " (who runs this must own the folder; the old certificate is still in place)",
+            io::ErrorKind::ReadOnlyFilesystem => " (add the folder to ReadWritePaths= of the unit)",
+            _ => "",
+        };
+        StoreError::File { path: path.display().to_string(), why, advice }
+    }
+}
+
+/// Who owns a file, and what may be done with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rights {
+    pub(super) mode: u32,
+    pub(super) user: Option<u32>,
+    pub(super) group: Option<u32>,
+}
+
+impl Rights {
+    pub(super) const fn private(mode: u32) -> Self {
+        Self { mode, user: None, group: None }
+    }
+
+    fn set(self, file: &File) -> io::Result<()> {
+        if self.user.is_some() || self.group.is_some() {
+            rustix::fs::fchown(file, self.user.map(Uid::from_raw), self.group.map(Gid::from_raw))?;
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))?;
+        Ok(())
+    }
+}
+
+/// Makes a folder, with those above it, private unless they exist.
+pub(super) fn folder(path: &Path) -> Result<(), StoreError> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))
+}
+
+/// Sets a folder's rights.
+pub(super) fn set_rights(path: &Path, rights: Rights) -> Result<(), StoreError> {
+    File::open(path).and_then(|file| rights.set(&file)).map_err(failed(path))
+}
+
+/// Writes a file that must not exist: in a folder that nobody looks at yet.
+pub(super) fn create(path: &Path, content: &[u8], rights: Rights) -> Result<(), StoreError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        rights.set(&file)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().map_err(failed(path))
+}
+
+/// Replaces a file as a whole.
+pub(super) fn replace(path: &Path, content: &[u8], rights: Rights) -> Result<(), StoreError> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = Path::new(&temporary);
+    match std::fs::remove_file(temporary) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(failed(temporary)(why)),
+        _ => {}
+    }
+    create(temporary, content, rights).inspect_err(|_| {
+        let _ = std::fs::remove_file(temporary);
+    })?;
+    std::fs::rename(temporary, path).map_err(failed(path))?;
+    sync(path.parent().unwrap_or(path))
+}
+
+/// Makes what happened to the names in a folder durable.
+pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(failed(folder))
+}
+
+/// A file's content, or `None` if there is none.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match std::fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(failed(path)(why)),
+    }
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub(super) fn remove_folder(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_dir_all(path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(failed(path)(why)),
+        _ => Ok(()),
+    }
+}

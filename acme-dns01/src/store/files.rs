@@ -1,0 +1,409 @@
+//! The store of files, in the layout that NixOS and others know: `/var/lib/acme/<name>/`.
+
+use super::disk::{self, Rights, failed};
+use super::{Lock, Pair, Store, StoreError, StoredAccount};
+use crate::ledger::{Entry, Ledger, Limits};
+use crate::machine::{Record, State};
+use crate::time::Time;
+use async_trait::async_trait;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use secrecy::{ExposeSecret, SecretString};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The files of a certificate's folder.
+const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
+/// Where everything is that is nobody else's business.
+const PRIVATE: &str = ".acme-dns01";
+
+/// Who owns certificates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ownership {
+    /// The user; who runs this unless given.
+    pub user: Option<u32>,
+    /// The group that may read them.
+    pub group: Option<u32>,
+}
+
+impl Ownership {
+    /// The group of this name, by `/etc/group`.
+    #[must_use]
+    pub fn group_named(name: &str) -> Option<u32> {
+        let groups = std::fs::read_to_string("/etc/group").ok()?;
+        groups.lines().find_map(|line| {
+            let mut parts = line.split(':');
+            (parts.next()? == name).then(|| parts.nth(1)?.parse().ok())?
+        })
+    }
+}
+
+/// Certificates in `<folder>/<name>/` with mode 0750, their files with mode 0640: `fullchain.pem`, `key.pem`, `chain.pem` (the
+/// issuers), `full.pem` (key and chain) and `cert.pem`, which points to `fullchain.pem`. All else is in
+/// `<folder>/.acme-dns01/`, for its owner only.
+#[derive(Clone, Debug)]
+pub struct FileStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    owner: Ownership,
+}
+
+impl FileStore {
+    /// A store in this folder, which is made if need be.
+    ///
+    /// # Errors
+    /// If it cannot be made or entered.
+    pub fn open(folder: impl Into<PathBuf>, owner: Ownership) -> Result<Self, StoreError> {
+        let inner = Inner { folder: folder.into(), owner };
+        let private = inner.folder.join(PRIVATE);
+        let fresh = !inner.folder.exists();
+        for part in ["accounts", "certificates", "locks"] {
+            disk::folder(&private.join(part))?;
+        }
+        if fresh {
+            let rights = Rights { mode: 0o755, user: owner.user, group: owner.group };
+            disk::set_rights(&inner.folder, rights)?;
+        }
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The folder of a certificate.
+    #[must_use]
+    pub fn folder_of(&self, id: &str) -> PathBuf {
+        self.inner.folder.join(id)
+    }
+
+    async fn off<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let inner = self.inner.clone();
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(done) => done,
+            Err(why) => Err(StoreError::Damaged { path: String::new(), why: why.to_string() }),
+        }
+    }
+}
+
+impl Inner {
+    fn private(&self, id: &str) -> PathBuf {
+        self.folder.join(PRIVATE).join("certificates").join(id)
+    }
+
+    fn rights(&self, mode: u32) -> Rights {
+        Rights { mode, user: self.owner.user, group: self.owner.group }
+    }
+
+    fn lock(&self, name: &str, wait: bool) -> Result<Option<File>, StoreError> {
+        let path = self.folder.join(PRIVATE).join("locks").join(name.replace('/', "_"));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed(&path))?;
+        if wait {
+            file.lock().map_err(failed(&path))?;
+            return Ok(Some(file));
+        }
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(why)) => Err(failed(&path)(why)),
+        }
+    }
+
+    fn journal(&self, id: &str) -> Result<Vec<Record>, StoreError> {
+        let path = self.private(id).join("journal");
+        let Some(content) = disk::read(&path)? else { return Ok(Vec::new()) };
+        let text = String::from_utf8_lossy(&content);
+        let mut records = Vec::new();
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            match serde_json::from_str(line) {
+                Ok(record) if line.ends_with('\n') => records.push(record),
+                // The machine ended while the last line was written: it counts as not written.
+                _ if !line.ends_with('\n') => break,
+                Ok(_) => break,
+                Err(why) => {
+                    return Err(StoreError::Damaged {
+                        path: path.display().to_string(),
+                        why: format!(
+                            "line {}: {why}; move the file away to begin anew (the certificate stays)",
+                            number + 1
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    fn append(&self, id: &str, record: &Record) -> Result<(), StoreError> {
+        let folder = self.private(id);
+        let path = folder.join("journal");
+        let fresh = !path.exists();
+        disk::folder(&folder)?;
+        let line = line(record)?;
+        let write = || {
+            let mut file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            let end = whole_lines(&mut file)?;
+            let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
+            if written.is_err() {
+                // Half a line must not stay before the next one.
+                let _ = file.set_len(end);
+            }
+            written
+        };
+        write().map_err(failed(&path))?;
+        if fresh { disk::sync(&folder) } else { Ok(()) }
+    }
+
+    fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
+        let folder = self.private(id);
+        disk::folder(&folder)?;
+        let staged = folder.join("staged");
+        disk::remove_folder(&staged)?;
+        disk::folder(&staged)?;
+        let issuers = match pair.chain.find("-----END CERTIFICATE-----\n") {
+            Some(end) => &pair.chain[end + "-----END CERTIFICATE-----\n".len()..],
+            None => "",
+        };
+        let key = pair.key.expose_secret();
+        let full = SecretString::from(format!("{key}{}", pair.chain));
+        let contents = [&pair.chain, key, issuers, full.expose_secret()];
+        for (name, content) in FILES.iter().zip(contents) {
+            disk::create(&staged.join(name), content.as_bytes(), self.rights(0o640))?;
+        }
+        let link = staged.join("cert.pem");
+        std::os::unix::fs::symlink("fullchain.pem", &link).map_err(failed(&link))?;
+        disk::set_rights(&staged, self.rights(0o750))?;
+        disk::sync(&staged)
+    }
+
+    /// Puts `from` where the certificate is, and what was there where `from` was.
+    fn switch(&self, id: &str, from: &Path) -> Result<(), StoreError> {
+        let target = self.folder.join(id);
+        if target.symlink_metadata().is_err() {
+            std::fs::rename(from, &target).map_err(failed(&target))?;
+        } else {
+            renameat_with(CWD, from, CWD, &target, RenameFlags::EXCHANGE)
+                .map_err(|why| failed(&target)(why.into()))?;
+        }
+        disk::sync(&self.folder)?;
+        disk::sync(from.parent().unwrap_or(from))
+    }
+
+    fn install(&self, id: &str) -> Result<(), StoreError> {
+        let folder = self.private(id);
+        let (staged, previous) = (folder.join("staged"), folder.join("previous"));
+        self.carry(&self.folder.join(id), &staged)?;
+        self.switch(id, &staged)?;
+        if staged.symlink_metadata().is_ok() {
+            disk::remove_folder(&previous)?;
+            std::fs::rename(&staged, &previous).map_err(failed(&previous))?;
+        }
+        let pending = folder.join("pending-key.pem");
+        match std::fs::remove_file(&pending) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(failed(&pending)(why)),
+            _ => {}
+        }
+        disk::sync(&folder)
+    }
+
+    /// Files that others put beside the certificate come along.
+    fn carry(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let ours = FILES.iter().any(|ours| name == *ours);
+            if !ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                let path = to.join(&name);
+                std::fs::hard_link(entry.path(), &path).map_err(failed(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+        let folder = self.folder.join(id);
+        let chain = disk::read(&folder.join("fullchain.pem"))?;
+        let key = disk::read(&folder.join("key.pem"))?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(chain.zip(key).map(|(chain, key)| Pair { chain: text(chain), key: text(key).into() }))
+    }
+
+    fn account_folder(&self, authority: &str) -> PathBuf {
+        let safe: String = authority
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') { c } else { '_' })
+            .collect();
+        self.folder.join(PRIVATE).join("accounts").join(safe)
+    }
+
+    fn ledger(&self) -> Result<Ledger, StoreError> {
+        let path = self.folder.join(PRIVATE).join("ledger.json");
+        let Some(content) = disk::read(&path)? else { return Ok(Ledger::default()) };
+        serde_json::from_slice(&content)
+            .map_err(|why| StoreError::Damaged { path: path.display().to_string(), why: why.to_string() })
+    }
+}
+
+#[async_trait]
+impl Store for FileStore {
+    async fn lock(&self, name: &str) -> Result<Option<Lock>, StoreError> {
+        let name = name.to_owned();
+        Ok(self.off(move |inner| inner.lock(&name, false)).await?.map(Lock::new))
+    }
+
+    async fn journal(&self, id: &str) -> Result<Vec<Record>, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| inner.journal(&id)).await
+    }
+
+    async fn append(&self, id: &str, record: &Record) -> Result<(), StoreError> {
+        let (id, record) = (id.to_owned(), record.clone());
+        self.off(move |inner| inner.append(&id, &record)).await
+    }
+
+    async fn compact(&self, id: &str, state: &State) -> Result<(), StoreError> {
+        let (id, line) = (id.to_owned(), line(&Record::State(Box::new(state.clone())))?);
+        self.off(move |inner| {
+            disk::replace(&inner.private(&id).join("journal"), line.as_bytes(), Rights::private(0o600))
+        })
+        .await
+    }
+
+    async fn pending_key(&self, id: &str) -> Result<Option<SecretString>, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| {
+            let content = disk::read(&inner.private(&id).join("pending-key.pem"))?;
+            Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned().into()))
+        })
+        .await
+    }
+
+    async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError> {
+        let (id, key) = (id.to_owned(), key.clone());
+        self.off(move |inner| {
+            let folder = inner.private(&id);
+            disk::folder(&folder)?;
+            let path = folder.join("pending-key.pem");
+            disk::replace(&path, key.expose_secret().as_bytes(), Rights::private(0o600))
+        })
+        .await
+    }
+
+    async fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
+        let (id, pair) = (id.to_owned(), pair.clone());
+        self.off(move |inner| inner.stage(&id, &pair)).await
+    }
+
+    async fn install(&self, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| inner.install(&id)).await
+    }
+
+    async fn exchange(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| {
+            let previous = inner.private(&id).join("previous");
+            if previous.symlink_metadata().is_err() {
+                return Ok(false);
+            }
+            inner.switch(&id, &previous).map(|()| true)
+        })
+        .await
+    }
+
+    async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| inner.current(&id)).await
+    }
+
+    async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError> {
+        let authority = authority.to_owned();
+        self.off(move |inner| {
+            let folder = inner.account_folder(&authority);
+            let text = |name: &str| -> Result<Option<String>, StoreError> {
+                let content = disk::read(&folder.join(name))?;
+                Ok(content.map(|content| String::from_utf8_lossy(&content).trim_end().to_owned()))
+            };
+            let Some(key) = text("key.pem")? else { return Ok(None) };
+            let next_key = text("next-key.pem")?.map(|key| format!("{key}\n").into());
+            Ok(Some(StoredAccount { key: format!("{key}\n").into(), url: text("url")?, next_key }))
+        })
+        .await
+    }
+
+    async fn save_account(&self, authority: &str, account: &StoredAccount) -> Result<(), StoreError> {
+        let (authority, account) = (authority.to_owned(), account.clone());
+        self.off(move |inner| {
+            let folder = inner.account_folder(&authority);
+            disk::folder(&folder)?;
+            let rights = Rights::private(0o600);
+            let files = [
+                // The next key first: whichever of both the CA knows must never be gone.
+                ("next-key.pem", account.next_key.as_ref().map(|key| key.expose_secret().to_owned())),
+                ("key.pem", Some(account.key.expose_secret().to_owned())),
+                ("url", account.url.as_ref().map(|url| format!("{url}\n"))),
+            ];
+            for (name, content) in &files {
+                if let Some(content) = content {
+                    disk::replace(&folder.join(name), content.as_bytes(), rights)?;
+                }
+            }
+            for (name, content) in files.iter().rev() {
+                let path = folder.join(name);
+                if content.is_none() && path.exists() {
+                    std::fs::remove_file(&path).map_err(failed(&path))?;
+                }
+            }
+            disk::sync(&folder)
+        })
+        .await
+    }
+
+    async fn ledger(&self) -> Result<Ledger, StoreError> {
+        self.off(Inner::ledger).await
+    }
+
+    async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError> {
+        let limits = *limits;
+        self.off(move |inner| {
+            let _held = inner.lock("ledger", true)?;
+            let mut ledger = inner.ledger()?;
+            ledger.record(entry, now, &limits);
+            let path = inner.folder.join(PRIVATE).join("ledger.json");
+            let text = serde_json::to_vec(&ledger)
+                .map_err(|why| StoreError::Damaged { path: path.display().to_string(), why: why.to_string() })?;
+            disk::replace(&path, &text, Rights::private(0o600))?;
+            Ok(ledger)
+        })
+        .await
+    }
+}
+
+fn line(record: &Record) -> Result<String, StoreError> {
+    let text = serde_json::to_string(record);
+    text.map(|text| text + "\n")
+        .map_err(|why| StoreError::Damaged { path: "journal".to_owned(), why: why.to_string() })
+}
+
+/// Cuts what follows the last whole line, and stands at the end.
+fn whole_lines(file: &mut File) -> std::io::Result<u64> {
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    let end = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) as u64;
+    if end < content.len() as u64 {
+        file.set_len(end)?;
+    }
+    file.seek(SeekFrom::Start(end))
+}

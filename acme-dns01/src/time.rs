@@ -1,0 +1,197 @@
+//! Points in time, as the core is told them.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A point in time: milliseconds since 1970-01-01 UTC, leap seconds not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Time(u64);
+
+/// One day.
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+impl Time {
+    /// Seconds since 1970.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970.
+    #[must_use]
+    pub const fn secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This much later.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// This much earlier; not before 1970.
+    #[must_use]
+    pub fn before(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Moved by a signed number of milliseconds.
+    #[must_use]
+    pub const fn shifted(self, milliseconds: i64) -> Self {
+        Self(self.0.saturating_add_signed(milliseconds))
+    }
+
+    /// Reads a date of RFC 3339, such as `2026-11-23T12:45:56.5+01:00`.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let number = |from: usize, to: usize| -> Option<u64> {
+            let digits = text.get(from..to)?;
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+        };
+        let bytes = text.as_bytes();
+        let mark = |at: usize, allowed: &[u8]| bytes.get(at).is_some_and(|found| allowed.contains(found));
+        if !(mark(4, b"-") && mark(7, b"-") && mark(10, b"Tt ") && mark(13, b":") && mark(16, b":")) {
+            return None;
+        }
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let in_range = (1970..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=days_of(year, month)).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second <= 60;
+        if !in_range {
+            return None;
+        }
+        let mut rest = text.get(19..)?;
+        let mut milliseconds = 0;
+        if let Some(fraction) = rest.strip_prefix('.') {
+            let end = fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len());
+            let digits = fraction.get(..end).filter(|digits| !digits.is_empty())?;
+            milliseconds = format!("{digits:0<3}").get(..3)?.parse().ok()?;
+            rest = fraction.get(end..)?;
+        }
+        let seconds = days_before(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+        let local = Self(seconds * 1000 + milliseconds);
+        if rest.eq_ignore_ascii_case("z") {
+            return Some(local);
+        }
+        let sign = if rest.starts_with('+') { -1 } else { 1 };
+        let (hours, minutes) = rest.strip_prefix(['+', '-'])?.split_once(':')?;
+        if hours.len() != 2 || minutes.len() != 2 {
+            return None;
+        }
+        let offset = hours.parse::<i64>().ok().filter(|hours| *hours < 24)? * 60
+            + minutes.parse::<i64>().ok().filter(|minutes| *minutes < 60)?;
+        Some(local.shifted(sign * offset * 60_000))
+    }
+}
+
+impl fmt::Display for Time {
+    /// RFC 3339 in UTC, to the second.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.secs();
+        let (mut year, mut day) = (1970, seconds / 86_400);
+        // Four hundred years have a whole number of days.
+        year += day / 146_097 * 400;
+        day %= 146_097;
+        while day >= days_in(year) {
+            day -= days_in(year);
+            year += 1;
+        }
+        let mut month = 1;
+        while day >= days_of(year, month) {
+            day -= days_of(year, month);
+            month += 1;
+        }
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day + 1)
+    }
+}
+
+/// A duration for people: the two largest units that count.
+#[must_use]
+pub fn spoken(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, 0) => format!("{hours} h"),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        (_, 0, _) => format!("{days} d"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+const fn leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+const fn days_in(year: u64) -> u64 {
+    if leap(year) { 366 } else { 365 }
+}
+
+const fn days_of(year: u64, month: u64) -> u64 {
+    match month {
+        2 if leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+fn days_before(year: u64, month: u64, day: u64) -> u64 {
+    (1970..year).map(days_in).sum::<u64>() + (1..month).map(|month| days_of(year, month)).sum::<u64>() + day
+        - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn dates_of_rfc_3339() {
+        let time = Time::parse_rfc3339("2026-11-23T12:45:56Z").expect("a date");
+        assert_eq!(time.secs(), 1_795_437_956);
+        assert_eq!(Time::parse_rfc3339("2026-11-23T13:45:56.000+01:00"), Some(time));
+        assert_eq!(Time::parse_rfc3339("2026-11-23T12:45:56.25Z"), Some(time.shifted(250)));
+        for wrong in ["", "2026-11-23", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-11-23T12:45:56"] {
+            assert_eq!(Time::parse_rfc3339(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(seconds in 0_u64..253_402_300_800) {
+            let time = Time::from_secs(seconds);
+            prop_assert_eq!(Time::parse_rfc3339(&time.to_string()), Some(time));
+        }
+
+        #[test]
+        fn reading_never_panics(text in "\\PC{0,40}") {
+            let _ = Time::parse_rfc3339(&text);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What works when nothing goes wrong.
+
+use crate::lab::{Lab, certificate};
+use acme_dns01::KeyType;
+use acme_dns01::engine::How;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use testkit::PebbleVersion;
+
+async fn issue_by(version: PebbleVersion) {
+    let lab = Lab::start(version);
+    let engine = lab.engine();
+    let certificate = certificate(&["*.example.test", "example.test", "a.b.example.test"]);
+    let outcome = engine.once(std::slice::from_ref(&certificate), false).await;
+    assert_eq!(outcome[0].how, How::Issued, "{}\n{}", lab.said(), lab.pebble.log());
+    let folder = lab.folder.path().join("acme/_.example.test");
+    assert_eq!(folder.metadata().expect("a folder").permissions().mode() & 0o7777, 0o750);
+    for name in ["fullchain.pem", "key.pem", "chain.pem", "full.pem"] {
+        let found = folder.join(name).symlink_metadata().expect("a file");
+        assert!(found.is_file() && found.mode() & 0o7777 == 0o640, "{name}: {:o}", found.mode());
+    }
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
+    assert_eq!(std::fs::read_link(folder.join("cert.pem")).expect("a link").to_str(), Some("fullchain.pem"));
+    assert_eq!(read("full.pem"), read("key.pem") + &read("fullchain.pem"));
+    assert!(read("fullchain.pem").ends_with(&read("chain.pem")) && !read("chain.pem").is_empty());
+    assert_eq!(lab.knot.txt("_acme-challenge.example.test"), Vec::<String>::new());
+    assert_eq!(lab.knot.txt("_acme-challenge.a.b.example.test"), Vec::<String>::new());
+    // Nothing is due now.
+    let again = engine.once(std::slice::from_ref(&certificate), false).await;
+    assert!(matches!(again[0].how, How::Fine(..)), "{again:?}");
+    // Unless it is asked for; the key is another one then.
+    let before = read("key.pem");
+    let forced = engine.once(std::slice::from_ref(&certificate), true).await;
+    assert_eq!(forced[0].how, How::Issued, "{}", lab.said());
+    assert_ne!(read("key.pem"), before);
+    assert!(engine.store().pending_key("_.example.test").await.expect("the store").is_none());
+}
+
+#[tokio::test]
+async fn pebble_2_4_issues() {
+    issue_by(PebbleVersion::V2_4).await;
+}
+
+#[tokio::test]
+async fn pebble_2_10_issues() {
+    issue_by(PebbleVersion::V2_10).await;
+}
+
+#[tokio::test]
+async fn keys_of_every_kind_kept_or_not() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let engine = lab.engine();
+    for kind in [KeyType::Ec256, KeyType::Ec384, KeyType::Rsa2048] {
+        let mut wanted = certificate(&["k.example.test"]);
+        wanted.spec.id = format!("k-{kind}");
+        wanted.spec.key_type = kind;
+        wanted.spec.reuse_key = true;
+        assert_eq!(engine.round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+        let first = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
+        assert_eq!(engine.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+        let second = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
+        assert_eq!((first.key_type.as_str(), &first.public_key), (kind.as_str(), &second.public_key));
+        assert_ne!(first.serial, second.serial);
+    }
+}

@@ -1,0 +1,153 @@
+//! Killed, and started again: faults 1 to 9.
+
+use crate::kill::{End, Mortal, Write};
+use crate::lab::{Lab, certificate, dns, rfc2136};
+use acme_dns01::Record;
+use acme_dns01::engine::{Authority, Certificate, Engine, How};
+use acme_dns01::live::Reload;
+use acme_dns01::store::Store;
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::PebbleVersion;
+use tokio::sync::Notify;
+
+const NAMES: &[&str] = &["*.example.test", "example.test"];
+
+/// Works until the script ends it; whether it did.
+async fn ended(
+    lab: &Lab,
+    certificate: &Certificate,
+    force: bool,
+    script: impl Fn(&Write<'_>) -> End + Send + Sync + 'static,
+) -> bool {
+    let dead = Arc::new(Notify::new());
+    let store = Mortal { inner: lab.store(), script: Box::new(script), dead: dead.clone() };
+    let engine = Engine::new(Arc::new(store), dns(lab.knot.address()))
+        .authority("pebble", Authority::new(lab.acme(&lab.pebble.directory())))
+        .provider("knot", Arc::new(rfc2136(&lab.knot)));
+    tokio::select! {
+        outcome = engine.round(certificate, force) => {
+            assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+            false
+        }
+        () = dead.notified() => true,
+    }
+}
+
+/// Ends it there, starts it again, and looks at what the CA and the DNS have.
+async fn killed_at(script: impl Fn(&Write<'_>) -> End + Send + Sync + 'static) -> Lab {
+    let lab = Lab::start(PebbleVersion::V2_4);
+    let certificate = certificate(NAMES);
+    assert!(ended(&lab, &certificate, false, script).await, "it was not ended");
+    let outcome = lab.engine().round(&certificate, false).await;
+    assert!(matches!(outcome.how, How::Issued | How::Fine(..)), "{outcome:?}\n{}", lab.said());
+    assert!(lab.engine().state(&certificate).await.expect("a state").held.is_some());
+    assert_eq!(lab.pebble.logged("There are now 1 accounts"), 1, "one account");
+    assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0, "one account");
+    assert_eq!(lab.pebble.logged("There are now 2 orders"), 0, "one order");
+    assert_eq!(lab.pebble.logged("Issued certificate"), 1, "{}", lab.pebble.log());
+    assert_eq!(lab.knot.txt("_acme-challenge.example.test"), Vec::<String>::new());
+    lab
+}
+
+fn at(end: End, which: fn(&Record) -> bool) -> impl Fn(&Write<'_>) -> End + Send + Sync + 'static {
+    move |write| match write {
+        Write::Record(record) if which(record) => end,
+        _ => End::Not,
+    }
+}
+
+#[tokio::test]
+async fn fault_01_after_the_key_is_saved_before_new_account() {
+    let lab = killed_at(|write| match write {
+        Write::Account(account) if account.url.is_none() => End::After,
+        _ => End::Not,
+    })
+    .await;
+    assert_eq!(lab.pebble.logged("POST /sign-me-up"), 1);
+}
+
+#[tokio::test]
+async fn fault_02_after_new_account() {
+    killed_at(|write| match write {
+        Write::Account(account) if account.url.is_some() => End::Before,
+        _ => End::Not,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fault_03_after_new_order() {
+    killed_at(at(End::Before, |record| matches!(record, Record::Ordered { .. }))).await;
+}
+
+#[tokio::test]
+async fn fault_04_in_the_middle_of_publishing() {
+    killed_at(at(End::Before, |record| matches!(record, Record::Published { .. }))).await;
+}
+
+#[tokio::test]
+async fn fault_05_after_the_challenge_was_triggered() {
+    let lab = killed_at(at(End::Before, |record| matches!(record, Record::Finalizing))).await;
+    assert_eq!(lab.pebble.logged("POST /chalZ/"), 2, "one trigger a challenge");
+}
+
+#[tokio::test]
+async fn fault_06_after_finalize() {
+    let lab = killed_at(at(End::Before, |record| matches!(record, Record::Issued { .. }))).await;
+    assert_eq!(lab.pebble.logged("POST /finalize-order/"), 1);
+}
+
+#[tokio::test]
+async fn fault_07_while_the_pair_is_written() {
+    for end in [End::Before, End::After] {
+        killed_at(move |write| if matches!(write, Write::Stage) { end } else { End::Not }).await;
+        killed_at(move |write| if matches!(write, Write::Install) { end } else { End::Not }).await;
+    }
+}
+
+#[tokio::test]
+async fn fault_08_during_the_change_of_the_account_key() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let first = lab.engine().account("pebble").await.expect("an account").url.clone();
+    // Ended before the change, and after it: the store has both keys each time.
+    for changed in [false, true] {
+        let account = lab.engine().account("pebble").await.expect("an account");
+        let next = acme_dns01::client::AccountKey::generate().expect("a key");
+        let mut stored = lab.store().account("pebble").await.expect("the store").expect("an account");
+        stored.next_key = Some(next.pem().clone());
+        lab.store().save_account("pebble", &stored).await.expect("the store");
+        if changed {
+            let acme = lab.acme(&lab.pebble.directory());
+            acme.change_key(&account.key, &next, &account.url).await.expect("a change");
+        }
+        let found = lab.engine().account("pebble").await.expect("an account");
+        let expected = if changed { next.thumbprint() } else { account.key.thumbprint() };
+        assert_eq!((&found.url, found.key.thumbprint()), (&first, expected));
+        let stored = lab.store().account("pebble").await.expect("the store").expect("an account");
+        assert!(stored.next_key.is_none() && stored.key.expose_secret().contains("PRIVATE"));
+    }
+    lab.engine().roll_over("pebble").await.expect("a change");
+    let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
+    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+}
+
+#[tokio::test]
+async fn fault_09_before_the_reload_is_remembered() {
+    let lab = Lab::start(PebbleVersion::V2_4);
+    let mut certificate = certificate(NAMES);
+    let mark = lab.folder.path().join("reloaded");
+    let command = format!("echo x >> {}", mark.display());
+    certificate.deployment.reload = vec![Reload::Command(vec!["/bin/sh".into(), "-c".into(), command])];
+    let script = at(End::Before, |record| matches!(record, Record::Deployed { .. }));
+    assert!(ended(&lab, &certificate, false, script).await);
+    let count = || std::fs::read_to_string(&mark).unwrap_or_default().lines().count();
+    assert_eq!(count(), 1);
+    let outcome = lab.engine().round(&certificate, false).await;
+    assert!(matches!(outcome.how, How::Fine(..)), "{outcome:?}");
+    assert_eq!(count(), 2, "at least once");
+    lab.engine().round(&certificate, false).await;
+    assert_eq!(count(), 2, "remembered");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}

@@ -1,0 +1,112 @@
+//! A laboratory: an authoritative server, a CA that asks it, a store, an engine.
+
+use acme_dns01::client::{Acme, Http};
+use acme_dns01::dns::Dns;
+use acme_dns01::engine::{Authority, Certificate, Engine};
+use acme_dns01::provider::{Rfc2136, TsigAlgorithm};
+use acme_dns01::store::{FileStore, Ownership};
+use acme_dns01::{Limits, Name, Patience, Spec};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
+use testkit::{Knot, Pebble, PebbleVersion};
+
+/// Everything that a test needs.
+pub(crate) struct Lab {
+    pub(crate) knot: Knot,
+    pub(crate) pebble: Pebble,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) said: Arc<Mutex<Vec<String>>>,
+}
+
+pub(crate) fn names(list: &[&str]) -> Vec<Name> {
+    list.iter().map(|name| name.parse().expect("a name")).collect()
+}
+
+pub(crate) fn quick() -> Patience {
+    Patience {
+        look: Duration::from_millis(50),
+        propagation: Duration::from_secs(30),
+        settle: Duration::ZERO,
+        validation: Duration::from_secs(30),
+        retry: Duration::from_millis(20),
+    }
+}
+
+pub(crate) fn certificate(list: &[&str]) -> Certificate {
+    let mut spec = Spec::new(names(list), "pebble");
+    spec.patience = quick();
+    spec.limits = Limits::none();
+    spec.into()
+}
+
+pub(crate) fn dns(address: SocketAddr) -> Dns {
+    let mut dns = Dns::new(vec![address]);
+    dns.authority_port = address.port();
+    dns.within = Duration::from_secs(2);
+    dns
+}
+
+pub(crate) fn rfc2136(knot: &Knot) -> Rfc2136 {
+    let secret = base64(TSIG_SECRET);
+    Rfc2136::new(knot.address(), dns(knot.address()))
+        .tsig(TSIG_NAME, TsigAlgorithm::HmacSha256, &secret.into())
+        .expect("a key")
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    let value = |c: u8| match c {
+        b'A'..=b'Z' => c - b'A',
+        b'a'..=b'z' => c - b'a' + 26,
+        b'0'..=b'9' => c - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let mut out = Vec::new();
+    let digits: Vec<u8> = text.bytes().filter(|c| *c != b'=').map(value).collect();
+    for part in digits.chunks(4) {
+        let bits = part.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - part.len()));
+        out.extend_from_slice(&bits.to_be_bytes()[1..part.len()]);
+    }
+    out
+}
+
+impl Lab {
+    pub(crate) fn start(version: PebbleVersion) -> Self {
+        Self::with(version, &[("example.test", "")], &[])
+    }
+
+    pub(crate) fn with(version: PebbleVersion, zones: &[(&str, &str)], knobs: &[(&str, &str)]) -> Self {
+        let knot = Knot::start(zones);
+        let pebble = Pebble::start(version, knot.address(), knobs);
+        Self { knot, pebble, folder: tempfile::tempdir().expect("a folder"), said: Arc::default() }
+    }
+
+    pub(crate) fn store(&self) -> FileStore {
+        FileStore::open(self.folder.path().join("acme"), Ownership::default()).expect("a store")
+    }
+
+    pub(crate) fn acme(&self, directory: &str) -> Acme {
+        Acme::new(directory, Http::new(Some(self.pebble.tls_root())).expect("a client"))
+    }
+
+    /// An engine without providers.
+    pub(crate) fn bare(&self, directory: &str) -> Engine {
+        let said = self.said.clone();
+        Engine::new(Arc::new(self.store()), dns(self.knot.address()))
+            .authority("pebble", Authority::new(self.acme(directory)))
+            .observer(Arc::new(move |id, what| {
+                said.lock().expect("no panic").push(format!("{id}: {what}"));
+            }))
+    }
+
+    /// An engine that updates knot.
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::new(self.bare(&self.pebble.directory()).provider("knot", Arc::new(rfc2136(&self.knot))))
+    }
+
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().expect("no panic").join("\n")
+    }
+}

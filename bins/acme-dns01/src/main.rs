@@ -1,0 +1,16 @@
+//! The acme-dns01 program: certificates by DNS-01, obtained, renewed, deployed and watched.
+
+mod args;
+mod commands;
+mod metrics;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(&args) {
+        Ok(done) => done.into(),
+        Err(failure) => failure.exit("acme-dns01", args.json),
+    }
+}

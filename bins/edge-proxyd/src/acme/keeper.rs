@@ -1,0 +1,61 @@
+//! The engine beside the proxy.
+
+use super::Section;
+use crate::config::Settings;
+use acme_dns01::engine::{Certificate, Engine};
+use acme_dns01::live::Check;
+use edge_proxy::config::ListenerKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Keeps the certificates alive until it is dropped.
+pub(crate) struct Keeper {
+    engine: Arc<Engine>,
+    certificates: Vec<Certificate>,
+}
+
+impl Keeper {
+    /// Reads secrets, opens the store, and makes sure that there is something to serve.
+    ///
+    /// # Errors
+    /// In words.
+    pub(crate) async fn prepare(section: &Section) -> Result<Self, String> {
+        let built = section.settings.build().await.map_err(|why| format!("[acme] {}", words(&why)))?;
+        let engine = built.engine.observer(Arc::new(|id, what| eprintln!("edge-proxyd: acme: {id}: {what}")));
+        for certificate in &built.certificates {
+            engine.prepare(certificate).await.map_err(|why| format!("[acme] {}: {why}", certificate.spec.id))?;
+        }
+        Ok(Self { engine: Arc::new(engine), certificates: built.certificates })
+    }
+
+    /// Begins to work on this runtime, until the runtime ends. What is under way then goes on with the next start.
+    pub(crate) fn start(self, runtime: &tokio::runtime::Runtime, settings: &Settings, addresses: &[SocketAddr]) {
+        let tls = settings.proxy.listeners.iter().position(|listener| matches!(listener.kind, ListenerKind::Tls { .. }));
+        let address = tls.and_then(|at| addresses.get(at)).copied();
+        runtime.spawn(async move { self.run(address).await });
+    }
+
+    /// Works for ever. The proxy at this address has to show each new certificate, or the old one is put back.
+    async fn run(&self, tls: Option<SocketAddr>) {
+        let mut certificates = self.certificates.clone();
+        for certificate in &mut certificates {
+            let Some(address) = tls else { continue };
+            let names = &certificate.spec.names;
+            let name = names.iter().find(|name| !name.is_wildcard());
+            let name = name.map_or_else(|| format!("any.{}", names[0].base()), ToString::to_string);
+            let address = match address.ip() {
+                std::net::IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+                std::net::IpAddr::V6(ip) if ip.is_unspecified() => {
+                    SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port()))
+                }
+                _ => address,
+            };
+            certificate.deployment.checks.push(Check { address: address.to_string(), name });
+        }
+        self.engine.run(&certificates).await;
+    }
+}
+
+fn words(why: &dyn std::error::Error) -> String {
+    why.source().map_or_else(|| why.to_string(), |below| format!("{why}: {below}"))
+}

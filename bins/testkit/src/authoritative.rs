@@ -1,0 +1,126 @@
+//! Knot as an authoritative name server that takes RFC 2136 updates signed by TSIG.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A running knot.
+#[derive(Debug)]
+pub struct Knot {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+}
+
+/// The name of its TSIG key, HMAC-SHA-256.
+pub const TSIG_NAME: &str = "acme-key";
+/// The secret of its TSIG key, in base64.
+pub const TSIG_SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
+
+/// A port that is free for TCP and UDP.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = tcp.local_addr().expect("an address").port();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free for both")
+}
+
+impl Knot {
+    /// A server with these zones and `test`, each with more records in the form of a zone file. Each zone's name server is
+    /// `ns.<zone>` at 127.0.0.1.
+    ///
+    /// # Panics
+    /// When knot is not installed or does not start.
+    #[must_use]
+    pub fn start(zones: &[(&str, &str)]) -> Self {
+        assert!(Path::new("/usr/sbin/knotd").exists(), "knot is not there: run `cargo xtask tools` first");
+        let folder = tempfile::Builder::new().prefix("knot-").tempdir_in("/tmp").expect("a folder");
+        let path = folder.path().display().to_string();
+        let port = free_port();
+        let mut config = format!(
+            "server:\n  rundir: {path}\n  listen: 127.0.0.1@{port}\n  udp-workers: 1\n  tcp-workers: 2\n  \
+             background-workers: 1\n\
+             database:\n  storage: {path}\n\
+             log:\n  - target: {path}/log\n    any: info\n\
+             key:\n  - id: {TSIG_NAME}\n    algorithm: hmac-sha256\n    secret: {TSIG_SECRET}\n\
+             acl:\n  - id: update\n    key: {TSIG_NAME}\n    action: update\n\
+             template:\n  - id: default\n    storage: {path}\n    file: \"%s.zone\"\n    zonefile-sync: -1\n    \
+             journal-content: none\n    acl: update\nzone:\n"
+        );
+        for (zone, records) in zones.iter().chain(&[("test", "")]) {
+            config.push_str(&format!("  - domain: {zone}\n"));
+            let text = format!(
+                "$ORIGIN {zone}.\n$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n{records}\n"
+            );
+            std::fs::write(folder.path().join(format!("{zone}.zone")), text).expect("a zone");
+        }
+        std::fs::write(folder.path().join("knot.conf"), config).expect("a configuration");
+        let child = Command::new("/usr/sbin/knotd")
+            .arg("-c")
+            .arg(folder.path().join("knot.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("knotd runs");
+        let server = Self { child, folder, address: SocketAddr::from(([127, 0, 0, 1], port)) };
+        let until = Instant::now() + Duration::from_secs(20);
+        while server.dig(&["+short", zones.first().map_or(".", |(zone, _)| zone), "SOA"]).is_empty() {
+            let log = std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < until, "knot does not answer: {log}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        server
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What kdig says.
+    ///
+    /// # Panics
+    /// When kdig is not installed.
+    #[must_use]
+    pub fn dig(&self, arguments: &[&str]) -> String {
+        let output = Command::new("/usr/bin/kdig")
+            .args(["@127.0.0.1", "-p", &self.address.port().to_string(), "+retry=0", "+timeout=2"])
+            .args(arguments)
+            .output()
+            .expect("kdig is there; cargo xtask tools installs it");
+        String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.starts_with(";;")).collect()
+    }
+
+    /// The TXT values at a name, sorted.
+    #[must_use]
+    pub fn txt(&self, name: &str) -> Vec<String> {
+        let output = Command::new("/usr/bin/kdig")
+            .args(["@127.0.0.1", "-p", &self.address.port().to_string(), "+short", name, "TXT"])
+            .output()
+            .expect("kdig is there; cargo xtask tools installs it");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let lines = text.lines().filter(|line| line.starts_with('"'));
+        let mut values: Vec<String> = lines.map(|line| line.trim_matches('"').to_owned()).collect();
+        values.sort();
+        values
+    }
+}
+
+impl Drop for Knot {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,209 @@
+//! Cloudflare's API v4, as far as TXT records go, with faults.
+
+use crate::{Origin, answer};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+/// The token that it takes.
+pub const TOKEN: &str = "cloudflare-token";
+
+/// The records and what is done to requests.
+#[derive(Debug, Default)]
+struct State {
+    zones: Vec<(String, String)>,
+    records: Vec<Value>,
+    next: usize,
+    requests: Vec<String>,
+    /// Answers for the next requests whose line begins with a text.
+    faults: Vec<(String, String, Value)>,
+}
+
+/// The mock.
+#[derive(Clone)]
+pub struct CloudflareMock {
+    origin: Arc<Origin>,
+    state: Arc<Mutex<State>>,
+}
+
+impl std::fmt::Debug for CloudflareMock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CloudflareMock").field("address", &self.origin.address()).finish_non_exhaustive()
+    }
+}
+
+impl CloudflareMock {
+    /// A mock with these zones; every zone's id is `id-` and its name.
+    #[must_use]
+    pub fn start(zones: &[&str]) -> Self {
+        let zones = zones.iter().map(|zone| (format!("id-{zone}"), (*zone).to_owned())).collect();
+        let state = Arc::new(Mutex::new(State { zones, ..State::default() }));
+        let shared = state.clone();
+        let origin = Origin::scripted(move |bytes| {
+            let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+            let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
+            let length: usize = head
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+                .unwrap_or(0);
+            let end = head_end + length;
+            let body = bytes.get(head_end..end)?;
+            Some((shared.lock().expect("no panic").serve(&head, body), end))
+        });
+        Self { origin: Arc::new(origin), state }
+    }
+
+    /// Where it listens, as the API's base.
+    #[must_use]
+    pub fn base(&self) -> String {
+        format!("http://{}/client/v4", self.address())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.origin.address()
+    }
+
+    /// Answers the next request whose line begins with this (`POST /zones`) with a status (`200 OK`) and an envelope.
+    ///
+    /// # Panics
+    /// When serving panicked.
+    pub fn fault(&self, line: &str, status: &str, envelope: Value) {
+        let fault = (line.to_owned(), status.to_owned(), envelope);
+        self.state.lock().expect("no panic").faults.push(fault);
+    }
+
+    /// Puts a record there that is nobody's business.
+    ///
+    /// # Panics
+    /// When serving panicked.
+    pub fn put(&self, zone: &str, name: &str, content: &str) {
+        let mut state = self.state.lock().expect("no panic");
+        state.next += 1;
+        let id = format!("record-{}", state.next);
+        state.records.push(
+            json!({"id": id, "zone": format!("id-{zone}"), "type": "TXT", "name": name, "content": content}),
+        );
+    }
+
+    /// The values at a name, without their quotes.
+    ///
+    /// # Panics
+    /// When serving panicked.
+    #[must_use]
+    pub fn txt(&self, name: &str) -> Vec<String> {
+        let state = self.state.lock().expect("no panic");
+        let found = state.records.iter().filter(|record| record["name"] == name);
+        found.map(|record| record["content"].as_str().unwrap_or_default().trim_matches('"').to_owned()).collect()
+    }
+
+    /// The requests so far, as `POST /zones/…`.
+    ///
+    /// # Panics
+    /// When serving panicked.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.state.lock().expect("no panic").requests.clone()
+    }
+}
+
+fn envelope(result: &Value, count: usize) -> Value {
+    json!({"success": true, "errors": [], "messages": [], "result": result,
+        "result_info": {"page": 1, "per_page": 2, "count": count, "total_count": count, "total_pages": 1}})
+}
+
+fn refused(code: u64, message: &str) -> Value {
+    json!({"success": false, "errors": [{"code": code, "message": message}], "messages": [], "result": null})
+}
+
+impl State {
+    fn serve(&mut self, head: &str, body: &[u8]) -> Vec<u8> {
+        let mut parts = head.lines().next().unwrap_or_default().split(' ');
+        let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let target = target.strip_prefix("/client/v4").unwrap_or(target);
+        let line = format!("{method} {target}");
+        self.requests.push(line.clone());
+        if let Some(at) = self.faults.iter().position(|(begin, ..)| line.starts_with(begin)) {
+            let (_, status, body) = self.faults.remove(at);
+            return with_status(&status, &body);
+        }
+        if !head.to_lowercase().contains(&format!("authorization: bearer {TOKEN}")) {
+            return with_status("403 Forbidden", &refused(9109, "Invalid access token"));
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let query = |name: &str| {
+            query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        };
+        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        match (method, segments.as_slice()) {
+            ("GET", ["user", "tokens", "verify"]) => ok(&envelope(&json!({"id": "t", "status": "active"}), 1)),
+            ("GET", ["zones"]) => {
+                let wanted = query("name");
+                let zones: Vec<Value> = self
+                    .zones
+                    .iter()
+                    .filter(|(_, name)| wanted.as_ref().is_none_or(|wanted| wanted == name))
+                    .map(|(id, name)| json!({"id": id, "name": name}))
+                    .collect();
+                if zones.is_empty() && wanted.is_some() {
+                    // As for a zone that is not in the token's scope.
+                    return with_status(
+                        "403 Forbidden",
+                        &refused(0, "Actor requires permission \"com.cloudflare.api.account.zone.list\""),
+                    );
+                }
+                ok(&envelope(&json!(zones), zones.len()))
+            }
+            ("GET", ["zones", zone, "dns_records"]) => {
+                let name = query("name").unwrap_or_default();
+                let page: usize = query("page").and_then(|page| page.parse().ok()).unwrap_or(1);
+                let found: Vec<&Value> = self
+                    .records
+                    .iter()
+                    .filter(|record| record["zone"] == *zone && record["name"] == name.as_str())
+                    .collect();
+                // Two a page, whatever is asked for.
+                let pages = found.len().div_ceil(2).max(1);
+                let part: Vec<&&Value> = found.iter().skip((page - 1) * 2).take(2).collect();
+                ok(&json!({"success": true, "errors": [], "messages": [], "result": part, "result_info":
+                    {"page": page, "per_page": 2, "count": part.len(), "total_count": found.len(), "total_pages": pages}}))
+            }
+            ("POST", ["zones", zone, "dns_records"]) => {
+                let mut record: Value = serde_json::from_slice(body).unwrap_or_default();
+                let bare = |value: &Value| value["content"].as_str().unwrap_or_default().trim_matches('"').to_owned();
+                let same = |known: &&Value| known["name"] == record["name"] && bare(known) == bare(&record);
+                if self.records.iter().any(|known| same(&known)) {
+                    return with_status("400 Bad Request", &refused(81_058, "An identical record already exists."));
+                }
+                self.next += 1;
+                record["id"] = format!("record-{}", self.next).into();
+                record["zone"] = (*zone).into();
+                if self.next.is_multiple_of(2) {
+                    // It comes back with its quotes and without.
+                    record["content"] = bare(&record).into();
+                }
+                self.records.push(record.clone());
+                ok(&envelope(&record, 1))
+            }
+            ("DELETE", ["zones", _, "dns_records", id]) => {
+                let before = self.records.len();
+                self.records.retain(|record| record["id"] != *id);
+                if before == self.records.len() {
+                    return with_status("404 Not Found", &refused(81_044, "Record does not exist."));
+                }
+                ok(&envelope(&json!({"id": id}), 1))
+            }
+            _ => with_status("404 Not Found", &refused(7003, "Could not route")),
+        }
+    }
+}
+
+fn ok(body: &Value) -> Vec<u8> {
+    answer(&body.to_string())
+}
+
+fn with_status(status: &str, body: &Value) -> Vec<u8> {
+    let body = if let Value::String(text) = body { text.clone() } else { body.to_string() };
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}

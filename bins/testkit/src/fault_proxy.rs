@@ -1,0 +1,193 @@
+//! A proxy before a server that speaks TLS, which does to requests what a test wants.
+
+use crate::{Authority, tls_client};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ServerConfig, ServerConnection, StreamOwned};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It is forwarded, and so is its answer.
+    Pass,
+    /// It is not forwarded; this is the answer: status line after the version, fields, content.
+    Answer(String, String, String),
+    /// It is forwarded, but nobody hears the answer.
+    Swallow,
+    /// It is forwarded; in the answer's content one text is replaced by another.
+    Replace(String, String),
+}
+
+/// `POST /path`, and how many requests of the same kind there were before.
+type Script = dyn Fn(&str, usize) -> Fault + Send + Sync;
+
+/// The proxy.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    authority: Authority,
+    requests: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+impl FaultProxy {
+    /// A proxy before `localhost` at this address, whose certificate comes from `root`.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub fn start(to: SocketAddr, root: &str, script: impl Fn(&str, usize) -> Fault + Send + Sync + 'static) -> Self {
+        let authority = Authority::new();
+        let (chain, key) = authority.pair(&["localhost"]);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a pair");
+        let (config, client) = (Arc::new(config), Arc::new(tls_client(root, &[])));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let requests: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
+        let (record, script): (_, Arc<Script>) = (requests.clone(), Arc::new(script));
+        std::thread::spawn(move || {
+            for tcp in listener.incoming().flatten() {
+                let (record, script, config, client) =
+                    (record.clone(), script.clone(), config.clone(), client.clone());
+                std::thread::spawn(move || {
+                    let Ok(tls) = ServerConnection::new(config) else { return };
+                    let mut stream = StreamOwned::new(tls, tcp);
+                    while let Some(request) = read_request(&mut stream) {
+                        let line = request.0.lines().next().unwrap_or_default();
+                        let line = line.rsplit_once(' ').map_or(line, |(line, _)| line).to_owned();
+                        let before = {
+                            let mut all = record.lock().expect("no panic while recording");
+                            let same = |(_, other): &&(Instant, String)| kind(other) == kind(&line);
+                            let before = all.iter().filter(same).count();
+                            all.push((Instant::now(), line.clone()));
+                            before
+                        };
+                        let answer = match script(&line, before) {
+                            Fault::Pass => forward(to, &client, &request),
+                            Fault::Answer(status, fields, content) => Some(
+                                format!(
+                                    "HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n{content}",
+                                    content.len()
+                                )
+                                .into_bytes(),
+                            ),
+                            Fault::Swallow => {
+                                forward(to, &client, &request);
+                                None
+                            }
+                            Fault::Replace(old, new) => forward(to, &client, &request).map(|answer| {
+                                let text = String::from_utf8_lossy(&answer).into_owned();
+                                let (head, content) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+                                let content = content.replace(&old, &new);
+                                let head: Vec<&str> = head
+                                    .lines()
+                                    .filter(|line| !line.to_ascii_lowercase().starts_with("content-length"))
+                                    .collect();
+                                format!(
+                                    "{}\r\nContent-Length: {}\r\n\r\n{content}",
+                                    head.join("\r\n"),
+                                    content.len()
+                                )
+                                .into_bytes()
+                            }),
+                        };
+                        let Some(answer) = answer else { return };
+                        let head = String::from_utf8_lossy(&answer[..answer.len().min(4096)]).to_lowercase();
+                        if stream.write_all(&answer).is_err() || head.contains("connection: close") {
+                            stream.conn.send_close_notify();
+                            let _ = stream.flush();
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, authority, requests }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The directory of an ACME server behind it.
+    #[must_use]
+    pub fn directory(&self) -> String {
+        format!("https://localhost:{}/dir", self.address.port())
+    }
+
+    /// The root that its certificate comes from.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        self.authority.root()
+    }
+
+    /// The requests so far, as `POST /path`.
+    ///
+    /// # Panics
+    /// When recording panicked.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        let all = self.requests.lock().expect("no panic while recording");
+        all.iter().map(|(_, line)| line.clone()).collect()
+    }
+
+    /// How many requests of this kind there were: `POST /order-plz`.
+    #[must_use]
+    pub fn count(&self, line: &str) -> usize {
+        self.requests().iter().filter(|found| kind(found) == line).count()
+    }
+}
+
+/// Method and first part of the path.
+fn kind(line: &str) -> &str {
+    let at = line.find('/').map_or(line.len(), |first| {
+        line[first + 1..].find('/').map_or(line.len(), |second| first + 1 + second)
+    });
+    &line[..at]
+}
+
+fn read_request(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut part = [0; 16_384];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let length: usize = head
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+                .unwrap_or(0);
+            if bytes.len() >= end + 4 + length {
+                return Some((head, bytes[end + 4..].to_vec()));
+            }
+        }
+        match stream.read(&mut part) {
+            Ok(n @ 1..) => bytes.extend_from_slice(&part[..n]),
+            _ => return None,
+        }
+    }
+}
+
+fn forward(
+    to: SocketAddr,
+    client: &Arc<rustls::ClientConfig>,
+    (head, body): &(String, Vec<u8>),
+) -> Option<Vec<u8>> {
+    let tcp = TcpStream::connect(to).ok()?;
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    let name = ServerName::try_from("localhost").ok()?;
+    let mut stream = StreamOwned::new(ClientConnection::new(client.clone(), name).ok()?, tcp);
+    stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    (!answer.is_empty()).then_some(answer)
+}
