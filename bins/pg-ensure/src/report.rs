@@ -79,9 +79,6 @@ impl Observer for Shown {
                 }
                 // The text of a step is its SQL without secrets, as in the plan.
                 self.0.at(&format!("{number} of {of}: {}", step.reason));
-                if std::env::var_os("PG_ENSURE_VERBOSE").is_some() {
-                    self.0.note(&format!("step {number} of {of}"));
-                }
             }
             Event::Again(why) => {
                 self.0.end("interrupted");

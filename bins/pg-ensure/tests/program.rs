@@ -351,3 +351,89 @@ fn the_unit_says_what_the_program_takes() {
     let status = Command::new("sh").args(["-c", &script]).status().expect("a shell");
     assert!(status.success());
 }
+
+/// Enough of nixpkgs to evaluate the module: options are not checked, and files are their text.
+const NIX: &str = r##"
+let
+  types = builtins.listToAttrs (map (name: { inherit name; value = x: x; })
+    [ "str" "bool" "path" "package" "nullOr" "listOf" "submodule" ]);
+  lib = {
+    inherit types;
+    inherit (builtins) elem filter mapAttrs;
+    mkEnableOption = x: x; mkOption = x: x; mkIf = condition: x: assert condition; x;
+    literalExpression = x: x; toUpper = x: x;
+    genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
+    filterAttrs = keep: set: builtins.listToAttrs (builtins.concatMap
+      (name: if keep name set.${name} then [ { inherit name; value = set.${name}; } ] else [ ]) (builtins.attrNames set));
+    optionalAttrs = condition: set: if condition then set else { };
+    optionals = condition: list: if condition then list else [ ];
+    escapeShellArgs = builtins.concatStringsSep " ";
+    getExe' = package: name: "${package}/bin/${name}";
+  };
+  pkgs = { pg-ensure = "/x"; formats.json = _: { type = null; generate = _: builtins.toJSON; }; };
+  clauses = { superuser = null; createrole = null; createdb = true; "inherit" = null; login = null; replication = null;
+    bypassrls = null; };
+  cfg = {
+    enable = true; package = "/x"; connect = "host=/run/postgresql user=postgres"; hbaPolicy = null;
+    ensures = [
+      { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; database = null; }
+      { name = "head-scale"; passwordFile = null; database = "mesh"; }
+    ];
+    ensureDatabases = [ "forgejo" "shared" ];
+    ensureUsers = [ { name = "forgejo"; ensureDBOwnership = true; ensureClauses = clauses; passwordFile = null; } ];
+    settings = { role = [ { name = "reader"; } ]; };
+  };
+  module = import MODULE { config.services.pg-ensure = cfg; inherit lib pkgs; };
+  service = module.config.systemd.services.pg-ensure;
+in
+{
+  manifest = builtins.head service.restartTriggers;
+  credentials = service.serviceConfig.LoadCredential;
+  asserted = builtins.all (entry: entry.assertion) module.config.assertions;
+  start = service.serviceConfig.ExecStart;
+}
+"##;
+
+#[test]
+fn the_nixos_module_makes_a_manifest_that_the_program_takes() {
+    let nix = "/usr/bin/nix-instantiate";
+    assert!(Path::new(nix).exists(), "{nix} is not there: run `cargo xtask tools` first");
+    let folder = tempfile::tempdir().expect("a folder");
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/nixos.nix");
+    let expression = write(folder.path(), "eval.nix", &NIX.replace("MODULE", module));
+    let mut command = Command::new(nix);
+    command.args(["--eval", "--strict", "--json", &expression]);
+    // Nothing is built, and nothing outside this folder is written.
+    for (variable, place) in
+        [("NIX_STORE_DIR", "store"), ("NIX_STATE_DIR", "state"), ("NIX_LOG_DIR", "log"), ("HOME", "home")]
+    {
+        command.env(variable, folder.path().join(place));
+    }
+    let output = command.output().expect("nix-instantiate runs");
+    assert!(output.status.success(), "{}", text(&output));
+    let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(value["asserted"], true);
+    assert!(value["start"].as_str().expect("a command").starts_with("/x/bin/pg-ensure apply "));
+    let credential = value["credentials"][0].as_str().expect("a credential");
+    let (name, file) = credential.split_once(':').expect("a name and a file");
+    assert_eq!(file, "/run/secrets/vaultwarden-db");
+    write(folder.path(), name, "correct horse\n");
+    let manifest = write(folder.path(), "m.json", value["manifest"].as_str().expect("a text"));
+    let postgres = Postgres::start(&Options::new(18));
+    let run = |command: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
+            .args([command, &manifest, "--connect", &connect(&postgres)])
+            .env("CREDENTIALS_DIRECTORY", folder.path())
+            .output();
+        output.expect("the program runs")
+    };
+    let applied = run("apply");
+    assert!(applied.status.success(), "{}", text(&applied));
+    let sql = "SELECT string_agg(datname || '=' || pg_get_userbyid(datdba), ' ' ORDER BY datname) FROM pg_database \
+               WHERE NOT datistemplate";
+    let owners = postgres.session().query(sql).expect("rows")[0][0].clone();
+    let expected =
+        "forgejo=forgejo mesh=head-scale postgres=postgres shared=postgres vaultwarden=vaultwarden";
+    assert_eq!(owners.as_deref(), Some(expected));
+    assert_eq!(run("check").status.code(), Some(0));
+}

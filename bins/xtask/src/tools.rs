@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/node", "nodejs"),
     ("/usr/bin/npm", "npm"),
     ("/usr/bin/htpasswd", "apache2-utils"),
+    ("/usr/bin/nix-instantiate", "nix-bin"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/patchelf", "patchelf"),
     ("/usr/bin/pip3", "python3-pip"),

@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::new(connect.parse()?, NoTls);
     match server.apply(&desired, &ApplyOptions::default(), &mut Shown).await? {
         Outcome::Applied(applied) => {
-            println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len())
+            println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len());
         }
         _ => println!("a standby: left alone"),
     }

@@ -66,7 +66,8 @@ fn ensure_clauses_sets_each_clause() {
     on_a_server(|postgres| {
         let session = postgres.session();
         session.query("CREATE ROLE app").expect("a role");
-        let clauses: [(&str, fn(Role, bool) -> Role); 7] = [
+        type Clause = fn(Role, bool) -> Role;
+        let clauses: [(&str, Clause); 7] = [
             ("rolsuper", Role::superuser),
             ("rolcreaterole", Role::createrole),
             ("rolcreatedb", Role::createdb),
