@@ -82,6 +82,8 @@ pub struct Patience {
     pub validation: Duration,
     /// The first pause after a transient error; it doubles.
     pub retry: Duration,
+    /// Never is ARI asked again sooner, whatever the CA says.
+    pub ari: Duration,
 }
 
 impl Default for Patience {
@@ -92,6 +94,7 @@ impl Default for Patience {
             settle: Duration::from_secs(2),
             validation: Duration::from_secs(600),
             retry: Duration::from_secs(1),
+            ari: Duration::from_secs(60),
         }
     }
 }
@@ -277,7 +280,7 @@ impl Machine {
             Event::RenewalInfo { info, retry_after, date } if self.phase == Phase::RenewalInfo => {
                 self.see_clock(date, now);
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
-                let next = now.after(retry_after.unwrap_or(ASK_AGAIN).clamp(Duration::from_secs(60), DAY));
+                let next = now.after(retry_after.unwrap_or(ASK_AGAIN).clamp(self.spec.patience.ari.min(DAY), DAY));
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;
             }

@@ -31,6 +31,7 @@ pub(crate) fn quick() -> Patience {
         settle: Duration::ZERO,
         validation: Duration::from_secs(30),
         retry: Duration::from_millis(20),
+        ari: Duration::from_secs(60),
     }
 }
 

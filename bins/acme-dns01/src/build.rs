@@ -332,6 +332,9 @@ fn certificate(
     if let Some(seconds) = written.settle {
         spec.patience.settle = Duration::from_secs(seconds);
     }
+    if let Some(seconds) = written.ari_floor {
+        spec.patience.ari = Duration::from_secs(seconds);
+    }
     if let Some(days) = written.valid_min_days {
         // A part of the lifetime, since lifetimes shrink; as written for the 90 days that such numbers were made for.
         let part = (days.saturating_mul(1000) / 90).min(666);
