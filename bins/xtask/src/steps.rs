@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::Instant;
 
 /// The libraries that are published, each packaged and built from its package.
-pub(crate) const LIBRARIES: &[&str] = &["edge-proxy", "pg-hba", "smtp-config"];
+pub(crate) const LIBRARIES: &[&str] = &["acme-dns01", "edge-proxy", "pg-hba", "smtp-config"];
 
 /// The programs that are published. Packaged beside their libraries, which no registry has at this version yet.
-const PROGRAMS: &[&str] = &["cli-support", "edge-proxyd", "pg-hba-cli", "smtp-config-cli"];
+const PROGRAMS: &[&str] = &["acme-dns01-cli", "cli-support", "edge-proxyd", "pg-hba-cli", "smtp-config-cli"];
 
 /// A failed step, as one line.
 pub(crate) type Outcome = Result<(), String>;
