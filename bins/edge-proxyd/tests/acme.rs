@@ -110,7 +110,14 @@ ari_floor = 1
     let newer = tools.expect("curl with HTTP/3 is there; cargo xtask tools installs it");
     let curl = |arguments: &[&str]| {
         let output = Command::new(&newer)
-            .args(["-sS", "--max-time", "10", "--resolve", &format!("a.example.test:{port}:127.0.0.1"), "--cacert"])
+            .args([
+                "-sS",
+                "--max-time",
+                "10",
+                "--resolve",
+                &format!("a.example.test:{port}:127.0.0.1"),
+                "--cacert",
+            ])
             .arg(path("issuing.pem"))
             .args(["-o", "/dev/null", "-w", "%{http_code} %{http_version}"])
             .args(arguments)

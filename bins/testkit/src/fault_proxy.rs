@@ -37,7 +37,11 @@ impl FaultProxy {
     ///
     /// # Panics
     /// When no port is free.
-    pub fn start(to: SocketAddr, root: &str, script: impl Fn(&str, usize) -> Fault + Send + Sync + 'static) -> Self {
+    pub fn start(
+        to: SocketAddr,
+        root: &str,
+        script: impl Fn(&str, usize) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let authority = Authority::new();
         let (chain, key) = authority.pair(&["localhost"]);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
