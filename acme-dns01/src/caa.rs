@@ -57,7 +57,9 @@ pub enum CaaRefusal {
         allowed: String,
     },
     /// A critical property that no CA would understand.
-    #[error("CAA at {at} has the critical property `{tag}`, which CAs must refuse: remove it or its critical flag")]
+    #[error(
+        "CAA at {at} has the critical property `{tag}`, which CAs must refuse: remove it or its critical flag"
+    )]
     Critical {
         /// Where the records are.
         at: String,
@@ -113,8 +115,11 @@ pub fn permitted(at: &str, records: &[Caa], applicant: &Applicant<'_>) -> Result
         return Ok(());
     }
     Err(refusal.unwrap_or_else(|| {
-        let mut allowed: Vec<&str> =
-            properties.iter().map(|found| found.issuer.as_str()).filter(|issuer| !issuer.is_empty()).collect();
+        let mut allowed: Vec<&str> = properties
+            .iter()
+            .map(|found| found.issuer.as_str())
+            .filter(|issuer| !issuer.is_empty())
+            .collect();
         allowed.dedup();
         CaaRefusal::OtherIssuer {
             at,
@@ -165,7 +170,10 @@ mod tests {
         assert_eq!(ask(&[record("iodef", "mailto:a@example.org")], false), Ok(()));
         assert_eq!(ask(&[record("issue", "other.test"), record("issue", "letsencrypt.org")], false), Ok(()));
         let refused = ask(&[record("issue", "other.test")], false).expect_err("it is refused").to_string();
-        assert!(refused.contains("other.test") && refused.contains("0 issue \"letsencrypt.org\""), "{refused}");
+        assert!(
+            refused.contains("other.test") && refused.contains("0 issue \"letsencrypt.org\""),
+            "{refused}"
+        );
         assert!(ask(&[record("issue", ";")], false).expect_err("nobody").to_string().contains("nobody"));
         // issuewild takes the place of issue for wildcards, and only for them.
         let both = [record("issue", "letsencrypt.org"), record("issuewild", ";")];
@@ -177,7 +185,10 @@ mod tests {
     fn parameters_of_rfc_8657() {
         let account = |uri: &str| [record("issue", &format!("letsencrypt.org; accounturi={uri}"))];
         assert_eq!(ask(&account("https://ca.test/acct/1"), false), Ok(()));
-        assert!(matches!(ask(&account("https://ca.test/acct/2"), false), Err(CaaRefusal::OtherAccount { .. })));
+        assert!(matches!(
+            ask(&account("https://ca.test/acct/2"), false),
+            Err(CaaRefusal::OtherAccount { .. })
+        ));
         let methods = |list: &str| [record("issue", &format!("letsencrypt.org;validationmethods={list}"))];
         assert_eq!(ask(&methods("http-01,dns-01"), false), Ok(()));
         assert!(matches!(ask(&methods("http-01"), false), Err(CaaRefusal::OtherMethod { .. })));

@@ -131,7 +131,9 @@ impl fmt::Display for Limit {
         match self {
             Self::Orders(rate) => write!(f, "the limit of orders of an account is reached ({rate})"),
             Self::Domain(name, rate) => write!(f, "the limit of certificates of {name} is reached ({rate})"),
-            Self::Same(rate) => write!(f, "the limit of certificates for exactly these names is reached ({rate})"),
+            Self::Same(rate) => {
+                write!(f, "the limit of certificates for exactly these names is reached ({rate})")
+            }
             Self::Failures(name, rate) => {
                 write!(f, "the limit of failed authorizations of {name} is reached ({rate})")
             }

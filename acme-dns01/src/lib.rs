@@ -1,4 +1,4 @@
-//! (front page follows)
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub mod caa;

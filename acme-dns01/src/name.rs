@@ -102,7 +102,9 @@ impl FromStr for Name {
                 return wrong("has a label longer than 63 bytes");
             }
             if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-                return wrong("has a character that is no letter, digit or hyphen (no scheme, port or path belongs here)");
+                return wrong(
+                    "has a character that is no letter, digit or hyphen (no scheme, port or path belongs here)",
+                );
             }
             if label.starts_with('-') || label.ends_with('-') {
                 return wrong("has a label that begins or ends with a hyphen");
@@ -147,8 +149,23 @@ mod tests {
         assert_eq!(name.challenge(), "_acme-challenge.example.org");
         assert_eq!("a.b.example.co.uk".parse::<Name>().expect("a name").registered_domain(), "example.co.uk");
         for wrong in [
-            "", ".", "a", "*.a", "a..b", "-a.b", "a-.b", "a b.c", "https://a.b", "a.b:443", "1.2.3.4", "::1", "a.*.b",
-            "*a.b", "ä.example", "a.123", "**.a.b",
+            "",
+            ".",
+            "a",
+            "*.a",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "a b.c",
+            "https://a.b",
+            "a.b:443",
+            "1.2.3.4",
+            "::1",
+            "a.*.b",
+            "*a.b",
+            "ä.example",
+            "a.123",
+            "**.a.b",
         ] {
             assert!(wrong.parse::<Name>().is_err(), "{wrong}");
         }

@@ -73,7 +73,9 @@ pub enum Propagation {
 #[must_use]
 pub fn judge(answer: &Answer, wanted: &[String], way: Way) -> Verdict {
     let (authoritative, recursive, code, values) = match &answer.reply {
-        Reply::Response { authoritative, recursive, code, values } => (authoritative, recursive, code, values),
+        Reply::Response { authoritative, recursive, code, values } => {
+            (authoritative, recursive, code, values)
+        }
         Reply::Silence(why) => return Verdict::Silent(why.clone()),
     };
     if way == Way::Authorities && !authoritative && *recursive {
@@ -95,9 +97,7 @@ pub fn judge(answer: &Answer, wanted: &[String], way: Way) -> Verdict {
 pub fn propagation(answers: &[Answer], wanted: &[String], way: Way) -> Propagation {
     let verdicts: Vec<(String, Verdict)> = answers
         .iter()
-        .map(|answer| {
-            (format!("{} ({})", answer.server, answer.address.ip()), judge(answer, wanted, way))
-        })
+        .map(|answer| (format!("{} ({})", answer.server, answer.address.ip()), judge(answer, wanted, way)))
         .collect();
     let answered = verdicts.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Silent(_))).count();
     let hijacked = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Hijacked).count();
@@ -107,7 +107,9 @@ pub fn propagation(answers: &[Answer], wanted: &[String], way: Way) -> Propagati
     if !verdicts.is_empty() && verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Complete) {
         return Propagation::Complete;
     }
-    Propagation::Incomplete(verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Complete).collect())
+    Propagation::Incomplete(
+        verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Complete).collect(),
+    )
 }
 
 impl fmt::Display for Verdict {

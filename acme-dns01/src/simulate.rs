@@ -124,7 +124,9 @@ impl World {
         Order {
             url: format!("order/{number}"),
             status,
-            authorizations: (0..made.names.len()).map(|name| format!("authorization/{number}/{name}")).collect(),
+            authorizations: (0..made.names.len())
+                .map(|name| format!("authorization/{number}/{name}"))
+                .collect(),
             finalize: format!("finalize/{number}"),
             certificate: made.issued.then(|| format!("certificate/{number}")),
             problem: None,
@@ -163,7 +165,8 @@ impl World {
     fn answer(&mut self, action: &Action, spec: &Spec, now: Time, store: &mut Shelf) -> Event {
         let gone = |why: &str| Event::Error(Trouble::new(TroubleKind::OrderGone, why));
         let away = now < self.away;
-        let numbers = |url: &str| -> Vec<usize> { url.split('/').filter_map(|part| part.parse().ok()).collect() };
+        let numbers =
+            |url: &str| -> Vec<usize> { url.split('/').filter_map(|part| part.parse().ok()).collect() };
         match action {
             Action::Directory { .. }
             | Action::Account { .. }
@@ -289,7 +292,11 @@ impl World {
                 let held = store.installed.clone();
                 let info = held.filter(|_| self.ari).map(|held| {
                     if held.not_before < self.revoked_before {
-                        return RenewalInfo { start: held.not_before, end: now.before(DAY), explanation: None };
+                        return RenewalInfo {
+                            start: held.not_before,
+                            end: now.before(DAY),
+                            explanation: None,
+                        };
                     }
                     let two_thirds = held.not_before.after(held.lifetime() * 2 / 3);
                     RenewalInfo {
@@ -300,7 +307,9 @@ impl World {
                 });
                 Event::RenewalInfo { info, retry_after: Some(Duration::from_secs(6 * 3600)), date: Some(now) }
             }
-            Action::Deploy | Action::Rollback | Action::Journal(_) | Action::Note(_) | Action::Alert(_) => Event::Done,
+            Action::Deploy | Action::Rollback | Action::Journal(_) | Action::Note(_) | Action::Alert(_) => {
+                Event::Done
+            }
             Action::Wait { .. } => Event::Done,
         }
     }
@@ -321,8 +330,10 @@ struct Shelf {
 /// had its effect (odd: the effect is there, but nobody heard of it).
 #[must_use]
 pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> Killed {
-    let names: Vec<Name> =
-        ["*.example.org", "example.org", "www.example.org"].iter().filter_map(|name| name.parse().ok()).collect();
+    let names: Vec<Name> = ["*.example.org", "example.org", "www.example.org"]
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
     let spec = Spec::new(names, "ca");
     let mut dice = Dice(seed | 1);
     let mut world = World::new(lists_orders);
@@ -425,7 +436,8 @@ pub fn decade_of(specs: &[Spec], seed: u64) -> Decade {
     let mut coming = changes.iter().peekable();
     let end = begin.after(DAY * 3650);
     loop {
-        let Some(next) = machines.iter().enumerate().min_by_key(|(_, machine)| machine.2).map(|(at, _)| at) else {
+        let Some(next) = machines.iter().enumerate().min_by_key(|(_, machine)| machine.2).map(|(at, _)| at)
+        else {
             return result;
         };
         let now = machines[next].2;
@@ -446,7 +458,9 @@ pub fn decade_of(specs: &[Spec], seed: u64) -> Decade {
                         result.spared += 1;
                     }
                     // Nothing in the world is exact to the second.
-                    *wake = (*until).max(now.after(Duration::from_secs(1))).after(Duration::from_secs(dice.roll(30)));
+                    *wake = (*until)
+                        .max(now.after(Duration::from_secs(1)))
+                        .after(Duration::from_secs(dice.roll(30)));
                     break;
                 }
                 Action::Journal(Record::Installed { held, .. }) => {

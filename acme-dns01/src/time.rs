@@ -177,7 +177,8 @@ mod tests {
         assert_eq!(time.secs(), 1_795_437_956);
         assert_eq!(Time::parse_rfc3339("2026-11-23T13:45:56.000+01:00"), Some(time));
         assert_eq!(Time::parse_rfc3339("2026-11-23T12:45:56.25Z"), Some(time.shifted(250)));
-        for wrong in ["", "2026-11-23", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-11-23T12:45:56"] {
+        for wrong in ["", "2026-11-23", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-11-23T12:45:56"]
+        {
             assert_eq!(Time::parse_rfc3339(wrong), None, "{wrong}");
         }
     }

@@ -107,7 +107,10 @@ impl Acme {
             return Err(trouble(&response, &format!("the directory {}", self.url)));
         }
         let directory: Directory = serde_json::from_slice(&response.body).map_err(|why| {
-            Trouble::new(TroubleKind::Transient, format!("{} is no directory of an ACME server: {why}", self.url))
+            Trouble::new(
+                TroubleKind::Transient,
+                format!("{} is no directory of an ACME server: {why}", self.url),
+            )
         })?;
         let now = i64::try_from(now().millis()).unwrap_or(0);
         let skew = response.date().map(|date| i64::try_from(date.millis()).unwrap_or(0) - now);
@@ -154,8 +157,10 @@ impl Acme {
             let body = key
                 .sign(url, account, Some(&nonce), payload)
                 .map_err(|why| Trouble::new(TroubleKind::Ours, why.to_string()))?;
-            let headers =
-                [("content-type", "application/jose+json"), ("accept", "application/json, application/pem-certificate-chain")];
+            let headers = [
+                ("content-type", "application/jose+json"),
+                ("accept", "application/json, application/pem-certificate-chain"),
+            ];
             let sent = self.http.send(Method::POST, url, &headers, body.to_string().into_bytes()).await;
             let response = sent.map_err(unreached)?;
             self.keep_nonce(&response);
@@ -195,7 +200,8 @@ impl Acme {
                         external(&binding.key_id, &binding.key, &directory.new_account, &key.jwk());
                 }
                 None if directory.meta.external_account_required => {
-                    let why = format!("{} makes accounts only with an external account: configure eab", self.url);
+                    let why =
+                        format!("{} makes accounts only with an external account: configure eab", self.url);
                     return Err(Trouble::new(TroubleKind::Refused, why));
                 }
                 None => {}
@@ -355,7 +361,9 @@ impl Acme {
             url: url.to_owned(),
             name: found.identifier.value,
             status: status(&found.status),
-            challenge_status: challenge.as_ref().map_or(Status::Invalid, |challenge| status(&challenge.status)),
+            challenge_status: challenge
+                .as_ref()
+                .map_or(Status::Invalid, |challenge| status(&challenge.status)),
             value: challenge.as_ref().map(|challenge| key.txt_value(&challenge.token)).unwrap_or_default(),
             challenge: challenge.map(|challenge| challenge.url),
             problem,
@@ -462,8 +470,9 @@ pub(crate) fn now() -> Time {
 }
 
 fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Trouble> {
-    serde_json::from_slice(&response.body)
-        .map_err(|why| Trouble::new(TroubleKind::Transient, format!("the authority's answer is no sense: {why}")))
+    serde_json::from_slice(&response.body).map_err(|why| {
+        Trouble::new(TroubleKind::Transient, format!("the authority's answer is no sense: {why}"))
+    })
 }
 
 fn order(response: &Response, url: String) -> Result<Order, Trouble> {
@@ -504,9 +513,11 @@ fn status(word: &str) -> Status {
 fn words(problem: &Value) -> String {
     let detail = problem["detail"].as_str().unwrap_or("no detail");
     let kind = problem["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default();
-    let below = problem["subproblems"].as_array().into_iter().flatten().map(|sub| {
-        format!("; {}: {}", sub["identifier"]["value"].as_str().unwrap_or("?"), words(sub))
-    });
+    let below = problem["subproblems"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|sub| format!("; {}: {}", sub["identifier"]["value"].as_str().unwrap_or("?"), words(sub)));
     let below: String = below.collect();
     if kind.is_empty() { format!("{detail}{below}") } else { format!("{detail} ({kind}){below}") }
 }

@@ -58,7 +58,8 @@ impl AccountKey {
     /// # Errors
     /// [`KeyError`].
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).map_err(|why| KeyError::Pem(why.to_string()))?;
+        let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
+            .map_err(|why| KeyError::Pem(why.to_string()))?;
         let der = der.secret_pkcs8_der();
         let pem = SecretString::from(text.to_owned());
         if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der) {
@@ -87,10 +88,7 @@ impl AccountKey {
     #[must_use]
     pub fn thumbprint(&self) -> String {
         let jwk = self.jwk();
-        let canonical = format!(
-            r#"{{"crv":{},"kty":"EC","x":{},"y":{}}}"#,
-            jwk["crv"], jwk["x"], jwk["y"]
-        );
+        let canonical = format!(r#"{{"crv":{},"kty":"EC","x":{},"y":{}}}"#, jwk["crv"], jwk["x"], jwk["y"]);
         encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
     }
 

@@ -7,14 +7,14 @@ use crate::name::Name;
 use crate::time::Time;
 use aws_lc_rs::digest;
 use rcgen::{
-    CertificateParams, CertificateSigningRequest, DistinguishedName, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
-    PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+    CertificateParams, CertificateSigningRequest, DistinguishedName, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
-use x509_parser::public_key::PublicKey;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 /// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +150,9 @@ pub(crate) fn serial_of(der: &CertificateDer<'_>) -> Result<String, CertificateE
 /// The DER of the first certificate of a chain.
 pub(crate) fn leaf(pem: &str) -> Result<Vec<u8>, CertificateError> {
     let first = certificates(pem)?.into_iter().next();
-    first.map(|der| der.to_vec()).ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))
+    first
+        .map(|der| der.to_vec())
+        .ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))
 }
 
 /// The common names of all issuers in a chain, leaf first.
@@ -171,7 +173,8 @@ pub fn chain_issuers(pem: &str) -> Vec<String> {
 /// [`CertificateError::Chain`].
 pub fn describe(pem: &str) -> Result<Held, CertificateError> {
     let ders = certificates(pem)?;
-    let leaf = ders.first().ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))?;
+    let leaf =
+        ders.first().ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))?;
     let leaf = parse(leaf)?;
     let time = |time: x509_parser::time::ASN1Time| Time::from_secs(time.timestamp().try_into().unwrap_or(0));
     let mut names = Vec::new();
@@ -192,7 +195,8 @@ pub fn describe(pem: &str) -> Result<Held, CertificateError> {
     }
     names.sort();
     names.dedup();
-    let own = leaf.subject().iter_common_name().next().and_then(|name| name.as_str().ok()) == Some(SELF_SIGNED);
+    let own =
+        leaf.subject().iter_common_name().next().and_then(|name| name.as_str().ok()) == Some(SELF_SIGNED);
     let ari = key_identifier.map(|id| format!("{}.{}", encode(&id), encode(leaf.raw_serial())));
     let serial = hex(leaf.raw_serial());
     Ok(Held {

@@ -91,9 +91,8 @@ pub(super) async fn ask(
     let mut edns = Edns::new();
     edns.set_max_payload(1232);
     message.set_edns(edns);
-    let bytes = message
-        .to_vec()
-        .map_err(|why| DnsError::Name { name: name.to_owned(), why: why.to_string() })?;
+    let bytes =
+        message.to_vec().map_err(|why| DnsError::Name { name: name.to_owned(), why: why.to_string() })?;
     let (answer, _) = exchange(server, &bytes, message.id, false, within).await?;
     Ok(answer)
 }

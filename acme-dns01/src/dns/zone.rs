@@ -16,10 +16,11 @@ impl Dns {
         let new = name.starts_with('_');
         for candidate in zone_candidates(name).skip(usize::from(new)) {
             let message = self.resolve(candidate, RecordType::SOA).await?;
-            let found = message.answers.iter().chain(&message.authorities).find_map(|record| match record.data {
-                RData::SOA(_) => Some(record.name.to_ascii().trim_end_matches('.').to_ascii_lowercase()),
-                _ => None,
-            });
+            let found =
+                message.answers.iter().chain(&message.authorities).find_map(|record| match record.data {
+                    RData::SOA(_) => Some(record.name.to_ascii().trim_end_matches('.').to_ascii_lowercase()),
+                    _ => None,
+                });
             // A CNAME leads to another zone, whose SOA says nothing about this name.
             let covers = |zone: &String| same(zone, candidate) || candidate.ends_with(&format!(".{zone}"));
             if let Some(zone) = found.filter(covers).filter(|zone| zone.contains('.')) {

@@ -26,7 +26,10 @@ async fn locked(store: &dyn Store, authority: &str) -> Result<Lock, Trouble> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(Trouble::new(TroubleKind::Ours, format!("another process holds the account at {authority} for a minute")))
+    Err(Trouble::new(
+        TroubleKind::Ours,
+        format!("another process holds the account at {authority} for a minute"),
+    ))
 }
 
 fn key(text: &secrecy::SecretString) -> Result<AccountKey, Trouble> {

@@ -85,7 +85,8 @@ impl Engine {
             Action::Locate { name } => return self.locate(certificate, &name).await.map(Event::Located),
             Action::Publish(txt) => {
                 let provider = self.provider_named(&txt.provider)?;
-                let id = provider.add(&txt.zone, &txt.name, &txt.value).await.map_err(|why| provided(&why))?;
+                let id =
+                    provider.add(&txt.zone, &txt.name, &txt.value).await.map_err(|why| provided(&why))?;
                 return Ok(Event::Published { id });
             }
             Action::Verify(wanted) => {
@@ -105,9 +106,13 @@ impl Engine {
                 let account = self.account(&attempt.authority).await?;
                 let key = store.pending_key(id).await.map_err(durable)?;
                 let key = key.ok_or_else(|| ours("the key for the order is gone from the store"))?;
-                let request = KeyPair::from_pem(&key).and_then(|key| key.request(&spec.names)).map_err(ours)?;
+                let request =
+                    KeyPair::from_pem(&key).and_then(|key| key.request(&spec.names)).map_err(ours)?;
                 let acme = &authority()?.acme;
-                return acme.finalize(&account.key, &account.url, &order, &url, &request).await.map(Event::Order);
+                return acme
+                    .finalize(&account.key, &account.url, &order, &url, &request)
+                    .await
+                    .map(Event::Order);
             }
             Action::Download { url } => return self.download(certificate, &attempt.authority, &url).await,
             Action::Install => store.install(id).await.map_err(durable)?,
@@ -178,7 +183,8 @@ impl Engine {
         {
             return Ok(Event::Key { public_key: key.public_key() });
         }
-        let current = if spec.reuse_key { self.store.current(&spec.id).await.map_err(durable)? } else { None };
+        let current =
+            if spec.reuse_key { self.store.current(&spec.id).await.map_err(durable)? } else { None };
         let reused = current
             .and_then(|pair| KeyPair::from_pem(&pair.key).ok())
             .filter(|key| key.kind() == Some(spec.key_type));
@@ -195,7 +201,12 @@ impl Engine {
         Ok(Event::Key { public_key: key.public_key() })
     }
 
-    async fn download(&self, certificate: &Certificate, authority: &str, url: &str) -> Result<Event, Trouble> {
+    async fn download(
+        &self,
+        certificate: &Certificate,
+        authority: &str,
+        url: &str,
+    ) -> Result<Event, Trouble> {
         let spec = &certificate.spec;
         let durable = |why| store_trouble(&why);
         let account = self.account(authority).await?;

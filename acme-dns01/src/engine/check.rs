@@ -63,7 +63,8 @@ impl Engine {
             let found = authority.acme.directory().await.map_err(|why| why.why);
             let found = found.map(|(directory, skew)| {
                 let ahead = -skew.unwrap_or(0) / 1000;
-                let clock = if ahead.abs() > 60 { format!("; OUR CLOCK IS {ahead} s AHEAD") } else { String::new() };
+                let clock =
+                    if ahead.abs() > 60 { format!("; OUR CLOCK IS {ahead} s AHEAD") } else { String::new() };
                 let ari = if directory.renewal_info.is_some() { "with ARI" } else { "without ARI" };
                 format!("reached, {ari}{clock}")
             });
@@ -95,8 +96,10 @@ impl Engine {
                     Err(why) => Err(why),
                 };
                 let found = servers.map_err(|why| why.to_string()).map(|servers| {
-                    let list: Vec<String> =
-                        servers.iter().map(|(server, address)| format!("{server} ({})", address.ip())).collect();
+                    let list: Vec<String> = servers
+                        .iter()
+                        .map(|(server, address)| format!("{server} ({})", address.ip()))
+                        .collect();
                     list.join(", ")
                 });
                 find(format!("{name}: name servers"), found);

@@ -4,7 +4,6 @@ mod account;
 mod actions;
 mod check;
 
-
 pub use account::Account;
 pub use check::Finding;
 
@@ -115,7 +114,10 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("store", &self.store).field("providers", &self.providers).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("store", &self.store)
+            .field("providers", &self.providers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,9 +213,8 @@ impl Engine {
             Some(pair) => pair,
             None => {
                 let (chain, key) =
-                    crate::client::self_signed(&certificate.spec.names, certificate.spec.key_type).map_err(
-                        |why| StoreError::Damaged { path: id.clone(), why: why.to_string() },
-                    )?;
+                    crate::client::self_signed(&certificate.spec.names, certificate.spec.key_type)
+                        .map_err(|why| StoreError::Damaged { path: id.clone(), why: why.to_string() })?;
                 let pair = Pair { chain, key };
                 // Another process may be about to put a real one there.
                 if let Some(_held) = self.store.lock(id).await?
@@ -227,7 +228,8 @@ impl Engine {
             }
         };
         if let Some(live) = &self.live {
-            live.set(id, &current).map_err(|why| StoreError::Damaged { path: id.clone(), why: why.to_string() })?;
+            live.set(id, &current)
+                .map_err(|why| StoreError::Damaged { path: id.clone(), why: why.to_string() })?;
         }
         Ok(())
     }
@@ -427,7 +429,8 @@ impl Engine {
         let id = &certificate.spec.id;
         let state = self.state(certificate).await.map_err(|why| store_trouble(&why))?;
         let pair = self.store.current(id).await.map_err(|why| store_trouble(&why))?;
-        let (held, pair) = state.held.zip(pair).ok_or_else(|| ours(format!("{id}: there is no certificate")))?;
+        let (held, pair) =
+            state.held.zip(pair).ok_or_else(|| ours(format!("{id}: there is no certificate")))?;
         let authority = held.authority.unwrap_or_default();
         let account = self.account(&authority).await?;
         let leaf = crate::client::leaf(&pair.chain).map_err(|why| ours(why.to_string()))?;

@@ -82,6 +82,8 @@ pub struct Patience {
     pub validation: Duration,
     /// The first pause after a transient error; it doubles.
     pub retry: Duration,
+    /// Never is ARI asked again sooner, whatever the CA says.
+    pub ari: Duration,
 }
 
 impl Default for Patience {
@@ -92,6 +94,7 @@ impl Default for Patience {
             settle: Duration::from_secs(2),
             validation: Duration::from_secs(600),
             retry: Duration::from_secs(1),
+            ari: Duration::from_secs(60),
         }
     }
 }
@@ -277,7 +280,8 @@ impl Machine {
             Event::RenewalInfo { info, retry_after, date } if self.phase == Phase::RenewalInfo => {
                 self.see_clock(date, now);
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
-                let next = now.after(retry_after.unwrap_or(ASK_AGAIN).clamp(Duration::from_secs(60), DAY));
+                let next =
+                    now.after(retry_after.unwrap_or(ASK_AGAIN).clamp(self.spec.patience.ari.min(DAY), DAY));
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;
             }
@@ -567,7 +571,8 @@ impl Machine {
             Phase::RenewalInfo => {
                 // What was known stays known; a failure to ask is no reason to renew or not to.
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
-                let info = self.state.ari.as_ref().filter(|ari| ari.of == of).and_then(|ari| ari.info.clone());
+                let info =
+                    self.state.ari.as_ref().filter(|ari| ari.of == of).and_then(|ari| ari.info.clone());
                 let next = now.after(trouble.retry_after.unwrap_or(Duration::from_secs(3600)).min(DAY));
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;
@@ -575,7 +580,8 @@ impl Machine {
             Phase::Unpublish(txt) => {
                 let name = txt.name.clone();
                 self.unpublish_tries += 1;
-                self.unpublish_hold = Some(now.after(self.spec.patience.retry * 2_u32.pow(self.unpublish_tries.min(12))));
+                self.unpublish_hold =
+                    Some(now.after(self.spec.patience.retry * 2_u32.pow(self.unpublish_tries.min(12))));
                 if self.unpublish_tries == TRIES {
                     self.alert(Alert::Leftover { name, why: trouble.why });
                 }

@@ -74,9 +74,9 @@ impl Machine {
                 None => self.authorizations_read(now),
             },
             Phase::Locate => match self.unlocated() {
-                Some(pending) => Action::Locate {
-                    name: format!("_acme-challenge.{}", pending.authorization.name),
-                },
+                Some(pending) => {
+                    Action::Locate { name: format!("_acme-challenge.{}", pending.authorization.name) }
+                }
                 None => {
                     self.phase = Phase::Publish;
                     self.of_order(now)
@@ -320,7 +320,8 @@ impl Machine {
     fn look_later(&mut self, now: Time, retry_after: Option<Duration>, why: String) {
         let doubled = self.spec.patience.look * 2_u32.pow(self.work.looks.min(4));
         self.work.looks += 1;
-        let pause = retry_after.map_or(doubled, |after| after.clamp(Duration::from_millis(50), doubled.max(after)));
+        let pause =
+            retry_after.map_or(doubled, |after| after.clamp(Duration::from_millis(50), doubled.max(after)));
         self.hold = Some((now.after(pause), why));
     }
 
@@ -372,7 +373,11 @@ impl Machine {
                 self.fail(trouble.why, now, trouble.retry_after);
             }
             _ => {
-                self.alert(Alert::Failing { why: trouble.why.clone(), next: now, failures: self.state.failures });
+                self.alert(Alert::Failing {
+                    why: trouble.why.clone(),
+                    next: now,
+                    failures: self.state.failures,
+                });
                 self.pause(now, trouble);
             }
         }

@@ -330,13 +330,17 @@ impl std::fmt::Display for Alert {
                 write!(f, "no certificate (failure {failures} in a row, next try {next}): {why}")
             }
             Self::Expiring { not_after, why } => write!(f, "the certificate ends {not_after}: {why}"),
-            Self::RolledBack { why } => write!(f, "the new certificate is not served, so the old one is back: {why}"),
+            Self::RolledBack { why } => {
+                write!(f, "the new certificate is not served, so the old one is back: {why}")
+            }
             Self::Undeployed { why } => write!(f, "the new certificate could not be made known: {why}"),
             Self::Leftover { name, why } => write!(f, "a TXT record of ours is still at {name}: {why}"),
             Self::AccountForgotten { authority } => {
                 write!(f, "{authority} does not know our account any more; it is registered again")
             }
-            Self::Clock { ahead } if *ahead > 0 => write!(f, "this machine's clock is {ahead} s ahead of the CA's"),
+            Self::Clock { ahead } if *ahead > 0 => {
+                write!(f, "this machine's clock is {ahead} s ahead of the CA's")
+            }
             Self::Clock { ahead } => write!(f, "this machine's clock is {} s behind the CA's", -ahead),
             Self::Recovered => f.write_str("there is a new certificate again"),
         }

@@ -51,7 +51,10 @@ pub struct Cloudflare {
 
 impl fmt::Debug for Cloudflare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cloudflare").field("base", &self.base).field("pinned", &self.pinned).finish_non_exhaustive()
+        f.debug_struct("Cloudflare")
+            .field("base", &self.base)
+            .field("pinned", &self.pinned)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,7 +170,11 @@ impl Cloudflare {
         let id = match found {
             Ok(answer) => {
                 let zones = answer.result.as_array().cloned().unwrap_or_default();
-                zones.iter().find(|zone| zone["name"] == candidate).and_then(|zone| zone["id"].as_str()).map(str::to_owned)
+                zones
+                    .iter()
+                    .find(|zone| zone["name"] == candidate)
+                    .and_then(|zone| zone["id"].as_str())
+                    .map(str::to_owned)
             }
             // A zone outside the token's scope; the one above may be inside.
             Err(Refused::Codes(codes, _)) if codes.contains(&0) => None,
@@ -208,7 +215,8 @@ impl Cloudflare {
         let mut zones = Vec::new();
         let mut page = 1;
         loop {
-            let answer = self.call(true, Method::GET, &format!("/zones?page={page}&per_page=50"), None).await?;
+            let answer =
+                self.call(true, Method::GET, &format!("/zones?page={page}&per_page=50"), None).await?;
             let names = answer.result.as_array().into_iter().flatten();
             zones.extend(names.filter_map(|zone| zone["name"].as_str().map(str::to_owned)));
             if page >= answer.pages {
@@ -332,7 +340,8 @@ fn read(response: &Response, what: &str) -> Result<Answer, Refused> {
         .iter()
         .flat_map(|said| std::iter::once(said.code).chain(said.error_chain.iter().map(|below| below.code)))
         .collect();
-    let said: Vec<String> = envelope.errors.iter().map(|said| format!("{} ({})", said.message, said.code)).collect();
+    let said: Vec<String> =
+        envelope.errors.iter().map(|said| format!("{} ({})", said.message, said.code)).collect();
     let said = if said.is_empty() { "without a word why".to_owned() } else { said.join(", ") };
     let advice = match codes.first() {
         Some(6003 | 6103 | 6111) => ": the token is malformed; is a line break or the wrong secret in it?",

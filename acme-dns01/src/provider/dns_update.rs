@@ -52,8 +52,11 @@ impl DnsUpdateProvider {
             "linode" => DnsUpdater::new_linode(token, within),
             "vultr" => DnsUpdater::new_vultr(token, within),
             _ => {
-                let known = "bunny, desec, digitalocean, duckdns, dynu, gandi, gcore, hetzner, ionos, linode, vultr";
-                let why = format!("`{service}` is none of {known}; others take more than a token: use the library, or exec");
+                let known =
+                    "bunny, desec, digitalocean, duckdns, dynu, gandi, gcore, hetzner, ionos, linode, vultr";
+                let why = format!(
+                    "`{service}` is none of {known}; others take more than a token: use the library, or exec"
+                );
                 return Err(ProviderError::lasting("dns-update", why));
             }
         };

@@ -32,7 +32,10 @@ impl Exec {
         let output = tokio::time::timeout(self.within, command.output())
             .await
             .map_err(|_| {
-                ProviderError::transient("exec", format!("{shown}: took longer than {} s", self.within.as_secs()))
+                ProviderError::transient(
+                    "exec",
+                    format!("{shown}: took longer than {} s", self.within.as_secs()),
+                )
             })?
             .map_err(|why| ProviderError::lasting("exec", format!("{shown}: {why}")))?;
         if output.status.success() {

@@ -97,9 +97,9 @@ impl Rfc2136 {
         let code = answer.response_code;
         if code == ResponseCode::NoError {
             if let Some(verifier) = &mut verifier {
-                verifier
-                    .verify(&raw)
-                    .map_err(|why| lasting(format!("{}: the answer's signature is wrong: {why}", self.server)))?;
+                verifier.verify(&raw).map_err(|why| {
+                    lasting(format!("{}: the answer's signature is wrong: {why}", self.server))
+                })?;
             }
             return Ok(());
         }
@@ -112,7 +112,11 @@ impl Rfc2136 {
             _ => "",
         };
         let error = format!("{} answered {code} to an update of {zone}{advice}", self.server);
-        Err(if code == ResponseCode::ServFail { ProviderError::transient("rfc2136", error) } else { lasting(error) })
+        Err(if code == ResponseCode::ServFail {
+            ProviderError::transient("rfc2136", error)
+        } else {
+            lasting(error)
+        })
     }
 }
 

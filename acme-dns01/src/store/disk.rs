@@ -14,7 +14,9 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 " (make room; the old certificate is still in place)"
             }
-            io::ErrorKind::PermissionDenied => " (who runs this must own the folder; the old certificate is still in place)",
+            io::ErrorKind::PermissionDenied => {
+                " (who runs this must own the folder; the old certificate is still in place)"
+            }
             io::ErrorKind::ReadOnlyFilesystem => " (add the folder to ReadWritePaths= of the unit)",
             _ => "",
         };

@@ -152,8 +152,13 @@ impl Inner {
         disk::folder(&folder)?;
         let line = line(record)?;
         let write = || {
-            let mut file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)?;
             let end = whole_lines(&mut file)?;
             let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
             if written.is_err() {
@@ -382,8 +387,10 @@ impl Store for FileStore {
             let mut ledger = inner.ledger()?;
             ledger.record(entry, now, &limits);
             let path = inner.folder.join(PRIVATE).join("ledger.json");
-            let text = serde_json::to_vec(&ledger)
-                .map_err(|why| StoreError::Damaged { path: path.display().to_string(), why: why.to_string() })?;
+            let text = serde_json::to_vec(&ledger).map_err(|why| StoreError::Damaged {
+                path: path.display().to_string(),
+                why: why.to_string(),
+            })?;
             disk::replace(&path, &text, Rights::private(0o600))?;
             Ok(ledger)
         })

@@ -230,7 +230,8 @@ impl Store for PostgresStore {
     }
 
     async fn ledger(&self) -> Result<Ledger, StoreError> {
-        let rows = self.client().await?.query("SELECT entry FROM acme_dns01_ledger ORDER BY number", &[]).await;
+        let rows =
+            self.client().await?.query("SELECT entry FROM acme_dns01_ledger ORDER BY number", &[]).await;
         let list: Vec<String> = rows.map_err(failed)?.iter().map(|row| row.get(0)).collect();
         // The ledger is a list of entries.
         serde_json::from_str(&format!("[{}]", list.join(","))).map_err(|why| damaged(&why))
@@ -240,8 +241,10 @@ impl Store for PostgresStore {
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(failed)?;
         transaction.execute("LOCK TABLE acme_dns01_ledger IN EXCLUSIVE MODE", &[]).await.map_err(failed)?;
-        let rows =
-            transaction.query("SELECT entry FROM acme_dns01_ledger ORDER BY number", &[]).await.map_err(failed)?;
+        let rows = transaction
+            .query("SELECT entry FROM acme_dns01_ledger ORDER BY number", &[])
+            .await
+            .map_err(failed)?;
         let list: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         let mut ledger: Ledger =
             serde_json::from_str(&format!("[{}]", list.join(","))).map_err(|why| damaged(&why))?;

@@ -47,13 +47,20 @@ async fn fault_16_retry_after_holds_over_a_restart() {
     let lab = Lab::start(PebbleVersion::V2_4);
     let proxy = proxy(&lab, |line, _| {
         if line == "POST /order-plz" {
-            return Fault::Answer("429 Too Many Requests".into(), "Retry-After: 7200\r\n".into(), TOO_MANY.into());
+            return Fault::Answer(
+                "429 Too Many Requests".into(),
+                "Retry-After: 7200\r\n".into(),
+                TOO_MANY.into(),
+            );
         }
         Fault::Pass
     });
     let certificate = certificate(&["a.example.test"]);
     let outcome = through(&lab, &proxy).round(&certificate, false).await;
-    assert!(matches!(&outcome.how, How::Failed(_, why) if why.contains("too many new orders")), "{outcome:?}");
+    assert!(
+        matches!(&outcome.how, How::Failed(_, why) if why.contains("too many new orders")),
+        "{outcome:?}"
+    );
     let before = proxy.requests().len();
     for _ in 0..3 {
         // Another process, as it were.
@@ -63,7 +70,8 @@ async fn fault_16_retry_after_holds_over_a_restart() {
     }
     assert_eq!(proxy.requests().len(), before, "not one request before the deadline");
     let ledger = lab.store().ledger().await.expect("a ledger");
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs();
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs();
     let refusal = ledger.open(acme_dns01::Time::from_secs(since), "pebble").expect_err("it is closed");
     assert!((7000..=7200).contains(&(refusal.until.secs() - since)), "{refusal}");
 }
@@ -74,7 +82,11 @@ async fn fault_17_a_503_in_html_is_tried_again() {
     let proxy = proxy(&lab, |line, before| {
         if line == "POST /order-plz" && before < 2 || line.starts_with("POST /finalize") && before == 0 {
             let html = "<html>Service Unavailable</html>".to_owned();
-            return Fault::Answer("503 Service Unavailable".into(), "Content-Type: text/html\r\n".into(), html);
+            return Fault::Answer(
+                "503 Service Unavailable".into(),
+                "Content-Type: text/html\r\n".into(),
+                html,
+            );
         }
         Fault::Pass
     });
@@ -85,9 +97,13 @@ async fn fault_17_a_503_in_html_is_tried_again() {
 #[tokio::test]
 async fn an_answer_that_is_lost_makes_no_second_order() {
     let lab = Lab::start(PebbleVersion::V2_4);
-    let proxy = proxy(&lab, |line, before| {
-        if line == "POST /order-plz" && before == 0 { Fault::Swallow } else { Fault::Pass }
-    });
+    let proxy =
+        proxy(
+            &lab,
+            |line, before| {
+                if line == "POST /order-plz" && before == 0 { Fault::Swallow } else { Fault::Pass }
+            },
+        );
     let outcome = through(&lab, &proxy).round(&certificate(&["a.example.test"]), false).await;
     assert_eq!(outcome.how, How::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 2 orders"), 0);
@@ -135,14 +151,14 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
     renew(&lab.engine()).await;
     assert!(lab.said().contains("the CA suggests 2026-01-01"), "{}", lab.said());
     let records = lab.store().journal("a.example.test").await.expect("a journal");
-    let replaced = records
-        .iter()
-        .any(|record| matches!(record, acme_dns01::Record::Began { replaces: Some(_), .. }));
+    let replaced =
+        records.iter().any(|record| matches!(record, acme_dns01::Record::Began { replaces: Some(_), .. }));
     assert!(replaced, "the order says what it replaces");
     // The CA says that it was replaced already: once more, without.
     let proxy = proxy(&lab, |line, before| {
         if line == "POST /order-plz" && before == 0 {
-            let content = r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced","detail":"replaced","status":409}"#;
+            let content =
+                r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced","detail":"replaced","status":409}"#;
             return Fault::Answer("409 Conflict".into(), String::new(), content.into());
         }
         Fault::Pass
@@ -174,7 +190,10 @@ async fn fault_25_chains_of_any_length() {
             std::fs::read_to_string(lab.folder.path().join("acme/a.example.test").join(name)).expect("a file")
         };
         let count = |text: &str| text.matches("BEGIN CERTIFICATE").count();
-        assert_eq!(count(&read("fullchain.pem")).to_string(), (length.parse::<usize>().expect("a number") + 1).to_string());
+        assert_eq!(
+            count(&read("fullchain.pem")).to_string(),
+            (length.parse::<usize>().expect("a number") + 1).to_string()
+        );
         assert_eq!(count(&read("chain.pem")), count(&read("fullchain.pem")) - 1);
     }
 }

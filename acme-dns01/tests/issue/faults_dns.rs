@@ -53,7 +53,10 @@ async fn fault_13_and_14_a_server_that_is_stale_or_lame_is_named_and_nothing_is_
     certificate.spec.patience.propagation = Duration::from_secs(3);
     // Nobody listens at 127.0.0.2: a server that does not answer counts as one that is stale.
     let outcome = lab.engine().round(&certificate, false).await;
-    assert!(matches!(&outcome.how, How::Failed(_, why) if why.contains("ns2.example.test (127.0.0.2)")), "{outcome:?}");
+    assert!(
+        matches!(&outcome.how, How::Failed(_, why) if why.contains("ns2.example.test (127.0.0.2)")),
+        "{outcome:?}"
+    );
     assert_eq!(lab.pebble.logged("POST /chalZ/"), 0, "no trigger");
     // A server that refuses, and one that is no authority: by its answer.
     let mut asked = dns(lab.knot.address());
@@ -68,7 +71,8 @@ async fn fault_13_and_14_a_server_that_is_stale_or_lame_is_named_and_nothing_is_
 
 #[tokio::test]
 async fn fault_15_cnames_are_followed_and_circles_named() {
-    let records = "_acme-challenge.a CNAME a.delegated\n_acme-challenge.b CNAME c\nc CNAME _acme-challenge.b\n";
+    let records =
+        "_acme-challenge.a CNAME a.delegated\n_acme-challenge.b CNAME c\nc CNAME _acme-challenge.b\n";
     let zones = [("example.test", records)];
     let lab = Lab::with(PebbleVersion::V2_4, &zones, &[]);
     let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
@@ -81,7 +85,8 @@ async fn fault_15_cnames_are_followed_and_circles_named() {
 
 #[tokio::test]
 async fn a_caa_that_forbids_is_named_before_an_order() {
-    let records = "a CAA 0 issue \"other.test\"\nb CAA 0 issue \"pebble.letsencrypt.org; validationmethods=http-01\"\n";
+    let records =
+        "a CAA 0 issue \"other.test\"\nb CAA 0 issue \"pebble.letsencrypt.org; validationmethods=http-01\"\n";
     let lab = Lab::with(PebbleVersion::V2_10, &[("example.test", records)], &[]);
     for (name, word) in [("a.example.test", "other.test"), ("b.example.test", "validationmethods")] {
         let outcome = lab.engine().round(&certificate(&[name]), false).await;
@@ -193,7 +198,11 @@ async fn a_certificate_by_cloudflare() {
     let mock = CloudflareMock::start(&["example.test"]);
     let both = Both(cloudflare(&mock, TOKEN), rfc2136(&lab.knot));
     let engine: Engine = lab.bare(&lab.pebble.directory()).provider("cloudflare", Arc::new(both));
-    mock.fault("POST /zones", "429 Too Many Requests", json!({"success": false, "errors": [{"code": 971, "message": "slow"}]}));
+    mock.fault(
+        "POST /zones",
+        "429 Too Many Requests",
+        json!({"success": false, "errors": [{"code": 971, "message": "slow"}]}),
+    );
     let outcome = engine.round(&certificate(&["*.example.test", "example.test"]), false).await;
     assert_eq!(outcome.how, How::Issued, "{}", lab.said());
     assert_eq!(mock.txt("_acme-challenge.example.test"), Vec::<String>::new());

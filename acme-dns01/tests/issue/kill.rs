@@ -44,7 +44,11 @@ impl Mortal {
         std::future::pending::<()>().await;
     }
 
-    async fn around<T>(&self, write: Write<'_>, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn around<T>(
+        &self,
+        write: Write<'_>,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let end = (self.script)(&write);
         if end == End::Before {
             self.end().await;

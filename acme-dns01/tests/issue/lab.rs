@@ -31,6 +31,7 @@ pub(crate) fn quick() -> Patience {
         settle: Duration::ZERO,
         validation: Duration::from_secs(30),
         retry: Duration::from_millis(20),
+        ari: Duration::from_secs(60),
     }
 }
 
@@ -66,7 +67,8 @@ fn base64(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let digits: Vec<u8> = text.bytes().filter(|c| *c != b'=').map(value).collect();
     for part in digits.chunks(4) {
-        let bits = part.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - part.len()));
+        let bits =
+            part.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - part.len()));
         out.extend_from_slice(&bits.to_be_bytes()[1..part.len()]);
     }
     out

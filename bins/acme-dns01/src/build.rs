@@ -1,6 +1,8 @@
 //! From what is written to what works.
 
-use crate::settings::{AuthoritySettings, CertificateSettings, DnsMode, ProviderSettings, Security, Settings};
+use crate::settings::{
+    AuthoritySettings, CertificateSettings, DnsMode, ProviderSettings, Security, Settings,
+};
 use acme_dns01::alert::{CommandMessenger, Mail, MailSecurity, Webhook};
 use acme_dns01::client::{Acme, ExternalAccount, Http};
 use acme_dns01::dns::Dns;
@@ -112,11 +114,8 @@ impl Settings {
     }
 
     fn dns(&self) -> Dns {
-        let mut dns = if self.dns.resolvers.is_empty() {
-            Dns::system()
-        } else {
-            Dns::new(self.dns.resolvers.clone())
-        };
+        let mut dns =
+            if self.dns.resolvers.is_empty() { Dns::system() } else { Dns::new(self.dns.resolvers.clone()) };
         dns.way = match self.dns.mode {
             DnsMode::Authorities => Way::Authorities,
             DnsMode::Resolvers => Way::Resolvers,
@@ -171,8 +170,8 @@ impl Settings {
     fn messengers(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
         if !self.alert.command.is_empty() {
             let within = Duration::from_secs(60);
-            engine = engine
-                .messenger(Arc::new(CommandMessenger { command: self.alert.command.clone(), within }));
+            engine =
+                engine.messenger(Arc::new(CommandMessenger { command: self.alert.command.clone(), within }));
         }
         if let Some(url) = &self.alert.webhook {
             let url = read("alert.webhook", url)?;
@@ -232,7 +231,9 @@ fn provider(
                 (None, Some(email), Some(global)) => {
                     CloudflareAuth::GlobalKey { email: email.clone(), key: read(&key("key"), global)? }
                 }
-                _ => return Err(wrong(key("token"), "is missing: write a token, or email and key, not both")),
+                _ => {
+                    return Err(wrong(key("token"), "is missing: write a token, or email and key, not both"));
+                }
             };
             let mut made = Cloudflare::new(http.clone(), auth);
             if let Some(base) = base {
@@ -290,11 +291,8 @@ fn certificate(
     if names.is_empty() {
         return Err(wrong(key("names"), "is missing: write the names it is for"));
     }
-    let authorities = if written.authority.is_empty() {
-        vec![KNOWN[0].0.to_owned()]
-    } else {
-        written.authority.clone()
-    };
+    let authorities =
+        if written.authority.is_empty() { vec![KNOWN[0].0.to_owned()] } else { written.authority.clone() };
     let known: BTreeMap<&str, bool> = KNOWN
         .iter()
         .map(|(name, _)| (*name, true))
@@ -332,6 +330,9 @@ fn certificate(
     if let Some(seconds) = written.settle {
         spec.patience.settle = Duration::from_secs(seconds);
     }
+    if let Some(seconds) = written.ari_floor {
+        spec.patience.ari = Duration::from_secs(seconds);
+    }
     if let Some(days) = written.valid_min_days {
         // A part of the lifetime, since lifetimes shrink; as written for the 90 days that such numbers were made for.
         let part = (days.saturating_mul(1000) / 90).min(666);
@@ -358,6 +359,7 @@ fn certificate(
 
 /// Where in a window a certificate's turn is: the same at every start, another for each.
 fn turn(id: &str) -> u16 {
-    let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     u16::try_from(hash % 1000).unwrap_or(500)
 }

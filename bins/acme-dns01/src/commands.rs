@@ -61,7 +61,9 @@ async fn with_engine(
             Some(name) => {
                 let all: Vec<&str> = certificates.iter().map(|made| made.spec.id.as_str()).collect();
                 let all = all.join(", ");
-                Err(Failure::Configuration(format!("{path}: no certificate is called `{name}`; there are {all}")))
+                Err(Failure::Configuration(format!(
+                    "{path}: no certificate is called `{name}`; there are {all}"
+                )))
             }
         }
     };
@@ -81,7 +83,11 @@ async fn with_engine(
             for certificate in named(std::slice::from_ref(name))? {
                 engine.revoke(&certificate, *reason).await.map_err(failed)?;
             }
-            say(args.json, &json!({"revoked": name}), &format!("{name} is revoked; replace it: acme-dns01 renew {name}"));
+            say(
+                args.json,
+                &json!({"revoked": name}),
+                &format!("{name} is revoked; replace it: acme-dns01 renew {name}"),
+            );
             Ok(Done::Fine)
         }
         Command::List => list(&engine, &certificates, args.json).await,
@@ -193,7 +199,11 @@ async fn list(engine: &Arc<Engine>, certificates: &[Certificate], as_json: bool)
             why,
         ]);
     }
-    if as_json { println!("{}", Value::from(lines)) } else { print!("{table}") }
+    if as_json {
+        println!("{}", Value::from(lines))
+    } else {
+        print!("{table}")
+    }
     Ok(Done::Fine)
 }
 
@@ -243,7 +253,10 @@ fn simulate(certificates: &[Certificate], seed: u64, as_json: bool) -> Done {
         println!("{} certificates, ten years: {} orders", specs.len(), found.orders);
         println!("busiest week: {} orders", found.most_orders_a_week);
         println!("nearest miss: {} left", spoken(miss));
-        println!("expired: {}; refused by a limit: {}; held back by the ledger: {}", found.expired, found.limited, found.spared);
+        println!(
+            "expired: {}; refused by a limit: {}; held back by the ledger: {}",
+            found.expired, found.limited, found.spared
+        );
     }
     if found.expired + found.limited == 0 { Done::Fine } else { Done::Differences }
 }

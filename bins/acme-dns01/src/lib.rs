@@ -7,4 +7,6 @@ mod build;
 mod settings;
 
 pub use build::{BuildError, Built};
-pub use settings::{Alerts, AuthoritySettings, CertificateSettings, DnsSettings, MailSettings, ProviderSettings, Settings};
+pub use settings::{
+    Alerts, AuthoritySettings, CertificateSettings, DnsSettings, MailSettings, ProviderSettings, Settings,
+};

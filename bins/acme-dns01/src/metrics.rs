@@ -41,7 +41,8 @@ async fn text(engine: &Engine, certificates: &[Certificate]) -> String {
         ("alerts", "Alerts given.", counts.alerts),
         ("alerts_lost", "Alerts that reached nobody.", counts.alerts_lost),
     ] {
-        let _ = writeln!(text, "# HELP acme_dns01_{name}_total {help}\n# TYPE acme_dns01_{name}_total counter");
+        let _ =
+            writeln!(text, "# HELP acme_dns01_{name}_total {help}\n# TYPE acme_dns01_{name}_total counter");
         let _ = writeln!(text, "acme_dns01_{name}_total {value}");
     }
     let _ = writeln!(text, "# HELP acme_dns01_not_after_seconds End of the certificate, since 1970.");

@@ -223,6 +223,8 @@ pub struct CertificateSettings {
     pub propagation_timeout: Option<u64>,
     /// How long to wait after they all do, in seconds: 2.
     pub settle: Option<u64>,
+    /// ARI is asked again no sooner, in seconds: 60. For laboratories.
+    pub ari_floor: Option<u64>,
 }
 
 /// Who is told.

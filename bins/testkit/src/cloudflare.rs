@@ -95,7 +95,9 @@ impl CloudflareMock {
     pub fn txt(&self, name: &str) -> Vec<String> {
         let state = self.state.lock().expect("no panic");
         let found = state.records.iter().filter(|record| record["name"] == name);
-        found.map(|record| record["content"].as_str().unwrap_or_default().trim_matches('"').to_owned()).collect()
+        found
+            .map(|record| record["content"].as_str().unwrap_or_default().trim_matches('"').to_owned())
+            .collect()
     }
 
     /// The requests so far, as `POST /zones/…`.
@@ -137,7 +139,9 @@ impl State {
         };
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match (method, segments.as_slice()) {
-            ("GET", ["user", "tokens", "verify"]) => ok(&envelope(&json!({"id": "t", "status": "active"}), 1)),
+            ("GET", ["user", "tokens", "verify"]) => {
+                ok(&envelope(&json!({"id": "t", "status": "active"}), 1))
+            }
             ("GET", ["zones"]) => {
                 let wanted = query("name");
                 let zones: Vec<Value> = self
@@ -171,10 +175,15 @@ impl State {
             }
             ("POST", ["zones", zone, "dns_records"]) => {
                 let mut record: Value = serde_json::from_slice(body).unwrap_or_default();
-                let bare = |value: &Value| value["content"].as_str().unwrap_or_default().trim_matches('"').to_owned();
+                let bare = |value: &Value| {
+                    value["content"].as_str().unwrap_or_default().trim_matches('"').to_owned()
+                };
                 let same = |known: &&Value| known["name"] == record["name"] && bare(known) == bare(&record);
                 if self.records.iter().any(|known| same(&known)) {
-                    return with_status("400 Bad Request", &refused(81_058, "An identical record already exists."));
+                    return with_status(
+                        "400 Bad Request",
+                        &refused(81_058, "An identical record already exists."),
+                    );
                 }
                 self.next += 1;
                 record["id"] = format!("record-{}", self.next).into();

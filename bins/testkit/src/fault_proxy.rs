@@ -17,7 +17,7 @@ pub enum Fault {
     Answer(String, String, String),
     /// It is forwarded, but nobody hears the answer.
     Swallow,
-    /// It is forwarded; in the answer's content one text is replaced by another.
+    /// It is forwarded; in the answer, its header too, one text is replaced by another.
     Replace(String, String),
 }
 
@@ -37,7 +37,11 @@ impl FaultProxy {
     ///
     /// # Panics
     /// When no port is free.
-    pub fn start(to: SocketAddr, root: &str, script: impl Fn(&str, usize) -> Fault + Send + Sync + 'static) -> Self {
+    pub fn start(
+        to: SocketAddr,
+        root: &str,
+        script: impl Fn(&str, usize) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let authority = Authority::new();
         let (chain, key) = authority.pair(&["localhost"]);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -83,9 +87,8 @@ impl FaultProxy {
                                 None
                             }
                             Fault::Replace(old, new) => forward(to, &client, &request).map(|answer| {
-                                let text = String::from_utf8_lossy(&answer).into_owned();
+                                let text = String::from_utf8_lossy(&answer).replace(&old, &new);
                                 let (head, content) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-                                let content = content.replace(&old, &new);
                                 let head: Vec<&str> = head
                                     .lines()
                                     .filter(|line| !line.to_ascii_lowercase().starts_with("content-length"))

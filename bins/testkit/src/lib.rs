@@ -1,9 +1,9 @@
 //! What the tests share. Whatever cannot be had is a panic that says so: a test must never pass because of it.
 
 pub mod authoritative;
+mod authority;
 pub mod cloudflare;
 mod fault_proxy;
-mod authority;
 pub mod mail;
 mod origin;
 mod pebble;
@@ -11,9 +11,9 @@ pub mod postgres;
 mod process;
 
 pub use authoritative::Knot;
+pub use authority::{Authority, tls_client};
 pub use cloudflare::CloudflareMock;
 pub use fault_proxy::{Fault, FaultProxy};
-pub use authority::{Authority, tls_client};
 pub use origin::{Origin, answer};
 pub use pebble::{Pebble, PebbleVersion};
 pub use process::{Memory, Process, role, say, serve_until_parent_ends};

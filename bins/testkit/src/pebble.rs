@@ -106,7 +106,8 @@ impl Pebble {
 
     fn wait(&mut self) {
         let until = Instant::now() + Duration::from_secs(20);
-        while self.try_get(self.management, "/roots/0").is_none() || self.try_get(self.port, "/dir").is_none() {
+        while self.try_get(self.management, "/roots/0").is_none() || self.try_get(self.port, "/dir").is_none()
+        {
             assert!(Instant::now() < until, "pebble does not answer: {}", self.log());
             std::thread::sleep(Duration::from_millis(30));
         }

@@ -22,8 +22,8 @@ const PYTHON: &[&str] = &[
 /// Packages of node, by pinned version: an SMTP server with CRAM-MD5 and XOAUTH2, and what it needs.
 const NODE: &[&str] = &["smtp-server@3.21.6", "nodemailer@10.6.0", "punycode.js@2.3.1"];
 
-/// Unpacks curl and what it links to into `newer` of the tools folder, with a script `curl` that runs it there.
-const CURL: &str = r#"set -eu
+/// Unpacks packages and what they depend on into a folder of the tools folder.
+const FETCH: &str = r#"set -eu
 state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
@@ -36,9 +36,13 @@ newer() {
         -o APT::Sandbox::User=root "$@" > /dev/null
 }
 newer update
-newer --yes --no-install-recommends --download-only install curl
+newer --yes --no-install-recommends --download-only install $packages
 rm -rf "$home"; mkdir -p "$home"
 for package in "$state"/cache/archives/*.deb; do dpkg -x "$package" "$home"; done
+"#;
+
+/// A script that runs the curl of that folder.
+const CURL: &str = r#"
 cat > "$home/curl" <<'END'
 #!/bin/sh
 root=$(dirname "$(readlink -f "$0")")
@@ -55,8 +59,18 @@ pub(crate) fn install() -> Outcome {
         println!("xtask: curl with HTTP/3: there");
     } else {
         let mut unpack = Command::new("sh");
-        unpack.args(["-c", CURL]).env("home", &newer).env("suite", SUITE);
+        unpack.args(["-c", &format!("{FETCH}{CURL}")]);
+        unpack.env("home", &newer).env("suite", SUITE).env("packages", "curl");
         step("curl with HTTP/3: unpacking", unpack)?;
+    }
+    let pebble = directory().join("newer-pebble");
+    if pebble.join("usr/bin/pebble").exists() {
+        println!("xtask: pebble with ARI: there");
+    } else {
+        let mut unpack = Command::new("sh");
+        unpack.args(["-c", FETCH]);
+        unpack.env("home", &pebble).env("suite", SUITE).env("packages", "pebble lego");
+        step("pebble with ARI: unpacking", unpack)?;
     }
     let stamp = directory().join(format!("python-{}", PYTHON.join("-").replace("==", "-")));
     if stamp.exists() {

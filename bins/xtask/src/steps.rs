@@ -6,11 +6,18 @@ use std::process::Command;
 use std::time::Instant;
 
 /// The libraries that are published, each packaged and built from its package.
-pub(crate) const LIBRARIES: &[&str] = &["edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
+pub(crate) const LIBRARIES: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
 
 /// The programs that are published. Packaged beside their libraries, which no registry has at this version yet.
-const PROGRAMS: &[&str] =
-    &["cli-support", "edge-proxyd", "pg-ensure-cli", "pg-hba-cli", "smtp-config-cli", "upgrade-pg-cluster"];
+const PROGRAMS: &[&str] = &[
+    "acme-dns01-cli",
+    "cli-support",
+    "edge-proxyd",
+    "pg-ensure-cli",
+    "pg-hba-cli",
+    "smtp-config-cli",
+    "upgrade-pg-cluster",
+];
 
 /// A failed step, as one line.
 pub(crate) type Outcome = Result<(), String>;

@@ -23,14 +23,26 @@ impl Keeper {
         let built = section.settings.build().await.map_err(|why| format!("[acme] {}", words(&why)))?;
         let engine = built.engine.observer(Arc::new(|id, what| eprintln!("edge-proxyd: acme: {id}: {what}")));
         for certificate in &built.certificates {
-            engine.prepare(certificate).await.map_err(|why| format!("[acme] {}: {why}", certificate.spec.id))?;
+            engine
+                .prepare(certificate)
+                .await
+                .map_err(|why| format!("[acme] {}: {why}", certificate.spec.id))?;
         }
         Ok(Self { engine: Arc::new(engine), certificates: built.certificates })
     }
 
     /// Begins to work on this runtime, until the runtime ends. What is under way then goes on with the next start.
-    pub(crate) fn start(self, runtime: &tokio::runtime::Runtime, settings: &Settings, addresses: &[SocketAddr]) {
-        let tls = settings.proxy.listeners.iter().position(|listener| matches!(listener.kind, ListenerKind::Tls { .. }));
+    pub(crate) fn start(
+        self,
+        runtime: &tokio::runtime::Runtime,
+        settings: &Settings,
+        addresses: &[SocketAddr],
+    ) {
+        let tls = settings
+            .proxy
+            .listeners
+            .iter()
+            .position(|listener| matches!(listener.kind, ListenerKind::Tls { .. }));
         let address = tls.and_then(|at| addresses.get(at)).copied();
         runtime.spawn(async move { self.run(address).await });
     }
@@ -44,7 +56,9 @@ impl Keeper {
             let name = names.iter().find(|name| !name.is_wildcard());
             let name = name.map_or_else(|| format!("any.{}", names[0].base()), ToString::to_string);
             let address = match address.ip() {
-                std::net::IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+                std::net::IpAddr::V4(ip) if ip.is_unspecified() => {
+                    SocketAddr::from(([127, 0, 0, 1], address.port()))
+                }
                 std::net::IpAddr::V6(ip) if ip.is_unspecified() => {
                     SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port()))
                 }
