@@ -51,6 +51,9 @@ pub struct Killed {
     pub triggers_twice: usize,
 }
 
+/// A day, what happens then in words, and what it does.
+type Change = (u32, &'static str, fn(&mut World, Time));
+
 /// xorshift: what is random here needs no more.
 #[derive(Clone, Debug)]
 struct Dice(u64);
@@ -419,7 +422,7 @@ pub fn decade_of(specs: &[Spec], seed: u64) -> Decade {
             (Machine::new(spec, State::default()), Shelf::default(), begin)
         })
         .collect();
-    let changes: [(u32, &'static str, fn(&mut World, Time)); 12] = [
+    let changes: [Change; 12] = [
         (70, "the CA is away for 3 days", |world, now| world.away = now.after(DAY * 3)),
         (80, "64 days", |world, _| world.lifetime = DAY * 64),
         (300, "no ARI", |world, _| world.ari = false),

@@ -102,7 +102,8 @@ impl Acme {
         {
             return Ok((directory.clone(), *skew));
         }
-        let response = self.http.send(Method::GET, &self.url, &[], Vec::new()).await.map_err(unreached)?;
+        let response =
+            self.http.send(Method::GET, &self.url, &[], Vec::new()).await.map_err(|why| unreached(&why))?;
         if !response.status.is_success() {
             return Err(trouble(&response, &format!("the directory {}", self.url)));
         }
@@ -137,7 +138,8 @@ impl Acme {
             return Ok(nonce);
         }
         let url = self.directory().await?.0.new_nonce;
-        let response = self.http.send(Method::HEAD, &url, &[], Vec::new()).await.map_err(unreached)?;
+        let response =
+            self.http.send(Method::HEAD, &url, &[], Vec::new()).await.map_err(|why| unreached(&why))?;
         match response.header("replay-nonce") {
             Some(nonce) => Ok(nonce.to_owned()),
             None => Err(trouble(&response, "the authority gave no nonce")),
@@ -162,7 +164,7 @@ impl Acme {
                 ("accept", "application/json, application/pem-certificate-chain"),
             ];
             let sent = self.http.send(Method::POST, url, &headers, body.to_string().into_bytes()).await;
-            let response = sent.map_err(unreached)?;
+            let response = sent.map_err(|why| unreached(&why))?;
             self.keep_nonce(&response);
             if response.status.is_success() {
                 return Ok(response);
@@ -448,7 +450,8 @@ impl Acme {
             return Ok((None, Some(crate::DAY), None));
         };
         let url = format!("{}/{certificate}", base.trim_end_matches('/'));
-        let response = self.http.send(Method::GET, &url, &[], Vec::new()).await.map_err(unreached)?;
+        let response =
+            self.http.send(Method::GET, &url, &[], Vec::new()).await.map_err(|why| unreached(&why))?;
         if !response.status.is_success() {
             return Err(trouble(&response, &url));
         }
@@ -527,7 +530,7 @@ fn problem_type(response: &Response) -> Option<String> {
     problem["type"].as_str()?.strip_prefix("urn:ietf:params:acme:error:").map(str::to_owned)
 }
 
-fn unreached(why: HttpError) -> Trouble {
+fn unreached(why: &HttpError) -> Trouble {
     Trouble::new(TroubleKind::Transient, why.to_string())
 }
 

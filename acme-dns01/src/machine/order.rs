@@ -142,7 +142,7 @@ impl Machine {
                 self.tries = 0;
                 match self.phase {
                     Phase::Authorizations => self.read(authorization, now),
-                    Phase::Watch => self.watched(authorization, now),
+                    Phase::Watch => self.watched(&authorization, now),
                     _ => {}
                 }
             }
@@ -282,13 +282,13 @@ impl Machine {
         (self.work.since, self.work.looks) = (Some(now), 0);
     }
 
-    fn watched(&mut self, authorization: Authorization, now: Time) {
+    fn watched(&mut self, authorization: &Authorization, now: Time) {
         match authorization.status {
             Status::Valid => {
                 self.work.pending.remove(0);
                 self.work.looks = 0;
             }
-            Status::Invalid => self.invalid(&authorization, now),
+            Status::Invalid => self.invalid(authorization, now),
             _ if now.since(self.work.since.unwrap_or(now)) >= self.spec.patience.validation => {
                 let why = format!("the CA does not finish validating {}", authorization.name);
                 self.stall(why, now, authorization.retry_after);

@@ -100,7 +100,7 @@ struct Said {
     #[serde(default)]
     message: String,
     #[serde(default)]
-    error_chain: Vec<Said>,
+    error_chain: Vec<Self>,
 }
 
 #[derive(Deserialize)]

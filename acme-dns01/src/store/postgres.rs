@@ -40,7 +40,7 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
-fn failed(why: tokio_postgres::Error) -> StoreError {
+fn failed(why: &tokio_postgres::Error) -> StoreError {
     StoreError::Database(why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string))
 }
 
@@ -49,7 +49,7 @@ fn damaged(why: &serde_json::Error) -> StoreError {
 }
 
 async fn connect(config: &Config) -> Result<Client, StoreError> {
-    let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+    let (client, connection) = config.connect(NoTls).await.map_err(|why| failed(&why))?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -62,10 +62,10 @@ impl PostgresStore {
     pub async fn open(config: Config) -> Result<Self, StoreError> {
         let client = connect(&config).await?;
         // Two that begin at once must not both make the tables.
-        client.batch_execute("SELECT pg_advisory_lock(7103127101)").await.map_err(failed)?;
+        client.batch_execute("SELECT pg_advisory_lock(7103127101)").await.map_err(|why| failed(&why))?;
         let made = client.batch_execute(SCHEMA).await;
-        client.batch_execute("SELECT pg_advisory_unlock(7103127101)").await.map_err(failed)?;
-        made.map_err(failed)?;
+        client.batch_execute("SELECT pg_advisory_unlock(7103127101)").await.map_err(|why| failed(&why))?;
+        made.map_err(|why| failed(&why))?;
         Ok(Self { config, client: Mutex::new(client) })
     }
 
@@ -74,7 +74,7 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn changes(&self) -> Result<mpsc::UnboundedReceiver<String>, StoreError> {
-        let (client, mut connection) = self.config.connect(NoTls).await.map_err(failed)?;
+        let (client, mut connection) = self.config.connect(NoTls).await.map_err(|why| failed(&why))?;
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let messages = std::future::poll_fn(|context| {
@@ -93,7 +93,7 @@ impl PostgresStore {
             });
             messages.await;
         });
-        client.batch_execute(&format!("LISTEN {CHANNEL}")).await.map_err(failed)?;
+        client.batch_execute(&format!("LISTEN {CHANNEL}")).await.map_err(|why| failed(&why))?;
         // The connection lives as long as its client does.
         let lasting = receiver;
         let (forward, ids) = mpsc::unbounded_channel();
@@ -118,7 +118,7 @@ impl PostgresStore {
     }
 
     async fn one(&self, sql: &str, id: &str) -> Result<Option<Row>, StoreError> {
-        self.client().await?.query_opt(sql, &[&id]).await.map_err(failed)
+        self.client().await?.query_opt(sql, &[&id]).await.map_err(|why| failed(&why))
     }
 
     async fn set(&self, sql: &str, id: &str, one: &str, other: Option<&str>) -> Result<(), StoreError> {
@@ -128,7 +128,7 @@ impl PostgresStore {
             None => client.execute(sql, &[&id, &one]).await,
         }
         .map(|_| ())
-        .map_err(failed)
+        .map_err(|why| failed(&why))
     }
 }
 
@@ -138,13 +138,13 @@ impl Store for PostgresStore {
         // A lock belongs to a connection, and is gone with it.
         let client = connect(&self.config).await?;
         let sql = "SELECT pg_try_advisory_lock(hashtextextended('acme-dns01 ' || $1, 0))";
-        let taken: bool = client.query_one(sql, &[&name]).await.map_err(failed)?.get(0);
+        let taken: bool = client.query_one(sql, &[&name]).await.map_err(|why| failed(&why))?.get(0);
         Ok(taken.then(|| Lock::new(client)))
     }
 
     async fn journal(&self, id: &str) -> Result<Vec<Record>, StoreError> {
         let sql = "SELECT record FROM acme_dns01_journal WHERE id = $1 ORDER BY number";
-        let rows = self.client().await?.query(sql, &[&id]).await.map_err(failed)?;
+        let rows = self.client().await?.query(sql, &[&id]).await.map_err(|why| failed(&why))?;
         let records = rows.iter().map(|row| serde_json::from_str(row.get(0)));
         records.collect::<Result<_, _>>().map_err(|why| damaged(&why))
     }
@@ -184,20 +184,26 @@ impl Store for PostgresStore {
                    key = staged_key, staged_chain = NULL, staged_key = NULL, pending_key = NULL \
                    WHERE id = $1 AND staged_chain IS NOT NULL";
         let mut client = self.client().await?;
-        let transaction = client.transaction().await.map_err(failed)?;
-        transaction.execute(sql, &[&id]).await.map_err(failed)?;
-        transaction.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &id]).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        let transaction = client.transaction().await.map_err(|why| failed(&why))?;
+        transaction.execute(sql, &[&id]).await.map_err(|why| failed(&why))?;
+        transaction
+            .execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &id])
+            .await
+            .map_err(|why| failed(&why))?;
+        transaction.commit().await.map_err(|why| failed(&why))
     }
 
     async fn exchange(&self, id: &str) -> Result<bool, StoreError> {
         let sql = "UPDATE acme_dns01_certificate SET previous_chain = chain, previous_key = key, chain = previous_chain, \
                    key = previous_key WHERE id = $1 AND previous_chain IS NOT NULL";
         let mut client = self.client().await?;
-        let transaction = client.transaction().await.map_err(failed)?;
-        let changed = transaction.execute(sql, &[&id]).await.map_err(failed)?;
-        transaction.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &id]).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
+        let transaction = client.transaction().await.map_err(|why| failed(&why))?;
+        let changed = transaction.execute(sql, &[&id]).await.map_err(|why| failed(&why))?;
+        transaction
+            .execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &id])
+            .await
+            .map_err(|why| failed(&why))?;
+        transaction.commit().await.map_err(|why| failed(&why))?;
         Ok(changed == 1)
     }
 
@@ -226,25 +232,28 @@ impl Store for PostgresStore {
             .execute(sql, &[&authority, &account.key.expose_secret(), &account.url, &next])
             .await
             .map(|_| ())
-            .map_err(failed)
+            .map_err(|why| failed(&why))
     }
 
     async fn ledger(&self) -> Result<Ledger, StoreError> {
         let rows =
             self.client().await?.query("SELECT entry FROM acme_dns01_ledger ORDER BY number", &[]).await;
-        let list: Vec<String> = rows.map_err(failed)?.iter().map(|row| row.get(0)).collect();
+        let list: Vec<String> = rows.map_err(|why| failed(&why))?.iter().map(|row| row.get(0)).collect();
         // The ledger is a list of entries.
         serde_json::from_str(&format!("[{}]", list.join(","))).map_err(|why| damaged(&why))
     }
 
     async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError> {
         let mut client = self.client().await?;
-        let transaction = client.transaction().await.map_err(failed)?;
-        transaction.execute("LOCK TABLE acme_dns01_ledger IN EXCLUSIVE MODE", &[]).await.map_err(failed)?;
+        let transaction = client.transaction().await.map_err(|why| failed(&why))?;
+        transaction
+            .execute("LOCK TABLE acme_dns01_ledger IN EXCLUSIVE MODE", &[])
+            .await
+            .map_err(|why| failed(&why))?;
         let rows = transaction
             .query("SELECT entry FROM acme_dns01_ledger ORDER BY number", &[])
             .await
-            .map_err(failed)?;
+            .map_err(|why| failed(&why))?;
         let list: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         let mut ledger: Ledger =
             serde_json::from_str(&format!("[{}]", list.join(","))).map_err(|why| damaged(&why))?;
@@ -253,17 +262,17 @@ impl Store for PostgresStore {
         ledger.record(entry, now, limits);
         if ledger.entries().len() <= before {
             // Old entries fell out: all that count are written anew.
-            transaction.execute("DELETE FROM acme_dns01_ledger", &[]).await.map_err(failed)?;
+            transaction.execute("DELETE FROM acme_dns01_ledger", &[]).await.map_err(|why| failed(&why))?;
             for entry in ledger.entries() {
                 let line = serde_json::to_string(entry).map_err(|why| damaged(&why))?;
                 let sql = "INSERT INTO acme_dns01_ledger (entry) VALUES ($1)";
-                transaction.execute(sql, &[&line]).await.map_err(failed)?;
+                transaction.execute(sql, &[&line]).await.map_err(|why| failed(&why))?;
             }
         } else {
             let sql = "INSERT INTO acme_dns01_ledger (entry) VALUES ($1)";
-            transaction.execute(sql, &[&line]).await.map_err(failed)?;
+            transaction.execute(sql, &[&line]).await.map_err(|why| failed(&why))?;
         }
-        transaction.commit().await.map_err(failed)?;
+        transaction.commit().await.map_err(|why| failed(&why))?;
         Ok(ledger)
     }
 }

@@ -136,8 +136,16 @@ async fn fault_18_ari_that_is_no_sense_leaves_the_lifetime() {
 #[tokio::test]
 async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
     let lab = Lab::start(PebbleVersion::V2_10);
+    let proxy = proxy(&lab, |line, before| {
+        if line == "POST /order-plz" && before == 2 {
+            let content =
+                r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced","detail":"replaced","status":409}"#;
+            return Fault::Answer("409 Conflict".into(), String::new(), content.into());
+        }
+        Fault::Pass
+    });
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(through(&lab, &proxy).round(&certificate, false).await.how, How::Issued, "{}", lab.said());
     let past = r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#;
     let renew = async |engine: &Engine| {
         let pem = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
@@ -148,23 +156,15 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
         let outcome = engine.round(&certificate, false).await;
         assert_eq!(outcome.how, How::Issued, "{}", lab.said());
     };
-    renew(&lab.engine()).await;
+    renew(&through(&lab, &proxy)).await;
     assert!(lab.said().contains("the CA suggests 2026-01-01"), "{}", lab.said());
     let records = lab.store().journal("a.example.test").await.expect("a journal");
     let replaced =
         records.iter().any(|record| matches!(record, acme_dns01::Record::Began { replaces: Some(_), .. }));
     assert!(replaced, "the order says what it replaces");
     // The CA says that it was replaced already: once more, without.
-    let proxy = proxy(&lab, |line, before| {
-        if line == "POST /order-plz" && before == 0 {
-            let content =
-                r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced","detail":"replaced","status":409}"#;
-            return Fault::Answer("409 Conflict".into(), String::new(), content.into());
-        }
-        Fault::Pass
-    });
     renew(&through(&lab, &proxy)).await;
-    assert_eq!(proxy.count("POST /order-plz"), 2);
+    assert_eq!(proxy.count("POST /order-plz"), 4);
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ pub enum BuildError {
     World(String),
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are handed over by their owners")]
 fn wrong(key: impl Into<String>, why: impl ToString) -> BuildError {
     BuildError::Value { key: key.into(), why: why.to_string() }
 }

@@ -200,9 +200,9 @@ async fn list(engine: &Arc<Engine>, certificates: &[Certificate], as_json: bool)
         ]);
     }
     if as_json {
-        println!("{}", Value::from(lines))
+        println!("{}", Value::from(lines));
     } else {
-        print!("{table}")
+        print!("{table}");
     }
     Ok(Done::Fine)
 }

@@ -68,7 +68,8 @@ impl Pebble {
             "shortlived": {{"description": "6 days", "validityPeriod": 518400}}}}}}}}"#
         );
         std::fs::write(folder.path().join("config.json"), config).expect("a file");
-        let knobs = knobs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let knobs: Vec<(String, String)> =
+            knobs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let child = Self::spawn(&program, folder.path(), dns, &knobs);
         let root = authority.root().to_owned();
         let mut pebble = Self { child, folder, port, management, root, program, dns, knobs };
@@ -76,7 +77,7 @@ impl Pebble {
         pebble
     }
 
-    fn spawn(program: &Path, folder: &Path, dns: SocketAddr, knobs: &Vec<(String, String)>) -> Child {
+    fn spawn(program: &Path, folder: &Path, dns: SocketAddr, knobs: &[(String, String)]) -> Child {
         let log = std::fs::File::create(folder.join("log")).expect("a log");
         Command::new(program)
             .arg("-config")
