@@ -39,7 +39,7 @@ pub enum Reason {
 /// use edge_proxy::{BodyLength, RequestHead, ResponseHead, Version};
 ///
 /// let mut request = RequestHead::new(Version::Http2);
-/// request.fields.push(b"Accept-Encoding", b"gzip, br;q=0.9, zstd;q=0");
+/// request.fields.push(b"Accept-Encoding", b"gzip;q=0.5, br;q=0.9, zstd;q=0");
 /// let mut response = ResponseHead::new(200);
 /// response.fields.push(b"Content-Type", b"text/html; charset=utf-8");
 /// response.body = BodyLength::Unknown;
