@@ -5,7 +5,8 @@
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::lifetime::{Held, RenewalInfo};
 use crate::machine::{
-    Action, Alert, Authorization, Event, Machine, Order, Record, Spec, State, Status, Trouble, TroubleKind, Txt,
+    Action, Alert, Authorization, Event, Machine, Order, Record, Spec, State, Status, Trouble, TroubleKind,
+    Txt,
 };
 use crate::name::Name;
 use crate::time::{DAY, Time};

@@ -42,7 +42,12 @@ fn fault_23_a_clock_two_days_off_is_no_storm() {
                 let found = run(ahead);
                 let about = format!("{lifetime} days, {ahead} s, restarts: {restarts}");
                 assert_eq!((found.expired, found.limited, found.leftover), (0, 0, 0), "{about}: {found:?}");
-                assert!(found.orders.abs_diff(right.orders) <= 1, "{about}: {} {}", found.orders, right.orders);
+                assert!(
+                    found.orders.abs_diff(right.orders) <= 1,
+                    "{about}: {} {}",
+                    found.orders,
+                    right.orders
+                );
                 assert!(!found.events.is_empty(), "{about}: nobody was told");
             }
         }
