@@ -135,7 +135,8 @@ fn every_command_in_turn() {
     let first = lab.run(&["list", "--json"]).ends(0).json()[0].clone();
     assert_eq!(first["name"], "site");
     let left = first["seconds_left"].as_u64().expect("a number") / 86_400;
-    assert!((88..=90).contains(&left), "{first}");
+    // Unless a profile is asked for, Pebble chooses one: of 6 days, or of 90.
+    assert!((5..=6).contains(&left) || (88..=90).contains(&left), "{first}");
 
     let key = lab.written("key.pem");
     let renewed = lab.run(&["--json", "renew", "site"]).ends(0).json();
