@@ -95,6 +95,7 @@ impl Snapshot {
     }
 
     /// The position of the upstream with this name.
+    #[cfg(feature = "server")]
     pub(crate) fn upstream_named(&self, name: &str) -> Option<usize> {
         self.config.upstreams.iter().position(|upstream| upstream.name == name)
     }
