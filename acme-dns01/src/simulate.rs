@@ -5,7 +5,8 @@
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::lifetime::{Held, RenewalInfo};
 use crate::machine::{
-    Action, Authorization, Event, Machine, Order, Record, Spec, State, Status, Trouble, TroubleKind, Txt,
+    Action, Alert, Authorization, Event, Machine, Order, Record, Spec, State, Status, Trouble, TroubleKind,
+    Txt,
 };
 use crate::name::Name;
 use crate::time::{DAY, Time};
@@ -389,6 +390,66 @@ pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> Killed {
         foreign: foreign_left,
         triggers_twice: world.triggers_twice,
     }
+}
+
+/// One certificate of this lifetime for so many days, on a machine whose clock is ahead (or behind, if negative) by so many
+/// seconds. The CA's clock is right, and so are the times in the result. With `restarts`, nothing but the journal lives longer
+/// than six hours, as under a timer.
+#[must_use]
+pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Decade {
+    let begin = Time::from_secs(1_795_000_000);
+    let end = begin.after(DAY * days);
+    let ahead = ahead.saturating_mul(1000);
+    let spec = Spec::new("host.example.org".parse::<Name>().ok(), "ca");
+    let mut world = World::new(false);
+    world.lifetime = lifetime;
+    let mut shelf = Shelf::default();
+    let mut ledger = Ledger::default();
+    let mut machine = Machine::new(spec.clone(), State::default());
+    let mut result = Decade { nearest_miss: lifetime, ..Decade::default() };
+    let mut now = begin;
+    while now < end {
+        let local = now.shifted(ahead);
+        let action = machine.poll(local, &ledger);
+        let event = match &action {
+            Action::Wait { until, .. } => {
+                let next = until.shifted(-ahead).max(now.after(Duration::from_secs(1)));
+                let timer = now.after(Duration::from_secs(6 * 3600));
+                if restarts && machine.rests() {
+                    now = timer;
+                    machine = Machine::new(spec.clone(), State::replay(&shelf.journal));
+                } else {
+                    now = next;
+                }
+                if let Some(held) = &shelf.installed {
+                    let left = held.not_after.since(now);
+                    result.nearest_miss = result.nearest_miss.min(left);
+                    result.expired += u64::from(left.is_zero());
+                }
+                continue;
+            }
+            Action::Journal(record) => {
+                shelf.journal.push(record.clone());
+                Event::Done
+            }
+            Action::Note(entry) => {
+                ledger.record(entry.clone(), local, &spec.limits);
+                Event::Done
+            }
+            Action::Alert(Alert::Clock { .. }) => {
+                result.events.push((now, "the clock is off"));
+                Event::Done
+            }
+            action => world.answer(action, &spec, now, &mut shelf),
+        };
+        machine.handle(event, local);
+        // Nothing is instant; a machine that never waits comes to an end too.
+        now = now.after(Duration::from_millis(50));
+    }
+    result.orders = world.orders.len() as u64;
+    result.limited = world.limited;
+    result.leftover = world.txt.len();
+    result
 }
 
 /// Ten years of this many certificates, from 90 over 64 and 45 to 6 days, with outages of the CA, weeks without ARI and a

@@ -59,7 +59,8 @@ impl Engine {
     pub async fn check(&self, certificates: &[Certificate]) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut find = |about: String, found: Result<String, String>| findings.push(Finding { about, found });
-        for (name, authority) in &self.authorities {
+        let used = |name: &String| certificates.iter().any(|made| made.spec.authorities.contains(name));
+        for (name, authority) in self.authorities.iter().filter(|(name, _)| used(name)) {
             let found = authority.acme.directory().await.map_err(|why| why.why);
             let found = found.map(|(directory, skew)| {
                 let ahead = -skew.unwrap_or(0) / 1000;
@@ -87,10 +88,14 @@ impl Engine {
                 }
                 let located = self.locate(certificate, &name.challenge()).await;
                 let at = located.as_ref().map_or_else(|_| name.challenge(), |txt| txt.name.clone());
-                find(
-                    format!("{name}: zone"),
-                    located.map(|txt| format!("{} by {}", txt.name, txt.provider)).map_err(|why| why.why),
-                );
+                let zone = located.as_ref().map(|txt| format!("{} by {}", txt.name, txt.provider));
+                find(format!("{name}: zone"), zone.map_err(|why| why.why.clone()));
+                if let Ok(txt) = &located
+                    && let Some((_, provider)) = self.providers.iter().find(|(name, _)| *name == txt.provider)
+                    && let Some(found) = provider.probe(&txt.zone, &txt.name).await.transpose()
+                {
+                    find(format!("{name}: update"), found.map_err(|why| why.to_string()));
+                }
                 let servers = match self.dns.zone(&at).await {
                     Ok(zone) => self.dns.authorities(&zone).await,
                     Err(why) => Err(why),

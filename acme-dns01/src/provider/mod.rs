@@ -68,4 +68,10 @@ pub trait Provider: fmt::Debug + Send + Sync {
     async fn check(&self) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
+
+    /// Whether TXT records at a name of a zone may be changed, without changing any. `None` where that cannot be known.
+    async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
+        let _ = (zone, name);
+        Ok(None)
+    }
 }

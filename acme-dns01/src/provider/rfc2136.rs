@@ -149,6 +149,12 @@ impl Provider for Rfc2136 {
         let message = update_message::delete_by_rdata(self.set(name, value)?, dotted(zone)?, false);
         self.update(message, zone).await
     }
+
+    async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
+        // To remove what is not there changes nothing, and needs every permission.
+        self.remove(zone, name, "acme-dns01 check: nothing has this value", None).await?;
+        Ok(Some(format!("{} takes signed updates", self.server)))
+    }
 }
 
 fn dotted(name: &str) -> Result<Name, ProviderError> {

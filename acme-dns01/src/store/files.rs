@@ -32,6 +32,9 @@ impl Ownership {
     /// The group of this name, by `/etc/group`.
     #[must_use]
     pub fn group_named(name: &str) -> Option<u32> {
+        if let Ok(number) = name.parse() {
+            return Some(number);
+        }
         let groups = std::fs::read_to_string("/etc/group").ok()?;
         groups.lines().find_map(|line| {
             let mut parts = line.split(':');

@@ -54,6 +54,42 @@ pub enum BuildError {
     World(String),
 }
 
+impl BuildError {
+    /// The line of the file that has to be changed, if it is the file that is wrong: that of the key, or of what it is missing
+    /// in.
+    #[must_use]
+    pub fn line(&self, text: &str) -> Option<usize> {
+        let (Self::Value { key, .. } | Self::Secret { key, .. }) = self else { return None };
+        let file = toml::de::DeTable::parse(text).ok()?;
+        let mut table = file.get_ref();
+        let mut found = None;
+        let path = key.replace(": ", ".");
+        for part in path.split('.') {
+            let (name, number) = match part.split_once(' ') {
+                Some((name, number)) => (name, number.parse::<usize>().ok()),
+                None => (part, None),
+            };
+            let Some((written, value)) = table.iter().find(|(written, _)| written.get_ref() == name) else {
+                break;
+            };
+            found = Some(written.span().start);
+            let mut value = value;
+            if let (toml::de::DeValue::Array(list), Some(number)) = (value.get_ref(), number) {
+                let Some(one) = list.get(number.saturating_sub(1)) else { break };
+                found = Some(one.span().start);
+                value = one;
+            }
+            let toml::de::DeValue::Table(inner) = value.get_ref() else { break };
+            table = inner;
+        }
+        found.map(|at| line_at(text, at))
+    }
+}
+
+fn line_at(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by their owners")]
 fn wrong(key: impl Into<String>, why: impl ToString) -> BuildError {
     BuildError::Value { key: key.into(), why: why.to_string() }
@@ -92,7 +128,11 @@ impl Settings {
     /// # Errors
     /// With the line, the column and what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|why| why.to_string().trim_end().to_owned())
+        // Without the line itself: somebody may have written a secret where its reference belongs.
+        toml::from_str(text).map_err(|why| {
+            let line = why.span().map_or(1, |span| line_at(text, span.start));
+            format!("line {line}: {}", why.message().replace('\n', "; "))
+        })
     }
 
     /// What certificates are wanted, without reading a secret or touching anything.

@@ -18,8 +18,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     let text = std::fs::read_to_string(&args.config)
         .map_err(|why| Failure::Configuration(format!("{path}: {why} (give another with --config)")))?;
     let settings = Settings::parse(&text).map_err(|why| Failure::Configuration(format!("{path}: {why}")))?;
-    let certificates =
-        settings.certificates().map_err(|why| Failure::Configuration(format!("{path}: {why}")))?;
+    let certificates = settings.certificates().map_err(|why| unusable(args, &text, &why))?;
     if let Command::Simulate { seed } = args.command {
         return Ok(simulate(&certificates, seed, args.json));
     }
@@ -28,7 +27,14 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         .enable_all()
         .build()
         .map_err(|why| Failure::Failed(format!("no runtime: {why}")))?;
-    runtime.block_on(with_engine(args, &settings, certificates))
+    runtime.block_on(with_engine(args, &text, &settings, certificates))
+}
+
+/// With the line that has to be changed.
+fn unusable(args: &Args, text: &str, why: &BuildError) -> Failure {
+    let path = args.config.display();
+    let line = why.line(text).map_or_else(String::new, |line| format!("line {line}: "));
+    Failure::Configuration(format!("{path}: {line}{}", cli_support::outcome::chain(why)))
 }
 
 fn now() -> Time {
@@ -38,13 +44,14 @@ fn now() -> Time {
 
 async fn with_engine(
     args: &Args,
+    text: &str,
     settings: &Settings,
     certificates: Vec<Certificate>,
 ) -> Result<Done, Failure> {
     let path = args.config.display();
     let built = settings.build().await.map_err(|why| match why {
         BuildError::World(why) => Failure::Failed(why),
-        why => Failure::Configuration(format!("{path}: {}", cli_support::outcome::chain(&why))),
+        why => unusable(args, text, &why),
     })?;
     let quiet = args.json;
     let engine = built.engine.observer(Arc::new(move |id, what| {

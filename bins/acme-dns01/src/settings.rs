@@ -26,7 +26,7 @@ pub struct Settings {
     /// Where certificates are kept: `/var/lib/acme`.
     #[serde(default = "folder")]
     pub folder: PathBuf,
-    /// The group that may read them: `acme`. Without effect if there is no such group, or this runs as nobody special.
+    /// The group that may read them, by name or number: `acme`. Without effect if there is no such group, or this runs as nobody special.
     #[serde(default = "group")]
     pub group: String,
     /// A PostgreSQL in libpq's words, in the place of the folder's private part; certificates are shared by it.

@@ -30,7 +30,12 @@ struct File<T> {
 /// # Errors
 /// In words, for the place of the section; they name the line where it is known.
 pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<Section, String> {
-    let wrong = |why: toml::de::Error| why.to_string().trim_end().replace('\n', "; ");
+    // Without the line itself: somebody may have written a secret where its reference belongs.
+    let wrong = |why: toml::de::Error| {
+        let before = text.get(..why.span().map_or(0, |span| span.start)).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        format!("line {line}: {}", why.message().replace('\n', "; "))
+    };
     let mut settings = toml::from_str::<File<Settings>>(text).map_err(wrong)?.acme;
     let written = toml::from_str::<File<toml::Table>>(text).map_err(wrong)?.acme;
     if let Some(folder) = folder {
