@@ -48,7 +48,7 @@ pub(crate) struct Check {
 
 #[derive(Args)]
 pub(crate) struct Status {
-    /// The configuration that it runs with, whose [status] says where to ask.
+    /// The configuration that it runs with, whose section `status` says where to ask.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// Print JSON.
