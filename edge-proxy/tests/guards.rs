@@ -372,6 +372,25 @@ fn content_is_compressed_for_curl_over_every_version() {
     }
 }
 
+#[test]
+fn lengths_tell_nothing_of_a_password_that_the_service_never_sees() {
+    let edge = edge(texts().address(), |config| {
+        let auth = BasicAuth { realm: "lab".into(), users: users(BCRYPT).unwrap(), user_field: None };
+        config.sites[0].auth = Some(Auth::Basic(auth));
+        config.sites[0].compression = Some(Compression::default());
+    });
+    let fields = format!("{}Accept-Encoding: gzip\r\n", basic("ann", "correct horse"));
+    let plain = get(&edge, "/", &fields);
+    assert!(
+        plain.contains("line 4999 of a text") && !plain.contains("Content-Encoding"),
+        "{}",
+        &plain[..300]
+    );
+    // A browser that says that the site itself asks cannot be made to guess.
+    let same = get(&edge, "/", &format!("{fields}Sec-Fetch-Site: same-origin\r\n"));
+    assert!(same.contains("Content-Encoding: gzip\r\n"), "{}", &same[..300]);
+}
+
 /// The curl that speaks HTTP/3, which `cargo xtask tools` unpacks.
 fn testkit_curl() -> String {
     let tools = std::env::var_os("CARGO_TARGET_DIR").map_or_else(

@@ -38,6 +38,9 @@ impl Way<'_> {
         let method = head.method.clone();
         let pool = &self.view.pools[self.upstream];
         let key = self.key(pool.upstream().balance, head);
+        // As the client sent it: whether lengths could tell a secret depends on fields that the service does not get.
+        let compresses = self.decision.site.is_some_and(|(_, site)| site.compression.is_some());
+        let asked = compresses.then(|| head.clone());
         request_fields(
             self.decision,
             &self.connection.facts(down.is_early(), self.who),
@@ -83,7 +86,7 @@ impl Way<'_> {
                     }
                     response_fields(self.decision, &facts, alt_svc, response);
                     self.identity.answer(&mut response.fields);
-                    Ok(if response.is_interim() { None } else { self.coding(head, response) })
+                    Ok(if response.is_interim() { None } else { self.coding(asked.as_ref(), response) })
                 })
             })
             .await;
@@ -137,7 +140,8 @@ impl Way<'_> {
     }
 
     /// How the response is compressed, if it is; its head becomes that of what is sent.
-    fn coding(&self, request: &RequestHead, response: &mut ResponseHead) -> Option<Coding> {
+    fn coding(&self, request: Option<&RequestHead>, response: &mut ResponseHead) -> Option<Coding> {
+        let request = request?;
         let compression = self.decision.site.and_then(|(_, site)| site.compression.as_ref());
         let chosen = compression::choose(compression, request, response);
         if let Ok(coding) = chosen {
