@@ -3,6 +3,7 @@
 
 use crate::steps::{Outcome, step};
 use crate::tools::directory;
+use std::path::Path;
 use std::process::Command;
 
 /// The suite whose curl has HTTP/3. Only its packages are unpacked, nothing of it is installed.
@@ -58,19 +59,13 @@ pub(crate) fn install() -> Outcome {
     if newer.join("curl").exists() {
         println!("xtask: curl with HTTP/3: there");
     } else {
-        let mut unpack = Command::new("sh");
-        unpack.args(["-c", &format!("{FETCH}{CURL}")]);
-        unpack.env("home", &newer).env("suite", SUITE).env("packages", "curl");
-        step("curl with HTTP/3: unpacking", unpack)?;
+        unpack("curl with HTTP/3", &newer, "curl", CURL)?;
     }
     let pebble = directory().join("newer-pebble");
     if pebble.join("usr/bin/pebble").exists() {
         println!("xtask: pebble with ARI: there");
     } else {
-        let mut unpack = Command::new("sh");
-        unpack.args(["-c", FETCH]);
-        unpack.env("home", &pebble).env("suite", SUITE).env("packages", "pebble lego");
-        step("pebble with ARI: unpacking", unpack)?;
+        unpack("pebble with ARI", &pebble, "pebble lego", "")?;
     }
     let stamp = directory().join(format!("python-{}", PYTHON.join("-").replace("==", "-")));
     if stamp.exists() {
@@ -83,6 +78,14 @@ pub(crate) fn install() -> Outcome {
     step(&format!("{}: installing", PYTHON.join(" ")), pip)?;
     std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))?;
     node()
+}
+
+/// Unpacks packages of the newer suite, and what they depend on, into a folder; runs `then` in the same shell.
+pub(crate) fn unpack(what: &str, home: &Path, packages: &str, then: &str) -> Outcome {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{FETCH}{then}")]);
+    command.env("home", home).env("suite", SUITE).env("packages", packages);
+    step(&format!("{what}: unpacking"), command)
 }
 
 /// Installs the packages of node into `node` of the tools folder.

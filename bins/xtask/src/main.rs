@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask test` does everything a change must pass, on a fresh machine too.
 
+mod bench;
 mod clients;
 mod icu;
 mod postgres;
@@ -14,6 +15,8 @@ usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
   tools         only install what the tests need
+  bench [ARGS]  measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
+                into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";
 
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
         (Some("tools"), []) => tools::install(),
+        (Some("bench"), extra) => bench::run(extra),
         (Some("purity"), []) => purity::check(),
         _ => {
             eprint!("{USAGE}");

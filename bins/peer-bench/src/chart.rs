@@ -1,0 +1,60 @@
+//! The ratios as a picture.
+
+use crate::report::Line;
+use crate::workload::Measure;
+use std::fmt::Write as _;
+
+const ROW: usize = 26;
+const LEFT: usize = 360;
+const WIDE: f64 = 420.0;
+
+/// One bar a workload: what ours costs where the peer costs 1, and a mark where was aimed.
+pub(crate) fn draw(lines: &[Line]) -> String {
+    let rows: Vec<(&Line, f64, &str)> = lines
+        .iter()
+        .filter_map(|line| line.ratio().map(|(ratio, peer)| (line, ratio, peer.name())))
+        .collect();
+    let height = 60 + rows.len() * ROW;
+    let scale = WIDE / 1.6;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"900\" height=\"{height}\" viewBox=\"0 0 900 {height}\" \
+         font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
+         <text x=\"10\" y=\"22\" font-weight=\"bold\">edge-proxyd ÷ the best peer (the line is 1; shorter is better, \
+         for rates longer)</text>\n"
+    );
+    for (at, (line, ratio, peer)) in rows.iter().enumerate() {
+        let y = 40 + at * ROW;
+        let length = (ratio * scale).min(WIDE);
+        let aim = LEFT as f64 + (line.reach * scale).min(WIDE);
+        let colour = if line.reached() { "#2a7d4f" } else { "#b5482a" };
+        let unit = if line.measure == Measure::Rate { "×" } else { "" };
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+             <rect x=\"{LEFT}\" y=\"{}\" width=\"{length:.1}\" height=\"16\" fill=\"{colour}\"/>\
+             <line x1=\"{aim:.1}\" x2=\"{aim:.1}\" y1=\"{}\" y2=\"{}\" stroke=\"#000\" stroke-width=\"2\"/>\
+             <text x=\"{:.1}\" y=\"{}\">{ratio:.2}{unit} of {peer}</text>",
+            LEFT - 8,
+            y + 13,
+            escape(line.title),
+            y,
+            y - 2,
+            y + 18,
+            (LEFT as f64 + length).max(aim) + 6.0,
+            y + 13,
+        );
+    }
+    let one = LEFT as f64 + scale;
+    let _ = writeln!(
+        svg,
+        "<line x1=\"{one}\" x2=\"{one}\" y1=\"34\" y2=\"{}\" stroke=\"#888\" stroke-dasharray=\"4 3\"/>",
+        height - 14
+    );
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,372 @@
+//! The proxies that are compared, each configured to do the same: one worker, the same certificate and cipher, connections
+//! kept on both sides, the client's address handed on, no access log.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The core of whoever is measured.
+pub(crate) const PROXY_CORE: &str = "0";
+/// The core of the load and of the service.
+pub(crate) const LOAD_CORE: &str = "1";
+
+/// A program of another suite of Debian, run with the C library that it was built for.
+#[derive(Clone)]
+pub(crate) struct Program {
+    command: Vec<String>,
+}
+
+impl Program {
+    /// A program that runs as it is.
+    pub(crate) fn plain(path: &Path) -> Self {
+        Self { command: vec![path.display().to_string()] }
+    }
+
+    /// A program below a folder of unpacked packages.
+    pub(crate) fn unpacked(folder: &Path, path: &str) -> Result<Self, String> {
+        let (libraries, program) = (folder.join("usr/lib/x86_64-linux-gnu"), folder.join(path));
+        if !program.exists() {
+            return Err(format!("{} is missing: cargo xtask bench installs it", program.display()));
+        }
+        let loader = libraries.join("ld-linux-x86-64.so.2").display().to_string();
+        let libraries = libraries.display().to_string();
+        Ok(Self { command: vec![loader, "--library-path".into(), libraries, program.display().to_string()] })
+    }
+
+    /// It, on these cores, with these arguments.
+    pub(crate) fn command(&self, cores: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("taskset");
+        command.args(["-c", cores]).args(&self.command).args(args);
+        command
+    }
+
+    /// Starts it.
+    pub(crate) fn start(&self, cores: &str, args: &[&str]) -> Result<Running, String> {
+        self.start_with(cores, args, &[])
+    }
+
+    fn start_with(&self, cores: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Running, String> {
+        let mut command = self.command(cores, args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).envs(env.iter().copied());
+        let child = command.spawn().map_err(|why| format!("{command:?}: {why}"))?;
+        Ok(Running(child))
+    }
+}
+
+/// A started program; it ends when this is dropped.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for pid in crate::cost::family(self.0.id()).into_iter().rev() {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Keeps the calling thread on these cores.
+pub(crate) fn pin_this_thread(cores: &str) {
+    let mut set = rustix::thread::CpuSet::new();
+    for core in cores.split(',').filter_map(|core| core.parse().ok()) {
+        set.set(core);
+    }
+    // Where it fails the figures are only noisier.
+    let _ = rustix::thread::sched_setaffinity(None, &set);
+}
+
+/// Where a contender listens.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports {
+    /// HTTP/1.1 without TLS.
+    pub(crate) plain: u16,
+    /// HTTP/1.1 and HTTP/2 over TLS, and HTTP/3 on the same UDP port.
+    pub(crate) tls: u16,
+}
+
+/// The proxies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Contender {
+    /// Ours.
+    Edge,
+    /// nginx.
+    Nginx,
+    /// HAProxy.
+    Haproxy,
+    /// Caddy.
+    Caddy,
+    /// A proxy on pingora, without HTTP/3.
+    Pingora,
+}
+
+/// All of them, ours first.
+pub(crate) const ALL: &[Contender] =
+    &[Contender::Edge, Contender::Nginx, Contender::Haproxy, Contender::Caddy, Contender::Pingora];
+
+/// What contenders are started from.
+pub(crate) struct Parts<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) edge: &'a Path,
+    pub(crate) peers: &'a Path,
+    pub(crate) pingora: Option<&'a PathBuf>,
+}
+
+impl Contender {
+    /// As tables have it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Edge => "edge-proxyd",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::Caddy => "Caddy",
+            Self::Pingora => "pingora",
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) const fn ports(self) -> Ports {
+        let base = 17_100 + self as u16 * 10;
+        Ports { plain: base, tls: base + 1 }
+    }
+
+    /// Starts it with this many workers and waits until it listens.
+    pub(crate) fn start(self, parts: &Parts<'_>, workers: usize) -> Result<Running, String> {
+        let cores = if workers == 1 { PROXY_CORE } else { "0,1" };
+        for port in [self.ports().plain, self.ports().tls] {
+            // Two nginx would share the port, and each would seem to cost half.
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Err(format!("port {port} is taken: end what an earlier run left there"));
+            }
+        }
+        let folder = parts.folder.join(self.name());
+        fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+        let running = match self {
+            Self::Edge => {
+                let path = write(&folder, "edge.toml", &edge(self.ports(), parts.folder))?;
+                let workers = workers.to_string();
+                Program::plain(parts.edge).start(cores, &["run", "--config", &path, "--workers", &workers])?
+            }
+            Self::Nginx => {
+                let path = write(&folder, "nginx.conf", &nginx(self.ports(), parts.folder, workers)?)?;
+                let prefix = folder.display().to_string();
+                let program = Program::unpacked(parts.peers, "usr/sbin/nginx")?;
+                program.start(cores, &["-p", &prefix, "-e", "stderr", "-c", &path])?
+            }
+            Self::Haproxy => {
+                let path = write(&folder, "haproxy.cfg", &haproxy(self.ports(), parts.folder, workers))?;
+                Program::unpacked(parts.peers, "usr/sbin/haproxy")?
+                    .start(cores, &["-q", "-db", "-f", &path])?
+            }
+            Self::Caddy => {
+                let path = write(&folder, "Caddyfile", &caddy(self.ports(), parts.folder))?;
+                let home = folder.display().to_string();
+                let env = [("GOMAXPROCS", if workers == 1 { "1" } else { "2" }), ("HOME", &home)];
+                let args = ["run", "--config", &path, "--adapter", "caddyfile"];
+                Program::plain(&parts.peers.join("usr/bin/caddy")).start_with(cores, &args, &env)?
+            }
+            Self::Pingora => {
+                let Some(program) = parts.pingora else { return Err("pingora was not built".into()) };
+                let ports = self.ports();
+                let args = [
+                    ports.plain.to_string(),
+                    ports.tls.to_string(),
+                    parts.folder.join("certificates/bench/fullchain.pem").display().to_string(),
+                    parts.folder.join("certificates/bench/key.pem").display().to_string(),
+                    crate::origin::DOWNLOADS.to_string(),
+                    crate::origin::UPLOADS.to_string(),
+                    workers.to_string(),
+                ];
+                Program::plain(program).start(cores, &args.each_ref().map(String::as_str))?
+            }
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        for port in [self.ports().plain, self.ports().tls] {
+            while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+                if Instant::now() > until {
+                    return Err(format!("{} does not listen on port {port}", self.name()));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(running)
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<String, String> {
+    let path = folder.join(name);
+    fs::write(&path, text).map_err(|why| format!("{}: {why}", path.display()))?;
+    Ok(path.display().to_string())
+}
+
+fn edge(ports: Ports, folder: &Path) -> String {
+    let Ports { plain, tls } = ports;
+    format!(
+        r#"[[listen]]
+address = "127.0.0.1:{plain}"
+[[listen]]
+address = "127.0.0.1:{tls}"
+tls = true
+http3 = true
+[certificates]
+folder = "{folder}/certificates"
+[log]
+format = "off"
+[limits]
+connections = 20000
+connections_per_client = 20000
+streams = 128
+idle_upstream = 1024
+[[site]]
+hosts = ["localhost"]
+plain = "serve"
+upstream = "http://127.0.0.1:{downloads}"
+[[site.route]]
+path = "/upload"
+upstream = "http://127.0.0.1:{uploads}"
+"#,
+        folder = folder.display(),
+        downloads = crate::origin::DOWNLOADS,
+        uploads = crate::origin::UPLOADS,
+    )
+}
+
+/// nginx's folders for temporary files, which it wants to exist.
+pub(crate) fn nginx_temporary(folder: &Path, name: &str) -> Result<String, String> {
+    let mut text = String::new();
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        let path = folder.join(format!("{name}-{kind}"));
+        fs::create_dir_all(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+        text.push_str(&format!("{kind}_temp_path {};", path.display()));
+    }
+    Ok(text)
+}
+
+fn nginx(ports: Ports, folder: &Path, workers: usize) -> Result<String, String> {
+    let Ports { plain, tls } = ports;
+    Ok(format!(
+        r#"daemon off; worker_processes {workers}; user root; pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 12000; }}
+http {{
+  access_log off; {temporary}
+  keepalive_timeout 1h; keepalive_requests 1000000000; client_max_body_size 0;
+  ssl_protocols TLSv1.3; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; ssl_ecdh_curve X25519;
+  ssl_certificate {folder}/certificates/bench/fullchain.pem; ssl_certificate_key {folder}/certificates/bench/key.pem;
+  ssl_session_cache shared:tls:10m; ssl_session_tickets on;
+  http2_max_concurrent_streams 128; quic_gso on;
+  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+  proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
+  proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Real-IP $remote_addr;
+  proxy_buffers 16 64k; proxy_buffer_size 16k; proxy_busy_buffers_size 256k; proxy_max_temp_file_size 0;
+  proxy_request_buffering off; client_body_buffer_size 256k;
+  upstream down {{ server 127.0.0.1:{downloads}; keepalive 1024; keepalive_requests 1000000000; }}
+  upstream up {{ server 127.0.0.1:{uploads}; keepalive 64; keepalive_requests 1000000000; }}
+  server {{ listen 127.0.0.1:{plain} default_server backlog=4096 reuseport; return 444; }}
+  server {{ listen 127.0.0.1:{tls} ssl default_server backlog=4096 reuseport; listen 127.0.0.1:{tls} quic default_server reuseport;
+    http2 on; ssl_reject_handshake on; }}
+  server {{
+    listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl; listen 127.0.0.1:{tls} quic; http2 on; server_name localhost;
+    location / {{ proxy_pass http://down; }}
+    location /upload {{ proxy_pass http://up; }}
+  }}
+}}
+"#,
+        temporary = nginx_temporary(folder, "nginx")?,
+        folder = folder.display(),
+        downloads = crate::origin::DOWNLOADS,
+        uploads = crate::origin::UPLOADS,
+    ))
+}
+
+fn haproxy(ports: Ports, folder: &Path, workers: usize) -> String {
+    let Ports { plain, tls } = ports;
+    format!(
+        r#"global
+  nbthread {workers}
+  maxconn 11000
+  ssl-default-bind-options ssl-min-ver TLSv1.3
+  ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
+  ssl-default-bind-curves X25519
+  tune.h2.fe.max-concurrent-streams 128
+  tune.bufsize 65536
+defaults
+  mode http
+  timeout client 1h
+  timeout server 1h
+  timeout connect 5s
+  timeout http-keep-alive 1h
+  option forwardfor
+  http-reuse always
+frontend edge
+  bind 127.0.0.1:{plain} backlog 4096
+  bind 127.0.0.1:{tls} ssl crt {folder}/certificates/bench/full.pem alpn h2,http/1.1 strict-sni backlog 4096
+  bind quic4@127.0.0.1:{tls} ssl crt {folder}/certificates/bench/full.pem alpn h3
+  http-request silent-drop unless {{ hdr(host),field(1,:) -i localhost }}
+  http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
+  use_backend up if {{ path_beg /upload }}
+  default_backend down
+backend down
+  server origin 127.0.0.1:{downloads} pool-max-conn -1
+backend up
+  server origin 127.0.0.1:{uploads} pool-max-conn -1
+"#,
+        folder = folder.display(),
+        downloads = crate::origin::DOWNLOADS,
+        uploads = crate::origin::UPLOADS,
+    )
+}
+
+fn caddy(ports: Ports, folder: &Path) -> String {
+    let Ports { plain, tls } = ports;
+    let folder = folder.display();
+    format!(
+        r#"{{
+  admin off
+  auto_https off
+  persist_config off
+  skip_install_trust
+  default_bind 127.0.0.1
+  log {{
+    output discard
+  }}
+  servers {{
+    protocols h1 h2 h3
+  }}
+}}
+(routes) {{
+  reverse_proxy /upload http://127.0.0.1:{uploads} {{
+    flush_interval -1
+    transport http {{
+      keepalive_idle_conns_per_host 1024
+    }}
+  }}
+  reverse_proxy http://127.0.0.1:{downloads} {{
+    transport http {{
+      keepalive_idle_conns_per_host 1024
+    }}
+  }}
+}}
+http://localhost:{plain} {{
+  import routes
+}}
+https://localhost:{tls} {{
+  tls {folder}/certificates/bench/fullchain.pem {folder}/certificates/bench/key.pem {{
+    protocols tls1.3
+    curves x25519
+  }}
+  import routes
+}}
+"#,
+        downloads = crate::origin::DOWNLOADS,
+        uploads = crate::origin::UPLOADS,
+    )
+}

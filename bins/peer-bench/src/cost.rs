@@ -1,0 +1,66 @@
+//! What a contender costs: the processor time and the resident memory of its processes, as the kernel counts them.
+
+use std::collections::HashMap;
+use std::fs;
+
+/// A process and all that came of it.
+pub(crate) fn family(root: u32) -> Vec<u32> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if let Some(parent) = parent_of(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = vec![root];
+    let mut at = 0;
+    while at < found.len() {
+        if let Some(more) = children.get(&found[at]) {
+            found.extend(more);
+        }
+        at += 1;
+    }
+    found
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so what counts is behind the last one.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Nanoseconds on a processor, of all threads of the family. Exact, where `utime` and `stime` are in ticks.
+pub(crate) fn processor(root: u32) -> u64 {
+    family(root).into_iter().map(process_time).sum()
+}
+
+fn process_time(pid: u32) -> u64 {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let said = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        sum += said.split_whitespace().next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0);
+    }
+    sum
+}
+
+/// Resident bytes of the family that are not shared with files: what a worker shares with its master counts once each.
+pub(crate) fn resident(root: u32) -> u64 {
+    let of = |pid: u32| {
+        let said = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = said.lines().find(|line| line.starts_with("Pss:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
+    };
+    family(root).into_iter().map(of).sum()
+}
+
+/// The largest resident set that any one process of the family ever had.
+pub(crate) fn peak(root: u32) -> u64 {
+    let of = |pid: u32| {
+        let said = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = said.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
+    };
+    family(root).into_iter().map(of).max().unwrap_or(0)
+}

@@ -1,0 +1,57 @@
+//! What is the same for all contenders: the certificate, the service, the tools.
+
+use crate::args::Args;
+use crate::contender::{Parts, Program, Running};
+use crate::load::Tools;
+use crate::origin;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::fs;
+use std::path::PathBuf;
+
+/// It.
+pub(crate) struct Lab {
+    folder: PathBuf,
+    pub(crate) roots: RootCertStore,
+    pub(crate) tools: Tools,
+    _origin: Running,
+}
+
+impl Lab {
+    /// Sets it up.
+    pub(crate) fn new(args: &Args) -> Result<Self, String> {
+        let folder = std::env::temp_dir().join(format!("peer-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+        // As many descriptors as are allowed: the measurement of memory has 10,000 connections.
+        let known = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let limit = rustix::process::Rlimit { current: known.maximum, maximum: known.maximum };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+            .map_err(|why| format!("the limit of descriptors: {why}"))?;
+        let authority = testkit::Authority::new();
+        let certificate = folder.join("certificates/bench");
+        authority.write(&certificate, &["localhost"]);
+        let read =
+            |name: &str| fs::read_to_string(certificate.join(name)).map_err(|why| format!("{name}: {why}"));
+        let full = read("key.pem")? + &read("fullchain.pem")?;
+        fs::write(certificate.join("full.pem"), full).map_err(|why| format!("full.pem: {why}"))?;
+        let mut roots = RootCertStore::empty();
+        let root =
+            CertificateDer::from_pem_slice(authority.root().as_bytes()).map_err(|why| why.to_string())?;
+        roots.add(root).map_err(|why| why.to_string())?;
+        let origin = origin::start(&folder, &Program::unpacked(&args.peers, "usr/sbin/nginx")?)?;
+        let tools = Tools::find(&args.peers, &folder)?;
+        Ok(Self { folder, roots, tools, _origin: origin })
+    }
+
+    /// What contenders are started from.
+    pub(crate) fn parts<'a>(&'a self, args: &'a Args) -> Parts<'a> {
+        Parts { folder: &self.folder, edge: &args.edge, peers: &args.peers, pingora: args.pingora.as_ref() }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,210 @@
+//! The tools that make the load, and what they say.
+
+use crate::contender::{LOAD_CORE, Ports, Program};
+use std::path::Path;
+
+/// The two tools.
+pub(crate) struct Tools {
+    wrk: Program,
+    h2load: Program,
+    openssl_config: String,
+    upload: String,
+}
+
+/// What a tool said of its run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Said {
+    /// Requests that were answered well.
+    pub(crate) requests: f64,
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// The median latency in microseconds.
+    pub(crate) p50: f64,
+    /// The 99th percentile of latency in microseconds.
+    pub(crate) p99: f64,
+}
+
+/// What is asked for, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1 without TLS.
+    Plain,
+    /// HTTP/1.1 over TLS.
+    Http1,
+    /// HTTP/2 over TLS.
+    Http2,
+    /// HTTP/3.
+    Http3,
+}
+
+impl Tools {
+    /// Finds them below the folder of the peers.
+    pub(crate) fn find(peers: &Path, folder: &Path) -> Result<Self, String> {
+        // wrk has no options for TLS, but OpenSSL reads its defaults: all clients offer the one cipher and group.
+        let config = folder.join("openssl.cnf");
+        let text = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
+            Ciphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\nMinProtocol = TLSv1.3\n";
+        std::fs::write(&config, text).map_err(|why| format!("{}: {why}", config.display()))?;
+        Ok(Self {
+            wrk: Program::unpacked(peers, "usr/bin/wrk")?,
+            h2load: Program::unpacked(peers, "usr/bin/h2load")?,
+            openssl_config: config.display().to_string(),
+            upload: folder.join("files/upload").display().to_string(),
+        })
+    }
+
+    /// HTTP/1.1 with this many connections for this many seconds.
+    pub(crate) fn wrk(
+        &self,
+        ports: Ports,
+        protocol: Protocol,
+        path: &str,
+        clients: usize,
+        seconds: u32,
+    ) -> Result<Said, String> {
+        let url = match protocol {
+            Protocol::Plain => format!("http://localhost:{}{path}", ports.plain),
+            _ => format!("https://localhost:{}{path}", ports.tls),
+        };
+        let (clients, seconds) = (format!("-c{clients}"), format!("-d{seconds}"));
+        let mut command = self.wrk.command(LOAD_CORE, &["--latency", "-t1", &clients, &seconds, &url]);
+        command.env("OPENSSL_CONF", &self.openssl_config);
+        let output = command.output().map_err(|why| format!("wrk: {why}"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        read_wrk(&text).ok_or_else(|| format!("wrk did not do its work: {text}"))
+    }
+
+    /// Any version with this many connections of this many streams, until so many requests or seconds are over.
+    pub(crate) fn h2load(&self, ports: Ports, protocol: Protocol, work: &Work) -> Result<Said, String> {
+        let (scheme, port) = match protocol {
+            Protocol::Plain => ("http", ports.plain),
+            _ => ("https", ports.tls),
+        };
+        let mut args: Vec<String> = vec![
+            format!("-c{}", work.clients),
+            format!("-m{}", work.streams),
+            format!("--connect-to=127.0.0.1:{port}"),
+            "--tls13-ciphers=TLS_AES_128_GCM_SHA256".into(),
+            "--groups=X25519".into(),
+            "-w24".into(),
+            "-W24".into(),
+        ];
+        args.push(match work.until {
+            Until::Seconds(seconds) => format!("-D{seconds}"),
+            Until::Requests(requests) => format!("-n{requests}"),
+        });
+        match protocol {
+            Protocol::Plain | Protocol::Http1 => args.push("--h1".into()),
+            Protocol::Http2 => args.push("--alpn-list=h2".into()),
+            Protocol::Http3 => args.push("--h3".into()),
+        }
+        if work.upload {
+            args.push(format!("-d{}", self.upload));
+        }
+        args.push(format!("{scheme}://localhost:{port}{}", work.path));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let cores = work.cores.unwrap_or(LOAD_CORE);
+        let output = self.h2load.command(cores, &args).output().map_err(|why| format!("h2load: {why}"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        read_h2load(&text).ok_or_else(|| {
+            format!("h2load did not do its work: {text}{}", String::from_utf8_lossy(&output.stderr))
+        })
+    }
+}
+
+/// When h2load ends.
+#[derive(Clone, Copy)]
+pub(crate) enum Until {
+    /// After this many seconds.
+    Seconds(u32),
+    /// After this many requests.
+    Requests(u32),
+}
+
+/// What h2load does.
+pub(crate) struct Work<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) clients: usize,
+    pub(crate) streams: usize,
+    pub(crate) until: Until,
+    pub(crate) upload: bool,
+    /// On which cores, if not on that of the load.
+    pub(crate) cores: Option<&'a str>,
+}
+
+fn read_wrk(text: &str) -> Option<Said> {
+    let after = |mark: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(mark))?;
+        line.trim_start().strip_prefix(mark)?.split_whitespace().next()
+    };
+    let requests: f64 =
+        text.lines().find(|line| line.contains(" requests in "))?.split_whitespace().next()?.parse().ok()?;
+    if text.contains("Non-2xx") || requests == 0.0 {
+        return None;
+    }
+    Some(Said {
+        requests,
+        rate: after("Requests/sec:")?.parse().ok()?,
+        p50: micros(after("50%")?)?,
+        p99: micros(after("99%")?)?,
+    })
+}
+
+fn read_h2load(text: &str) -> Option<Said> {
+    let line = |mark: &str| text.lines().find(|line| line.starts_with(mark));
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let totals = words(line("requests: ")?);
+    // requests: 10 total, 10 started, 10 done, 10 succeeded, 0 failed, 0 errored, 0 timeout
+    let number = |at: usize| totals.get(at).and_then(|word| word.parse::<f64>().ok());
+    let (succeeded, failed) = (number(7)?, number(9)?);
+    if succeeded == 0.0 || failed > 0.0 {
+        return None;
+    }
+    let rate = words(line("finished in ")?).get(3)?.parse().ok()?;
+    let latency = words(line("request     :")?);
+    Some(Said { requests: succeeded, rate, p50: micros(latency.get(4)?)?, p99: micros(latency.get(6)?)? })
+}
+
+/// `12us`, `1.5ms`, `2s` as microseconds.
+fn micros(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let number: f64 = number.parse().ok()?;
+    match unit {
+        "us" => Some(number),
+        "ms" => Some(number * 1e3),
+        "s" => Some(number * 1e6),
+        "m" => Some(number * 6e7),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_tools_say_is_read() {
+        let said = read_h2load(
+            "finished in 1.00s, 37487.00 req/s, 45.19MB/s\n\
+             requests: 37487 total, 37491 started, 37487 done, 37487 succeeded, 0 failed, 0 errored, 0 timeout\n\
+             request     :       21us      9.29ms        85us       140us       228us       106us\n",
+        )
+        .expect("a whole answer");
+        assert_eq!((said.requests, said.rate, said.p50, said.p99), (37487.0, 37487.0, 85.0, 228.0));
+        let said = read_wrk(
+            "  Latency Distribution\n     50%   69.00us\n     99%    4.48ms\n  39746 requests in 1.00s, 47.91MB read\n\
+             Requests/sec:  39624.00\n",
+        )
+        .expect("a whole answer");
+        assert_eq!((said.requests, said.rate, said.p50, said.p99), (39746.0, 39624.0, 69.0, 4480.0));
+    }
+
+    #[test]
+    fn failures_are_no_figures() {
+        assert!(
+            read_h2load("requests: 10 total, 10 started, 10 done, 9 succeeded, 1 failed, 1 errored")
+                .is_none()
+        );
+        assert!(read_wrk("  10 requests in 1s\n  Non-2xx or 3xx responses: 3\n").is_none());
+    }
+}

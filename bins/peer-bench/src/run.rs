@@ -1,0 +1,162 @@
+//! The turns: at each workload all contenders run side by side, and take turns round by round, so that whatever else the
+//! machine does hits all of them.
+
+use crate::args::Args;
+use crate::client::{self, Visit};
+use crate::contender::{ALL, Contender, Running};
+use crate::cost;
+use crate::lab::Lab;
+use crate::load::{Protocol, Said, Until, Work};
+use crate::report::{Line, Report, Sample};
+use crate::workload::{self, Kind, Workload};
+use std::time::{Duration, Instant};
+
+/// Connections of the measurement of memory.
+const STANDING: usize = 10_000;
+
+/// Runs what was asked for, prints the table, writes the files.
+pub(crate) fn all(args: &Args) -> Result<(), String> {
+    let lab = Lab::new(args)?;
+    let contenders: Vec<Contender> = ALL
+        .iter()
+        .copied()
+        .filter(|contender| {
+            args.contenders.is_empty() || args.contenders.iter().any(|name| name == contender.name())
+        })
+        .filter(|contender| *contender != Contender::Pingora || args.pingora.is_some())
+        .collect();
+    let mut report = Report::new(args, &contenders);
+    for workload in workload::ALL {
+        if !args.only.is_empty() && !args.only.iter().any(|name| name == workload.name) {
+            continue;
+        }
+        let able: Vec<Contender> =
+            contenders.iter().copied().filter(|contender| workload.can(*contender)).collect();
+        let samples = match workload.kind {
+            Kind::Idle => memory(&lab, args, &able)?,
+            _ => turns(&lab, args, workload, &able)?,
+        };
+        let line = Line::new(workload, &able, samples);
+        println!("{line}");
+        report.add(line);
+    }
+    print!("{}", report.table());
+    args.out.as_ref().map_or(Ok(()), |folder| report.write(folder))
+}
+
+/// Rounds of turns. What a contender was measured at, for each of them.
+fn turns(
+    lab: &Lab,
+    args: &Args,
+    workload: &Workload,
+    contenders: &[Contender],
+) -> Result<Vec<Vec<Sample>>, String> {
+    let parts = lab.parts(args);
+    let mut running: Vec<Running> = Vec::new();
+    for contender in contenders {
+        running.push(contender.start(&parts, workload.workers())?);
+    }
+    let mut samples = vec![Vec::new(); contenders.len()];
+    // The first round warms up: caches, connections to the service, the pages of a program.
+    for round in 0..=args.rounds {
+        for at in 0..contenders.len() {
+            // Whoever is first in a round has it no better over all rounds.
+            let at = (at + round) % contenders.len();
+            let pid = running[at].pid();
+            let before = cost::processor(pid);
+            let said = turn(lab, args, workload, contenders[at], round == 0)
+                .map_err(|why| format!("{}, {}: {why}", workload.name, contenders[at].name()))?;
+            let spent = settled(pid) - before;
+            if round > 0 {
+                samples[at].push(Sample {
+                    processor: spent as f64 / 1e3 / said.requests,
+                    rate: said.rate,
+                    p50: said.p50,
+                    p99: said.p99,
+                    memory: cost::peak(pid) as f64,
+                });
+            }
+        }
+    }
+    Ok(samples)
+}
+
+/// The processor time once the contender has nothing more to do.
+fn settled(pid: u32) -> u64 {
+    let mut last = cost::processor(pid);
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = cost::processor(pid);
+        if now - last < 200_000 {
+            return now;
+        }
+        last = now;
+    }
+    last
+}
+
+fn turn(
+    lab: &Lab,
+    args: &Args,
+    workload: &Workload,
+    contender: Contender,
+    warm_up: bool,
+) -> Result<Said, String> {
+    let ports = contender.ports();
+    let seconds = if warm_up { 1 } else { args.seconds };
+    let h2load = |protocol, work: &Work<'_>| lab.tools.h2load(ports, protocol, work);
+    let visits = |visit: &Visit| {
+        let began = Instant::now();
+        let count = client::visit(ports, visit, seconds)? as f64;
+        Ok(Said { requests: count, rate: count / began.elapsed().as_secs_f64(), ..Said::default() })
+    };
+    match workload.kind {
+        Kind::Small { protocol: protocol @ (Protocol::Plain | Protocol::Http1), clients, .. } => {
+            lab.tools.wrk(ports, protocol, "/1k", clients, seconds)
+        }
+        Kind::Small { protocol, clients, streams } => {
+            let until = Until::Seconds(seconds);
+            h2load(protocol, &Work { path: "/1k", clients, streams, until, upload: false, cores: None })
+        }
+        Kind::TwoWorkers { protocol, clients, streams } => {
+            let (until, cores) = (Until::Seconds(seconds), Some("0,1"));
+            h2load(protocol, &Work { path: "/1k", clients, streams, until, upload: false, cores })
+        }
+        Kind::Down { protocol, path, requests, clients } => {
+            let until = Until::Requests(if warm_up { clients as u32 } else { requests });
+            h2load(protocol, &Work { path, clients, streams: 1, until, upload: false, cores: None })
+        }
+        Kind::Up { protocol, requests } => {
+            let until = Until::Requests(if warm_up { 4 } else { requests });
+            let work = Work { path: "/upload", clients: 2, streams: 1, until, upload: true, cores: None };
+            h2load(protocol, &work)
+        }
+        Kind::Handshakes { resumed } => visits(&Visit::Request(client::tls(&lab.roots, resumed))),
+        Kind::UnknownName => {
+            let hello = client::hello_for_a_stranger(&client::tls(&lab.roots, false));
+            visits(&Visit::UnknownName(hello))
+        }
+        Kind::UnknownHost => visits(&Visit::UnknownHost),
+        Kind::Idle => Err("has turns of its own".into()),
+    }
+}
+
+/// Memory is stable, so one round is enough; each contender alone, fresh.
+fn memory(lab: &Lab, args: &Args, contenders: &[Contender]) -> Result<Vec<Vec<Sample>>, String> {
+    let parts = lab.parts(args);
+    let config = client::tls(&lab.roots, false);
+    let mut samples = Vec::new();
+    for contender in contenders {
+        let running = contender.start(&parts, 1)?;
+        // What is only there once, such as the first buffers, is not a connection's.
+        drop(client::stand(contender.ports(), &config, 64)?);
+        std::thread::sleep(Duration::from_millis(500));
+        let before = cost::resident(running.pid());
+        let open = client::stand(contender.ports(), &config, STANDING)?;
+        std::thread::sleep(Duration::from_secs(2));
+        let after = cost::resident(running.pid());
+        let each = after.saturating_sub(before) as f64 / open.len() as f64;
+        samples.push(vec![Sample { memory: each, ..Sample::default() }]);
+    }
+    Ok(samples)
+}

@@ -1,0 +1,180 @@
+//! What is measured, beside whom, and which ratio was aimed at.
+
+use crate::contender::Contender;
+use crate::load::Protocol;
+
+/// What the load does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Small requests over connections that are kept.
+    Small { protocol: Protocol, clients: usize, streams: usize },
+    /// A new connection for each request.
+    Handshakes { resumed: bool },
+    /// This path, this often.
+    Down { protocol: Protocol, path: &'static str, requests: u32, clients: usize },
+    /// 10 MiB, this often.
+    Up { protocol: Protocol, requests: u32 },
+    /// 10,000 connections that stand there: bytes each.
+    Idle,
+    /// Connections for names that are not served.
+    UnknownName,
+    /// Plain requests for hosts that are not served.
+    UnknownHost,
+    /// Two workers on two cores: requests a second, so that more is better.
+    TwoWorkers { protocol: Protocol, clients: usize, streams: usize },
+}
+
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Measure {
+    /// Microseconds of processor time a request.
+    Processor,
+    /// Bytes of memory a connection.
+    Memory,
+    /// Requests a second.
+    Rate,
+}
+
+/// One line of the table.
+pub(crate) struct Workload {
+    /// Its short name, by which it is chosen.
+    pub(crate) name: &'static str,
+    /// As the table has it.
+    pub(crate) title: &'static str,
+    pub(crate) kind: Kind,
+    /// The peers that ours is compared with; the best of them counts.
+    pub(crate) beside: &'static [Contender],
+    /// The ratio aimed at, ours divided by the peer's.
+    pub(crate) reach: f64,
+}
+
+impl Workload {
+    /// What it compares.
+    pub(crate) const fn measure(&self) -> Measure {
+        match self.kind {
+            Kind::Idle => Measure::Memory,
+            Kind::TwoWorkers { .. } => Measure::Rate,
+            _ => Measure::Processor,
+        }
+    }
+
+    /// Whether a contender can do it.
+    pub(crate) fn can(&self, contender: Contender) -> bool {
+        let protocol = match self.kind {
+            Kind::Small { protocol, .. }
+            | Kind::Down { protocol, .. }
+            | Kind::Up { protocol, .. }
+            | Kind::TwoWorkers { protocol, .. } => protocol,
+            // The small pingora proxy serves every name.
+            Kind::UnknownName | Kind::UnknownHost => return contender != Contender::Pingora,
+            _ => Protocol::Http1,
+        };
+        contender != Contender::Pingora || protocol != Protocol::Http3
+    }
+
+    /// Workers.
+    pub(crate) const fn workers(&self) -> usize {
+        if matches!(self.kind, Kind::TwoWorkers { .. }) { 2 } else { 1 }
+    }
+}
+
+const NGINX: &[Contender] = &[Contender::Nginx];
+const PINGORA: &[Contender] = &[Contender::Pingora];
+const ANY: &[Contender] = &[Contender::Nginx, Contender::Haproxy, Contender::Caddy];
+
+/// All of them.
+pub(crate) const ALL: &[Workload] = &[
+    small("h1", "HTTP/1.1, 1 KiB, 64 connections", Protocol::Plain, 64, 1, 0.82),
+    small("h1-tls", "HTTP/1.1 over TLS 1.3, 1 KiB, 64 connections", Protocol::Http1, 64, 1, 0.75),
+    small("h2", "HTTP/2 over TLS, 1 KiB, 16 × 32 streams", Protocol::Http2, 16, 32, 0.80),
+    small("h3", "HTTP/3, 1 KiB, 16 × 32 streams", Protocol::Http3, 16, 32, 0.80),
+    small("h3-few", "HTTP/3, 1 KiB, 4 × 1 streams", Protocol::Http3, 4, 1, 0.85),
+    Workload {
+        name: "handshake",
+        title: "full TLS handshake and 1 request",
+        kind: Kind::Handshakes { resumed: false },
+        beside: PINGORA,
+        reach: 0.70,
+    },
+    Workload {
+        name: "resumed",
+        title: "resumed TLS handshake and 1 request",
+        kind: Kind::Handshakes { resumed: true },
+        beside: PINGORA,
+        reach: 0.70,
+    },
+    down("down-h1", "100 MiB down, HTTP/1.1 over TLS", Protocol::Http1, "/100m", 12, 1, 0.90),
+    down("down-h2", "100 MiB down, HTTP/2", Protocol::Http2, "/100m", 12, 1, 0.85),
+    down("down-h3-1m", "1 MiB down, HTTP/3", Protocol::Http3, "/1m", 400, 4, 0.40),
+    down("down-h3", "100 MiB down, HTTP/3", Protocol::Http3, "/100m", 5, 1, 0.70),
+    up("up-h1", "10 MiB up, HTTP/1.1 over TLS", Protocol::Http1, 60, 0.85),
+    up("up-h2", "10 MiB up, HTTP/2", Protocol::Http2, 60, 0.85),
+    up("up-h3", "10 MiB up, HTTP/3", Protocol::Http3, 20, 0.70),
+    Workload {
+        name: "idle",
+        title: "memory of an idle TLS connection, of 10,000",
+        kind: Kind::Idle,
+        beside: NGINX,
+        reach: 9.0 / 22.7,
+    },
+    Workload {
+        name: "unknown-name",
+        title: "a ClientHello for an unknown name",
+        kind: Kind::UnknownName,
+        beside: NGINX,
+        reach: 0.60,
+    },
+    Workload {
+        name: "unknown-host",
+        title: "a plain request for an unknown host",
+        kind: Kind::UnknownHost,
+        beside: NGINX,
+        reach: 0.80,
+    },
+    two("two-h1", "two workers, HTTP/1.1 over TLS, requests a second", Protocol::Http1, 64, 1),
+    two("two-h2", "two workers, HTTP/2, requests a second", Protocol::Http2, 16, 32),
+    two("two-h3", "two workers, HTTP/3, requests a second", Protocol::Http3, 16, 32),
+];
+
+const fn small(
+    name: &'static str,
+    title: &'static str,
+    protocol: Protocol,
+    clients: usize,
+    streams: usize,
+    reach: f64,
+) -> Workload {
+    Workload { name, title, kind: Kind::Small { protocol, clients, streams }, beside: NGINX, reach }
+}
+
+const fn down(
+    name: &'static str,
+    title: &'static str,
+    protocol: Protocol,
+    path: &'static str,
+    requests: u32,
+    clients: usize,
+    reach: f64,
+) -> Workload {
+    Workload { name, title, kind: Kind::Down { protocol, path, requests, clients }, beside: NGINX, reach }
+}
+
+const fn up(
+    name: &'static str,
+    title: &'static str,
+    protocol: Protocol,
+    requests: u32,
+    reach: f64,
+) -> Workload {
+    Workload { name, title, kind: Kind::Up { protocol, requests }, beside: ANY, reach }
+}
+
+const fn two(
+    name: &'static str,
+    title: &'static str,
+    protocol: Protocol,
+    clients: usize,
+    streams: usize,
+) -> Workload {
+    Workload { name, title, kind: Kind::TwoWorkers { protocol, clients, streams }, beside: NGINX, reach: 1.2 }
+}
