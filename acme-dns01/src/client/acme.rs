@@ -5,7 +5,7 @@ use super::jws::{AccountKey, encode, external};
 use crate::machine::{Authorization, Order, Status, Trouble, TroubleKind};
 use crate::name::Name;
 use crate::{RenewalInfo, Time};
-use http::Method;
+use http::{Method, StatusCode};
 use secrecy::SecretSlice;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Nonces that are refused in a row before it is given up. A CA refuses one in twenty at most; Pebble can be told nine in ten.
 const NONCES: u32 = 60;
+/// By how much the machine's clock differs from its uptime when somebody set it.
+const CLOCK_SET: Duration = Duration::from_secs(10);
 /// How long a directory is good for.
 const DIRECTORY: Duration = Duration::from_secs(3600);
 
@@ -75,12 +77,29 @@ pub struct OrderRequest<'a> {
     pub replaces: Option<&'a str>,
 }
 
+/// A directory that was read.
+#[derive(Debug)]
+struct Known {
+    at: Instant,
+    /// This machine's clock then: if it is set meanwhile, what was known of the difference is worth nothing.
+    wall: Time,
+    directory: Directory,
+    skew: Option<i64>,
+}
+
+impl Known {
+    fn holds(&self) -> bool {
+        let (elapsed, by_clock) = (self.at.elapsed(), now().since(self.wall));
+        elapsed < DIRECTORY && elapsed.abs_diff(by_clock) < CLOCK_SET
+    }
+}
+
 /// A client of one authority.
 #[derive(Debug)]
 pub struct Acme {
     http: Http,
     url: String,
-    directory: tokio::sync::Mutex<Option<(Instant, Directory, Option<i64>)>>,
+    directory: tokio::sync::Mutex<Option<Known>>,
     nonces: Mutex<Vec<String>>,
 }
 
@@ -97,10 +116,8 @@ impl Acme {
     /// [`Trouble`], as everything here.
     pub async fn directory(&self) -> Result<(Directory, Option<i64>), Trouble> {
         let mut known = self.directory.lock().await;
-        if let Some((at, directory, skew)) = &*known
-            && at.elapsed() < DIRECTORY
-        {
-            return Ok((directory.clone(), *skew));
+        if let Some(found) = known.as_ref().filter(|found| found.holds()) {
+            return Ok((found.directory.clone(), found.skew));
         }
         let response =
             self.http.send(Method::GET, &self.url, &[], Vec::new()).await.map_err(|why| unreached(&why))?;
@@ -113,9 +130,10 @@ impl Acme {
                 format!("{} is no directory of an ACME server: {why}", self.url),
             )
         })?;
-        let now = i64::try_from(now().millis()).unwrap_or(0);
-        let skew = response.date().map(|date| i64::try_from(date.millis()).unwrap_or(0) - now);
-        *known = Some((Instant::now(), directory.clone(), skew));
+        let wall = now();
+        let signed = |time: Time| i64::try_from(time.millis()).unwrap_or(0);
+        let skew = response.date().map(|date| signed(date) - signed(wall));
+        *known = Some(Known { at: Instant::now(), wall, directory: directory.clone(), skew });
         Ok((directory, skew))
     }
 
@@ -154,6 +172,18 @@ impl Acme {
         url: &str,
         payload: &str,
     ) -> Result<Response, Trouble> {
+        self.send(key, account, url, payload, TroubleKind::Refused).await
+    }
+
+    /// The same; `missing` is what it means when there is no such thing (404).
+    async fn send(
+        &self,
+        key: &AccountKey,
+        account: Option<&str>,
+        url: &str,
+        payload: &str,
+        missing: TroubleKind,
+    ) -> Result<Response, Trouble> {
         for _ in 0..NONCES {
             let nonce = self.nonce().await?;
             let body = key
@@ -170,11 +200,20 @@ impl Acme {
                 return Ok(response);
             }
             if problem_type(&response).as_deref() != Some("badNonce") {
-                return Err(trouble(&response, url));
+                let mut trouble = trouble(&response, url);
+                if response.status == StatusCode::NOT_FOUND && trouble.kind == TroubleKind::Refused {
+                    trouble.kind = missing;
+                }
+                return Err(trouble);
             }
         }
         let why = format!("{url}: the authority refused {NONCES} nonces in a row");
         Err(Trouble::new(TroubleKind::Transient, why))
+    }
+
+    /// Reads what belongs to an order (POST-as-GET).
+    async fn read(&self, key: &AccountKey, account: &str, url: &str) -> Result<Response, Trouble> {
+        self.send(key, Some(account), url, "", TroubleKind::OrderGone).await
     }
 
     /// Registers a key, or finds its account. The account's URL.
@@ -284,7 +323,7 @@ impl Acme {
     /// # Errors
     /// [`Trouble`].
     pub async fn order(&self, key: &AccountKey, account: &str, url: &str) -> Result<Order, Trouble> {
-        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
+        let response = self.read(key, account, url).await?;
         order(&response, url.to_owned())
     }
 
@@ -351,7 +390,7 @@ impl Acme {
             status: String,
             error: Option<Value>,
         }
-        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
+        let response = self.read(key, account, url).await?;
         let found: Found = read(&response)?;
         let problem = found.challenges.iter().find_map(|challenge| challenge.error.as_ref()).map(words);
         let challenge = found.challenges.into_iter().find(|challenge| challenge.r#type == "dns-01");
@@ -408,7 +447,7 @@ impl Acme {
         account: &str,
         url: &str,
     ) -> Result<(String, Vec<String>), Trouble> {
-        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
+        let response = self.read(key, account, url).await?;
         let links = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
         let alternates = links
             .flat_map(|value| value.split(','))
@@ -532,13 +571,6 @@ fn problem_type(response: &Response) -> Option<String> {
 
 fn unreached(why: &HttpError) -> Trouble {
     Trouble::new(TroubleKind::Transient, why.to_string())
-}
-
-fn gone(mut trouble: Trouble) -> Trouble {
-    if trouble.kind == TroubleKind::Refused && trouble.why.contains("404") {
-        trouble.kind = TroubleKind::OrderGone;
-    }
-    trouble
 }
 
 /// What a response of an error means.

@@ -142,6 +142,9 @@ pub struct Machine {
     work: Work,
     /// Nothing is done before, within an attempt.
     hold: Option<(Time, String)>,
+    /// A line that could not be written is not tried again before, and how often in a row that was.
+    unwritten: Option<(Time, String)>,
+    unwritten_tries: u32,
     tries: u32,
     forced: bool,
     /// What must be added to this machine's clock to get the CA's, in milliseconds.
@@ -164,6 +167,8 @@ impl Machine {
             phase: Phase::Idle,
             work: Work::default(),
             hold: None,
+            unwritten: None,
+            unwritten_tries: 0,
             tries: 0,
             forced: false,
             skew: 0,
@@ -215,7 +220,10 @@ impl Machine {
     /// What to do next.
     pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
         if let Some(first) = self.queue.front() {
-            return first.clone();
+            return match &self.unwritten {
+                Some((until, why)) if now < *until => Action::Wait { until: *until, why: why.clone() },
+                _ => first.clone(),
+            };
         }
         if let Some((until, why)) = &self.hold {
             if now < *until {
@@ -263,14 +271,17 @@ impl Machine {
                     if let Some(Action::Journal(record)) = self.queue.pop_front() {
                         self.state.apply(&record);
                     }
-                    self.hold = None;
+                    (self.unwritten, self.unwritten_tries) = (None, 0);
                 }
-                Event::Error(trouble) if !journal => {
-                    // An alert or an entry that cannot be written must not stop a renewal.
-                    let _ = trouble;
+                Event::Error(trouble) if journal => {
+                    let pause = self.patience_after(self.unwritten_tries);
+                    self.unwritten_tries = self.unwritten_tries.saturating_add(1);
+                    self.unwritten = Some((now.after(pause), trouble.why));
+                }
+                // An alert or an entry that cannot be written must not stop a renewal.
+                Event::Error(_) => {
                     self.queue.pop_front();
                 }
-                Event::Error(trouble) => self.pause(now, trouble),
                 _ => {}
             }
             return;
@@ -511,10 +522,14 @@ impl Machine {
     }
 
     fn pause(&mut self, now: Time, trouble: Trouble) {
+        let pause = trouble.retry_after.unwrap_or(self.patience_after(self.tries));
         self.tries = self.tries.saturating_add(1);
-        let doubled = self.spec.patience.retry * 2_u32.saturating_pow(self.tries.min(7) - 1);
-        let pause = trouble.retry_after.unwrap_or(doubled);
         self.hold = Some((now.after(pause), trouble.why));
+    }
+
+    /// How long to wait before the next try after this many: it doubles six times.
+    fn patience_after(&self, tries: u32) -> Duration {
+        self.spec.patience.retry * 2_u32.pow(tries.min(6))
     }
 
     /// How long to wait after this many failures in a row.

@@ -351,12 +351,12 @@ fn read(response: &Response, what: &str) -> Result<Answer, Refused> {
         Some(1009) => ": the token may not edit records; give it DNS:Edit for this zone",
         _ => "",
     };
-    let mut why = format!("{what}: {status}: {said}{advice}");
     let transient = status == 429 || status >= 500;
-    if let Some(after) = response.retry_after().filter(|_| transient) {
-        why = format!("{why} (again after {} s)", after.max(Duration::from_secs(1)).as_secs());
-    }
-    let error = ProviderError { provider: "cloudflare".to_owned(), why, transient };
+    let retry_after =
+        response.retry_after().filter(|_| transient).map(|after| after.max(Duration::from_secs(1)));
+    let again = retry_after.map_or_else(String::new, |after| format!(" (again after {} s)", after.as_secs()));
+    let why = format!("{what}: {status}: {said}{advice}{again}");
+    let error = ProviderError { provider: "cloudflare".to_owned(), why, transient, retry_after };
     Err(Refused::Codes(codes, error))
 }
 

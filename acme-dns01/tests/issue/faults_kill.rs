@@ -1,4 +1,4 @@
-//! Killed, and started again: faults 1 to 9.
+//! Killed, and started again: faults 1 to 6, 8 and 9.
 
 use crate::kill::{End, Mortal, Write};
 use crate::lab::{Lab, certificate, dns, rfc2136};
@@ -100,7 +100,7 @@ async fn fault_06_after_finalize() {
 }
 
 #[tokio::test]
-async fn fault_07_while_the_pair_is_written() {
+async fn killed_around_the_pair() {
     for end in [End::Before, End::After] {
         killed_at(move |write| if matches!(write, Write::Stage) { end } else { End::Not }).await;
         killed_at(move |write| if matches!(write, Write::Install) { end } else { End::Not }).await;

@@ -56,7 +56,7 @@ pub(crate) fn rfc2136(knot: &Knot) -> Rfc2136 {
         .expect("a key")
 }
 
-fn base64(text: &str) -> Vec<u8> {
+pub(crate) fn base64(text: &str) -> Vec<u8> {
     let value = |c: u8| match c {
         b'A'..=b'Z' => c - b'A',
         b'a'..=b'z' => c - b'a' + 26,
@@ -82,6 +82,10 @@ impl Lab {
     pub(crate) fn with(version: PebbleVersion, zones: &[(&str, &str)], knobs: &[(&str, &str)]) -> Self {
         let knot = Knot::start(zones);
         let pebble = Pebble::start(version, knot.address(), knobs);
+        Self::of(knot, pebble)
+    }
+
+    pub(crate) fn of(knot: Knot, pebble: Pebble) -> Self {
         Self { knot, pebble, folder: tempfile::tempdir().expect("a folder"), said: Arc::default() }
     }
 

@@ -3,16 +3,16 @@
 use crate::settings::{
     AuthoritySettings, CertificateSettings, DnsMode, ProviderSettings, Security, Settings,
 };
-use acme_dns01::alert::{CommandMessenger, Mail, MailSecurity, Webhook};
+use acme_dns01::alert::{CommandMessenger, Mail, MailSecurity, MailServer, Webhook};
 use acme_dns01::client::{Acme, ExternalAccount, Http};
 use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine};
-use acme_dns01::live::{Check, Deployment, Reload};
+use acme_dns01::live::{Check, Deployment, Greeting, Reload};
 use acme_dns01::propagation::Way;
 use acme_dns01::provider::{
     AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateProvider, Exec, Provider, Rfc2136, TsigAlgorithm,
 };
-use acme_dns01::store::{FileStore, Ownership, PostgresStore, Store};
+use acme_dns01::store::{FileStore, Mirror, Ownership, PostgresStore, Store};
 use acme_dns01::{KeyType, Limits, Name, Spec};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -112,8 +112,6 @@ pub struct Built {
     pub engine: Engine,
     /// What it takes care of.
     pub certificates: Vec<Certificate>,
-    /// The database, if certificates are shared.
-    pub database: Option<Arc<PostgresStore>>,
 }
 
 impl std::fmt::Debug for Built {
@@ -169,28 +167,21 @@ impl Settings {
     ///
     /// # Errors
     /// [`BuildError`].
-    pub async fn build(&self) -> Result<Built, BuildError> {
+    pub fn build(&self) -> Result<Built, BuildError> {
         let certificates = self.certificates()?;
         let dns = self.dns();
         let http = Http::new(None).map_err(|why| BuildError::World(why.to_string()))?;
-        let mut database = None;
+        let owner = Ownership { user: None, group: Ownership::group_named(&self.group) };
+        let files = FileStore::open(&self.folder, owner).map_err(|why| BuildError::World(why.to_string()))?;
         let store: Arc<dyn Store> = match &self.database {
-            None => {
-                let owner = Ownership { user: None, group: Ownership::group_named(&self.group) };
-                let opened = FileStore::open(&self.folder, owner);
-                Arc::new(opened.map_err(|why| BuildError::World(why.to_string()))?)
-            }
+            None => Arc::new(files),
             Some(reference) => {
                 let text = read("database", reference)?;
-                let config = text
-                    .expose_secret()
-                    .parse::<tokio_postgres::Config>()
-                    .map_err(|why| wrong("database", why))?;
-                let opened =
-                    PostgresStore::open(config).await.map_err(|why| BuildError::World(why.to_string()))?;
-                let opened = Arc::new(opened);
-                database = Some(opened.clone());
-                opened
+                // What is wrong is not said: the password is in it.
+                let config = text.expose_secret().parse().map_err(|_| {
+                    wrong("database", "is no connection string of libpq: host=… dbname=… user=… password=…")
+                })?;
+                Arc::new(Mirror::new(Arc::new(PostgresStore::new(config)), files))
             }
         };
         let mut engine = Engine::new(store, dns.clone()).parallel(self.parallel);
@@ -205,7 +196,7 @@ impl Settings {
         for (name, written) in &self.provider {
             engine = engine.provider(name, provider(name, written, &http, &dns)?);
         }
-        Ok(Built { engine: self.messengers(engine, &http)?, certificates, database })
+        Ok(Built { engine: self.messengers(engine, &http)?, certificates })
     }
 
     fn messengers(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
@@ -229,7 +220,18 @@ impl Settings {
                 Security::Tls => MailSecurity::Tls,
                 Security::None => MailSecurity::None,
             };
-            let made = Mail::new(&mail.server, mail.port, security, login, &mail.from, &mail.to);
+            let roots = mail.roots.as_ref().map(|path| {
+                let text = std::fs::read_to_string(path);
+                text.map_err(|why| wrong("alert.mail.roots", format!("{}: {why}", path.display())))
+            });
+            let server = MailServer {
+                name: mail.server.clone(),
+                port: mail.port,
+                security,
+                login,
+                roots: roots.transpose()?,
+            };
+            let made = Mail::new(server, &mail.from, &mail.to);
             engine = engine.messenger(Arc::new(made.map_err(|why| wrong("alert.mail", why))?));
         }
         Ok(engine)
@@ -385,8 +387,13 @@ fn certificate(
     }
     let shown = spec.names.iter().find(|name| !name.is_wildcard());
     let shown = shown.map_or_else(|| format!("any.{}", spec.names[0].base()), ToString::to_string);
-    let checks = written.check.iter().map(|address| Check { address: address.clone(), name: shown.clone() });
-    let deployment = Deployment { reload, checks: checks.collect(), ..Deployment::default() };
+    let checks = written.check.iter().map(|written| {
+        let smtp = written.strip_prefix("smtp:");
+        let greeting = smtp.map_or(Greeting::Tls, |_| Greeting::Smtp);
+        Check { address: smtp.unwrap_or(written).to_owned(), greeting, name: shown.clone() }
+    });
+    let within = written.check_timeout.map_or(Deployment::default().within, Duration::from_secs);
+    let deployment = Deployment { reload, checks: checks.collect(), within };
     let kinds = if written.key_type.is_empty() { vec![KeyType::default()] } else { written.key_type.clone() };
     let several = kinds.iter().enumerate().map(|(at, kind)| {
         let mut spec = spec.clone();
