@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 #[tokio::test]
 async fn accounts_that_are_bound_to_external_ones() {
     let knot = Knot::start(&[("example.test", "")]);
-    let more = r#""externalAccountBindingRequired": true, "externalMACKeys": {"kid-1": "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISE"},"#;
+    let more = r#""externalAccountBindingRequired": true, "externalAccountMACKeys": {"kid-1": "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE"},"#;
     let pebble = Pebble::start_with(PebbleVersion::V2_10, knot.address(), &[], more);
     let lab = Lab::of(knot, pebble);
     let acme =
@@ -29,15 +29,15 @@ async fn accounts_that_are_bound_to_external_ones() {
     let mut forced = false;
     for (engine, words) in [
         (lab.bare(&lab.pebble.directory()), "configure eab"),
-        (with("kid-2", b"secret secret secret secret!!"), "a key that is not known"),
-        (with("kid-1", b"another secret"), ": 40"),
+        (with("kid-2", b"secret secret secret secret!!!!!"), "a key that is not known"),
+        (with("kid-1", b"another key of the same length!!"), "external account binding"),
     ] {
         let outcome = engine.round(&certificate, forced).await;
         let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
         assert!(why.contains(words) && !why.contains("secret"), "{words}: {why}");
         forced = true;
     }
-    let outcome = with("kid-1", b"secret secret secret secret!!").round(&certificate, true).await;
+    let outcome = with("kid-1", b"secret secret secret secret!!!!!").round(&certificate, true).await;
     assert_eq!(outcome.how, How::Issued, "{}", lab.said());
 }
 

@@ -2,7 +2,7 @@
 
 use acme_dns01::client::{KeyPair, self_signed};
 use acme_dns01::store::{
-    Change, FileStore, Ownership, Pair, PostgresStore, Store, StoreError, StoredAccount,
+    Change, Encryption, FileStore, Ownership, Pair, PostgresStore, Store, StoreError, StoredAccount,
 };
 use acme_dns01::{Entry, KeyType, Limits, Record, State, Time};
 use secrecy::ExposeSecret;
@@ -21,7 +21,7 @@ fn pair() -> Pair {
 fn shared(postgres: &Postgres) -> PostgresStore {
     let folder = postgres.socket_folder().display();
     let config = format!("host={folder} port={} user=postgres dbname=postgres", postgres.port());
-    PostgresStore::new(config.parse().expect("a configuration"))
+    PostgresStore::new(config.parse().expect("a configuration"), &Encryption::None).expect("a store")
 }
 
 async fn keeps_what_it_is_given(store: &dyn Store) {
@@ -130,6 +130,49 @@ async fn postgres_keeps_what_it_is_given() {
         assert!(ours.is_ok() && theirs.is_ok(), "{ours:?} {theirs:?}");
         keeps_what_it_is_given(&one).await;
     }
+}
+
+#[tokio::test]
+async fn keys_cross_a_network_by_tls_or_not_at_all() {
+    // Whoever does not speak TLS is turned away, and a password is asked for, so that channels are bound.
+    let hba = "local all all trust\nhostssl all all all scram-sha-256\n".to_owned();
+    let postgres = Postgres::start(&Options { tls: true, hba, ..Options::new(15) });
+    let made = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                postgres
+                    .session()
+                    .query("CREATE ROLE edge LOGIN PASSWORD 'p'; GRANT ALL ON SCHEMA public TO edge")
+            })
+            .join()
+    });
+    made.expect("no panic").expect("a role");
+    let root = std::fs::read_to_string(postgres.data().join("server.crt")).expect("a certificate");
+    let config = format!(
+        "host=localhost port={} user=edge password=p dbname=postgres channel_binding=require",
+        postgres.port()
+    );
+    let config: tokio_postgres::Config = config.parse().expect("a configuration");
+    let with = |config: &tokio_postgres::Config, encryption| {
+        PostgresStore::new(config.clone(), &encryption).expect("a store")
+    };
+    let store = with(&config, Encryption::Tls { roots: Some(root.clone()) });
+    let mut changes = store.changes().expect("it is shared");
+    keeps_what_it_is_given(&store).await;
+    let heard = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
+    assert_eq!(heard.expect("something is heard"), Some(Change::Anything));
+    let mut loose = config.clone();
+    loose.channel_binding(tokio_postgres::config::ChannelBinding::Prefer);
+    for (config, encryption, words) in [
+        (&loose, Encryption::None, "no encryption"),
+        (&config, Encryption::Tls { roots: None }, "certificate"),
+    ] {
+        let why = with(config, encryption).ledger().await.expect_err("it is refused").to_string();
+        assert!(why.contains(words), "{why}");
+    }
+    assert!(
+        PostgresStore::new(config, &Encryption::Tls { roots: Some(root.replace("MII", "***")) }).is_err()
+    );
 }
 
 #[tokio::test]

@@ -12,15 +12,18 @@ use acme_dns01::propagation::Way;
 use acme_dns01::provider::{
     AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateProvider, Exec, Provider, Rfc2136, TsigAlgorithm,
 };
-use acme_dns01::store::{FileStore, Mirror, Ownership, PostgresStore, Store};
+use acme_dns01::store::{Encryption, FileStore, Mirror, Ownership, PostgresStore, Store};
 use acme_dns01::{KeyType, Limits, Name, Spec};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cli_support::secret::{Reference, SecretError};
 use secrecy::{ExposeSecret, SecretSlice};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
 
 /// Let's Encrypt, and where one tries things out.
 const KNOWN: [(&str, &str); 2] = [
@@ -175,14 +178,7 @@ impl Settings {
         let files = FileStore::open(&self.folder, owner).map_err(|why| BuildError::World(why.to_string()))?;
         let store: Arc<dyn Store> = match &self.database {
             None => Arc::new(files),
-            Some(reference) => {
-                let text = read("database", reference)?;
-                // What is wrong is not said: the password is in it.
-                let config = text.expose_secret().parse().map_err(|_| {
-                    wrong("database", "is no connection string of libpq: host=… dbname=… user=… password=…")
-                })?;
-                Arc::new(Mirror::new(Arc::new(PostgresStore::new(config)), files))
-            }
+            Some(reference) => Arc::new(Mirror::new(Arc::new(self.shared(reference)?), files)),
         };
         let mut engine = Engine::new(store, dns.clone()).parallel(self.parallel);
         for (name, directory) in KNOWN.iter().filter(|(name, _)| !self.authority.contains_key(*name)) {
@@ -197,6 +193,33 @@ impl Settings {
             engine = engine.provider(name, provider(name, written, &http, &dns)?);
         }
         Ok(Built { engine: self.messengers(engine, &http)?, certificates })
+    }
+
+    fn shared(&self, reference: &Reference) -> Result<PostgresStore, BuildError> {
+        let text = read("database", reference)?;
+        // What is wrong is not said: the password is in it.
+        let config: Config = text.expose_secret().parse().map_err(|_| {
+            wrong("database", "is no connection string of libpq: host=… dbname=… user=… password=…")
+        })?;
+        let roots = self.database_roots.as_ref().map(|path| {
+            let text = std::fs::read_to_string(path);
+            text.map_err(|why| wrong("database_roots", format!("{}: {why}", path.display())))
+        });
+        let here = |host: &Host| match host {
+            Host::Unix(_) => true,
+            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
+        };
+        let encryption = match config.get_ssl_mode() {
+            SslMode::Require => Encryption::Tls { roots: roots.transpose()? },
+            SslMode::Disable => Encryption::None,
+            _ if config.get_hosts().iter().all(here) => Encryption::None,
+            _ => {
+                let why = "is elsewhere, and private keys would cross the network as they are: write sslmode=require, with \
+                           database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself";
+                return Err(wrong("database", why));
+            }
+        };
+        PostgresStore::new(config, &encryption).map_err(|why| wrong("database_roots", why))
     }
 
     fn messengers(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {

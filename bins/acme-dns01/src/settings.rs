@@ -31,7 +31,12 @@ pub struct Settings {
     pub group: String,
     /// A PostgreSQL in libpq's words, by which several machines share accounts, orders and certificates. Each has the certificates
     /// in its folder all the same.
+    ///
+    /// `sslmode=require` encrypts the connection and verifies the server's name. Without it the server has to be on this machine,
+    /// unless `sslmode=disable` says that the network itself is encrypted.
     pub database: Option<Reference>,
+    /// A PEM file of roots that the database's certificate may come from, beside the system's.
+    pub database_roots: Option<PathBuf>,
     /// Mail addresses for accounts.
     #[serde(default, deserialize_with = "one_or_more")]
     pub email: Vec<String>,

@@ -1,10 +1,12 @@
 //! The connection: made when it is first needed, made anew when it breaks, and never waited for twice in a row.
 
+use super::tls::Tls;
 use super::{SCHEMA, failed};
 use crate::store::StoreError;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// How long an unreachable server is not asked again.
@@ -16,8 +18,15 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// The connection for everything but locks and news.
 pub(super) struct Connection {
-    config: Config,
+    way: Way,
     state: Mutex<State>,
+}
+
+/// How a connection is made.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) config: Config,
+    pub(super) tls: Option<Tls>,
 }
 
 #[derive(Default)]
@@ -45,7 +54,8 @@ impl Held<'_> {
 }
 
 impl Connection {
-    pub(super) fn new(mut config: Config) -> Self {
+    pub(super) fn new(mut config: Config, tls: Option<Tls>) -> Self {
+        config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(WITHIN);
         }
@@ -54,11 +64,11 @@ impl Connection {
         if config.get_application_name().is_none() {
             config.application_name("acme-dns01");
         }
-        Self { config, state: Mutex::default() }
+        Self { way: Way { config, tls }, state: Mutex::default() }
     }
 
-    pub(super) const fn config(&self) -> &Config {
-        &self.config
+    pub(super) const fn way(&self) -> &Way {
+        &self.way
     }
 
     /// The connection, made if it is not there, with the tables made if they are missing.
@@ -74,7 +84,7 @@ impl Connection {
             return Err(StoreError::Database(why.clone()));
         }
         let made = async {
-            let client = another(&self.config).await?;
+            let client = another(&self.way).await?;
             if !state.prepared {
                 prepare(&client).await?;
             }
@@ -94,9 +104,19 @@ impl Connection {
 }
 
 /// A connection of its own.
-pub(super) async fn another(config: &Config) -> Result<Client, StoreError> {
-    let (client, connection) = config.connect(NoTls).await.map_err(|why| failed(&why))?;
-    tokio::spawn(connection);
+pub(super) async fn another(way: &Way) -> Result<Client, StoreError> {
+    let client = match way.tls.clone() {
+        Some(tls) => {
+            let (client, connection) = way.config.connect(tls).await.map_err(|why| failed(&why))?;
+            tokio::spawn(connection);
+            client
+        }
+        None => {
+            let (client, connection) = way.config.connect(NoTls).await.map_err(|why| failed(&why))?;
+            tokio::spawn(connection);
+            client
+        }
+    };
     Ok(client)
 }
 

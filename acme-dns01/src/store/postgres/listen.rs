@@ -1,25 +1,27 @@
 //! News: LISTEN on a connection of its own, made anew whenever it breaks.
 
 use super::CHANNEL;
+use super::connect::Way;
 use crate::store::{Change, Changes};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Socket};
 
 /// How long until it is tried again, at first and at the most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Everything that is told from now on, for as long as the receiver is kept.
-pub(super) fn changes(config: Config) -> Changes {
+pub(super) fn changes(way: Way) -> Changes {
     let (sender, receiver) = unbounded_channel();
     tokio::spawn(async move {
         let mut pause = PAUSES.0;
         loop {
             tokio::select! {
                 () = sender.closed() => return,
-                heard = listen(&config, &sender) => {
+                heard = connect(&way, &sender) => {
                     pause = if heard { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
                 }
             }
@@ -33,8 +35,27 @@ pub(super) fn changes(config: Config) -> Changes {
 }
 
 /// Listens until the connection breaks. Whether it ever listened.
-async fn listen(config: &Config, sender: &UnboundedSender<Change>) -> bool {
-    let Ok((client, mut connection)) = config.connect(NoTls).await else { return false };
+async fn connect(way: &Way, sender: &UnboundedSender<Change>) -> bool {
+    match way.tls.clone() {
+        Some(tls) => match way.config.connect(tls).await {
+            Ok((client, connection)) => listen(client, connection, sender).await,
+            Err(_) => false,
+        },
+        None => match way.config.connect(NoTls).await {
+            Ok((client, connection)) => listen(client, connection, sender).await,
+            Err(_) => false,
+        },
+    }
+}
+
+async fn listen<S>(
+    client: Client,
+    mut connection: Connection<Socket, S>,
+    sender: &UnboundedSender<Change>,
+) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut listening = false;
     let request = format!("LISTEN {CHANNEL}");
     let mut asked = std::pin::pin!(client.batch_execute(&request));

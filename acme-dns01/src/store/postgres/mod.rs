@@ -4,10 +4,11 @@
 //! The lock is a fence too: PostgreSQL itself takes a line of a journal, or a certificate, only while the connection that
 //! holds the lock is alive. A machine whose connection broke cannot go on with an order that another has taken over.
 //!
-//! The connection is not encrypted: use the server's socket, or a network that is (a tailnet).
+//! Keys are on their way over the connection: [`Encryption`].
 
 mod connect;
 mod listen;
+mod tls;
 
 use super::{Changes, Lock, Pair, Store, StoreError, StoredAccount};
 use crate::ledger::{Entry, Ledger, Limits};
@@ -49,6 +50,18 @@ const FENCE: &str = "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AN
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
      AND (classid::bigint << 32 | objid::bigint) = hashtextextended('acme-dns01 ' || $1, 0))";
 
+/// How the connection is protected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Not at all: for the server's socket, or a network that is encrypted itself, as a tailnet is.
+    None,
+    /// By TLS, with the server's name verified.
+    Tls {
+        /// PEM of roots that its certificate may come from, beside the system's.
+        roots: Option<String>,
+    },
+}
+
 /// A store in PostgreSQL 14 or later.
 pub struct PostgresStore {
     connection: Connection,
@@ -58,7 +71,7 @@ pub struct PostgresStore {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = self.connection.config();
+        let config = &self.connection.way().config;
         f.debug_struct("PostgresStore").field("database", &config.get_dbname()).finish_non_exhaustive()
     }
 }
@@ -96,11 +109,14 @@ fn damaged(why: &serde_json::Error) -> StoreError {
 }
 
 impl PostgresStore {
-    /// A store in this database. It is connected to when it is first needed, and again when the connection breaks; tables that
+    /// A store in this database. What `config` says of TLS is left to `encryption`. It is connected to when it is first needed, and again when the connection breaks; tables that
     /// are missing are made then.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self { connection: Connection::new(config), locks: Arc::default() }
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] if the roots cannot be used.
+    pub fn new(config: Config, encryption: &Encryption) -> Result<Self, StoreError> {
+        let tls = tls::Tls::of(encryption)?;
+        Ok(Self { connection: Connection::new(config, tls), locks: Arc::default() })
     }
 
     async fn held(&self) -> Result<Held<'_>, StoreError> {
@@ -150,7 +166,7 @@ impl Store for PostgresStore {
         // The tables first, by whoever is first.
         drop(self.held().await?);
         // The lock belongs to a connection, and is gone with it.
-        let client = Arc::new(connect::another(self.connection.config()).await?);
+        let client = Arc::new(connect::another(self.connection.way()).await?);
         let sql = format!("SELECT pg_try_advisory_lock({KEY}), pg_backend_pid()");
         let row = client.query_one(&sql, &[&name]).await.map_err(|why| failed(&why))?;
         if !row.get::<_, bool>(0) {
@@ -287,6 +303,6 @@ impl Store for PostgresStore {
     }
 
     fn changes(&self) -> Option<Changes> {
-        Some(listen::changes(self.connection.config().clone()))
+        Some(listen::changes(self.connection.way().clone()))
     }
 }

@@ -81,6 +81,18 @@ fn what_is_wrong_is_named_with_its_place_and_what_to_write() {
         let ran = lab.run(&["--json", "once"]).ends(2);
         assert!(ran.json()["error"].as_str().is_some_and(|said| said.contains(words)), "{more}: {}", ran.out);
     }
+    // Keys do not cross a network as they are unless somebody says that it is encrypted.
+    for (database, words) in [
+        ("host=db.example.org user=x password=hunter2", "write sslmode=require"),
+        ("host=db.example.org sslmode=nonsense password=hunter2", "no connection string of libpq"),
+    ] {
+        lab.secret("database", database);
+        let text = lab.configuration("acme", &format!("database = \"file:{home}/database\"\n"), "");
+        std::fs::write(lab.path("acme.toml"), text).expect("a file");
+        let ran = lab.run(&["once"]).ends(2);
+        assert!(ran.err.contains(&place(4)) && ran.err.contains(words), "{}", ran.err);
+        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+    }
     // A secret in the place of its reference is not said again.
     lab.configure(&format!("[provider.x]\nkind = \"cloudflare\"\ntoken = \"{TSIG_SECRET}\"\n"));
     lab.run(&["once"]).ends(2);

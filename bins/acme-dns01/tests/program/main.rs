@@ -6,5 +6,6 @@ mod daemon;
 mod deploy;
 mod kill;
 mod lab;
+mod packaging;
 mod rights;
 mod shared;
