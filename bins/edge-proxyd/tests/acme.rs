@@ -189,6 +189,9 @@ fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
     assert_eq!(lab.knot.txt("_acme-challenge.a.example.test"), Vec::<String>::new());
 }
 
+/// What two proxies show.
+type Seen = [Option<Vec<u8>>; 2];
+
 /// What the proxy at this port shows, verified against the CA's root.
 fn shown(lab: &Lab, port: u16) -> Option<Vec<u8>> {
     let name = rustls::pki_types::ServerName::try_from("a.example.test").expect("a name");
@@ -218,7 +221,7 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
     let start = |name: &str, port| lab.serve(name, port, &directory, &more);
     let one = start("one", ports[0]);
     let (mut other, _said) = start("other", ports[1]);
-    let wait = |what: &str, holds: &dyn Fn(&[Option<Vec<u8>>]) -> bool| {
+    let wait = |what: &str, holds: &dyn Fn(&Seen) -> bool| {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let seen = ports.map(|port| shown(&lab, port));
