@@ -119,3 +119,16 @@ pub(super) async fn roll_over(store: &dyn Store, name: &str, authority: &Authori
     stored = StoredAccount { key: next.pem().clone(), url: Some(url), next_key: None };
     store.save_account(name, &stored).await.map_err(durable)
 }
+
+/// Ends the account, and puts another key in its place, with which nothing is registered yet.
+pub(super) async fn deactivate(store: &dyn Store, name: &str, authority: &Authority) -> Result<(), Trouble> {
+    let account = ensure(store, name, authority, false).await?;
+    let mut known = authority.account.lock().await;
+    let _held = locked(store, name).await?;
+    authority.acme.deactivate(&account.key, &account.url).await?;
+    *known = None;
+    let next = AccountKey::generate()
+        .map_err(|why| Trouble::new(TroubleKind::Ours, format!("the next account key: {why}")))?;
+    let stored = StoredAccount { key: next.pem().clone(), url: None, next_key: None };
+    store.save_account(name, &stored).await.map_err(|why| store_trouble(&why))
+}

@@ -242,13 +242,12 @@ impl Engine {
         account::roll_over(&*self.store, authority, self.authority_named(authority)?).await
     }
 
-    /// Ends the account at a CA for good.
+    /// Ends the account at a CA for good. Whatever is ordered there afterwards is by a new one.
     ///
     /// # Errors
     /// [`Trouble`].
     pub async fn deactivate(&self, authority: &str) -> Result<(), Trouble> {
-        let account = self.account(authority).await?;
-        self.authority_named(authority)?.acme.deactivate(&account.key, &account.url).await
+        account::deactivate(&*self.store, authority, self.authority_named(authority)?).await
     }
 
     /// Revokes the certificate in the store. `reason` is a code of RFC 5280 §5.3.1.

@@ -76,6 +76,25 @@ async fn a_certificate_is_revoked_with_its_reason() {
     assert_eq!(engine.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
 }
 
+#[tokio::test]
+async fn another_process_gives_the_account_another_key() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let wanted = certificate(&["a.example.test"]);
+    let (daemon, command) = (lab.engine(), lab.engine());
+    assert_eq!(daemon.round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    let before = daemon.account("pebble").await.expect("an account");
+    command.roll_over("pebble").await.expect("a change");
+    assert_eq!(daemon.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    let after = daemon.account("pebble").await.expect("an account");
+    assert!(before.url == after.url && before.key.thumbprint() != after.key.thumbprint());
+    // Both at once: one after the other, and neither loses the account.
+    let both = tokio::join!(daemon.roll_over("pebble"), command.roll_over("pebble"));
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    assert_eq!(daemon.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(command.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0);
+}
+
 /// A server of rustls that asks the live resolver.
 async fn serve(live: Arc<Live>) -> String {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -125,7 +125,11 @@ async fn with_engine(args: &Args, loaded: Loaded) -> Result<Done, Failure> {
                 }
                 AccountCommand::Deactivate { authority } => {
                     engine.deactivate(authority).await.map_err(failed)?;
-                    say(args.json, &json!({"deactivated": authority}), "the account is ended");
+                    say(
+                        args.json,
+                        &json!({"deactivated": authority}),
+                        "the account is ended; the next order makes another one",
+                    );
                 }
             }
             Ok(Done::Fine)

@@ -47,8 +47,11 @@ fn every_command_in_turn() {
     // The key after the roll-over is the one that orders.
     lab.run(&["renew", "site"]).ends(0);
     lab.run(&["account", "deactivate", "pebble"]).ends(0);
-    // What was there is still there.
+    // What was there is still there; whatever is ordered now is by another account.
     assert!(lab.written("fullchain.pem").contains("BEGIN CERTIFICATE"));
+    lab.run(&["renew", "site"]).ends(0);
+    let next = lab.run(&["--json", "account", "show", "pebble"]).ends(0).json();
+    assert_ne!(next["url"], account["url"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! the new one.
 
 use crate::lab::{GROUP, Lab};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -120,6 +120,21 @@ fn nginx_as_a_member_of_the_group_is_reloaded_or_the_old_pair_is_back() {
     let second = serial(&lab);
     assert_ne!(first, second);
     assert_eq!(shown(nginx.port, ""), second);
+
+    // The same by the unit's name: systemd is asked as its command is.
+    let bin = lab.path("bin");
+    std::fs::create_dir(&bin).expect("a folder");
+    let script = format!(
+        "#!/bin/sh\n[ \"$*\" = '--no-ask-password try-reload-or-restart nginx.service' ] || exit 4\n{}\n",
+        nginx.reload()
+    );
+    std::fs::write(bin.join("systemctl"), script).expect("a file");
+    std::fs::set_permissions(bin.join("systemctl"), PermissionsExt::from_mode(0o755)).expect("a mode");
+    lab.configure(&format!("{check}reload_services = [\"nginx.service\"]\n"));
+    lab.run(&["renew", "site"]).ends(0);
+    let unit = serial(&lab);
+    assert!(unit != second && shown(nginx.port, "") == unit);
+    let second = unit;
 
     // A reload that changes nothing: the handshake shows the old one, so it is put back.
     let (chain, key) = (lab.written("fullchain.pem"), lab.written("key.pem"));

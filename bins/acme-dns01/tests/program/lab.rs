@@ -112,6 +112,9 @@ settle = 0
         if !arguments.contains(&"--config") {
             command.arg("--config").arg(self.path("acme.toml"));
         }
+        // Programs of the test come before those of the machine.
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.path("bin").display()));
         command.args(arguments).stdin(Stdio::null());
         command
     }
