@@ -108,7 +108,7 @@ fn acme_axum() {
     let mut lines = lines.map_while(Result::ok);
     let mut heard = Vec::new();
     let mut says = |words: &str| {
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             heard.push(line.clone());
             if line.contains(words) {
                 return line;

@@ -1,6 +1,8 @@
 //! The requests of RFC 8555 and RFC 9773.
 
-use super::http::{Http, HttpError, Response};
+use super::answer::{order, problem_type, read, status, trouble, unreached, words};
+use super::directory::Directory;
+use super::http::{Http, Response};
 use super::jws::{AccountKey, encode, external};
 use crate::machine::{Authorization, Order, Status, Trouble, TroubleKind};
 use crate::name::Name;
@@ -9,7 +11,6 @@ use http::{Method, StatusCode};
 use secrecy::SecretSlice;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,43 +20,6 @@ const NONCES: u32 = 60;
 const CLOCK_SET: Duration = Duration::from_secs(10);
 /// How long a directory is good for.
 const DIRECTORY: Duration = Duration::from_secs(3600);
-
-/// What an authority offers (RFC 8555 §7.1.1).
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Directory {
-    /// Where nonces come from.
-    pub new_nonce: String,
-    /// Where accounts are made.
-    pub new_account: String,
-    /// Where orders are made.
-    pub new_order: String,
-    /// Where certificates are revoked.
-    pub revoke_cert: String,
-    /// Where an account's key is changed.
-    pub key_change: String,
-    /// Where ARI is asked (RFC 9773).
-    pub renewal_info: Option<String>,
-    /// About the authority.
-    #[serde(default)]
-    pub meta: Meta,
-}
-
-/// About an authority.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[non_exhaustive]
-pub struct Meta {
-    /// The terms of service.
-    pub terms_of_service: Option<String>,
-    /// The names by which it looks itself up in CAA records.
-    pub caa_identities: Vec<String>,
-    /// Accounts need an external binding.
-    pub external_account_required: bool,
-    /// Profiles and what they are.
-    pub profiles: BTreeMap<String, String>,
-}
 
 /// The binding of a new account to one that the CA knows (RFC 8555 §7.3.4).
 #[derive(Debug)]
@@ -509,95 +473,4 @@ impl Acme {
 pub(crate) fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
-}
-
-fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Trouble> {
-    serde_json::from_slice(&response.body).map_err(|why| {
-        Trouble::new(TroubleKind::Transient, format!("the authority's answer is no sense: {why}"))
-    })
-}
-
-fn order(response: &Response, url: String) -> Result<Order, Trouble> {
-    #[derive(Deserialize)]
-    struct Found {
-        status: String,
-        #[serde(default)]
-        authorizations: Vec<String>,
-        #[serde(default)]
-        finalize: String,
-        certificate: Option<String>,
-        error: Option<Value>,
-    }
-    let found: Found = read(response)?;
-    Ok(Order {
-        url,
-        status: status(&found.status),
-        authorizations: found.authorizations,
-        finalize: found.finalize,
-        certificate: found.certificate,
-        problem: found.error.as_ref().map(words),
-        retry_after: response.retry_after(),
-    })
-}
-
-fn status(word: &str) -> Status {
-    match word {
-        "pending" => Status::Pending,
-        "ready" => Status::Ready,
-        "processing" => Status::Processing,
-        "valid" => Status::Valid,
-        // invalid, expired, deactivated, revoked, and whatever else there may be.
-        _ => Status::Invalid,
-    }
-}
-
-/// A problem document (RFC 7807) for people, with its subproblems.
-fn words(problem: &Value) -> String {
-    let detail = problem["detail"].as_str().unwrap_or("no detail");
-    let kind = problem["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default();
-    let below = problem["subproblems"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|sub| format!("; {}: {}", sub["identifier"]["value"].as_str().unwrap_or("?"), words(sub)));
-    let below: String = below.collect();
-    if kind.is_empty() { format!("{detail}{below}") } else { format!("{detail} ({kind}){below}") }
-}
-
-fn problem_type(response: &Response) -> Option<String> {
-    let problem: Value = serde_json::from_slice(&response.body).ok()?;
-    problem["type"].as_str()?.strip_prefix("urn:ietf:params:acme:error:").map(str::to_owned)
-}
-
-fn unreached(why: &HttpError) -> Trouble {
-    Trouble::new(TroubleKind::Transient, why.to_string())
-}
-
-/// What a response of an error means.
-fn trouble(response: &Response, what: &str) -> Trouble {
-    let retry_after = response.retry_after();
-    let code = response.status.as_u16();
-    let problem: Option<Value> = serde_json::from_slice(&response.body).ok();
-    let acme = problem_type(response);
-    let why = match &problem {
-        Some(problem) if problem.is_object() => format!("{what}: {code}: {}", words(problem)),
-        _ => format!("{what}: {code}, and no problem document"),
-    };
-    let kind = match acme.as_deref() {
-        Some("rateLimited") => TroubleKind::RateLimited,
-        Some("accountDoesNotExist") => TroubleKind::AccountUnknown,
-        Some("alreadyReplaced") => TroubleKind::AlreadyReplaced,
-        Some("serverInternal" | "orderNotReady" | "badNonce") => TroubleKind::Transient,
-        _ if code == 429 || (code == 503 && retry_after.is_some()) => TroubleKind::RateLimited,
-        _ if code == 409 => TroubleKind::AlreadyReplaced,
-        _ if code >= 500 || code == 408 => TroubleKind::Transient,
-        // What is no problem document comes from something on the way, not from the authority.
-        None if problem.is_none() && code != 404 => TroubleKind::Transient,
-        _ => TroubleKind::Refused,
-    };
-    let retry_after = match kind {
-        TroubleKind::RateLimited => Some(retry_after.unwrap_or(Duration::from_secs(3600))),
-        _ => retry_after,
-    };
-    Trouble { kind, why, retry_after }
 }

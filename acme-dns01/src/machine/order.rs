@@ -341,8 +341,12 @@ impl Machine {
 
     pub(super) fn order_trouble(&mut self, trouble: Trouble, now: Time) {
         let ordered = self.state.attempt.as_ref().is_some_and(|attempt| attempt.order.is_some());
+        let replaces = self.phase == Phase::NewOrder
+            && !self.work.without_replaces
+            && self.state.attempt.as_ref().is_some_and(|attempt| attempt.replaces.is_some());
         match trouble.kind {
-            TroubleKind::AlreadyReplaced if self.phase == Phase::NewOrder && !self.work.without_replaces => {
+            // It was replaced already, or is of an account that is no more: an order without it may do.
+            TroubleKind::AlreadyReplaced | TroubleKind::Refused if replaces => {
                 self.work.without_replaces = true;
                 self.new_order(now);
             }

@@ -16,6 +16,9 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// How long a server may be silent before its connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// How long a statement may take.
+const STATEMENT: Duration = Duration::from_secs(30);
+
 /// The connection for everything but locks and news.
 pub(super) struct Connection {
     way: Way,
@@ -117,6 +120,9 @@ pub(super) async fn another(way: &Way) -> Result<Client, StoreError> {
             client
         }
     };
+    // A server that is at a loss must not hold up a renewal for ever.
+    let limits = format!("SET statement_timeout = {}", STATEMENT.as_millis());
+    client.batch_execute(&limits).await.map_err(|why| failed(&why))?;
     Ok(client)
 }
 

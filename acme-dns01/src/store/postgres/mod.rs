@@ -4,7 +4,8 @@
 //! The lock is a fence too: PostgreSQL itself takes a line of a journal, or a certificate, only while the connection that
 //! holds the lock is alive. A machine whose connection broke cannot go on with an order that another has taken over.
 //!
-//! Keys are on their way over the connection: [`Encryption`].
+//! Keys are on their way over the connection: [`Encryption`]. Locks belong to sessions, so that a pooler between has to keep
+//! sessions, not transactions.
 
 mod connect;
 mod listen;
