@@ -269,4 +269,14 @@ mod tests {
             assert!(!key.request(&names).expect("a request").is_empty());
         }
     }
+
+    proptest::proptest! {
+        /// What a CA sends is read, or is refused; it is never a panic.
+        #[test]
+        fn chains_of_anybody(text in "\\PC{0,200}", der in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = (describe(&text), chain_issuers(&text), leaf(&text));
+            let pem = pem("CERTIFICATE", &der);
+            let _ = (describe(&pem), chain_issuers(&pem), leaf(&pem));
+        }
+    }
 }

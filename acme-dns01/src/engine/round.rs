@@ -12,6 +12,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often in a row a line of the journal cannot be written before the round ends.
 const UNWRITTEN: u32 = 3;
+/// When a lock that was lost is tried for again.
+const SOON: Duration = Duration::from_secs(1);
 /// When a store that does not work is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 /// After how long a person is told again that it does not.
@@ -119,7 +121,8 @@ impl Engine {
                 self.hushed.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 how
             }
-            Err(StoreError::LockLost { .. }) => How::Elsewhere,
+            // Nobody has to hear of that: whoever has the lock now goes on, and so does the next round.
+            Err(why @ StoreError::LockLost { .. }) => How::Failed(now().after(SOON), why.to_string()),
             Err(why) => {
                 let next = now().after(AGAIN);
                 let (failures, tell) = self.fails(&id);

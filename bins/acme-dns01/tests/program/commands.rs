@@ -55,6 +55,20 @@ fn every_command_in_turn() {
 }
 
 #[test]
+fn two_kinds_of_keys_side_by_side() {
+    let lab = Lab::start();
+    lab.configure("keyType = [\"ec384\", \"rsa2048\"]\nreuse_key = true\n");
+    let issued = lab.run(&["once"]).ends(0);
+    assert_eq!(issued.out.matches(": issued").count(), 2, "{}", issued.out);
+    let listed = lab.run(&["list", "--json"]).ends(0).json();
+    assert_eq!((&listed[0]["name"], &listed[1]["name"]), (&"site".into(), &"site-rsa2048".into()));
+    let key = || std::fs::read_to_string(lab.path("acme/site-rsa2048/key.pem")).expect("a file");
+    let kept = key();
+    lab.run(&["renew", "site-rsa2048"]).ends(0);
+    assert_eq!(key(), kept);
+}
+
+#[test]
 fn ten_years_are_soon_over() {
     let lab = Lab::start();
     let decade = lab.run(&["--json", "simulate"]).ends(0).json();
