@@ -1,6 +1,6 @@
 //! The requests of RFC 8555 and RFC 9773.
 
-use super::answer::{order, problem_type, read, status, trouble, unreached, words};
+use super::answer::{links, order, problem_type, read, status, trouble, unreached, words};
 use super::directory::Directory;
 use super::http::{Http, Response};
 use super::jws::{AccountKey, encode, external};
@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 const NONCES: u32 = 60;
 /// By how much the machine's clock differs from its uptime when somebody set it.
 const CLOCK_SET: Duration = Duration::from_secs(10);
+/// How many pages of an account's orders are read, and how many orders are looked at, when one may have been made unheard.
+const PAGES: usize = 100;
+const LISTED: usize = 50;
 /// How long a directory is good for.
 const DIRECTORY: Duration = Duration::from_secs(3600);
 
@@ -304,18 +307,27 @@ impl Acme {
         let response = self.post(key, Some(account), account, "").await?;
         let account_object: Value = read(&response)?;
         let Some(list) = account_object["orders"].as_str() else { return Ok(None) };
-        // Not every authority that names a list has one.
-        let Ok(response) = self.post(key, Some(account), list, "").await else { return Ok(None) };
-        let list: Value = read(&response)?;
-        let urls = list["orders"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        for url in urls.rev().take(20) {
-            let response = self.post(key, Some(account), url, "").await?;
+        let mut page = Some(list.to_owned());
+        let mut urls = Vec::new();
+        for _ in 0..PAGES {
+            let Some(url) = page.take() else { break };
+            // Not every authority that names a list has one.
+            let Ok(response) = self.post(key, Some(account), &url, "").await else { break };
+            let list: Value = read(&response)?;
+            urls.extend(
+                list["orders"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
+            );
+            page = links(&response, "next").into_iter().next();
+        }
+        // The newest come last with those who list them at all.
+        for url in urls.into_iter().rev().take(LISTED) {
+            let response = self.post(key, Some(account), &url, "").await?;
             let found: Value = read(&response)?;
             let identifiers = found["identifiers"].as_array().into_iter().flatten();
             let mut theirs: Vec<&str> =
                 identifiers.filter_map(|identifier| identifier["value"].as_str()).collect();
             theirs.sort_unstable();
-            let found = order(&response, url.to_owned())?;
+            let found = order(&response, url)?;
             let open = matches!(found.status, Status::Pending | Status::Ready);
             if open && theirs.iter().copied().eq(names.iter().map(Name::as_str)) {
                 return Ok(Some(found));
@@ -412,12 +424,7 @@ impl Acme {
         url: &str,
     ) -> Result<(String, Vec<String>), Trouble> {
         let response = self.read(key, account, url).await?;
-        let links = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
-        let alternates = links
-            .flat_map(|value| value.split(','))
-            .filter(|link| link.contains("rel=\"alternate\"") || link.contains("rel=alternate"))
-            .filter_map(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()))
-            .collect();
+        let alternates = links(&response, "alternate");
         Ok((String::from_utf8_lossy(&response.body).into_owned(), alternates))
     }
 

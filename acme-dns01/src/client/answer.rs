@@ -46,6 +46,17 @@ pub(super) fn status(word: &str) -> Status {
     }
 }
 
+/// The targets of links of this relation (RFC 8288).
+pub(super) fn links(response: &Response, relation: &str) -> Vec<String> {
+    let (quoted, bare) = (format!("rel=\"{relation}\""), format!("rel={relation}"));
+    let values = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .filter(|link| link.contains(&quoted) || link.contains(&bare))
+        .filter_map(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()))
+        .collect()
+}
+
 /// A problem document (RFC 7807) for people, with its subproblems.
 pub(super) fn words(problem: &Value) -> String {
     let detail = problem["detail"].as_str().unwrap_or("no detail");

@@ -112,8 +112,8 @@ pub struct Engine {
     parallel: Arc<Semaphore>,
     ledger: tokio::sync::Mutex<Ledger>,
     counts: Mutex<Counts>,
-    /// When a person is told again of a store that does not work, by certificate.
-    hushed: Mutex<BTreeMap<String, (u32, Time)>>,
+    /// What a person was told of a store that does not work, by certificate.
+    hushed: Mutex<BTreeMap<String, round::Hushed>>,
     /// What this machine's servers were told of, by certificate: its serial number.
     told: Mutex<BTreeMap<String, String>>,
     stopping: watch::Sender<bool>,

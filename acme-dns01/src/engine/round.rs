@@ -4,7 +4,7 @@ use super::{Certificate, Engine, How, Outcome};
 use crate::client::now;
 use crate::machine::{Action, Alert, Event, Machine, Record, State};
 use crate::store::{Lock, Pair, StoreError};
-use crate::time::DAY;
+use crate::time::{DAY, Time};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -14,11 +14,22 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const UNWRITTEN: u32 = 3;
 /// When a lock that was lost is tried for again.
 const SOON: Duration = Duration::from_secs(1);
-/// When a store that does not work is tried again.
+/// When a store that does not work is tried again, and one that is away for a moment.
 const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN_SOON: Duration = Duration::from_secs(5);
+/// How often in a row a store is away before a person is told: a restart is no news.
+const TRANSIENT: u32 = 4;
 /// After how long a person is told again that it does not.
 const TELL_AGAIN: [Duration; 4] =
     [Duration::from_secs(600), Duration::from_secs(6000), Duration::from_secs(43_200), DAY];
+
+/// What a person was told of a store that does not work.
+#[derive(Debug, Default)]
+pub(super) struct Hushed {
+    failures: u32,
+    told: usize,
+    until: Option<Time>,
+}
 
 impl Engine {
     /// Makes sure that there is something to serve: takes what is in the store into use, or puts a self-signed pair there.
@@ -124,9 +135,8 @@ impl Engine {
             // Nobody has to hear of that: whoever has the lock now goes on, and so does the next round.
             Err(why @ StoreError::LockLost { .. }) => How::Failed(now().after(SOON), why.to_string()),
             Err(why) => {
-                let next = now().after(AGAIN);
-                let (failures, tell) = self.fails(&id);
-                if tell {
+                let next = now().after(if why.is_transient() { AGAIN_SOON } else { AGAIN });
+                if let Some(failures) = self.fails(&id, why.is_transient()) {
                     self.alert(&id, &Alert::Failing { why: why.to_string(), next, failures }).await;
                 }
                 How::Failed(next, why.to_string())
@@ -135,17 +145,17 @@ impl Engine {
         Outcome { id, how }
     }
 
-    /// The store did not work once more: how often in a row, and whether a person is to be told of this one.
-    fn fails(&self, id: &str) -> (u32, bool) {
-        let mut hushed = self.hushed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (failures, until) = hushed.entry(id.to_owned()).or_default();
-        *failures = failures.saturating_add(1);
-        let tell = *until <= now();
-        if tell {
-            let told = TELL_AGAIN.len().min(*failures as usize) - 1;
-            *until = now().after(TELL_AGAIN[told]);
+    /// The store did not work once more: how often in a row, if a person is to be told of this time.
+    fn fails(&self, id: &str, transient: bool) -> Option<u32> {
+        let mut all = self.hushed.lock().unwrap_or_else(PoisonError::into_inner);
+        let hushed = all.entry(id.to_owned()).or_default();
+        hushed.failures = hushed.failures.saturating_add(1);
+        if *hushed.until.get_or_insert_with(now) > now() || (transient && hushed.failures < TRANSIENT) {
+            return None;
         }
-        (*failures, tell)
+        hushed.until = Some(now().after(TELL_AGAIN[hushed.told.min(TELL_AGAIN.len() - 1)]));
+        hushed.told += 1;
+        Some(hushed.failures)
     }
 
     async fn work(&self, certificate: &Certificate, force: bool) -> Result<How, StoreError> {
@@ -245,7 +255,7 @@ impl Engine {
     }
 }
 
-fn rested(machine: &Machine, issued: bool, until: crate::Time, why: String) -> How {
+fn rested(machine: &Machine, issued: bool, until: Time, why: String) -> How {
     let state = machine.state();
     let failed = state.failures > 0 || state.refused > 0 || state.deploy_until.is_some();
     match failed {

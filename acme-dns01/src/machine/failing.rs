@@ -53,6 +53,10 @@ impl Machine {
         if self.spec.authorities.len() <= 1 || stalled {
             pause = pause.max(retry_after.unwrap_or_default());
         }
+        let in_vain = |attempt: &super::Attempt| attempt.order.is_some() && attempt.issued.is_none();
+        if !stalled && self.state.attempt.as_ref().is_some_and(in_vain) {
+            self.note(Entry::Void { authority: self.authority(), names: self.spec.names.clone() });
+        }
         let until = now.after(pause);
         self.alert(Alert::Failing { why: why.clone(), next: until, failures });
         self.write(if stalled {

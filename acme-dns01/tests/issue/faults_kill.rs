@@ -83,6 +83,20 @@ async fn fault_03_after_new_order() {
 }
 
 #[tokio::test]
+async fn fault_03_is_found_among_many_orders_of_the_account() {
+    // Pebble lists three orders a page.
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let many: Vec<_> = (0..7).map(|number| certificate(&[&format!("m{number}.example.test")])).collect();
+    let outcomes = lab.engine().once(&many, false).await;
+    assert!(outcomes.iter().all(|outcome| outcome.how == How::Issued), "{}", lab.said());
+    let wanted = certificate(NAMES);
+    let script = at(End::Before, |record| matches!(record, Record::Ordered { .. }));
+    assert!(ended(&lab, &wanted, false, script).await, "it was not ended");
+    assert_eq!(lab.engine().round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.pebble.logged("There are now 9 orders"), 0, "one order");
+}
+
+#[tokio::test]
 async fn fault_04_in_the_middle_of_publishing() {
     killed_at(at(End::Before, |record| matches!(record, Record::Published { .. }))).await;
 }

@@ -1,6 +1,8 @@
 //! An axum server that gets its certificate by DNS-01 and renews it while it serves: no file is read by hand, nothing restarts.
 //!
-//!     CLOUDFLARE_TOKEN=… acme_axum www.example.org 0.0.0.0:443 /var/lib/www
+//! ```text
+//! CLOUDFLARE_TOKEN=secret acme_axum www.example.org 0.0.0.0:443 /var/lib/www
+//! ```
 //!
 //! With `RFC2136_SERVER`, `RFC2136_KEY_NAME` and `RFC2136_KEY` (base64) in the place of the token, a name server of one's own
 //! takes the records. `ACME_DIRECTORY` is the CA, Let's Encrypt's staging unless given; `ACME_ROOTS` a file of roots for it.

@@ -178,6 +178,11 @@ impl Running {
         panic!("`{words}` was not said:\n{}", self.heard.join("\n"));
     }
 
+    /// What it has said so far, as far as it was waited for.
+    pub(crate) fn heard(&self) -> String {
+        self.heard.join("\n")
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());

@@ -68,3 +68,28 @@ fn two_machines_share_one_order_and_both_serve_what_it_brought() {
         assert!(running.ended().success());
     }
 }
+
+#[test]
+fn a_database_that_restarts_in_the_middle_of_an_order_makes_no_second_one() {
+    let lab = Lab::start();
+    let postgres = Postgres::start(&Options::new(18));
+    let config =
+        format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port());
+    lab.secret("database", &config);
+    let first = format!("database = \"file:{}/database\"\n", lab.folder.path().display());
+    // Every name server has the record; for a while it is waited all the same.
+    let text = lab.configuration("acme", &first, "").replace("settle = 0", "settle = 2");
+    std::fs::write(lab.path("acme.toml"), text).expect("a file");
+    let mut daemon = lab.spawn(&["run"]);
+    daemon.says("site: TXT _acme-challenge.a.example.test");
+    daemon.says("the CA validates");
+    postgres.kill();
+    postgres.restart();
+    daemon.says("site: deployed");
+    assert_eq!(lab.pebble.logged("There are now 1 orders"), 1);
+    assert_eq!(lab.pebble.logged("There are now 2 orders"), 0, "the same order goes on");
+    daemon.signal("TERM");
+    assert!(daemon.ended().success());
+    // A restart is nothing that a person has to hear of.
+    assert!(!daemon.heard().contains("alert:"), "{}", daemon.heard());
+}
