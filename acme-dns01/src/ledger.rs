@@ -64,6 +64,16 @@ pub enum Entry {
         names: Vec<Name>,
         /// It renews by ARI within the window, which counts against no limit.
         exempt: bool,
+        /// It came to nothing: no certificate counts for it.
+        #[cfg_attr(feature = "serde", serde(default))]
+        void: bool,
+    },
+    /// The last order for these names came to nothing. It is not kept itself: the order says so then.
+    Void {
+        /// The authority.
+        authority: String,
+        /// Its names, sorted.
+        names: Vec<Name>,
     },
     /// An authorization failed.
     Failure {
@@ -151,6 +161,16 @@ impl Ledger {
 
     /// Writes something down. What no limit of `limits` can still count is dropped.
     pub fn record(&mut self, entry: Entry, now: Time, limits: &Limits) {
+        if let Entry::Void { authority: by, names: of } = &entry {
+            let last = self.entries.iter_mut().rev().find_map(|entry| match entry {
+                Entry::Order { authority, names, void, .. } if authority == by && names == of => Some(void),
+                _ => None,
+            });
+            if let Some(void) = last {
+                *void = true;
+            }
+            return;
+        }
         let longest = [limits.orders, limits.domain, limits.same, limits.failures]
             .into_iter()
             .map(|rate| rate.within)
@@ -159,6 +179,7 @@ impl Ledger {
         self.entries.retain(|entry| match entry {
             Entry::Order { at, .. } | Entry::Failure { at, .. } => now.since(*at) <= longest,
             Entry::RetryAfter { until, .. } => *until > now,
+            Entry::Void { .. } => false,
         });
         self.entries.push(entry);
     }
@@ -198,8 +219,8 @@ impl Ledger {
         }
         let orders = || {
             self.entries.iter().filter_map(|entry| match entry {
-                Entry::Order { at, authority: of, names, exempt } if of == authority && !exempt => {
-                    Some((*at, names))
+                Entry::Order { at, authority: of, names, exempt, void } if of == authority && !exempt => {
+                    Some((*at, names, *void))
                 }
                 _ => None,
             })
@@ -210,12 +231,15 @@ impl Ledger {
                 refusals.push(Refusal { until, limit: limit() });
             }
         };
-        check(orders().map(|(at, _)| at).collect(), limits.orders, &|| Limit::Orders(limits.orders));
-        let same = orders().filter(|(_, ordered)| ordered.as_slice() == names).map(|(at, _)| at).collect();
+        check(orders().map(|(at, ..)| at).collect(), limits.orders, &|| Limit::Orders(limits.orders));
+        // Certificates are what the others count.
+        let certificates = || orders().filter(|(_, _, void)| !void).map(|(at, names, _)| (at, names));
+        let same =
+            certificates().filter(|(_, ordered)| ordered.as_slice() == names).map(|(at, _)| at).collect();
         check(same, limits.same, &|| Limit::Same(limits.same));
         let domains: BTreeSet<&str> = names.iter().map(Name::registered_domain).collect();
         for domain in domains {
-            let times = orders()
+            let times = certificates()
                 .filter(|(_, ordered)| ordered.iter().any(|name| name.registered_domain() == domain))
                 .map(|(at, _)| at)
                 .collect();
@@ -253,7 +277,7 @@ mod tests {
     }
 
     fn order(at: Time, names: &[Name]) -> Entry {
-        Entry::Order { at, authority: "ca".into(), names: names.to_vec(), exempt: false }
+        Entry::Order { at, authority: "ca".into(), names: names.to_vec(), exempt: false, void: false }
     }
 
     #[test]
@@ -273,6 +297,24 @@ mod tests {
         assert!(ledger.permit(now, "other", &names, false, &limits).is_ok());
         assert!(ledger.permit(now, "ca", &names, true, &limits).is_ok());
         assert!(ledger.permit(refusal.until, "ca", &names, false, &limits).is_ok());
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_no_certificate() {
+        let (limits, names) = (Limits::default(), names(&["a.test"]));
+        let mut ledger = Ledger::default();
+        let mut now = Time::from_secs(1_000_000);
+        for _ in 0..20 {
+            now = now.after(Duration::from_secs(600));
+            ledger.permit(now, "ca", &names, false, &limits).expect("nothing was issued");
+            ledger.record(order(now, &names), now, &limits);
+            ledger.record(Entry::Void { authority: "ca".into(), names: names.clone() }, now, &limits);
+        }
+        assert_eq!(ledger.entries().len(), 20);
+        // Orders count as orders all the same.
+        let limits = Limits { orders: Rate { count: 20, within: Duration::from_secs(20_000) }, ..limits };
+        let refusal = ledger.permit(now, "ca", &names, false, &limits).expect_err("the account's orders");
+        assert!(refusal.to_string().contains("orders of an account"), "{refusal}");
     }
 
     #[test]

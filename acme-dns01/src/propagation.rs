@@ -120,7 +120,9 @@ impl fmt::Display for Verdict {
             Self::Lame => f.write_str("is lame: it is delegated to, but is no authority for the name"),
             Self::Hijacked => f.write_str("is answered for by a recursive resolver on the way"),
             Self::Failed(2) => f.write_str("answered SERVFAIL"),
-            Self::Failed(5) => f.write_str("answered REFUSED"),
+            Self::Failed(5) => {
+                f.write_str("answered REFUSED: it is delegated to, but does not serve the zone")
+            }
             Self::Failed(code) => write!(f, "answered with code {code}"),
             Self::Silent(why) => write!(f, "did not answer: {why}"),
         }

@@ -153,7 +153,11 @@ impl World {
             return Err(Trouble { kind: TroubleKind::RateLimited, why: "too many".to_owned(), retry_after });
         }
         let (authority, names) = ("ca".to_owned(), spec.names.clone());
-        self.served.record(Entry::Order { at: now, authority, names, exempt }, now, &self.limits);
+        self.served.record(
+            Entry::Order { at: now, authority, names, exempt, void: false },
+            now,
+            &self.limits,
+        );
         self.orders.push(OrderMade {
             names: spec.names.clone(),
             valid: BTreeSet::new(),

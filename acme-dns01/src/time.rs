@@ -60,6 +60,32 @@ impl Time {
         Self(self.0.saturating_add_signed(milliseconds))
     }
 
+    /// Year, month and day in UTC, as certificates want them; the year is at most 9999.
+    #[cfg(feature = "client")]
+    pub(crate) fn date(self) -> (i32, u8, u8) {
+        let (year, month, day) = self.civil();
+        let small = |number: u64| u8::try_from(number).unwrap_or(1);
+        (i32::try_from(year.min(9999)).unwrap_or(9999), small(month), small(day))
+    }
+
+    /// Year, month and day in UTC.
+    fn civil(self) -> (u64, u64, u64) {
+        let (mut year, mut day) = (1970, self.secs() / 86_400);
+        // Four hundred years have a whole number of days.
+        year += day / 146_097 * 400;
+        day %= 146_097;
+        while day >= days_in(year) {
+            day -= days_in(year);
+            year += 1;
+        }
+        let mut month = 1;
+        while day >= days_of(year, month) {
+            day -= days_of(year, month);
+            month += 1;
+        }
+        (year, month, day + 1)
+    }
+
     /// Reads a date of RFC 3339, such as `2026-11-23T12:45:56.5+01:00`.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
@@ -111,21 +137,9 @@ impl fmt::Display for Time {
     /// RFC 3339 in UTC, to the second.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.secs();
-        let (mut year, mut day) = (1970, seconds / 86_400);
-        // Four hundred years have a whole number of days.
-        year += day / 146_097 * 400;
-        day %= 146_097;
-        while day >= days_in(year) {
-            day -= days_in(year);
-            year += 1;
-        }
-        let mut month = 1;
-        while day >= days_of(year, month) {
-            day -= days_of(year, month);
-            month += 1;
-        }
+        let (year, month, day) = self.civil();
         let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day + 1)
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 

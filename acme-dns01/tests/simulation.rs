@@ -1,6 +1,10 @@
 //! The machine on a virtual clock: killed anywhere, and for ten years.
 
 use acme_dns01::simulate::{Decade, Killed, decade, killed, skewed};
+use acme_dns01::{
+    Action, Authorization, Event, Ledger, Machine, Order, Spec, State, Status, Time, Trouble, TroubleKind,
+    Txt,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -17,14 +21,104 @@ proptest! {
 
 #[test]
 fn ten_years_never_expired_never_limited() {
-    for seed in 0..4 {
+    let live = |seed: u64| {
         let found: Decade = decade(24, seed);
         assert_eq!((found.expired, found.limited), (0, 0), "{found:?}");
         assert!(found.orders > 24 * 40, "{found:?}");
         assert!(found.nearest_miss.as_secs() > 12 * 3600, "{found:?}");
         assert!(found.most_orders_a_week < 300, "{found:?}");
         assert_eq!(found.leftover, 0);
+    };
+    std::thread::scope(|scope| {
+        let lives: Vec<_> = (0..4).map(|seed| scope.spawn(move || live(seed))).collect();
+        for life in lives {
+            life.join().expect("it was never expired and never limited");
+        }
+    });
+}
+
+/// The time for places that cannot be asked from here passes before the CA is told.
+#[test]
+fn the_ca_is_told_only_after_everything_has_settled() {
+    let mut spec = Spec::new(["www.example.org".parse().expect("a name")], "ca");
+    spec.patience.settle = Duration::from_secs(30);
+    let mut machine = Machine::new(spec, State::default());
+    let (ledger, mut now) = (Ledger::default(), Time::from_secs(1_800_000_000));
+    let mut visible = None;
+    for _ in 0..100 {
+        let event = match machine.poll(now, &ledger) {
+            Action::Wait { until, .. } => {
+                now = until;
+                continue;
+            }
+            Action::Trigger { .. } => {
+                let visible: Time = visible.expect("it was looked before");
+                assert_eq!(now.since(visible), Duration::from_secs(30));
+                return;
+            }
+            Action::Directory { .. } => Event::Directory { date: Some(now), renewal_info: false },
+            Action::Account { .. } => Event::Account,
+            Action::Preflight { .. } => Event::Clear,
+            Action::Key => Event::Key { public_key: "aa".into() },
+            Action::NewOrder { .. } => Event::Order(Order {
+                url: "o".into(),
+                status: Status::Pending,
+                authorizations: vec!["a".into()],
+                finalize: "f".into(),
+                certificate: None,
+                problem: None,
+                retry_after: None,
+            }),
+            Action::FetchAuthorization { url } => Event::Authorization(Authorization {
+                url,
+                name: "www.example.org".into(),
+                status: Status::Pending,
+                challenge: Some("c".into()),
+                challenge_status: Status::Pending,
+                value: "v".into(),
+                problem: None,
+                retry_after: None,
+            }),
+            Action::Locate { name } => Event::Located(Txt {
+                provider: "p".into(),
+                zone: "z".into(),
+                name,
+                value: String::new(),
+                id: None,
+                published: false,
+            }),
+            Action::Publish(_) => Event::Published { id: None },
+            Action::Verify(_) => {
+                visible = Some(now);
+                Event::Visible
+            }
+            Action::Journal(_) | Action::Note(_) | Action::Alert(_) => Event::Done,
+            other => panic!("{other:?}"),
+        };
+        machine.handle(event, now);
     }
+    panic!("the CA is never told");
+}
+
+/// A line that cannot be written is not tried in a frenzy, and nothing that it comes before is done.
+#[test]
+fn what_cannot_be_written_down_is_not_done() {
+    let spec = Spec::new(["www.example.org".parse().expect("a name")], "ca");
+    let retry = spec.patience.retry;
+    let mut machine = Machine::new(spec, State::default());
+    let (ledger, mut now) = (Ledger::default(), Time::from_secs(1_800_000_000));
+    assert!(matches!(machine.poll(now, &ledger), Action::Directory { .. }));
+    machine.handle(Event::Directory { date: Some(now), renewal_info: false }, now);
+    for tries in 0..5 {
+        assert!(matches!(machine.poll(now, &ledger), Action::Journal(_)), "try {tries}");
+        machine.handle(Event::Error(Trouble::new(TroubleKind::Ours, "the disk is full")), now);
+        let Action::Wait { until, why } = machine.poll(now, &ledger) else { panic!("it does not wait") };
+        assert_eq!((until.since(now), why.as_str()), (retry * 2_u32.pow(tries), "the disk is full"));
+        now = until;
+    }
+    assert!(matches!(machine.poll(now, &ledger), Action::Journal(_)));
+    machine.handle(Event::Done, now);
+    assert!(matches!(machine.poll(now, &ledger), Action::Account { .. }), "it goes on at once");
 }
 
 /// Fault 23: a clock that is two days off, either way, makes as many orders as a right one, and somebody is told.

@@ -5,10 +5,17 @@ use crate::machine::Alert;
 use async_trait::async_trait;
 use lettre::message::{Mailbox, header::ContentType};
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::{SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::time::Duration;
+
+/// How long a mail may take.
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// How the connection to the mail server is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +36,9 @@ pub enum MailError {
     /// An address.
     #[error("`{0}` is no mail address")]
     Address(String),
+    /// The roots.
+    #[error("the roots for the mail server: {0}")]
+    Roots(String),
     /// The server's name or TLS.
     #[error("the mail server: {0}")]
     Server(#[from] lettre::transport::smtp::Error),
@@ -47,34 +57,62 @@ impl fmt::Debug for Mail {
     }
 }
 
+/// A mail server.
+pub struct MailServer {
+    /// Its name, by which its certificate is verified.
+    pub name: String,
+    /// Its port; 587, 465 or 25 by `security` unless given.
+    pub port: Option<u16>,
+    /// How the connection is protected.
+    pub security: MailSecurity,
+    /// User and password.
+    pub login: Option<(String, SecretString)>,
+    /// PEM of roots that its certificate may come from, beside the system's.
+    pub roots: Option<String>,
+}
+
+impl fmt::Debug for MailServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailServer")
+            .field("name", &self.name)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MailServer {
+    fn tls(&self) -> Result<TlsParameters, MailError> {
+        let mut parameters = TlsParameters::builder(self.name.clone());
+        let roots = self.roots.as_deref().unwrap_or_default();
+        for der in CertificateDer::pem_slice_iter(roots.as_bytes()) {
+            let der = der.map_err(|why| MailError::Roots(why.to_string()))?;
+            parameters = parameters.add_root_certificate(Certificate::from_der(der.to_vec())?);
+        }
+        Ok(parameters.build()?)
+    }
+}
+
 impl Mail {
     /// Mail by this server.
     ///
     /// # Errors
     /// [`MailError`].
-    pub fn new(
-        server: &str,
-        port: Option<u16>,
-        security: MailSecurity,
-        login: Option<(String, SecretString)>,
-        from: &str,
-        to: &[String],
-    ) -> Result<Self, MailError> {
+    pub fn new(server: MailServer, from: &str, to: &[String]) -> Result<Self, MailError> {
         let address = |text: &str| text.parse::<Mailbox>().map_err(|_| MailError::Address(text.to_owned()));
-        let mut builder = match security {
-            MailSecurity::StartTls => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(server)?,
-            MailSecurity::Tls => AsyncSmtpTransport::<Tokio1Executor>::relay(server)?,
-            MailSecurity::None => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server),
+        let (tls, port) = match server.security {
+            MailSecurity::StartTls => (Tls::Required(server.tls()?), SUBMISSION_PORT),
+            MailSecurity::Tls => (Tls::Wrapper(server.tls()?), SUBMISSIONS_PORT),
+            MailSecurity::None => (Tls::None, SMTP_PORT),
         };
-        if let Some(port) = port {
-            builder = builder.port(port);
-        }
-        if let Some((user, password)) = login {
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.name)
+            .port(server.port.unwrap_or(port))
+            .tls(tls)
+            .timeout(Some(WITHIN));
+        if let Some((user, password)) = server.login {
             builder = builder.credentials(Credentials::new(user, password.expose_secret().to_owned()));
         }
         let to = to.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
-        let transport = builder.timeout(Some(Duration::from_secs(30))).build();
-        Ok(Self { transport, from: address(from)?, to })
+        Ok(Self { transport: builder.build(), from: address(from)?, to })
     }
 }
 

@@ -4,7 +4,7 @@
 mod mail;
 
 #[cfg(feature = "mail")]
-pub use mail::{Mail, MailError, MailSecurity};
+pub use mail::{Mail, MailError, MailSecurity, MailServer};
 
 use crate::client::Http;
 use crate::machine::Alert;

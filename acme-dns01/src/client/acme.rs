@@ -1,59 +1,28 @@
 //! The requests of RFC 8555 and RFC 9773.
 
-use super::http::{Http, HttpError, Response};
+use super::answer::{links, order, problem_type, read, status, trouble, unreached, words};
+use super::directory::Directory;
+use super::http::{Http, Response};
 use super::jws::{AccountKey, encode, external};
 use crate::machine::{Authorization, Order, Status, Trouble, TroubleKind};
 use crate::name::Name;
 use crate::{RenewalInfo, Time};
-use http::Method;
+use http::{Method, StatusCode};
 use secrecy::SecretSlice;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Nonces that are refused in a row before it is given up. A CA refuses one in twenty at most; Pebble can be told nine in ten.
 const NONCES: u32 = 60;
+/// By how much the machine's clock differs from its uptime when somebody set it.
+const CLOCK_SET: Duration = Duration::from_secs(10);
+/// How many pages of an account's orders are read, and how many orders are looked at, when one may have been made unheard.
+const PAGES: usize = 100;
+const LISTED: usize = 50;
 /// How long a directory is good for.
 const DIRECTORY: Duration = Duration::from_secs(3600);
-
-/// What an authority offers (RFC 8555 §7.1.1).
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Directory {
-    /// Where nonces come from.
-    pub new_nonce: String,
-    /// Where accounts are made.
-    pub new_account: String,
-    /// Where orders are made.
-    pub new_order: String,
-    /// Where certificates are revoked.
-    pub revoke_cert: String,
-    /// Where an account's key is changed.
-    pub key_change: String,
-    /// Where ARI is asked (RFC 9773).
-    pub renewal_info: Option<String>,
-    /// About the authority.
-    #[serde(default)]
-    pub meta: Meta,
-}
-
-/// About an authority.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[non_exhaustive]
-pub struct Meta {
-    /// The terms of service.
-    pub terms_of_service: Option<String>,
-    /// The names by which it looks itself up in CAA records.
-    pub caa_identities: Vec<String>,
-    /// Accounts need an external binding.
-    pub external_account_required: bool,
-    /// Profiles and what they are.
-    pub profiles: BTreeMap<String, String>,
-}
 
 /// The binding of a new account to one that the CA knows (RFC 8555 §7.3.4).
 #[derive(Debug)]
@@ -75,12 +44,29 @@ pub struct OrderRequest<'a> {
     pub replaces: Option<&'a str>,
 }
 
+/// A directory that was read.
+#[derive(Debug)]
+struct Known {
+    at: Instant,
+    /// This machine's clock then: if it is set meanwhile, what was known of the difference is worth nothing.
+    wall: Time,
+    directory: Directory,
+    skew: Option<i64>,
+}
+
+impl Known {
+    fn holds(&self) -> bool {
+        let (elapsed, by_clock) = (self.at.elapsed(), now().since(self.wall));
+        elapsed < DIRECTORY && elapsed.abs_diff(by_clock) < CLOCK_SET
+    }
+}
+
 /// A client of one authority.
 #[derive(Debug)]
 pub struct Acme {
     http: Http,
     url: String,
-    directory: tokio::sync::Mutex<Option<(Instant, Directory, Option<i64>)>>,
+    directory: tokio::sync::Mutex<Option<Known>>,
     nonces: Mutex<Vec<String>>,
 }
 
@@ -97,10 +83,8 @@ impl Acme {
     /// [`Trouble`], as everything here.
     pub async fn directory(&self) -> Result<(Directory, Option<i64>), Trouble> {
         let mut known = self.directory.lock().await;
-        if let Some((at, directory, skew)) = &*known
-            && at.elapsed() < DIRECTORY
-        {
-            return Ok((directory.clone(), *skew));
+        if let Some(found) = known.as_ref().filter(|found| found.holds()) {
+            return Ok((found.directory.clone(), found.skew));
         }
         let response =
             self.http.send(Method::GET, &self.url, &[], Vec::new()).await.map_err(|why| unreached(&why))?;
@@ -113,9 +97,10 @@ impl Acme {
                 format!("{} is no directory of an ACME server: {why}", self.url),
             )
         })?;
-        let now = i64::try_from(now().millis()).unwrap_or(0);
-        let skew = response.date().map(|date| i64::try_from(date.millis()).unwrap_or(0) - now);
-        *known = Some((Instant::now(), directory.clone(), skew));
+        let wall = now();
+        let signed = |time: Time| i64::try_from(time.millis()).unwrap_or(0);
+        let skew = response.date().map(|date| signed(date) - signed(wall));
+        *known = Some(Known { at: Instant::now(), wall, directory: directory.clone(), skew });
         Ok((directory, skew))
     }
 
@@ -154,6 +139,18 @@ impl Acme {
         url: &str,
         payload: &str,
     ) -> Result<Response, Trouble> {
+        self.send(key, account, url, payload, TroubleKind::Refused).await
+    }
+
+    /// The same; `missing` is what it means when there is no such thing (404).
+    async fn send(
+        &self,
+        key: &AccountKey,
+        account: Option<&str>,
+        url: &str,
+        payload: &str,
+        missing: TroubleKind,
+    ) -> Result<Response, Trouble> {
         for _ in 0..NONCES {
             let nonce = self.nonce().await?;
             let body = key
@@ -170,11 +167,20 @@ impl Acme {
                 return Ok(response);
             }
             if problem_type(&response).as_deref() != Some("badNonce") {
-                return Err(trouble(&response, url));
+                let mut trouble = trouble(&response, url);
+                if response.status == StatusCode::NOT_FOUND && trouble.kind == TroubleKind::Refused {
+                    trouble.kind = missing;
+                }
+                return Err(trouble);
             }
         }
         let why = format!("{url}: the authority refused {NONCES} nonces in a row");
         Err(Trouble::new(TroubleKind::Transient, why))
+    }
+
+    /// Reads what belongs to an order (POST-as-GET).
+    async fn read(&self, key: &AccountKey, account: &str, url: &str) -> Result<Response, Trouble> {
+        self.send(key, Some(account), url, "", TroubleKind::OrderGone).await
     }
 
     /// Registers a key, or finds its account. The account's URL.
@@ -284,7 +290,7 @@ impl Acme {
     /// # Errors
     /// [`Trouble`].
     pub async fn order(&self, key: &AccountKey, account: &str, url: &str) -> Result<Order, Trouble> {
-        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
+        let response = self.read(key, account, url).await?;
         order(&response, url.to_owned())
     }
 
@@ -301,18 +307,27 @@ impl Acme {
         let response = self.post(key, Some(account), account, "").await?;
         let account_object: Value = read(&response)?;
         let Some(list) = account_object["orders"].as_str() else { return Ok(None) };
-        // Not every authority that names a list has one.
-        let Ok(response) = self.post(key, Some(account), list, "").await else { return Ok(None) };
-        let list: Value = read(&response)?;
-        let urls = list["orders"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        for url in urls.rev().take(20) {
-            let response = self.post(key, Some(account), url, "").await?;
+        let mut page = Some(list.to_owned());
+        let mut urls = Vec::new();
+        for _ in 0..PAGES {
+            let Some(url) = page.take() else { break };
+            // Not every authority that names a list has one.
+            let Ok(response) = self.post(key, Some(account), &url, "").await else { break };
+            let list: Value = read(&response)?;
+            urls.extend(
+                list["orders"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
+            );
+            page = links(&response, "next").into_iter().next();
+        }
+        // The newest come last with those who list them at all.
+        for url in urls.into_iter().rev().take(LISTED) {
+            let response = self.post(key, Some(account), &url, "").await?;
             let found: Value = read(&response)?;
             let identifiers = found["identifiers"].as_array().into_iter().flatten();
             let mut theirs: Vec<&str> =
                 identifiers.filter_map(|identifier| identifier["value"].as_str()).collect();
             theirs.sort_unstable();
-            let found = order(&response, url.to_owned())?;
+            let found = order(&response, url)?;
             let open = matches!(found.status, Status::Pending | Status::Ready);
             if open && theirs.iter().copied().eq(names.iter().map(Name::as_str)) {
                 return Ok(Some(found));
@@ -351,7 +366,7 @@ impl Acme {
             status: String,
             error: Option<Value>,
         }
-        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
+        let response = self.read(key, account, url).await?;
         let found: Found = read(&response)?;
         let problem = found.challenges.iter().find_map(|challenge| challenge.error.as_ref()).map(words);
         let challenge = found.challenges.into_iter().find(|challenge| challenge.r#type == "dns-01");
@@ -408,13 +423,8 @@ impl Acme {
         account: &str,
         url: &str,
     ) -> Result<(String, Vec<String>), Trouble> {
-        let response = self.post(key, Some(account), url, "").await.map_err(gone)?;
-        let links = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
-        let alternates = links
-            .flat_map(|value| value.split(','))
-            .filter(|link| link.contains("rel=\"alternate\"") || link.contains("rel=alternate"))
-            .filter_map(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()))
-            .collect();
+        let response = self.read(key, account, url).await?;
+        let alternates = links(&response, "alternate");
         Ok((String::from_utf8_lossy(&response.body).into_owned(), alternates))
     }
 
@@ -470,102 +480,4 @@ impl Acme {
 pub(crate) fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
-}
-
-fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Trouble> {
-    serde_json::from_slice(&response.body).map_err(|why| {
-        Trouble::new(TroubleKind::Transient, format!("the authority's answer is no sense: {why}"))
-    })
-}
-
-fn order(response: &Response, url: String) -> Result<Order, Trouble> {
-    #[derive(Deserialize)]
-    struct Found {
-        status: String,
-        #[serde(default)]
-        authorizations: Vec<String>,
-        #[serde(default)]
-        finalize: String,
-        certificate: Option<String>,
-        error: Option<Value>,
-    }
-    let found: Found = read(response)?;
-    Ok(Order {
-        url,
-        status: status(&found.status),
-        authorizations: found.authorizations,
-        finalize: found.finalize,
-        certificate: found.certificate,
-        problem: found.error.as_ref().map(words),
-        retry_after: response.retry_after(),
-    })
-}
-
-fn status(word: &str) -> Status {
-    match word {
-        "pending" => Status::Pending,
-        "ready" => Status::Ready,
-        "processing" => Status::Processing,
-        "valid" => Status::Valid,
-        // invalid, expired, deactivated, revoked, and whatever else there may be.
-        _ => Status::Invalid,
-    }
-}
-
-/// A problem document (RFC 7807) for people, with its subproblems.
-fn words(problem: &Value) -> String {
-    let detail = problem["detail"].as_str().unwrap_or("no detail");
-    let kind = problem["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default();
-    let below = problem["subproblems"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|sub| format!("; {}: {}", sub["identifier"]["value"].as_str().unwrap_or("?"), words(sub)));
-    let below: String = below.collect();
-    if kind.is_empty() { format!("{detail}{below}") } else { format!("{detail} ({kind}){below}") }
-}
-
-fn problem_type(response: &Response) -> Option<String> {
-    let problem: Value = serde_json::from_slice(&response.body).ok()?;
-    problem["type"].as_str()?.strip_prefix("urn:ietf:params:acme:error:").map(str::to_owned)
-}
-
-fn unreached(why: &HttpError) -> Trouble {
-    Trouble::new(TroubleKind::Transient, why.to_string())
-}
-
-fn gone(mut trouble: Trouble) -> Trouble {
-    if trouble.kind == TroubleKind::Refused && trouble.why.contains("404") {
-        trouble.kind = TroubleKind::OrderGone;
-    }
-    trouble
-}
-
-/// What a response of an error means.
-fn trouble(response: &Response, what: &str) -> Trouble {
-    let retry_after = response.retry_after();
-    let code = response.status.as_u16();
-    let problem: Option<Value> = serde_json::from_slice(&response.body).ok();
-    let acme = problem_type(response);
-    let why = match &problem {
-        Some(problem) if problem.is_object() => format!("{what}: {code}: {}", words(problem)),
-        _ => format!("{what}: {code}, and no problem document"),
-    };
-    let kind = match acme.as_deref() {
-        Some("rateLimited") => TroubleKind::RateLimited,
-        Some("accountDoesNotExist") => TroubleKind::AccountUnknown,
-        Some("alreadyReplaced") => TroubleKind::AlreadyReplaced,
-        Some("serverInternal" | "orderNotReady" | "badNonce") => TroubleKind::Transient,
-        _ if code == 429 || (code == 503 && retry_after.is_some()) => TroubleKind::RateLimited,
-        _ if code == 409 => TroubleKind::AlreadyReplaced,
-        _ if code >= 500 || code == 408 => TroubleKind::Transient,
-        // What is no problem document comes from something on the way, not from the authority.
-        None if problem.is_none() && code != 404 => TroubleKind::Transient,
-        _ => TroubleKind::Refused,
-    };
-    let retry_after = match kind {
-        TroubleKind::RateLimited => Some(retry_after.unwrap_or(Duration::from_secs(3600))),
-        _ => retry_after,
-    };
-    Trouble { kind, why, retry_after }
 }

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// The most that a response may have as its content.
 const LIMIT: usize = 4 << 20;
 
+/// The longest Retry-After: who asks for more is mistaken.
+const LONGEST: Duration = Duration::from_secs(28 * 86_400);
+
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -63,9 +66,13 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Retry-After, as seconds or as a date, relative to the response's own date.
+    /// Retry-After, as seconds or as a date, relative to the response's own date; four weeks at the most, whatever it says.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
+        self.said_retry_after().map(|after| after.min(LONGEST))
+    }
+
+    fn said_retry_after(&self) -> Option<Duration> {
         let value = self.header("retry-after")?;
         if let Ok(seconds) = value.trim().parse() {
             return Some(Duration::from_secs(seconds));

@@ -4,12 +4,15 @@
 //! every answer, to choose among alternate chains and to take an order's URL from its journal.
 
 mod acme;
-pub(crate) use acme::now;
+mod answer;
+mod directory;
 mod http;
 mod jws;
 mod x509;
 
-pub use acme::{Acme, Directory, ExternalAccount, OrderRequest};
+pub(crate) use acme::now;
+pub use acme::{Acme, ExternalAccount, OrderRequest};
+pub use directory::{Directory, Meta};
 pub use http::{Http, HttpError, Response};
 pub use jws::{AccountKey, KeyError};
 pub use x509::{CertificateError, KeyPair, chain_issuers, describe, self_signed, verify_pair};

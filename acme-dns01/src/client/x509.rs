@@ -4,7 +4,7 @@ use super::jws::{encode, pem};
 use crate::key_type::KeyType;
 use crate::lifetime::Held;
 use crate::name::Name;
-use crate::time::Time;
+use crate::time::{DAY, Time};
 use aws_lc_rs::digest;
 use rcgen::{
     CertificateParams, CertificateSigningRequest, DistinguishedName, PKCS_ECDSA_P256_SHA256,
@@ -112,17 +112,26 @@ impl KeyPair {
     }
 }
 
-/// A self-signed pair in PEM, chain and key, valid for ten years: something to serve until there is a real one.
+/// A self-signed pair in PEM, chain and key, valid from a day before `now` for ten years: something to serve until there is a
+/// real one.
 ///
 /// # Errors
 /// [`CertificateError`].
-pub fn self_signed(names: &[Name], kind: KeyType) -> Result<(String, SecretString), CertificateError> {
+pub fn self_signed(
+    names: &[Name],
+    kind: KeyType,
+    now: Time,
+) -> Result<(String, SecretString), CertificateError> {
     let key = KeyPair::generate(kind)?;
     let wrong = |why: rcgen::Error| CertificateError::Request(why.to_string());
     let mut params =
         CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).map_err(wrong)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, SELF_SIGNED);
+    let (year, month, day) = now.before(DAY).date();
+    params.not_before = rcgen::date_time_ymd(year, month, day);
+    // The last day of February is not in every year.
+    params.not_after = rcgen::date_time_ymd(year + 10, month, day.min(28));
     let certificate = params.self_signed(&key.pair).map_err(wrong)?;
     Ok((certificate.pem(), key.pem()))
 }
@@ -250,7 +259,7 @@ mod tests {
     fn pairs_of_every_kind() {
         let names: Vec<Name> = vec!["*.a.test".parse().expect("a name"), "a.test".parse().expect("a name")];
         for kind in [KeyType::Ec256, KeyType::Ec384, KeyType::Rsa2048] {
-            let (chain, key) = self_signed(&names, kind).expect("a pair");
+            let (chain, key) = self_signed(&names, kind, Time::from_secs(1_800_000_000)).expect("a pair");
             let key = KeyPair::from_pem(&key).expect("a key");
             let (_, held) = verify_pair(&chain, &key, &names).expect("they belong together");
             assert_eq!((held.key_type.as_str(), held.authority), (kind.as_str(), None));
@@ -258,6 +267,16 @@ mod tests {
             assert!(matches!(verify_pair(&chain, &other, &names), Err(CertificateError::OtherKey)));
             assert!(verify_pair(&chain, &key, &names[..1]).is_err());
             assert!(!key.request(&names).expect("a request").is_empty());
+        }
+    }
+
+    proptest::proptest! {
+        /// What a CA sends is read, or is refused; it is never a panic.
+        #[test]
+        fn chains_of_anybody(text in "\\PC{0,200}", der in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = (describe(&text), chain_issuers(&text), leaf(&text));
+            let pem = pem("CERTIFICATE", &der);
+            let _ = (describe(&pem), chain_issuers(&pem), leaf(&pem));
         }
     }
 }

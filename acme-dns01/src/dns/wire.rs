@@ -116,9 +116,6 @@ pub(crate) async fn exchange(
                 Ok(Err(why)) => last = why.to_string(),
                 Err(_) => {}
             }
-            if last.is_empty() {
-                break;
-            }
         }
         // TCP may be open where UDP is not, and a cut answer is whole there.
         return match tokio::time::timeout(within, by_tcp(server, bytes)).await {

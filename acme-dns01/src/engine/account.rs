@@ -45,13 +45,20 @@ pub(super) async fn ensure(
     forgotten: bool,
 ) -> Result<Arc<Account>, Trouble> {
     let mut known = authority.account.lock().await;
+    let durable = |why| store_trouble(&why);
     if let Some(account) = &*known
         && !forgotten
     {
-        return Ok(account.clone());
+        // Another process may have given the account another key.
+        let stored = store.account(name).await.map_err(durable)?;
+        let same = |stored: StoredAccount| {
+            stored.next_key.is_none() && stored.key.expose_secret() == account.key.pem().expose_secret()
+        };
+        if stored.is_some_and(same) {
+            return Ok(account.clone());
+        }
     }
     let _held = locked(store, name).await?;
-    let durable = |why| store_trouble(&why);
     let mut stored = match store.account(name).await.map_err(durable)? {
         Some(stored) => stored,
         None => {
@@ -92,19 +99,36 @@ pub(super) async fn ensure(
 
 /// Gives the account another key. Both are stored until the authority has confirmed the new one.
 pub(super) async fn roll_over(store: &dyn Store, name: &str, authority: &Authority) -> Result<(), Trouble> {
-    let account = ensure(store, name, authority, false).await?;
+    ensure(store, name, authority, false).await?;
+    let durable = |why| store_trouble(&why);
+    let mut known = authority.account.lock().await;
     let _held = locked(store, name).await?;
+    // Under the lock, what the store has now: another process may have been here in between.
+    let mut stored =
+        store.account(name).await.map_err(durable)?.filter(|stored| stored.next_key.is_none()).ok_or_else(
+            || Trouble::new(TroubleKind::Transient, "another process changes the account's key"),
+        )?;
+    let url = stored.url.clone().unwrap_or_default();
+    let old = key(&stored.key)?;
     let next = AccountKey::generate()
         .map_err(|why| Trouble::new(TroubleKind::Ours, format!("the new account key: {why}")))?;
-    let mut stored = StoredAccount {
-        key: account.key.pem().clone(),
-        url: Some(account.url.clone()),
-        next_key: Some(next.pem().clone()),
-    };
-    store.save_account(name, &stored).await.map_err(|why| store_trouble(&why))?;
-    *authority.account.lock().await = None;
-    authority.acme.change_key(&account.key, &next, &account.url).await?;
-    stored.key = next.pem().clone();
-    stored.next_key = None;
+    stored.next_key = Some(next.pem().clone());
+    store.save_account(name, &stored).await.map_err(durable)?;
+    *known = None;
+    authority.acme.change_key(&old, &next, &url).await?;
+    stored = StoredAccount { key: next.pem().clone(), url: Some(url), next_key: None };
+    store.save_account(name, &stored).await.map_err(durable)
+}
+
+/// Ends the account, and puts another key in its place, with which nothing is registered yet.
+pub(super) async fn deactivate(store: &dyn Store, name: &str, authority: &Authority) -> Result<(), Trouble> {
+    let account = ensure(store, name, authority, false).await?;
+    let mut known = authority.account.lock().await;
+    let _held = locked(store, name).await?;
+    authority.acme.deactivate(&account.key, &account.url).await?;
+    *known = None;
+    let next = AccountKey::generate()
+        .map_err(|why| Trouble::new(TroubleKind::Ours, format!("the next account key: {why}")))?;
+    let stored = StoredAccount { key: next.pem().clone(), url: None, next_key: None };
     store.save_account(name, &stored).await.map_err(|why| store_trouble(&why))
 }

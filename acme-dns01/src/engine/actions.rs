@@ -12,9 +12,14 @@ fn ours(why: impl std::fmt::Display) -> Trouble {
     Trouble::new(TroubleKind::Ours, why.to_string())
 }
 
+/// What was ordered can never be used: only another order helps.
+fn lost(why: impl std::fmt::Display) -> Trouble {
+    Trouble::new(TroubleKind::OrderGone, why.to_string())
+}
+
 fn provided(why: &ProviderError) -> Trouble {
     let kind = if why.transient { TroubleKind::Transient } else { TroubleKind::Ours };
-    Trouble::new(kind, why.to_string())
+    Trouble { kind, why: why.to_string(), retry_after: why.retry_after }
 }
 
 impl Engine {
@@ -105,9 +110,14 @@ impl Engine {
             Action::Finalize { order, url } => {
                 let account = self.account(&attempt.authority).await?;
                 let key = store.pending_key(id).await.map_err(durable)?;
-                let key = key.ok_or_else(|| ours("the key for the order is gone from the store"))?;
-                let request =
-                    KeyPair::from_pem(&key).and_then(|key| key.request(&spec.names)).map_err(ours)?;
+                let key = key.ok_or_else(|| lost("the key for the order is gone from the store"))?;
+                let key = KeyPair::from_pem(&key).map_err(lost)?;
+                if attempt.key.as_ref().is_some_and(|known| *known != key.public_key()) {
+                    return Err(lost(
+                        "the key in the store is another than the one that the order was made for",
+                    ));
+                }
+                let request = key.request(&spec.names).map_err(ours)?;
                 let acme = &authority()?.acme;
                 return acme
                     .finalize(&account.key, &account.url, &order, &url, &request)
@@ -223,6 +233,13 @@ impl Engine {
                     }
                 }
             }
+            if !fits(&chain) {
+                let offered = chain_issuers(&chain).pop().unwrap_or_default();
+                self.say(
+                    &spec.id,
+                    &format!("no chain ends in `{preferred}`; the CA's own is used, to `{offered}`"),
+                );
+            }
         }
         let pending = self.store.pending_key(&spec.id).await.map_err(durable)?;
         let key = match pending {
@@ -230,14 +247,15 @@ impl Engine {
             // The pair was put into place, and then the machine ended before it could write that down.
             None => match self.store.current(&spec.id).await.map_err(durable)? {
                 Some(pair) => pair.key,
-                None => return Err(ours("the key for the certificate is gone from the store")),
+                None => return Err(lost("the key for the certificate is gone from the store")),
             },
         };
-        let pair_key = KeyPair::from_pem(&key).map_err(ours)?;
-        let (chain, mut held) = verify_pair(&chain, &pair_key, &spec.names).map_err(ours)?;
+        let pair_key = KeyPair::from_pem(&key).map_err(lost)?;
+        let (chain, mut held) = verify_pair(&chain, &pair_key, &spec.names).map_err(lost)?;
         held.authority = Some(authority.to_owned());
         held.profile.clone_from(&spec.profile);
         self.store.stage(&spec.id, &Pair { chain, key }).await.map_err(durable)?;
+        self.tells(&spec.id, &held.serial);
         Ok(Event::Staged(Box::new(held)))
     }
 
@@ -260,6 +278,7 @@ impl Engine {
             // It was taken back before: once more.
             self.store.exchange(id).await.map_err(durable)?;
         }
+        self.tells(id, &held.serial);
         self.take_into_use(id).await?;
         match deploy(&certificate.deployment, held, id).await {
             Ok(()) => Ok(Event::Done),

@@ -4,6 +4,10 @@ use super::{Certificate, Engine};
 use crate::caa::{Applicant, permitted};
 use crate::machine::{Trouble, TroubleKind};
 use crate::name::Name;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+/// Names that are looked at together.
+const LOOKS: usize = 8;
 
 /// A finding of [`Engine::check`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,17 +21,13 @@ pub struct Finding {
 impl Engine {
     /// CAA, CNAMEs, zones and credentials, for every name of a certificate.
     pub(super) async fn preflight(&self, certificate: &Certificate, authority: &str) -> Result<(), Trouble> {
-        let looks = certificate.spec.names.iter().map(|name| self.look(certificate, authority, name));
-        // A few at once; the rest of a long list waits for its turn.
-        let mut looks: Vec<_> = looks.map(Box::pin).collect();
-        while !looks.is_empty() {
-            let rest = looks.split_off(looks.len().min(1));
-            for look in looks {
-                look.await?;
-            }
-            looks = rest;
+        // The directory first, so that it is read once.
+        self.authority_named(authority)?.acme.directory().await?;
+        let mut looks = Vec::new();
+        for name in &certificate.spec.names {
+            looks.push(self.look(certificate, authority, name));
         }
-        Ok(())
+        stream::iter(looks).buffer_unordered(LOOKS).try_collect().await
     }
 
     async fn look(&self, certificate: &Certificate, authority: &str, name: &Name) -> Result<(), Trouble> {

@@ -3,23 +3,25 @@
 mod account;
 mod actions;
 mod check;
+mod keep;
+mod round;
 
 pub use account::Account;
 pub use check::Finding;
 
 use crate::alert::Messenger;
-use crate::client::{Acme, ExternalAccount, now};
+use crate::client::{Acme, ExternalAccount};
 use crate::dns::Dns;
 use crate::ledger::Ledger;
 use crate::live::{Deployment, Live};
-use crate::machine::{Action, Alert, Event, Machine, Record, Spec, State, Trouble, TroubleKind};
+use crate::machine::{Alert, Spec, Trouble, TroubleKind};
 use crate::provider::Provider;
-use crate::store::{Pair, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::time::Time;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// A CA and our account there.
 #[derive(Debug)]
@@ -110,6 +112,11 @@ pub struct Engine {
     parallel: Arc<Semaphore>,
     ledger: tokio::sync::Mutex<Ledger>,
     counts: Mutex<Counts>,
+    /// What a person was told of a store that does not work, by certificate.
+    hushed: Mutex<BTreeMap<String, round::Hushed>>,
+    /// What this machine's servers were told of, by certificate: its serial number.
+    told: Mutex<BTreeMap<String, String>>,
+    stopping: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -136,6 +143,9 @@ impl Engine {
             parallel: Arc::new(Semaphore::new(5)),
             ledger: tokio::sync::Mutex::default(),
             counts: Mutex::default(),
+            hushed: Mutex::default(),
+            told: Mutex::default(),
+            stopping: watch::Sender::new(false),
         }
     }
 
@@ -203,195 +213,16 @@ impl Engine {
         }
     }
 
-    /// Makes sure that there is something to serve: takes what is in the store into use, or puts a self-signed pair there.
-    ///
-    /// # Errors
-    /// [`StoreError`], or that a key cannot be made.
-    pub async fn prepare(&self, certificate: &Certificate) -> Result<(), StoreError> {
-        let id = &certificate.spec.id;
-        let current = match self.store.current(id).await? {
-            Some(pair) => pair,
-            None => {
-                let (chain, key) =
-                    crate::client::self_signed(&certificate.spec.names, certificate.spec.key_type)
-                        .map_err(|why| StoreError::Damaged { path: id.clone(), why: why.to_string() })?;
-                let pair = Pair { chain, key };
-                // Another process may be about to put a real one there.
-                if let Some(_held) = self.store.lock(id).await?
-                    && self.store.current(id).await?.is_none()
-                {
-                    self.store.stage(id, &pair).await?;
-                    self.store.install(id).await?;
-                    self.say(id, "a self-signed certificate until there is a real one");
-                }
-                self.store.current(id).await?.unwrap_or(pair)
-            }
-        };
-        if let Some(live) = &self.live {
-            live.set(id, &current)
-                .map_err(|why| StoreError::Damaged { path: id.clone(), why: why.to_string() })?;
-        }
-        Ok(())
-    }
-
-    /// Where a certificate stands, by its journal and by what is in its folder.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn state(&self, certificate: &Certificate) -> Result<State, StoreError> {
-        let records = self.store.journal(&certificate.spec.id).await?;
-        let mut state = State::replay(&records);
-        if state.held.is_none()
-            && let Some(pair) = self.store.current(&certificate.spec.id).await?
-            && let Ok(mut held) = crate::client::describe(&pair.chain)
-            && held.authority.is_some()
-        {
-            // A certificate that another program put there is as good as one of ours.
-            held.authority = certificate.spec.authorities.first().cloned();
-            held.profile.clone_from(&certificate.spec.profile);
-            state.held = Some(held);
-        }
-        Ok(state)
-    }
-
-    /// Does what is due for one certificate, until nothing is.
-    pub async fn round(&self, certificate: &Certificate, force: bool) -> Outcome {
-        let id = certificate.spec.id.clone();
-        let how = match self.work(certificate, force).await {
-            Ok(how) => how,
-            Err(why) => {
-                let next = now().after(Duration::from_secs(60));
-                self.alert(&id, &Alert::Failing { why: why.to_string(), next, failures: 1 }).await;
-                How::Failed(next, why.to_string())
-            }
-        };
-        Outcome { id, how }
-    }
-
-    async fn work(&self, certificate: &Certificate, force: bool) -> Result<How, StoreError> {
-        // Never closed.
-        let _turn = self.parallel.clone().acquire_owned().await;
-        let id = &certificate.spec.id;
-        let Some(_held) = self.store.lock(id).await? else { return Ok(How::Elsewhere) };
-        *self.ledger.lock().await = self.store.ledger().await?;
-        let records = self.store.journal(id).await?.len();
-        let state = self.state(certificate).await?;
-        if records > 64 && state.attempt.is_none() {
-            self.store.compact(id, &state).await?;
-        }
-        let mut machine = Machine::new(certificate.spec.clone(), state);
-        if force {
-            machine.force();
-        }
-        let mut issued = false;
-        loop {
-            let action = machine.poll(now(), &*self.ledger.lock().await);
-            if let Action::Journal(record) = &action {
-                issued |= matches!(record, Record::Installed { .. });
-                self.hear(id, record);
-            }
-            if let Action::Wait { until, why } = action {
-                if machine.rests() {
-                    let state = machine.state();
-                    let failed = state.failures > 0 || state.refused > 0 || state.deploy_until.is_some();
-                    return Ok(match failed {
-                        true => How::Failed(until, state.trouble.clone().unwrap_or(why)),
-                        false if issued => How::Issued,
-                        false => How::Fine(until, why),
-                    });
-                }
-                let pause = until.since(now());
-                if pause > Duration::from_secs(120) {
-                    // What takes longer is taken up again in another round.
-                    return Ok(How::Failed(until, why));
-                }
-                tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
-                continue;
-            }
-            let event = self.perform(certificate, &machine, action).await.unwrap_or_else(Event::Error);
-            if let Event::Error(trouble) = &event {
-                self.say(id, &format!("trouble: {}", trouble.why));
-            }
-            machine.handle(event, now());
-        }
-    }
-
-    fn hear(&self, id: &str, record: &Record) {
-        match record {
-            Record::Began { authority, why, .. } => self.say(id, &format!("begins at {authority}: {why}")),
-            Record::Ordered { url } => {
-                self.count(|counts| counts.orders += 1);
-                self.say(id, &format!("ordered: {url}"));
-            }
-            Record::Publishing(txt) => self.say(id, &format!("TXT {} at {}", txt.name, txt.provider)),
-            Record::Triggering { .. } => self.say(id, "every name server has it; the CA validates"),
-            Record::Finalizing => self.say(id, "validated; the CA issues"),
-            Record::Installed { held, .. } => {
-                self.count(|counts| counts.issued += 1);
-                self.say(id, &format!("installed: serial {}, until {}", held.serial, held.not_after));
-            }
-            Record::Deployed { .. } => self.say(id, "deployed"),
-            Record::Failed { why, until, .. } | Record::Stalled { why, until, .. } => {
-                self.count(|counts| counts.failed += 1);
-                self.say(id, &format!("failed, next try {until}: {why}"));
-            }
-            Record::RolledBack { why, .. } => self.say(id, &format!("rolled back: {why}")),
-            _ => {}
-        }
-    }
-
-    /// Does what is due for all of these, as many at once as allowed.
-    pub async fn once(self: &Arc<Self>, certificates: &[Certificate], force: bool) -> Vec<Outcome> {
-        let mut rounds = tokio::task::JoinSet::new();
-        for certificate in certificates.iter().cloned() {
-            let engine = self.clone();
-            rounds.spawn(async move {
-                if let Err(why) = engine.prepare(&certificate).await {
-                    engine.say(&certificate.spec.id, &why.to_string());
-                }
-                engine.round(&certificate, force).await
-            });
-        }
-        let mut outcomes = rounds.join_all().await;
-        outcomes.sort_by(|one, other| one.id.cmp(&other.id));
-        outcomes
-    }
-
-    /// Keeps a certificate alive for ever.
-    pub async fn keep(self: Arc<Self>, certificate: Certificate) {
-        loop {
-            if let Err(why) = self.prepare(&certificate).await {
-                self.say(&certificate.spec.id, &why.to_string());
-            }
-            let outcome = self.round(&certificate, false).await;
-            let until = match outcome.how {
-                How::Issued => now(),
-                How::Fine(until, _) | How::Failed(until, _) => until,
-                How::Elsewhere => now().after(Duration::from_secs(30)),
-            };
-            // Clocks jump and machines sleep: look again at least every hour, and never in a frenzy.
-            let pause = until.since(now()).clamp(Duration::from_millis(200), Duration::from_secs(3600));
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Keeps all of these alive until it is dropped.
-    pub async fn run(self: &Arc<Self>, certificates: &[Certificate]) {
-        let mut tasks = tokio::task::JoinSet::new();
-        for certificate in certificates.iter().cloned() {
-            tasks.spawn(self.clone().keep(certificate));
-        }
-        tasks.join_all().await;
-    }
-
     async fn alert(&self, id: &str, alert: &Alert) {
         self.count(|counts| counts.alerts += 1);
         self.say(id, &format!("alert: {alert}"));
+        let mut told = Vec::new();
         for messenger in &self.messengers {
-            if let Err(why) = messenger.tell(id, alert).await {
-                self.count(|counts| counts.alerts_lost += 1);
-                self.say(id, &format!("an alert reached nobody: {why}"));
-            }
+            told.push(messenger.tell(id, alert));
+        }
+        for why in join_all(told).await.into_iter().filter_map(Result::err) {
+            self.count(|counts| counts.alerts_lost += 1);
+            self.say(id, &format!("an alert reached nobody: {why}"));
         }
     }
 
@@ -411,13 +242,12 @@ impl Engine {
         account::roll_over(&*self.store, authority, self.authority_named(authority)?).await
     }
 
-    /// Ends the account at a CA for good.
+    /// Ends the account at a CA for good. Whatever is ordered there afterwards is by a new one.
     ///
     /// # Errors
     /// [`Trouble`].
     pub async fn deactivate(&self, authority: &str) -> Result<(), Trouble> {
-        let account = self.account(authority).await?;
-        self.authority_named(authority)?.acme.deactivate(&account.key, &account.url).await
+        account::deactivate(&*self.store, authority, self.authority_named(authority)?).await
     }
 
     /// Revokes the certificate in the store. `reason` is a code of RFC 5280 §5.3.1.
@@ -447,5 +277,6 @@ impl Engine {
 }
 
 fn store_trouble(why: &StoreError) -> Trouble {
-    Trouble::new(TroubleKind::Ours, why.to_string())
+    let kind = if why.is_transient() { TroubleKind::Transient } else { TroubleKind::Ours };
+    Trouble::new(kind, why.to_string())
 }

@@ -1,6 +1,6 @@
 //! Servers that have to be told, and how it is seen that they heard.
 
-use super::handshake::served_serial;
+use super::handshake::{Greeting, served_serial};
 use crate::lifetime::Held;
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub enum Reload {
 pub struct Check {
     /// Where to connect, `host:port`.
     pub address: String,
+    /// What comes before the handshake.
+    pub greeting: Greeting,
     /// The name to ask for.
     pub name: String,
 }
@@ -57,7 +59,8 @@ pub(crate) async fn deploy(deployment: &Deployment, held: &Held, folder: &str) -
     for check in &deployment.checks {
         let until = Instant::now() + deployment.within;
         loop {
-            let shown = served_serial(&check.address, &check.name, rsa, Duration::from_secs(5)).await;
+            let shown =
+                served_serial(&check.address, check.greeting, &check.name, rsa, Duration::from_secs(5)).await;
             let why = match shown {
                 Ok(serial) if serial == held.serial => break,
                 Ok(serial) => format!(

@@ -6,5 +6,5 @@ mod resolver;
 
 pub use deploy::{Check, Deployment, Reload};
 pub(crate) use deploy::{Refused, deploy, tell};
-pub use handshake::served_serial;
+pub use handshake::{Greeting, served_serial};
 pub use resolver::{Live, LiveError};

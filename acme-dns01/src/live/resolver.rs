@@ -47,7 +47,8 @@ impl Live {
         Arc::default()
     }
 
-    /// Takes a pair into use, in the place of the one of this id. Connections that are open are not touched.
+    /// Takes a pair into use, in the place of the one of this id. Connections that are open are not touched. One that is in use
+    /// already is no news.
     ///
     /// # Errors
     /// [`LiveError`]; the old one stays in use.
@@ -62,6 +63,9 @@ impl Live {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = Arc::new(CertifiedKey::from_der(chain, key, &provider)?);
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.get(id).is_some_and(|(_, known)| known.cert == key.cert) {
+            return Ok(());
+        }
         let mut next = Keys::clone(&keys);
         next.insert(id.to_owned(), (names, key.clone()));
         *keys = Arc::new(next);

@@ -5,104 +5,24 @@
 //! A machine that is made anew from its journal therefore resumes: the same order, the same key, no second trigger,
 //! and no TXT record forgotten.
 
+mod failing;
 mod journal;
 mod order;
+mod spec;
 mod talk;
 
 pub use journal::{Attempt, Record, State, Txt};
+pub use spec::{Patience, Spec};
 pub use talk::{Action, Alert, Authorization, Event, Order, Status, Trouble, TroubleKind};
 
-use crate::key_type::KeyType;
-use crate::ledger::{Entry, Ledger, Limits};
-use crate::lifetime::{Due, Plan, Wanted, Why, due};
-use crate::name::Name;
+use crate::ledger::{Entry, Ledger};
+use crate::lifetime::{Due, Wanted, Why, due};
 use crate::time::{DAY, Time};
+use failing::TRIES;
 use order::Work;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What certificate is wanted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Spec {
-    /// Its name in the store: that of its folder.
-    pub id: String,
-    /// Its names, sorted, each once: see [`Spec::new`].
-    pub names: Vec<Name>,
-    /// The kind of its key.
-    pub key_type: KeyType,
-    /// Whether the next certificate keeps the key.
-    pub reuse_key: bool,
-    /// The profile to order.
-    pub profile: Option<String>,
-    /// The common name of an issuer that the chain should end in, if the CA offers a choice.
-    pub preferred_chain: Option<String>,
-    /// The authorities to order from, the first first. An empty list never orders.
-    pub authorities: Vec<String>,
-    /// When it is renewed.
-    pub plan: Plan,
-    /// What its authorities allow.
-    pub limits: Limits,
-    /// How patient it is.
-    pub patience: Patience,
-}
-
-impl Spec {
-    /// A certificate for these names with the usual settings, in a folder of the first name.
-    #[must_use]
-    pub fn new(names: impl IntoIterator<Item = Name>, authority: impl Into<String>) -> Self {
-        let mut names: Vec<Name> = names.into_iter().collect();
-        let id = names.first().map(Name::folder).unwrap_or_default();
-        names.sort();
-        names.dedup();
-        Self {
-            id,
-            names,
-            key_type: KeyType::default(),
-            reuse_key: false,
-            profile: None,
-            preferred_chain: None,
-            authorities: vec![authority.into()],
-            plan: Plan::default(),
-            limits: Limits::default(),
-            patience: Patience::default(),
-        }
-    }
-}
-
-/// Intervals and limits of waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Between two looks at the CA or the DNS; it doubles up to sixteen times this.
-    pub look: Duration,
-    /// How long name servers may take to show a record.
-    pub propagation: Duration,
-    /// How long to wait after every server shows it, for places that cannot be asked from here.
-    pub settle: Duration,
-    /// How long the CA may take to validate or to issue.
-    pub validation: Duration,
-    /// The first pause after a transient error; it doubles.
-    pub retry: Duration,
-    /// Never is ARI asked again sooner, whatever the CA says.
-    pub ari: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            look: Duration::from_secs(2),
-            propagation: Duration::from_secs(600),
-            settle: Duration::from_secs(2),
-            validation: Duration::from_secs(600),
-            retry: Duration::from_secs(1),
-            ari: Duration::from_secs(60),
-        }
-    }
-}
-
-/// Pauses after a whole round of authorities failed: those that Let's Encrypt suggests.
-const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
-/// Transient errors in a row before a person is told.
-const TRIES: u32 = 6;
 /// When ARI is asked again if the CA does not say.
 const ASK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
@@ -142,6 +62,9 @@ pub struct Machine {
     work: Work,
     /// Nothing is done before, within an attempt.
     hold: Option<(Time, String)>,
+    /// A line that could not be written is not tried again before, and how often in a row that was.
+    unwritten: Option<(Time, String)>,
+    unwritten_tries: u32,
     tries: u32,
     forced: bool,
     /// What must be added to this machine's clock to get the CA's, in milliseconds.
@@ -164,6 +87,8 @@ impl Machine {
             phase: Phase::Idle,
             work: Work::default(),
             hold: None,
+            unwritten: None,
+            unwritten_tries: 0,
             tries: 0,
             forced: false,
             skew: 0,
@@ -215,7 +140,10 @@ impl Machine {
     /// What to do next.
     pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
         if let Some(first) = self.queue.front() {
-            return first.clone();
+            return match &self.unwritten {
+                Some((until, why)) if now < *until => Action::Wait { until: *until, why: why.clone() },
+                _ => first.clone(),
+            };
         }
         if let Some((until, why)) = &self.hold {
             if now < *until {
@@ -263,14 +191,17 @@ impl Machine {
                     if let Some(Action::Journal(record)) = self.queue.pop_front() {
                         self.state.apply(&record);
                     }
-                    self.hold = None;
+                    (self.unwritten, self.unwritten_tries) = (None, 0);
                 }
-                Event::Error(trouble) if !journal => {
-                    // An alert or an entry that cannot be written must not stop a renewal.
-                    let _ = trouble;
+                Event::Error(trouble) if journal => {
+                    let pause = self.patience_after(self.unwritten_tries);
+                    self.unwritten_tries = self.unwritten_tries.saturating_add(1);
+                    self.unwritten = Some((now.after(pause), trouble.why));
+                }
+                // An alert or an entry that cannot be written must not stop a renewal.
+                Event::Error(_) => {
                     self.queue.pop_front();
                 }
-                Event::Error(trouble) => self.pause(now, trouble),
                 _ => {}
             }
             return;
@@ -508,100 +439,6 @@ impl Machine {
         self.work = Work::default();
         self.tries = 0;
         Action::Wait { until: now, why: String::new() }
-    }
-
-    fn pause(&mut self, now: Time, trouble: Trouble) {
-        self.tries = self.tries.saturating_add(1);
-        let doubled = self.spec.patience.retry * 2_u32.saturating_pow(self.tries.min(7) - 1);
-        let pause = trouble.retry_after.unwrap_or(doubled);
-        self.hold = Some((now.after(pause), trouble.why));
-    }
-
-    /// How long to wait after this many failures in a row.
-    fn pause_after(&self, failures: u32) -> Duration {
-        let authorities = u32::try_from(self.spec.authorities.len().max(1)).unwrap_or(1);
-        if !failures.is_multiple_of(authorities) {
-            return Duration::ZERO;
-        }
-        let round = (failures / authorities).max(1) as usize - 1;
-        let pause = Duration::from_secs(PAUSES[round.min(PAUSES.len() - 1)]);
-        // A day is long for a certificate that lives six.
-        let longest = self.state.held.as_ref().map_or(DAY, |held| held.lifetime() / 20);
-        pause.min(longest.max(Duration::from_secs(60)))
-    }
-
-    /// The attempt is over.
-    fn fail(&mut self, why: String, now: Time, retry_after: Option<Duration>) {
-        self.over(why, now, retry_after, false);
-    }
-
-    /// The attempt goes on later with its order.
-    fn stall(&mut self, why: String, now: Time, retry_after: Option<Duration>) {
-        self.over(why, now, retry_after, true);
-    }
-
-    fn over(&mut self, why: String, now: Time, retry_after: Option<Duration>, stalled: bool) {
-        let failures = self.state.failures + 1;
-        let mut pause = self.pause_after(failures);
-        if stalled && pause.is_zero() {
-            pause = Duration::from_secs(PAUSES[0]);
-        }
-        if self.spec.authorities.len() <= 1 || stalled {
-            pause = pause.max(retry_after.unwrap_or_default());
-        }
-        let until = now.after(pause);
-        self.alert(Alert::Failing { why: why.clone(), next: until, failures });
-        self.write(if stalled {
-            Record::Stalled { at: now, why, until }
-        } else {
-            Record::Failed { at: now, why, until }
-        });
-        self.rest(now);
-    }
-
-    fn trouble(&mut self, trouble: Trouble, now: Time) {
-        if trouble.kind == TroubleKind::RateLimited
-            && let Some(after) = trouble.retry_after
-        {
-            let authority = self.authority();
-            self.note(Entry::RetryAfter { until: now.after(after), authority, why: trouble.why.clone() });
-        }
-        match &self.phase {
-            Phase::Idle => {}
-            Phase::RenewalInfo => {
-                // What was known stays known; a failure to ask is no reason to renew or not to.
-                let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
-                let info =
-                    self.state.ari.as_ref().filter(|ari| ari.of == of).and_then(|ari| ari.info.clone());
-                let next = now.after(trouble.retry_after.unwrap_or(Duration::from_secs(3600)).min(DAY));
-                self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
-                self.phase = Phase::Idle;
-            }
-            Phase::Unpublish(txt) => {
-                let name = txt.name.clone();
-                self.unpublish_tries += 1;
-                self.unpublish_hold =
-                    Some(now.after(self.spec.patience.retry * 2_u32.pow(self.unpublish_tries.min(12))));
-                if self.unpublish_tries == TRIES {
-                    self.alert(Alert::Leftover { name, why: trouble.why });
-                }
-                self.phase = Phase::Idle;
-            }
-            Phase::Deploy | Phase::Rollback => {
-                self.tries += 1;
-                if self.tries == 1 || self.tries.is_multiple_of(TRIES) {
-                    self.alert(Alert::Undeployed { why: trouble.why.clone() });
-                }
-                let pause = self.spec.patience.retry * 2_u32.pow(self.tries.min(12));
-                self.state.deploy_until = Some(now.after(pause));
-                if self.phase == Phase::Rollback {
-                    self.hold = Some((now.after(pause), trouble.why));
-                } else {
-                    self.phase = Phase::Idle;
-                }
-            }
-            _ => self.order_trouble(trouble, now),
-        }
     }
 }
 

@@ -33,6 +33,8 @@ struct Pending {
     looks: u32,
 }
 
+/// How often in a row a CA may fail at an order that replaces a certificate, before it is ordered without that.
+const STUMBLES: u32 = 2;
 /// How often a triggered challenge is looked at before it is triggered once more.
 const PATIENT_LOOKS: u32 = 4;
 
@@ -50,12 +52,6 @@ impl Machine {
 
     pub(super) fn new_order(&mut self, now: Time) {
         self.write(Record::Ordering { at: now });
-        self.note(Entry::Order {
-            at: now,
-            authority: self.authority(),
-            names: self.spec.names.clone(),
-            exempt: self.work.exempt && !self.work.without_replaces,
-        });
         self.phase = Phase::NewOrder;
     }
 
@@ -129,6 +125,14 @@ impl Machine {
                 self.tries = 0;
                 match self.phase {
                     Phase::NewOrder | Phase::FindOrder => {
+                        // What was asked for in vain counts against nothing.
+                        self.note(Entry::Order {
+                            at: now,
+                            authority: self.authority(),
+                            names: self.spec.names.clone(),
+                            exempt: self.work.exempt && !self.work.without_replaces,
+                            void: false,
+                        });
                         self.write(Record::Ordered { url: order.url.clone() });
                         self.on_order(order, now);
                     }
@@ -341,8 +345,17 @@ impl Machine {
 
     pub(super) fn order_trouble(&mut self, trouble: Trouble, now: Time) {
         let ordered = self.state.attempt.as_ref().is_some_and(|attempt| attempt.order.is_some());
+        let replaces = self.phase == Phase::NewOrder
+            && !self.work.without_replaces
+            && self.state.attempt.as_ref().is_some_and(|attempt| attempt.replaces.is_some());
         match trouble.kind {
-            TroubleKind::AlreadyReplaced if self.phase == Phase::NewOrder && !self.work.without_replaces => {
+            // It was replaced already, or is of an account that is no more: an order without it may do.
+            TroubleKind::AlreadyReplaced | TroubleKind::Refused if replaces => {
+                self.work.without_replaces = true;
+                self.new_order(now);
+            }
+            // A CA that stumbles over what it should replace must not keep a certificate from being renewed.
+            TroubleKind::Transient if replaces && self.tries >= STUMBLES => {
                 self.work.without_replaces = true;
                 self.new_order(now);
             }

@@ -241,7 +241,7 @@ pub enum TroubleKind {
     AlreadyReplaced,
     /// The CA does not know the account.
     AccountUnknown,
-    /// The CA does not know the order any more.
+    /// The CA does not know the order any more, or what came of it cannot be used.
     OrderGone,
     /// On our side: the DNS provider, the disk, the configuration.
     Ours,

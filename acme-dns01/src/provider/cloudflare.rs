@@ -323,11 +323,12 @@ fn read(response: &Response, what: &str) -> Result<Answer, Refused> {
     let envelope: Result<Envelope, _> = serde_json::from_slice(&response.body);
     let Ok(envelope) = envelope else {
         let why = format!("{what}: {status}, and no JSON of the API");
-        let error = if status >= 500 || status == 429 || response.status.is_success() {
+        let mut error = if status >= 500 || status == 429 || response.status.is_success() {
             ProviderError::transient("cloudflare", why)
         } else {
             ProviderError::lasting("cloudflare", why)
         };
+        error.retry_after = response.retry_after().filter(|_| error.transient);
         return Err(Refused::Other(error));
     };
     // A status of 200 says nothing: `success` does.
@@ -351,18 +352,40 @@ fn read(response: &Response, what: &str) -> Result<Answer, Refused> {
         Some(1009) => ": the token may not edit records; give it DNS:Edit for this zone",
         _ => "",
     };
-    let mut why = format!("{what}: {status}: {said}{advice}");
     let transient = status == 429 || status >= 500;
-    if let Some(after) = response.retry_after().filter(|_| transient) {
-        why = format!("{why} (again after {} s)", after.max(Duration::from_secs(1)).as_secs());
-    }
-    let error = ProviderError { provider: "cloudflare".to_owned(), why, transient };
+    let retry_after =
+        response.retry_after().filter(|_| transient).map(|after| after.max(Duration::from_secs(1)));
+    let again = retry_after.map_or_else(String::new, |after| format!(" (again after {} s)", after.as_secs()));
+    let why = format!("{what}: {status}: {said}{advice}{again}");
+    let error = ProviderError { provider: "cloudflare".to_owned(), why, transient, retry_after };
     Err(Refused::Codes(codes, error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn when_to_come_again_is_kept() {
+        let with = |status: u16, body: &'static str| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("retry-after", http::HeaderValue::from_static("300"));
+            let status = http::StatusCode::from_u16(status).expect("a status");
+            read(&Response { status, headers, body: body.into() }, "GET /zones")
+        };
+        let refused = r#"{"success":false,"errors":[{"code":971,"message":"slow down"}]}"#;
+        let Err(Refused::Codes(codes, why)) = with(429, refused) else { panic!("it is refused") };
+        assert_eq!(
+            (codes, why.retry_after, why.transient),
+            (vec![971], Some(Duration::from_secs(300)), true)
+        );
+        assert!(why.why.contains("again after 300 s"), "{why}");
+        let Err(Refused::Codes(_, why)) = with(400, refused) else { panic!("it is refused") };
+        assert_eq!((why.retry_after, why.transient), (None, false), "{why}");
+        // A page of something on the way says it, too.
+        let Err(Refused::Other(why)) = with(503, "<html>") else { panic!("it is refused") };
+        assert_eq!((why.retry_after, why.transient), (Some(Duration::from_secs(300)), true), "{why}");
+    }
 
     #[test]
     fn contents_are_compared_without_their_quotes() {

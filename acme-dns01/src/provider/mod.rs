@@ -16,6 +16,7 @@ pub use rfc2136::{Rfc2136, TsigAlgorithm};
 
 use async_trait::async_trait;
 use std::fmt;
+use std::time::Duration;
 
 /// Why a provider did not do what it was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -27,19 +28,21 @@ pub struct ProviderError {
     pub why: String,
     /// It may work in a moment.
     pub transient: bool,
+    /// Not again before, in the provider's words.
+    pub retry_after: Option<Duration>,
 }
 
 impl ProviderError {
     /// An error that will come again.
     #[must_use]
     pub fn lasting(provider: &str, why: impl Into<String>) -> Self {
-        Self { provider: provider.to_owned(), why: why.into(), transient: false }
+        Self { provider: provider.to_owned(), why: why.into(), transient: false, retry_after: None }
     }
 
     /// An error that may be gone in a moment.
     #[must_use]
     pub fn transient(provider: &str, why: impl Into<String>) -> Self {
-        Self { provider: provider.to_owned(), why: why.into(), transient: true }
+        Self { provider: provider.to_owned(), why: why.into(), transient: true, retry_after: None }
     }
 }
 

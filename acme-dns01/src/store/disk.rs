@@ -1,9 +1,9 @@
 //! Files that are whole or not there, with their mode and owner from the first moment.
 
 use super::StoreError;
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -94,6 +94,20 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(content) => Ok(Some(content)),
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(why) => Err(failed(path)(why)),
+    }
+}
+
+/// The same for a file of a folder that is open.
+pub(super) fn read_in(folder: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+        Ok(file) => {
+            let mut content = Vec::new();
+            File::from(file).read_to_end(&mut content)?;
+            Ok(Some(content))
+        }
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(why) => Err(why.into()),
     }
 }
 

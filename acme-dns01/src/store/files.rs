@@ -6,16 +6,13 @@ use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
 use crate::time::Time;
 use async_trait::async_trait;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The files of a certificate's folder.
-const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
 /// Where everything is that is nobody else's business.
 const PRIVATE: &str = ".acme-dns01";
 
@@ -52,8 +49,8 @@ pub struct FileStore {
 }
 
 #[derive(Debug)]
-struct Inner {
-    folder: PathBuf,
+pub(super) struct Inner {
+    pub(super) folder: PathBuf,
     owner: Ownership,
 }
 
@@ -94,16 +91,25 @@ impl FileStore {
     }
 }
 
+/// A file that is locked. To close it would not do: a program that is being started may have it open for a moment.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 impl Inner {
-    fn private(&self, id: &str) -> PathBuf {
+    pub(super) fn private(&self, id: &str) -> PathBuf {
         self.folder.join(PRIVATE).join("certificates").join(id)
     }
 
-    fn rights(&self, mode: u32) -> Rights {
+    pub(super) fn rights(&self, mode: u32) -> Rights {
         Rights { mode, user: self.owner.user, group: self.owner.group }
     }
 
-    fn lock(&self, name: &str, wait: bool) -> Result<Option<File>, StoreError> {
+    fn lock(&self, name: &str, wait: bool) -> Result<Option<Locked>, StoreError> {
         let path = self.folder.join(PRIVATE).join("locks").join(name.replace('/', "_"));
         let file = OpenOptions::new()
             .write(true)
@@ -114,10 +120,10 @@ impl Inner {
             .map_err(failed(&path))?;
         if wait {
             file.lock().map_err(failed(&path))?;
-            return Ok(Some(file));
+            return Ok(Some(Locked(file)));
         }
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some(Locked(file))),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(why)) => Err(failed(&path)(why)),
         }
@@ -172,80 +178,6 @@ impl Inner {
         };
         write().map_err(failed(&path))?;
         if fresh { disk::sync(&folder) } else { Ok(()) }
-    }
-
-    fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
-        let folder = self.private(id);
-        disk::folder(&folder)?;
-        let staged = folder.join("staged");
-        disk::remove_folder(&staged)?;
-        disk::folder(&staged)?;
-        let issuers = match pair.chain.find("-----END CERTIFICATE-----\n") {
-            Some(end) => &pair.chain[end + "-----END CERTIFICATE-----\n".len()..],
-            None => "",
-        };
-        let key = pair.key.expose_secret();
-        let full = SecretString::from(format!("{key}{}", pair.chain));
-        let contents = [&pair.chain, key, issuers, full.expose_secret()];
-        for (name, content) in FILES.iter().zip(contents) {
-            disk::create(&staged.join(name), content.as_bytes(), self.rights(0o640))?;
-        }
-        let link = staged.join("cert.pem");
-        std::os::unix::fs::symlink("fullchain.pem", &link).map_err(failed(&link))?;
-        disk::set_rights(&staged, self.rights(0o750))?;
-        disk::sync(&staged)
-    }
-
-    /// Puts `from` where the certificate is, and what was there where `from` was.
-    fn switch(&self, id: &str, from: &Path) -> Result<(), StoreError> {
-        let target = self.folder.join(id);
-        if target.symlink_metadata().is_err() {
-            std::fs::rename(from, &target).map_err(failed(&target))?;
-        } else {
-            renameat_with(CWD, from, CWD, &target, RenameFlags::EXCHANGE)
-                .map_err(|why| failed(&target)(why.into()))?;
-        }
-        disk::sync(&self.folder)?;
-        disk::sync(from.parent().unwrap_or(from))
-    }
-
-    fn install(&self, id: &str) -> Result<(), StoreError> {
-        let folder = self.private(id);
-        let (staged, previous) = (folder.join("staged"), folder.join("previous"));
-        self.carry(&self.folder.join(id), &staged)?;
-        self.switch(id, &staged)?;
-        if staged.symlink_metadata().is_ok() {
-            disk::remove_folder(&previous)?;
-            std::fs::rename(&staged, &previous).map_err(failed(&previous))?;
-        }
-        let pending = folder.join("pending-key.pem");
-        match std::fs::remove_file(&pending) {
-            Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(failed(&pending)(why)),
-            _ => {}
-        }
-        disk::sync(&folder)
-    }
-
-    /// Files that others put beside the certificate come along.
-    fn carry(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
-        let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let ours = FILES.iter().any(|ours| name == *ours);
-            if !ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                let path = to.join(&name);
-                std::fs::hard_link(entry.path(), &path).map_err(failed(&path))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
-        let folder = self.folder.join(id);
-        let chain = disk::read(&folder.join("fullchain.pem"))?;
-        let key = disk::read(&folder.join("key.pem"))?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(chain.zip(key).map(|(chain, key)| Pair { chain: text(chain), key: text(key).into() }))
     }
 
     fn account_folder(&self, authority: &str) -> PathBuf {

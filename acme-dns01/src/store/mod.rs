@@ -2,12 +2,17 @@
 
 mod disk;
 mod files;
+mod layout;
+#[cfg(feature = "postgres")]
+mod mirror;
 #[cfg(feature = "postgres")]
 mod postgres;
 
 pub use files::{FileStore, Ownership};
 #[cfg(feature = "postgres")]
-pub use postgres::PostgresStore;
+pub use mirror::Mirror;
+#[cfg(feature = "postgres")]
+pub use postgres::{Encryption, PostgresStore};
 
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
@@ -16,6 +21,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use std::any::Any;
 use std::fmt;
+use tokio::sync::mpsc;
 
 /// A chain and its key, in PEM.
 #[derive(Clone, Debug)]
@@ -62,25 +68,79 @@ pub enum StoreError {
     /// The database.
     #[error("the database: {0}")]
     Database(String),
+    /// The journal takes no more lines.
+    #[error("{why}; nothing is done that is not written down before")]
+    Unwritten {
+        /// Why.
+        why: String,
+    },
+    /// The lock that this was done under is gone, so that another machine may be at it: nothing was written.
+    #[error("the lock of {id} is lost: the connection to the database broke")]
+    LockLost {
+        /// Whose lock.
+        id: String,
+    },
 }
 
-/// Held while something is worked on; others wait or turn away.
-pub struct Lock(#[expect(dead_code, reason = "it is dropped, not read")] Box<dyn Any + Send + Sync>);
+impl StoreError {
+    /// Whether it may work in a moment: the database restarts, or the network is away.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(_) | Self::LockLost { .. })
+    }
+}
+
+/// Held while something is worked on; others wait or turn away. It is released when it is dropped.
+pub struct Lock {
+    #[expect(dead_code, reason = "it is dropped, not read")]
+    held: Box<dyn Any + Send + Sync>,
+    lost: Box<dyn Fn() -> bool + Send + Sync>,
+}
 
 impl Lock {
-    /// Releases what is given when it is dropped.
+    /// Releases what is given when it is dropped; it cannot be lost before.
     pub fn new(held: impl Any + Send + Sync) -> Self {
-        Self(Box::new(held))
+        Self { held: Box::new(held), lost: Box::new(|| false) }
+    }
+
+    /// The same for a lock that can be lost while it is held, as that of a connection can.
+    pub fn that_can_be_lost(
+        held: impl Any + Send + Sync,
+        lost: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { held: Box::new(held), lost: Box::new(lost) }
+    }
+
+    /// Whether it is known to be lost: whoever works under it has to end.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        (self.lost)()
     }
 }
 
 impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lock")
+        f.debug_struct("Lock").field("lost", &self.is_lost()).finish()
     }
 }
 
+/// What another machine did to a store that is shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// There is another certificate of this id.
+    Certificate(String),
+    /// Nobody listened for a while: anything may have changed.
+    Anything,
+}
+
+/// The changes of a shared store, for as long as it is kept.
+pub type Changes = mpsc::UnboundedReceiver<Change>;
+
 /// A store. What a call wrote is durable when it returns.
+///
+/// What belongs to a certificate is written by whoever holds the lock of its id; a store that is shared by several machines
+/// refuses it to others ([`StoreError::LockLost`]).
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {
     /// Takes the lock of a name, or `None` if another has it.
@@ -97,7 +157,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError>;
     /// Keeps a pair ready to be installed.
     async fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError>;
-    /// Puts the staged pair into place, at once; the one before is kept. The pending key is forgotten.
+    /// Puts the staged pair into place, at once; the one before is kept. The pending key is forgotten if it is the pair's.
+    /// A pair that is in place already stays, as does the one before it.
     async fn install(&self, id: &str) -> Result<(), StoreError>;
     /// Exchanges the pair in place with the one kept before. Whether there was one.
     async fn exchange(&self, id: &str) -> Result<bool, StoreError>;
@@ -111,4 +172,19 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn ledger(&self) -> Result<Ledger, StoreError>;
     /// Adds to the ledger; the ledger as it is then.
     async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError>;
+
+    /// Brings what is kept beside a shared store, for servers on this machine, up to date. Whether anything was.
+    async fn refresh(&self, id: &str) -> Result<bool, StoreError> {
+        let _ = id;
+        Ok(false)
+    }
+    /// The pair that this machine has, whether the shared store can be reached or not.
+    async fn local(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+        self.current(id).await
+    }
+    /// What other machines change from now on; `None` for a store that is not shared. It goes on for as long as the receiver
+    /// is kept, over restarts of whatever it comes from.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
 }

@@ -4,6 +4,8 @@ use crate::lab::{Lab, certificate};
 use acme_dns01::KeyType;
 use acme_dns01::engine::How;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::PebbleVersion;
 
 async fn issue_by(version: PebbleVersion) {
@@ -61,4 +63,28 @@ async fn keys_of_every_kind_kept_or_not() {
         assert_eq!((first.key_type.as_str(), &first.public_key), (kind.as_str(), &second.public_key));
         assert_ne!(first.serial, second.serial);
     }
+}
+
+#[tokio::test]
+async fn many_at_once_but_no_more_than_allowed() {
+    const AT_ONCE: usize = 4;
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let (active, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let peak = most.clone();
+    let engine = lab
+        .bare(&lab.pebble.directory())
+        .provider("knot", Arc::new(crate::lab::rfc2136(&lab.knot)))
+        .parallel(AT_ONCE)
+        .observer(Arc::new(move |_, what| {
+            if what.starts_with("begins") {
+                most.fetch_max(active.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            } else if what == "deployed" {
+                active.fetch_sub(1, Ordering::SeqCst);
+            }
+        }));
+    let many: Vec<_> = (0..16).map(|number| certificate(&[&format!("c{number}.example.test")])).collect();
+    let outcomes = Arc::new(engine).once(&many, false).await;
+    assert!(outcomes.iter().all(|outcome| outcome.how == How::Issued), "{outcomes:?}");
+    assert_eq!(peak.load(Ordering::SeqCst), AT_ONCE);
+    assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0, "one account for all");
 }

@@ -168,6 +168,29 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
 }
 
 #[tokio::test]
+async fn a_ca_that_stumbles_over_what_is_replaced_is_asked_without() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let certificate = certificate(&["a.example.test"]);
+    let internal =
+        r#"{"type":"urn:ietf:params:acme:error:serverInternal","detail":"no such order","status":500}"#;
+    let proxy = proxy(&lab, move |line, before| {
+        if line == "POST /order-plz" && (1..=3).contains(&before) {
+            return Fault::Answer("500 Internal Server Error".into(), String::new(), internal.into());
+        }
+        Fault::Pass
+    });
+    let first = through(&lab, &proxy).round(&certificate, false).await;
+    assert_eq!(first.how, How::Issued, "{}", lab.said());
+    let second = through(&lab, &proxy).round(&certificate, true).await;
+    assert_eq!(second.how, How::Issued, "{}", lab.said());
+    assert_eq!(proxy.count("POST /order-plz"), 5, "{:?}", proxy.requests());
+    // What was asked for in vain counts against no limit.
+    let ledger = lab.store().ledger().await.expect("a ledger");
+    let orders = ledger.entries().iter().filter(|entry| matches!(entry, acme_dns01::Entry::Order { .. }));
+    assert!(orders.count() <= 2, "{ledger:?}");
+}
+
+#[tokio::test]
 async fn fault_24_the_ca_forgot_the_account() {
     let mut lab = Lab::start(PebbleVersion::V2_4);
     let certificate = certificate(&["a.example.test"]);

@@ -1,68 +1,104 @@
-//! The DNS, its providers, the disk and the clock: faults 12 to 15, 21 to 23, 26.
+//! The DNS and its providers: faults 12 to 15, 22, 26.
 
 use crate::lab::{Lab, certificate, dns, rfc2136};
 use acme_dns01::client::Http;
 use acme_dns01::engine::{Engine, How};
 use acme_dns01::propagation::Way;
 use acme_dns01::provider::{Cloudflare, CloudflareAuth, Provider};
-use acme_dns01::store::Store;
 use serde_json::json;
-use std::process::Command;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::cloudflare::TOKEN;
-use testkit::{CloudflareMock, PebbleVersion};
+use testkit::{CloudflareMock, Knot, PebbleVersion};
 
 fn cloudflare(mock: &CloudflareMock, token: &str) -> Cloudflare {
     let auth = CloudflareAuth::Token { dns: token.to_owned().into(), zone: None };
     Cloudflare::new(Http::new(None).expect("a client"), auth).base(mock.base())
 }
 
-fn nsupdate(lab: &Lab, line: &str) {
-    let script = format!(
-        "server 127.0.0.1 {}\nkey hmac-sha256:{} {}\n{line}\nsend\n",
-        lab.knot.address().port(),
-        testkit::authoritative::TSIG_NAME,
-        testkit::authoritative::TSIG_SECRET
-    );
-    let file = lab.folder.path().join("update");
-    std::fs::write(&file, script).expect("a file");
-    assert!(Command::new("/usr/bin/knsupdate").arg(&file).status().expect("knsupdate").success());
-}
-
 #[tokio::test]
 async fn fault_12_apex_and_wildcard_and_a_record_of_somebody_else() {
     let lab = Lab::start(PebbleVersion::V2_4);
-    nsupdate(&lab, "zone example.test\nadd _acme-challenge.example.test 60 TXT \"of somebody else\"");
+    lab.knot.update("zone example.test\nadd _acme-challenge.example.test 60 TXT \"of somebody else\"");
     let outcome = lab.engine().round(&certificate(&["*.example.test", "example.test"]), false).await;
     assert_eq!(outcome.how, How::Issued, "{}", lab.said());
     assert_eq!(lab.said().matches("TXT _acme-challenge.example.test").count(), 2);
     assert_eq!(lab.knot.txt("_acme-challenge.example.test"), ["of somebody else"]);
 }
 
-/// A zone with a second name server that has not heard of anything.
-fn stale() -> (testkit::Knot, String) {
-    (testkit::Knot::start(&[("example.test", "")]), "ns2 A 127.0.0.2\n@ NS ns2\n".to_owned())
+/// Records of `example.test` that name further name servers, at 127.0.0.2 and so on.
+fn delegated_to(servers: &[u8]) -> String {
+    servers.iter().map(|last| format!("@ NS ns{last}\nns{last} A 127.0.0.{last}\n")).collect()
+}
+
+/// A further server of `example.test` that nobody tells of updates.
+fn further(lab: &Lab, last: u8, zones: &[(&str, &str)], missing: &[&str]) -> Knot {
+    Knot::start_at(Ipv4Addr::new(127, 0, 0, last), lab.knot.address().port(), zones, missing)
 }
 
 #[tokio::test]
-async fn fault_13_and_14_a_server_that_is_stale_or_lame_is_named_and_nothing_is_triggered() {
-    let (_other, records) = stale();
+async fn fault_13_one_server_that_is_stale_holds_everything() {
+    let records = delegated_to(&[2, 3]);
     let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", &records)], &[]);
-    let mut certificate = certificate(&["a.example.test"]);
-    certificate.spec.patience.propagation = Duration::from_secs(3);
-    // Nobody listens at 127.0.0.2: a server that does not answer counts as one that is stale.
-    let outcome = lab.engine().round(&certificate, false).await;
+    let fresh = further(&lab, 2, &[("example.test", &records)], &[]);
+    let stale = further(&lab, 3, &[("example.test", &records)], &[]);
+    let mut certificate = certificate(&["*.example.test", "example.test"]);
+    certificate.spec.patience.propagation = Duration::from_secs(2);
+    let name = "_acme-challenge.example.test";
+    let copy = |to: &Knot| {
+        for value in lab.knot.txt(name) {
+            to.update(&format!("zone example.test\nadd {name} 5 TXT \"{value}\""));
+        }
+    };
+    let engine = lab.engine();
+    let outcome = engine.round(&certificate, false).await;
+    let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
     assert!(
-        matches!(&outcome.how, How::Failed(_, why) if why.contains("ns2.example.test (127.0.0.2)")),
-        "{outcome:?}"
+        why.contains("ns2.example.test (127.0.0.2)") && why.contains("ns3.example.test (127.0.0.3)"),
+        "{why}"
     );
-    assert_eq!(lab.pebble.logged("POST /chalZ/"), 0, "no trigger");
-    // A server that refuses, and one that is no authority: by its answer.
-    let mut asked = dns(lab.knot.address());
-    let why = asked.follow("_acme-challenge.host.elsewhere.invalid").await.expect_err("no such zone");
-    assert!(why.to_string().contains("REFUSED") || why.to_string().contains("Refused"), "{why}");
+    // One of the two has them now; the other has one value of the two.
+    copy(&fresh);
+    let one = lab.knot.txt(name).remove(0);
+    stale.update(&format!("zone example.test\nadd {name} 5 TXT \"{one}\""));
+    let outcome = engine.round(&certificate, true).await;
+    let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+    assert!(!why.contains("ns2") && why.contains("ns3.example.test (127.0.0.3)"), "{why}");
+    assert!(!why.contains(&one) && lab.knot.txt(name).iter().any(|value| why.contains(value)), "{why}");
+    assert_eq!(lab.pebble.logged("POST /chalZ/"), 0, "the CA is told nothing: {}", lab.said());
+    // Once it has caught up, the same order goes on.
+    copy(&stale);
+    let outcome = engine.round(&certificate, true).await;
+    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.pebble.logged("There are now 2 orders"), 0);
+    assert_eq!(lab.knot.txt(name), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn fault_14_servers_that_fail_are_lame_or_silent_are_named_with_what_they_answer() {
+    let records = delegated_to(&[2, 3, 4, 5]);
+    let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", &records)], &[]);
+    let _lost_its_zone = further(&lab, 2, &[], &["example.test"]);
+    let _only_refers = further(&lab, 3, &[("test", "example NS ns.example\nns.example A 127.0.0.1\n")], &[]);
+    let _never_had_it = further(&lab, 4, &[("invalid", "")], &[]);
+    let mut certificate = certificate(&["a.example.test"]);
+    certificate.spec.patience.propagation = Duration::from_millis(500);
+    let outcome = lab.engine().round(&certificate, false).await;
+    let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+    for (server, words) in [
+        ("ns2.example.test (127.0.0.2)", "SERVFAIL"),
+        ("ns3.example.test (127.0.0.3)", "lame"),
+        ("ns4.example.test (127.0.0.4)", "REFUSED"),
+        ("ns5.example.test (127.0.0.5)", "refused"),
+    ] {
+        let verdict = why.split("; ").find(|part| part.contains(server));
+        assert!(verdict.is_some_and(|part| part.contains(words)), "{server} {words}: {why}");
+    }
+    assert!(!why.contains("(127.0.0.1)"), "the good one is not named: {why}");
+    assert_eq!(lab.pebble.logged("POST /chalZ/"), 0, "the CA is told nothing");
     // Resolvers only: nobody else is asked, so that the record is seen.
+    let mut asked = dns(lab.knot.address());
     asked.way = Way::Resolvers;
     let name = "_acme-challenge.a.example.test".to_owned();
     let value = lab.knot.txt(&name).first().cloned().expect("the record of the order that goes on");
@@ -93,31 +129,6 @@ async fn a_caa_that_forbids_is_named_before_an_order() {
         assert!(matches!(&outcome.how, How::Failed(_, why) if why.contains(word)), "{outcome:?}");
     }
     assert_eq!(lab.pebble.logged("POST /order-plz"), 0);
-}
-
-#[tokio::test]
-async fn fault_21_a_full_disk_leaves_the_old_certificate() {
-    let lab = Lab::start(PebbleVersion::V2_4);
-    let certificate = certificate(&["a.example.test"]);
-    let engine = lab.engine();
-    assert_eq!(engine.once(std::slice::from_ref(&certificate), false).await[0].how, How::Issued);
-    let before = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
-    // No more files can be made beside the staged pair: a file is where its folder should be.
-    let private = lab.folder.path().join("acme/.acme-dns01/certificates/a.example.test");
-    let staged = private.join("staged");
-    let _ = std::fs::remove_dir_all(&staged);
-    std::fs::write(&staged, "in the way").expect("a file");
-    let outcome = engine.round(&certificate, true).await;
-    assert!(matches!(&outcome.how, How::Failed(_, why) if why.contains("staged")), "{outcome:?}");
-    let after = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
-    assert_eq!(before, after);
-    // Room again: the same order goes on.
-    std::fs::remove_file(&staged).expect("a file");
-    let mut state = engine.state(&certificate).await.expect("a state");
-    state.until = None;
-    lab.store().compact("a.example.test", &state).await.expect("the store");
-    assert_eq!(engine.round(&certificate, false).await.how, How::Issued, "{}", lab.said());
-    assert_eq!(lab.pebble.logged("There are now 3 orders"), 0);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Killed, and started again: faults 1 to 9.
+//! Killed, and started again: faults 1 to 6, 8 and 9.
 
 use crate::kill::{End, Mortal, Write};
 use crate::lab::{Lab, certificate, dns, rfc2136};
@@ -83,6 +83,20 @@ async fn fault_03_after_new_order() {
 }
 
 #[tokio::test]
+async fn fault_03_is_found_among_many_orders_of_the_account() {
+    // Pebble lists three orders a page.
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let many: Vec<_> = (0..7).map(|number| certificate(&[&format!("m{number}.example.test")])).collect();
+    let outcomes = lab.engine().once(&many, false).await;
+    assert!(outcomes.iter().all(|outcome| outcome.how == How::Issued), "{}", lab.said());
+    let wanted = certificate(NAMES);
+    let script = at(End::Before, |record| matches!(record, Record::Ordered { .. }));
+    assert!(ended(&lab, &wanted, false, script).await, "it was not ended");
+    assert_eq!(lab.engine().round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.pebble.logged("There are now 9 orders"), 0, "one order");
+}
+
+#[tokio::test]
 async fn fault_04_in_the_middle_of_publishing() {
     killed_at(at(End::Before, |record| matches!(record, Record::Published { .. }))).await;
 }
@@ -100,7 +114,7 @@ async fn fault_06_after_finalize() {
 }
 
 #[tokio::test]
-async fn fault_07_while_the_pair_is_written() {
+async fn killed_around_the_pair() {
     for end in [End::Before, End::After] {
         killed_at(move |write| if matches!(write, Write::Stage) { end } else { End::Not }).await;
         killed_at(move |write| if matches!(write, Write::Install) { end } else { End::Not }).await;

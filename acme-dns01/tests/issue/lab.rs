@@ -6,6 +6,8 @@ use acme_dns01::engine::{Authority, Certificate, Engine};
 use acme_dns01::provider::{Rfc2136, TsigAlgorithm};
 use acme_dns01::store::{FileStore, Ownership};
 use acme_dns01::{Limits, Name, Patience, Spec};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -56,22 +58,8 @@ pub(crate) fn rfc2136(knot: &Knot) -> Rfc2136 {
         .expect("a key")
 }
 
-fn base64(text: &str) -> Vec<u8> {
-    let value = |c: u8| match c {
-        b'A'..=b'Z' => c - b'A',
-        b'a'..=b'z' => c - b'a' + 26,
-        b'0'..=b'9' => c - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let mut out = Vec::new();
-    let digits: Vec<u8> = text.bytes().filter(|c| *c != b'=').map(value).collect();
-    for part in digits.chunks(4) {
-        let bits =
-            part.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - part.len()));
-        out.extend_from_slice(&bits.to_be_bytes()[1..part.len()]);
-    }
-    out
+pub(crate) fn base64(text: &str) -> Vec<u8> {
+    STANDARD.decode(text).expect("base64")
 }
 
 impl Lab {
@@ -82,6 +70,10 @@ impl Lab {
     pub(crate) fn with(version: PebbleVersion, zones: &[(&str, &str)], knobs: &[(&str, &str)]) -> Self {
         let knot = Knot::start(zones);
         let pebble = Pebble::start(version, knot.address(), knobs);
+        Self::of(knot, pebble)
+    }
+
+    pub(crate) fn of(knot: Knot, pebble: Pebble) -> Self {
         Self { knot, pebble, folder: tempfile::tempdir().expect("a folder"), said: Arc::default() }
     }
 

@@ -2,7 +2,11 @@
 
 mod basics;
 mod faults_ca;
+mod faults_disk;
 mod faults_dns;
 mod faults_kill;
+mod features;
 mod kill;
 mod lab;
+mod providers;
+mod stores;

@@ -1,41 +1,291 @@
+# security.acmeDns01: certificates by DNS-01, with the options of security.acme that people know.
+#
+#   imports = [ ./module.nix ];
+#   security.acmeDns01 = {
+#     acceptTerms = true;
+#     defaults = {
+#       email = "admin@example.org";
+#       dnsProvider = "cloudflare";
+#       credentialFiles.CLOUDFLARE_DNS_API_TOKEN_FILE = "/run/secrets/cloudflare";
+#     };
+#     certs."example.org" = {
+#       extraDomainNames = [ "*.example.org" ];
+#       reloadServices = [ "nginx.service" ];
+#     };
+#   };
+#
+# A provider that takes more than a token is written under settings.provider, as in the program's own file, and named by
+# dnsProvider. Commands of postRun run as the account acme, not as root.
 { config, lib, pkgs, ... }:
 let
-  cfg = config.services.acme-dns01;
+  cfg = config.security.acmeDns01;
+  inherit (lib) mkIf mkOption types;
+  compact = lib.filterAttrs (_: value: value != null);
   format = pkgs.formats.toml { };
+
+  inheritable = {
+    server = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "The URL of the CA's directory; Let's Encrypt's unless given.";
+    };
+    dnsProvider = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "`cloudflare`, or a name of settings.provider.";
+    };
+    credentialFiles = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      description = ''
+        Files with secrets: CLOUDFLARE_DNS_API_TOKEN_FILE (or CF_DNS_API_TOKEN_FILE), and CLOUDFLARE_ZONE_API_TOKEN_FILE (or
+        CF_ZONE_API_TOKEN_FILE) where another token reads the zones. systemd reads them; not paths of the store.
+      '';
+    };
+    environmentFile = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "A file of variables, for `env:NAME` in the settings and for Cloudflare's tokens.";
+    };
+    keyType = mkOption {
+      type = types.str;
+      default = "ec256";
+      description = "ec256, ec384, rsa2048, rsa3072 or rsa4096.";
+    };
+    profile = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "The profile to order.";
+    };
+    validMinDays = mkOption {
+      type = types.nullOr types.int;
+      default = null;
+      description = "How many of 90 days must remain; the CA's ARI comes first.";
+    };
+    reloadServices = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = "Units to reload when there is a new certificate. The account acme is allowed to.";
+    };
+    postRun = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "Commands to run when there is a new certificate, as the account acme.";
+    };
+  };
+
+  # An option of a certificate is that of the defaults unless it is given.
+  certificate = types.submodule ({ name, ... }: {
+    options = builtins.mapAttrs
+      (key: option: option // { default = cfg.defaults.${key}; defaultText = "that of the defaults"; })
+      inheritable // {
+      domain = mkOption { type = types.str; default = name; description = "The first name."; };
+      extraDomainNames = mkOption { type = types.listOf types.str; default = [ ]; description = "More names."; };
+      check = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [ "127.0.0.1:443" ];
+        description = "Where the new certificate has to be shown afterwards, or the old one is put back.";
+      };
+      directory = mkOption {
+        type = types.str;
+        default = "/var/lib/acme/${name}";
+        readOnly = true;
+        description = "Where it is.";
+      };
+    };
+  });
+
+  hash = value: builtins.substring 0 12 (builtins.hashString "sha256" value);
+  isCloudflare = cert: cert.dnsProvider == "cloudflare" && !(cfg.settings ? provider.cloudflare);
+  # Certificates with the same credentials share a provider.
+  providerOf = cert:
+    if isCloudflare cert then "cloudflare-${hash (builtins.toJSON cert.credentialFiles)}" else cert.dnsProvider;
+  token = cert: names:
+    let given = builtins.filter (name: cert.credentialFiles ? "${name}_FILE") names;
+    in if given == [ ] then null else builtins.head given;
+  reference = cert: names:
+    let name = token cert names;
+    in if name == null then null else "credential:${hash cert.credentialFiles."${name}_FILE"}";
+  dnsTokens = [ "CLOUDFLARE_DNS_API_TOKEN" "CF_DNS_API_TOKEN" ];
+  zoneTokens = [ "CLOUDFLARE_ZONE_API_TOKEN" "CF_ZONE_API_TOKEN" ];
+  cloudflare = cert: compact {
+    kind = "cloudflare";
+    token =
+      let found = reference cert dnsTokens;
+      in if found == null && cert.environmentFile != null then "env:CLOUDFLARE_DNS_API_TOKEN" else found;
+    zone_token = reference cert zoneTokens;
+  };
+
+  certs = builtins.attrValues cfg.certs;
+  authorityOf = cert: if cert.server == null then "letsencrypt" else "server-${hash cert.server}";
+  single = cert: name: compact {
+    inherit name;
+    names = [ cert.domain ] ++ cert.extraDomainNames;
+    key_type = cert.keyType;
+    inherit (cert) profile;
+    authority = authorityOf cert;
+    provider = if cert.dnsProvider == null then null else providerOf cert;
+    reload_services = cert.reloadServices;
+    post_run = cert.postRun;
+    inherit (cert) check;
+    valid_min_days = cert.validMinDays;
+  };
+  written = {
+    folder = "/var/lib/acme";
+    inherit (cfg) group;
+    parallel = cfg.maxConcurrentRenewals;
+    email = lib.optionals (cfg.defaults.email != null) [ cfg.defaults.email ];
+    authority = builtins.listToAttrs (map
+      (cert: { name = authorityOf cert; value = { directory = cert.server; }; })
+      (builtins.filter (cert: cert.server != null) certs));
+    provider = builtins.listToAttrs (map
+      (cert: { name = providerOf cert; value = cloudflare cert; })
+      (builtins.filter isCloudflare certs));
+    certificate = builtins.attrValues (builtins.mapAttrs (name: cert: single cert name) cfg.certs);
+  };
+  merged = written // cfg.settings // {
+    authority = written.authority // (cfg.settings.authority or { });
+    provider = written.provider // (cfg.settings.provider or { });
+    certificate = written.certificate ++ (cfg.settings.certificate or [ ]);
+  };
+  file = format.generate "acme-dns01.toml" merged;
+  files = lib.unique (lib.concatMap
+    (cert: map (name: cert.credentialFiles."${name}_FILE")
+      (builtins.filter (name: name != null) [ (token cert dnsTokens) (token cert zoneTokens) ]))
+    (builtins.filter isCloudflare certs));
+  units = lib.unique (lib.concatMap (cert: cert.reloadServices) certs);
 in
 {
-  options.services.acme-dns01 = {
-    enable = lib.mkEnableOption "certificates by ACME DNS-01";
-    package = lib.mkOption { type = lib.types.package; description = "The package of acme-dns01."; };
-    settings = lib.mkOption { type = format.type; default = { }; description = "The configuration."; };
-    credentials = lib.mkOption {
-      type = lib.types.attrsOf lib.types.path;
+  options.security.acmeDns01 = {
+    package = mkOption {
+      type = types.package;
+      default = pkgs.acme-dns01;
+      defaultText = "pkgs.acme-dns01";
+      description = "The package of the program.";
+    };
+    acceptTerms = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether you accept the terms of the CA.";
+    };
+    group = mkOption {
+      type = types.str;
+      default = "acme";
+      description = "The group that may read certificates.";
+    };
+    maxConcurrentRenewals = mkOption {
+      type = types.int;
+      default = 5;
+      description = "How many certificates are worked on at once.";
+    };
+    defaults = mkOption {
+      type = types.submodule {
+        options = inheritable // {
+          email = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+            description = "The address that the CA writes to; there is one account a CA.";
+          };
+        };
+      };
+      default = { };
+      description = "What certificates have unless they say something else.";
+    };
+    certs = mkOption {
+      type = types.attrsOf certificate;
+      default = { };
+      description = "The certificates, by the names of their folders.";
+    };
+    credentials = mkOption {
+      type = types.attrsOf types.str;
       default = { };
       description = "Secret files by name, for `credential:NAME` in the settings.";
     };
+    settings = mkOption {
+      type = format.type;
+      default = { };
+      description = "Anything else that the program's file can say, merged with the above.";
+    };
   };
-  config = lib.mkIf cfg.enable {
+
+  config = mkIf (cfg.certs != { } || cfg.settings ? certificate) {
+    assertions = [
+      {
+        assertion = cfg.acceptTerms;
+        message = "security.acmeDns01.acceptTerms: set it to true if you accept the terms of the CA.";
+      }
+    ] ++ map
+      (cert: {
+        assertion = cert.dnsProvider == null || isCloudflare cert || cfg.settings ? provider.${cert.dnsProvider};
+        message = ''
+          security.acmeDns01.certs: "${cert.domain}" has dnsProvider = "${toString cert.dnsProvider}", which is neither
+          cloudflare nor in security.acmeDns01.settings.provider.
+        '';
+      })
+      certs;
+
     users.users.acme = { isSystemUser = true; group = "acme"; home = "/var/lib/acme"; };
     users.groups.acme = { };
+    security.polkit = mkIf (units != [ ]) {
+      enable = true;
+      extraConfig = ''
+        polkit.addRule(function (action, subject) {
+          if (action.id == "org.freedesktop.systemd1.manage-units" && subject.user == "acme" &&
+              ${builtins.toJSON units}.indexOf(action.lookup("unit")) >= 0 &&
+              ["reload", "try-restart", "reload-or-try-restart", "restart"].indexOf(action.lookup("verb")) >= 0) {
+            return polkit.Result.YES;
+          }
+        });
+      '';
+    };
     systemd.services.acme-dns01 = {
       description = "Certificates by ACME DNS-01";
-      after = [ "network-online.target" "nss-lookup.target" ];
+      after = [ "network-online.target" "nss-lookup.target" "time-sync.target" ];
       wants = [ "network-online.target" ];
       wantedBy = [ "multi-user.target" ];
+      path = [ pkgs.systemd ];
       serviceConfig = {
-        ExecStart = "${lib.getExe' cfg.package "acme-dns01"} --config ${format.generate "acme-dns01.toml" cfg.settings} run";
+        Type = "exec";
+        ExecStart = "${lib.getExe' cfg.package "acme-dns01"} --config ${file} run";
+        ExecReload = "/bin/sh -c 'kill -HUP $MAINPID'";
         Restart = "always";
-        RestartSec = 30;
+        RestartSec = "30s";
+        TimeoutStopSec = "30s";
         User = "acme";
         Group = "acme";
+        SupplementaryGroups = lib.optionals (cfg.group != "acme") [ cfg.group ];
         StateDirectory = "acme";
         StateDirectoryMode = "0755";
-        LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
+        UMask = "0077";
+        LoadCredential = map (path: "${hash path}:${path}") files
+          ++ builtins.attrValues (builtins.mapAttrs (name: path: "${name}:${path}") cfg.credentials);
+        EnvironmentFile = lib.unique (map (cert: cert.environmentFile)
+          (builtins.filter (cert: cert.environmentFile != null) certs));
         CapabilityBoundingSet = "";
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
         NoNewPrivileges = true;
+        PrivateDevices = true;
         PrivateTmp = true;
+        ProcSubset = "pid";
+        ProtectClock = true;
+        ProtectControlGroups = true;
         ProtectHome = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
         ProtectSystem = "strict";
+        RemoveIPC = true;
+        RestrictAddressFamilies = [ "AF_INET" "AF_INET6" "AF_UNIX" ];
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        SystemCallErrorNumber = "EPERM";
+        SystemCallFilter = [ "@system-service" "~@privileged @resources" "fchown" ];
       };
     };
   };

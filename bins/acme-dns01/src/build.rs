@@ -1,29 +1,27 @@
 //! From what is written to what works.
 
-use crate::settings::{
-    AuthoritySettings, CertificateSettings, DnsMode, ProviderSettings, Security, Settings,
-};
-use acme_dns01::alert::{CommandMessenger, Mail, MailSecurity, Webhook};
+use crate::settings::{AuthoritySettings, DnsMode, ProviderSettings, Security, Settings};
+use acme_dns01::alert::{CommandMessenger, Mail, MailSecurity, MailServer, Webhook};
 use acme_dns01::client::{Acme, ExternalAccount, Http};
 use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine};
-use acme_dns01::live::{Check, Deployment, Reload};
 use acme_dns01::propagation::Way;
 use acme_dns01::provider::{
     AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateProvider, Exec, Provider, Rfc2136, TsigAlgorithm,
 };
-use acme_dns01::store::{FileStore, Ownership, PostgresStore, Store};
-use acme_dns01::{KeyType, Limits, Name, Spec};
+use acme_dns01::store::{Encryption, FileStore, Mirror, Ownership, PostgresStore, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cli_support::secret::{Reference, SecretError};
 use secrecy::{ExposeSecret, SecretSlice};
-use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
 
 /// Let's Encrypt, and where one tries things out.
-const KNOWN: [(&str, &str); 2] = [
+pub(crate) const KNOWN: [(&str, &str); 2] = [
     ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
     ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
 ];
@@ -91,7 +89,7 @@ fn line_at(text: &str, byte: usize) -> usize {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by their owners")]
-fn wrong(key: impl Into<String>, why: impl ToString) -> BuildError {
+pub(crate) fn wrong(key: impl Into<String>, why: impl ToString) -> BuildError {
     BuildError::Value { key: key.into(), why: why.to_string() }
 }
 
@@ -112,8 +110,6 @@ pub struct Built {
     pub engine: Engine,
     /// What it takes care of.
     pub certificates: Vec<Certificate>,
-    /// The database, if certificates are shared.
-    pub database: Option<Arc<PostgresStore>>,
 }
 
 impl std::fmt::Debug for Built {
@@ -135,25 +131,6 @@ impl Settings {
         })
     }
 
-    /// What certificates are wanted, without reading a secret or touching anything.
-    ///
-    /// # Errors
-    /// [`BuildError::Value`].
-    pub fn certificates(&self) -> Result<Vec<Certificate>, BuildError> {
-        let mut all = Vec::new();
-        let mut ids = BTreeSet::new();
-        for (number, written) in self.certificate.iter().enumerate() {
-            for made in certificate(number, written, self)? {
-                if !ids.insert(made.spec.id.clone()) {
-                    let why = format!("two are called `{}`: give one another name", made.spec.id);
-                    return Err(wrong(format!("certificate {}", number + 1), why));
-                }
-                all.push(made);
-            }
-        }
-        Ok(all)
-    }
-
     fn dns(&self) -> Dns {
         let mut dns =
             if self.dns.resolvers.is_empty() { Dns::system() } else { Dns::new(self.dns.resolvers.clone()) };
@@ -169,29 +146,15 @@ impl Settings {
     ///
     /// # Errors
     /// [`BuildError`].
-    pub async fn build(&self) -> Result<Built, BuildError> {
+    pub fn build(&self) -> Result<Built, BuildError> {
         let certificates = self.certificates()?;
         let dns = self.dns();
         let http = Http::new(None).map_err(|why| BuildError::World(why.to_string()))?;
-        let mut database = None;
+        let owner = Ownership { user: None, group: Ownership::group_named(&self.group) };
+        let files = FileStore::open(&self.folder, owner).map_err(|why| BuildError::World(why.to_string()))?;
         let store: Arc<dyn Store> = match &self.database {
-            None => {
-                let owner = Ownership { user: None, group: Ownership::group_named(&self.group) };
-                let opened = FileStore::open(&self.folder, owner);
-                Arc::new(opened.map_err(|why| BuildError::World(why.to_string()))?)
-            }
-            Some(reference) => {
-                let text = read("database", reference)?;
-                let config = text
-                    .expose_secret()
-                    .parse::<tokio_postgres::Config>()
-                    .map_err(|why| wrong("database", why))?;
-                let opened =
-                    PostgresStore::open(config).await.map_err(|why| BuildError::World(why.to_string()))?;
-                let opened = Arc::new(opened);
-                database = Some(opened.clone());
-                opened
-            }
+            None => Arc::new(files),
+            Some(reference) => Arc::new(Mirror::new(Arc::new(self.shared(reference)?), files)),
         };
         let mut engine = Engine::new(store, dns.clone()).parallel(self.parallel);
         for (name, directory) in KNOWN.iter().filter(|(name, _)| !self.authority.contains_key(*name)) {
@@ -205,7 +168,34 @@ impl Settings {
         for (name, written) in &self.provider {
             engine = engine.provider(name, provider(name, written, &http, &dns)?);
         }
-        Ok(Built { engine: self.messengers(engine, &http)?, certificates, database })
+        Ok(Built { engine: self.messengers(engine, &http)?, certificates })
+    }
+
+    fn shared(&self, reference: &Reference) -> Result<PostgresStore, BuildError> {
+        let text = read("database", reference)?;
+        // What is wrong is not said: the password is in it.
+        let config: Config = text.expose_secret().parse().map_err(|_| {
+            wrong("database", "is no connection string of libpq: host=… dbname=… user=… password=…")
+        })?;
+        let roots = self.database_roots.as_ref().map(|path| {
+            let text = std::fs::read_to_string(path);
+            text.map_err(|why| wrong("database_roots", format!("{}: {why}", path.display())))
+        });
+        let here = |host: &Host| match host {
+            Host::Unix(_) => true,
+            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
+        };
+        let encryption = match config.get_ssl_mode() {
+            SslMode::Require => Encryption::Tls { roots: roots.transpose()? },
+            SslMode::Disable => Encryption::None,
+            _ if config.get_hosts().iter().all(here) => Encryption::None,
+            _ => {
+                let why = "is elsewhere, and private keys would cross the network as they are: write sslmode=require, with \
+                           database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself";
+                return Err(wrong("database", why));
+            }
+        };
+        PostgresStore::new(config, &encryption).map_err(|why| wrong("database_roots", why))
     }
 
     fn messengers(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
@@ -229,7 +219,18 @@ impl Settings {
                 Security::Tls => MailSecurity::Tls,
                 Security::None => MailSecurity::None,
             };
-            let made = Mail::new(&mail.server, mail.port, security, login, &mail.from, &mail.to);
+            let roots = mail.roots.as_ref().map(|path| {
+                let text = std::fs::read_to_string(path);
+                text.map_err(|why| wrong("alert.mail.roots", format!("{}: {why}", path.display())))
+            });
+            let server = MailServer {
+                name: mail.server.clone(),
+                port: mail.port,
+                security,
+                login,
+                roots: roots.transpose()?,
+            };
+            let made = Mail::new(server, &mail.from, &mail.to);
             engine = engine.messenger(Arc::new(made.map_err(|why| wrong("alert.mail", why))?));
         }
         Ok(engine)
@@ -320,87 +321,4 @@ fn provider(
             Arc::new(made.map_err(|why| wrong(key("service"), why.why))?)
         }
     })
-}
-
-fn certificate(
-    number: usize,
-    written: &CertificateSettings,
-    settings: &Settings,
-) -> Result<Vec<Certificate>, BuildError> {
-    let key = |part: &str| format!("certificate {}: {part}", number + 1);
-    let names: Vec<Name> = written.names.iter().chain(&written.extra_domain_names).cloned().collect();
-    if names.is_empty() {
-        return Err(wrong(key("names"), "is missing: write the names it is for"));
-    }
-    let authorities =
-        if written.authority.is_empty() { vec![KNOWN[0].0.to_owned()] } else { written.authority.clone() };
-    let known: BTreeMap<&str, bool> = KNOWN
-        .iter()
-        .map(|(name, _)| (*name, true))
-        .chain(settings.authority.iter().map(|(name, written)| (name.as_str(), written.limits)))
-        .collect();
-    for name in &authorities {
-        if !known.contains_key(name.as_str()) {
-            let all: Vec<&str> = known.keys().copied().collect();
-            return Err(wrong(key("authority"), format!("`{name}` is none of {}", all.join(", "))));
-        }
-    }
-    for name in &written.provider {
-        if !settings.provider.contains_key(name) {
-            let all: Vec<&str> = settings.provider.keys().map(String::as_str).collect();
-            let all = if all.is_empty() { "(none)".to_owned() } else { all.join(", ") };
-            return Err(wrong(key("provider"), format!("`{name}` is none of {all}")));
-        }
-    }
-    let id = written.name.clone().unwrap_or_else(|| names[0].folder());
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
-        return Err(wrong(key("name"), format!("`{id}` cannot be a folder: letters, digits, - _ . @ only")));
-    }
-    let mut spec = Spec::new(names, "");
-    spec.authorities = authorities;
-    spec.reuse_key = written.reuse_key;
-    spec.profile.clone_from(&written.profile);
-    spec.preferred_chain.clone_from(&written.preferred_chain);
-    if !spec.authorities.iter().any(|name| known.get(name.as_str()) == Some(&true)) {
-        spec.limits = Limits::none();
-    }
-    if let Some(seconds) = written.propagation_timeout {
-        spec.patience.propagation = Duration::from_secs(seconds);
-    }
-    if let Some(seconds) = written.settle {
-        spec.patience.settle = Duration::from_secs(seconds);
-    }
-    if let Some(seconds) = written.ari_floor {
-        spec.patience.ari = Duration::from_secs(seconds);
-    }
-    if let Some(days) = written.valid_min_days {
-        // A part of the lifetime, since lifetimes shrink; as written for the 90 days that such numbers were made for.
-        let part = (days.saturating_mul(1000) / 90).min(666);
-        spec.plan.remaining = u16::try_from(part).unwrap_or(333);
-    }
-    let mut reload: Vec<Reload> = written.reload_services.iter().cloned().map(Reload::Unit).collect();
-    if let Some(command) = &written.post_run {
-        reload.insert(0, Reload::Command(vec!["/bin/sh".into(), "-c".into(), command.clone()]));
-    }
-    let shown = spec.names.iter().find(|name| !name.is_wildcard());
-    let shown = shown.map_or_else(|| format!("any.{}", spec.names[0].base()), ToString::to_string);
-    let checks = written.check.iter().map(|address| Check { address: address.clone(), name: shown.clone() });
-    let deployment = Deployment { reload, checks: checks.collect(), ..Deployment::default() };
-    let kinds = if written.key_type.is_empty() { vec![KeyType::default()] } else { written.key_type.clone() };
-    let several = kinds.iter().enumerate().map(|(at, kind)| {
-        let mut spec = spec.clone();
-        spec.key_type = *kind;
-        spec.id = if at == 0 { id.clone() } else { format!("{id}-{kind}") };
-        spec.plan.turn = turn(&spec.id);
-        Certificate { spec, providers: written.provider.clone(), deployment: deployment.clone() }
-    });
-    Ok(several.collect())
-}
-
-/// Where in a window a certificate's turn is: the same at every start, another for each.
-fn turn(id: &str) -> u16 {
-    let hash =
-        id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    u16::try_from(hash % 1000).unwrap_or(500)
 }

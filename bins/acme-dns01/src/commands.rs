@@ -1,7 +1,7 @@
 //! What each command does.
 
 use crate::args::{AccountCommand, Args, Command};
-use crate::metrics;
+use crate::daemon::{self, Loaded};
 use acme_dns01::engine::{Certificate, Engine, How, Outcome};
 use acme_dns01::machine_at;
 use acme_dns01::simulate::decade_of;
@@ -14,12 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
-    let path = args.config.display();
-    let text = std::fs::read_to_string(&args.config)
-        .map_err(|why| Failure::Configuration(format!("{path}: {why} (give another with --config)")))?;
-    let settings = Settings::parse(&text).map_err(|why| Failure::Configuration(format!("{path}: {why}")))?;
-    let certificates = settings.certificates().map_err(|why| unusable(args, &text, &why))?;
     if let Command::Simulate { seed } = args.command {
+        let (_, _, certificates) = read(args)?;
         return Ok(simulate(&certificates, seed, args.json));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -27,7 +23,36 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         .enable_all()
         .build()
         .map_err(|why| Failure::Failed(format!("no runtime: {why}")))?;
-    runtime.block_on(with_engine(args, &text, &settings, certificates))
+    runtime.block_on(async {
+        let loaded = load(args)?;
+        with_engine(args, loaded).await
+    })
+}
+
+/// The configuration: its text, as written, and the certificates that it asks for.
+fn read(args: &Args) -> Result<(String, Settings, Vec<Certificate>), Failure> {
+    let path = args.config.display();
+    let text = std::fs::read_to_string(&args.config)
+        .map_err(|why| Failure::Configuration(format!("{path}: {why} (give another with --config)")))?;
+    let settings = Settings::parse(&text).map_err(|why| Failure::Configuration(format!("{path}: {why}")))?;
+    let certificates = settings.certificates().map_err(|why| unusable(args, &text, &why))?;
+    Ok((text, settings, certificates))
+}
+
+/// The configuration, with its secrets read and its store opened.
+pub(crate) fn load(args: &Args) -> Result<Loaded, Failure> {
+    let (text, settings, _) = read(args)?;
+    let built = settings.build().map_err(|why| match why {
+        BuildError::World(why) => Failure::Failed(why),
+        why => unusable(args, &text, &why),
+    })?;
+    let quiet = args.json;
+    let engine = built.engine.observer(Arc::new(move |id, what| {
+        if !quiet {
+            eprintln!("acme-dns01: {id}: {what}");
+        }
+    }));
+    Ok(Loaded { engine: Arc::new(engine), certificates: built.certificates })
 }
 
 /// With the line that has to be changed.
@@ -42,24 +67,9 @@ fn now() -> Time {
     Time::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-async fn with_engine(
-    args: &Args,
-    text: &str,
-    settings: &Settings,
-    certificates: Vec<Certificate>,
-) -> Result<Done, Failure> {
+async fn with_engine(args: &Args, loaded: Loaded) -> Result<Done, Failure> {
     let path = args.config.display();
-    let built = settings.build().await.map_err(|why| match why {
-        BuildError::World(why) => Failure::Failed(why),
-        why => unusable(args, text, &why),
-    })?;
-    let quiet = args.json;
-    let engine = built.engine.observer(Arc::new(move |id, what| {
-        if !quiet {
-            eprintln!("acme-dns01: {id}: {what}");
-        }
-    }));
-    let engine = Arc::new(engine);
+    let Loaded { engine, certificates } = loaded;
     let named = |names: &[String]| -> Result<Vec<Certificate>, Failure> {
         let found: Vec<Certificate> =
             certificates.iter().filter(|made| names.contains(&made.spec.id)).cloned().collect();
@@ -76,7 +86,7 @@ async fn with_engine(
     };
     let failed = |why: acme_dns01::Trouble| Failure::Failed(why.why);
     match &args.command {
-        Command::Run { metrics } => serve(&engine, &certificates, *metrics).await,
+        Command::Run { metrics } => daemon::run(args, Loaded { engine, certificates }, *metrics).await,
         Command::Once => tell(&engine.once(&certificates, false).await, args.json),
         Command::Issue { names, dry_run } => {
             let wanted = if names.is_empty() { certificates.clone() } else { named(names)? };
@@ -115,7 +125,11 @@ async fn with_engine(
                 }
                 AccountCommand::Deactivate { authority } => {
                     engine.deactivate(authority).await.map_err(failed)?;
-                    say(args.json, &json!({"deactivated": authority}), "the account is ended");
+                    say(
+                        args.json,
+                        &json!({"deactivated": authority}),
+                        "the account is ended; the next order makes another one",
+                    );
                 }
             }
             Ok(Done::Fine)
@@ -125,30 +139,6 @@ async fn with_engine(
 
 fn say(as_json: bool, value: &Value, words: &str) {
     if as_json { println!("{value}") } else { println!("{words}") }
-}
-
-async fn serve(
-    engine: &Arc<Engine>,
-    certificates: &[Certificate],
-    address: Option<std::net::SocketAddr>,
-) -> Result<Done, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |why: std::io::Error| Failure::Failed(why.to_string());
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    if let Some(address) = address {
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|why| Failure::Failed(format!("metrics at {address}: {why}")))?;
-        tokio::spawn(metrics::serve(listener, engine.clone(), certificates.to_vec()));
-    }
-    tokio::select! {
-        () = engine.run(certificates) => {}
-        // What is under way is in the journal, and goes on with the next start.
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(Done::Fine)
 }
 
 fn tell(outcomes: &[Outcome], as_json: bool) -> Result<Done, Failure> {

@@ -5,6 +5,7 @@
 
 mod build;
 mod settings;
+mod wanted;
 
 pub use build::{BuildError, Built};
 pub use settings::{

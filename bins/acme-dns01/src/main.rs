@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod daemon;
 mod metrics;
 
 use clap::Parser;

@@ -29,8 +29,14 @@ pub struct Settings {
     /// The group that may read them, by name or number: `acme`. Without effect if there is no such group, or this runs as nobody special.
     #[serde(default = "group")]
     pub group: String,
-    /// A PostgreSQL in libpq's words, in the place of the folder's private part; certificates are shared by it.
+    /// A PostgreSQL in libpq's words, by which several machines share accounts, orders and certificates. Each has the certificates
+    /// in its folder all the same.
+    ///
+    /// `sslmode=require` encrypts the connection and verifies the server's name. Without it the server has to be on this machine,
+    /// unless `sslmode=disable` says that the network itself is encrypted.
     pub database: Option<Reference>,
+    /// A PEM file of roots that the database's certificate may come from, beside the system's.
+    pub database_roots: Option<PathBuf>,
     /// Mail addresses for accounts.
     #[serde(default, deserialize_with = "one_or_more")]
     pub email: Vec<String>,
@@ -213,9 +219,12 @@ pub struct CertificateSettings {
     /// A command for a shell, run after a new certificate is in place; `ACME_FOLDER` is the certificate's folder.
     #[serde(alias = "postRun")]
     pub post_run: Option<String>,
-    /// `host:port` where the new certificate has to be shown afterwards.
+    /// `host:port` where the new certificate has to be shown afterwards; `smtp:host:port` for STARTTLS in SMTP.
     #[serde(default, deserialize_with = "one_or_more")]
     pub check: Vec<String>,
+    /// How long a reload, and a server until it shows the new certificate, may take, in seconds: 60. Then the old one is put
+    /// back.
+    pub check_timeout: Option<u64>,
     /// How many days must remain, in the place of a part of the lifetime; at most two thirds of the lifetime.
     #[serde(alias = "validMinDays")]
     pub valid_min_days: Option<u32>,
@@ -251,6 +260,8 @@ pub struct MailSettings {
     /// `starttls`, `tls` or `none`.
     #[serde(default)]
     pub security: Security,
+    /// A PEM file of roots that its certificate may come from, beside the system's.
+    pub roots: Option<PathBuf>,
     /// Who we are there.
     pub user: Option<String>,
     /// How we prove that.

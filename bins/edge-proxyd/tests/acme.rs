@@ -1,17 +1,22 @@
 //! The proxy gets its certificates from Pebble by DNS-01, serves them over TCP and QUIC, and renews them by ARI without a
 //! dropped connection.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET, free_port};
+use testkit::postgres::{Options, Postgres};
 use testkit::{Fault, FaultProxy, Knot, Origin, Pebble, PebbleVersion, tls_client};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
 
+/// A proxy that runs, and what it says.
 struct Served(Child);
 
 impl Drop for Served {
@@ -34,41 +39,48 @@ fn wait_for(said: &Receiver<String>, words: &str) {
     panic!("`{words}` was not said:\n{all}");
 }
 
-#[test]
-fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
-    let knot = Knot::start(&[("example.test", "")]);
-    let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
-    // Pebble says to ask again after six hours.
-    let before = FaultProxy::start(pebble.address(), pebble.tls_root(), |line, _| {
-        if line.starts_with("GET /draft-ietf-acme-ari") || line.contains("renewal") {
-            return Fault::Replace("Retry-After: 21600".into(), "Retry-After: 1".into());
-        }
-        Fault::Pass
-    });
-    let origin = Origin::simple();
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("roots.pem"), before.root()).expect("a file");
-    std::fs::write(path("issuing.pem"), pebble.issuing_root()).expect("a file");
-    let port = free_port();
-    let home = folder.path().display();
-    let config = format!(
-        r#"https_port = {port}
+/// Where everything is that a proxy with `[acme]` needs.
+struct Lab {
+    knot: Knot,
+    pebble: Pebble,
+    origin: Origin,
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    fn start() -> Self {
+        let knot = Knot::start(&[("example.test", "")]);
+        let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("roots.pem"), pebble.tls_root()).expect("a file");
+        std::fs::write(folder.path().join("issuing.pem"), pebble.issuing_root()).expect("a file");
+        Self { knot, pebble, origin: Origin::simple(), folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts a proxy of this name, with its certificates in a folder of this name. `more` is the beginning of `[acme]`.
+    fn serve(&self, name: &str, port: u16, directory: &str, more: &str) -> (Served, Receiver<String>) {
+        let home = self.folder.path().display();
+        let config = format!(
+            r#"https_port = {port}
 [[listen]]
 address = "127.0.0.1:{port}"
 tls = true
 http3 = true
 [certificates]
-folder = "{home}/acme"
+folder = "{home}/{name}"
 [[site]]
 hosts = ["a.example.test"]
 upstream = "http://{}"
 [acme]
-email = "admin@example.test"
+{more}email = "admin@example.test"
 dns.resolvers = "{dns}"
 dns.authority_port = {}
 [acme.authority.pebble]
-directory = "{}"
+directory = "{directory}"
 roots = "{home}/roots.pem"
 limits = false
 [acme.provider.knot]
@@ -82,27 +94,47 @@ authority = "pebble"
 settle = 0
 ari_floor = 1
 "#,
-        origin.address(),
-        knot.address().port(),
-        before.directory(),
-        dns = knot.address(),
-    );
-    std::fs::write(path("edge.toml"), config).expect("a file");
-    let mut child = Command::new(PROGRAM)
-        .args(["run", "--workers", "2", "--grace", "5", "--config"])
-        .arg(path("edge.toml"))
-        .env("TSIG", TSIG_SECRET)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program was built");
-    let errors = child.stderr.take().expect("it is piped");
-    let _served = Served(child);
-    let (sender, said) = channel();
-    std::thread::spawn(move || {
-        BufReader::new(errors).lines().map_while(Result::ok).for_each(|line| {
-            let _ = sender.send(line);
+            self.origin.address(),
+            self.knot.address().port(),
+            dns = self.knot.address(),
+        );
+        let path = self.path(&format!("{name}.toml"));
+        std::fs::write(&path, config).expect("a file");
+        let mut child = Command::new(PROGRAM)
+            .args(["run", "--workers", "2", "--grace", "5", "--config"])
+            .arg(path)
+            .env("TSIG", TSIG_SECRET)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program was built");
+        let errors = child.stderr.take().expect("it is piped");
+        let (sender, said) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(errors).lines().map_while(Result::ok).for_each(|line| {
+                let _ = sender.send(line);
+            });
         });
+        (Served(child), said)
+    }
+
+    fn chain(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name).join("a.example.test/fullchain.pem")).expect("a chain")
+    }
+}
+
+#[test]
+fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
+    let lab = Lab::start();
+    // Pebble says to ask again after six hours.
+    let before = FaultProxy::start(lab.pebble.address(), lab.pebble.tls_root(), |line, _| {
+        if line.starts_with("GET /draft-ietf-acme-ari") || line.contains("renewal") {
+            return Fault::Replace("Retry-After: 21600".into(), "Retry-After: 1".into());
+        }
+        Fault::Pass
     });
+    std::fs::write(lab.path("roots.pem"), before.root()).expect("a file");
+    let port = free_port();
+    let (_served, said) = lab.serve("acme", port, &before.directory(), "");
     wait_for(&said, "a.example.test: deployed");
 
     let tools = std::env::current_exe().expect("a path");
@@ -118,7 +150,7 @@ ari_floor = 1
                 &format!("a.example.test:{port}:127.0.0.1"),
                 "--cacert",
             ])
-            .arg(path("issuing.pem"))
+            .arg(lab.path("issuing.pem"))
             .args(["-o", "/dev/null", "-w", "%{http_code} %{http_version}"])
             .args(arguments)
             .arg(format!("https://a.example.test:{port}/"))
@@ -130,10 +162,9 @@ ari_floor = 1
     assert_eq!(curl(&["--http3-only"]), "200 3");
 
     // A connection that stays open over the renewal.
-    let chain = || std::fs::read_to_string(path("acme/a.example.test/fullchain.pem")).expect("a chain");
-    let first = chain();
+    let first = lab.chain("acme");
     let name = rustls::pki_types::ServerName::try_from("a.example.test").expect("a name");
-    let config = Arc::new(tls_client(&pebble.issuing_root(), &[b"http/1.1"]));
+    let config = Arc::new(tls_client(&lab.pebble.issuing_root(), &[b"http/1.1"]));
     let tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     tcp.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
     let tls = rustls::ClientConnection::new(config, name).expect("a client");
@@ -145,15 +176,86 @@ ari_floor = 1
         assert!(String::from_utf8_lossy(&part[..n]).starts_with("HTTP/1.1 200"));
     };
     ask();
-    pebble.set_renewal_info(
+    lab.pebble.set_renewal_info(
         &first,
         r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#,
     );
     wait_for(&said, "the CA suggests 2026-01-01");
     wait_for(&said, "a.example.test: deployed");
     ask();
-    assert_ne!(chain(), first);
+    assert_ne!(lab.chain("acme"), first);
     assert_eq!(curl(&["--http3-only"]), "200 3");
     assert_eq!(curl(&["--http1.1"]), "200 1.1");
-    assert_eq!(knot.txt("_acme-challenge.a.example.test"), Vec::<String>::new());
+    assert_eq!(lab.knot.txt("_acme-challenge.a.example.test"), Vec::<String>::new());
+}
+
+/// What two proxies show.
+type Seen = [Option<Vec<u8>>; 2];
+
+/// What the proxy at this port shows, verified against the CA's root.
+fn shown(lab: &Lab, port: u16) -> Option<Vec<u8>> {
+    let name = rustls::pki_types::ServerName::try_from("a.example.test").expect("a name");
+    let config = Arc::new(tls_client(&lab.pebble.issuing_root(), &[b"http/1.1"]));
+    let mut tcp = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    tcp.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+    let mut tls = rustls::ClientConnection::new(config, name).expect("a client");
+    let mut stream = rustls::Stream::new(&mut tls, &mut tcp);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example.test\r\n\r\n").ok()?;
+    let mut part = [0; 4096];
+    let n = stream.read(&mut part).ok()?;
+    assert!(String::from_utf8_lossy(&part[..n]).starts_with("HTTP/1.1 200"));
+    tls.peer_certificates()?.first().map(|der| der.to_vec())
+}
+
+#[test]
+fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
+    let lab = Lab::start();
+    let postgres = Postgres::start(&Options::new(18));
+    let database =
+        format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port());
+    std::fs::write(lab.path("database"), database).expect("a file");
+    std::fs::set_permissions(lab.path("database"), Permissions::from_mode(0o600)).expect("a mode");
+    let more = format!("database = \"file:{}\"\n", lab.path("database").display());
+    let ports = [free_port(), free_port()];
+    let directory = lab.pebble.directory();
+    let start = |name: &str, port| lab.serve(name, port, &directory, &more);
+    let one = start("one", ports[0]);
+    let (mut other, _said) = start("other", ports[1]);
+    let wait = |what: &str, holds: &dyn Fn(&Seen) -> bool| {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let seen = ports.map(|port| shown(&lab, port));
+            if holds(&seen) {
+                return seen;
+            }
+            assert!(Instant::now() < until, "{what}: {:?}", seen.map(|seen| seen.is_some()));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let first = wait("both serve it", &|seen| seen[0].is_some() && seen[0] == seen[1]);
+    assert_eq!(lab.pebble.logged("There are now 1 orders"), 1, "one order for both");
+    assert_eq!(lab.pebble.logged("There are now 2 orders"), 0, "one order for both");
+    assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0, "one account for both");
+    assert_eq!(lab.chain("one"), lab.chain("other"));
+
+    // The CA wants it replaced. One asks at its next start, and both show the new one; neither the other's connections nor
+    // its process are touched.
+    lab.pebble.set_renewal_info(
+        &lab.chain("one"),
+        r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#,
+    );
+    let session = postgres.session();
+    // What was heard of ARI is forgotten, as after the hours that it holds.
+    session
+        .query(
+            "UPDATE acme_dns01_journal SET record = regexp_replace(record, '\"next\":[0-9]+', '\"next\":0')",
+        )
+        .expect("an answer");
+    drop(one);
+    let _one = start("one", ports[0]);
+    wait("both serve the new one", &|seen| seen[0].is_some() && seen[0] == seen[1] && seen[0] != first[0]);
+    assert_eq!(lab.pebble.logged("There are now 3 orders"), 0, "one order for both");
+    assert!(other.0.try_wait().expect("a child").is_none(), "it runs as it did");
+    // What is served comes first; the record is removed after it.
+    wait("no TXT record is left", &|_| lab.knot.txt("_acme-challenge.a.example.test").is_empty());
 }

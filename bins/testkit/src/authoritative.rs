@@ -43,12 +43,25 @@ impl Knot {
     /// When knot is not installed or does not start.
     #[must_use]
     pub fn start(zones: &[(&str, &str)]) -> Self {
+        let mut all = zones.to_vec();
+        if !zones.iter().any(|(zone, _)| *zone == "test") {
+            all.push(("test", ""));
+        }
+        Self::start_at(Ipv4Addr::LOCALHOST, free_port(), &all, &[])
+    }
+
+    /// A server at another address of this machine, with these zones only. It has lost the content of the zones of `missing`, for
+    /// which it answers SERVFAIL.
+    ///
+    /// # Panics
+    /// When knot is not installed or does not start.
+    #[must_use]
+    pub fn start_at(ip: Ipv4Addr, port: u16, zones: &[(&str, &str)], missing: &[&str]) -> Self {
         assert!(Path::new("/usr/sbin/knotd").exists(), "knot is not there: run `cargo xtask tools` first");
         let folder = tempfile::Builder::new().prefix("knot-").tempdir_in("/tmp").expect("a folder");
         let path = folder.path().display().to_string();
-        let port = free_port();
         let mut config = format!(
-            "server:\n  rundir: {path}\n  listen: 127.0.0.1@{port}\n  udp-workers: 1\n  tcp-workers: 2\n  \
+            "server:\n  rundir: {path}\n  listen: {ip}@{port}\n  udp-workers: 1\n  tcp-workers: 2\n  \
              background-workers: 1\n\
              database:\n  storage: {path}\n\
              log:\n  - target: {path}/log\n    any: info\n\
@@ -57,7 +70,10 @@ impl Knot {
              template:\n  - id: default\n    storage: {path}\n    file: \"%s.zone\"\n    zonefile-sync: -1\n    \
              journal-content: none\n    acl: update\nzone:\n"
         );
-        for (zone, records) in zones.iter().chain(&[("test", "")]) {
+        for zone in missing {
+            config.push_str(&format!("  - domain: {zone}\n"));
+        }
+        for (zone, records) in zones {
             config.push_str(&format!("  - domain: {zone}\n"));
             let text = format!(
                 "$ORIGIN {zone}.\n$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n{records}\n"
@@ -73,9 +89,13 @@ impl Knot {
             .stderr(Stdio::null())
             .spawn()
             .expect("knotd runs");
-        let server = Self { child, folder, address: SocketAddr::from(([127, 0, 0, 1], port)) };
+        let server = Self { child, folder, address: SocketAddr::from((ip, port)) };
         let until = Instant::now() + Duration::from_secs(20);
-        while server.dig(&["+short", zones.first().map_or(".", |(zone, _)| zone), "SOA"]).is_empty() {
+        let ready = || match zones.first() {
+            Some((zone, _)) => !server.dig(&["+short", zone, "SOA"]).is_empty(),
+            None => server.dig(&["+noall", "+stats", ".", "SOA"]).contains("From"),
+        };
+        while !ready() {
             let log = std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < until, "knot does not answer: {log}");
             std::thread::sleep(Duration::from_millis(30));
@@ -89,6 +109,32 @@ impl Knot {
         self.address
     }
 
+    fn at(&self) -> String {
+        format!("@{}", self.address.ip())
+    }
+
+    /// Sends lines of `knsupdate`, signed by the key: `zone …`, `add …`, `del …`.
+    ///
+    /// # Panics
+    /// When the update is refused.
+    pub fn update(&self, lines: &str) {
+        self.updater()(lines);
+    }
+
+    /// The same for whoever does not have the server.
+    pub(crate) fn updater(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let address = self.address;
+        move |lines| {
+            let (ip, port) = (address.ip(), address.port());
+            let script =
+                format!("server {ip} {port}\nkey hmac-sha256:{TSIG_NAME} {TSIG_SECRET}\n{lines}\nsend\n");
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), script).expect("a file");
+            let status = Command::new("/usr/bin/knsupdate").arg(file.path()).status();
+            assert!(status.expect("knsupdate is there; cargo xtask tools installs it").success(), "{lines}");
+        }
+    }
+
     /// What kdig says.
     ///
     /// # Panics
@@ -96,18 +142,21 @@ impl Knot {
     #[must_use]
     pub fn dig(&self, arguments: &[&str]) -> String {
         let output = Command::new("/usr/bin/kdig")
-            .args(["@127.0.0.1", "-p", &self.address.port().to_string(), "+retry=0", "+timeout=2"])
+            .args([&self.at(), "-p", &self.address.port().to_string(), "+retry=0", "+timeout=2"])
             .args(arguments)
             .output()
             .expect("kdig is there; cargo xtask tools installs it");
-        String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.starts_with(";;")).collect()
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter(|line| !line.starts_with(";;") || line.starts_with(";; From"))
+            .collect()
     }
 
     /// The TXT values at a name, sorted.
     #[must_use]
     pub fn txt(&self, name: &str) -> Vec<String> {
         let output = Command::new("/usr/bin/kdig")
-            .args(["@127.0.0.1", "-p", &self.address.port().to_string(), "+short", name, "TXT"])
+            .args([&self.at(), "-p", &self.address.port().to_string(), "+short", name, "TXT"])
             .output()
             .expect("kdig is there; cargo xtask tools installs it");
         let text = String::from_utf8_lossy(&output.stdout);

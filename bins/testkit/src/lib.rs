@@ -1,5 +1,6 @@
 //! What the tests share. Whatever cannot be had is a panic that says so: a test must never pass because of it.
 
+mod acme_dns;
 pub mod authoritative;
 mod authority;
 pub mod cloudflare;
@@ -10,6 +11,7 @@ mod pebble;
 pub mod postgres;
 mod process;
 
+pub use acme_dns::AcmeDnsMock;
 pub use authoritative::Knot;
 pub use authority::{Authority, tls_client};
 pub use cloudflare::CloudflareMock;

@@ -172,6 +172,16 @@ impl Pebble {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
+    /// What it says of a certificate by its serial number: its status, and the reason if it is revoked.
+    ///
+    /// # Panics
+    /// When it does not know it.
+    #[must_use]
+    pub fn status(&self, serial: &str) -> String {
+        let even = if serial.len() % 2 == 1 { format!("0{serial}") } else { serial.to_owned() };
+        self.try_get(self.management, &format!("/cert-status-by-serial/{even}")).expect("pebble knows it")
+    }
+
     fn try_get(&self, port: u16, path: &str) -> Option<String> {
         let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: testkit\r\n\r\n");
         let answer = self.exchange(port, &request)?;

@@ -3,7 +3,7 @@
 use super::Section;
 use crate::config::Settings;
 use acme_dns01::engine::{Certificate, Engine};
-use acme_dns01::live::Check;
+use acme_dns01::live::{Check, Greeting};
 use edge_proxy::config::ListenerKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl Keeper {
     /// # Errors
     /// In words.
     pub(crate) async fn prepare(section: &Section) -> Result<Self, String> {
-        let built = section.settings.build().await.map_err(|why| format!("[acme] {}", words(&why)))?;
+        let built = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
         let engine = built.engine.observer(Arc::new(|id, what| eprintln!("edge-proxyd: acme: {id}: {what}")));
         for certificate in &built.certificates {
             engine
@@ -64,7 +64,11 @@ impl Keeper {
                 }
                 _ => address,
             };
-            certificate.deployment.checks.push(Check { address: address.to_string(), name });
+            certificate.deployment.checks.push(Check {
+                address: address.to_string(),
+                greeting: Greeting::Tls,
+                name,
+            });
         }
         self.engine.run(&certificates).await;
     }

@@ -114,6 +114,12 @@ impl Postfix {
         found.expect("it is there")
     }
 
+    /// The command that makes it read its certificate again.
+    pub fn reload(&self) -> Vec<String> {
+        let conf = self.folder.path().join("conf").display().to_string();
+        ["/usr/sbin/postfix", "-c", &conf, "reload"].map(str::to_owned).to_vec()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -1,0 +1,109 @@
+//! What an authority answers: objects of RFC 8555, and what its refusals mean.
+
+use super::http::{HttpError, Response};
+use crate::machine::{Order, Status, Trouble, TroubleKind};
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
+
+pub(super) fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Trouble> {
+    serde_json::from_slice(&response.body).map_err(|why| {
+        Trouble::new(TroubleKind::Transient, format!("the authority's answer is no sense: {why}"))
+    })
+}
+
+pub(super) fn order(response: &Response, url: String) -> Result<Order, Trouble> {
+    #[derive(Deserialize)]
+    struct Found {
+        status: String,
+        #[serde(default)]
+        authorizations: Vec<String>,
+        #[serde(default)]
+        finalize: String,
+        certificate: Option<String>,
+        error: Option<Value>,
+    }
+    let found: Found = read(response)?;
+    Ok(Order {
+        url,
+        status: status(&found.status),
+        authorizations: found.authorizations,
+        finalize: found.finalize,
+        certificate: found.certificate,
+        problem: found.error.as_ref().map(words),
+        retry_after: response.retry_after(),
+    })
+}
+
+pub(super) fn status(word: &str) -> Status {
+    match word {
+        "pending" => Status::Pending,
+        "ready" => Status::Ready,
+        "processing" => Status::Processing,
+        "valid" => Status::Valid,
+        // invalid, expired, deactivated, revoked, and whatever else there may be.
+        _ => Status::Invalid,
+    }
+}
+
+/// The targets of links of this relation (RFC 8288).
+pub(super) fn links(response: &Response, relation: &str) -> Vec<String> {
+    let (quoted, bare) = (format!("rel=\"{relation}\""), format!("rel={relation}"));
+    let values = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .filter(|link| link.contains(&quoted) || link.contains(&bare))
+        .filter_map(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()))
+        .collect()
+}
+
+/// A problem document (RFC 7807) for people, with its subproblems.
+pub(super) fn words(problem: &Value) -> String {
+    let detail = problem["detail"].as_str().unwrap_or("no detail");
+    let kind = problem["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default();
+    let below = problem["subproblems"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|sub| format!("; {}: {}", sub["identifier"]["value"].as_str().unwrap_or("?"), words(sub)));
+    let below: String = below.collect();
+    if kind.is_empty() { format!("{detail}{below}") } else { format!("{detail} ({kind}){below}") }
+}
+
+pub(super) fn problem_type(response: &Response) -> Option<String> {
+    let problem: Value = serde_json::from_slice(&response.body).ok()?;
+    problem["type"].as_str()?.strip_prefix("urn:ietf:params:acme:error:").map(str::to_owned)
+}
+
+pub(super) fn unreached(why: &HttpError) -> Trouble {
+    Trouble::new(TroubleKind::Transient, why.to_string())
+}
+
+/// What a response of an error means.
+pub(super) fn trouble(response: &Response, what: &str) -> Trouble {
+    let retry_after = response.retry_after();
+    let code = response.status.as_u16();
+    let problem: Option<Value> = serde_json::from_slice(&response.body).ok();
+    let acme = problem_type(response);
+    let why = match &problem {
+        Some(problem) if problem.is_object() => format!("{what}: {code}: {}", words(problem)),
+        _ => format!("{what}: {code}, and no problem document"),
+    };
+    let kind = match acme.as_deref() {
+        Some("rateLimited") => TroubleKind::RateLimited,
+        Some("accountDoesNotExist") => TroubleKind::AccountUnknown,
+        Some("alreadyReplaced") => TroubleKind::AlreadyReplaced,
+        Some("serverInternal" | "orderNotReady" | "badNonce") => TroubleKind::Transient,
+        _ if code == 429 || (code == 503 && retry_after.is_some()) => TroubleKind::RateLimited,
+        _ if code == 409 => TroubleKind::AlreadyReplaced,
+        _ if code >= 500 || code == 408 => TroubleKind::Transient,
+        // What is no problem document comes from something on the way, not from the authority.
+        None if problem.is_none() && code != 404 => TroubleKind::Transient,
+        _ => TroubleKind::Refused,
+    };
+    let retry_after = match kind {
+        TroubleKind::RateLimited => Some(retry_after.unwrap_or(Duration::from_secs(3600))),
+        _ => retry_after,
+    };
+    Trouble { kind, why, retry_after }
+}

@@ -1,0 +1,127 @@
+//! TLS to the server, by rustls, with channel binding (RFC 5929 `tls-server-end-point`).
+
+use super::Encryption;
+use crate::store::StoreError;
+use aws_lc_rs::digest;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::Socket;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Makes connectors.
+#[derive(Clone)]
+pub(super) struct Tls(Arc<ClientConfig>);
+
+/// One connection to a server of this name.
+pub(super) struct Connector {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+/// The stream.
+pub(super) struct Stream(tokio_rustls::client::TlsStream<Socket>);
+
+impl Tls {
+    /// `None` where nothing is encrypted.
+    pub(super) fn of(encryption: &Encryption) -> Result<Option<Self>, StoreError> {
+        let Encryption::Tls { roots: more } = encryption else { return Ok(None) };
+        let wrong = |why: String| StoreError::Database(format!("its certificate authorities: {why}"));
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        for found in CertificateDer::pem_slice_iter(more.as_deref().unwrap_or_default().as_bytes()) {
+            let found = found.map_err(|why| wrong(why.to_string()))?;
+            roots.add(found).map_err(|why| wrong(why.to_string()))?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|why| wrong(why.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Some(Self(Arc::new(config))))
+    }
+}
+
+impl MakeTlsConnect<Socket> for Tls {
+    type Stream = Stream;
+    type TlsConnect = Connector;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, name: &str) -> io::Result<Connector> {
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        Ok(Connector { config: self.0.clone(), name })
+    }
+}
+
+impl TlsConnect<Socket> for Connector {
+    type Stream = Stream;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+    fn connect(self, socket: Socket) -> Self::Future {
+        Box::pin(async move {
+            let connector = tokio_rustls::TlsConnector::from(self.config);
+            connector.connect(self.name, socket).await.map(Stream)
+        })
+    }
+}
+
+impl tokio_postgres::tls::TlsStream for Stream {
+    fn channel_binding(&self) -> ChannelBinding {
+        let shown = self.0.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        shown
+            .and_then(|der| end_point(der))
+            .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+/// The certificate's digest by the hash of its own signature; SHA-256 in the place of older ones.
+fn end_point(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let algorithm = match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
+        // ECDSA and RSA with SHA-256; RSA with MD5 and SHA-1.
+        "1.2.840.10045.4.3.2" | "1.2.840.113549.1.1.11" | "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" => {
+            &digest::SHA256
+        }
+        "1.2.840.10045.4.3.3" | "1.2.840.113549.1.1.12" => &digest::SHA384,
+        "1.2.840.10045.4.3.4" | "1.2.840.113549.1.1.13" => &digest::SHA512,
+        // Ed25519, for one, has no hash of its own, so that there is no binding.
+        _ => return None,
+    };
+    Some(digest::digest(algorithm, der).as_ref().to_vec())
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, to)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}

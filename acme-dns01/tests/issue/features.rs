@@ -1,0 +1,157 @@
+//! What a CA offers beside certificates: external accounts, profiles, revocation; and two kinds of keys side by side.
+
+use crate::lab::{Lab, certificate};
+use acme_dns01::KeyType;
+use acme_dns01::client::{Acme, ExternalAccount, Http};
+use acme_dns01::engine::{Authority, How};
+use acme_dns01::live::{Greeting, Live, served_serial};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::{Knot, Pebble, PebbleVersion};
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn accounts_that_are_bound_to_external_ones() {
+    let knot = Knot::start(&[("example.test", "")]);
+    let more = r#""externalAccountBindingRequired": true, "externalAccountMACKeys": {"kid-1": "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE"},"#;
+    let pebble = Pebble::start_with(PebbleVersion::V2_10, knot.address(), &[], more);
+    let lab = Lab::of(knot, pebble);
+    let acme =
+        || Acme::new(lab.pebble.directory(), Http::new(Some(lab.pebble.tls_root())).expect("a client"));
+    let with = |key_id: &str, key: &[u8]| {
+        let mut authority = Authority::new(acme());
+        authority.external_account =
+            Some(ExternalAccount { key_id: key_id.into(), key: key.to_vec().into() });
+        let knot = Arc::new(crate::lab::rfc2136(&lab.knot));
+        lab.bare(&lab.pebble.directory()).authority("pebble", authority).provider("knot", knot)
+    };
+    let certificate = certificate(&["a.example.test"]);
+    let mut forced = false;
+    for (engine, words) in [
+        (lab.bare(&lab.pebble.directory()), "configure eab"),
+        (with("kid-2", b"secret secret secret secret!!!!!"), "a key that is not known"),
+        (with("kid-1", b"another key of the same length!!"), "external account binding"),
+    ] {
+        let outcome = engine.round(&certificate, forced).await;
+        let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+        assert!(why.contains(words) && !why.contains("secret"), "{words}: {why}");
+        forced = true;
+    }
+    let outcome = with("kid-1", b"secret secret secret secret!!!!!").round(&certificate, true).await;
+    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+}
+
+#[tokio::test]
+async fn a_profile_is_ordered_and_one_that_there_is_not_is_named() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    for (profile, days) in [("shortlived", 6), ("default", 90)] {
+        let mut wanted = certificate(&["a.example.test"]);
+        wanted.spec.profile = Some(profile.to_owned());
+        assert_eq!(lab.engine().round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+        let held = lab.engine().state(&wanted).await.expect("a state").held.expect("a certificate");
+        assert_eq!((held.lifetime().as_secs() + 43_200) / 86_400, days, "{profile}");
+    }
+    let mut wanted = certificate(&["b.example.test"]);
+    wanted.spec.profile = Some("longlived".to_owned());
+    let outcome = lab.engine().round(&wanted, false).await;
+    let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+    assert!(why.contains("no profile `longlived`; it has default, shortlived"), "{why}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_revoked_with_its_reason() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let wanted = certificate(&["a.example.test"]);
+    let engine = lab.engine();
+    let why = engine.revoke(&wanted, None).await.expect_err("there is none");
+    assert!(why.why.contains("there is no certificate"), "{why}");
+    assert_eq!(engine.round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    let held = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
+    assert!(lab.pebble.status(&held.serial).contains("\"Valid\""), "{}", lab.pebble.status(&held.serial));
+    engine.revoke(&wanted, Some(4)).await.expect("it is revoked");
+    let status = lab.pebble.status(&held.serial);
+    assert!(status.contains("\"Revoked\"") && status.contains("\"Reason\": 4"), "{status}");
+    let why = engine.revoke(&wanted, Some(4)).await.expect_err("once is enough");
+    assert!(why.why.contains("alreadyRevoked"), "{why}");
+    assert_eq!(engine.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+}
+
+#[tokio::test]
+async fn another_process_gives_the_account_another_key() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let wanted = certificate(&["a.example.test"]);
+    let (daemon, command) = (lab.engine(), lab.engine());
+    assert_eq!(daemon.round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    let before = daemon.account("pebble").await.expect("an account");
+    command.roll_over("pebble").await.expect("a change");
+    assert_eq!(daemon.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    let after = daemon.account("pebble").await.expect("an account");
+    assert!(before.url == after.url && before.key.thumbprint() != after.key.thumbprint());
+    // Both at once: one after the other, and neither loses the account.
+    let both = tokio::join!(daemon.roll_over("pebble"), command.roll_over("pebble"));
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    assert_eq!(daemon.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(command.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0);
+}
+
+/// A server of rustls that asks the live resolver.
+async fn serve(live: Arc<Live>) -> String {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_cert_resolver(live);
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move { acceptor.accept(tcp).await.map(drop) });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn two_kinds_of_keys_are_served_side_by_side() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let live = Live::new();
+    let mut news = live.subscribe();
+    let engine = lab.bare(&lab.pebble.directory()).provider("knot", Arc::new(crate::lab::rfc2136(&lab.knot)));
+    let engine = Arc::new(engine.live(live.clone()));
+    let both = [KeyType::Ec384, KeyType::Rsa2048].map(|kind| {
+        let mut wanted = certificate(&["a.example.test", "*.a.example.test"]);
+        wanted.spec.id = format!("a-{kind}");
+        wanted.spec.key_type = kind;
+        wanted
+    });
+    let outcomes = engine.once(&both, false).await;
+    assert!(outcomes.iter().all(|outcome| outcome.how == How::Issued), "{outcomes:?}\n{}", lab.said());
+    let address = serve(live.clone()).await;
+    let shown = async |name: &str, rsa: bool| {
+        served_serial(&address, Greeting::Tls, name, rsa, Duration::from_secs(10)).await
+    };
+    for (wanted, rsa) in both.iter().zip([false, true]) {
+        let held = engine.state(wanted).await.expect("a state").held.expect("a certificate");
+        assert_eq!(held.key_type, wanted.spec.key_type.as_str());
+        for name in ["a.example.test", "any.a.example.test"] {
+            assert_eq!(shown(name, rsa).await.as_ref(), Ok(&held.serial), "{name}");
+        }
+        assert!(shown("b.example.test", rsa).await.is_err(), "a stranger's name");
+    }
+    // A new one is in use without a restart.
+    let before = shown("a.example.test", false).await.expect("a serial");
+    assert_eq!(engine.round(&both[0], true).await.how, How::Issued, "{}", lab.said());
+    let after = shown("a.example.test", false).await.expect("a serial");
+    let held = engine.state(&both[0]).await.expect("a state").held.expect("a certificate");
+    assert!(before != after && after == held.serial);
+    let mut heard = Vec::new();
+    while let Ok((id, _)) = news.try_recv() {
+        heard.push(id);
+    }
+    // The self-signed ones that came first, too.
+    assert_eq!(heard.iter().filter(|id| *id == "a-ec384").count(), 3, "{heard:?}");
+}

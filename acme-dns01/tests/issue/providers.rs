@@ -1,0 +1,87 @@
+//! Who writes TXT records, beside Cloudflare and RFC 2136: acme-dns, an external program, and what dns-update knows.
+
+use crate::lab::{Lab, certificate};
+use acme_dns01::client::Http;
+use acme_dns01::engine::How;
+use acme_dns01::provider::{AcmeDns, DnsUpdateProvider, Exec, Provider};
+use dns_update::{DnsUpdater, TsigAlgorithm};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
+use testkit::{AcmeDnsMock, PebbleVersion};
+
+async fn issues(lab: &Lab, provider: Arc<dyn Provider>) {
+    let engine = lab.bare(&lab.pebble.directory()).provider("it", provider);
+    let wanted = certificate(&["*.a.example.test", "a.example.test"]);
+    let outcome = engine.round(&wanted, false).await;
+    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+}
+
+#[tokio::test]
+async fn a_certificate_by_acme_dns() {
+    let full = "d420c923.auth.example.test";
+    let records = format!("_acme-challenge.a CNAME {full}.\n");
+    let lab = Lab::with(PebbleVersion::V2_10, &[("example.test", &records)], &[]);
+    let mock = AcmeDnsMock::start(&lab.knot, "example.test", full);
+    let http = || Http::new(None).expect("a client");
+    let with = |password: &str| {
+        AcmeDns::new(http(), mock.base(), full, mock.subdomain(), mock.username(), password.to_owned().into())
+    };
+    issues(&lab, Arc::new(with(mock.password()))).await;
+    assert_eq!(mock.updates(), 2, "one a value");
+    assert_eq!(lab.knot.txt(full).len(), 2, "an acme-dns keeps the last two");
+    let provider = with("wrong");
+    assert_eq!(provider.zone("_acme-challenge.b.example.test").await.expect("an answer"), None);
+    let why = provider.add(full, full, &"v".repeat(43)).await.expect_err("a wrong password");
+    assert!(
+        !why.transient && why.to_string().contains("401") && !why.to_string().contains("wrong\""),
+        "{why}"
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_by_an_external_program() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let program = lab.folder.path().join("hook");
+    let calls = lab.folder.path().join("calls");
+    let script = format!(
+        "#!/bin/sh\nset -e\necho \"$1 $2\" >> {calls}\ncase $1 in present) what=add;; cleanup) what=del;; *) exit 9;; esac\n\
+         printf 'server 127.0.0.1 {port}\\nkey hmac-sha256:{TSIG_NAME} {TSIG_SECRET}\\nzone example.test.\\n%s %s 5 TXT \"%s\"\\nsend\\n' \
+         $what \"$2\" \"$3\" | knsupdate\n",
+        calls = calls.display(),
+        port = lab.knot.address().port(),
+    );
+    std::fs::write(&program, script).expect("a file");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("a mode");
+    issues(&lab, Arc::new(Exec::new(&program, vec!["example.test".into()]))).await;
+    let calls = std::fs::read_to_string(calls).expect("a file");
+    let count = |line: &str| calls.lines().filter(|found| *found == line).count();
+    assert_eq!(count("present _acme-challenge.a.example.test."), 2, "{calls}");
+    assert_eq!(count("cleanup _acme-challenge.a.example.test."), 2, "{calls}");
+    assert!(lab.knot.txt("_acme-challenge.a.example.test").is_empty());
+    // What it says on its way out is passed on.
+    std::fs::write(&program, "#!/bin/sh\necho 'no such customer' >&2\nexit 3\n").expect("a file");
+    let exec = Exec::new(&program, vec!["example.test".into()]);
+    assert_eq!(exec.zone("a.elsewhere.test").await.expect("an answer"), None);
+    let why = exec.add("example.test", "x.example.test", "v").await.expect_err("it fails").to_string();
+    assert!(why.contains("no such customer") && why.contains("present x.example.test."), "{why}");
+    let gone = Exec::new("/nowhere/hook", Vec::new());
+    assert!(gone.add("x", "x", "v").await.expect_err("there is none").to_string().contains("/nowhere/hook"));
+}
+
+#[tokio::test]
+async fn a_certificate_by_dns_update() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let secret = crate::lab::base64(TSIG_SECRET);
+    let address = format!("tcp://{}", lab.knot.address());
+    let updater = DnsUpdater::new_rfc2136_tsig(address, TSIG_NAME, secret, TsigAlgorithm::HmacSha256);
+    let provider = DnsUpdateProvider::new(updater.expect("an updater"), vec!["example.test".into()]);
+    assert_eq!(provider.zone("a.b.test").await.expect("an answer"), None);
+    lab.knot.update("zone example.test\nadd _acme-challenge.a.example.test 60 TXT \"of somebody else\"");
+    issues(&lab, Arc::new(provider)).await;
+    assert_eq!(lab.knot.txt("_acme-challenge.a.example.test"), ["of somebody else"]);
+    let token = "no token".to_owned().into();
+    let why = DnsUpdateProvider::with_token("nobody", &token, Vec::new()).expect_err("no such service");
+    assert!(why.to_string().contains("hetzner"), "{why}");
+    assert!(DnsUpdateProvider::with_token("hetzner", &token, Vec::new()).is_ok());
+}

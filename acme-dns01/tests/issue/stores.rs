@@ -1,0 +1,242 @@
+//! What every store has to do, in files and in PostgreSQL; and what only a shared one does.
+
+use acme_dns01::client::{KeyPair, self_signed};
+use acme_dns01::store::{
+    Change, Encryption, FileStore, Ownership, Pair, PostgresStore, Store, StoreError, StoredAccount,
+};
+use acme_dns01::{Entry, KeyType, Limits, Record, State, Time};
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::postgres::{Options, Postgres};
+
+const ID: &str = "a.example.test";
+
+fn pair() -> Pair {
+    let names = crate::lab::names(&[ID]);
+    let (chain, key) = self_signed(&names, KeyType::Ec256, Time::from_secs(1_800_000_000)).expect("a pair");
+    Pair { chain, key }
+}
+
+fn shared(postgres: &Postgres) -> PostgresStore {
+    let folder = postgres.socket_folder().display();
+    let config = format!("host={folder} port={} user=postgres dbname=postgres", postgres.port());
+    PostgresStore::new(config.parse().expect("a configuration"), &Encryption::None).expect("a store")
+}
+
+async fn keeps_what_it_is_given(store: &dyn Store) {
+    let lock = store.lock(ID).await.expect("a store").expect("nobody else is here");
+    assert!(store.lock(ID).await.expect("a store").is_none(), "a lock is held by one");
+    assert!(!lock.is_lost());
+    assert!(store.lock("another").await.expect("a store").is_some());
+
+    assert!(store.journal(ID).await.expect("a journal").is_empty());
+    let records = [Record::Ordering { at: Time::from_secs(7) }, Record::Finalizing];
+    for record in &records {
+        store.append(ID, record).await.expect("it is written");
+    }
+    assert_eq!(store.journal(ID).await.expect("a journal"), records);
+    let state = State { failures: 3, ..State::default() };
+    store.compact(ID, &state).await.expect("it is written");
+    assert_eq!(State::replay(&store.journal(ID).await.expect("a journal")), state);
+
+    assert!(store.current(ID).await.expect("a store").is_none());
+    assert!(!store.exchange(ID).await.expect("a store"), "there is nothing to go back to");
+    let pairs = [pair(), pair(), pair()];
+    let current = || async { store.current(ID).await.expect("a store").expect("a pair").chain };
+    for (at, pair) in pairs.iter().enumerate() {
+        store.save_pending_key(ID, &pair.key).await.expect("it is written");
+        store.stage(ID, pair).await.expect("it is written");
+        if at > 0 {
+            assert_eq!(current().await, pairs[at - 1].chain, "what is staged is not in place");
+        }
+        store.install(ID).await.expect("it is written");
+        assert_eq!(current().await, pair.chain);
+        assert!(store.pending_key(ID).await.expect("a store").is_none());
+        // Once more, as after a restart before it was written down: the one before it stays the way back.
+        store.stage(ID, pair).await.expect("it is written");
+        store.install(ID).await.expect("it is written");
+        assert_eq!(current().await, pair.chain);
+    }
+    for chain in [&pairs[1].chain, &pairs[2].chain, &pairs[1].chain] {
+        assert!(store.exchange(ID).await.expect("a store"));
+        assert_eq!(current().await, *chain);
+    }
+    // A key for the next order is not forgotten because something else is installed.
+    let next = KeyPair::generate(KeyType::Ec256).expect("a key").pem();
+    store.save_pending_key(ID, &next).await.expect("it is written");
+    store.stage(ID, &pairs[0]).await.expect("it is written");
+    store.install(ID).await.expect("it is written");
+    let kept = store.pending_key(ID).await.expect("a store").expect("the key");
+    assert_eq!(kept.expose_secret(), next.expose_secret());
+
+    assert!(store.account("ca").await.expect("a store").is_none());
+    for (url, next_key) in
+        [(None, None), (Some("https://ca/1"), Some("next\n")), (Some("https://ca/1"), None)]
+    {
+        let account = StoredAccount {
+            key: "key\n".to_owned().into(),
+            url: url.map(str::to_owned),
+            next_key: next_key.map(|key| key.to_owned().into()),
+        };
+        store.save_account("ca", &account).await.expect("it is written");
+        let found = store.account("ca").await.expect("a store").expect("an account");
+        assert_eq!(found.url, account.url);
+        let exposed = |account: &StoredAccount| {
+            (
+                account.key.expose_secret().to_owned(),
+                account.next_key.as_ref().map(|key| key.expose_secret().to_owned()),
+            )
+        };
+        assert_eq!(exposed(&found), exposed(&account));
+    }
+
+    let limits = Limits::default();
+    let note = |at: u64| {
+        let entry = Entry::Failure { at: Time::from_secs(at), authority: "ca".into(), name: ID.into() };
+        store.note(entry, Time::from_secs(at), &limits)
+    };
+    let noted = futures_util::future::join_all((0..8).map(|at| note(1000 + at))).await;
+    assert!(noted.iter().all(Result::is_ok), "{noted:?}");
+    assert_eq!(store.ledger().await.expect("a ledger").entries().len(), 8, "none is lost");
+    // What no limit counts any more falls out.
+    assert_eq!(note(1000 + 8 * 86_400).await.expect("a ledger").entries().len(), 1);
+    assert_eq!(store.ledger().await.expect("a ledger").entries().len(), 1);
+    drop(lock);
+    // A connection takes a moment to end.
+    for _ in 0..500 {
+        if store.lock(ID).await.expect("a store").is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the lock is not released");
+}
+
+#[tokio::test]
+async fn files_keep_what_they_are_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = FileStore::open(folder.path().join("acme"), Ownership::default()).expect("a store");
+    keeps_what_it_is_given(&store).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_what_it_is_given() {
+    for major in [15, 18] {
+        let postgres = Postgres::start(&Options::new(major));
+        // Two that begin at once make the tables once.
+        let (one, other) = (shared(&postgres), shared(&postgres));
+        let (ours, theirs) = tokio::join!(one.ledger(), other.ledger());
+        assert!(ours.is_ok() && theirs.is_ok(), "{ours:?} {theirs:?}");
+        keeps_what_it_is_given(&one).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_cross_a_network_by_tls_or_not_at_all() {
+    // Whoever does not speak TLS is turned away, and a password is asked for, so that channels are bound.
+    let hba = "local all all trust\nhostssl all all all scram-sha-256\n".to_owned();
+    let postgres = Postgres::start(&Options { tls: true, hba, ..Options::new(15) });
+    let made = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                postgres
+                    .session()
+                    .query("CREATE ROLE edge LOGIN PASSWORD 'p'; GRANT ALL ON SCHEMA public TO edge")
+            })
+            .join()
+    });
+    made.expect("no panic").expect("a role");
+    let root = std::fs::read_to_string(postgres.data().join("server.crt")).expect("a certificate");
+    let config = format!(
+        "host=localhost port={} user=edge password=p dbname=postgres channel_binding=require",
+        postgres.port()
+    );
+    let config: tokio_postgres::Config = config.parse().expect("a configuration");
+    let with = |config: &tokio_postgres::Config, encryption| {
+        PostgresStore::new(config.clone(), &encryption).expect("a store")
+    };
+    let store = with(&config, Encryption::Tls { roots: Some(root.clone()) });
+    let mut changes = store.changes().expect("it is shared");
+    keeps_what_it_is_given(&store).await;
+    let heard = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
+    assert_eq!(heard.expect("something is heard"), Some(Change::Anything));
+    let mut loose = config.clone();
+    loose.channel_binding(tokio_postgres::config::ChannelBinding::Prefer);
+    for (config, encryption, words) in [
+        (&loose, Encryption::None, "no encryption"),
+        (&config, Encryption::Tls { roots: None }, "certificate"),
+    ] {
+        let why = with(config, encryption).ledger().await.expect_err("it is refused").to_string();
+        assert!(why.contains(words), "{why}");
+    }
+    assert!(
+        PostgresStore::new(config, &Encryption::Tls { roots: Some(root.replace("MII", "***")) }).is_err()
+    );
+}
+
+#[tokio::test]
+async fn who_lost_the_lock_writes_nothing_more() {
+    let postgres = Postgres::start(&Options::new(18));
+    let (one, other) = (shared(&postgres), shared(&postgres));
+    let record = Record::Finalizing;
+    assert!(matches!(one.append(ID, &record).await, Err(StoreError::LockLost { .. })), "without a lock");
+    let lock = one.lock(ID).await.expect("a store").expect("nobody else is here");
+    assert!(other.lock(ID).await.expect("a store").is_none(), "held by another process");
+    one.stage(ID, &pair()).await.expect("it is written");
+    one.append(ID, &record).await.expect("it is written");
+    // The connection that holds the lock breaks; the one for everything else does not.
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    let killed = std::thread::scope(|scope| scope.spawn(|| postgres.session().query(sql)).join());
+    let killed = killed.expect("no panic").expect("an answer");
+    assert_eq!(killed.len(), 1, "{killed:?}");
+    let theirs = loop {
+        if let Some(lock) = other.lock(ID).await.expect("a store") {
+            break lock;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    for written in [one.append(ID, &record).await, one.install(ID).await, one.exchange(ID).await.map(|_| ())]
+    {
+        assert!(matches!(written, Err(StoreError::LockLost { .. })), "{written:?}");
+    }
+    for _ in 0..500 {
+        if lock.is_lost() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(lock.is_lost() && !theirs.is_lost());
+    other.install(ID).await.expect("it is written");
+    assert_eq!(other.journal(ID).await.expect("a journal").len(), 1);
+}
+
+#[tokio::test]
+async fn news_come_over_a_restart_of_the_server() {
+    let postgres = Postgres::start(&Options::new(18));
+    let (one, other) = (Arc::new(shared(&postgres)), shared(&postgres));
+    let mut changes = one.changes().expect("it is shared");
+    let mut next = async || {
+        let change = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
+        change.expect("something is heard").expect("it goes on")
+    };
+    assert_eq!(next().await, Change::Anything, "what came before nobody heard");
+    for round in 0..2 {
+        {
+            let _lock = other.lock(ID).await.expect("a store").expect("nobody else is here");
+            other.stage(ID, &pair()).await.expect("it is written");
+            other.install(ID).await.expect("it is written");
+            assert_eq!(next().await, Change::Certificate(ID.to_owned()));
+            other.exchange(ID).await.expect("it is written");
+            assert_eq!(next().await, Change::Certificate(ID.to_owned()));
+        }
+        if round == 0 {
+            postgres.kill();
+            assert!(matches!(other.ledger().await, Err(StoreError::Database(_))), "it is away");
+            postgres.restart();
+            assert_eq!(next().await, Change::Anything);
+            // A store that failed is not asked again at once.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+    }
+}

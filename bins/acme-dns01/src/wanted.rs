@@ -1,0 +1,118 @@
+//! From the certificates that are written to those that are wanted: no secret is read, and nothing is touched.
+
+use crate::build::{BuildError, KNOWN, wrong};
+use crate::settings::{CertificateSettings, Settings};
+use acme_dns01::engine::Certificate;
+use acme_dns01::live::{Check, Deployment, Greeting, Reload};
+use acme_dns01::{KeyType, Limits, Name, Spec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+impl Settings {
+    /// What certificates are wanted, without reading a secret or touching anything.
+    ///
+    /// # Errors
+    /// [`BuildError::Value`].
+    pub fn certificates(&self) -> Result<Vec<Certificate>, BuildError> {
+        let mut all = Vec::new();
+        let mut ids = BTreeSet::new();
+        for (number, written) in self.certificate.iter().enumerate() {
+            for made in certificate(number, written, self)? {
+                if !ids.insert(made.spec.id.clone()) {
+                    let why = format!("two are called `{}`: give one another name", made.spec.id);
+                    return Err(wrong(format!("certificate {}", number + 1), why));
+                }
+                all.push(made);
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn certificate(
+    number: usize,
+    written: &CertificateSettings,
+    settings: &Settings,
+) -> Result<Vec<Certificate>, BuildError> {
+    let key = |part: &str| format!("certificate {}: {part}", number + 1);
+    let names: Vec<Name> = written.names.iter().chain(&written.extra_domain_names).cloned().collect();
+    if names.is_empty() {
+        return Err(wrong(key("names"), "is missing: write the names it is for"));
+    }
+    let authorities =
+        if written.authority.is_empty() { vec![KNOWN[0].0.to_owned()] } else { written.authority.clone() };
+    let known: BTreeMap<&str, bool> = KNOWN
+        .iter()
+        .map(|(name, _)| (*name, true))
+        .chain(settings.authority.iter().map(|(name, written)| (name.as_str(), written.limits)))
+        .collect();
+    for name in &authorities {
+        if !known.contains_key(name.as_str()) {
+            let all: Vec<&str> = known.keys().copied().collect();
+            return Err(wrong(key("authority"), format!("`{name}` is none of {}", all.join(", "))));
+        }
+    }
+    for name in &written.provider {
+        if !settings.provider.contains_key(name) {
+            let all: Vec<&str> = settings.provider.keys().map(String::as_str).collect();
+            let all = if all.is_empty() { "(none)".to_owned() } else { all.join(", ") };
+            return Err(wrong(key("provider"), format!("`{name}` is none of {all}")));
+        }
+    }
+    let id = written.name.clone().unwrap_or_else(|| names[0].folder());
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
+        return Err(wrong(key("name"), format!("`{id}` cannot be a folder: letters, digits, - _ . @ only")));
+    }
+    let mut spec = Spec::new(names, "");
+    spec.authorities = authorities;
+    spec.reuse_key = written.reuse_key;
+    spec.profile.clone_from(&written.profile);
+    spec.preferred_chain.clone_from(&written.preferred_chain);
+    if !spec.authorities.iter().any(|name| known.get(name.as_str()) == Some(&true)) {
+        spec.limits = Limits::none();
+    }
+    if let Some(seconds) = written.propagation_timeout {
+        spec.patience.propagation = Duration::from_secs(seconds);
+    }
+    if let Some(seconds) = written.settle {
+        spec.patience.settle = Duration::from_secs(seconds);
+    }
+    if let Some(seconds) = written.ari_floor {
+        spec.patience.ari = Duration::from_secs(seconds);
+    }
+    if let Some(days) = written.valid_min_days {
+        // A part of the lifetime, since lifetimes shrink; as written for the 90 days that such numbers were made for.
+        let part = (days.saturating_mul(1000) / 90).min(666);
+        spec.plan.remaining = u16::try_from(part).unwrap_or(333);
+    }
+    let mut reload: Vec<Reload> = written.reload_services.iter().cloned().map(Reload::Unit).collect();
+    if let Some(command) = &written.post_run {
+        reload.insert(0, Reload::Command(vec!["/bin/sh".into(), "-c".into(), command.clone()]));
+    }
+    let shown = spec.names.iter().find(|name| !name.is_wildcard());
+    let shown = shown.map_or_else(|| format!("any.{}", spec.names[0].base()), ToString::to_string);
+    let checks = written.check.iter().map(|written| {
+        let smtp = written.strip_prefix("smtp:");
+        let greeting = smtp.map_or(Greeting::Tls, |_| Greeting::Smtp);
+        Check { address: smtp.unwrap_or(written).to_owned(), greeting, name: shown.clone() }
+    });
+    let within = written.check_timeout.map_or(Deployment::default().within, Duration::from_secs);
+    let deployment = Deployment { reload, checks: checks.collect(), within };
+    let kinds = if written.key_type.is_empty() { vec![KeyType::default()] } else { written.key_type.clone() };
+    let several = kinds.iter().enumerate().map(|(at, kind)| {
+        let mut spec = spec.clone();
+        spec.key_type = *kind;
+        spec.id = if at == 0 { id.clone() } else { format!("{id}-{kind}") };
+        spec.plan.turn = turn(&spec.id);
+        Certificate { spec, providers: written.provider.clone(), deployment: deployment.clone() }
+    });
+    Ok(several.collect())
+}
+
+/// Where in a window a certificate's turn is: the same at every start, another for each.
+fn turn(id: &str) -> u16 {
+    let hash =
+        id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    u16::try_from(hash % 1000).unwrap_or(500)
+}

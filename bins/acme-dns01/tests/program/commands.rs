@@ -1,0 +1,136 @@
+//! Each command, and what is said when something is wrong.
+
+use crate::lab::Lab;
+use testkit::authoritative::TSIG_SECRET;
+
+#[test]
+fn every_command_in_turn() {
+    let lab = Lab::start();
+    let checked = lab.run(&["check"]).ends(0);
+    assert!(checked.out.contains("ok ") && !checked.out.contains("WRONG"), "{}", checked.out);
+    assert_eq!(lab.pebble.logged("/order-plz"), 0, "it orders nothing: {}", lab.pebble.log());
+    assert!(lab.run(&["--json", "check"]).ends(0).json().as_array().is_some_and(|found| !found.is_empty()));
+    lab.run(&["issue", "--dry-run"]).ends(0);
+
+    let before = lab.run(&["list"]).ends(0);
+    assert!(before.out.contains("site") && before.out.contains("now"), "{}", before.out);
+    let issued = lab.run(&["issue", "site"]).ends(0);
+    assert!(issued.out.contains("site: issued"), "{}{}", issued.out, issued.err);
+    assert!(lab.knot.txt("_acme-challenge.a.example.test").is_empty());
+    let again = lab.run(&["once"]).ends(0);
+    assert!(again.out.contains("site: fine: nothing to do before"), "{}", again.out);
+
+    let table = lab.run(&["list"]).ends(0).out;
+    for words in ["name", "renewal", "why then", "site", "*.a.example.test a.example.test"] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    let first = lab.run(&["list", "--json"]).ends(0).json()[0].clone();
+    assert_eq!(first["name"], "site");
+    let left = first["seconds_left"].as_u64().expect("a number") / 86_400;
+    // Unless a profile is asked for, Pebble chooses one: of 6 days, or of 90.
+    assert!((5..=6).contains(&left) || (88..=90).contains(&left), "{first}");
+
+    let key = lab.written("key.pem");
+    let renewed = lab.run(&["--json", "renew", "site"]).ends(0).json();
+    assert_eq!((&renewed[0]["certificate"], &renewed[0]["how"]), (&"site".into(), &"issued".into()));
+    let second = lab.run(&["list", "--json"]).ends(0).json()[0].clone();
+    assert_ne!(first["serial"], second["serial"]);
+    assert_ne!(key, lab.written("key.pem"));
+
+    let account = lab.run(&["--json", "account", "show", "pebble"]).ends(0).json();
+    let other = lab.run(&["--json", "account", "roll-over", "pebble"]).ends(0).json();
+    assert_eq!(account["url"], other["url"]);
+    assert_ne!(account["thumbprint"], other["thumbprint"]);
+
+    let revoked = lab.run(&["revoke", "site", "--reason", "4"]).ends(0);
+    assert!(revoked.out.contains("acme-dns01 renew site"), "{}", revoked.out);
+    // The key after the roll-over is the one that orders.
+    lab.run(&["renew", "site"]).ends(0);
+    lab.run(&["account", "deactivate", "pebble"]).ends(0);
+    // What was there is still there; whatever is ordered now is by another account.
+    assert!(lab.written("fullchain.pem").contains("BEGIN CERTIFICATE"));
+    lab.run(&["renew", "site"]).ends(0);
+    let next = lab.run(&["--json", "account", "show", "pebble"]).ends(0).json();
+    assert_ne!(next["url"], account["url"]);
+}
+
+#[test]
+fn two_kinds_of_keys_side_by_side() {
+    let lab = Lab::start();
+    lab.configure("keyType = [\"ec384\", \"rsa2048\"]\nreuse_key = true\n");
+    let issued = lab.run(&["once"]).ends(0);
+    assert_eq!(issued.out.matches(": issued").count(), 2, "{}", issued.out);
+    let listed = lab.run(&["list", "--json"]).ends(0).json();
+    assert_eq!((&listed[0]["name"], &listed[1]["name"]), (&"site".into(), &"site-rsa2048".into()));
+    let key = || std::fs::read_to_string(lab.path("acme/site-rsa2048/key.pem")).expect("a file");
+    let kept = key();
+    lab.run(&["renew", "site-rsa2048"]).ends(0);
+    assert_eq!(key(), kept);
+}
+
+#[test]
+fn ten_years_are_soon_over() {
+    let lab = Lab::start();
+    let decade = lab.run(&["--json", "simulate"]).ends(0).json();
+    assert_eq!((&decade["expired"], &decade["limited"]), (&0.into(), &0.into()), "{decade}");
+    let words = lab.run(&["simulate", "--seed", "2"]).ends(0).out;
+    assert!(words.contains("nearest miss:") && words.contains("busiest week:"), "{words}");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place_and_what_to_write() {
+    let lab = Lab::start();
+    let home = lab.folder.path().display().to_string();
+    let place = |line: usize| format!("{home}/acme.toml: line {line}: ");
+    for (more, line, words) in [
+        ("keytype = \"ec256\"\n", 21, "expected one of"),
+        ("key_type = \"dsa\"\n", 21, "ec256"),
+        ("provider = \"cloudflair\"\n", 21, "`cloudflair` is none of knot"),
+        ("[[certificate]]\nnames = \"b.example.test\"\nauthority = \"letsencript\"\n", 23, "letsencrypt"),
+        ("[[certificate]]\nnames = \"not a name\"\n", 22, "not a name"),
+        ("[[certificate]]\nname = \"c\"\n", 21, "write the names"),
+        ("[provider.x]\nkind = \"cloudflare\"\n", 21, "write a token"),
+        ("[provider.x]\nkind = \"cloudflare\"\ntoken = \"file:/nowhere/token\"\n", 23, "/nowhere/token"),
+    ] {
+        lab.configure(more);
+        let ran = lab.run(&["once"]).ends(2);
+        assert!(ran.err.contains(&place(line)) && ran.err.contains(words), "{more}: {}", ran.err);
+        let ran = lab.run(&["--json", "once"]).ends(2);
+        assert!(ran.json()["error"].as_str().is_some_and(|said| said.contains(words)), "{more}: {}", ran.out);
+    }
+    // Keys do not cross a network as they are unless somebody says that it is encrypted.
+    for (database, words) in [
+        ("host=db.example.org user=x password=hunter2", "write sslmode=require"),
+        ("host=db.example.org sslmode=nonsense password=hunter2", "no connection string of libpq"),
+    ] {
+        lab.secret("database", database);
+        let text = lab.configuration("acme", &format!("database = \"file:{home}/database\"\n"), "");
+        std::fs::write(lab.path("acme.toml"), text).expect("a file");
+        let ran = lab.run(&["once"]).ends(2);
+        assert!(ran.err.contains(&place(4)) && ran.err.contains(words), "{}", ran.err);
+        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+    }
+    // A secret in the place of its reference is not said again.
+    lab.configure(&format!("[provider.x]\nkind = \"cloudflare\"\ntoken = \"{TSIG_SECRET}\"\n"));
+    lab.run(&["once"]).ends(2);
+    lab.configure("");
+    let ran = lab.run(&["renew", "sight"]).ends(2);
+    assert!(ran.err.contains("no certificate is called `sight`; there are site"), "{}", ran.err);
+    lab.run(&["renew"]).ends(2);
+    let ran = lab.run(&["--config", "/nowhere.toml", "once"]);
+    assert!(ran.code == Some(2), "{}", ran.err);
+}
+
+#[test]
+fn a_key_that_the_name_server_does_not_take() {
+    let lab = Lab::start();
+    lab.secret("tsig", "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmchhg==");
+    let ran = lab.run(&["check"]).ends(3);
+    let named =
+        |line: &str| line.starts_with("WRONG  a.example.test: update: ") && line.contains("TSIG key's name");
+    assert!(ran.out.lines().any(named), "{}", ran.out);
+    let ran = lab.run(&["once"]).ends(1);
+    assert!(ran.err.contains("1 of 1 failed: site: "), "{}", ran.err);
+    // Something can be served all the same.
+    assert!(lab.written("fullchain.pem").contains("BEGIN CERTIFICATE"));
+}

@@ -1,0 +1,11 @@
+//! The program as its user runs it: against Pebble 2.10, a name server that takes updates, nginx, postfix, PostgreSQL.
+
+mod alerts;
+mod commands;
+mod daemon;
+mod deploy;
+mod kill;
+mod lab;
+mod packaging;
+mod rights;
+mod shared;

@@ -1,0 +1,139 @@
+//! An axum server that gets its certificate by DNS-01 and renews it while it serves: no file is read by hand, nothing restarts.
+//!
+//! ```text
+//! CLOUDFLARE_TOKEN=secret acme_axum www.example.org 0.0.0.0:443 /var/lib/www
+//! ```
+//!
+//! With `RFC2136_SERVER`, `RFC2136_KEY_NAME` and `RFC2136_KEY` (base64) in the place of the token, a name server of one's own
+//! takes the records. `ACME_DIRECTORY` is the CA, Let's Encrypt's staging unless given; `ACME_ROOTS` a file of roots for it.
+//! `DNS_SERVER` is who is asked instead of the system's resolvers.
+
+use acme_dns01::client::{Acme, Http};
+use acme_dns01::dns::Dns;
+use acme_dns01::engine::{Authority, Certificate, Engine};
+use acme_dns01::live::Live;
+use acme_dns01::provider::{Cloudflare, CloudflareAuth, Provider, Rfc2136, TsigAlgorithm};
+use acme_dns01::store::{FileStore, Ownership};
+use acme_dns01::{Name, Spec};
+use axum::routing::get;
+use axum::{Router, serve::Listener};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::env::var;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+
+/// Connections whose handshake is done. Each is made in a task of its own: whoever is slow, or says nothing, holds up nobody.
+struct Handshakes {
+    address: SocketAddr,
+    done: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+}
+
+impl Handshakes {
+    async fn at(address: &str, live: Arc<Live>) -> Result<Self, Box<dyn Error>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(live);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(address).await?;
+        let (sender, done) = mpsc::channel(64);
+        let address = listener.local_addr()?;
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                let Ok((tcp, from)) = listener.accept().await else {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
+                let (acceptor, sender) = (acceptor.clone(), sender.clone());
+                tokio::spawn(async move {
+                    let shaken = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(tcp)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        let _ = sender.send((stream, from)).await;
+                    }
+                });
+            }
+        });
+        Ok(Self { address, done })
+    }
+}
+
+impl Listener for Handshakes {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.done.recv().await {
+            Some(connection) => connection,
+            // The task above ends with its runtime only.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+fn provider(dns: &Dns, http: &Http) -> Result<Arc<dyn Provider>, Box<dyn Error>> {
+    if let Ok(token) = var("CLOUDFLARE_TOKEN") {
+        let auth = CloudflareAuth::Token { dns: token.into(), zone: None };
+        return Ok(Arc::new(Cloudflare::new(http.clone(), auth)));
+    }
+    let server = var("RFC2136_SERVER").map_err(|_| "neither CLOUDFLARE_TOKEN nor RFC2136_SERVER is set")?;
+    let key = STANDARD.decode(var("RFC2136_KEY")?)?;
+    let updates = Rfc2136::new(server.parse()?, dns.clone());
+    Ok(Arc::new(updates.tsig(&var("RFC2136_KEY_NAME")?, TsigAlgorithm::HmacSha256, &key.into())?))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name, address, folder] = arguments.as_slice() else {
+        return Err("usage: acme_axum NAME ADDRESS:PORT FOLDER".into());
+    };
+    let name: Name = name.parse()?;
+    let roots = var("ACME_ROOTS").ok().map(std::fs::read_to_string).transpose()?;
+    let http = Http::new(roots.as_deref())?;
+    let mut dns = Dns::system();
+    if let Ok(server) = var("DNS_SERVER") {
+        let server: SocketAddr = server.parse()?;
+        dns = Dns::new(vec![server]);
+        dns.authority_port = server.port();
+    }
+
+    // The server first: it shows a self-signed certificate until there is a real one.
+    let live = Live::new();
+    let listener = Handshakes::at(address, live.clone()).await?;
+    let at = listener.address;
+    let app = Router::new().route("/", get(|| async { "hello over TLS\n" }));
+    let stop = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    let server = tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stop).await });
+    println!("serving at {at}");
+
+    let acme = Acme::new(var("ACME_DIRECTORY").unwrap_or_else(|_| STAGING.to_owned()), http.clone());
+    let store = FileStore::open(folder, Ownership::default())?;
+    let engine = Engine::new(Arc::new(store), dns.clone())
+        .authority("ca", Authority::new(acme))
+        .provider("dns", provider(&dns, &http)?)
+        .live(live)
+        .observer(Arc::new(|id, what| println!("{id}: {what}")));
+    let certificate: Certificate = Spec::new([name], "ca").into();
+    let engine = Arc::new(engine);
+    tokio::select! {
+        () = engine.run(std::slice::from_ref(&certificate)) => {}
+        ended = server => ended??,
+    }
+    Ok(())
+}
