@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use cli_support::generate::Generate;
 use std::path::PathBuf;
 
 /// Certificates by ACME DNS-01: obtained, renewed, deployed and watched.
@@ -21,6 +22,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Shell(Generate),
     /// Keep all certificates alive until told to end.
     Run {
         /// Serve metrics in Prometheus' text form at this address.

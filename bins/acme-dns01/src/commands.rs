@@ -7,6 +7,7 @@ use acme_dns01::machine_at;
 use acme_dns01::simulate::decade_of;
 use acme_dns01::{Due, Spec, Time, spoken};
 use acme_dns01_config::{BuildError, Settings};
+use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure};
 use cli_support::table::Table;
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
+    if let Command::Shell(generate) = &args.command {
+        return generate.outcome(Args::command());
+    }
     let path = args.config.display();
     let text = std::fs::read_to_string(&args.config)
         .map_err(|why| Failure::Configuration(format!("{path}: {why} (give another with --config)")))?;
@@ -99,6 +103,7 @@ async fn with_engine(
         }
         Command::List => list(&engine, &certificates, args.json).await,
         Command::Check => check(&engine, &certificates, args.json).await,
+        Command::Shell(generate) => generate.outcome(Args::command()),
         Command::Simulate { seed } => Ok(simulate(&certificates, *seed, args.json)),
         Command::Account { command } => {
             match command {

@@ -43,12 +43,21 @@ impl Knot {
     /// When knot is not installed or does not start.
     #[must_use]
     pub fn start(zones: &[(&str, &str)]) -> Self {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())), zones)
+    }
+
+    /// The same at an address of this machine, which then is that of each zone's name server.
+    ///
+    /// # Panics
+    /// When knot is not installed or does not start.
+    #[must_use]
+    pub fn start_at(address: SocketAddr, zones: &[(&str, &str)]) -> Self {
         assert!(Path::new("/usr/sbin/knotd").exists(), "knot is not there: run `cargo xtask tools` first");
         let folder = tempfile::Builder::new().prefix("knot-").tempdir_in("/tmp").expect("a folder");
         let path = folder.path().display().to_string();
-        let port = free_port();
+        let (ip, port) = (address.ip(), address.port());
         let mut config = format!(
-            "server:\n  rundir: {path}\n  listen: 127.0.0.1@{port}\n  udp-workers: 1\n  tcp-workers: 2\n  \
+            "server:\n  rundir: {path}\n  listen: {ip}@{port}\n  udp-workers: 1\n  tcp-workers: 2\n  \
              background-workers: 1\n\
              database:\n  storage: {path}\n\
              log:\n  - target: {path}/log\n    any: info\n\
@@ -60,7 +69,7 @@ impl Knot {
         for (zone, records) in zones.iter().chain(&[("test", "")]) {
             config.push_str(&format!("  - domain: {zone}\n"));
             let text = format!(
-                "$ORIGIN {zone}.\n$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n{records}\n"
+                "$ORIGIN {zone}.\n$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A {ip}\n{records}\n"
             );
             std::fs::write(folder.path().join(format!("{zone}.zone")), text).expect("a zone");
         }
@@ -73,7 +82,7 @@ impl Knot {
             .stderr(Stdio::null())
             .spawn()
             .expect("knotd runs");
-        let server = Self { child, folder, address: SocketAddr::from(([127, 0, 0, 1], port)) };
+        let server = Self { child, folder, address };
         let until = Instant::now() + Duration::from_secs(20);
         while server.dig(&["+short", zones.first().map_or(".", |(zone, _)| zone), "SOA"]).is_empty() {
             let log = std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
@@ -96,7 +105,8 @@ impl Knot {
     #[must_use]
     pub fn dig(&self, arguments: &[&str]) -> String {
         let output = Command::new("/usr/bin/kdig")
-            .args(["@127.0.0.1", "-p", &self.address.port().to_string(), "+retry=0", "+timeout=2"])
+            .args([&format!("@{}", self.address.ip()), "-p", &self.address.port().to_string()])
+            .args(["+retry=0", "+timeout=2"])
             .args(arguments)
             .output()
             .expect("kdig is there; cargo xtask tools installs it");
@@ -107,7 +117,8 @@ impl Knot {
     #[must_use]
     pub fn txt(&self, name: &str) -> Vec<String> {
         let output = Command::new("/usr/bin/kdig")
-            .args(["@127.0.0.1", "-p", &self.address.port().to_string(), "+short", name, "TXT"])
+            .args([&format!("@{}", self.address.ip()), "-p", &self.address.port().to_string()])
+            .args(["+short", name, "TXT"])
             .output()
             .expect("kdig is there; cargo xtask tools installs it");
         let text = String::from_utf8_lossy(&output.stdout);

@@ -1,7 +1,9 @@
 //! The project's own commands. `cargo xtask test` does everything a change must pass, on a fresh machine too.
 
 mod clients;
+mod homelab;
 mod icu;
+mod package;
 mod postgres;
 mod purity;
 mod steps;
@@ -13,6 +15,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
+  homelab       build the programs and run a day of the owner's hosts in namespaces of this machine; ends with a report
+  package       build the programs as they are released, and a Debian package of each
   tools         only install what the tests need
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";
@@ -23,6 +27,8 @@ fn main() -> ExitCode {
     let extra: Vec<String> = args.collect();
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
+        (Some("homelab"), arguments) => homelab::whole(arguments),
+        (Some("package"), []) => package::release(),
         (Some("tools"), []) => tools::install(),
         (Some("purity"), []) => purity::check(),
         _ => {
