@@ -8,7 +8,7 @@ use std::path::PathBuf;
 ///
 /// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences found (check).
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "acme-dns01", version)]
 pub(crate) struct Args {
     /// The configuration.
     #[arg(long, global = true, default_value = "/etc/acme-dns01.toml", value_name = "FILE")]

@@ -16,7 +16,8 @@ usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
   homelab       build the programs and run a day of the owner's hosts in namespaces of this machine; ends with a report
-  package       build the programs as they are released, and a Debian package of each
+  package       build the programs as they are released, and a Debian package of each; with --prove package what is built
+                for tests, install it into a root of its own, look at it there, and purge it
   tools         only install what the tests need
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         (Some("test"), []) => steps::test(),
         (Some("homelab"), arguments) => homelab::whole(arguments),
         (Some("package"), []) => package::release(),
+        (Some("package"), [prove]) if prove == "--prove" => package::prove(),
         (Some("tools"), []) => tools::install(),
         (Some("purity"), []) => purity::check(),
         _ => {

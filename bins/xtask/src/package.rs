@@ -12,6 +12,8 @@ use std::process::Command;
 const FOLDER: &str = "bins/packaging/deb";
 /// Debian's revision.
 const REVISION: &str = "1";
+/// Kinds of units of systemd.
+const UNITS: &[&str] = &["path", "service", "socket", "timer"];
 /// Shells: what the program calls them, and where Debian keeps their completions, below /usr/share.
 const SHELLS: &[(&str, &str, &str, &str)] = &[
     ("bash", "bash-completion/completions", "", ""),
@@ -128,6 +130,15 @@ fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
             std::fs::write(&path, output.stdout).map_err(|why| why.to_string())
         });
     }
+    if let Some(folder) = source.strip_prefix("units:") {
+        let entries = std::fs::read_dir(root().join(folder)).map_err(|why| why.to_string())?;
+        let unit =
+            |path: &PathBuf| path.extension().is_some_and(|kind| UNITS.iter().any(|known| kind == *known));
+        return entries.filter_map(Result::ok).map(|entry| entry.path()).filter(unit).try_for_each(|path| {
+            let name = path.file_name().unwrap_or_default();
+            copy(&path, &place.join(name), mode)
+        });
+    }
     copy(&root().join(source), place, mode)
 }
 
@@ -177,4 +188,146 @@ fn sums(tree: &Path) -> Result<String, String> {
         let _ = writeln!(text, "{sum}  {}", path.strip_prefix(tree).unwrap_or(&path).display());
     }
     Ok(text)
+}
+
+/// Packages what the tests were built with, installs it into a root of its own, looks at it there, and removes it again.
+pub(crate) fn prove() -> Outcome {
+    let out = target().join("debian-test");
+    let packages = build(&target().join("debug"), &out, "none")?;
+    let system = out.join("root");
+    let _ = std::fs::remove_dir_all(&system);
+    for folder in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "etc", "usr/bin"] {
+        std::fs::create_dir_all(system.join(folder)).map_err(|why| why.to_string())?;
+    }
+    for (file, text) in [
+        ("var/lib/dpkg/status", ""),
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+        ("etc/group", "root:x:0:\n"),
+    ] {
+        std::fs::write(system.join(file), text).map_err(|why| why.to_string())?;
+    }
+    let dpkg = |arguments: &[&str]| {
+        let mut command = Command::new("dpkg");
+        // The root has nothing else, not even a C library; scripts are told where it is.
+        command.arg(format!("--root={}", system.display()));
+        // Machines that leave manuals out do so by their own configuration of dpkg.
+        command.arg("--path-include=/*");
+        command.args(["--force-depends", "--force-script-chrootless", "--no-triggers"]).args(arguments);
+        quiet(&mut command)
+    };
+    let paths: Vec<String> = packages.iter().map(|path| path.display().to_string()).collect();
+    let install: Vec<&str> = ["--install"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    dpkg(&install)?;
+    installed(&system)?;
+    let units = units(&system)?;
+    for unit in &units {
+        exposure(unit)?;
+    }
+    let names: Vec<String> = packages
+        .iter()
+        .filter_map(|path| path.file_name()?.to_str()?.split_once('_').map(|(name, _)| name.to_owned()))
+        .collect();
+    let purge: Vec<&str> = ["--purge"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    dpkg(&purge)?;
+    let left: Vec<PathBuf> = files(&system).into_iter().filter(|path| ours(path, &system)).collect();
+    if !left.is_empty() {
+        return Err(format!("purging leaves {left:?}"));
+    }
+    let _ = std::fs::remove_dir_all(&out);
+    println!(
+        "xtask: {} packages installed, looked at and purged; {} units, each under 2.0",
+        packages.len(),
+        units.len()
+    );
+    Ok(())
+}
+
+/// Whether a package brought this file.
+fn ours(path: &Path, system: &Path) -> bool {
+    let below = path.strip_prefix(system).unwrap_or(path);
+    // dpkg's own records, and the accounts, which are never taken back.
+    !below.starts_with("var/lib/dpkg")
+        && !below.starts_with("var/log")
+        && !below.starts_with("etc/.pwd.lock")
+        && !["passwd", "group", "shadow", "gshadow"].iter().any(|file| {
+            let name = below.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            below.starts_with("etc") && name.trim_end_matches('-') == *file
+        })
+}
+
+/// The programs run, the configurations are valid, pages and completions are there, accounts were made.
+fn installed(system: &Path) -> Outcome {
+    let entries = std::fs::read_dir(root().join(FOLDER)).map_err(|why| why.to_string())?;
+    for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        quiet(Command::new(system.join("usr/bin").join(&name)).arg("--help"))?;
+        let wanted = [
+            format!("usr/share/man/man1/{name}.1.gz"),
+            format!("usr/share/bash-completion/completions/{name}"),
+            format!("usr/share/fish/vendor_completions.d/{name}.fish"),
+            format!("usr/share/zsh/vendor-completions/_{name}"),
+            format!("usr/share/doc/{name}/LICENSE-MIT"),
+        ];
+        if let Some(missing) = wanted.iter().find(|path| !system.join(path).exists()) {
+            return Err(format!("package {name}: {missing} is not there"));
+        }
+    }
+    let check = |program: &str, arguments: &[&str]| {
+        quiet(Command::new(system.join("usr/bin").join(program)).args(arguments))
+    };
+    let path = |file: &str| system.join(file).display().to_string();
+    check("edge-proxyd", &["check", "--config", &path("etc/edge-proxyd/edge.toml")])?;
+    check("pg-ensure", &["check", "--offline", &path("etc/pg-ensure/manifest.toml")])?;
+    let accounts = std::fs::read_to_string(system.join("etc/passwd")).map_err(|why| why.to_string())?;
+    for account in ["acme", "edge-proxy"] {
+        if !accounts.lines().any(|line| line.starts_with(&format!("{account}:"))) {
+            return Err(format!("the account {account} was not made: {accounts}"));
+        }
+    }
+    Ok(())
+}
+
+/// The units that packages brought, each verified: what it starts is there and its settings are known.
+fn units(system: &Path) -> Result<Vec<PathBuf>, String> {
+    let folder = system.join("usr/lib/systemd/system");
+    let units = std::fs::read_dir(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let units: Vec<PathBuf> = units.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    for unit in &units {
+        let output = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg("--man=no")
+            .arg("--recursive-errors=no")
+            .arg(unit)
+            .output();
+        let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
+        let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // The programs are in this root, where this systemd does not look.
+        let wrong: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains(name.split(['@', '.']).next().unwrap_or(name)))
+            .filter(|line| !line.contains("is not executable") && !line.contains("Failed to add credential"))
+            .collect();
+        if !wrong.is_empty() {
+            return Err(wrong.join("\n"));
+        }
+    }
+    Ok(units.into_iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")).collect())
+}
+
+/// How exposed a unit is, by systemd's own measure; under 2.0 or it is an error.
+fn exposure(unit: &Path) -> Outcome {
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=19", "--no-pager"])
+        .arg(unit)
+        .output();
+    let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    let level: Option<f32> = last.split(": ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    println!("xtask: {}", last.trim_start_matches(|c: char| !c.is_ascii_alphabetic()));
+    match level {
+        Some(level) if level < 2.0 && output.status.success() => Ok(()),
+        _ => Err(format!("{} is too exposed, or cannot be measured:\n{text}", unit.display())),
+    }
 }
