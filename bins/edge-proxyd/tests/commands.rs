@@ -73,3 +73,19 @@ fn explain_early_data() {
     let output = run(&["explain", "--config", PACMAN, "--from", "192.0.2.1", "--host", "git.example.org"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("forwarded to `lab-matrix`"));
 }
+
+/// What the guide shows is what the program takes.
+#[test]
+fn every_block_of_the_migration_guide_is_valid() {
+    let guide = include_str!("../../../MIGRATING.md");
+    let blocks: Vec<&str> =
+        guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    for block in blocks {
+        let path = folder.path().join("edge.toml");
+        std::fs::write(&path, block).unwrap();
+        let output = run(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
