@@ -1,13 +1,14 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use cli_support::generate::Generate;
 use std::path::PathBuf;
 
 /// Certificates by ACME DNS-01: obtained, renewed, deployed and watched.
 ///
 /// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences found (check).
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "acme-dns01", version)]
 pub(crate) struct Args {
     /// The configuration.
     #[arg(long, global = true, default_value = "/etc/acme-dns01.toml", value_name = "FILE")]
@@ -21,6 +22,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Shell(Generate),
     /// Keep all certificates alive until told to end.
     Run {
         /// Serve metrics in Prometheus' text form at this address.

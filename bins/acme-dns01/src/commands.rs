@@ -7,6 +7,7 @@ use acme_dns01::machine_at;
 use acme_dns01::simulate::decade_of;
 use acme_dns01::{Due, Spec, Time, spoken};
 use acme_dns01_config::{BuildError, Settings};
+use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure};
 use cli_support::table::Table;
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
+    if let Command::Shell(generate) = &args.command {
+        return generate.outcome(Args::command());
+    }
     if let Command::Simulate { seed } = args.command {
         let (_, _, certificates) = read(args)?;
         return Ok(simulate(&certificates, seed, args.json));
@@ -109,6 +113,7 @@ async fn with_engine(args: &Args, loaded: Loaded) -> Result<Done, Failure> {
         }
         Command::List => list(&engine, &certificates, args.json).await,
         Command::Check => check(&engine, &certificates, args.json).await,
+        Command::Shell(generate) => generate.outcome(Args::command()),
         Command::Simulate { seed } => Ok(simulate(&certificates, *seed, args.json)),
         Command::Account { command } => {
             match command {

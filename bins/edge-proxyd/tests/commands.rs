@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 const MATRIX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/lab-matrix/edge.toml");
 const PACMAN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/vps-pacman/edge.toml");
+const ENIAC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/id3-eniac/edge.toml");
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_edge-proxyd")).args(args).output().unwrap()
@@ -17,7 +18,7 @@ fn explain(config: &str, args: &[&str]) -> serde_json::Value {
 
 #[test]
 fn check_accepts_the_hosts() {
-    for config in [PACMAN, MATRIX] {
+    for config in [ENIAC, MATRIX, PACMAN] {
         assert_eq!(run(&["check", "--config", config]).status.code(), Some(0));
         let output = run(&["check", "--json", "--config", config]);
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -71,4 +72,20 @@ fn explain_early_data() {
     assert_eq!(value["early"]["what"], "waits for the handshake");
     let output = run(&["explain", "--config", PACMAN, "--from", "192.0.2.1", "--host", "git.example.org"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("forwarded to `lab-matrix`"));
+}
+
+/// What the guide shows is what the program takes.
+#[test]
+fn every_block_of_the_migration_guide_is_valid() {
+    let guide = include_str!("../../../MIGRATING.md");
+    let blocks: Vec<&str> =
+        guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    for block in blocks {
+        let path = folder.path().join("edge.toml");
+        std::fs::write(&path, block).unwrap();
+        let output = run(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
+use cli_support::generate::Generate;
 use cli_support::secret::Reference;
 use pg_ensure::Destroyed;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 ///
 /// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences found.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "pg-ensure", version)]
 pub(crate) struct Args {
     /// Answer in JSON.
     #[arg(long, global = true)]
@@ -20,6 +21,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Shell(Generate),
     /// Show what would be done; ends with 3 if there is anything.
     Plan {
         /// The manifest: TOML, or JSON by its name's end.

@@ -5,6 +5,7 @@ use crate::connect;
 use crate::hba;
 use crate::report::{self, Shown};
 use crate::saved::Saved;
+use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure};
 use cli_support::progress::Progress;
 use cli_support::secret::Reference;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
+        Command::Shell(generate) => generate.outcome(Args::command()),
         Command::Plan { manifest, server, consent, out, sql } => {
             let desired = read(manifest)?;
             let server = connect::server(server)?;

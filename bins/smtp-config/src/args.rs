@@ -11,7 +11,7 @@ use std::path::PathBuf;
 ///
 /// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences or findings.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "smtp-config", version)]
 pub(crate) struct Args {
     /// Answer in JSON.
     #[arg(long, global = true)]

@@ -76,7 +76,7 @@ impl Knot {
         for (zone, records) in zones {
             config.push_str(&format!("  - domain: {zone}\n"));
             let text = format!(
-                "$ORIGIN {zone}.\n$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n{records}\n"
+                "$ORIGIN {zone}.\n$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A {ip}\n{records}\n"
             );
             std::fs::write(folder.path().join(format!("{zone}.zone")), text).expect("a zone");
         }

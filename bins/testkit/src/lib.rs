@@ -18,4 +18,5 @@ pub use cloudflare::CloudflareMock;
 pub use fault_proxy::{Fault, FaultProxy};
 pub use origin::{Origin, answer};
 pub use pebble::{Pebble, PebbleVersion};
+pub use postgres::tools;
 pub use process::{Memory, Process, role, say, serve_until_parent_ends};

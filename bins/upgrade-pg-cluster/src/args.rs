@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand, ValueEnum};
+use cli_support::generate::Generate;
 use cli_support::outcome::Failure;
 use pg_ensure::upgrade::{
     Amcheck, Backup, Major, Mode, Reindexing, Request, Step, Stopping, versions_in_name,
@@ -116,6 +117,8 @@ pub(crate) enum Depth {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Shell(Generate),
     /// Show what would be done and what stands in the way; touch nothing.
     Plan,
     /// Show where an upgrade stands.

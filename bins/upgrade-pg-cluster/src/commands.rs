@@ -6,6 +6,7 @@ use crate::hba::Meaning;
 use crate::progress::Lines;
 use crate::service::{Parent, Systemd};
 use crate::views;
+use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure};
 use pg_ensure::upgrade::{Outcome, Services, Stopping, Upgrade, UpgradeError, collect, html, passes, report};
 use serde_json::json;
@@ -13,6 +14,9 @@ use std::process::ExitCode;
 
 /// Runs the command; `called` is the name that the program was called by.
 pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
+    if let Some(Command::Shell(generate)) = &args.command {
+        return generate.outcome(Args::command()).map(Into::into);
+    }
     if let Some(Command::Gc { older_than, backups, dry_run }) = &args.command {
         if account::is_root() {
             return account::as_owner(&args.base, None, None);
@@ -45,7 +49,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
             }
             Ok(Done::Fine.into())
         }
-        Some(Command::Gc { .. }) => unreachable!("handled above"),
+        Some(Command::Gc { .. } | Command::Shell(_)) => unreachable!("handled above"),
         None if args.rollback => {
             let mut lines = Lines::new(args.json);
             match upgrade.roll_back(&Meaning, services, &mut lines) {

@@ -2,7 +2,9 @@
 
 mod bench;
 mod clients;
+mod homelab;
 mod icu;
+mod package;
 mod postgres;
 mod purity;
 mod steps;
@@ -14,6 +16,9 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
+  homelab       build the programs and run a day of the owner's hosts in namespaces of this machine; ends with a report
+  package       build the programs as they are released, and a Debian package of each; with --prove package what is built
+                for tests, install it into a root of its own, look at it there, and purge it
   tools         only install what the tests need
   bench [ARGS]  measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
@@ -26,6 +31,9 @@ fn main() -> ExitCode {
     let extra: Vec<String> = args.collect();
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
+        (Some("homelab"), arguments) => homelab::whole(arguments),
+        (Some("package"), []) => package::release(),
+        (Some("package"), [prove]) if prove == "--prove" => package::prove(),
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
         (Some("purity"), []) => purity::check(),

@@ -27,6 +27,11 @@ pub struct Postfix {
 impl Postfix {
     /// Starts it.
     pub fn start(pair: &Pair, account: &str, password: &str) -> Self {
+        Self::start_for(pair, account, password, account)
+    }
+
+    /// The same for an account that sends as somebody with another name: `SENDER@example.org`.
+    pub fn start_for(pair: &Pair, account: &str, password: &str, sender: &str) -> Self {
         assert!(
             Path::new("/usr/sbin/postfix").exists() && Path::new("/usr/sbin/dovecot").exists(),
             "postfix and dovecot are missing: cargo xtask tools"
@@ -55,7 +60,7 @@ impl Postfix {
              maillog_file = {log}\nmaillog_file_prefixes = {root}\n\
              smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = {auth}\n\
              smtpd_tls_chain_files = {key}, {chain}\nsmtpd_tls_security_level = may\nsmtpd_delay_reject = no\n\
-             smtpd_sender_login_maps = inline:{{ {{{account}@example.org = {account}}} }}\n\
+             smtpd_sender_login_maps = inline:{{ {{{sender}@example.org = {account}}} }}\n\
              smtpd_sender_restrictions = reject_sender_login_mismatch\n\
              smtpd_relay_restrictions = permit_sasl_authenticated, reject\n",
             queue = at("queue"),
@@ -130,7 +135,7 @@ impl Drop for Postfix {
     fn drop(&mut self) {
         let conf: PathBuf = self.folder.path().join("conf");
         let _ =
-            Command::new("/usr/sbin/postfix").arg("-c").arg(conf).arg("stop").stderr(Stdio::null()).status();
+            Command::new("/usr/sbin/postfix").arg("-c").arg(conf).arg("abort").stderr(Stdio::null()).status();
         let _ = Command::new("kill").arg(self.dovecot.id().to_string()).status();
         let _ = self.master.wait();
         let _ = self.dovecot.wait();

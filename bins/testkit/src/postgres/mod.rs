@@ -370,8 +370,12 @@ fn place() -> (TempDir, Option<&'static str>, u16) {
     (folder, account, port)
 }
 
-/// The tools folder of the target folder that this test was built into.
-pub(crate) fn tools() -> PathBuf {
+/// The tools folder of the target folder that this program was built into.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn tools() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
     let tools = program.ancestors().map(|folder| folder.join("tools")).find(|folder| folder.is_dir());
     tools.unwrap_or_else(|| {

@@ -1,0 +1,190 @@
+//! PostgreSQL on the first node: what there is at boot, who may come in, and what becomes of passwords.
+
+use crate::facts::{Facts, ensure, until};
+use crate::host::Host;
+use crate::lab::{Lab, programs_of_postgres};
+use std::time::Duration;
+
+const CHAPTER: &str = "Databases";
+
+/// The unit's command.
+const APPLY: &str = "pg-ensure apply /srv/lab-matrix/databases.toml --hba /srv/lab-matrix/hba.toml \
+    --connect 'host=/run/postgresql user=postgres'";
+
+/// Starts the server and what its host does after it.
+pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
+    let matrix = &lab.world.matrix;
+    let bin = programs_of_postgres(17);
+    let (chain, key) = lab.world.public_authority.issue(&["lab-matrix", "db.example.org"]);
+    let data = matrix.folder.join("var-lib/postgresql");
+    std::fs::create_dir_all(&data).map_err(|why| why.to_string())?;
+    matrix.ask("mkdir -p /run/postgresql /run/forgejo && chown postgres:postgres /var/lib/postgresql /run/postgresql")?;
+    matrix.ask(&lab.as_postgres(&format!(
+        "{bin}/initdb -D /var/lib/postgresql/17 -U postgres -A peer --no-sync --no-instructions -E UTF8 --locale=C.UTF-8"
+    )))?;
+    for (name, text) in [("server.crt", chain), ("server.key", key)] {
+        std::fs::write(data.join("17").join(name), text).map_err(|why| why.to_string())?;
+    }
+    matrix
+        .ask("cd /var/lib/postgresql/17 && chown postgres server.crt server.key && chmod 600 server.key")?;
+    let settings = "listen_addresses = '*'\nunix_socket_directories = '/run/postgresql'\nssl = on\nshared_buffers = 32MB\n";
+    let conf = data.join("17/postgresql.conf");
+    let text = std::fs::read_to_string(&conf).map_err(|why| why.to_string())?;
+    std::fs::write(&conf, text + settings).map_err(|why| why.to_string())?;
+    control(lab, 17, "start")?;
+    let booted = facts.fact(CHAPTER, "at boot, after one command: the users and their databases are there, and the stated policy is in force", || {
+        let said = matrix.ask(&lab.as_postgres(APPLY))?;
+        let owners = lab.sql("postgres", "SELECT string_agg(datname || ' of ' || pg_get_userbyid(datdba), ', ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")?;
+        ensure(owners == "forgejo of forgejo, headscale of headscale, vaultwarden of vaultwarden", || format!("{owners}\n{said}"))?;
+        Ok(owners)
+    });
+    ensure(booted, || "without databases there is no day".to_owned())?;
+    facts.fact(CHAPTER, "once more: nothing to do, and nothing done", || {
+        let said = matrix.ask(&lab.as_postgres(APPLY))?;
+        ensure(!said.contains("installed:") && said.contains("unchanged:"), || said.clone())?;
+        matrix.ask(&lab.as_postgres("pg-ensure check /srv/lab-matrix/databases.toml --connect 'host=/run/postgresql user=postgres'"))
+            .map(|said| said.lines().last().unwrap_or_default().to_owned())
+    });
+    lab.start_node(matrix)?;
+    lab.start_service(matrix, "forgejo unix:/run/forgejo/forgejo.sock")?;
+    lab.start_service(matrix, "headscale 127.0.0.1:8080")?;
+    lab.start_service(
+        matrix,
+        &format!("vaultwarden 127.0.0.1:8222 {}/psql vaultwarden", programs_of_postgres(18)),
+    )?;
+    start_eniac(lab)
+}
+
+/// What the second node runs.
+pub(crate) fn start_eniac(lab: &Lab) -> Result<(), String> {
+    let eniac = lab.world.eniac.lock().expect("no panic");
+    lab.start_node(&eniac)?;
+    lab.start_service(&eniac, "eniac 127.0.0.1:3000")
+}
+
+/// Starts or stops a server.
+pub(crate) fn control(lab: &Lab, major: u32, verb: &str) -> Result<(), String> {
+    let command = format!(
+        "{}/pg_ctl -D /var/lib/postgresql/{major} -m fast -w -l /var/lib/postgresql/log {verb} >/dev/null 2>&1",
+        programs_of_postgres(major)
+    );
+    lab.world.matrix.ask(&lab.as_postgres(&command)).map(drop)
+}
+
+/// A login, with a password if there is one.
+fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String {
+    let password = password.map(|password| format!("PGPASSWORD='{password}' ")).unwrap_or_default();
+    format!(
+        "{password}{}/psql -wqAtX 'host={to} user={user} dbname={database} connect_timeout=3' -c 'SELECT current_user'",
+        programs_of_postgres(18)
+    )
+}
+
+fn comes_in(host: &Host, command: &str) -> Result<String, String> {
+    host.ask(command).map(|user| format!("{} is {user}", host.name))
+}
+
+fn stays_out(host: &Host, command: &str) -> Result<String, String> {
+    let why = host.refused(command)?;
+    Ok(why.rsplit("FATAL:").next().unwrap_or_default().trim().lines().next().unwrap_or_default().to_owned())
+}
+
+/// Who comes in.
+pub(crate) fn logins(lab: &Lab, facts: &Facts) {
+    let world = &lab.world;
+    facts.fact(
+        CHAPTER,
+        "applications of the host log in without a password, by the socket and by loopback",
+        || {
+            for (to, name) in
+                [("/run/postgresql", "vaultwarden"), ("127.0.0.1", "headscale"), ("127.0.0.1", "forgejo")]
+            {
+                comes_in(&world.matrix, &login(to, name, name, None))?;
+            }
+            Ok("vaultwarden, headscale and forgejo are in".to_owned())
+        },
+    );
+    facts.fact(CHAPTER, "but each into its own database, and the superuser not by TCP", || {
+        let other = stays_out(&world.matrix, &login("127.0.0.1", "forgejo", "vaultwarden", None))?;
+        stays_out(&world.matrix, &login("127.0.0.1", "postgres", "postgres", None))?;
+        Ok(other)
+    });
+    facts.fact(CHAPTER, "a host of the tailnet logs in without a password, its superuser does not", || {
+        let laptop = &world.laptop;
+        comes_in(laptop, &login("100.64.0.2", "forgejo", "forgejo", None))?;
+        let why = stays_out(laptop, &login("100.64.0.2", "postgres", "postgres", None))?;
+        Ok(format!("forgejo is in; postgres: {why}"))
+    });
+    facts.fact(CHAPTER, "a host of the public side logs in by SCRAM over TLS, and in no other way", || {
+        let client = &world.client;
+        let tls = |password| {
+            login("203.0.113.2 sslmode=require require_auth=scram-sha-256", "forgejo", "forgejo", password)
+        };
+        comes_in(client, &tls(Some("first of forgejo")))?;
+        let wrong = stays_out(client, &tls(Some("guessed")))?;
+        stays_out(client, &login("203.0.113.2 sslmode=require", "forgejo", "forgejo", None))?;
+        let clear = login("203.0.113.2 sslmode=disable", "forgejo", "forgejo", Some("first of forgejo"));
+        let plain = stays_out(client, &clear)?;
+        Ok(format!("without TLS: {plain}; with a wrong password: {wrong}"))
+    });
+    facts.fact(CHAPTER, "an attacker does not come in: as the superuser, as a role, or with an address of the tailnet", || {
+        let attacker = &world.attacker;
+        attacker.run("ip address replace 100.64.0.66/32 dev eth0; ip route replace 100.64.0.2/32 via 203.0.113.2 src 100.64.0.66");
+        let mut said = Vec::new();
+        for (to, user, password) in [
+            ("203.0.113.2", "postgres", None),
+            ("203.0.113.2", "postgres", Some("postgres")),
+            ("203.0.113.2", "vaultwarden", None),
+            ("100.64.0.2", "vaultwarden", None),
+        ] {
+            said.push(stays_out(attacker, &login(to, user, user, password))?);
+        }
+        Ok(format!("forged: {}", said.last().map_or("", String::as_str).rsplit("failed: ").next().unwrap_or_default()))
+    });
+    facts.fact(CHAPTER, "what is stored of passwords are SCRAM verifiers, and no statement with a password was logged", || {
+        let kinds = lab.sql("postgres", "SELECT string_agg(DISTINCT split_part(rolpassword, chr(36), 1), ',') FROM pg_authid WHERE rolpassword IS NOT NULL")?;
+        ensure(kinds == "SCRAM-SHA-256", || kinds.clone())?;
+        let log = std::fs::read_to_string(world.matrix.folder.join("var-lib/postgresql/log")).unwrap_or_default();
+        ensure(!log.contains("first of"), || "the log has a password".to_owned())?;
+        Ok(kinds)
+    });
+}
+
+/// A secret file changes.
+pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
+    facts.fact(CHAPTER, "a password's file changes: after the next run the new one is good and the old one is not; the others stay", || {
+        let path = lab.world.matrix.folder.join("run/secrets/forgejo-db");
+        let verifier = |name: &str| lab.sql("postgres", &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{name}'"));
+        let other = verifier("headscale")?;
+        std::fs::write(&path, "second of forgejo\n").map_err(|why| why.to_string())?;
+        lab.world.matrix.ask(&lab.as_postgres(APPLY))?;
+        let to = "203.0.113.2 sslmode=require";
+        comes_in(&lab.world.client, &login(to, "forgejo", "forgejo", Some("second of forgejo")))?;
+        let why = stays_out(&lab.world.client, &login(to, "forgejo", "forgejo", Some("first of forgejo")))?;
+        ensure(verifier("headscale")? == other, || "another password was touched".to_owned())?;
+        Ok(format!("the old one: {why}"))
+    });
+}
+
+/// The server is restarted under its applications.
+pub(crate) fn restart(lab: &Lab, facts: &Facts) {
+    facts.fact(
+        super::faults::CHAPTER,
+        "PostgreSQL restarts: its application is back by itself, and everything kept is there",
+        || {
+            let before = lab.sql("vaultwarden", "SELECT count(*) FROM kept")?;
+            control(lab, 18, "restart")?;
+            until(Duration::from_secs(30), || {
+                let tls = lab.tls();
+                let (status, content) = lab
+                    .world
+                    .client
+                    .within(|| lab.request(&tls, "POST", "vault.example.org", "/keep/900000001"))?;
+                ensure(status == 200, || format!("{status} {content}"))
+            })?;
+            let after = lab.sql("vaultwarden", "SELECT count(*) FROM kept WHERE number < 900000000")?;
+            ensure(after == before, || format!("{before} rows before, {after} after"))?;
+            Ok(format!("{after} rows before and after, and a new one"))
+        },
+    );
+}

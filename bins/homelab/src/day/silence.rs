@@ -1,0 +1,138 @@
+//! What a stranger hears: nothing. Every packet is captured where the stranger is.
+
+use crate::facts::{Facts, ensure, until};
+use crate::lab::Lab;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+const CHAPTER: &str = "Silence";
+
+/// What one side sent in a capture.
+#[derive(Default)]
+struct Sent {
+    packets: usize,
+    datagrams: usize,
+    /// Content of TCP, beyond its headers.
+    content: usize,
+}
+
+/// What this address sent, by a capture of Ethernet in the format of tcpdump.
+fn sent(file: &Path, from: Ipv4Addr) -> Result<Sent, String> {
+    let bytes = std::fs::read(file).map_err(|why| format!("{}: {why}", file.display()))?;
+    let number = |at: usize| {
+        let part = bytes.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(part)).ok()
+    };
+    let mut sent = Sent::default();
+    let mut at = 24;
+    while let Some(length) = number(at + 8) {
+        let Some(frame) = bytes.get(at + 16..at + 16 + length) else { break };
+        at += 16 + length;
+        let Some(packet) = frame.get(14..).filter(|packet| packet.len() >= 20 && frame[12..14] == [8, 0])
+        else {
+            continue;
+        };
+        let header = usize::from(packet[0] & 15) * 4;
+        let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+        if packet[12..16] != from.octets() {
+            continue;
+        }
+        sent.packets += 1;
+        match packet[9] {
+            17 => sent.datagrams += 1,
+            6 => {
+                let offset = packet.get(header + 12).map_or(0, |byte| usize::from(byte >> 4) * 4);
+                sent.content += total.saturating_sub(header + offset);
+            }
+            _ => {}
+        }
+    }
+    Ok(sent)
+}
+
+pub(crate) fn run(lab: &Lab, facts: &Facts) {
+    let probes: [(&str, &str, &str); 4] = [
+        (
+            "tcp",
+            "a name that is not ours, and the raw address, over TLS",
+            "openssl s_client -connect 203.0.113.1:443 -servername unknown.example </dev/null; \
+             openssl s_client -connect 203.0.113.1:443 -noservername </dev/null",
+        ),
+        (
+            "quic",
+            "the same over QUIC",
+            "/opt/newer/curl -sk --max-time 3 --http3-only --resolve unknown.example:443:203.0.113.1 https://unknown.example/ & \
+             /opt/newer/curl -sk --max-time 3 --http3-only https://203.0.113.1/ & wait",
+        ),
+        (
+            "plain",
+            "the same over plain HTTP",
+            "curl -s --max-time 3 -H 'Host: unknown.example' http://203.0.113.1/; curl -s --max-time 3 http://203.0.113.1/; \
+             curl -s --max-time 3 -H 'Host: 203.0.113.1' http://203.0.113.1/",
+        ),
+        (
+            "noise",
+            "plain HTTP and noise to the port of TLS",
+            "curl -s --max-time 3 http://203.0.113.1:443/; python3 -c \"
+import socket
+noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noise.send(bytes(2000)); noise.recv(1)\"",
+        ),
+    ];
+    std::thread::scope(|scope| {
+        for (name, what, script) in probes {
+            scope.spawn(move || {
+                facts.fact(CHAPTER, format!("{what}: not a byte comes back"), || probe(lab, name, script))
+            });
+        }
+    });
+    facts.fact(CHAPTER, "the same capture of a name that is ours has an answer: it can see", || {
+        let (from, to) = captured(
+            lab,
+            "ours",
+            "tcp port 443 and host 203.0.113.66",
+            "curl -sk --max-time 5 --resolve git.example.org:443:203.0.113.1 https://git.example.org/",
+        )?;
+        ensure(from.content > 1_000, || format!("only {} bytes", from.content))?;
+        Ok(format!("{} bytes of TCP content came back for {} sent", from.content, to.content))
+    });
+}
+
+/// What the edge and the attacker sent while a script ran, by a filter that tells this script's packets from others'.
+fn captured(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, Sent), String> {
+    let attacker = &lab.world.attacker;
+    let file = attacker.folder.join(format!("run/{name}.pcap"));
+    let mut capture =
+        attacker.start(&format!("tcpdump -i eth0 -U -Z root -w /run/{name}.pcap '{filter}'"))?;
+    capture.hears("listening on", Duration::from_secs(10))?;
+    attacker.run(&format!("({script}) >/dev/null 2>&1"));
+    let count = || {
+        let both =
+            (sent(&file, Ipv4Addr::new(203, 0, 113, 1))?, sent(&file, Ipv4Addr::new(203, 0, 113, 66))?);
+        ensure(both.1.packets > 0, || "nothing was captured".to_owned())?;
+        Ok(both)
+    };
+    until(Duration::from_secs(5), count)?;
+    // What is late still counts.
+    std::thread::sleep(Duration::from_millis(400));
+    let both = count();
+    capture.kill();
+    both
+}
+
+fn probe(lab: &Lab, name: &str, script: &str) -> Result<String, String> {
+    let filter = match name {
+        "quic" => "udp and port 443",
+        "plain" => "tcp port 80",
+        _ => "tcp port 443",
+    };
+    let (edge, attacker) = captured(lab, name, filter, script)?;
+    ensure(edge.datagrams == 0 && edge.content == 0, || {
+        format!("the edge sent {} datagrams and {} bytes of TCP content", edge.datagrams, edge.content)
+    })?;
+    ensure(attacker.datagrams + attacker.content > 0, || "the attacker sent nothing either".to_owned())?;
+    Ok(format!(
+        "{} datagrams and {} bytes of TCP content went out, 0 and 0 came back ({} bare TCP segments)",
+        attacker.datagrams, attacker.content, edge.packets
+    ))
+}

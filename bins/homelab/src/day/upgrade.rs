@@ -1,0 +1,143 @@
+//! PostgreSQL from 17 to 18 while a client keeps asking.
+
+use super::databases::control;
+use crate::facts::{Facts, ensure, until};
+use crate::lab::{Lab, programs_of_postgres};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const CHAPTER: &str = "PostgreSQL 17 to 18";
+const SITE: &str = "vault.example.org";
+
+/// What a client that keeps writing got.
+#[derive(Default)]
+struct Asked {
+    kept: Vec<u64>,
+    maintenance: usize,
+    /// Neither kept nor told to come back: the requests that were under way when the server stopped.
+    other: Vec<String>,
+    longest: Duration,
+}
+
+fn client(lab: &Lab, asked: &Mutex<Asked>, stop: &AtomicBool) {
+    let tls = lab.tls();
+    let (mut number, mut since) = (0, Instant::now());
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let answer = lab.request(&tls, "POST", SITE, &format!("/keep/{number}"));
+        let mut asked = asked.lock().expect("no panic");
+        match answer {
+            Ok((200, _)) => {
+                asked.longest = asked.longest.max(since.elapsed());
+                since = Instant::now();
+                asked.kept.push(number);
+            }
+            Ok((503, content)) if content == "Back in a moment.\n" => asked.maintenance += 1,
+            Ok((status, content)) => asked.other.push(format!("{status} {content}")),
+            Err(why) => asked.other.push(why),
+        }
+        drop(asked);
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+pub(crate) fn run(lab: &Lab, facts: &Facts) {
+    let world = &lab.world;
+    let (asked, stop) = (Mutex::new(Asked::default()), AtomicBool::new(false));
+    let kept = || asked.lock().expect("no panic").kept.len();
+    let program = |arguments: &str| {
+        world.matrix.ask(
+            "mkdir -p /run/bin && ln -sf /usr/local/bin/upgrade-pg-cluster /run/bin/upgrade-pg-cluster-17-18",
+        )?;
+        world.matrix.ask(&lab.as_postgres(&format!(
+            "/run/bin/upgrade-pg-cluster-17-18 {arguments} --old-bin {} --new-bin {}",
+            programs_of_postgres(17),
+            programs_of_postgres(18)
+        )))
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| world.client.within(|| client(lab, &asked, &stop)));
+        let before = facts.fact(
+            CHAPTER,
+            "a client writes through the edge, and the plan finds nothing in the way",
+            || {
+                until(Duration::from_secs(30), || {
+                    ensure(kept() >= 5, || asked.lock().expect("no panic").other.join("\n"))
+                })?;
+                program("plan --stop")?;
+                Ok(format!(
+                    "{} rows so far, by version {}",
+                    kept(),
+                    lab.sql("postgres", "SHOW server_version")?
+                ))
+            },
+        );
+        let rules = || {
+            lab.sql("postgres", "SELECT string_agg(type || database::text || user_name::text || coalesce(address, '') || auth_method, '|' ORDER BY line_number) FROM pg_hba_file_rules")
+        };
+        let old_rules = rules();
+        let upgraded = before
+            && facts.fact(CHAPTER, "upgrade-pg-cluster-17-18: one command, and 18 runs", || {
+                program("--stop")?;
+                until(Duration::from_secs(10), || lab.sql("postgres", "SHOW server_version")).and_then(
+                    |version| {
+                        ensure(version.starts_with("18."), || version.clone())?;
+                        Ok(format!("version {version}"))
+                    },
+                )
+            });
+        facts.fact(CHAPTER, "meanwhile the edge answered with the maintenance response, and the application came back by itself", || {
+            ensure(upgraded, || "there was no upgrade".to_owned())?;
+            let at = kept();
+            until(Duration::from_secs(30), || ensure(kept() > at + 5, || "nothing is kept any more".to_owned()))?;
+            let asked = asked.lock().expect("no panic");
+            ensure(asked.maintenance > 0, || format!("no maintenance response; others: {:?}", asked.other))?;
+            ensure(asked.other.len() <= 3, || format!("{} other answers: {:?}", asked.other.len(), asked.other))?;
+            Ok(format!(
+                "{} times 503 \"Back in a moment.\", {} requests cut short, {:.1} s between two rows",
+                asked.maintenance,
+                asked.other.len(),
+                asked.longest.as_secs_f64()
+            ))
+        });
+        stop.store(true, Ordering::Relaxed);
+        facts.fact(CHAPTER, "every row whose keeping was confirmed is there, once", || {
+            let asked = asked.lock().expect("no panic");
+            let list: Vec<String> = asked.kept.iter().map(u64::to_string).collect();
+            let found = lab.sql(
+                "vaultwarden",
+                &format!(
+                    "SELECT count(*) || ' ' || count(DISTINCT number) FROM kept WHERE number = ANY('{{{}}}')",
+                    list.join(",")
+                ),
+            )?;
+            ensure(found == format!("{0} {0}", list.len()), || {
+                format!("{} confirmed, {found} there", list.len())
+            })?;
+            Ok(format!("{} confirmed, {} there", list.len(), list.len()))
+        });
+        facts.fact(CHAPTER, "who may come in is who could before, and passwords are the same", || {
+            let (old, new) = (old_rules?, rules()?);
+            ensure(old == new, || format!("{old}\n{new}"))?;
+            let command = format!(
+                "PGPASSWORD='second of forgejo' {}/psql -wqAtX 'host=203.0.113.2 user=forgejo dbname=forgejo sslmode=require' -c 'SELECT 1'",
+                programs_of_postgres(18)
+            );
+            world.client.ask(&command)?;
+            Ok(format!("{} rules, each the same", new.matches('|').count() + 1))
+        });
+        facts.fact(CHAPTER, "the command once more touches nothing; the old cluster is still there", || {
+            let said = program("")?;
+            ensure(said.contains("nothing was touched"), || said.clone())?;
+            ensure(world.matrix.folder.join("var-lib/postgresql/17/PG_VERSION").exists(), || {
+                "the old cluster is gone".into()
+            })?;
+            Ok("nothing was touched".to_owned())
+        });
+    });
+    // A failed upgrade must not take the rest of the day along.
+    if lab.sql("postgres", "SELECT 1").is_err() {
+        let _ = control(lab, 18, "start").or_else(|_| control(lab, 17, "start"));
+    }
+}

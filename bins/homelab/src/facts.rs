@@ -1,0 +1,93 @@
+//! What was found: a line a fact, with what was seen and how long it took.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// One fact.
+#[derive(Clone)]
+pub(crate) struct Fact {
+    pub(crate) chapter: &'static str,
+    pub(crate) what: String,
+    /// What was seen, or why it does not hold.
+    pub(crate) seen: Result<String, String>,
+    /// Since the beginning.
+    pub(crate) at: Duration,
+    pub(crate) took: Duration,
+}
+
+/// All facts of a day, from several threads.
+pub(crate) struct Facts {
+    began: Instant,
+    all: Mutex<Vec<Fact>>,
+    failed: AtomicUsize,
+}
+
+impl Facts {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), all: Mutex::default(), failed: AtomicUsize::new(0) }
+    }
+
+    /// Looks whether something holds, and says so at once. Whether it does.
+    pub(crate) fn fact(
+        &self,
+        chapter: &'static str,
+        what: impl Into<String>,
+        look: impl FnOnce() -> Result<String, String>,
+    ) -> bool {
+        let (what, began) = (what.into(), Instant::now());
+        let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
+        let seen = looked.unwrap_or_else(|why| {
+            let words =
+                why.downcast_ref::<String>().map(String::as_str).or(why.downcast_ref::<&str>().copied());
+            Err(words.unwrap_or("it panicked").to_owned())
+        });
+        let took = began.elapsed();
+        let (mark, words, holds) = match &seen {
+            Ok(words) => ("holds", words, true),
+            Err(words) => ("FAILS", words, false),
+        };
+        println!("{mark} {:>6.2} s  {chapter}: {what}: {words}", took.as_secs_f64());
+        if !holds {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        let fact = Fact { chapter, what, seen, at: began.duration_since(self.began), took };
+        self.all.lock().expect("no panic").push(fact);
+        holds
+    }
+
+    /// How many do not hold.
+    pub(crate) fn failed(&self) -> usize {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// In the order in which they began.
+    pub(crate) fn all(&self) -> Vec<Fact> {
+        let mut all = self.all.lock().expect("no panic").clone();
+        all.sort_by_key(|fact| fact.at);
+        all
+    }
+}
+
+/// Asks again until something holds, and gives the last reason if it does not.
+pub(crate) fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let end = Instant::now() + within;
+    loop {
+        match look() {
+            Ok(found) => return Ok(found),
+            Err(why) if Instant::now() > end => {
+                return Err(format!("not within {} s: {why}", within.as_secs()));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Fails with words unless something holds.
+pub(crate) fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(words()) }
+}

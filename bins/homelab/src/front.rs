@@ -1,0 +1,262 @@
+//! What stands at the addresses of the CA and of Cloudflare: TLS by their names, Pebble and the imitation of the API behind.
+//!
+//! It does the faults of the CA, and carries what the API was told into the name server, as Cloudflare does.
+
+use rustls::pki_types::ServerName;
+use rustls::server::ResolvesServerCertUsingSni;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
+use testkit::{Authority, CloudflareMock, tls_client};
+
+/// The names that it has.
+const CA: &str = "acme-v02.api.letsencrypt.org";
+const CLOUDFLARE: &str = "api.cloudflare.com";
+
+/// What is behind it, and what it does to requests.
+pub(crate) struct Front {
+    ca: SocketAddr,
+    ca_client: Arc<ClientConfig>,
+    cloudflare: CloudflareMock,
+    zone: &'static str,
+    names: Mutex<BTreeSet<String>>,
+    requests: Mutex<Vec<String>>,
+    /// How many orders the CA still answers 500 to.
+    pub(crate) failures: AtomicUsize,
+}
+
+/// A request or an answer.
+struct Message {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Front {
+    /// Begins to serve on this thread's network.
+    pub(crate) fn start(
+        at: &str,
+        authority: &Authority,
+        (ca, ca_root): (SocketAddr, &str),
+        cloudflare: CloudflareMock,
+        zone: &'static str,
+    ) -> Result<Arc<Self>, String> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut certificates = ResolvesServerCertUsingSni::new();
+        for name in [CA, CLOUDFLARE] {
+            let (chain, key) = authority.pair(&[name]);
+            let key = provider.key_provider.load_private_key(key).map_err(|why| why.to_string())?;
+            certificates.add(name, CertifiedKey::new(chain, key)).map_err(|why| why.to_string())?;
+        }
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|why| why.to_string())?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(certificates));
+        let front = Arc::new(Self {
+            ca,
+            ca_client: Arc::new(tls_client(ca_root, &[])),
+            cloudflare,
+            zone,
+            names: Mutex::default(),
+            requests: Mutex::default(),
+            failures: AtomicUsize::new(0),
+        });
+        let listener = TcpListener::bind(at).map_err(|why| format!("{at}: {why}"))?;
+        let (config, shared) = (Arc::new(config), front.clone());
+        std::thread::spawn(move || {
+            for tcp in listener.incoming().flatten() {
+                let (front, config) = (shared.clone(), config.clone());
+                std::thread::spawn(move || {
+                    let Ok(tls) = ServerConnection::new(config) else { return };
+                    let mut stream = StreamOwned::new(tls, tcp);
+                    while let Some(request) = read(&mut stream) {
+                        let Some(answer) = front.answer(&request) else { return };
+                        if stream.write_all(&answer).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Ok(front)
+    }
+
+    /// How many requests to the CA began with this: `POST /order-plz`.
+    pub(crate) fn count(&self, begin: &str) -> usize {
+        self.requests.lock().expect("no panic").iter().filter(|line| line.starts_with(begin)).count()
+    }
+
+    /// Every request so far.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("no panic").clone()
+    }
+
+    fn answer(&self, request: &Message) -> Option<Vec<u8>> {
+        let line = request.head.lines().next().unwrap_or_default();
+        let line = line.rsplit_once(' ').map_or(line, |(line, _)| line).to_owned();
+        let host = field(&request.head, "host").unwrap_or_default();
+        self.requests.lock().expect("no panic").push(line.clone());
+        if host == CLOUDFLARE {
+            let tcp = TcpStream::connect(self.cloudflare.address()).ok()?;
+            let answer = exchange(tcp, &request.head, &request.body)?;
+            self.publish(&line, &request.body);
+            return Some(whole(&answer));
+        }
+        let order = line.starts_with("POST /order-plz");
+        let take = |left: usize| left.checked_sub(1);
+        if order && self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+            let text = "<html>Internal Server Error</html>";
+            let length = text.len();
+            return Some(
+                format!("HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n{text}")
+                    .into_bytes(),
+            );
+        }
+        let head = request.head.replacen("GET /directory ", "GET /dir ", 1);
+        let tcp = TcpStream::connect(self.ca).ok()?;
+        let name = ServerName::try_from("localhost").ok()?;
+        let tls = StreamOwned::new(ClientConnection::new(self.ca_client.clone(), name).ok()?, tcp);
+        let mut answer = exchange(tls, &head, &request.body)?;
+        // Pebble wants to be asked about renewals every six hours.
+        answer.head = answer.head.replace("Retry-After: 21600", "Retry-After: 1");
+        Some(whole(&answer))
+    }
+
+    /// What was written through the API is soon with the name servers.
+    fn publish(&self, line: &str, body: &[u8]) {
+        if line.starts_with("GET ") {
+            return;
+        }
+        let mut names = self.names.lock().expect("no panic");
+        let record: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        names.extend(record["name"].as_str().map(str::to_owned));
+        let mut script =
+            format!("server {}\nzone {}\n", crate::world::NAME_SERVER.replace(':', " "), self.zone);
+        for name in names.iter() {
+            script.push_str(&format!("del {name}. TXT\n"));
+            for value in self.cloudflare.txt(name) {
+                script.push_str(&format!("add {name}. 120 TXT \"{value}\"\n"));
+            }
+        }
+        script.push_str("send\n");
+        let update = Command::new("/usr/bin/knsupdate")
+            .args(["-y", &format!("hmac-sha256:{TSIG_NAME}:{TSIG_SECRET}")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn();
+        let Ok(mut update) = update else {
+            return eprintln!("homelab: knsupdate is not there: cargo xtask tools");
+        };
+        if let Some(mut input) = update.stdin.take() {
+            let _ = input.write_all(script.as_bytes());
+        }
+        let _ = update.wait();
+    }
+}
+
+/// A TCP port of this network that leads to another one.
+pub(crate) fn forward(from: &str, to: SocketAddr) -> Result<(), String> {
+    let listener = TcpListener::bind(from).map_err(|why| format!("{from}: {why}"))?;
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(to) else { continue };
+            for (from, to) in [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))] {
+                let (Ok(mut from), Ok(mut to)) = (from, to) else { continue };
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    Ok(())
+}
+
+fn field(head: &str, name: &str) -> Option<String> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
+}
+
+/// A message with the length of its content; without one, as an answer has it, to the end.
+fn read(stream: &mut impl Read) -> Option<Message> {
+    let mut bytes = Vec::new();
+    let mut part = [0; 16_384];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let length = field(&head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0_usize);
+            if bytes.len() >= end + 4 + length {
+                return Some(Message { head, body: bytes[end + 4..end + 4 + length].to_vec() });
+            }
+        }
+        match stream.read(&mut part) {
+            Ok(n @ 1..) => bytes.extend_from_slice(&part[..n]),
+            _ => return None,
+        }
+    }
+}
+
+/// Asks and reads to the end.
+fn exchange(mut stream: impl Read + Write, head: &str, body: &[u8]) -> Option<Message> {
+    let head: Vec<&str> =
+        head.lines().filter(|line| !line.to_lowercase().starts_with("connection:")).collect();
+    stream.write_all(format!("{}\r\nConnection: close\r\n\r\n", head.join("\r\n")).as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    stream.flush().ok()?;
+    let mut bytes = Vec::new();
+    let mut part = [0; 16_384];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let length = field(&head, "content-length").and_then(|text| text.parse::<usize>().ok());
+            if length.is_some_and(|length| bytes.len() >= end + 4 + length) {
+                return Some(Message { head, body: bytes[end + 4..].to_vec() });
+            }
+        }
+        match stream.read(&mut part) {
+            Ok(n @ 1..) => bytes.extend_from_slice(&part[..n]),
+            _ => break,
+        }
+    }
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some(Message {
+        head: String::from_utf8_lossy(&bytes[..end]).into_owned(),
+        body: bytes[end + 4..].to_vec(),
+    })
+}
+
+fn whole(message: &Message) -> Vec<u8> {
+    let kept = |line: &&str| {
+        let line = line.to_lowercase();
+        !line.starts_with("content-length:")
+            && !line.starts_with("connection:")
+            && !line.starts_with("transfer-encoding:")
+    };
+    let chunked = field(&message.head, "transfer-encoding").is_some();
+    let body = if chunked { unchunked(&message.body) } else { message.body.clone() };
+    let head: Vec<&str> = message.head.lines().filter(kept).collect();
+    let mut bytes = format!("{}\r\nContent-Length: {}\r\n\r\n", head.join("\r\n"), body.len()).into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {
+        let length =
+            std::str::from_utf8(&bytes[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let Some(length @ 1..) = length else { break };
+        let Some(part) = bytes.get(end + 2..end + 2 + length) else { break };
+        out.extend_from_slice(part);
+        bytes = bytes.get(end + 4 + length..).unwrap_or_default();
+    }
+    out
+}

@@ -1,0 +1,112 @@
+//! The report: one page without scripts and without anything from elsewhere.
+
+use crate::facts::{Fact, Facts};
+use crate::lab::{Lab, programs_of_postgres};
+use std::fmt::Write;
+
+const STYLE: &str = "
+:root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6673;--line:#d8dee6;--page:#fbfcfd;--card:#fff;--good:#13795b;--bad:#b3261e;--accent:#2257a8}
+@media(prefers-color-scheme:dark){:root{--ink:#e8ebef;--soft:#9aa5b1;--line:#333b45;--page:#14171b;--card:#1b2026;--good:#5cc9a1;--bad:#ff8a80;--accent:#8fb8f5}}
+*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+main{max-width:72rem;margin:0 auto;padding:2rem 1.25rem 4rem}h1{font-size:1.7rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
+.sum{display:flex;gap:2rem;flex-wrap:wrap;margin:1.2rem 0}.sum div{min-width:7rem}.sum b{display:block;font-size:1.5rem}.sum span{color:var(--soft)}
+table{width:100%;border-collapse:collapse;background:var(--card);border:1px solid var(--line)}
+td,th{padding:.5rem .7rem;border-top:1px solid var(--line);vertical-align:top;text-align:left}th{font-weight:600;color:var(--soft);border-top:0}
+td:first-child{width:5.2rem;font-weight:600}td.t{width:5rem;text-align:right;font-variant-numeric:tabular-nums;color:var(--soft);white-space:nowrap}
+td.s{width:42%;color:var(--soft);overflow-wrap:anywhere;white-space:pre-wrap}.good{color:var(--good)}.bad{color:var(--bad)}
+svg{width:100%;height:auto;max-width:60rem}svg text{font:13px system-ui,sans-serif;fill:var(--ink)}svg .q{fill:var(--soft);font-size:11.5px}
+svg rect{fill:var(--card);stroke:var(--line)}svg .n{stroke:var(--accent);stroke-width:2;fill:none}footer{margin-top:2.5rem;color:var(--soft)}
+";
+
+/// Hosts at their places: x, y, name, what it is.
+const HOSTS: &[(u32, u32, &str, &str)] = &[
+    (10, 20, "client", "203.0.113.7"),
+    (10, 90, "attacker", "203.0.113.66"),
+    (10, 160, "internet", "CA, Cloudflare, DNS, mail"),
+    (370, 20, "vps-pacman", "203.0.113.1, 100.64.0.1"),
+    (370, 160, "laptop", "100.64.0.9"),
+    (720, 20, "lab-matrix", "100.64.0.2, PostgreSQL"),
+    (720, 160, "id3-eniac", "100.64.0.3, double TLS"),
+];
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn picture() -> String {
+    let mut svg =
+        String::from("<svg viewBox='0 0 960 240' role='img' aria-label='the hosts and their networks'>");
+    svg.push_str("<path class='n' d='M290 45V190 M240 45H370 M240 115H290 M240 190H290 M650 45V190 M600 45H720 M600 190H720 M650 190H720'/>");
+    svg.push_str("<text x='298' y='122'>public</text><text x='580' y='122'>tailnet</text>");
+    for (x, y, name, what) in HOSTS {
+        let _ = write!(
+            svg,
+            "<rect x='{x}' y='{y}' width='230' height='52' rx='6'/><text x='{}' y='{}'>{name}</text><text class='q' x='{}' y='{}'>{what}</text>",
+            x + 12,
+            y + 22,
+            x + 12,
+            y + 40
+        );
+    }
+    svg + "</svg>"
+}
+
+fn rows(facts: &[&Fact]) -> String {
+    let mut text = String::from("<table><tr><th>holds</th><th>what</th><th>seen</th><th>took</th></tr>");
+    for fact in facts {
+        let (class, mark, seen) = match &fact.seen {
+            Ok(seen) => ("good", "yes", seen),
+            Err(why) => ("bad", "no", why),
+        };
+        let _ = write!(
+            text,
+            "<tr><td class='{class}'>{mark}</td><td>{}</td><td class='s'>{}</td><td class='t'>{:.2} s</td></tr>",
+            escaped(&fact.what),
+            escaped(seen),
+            fact.took.as_secs_f64()
+        );
+    }
+    text + "</table>"
+}
+
+/// The whole page.
+pub(crate) fn html(facts: &Facts, lab: &Lab) -> String {
+    let all = facts.all();
+    let failed = all.iter().filter(|fact| fact.seen.is_err()).count();
+    let mut chapters: Vec<&str> = Vec::new();
+    for fact in &all {
+        if !chapters.contains(&fact.chapter) {
+            chapters.push(fact.chapter);
+        }
+    }
+    let version = |script: &str| {
+        let said = lab.world.matrix.ask(script).unwrap_or_else(|_| "?".into());
+        escaped(said.lines().next().unwrap_or_default())
+    };
+    let mut page = format!(
+        "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width,initial-scale=1'>\
+         <title>A day of the owner's hosts</title><style>{STYLE}</style><main><h1>A day of the owner's hosts</h1>\
+         <div class='sum'><div><b class='{}'>{} of {}</b><span>facts hold</span></div><div><b>{:.0} s</b><span>for all of it</span></div>\
+         <div><b>{}</b><span>requests to the CA</span></div><div><b>{}</b><span>to Cloudflare's API</span></div></div>{}",
+        if failed == 0 { "good" } else { "bad" },
+        all.len() - failed,
+        all.len(),
+        facts.elapsed().as_secs_f64(),
+        lab.front.requests().iter().filter(|line| !line.contains("/client/v4")).count(),
+        lab.cloudflare.requests().len(),
+        picture()
+    );
+    for chapter in chapters {
+        let of: Vec<&Fact> = all.iter().filter(|fact| fact.chapter == chapter).collect();
+        let _ = write!(page, "<h2>{}</h2>{}", escaped(chapter), rows(&of));
+    }
+    let _ = write!(
+        page,
+        "<footer>Made by <code>cargo xtask homelab</code>. Programs of this workspace as they were built; {}; {}; pebble 2.10; {}; Linux {}.</footer></main></html>",
+        version(&format!("{}/postgres --version", programs_of_postgres(17))),
+        version(&format!("{}/postgres --version", programs_of_postgres(18))),
+        version("/opt/newer/curl --version"),
+        version("uname -r")
+    );
+    page
+}

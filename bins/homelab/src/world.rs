@@ -1,0 +1,155 @@
+//! The hosts and what joins them: a public network, a tailnet, and a machine that stands for the rest of the internet.
+//!
+//! Another host is a line in [`World::new`] and its addresses in [`PLACES`].
+
+use crate::host::{Given, Host};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use testkit::Authority;
+
+/// Who has which address on which network: host, interface, network, addresses.
+const PLACES: &[(&str, &str, &str, &[&str])] = &[
+    ("vps-pacman", "eth0", "public", &["203.0.113.1/24", "2001:db8::1/64"]),
+    ("vps-pacman", "tailscale0", "tailnet", &["100.64.0.1/10", "fd7a:115c:a1e0::1/48"]),
+    ("lab-matrix", "eth0", "public", &["203.0.113.2/24"]),
+    ("lab-matrix", "tailscale0", "tailnet", &["100.64.0.2/10", "fd7a:115c:a1e0::2/48"]),
+    ("id3-eniac", "tailscale0", "tailnet", &["100.64.0.3/10", "fd7a:115c:a1e0::3/48"]),
+    ("laptop", "tailscale0", "tailnet", &["100.64.0.9/10"]),
+    ("client", "eth0", "public", &["203.0.113.7/24", "2001:db8::7/64"]),
+    ("attacker", "eth0", "public", &["203.0.113.66/24"]),
+    (
+        "internet",
+        "eth0",
+        "public",
+        &["203.0.113.53/24", "203.0.113.80/24", "203.0.113.25/24", "203.0.113.26/24"],
+    ),
+];
+
+/// What MagicDNS says.
+const TAILNET_NAMES: &str = "100.64.0.1 vps-pacman\n100.64.0.2 lab-matrix\n100.64.0.3 id3-eniac\n";
+
+/// What the hosts ask for over HTTP and mail that is not theirs: resolved by the name server, which is on the internet too.
+pub(crate) const NAME_SERVER: &str = "203.0.113.53:53";
+/// Where the CA and Cloudflare's API are.
+pub(crate) const WEB: &str = "203.0.113.80:443";
+/// The Stalwart of this network.
+pub(crate) const STALWART: &str = "203.0.113.25:465";
+/// Mailjet.
+pub(crate) const MAILJET: &str = "203.0.113.26:465";
+
+/// All of it. It ends when this is dropped.
+pub(crate) struct World {
+    pub(crate) vps: Host,
+    pub(crate) matrix: Host,
+    pub(crate) eniac: Mutex<Host>,
+    pub(crate) laptop: Host,
+    pub(crate) client: Host,
+    pub(crate) attacker: Host,
+    pub(crate) internet: Host,
+    pub(crate) switch: Host,
+    /// What the internet's servers prove themselves by.
+    pub(crate) public_authority: Authority,
+    /// The CA of the tailnet, for double TLS.
+    pub(crate) tailnet_authority: Authority,
+    /// Where the programs are.
+    pub(crate) programs: PathBuf,
+    pub(crate) folder: PathBuf,
+}
+
+impl World {
+    /// Boots everything. It takes root.
+    pub(crate) fn new(folder: &Path, programs: &Path) -> Result<Self, String> {
+        let (public_authority, tailnet_authority) = (Authority::new(), Authority::new());
+        let (tools, configurations) = (testkit::tools(), configurations());
+        let given = given(folder, public_authority.root(), programs, &tools, &configurations);
+        let boot = |name| Host::boot(name, &given);
+        let switch = boot("switch")?;
+        switch.ask(
+            "ip link add public type bridge && ip link set public up && \
+             ip link add tailnet mtu 1280 type bridge && ip link set tailnet up",
+        )?;
+        let world = Self {
+            vps: boot("vps-pacman")?,
+            matrix: boot("lab-matrix")?,
+            eniac: Mutex::new(boot("id3-eniac")?),
+            laptop: boot("laptop")?,
+            client: boot("client")?,
+            attacker: boot("attacker")?,
+            internet: boot("internet")?,
+            switch,
+            public_authority,
+            tailnet_authority,
+            programs: programs.to_owned(),
+            folder: folder.to_owned(),
+        };
+        for host in
+            [&world.vps, &world.matrix, &world.laptop, &world.client, &world.attacker, &world.internet]
+        {
+            world.connect(host)?;
+        }
+        world.connect(&world.eniac.lock().expect("no panic"))?;
+        Ok(world)
+    }
+
+    /// Plugs a host in.
+    fn connect(&self, host: &Host) -> Result<(), String> {
+        for (_, interface, network, addresses) in PLACES.iter().filter(|place| place.0 == host.name) {
+            let port = port(host.name, network);
+            let mtu = if *network == "tailnet" { 1280 } else { 1500 };
+            // From outside: the switch does not see the numbers of other hosts' processes.
+            let mut plug = Command::new("nsenter");
+            plug.args(["--target", &self.switch.pid().to_string(), "--net", "ip", "link", "add", &port]);
+            plug.args(["mtu", &mtu.to_string(), "type", "veth", "peer", "name", interface]);
+            plug.args(["mtu", &mtu.to_string(), "netns", &host.pid().to_string()]);
+            let output = plug.output().map_err(|why| format!("nsenter: {why}"))?;
+            if !output.status.success() {
+                return Err(format!("{plug:?}: {}", String::from_utf8_lossy(&output.stderr)));
+            }
+            self.switch.ask(&format!("ip link set {port} master {network} up"))?;
+            host.ask(&format!("ip link set {interface} up"))?;
+            for address in *addresses {
+                let nodad = if address.contains(':') { "nodad" } else { "" };
+                host.ask(&format!("ip address add {address} dev {interface} {nodad}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pulls a host's plug of a network, or puts it back in.
+    pub(crate) fn plug(&self, host: &str, network: &str, up: bool) -> Result<(), String> {
+        let state = if up { "up" } else { "down" };
+        self.switch.ask(&format!("ip link set {} {state}", port(host, network))).map(drop)
+    }
+
+    /// The second node, after its power was cut: it boots again, with what is on its disk.
+    pub(crate) fn boot_eniac_again(&self) -> Result<(), String> {
+        let mut eniac = self.eniac.lock().expect("no panic");
+        let (tools, configurations) = (testkit::tools(), configurations());
+        let given =
+            given(&self.folder, self.public_authority.root(), &self.programs, &tools, &configurations);
+        *eniac = Host::boot("id3-eniac", &given)?;
+        self.connect(&eniac)
+    }
+}
+
+/// The owner's configurations.
+fn configurations() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts"))
+}
+
+fn given<'a>(
+    folder: &'a Path,
+    roots: &'a str,
+    programs: &'a Path,
+    tools: &'a Path,
+    configurations: &'a Path,
+) -> Given<'a> {
+    Given { folder, roots, names: TAILNET_NAMES, programs, tools, configurations }
+}
+
+/// The name of a host's port at the switch, whose names are short.
+pub(crate) fn port(host: &str, network: &str) -> String {
+    let short: String = host.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    format!("{}-{short}", &network[..3])
+}

@@ -1,0 +1,333 @@
+//! Packages for Debian: `cargo xtask package` writes a `.deb` for each folder of `bins/packaging/deb`, with dpkg's own tools.
+//!
+//! Man pages and completions are asked of the programs that are packaged, so that they say what `--help` says.
+
+use crate::steps::{Outcome, cargo, root, step, target};
+use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where packages are described.
+const FOLDER: &str = "bins/packaging/deb";
+/// Debian's revision.
+const REVISION: &str = "1";
+/// Kinds of units of systemd.
+const UNITS: &[&str] = &["path", "service", "socket", "timer"];
+/// Shells: what the program calls them, and where Debian keeps their completions, below /usr/share.
+const SHELLS: &[(&str, &str, &str, &str)] = &[
+    ("bash", "bash-completion/completions", "", ""),
+    ("fish", "fish/vendor_completions.d", "", ".fish"),
+    ("zsh", "zsh/vendor-completions", "_", ""),
+];
+
+/// Builds the programs as they are released, and packages them.
+pub(crate) fn release() -> Outcome {
+    step(
+        "package: building the programs",
+        cargo(&["build", "--release", "--workspace", "--bins", "--locked"]),
+    )?;
+    build(&target().join("release"), &target().join("debian"), "xz").map(drop)
+}
+
+/// Packages the programs of a folder; where the packages are.
+pub(crate) fn build(programs: &Path, out: &Path, compression: &str) -> Result<Vec<PathBuf>, String> {
+    let work = out.join("work");
+    let _ = std::fs::remove_dir_all(&work);
+    let mut packages = Vec::new();
+    let descriptions = root().join(FOLDER);
+    let entries =
+        std::fs::read_dir(&descriptions).map_err(|why| format!("{}: {why}", descriptions.display()))?;
+    for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let tree = work.join(&name);
+        lay_out(&entry.path(), &name, programs, &tree).map_err(|why| format!("package {name}: {why}"))?;
+        let package = out.join(format!("{name}_{}_{}.deb", version(&name, programs)?, architecture()?));
+        let mut command = Command::new("dpkg-deb");
+        command.args(["--root-owner-group", &format!("-Z{compression}"), "--build"]).arg(&tree).arg(&package);
+        step(&format!("package {name}"), &mut command)?;
+        packages.push(package);
+    }
+    let _ = std::fs::remove_dir_all(&work);
+    packages.sort();
+    Ok(packages)
+}
+
+fn architecture() -> Result<String, String> {
+    let output = Command::new("dpkg").arg("--print-architecture").output();
+    let output = output.map_err(|why| format!("dpkg: {why}: packages are made on Debian or a relative"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// What the program says that it is, with Debian's revision.
+fn version(name: &str, programs: &Path) -> Result<String, String> {
+    let output = Command::new(programs.join(name)).arg("--version").output();
+    let output = output.map_err(|why| format!("{name}: {why}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let number = text.split_whitespace().last().ok_or_else(|| format!("{name} --version says nothing"))?;
+    Ok(format!("{number}-{REVISION}"))
+}
+
+/// The tree of one package.
+fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outcome {
+    let read = |file: &str| std::fs::read_to_string(description.join(file));
+    let install = read("install").map_err(|why| format!("install: {why}"))?;
+    for (number, line) in install.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [source, place, mode] = words.as_slice() else {
+            return Err(format!("install:{}: a line is a source, a place and a mode: {line}", number + 1));
+        };
+        let mode = u32::from_str_radix(mode, 8)
+            .map_err(|_| format!("install:{}: {mode:?} is no mode", number + 1))?;
+        put(source, programs, &tree.join(place.trim_start_matches('/')), mode)
+            .map_err(|why| format!("install:{}: {source}: {why}", number + 1))?;
+    }
+    let control = tree.join("DEBIAN");
+    std::fs::create_dir_all(&control).map_err(|why| why.to_string())?;
+    let text = read("control").map_err(|why| format!("control: {why}"))?;
+    let size = size_of(tree).div_ceil(1024);
+    // In the order of Debian's policy; the description, which has further lines, stays last.
+    let (head, description_field) = text.split_once("Description:").ok_or("control has no Description")?;
+    let filled = format!(
+        "{head}Version: {}\nArchitecture: {}\nInstalled-Size: {size}\nDescription:{description_field}",
+        version(name, programs)?,
+        architecture()?
+    );
+    std::fs::write(control.join("control"), filled).map_err(|why| why.to_string())?;
+    for (file, mode) in [("conffiles", 0o644), ("postinst", 0o755), ("prerm", 0o755), ("postrm", 0o755)] {
+        if description.join(file).exists() {
+            copy(&description.join(file), &control.join(file), mode)?;
+        }
+    }
+    let sums = sums(tree)?;
+    std::fs::write(control.join("md5sums"), sums).map_err(|why| why.to_string())
+}
+
+/// One line of `install`.
+fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
+    if let Some(program) = source.strip_prefix("program:") {
+        copy(&programs.join(program), place, mode)?;
+        return quiet(Command::new("strip").arg("--strip-unneeded").arg(place));
+    }
+    if let Some(program) = source.strip_prefix("man:") {
+        std::fs::create_dir_all(place).map_err(|why| why.to_string())?;
+        quiet(Command::new(programs.join(program)).args(["man", "--folder"]).arg(place))?;
+        let pages = std::fs::read_dir(place).map_err(|why| why.to_string())?;
+        return pages.filter_map(Result::ok).try_for_each(|page| {
+            // Without a time, so that the same program makes the same package.
+            quiet(Command::new("gzip").args(["-9", "-n"]).arg(page.path()))
+        });
+    }
+    if let Some(program) = source.strip_prefix("completions:") {
+        return SHELLS.iter().try_for_each(|(shell, folder, before, after)| {
+            let output = Command::new(programs.join(program)).args(["completions", shell]).output();
+            let output = output.map_err(|why| why.to_string())?;
+            if !output.status.success() || output.stdout.is_empty() {
+                return Err(format!("no completions for {shell}"));
+            }
+            let path = place.join(folder).join(format!("{before}{program}{after}"));
+            std::fs::create_dir_all(path.parent().expect("a folder")).map_err(|why| why.to_string())?;
+            std::fs::write(&path, output.stdout).map_err(|why| why.to_string())
+        });
+    }
+    if let Some(folder) = source.strip_prefix("units:") {
+        let entries = std::fs::read_dir(root().join(folder)).map_err(|why| why.to_string())?;
+        let unit =
+            |path: &PathBuf| path.extension().is_some_and(|kind| UNITS.iter().any(|known| kind == *known));
+        return entries.filter_map(Result::ok).map(|entry| entry.path()).filter(unit).try_for_each(|path| {
+            let name = path.file_name().unwrap_or_default();
+            copy(&path, &place.join(name), mode)
+        });
+    }
+    copy(&root().join(source), place, mode)
+}
+
+fn copy(from: &Path, to: &Path, mode: u32) -> Outcome {
+    let said = |why: std::io::Error| format!("{}: {why}", from.display());
+    std::fs::create_dir_all(to.parent().ok_or("no folder")?).map_err(said)?;
+    std::fs::copy(from, to).map_err(said)?;
+    std::fs::set_permissions(to, PermissionsExt::from_mode(mode)).map_err(said)
+}
+
+fn quiet(command: &mut Command) -> Outcome {
+    let output = command.output().map_err(|why| format!("{command:?}: {why}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {} {}", output.status, String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The files of a package, below its root, in order.
+fn files(tree: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![tree.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.starts_with(tree.join("DEBIAN")) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn size_of(tree: &Path) -> u64 {
+    files(tree).iter().filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+fn sums(tree: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    for path in files(tree) {
+        let output = Command::new("md5sum").arg(&path).output().map_err(|why| format!("md5sum: {why}"))?;
+        let sum =
+            String::from_utf8_lossy(&output.stdout).split_whitespace().next().unwrap_or_default().to_owned();
+        let _ = writeln!(text, "{sum}  {}", path.strip_prefix(tree).unwrap_or(&path).display());
+    }
+    Ok(text)
+}
+
+/// Packages what the tests were built with, installs it into a root of its own, looks at it there, and removes it again.
+pub(crate) fn prove() -> Outcome {
+    let out = target().join("debian-test");
+    let packages = build(&target().join("debug"), &out, "none")?;
+    let system = out.join("root");
+    let _ = std::fs::remove_dir_all(&system);
+    for folder in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "etc", "usr/bin"] {
+        std::fs::create_dir_all(system.join(folder)).map_err(|why| why.to_string())?;
+    }
+    for (file, text) in [
+        ("var/lib/dpkg/status", ""),
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+        ("etc/group", "root:x:0:\n"),
+    ] {
+        std::fs::write(system.join(file), text).map_err(|why| why.to_string())?;
+    }
+    let dpkg = |arguments: &[&str]| {
+        let mut command = Command::new("dpkg");
+        // The root has nothing else, not even a C library; scripts are told where it is.
+        command.arg(format!("--root={}", system.display()));
+        // Machines that leave manuals out do so by their own configuration of dpkg.
+        command.arg("--path-include=/*");
+        command.args(["--force-depends", "--force-script-chrootless", "--no-triggers"]).args(arguments);
+        quiet(&mut command)
+    };
+    let paths: Vec<String> = packages.iter().map(|path| path.display().to_string()).collect();
+    let install: Vec<&str> = ["--install"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    dpkg(&install)?;
+    installed(&system)?;
+    let units = units(&system)?;
+    for unit in &units {
+        exposure(unit)?;
+    }
+    let names: Vec<String> = packages
+        .iter()
+        .filter_map(|path| path.file_name()?.to_str()?.split_once('_').map(|(name, _)| name.to_owned()))
+        .collect();
+    let purge: Vec<&str> = ["--purge"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    dpkg(&purge)?;
+    let left: Vec<PathBuf> = files(&system).into_iter().filter(|path| ours(path, &system)).collect();
+    if !left.is_empty() {
+        return Err(format!("purging leaves {left:?}"));
+    }
+    let _ = std::fs::remove_dir_all(&out);
+    println!(
+        "xtask: {} packages installed, looked at and purged; {} units, each under 2.0",
+        packages.len(),
+        units.len()
+    );
+    Ok(())
+}
+
+/// Whether a package brought this file.
+fn ours(path: &Path, system: &Path) -> bool {
+    let below = path.strip_prefix(system).unwrap_or(path);
+    // dpkg's own records, and the accounts, which are never taken back.
+    !below.starts_with("var/lib/dpkg")
+        && !below.starts_with("var/log")
+        && !below.starts_with("etc/.pwd.lock")
+        && !["passwd", "group", "shadow", "gshadow"].iter().any(|file| {
+            let name = below.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            below.starts_with("etc") && name.trim_end_matches('-') == *file
+        })
+}
+
+/// The programs run, the configurations are valid, pages and completions are there, accounts were made.
+fn installed(system: &Path) -> Outcome {
+    let entries = std::fs::read_dir(root().join(FOLDER)).map_err(|why| why.to_string())?;
+    for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        quiet(Command::new(system.join("usr/bin").join(&name)).arg("--help"))?;
+        let wanted = [
+            format!("usr/share/man/man1/{name}.1.gz"),
+            format!("usr/share/bash-completion/completions/{name}"),
+            format!("usr/share/fish/vendor_completions.d/{name}.fish"),
+            format!("usr/share/zsh/vendor-completions/_{name}"),
+            format!("usr/share/doc/{name}/LICENSE-MIT"),
+        ];
+        if let Some(missing) = wanted.iter().find(|path| !system.join(path).exists()) {
+            return Err(format!("package {name}: {missing} is not there"));
+        }
+    }
+    let check = |program: &str, arguments: &[&str]| {
+        quiet(Command::new(system.join("usr/bin").join(program)).args(arguments))
+    };
+    let path = |file: &str| system.join(file).display().to_string();
+    check("edge-proxyd", &["check", "--config", &path("etc/edge-proxyd/edge.toml")])?;
+    check("pg-ensure", &["check", "--offline", &path("etc/pg-ensure/manifest.toml")])?;
+    let accounts = std::fs::read_to_string(system.join("etc/passwd")).map_err(|why| why.to_string())?;
+    for account in ["acme", "edge-proxy"] {
+        if !accounts.lines().any(|line| line.starts_with(&format!("{account}:"))) {
+            return Err(format!("the account {account} was not made: {accounts}"));
+        }
+    }
+    Ok(())
+}
+
+/// The units that packages brought, each verified: what it starts is there and its settings are known.
+fn units(system: &Path) -> Result<Vec<PathBuf>, String> {
+    let folder = system.join("usr/lib/systemd/system");
+    let units = std::fs::read_dir(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let units: Vec<PathBuf> = units.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    for unit in &units {
+        let output = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg("--man=no")
+            .arg("--recursive-errors=no")
+            .arg(unit)
+            .output();
+        let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
+        let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // The programs are in this root, where this systemd does not look.
+        let wrong: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains(name.split(['@', '.']).next().unwrap_or(name)))
+            .filter(|line| !line.contains("is not executable") && !line.contains("Failed to add credential"))
+            .collect();
+        if !wrong.is_empty() {
+            return Err(wrong.join("\n"));
+        }
+    }
+    Ok(units.into_iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")).collect())
+}
+
+/// How exposed a unit is, by systemd's own measure; under 2.0 or it is an error.
+fn exposure(unit: &Path) -> Outcome {
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=19", "--no-pager"])
+        .arg(unit)
+        .output();
+    let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    let level: Option<f32> = last.split(": ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    println!("xtask: {}", last.trim_start_matches(|c: char| !c.is_ascii_alphabetic()));
+    match level {
+        Some(level) if level < 2.0 && output.status.success() => Ok(()),
+        _ => Err(format!("{} is too exposed, or cannot be measured:\n{text}", unit.display())),
+    }
+}
