@@ -36,6 +36,8 @@ pub struct Config {
     pub https_port: Option<u16>,
     /// What becomes of clients that ask for nothing of ours.
     pub reject: Reject,
+    /// Whether the kernel encrypts large responses.
+    pub kernel_tls: KernelTls,
     /// What one client may use up.
     pub limits: Limits,
     /// How long things may take, unless a site says otherwise.
@@ -116,6 +118,25 @@ impl TrustedHeader {
             Self::Forwarded => "Forwarded",
             Self::XRealIp => "X-Real-IP",
         }
+    }
+}
+
+/// Whether the kernel encrypts what is sent over HTTP/1.1 and TLS 1.3, so that large content and tunnels go from the service's
+/// socket to the client's without a copy into this process. Where the kernel has no TLS nothing is different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelTls {
+    /// Where the kernel can, for a response or a tunnel that has sent so much already.
+    Auto {
+        /// Bytes of content that come first (1 MiB).
+        after: u64,
+    },
+    /// Never.
+    Off,
+}
+
+impl Default for KernelTls {
+    fn default() -> Self {
+        Self::Auto { after: 1 << 20 }
     }
 }
 

@@ -53,11 +53,13 @@ pub(super) struct Outcome {
     pub(super) sent: u64,
     pub(super) upstream: Option<usize>,
     pub(super) reason: Option<&'static str>,
+    /// Bytes of content that the kernel encrypted and passed on.
+    pub(super) direct: u64,
 }
 
 impl Outcome {
     pub(super) const fn answered(status: u16) -> Self {
-        Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None }
+        Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None, direct: 0 }
     }
 
     pub(super) const fn because(mut self, reason: &'static str) -> Self {
@@ -134,6 +136,12 @@ pub(crate) async fn serve<D: Downstream>(
         head: &head,
     };
     worker.access(&view, site, &record);
+    if outcome.direct > 0 {
+        worker.with_counts(|counts| {
+            counts.kernel_tls.add(1);
+            counts.kernel_tls_bytes.add(outcome.direct);
+        });
+    }
 }
 
 /// Does what was decided.

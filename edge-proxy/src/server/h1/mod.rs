@@ -52,6 +52,14 @@ impl Wire {
             Self::Tls(stream) => stream.socket(),
         }
     }
+
+    /// Until what was written would arrive even if the connection were closed now.
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_drained(cx),
+        }
+    }
 }
 
 macro_rules! either {

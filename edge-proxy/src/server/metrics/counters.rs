@@ -92,6 +92,9 @@ pub(crate) struct Shard {
     pub(crate) quic_open: Count,
     pub(crate) handshakes: Count,
     pub(crate) resumed: Count,
+    /// Responses and tunnels that the kernel encrypted, and their bytes.
+    pub(crate) kernel_tls: Count,
+    pub(crate) kernel_tls_bytes: Count,
     /// By reason.
     pub(super) turned_away: [Count; REASONS.len() + 1],
     /// By reason; requests of all sites and of none.
@@ -107,6 +110,8 @@ impl Default for Shard {
             quic_open: Count::default(),
             handshakes: Count::default(),
             resumed: Count::default(),
+            kernel_tls: Count::default(),
+            kernel_tls_bytes: Count::default(),
             turned_away: std::array::from_fn(|_| Count::default()),
             refused: std::array::from_fn(|_| Count::default()),
         }

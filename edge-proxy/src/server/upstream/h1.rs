@@ -7,6 +7,7 @@ use crate::h1::{
 };
 use crate::server::buffer::{Input, Output, SIZE};
 use crate::server::exchange::Part;
+use crate::server::socket::Socket;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
 use std::task::{Context, Poll, ready};
 
@@ -282,6 +283,39 @@ impl Exchange {
         if self.input.is_empty() {
             self.input.release();
         }
+    }
+
+    /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
+    pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
+        let most = match self.receiving {
+            Receiving::Length(left) => left,
+            Receiving::UntilClose => u64::MAX,
+            _ => return None,
+        };
+        match &self.wire {
+            Wire::Plain(socket) if self.input.is_empty() => Some((socket, most)),
+            _ => None,
+        }
+    }
+
+    /// So many bytes of content were taken from that socket; 0 is its end.
+    pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
+        match &mut self.receiving {
+            Receiving::Length(left) if n > 0 => {
+                *left = left.saturating_sub(n as u64);
+                if *left == 0 {
+                    self.receiving = Receiving::Done;
+                }
+            }
+            Receiving::UntilClose => {
+                if n == 0 {
+                    self.keep_alive = false;
+                    self.receiving = Receiving::Done;
+                }
+            }
+            _ => return Err(UpstreamError::Broken),
+        }
+        Ok(())
     }
 
     pub(crate) const fn trailers(&self) -> &Fields {
