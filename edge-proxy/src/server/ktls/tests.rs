@@ -357,7 +357,8 @@ fn tunnel(edge: &Edge) {
 
 fn everything(edge: &Edge) {
     let began = Instant::now();
-    let scenarios: [(&str, fn(&Edge)); 9] = [
+    type Scenario = (&'static str, fn(&Edge));
+    let scenarios: [Scenario; 9] = [
         ("each suite", each_suite),
         ("without", without),
         ("half-close", half_close),
