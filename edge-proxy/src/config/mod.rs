@@ -90,7 +90,8 @@ pub struct Trust {
     /// If set, a peer counts as a hop only when it came in by this interface, such as `tailscale0`: 100.64.0.0/10 is
     /// shared carrier space (RFC 6598), so the range alone proves nothing elsewhere.
     pub interface: Option<String>,
-    /// If any, a peer counts as a hop only when tailscaled says that it is one of these. Needs [`Config::tailnet`].
+    /// If any, an address counts as a hop only when tailscaled says that it is one of these: the peer, and each that the header
+    /// names further left. Needs [`Config::tailnet`].
     pub who: Vec<Who>,
     /// While tailscaled cannot be asked, the range alone counts. Without it nobody is a hop then.
     pub fallback: bool,

@@ -30,7 +30,7 @@ use std::net::IpAddr;
 ///     peer: "192.0.2.1:40000".parse().unwrap(),
 ///     proxied: None,
 ///     interface: None,
-///     identity: Default::default(),
+///     identities: Default::default(),
 ///     sni: None,
 ///     early: false,
 /// };
@@ -65,7 +65,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
 fn client(config: &Config, facts: &Facts<'_>, head: &RequestHead) -> Client {
     let source = facts.proxied.unwrap_or(facts.peer);
     let mut client =
-        client_address::restore(&config.trust, source, facts.interface, facts.identity, &head.fields);
+        client_address::restore(&config.trust, source, facts.interface, facts.identities, &head.fields);
     if facts.proxied.is_some() && client.source == Source::Connection {
         client.source = Source::ProxyProtocol;
     }

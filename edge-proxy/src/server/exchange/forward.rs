@@ -11,7 +11,7 @@ use crate::decide::{Decision, request_fields, response_fields};
 use crate::server::deadline::Deadline;
 use crate::server::upstream::{Lease, UpstreamError};
 use crate::server::worker::View;
-use crate::tailnet::Identity as WhoIsIt;
+use crate::tailnet::Identities;
 use crate::{BodyLength, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +21,7 @@ pub(super) struct Way<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
     /// Who is at the other end of it, in the tailnet.
-    pub(super) who: WhoIsIt<'a>,
+    pub(super) who: Identities<'a>,
     pub(super) decision: &'a Decision<'a>,
     pub(super) timeouts: Timeouts,
     pub(super) upstream: usize,
