@@ -56,10 +56,10 @@ impl Report {
             _ if args.plain => None,
             Some(name) => Some(normalize(name)).filter(|name| !name.is_empty()),
             // Clients send no address as SNI (RFC 6066 §3).
-            None => host.clone().filter(|host| host.parse::<std::net::IpAddr>().is_err()),
+            None => host.clone().filter(|host| host.parse::<IpAddr>().is_err()),
         };
-        let node = node(&args.who);
-        let identity = match (&snapshot.config().tailnet, &node) {
+        let source_node = node(&args.who);
+        let identity = match (&snapshot.config().tailnet, &source_node) {
             (None, _) => Identity::Unasked,
             (Some(_), Some(node)) => Identity::Known(node),
             (Some(_), None) => Identity::Nobody,
