@@ -155,9 +155,10 @@ pub struct Limits {
     /// Streams that a client may reset on one connection before it is ended, beyond what it completed (200).
     pub resets: u32,
     /// Frames of HTTP/2 that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send on one
-    /// connection beyond what its requests and their content pay for (1000); a tenth of them comes back in a second.
+    /// connection beyond what its requests and their content pay for (1000); a tenth of them comes back in a second. Of HTTP/3
+    /// those on the control stream, beyond one a request.
     pub control_frames: u32,
-    /// Connections at once by one worker (16384). More wait in the kernel's queue.
+    /// Connections at once by one worker, of TCP and of QUIC each (16384).
     pub connections: usize,
     /// Connections at once by one client, an IPv4 address or a /64 of IPv6 (256). Hops that are trusted are not counted.
     /// 0 is without.

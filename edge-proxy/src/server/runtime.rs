@@ -208,6 +208,8 @@ impl Runtime {
 pub(crate) fn h3_limits(config: &crate::config::Config) -> h3::Limits {
     let mut limits =
         h3::Limits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };
+    limits.control_frames = u64::from(config.limits.control_frames);
+    limits.connections = config.limits.connections;
     limits.handshake = config.timeouts.handshake;
     limits.head = config.timeouts.header;
     limits.idle = config.timeouts.idle;

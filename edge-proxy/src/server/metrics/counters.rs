@@ -11,7 +11,7 @@ pub(super) const BOUNDS: [u64; 12] = [
 ];
 
 /// Why connections are turned away and requests end without the service's answer. The last stands for all others.
-pub(super) const REASONS: [&str; 51] = [
+pub(super) const REASONS: [&str; 54] = [
     "access-denied",
     "ambiguous-path",
     "authentication-denied",
@@ -26,6 +26,8 @@ pub(super) const REASONS: [&str; 51] = [
     "handshake-failed",
     "handshake-not-completed",
     "handshake-too-slow",
+    "head-too-large",
+    "head-too-slow",
     "hello-too-slow",
     "http2-error",
     "http2-flood",
@@ -50,6 +52,7 @@ pub(super) const REASONS: [&str; 51] = [
     "raw-address",
     "request-malformed",
     "route-drops",
+    "target-too-long",
     "too-many-connections",
     "too-many-connections-of-client",
     "too-many-passwords",
