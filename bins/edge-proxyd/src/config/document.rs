@@ -93,9 +93,16 @@ impl<'t> Document<'t> {
         };
         let first = key.split('.').next().unwrap_or(key);
         let at = ["", "s"].iter().find_map(|plural| spans.keys.get(&format!("{first}{plural}")));
-        let at = at.copied().unwrap_or(spans.whole);
+        let at = self.within(key).or_else(|| at.copied()).unwrap_or(spans.whole);
         let path = if spans.path.is_empty() { key.into() } else { format!("{}.{key}", spans.path) };
         self.wrong(at, format!("{path} ({}): `{}` {}", error.part, error.value, error.fix));
+    }
+
+    /// Where the value of a key with its section is: `trust.interface`.
+    fn within(&self, key: &str) -> Option<usize> {
+        let (section, key) = key.split_once('.')?;
+        let section = self.root.as_ref()?.get_ref().get(section)?.get_ref().as_table()?;
+        Some(section.get(key)?.span().start)
     }
 
     fn wrong(&self, at: usize, message: String) {

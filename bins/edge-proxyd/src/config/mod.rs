@@ -128,3 +128,5 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrong;

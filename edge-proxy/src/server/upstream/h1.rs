@@ -9,7 +9,9 @@ use crate::server::buffer::{Input, Output, SIZE};
 use crate::server::exchange::Part;
 use crate::server::socket::Socket;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
 
 /// How the request's content is framed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub(crate) struct Exchange {
     data: usize,
     keep_alive: bool,
     tunnel: bool,
+    /// Our direction of the tunnel ends when the output is written.
+    half_closes: bool,
     answered: bool,
     trailers: Fields,
 }
@@ -101,6 +105,7 @@ impl Exchange {
             data: 0,
             keep_alive: false,
             tunnel: false,
+            half_closes: false,
             answered: false,
             trailers: Fields::new(),
         }
@@ -112,6 +117,12 @@ impl Exchange {
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         match self.output.poll_write(&mut self.wire, cx) {
+            Poll::Ready(Ok(())) if self.half_closes => {
+                // If this fails the other direction ends soon too.
+                let _ = ready!(Pin::new(&mut self.wire).poll_shutdown(cx));
+                self.half_closes = false;
+                Poll::Ready(Ok(()))
+            }
             Poll::Ready(Err(_)) if !self.answered => {
                 // The service may have answered before it closed; reading finds out.
                 self.output.release();
@@ -150,7 +161,8 @@ impl Exchange {
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
             Sending::Chunked => write_last_chunk(self.output.push(), trailers),
-            Sending::Raw => self.wire.half_close(),
+            // Behind what is still to be written.
+            Sending::Raw => self.half_closes = true,
             // Fewer bytes than announced cannot be completed; the connection is not used again.
             Sending::Length(1..) => self.keep_alive = false,
             Sending::Length(0) | Sending::Done => {}
