@@ -85,8 +85,10 @@ fn documented() -> Vec<(String, BTreeSet<String>)> {
 }
 
 /// What a section may have besides, where that decides which keys there are.
-const KINDS: &[(&str, &[&str])] =
-    &[("[site.auth]", &["", "upstream = 'http://127.0.0.1:1'\n", "users = '/nonexistent'\n", "path = '/a'\n"])];
+const KINDS: &[(&str, &[&str])] = &[(
+    "[site.auth]",
+    &["", "upstream = 'http://127.0.0.1:1'\n", "users = '/nonexistent'\n", "path = '/a'\n"],
+)];
 
 fn kinds(title: &str) -> &'static [&'static str] {
     KINDS.iter().find(|(of, _)| *of == title).map_or(&[""], |(_, kinds)| kinds)
