@@ -91,7 +91,7 @@ fn answer(mut stream: TcpStream) -> Option<()> {
 struct Edge {
     proxy: Running,
     root: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     support: Option<Support>,
 }
 
@@ -114,7 +114,7 @@ impl Edge {
         };
         let proxy = Proxy::builder().config(config).certificates(certificates).workers(1).start().unwrap();
         let support = probe().filter(|_| kernel_tls != KernelTls::Off);
-        Self { proxy, root: authority.root().into(), _folder: folder, support }
+        Self { proxy, root: authority.root().into(), folder, support }
     }
 
     fn address(&self) -> SocketAddr {
@@ -355,10 +355,30 @@ fn tunnel(edge: &Edge) {
     }
 }
 
+/// Another implementation of TLS: curl with OpenSSL, two answers on one connection.
+fn curl(edge: &Edge) {
+    let root = edge.folder.path().join("root.pem");
+    std::fs::write(&root, &edge.root).unwrap();
+    edge.direct(2, || {
+        let port = edge.address().port();
+        let output = std::process::Command::new("/usr/bin/curl")
+            .args(["-sS", "--http1.1", "--tlsv1.3", "--max-time", "60", "--cacert"])
+            .arg(&root)
+            .args(["--resolve", &format!("a.test:{port}:127.0.0.1")])
+            .args([format!("https://a.test:{port}/{}", 4 * MIB), format!("https://a.test:{port}/{MIB}")])
+            .output()
+            .expect("curl is missing: cargo xtask tools installs it");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let (first, second) = output.stdout.split_at(4 * MIB);
+        assert_content(first, 4 * MIB);
+        assert_content(second, MIB);
+    });
+}
+
 fn everything(edge: &Edge) {
     let began = Instant::now();
     type Scenario = (&'static str, fn(&Edge));
-    let scenarios: [Scenario; 9] = [
+    let scenarios: [Scenario; 10] = [
         ("each suite", each_suite),
         ("without", without),
         ("half-close", half_close),
@@ -368,6 +388,7 @@ fn everything(edge: &Edge) {
         ("key update", key_update),
         ("slow", slow),
         ("tunnel", tunnel),
+        ("curl", curl),
     ];
     for (name, scenario) in scenarios {
         scenario(edge);
