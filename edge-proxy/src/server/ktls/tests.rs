@@ -376,6 +376,8 @@ fn curl(edge: &Edge) {
 }
 
 fn everything(edge: &Edge) {
+    // What is seen without a connection is what is seen by one.
+    assert_eq!(probe::has_tls(), edge.support.is_some());
     let began = Instant::now();
     type Scenario = (&'static str, fn(&Edge));
     let scenarios: [Scenario; 10] = [
