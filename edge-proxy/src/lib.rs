@@ -60,7 +60,7 @@
 //!     peer: "203.0.113.7:40000".parse()?,
 //!     proxied: None,
 //!     interface: None,
-//!     identity: Default::default(),
+//!     identities: Default::default(),
 //!     sni: Some("git.example.org"),
 //!     early: false,
 //! };

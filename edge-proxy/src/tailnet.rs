@@ -4,6 +4,7 @@
 //! which machine, not whose. tailscaled knows both, because a peer's address is bound to its key.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// A machine of the tailnet, and whose it is.
@@ -49,6 +50,28 @@ impl<'a> Identity<'a> {
             Self::Known(node) => Some(node),
             _ => None,
         }
+    }
+}
+
+/// What is known of those that a request came by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identities<'a> {
+    /// Of the connection's source.
+    pub source: Identity<'a>,
+    /// Of hops that the trusted header names. Of all others nothing was asked.
+    pub hops: &'a [(IpAddr, Identity<'a>)],
+}
+
+impl<'a> Identities<'a> {
+    /// What is known of a hop that the header names, if it was asked about.
+    pub fn of(self, hop: IpAddr) -> Option<Identity<'a>> {
+        self.hops.iter().find(|(address, _)| *address == hop).map(|(_, identity)| *identity)
+    }
+}
+
+impl<'a> From<Identity<'a>> for Identities<'a> {
+    fn from(source: Identity<'a>) -> Self {
+        Self { source, hops: &[] }
     }
 }
 

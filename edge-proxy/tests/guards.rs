@@ -456,3 +456,65 @@ fn handshake(edge: &common::Edge, compressed: bool) -> u64 {
     }
     read
 }
+
+/// How often this was counted, of connections or of requests, as soon as it was so often.
+fn counted(edge: &common::Edge, reason: &str, least: u64) -> u64 {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let metrics = edge.proxy.metrics();
+        let all = metrics.turned_away.iter().chain(&metrics.refused);
+        let count = all.filter(|(name, _)| *name == reason).map(|(_, count)| count).sum();
+        if count >= least || Instant::now() > until {
+            return count;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_a_client_may_use_up_is_configured_and_counted() {
+    use common::wire2::{self, Http2};
+    use common::wire3::{self, Http3, run};
+    let origin = Origin::simple();
+    let edge = edge(origin.address(), |config| {
+        config.limits.header_fields = 5;
+        config.limits.header_bytes = 1000;
+        config.limits.target_bytes = 100;
+        config.limits.resets = 10;
+        config.limits.control_frames = 50;
+        config.timeouts.header = Duration::from_millis(300);
+    });
+    let (many, long) = ("A: b\r\n".repeat(6), "x".repeat(101));
+    assert!(get(&edge, "/", &many).starts_with("HTTP/1.1 431"));
+    assert!(get(&edge, "/", &format!("A: {}\r\n", "b".repeat(2000))).starts_with("HTTP/1.1 431"));
+    assert!(get(&edge, &format!("/{long}"), "").starts_with("HTTP/1.1 414"));
+    assert!(get(&edge, "/", "").starts_with("HTTP/1.1 200"));
+    let mut http2 = Http2::connect(edge.tls(), edge.root(), "a.test");
+    let field: wire2::Field<'_> = (b"a", b"b");
+    let fields = [field; 6];
+    let stream = http2.request("GET", "a.test", "/", &fields, true);
+    assert_eq!(http2.answer(stream).status(), Some("431"));
+    assert_eq!(http2.get("a.test", &format!("/{long}")).status(), Some("414"));
+    assert_eq!(http2.get("a.test", "/").status(), Some("200"));
+    // As many as are allowed and paid for, and then some.
+    (0..60).for_each(|_| http2.frame(6, 0, 0, &[0; 8]));
+    assert_eq!(counted(&edge, "http2-flood", 1), 1);
+    run(async {
+        let client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+        let field: wire3::Field<'_> = (b"a", b"b");
+        let answer = client.ask(&wire3::request("GET", "a.test", "/", &[field; 6])).await;
+        assert_eq!(answer.status(), Some("431"));
+        assert_eq!(client.get("a.test", &format!("/{long}")).await.status(), Some("414"));
+        assert_eq!(client.get("a.test", "/").await.status(), Some("200"));
+        let (_send, mut reader) = client.open(&wire3::request("GET", "a.test", "/", &[])[..5]).await;
+        assert!(reader.frame().await.is_err(), "a head that never ends");
+        let mut client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+        let _ = client.take_control().write_all(&wire3::frame(0x21, b"").repeat(200)).await;
+        client.quic.closed().await;
+    });
+    assert_eq!(counted(&edge, "http3-flood", 1), 1);
+    let mut slow = TcpStream::connect(edge.plain()).unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    assert_eq!(counted(&edge, "head-too-slow", 2), 2);
+    assert_eq!((counted(&edge, "head-too-large", 4), counted(&edge, "target-too-long", 3)), (4, 3));
+}

@@ -1,9 +1,9 @@
 //! Properties of the restored client address, of Forwarded and of the PROXY protocol.
 
-use edge_proxy::client_address::{MAX_HOPS, Stop, parse_entry, restore};
+use edge_proxy::client_address::{MAX_ASKED, MAX_HOPS, Stop, parse_entry, restore, unasked};
 use edge_proxy::config::{Trust, TrustedHeader};
 use edge_proxy::proxy_protocol::{self, Header, v1, v2};
-use edge_proxy::tailnet::Identity;
+use edge_proxy::tailnet::{Identities, Identity, Node, Who};
 use edge_proxy::{Fields, forwarded};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -42,6 +42,23 @@ fn entry() -> impl Strategy<Value = String> {
 fn fields(lines: &[String]) -> Fields {
     let names = ["X-Forwarded-For", "Forwarded", "X-Real-IP"];
     lines.iter().flat_map(|line| names.map(|name| (name.as_bytes(), line.as_bytes()))).collect()
+}
+
+/// A few addresses, most of them where hops are, so that they meet.
+fn near() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![4 => (0u8..12).prop_map(|d| IpAddr::from([100, 64, 0, d])), 1 => (0u8..4).prop_map(|d| IpAddr::from([203, 0, 113, d]))]
+}
+
+/// Both lists of these addresses.
+fn listed(entries: &[IpAddr]) -> Fields {
+    let list = |each: fn(&IpAddr) -> String| entries.iter().map(each).collect::<Vec<_>>().join(", ");
+    let (plain, forwarded) = (list(ToString::to_string), list(|address| format!("for={address}")));
+    let fields = [("X-Forwarded-For", &plain), ("Forwarded", &forwarded)];
+    fields
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect()
 }
 
 proptest! {
@@ -83,6 +100,61 @@ proptest! {
         prop_assert!(found.via.len() <= MAX_HOPS);
         prop_assert_eq!(found.chain().last(), Some(peer.to_canonical()));
         prop_assert_eq!(found.address, found.address.to_canonical());
+    }
+
+    /// With identities, each hop on the way is one of ours and not only where ours are.
+    #[test]
+    fn only_hops_that_are_who_they_should_be_are_passed(
+        entries in proptest::collection::vec(near(), 0..12),
+        ours in proptest::collection::hash_set(near(), 0..6),
+        peer in near(),
+        fallback in any::<bool>(),
+        which in 0..2usize,
+    ) {
+        let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which]) };
+        let edge = Node { tags: vec!["tag:edge".into()], ..Node::default() };
+        let fields = listed(&entries);
+        let said = |address: IpAddr| if ours.contains(&address) { Identity::Known(&edge) } else { Identity::Nobody };
+        let mut hops = Vec::new();
+        loop {
+            let identities = Identities { source: said(peer), hops: &hops };
+            let Some(hop) = unasked(&trust, (peer, 1).into(), None, identities, &fields) else { break };
+            // Each is asked about once, and only those that stand where hops stand.
+            prop_assert!(is_hop(hop) && hops.iter().all(|(known, _)| *known != hop));
+            hops.push((hop, said(hop)));
+            prop_assert!(hops.len() <= MAX_ASKED);
+        }
+        let found = restore(&trust, (peer, 1).into(), None, Identities { source: said(peer), hops: &hops }, &fields);
+        prop_assert!(found.via.iter().all(|hop| ours.contains(hop)));
+        prop_assert!(found.stop != Stop::WrongIdentity || is_hop(found.address));
+        // It is where somebody comes to who knows all of them, unless they were too many to ask about.
+        let all: Vec<_> = entries.iter().map(|address| (*address, said(*address))).collect();
+        let known = restore(&trust, (peer, 1).into(), None, Identities { source: said(peer), hops: &all }, &fields);
+        if hops.len() < MAX_ASKED {
+            prop_assert_eq!((found.address, &found.via, found.stop), (known.address, &known.via, known.stop));
+        } else {
+            prop_assert!(known.via.ends_with(&found.via));
+        }
+        // Without identities the same ranges let everybody through who is in them: more, never others.
+        let ranges = restore(&Trust { who: Vec::new(), ..trust }, (peer, 1).into(), None, Identity::Unasked, &fields);
+        prop_assert!(ranges.via.ends_with(&found.via));
+    }
+
+    #[test]
+    fn while_nobody_can_be_asked_the_range_counts_only_by_the_fallback(
+        entries in proptest::collection::vec(near(), 0..12), peer in near(), fallback in any::<bool>(), which in 0..2usize,
+    ) {
+        let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which]) };
+        let fields = listed(&entries);
+        let hops: Vec<_> = entries.iter().map(|address| (*address, Identity::Unreachable)).collect();
+        let identities = Identities { source: Identity::Unreachable, hops: &hops };
+        let found = restore(&trust, (peer, 1).into(), None, identities, &fields);
+        let ranges = restore(&Trust { who: Vec::new(), ..trust }, (peer, 1).into(), None, Identity::Unasked, &fields);
+        if fallback {
+            prop_assert_eq!(found, ranges);
+        } else {
+            prop_assert_eq!((found.address, found.via.len()), (peer, 0));
+        }
     }
 
     #[test]

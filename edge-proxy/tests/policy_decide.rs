@@ -63,7 +63,7 @@ fn plain(peer: &str) -> Facts<'static> {
         peer: format!("{peer}:40000").parse().unwrap(),
         proxied: None,
         interface: None,
-        identity: Identity::Unasked,
+        identities: Identity::Unasked.into(),
         sni: None,
         early: false,
     }
@@ -441,7 +441,7 @@ fn any_facts() -> impl Strategy<Value = Facts<'static>> {
             peer,
             proxied,
             interface: None,
-            identity: Identity::Unasked,
+            identities: Identity::Unasked.into(),
             sni,
             early,
         },

@@ -149,6 +149,45 @@ fn a_hop_is_who_it_is_not_where_it_is() {
 }
 
 #[test]
+fn so_is_a_hop_that_another_one_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("tailscaled.sock");
+    let asked = tailscaled(&socket);
+    let origin = Origin::simple();
+    let trust = Trust {
+        ranges: vec!["127.0.0.0/8".parse().unwrap()],
+        who: vec![Who::Node("vps-pacman".into())],
+        ..Trust::default()
+    };
+    let edge = edge(&origin, tailnet(&socket), trust);
+    let chain = |path: &str, list: &str| ask(&edge, 3, path, &format!("X-Forwarded-For: {list}\r\n"));
+    for number in 0..5 {
+        chain(&format!("/edge{number}-"), "6.6.6.6, 203.0.113.7, 127.0.0.3");
+    }
+    // Ann's laptop is where hops are, and none: what it wrote does not count.
+    chain("/laptop", "203.0.113.7, 127.0.0.2");
+    chain("/nobody", "203.0.113.7, 127.0.0.4, 127.0.0.3");
+    // Very many are not asked about.
+    let many: Vec<String> = (10..30).map(|at| format!("127.0.0.{at}")).collect();
+    chain("/many", &many.join(", "));
+    for (path, client) in [
+        ("/edge0-", "203.0.113.7"),
+        ("/edge4-", "203.0.113.7"),
+        ("/laptop", "127.0.0.2"),
+        ("/nobody", "127.0.0.4"),
+        ("/many", "127.0.0.29"),
+    ] {
+        assert!(
+            served(&origin, path).contains(&format!("X-Real-IP: {client}\r\n")),
+            "{path}: {}",
+            served(&origin, path)
+        );
+    }
+    // The hop itself once, the laptop, nobody, and the first of the many.
+    assert_eq!(asked.lock().unwrap().len(), 4);
+}
+
+#[test]
 fn while_tailscaled_is_away_the_range_counts_only_if_that_was_said() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("tailscaled.sock");

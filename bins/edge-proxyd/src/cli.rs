@@ -86,6 +86,9 @@ pub(crate) struct Explain {
     /// Who tailscaled says that the source is: node:NAME, tag:NAME or login:NAME. May be given several times.
     #[arg(long, value_name = "WHO")]
     pub(crate) who: Vec<Who>,
+    /// The same of a hop that the header names: ADDRESS=node:NAME and so on. May be given several times.
+    #[arg(long = "hop", value_name = "ADDRESS=WHO", value_parser = hop)]
+    pub(crate) hops: Vec<(IpAddr, Who)>,
     /// The name in the ClientHello; that of --host unless given. An empty one is none.
     #[arg(long, value_name = "NAME", conflicts_with = "plain")]
     pub(crate) sni: Option<String>,
@@ -140,4 +143,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse::<SocketAddr>()
         .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0)))
         .map_err(|_| "write an address such as 192.0.2.1, 192.0.2.1:40000 or [2001:db8::1]:40000".into())
+}
+
+/// A hop and who it is.
+fn hop(text: &str) -> Result<(IpAddr, Who), String> {
+    let wrong =
+        || format!("`{text}` is no hop: write ADDRESS=node:NAME, ADDRESS=tag:NAME or ADDRESS=login:NAME");
+    let (address, who) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((address.parse().map_err(|_| wrong())?, who.parse().map_err(|_| wrong())?))
 }

@@ -53,6 +53,38 @@ fn explain_the_real_client() {
 }
 
 #[test]
+fn explain_who_hops_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("edge.toml");
+    let text = "[[listen]]\naddress = '127.0.0.1:80'\n[tailnet]\n[trust]\nranges = '100.64.0.0/10'\nwho = 'tag:edge'\n\
+                [[site]]\nhosts = 'a.test'\nplain = 'serve'\nupstream = 'http://127.0.0.1:1'\n";
+    std::fs::write(&config, text).unwrap();
+    let asked = ["--plain", "--from", "100.64.0.1", "--who", "tag:edge", "--host", "a.test", "--header"];
+    let asked = [&asked[..], &["X-Forwarded-For: 203.0.113.7, 100.64.0.9"]].concat();
+    let client = |more: &[&str]| {
+        explain(config.to_str().unwrap(), &[&asked[..], more].concat())["client"]["what"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(client(&[]), "100.64.0.9");
+    assert_eq!(client(&["--hop", "100.64.0.9=login:ann@a.test"]), "100.64.0.9");
+    assert_eq!(client(&["--hop", "100.64.0.9=node:other", "--hop", "100.64.0.9=tag:edge"]), "203.0.113.7");
+    let wrong = run(&[
+        "explain",
+        "--config",
+        config.to_str().unwrap(),
+        "--from",
+        "1.1.1.1",
+        "--host",
+        "a",
+        "--hop",
+        "x",
+    ]);
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn explain_the_sinkhole() {
     let value = explain(PACMAN, &["--from", "192.0.2.1", "--host", "other.org"]);
     assert_eq!(value["handshake"]["what"], "dropped without a byte");

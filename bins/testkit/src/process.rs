@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-const ROLE: &str = "TESTKIT_ROLE";
+pub(crate) const ROLE: &str = "TESTKIT_ROLE";
 /// What the lines begin with that are for the parent.
 const MARK: &str = "@@ ";
 

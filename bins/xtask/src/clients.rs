@@ -1,4 +1,4 @@
-//! Programs of others for the tests: a curl with HTTP/3 from a newer suite of Debian, Python's gRPC, WebSocket and SMTP
+//! Programs of others for the tests: a curl with HTTP/3 and a kernel whose TLS takes new keys from a newer suite of Debian, Python's gRPC, WebSocket and SMTP
 //! server, node's SMTP server.
 
 use crate::steps::{Outcome, step};
@@ -53,6 +53,16 @@ chmod +x "$home/curl"
 "$home/curl" --version | grep -q HTTP3
 "#;
 
+/// Makes of user-mode Linux a program that runs with the libraries of its own suite, which are in `lib` of the folder that it is
+/// started in: another loader in its head, of a path that is no longer. Of its modules only those for TLS are kept.
+const KERNEL: &str = r#"
+LC_ALL=C sed 's#/lib64/ld-linux-x86-64.so.2#lib/ld-linux-x86-64.so.2\x00\x00\x00#' "$home/usr/bin/linux.uml" > "$home/linux"
+chmod +x "$home/linux"
+ln -sfn usr/lib/x86_64-linux-gnu "$home/lib"
+find "$home/usr/lib/uml/modules" -name '*.ko*' -not -path '*/crypto/*' -not -path '*/kernel/lib/*' -not -path '*/net/tls/*' -delete
+cd "$home" && env LD_LIBRARY_PATH="$home/lib" ./linux --version > /dev/null
+"#;
+
 /// Installs what is missing.
 pub(crate) fn install() -> Outcome {
     let newer = directory().join("newer");
@@ -66,6 +76,15 @@ pub(crate) fn install() -> Outcome {
         println!("xtask: pebble with ARI: there");
     } else {
         unpack("pebble with ARI", &pebble, "pebble lego", "")?;
+    }
+    let kernel = directory().join("newer-kernel");
+    if kernel.join("linux").exists() {
+        println!("xtask: a newer user-mode Linux: there");
+    } else {
+        let mut unpack = Command::new("sh");
+        unpack.args(["-c", &format!("{FETCH}{KERNEL}")]);
+        unpack.env("home", &kernel).env("suite", SUITE).env("packages", "user-mode-linux");
+        step("a newer user-mode Linux: unpacking", unpack)?;
     }
     let stamp = directory().join(format!("python-{}", PYTHON.join("-").replace("==", "-")));
     if stamp.exists() {

@@ -16,6 +16,8 @@ const CARGO_TOOLS: &[(&str, &str, &str, &str)] = &[(
 
 /// Programs from the distribution's packages: what is looked for, and the package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("/bin/busybox", "busybox-static"),
+    ("/sbin/modprobe", "kmod"),
     ("/usr/bin/age", "age"),
     ("/usr/bin/argon2", "argon2"),
     ("/usr/bin/brotli", "brotli"),
@@ -26,6 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/htpasswd", "apache2-utils"),
     ("/usr/bin/kdig", "knot-dnsutils"),
     ("/usr/bin/lego", "lego"),
+    ("/usr/bin/linux.uml", "user-mode-linux"),
     ("/usr/bin/nix-instantiate", "nix-bin"),
     ("/usr/bin/node", "nodejs"),
     ("/usr/bin/npm", "npm"),

@@ -8,7 +8,7 @@ mod entry;
 mod walk;
 
 pub use entry::parse_entry;
-pub use walk::restore;
+pub use walk::{restore, unasked};
 
 use crate::config::TrustedHeader;
 use std::fmt;
@@ -54,7 +54,7 @@ pub enum Stop {
     TooLong,
     /// The address is not of a trusted hop: it is the client.
     Untrusted,
-    /// The connection's source is in a trusted range, but is not who hops of ours are.
+    /// The address is in a trusted range, but is not who hops of ours are: it is the client.
     WrongIdentity,
     /// The connection's source is trusted, but came by another interface than hops of ours do.
     WrongInterface,
@@ -73,6 +73,8 @@ pub struct Told {
 
 /// The most hops that are walked.
 pub const MAX_HOPS: usize = 32;
+/// The most hops of one request that are asked about, besides the connection's source.
+pub const MAX_ASKED: usize = 8;
 /// The most bytes of the header that are read.
 pub const MAX_BYTES: usize = 8 * 1024;
 

@@ -1,14 +1,15 @@
 //! The walk from hop to hop.
 
-use super::{Client, MAX_BYTES, MAX_HOPS, Source, Stop, Told, parse_entry};
+use super::{Client, MAX_ASKED, MAX_BYTES, MAX_HOPS, Source, Stop, Told, parse_entry};
 use crate::config::{Trust, TrustedHeader};
 use crate::grammar::trim;
-use crate::tailnet::Identity;
+use crate::tailnet::{Identities, Identity};
 use crate::{Fields, Name, forwarded, host};
 use std::net::{IpAddr, SocketAddr};
 
 /// Restores the client's address. `source` is the peer, or what its accepted PROXY header named; `interface` is that by
-/// which the connection came; `identity` is what tailscaled says of the source.
+/// which the connection came; `identities` is what tailscaled says of the source, and of hops that the header names
+/// ([`unasked`] says of which it should be asked).
 ///
 /// ```
 /// use edge_proxy::config::Trust;
@@ -25,13 +26,14 @@ use std::net::{IpAddr, SocketAddr};
 /// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, Identity::Unasked, &fields);
 /// assert_eq!(client.address.to_string(), "198.51.100.1");
 /// ```
-pub fn restore(
+pub fn restore<'i>(
     trust: &Trust,
     source: SocketAddr,
     interface: Option<&str>,
-    identity: Identity<'_>,
+    identities: impl Into<Identities<'i>>,
     fields: &Fields,
 ) -> Client {
+    let identities = identities.into();
     let mut client = Client {
         address: source.ip().to_canonical(),
         port: Some(source.port()),
@@ -40,31 +42,58 @@ pub fn restore(
         stop: Stop::Untrusted,
         told: Told::default(),
     };
-    if !is_hop(trust, client.address) {
+    if !is_in_range(trust, client.address) {
         return client;
     }
     if trust.interface.as_deref().is_some_and(|wanted| interface != Some(wanted)) {
         client.stop = Stop::WrongInterface;
         return client;
     }
-    if !is_one_of(trust, identity) {
+    if !is_one_of(trust, identities.source) {
         client.stop = Stop::WrongIdentity;
         return client;
     }
     client.told = told(fields);
     client.stop = match trust.header {
-        TrustedHeader::XForwardedFor => walk_list(trust, fields, &mut client),
-        TrustedHeader::Forwarded => walk_forwarded(trust, fields, &mut client),
+        TrustedHeader::XForwardedFor => walk_list(trust, identities, fields, &mut client),
+        TrustedHeader::Forwarded => walk_forwarded(trust, identities, fields, &mut client),
         TrustedHeader::XRealIp => one_address(fields, &mut client),
     };
     client
 }
 
-fn is_hop(trust: &Trust, address: IpAddr) -> bool {
+/// The hop that the walk stopped at because nobody was asked who it is. Whoever can ask does, adds the answer to `identities`,
+/// and asks again, until there is none: after [`MAX_ASKED`] at the latest, so that a long header is not many questions.
+pub fn unasked<'i>(
+    trust: &Trust,
+    source: SocketAddr,
+    interface: Option<&str>,
+    identities: impl Into<Identities<'i>>,
+    fields: &Fields,
+) -> Option<IpAddr> {
+    let identities = identities.into();
+    if trust.who.is_empty() || identities.hops.len() >= MAX_ASKED {
+        return None;
+    }
+    let client = restore(trust, source, interface, identities, fields);
+    let asks = client.stop == Stop::WrongIdentity && !client.via.is_empty();
+    Some(client.address).filter(|hop| asks && identities.of(*hop).is_none())
+}
+
+fn is_in_range(trust: &Trust, address: IpAddr) -> bool {
     trust.ranges.iter().any(|range| range.contains(&address))
 }
 
-/// Whether the connection's source is who hops of ours are.
+/// Why the walk ends at an address that a hop wrote, if it does: only a hop of ours is asked for more.
+fn end(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<Stop> {
+    if !is_in_range(trust, address) {
+        return Some(Stop::Untrusted);
+    }
+    let identity = identities.of(address).unwrap_or_default();
+    (!is_one_of(trust, identity)).then_some(Stop::WrongIdentity)
+}
+
+/// Whether that is who hops of ours are.
 fn is_one_of(trust: &Trust, identity: Identity<'_>) -> bool {
     if trust.who.is_empty() {
         return true;
@@ -82,7 +111,7 @@ fn step(client: &mut Client, (address, port): (IpAddr, Option<u16>), header: Tru
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
 }
 
-fn walk_list(trust: &Trust, fields: &Fields, client: &mut Client) -> Stop {
+fn walk_list(trust: &Trust, identities: Identities<'_>, fields: &Fields, client: &mut Client) -> Stop {
     let mut bytes = 0;
     for line in fields.all(Name::XForwardedFor).rev() {
         for entry in line.rsplit(|b| *b == b',') {
@@ -94,15 +123,15 @@ fn walk_list(trust: &Trust, fields: &Fields, client: &mut Client) -> Stop {
                 return Stop::Garbage;
             };
             step(client, found, TrustedHeader::XForwardedFor);
-            if !is_hop(trust, found.0) {
-                return Stop::Untrusted;
+            if let Some(stop) = end(trust, identities, found.0) {
+                return stop;
             }
         }
     }
     Stop::End
 }
 
-fn walk_forwarded(trust: &Trust, fields: &Fields, client: &mut Client) -> Stop {
+fn walk_forwarded(trust: &Trust, identities: Identities<'_>, fields: &Fields, client: &mut Client) -> Stop {
     let mut bytes = 0;
     // What the hop wrote last is the client's own connection to it; further left is about earlier connections.
     for line in fields.all(Name::Forwarded).rev() {
@@ -129,8 +158,8 @@ fn walk_forwarded(trust: &Trust, fields: &Fields, client: &mut Client) -> Stop {
             if let Some(host) = &element.host {
                 client.told.host = authority(host);
             }
-            if !is_hop(trust, found.0) {
-                return Stop::Untrusted;
+            if let Some(stop) = end(trust, identities, found.0) {
+                return stop;
             }
         }
     }

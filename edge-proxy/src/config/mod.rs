@@ -36,6 +36,8 @@ pub struct Config {
     pub https_port: Option<u16>,
     /// What becomes of clients that ask for nothing of ours.
     pub reject: Reject,
+    /// Whether the kernel encrypts large responses.
+    pub kernel_tls: KernelTls,
     /// What one client may use up.
     pub limits: Limits,
     /// How long things may take, unless a site says otherwise.
@@ -88,7 +90,8 @@ pub struct Trust {
     /// If set, a peer counts as a hop only when it came in by this interface, such as `tailscale0`: 100.64.0.0/10 is
     /// shared carrier space (RFC 6598), so the range alone proves nothing elsewhere.
     pub interface: Option<String>,
-    /// If any, a peer counts as a hop only when tailscaled says that it is one of these. Needs [`Config::tailnet`].
+    /// If any, an address counts as a hop only when tailscaled says that it is one of these: the peer, and each that the header
+    /// names further left. Needs [`Config::tailnet`].
     pub who: Vec<Who>,
     /// While tailscaled cannot be asked, the range alone counts. Without it nobody is a hop then.
     pub fallback: bool,
@@ -119,6 +122,25 @@ impl TrustedHeader {
     }
 }
 
+/// Whether the kernel encrypts what is sent over HTTP/1.1 and TLS 1.3, so that large content and tunnels go from the service's
+/// socket to the client's without a copy into this process. Where the kernel has no TLS nothing is different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelTls {
+    /// Where the kernel can, for a response or a tunnel that has sent so much already.
+    Auto {
+        /// Bytes of content that come first (1 MiB).
+        after: u64,
+    },
+    /// Never.
+    Off,
+}
+
+impl Default for KernelTls {
+    fn default() -> Self {
+        Self::Auto { after: 1 << 20 }
+    }
+}
+
 /// What one client may use up. The defaults suit a public edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -133,9 +155,10 @@ pub struct Limits {
     /// Streams that a client may reset on one connection before it is ended, beyond what it completed (200).
     pub resets: u32,
     /// Frames of HTTP/2 that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send on one
-    /// connection beyond what its requests and their content pay for (1000); a tenth of them comes back in a second.
+    /// connection beyond what its requests and their content pay for (1000); a tenth of them comes back in a second. Of HTTP/3
+    /// those on the control stream, beyond one a request.
     pub control_frames: u32,
-    /// Connections at once by one worker (16384). More wait in the kernel's queue.
+    /// Connections at once by one worker, of TCP and of QUIC each (16384).
     pub connections: usize,
     /// Connections at once by one client, an IPv4 address or a /64 of IPv6 (256). Hops that are trusted are not counted.
     /// 0 is without.

@@ -27,7 +27,7 @@ pub fn request_fields(decision: &Decision<'_>, facts: &Facts<'_>, still_early: b
     // Of a hop it would say who the hop is, not who asks.
     if decision.tells
         && decision.client.via.is_empty()
-        && let Some(node) = facts.identity.node()
+        && let Some(node) = facts.identities.source.node()
     {
         for (name, value) in tailnet::fields(node) {
             head.fields.push(name.as_bytes(), value.as_bytes());

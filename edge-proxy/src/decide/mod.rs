@@ -20,7 +20,7 @@ pub use request::decide;
 use crate::client_address::Client;
 use crate::config::{Auth, Response, Route, Site};
 use crate::early_data::Early;
-use crate::tailnet::Identity;
+use crate::tailnet::Identities;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
@@ -54,8 +54,8 @@ pub struct Facts<'a> {
     pub proxied: Option<SocketAddr>,
     /// The interface by which the connection came, if it is known.
     pub interface: Option<&'a str>,
-    /// What tailscaled says of the source.
-    pub identity: Identity<'a>,
+    /// What tailscaled says of the source, and of hops.
+    pub identities: Identities<'a>,
     /// The name in the ClientHello.
     pub sni: Option<&'a str>,
     /// Whether the head came in early data and the handshake is not complete.

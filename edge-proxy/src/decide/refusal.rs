@@ -35,6 +35,8 @@ pub enum Refusal {
     RawAddress,
     /// The route drops its requests.
     RouteDrops,
+    /// The target is longer than the limit.
+    TargetTooLong,
     /// TRACE sends back what others may not see.
     Trace,
     /// No site has the name.
@@ -61,6 +63,7 @@ impl Refusal {
             Self::ProxyField => "proxy-field",
             Self::RawAddress => "raw-address",
             Self::RouteDrops => "route-drops",
+            Self::TargetTooLong => "target-too-long",
             Self::Trace => "trace",
             Self::UnknownName => "unknown-name",
             Self::UnknownProtocol => "unknown-protocol",
@@ -87,6 +90,7 @@ impl fmt::Display for Refusal {
             Self::ProxyField => "a Proxy field, which CGI programs take for HTTP_PROXY",
             Self::RawAddress => "the request is for a raw address that no site has",
             Self::RouteDrops => "the route drops its requests",
+            Self::TargetTooLong => "the target is longer than the limit",
             Self::Trace => "TRACE is not offered",
             Self::UnknownName => "no site has this name",
             Self::UnknownProtocol => "an extended CONNECT for another protocol than WebSocket",

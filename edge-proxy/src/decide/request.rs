@@ -30,7 +30,7 @@ use std::net::IpAddr;
 ///     peer: "192.0.2.1:40000".parse().unwrap(),
 ///     proxied: None,
 ///     interface: None,
-///     identity: Default::default(),
+///     identities: Default::default(),
 ///     sni: None,
 ///     early: false,
 /// };
@@ -65,7 +65,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
 fn client(config: &Config, facts: &Facts<'_>, head: &RequestHead) -> Client {
     let source = facts.proxied.unwrap_or(facts.peer);
     let mut client =
-        client_address::restore(&config.trust, source, facts.interface, facts.identity, &head.fields);
+        client_address::restore(&config.trust, source, facts.interface, facts.identities, &head.fields);
     if facts.proxied.is_some() && client.source == Source::Connection {
         client.source = Source::ProxyProtocol;
     }
@@ -91,7 +91,7 @@ fn judge<'s>(
     if !site.access.permits(client) {
         return Err(turned_away(site.reject, 403, Refusal::AccessDenied));
     }
-    check_head(head)?;
+    check_head(config, head)?;
     // A trusted hop says how the client came; a redirect would come back for ever where that was https.
     if plain && site.plain == Plain::Redirect && decision.client.told.https != Some(true) {
         return Err(to_https(config, &host, &head.target));
@@ -148,7 +148,7 @@ fn site_of<'h, 's>(
 }
 
 /// What no site offers.
-fn check_head<'s>(head: &RequestHead) -> Result<(), Verdict<'s>> {
+fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>> {
     if head.method == Method::Trace {
         return Err(refuse(405, Refusal::Trace));
     }
@@ -159,6 +159,10 @@ fn check_head<'s>(head: &RequestHead) -> Result<(), Verdict<'s>> {
     }
     if head.fields.contains(Name::Proxy) {
         return Err(refuse(400, Refusal::ProxyField));
+    }
+    // What HTTP/1.1 reads is bounded before.
+    if head.target.len() > config.limits.target_bytes {
+        return Err(refuse(414, Refusal::TargetTooLong));
     }
     let asterisk = head.target == "*" && head.method == Method::Options;
     let path = head.target.starts_with('/') && is_target(head.target.as_bytes());

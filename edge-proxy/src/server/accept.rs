@@ -174,7 +174,10 @@ async fn handshake(
     }
     let takes_early = tls.early_data().is_some();
     let http2 = tls.alpn_protocol() == Some(b"h2");
-    let mut stream = TlsStream::new(tls, socket);
+    let mut stream = TlsStream::watched(tls, socket, view.runtime.kernel_tls);
+    if http2 {
+        stream.unwatch();
+    }
     if !takes_early || http2 {
         finish(worker, connection, &mut stream, &deadline, limit).await?;
     }

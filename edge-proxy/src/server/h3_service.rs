@@ -1,7 +1,7 @@
 //! What the HTTP/3 engine hands requests to.
 
 use super::exchange::{Connection, serve};
-use super::h3::{Closed, Dropped, H3Stream, Hello, Opened, Service};
+use super::h3::{Closed, Dropped, H3Stream, Heads, Hello, Opened, Service};
 use super::observe::TurnedAway;
 use super::worker::Worker;
 use crate::config::{Listener, Reject};
@@ -74,6 +74,12 @@ impl Service for H3Service {
             let deadline = worker.sweep().deadline();
             serve(&worker, &connection, head, &mut stream, &deadline).await;
         });
+    }
+
+    fn refused(&self, conn: &Rc<Connection>, heads: Heads) {
+        for (count, reason) in [(heads.too_large, "head-too-large"), (heads.too_slow, "head-too-slow")] {
+            (0..count).for_each(|_| self.turned_away(conn.peer, conn.sni.as_deref(), reason));
+        }
     }
 
     fn closed(&self, conn: &Rc<Connection>, why: Closed) {

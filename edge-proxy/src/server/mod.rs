@@ -10,6 +10,7 @@ mod h1;
 mod h2;
 mod h3;
 mod h3_service;
+mod ktls;
 mod listen;
 pub(crate) mod metrics;
 pub(crate) mod observe;

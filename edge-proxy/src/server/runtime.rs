@@ -2,12 +2,13 @@
 
 use super::guards::{Guard, Guards};
 use super::h3;
+use super::ktls;
 use super::metrics::counters::{Shard, Shards, SiteShard};
 use super::proxy::StartError;
 use super::table::{Counts, Held};
 use super::upstream::{SharedTarget, Targets, client_config};
 use crate::Snapshot;
-use crate::config::{ListenerKind, Protocol};
+use crate::config::{KernelTls, ListenerKind, Protocol};
 use quinn_proto as quic;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::{ClientConfig, ServerConfig};
@@ -72,6 +73,8 @@ pub(crate) struct Runtime {
     pub(crate) counts: Arc<Shards<Shard>>,
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
     alt_svc: Option<String>,
+    /// What the kernel can do of TLS, if it may.
+    pub(crate) kernel_tls: Option<ktls::Support>,
 }
 
 impl Runtime {
@@ -90,6 +93,13 @@ impl Runtime {
         };
         let mut tls = base(rustls::ALL_VERSIONS)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let kernel_tls = match snapshot.config().kernel_tls {
+            KernelTls::Auto { .. } => ktls::probe(),
+            KernelTls::Off => None,
+        };
+        if kernel_tls.is_some() {
+            tls.key_log = Arc::new(ktls::Listener);
+        }
         let mut early_tls = tls.clone();
         tls.ticketer = lasting.tickets.clone();
         tls.send_tls13_tickets = 1;
@@ -152,7 +162,16 @@ impl Runtime {
             counts,
             nowhere,
             alt_svc,
+            kernel_tls,
         })
+    }
+
+    /// After how many bytes of a response its content may go past us. `None` is never.
+    pub(crate) const fn direct_after(&self) -> Option<u64> {
+        match (self.kernel_tls, self.snapshot.config().kernel_tls) {
+            (Some(_), KernelTls::Auto { after }) => Some(after),
+            _ => None,
+        }
     }
 
     /// Whether this peer's connections are counted: those of hops carry many clients.
@@ -189,6 +208,8 @@ impl Runtime {
 pub(crate) fn h3_limits(config: &crate::config::Config) -> h3::Limits {
     let mut limits =
         h3::Limits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };
+    limits.control_frames = u64::from(config.limits.control_frames);
+    limits.connections = config.limits.connections;
     limits.handshake = config.timeouts.handshake;
     limits.head = config.timeouts.header;
     limits.idle = config.timeouts.idle;

@@ -1,9 +1,10 @@
 //! A stream socket of either family: TCP or Unix.
 
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket.
@@ -18,6 +19,37 @@ impl Socket {
         if let Self::Tcp(stream) = self {
             // If it fails, the peer gets an ordinary end, and its framing still shows the truncation.
             let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// Makes a system call on the socket when it is ready for it: to be read, or to be written to.
+    pub(crate) fn poll_io<T>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        call: impl Fn(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let done = match self {
+                Self::Tcp(stream) => {
+                    ready!(match interest {
+                        Interest::READABLE => stream.poll_read_ready(cx),
+                        _ => stream.poll_write_ready(cx),
+                    })?;
+                    stream.try_io(interest, || call(stream.as_fd()))
+                }
+                Self::Unix(stream) => {
+                    ready!(match interest {
+                        Interest::READABLE => stream.poll_read_ready(cx),
+                        _ => stream.poll_write_ready(cx),
+                    })?;
+                    stream.try_io(interest, || call(stream.as_fd()))
+                }
+            };
+            // Not ready after all: waited for again.
+            if !matches!(&done, Err(why) if why.kind() == io::ErrorKind::WouldBlock) {
+                return Poll::Ready(done);
+            }
         }
     }
 }

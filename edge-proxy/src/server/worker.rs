@@ -192,7 +192,7 @@ pub(crate) fn run(
                             }
                         } else if let (Some((engine, _)), Some(quic)) = (&running.engine, &view.runtime.quic)
                         {
-                            engine.reload(quic.clone());
+                            engine.reload(quic.clone(), h3_limits(view.runtime.snapshot().config()));
                         }
                         stays
                     });

@@ -1,9 +1,11 @@
-//! D4 to D6: what is sent over QUIC.
+//! D1 and D4 to D7: what is sent over QUIC.
 
-use crate::Target;
-use crate::common::wire3::{self, End, Field, Http3, headers};
+use crate::common::wire3::{self, Answer, End, Field, Http3, headers};
+use crate::{Target, seen};
 use edge_proxy::h3::varint;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// The code that ends a connection for its load (RFC 9114 §8.1).
@@ -166,5 +168,139 @@ fn d6_no_more_than_three_times_before_the_address_is_proved() {
         drop(client);
         assert!(back > 0, "it does not answer at all");
         back <= 3 * sent
+    });
+}
+
+/// From which of two addresses a client's packets come, as the proxy sees it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum From {
+    /// The first.
+    First,
+    /// The second, where nobody gets an answer: it is forged.
+    Forged,
+    /// Now this, now that one, and no answer at the second.
+    Either,
+}
+
+/// Between a client and the proxy.
+struct Between {
+    address: SocketAddr,
+    from: Arc<AtomicU8>,
+    /// Datagrams that the proxy sent to the second address.
+    answers: Arc<AtomicUsize>,
+}
+
+impl Between {
+    fn new(target: SocketAddr, first: [u8; 4], second: [u8; 4]) -> Self {
+        let inside = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let outside = [first, second].map(|address| {
+            let socket = UdpSocket::bind(SocketAddr::from((address, 0))).unwrap();
+            socket.connect(target).unwrap();
+            socket
+        });
+        let (address, from) = (inside.local_addr().unwrap(), Arc::new(AtomicU8::new(From::First as u8)));
+        let (now, answers) = (from.clone(), Arc::new(AtomicUsize::new(0)));
+        let answered = answers.clone();
+        inside.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        outside.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+        // Ends when nobody else has the switch any more.
+        std::thread::spawn(move || {
+            let (mut datagram, mut client, mut turn) = ([0; 2048], None, 0);
+            while Arc::strong_count(&now) > 1 {
+                if let Ok((n, address)) = inside.recv_from(&mut datagram) {
+                    client = Some(address);
+                    turn += 1;
+                    let second = match now.load(SeqCst) {
+                        from if from == From::First as u8 => false,
+                        from if from == From::Either as u8 => turn % 2 == 0,
+                        _ => true,
+                    };
+                    let _ = outside[usize::from(second)].send(&datagram[..n]);
+                }
+                while let (Ok(n), Some(client)) = (outside[0].recv(&mut datagram), client) {
+                    let _ = inside.send_to(&datagram[..n], client);
+                }
+                while outside[1].recv(&mut datagram).is_ok() {
+                    answered.fetch_add(1, SeqCst);
+                }
+            }
+        });
+        Self { address, from, answers }
+    }
+
+    fn set(&self, from: From) {
+        self.from.store(from as u8, SeqCst);
+    }
+}
+
+/// Sends requests without waiting for their answers.
+async fn send(client: &Http3, path: &str) -> Vec<tokio::task::JoinHandle<Answer>> {
+    let mut answers = Vec::new();
+    for number in 0..40 {
+        let request = wire3::request("GET", "a.test", &format!("{path}-{number}"), &[]);
+        let open = client.open(&request);
+        let Ok((mut send, reader)) = tokio::time::timeout(Duration::from_millis(500), open).await else {
+            break;
+        };
+        let _ = send.finish();
+        answers.push(tokio::spawn(async move { { reader }.answer().await }));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    answers
+}
+
+#[test]
+fn d7_an_address_that_is_not_proved() {
+    let target = Target::start("http3::d7_an_address_that_is_not_proved");
+    target.withstands(|target| {
+        // At the first address a client is kept out; the second is where the others are served.
+        let between = Between::new(target.tls, [127, 0, 0, 9], [127, 0, 0, 1]);
+        wire3::run(async {
+            let client = Http3::connect(between.address, &target.root, "a.test").await;
+            assert_eq!(client.get("a.test", "/seen/kept-out").await.status(), None);
+            let mut answers = Vec::new();
+            for from in [From::Forged, From::Either] {
+                between.set(from);
+                answers.extend(send(&client, "/seen/kept-out").await);
+                between.set(From::First);
+                // The connection is where it was.
+                assert_eq!(client.get("a.test", "/seen/kept-out").await.status(), None);
+            }
+            // What came from there was taken for the client's, and yet for nobody who may.
+            assert!(between.answers.load(SeqCst) > 0, "nothing of it came to the proxy");
+            let (count, mut refused) = (answers.len(), 0);
+            for answer in answers {
+                let answer = tokio::time::timeout(Duration::from_secs(20), answer).await;
+                refused += usize::from(answer.is_ok_and(|answer| answer.unwrap().status().is_none()));
+            }
+            assert_eq!((refused, seen("/seen/kept-out")), (count, Vec::new()));
+            count > 40
+        })
+    });
+}
+
+#[test]
+fn d7_an_address_that_is_not_proved_is_not_told() {
+    let target = Target::start("http3::d7_an_address_that_is_not_proved_is_not_told");
+    target.withstands(|target| {
+        // Here the client may, wherever it says it is; the service is told where it was proved to be.
+        let between = Between::new(target.tls, [127, 0, 0, 1], [127, 0, 0, 7]);
+        wire3::run(async {
+            let client = Http3::connect(between.address, &target.root, "a.test").await;
+            between.set(From::Either);
+            let answers = send(&client, "/seen/either").await;
+            between.set(From::First);
+            let count = answers.len();
+            for answer in answers {
+                let answer = tokio::time::timeout(Duration::from_secs(20), answer).await;
+                assert_eq!(answer.expect("an answer").unwrap().status(), Some("200"));
+            }
+            assert!(between.answers.load(SeqCst) > 0, "nothing of it came to the proxy");
+            let heads = seen("/seen/either");
+            let told = heads.iter().filter(|head| head.contains("x-forwarded-for: 127.0.0.1\r\n")).count();
+            assert_eq!((heads.len(), told), (count, count));
+            count > 20
+        })
     });
 }

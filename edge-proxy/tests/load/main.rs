@@ -7,14 +7,15 @@
 mod common;
 mod http2;
 mod http3;
+mod proxy_header;
 mod slow;
 
 use common::Edge;
-use edge_proxy::config::Timeouts;
+use edge_proxy::config::{Listener, Timeouts};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::{Process, role, say, serve_until_parent_ends, tls_client};
 
@@ -28,6 +29,8 @@ pub(crate) struct Target {
     process: Process,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
+    /// Where each connection must begin with a PROXY header.
+    pub(crate) proxied: SocketAddr,
     pub(crate) root: String,
     before: usize,
 }
@@ -40,8 +43,9 @@ impl Target {
         }
         let mut process = Process::start(test, "proxy", &[("ORIGIN", origin().to_string())]);
         let (plain, tls) = (process.hear().parse().unwrap(), process.hear().parse().unwrap());
+        let proxied = process.hear().parse().unwrap();
         let root = std::fs::read_to_string(process.hear()).unwrap();
-        let mut target = Self { process, plain, tls, root, before: 0 };
+        let mut target = Self { process, plain, tls, proxied, root, before: 0 };
         for _ in 0..20 {
             target.ask().unwrap();
         }
@@ -102,6 +106,14 @@ impl Drop for Over<'_> {
     }
 }
 
+/// The heads that reached the service with a path that begins with `/seen`, in small letters.
+static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Those of them that have this in them.
+pub(crate) fn seen(text: &str) -> Vec<String> {
+    SEEN.lock().unwrap().iter().filter(|head| head.contains(text)).cloned().collect()
+}
+
 /// Answers `ok` when the content is complete, and 64 MiB where the path is `/long`. In the test's own process, so that the
 /// proxy's memory is its own.
 fn origin() -> SocketAddr {
@@ -127,6 +139,9 @@ fn answer(mut stream: TcpStream) -> Option<()> {
         if waiting.len() < end + 4 + length {
             continue;
         }
+        if waiting.starts_with(b"GET /seen") {
+            SEEN.lock().unwrap().push(text.clone());
+        }
         if waiting.starts_with(b"GET /long") {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n").ok()?;
             for _ in 0..4096 {
@@ -149,11 +164,16 @@ fn proxy() -> ! {
         idle: Duration::from_secs(5),
         ..Timeouts::default()
     };
+    let proxy_protocol = vec!["127.0.0.1/32".parse().unwrap()];
+    config.listeners.push(Listener { proxy_protocol, ..Listener::plain(([127, 0, 0, 1], 0).into()) });
+    // Who is kept out, if that is what their address is.
+    config.sites[0].access.deny = vec!["127.0.0.9/32".parse().unwrap()];
     edge.proxy.reload(config).unwrap();
     let root = edge.folder.path().join("root.pem");
     std::fs::write(&root, edge.root()).unwrap();
     say(&edge.plain().to_string());
     say(&edge.tls().to_string());
+    say(&edge.proxy.addresses()[2].to_string());
     say(root.to_str().unwrap());
     serve_until_parent_ends()
 }

@@ -84,6 +84,7 @@ impl<'t> Document<'t> {
         let places = self.places.borrow();
         let key = match error.key {
             "targets" => "target",
+            "to" => "redirect",
             "request_fields" => "request_headers",
             "response_fields" => "response_headers",
             other => other,
@@ -93,7 +94,7 @@ impl<'t> Document<'t> {
         };
         let first = key.split('.').next().unwrap_or(key);
         let at = ["", "s"].iter().find_map(|plural| spans.keys.get(&format!("{first}{plural}")));
-        let at = at.copied().unwrap_or(spans.whole);
+        let at = spans.keys.get(key).or(at).copied().unwrap_or(spans.whole);
         let path = if spans.path.is_empty() { key.into() } else { format!("{}.{key}", spans.path) };
         self.wrong(at, format!("{path} ({}): `{}` {}", error.part, error.value, error.fix));
     }
@@ -136,8 +137,15 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Remembers that this part of the configuration is here.
     pub(super) fn place(&self, place: Place) {
-        let keys = self.entries.iter().map(|(key, value)| (key.get_ref().to_string(), value.span().start));
-        let spans = Spans { path: self.path.clone(), whole: self.at, keys: keys.collect() };
+        let mut keys = HashMap::new();
+        for (key, value) in self.entries {
+            // Of tables inside too: `health.eject`.
+            for (inner, value) in value.get_ref().as_table().into_iter().flat_map(|table| table.iter()) {
+                keys.insert(format!("{}.{}", key.get_ref(), inner.get_ref()), value.span().start);
+            }
+            keys.insert(key.get_ref().to_string(), value.span().start);
+        }
+        let spans = Spans { path: self.path.clone(), whole: self.at, keys };
         self.document.places.borrow_mut().insert(place, spans);
     }
 

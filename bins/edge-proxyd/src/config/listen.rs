@@ -5,7 +5,9 @@ use super::{Log, StatusAddress};
 use super::document::Table;
 use crate::log::Format;
 use edge_proxy::Place;
-use edge_proxy::config::{Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader};
+use edge_proxy::config::{
+    KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
+};
 use std::net::SocketAddr;
 
 pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
@@ -110,6 +112,22 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     }
     table.finish();
     limits
+}
+
+/// Whether the kernel encrypts, and after how much.
+pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
+    let mode = root.get("kernel_tls").and_then(|value| value.one_of(&[("auto", true), ("off", false)]));
+    let after = root.get("kernel_tls_after");
+    match (mode.unwrap_or(true), after) {
+        (true, after) => after
+            .and_then(|value| value.size())
+            .map_or_else(KernelTls::default, |after| KernelTls::Auto { after }),
+        (false, None) => KernelTls::Off,
+        (false, Some(value)) => {
+            value.wrong("is of no use with kernel_tls = \"off\": leave one of them out");
+            KernelTls::Off
+        }
+    }
 }
 
 /// The durations of a table; those that it has not are these.

@@ -85,6 +85,7 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
 fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settings {
     let mut proxy = Config { reject: site::reject(root), ..Config::default() };
     proxy.https_port = root.get("https_port").and_then(|port| port.number(1, 65_535)).map(|port| port as u16);
+    proxy.kernel_tls = listen::kernel_tls(root);
     proxy.listeners = listen::listeners(root);
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
     proxy.tailnet = root.table("tailnet").map(|tailnet| listen::tailnet(&tailnet));
@@ -127,3 +128,5 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrong;

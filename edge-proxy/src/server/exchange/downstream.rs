@@ -1,7 +1,9 @@
 //! How a client's connection carries one exchange.
 
+use crate::server::tls::TlsStream;
 use crate::{Fields, ResponseHead};
 use bytes::Bytes;
+use rustls::ServerConnection;
 use std::task::{Context, Poll};
 
 /// What comes next of a message's content.
@@ -101,6 +103,17 @@ pub(crate) trait Downstream {
     /// Until everything sent so far is with the transport (HTTP/1.1: written; HTTP/2 and 3: queued within its flow
     /// control).
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
+
+    /// Whether content can go past us from now on: by [`Downstream::direct`], as it is, after all that was sent before. With
+    /// `want` the transport makes ready for that, and says so when it is asked again after the next content.
+    fn poll_direct(&mut self, _cx: &mut Context<'_>, _want: bool) -> Poll<Result<bool, Lost>> {
+        Poll::Ready(Ok(false))
+    }
+
+    /// The connection that the kernel encrypts for.
+    fn direct(&mut self) -> Option<&mut TlsStream<ServerConnection>> {
+        None
+    }
 
     /// Ready when the client has gone away, so that waiting for an upstream ends. Only polled after `Part::End`.
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost>;

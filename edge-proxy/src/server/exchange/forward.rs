@@ -11,7 +11,7 @@ use crate::decide::{Decision, request_fields, response_fields};
 use crate::server::deadline::Deadline;
 use crate::server::upstream::{Lease, UpstreamError};
 use crate::server::worker::View;
-use crate::tailnet::Identity as WhoIsIt;
+use crate::tailnet::Identities;
 use crate::{BodyLength, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +21,7 @@ pub(super) struct Way<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
     /// Who is at the other end of it, in the tailnet.
-    pub(super) who: WhoIsIt<'a>,
+    pub(super) who: Identities<'a>,
     pub(super) decision: &'a Decision<'a>,
     pub(super) timeouts: Timeouts,
     pub(super) upstream: usize,
@@ -75,7 +75,8 @@ impl Way<'_> {
             let mut others = tried;
             others.add(flight.at);
             let repeatable = idempotent && !websocket && attempts > 0;
-            let mut pump = Pump::new(up, &self.timeouts, self.decision.body_limit, has_body);
+            let mut pump = Pump::new(up, &self.timeouts, self.decision.body_limit, has_body)
+                .direct_after(self.view.runtime.direct_after());
             let facts = self.connection.facts(false, self.who);
             let alt_svc = self.view.alt_svc();
             let outcome = poll_fn(|cx| {
@@ -93,6 +94,7 @@ impl Way<'_> {
             match outcome {
                 Ok(()) => {
                     let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
+                    let direct = pump.direct;
                     if retry.statuses.contains(&status) {
                         flight.failed();
                     } else {
@@ -100,7 +102,7 @@ impl Way<'_> {
                     }
                     pump.up.finish();
                     let upstream = Some(self.upstream);
-                    return Outcome { received, sent, upstream, ..Outcome::answered(status) };
+                    return Outcome { received, sent, upstream, direct, ..Outcome::answered(status) };
                 }
                 // Nothing was answered and nothing of the content is gone: a kept connection had ended meanwhile.
                 Err(Failure::Upstream(UpstreamError::Stale))
@@ -125,11 +127,12 @@ impl Way<'_> {
                         flight.ended_by(why);
                     }
                     let counts = (pump.received, pump.sent);
-                    let status = pump.head.status;
+                    let (status, direct) = (pump.head.status, pump.direct);
                     let answered = pump.answered;
                     // The connection is closed before the client is told.
                     drop(pump);
                     let mut ended = self.failed(why, answered, counts, head, down).await;
+                    ended.direct = direct;
                     if answered {
                         ended.status = Some(status);
                     }

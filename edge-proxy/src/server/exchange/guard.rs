@@ -12,7 +12,7 @@ use crate::server::guards::{Over, UnderWay};
 use crate::server::passwords::{self, Verdict};
 use crate::server::upstream::{Exchange, Lease, UpstreamError};
 use crate::server::worker::View;
-use crate::tailnet::Identity as WhoIsIt;
+use crate::tailnet::Identities;
 use crate::{BodyLength, Fields, RequestHead, ResponseHead};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ pub(super) struct Gate<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
     /// Who is at the other end of it, in the tailnet.
-    pub(super) who: WhoIsIt<'a>,
+    pub(super) who: Identities<'a>,
     pub(super) decision: &'a Decision<'a>,
     pub(super) timeouts: Timeouts,
     pub(super) deadline: &'a Deadline,

@@ -4,10 +4,13 @@ use super::encode::Encoder;
 use super::{BodyError, Downstream, Part};
 use crate::config::{Coding, Timeouts};
 use crate::server::deadline::Deadline;
+use crate::server::ktls::Relay;
 use crate::server::upstream::{Exchange, UpstreamError};
 use crate::{Method, ResponseHead};
 use std::task::{Context, Poll};
 
+/// Content shorter than this is not worth a pipe, in bytes.
+const LEAST_DIRECT: u64 = 64 * 1024;
 /// Compressed content is collected up to this, in bytes.
 const PIECE: usize = 8 * 1024;
 
@@ -49,6 +52,19 @@ pub(super) struct Pump<'a> {
     /// There is content that the client does not take.
     client_waits: bool,
     encoder: Option<Encoder>,
+    /// After so many bytes content may go past us.
+    direct_after: Option<u64>,
+    relay: Option<Relay>,
+    /// Bytes of content that went past us.
+    pub(super) direct: u64,
+}
+
+/// What a step of content that goes past us came to.
+enum Direct {
+    /// It does not go past us.
+    No,
+    Moved,
+    Waits,
 }
 
 impl<'a> Pump<'a> {
@@ -69,7 +85,16 @@ impl<'a> Pump<'a> {
             armed: false,
             client_waits: false,
             encoder: None,
+            direct_after: None,
+            relay: None,
+            direct: 0,
         }
+    }
+
+    /// After so many bytes content may go past us, where the kernel can encrypt it.
+    pub(super) const fn direct_after(mut self, bytes: Option<u64>) -> Self {
+        self.direct_after = bytes;
+        self
     }
 
     /// Whether the client was told nothing final and nothing of its content is gone.
@@ -192,6 +217,16 @@ impl<'a> Pump<'a> {
                 progress = true;
                 continue;
             }
+            if let Some(after) = self.direct_after {
+                match self.direct_step(cx, down, after)? {
+                    Direct::No => {}
+                    Direct::Moved => {
+                        progress = true;
+                        continue;
+                    }
+                    Direct::Waits => break,
+                }
+            }
             let room = match down.poll_capacity(cx) {
                 Poll::Ready(Ok(room)) => room,
                 Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
@@ -226,6 +261,65 @@ impl<'a> Pump<'a> {
             progress = true;
         }
         Ok(progress)
+    }
+
+    /// One step of content that goes from socket to socket, where that can be.
+    fn direct_step<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        after: u64,
+    ) -> Result<Direct, Failure> {
+        let relay = match &mut self.relay {
+            Some(relay) => relay,
+            None => {
+                let enough = self.up.direct().is_some_and(|(_, most)| most >= LEAST_DIRECT);
+                if !enough || self.bodiless || self.encoder.is_some() {
+                    return Ok(Direct::No);
+                }
+                match down.poll_direct(cx, self.sent >= after) {
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(Ok(false)) => return Ok(Direct::No),
+                    Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
+                    Poll::Pending => {
+                        self.client_waits = true;
+                        return Ok(Direct::Waits);
+                    }
+                }
+                // Without a pipe it goes on as before.
+                let Ok(relay) = Relay::new() else {
+                    self.direct_after = None;
+                    return Ok(Direct::No);
+                };
+                self.relay.insert(relay)
+            }
+        };
+        if relay.held() == 0 {
+            let Some((socket, most)) = self.up.direct() else { return Ok(Direct::No) };
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let n = match relay.poll_in(cx, socket, most) {
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(_)) => return Err(Failure::Upstream(UpstreamError::Broken)),
+                Poll::Pending => return Ok(Direct::Waits),
+            };
+            self.up.passed(n).map_err(Failure::Upstream)?;
+            if n == 0 {
+                return Ok(Direct::Moved);
+            }
+        }
+        let Some(client) = down.direct() else { return Err(Failure::ClientLost) };
+        match client.poll_relay(cx, relay) {
+            Poll::Ready(Ok(n)) => {
+                self.sent += n as u64;
+                self.direct += n as u64;
+                Ok(Direct::Moved)
+            }
+            Poll::Ready(Err(_)) => Err(Failure::ClientLost),
+            Poll::Pending => {
+                self.client_waits = true;
+                Ok(Direct::Waits)
+            }
+        }
     }
 
     /// One step of content that is compressed on its way: what is ready is sent before more is taken in.

@@ -3,6 +3,7 @@
 use super::forward::Way;
 use super::guard::{Gate, Identity};
 use super::{Abort, Downstream, Lost, Part};
+use crate::client_address::unasked;
 use crate::config::{Response, Timeouts};
 use crate::decide::{Facts, Transport, Verdict, decide, response_fields};
 use crate::early_data::Early;
@@ -10,11 +11,11 @@ use crate::server::deadline::Deadline;
 use crate::server::observe::AccessRecord;
 use crate::server::table::Held;
 use crate::server::whois::Said;
-use crate::server::worker::Worker;
-use crate::tailnet::Identity as WhoIsIt;
+use crate::server::worker::{View, Worker};
+use crate::tailnet::{Identities, Identity as WhoIsIt};
 use crate::{BodyLength, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -33,13 +34,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn facts<'f>(&'f self, early: bool, identity: WhoIsIt<'f>) -> Facts<'f> {
+    pub(crate) fn facts<'f>(&'f self, early: bool, identities: Identities<'f>) -> Facts<'f> {
         Facts {
             transport: self.transport,
             peer: self.peer,
             proxied: self.proxied,
             interface: self.interface.as_deref(),
-            identity,
+            identities,
             sni: self.sni.as_deref(),
             early,
         }
@@ -53,11 +54,13 @@ pub(super) struct Outcome {
     pub(super) sent: u64,
     pub(super) upstream: Option<usize>,
     pub(super) reason: Option<&'static str>,
+    /// Bytes of content that the kernel encrypted and passed on.
+    pub(super) direct: u64,
 }
 
 impl Outcome {
     pub(super) const fn answered(status: u16) -> Self {
-        Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None }
+        Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None, direct: 0 }
     }
 
     pub(super) const fn because(mut self, reason: &'static str) -> Self {
@@ -81,7 +84,10 @@ pub(crate) async fn serve<D: Downstream>(
         Some(whois) => whois.is(connection.proxied.unwrap_or(connection.peer), deadline).await,
         None => None,
     };
-    let identity = said.as_ref().map_or(WhoIsIt::Unasked, Said::identity);
+    let source = said.as_ref().map(Said::identity).unwrap_or_default();
+    let hops = hops(&view, connection, source, &head, deadline).await;
+    let hops: Vec<_> = hops.iter().map(|(hop, said)| (*hop, said.identity())).collect();
+    let identity = Identities { source, hops: &hops };
     let facts = connection.facts(was_early, identity);
     settle_length(&mut head, down, deadline, view.runtime.snapshot().config().timeouts.header).await;
     let decision = decide(view.runtime.snapshot(), &facts, &head);
@@ -134,6 +140,36 @@ pub(crate) async fn serve<D: Downstream>(
         head: &head,
     };
     worker.access(&view, site, &record);
+    if outcome.direct > 0 {
+        worker.with_counts(|counts| {
+            counts.kernel_tls.add(1);
+            counts.kernel_tls_bytes.add(outcome.direct);
+        });
+    }
+}
+
+/// Asks who the hops are that the header names, as far as the walk comes by those of ours.
+async fn hops(
+    view: &View,
+    connection: &Connection,
+    source: WhoIsIt<'_>,
+    head: &RequestHead,
+    deadline: &Deadline,
+) -> Vec<(IpAddr, Said)> {
+    let mut known: Vec<(IpAddr, Said)> = Vec::new();
+    let trust = &view.runtime.snapshot().config().trust;
+    let Some(whois) = view.whois.as_ref().filter(|_| !trust.who.is_empty()) else { return known };
+    let peer = connection.proxied.unwrap_or(connection.peer);
+    loop {
+        let hops: Vec<_> = known.iter().map(|(hop, said)| (*hop, said.identity())).collect();
+        let identities = Identities { source, hops: &hops };
+        let interface = connection.interface.as_deref();
+        let Some(hop) = unasked(trust, peer, interface, identities, &head.fields) else { return known };
+        drop(hops);
+        // The port does not matter for an address of the tailnet. Of others nothing is known.
+        let said = whois.is(SocketAddr::new(hop, 0), deadline).await;
+        known.push((hop, said.unwrap_or(Said::Nobody)));
+    }
 }
 
 /// Does what was decided.

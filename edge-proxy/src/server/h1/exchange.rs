@@ -5,7 +5,9 @@ use crate::h1::{Chunks, ResponseFraming, write_chunk_head, write_last_chunk, wri
 use crate::server::buffer::SIZE;
 use crate::server::deadline::Deadline;
 use crate::server::exchange::{Abort, BodyError, Downstream, Lost, Part};
+use crate::server::tls::TlsStream;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
+use rustls::ServerConnection;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -258,12 +260,38 @@ impl Downstream for Exchange {
         if self.half_closed {
             let _ = ready!(Pin::new(&mut client.wire).poll_shutdown(cx));
         }
-        match ready!(Pin::new(&mut client.wire).poll_flush(cx)) {
+        let flushed = match self.sending {
+            Sending::Done => client.wire.poll_drained(cx),
+            _ => Pin::new(&mut client.wire).poll_flush(cx),
+        };
+        match ready!(flushed) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(_) => {
                 self.lost = true;
                 Poll::Ready(Err(Lost))
             }
+        }
+    }
+
+    fn poll_direct(&mut self, cx: &mut Context<'_>, want: bool) -> Poll<Result<bool, Lost>> {
+        // Chunks have heads of their own.
+        let plain = matches!(
+            self.sending,
+            Sending::Framed(ResponseFraming::Length | ResponseFraming::Close) | Sending::Raw
+        );
+        match &mut self.client.wire {
+            super::Wire::Tls(stream) if plain && want => stream.want_kernel(),
+            super::Wire::Tls(_) if plain => {}
+            _ => return Poll::Ready(Ok(false)),
+        }
+        ready!(self.poll_flush(cx))?;
+        Poll::Ready(Ok(self.direct().is_some_and(TlsStream::enter_kernel)))
+    }
+
+    fn direct(&mut self) -> Option<&mut TlsStream<ServerConnection>> {
+        match &mut self.client.wire {
+            super::Wire::Tls(stream) => Some(stream),
+            super::Wire::Plain(_) => None,
         }
     }
 

@@ -52,6 +52,14 @@ impl Wire {
             Self::Tls(stream) => stream.socket(),
         }
     }
+
+    /// Until what was written would arrive even if the connection were closed now.
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_drained(cx),
+        }
+    }
 }
 
 macro_rules! either {
@@ -102,8 +110,13 @@ struct Client {
 
 /// How waiting for a request ended.
 enum Next {
-    Request { keep_alive: bool, expects_continue: bool },
+    Request {
+        keep_alive: bool,
+        expects_continue: bool,
+    },
     Bad(h1::BadHead),
+    /// A head was begun and not ended in time.
+    Slow,
     End,
 }
 
@@ -125,11 +138,15 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, 
                 }
             }
             Next::Bad(why) => {
-                turned_away(&worker, &connection, why);
+                turned_away(&worker, &connection, reason(why));
                 if let Some(status) = why.status() {
                     refuse(client, status, &deadline).await;
                 }
                 return;
+            }
+            Next::Slow => {
+                turned_away(&worker, &connection, "head-too-slow");
+                break;
             }
             Next::End => break,
         }
@@ -154,17 +171,23 @@ async fn one(
     exchange.into_client(deadline).await
 }
 
-fn turned_away(worker: &Worker, connection: &Connection, why: h1::BadHead) {
+fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
     worker.turned_away(&TurnedAway {
         peer: connection.peer,
         local: connection.local,
         sni: connection.sni.as_deref(),
         quic: connection.transport == Transport::Quic,
-        reason: match why {
-            h1::BadHead::NotHttp => "not-http",
-            _ => "malformed-head",
-        },
+        reason,
     });
+}
+
+const fn reason(why: h1::BadHead) -> &'static str {
+    match why {
+        h1::BadHead::NotHttp => "not-http",
+        h1::BadHead::TargetTooLong => "target-too-long",
+        h1::BadHead::TooLarge => "head-too-large",
+        _ => "malformed-head",
+    }
 }
 
 /// Answers a malformed request and closes.
@@ -243,6 +266,7 @@ impl Client {
                         deadline.set(timeouts.header);
                     }
                 }
+                None if begun => break Next::Slow,
                 _ => break Next::End,
             }
         };

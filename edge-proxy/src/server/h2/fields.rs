@@ -105,9 +105,6 @@ pub(super) fn request_head(
         Some(_) => return Err(BadRequest::Stream),
         None => head.target.push('*'),
     }
-    if head.target.len() > limits.target_bytes {
-        return Err(BadRequest::Status(414));
-    }
     if !is_target(head.target.as_bytes()) {
         return Err(BadRequest::Status(400));
     }

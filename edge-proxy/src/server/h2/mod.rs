@@ -126,6 +126,11 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) 
             }
             Err(fields::BadRequest::Stream) => respond.send_reset(h2::Reason::PROTOCOL_ERROR),
             Err(fields::BadRequest::Status(status)) => {
+                turned_away(
+                    &worker,
+                    &connection,
+                    if status == 431 { "head-too-large" } else { "malformed-head" },
+                );
                 let head = exchange::response(&ResponseHead::new(status), false);
                 // If it cannot be sent the client has gone.
                 let _ = respond.send_response(head, true);

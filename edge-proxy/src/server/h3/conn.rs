@@ -2,10 +2,10 @@
 
 mod upkeep;
 
-use super::Closed;
 use super::requests::{ById, Slot, Slots};
 use super::shared::Shared;
 use super::uni::{Next, Seen, Uni};
+use super::{Closed, Heads};
 use crate::h3::request::{Item, RequestDecoder};
 use crate::h3::settings::Settings;
 use crate::h3::{Code, Fault, control, response};
@@ -66,6 +66,8 @@ pub(super) struct Conn {
     /// QUIC did not take all that there was to send.
     blocked: bool,
     pinged: Instant,
+    /// Since the service was told.
+    pub(super) refused: Heads,
 }
 
 impl Conn {
@@ -92,6 +94,7 @@ impl Conn {
             moved: None,
             blocked: false,
             pinged: now,
+            refused: Heads::default(),
         }
     }
 
@@ -100,7 +103,7 @@ impl Conn {
         if std::mem::take(&mut self.blocked) {
             // What is under way may be twice what the path holds, so that an acknowledgement never finds it idle.
             let window = 2 * self.quic.congestion_state().window();
-            let limit = shared.limits.send_window;
+            let limit = shared.limits().send_window;
             self.quic.set_send_window(window.clamp(SEND_WINDOW.min(limit), limit));
         }
         while let Some(event) = self.quic.poll() {
@@ -139,7 +142,7 @@ impl Conn {
                         self.refuse(id, Code::H3_REQUEST_REJECTED);
                         continue;
                     }
-                    let decoder = RequestDecoder::new(shared.limits.section);
+                    let decoder = RequestDecoder::new(shared.limits().section);
                     let slot = Slot { head: Some(Box::new((decoder, shared.now.get()))), ..Slot::default() };
                     self.slots.insert(id, slot);
                     self.heads += 1;
@@ -166,7 +169,7 @@ impl Conn {
             StreamEvent::Writable { id } => {
                 self.flush(id);
                 if let Some(slot) = self.slots.get_mut(&id)
-                    && slot.out_bytes < shared.limits.send_buffer
+                    && slot.out_bytes < shared.limits().send_buffer
                     && let Some(writer) = slot.writer.take()
                 {
                     shared.tasks.set(true);
@@ -215,7 +218,7 @@ impl Conn {
         self.control = Some(id);
         self.control_out.push(control::CONTROL as u8);
         let settings = Settings {
-            max_field_section_size: Some(shared.limits.section.section as u64),
+            max_field_section_size: Some(shared.limits().section.section as u64),
             enable_connect_protocol: true,
             ..Settings::default()
         };
@@ -252,7 +255,7 @@ impl Conn {
                 Read::Blocked => return,
                 Read::Data(data) => {
                     let next = uni.feed(&mut self.seen, &data);
-                    if uni.frames() > shared.limits.control_frames + self.requests {
+                    if uni.frames() > shared.limits().control_frames + self.requests {
                         Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD))
                     } else {
                         next
@@ -409,6 +412,7 @@ impl Conn {
                 let head = ResponseHead::new(431);
                 let bytes = shared.encode(|out| response::write_head(out, &head));
                 let _ = self.quic.recv_stream(id).stop(var(Code::H3_EXCESSIVE_LOAD));
+                self.refused.too_large += 1;
                 self.count_broken_off(shared, id);
                 if let Some(slot) = self.slots.get_mut(&id) {
                     self.heads -= usize::from(slot.head.take().is_some());

@@ -9,7 +9,7 @@ use super::shared::{ConnCell, Shared};
 use super::socket::{Blocked, Datagram, Socket};
 use super::stream::H3Stream;
 use super::timers::Timers;
-use super::{Closed, ControlReceiver, EngineConfig, Handover, Opened, Service};
+use super::{Closed, ControlReceiver, EngineConfig, Handover, Heads, Opened, Service};
 use crate::h3::{Code, initial};
 use orders::Shutdown;
 use quinn_proto as quic;
@@ -251,8 +251,12 @@ impl<S: Service> Engine<S> {
             self.unproved -= 1;
         }
         let (peer, closed) = (state.peer(), state.closed);
+        let refused = std::mem::take(&mut state.refused);
         drop(state);
         if let Some(user) = entry.user.clone() {
+            if refused != Heads::default() {
+                self.service.refused(&user, refused);
+            }
             for arrived in arrived.drain(..) {
                 self.shared.tasks.set(true);
                 let (head, stream) = H3Stream::new(Rc::clone(&cell), arrived);

@@ -103,6 +103,13 @@ impl Default for Limits {
     }
 }
 
+/// Heads that were refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heads {
+    pub(crate) too_large: u32,
+    pub(crate) too_slow: u32,
+}
+
 /// What happens to a stranger that asks for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hello {
@@ -168,6 +175,9 @@ pub(crate) trait Service: 'static {
     /// about it is done in a task of its own.
     fn request(&self, conn: &Rc<Self::Conn>, peer: SocketAddr, head: RequestHead, stream: H3Stream);
 
+    /// Requests were refused for their heads, which were too large, or not whole in time.
+    fn refused(&self, _conn: &Rc<Self::Conn>, _heads: Heads) {}
+
     /// The connection is over. Its streams are lost.
     fn closed(&self, conn: &Rc<Self::Conn>, why: Closed);
 
@@ -179,7 +189,7 @@ pub(crate) use engine::run;
 
 /// What an engine can be told while it runs.
 enum Command {
-    Reload(Arc<quic::ServerConfig>),
+    Reload(Arc<quic::ServerConfig>, Box<Limits>),
     Shutdown(Duration),
 }
 
@@ -197,10 +207,11 @@ impl Control {
         (Self(sender), ControlReceiver(receiver))
     }
 
-    /// Connections that come from now on are accepted so; those that are there stay as they are.
-    pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>) {
+    /// Connections that come from now on are accepted so; those that are there stay, and have these limits too, as far as they
+    /// were not agreed on with the client.
+    pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>, limits: Limits) {
         // An engine that has ended needs no configuration.
-        let _ = self.0.send(Command::Reload(server));
+        let _ = self.0.send(Command::Reload(server, Box::new(limits)));
     }
 
     /// No new connections and, after a moment for what is under way, no new requests; ends when those that run are

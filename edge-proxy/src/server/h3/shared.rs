@@ -15,7 +15,7 @@ const BLOCK: usize = 32 * 1024;
 /// What the connections of one engine share.
 pub(super) struct Shared {
     pub(super) now: Cell<Instant>,
-    pub(super) limits: Limits,
+    limits: RefCell<Rc<Limits>>,
     /// The connections that something was done to.
     pub(super) dirty: RefCell<Vec<usize>>,
     /// Tasks were woken or begun, and should run before anything is sent.
@@ -29,10 +29,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// What a client may cost now.
+    pub(super) fn limits(&self) -> Rc<Limits> {
+        self.limits.borrow().clone()
+    }
+
+    /// What a client may cost from now on.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        *self.limits.borrow_mut() = Rc::new(limits);
+    }
+
     pub(super) fn new(limits: Limits) -> Rc<Self> {
         Rc::new(Self {
             now: Cell::new(Instant::now()),
-            limits,
+            limits: RefCell::new(Rc::new(limits)),
             dirty: RefCell::default(),
             tasks: Cell::new(false),
             waker: RefCell::default(),

@@ -232,7 +232,7 @@ impl Downstream for H3Stream {
         if self.is_lost(&conn) || self.sent == Sent::Aborted {
             return Poll::Ready(Err(Lost));
         }
-        let limit = self.conn.shared.limits.send_buffer;
+        let limit = self.conn.shared.limits().send_buffer;
         let Some(slot) = conn.slots.get_mut(&self.id) else { return Poll::Ready(Err(Lost)) };
         match limit.saturating_sub(slot.out_bytes) {
             0 => {

@@ -11,7 +11,7 @@ pub(super) const BOUNDS: [u64; 12] = [
 ];
 
 /// Why connections are turned away and requests end without the service's answer. The last stands for all others.
-pub(super) const REASONS: [&str; 51] = [
+pub(super) const REASONS: [&str; 54] = [
     "access-denied",
     "ambiguous-path",
     "authentication-denied",
@@ -26,6 +26,8 @@ pub(super) const REASONS: [&str; 51] = [
     "handshake-failed",
     "handshake-not-completed",
     "handshake-too-slow",
+    "head-too-large",
+    "head-too-slow",
     "hello-too-slow",
     "http2-error",
     "http2-flood",
@@ -50,6 +52,7 @@ pub(super) const REASONS: [&str; 51] = [
     "raw-address",
     "request-malformed",
     "route-drops",
+    "target-too-long",
     "too-many-connections",
     "too-many-connections-of-client",
     "too-many-passwords",
@@ -92,6 +95,9 @@ pub(crate) struct Shard {
     pub(crate) quic_open: Count,
     pub(crate) handshakes: Count,
     pub(crate) resumed: Count,
+    /// Responses and tunnels that the kernel encrypted, and their bytes.
+    pub(crate) kernel_tls: Count,
+    pub(crate) kernel_tls_bytes: Count,
     /// By reason.
     pub(super) turned_away: [Count; REASONS.len() + 1],
     /// By reason; requests of all sites and of none.
@@ -107,6 +113,8 @@ impl Default for Shard {
             quic_open: Count::default(),
             handshakes: Count::default(),
             resumed: Count::default(),
+            kernel_tls: Count::default(),
+            kernel_tls_bytes: Count::default(),
             turned_away: std::array::from_fn(|_| Count::default()),
             refused: std::array::from_fn(|_| Count::default()),
         }

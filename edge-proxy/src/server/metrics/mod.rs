@@ -25,6 +25,10 @@ pub struct Metrics {
     pub handshakes: u64,
     /// Those that resumed a session.
     pub resumed: u64,
+    /// Responses and tunnels whose content the kernel encrypted and passed on.
+    pub kernel_tls: u64,
+    /// Bytes of that content.
+    pub kernel_tls_bytes: u64,
     /// Connections that were turned away, by reason; without those that never happened.
     pub turned_away: Vec<(&'static str, u64)>,
     /// Requests that ended without the service's own answer, by reason; without those that never happened.
@@ -151,6 +155,8 @@ pub(crate) fn read(
         quic_open: shards.sum(|shard| &shard.quic_open),
         handshakes: shards.sum(|shard| &shard.handshakes),
         resumed: shards.sum(|shard| &shard.resumed),
+        kernel_tls: shards.sum(|shard| &shard.kernel_tls),
+        kernel_tls_bytes: shards.sum(|shard| &shard.kernel_tls_bytes),
         turned_away: by_reason(shards, |shard| &shard.turned_away),
         refused: by_reason(shards, |shard| &shard.refused),
         sites,

@@ -48,6 +48,18 @@ impl Metrics {
         let mut family = Family::new(text, "edge_tls_handshakes_total", "counter", "TLS handshakes on TCP.");
         family.sample("", &[("kind", "full")], self.handshakes.saturating_sub(self.resumed));
         family.sample("", &[("kind", "resumed")], self.resumed);
+        let help = "Responses and tunnels whose content the kernel encrypted and passed on.";
+        Family::new(text, "edge_kernel_tls_exchanges_total", "counter", help).sample(
+            "",
+            &[],
+            self.kernel_tls,
+        );
+        let help = "Bytes of content that the kernel encrypted and passed on.";
+        Family::new(text, "edge_kernel_tls_bytes_total", "counter", help).sample(
+            "",
+            &[],
+            self.kernel_tls_bytes,
+        );
         let mut family = Family::new(
             text,
             "edge_connections_turned_away_total",

@@ -7,8 +7,11 @@ use crate::h1::{
 };
 use crate::server::buffer::{Input, Output, SIZE};
 use crate::server::exchange::Part;
+use crate::server::socket::Socket;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
 
 /// How the request's content is framed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(crate) struct Exchange {
     data: usize,
     keep_alive: bool,
     tunnel: bool,
+    /// Our direction of the tunnel ends when the output is written.
+    half_closes: bool,
     answered: bool,
     trailers: Fields,
 }
@@ -100,6 +105,7 @@ impl Exchange {
             data: 0,
             keep_alive: false,
             tunnel: false,
+            half_closes: false,
             answered: false,
             trailers: Fields::new(),
         }
@@ -111,6 +117,12 @@ impl Exchange {
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         match self.output.poll_write(&mut self.wire, cx) {
+            Poll::Ready(Ok(())) if self.half_closes => {
+                // If this fails the other direction ends soon too.
+                let _ = ready!(Pin::new(&mut self.wire).poll_shutdown(cx));
+                self.half_closes = false;
+                Poll::Ready(Ok(()))
+            }
             Poll::Ready(Err(_)) if !self.answered => {
                 // The service may have answered before it closed; reading finds out.
                 self.output.release();
@@ -149,7 +161,8 @@ impl Exchange {
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
             Sending::Chunked => write_last_chunk(self.output.push(), trailers),
-            Sending::Raw => self.wire.half_close(),
+            // Behind what is still to be written.
+            Sending::Raw => self.half_closes = true,
             // Fewer bytes than announced cannot be completed; the connection is not used again.
             Sending::Length(1..) => self.keep_alive = false,
             Sending::Length(0) | Sending::Done => {}
@@ -282,6 +295,39 @@ impl Exchange {
         if self.input.is_empty() {
             self.input.release();
         }
+    }
+
+    /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
+    pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
+        let most = match self.receiving {
+            Receiving::Length(left) => left,
+            Receiving::UntilClose => u64::MAX,
+            _ => return None,
+        };
+        match &self.wire {
+            Wire::Plain(socket) if self.input.is_empty() => Some((socket, most)),
+            _ => None,
+        }
+    }
+
+    /// So many bytes of content were taken from that socket; 0 is its end.
+    pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
+        match &mut self.receiving {
+            Receiving::Length(left) if n > 0 => {
+                *left = left.saturating_sub(n as u64);
+                if *left == 0 {
+                    self.receiving = Receiving::Done;
+                }
+            }
+            Receiving::UntilClose => {
+                if n == 0 {
+                    self.keep_alive = false;
+                    self.receiving = Receiving::Done;
+                }
+            }
+            _ => return Err(UpstreamError::Broken),
+        }
+        Ok(())
     }
 
     pub(crate) const fn trailers(&self) -> &Fields {

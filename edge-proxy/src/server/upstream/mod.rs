@@ -16,6 +16,7 @@ pub use tls::UpstreamTlsError;
 pub(crate) use tls::client_config;
 
 use crate::server::exchange::Part;
+use crate::server::socket::Socket;
 use crate::{Fields, ResponseHead};
 use bytes::Bytes;
 use std::task::{Context, Poll};
@@ -107,6 +108,22 @@ impl Exchange {
 
     pub(crate) fn consume(&mut self, n: usize) {
         each!(self, exchange => exchange.consume(n));
+    }
+
+    /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
+    pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
+        match self {
+            Self::H1(exchange) => exchange.direct(),
+            Self::H2(_) => None,
+        }
+    }
+
+    /// So many bytes of content were taken from that socket; 0 is its end.
+    pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
+        match self {
+            Self::H1(exchange) => exchange.passed(n),
+            Self::H2(_) => Err(UpstreamError::Broken),
+        }
     }
 
     pub(crate) fn trailers(&self) -> &Fields {

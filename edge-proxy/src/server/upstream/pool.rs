@@ -38,12 +38,6 @@ impl Wire {
         let mut space = ReadBuf::new(&mut byte);
         Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut space).is_pending()
     }
-
-    /// Ends our direction of a tunnel.
-    pub(crate) fn half_close(&mut self) {
-        // In a tunnel everything before was flushed; if this fails the other direction ends soon too.
-        let _ = Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
-    }
 }
 
 macro_rules! either {

@@ -5,10 +5,11 @@ use edge_proxy::config::{PathMatch, Reject};
 use edge_proxy::decide::{Decision, Facts, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::early_data::Early;
 use edge_proxy::host::{normalize, split_authority};
-use edge_proxy::tailnet::{Identity, Node, User, Who};
+use edge_proxy::tailnet::{Identities, Identity, Node, User, Who};
 use edge_proxy::{RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Each answer with its reason.
 #[derive(Serialize)]
@@ -55,20 +56,30 @@ impl Report {
             _ if args.plain => None,
             Some(name) => Some(normalize(name)).filter(|name| !name.is_empty()),
             // Clients send no address as SNI (RFC 6066 §3).
-            None => host.clone().filter(|host| host.parse::<std::net::IpAddr>().is_err()),
+            None => host.clone().filter(|host| host.parse::<IpAddr>().is_err()),
         };
-        let node = node(&args.who);
-        let identity = match (&snapshot.config().tailnet, &node) {
+        let source_node = node(&args.who);
+        let identity = match (&snapshot.config().tailnet, &source_node) {
             (None, _) => Identity::Unasked,
             (Some(_), Some(node)) => Identity::Known(node),
             (Some(_), None) => Identity::Nobody,
         };
+        let mut nodes: Vec<(IpAddr, Node)> = Vec::new();
+        for (address, _) in &args.hops {
+            if !nodes.iter().any(|(known, _)| known == address) {
+                let who: Vec<Who> =
+                    args.hops.iter().filter(|(hop, _)| hop == address).map(|(_, who)| who.clone()).collect();
+                nodes.extend(node(&who).map(|node| (*address, node)));
+            }
+        }
+        let hops: Vec<_> =
+            nodes.iter().map(|(address, node)| (address.to_canonical(), Identity::Known(node))).collect();
         let facts = Facts {
             transport,
             peer: args.from,
             proxied: args.proxied,
             interface: args.interface.as_deref(),
-            identity,
+            identities: Identities { source: identity, hops: &hops },
             sni: sni.as_deref(),
             early: args.early,
         };

@@ -24,7 +24,7 @@ impl Conn {
         {
             return;
         }
-        let (now, limits) = (shared.now.get(), &shared.limits);
+        let (now, limits) = (shared.now.get(), shared.limits());
         let seconds = now.saturating_duration_since(self.forgiven).as_secs().min(u64::from(u32::MAX)) as u32;
         if seconds > 0 {
             self.forgiven = now;
@@ -40,7 +40,8 @@ impl Conn {
     /// Ends what takes too long, the handshake and heads that never become whole, and keeps alive what waits.
     pub(in super::super) fn sweep(&mut self, shared: &Shared) {
         let now = shared.now.get();
-        if self.quic.is_handshaking() && now.saturating_duration_since(self.since) > shared.limits.handshake {
+        if self.quic.is_handshaking() && now.saturating_duration_since(self.since) > shared.limits().handshake
+        {
             self.close(shared, Code::H3_NO_ERROR);
         }
         if !self.slots.is_empty() && now.saturating_duration_since(self.pinged) >= PING {
@@ -52,11 +53,12 @@ impl Conn {
         }
         let late = |slot: &Slot| {
             let head = slot.head.as_ref()?;
-            Some(now.saturating_duration_since(head.1) > shared.limits.head)
+            Some(now.saturating_duration_since(head.1) > shared.limits().head)
         };
         let ids: Vec<StreamId> =
             self.slots.iter().filter(|(_, slot)| late(slot) == Some(true)).map(|(id, _)| *id).collect();
         for id in ids {
+            self.refused.too_slow += 1;
             self.refuse(id, Code::H3_REQUEST_INCOMPLETE);
         }
     }

@@ -65,7 +65,7 @@ impl<S: Service> Engine<S> {
                     None => self.service.hello(peer, sni.as_deref()),
                 };
                 let mut added = false;
-                if hello != Hello::Silent && self.live >= self.shared.limits.connections {
+                if hello != Hello::Silent && self.live >= self.shared.limits().connections {
                     self.service.dropped(peer, Dropped::Overload);
                     return self.gate.settle(now, flow, false);
                 }
@@ -109,7 +109,7 @@ impl<S: Service> Engine<S> {
                     _ => None,
                 };
                 match (admitted, admit) {
-                    (Some(_), _) if !proved && self.unproved >= self.shared.limits.unproved => {
+                    (Some(_), _) if !proved && self.unproved >= self.shared.limits().unproved => {
                         if let Ok(transmit) = self.endpoint.retry(incoming, &mut answer) {
                             let _ = self.socket.send(&transmit, &answer);
                         }

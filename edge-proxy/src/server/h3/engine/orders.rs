@@ -19,7 +19,10 @@ impl<S: Service> Engine<S> {
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(command)) = self.control.0.poll_recv(cx) {
             match command {
-                Command::Reload(server) => self.endpoint.set_server_config(Some(server)),
+                Command::Reload(server, limits) => {
+                    self.endpoint.set_server_config(Some(server));
+                    self.shared.set_limits(*limits);
+                }
                 Command::Shutdown(within) => {
                     let now = self.shared.now.get();
                     // A client hears that this ends before it learns which requests were too late, so that what it sends

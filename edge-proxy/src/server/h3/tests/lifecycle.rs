@@ -33,7 +33,8 @@ fn a_new_configuration_leaves_connections_alone() {
         let client = Raw::new(&server).await;
         let (mut send, mut receive) = client.open(&headers("POST", "/x", &[])).await;
         let new = Identity::new();
-        server.control.reload(server_config(new.tls(), &Limits::default()).unwrap());
+        let limits = Limits::default();
+        server.control.reload(server_config(new.tls(), &limits).unwrap(), limits.clone());
         sleep(Duration::from_millis(50)).await;
         assert_eq!(client.get("/hello").await.content, b"hello");
         send.write_all(&[0, 2, b'o', b'k']).await.unwrap();
@@ -41,7 +42,7 @@ fn a_new_configuration_leaves_connections_alone() {
         assert_eq!(Answer::parse(&receive.read_to_end(1000).await.unwrap()).content, b"ok");
         let refused = endpoint(&server).connect(server.address, NAME).unwrap().await;
         assert!(refused.is_err(), "the new certificate is not the one that is trusted");
-        server.control.reload(server.config.clone());
+        server.control.reload(server.config.clone(), limits);
         sleep(Duration::from_millis(50)).await;
         Raw::new(&server).await;
     });

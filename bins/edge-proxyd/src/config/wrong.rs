@@ -1,0 +1,251 @@
+//! Every key of the document, written wrongly: whoever does that is told where, what, and what to write instead.
+
+use super::read;
+use std::collections::BTreeSet;
+
+/// A section: as the document calls it, the file before its key, and what the error calls it.
+const SECTIONS: &[(&str, &str, &str)] = &[
+    ("At the top", "", ""),
+    ("[[listen]]", "[[listen]]\n", "listen[0]"),
+    ("[trust]", "[trust]\n", "trust"),
+    ("[tailnet]", "[tailnet]\n", "tailnet"),
+    ("[certificates]", "[certificates]\n", "certificates"),
+    ("[log]", "[log]\n", "log"),
+    ("[status]", "[status]\n", "status"),
+    ("[limits]", "[limits]\n", "limits"),
+    ("[timeouts]", "[timeouts]\n", "timeouts"),
+    ("[[site]]", "[[site]]\n", "site[0]"),
+    ("[site.auth]", "[[site]]\n[site.auth]\n", "site[0].auth"),
+    ("[site.rate]", "[[site]]\n[site.rate]\n", "site[0].rate"),
+    ("What is done: in a site or in a route", "[[site]]\n[[site.route]]\n", "site[0].route[0]"),
+    ("[[site.route]]", "[[site]]\n[[site.route]]\n", "site[0].route[0]"),
+    ("[upstream.NAME]", "[upstream.a]\n", "upstream.a"),
+    ("[upstream.NAME.health]", "[upstream.a.health]\n", "upstream.a.health"),
+    ("[upstream.NAME.retry]", "[upstream.a.retry]\n", "upstream.a.retry"),
+];
+
+/// Besides a value of another kind: a section, a key, what is written, and what the answer has in it. It names the fix.
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    ("At the top", "reject", "'silence'", "did you mean `silent`?"),
+    ("At the top", "https_port", "70000", "from 1 to 65535"),
+    ("At the top", "kernel_tls", "'on'", "is none of auto, off"),
+    ("At the top", "kernel_tls_after", "'1 TB'", "16KiB"),
+    ("[[listen]]", "address", "'443'", "0.0.0.0:443"),
+    ("[[listen]]", "tls", "'yes'", "neither true nor false"),
+    ("[[listen]]", "http3", "true", "needs tls = true"),
+    ("[[listen]]", "interface", "'a/b'", "such as tailscale0"),
+    ("[[listen]]", "proxy_protocol", "'10.0.0.1/8'", "write 10.0.0.0/8"),
+    ("[trust]", "ranges", "'everybody'", "100.64.0.0/10"),
+    ("[trust]", "interface", "'tailscale0'", "without `trust.ranges`"),
+    ("[trust]", "who", "'vps'", "node:NAME"),
+    ("[trust]", "fallback", "1", "neither true nor false"),
+    ("[trust]", "header", "'x-forwarded-fro'", "did you mean `x-forwarded-for`?"),
+    ("[tailnet]", "socket", "'tailscaled.sock'", "begin with /"),
+    ("[tailnet]", "ranges", "'100.64.0.0/33'", "100.64.0.0/10"),
+    ("[tailnet]", "remember", "'60'", "10s"),
+    ("[tailnet]", "tell", "'no'", "neither true nor false"),
+    ("[certificates]", "folder", "'acme'", "begin with /"),
+    ("[log]", "format", "'jsn'", "did you mean `json`?"),
+    ("[log]", "file", "'access.log'", "begin with /"),
+    ("[log]", "rejected", "'true'", "neither true nor false"),
+    ("[status]", "address", "'0.0.0.0:9180'", "loopback"),
+    ("[limits]", "header_bytes", "'1MiB'", "write 256 to 65535"),
+    ("[limits]", "header_fields", "0", "write 1 to 10000"),
+    ("[limits]", "target_bytes", "1", "write 16 to 65535"),
+    ("[limits]", "streams", "0", "write 1 to 65535"),
+    ("[limits]", "resets", "0", "write 1 to 1000000"),
+    ("[limits]", "control_frames", "1", "write 10 to 1000000"),
+    ("[limits]", "connections", "0", "write 1 to 10000000"),
+    ("[limits]", "connections_per_client", "-1", "from 0 to"),
+    ("[limits]", "idle_upstream", "2000000", "write 0 to 1000000"),
+    ("[timeouts]", "handshake", "'10'", "10s"),
+    ("[timeouts]", "header", "'0s'", "1 ms to 30 days"),
+    ("[timeouts]", "body", "60", "quotes"),
+    ("[timeouts]", "idle", "'31d'", "1 ms to 30 days"),
+    ("[timeouts]", "connect", "'5 s'", "10s"),
+    ("[timeouts]", "response", "''", "10s"),
+    ("[timeouts]", "tunnel", "'1y'", "1h"),
+    ("[[site]]", "hosts", "'https://a'", "without scheme, port or path"),
+    ("[[site]]", "name", "''", "name the site"),
+    ("[[site]]", "plain", "'sevre'", "did you mean `serve`?"),
+    ("[[site]]", "allow", "[]", "leave it out for everybody"),
+    ("[[site]]", "deny", "'x'", "100.64.0.0/10"),
+    ("[[site]]", "reject", "'no'", "is none of silent, alert"),
+    ("[[site]]", "early_data", "1", "neither true nor false"),
+    ("[[site]]", "body_limit", "'1TB'", "16KiB"),
+    ("[[site]]", "timeouts", "{ idle = '1' }", "10s"),
+    ("[[site]]", "auth", "'opn'", "did you mean `open`?"),
+    ("[[site]]", "rate", "{ client = '10' }", "10/s"),
+    ("[[site]]", "hsts", "{ max_age = 1 }", "quotes"),
+    ("[[site]]", "compression", "{ codings = ['gz'] }", "is none of zstd, br, gzip"),
+    ("[[site]]", "maintenance", "{ status = 99 }", "from 200 to 599"),
+    ("[[site]]", "request_headers", "{ remove = 'a b' }", "letters, digits and -"),
+    ("[[site]]", "response_headers", "{ set = { 'a b' = 'c' } }", "letters, digits and -"),
+    ("[site.rate]", "client", "'10'", "10/s"),
+    ("[site.rate]", "client_burst", "5", "goes with `client`"),
+    ("[site.rate]", "site", "'1/y'", "10/s"),
+    ("[site.rate]", "site_burst", "5", "goes with `site`"),
+    ("[site.rate]", "concurrent", "0", "from 1 to"),
+    ("What is done: in a site or in a route", "upstream", "'forgeo'", "add one"),
+    ("What is done: in a site or in a route", "redirect", "''", "https://example.org{path}{query}"),
+    ("What is done: in a site or in a route", "status", "200", "goes with `redirect`"),
+    ("What is done: in a site or in a route", "respond", "{ status = 99 }", "from 200 to 599"),
+    ("[upstream.NAME]", "target", "'ftp://x'", "http://HOST:PORT"),
+    ("[upstream.NAME]", "balance", "'hash'", "hash-client"),
+    ("[upstream.NAME]", "proxy_protocol", "'v3'", "did you mean `v1`?"),
+    ("[upstream.NAME]", "tls", "{ ca = 'x' }", "begin with /"),
+    ("[upstream.NAME.health]", "failures", "70000", "from 0 to 254"),
+    ("[upstream.NAME.health]", "eject", "'0s'", "at least 100ms"),
+    ("[upstream.NAME.health]", "path", "'x'", "/healthz"),
+    ("[upstream.NAME.health]", "host", "'a'", "add path"),
+    ("[upstream.NAME.health]", "interval", "'5s'", "add path"),
+    ("[upstream.NAME.health]", "timeout", "'5'", "10s"),
+    ("[upstream.NAME.health]", "status", "'200'", "add path"),
+    ("[upstream.NAME.health]", "rise", "0", "at least 1"),
+    ("[upstream.NAME.health]", "fall", "0", "at least 1"),
+    ("[upstream.NAME.retry]", "attempts", "1000", "from 0 to 10"),
+    ("[upstream.NAME.retry]", "statuses", "20", "from 400 to 599"),
+    ("[upstream.NAME.retry]", "budget", "300", "from 0 to 100"),
+];
+
+/// Sections of which some keys take anything of their kind, or are wrong only beside others.
+const PARTLY: &[&str] =
+    &["[site.auth]", "What is done: in a site or in a route", "[[site.route]]", "[upstream.NAME]"];
+
+/// The keys of each section, by the tables of the document.
+fn documented() -> Vec<(String, BTreeSet<String>)> {
+    let mut sections: Vec<(String, BTreeSet<String>)> = Vec::new();
+    for line in include_str!("../../CONFIG.md").lines() {
+        if let Some(title) = line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")) {
+            let title = title.strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or(title);
+            sections.push((title.to_owned(), BTreeSet::new()));
+        } else if let (Some(cell), Some((_, keys))) = (line.strip_prefix("| `"), sections.last_mut()) {
+            let names = cell.split(" |").next().unwrap_or_default();
+            keys.extend(names.split(", ").map(|name| name.trim_matches('`').to_owned()));
+        }
+    }
+    // The keys of [acme] are those of the program acme-dns01, which reads them.
+    sections.retain(|(title, keys)| !keys.is_empty() && !title.contains("acme"));
+    sections
+}
+
+/// What a section may have besides, where that decides which keys there are.
+const KINDS: &[(&str, &[&str])] = &[(
+    "[site.auth]",
+    &["", "upstream = 'http://127.0.0.1:1'\n", "users = '/nonexistent'\n", "path = '/a'\n"],
+)];
+
+fn kinds(title: &str) -> &'static [&'static str] {
+    KINDS.iter().find(|(of, _)| *of == title).map_or(&[""], |(_, kinds)| kinds)
+}
+
+/// The problems of a file that has this before a key, and then this line; and the number of that line.
+fn problems(before: &str, line: &str) -> (Vec<String>, usize) {
+    let text = format!("{before}{line}\n");
+    let found = match read("edge.toml", &text) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.to_string().lines().map(String::from).collect(),
+    };
+    (found, before.lines().count() + 1)
+}
+
+#[test]
+fn the_document_has_the_keys_that_are_read_and_no_others() {
+    let documented = documented();
+    let titles: Vec<&str> = documented.iter().map(|(title, _)| title.as_str()).collect();
+    let sections: Vec<&str> = SECTIONS.iter().map(|(title, ..)| *title).collect();
+    assert_eq!(titles, sections);
+    // What is done is written in a site or in a route, and has a table of its own.
+    let done = documented.iter().find(|(title, _)| title.starts_with("What is done")).unwrap().1.clone();
+    for ((title, keys), (_, before, path)) in documented.iter().zip(SECTIONS) {
+        let mut keys = keys.clone();
+        if *path == "site[0]" || path.ends_with("route[0]") {
+            keys.extend(done.iter().cloned());
+        }
+        if path.ends_with("route[0]") {
+            keys.extend(
+                documented.iter().find(|(title, _)| title == "[[site.route]]").unwrap().1.iter().cloned(),
+            );
+        }
+        // Whoever writes a key that is far from all others is told all of them.
+        let mut known = BTreeSet::new();
+        for kind in kinds(title) {
+            let (found, _) = problems(&format!("{before}{kind}"), "zzzzzzzzzzzzzzzzzzzzzz = 1");
+            let unknown = found.iter().find(|problem| problem.contains("unknown key `zzzz"));
+            let unknown = unknown.unwrap_or_else(|| panic!("{title}: {found:#?}"));
+            known.extend(unknown.split("known are ").nth(1).unwrap().split(", ").map(str::to_owned));
+        }
+        if path.is_empty() {
+            // Sections are known at the top too.
+            assert!(keys.is_subset(&known), "{keys:?} {known:?}");
+            let rest = known.difference(&keys).map(String::as_str).collect::<Vec<_>>().join(" ");
+            assert_eq!(
+                rest,
+                "acme certificates limits listen log site status tailnet timeouts trust upstream"
+            );
+        } else {
+            let inner: BTreeSet<String> =
+                known.iter().filter(|key| !SUBSECTIONS.contains(&(*path, key))).cloned().collect();
+            assert_eq!(inner, keys, "{title}");
+        }
+    }
+}
+
+/// Keys of sections that have a section of their own in the document.
+const SUBSECTIONS: &[(&str, &str)] =
+    &[("site[0]", "route"), ("upstream.a", "health"), ("upstream.a", "retry")];
+
+#[test]
+fn every_key_says_what_is_wrong_with_it_and_where() {
+    for ((title, keys), (_, before, path)) in documented().iter().zip(SECTIONS) {
+        for key in keys {
+            // A kind of value that no key takes.
+            let said = kinds(title).iter().find_map(|kind| {
+                let (found, line) =
+                    problems(&format!("{before}{kind}"), &format!("{key} = [[[1979-05-27]]]"));
+                let here = format!("edge.toml:{line}:");
+                found.into_iter().find(|problem| {
+                    problem.starts_with(&here)
+                        && problem.contains(key.as_str())
+                        && !problem.contains("unknown key")
+                })
+            });
+            let said = said.unwrap_or_else(|| panic!("{title}: nothing is said of {key}"));
+            assert!(said.contains(path), "{said}");
+        }
+    }
+}
+
+#[test]
+fn wrong_values_name_the_fix() {
+    for (title, key, value, fix) in WRONG {
+        let (_, before, path) = SECTIONS.iter().find(|(known, ..)| known == title).expect(title);
+        // What else such a section must have.
+        const LISTEN: &str = "listen = [{ address = '127.0.0.1:80' }]\n";
+        let before = match *title {
+            "At the top" => String::new(),
+            "[[listen]]" if *key != "address" => format!("{before}address = '127.0.0.1:80'\n"),
+            "[[listen]]" => (*before).to_owned(),
+            "[site.rate]" => format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.rate]\n"),
+            title if title.starts_with("What is done") => {
+                format!("{LISTEN}[[site]]\nhosts = 'a.test'\n[[site.route]]\npath = '/'\n")
+            }
+            "[upstream.NAME.health]" | "[upstream.NAME.retry]" => {
+                let section = before.trim_start_matches("[upstream.a");
+                format!("{LISTEN}[upstream.a]\ntarget = 'http://127.0.0.1:1'\n[upstream.a{section}")
+            }
+            _ => format!("{LISTEN}{before}"),
+        };
+        let (found, line) = problems(&before, &format!("{key} = {value}"));
+        let here = format!("edge.toml:{line}:");
+        let said = found.iter().find(|problem| problem.starts_with(&here) && problem.contains(fix));
+        let said = said.unwrap_or_else(|| panic!("{title} {key} = {value}: {found:#?}"));
+        assert!(said.contains(key) && said.contains(path), "{said}");
+    }
+    // Each key has a wrong value of its own.
+    for (title, keys) in documented().iter().filter(|(title, _)| !PARTLY.contains(&title.as_str())) {
+        let wrong: BTreeSet<String> =
+            WRONG.iter().filter(|(of, ..)| of == title).map(|(_, key, ..)| (*key).to_owned()).collect();
+        assert_eq!(wrong, *keys, "{title}");
+    }
+}

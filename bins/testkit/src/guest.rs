@@ -1,0 +1,101 @@
+//! A test inside of another kernel: user-mode Linux runs the test's own program again, over the host's files, which it can only
+//! read. It has one processor and no network but its own loopback.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The first process of the guest. What the kernel lacks it loads from the modules beside it.
+const INIT: &str = r#"#!/bin/sh
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run
+mkdir -p /run/tmp /run/kernel/lib; cd /run/tmp
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run/tmp TMPDIR=/run/tmp
+busybox ip link set lo up
+ln -s "$MODULES" /run/kernel/lib/modules
+printf '#!/bin/sh\nexec modprobe -d /run/kernel "$@"\n' > /run/modprobe; chmod +x /run/modprobe
+echo /run/modprobe > /proc/sys/kernel/modprobe
+for module in $LOAD; do modprobe -d /run/kernel "$module" || echo "guest: no module $module"; done
+"$PROGRAM" "$TEST" --exact --nocapture --test-threads=1; code=$?
+cat /proc/net/tls_stat
+echo "guest: ended with $code"
+busybox poweroff -f
+"#;
+
+/// A kernel of user-mode Linux.
+#[derive(Debug)]
+pub struct Guest {
+    program: PathBuf,
+    modules: PathBuf,
+    /// Libraries that it was linked to, if they are not the system's.
+    libraries: Option<PathBuf>,
+}
+
+impl Guest {
+    /// The distribution's: Linux 6.1.
+    pub fn of_the_distribution() -> Self {
+        Self { program: "/usr/bin/linux.uml".into(), modules: "/usr/lib/uml/modules".into(), libraries: None }
+            .installed()
+    }
+
+    /// A newer suite's, from the folder of tools: Linux 7.
+    pub fn newer(tools: &Path) -> Self {
+        let home = tools.join("newer-kernel");
+        Self { program: home.join("linux"), modules: home.join("usr/lib/uml/modules"), libraries: Some(home) }
+            .installed()
+    }
+
+    fn installed(self) -> Self {
+        let program = self.program.display();
+        assert!(self.program.exists(), "{program} is missing: cargo xtask tools installs it");
+        self
+    }
+
+    /// Runs this program's test of this name in the guest, in this role, with these modules. What it wrote, and what
+    /// /proc/net/tls_stat said at the end.
+    ///
+    /// # Panics
+    /// If the test fails there, or takes longer than this.
+    pub fn run(&self, test: &str, role: &str, modules: &str, limit: Duration) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let init = folder.path().join("init");
+        let program = std::env::current_exe().expect("the path of this program");
+        let mut script = std::fs::File::create(&init).expect("a file");
+        let (shebang, rest) = INIT.split_once('\n').expect("lines");
+        write!(
+            script,
+            "{shebang}\nexport {role_name}='{role}' RUST_BACKTRACE=0\nMODULES='{}' LOAD='{modules}' PROGRAM='{}' TEST='{test}'\n{rest}",
+            self.modules.display(),
+            program.display(),
+            role_name = crate::process::ROLE,
+        )
+        .expect("a file");
+        script.set_permissions(PermissionsExt::from_mode(0o755)).expect("a mode");
+        drop(script);
+        // `ro`: the root of the guest is the root of the host.
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", &limit.as_secs().to_string()]);
+        if let Some(libraries) = &self.libraries {
+            let path = libraries.join("lib");
+            command.current_dir(libraries);
+            command.args(["env", &format!("LD_LIBRARY_PATH={}", path.display())]);
+        }
+        command.arg(&self.program);
+        command.args(
+            "mem=512M rootfstype=hostfs root=/dev/root ro quiet panic=-1 con=null con0=null,fd:1".split(' '),
+        );
+        command.arg(format!("init={}", init.display()));
+        // Its memory is a file that must allow execution.
+        command.env("TMPDIR", "/dev/shm").stdin(Stdio::null());
+        let output = command.output().expect("timeout is there");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            text.lines().any(|line| line.trim_end() == "guest: ended with 0"),
+            "in the guest ({}): {text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+}

@@ -1,0 +1,203 @@
+//! Traffic secrets of TLS 1.3 and the keys that are made of them (RFC 8446 §7.2, §7.3).
+
+use aws_lc_rs::{aead, hkdf};
+use rustls::{CipherSuite, KeyLog};
+use std::cell::RefCell;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// The content types of records (RFC 8446 §5.1).
+pub(super) const ALERT: u8 = 21;
+pub(super) const HANDSHAKE: u8 = 22;
+/// A handshake message of type `key_update`, one byte long, without what it says (RFC 8446 §4.6.3).
+pub(super) const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
+/// What encryption adds to the content of a record: its head, its type, its tag.
+pub(super) const OVERHEAD: u64 = 5 + 1 + 16;
+
+/// An AEAD that kernels have too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cipher {
+    Aes128Gcm,
+    Aes256Gcm,
+    ChaCha20Poly1305,
+}
+
+impl Cipher {
+    /// That of a suite of TLS 1.3.
+    pub(crate) const fn of(suite: CipherSuite) -> Option<Self> {
+        match suite {
+            CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Self::Aes128Gcm),
+            CipherSuite::TLS13_AES_256_GCM_SHA384 => Some(Self::Aes256Gcm),
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some(Self::ChaCha20Poly1305),
+            _ => None,
+        }
+    }
+
+    /// Records that may be encrypted by one key: 2^24 with AES-GCM (RFC 8446 §5.5 allows 2^24.5 of full size).
+    pub(super) const fn most_records(self) -> u64 {
+        match self {
+            Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,
+            Self::ChaCha20Poly1305 => u64::MAX,
+        }
+    }
+
+    const fn key_length(self) -> usize {
+        match self {
+            Self::Aes128Gcm => 16,
+            Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
+        }
+    }
+
+    fn hash(self) -> hkdf::Algorithm {
+        match self {
+            Self::Aes256Gcm => hkdf::HKDF_SHA384,
+            Self::Aes128Gcm | Self::ChaCha20Poly1305 => hkdf::HKDF_SHA256,
+        }
+    }
+
+    fn algorithm(self) -> &'static aead::Algorithm {
+        match self {
+            Self::Aes128Gcm => &aead::AES_128_GCM,
+            Self::Aes256Gcm => &aead::AES_256_GCM,
+            Self::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
+        }
+    }
+}
+
+/// How many bytes HKDF gives.
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// A traffic secret: `application_traffic_secret_N` of one side.
+#[derive(Clone)]
+pub(crate) struct Secret {
+    bytes: Zeroizing<[u8; 48]>,
+    length: usize,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Secret {
+    pub(super) fn new(secret: &[u8]) -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 48]);
+        bytes.get_mut(..secret.len())?.copy_from_slice(secret);
+        Some(Self { bytes, length: secret.len() })
+    }
+
+    /// HKDF-Expand-Label with an empty context.
+    fn expand(&self, cipher: Cipher, label: &[u8], out: &mut [u8]) -> Option<()> {
+        let hash = cipher.hash();
+        if self.length != hash.hmac_algorithm().digest_algorithm().output_len() {
+            return None;
+        }
+        let secret = hkdf::Prk::new_less_safe(hash, &self.bytes[..self.length]);
+        let length = u16::try_from(out.len()).ok()?.to_be_bytes();
+        let name_length = [u8::try_from(6 + label.len()).ok()?];
+        let info = [&length[..], &name_length, b"tls13 ", label, &[0]];
+        secret.expand(&info, Length(out.len())).ok()?.fill(out).ok()
+    }
+
+    /// The secret after a KeyUpdate.
+    pub(super) fn next(&self, cipher: Cipher) -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 48]);
+        self.expand(cipher, b"traffic upd", &mut bytes[..self.length])?;
+        Some(Self { bytes, length: self.length })
+    }
+
+    /// The key and the initialization vector. `None` if the secret is of another suite.
+    pub(super) fn keys(&self, cipher: Cipher) -> Option<Keys> {
+        let mut keys = Keys { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
+        self.expand(cipher, b"key", &mut keys.key[..cipher.key_length()])?;
+        self.expand(cipher, b"iv", &mut keys.iv[..])?;
+        Some(keys)
+    }
+}
+
+/// What records are encrypted by.
+pub(super) struct Keys {
+    cipher: Cipher,
+    key: Zeroizing<[u8; 32]>,
+    iv: Zeroizing<[u8; 12]>,
+}
+
+impl Keys {
+    pub(super) const fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key[..self.cipher.key_length()]
+    }
+
+    pub(super) fn iv(&self) -> &[u8; 12] {
+        &self.iv
+    }
+
+    /// Decrypts a whole record, its head included: the type of its content, and the content. `None` if it was not encrypted
+    /// by this key as the one with this sequence number.
+    pub(super) fn open<'r>(&self, sequence: u64, record: &'r mut [u8]) -> Option<(u8, &'r [u8])> {
+        let key = aead::LessSafeKey::new(aead::UnboundKey::new(self.cipher.algorithm(), self.key()).ok()?);
+        let mut nonce = *self.iv;
+        nonce[4..].iter_mut().zip(sequence.to_be_bytes()).for_each(|(byte, with)| *byte ^= with);
+        let (head, body) = record.split_first_chunk_mut::<5>()?;
+        let opened = key
+            .open_in_place(aead::Nonce::assume_unique_for_key(nonce), aead::Aad::from(*head), body)
+            .ok()?;
+        let last = opened.iter().rposition(|byte| *byte != 0)?;
+        Some((opened[last], &opened[..last]))
+    }
+}
+
+thread_local! {
+    static SAID: RefCell<Option<Secret>> = const { RefCell::new(None) };
+}
+
+/// Is told by rustls what the server's content is encrypted by. A handshake is a call on the worker's thread, so what was
+/// said last is of the connection that was called last: [`take_said`] directly after.
+#[derive(Debug)]
+pub(crate) struct Listener;
+
+impl KeyLog for Listener {
+    fn log(&self, _label: &str, _client_random: &[u8], secret: &[u8]) {
+        SAID.set(Secret::new(secret));
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        label == "SERVER_TRAFFIC_SECRET_0"
+    }
+}
+
+/// The server's traffic secret, if the call to rustls before this one made one.
+pub(crate) fn take_said() -> Option<Secret> {
+    SAID.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    }
+
+    /// RFC 8448 §3: the server's application traffic secret, and the key and initialization vector of it.
+    #[test]
+    fn keys_of_the_rfc() {
+        let secret = bytes(
+            "a1 1a f9 f0 55 31 f8 56 ad 47 11 6b 45 a9 50 32 82 04 b4 f4 4b fb 6b 3a 4b 4f 1f 3f cb 63 16 43",
+        );
+        let keys = Secret::new(&secret).unwrap().keys(Cipher::Aes128Gcm).unwrap();
+        assert_eq!(keys.key(), bytes("9f 02 28 3b 6c 9c 07 ef c2 6b b9 f2 ac 92 e3 56"));
+        assert_eq!(keys.iv()[..], bytes("cf 78 2b 88 dd 83 54 9a ad f1 e9 84"));
+        assert!(Secret::new(&secret).unwrap().keys(Cipher::Aes256Gcm).is_none(), "another hash");
+    }
+}
