@@ -1,6 +1,7 @@
 //! What is written on the command line.
 
 use crate::demo;
+use crate::sandbox::Attempt;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
 use edge_proxy::tailnet::Who;
@@ -29,6 +30,10 @@ pub(crate) enum Command {
     Explain(Box<Explain>),
     #[command(flatten)]
     Generate(Generate),
+    /// Go where `run` would go before it serves, and say what can still be done there.
+    Sandbox(Sandbox),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
     /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
     Status(Status),
     /// Serve. SIGHUP reads the configuration again, SIGUSR1 opens the access log again, SIGUSR2 starts the program anew and
@@ -51,6 +56,20 @@ pub(crate) struct Status {
     /// The configuration that it runs with, whose section `status` says where to ask.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Sandbox {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Try this in there: read:PATH, write:PATH, run:PATH, listen:PORT, connect:ADDRESS:PORT, or call:NAME with a system call
+    /// (unshare, ptrace, io_uring_setup, keyctl, mount). May be given several times.
+    #[arg(long = "try", value_name = "WHAT:ARGUMENT")]
+    pub(crate) attempt: Vec<Attempt>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

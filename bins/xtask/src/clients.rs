@@ -14,7 +14,11 @@ const PYTHON: &[&str] = &[
     "atpublic==5.1",
     "attrs==25.4.0",
     "grpcio==1.76.0",
+    "jsonschema==4.26.0",
+    "jsonschema-specifications==2025.9.1",
     "prometheus_client==0.23.1",
+    "referencing==0.37.0",
+    "rpds-py==2026.9.1",
     "typing_extensions==4.15.0",
     "websockets==15.0.1",
 ];
