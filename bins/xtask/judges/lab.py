@@ -189,6 +189,7 @@ pid {own}/nginx.pid;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
+    client_max_body_size 0;
     client_body_temp_path {own}/body;
     proxy_temp_path {own}/proxy;
     fastcgi_temp_path {own}/fastcgi;

@@ -30,10 +30,10 @@ def main():
         folder.chmod(0o755)
         lab.certificates(folder)
         origin = lab.Origin()
-        servers = [lab.edge_proxyd(args.edge, folder, origin)]
+        servers = [lab.edge_proxyd(str(pathlib.Path(args.edge).resolve()), folder, origin)]
         try:
             if args.nginx:
-                servers.append(lab.nginx(args.nginx, folder, origin))
+                servers.append(lab.nginx(pathlib.Path(args.nginx).resolve(), folder, origin))
             for judge in judges:
                 module = importlib.import_module(judge)
                 module.TOOLS, module.QUICK = pathlib.Path(args.tools), args.quick

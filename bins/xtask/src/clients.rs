@@ -6,7 +6,7 @@ use crate::tools::directory;
 use std::process::Command;
 
 /// The suite whose curl has HTTP/3. Only its packages are unpacked, nothing of it is installed.
-const SUITE: &str = "forky";
+pub(crate) const SUITE: &str = "forky";
 
 /// Packages of Python, by pinned version.
 const PYTHON: &[&str] = &[
@@ -27,7 +27,7 @@ const PYTHON: &[&str] = &[
 const NODE: &[&str] = &["smtp-server@3.21.6", "nodemailer@10.6.0", "punycode.js@2.3.1"];
 
 /// Unpacks packages and what they depend on into a folder of the tools folder.
-const FETCH: &str = r#"set -eu
+pub(crate) const FETCH: &str = r#"set -eu
 state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |

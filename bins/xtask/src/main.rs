@@ -2,6 +2,7 @@
 
 mod clients;
 mod icu;
+mod judges;
 mod postgres;
 mod purity;
 mod steps;
@@ -13,6 +14,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
+  judges        what others wrote to find fault with servers, against edge-proxyd and nginx; writes edge-proxy/JUDGES.md
   tools         only install what the tests need
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     let extra: Vec<String> = args.collect();
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
+        (Some("judges"), []) => judges::all(),
         (Some("tools"), []) => tools::install(),
         (Some("purity"), []) => purity::check(),
         _ => {

@@ -1,7 +1,7 @@
 //! What the tests need from outside, each by its pinned version, each with a line that says so.
 
 use crate::steps::{Outcome, cargo, step, target};
-use crate::{clients, icu, postgres};
+use crate::{clients, icu, judges, postgres};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/go", "golang-go"),
+    ("/usr/bin/h2load", "nghttp2-client"),
     ("/usr/bin/htpasswd", "apache2-utils"),
     ("/usr/bin/kdig", "knot-dnsutils"),
     ("/usr/bin/lego", "lego"),
@@ -28,9 +29,12 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/pebble", "pebble"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/slowhttptest", "slowhttptest"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/usr/bin/strace", "strace"),
     ("/usr/bin/systemd-analyze", "systemd"),
+    ("/usr/bin/testssl", "testssl.sh"),
+    ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/zstd", "zstd"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/sbin/dovecot", "dovecot-core"),
@@ -54,6 +58,7 @@ pub(crate) fn install() -> Outcome {
     postgres::install()?;
     icu::install()?;
     clients::install()?;
+    judges::install()?;
     cargo_tool("cargo-deny", CARGO_DENY)
 }
 
