@@ -86,7 +86,10 @@ pub(crate) fn install() -> Outcome {
 /// All of them, and the table.
 pub(crate) fn all() -> Outcome {
     crate::tools::install()?;
-    step("build edge-proxyd", cargo(&["build", "--workspace", "--all-features", "--locked", "--bin", "edge-proxyd"]))?;
+    step(
+        "build edge-proxyd",
+        cargo(&["build", "--workspace", "--all-features", "--locked", "--bin", "edge-proxyd"]),
+    )?;
     let table = target().join("judges.md");
     let mut run = python(&target().join("debug/edge-proxyd"));
     run.arg("--nginx").arg(directory().join("newer-nginx")).arg("--markdown").arg(&table);

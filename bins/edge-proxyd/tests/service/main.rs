@@ -1,6 +1,7 @@
 //! The program as a service: what its manager hears, sockets that were open before, and a new binary that takes over.
 
 mod sandbox;
+mod soak;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
