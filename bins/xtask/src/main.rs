@@ -1,10 +1,12 @@
 //! The project's own commands. `cargo xtask test` does everything a change must pass, on a fresh machine too.
 
 mod clients;
+mod fuzz;
 mod icu;
 mod judges;
 mod postgres;
 mod purity;
+mod soak;
 mod steps;
 mod tools;
 
@@ -14,7 +16,11 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
+  fuzz [--minutes N] [TARGET…]
+                every fuzz target, or these, N minutes each (1)
   judges        what others wrote to find fault with servers, against edge-proxyd and nginx; writes edge-proxy/JUDGES.md
+  soak [--minutes N]
+                everything at once for N minutes (10)
   tools         only install what the tests need
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";
@@ -23,8 +29,15 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let command = args.next();
     let extra: Vec<String> = args.collect();
+    let extra: Vec<&str> = extra.iter().map(String::as_str).collect();
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
+        (Some("fuzz"), ["--minutes", minutes, only @ ..]) => {
+            number(minutes).and_then(|minutes| fuzz::run(minutes, only))
+        }
+        (Some("fuzz"), only) => fuzz::run(1, only),
+        (Some("soak"), []) => soak::run(10),
+        (Some("soak"), ["--minutes", minutes]) => number(minutes).and_then(soak::run),
         (Some("judges"), []) => judges::all(),
         (Some("tools"), []) => tools::install(),
         (Some("purity"), []) => purity::check(),
@@ -40,4 +53,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (1..=1440).contains(number))
+        .ok_or_else(|| format!("{text} is no number of minutes from 1 to 1440"))
 }

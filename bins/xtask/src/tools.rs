@@ -90,7 +90,7 @@ fn packages() -> Outcome {
 }
 
 /// A program published on crates.io, at exactly one version.
-fn cargo_tool(name: &str, version: &str) -> Outcome {
+pub(crate) fn cargo_tool(name: &str, version: &str) -> Outcome {
     let stamp = directory().join(format!("{name}-{version}"));
     if stamp.exists() {
         println!("xtask: {name} {version}: there");
