@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Generate(Generate),
     /// Go where `run` would go before it serves, and say what can still be done there.
     Sandbox(Sandbox),
+    /// Write a configuration that does what nginx's does, and say what was not taken over.
+    Import(Import),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
@@ -57,6 +59,16 @@ pub(crate) struct Status {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// nginx.conf, or a file of sites that stands in its http.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Print JSON: the configuration and what was not taken over.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -142,6 +154,8 @@ pub(crate) enum Exit {
     Failed,
     /// A wrong usage or configuration.
     Wrong,
+    /// Differences were found.
+    Differs,
 }
 
 impl From<Exit> for ExitCode {
@@ -150,6 +164,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Wrong => 2,
+            Exit::Differs => 3,
         })
     }
 }

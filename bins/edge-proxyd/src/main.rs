@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod import;
 mod log;
 mod sandbox;
 mod service;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        cli::Command::Import(args) => commands::import::run(&args).into(),
         cli::Command::Sandbox(args) => commands::sandbox::run(&args).into(),
         cli::Command::Schema => {
             // Text and numbers only: nothing in it cannot be written.

@@ -1,5 +1,6 @@
 //! The program as a service: what its manager hears, sockets that were open before, and a new binary that takes over.
 
+mod import;
 mod sandbox;
 mod soak;
 
