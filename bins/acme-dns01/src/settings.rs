@@ -2,6 +2,7 @@
 
 use acme_dns01::{KeyType, Name};
 use cli_support::secret::Reference;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ const fn parallel() -> usize {
 }
 
 /// The whole file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Where certificates are kept: `/var/lib/acme`.
@@ -34,11 +35,13 @@ pub struct Settings {
     ///
     /// `sslmode=require` encrypts the connection and verifies the server's name. Without it the server has to be on this machine,
     /// unless `sslmode=disable` says that the network itself is encrypted.
+    #[schemars(with = "Option<SecretReference>")]
     pub database: Option<Reference>,
     /// A PEM file of roots that the database's certificate may come from, beside the system's.
     pub database_roots: Option<PathBuf>,
     /// Mail addresses for accounts.
     #[serde(default, deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
     pub email: Vec<String>,
     /// How many certificates are worked on at once.
     #[serde(default = "parallel", alias = "maxConcurrentRenewals")]
@@ -61,11 +64,12 @@ pub struct Settings {
 }
 
 /// How the DNS is asked.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsSettings {
     /// Resolvers with their ports; the system's unless given.
     #[serde(default, alias = "dnsResolver", deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
     pub resolvers: Vec<SocketAddr>,
     /// `authorities` (every address of every name server) or `resolvers` (where port 53 is closed or intercepted).
     #[serde(default)]
@@ -75,7 +79,7 @@ pub struct DnsSettings {
 }
 
 /// Who is asked whether a record is there.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DnsMode {
     /// Every address of every name server.
@@ -86,7 +90,7 @@ pub enum DnsMode {
 }
 
 /// A CA.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthoritySettings {
     /// The URL of its directory.
@@ -106,28 +110,32 @@ const fn yes() -> bool {
 }
 
 /// An external account.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalAccountSettings {
     /// The key's identifier.
     pub key_id: String,
     /// The key, in base64url as CAs give it.
+    #[schemars(with = "SecretReference")]
     pub key: Reference,
 }
 
 /// A DNS provider.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProviderSettings {
     /// Cloudflare.
     Cloudflare {
         /// A token with DNS:Edit, and Zone:Read unless there is another for that.
+        #[schemars(with = "Option<SecretReference>")]
         token: Option<Reference>,
         /// A token with Zone:Read.
+        #[schemars(with = "Option<SecretReference>")]
         zone_token: Option<Reference>,
         /// The account's address, for the global key.
         email: Option<String>,
         /// The global key.
+        #[schemars(with = "Option<SecretReference>")]
         key: Option<Reference>,
         /// Zones and their identifiers, so that none has to be looked up.
         #[serde(default)]
@@ -138,6 +146,7 @@ pub enum ProviderSettings {
     /// A name server that takes dynamic updates.
     Rfc2136 {
         /// The primary with its port.
+        #[schemars(with = "String")]
         server: SocketAddr,
         /// The zone; looked up unless given.
         zone: Option<String>,
@@ -147,6 +156,7 @@ pub enum ProviderSettings {
         #[serde(default = "hmac")]
         algorithm: String,
         /// The TSIG key, in base64.
+        #[schemars(with = "Option<SecretReference>")]
         key: Option<Reference>,
     },
     /// An acme-dns server.
@@ -160,6 +170,7 @@ pub enum ProviderSettings {
         /// The registration's user.
         username: String,
         /// The registration's password.
+        #[schemars(with = "SecretReference")]
         password: Reference,
     },
     /// An external program.
@@ -175,6 +186,7 @@ pub enum ProviderSettings {
         /// Which: `hetzner`, `desec`, …
         service: String,
         /// Its token.
+        #[schemars(with = "SecretReference")]
         token: Reference,
         /// Its zones.
         zones: Vec<String>,
@@ -186,19 +198,22 @@ fn hmac() -> String {
 }
 
 /// A certificate, or several of different keys for the same names.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateSettings {
     /// Its folder; the first name unless given.
     pub name: Option<String>,
     /// Its names.
     #[serde(default, alias = "domain", deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
     pub names: Vec<Name>,
     /// More names.
     #[serde(default, alias = "extraDomainNames")]
+    #[schemars(with = "Vec<String>")]
     pub extra_domain_names: Vec<Name>,
     /// `ec256`, `ec384`, `rsa2048`, `rsa3072`, `rsa4096`, or a list for several side by side.
     #[serde(default, alias = "keyType", deserialize_with = "key_types")]
+    #[schemars(with = "OneOrMore")]
     pub key_type: Vec<KeyType>,
     /// Whether the next certificate keeps the key.
     #[serde(default)]
@@ -209,9 +224,11 @@ pub struct CertificateSettings {
     pub preferred_chain: Option<String>,
     /// CAs by name, the first first; `letsencrypt` unless given.
     #[serde(default, deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
     pub authority: Vec<String>,
     /// DNS providers by name; all unless given.
     #[serde(default, alias = "dnsProvider", deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
     pub provider: Vec<String>,
     /// Units to reload.
     #[serde(default, alias = "reloadServices")]
@@ -221,6 +238,7 @@ pub struct CertificateSettings {
     pub post_run: Option<String>,
     /// `host:port` where the new certificate has to be shown afterwards; `smtp:host:port` for STARTTLS in SMTP.
     #[serde(default, deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
     pub check: Vec<String>,
     /// How long a reload, and a server until it shows the new certificate, may take, in seconds: 60. Then the old one is put
     /// back.
@@ -237,20 +255,21 @@ pub struct CertificateSettings {
 }
 
 /// Who is told.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alerts {
     /// A program with its arguments.
     #[serde(default)]
     pub command: Vec<String>,
     /// A URL.
+    #[schemars(with = "Option<SecretReference>")]
     pub webhook: Option<Reference>,
     /// Mail.
     pub mail: Option<MailSettings>,
 }
 
 /// A mail server.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MailSettings {
     /// Its name.
@@ -265,16 +284,18 @@ pub struct MailSettings {
     /// Who we are there.
     pub user: Option<String>,
     /// How we prove that.
+    #[schemars(with = "Option<SecretReference>")]
     pub password: Option<Reference>,
     /// From whom it is.
     pub from: String,
     /// To whom it goes.
     #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
     pub to: Vec<String>,
 }
 
 /// How the connection to a mail server is protected.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Security {
     /// STARTTLS.
@@ -285,6 +306,21 @@ pub enum Security {
     /// None.
     None,
 }
+
+/// A text, or a list of texts.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[allow(dead_code)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+/// A reference to a secret, never the secret itself.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[allow(dead_code)]
+struct SecretReference(#[schemars(regex(pattern = "^(file:/|age:/|env:|credential:).+"))] String);
 
 fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de> + std::str::FromStr>(
     deserializer: D,

@@ -1,6 +1,7 @@
 //! What is written on the command line.
 
 use crate::demo;
+use crate::sandbox::Attempt;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
 use edge_proxy::tailnet::Who;
@@ -29,6 +30,12 @@ pub(crate) enum Command {
     Explain(Box<Explain>),
     #[command(flatten)]
     Generate(Generate),
+    /// Go where `run` would go before it serves, and say what can still be done there.
+    Sandbox(Sandbox),
+    /// Write a configuration that does what nginx's does, and say what was not taken over.
+    Import(Import),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
     /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
     Status(Status),
     /// Serve. SIGHUP reads the configuration again, SIGUSR1 opens the access log again, SIGUSR2 starts the program anew and
@@ -51,6 +58,30 @@ pub(crate) struct Status {
     /// The configuration that it runs with, whose section `status` says where to ask.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// nginx.conf, or a file of sites that stands in its http.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Print JSON: the configuration and what was not taken over.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Sandbox {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Try this in there: read:PATH, write:PATH, run:PATH, listen:PORT, connect:ADDRESS:PORT, or call:NAME with a system call
+    /// (unshare, ptrace, io_uring_setup, keyctl, mount). May be given several times.
+    #[arg(long = "try", value_name = "WHAT:ARGUMENT")]
+    pub(crate) attempt: Vec<Attempt>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -126,6 +157,8 @@ pub(crate) enum Exit {
     Failed,
     /// A wrong usage or configuration.
     Wrong,
+    /// Differences were found.
+    Differs,
 }
 
 impl From<Exit> for ExitCode {
@@ -134,6 +167,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Wrong => 2,
+            Exit::Differs => 3,
         })
     }
 }

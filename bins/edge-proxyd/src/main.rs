@@ -5,7 +5,9 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod import;
 mod log;
+mod sandbox;
 mod service;
 mod status;
 
@@ -13,6 +15,9 @@ use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = service::serve_as_launcher() {
+        return code;
+    }
     match cli::Cli::parse().command {
         cli::Command::Check(args) => commands::check::run(&args).into(),
         cli::Command::Demo(args) => demo::run(&args),
@@ -24,6 +29,13 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        cli::Command::Import(args) => commands::import::run(&args).into(),
+        cli::Command::Sandbox(args) => commands::sandbox::run(&args).into(),
+        cli::Command::Schema => {
+            // Text and numbers only: nothing in it cannot be written.
+            println!("{}", serde_json::to_string_pretty(&config::schema()).unwrap_or_default());
+            ExitCode::SUCCESS
+        }
         cli::Command::Status(args) => commands::status::run(&args).into(),
         cli::Command::Run(args) => commands::run::run(&args).into(),
     }

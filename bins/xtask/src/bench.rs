@@ -9,7 +9,7 @@ use std::process::Command;
 const PACKAGES: &str = "nginx haproxy caddy nghttp2-client wrk";
 
 /// Installs, builds, runs. Without arguments the documents are written too.
-pub(crate) fn run(extra: &[String]) -> Outcome {
+pub(crate) fn run(extra: &[&str]) -> Outcome {
     let peers = directory().join("peers");
     std::fs::create_dir_all(directory()).map_err(|why| format!("{}: {why}", directory().display()))?;
     if !peers.join("usr/bin/wrk").exists() {

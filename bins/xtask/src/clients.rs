@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The suite whose curl has HTTP/3. Only its packages are unpacked, nothing of it is installed.
-const SUITE: &str = "forky";
+pub(crate) const SUITE: &str = "forky";
 
 /// Packages of Python, by pinned version.
 const PYTHON: &[&str] = &[
@@ -15,7 +15,11 @@ const PYTHON: &[&str] = &[
     "atpublic==5.1",
     "attrs==25.4.0",
     "grpcio==1.76.0",
+    "jsonschema==4.26.0",
+    "jsonschema-specifications==2025.9.1",
     "prometheus_client==0.23.1",
+    "referencing==0.37.0",
+    "rpds-py==2026.9.1",
     "typing_extensions==4.15.0",
     "websockets==15.0.1",
 ];
@@ -24,7 +28,7 @@ const PYTHON: &[&str] = &[
 const NODE: &[&str] = &["smtp-server@3.21.6", "nodemailer@10.6.0", "punycode.js@2.3.1"];
 
 /// Unpacks packages and what they depend on into a folder of the tools folder.
-const FETCH: &str = r#"set -eu
+pub(crate) const FETCH: &str = r#"set -eu
 state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |

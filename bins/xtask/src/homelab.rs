@@ -4,18 +4,13 @@ use crate::steps::{Outcome, cargo, step, target};
 use std::process::Command;
 
 /// Builds and runs it, with its arguments.
-pub(crate) fn whole(arguments: &[String]) -> Outcome {
+pub(crate) fn whole(arguments: &[&str]) -> Outcome {
     // As the tests build it, so that nothing is built twice.
     step(
         "homelab: building the programs",
         cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
     )?;
     step("homelab", Command::new(program()).args(arguments))
-}
-
-/// The form of the tests, with the programs that were built for them.
-pub(crate) fn quick() -> Outcome {
-    step("homelab, quick", Command::new(program()).arg("--quick"))
 }
 
 fn program() -> std::path::PathBuf {

@@ -2,11 +2,14 @@
 
 mod bench;
 mod clients;
+mod fuzz;
 mod homelab;
 mod icu;
+mod judges;
 mod package;
 mod postgres;
 mod purity;
+mod soak;
 mod steps;
 mod tools;
 
@@ -19,6 +22,11 @@ usage: cargo xtask COMMAND
   homelab       build the programs and run a day of the owner's hosts in namespaces of this machine; ends with a report
   package       build the programs as they are released, and a Debian package of each; with --prove package what is built
                 for tests, install it into a root of its own, look at it there, and purge it
+  fuzz [--minutes N] [TARGET…]
+                every fuzz target, or these, N minutes each (1)
+  judges        what others wrote to find fault with servers, against edge-proxyd and nginx; writes edge-proxy/JUDGES.md
+  soak [--minutes N]
+                everything at once for N minutes (10)
   tools         only install what the tests need
   bench [ARGS]  measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
@@ -29,11 +37,19 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let command = args.next();
     let extra: Vec<String> = args.collect();
+    let extra: Vec<&str> = extra.iter().map(String::as_str).collect();
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
         (Some("homelab"), arguments) => homelab::whole(arguments),
         (Some("package"), []) => package::release(),
-        (Some("package"), [prove]) if prove == "--prove" => package::prove(),
+        (Some("package"), ["--prove"]) => package::prove(),
+        (Some("fuzz"), ["--minutes", minutes, only @ ..]) => {
+            number(minutes).and_then(|minutes| fuzz::run(minutes, only))
+        }
+        (Some("fuzz"), only) => fuzz::run(1, only),
+        (Some("soak"), []) => soak::run(10),
+        (Some("soak"), ["--minutes", minutes]) => number(minutes).and_then(soak::run),
+        (Some("judges"), []) => judges::all(),
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
         (Some("purity"), []) => purity::check(),
@@ -49,4 +65,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (1..=1440).contains(number))
+        .ok_or_else(|| format!("{text} is no number of minutes from 1 to 1440"))
 }

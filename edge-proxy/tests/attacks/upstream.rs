@@ -101,5 +101,8 @@ fn an_unreachable_origin_is_a_502_without_a_name() {
     stream.write_all(GET).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let (date, rest): (Vec<&str>, Vec<&str>) =
+        text.split("\r\n").partition(|line| line.starts_with("Date: "));
+    assert_eq!(rest, ["HTTP/1.1 502 Bad Gateway", "Content-Length: 0", "Connection: close", "", ""]);
+    assert!(date.len() == 1 && date[0].ends_with(" GMT"), "{date:?}");
 }

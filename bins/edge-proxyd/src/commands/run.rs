@@ -2,16 +2,17 @@
 
 use crate::acme::Keeper;
 use crate::cli::{Exit, Run};
-use crate::config::{self, Settings};
+use crate::config::{self, Mode, Settings};
 use crate::log::Writer;
-use crate::service::{self, Notifier, Predecessor, hand_over};
+use crate::sandbox::{self, Environment, Needs};
+use crate::service::{self, Launcher, Notifier, Predecessor, hand_over};
 use crate::status::{self, Watched};
 use edge_proxy::config::{Config, ListenerKind};
 use edge_proxy::{Certificates, Proxy, Refreshed, Running};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often the folder of certificates is looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -34,6 +35,11 @@ pub(crate) fn run(args: &Run) -> Exit {
 }
 
 fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    // First what was handed on, so that no program that is started has it too.
+    let notifier = Notifier::from_environment();
+    let predecessor = Predecessor::from_environment()?;
+    let (tcp, udp) = service::inherited()?;
+    let confined = Confined::enter(args, settings)?;
     let log = Writer::open(settings.log.format, settings.log.file.as_deref(), settings.log.rejected)
         .map_err(|why| {
             let path = settings.log.file.as_deref().unwrap_or(Path::new("standard output"));
@@ -44,11 +50,12 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
     if let Some(workers) = args.workers {
         builder = builder.workers(workers.into());
     }
-    let notifier = Notifier::from_environment();
-    let predecessor = Predecessor::from_environment()?;
-    let (tcp, udp) = service::inherited()?;
     builder = builder.sockets(tcp, udp);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::new()?
+    };
     let keeper = match &settings.acme {
         Some(acme) => Some(runtime.block_on(Keeper::prepare(acme))?),
         None => None,
@@ -74,7 +81,7 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
         notifier.say(&format!("MAINPID={}", std::process::id()));
     }
     notifier.say("READY=1\nSTATUS=serving");
-    runtime.block_on(supervise(args, settings, watched, &notifier, took_over))?;
+    runtime.block_on(supervise(args, settings, watched, &notifier, took_over, &confined, signals))?;
     notifier.say("STOPPING=1");
     // Whoever looks at the status page has seen enough.
     drop(runtime);
@@ -82,6 +89,59 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
     eprintln!("edge-proxyd: ending; what is under way has {} s", args.grace);
     proxy.shutdown(Duration::from_secs(args.grace.into()));
     Ok(())
+}
+
+/// What the process is told by signals. They are caught before anybody hears that it serves: whoever hears that may send one at
+/// once, and one that is not caught ends it.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+    terminate: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    /// To be called within the runtime.
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+/// What this process gave up, and who can still start another that did not.
+struct Confined {
+    needs: Option<Needs>,
+    launcher: Option<Launcher>,
+}
+
+impl Confined {
+    /// Gives up what is not needed to serve. There must be no other thread yet.
+    fn enter(args: &Run, settings: &Settings) -> Result<Self, Box<dyn std::error::Error>> {
+        if settings.sandbox.mode == Mode::Off {
+            eprintln!("edge-proxyd: sandbox: off");
+            return Ok(Self { needs: None, launcher: None });
+        }
+        let launcher = Launcher::start().map_err(|why| format!("the launcher cannot be started: {why}"))?;
+        let needs = Needs::of(settings, &args.config, &Environment::read());
+        let held = sandbox::enter(settings.sandbox.mode, &needs)?;
+        let closed = held.as_ref().is_some_and(|held| held.landlock.files());
+        if let Some(held) = held {
+            eprintln!("edge-proxyd: sandbox: {held}");
+        }
+        Ok(Self { needs: closed.then_some(needs), launcher: Some(launcher) })
+    }
+
+    /// What of a new configuration this process cannot do any more.
+    fn lacks(&self, args: &Run, settings: &Settings) -> Vec<String> {
+        let Some(needs) = &self.needs else { return Vec::new() };
+        needs.lacks(&Needs::of(settings, &args.config, &Environment::read()))
+    }
 }
 
 /// Says what became of certificates.
@@ -117,6 +177,8 @@ async fn supervise(
     watched: Arc<Watched>,
     notifier: &Notifier,
     took_over: bool,
+    confined: &Confined,
+    mut signals: Signals,
 ) -> std::io::Result<()> {
     let (proxy, certificates) = (&*watched.proxy, watched.certificates.as_deref());
     if let Some(address) = &settings.status {
@@ -134,23 +196,18 @@ async fn supervise(
     }
     let mut samples = tokio::time::interval(status::STEP);
     let mut watchdog = notifier.watchdog.map(tokio::time::interval);
-    let mut upgrade = signal(SignalKind::user_defined2())?;
-    let mut reopen = signal(SignalKind::user_defined1())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut watch = tokio::time::interval(WATCH);
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => {
                 notifier.reloading();
                 refresh(certificates);
-                reload(args, settings, proxy);
+                reload(args, settings, proxy, confined);
                 notifier.say("READY=1");
             }
-            _ = upgrade.recv() => match hand_over(proxy, notifier) {
+            _ = signals.upgrade.recv() => match hand_over(proxy, notifier, confined.launcher.as_ref()) {
                 Ok(process) => {
                     eprintln!("edge-proxyd: process {process} serves; this one finishes what is under way");
                     return Ok(());
@@ -160,7 +217,7 @@ async fn supervise(
             _ = next(&mut watchdog) => notifier.say("WATCHDOG=1"),
             _ = watch.tick() => refresh(certificates),
             _ = samples.tick() => watched.sample(),
-            _ = reopen.recv() => watched.log.reopen(),
+            _ = signals.reopen.recv() => watched.log.reopen(),
         }
     }
 }
@@ -181,22 +238,46 @@ fn refresh(certificates: Option<&Certificates>) {
     }
 }
 
+/// What helps where a process has given up what it would need now.
+fn successor() -> String {
+    format!("have a new process take over (kill -USR2 {}), which refuses no connection", std::process::id())
+}
+
 /// Serves by the file as it is now, or goes on as before and says why.
-fn reload(args: &Run, started: &Settings, proxy: &Running) {
+fn reload(args: &Run, started: &Settings, proxy: &Running, confined: &Confined) {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
         Err(problems) => {
             problems.report(false);
             eprintln!("edge-proxyd: the configuration stays as it was");
+            if confined.needs.is_some()
+                && problems.list.iter().any(|one| one.message.contains("(os error 13)"))
+            {
+                eprintln!(
+                    "edge-proxyd: a file may be where the sandbox does not let this process read: {}",
+                    successor()
+                );
+            }
             return;
         }
     };
+    let lacking = confined.lacks(args, &settings);
+    if !lacking.is_empty() {
+        eprintln!(
+            "edge-proxyd: the sandbox of this process was closed at its start and does not let it {}; the configuration \
+             stays as it was: {}",
+            lacking.join(", "),
+            successor()
+        );
+        return;
+    }
     if settings.certificates != started.certificates
         || settings.log != started.log
         || settings.status != started.status
+        || settings.sandbox != started.sandbox
     {
         eprintln!(
-            "edge-proxyd: [certificates], [log] and [status] are read at the start only: restart to change them"
+            "edge-proxyd: [certificates], [log], [sandbox] and [status] are read at the start only: restart to change them"
         );
     }
     match proxy.reload(settings.proxy) {

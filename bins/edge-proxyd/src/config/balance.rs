@@ -1,17 +1,40 @@
 //! `balance`, `health` and `retry` of an upstream.
 
 use super::document::{Table, Value};
+use super::keys::{Key, Kind, words};
 use edge_proxy::config::{Balance, Check, HashKey, HealthConfig, Retry};
 
+pub(super) const BALANCE: Kind = Kind::Word(&const { words(&BALANCES) });
+
+pub(super) static HEALTH: &[Key] = &[
+    // 255 marks a trial.
+    Key::new("failures", Kind::Number(0, 254)),
+    Key::new("eject", Kind::Duration),
+    Key::new("path", Kind::Text),
+    Key::new("host", Kind::Text),
+    Key::new("interval", Kind::Duration),
+    Key::new("timeout", Kind::Duration),
+    Key::new("status", Kind::Form(r"^\s*\d+\s*(-\s*\d+\s*)?$")),
+    Key::new("rise", Kind::Number(0, 254)),
+    Key::new("fall", Kind::Number(0, 254)),
+];
+
+pub(super) static RETRY: &[Key] = &[
+    Key::new("attempts", Kind::Number(0, 10)),
+    Key::new("statuses", Kind::List(&Kind::Number(400, 599))),
+    Key::new("budget", Kind::Number(0, 100)),
+];
+
+const BALANCES: [(&str, Balance); 5] = [
+    ("round-robin", Balance::RoundRobin),
+    ("least-connections", Balance::LeastConnections),
+    ("hash-client", Balance::Hash(HashKey::Client)),
+    ("hash-host", Balance::Hash(HashKey::Host)),
+    ("hash-target", Balance::Hash(HashKey::Target)),
+];
+
 pub(super) fn balance(table: &Table<'_, '_>) -> Balance {
-    let choices = [
-        ("round-robin", Balance::RoundRobin),
-        ("least-connections", Balance::LeastConnections),
-        ("hash-client", Balance::Hash(HashKey::Client)),
-        ("hash-host", Balance::Hash(HashKey::Host)),
-        ("hash-target", Balance::Hash(HashKey::Target)),
-    ];
-    table.get("balance").and_then(|value| value.one_of(&choices)).unwrap_or_default()
+    table.get("balance").and_then(|value| value.one_of(&BALANCES)).unwrap_or_default()
 }
 
 pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
@@ -20,8 +43,7 @@ pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     for (key, slot) in
         [("failures", &mut rules.failures), ("rise", &mut rules.rise), ("fall", &mut rules.fall)]
     {
-        // 255 marks a trial.
-        if let Some(number) = table.get(key).and_then(|value| value.number(0, 254)) {
+        if let Some(number) = table.get(key).and_then(|value| value.number()) {
             *slot = number as u8;
         }
     }
@@ -65,19 +87,15 @@ fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
 
 pub(super) fn retry(table: &Table<'_, '_>) -> Retry {
     let mut retry = Retry::default();
-    if let Some(attempts) = table.get("attempts").and_then(|value| value.number(0, 10)) {
+    if let Some(attempts) = table.get("attempts").and_then(|value| value.number()) {
         retry.attempts = attempts as u8;
     }
-    if let Some(percent) = table.get("budget").and_then(|value| value.number(0, 100)) {
+    if let Some(percent) = table.get("budget").and_then(|value| value.number()) {
         retry.budget_percent = percent as u8;
     }
     if let Some(value) = table.get("statuses") {
         let statuses = value.list();
-        retry.statuses = statuses
-            .iter()
-            .filter_map(|status| status.number(400, 599))
-            .map(|status| status as u16)
-            .collect();
+        retry.statuses = statuses.iter().filter_map(Value::number).map(|status| status as u16).collect();
     }
     table.finish();
     retry

@@ -1,11 +1,13 @@
 //! The file as written: every value with its position, every mistake collected.
 
+use super::keys::{Key, Kind};
 use super::problem::{Problem, Problems, position};
 use edge_proxy::nearest;
 use edge_proxy::{ConfigError, Place};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -15,6 +17,7 @@ pub(super) struct Document<'t> {
     root: Option<Spanned<DeTable<'t>>>,
     problems: RefCell<Vec<Problem>>,
     places: RefCell<HashMap<Place, Spans>>,
+    pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
 /// Where a part of the configuration is in the file.
@@ -31,7 +34,16 @@ pub(super) struct Table<'d, 't> {
     path: String,
     at: usize,
     entries: &'d DeTable<'t>,
-    known: RefCell<Vec<&'static str>>,
+    may: May,
+}
+
+/// What may be in a table.
+#[derive(Clone, Copy)]
+enum May {
+    /// These keys.
+    Keys(&'static [Key]),
+    /// Names, each with such a value.
+    Names(&'static Kind),
 }
 
 /// One value.
@@ -40,6 +52,7 @@ pub(super) struct Value<'d, 't> {
     pub(super) path: String,
     pub(super) span: Range<usize>,
     pub(super) value: &'d DeValue<'t>,
+    pub(super) kind: &'static Kind,
 }
 
 impl<'t> Document<'t> {
@@ -51,23 +64,29 @@ impl<'t> Document<'t> {
         });
         let problems: Vec<_> = problems.collect();
         let root = problems.is_empty().then_some(root);
-        Self { text, root, problems: RefCell::new(problems), places: RefCell::default() }
+        let problems = RefCell::new(problems);
+        Self { text, root, problems, places: RefCell::default(), files: RefCell::default() }
     }
 
-    /// The whole file, if it is TOML.
-    pub(super) fn root(&self) -> Option<Table<'_, 't>> {
+    /// The whole file, if it is TOML, with the keys that it may have.
+    pub(super) fn root(&self, keys: &'static [Key]) -> Option<Table<'_, 't>> {
         let root = self.root.as_ref()?;
         Some(Table {
             document: self,
             path: String::new(),
             at: 0,
             entries: root.get_ref(),
-            known: RefCell::default(),
+            may: May::Keys(keys),
         })
     }
 
     pub(super) fn is_clean(&self) -> bool {
         self.problems.borrow().is_empty()
+    }
+
+    /// The files and folders that were named so far.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     pub(super) fn into_problems(self, file: &str) -> Problems {
@@ -106,11 +125,13 @@ impl<'t> Document<'t> {
 }
 
 impl<'d, 't> Table<'d, 't> {
-    /// The value of a key. The keys asked for are those that the table may have.
+    /// The value of a key of the table of keys.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
-        self.known.borrow_mut().push(key);
+        let May::Keys(keys) = self.may else { return None };
+        let known = keys.iter().find(|known| known.name == key);
+        debug_assert!(known.is_some(), "the table of keys has no `{key}`");
         let value = self.entries.get(key)?;
-        Some(self.value(key, value))
+        Some(self.value(key, value, &known?.kind))
     }
 
     /// The table of a key.
@@ -120,12 +141,23 @@ impl<'d, 't> Table<'d, 't> {
 
     /// All keys with their values, for tables whose keys are names.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'d str, Value<'d, 't>)> {
-        self.entries.iter().map(|(key, value)| (key.get_ref().as_ref(), self.value(key.get_ref(), value)))
+        let kind = match self.may {
+            May::Names(kind) => Some(kind),
+            May::Keys(_) => None,
+        };
+        debug_assert!(kind.is_some(), "the keys of {} are no names", self.path);
+        kind.into_iter().flat_map(|kind| {
+            let one = |(key, value): (&'d Spanned<_>, &'d Spanned<_>)| {
+                let key: &'d std::borrow::Cow<'t, str> = key.get_ref();
+                (key.as_ref(), self.value(key, value, kind))
+            };
+            self.entries.iter().map(one)
+        })
     }
 
-    fn value(&self, key: &str, value: &'d Spanned<DeValue<'t>>) -> Value<'d, 't> {
+    fn value(&self, key: &str, value: &'d Spanned<DeValue<'t>>, kind: &'static Kind) -> Value<'d, 't> {
         let path = if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) };
-        Value { document: self.document, path, span: value.span(), value: value.get_ref() }
+        Value { document: self.document, path, span: value.span(), value: value.get_ref(), kind }
     }
 
     /// Reports a key, or the table where it is missing.
@@ -149,17 +181,17 @@ impl<'d, 't> Table<'d, 't> {
         self.document.places.borrow_mut().insert(place, spans);
     }
 
-    /// Reports the keys that nobody asked for. Called when all that may be there were.
+    /// Reports the keys that the table of keys has not.
     pub(super) fn finish(&self) {
-        let known = self.known.borrow();
-        for key in self.entries.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+        let May::Keys(keys) = self.may else { return };
+        let known = || keys.iter().map(|known| known.name);
+        for key in self.entries.keys().filter(|key| !known().any(|known| known == key.get_ref().as_ref())) {
             let name = key.get_ref();
-            let hint = match nearest(name, known.iter().copied()) {
+            let hint = match nearest(name, known()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
-                    let mut known = known.clone();
+                    let mut known: Vec<_> = known().collect();
                     known.sort_unstable();
-                    known.dedup();
                     format!("known are {}", known.join(", "))
                 }
             };
@@ -180,13 +212,15 @@ impl<'d, 't> Value<'d, 't> {
 
     /// A table.
     pub(super) fn table(&self) -> Option<Table<'d, 't>> {
+        let may = may(self.kind);
+        debug_assert!(may.is_some(), "{} is no table by the table of keys", self.path);
         match self.value.as_table() {
             Some(entries) => Some(Table {
                 document: self.document,
                 path: self.path.clone(),
                 at: self.span.start,
                 entries,
-                known: RefCell::default(),
+                may: may?,
             }),
             None => {
                 self.wrong("is no table: write it as a section in brackets, or { key = value }");
@@ -205,6 +239,7 @@ impl<'d, 't> Value<'d, 't> {
 
     /// The items of an array, with their positions in their paths.
     pub(super) fn items(&self) -> Vec<Self> {
+        let kind = if let Kind::List(item) = self.kind { item } else { self.kind };
         let items = self.value.as_array().into_iter().flat_map(|array| array.iter()).enumerate();
         items
             .map(|(i, item)| Self {
@@ -212,7 +247,18 @@ impl<'d, 't> Value<'d, 't> {
                 path: format!("{}[{i}]", self.path),
                 span: item.span(),
                 value: item.get_ref(),
+                kind,
             })
             .collect()
+    }
+}
+
+/// What may be in a table of this kind, or in the tables of a list of it.
+fn may(kind: &'static Kind) -> Option<May> {
+    match kind {
+        Kind::Table(keys) | Kind::Tables(keys) => Some(May::Keys(keys)),
+        Kind::Named(kind) => Some(May::Names(kind)),
+        Kind::Either(kinds) => kinds.iter().find_map(may),
+        _ => None,
     }
 }

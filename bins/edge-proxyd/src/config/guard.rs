@@ -1,7 +1,8 @@
 //! `auth`, `rate`, `hsts` and `compression` of a site.
 
 use super::document::{Table, Value};
-use super::upstream::referred;
+use super::keys::{Key, Kind, words};
+use super::upstream::{REFERRED, referred};
 use edge_proxy::auth::basic::users;
 use edge_proxy::config::{
     Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits, Site, Upstream,
@@ -31,6 +32,49 @@ const SERVICES: [(&str, &str, &[&str]); 2] = [
     ),
 ];
 
+/// What `auth` may be.
+pub(super) const AUTH: Kind = Kind::Either(&[
+    Kind::Word(&const { words(&OPEN) }),
+    Kind::Table(&[
+        Key::new("users", Kind::Path),
+        Key::new("realm", Kind::Text),
+        Key::new("user_header", Kind::Text),
+        Key::new("upstream", REFERRED),
+        Key::new("service", Kind::Word(&const { words(&NAMES) })),
+        Key::new("path", Kind::Text),
+        Key::new("copy", Kind::List(&Kind::Text)),
+    ]),
+]);
+
+const RATE: Kind = Kind::Form(r"^\s*\d+\s*/\s*(s|m|h|d)\s*$");
+const BURST: Kind = Kind::Number(1, 1_000_000);
+
+pub(super) static RATES: &[Key] = &[
+    Key::new("client", RATE),
+    Key::new("client_burst", BURST),
+    Key::new("site", RATE),
+    Key::new("site_burst", BURST),
+    Key::new("concurrent", Kind::Number(1, u32::MAX as u64)),
+];
+
+pub(super) static HSTS: &[Key] = &[
+    Key::new("max_age", Kind::Duration),
+    Key::new("include_subdomains", Kind::Boolean),
+    Key::new("preload", Kind::Boolean),
+];
+
+pub(super) const COMPRESSION: Kind = Kind::Either(&[
+    Kind::Boolean,
+    Kind::Table(&[
+        Key::new("codings", Kind::List(&Kind::Word(&const { words(&CODINGS) }))),
+        Key::new("least", Kind::Size),
+    ]),
+]);
+
+const OPEN: [(&str, ()); 1] = [("open", ())];
+const NAMES: [(&str, usize); 2] = [(SERVICES[0].0, 0), (SERVICES[1].0, 1)];
+const CODINGS: [(&str, Coding); 3] = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
+
 /// All of them, into a site.
 pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<Upstream>) {
     site.auth = auth(table, upstreams);
@@ -43,7 +87,7 @@ pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<U
 pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
     let value = table.get("auth")?;
     if value.value.as_str().is_some() {
-        return value.one_of(&[("open", ())]).map(|()| Auth::Open);
+        return value.one_of(&OPEN).map(|()| Auth::Open);
     }
     let table = value.table()?;
     let auth = match (table.get("users"), table.get("upstream")) {
@@ -83,8 +127,7 @@ fn basic(table: &Table<'_, '_>, file: &Value<'_, '_>) -> Option<Auth> {
 }
 
 fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
-    let choices = SERVICES.map(|service| (service.0, service));
-    let service = table.get("service").and_then(|value| value.one_of(&choices));
+    let service = table.get("service").and_then(|value| value.one_of(&NAMES)).map(|at| SERVICES[at]);
     let path = table.get("path").and_then(|value| value.text());
     let copy = table.get("copy").map(|value| {
         let names = value.list();
@@ -107,13 +150,13 @@ fn rates(table: &Table<'_, '_>) -> RateLimits {
     let rate = |key, burst| {
         let form = "is no rate: write one such as 10/s, 600/m or 100/h";
         let rate: Option<Rate> = table.get(key).and_then(|value| value.parsed(form));
-        let burst = table.get(burst).and_then(|value| value.number(1, 1_000_000));
+        let burst = table.get(burst).and_then(|value| value.number());
         match (rate, burst) {
             (Some(rate), Some(burst)) => Some(rate.with_burst(burst as u32)),
             (rate, _) => rate,
         }
     };
-    let concurrent = table.get("concurrent").and_then(|value| value.number(1, u32::MAX.into()));
+    let concurrent = table.get("concurrent").and_then(|value| value.number());
     let limits = RateLimits {
         client: rate("client", "client_burst"),
         site: rate("site", "site_burst"),
@@ -150,8 +193,7 @@ fn compression(value: &Value<'_, '_>) -> Option<Compression> {
     let table = value.table()?;
     let mut compression = Compression::default();
     if let Some(value) = table.get("codings") {
-        let choices = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
-        compression.codings = value.list().iter().filter_map(|coding| coding.one_of(&choices)).collect();
+        compression.codings = value.list().iter().filter_map(|coding| coding.one_of(&CODINGS)).collect();
     }
     if let Some(least) = table.get("least").and_then(|value| value.size()) {
         compression.least = least;

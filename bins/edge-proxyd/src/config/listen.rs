@@ -3,12 +3,79 @@
 use super::{Log, StatusAddress};
 
 use super::document::Table;
+use super::keys::{ADDRESS, Key, Kind, words};
 use crate::log::Format;
 use edge_proxy::Place;
 use edge_proxy::config::{
     KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
 };
 use std::net::SocketAddr;
+
+pub(super) static LISTEN: &[Key] = &[
+    Key::required("address", Kind::List(&Kind::Form(ADDRESS))),
+    Key::new("tls", Kind::Boolean),
+    Key::new("http3", Kind::Boolean),
+    Key::new("interface", Kind::Text),
+    Key::new("proxy_protocol", Kind::List(&Kind::Range)),
+];
+
+pub(super) static TRUST: &[Key] = &[
+    Key::new("ranges", Kind::List(&Kind::Range)),
+    Key::new("interface", Kind::Text),
+    Key::new("who", Kind::List(&Kind::Form("^(node|tag|login):."))),
+    Key::new("fallback", Kind::Boolean),
+    Key::new("header", Kind::Word(&const { words(&HEADERS) })),
+];
+
+pub(super) static TAILNET: &[Key] = &[
+    Key::new("socket", Kind::Path),
+    Key::new("ranges", Kind::List(&Kind::Range)),
+    Key::new("remember", Kind::Duration),
+    Key::new("tell", Kind::Boolean),
+];
+
+/// Narrower bounds are the library's; these only keep the numbers representable.
+const COUNT: Kind = Kind::Number(0, u32::MAX as u64);
+
+pub(super) static LIMITS: &[Key] = &[
+    Key::new("header_bytes", Kind::Size),
+    Key::new("header_fields", COUNT),
+    Key::new("target_bytes", Kind::Size),
+    Key::new("streams", COUNT),
+    Key::new("resets", COUNT),
+    Key::new("control_frames", COUNT),
+    Key::new("connections", COUNT),
+    Key::new("connections_per_client", COUNT),
+    Key::new("idle_upstream", COUNT),
+];
+
+pub(super) static TIMEOUTS: &[Key] = &[
+    Key::new("handshake", Kind::Duration),
+    Key::new("header", Kind::Duration),
+    Key::new("body", Kind::Duration),
+    Key::new("idle", Kind::Duration),
+    Key::new("connect", Kind::Duration),
+    Key::new("response", Kind::Duration),
+    Key::new("tunnel", Kind::Duration),
+];
+
+pub(super) static STATUS: &[Key] =
+    &[Key::required("address", Kind::Either(&[Kind::Form(ADDRESS), Kind::Form("^unix:/")]))];
+
+pub(super) static LOG: &[Key] = &[
+    Key::new("format", Kind::Word(&const { words(&FORMATS) })),
+    Key::new("file", Kind::Path),
+    Key::new("rejected", Kind::Boolean),
+];
+
+const HEADERS: [(&str, TrustedHeader); 3] = [
+    ("x-forwarded-for", TrustedHeader::XForwardedFor),
+    ("forwarded", TrustedHeader::Forwarded),
+    ("x-real-ip", TrustedHeader::XRealIp),
+];
+
+const FORMATS: [(&str, Format); 3] =
+    [("json", Format::Json), ("combined", Format::Combined), ("off", Format::Off)];
 
 pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
     let mut listeners = Vec::new();
@@ -39,11 +106,6 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
 }
 
 pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
-    let headers = [
-        ("x-forwarded-for", TrustedHeader::XForwardedFor),
-        ("forwarded", TrustedHeader::Forwarded),
-        ("x-real-ip", TrustedHeader::XRealIp),
-    ];
     let trust = Trust {
         ranges: table.get("ranges").map(|value| value.ranges()).unwrap_or_default(),
         interface: table.get("interface").and_then(|value| value.text()).map(Into::into),
@@ -55,7 +117,7 @@ pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
             })
             .unwrap_or_default(),
         fallback: table.get("fallback").and_then(|value| value.boolean()).unwrap_or(false),
-        header: table.get("header").and_then(|value| value.one_of(&headers)).unwrap_or_default(),
+        header: table.get("header").and_then(|value| value.one_of(&HEADERS)).unwrap_or_default(),
     };
     table.finish();
     trust
@@ -81,7 +143,6 @@ pub(super) fn tailnet(table: &Table<'_, '_>) -> Tailnet {
 
 pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     let mut limits = Limits::default();
-    // Narrower bounds are the library's; these only keep the numbers representable.
     let size = |key, slot: &mut usize| {
         if let Some(size) = table.get(key).and_then(|value| value.size()) {
             *slot = usize::try_from(size).unwrap_or(usize::MAX);
@@ -89,7 +150,7 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     };
     size("header_bytes", &mut limits.header_bytes);
     size("target_bytes", &mut limits.target_bytes);
-    let number = |key| table.get(key).and_then(|value| value.number(0, u64::from(u32::MAX)));
+    let number = |key| table.get(key).and_then(|value| value.number());
     let count = |key, slot: &mut usize| {
         if let Some(count) = number(key) {
             *slot = count as usize;
@@ -114,9 +175,13 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     limits
 }
 
+const KERNEL_TLS: [(&str, bool); 2] = [("auto", true), ("off", false)];
+/// Whether the kernel may encrypt.
+pub(super) const KERNEL_TLS_KIND: Kind = Kind::Word(&const { words(&KERNEL_TLS) });
+
 /// Whether the kernel encrypts, and after how much.
 pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
-    let mode = root.get("kernel_tls").and_then(|value| value.one_of(&[("auto", true), ("off", false)]));
+    let mode = root.get("kernel_tls").and_then(|value| value.one_of(&KERNEL_TLS));
     let after = root.get("kernel_tls_after");
     match (mode.unwrap_or(true), after) {
         (true, after) => after
@@ -156,7 +221,10 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
         if let Some(path) = text.strip_prefix("unix:/") {
             return Some(StatusAddress::Unix(format!("/{path}").into()));
         }
-        let address: SocketAddr = value.parsed("is no address: write 127.0.0.1:9180 or unix:/run/edge-proxyd/status.sock")?;
+        let Ok(address) = text.parse::<SocketAddr>() else {
+            value.wrong("is no address: write 127.0.0.1:9180 or unix:/run/edge-proxyd/status.sock");
+            return None;
+        };
         if !address.ip().is_loopback() {
             value.wrong("can be reached from elsewhere, and the page is for nobody else: write a loopback address, or unix:/PATH");
             return None;
@@ -171,9 +239,8 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
 }
 
 pub(super) fn log(table: &Table<'_, '_>) -> Log {
-    let formats = [("json", Format::Json), ("combined", Format::Combined), ("off", Format::Off)];
     let log = Log {
-        format: table.get("format").and_then(|value| value.one_of(&formats)).unwrap_or_default(),
+        format: table.get("format").and_then(|value| value.one_of(&FORMATS)).unwrap_or_default(),
         file: table.get("file").and_then(|value| value.path()),
         rejected: table.get("rejected").and_then(|value| value.boolean()).unwrap_or(false),
     };

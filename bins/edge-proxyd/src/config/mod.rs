@@ -7,18 +7,24 @@
 mod balance;
 mod document;
 mod guard;
+mod keys;
 mod listen;
 mod problem;
+mod sandbox;
+mod schema;
 mod site;
 mod upstream;
 mod value;
 
 pub(crate) use problem::Problems;
+pub(crate) use sandbox::{Connect, Mode, Sandbox};
+pub(crate) use schema::schema;
 
 use crate::log::Format;
 use document::{Document, Table};
 use edge_proxy::Snapshot;
 use edge_proxy::config::{Config, ListenerKind};
+use keys::{Key, Kind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +41,10 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     /// Where the status page is. `None` is nowhere.
     pub(crate) status: Option<StatusAddress>,
+    /// What the process gives up before it serves.
+    pub(crate) sandbox: Sandbox,
+    /// The files and folders that the file names, but for those of `[acme]`.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Where the status page is: never where others can reach it.
@@ -69,7 +79,7 @@ pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
 /// Reads and checks a file's text.
 pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
     let document = Document::new(text);
-    let settings = document.root().map(|root| settings(&document, &root, text));
+    let settings = document.root(ROOT).map(|root| settings(&document, &root, text));
     // What does not parse is not looked at further: what follows from it would only distract.
     if let Some(settings) = settings
         && document.is_clean()
@@ -82,9 +92,29 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
     Err(document.into_problems(name))
 }
 
+/// The keys at the top.
+static ROOT: &[Key] = &[
+    Key::new("reject", site::REJECT),
+    Key::new("https_port", Kind::Number(1, 65_535)),
+    Key::new("kernel_tls", listen::KERNEL_TLS_KIND),
+    Key::new("kernel_tls_after", Kind::Size),
+    Key::required("listen", Kind::Tables(listen::LISTEN)),
+    Key::new("trust", Kind::Table(listen::TRUST)),
+    Key::new("tailnet", Kind::Table(listen::TAILNET)),
+    Key::new("certificates", Kind::Table(&[Key::required("folder", Kind::Path)])),
+    Key::new("acme", Kind::Foreign(crate::acme::schema)),
+    Key::new("log", Kind::Table(listen::LOG)),
+    Key::new("status", Kind::Table(listen::STATUS)),
+    Key::new("sandbox", Kind::Table(sandbox::SANDBOX)),
+    Key::new("limits", Kind::Table(listen::LIMITS)),
+    Key::new("timeouts", Kind::Table(listen::TIMEOUTS)),
+    Key::new("site", Kind::Tables(site::SITE)),
+    Key::new("upstream", Kind::Named(&Kind::Table(upstream::UPSTREAM))),
+];
+
 fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settings {
     let mut proxy = Config { reject: site::reject(root), ..Config::default() };
-    proxy.https_port = root.get("https_port").and_then(|port| port.number(1, 65_535)).map(|port| port as u16);
+    proxy.https_port = root.get("https_port").and_then(|port| port.number()).map(|port| port as u16);
     proxy.kernel_tls = listen::kernel_tls(root);
     proxy.listeners = listen::listeners(root);
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
@@ -109,6 +139,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
     });
     let log = root.table("log").map(|log| listen::log(&log)).unwrap_or_default();
     let status = root.table("status").and_then(|status| listen::status(&status));
+    let sandbox = root.table("sandbox").map(|table| sandbox::sandbox(&table)).unwrap_or_default();
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
     if proxy.listeners.is_empty() && root.get("listen").is_none() {
         root.wrong("listen", "is missing, so that nobody can come: add [[listen]] with an address");
@@ -123,9 +154,11 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
     }
     root.finish();
     document.place_root(root);
-    Settings { proxy, certificates, acme, log, status }
+    Settings { proxy, certificates, acme, log, status, sandbox, files: document.files() }
 }
 
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

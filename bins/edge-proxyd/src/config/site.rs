@@ -2,13 +2,86 @@
 
 use super::document::{Table, Value};
 use super::guard;
-use super::listen::timeouts;
-use super::upstream::referred;
+use super::keys::{Key, Kind, words};
+use super::listen::{TIMEOUTS, timeouts};
+use super::upstream::{REFERRED, referred};
 use edge_proxy::Place;
 use edge_proxy::config::{
     Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site, Timeouts,
     Upstream,
 };
+
+pub(super) static SITE: &[Key] = &[
+    Key::required("hosts", Kind::List(&Kind::Form("^[^/\\s]+$"))),
+    Key::new("name", Kind::Text),
+    Key::new("plain", Kind::Word(&const { words(&PLAINS) })),
+    Key::new("allow", Kind::List(&Kind::Range)),
+    Key::new("deny", Kind::List(&Kind::Range)),
+    Key::new("reject", REJECT),
+    Key::new("early_data", Kind::Boolean),
+    Key::new("body_limit", Kind::Size),
+    Key::new("timeouts", Kind::Table(TIMEOUTS)),
+    Key::new("auth", guard::AUTH),
+    Key::new("rate", Kind::Table(guard::RATES)),
+    Key::new("hsts", Kind::Table(guard::HSTS)),
+    Key::new("compression", guard::COMPRESSION),
+    Key::new("maintenance", Kind::Table(MAINTENANCE)),
+    Key::new("request_headers", Kind::Table(EDITS)),
+    Key::new("response_headers", Kind::Table(EDITS)),
+    Key::new("upstream", REFERRED),
+    Key::new("redirect", Kind::Text),
+    Key::new("status", REDIRECT_STATUS),
+    Key::new("respond", Kind::Table(RESPOND)),
+    Key::new("drop", Kind::Boolean),
+    Key::new("route", Kind::Tables(ROUTE)),
+];
+
+static ROUTE: &[Key] = &[
+    Key::new("path", Kind::Text),
+    Key::new("exact", Kind::Text),
+    Key::new("allow", Kind::List(&Kind::Range)),
+    Key::new("deny", Kind::List(&Kind::Range)),
+    Key::new("auth", guard::AUTH),
+    Key::new("strip_prefix", Kind::Text),
+    Key::new("body_limit", Kind::Size),
+    Key::new("request_headers", Kind::Table(EDITS)),
+    Key::new("response_headers", Kind::Table(EDITS)),
+    Key::new("upstream", REFERRED),
+    Key::new("redirect", Kind::Text),
+    Key::new("status", REDIRECT_STATUS),
+    Key::new("respond", Kind::Table(RESPOND)),
+    Key::new("drop", Kind::Boolean),
+];
+
+const REDIRECT_STATUS: Kind = Kind::Number(300, 399);
+const ANSWER_STATUS: Kind = Kind::Number(200, 599);
+
+static RESPOND: &[Key] = &[
+    Key::new("status", ANSWER_STATUS),
+    Key::new("content_type", Kind::Text),
+    Key::new("body", Kind::Text),
+    Key::new("file", Kind::Path),
+];
+
+static MAINTENANCE: &[Key] = &[
+    Key::new("status", ANSWER_STATUS),
+    Key::new("content_type", Kind::Text),
+    Key::new("body", Kind::Text),
+    Key::new("file", Kind::Path),
+    Key::new("retry_after", Kind::Duration),
+];
+
+static EDITS: &[Key] = &[
+    Key::new("remove", Kind::List(&Kind::Text)),
+    Key::new("set", Kind::Named(&Kind::List(&Kind::Text))),
+    Key::new("add", Kind::Named(&Kind::List(&Kind::Text))),
+];
+
+pub(super) const REJECT: Kind = Kind::Word(&const { words(&REJECTS) });
+
+const PLAINS: [(&str, Plain); 3] =
+    [("redirect", Plain::Redirect), ("serve", Plain::Serve), ("refuse", Plain::Refuse)];
+const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
 
 pub(super) fn sites(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Vec<Site> {
     let tables = root.get("site").map(|value| value.tables()).unwrap_or_default();
@@ -23,9 +96,8 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     let name = table.get("name").and_then(|value| value.text()).map(String::from);
     let name =
         name.or_else(|| hosts.first().map(ToString::to_string)).unwrap_or_else(|| format!("site {}", i + 1));
-    let plains = [("redirect", Plain::Redirect), ("serve", Plain::Serve), ("refuse", Plain::Refuse)];
     let mut site = Site::new(name, hosts);
-    site.plain = table.get("plain").and_then(|value| value.one_of(&plains)).unwrap_or_default();
+    site.plain = table.get("plain").and_then(|value| value.one_of(&PLAINS)).unwrap_or_default();
     site.access = access(table);
     site.reject = reject(table);
     site.early_data = table.get("early_data").and_then(|value| value.boolean()).unwrap_or(false);
@@ -87,7 +159,7 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
     }
     let status = table.get("status");
     if let Some(value) = table.get("redirect") {
-        let status = status.as_ref().map_or(Some(308), |status| status.number(300, 399)).unwrap_or(308);
+        let status = status.as_ref().map_or(Some(308), Value::number).unwrap_or(308);
         let to = value.text().unwrap_or_default();
         actions.push(Action::Redirect { status: status as u16, to: to.into() });
     } else if let Some(status) = status {
@@ -112,7 +184,7 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
 /// An answer: a status, and content from here or from a file.
 fn response(table: &Table<'_, '_>, usual: u64) -> Response {
     let text = |key| table.get(key).and_then(|value| value.text());
-    let status = table.get("status").map_or(Some(usual), |status| status.number(200, 599)).unwrap_or(usual);
+    let status = table.get("status").map_or(Some(usual), |status| status.number()).unwrap_or(usual);
     let mut body = text("body").unwrap_or_default().as_bytes().to_vec();
     let mut content_type = "text/plain; charset=utf-8";
     if let Some(value) = table.get("file") {
@@ -147,8 +219,7 @@ fn maintenance(table: &Table<'_, '_>) -> Maintenance {
 }
 
 pub(super) fn reject(table: &Table<'_, '_>) -> Reject {
-    let choices = [("silent", Reject::Silent), ("alert", Reject::Alert)];
-    table.get("reject").and_then(|value| value.one_of(&choices)).unwrap_or_default()
+    table.get("reject").and_then(|value| value.one_of(&REJECTS)).unwrap_or_default()
 }
 
 fn access(table: &Table<'_, '_>) -> Access {

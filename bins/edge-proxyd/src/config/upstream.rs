@@ -2,9 +2,34 @@
 
 use super::balance;
 use super::document::{Table, Value};
+use super::keys::{Key, Kind, words};
 use edge_proxy::Place;
 use edge_proxy::config::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 use std::path::PathBuf;
+
+const TARGET: Kind = Kind::Form(r"^(https?|h2c?)://.|^unix:");
+/// The name of an upstream, or a target.
+pub(super) const REFERRED: Kind = Kind::Text;
+
+pub(super) static UPSTREAM: &[Key] = &[
+    Key::new("target", Kind::List(&TARGET)),
+    Key::new("targets", Kind::List(&TARGET)),
+    Key::new("balance", balance::BALANCE),
+    Key::new("host", Kind::Text),
+    Key::new("proxy_protocol", Kind::Word(&const { words(&VERSIONS) })),
+    Key::new("tls", Kind::Table(TLS)),
+    Key::new("health", Kind::Table(balance::HEALTH)),
+    Key::new("retry", Kind::Table(balance::RETRY)),
+];
+
+static TLS: &[Key] = &[
+    Key::new("ca", Kind::Path),
+    Key::new("certificate", Kind::Path),
+    Key::new("key", Kind::Path),
+    Key::new("server_name", Kind::Text),
+];
+
+const VERSIONS: [(&str, ProxyOut); 2] = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
 
 /// The upstreams that have a section of their own.
 pub(super) fn named(root: &Table<'_, '_>) -> Vec<Upstream> {
@@ -58,8 +83,7 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     if let Some(retry) = table.table("retry") {
         upstream.retry = balance::retry(&retry);
     }
-    let versions = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
-    upstream.proxy_protocol = table.get("proxy_protocol").and_then(|value| value.one_of(&versions));
+    upstream.proxy_protocol = table.get("proxy_protocol").and_then(|value| value.one_of(&VERSIONS));
     upstream.host = table.get("host").and_then(|value| value.text()).map(Into::into);
     table.finish();
     upstream

@@ -1,6 +1,7 @@
 //! Single values: text, numbers, lists, durations, sizes.
 
 use super::document::Value;
+use super::keys::{Kind, words};
 use edge_proxy::nearest;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -18,6 +19,7 @@ impl<'d> Value<'d, '_> {
 
     /// `true` or `false`.
     pub(super) fn boolean(&self) -> Option<bool> {
+        debug_assert!(self.may_be(|kind| matches!(kind, Kind::Boolean)), "{}: {:?}", self.path, self.kind);
         let value = self.value.as_bool();
         if value.is_none() {
             self.wrong("is neither true nor false");
@@ -25,8 +27,14 @@ impl<'d> Value<'d, '_> {
         value
     }
 
-    /// A whole number in a range.
-    pub(super) fn number(&self, low: u64, high: u64) -> Option<u64> {
+    /// A whole number in the range of its kind.
+    pub(super) fn number(&self) -> Option<u64> {
+        let (low, high) = if let Kind::Number(low, high) = self.kind { (*low, *high) } else { (0, u64::MAX) };
+        debug_assert!(
+            matches!(self.kind, Kind::Number(..)),
+            "{} is no number by the table of keys",
+            self.path
+        );
         let number = self.value.as_integer();
         let number = number.and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         let number = number.filter(|n| (low..=high).contains(n));
@@ -38,8 +46,10 @@ impl<'d> Value<'d, '_> {
 
     /// A file or a folder.
     pub(super) fn path(&self) -> Option<PathBuf> {
+        debug_assert!(matches!(self.kind, Kind::Path), "{}: {:?}", self.path, self.kind);
         let text = self.text()?;
         if text.starts_with('/') {
+            self.document.files.borrow_mut().push(text.into());
             return Some(text.into());
         }
         self.wrong("is no absolute path: begin with /");
@@ -47,11 +57,17 @@ impl<'d> Value<'d, '_> {
     }
 
     /// One of several words.
-    pub(super) fn one_of<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
+    pub(super) fn one_of<T: Copy, const N: usize>(&self, choices: &[(&'static str, T); N]) -> Option<T> {
+        let words = words(choices);
+        debug_assert!(
+            self.may_be(|kind| matches!(kind, Kind::Word(known) if **known == words)),
+            "{}: {:?}",
+            self.path,
+            self.kind
+        );
         let text = self.text()?;
         let found = choices.iter().find(|(word, _)| *word == text);
         if found.is_none() {
-            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
             let hint = nearest(text, words.iter().copied())
                 .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             self.wrong(&format!("is none of {}{hint}", words.join(", ")));
@@ -61,6 +77,7 @@ impl<'d> Value<'d, '_> {
 
     /// Text of a form that the standard library or a crate reads.
     pub(super) fn parsed<T: FromStr>(&self, form: &str) -> Option<T> {
+        debug_assert!(matches!(self.kind, Kind::Form(_) | Kind::Range), "{}: {:?}", self.path, self.kind);
         let value = self.text()?.parse().ok();
         if value.is_none() {
             self.wrong(form);
@@ -70,6 +87,10 @@ impl<'d> Value<'d, '_> {
 
     /// A list of values, or one.
     pub(super) fn list(&self) -> Vec<Self> {
+        let Kind::List(kind) = self.kind else {
+            debug_assert!(false, "{}: {:?}", self.path, self.kind);
+            return Vec::new();
+        };
         if self.value.is_array() {
             return self.items();
         }
@@ -78,6 +99,7 @@ impl<'d> Value<'d, '_> {
             path: self.path.clone(),
             span: self.span.clone(),
             value: self.value,
+            kind,
         }]
     }
 
@@ -98,8 +120,17 @@ impl<'d> Value<'d, '_> {
         self.list().iter().filter_map(range).collect()
     }
 
+    /// Whether it may be of such a kind.
+    fn may_be(&self, such: impl Fn(&Kind) -> bool) -> bool {
+        match self.kind {
+            Kind::Either(kinds) => kinds.iter().any(such),
+            kind => such(kind),
+        }
+    }
+
     /// A duration: `10s`, `500ms`, `1m30s`, `1h`, `1d`.
     pub(super) fn duration(&self) -> Option<Duration> {
+        debug_assert!(matches!(self.kind, Kind::Duration), "{}: {:?}", self.path, self.kind);
         let duration = self.text().map(duration)?;
         if duration.is_none() {
             self.wrong("is no duration: write one such as 10s, 500ms, 1m30s or 1h");
@@ -109,6 +140,7 @@ impl<'d> Value<'d, '_> {
 
     /// A size in bytes: a number, or text such as `16KiB`, `10MB`, `1GiB`.
     pub(super) fn size(&self) -> Option<u64> {
+        debug_assert!(matches!(self.kind, Kind::Size), "{}: {:?}", self.path, self.kind);
         let size = match self.value.as_str() {
             Some(text) => size(text),
             None => self.value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok()),

@@ -2,54 +2,109 @@
 //! process finishes what is under way and ends. If it does not come so far the old one goes on.
 
 use super::Notifier;
+use super::launcher::Launcher;
 use super::sockets::{SOCKETS, owned};
 use edge_proxy::Running;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 /// Names the descriptor on which a successor says that it serves.
-const READY: &str = "EDGE_PROXYD_READY";
+pub(super) const READY: &str = "EDGE_PROXYD_READY";
 /// Within which it must.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts this program anew from its file, with all that this process listens on, and waits until it serves.
+/// Starts this program anew from its file, with all that this process listens on, and waits until it serves. If this process
+/// gave something up the launcher does it.
 ///
 /// # Errors
 /// It could not be started, ended, or did not serve in time. It is gone then.
-pub(crate) fn hand_over(proxy: &Running, notifier: &Notifier) -> io::Result<u32> {
+pub(crate) fn hand_over(
+    proxy: &Running,
+    notifier: &Notifier,
+    launcher: Option<&Launcher>,
+) -> io::Result<u32> {
     let (tcp, udp) = proxy.sockets()?;
     let (mut here, there) = UnixStream::pair()?;
-    let sockets = tcp.into_iter().map(OwnedFd::from).chain(udp.into_iter().map(OwnedFd::from));
-    let sockets: Vec<_> = sockets.map(socket2::Socket::from).collect();
-    let there = socket2::Socket::from(OwnedFd::from(there));
-    for socket in sockets.iter().chain([&there]) {
-        // Copies, which live until the child has them: nothing else is started meanwhile.
-        socket.set_cloexec(false)?;
-    }
-    let fds: Vec<String> = sockets.iter().map(|socket| socket.as_raw_fd().to_string()).collect();
-    // The name that was started, not a link to the file that runs: it was replaced since.
-    let program = std::env::args_os().next().unwrap_or_else(|| "edge-proxyd".into());
+    let there = OwnedFd::from(there);
+    let sockets: Vec<_> =
+        tcp.into_iter().map(OwnedFd::from).chain(udp.into_iter().map(OwnedFd::from)).collect();
     notifier.say("STATUS=handing over to a new process");
-    let mut child = Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .env(SOCKETS, fds.join(","))
-        .env(READY, there.as_raw_fd().to_string())
-        .env_remove("LISTEN_PID")
-        .env_remove("WATCHDOG_PID")
-        .spawn()?;
+    let mut started = Started::new(&sockets, &there, launcher)?;
     // Once ours is closed, the end of theirs is the end of the stream.
     drop((sockets, there));
     here.set_read_timeout(Some(PATIENCE))?;
     if here.read(&mut [0]).unwrap_or(0) == 1 {
-        return Ok(child.id());
+        return Ok(started.keep());
     }
-    let _ = child.kill();
-    let _ = child.wait();
+    started.end();
     notifier.say("STATUS=serving");
     Err(io::Error::other("the new process did not begin to serve"))
+}
+
+/// A successor that was started, by this process or by its launcher.
+enum Started<'a> {
+    Here(Child),
+    Launched(&'a Launcher, u32),
+}
+
+impl<'a> Started<'a> {
+    fn new(sockets: &[OwnedFd], ready: &OwnedFd, launcher: Option<&'a Launcher>) -> io::Result<Self> {
+        match launcher {
+            Some(launcher) => Ok(Self::Launched(launcher, launcher.launch(sockets, ready)?)),
+            None => successor(sockets, ready, None).map(Self::Here),
+        }
+    }
+
+    fn keep(self) -> u32 {
+        match self {
+            Self::Here(child) => child.id(),
+            Self::Launched(launcher, process) => {
+                launcher.keep();
+                process
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        match self {
+            Self::Here(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Self::Launched(launcher, _) => launcher.end(),
+        }
+    }
+}
+
+/// This program anew, with these sockets, and without this variable of this process's environment.
+pub(super) fn successor(sockets: &[OwnedFd], ready: &OwnedFd, without: Option<&str>) -> io::Result<Child> {
+    // Copies, which live until the child has them: nothing else is started meanwhile.
+    let inherited = |fd: &OwnedFd| -> io::Result<OwnedFd> {
+        let copy = socket2::Socket::from(fd.as_fd().try_clone_to_owned()?);
+        copy.set_cloexec(false)?;
+        Ok(copy.into())
+    };
+    let sockets: Vec<_> = sockets.iter().map(inherited).collect::<io::Result<_>>()?;
+    let ready = inherited(ready)?;
+    let fds: Vec<String> = sockets.iter().map(|socket| socket.as_raw_fd().to_string()).collect();
+    // The name that was started, not a link to the file that runs: it was replaced since.
+    let program = std::env::var_os(super::launcher::PROGRAM)
+        .or_else(|| std::env::args_os().next())
+        .unwrap_or_else(|| "edge-proxyd".into());
+    let mut command = Command::new(program);
+    command
+        .args(std::env::args_os().skip(1))
+        .env(SOCKETS, fds.join(","))
+        .env(READY, ready.as_raw_fd().to_string())
+        .env_remove("LISTEN_PID")
+        .env_remove("WATCHDOG_PID");
+    for name in without.into_iter().chain([super::launcher::PROGRAM]) {
+        command.env_remove(name);
+    }
+    command.spawn()
 }
 
 /// The process that this one takes over from.
@@ -60,6 +115,10 @@ impl Predecessor {
     pub(crate) fn from_environment() -> io::Result<Self> {
         let fd = std::env::var(READY).ok().and_then(|text| text.parse::<RawFd>().ok());
         let stream = fd.map(|fd| owned(fd).map(UnixStream::from)).transpose()?;
+        if let Some(stream) = &stream {
+            // Programs that are started later must not have it: it would never end then.
+            socket2::SockRef::from(stream).set_cloexec(true)?;
+        }
         Ok(Self(stream))
     }
 

@@ -8,6 +8,7 @@ use crate::balance::{Tried, hash};
 use crate::compression::{self, Reason};
 use crate::config::{Balance, Coding, HashKey, Maintenance, Timeouts};
 use crate::decide::{Decision, request_fields, response_fields};
+use crate::server::date;
 use crate::server::deadline::Deadline;
 use crate::server::upstream::{Lease, UpstreamError};
 use crate::server::worker::View;
@@ -84,6 +85,9 @@ impl Way<'_> {
                     let failure = retry.statuses.contains(&response.status);
                     if failure && untouched && repeatable && pool.may_repeat(others) {
                         return Err(UpstreamError::Status(response.status));
+                    }
+                    if !response.is_interim() {
+                        date::add(&mut response.fields);
                     }
                     response_fields(self.decision, &facts, alt_svc, response);
                     self.identity.answer(&mut response.fields);

@@ -7,6 +7,7 @@ use crate::client_address::unasked;
 use crate::config::{Response, Timeouts};
 use crate::decide::{Facts, Transport, Verdict, decide, response_fields};
 use crate::early_data::Early;
+use crate::server::date;
 use crate::server::deadline::Deadline;
 use crate::server::observe::AccessRecord;
 use crate::server::table::Held;
@@ -259,6 +260,7 @@ pub(super) async fn answer<D: Downstream>(
     timeouts: &Timeouts,
 ) -> Outcome {
     let bodiless = head.is_bodiless(method);
+    date::add(&mut head.fields);
     if body.is_empty() {
         head.body = BodyLength::None;
     }

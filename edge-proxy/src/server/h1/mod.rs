@@ -5,6 +5,7 @@ mod exchange;
 use crate::decide::Transport;
 use crate::h1::{HeadLimits, request};
 use crate::server::buffer::{Input, Output};
+use crate::server::date;
 use crate::server::deadline::Deadline;
 use crate::server::exchange::{Connection, serve};
 use crate::server::observe::TurnedAway;
@@ -192,7 +193,8 @@ const fn reason(why: h1::BadHead) -> &'static str {
 
 /// Answers a malformed request and closes.
 async fn refuse(mut client: Client, status: u16, deadline: &Deadline) {
-    let head = ResponseHead { body: BodyLength::None, ..ResponseHead::new(status) };
+    let mut head = ResponseHead { body: BodyLength::None, ..ResponseHead::new(status) };
+    date::add(&mut head.fields);
     h1::write_response(client.output.push(), &head, &crate::Method::Get, h1::ResponseFraming::Length, true);
     let said = async {
         let written = poll_fn(|cx| client.output.poll_write(&mut client.wire, cx)).await;

@@ -7,6 +7,7 @@ mod metered;
 pub(crate) use fields::{copy_fields, to_header_map};
 
 use crate::config::Limits;
+use crate::server::date;
 use crate::server::exchange::{Connection, serve};
 use crate::server::h1::Wire;
 use crate::server::observe::TurnedAway;
@@ -131,7 +132,9 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) 
                     &connection,
                     if status == 431 { "head-too-large" } else { "malformed-head" },
                 );
-                let head = exchange::response(&ResponseHead::new(status), false);
+                let mut head = ResponseHead::new(status);
+                date::add(&mut head.fields);
+                let head = exchange::response(&head, false);
                 // If it cannot be sent the client has gone.
                 let _ = respond.send_response(head, true);
             }

@@ -9,6 +9,7 @@ use super::{Closed, Heads};
 use crate::h3::request::{Item, RequestDecoder};
 use crate::h3::settings::Settings;
 use crate::h3::{Code, Fault, control, response};
+use crate::server::date;
 use crate::{RequestHead, ResponseHead};
 use bytes::{Buf, Bytes};
 use quinn_proto as quic;
@@ -409,7 +410,8 @@ impl Conn {
                 self.refuse(id, code);
             }
             Fault::TooLarge => {
-                let head = ResponseHead::new(431);
+                let mut head = ResponseHead::new(431);
+                date::add(&mut head.fields);
                 let bytes = shared.encode(|out| response::write_head(out, &head));
                 let _ = self.quic.recv_stream(id).stop(var(Code::H3_EXCESSIVE_LOAD));
                 self.refused.too_large += 1;

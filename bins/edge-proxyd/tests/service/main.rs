@@ -1,5 +1,9 @@
 //! The program as a service: what its manager hears, sockets that were open before, and a new binary that takes over.
 
+mod import;
+mod sandbox;
+mod soak;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
@@ -42,15 +46,18 @@ impl Manager {
         self.folder.path().join("edge.toml")
     }
 
-    fn start(&self, program: &Path) -> Child {
-        Command::new(program)
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
             .args(["run", "--workers", "2", "--grace", "10", "--config"])
             .arg(self.config())
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
-            .env("WATCHDOG_USEC", "400000")
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program was built")
+            .env("WATCHDOG_USEC", "400000");
+        command
+    }
+
+    fn start(&self, program: &Path) -> Child {
+        self.command(program).stderr(Stdio::null()).spawn().expect("the program was built")
     }
 
     /// Waits for a message that has this line; the line.

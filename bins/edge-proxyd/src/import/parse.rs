@@ -1,0 +1,351 @@
+//! The grammar of nginx's configuration files (`ngx_conf_read_token` in `src/core/ngx_conf_file.c`): words, quotes, escapes,
+//! comments, blocks.
+
+use std::fmt;
+use std::rc::Rc;
+
+/// How deep blocks and included files may be.
+const DEEPEST: usize = 32;
+/// How many directives there may be in all, those of included files counted.
+const MOST: usize = 100_000;
+
+/// One directive with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Directive {
+    pub(crate) file: Rc<str>,
+    /// From 1.
+    pub(crate) line: usize,
+    pub(crate) name: String,
+    pub(crate) arguments: Vec<String>,
+    /// What is in braces behind it.
+    pub(crate) block: Option<Vec<Self>>,
+}
+
+/// Why a file is no configuration of nginx's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ParseError {
+    pub(crate) file: Rc<str>,
+    pub(crate) line: usize,
+    pub(crate) what: String,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.what)
+    }
+}
+
+/// Gives the files that an `include` names: their names and texts, in the order in which nginx reads them.
+pub(crate) type Loader<'l> = dyn FnMut(&str) -> Result<Vec<(String, String)>, String> + 'l;
+
+/// Reads a file, and those that it includes.
+pub(crate) fn parse(file: &str, text: &str, loader: &mut Loader<'_>) -> Result<Vec<Directive>, ParseError> {
+    let mut count = 0;
+    let mut parser =
+        Parser { file: file.into(), text: text.as_bytes(), at: 0, line: 1, loader, count: &mut count };
+    parser.block(0, false)
+}
+
+enum Token {
+    Word(String),
+    End,
+    Open,
+    Close,
+    Over,
+}
+
+struct Parser<'p, 'l> {
+    file: Rc<str>,
+    text: &'p [u8],
+    at: usize,
+    line: usize,
+    loader: &'p mut Loader<'l>,
+    count: &'p mut usize,
+}
+
+impl Parser<'_, '_> {
+    fn wrong<T>(&self, line: usize, what: impl Into<String>) -> Result<T, ParseError> {
+        Err(ParseError { file: self.file.clone(), line, what: what.into() })
+    }
+
+    /// Directives up to the end of the file or of the block.
+    fn block(&mut self, depth: usize, inside: bool) -> Result<Vec<Directive>, ParseError> {
+        if depth > DEEPEST {
+            return self.wrong(self.line, "blocks and included files are too deep");
+        }
+        let mut all = Vec::new();
+        loop {
+            let mut words = Vec::new();
+            let mut line = self.line;
+            loop {
+                match self.token()? {
+                    Token::Word(word) => {
+                        if words.is_empty() {
+                            line = self.line;
+                        }
+                        words.push(word);
+                    }
+                    Token::Over if words.is_empty() && !inside => return Ok(all),
+                    Token::Over if words.is_empty() => {
+                        return self.wrong(self.line, "the file ends before a block: a } is missing");
+                    }
+                    Token::Over => return self.wrong(line, format!("`{}` has no ; at its end", words[0])),
+                    Token::Close if words.is_empty() && inside => return Ok(all),
+                    Token::Close if words.is_empty() => {
+                        return self.wrong(self.line, "there is nothing that this } ends");
+                    }
+                    Token::Close => return self.wrong(line, format!("`{}` has no ; at its end", words[0])),
+                    Token::End | Token::Open if words.is_empty() => {
+                        return self.wrong(self.line, "a directive has no name");
+                    }
+                    Token::End => {
+                        self.directive(&mut all, line, words, None, depth)?;
+                        break;
+                    }
+                    Token::Open => {
+                        // The bodies of Lua's and njs's are no configuration.
+                        if words[0].ends_with("_by_lua_block") {
+                            return self.wrong(line, format!("`{}`: programs cannot be imported", words[0]));
+                        }
+                        let block = self.block(depth + 1, true)?;
+                        self.directive(&mut all, line, words, Some(block), depth)?;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn directive(
+        &mut self,
+        all: &mut Vec<Directive>,
+        line: usize,
+        mut words: Vec<String>,
+        block: Option<Vec<Directive>>,
+        depth: usize,
+    ) -> Result<(), ParseError> {
+        *self.count += 1;
+        if *self.count > MOST {
+            return self.wrong(line, "there are too many directives");
+        }
+        let name = words.remove(0);
+        if name != "include" || block.is_some() {
+            all.push(Directive { file: self.file.clone(), line, name, arguments: words, block });
+            return Ok(());
+        }
+        let [pattern] = words.as_slice() else { return self.wrong(line, "include takes one argument") };
+        let files =
+            (self.loader)(pattern).or_else(|why| self.wrong(line, format!("include {pattern}: {why}")))?;
+        for (file, text) in files {
+            let mut parser = Parser {
+                file: file.into(),
+                text: text.as_bytes(),
+                at: 0,
+                line: 1,
+                loader: &mut *self.loader,
+                count: &mut *self.count,
+            };
+            all.extend(parser.block(depth + 1, false)?);
+        }
+        Ok(())
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        self.line += usize::from(byte == b'\n');
+        Some(byte)
+    }
+
+    fn token(&mut self) -> Result<Token, ParseError> {
+        loop {
+            match self.peek() {
+                None => return Ok(Token::Over),
+                Some(b' ' | b'\t' | b'\r' | b'\n') => drop(self.next()),
+                Some(b'#') => while self.next().is_some_and(|byte| byte != b'\n') {},
+                Some(b';') => {
+                    self.next();
+                    return Ok(Token::End);
+                }
+                Some(b'{') => {
+                    self.next();
+                    return Ok(Token::Open);
+                }
+                Some(b'}') => {
+                    self.next();
+                    return Ok(Token::Close);
+                }
+                Some(quote @ (b'"' | b'\'')) => return self.quoted(quote),
+                Some(_) => return self.bare(),
+            }
+        }
+    }
+
+    fn quoted(&mut self, quote: u8) -> Result<Token, ParseError> {
+        let line = self.line;
+        self.next();
+        let mut word = Vec::new();
+        loop {
+            match self.next() {
+                None => return self.wrong(line, "a quote is not closed"),
+                Some(byte) if byte == quote => break,
+                Some(b'\\') => self.escaped(&mut word),
+                Some(byte) => word.push(byte),
+            }
+        }
+        match self.peek() {
+            None | Some(b' ' | b'\t' | b'\r' | b'\n' | b';' | b'{' | b')') => self.word(word),
+            Some(_) => self.wrong(self.line, "there must be a blank, ; or { behind a quote"),
+        }
+    }
+
+    /// What a backslash makes of the next byte.
+    fn escaped(&mut self, word: &mut Vec<u8>) {
+        match self.next() {
+            Some(byte @ (b'"' | b'\'' | b'\\')) => word.push(byte),
+            Some(b't') => word.push(b'\t'),
+            Some(b'r') => word.push(b'\r'),
+            Some(b'n') => word.push(b'\n'),
+            Some(byte) => word.extend([b'\\', byte]),
+            None => word.push(b'\\'),
+        }
+    }
+
+    fn bare(&mut self) -> Result<Token, ParseError> {
+        let mut word = Vec::new();
+        loop {
+            match self.peek() {
+                None | Some(b' ' | b'\t' | b'\r' | b'\n' | b';') => break,
+                // `${name}` is a variable, and no block.
+                Some(b'{') if word.last() == Some(&b'$') => word.extend(self.next()),
+                Some(b'{') => break,
+                Some(b'\\') => {
+                    self.next();
+                    self.escaped(&mut word);
+                }
+                Some(byte) => {
+                    self.next();
+                    word.push(byte);
+                }
+            }
+        }
+        self.word(word)
+    }
+
+    fn word(&self, word: Vec<u8>) -> Result<Token, ParseError> {
+        match String::from_utf8(word) {
+            Ok(word) => Ok(Token::Word(word)),
+            Err(_) => self.wrong(self.line, "this is not UTF-8"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Vec<Directive>, ParseError> {
+        parse("nginx.conf", text, &mut |_| Err("there is none".into()))
+    }
+
+    fn arguments(text: &str) -> Vec<String> {
+        read(text).unwrap().remove(0).arguments
+    }
+
+    #[test]
+    fn words_as_nginx_reads_them() {
+        assert_eq!(
+            arguments("a 'b c' \"d;e\" f\\;g h#i ${x}y '' # z\n;"),
+            ["b c", "d;e", "f\\;g", "h#i", "${x}y", ""]
+        );
+        assert_eq!(arguments(r#"a "b\"c" 'd\'e' f\ng "\x";"#), ["b\"c", "d'e", "f\ng", "\\x"]);
+        let found = read("server {\n  listen 80;\n  location / { return 444; }\n}").unwrap();
+        let server = found[0].block.as_ref().unwrap();
+        assert_eq!((server[1].line, server[1].arguments[0].as_str()), (3, "/"));
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_line() {
+        for (text, line, what) in [
+            ("a\nb", 1, "has no ;"),
+            ("a;\n}", 2, "nothing that this }"),
+            ("a {\n b;\n", 3, "a } is missing"),
+            ("a 'b;\n\n", 1, "not closed"),
+            ("a;\na 'b'c;", 2, "behind a quote"),
+            ("\n;", 2, "no name"),
+            ("include x;", 1, "there is none"),
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.line == line && why.what.contains(what), "{text:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_ends() {
+        let mut loader = |_: &str| Ok(vec![("b".to_owned(), "include b;".to_owned())]);
+        assert!(parse("a", "include b;", &mut loader).unwrap_err().what.contains("too deep"));
+    }
+
+    /// A directive written so that it can be read.
+    fn written(directive: &Directive, out: &mut String) {
+        out.push_str(&directive.name);
+        for argument in &directive.arguments {
+            out.push_str(&format!(" \"{}\"", argument.replace('\\', "\\\\").replace('"', "\\\"")));
+        }
+        match &directive.block {
+            None => out.push_str(";\n"),
+            Some(block) => {
+                out.push_str(" {\n");
+                block.iter().for_each(|directive| written(directive, out));
+                out.push_str("}\n");
+            }
+        }
+    }
+
+    fn directive() -> impl Strategy<Value = Directive> {
+        let words = || ("[a-z_]{1,8}", prop::collection::vec("[ -~]{0,8}", 0..4));
+        let make = |(name, arguments): (String, Vec<String>), block| Directive {
+            file: "f".into(),
+            line: 0,
+            name: format!("x{name}"),
+            arguments,
+            block,
+        };
+        let leaf = words().prop_map(move |words| make(words, None));
+        leaf.prop_recursive(3, 20, 4, move |inner| {
+            (words(), prop::collection::vec(inner, 0..4))
+                .prop_map(move |(words, block)| make(words, Some(block)))
+        })
+    }
+
+    fn bare(mut directive: Directive) -> Directive {
+        directive.line = 0;
+        directive.file = "f".into();
+        directive.block = directive.block.map(|block| block.into_iter().map(bare).collect());
+        directive
+    }
+
+    proptest! {
+        /// What is written is read as the same.
+        #[test]
+        fn round_trip(directives in prop::collection::vec(directive(), 0..4)) {
+            let mut text = String::new();
+            directives.iter().for_each(|directive| written(directive, &mut text));
+            let found: Vec<_> = read(&text).unwrap().into_iter().map(bare).collect();
+            prop_assert_eq!(found, directives);
+        }
+
+        /// Reading ends, whatever is there; what is wrong is in the text.
+        #[test]
+        fn any_text(text in "[a-z{};'\"\\\\$# \n]{0,200}") {
+            if let Err(why) = read(&text) {
+                prop_assert!((1..=text.matches('\n').count() + 1).contains(&why.line));
+            }
+        }
+    }
+}

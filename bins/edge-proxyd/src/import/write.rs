@@ -1,0 +1,205 @@
+//! The new configuration as text.
+
+use super::scope::Scope;
+use super::{Action, Edge, Route, Site, https_port};
+use std::fmt::Write;
+
+/// Text as TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn list<T: ToString>(all: &[T]) -> String {
+    let all: Vec<String> = all.iter().map(|one| quoted(&one.to_string())).collect();
+    if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) }
+}
+
+pub(super) fn text(edge: &Edge) -> String {
+    let mut out = String::from("# Imported from nginx.\n");
+    let mut line = |text: String| {
+        out.push_str(&text);
+        out.push('\n');
+    };
+    if let Some(port) = https_port(&edge.listens) {
+        line(format!("https_port = {port}"));
+    }
+    let proxied = edge.real_ip.header.as_deref() == Some("proxy_protocol");
+    for listen in &edge.listens {
+        line(format!("\n[[listen]]\naddress = {}", quoted(&listen.address.to_string())));
+        if listen.tls {
+            line("tls = true".into());
+        }
+        if listen.quic {
+            line("http3 = true".into());
+        }
+        if listen.proxy_protocol && !edge.real_ip.ranges.is_empty() {
+            line(format!("proxy_protocol = {}", list(&edge.real_ip.ranges)));
+        }
+    }
+    if !edge.real_ip.ranges.is_empty() && !proxied {
+        let header = edge.real_ip.header.as_deref().unwrap_or("x-real-ip");
+        line(format!("\n[trust]\nranges = {}\nheader = {}", list(&edge.real_ip.ranges), quoted(header)));
+    }
+    if let Some(folder) = &edge.certificates {
+        line(format!("\n[certificates]\nfolder = {}", quoted(folder)));
+    }
+    for one in &edge.sites {
+        site(&mut line, one);
+    }
+    for upstream in &edge.upstreams.used {
+        line(format!("\n[upstream.{}]\ntargets = {}", quoted(&upstream.name), list(&upstream.targets)));
+        if let Some(balance) = upstream.balance {
+            line(format!("balance = {}", quoted(balance)));
+        }
+        if let Some(host) = &upstream.host {
+            line(format!("host = {}", quoted(host)));
+        }
+        if !upstream.health.is_empty() {
+            line(format!("\n[upstream.{}.health]", quoted(&upstream.name)));
+        }
+        for (key, value) in &upstream.health {
+            line(format!("{key} = {value}"));
+        }
+    }
+    out
+}
+
+fn site(line: &mut impl FnMut(String), site: &Site) {
+    let (server, scope) = (&site.server, &site.server.scope);
+    line(format!("\n[[site]]\nhosts = {}\nplain = {}", list(&site.hosts), quoted(site.plain)));
+    if server.early_data {
+        line("early_data = true".into());
+    }
+    if !scope.access.is_empty() || server.routes.iter().any(|route| !route.scope.access.is_empty()) {
+        // nginx answers 403.
+        line("reject = \"alert\"".into());
+    }
+    if scope.gzip {
+        line(format!("compression = {{ codings = [\"gzip\"], least = {} }}", quoted(&scope.least())));
+    }
+    if !scope.timeouts.is_empty() {
+        let timeouts: Vec<_> =
+            scope.timeouts.iter().map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
+        line(format!("timeouts = {{ {} }}", timeouts.join(", ")));
+    }
+    if let Some(action) = &server.action {
+        shared(line, scope, false);
+        // nginx looks at nobody's password before it returns.
+        done(line, action);
+        return;
+    }
+    for route in &server.routes {
+        self::route(line, route);
+    }
+    if server.routes.is_empty() {
+        line("respond = { status = 404 }".into());
+    }
+}
+
+fn route(line: &mut impl FnMut(String), route: &Route) {
+    let key = if route.exact { "exact" } else { "path" };
+    line(format!("\n[[site.route]]\n{key} = {}", quoted(&route.path)));
+    // What is answered here asks for nothing before.
+    let forwards = matches!(route.action, Action::Forward { .. });
+    shared(line, &route.scope, forwards);
+    done(line, &route.action);
+}
+
+/// What holds for a request besides what is done with it.
+fn shared(line: &mut impl FnMut(String), scope: &Scope, forwards: bool) {
+    if forwards && let Some(limit) = scope.body_limit() {
+        line(format!("body_limit = {}", quoted(&limit)));
+    }
+    if forwards {
+        let of = |name: &str| {
+            let found = scope.access.iter().filter(|one| one.name == name);
+            found
+                .filter_map(|one| one.arguments.first())
+                .filter(|range| *range != "all")
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let closed = scope
+            .access
+            .iter()
+            .any(|one| one.name == "deny" && one.arguments.first().is_some_and(|all| all == "all"));
+        let (allow, deny) = (of("allow"), of("deny"));
+        if closed && allow.is_empty() {
+            line("deny = [\"0.0.0.0/0\", \"::/0\"]".into());
+        } else {
+            if closed {
+                line(format!("allow = {}", list(&allow)));
+            }
+            if !deny.is_empty() {
+                line(format!("deny = {}", list(&deny)));
+            }
+        }
+        if let (Some(realm), Some(users)) = (&scope.realm, &scope.users) {
+            line(format!("auth = {{ realm = {}, users = {} }}", quoted(realm), quoted(users)));
+        }
+        edits(line, "request_headers", &scope.requested(), &[]);
+    }
+    let added: Vec<_> = scope
+        .response
+        .iter()
+        .filter_map(|one| Some((one.arguments.first()?.clone(), one.arguments.get(1)?.clone())))
+        .filter(|(_, value)| !value.contains('$'))
+        .collect();
+    edits(line, "response_headers", &added, &scope.hidden);
+}
+
+fn edits(line: &mut impl FnMut(String), key: &str, set: &[(String, String)], hidden: &[String]) {
+    let removed: Vec<String> = set
+        .iter()
+        .filter(|(_, value)| value.is_empty())
+        .map(|(name, _)| name.clone())
+        .chain(hidden.iter().cloned())
+        .collect();
+    let mut names: Vec<&String> =
+        set.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    if removed.is_empty() && names.is_empty() {
+        return;
+    }
+    let mut parts = Vec::new();
+    if !removed.is_empty() {
+        let removed: Vec<_> = removed.iter().map(|name| quoted(name)).collect();
+        parts.push(format!("remove = [{}]", removed.join(", ")));
+    }
+    if !names.is_empty() {
+        let mut pairs = String::new();
+        for name in names {
+            let values: Vec<_> =
+                set.iter().filter(|(known, _)| known == name).map(|(_, value)| value.clone()).collect();
+            let comma = if pairs.is_empty() { "" } else { ", " };
+            // A string takes whatever is written.
+            let _ = write!(pairs, "{comma}{} = {}", quoted(name), list(&values));
+        }
+        // What nginx adds stands beside what the service sent; what it sets for a service replaces what the client sent.
+        let what = if key == "request_headers" { "set" } else { "add" };
+        parts.push(format!("{what} = {{ {pairs} }}"));
+    }
+    line(format!("{key} = {{ {} }}", parts.join(", ")));
+}
+
+fn done(line: &mut impl FnMut(String), action: &Action) {
+    match action {
+        Action::Drop => line("drop = true".into()),
+        Action::Forward { upstream, strip } => {
+            line(format!("upstream = {}", quoted(upstream)));
+            if let Some(prefix) = strip {
+                line(format!("strip_prefix = {}", quoted(prefix)));
+            }
+        }
+        Action::Redirect { status, to } => line(format!("redirect = {}\nstatus = {status}", quoted(to))),
+        Action::Respond { status, body, .. } if body.is_empty() => {
+            line(format!("respond = {{ status = {status} }}"));
+        }
+        Action::Respond { status, body, content_type } => line(format!(
+            "respond = {{ status = {status}, content_type = {}, body = {} }}",
+            quoted(content_type),
+            quoted(body)
+        )),
+    }
+}

@@ -1,0 +1,127 @@
+//! Files and ports, by Landlock (landlock(7)).
+
+use super::Needs;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
+    PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    make_bitflags,
+};
+use std::path::{Path, PathBuf};
+
+/// The newest rules that are asked for; older kernels have fewer of them.
+const NEWEST: ABI = ABI::V6;
+
+/// What the kernel enforces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Enforced {
+    /// Nothing, for this reason.
+    Nothing(&'static str),
+    /// Rules of this version of its interface.
+    Version(u32),
+}
+
+impl Enforced {
+    /// Files that were not named cannot be opened.
+    pub(crate) const fn files(&self) -> bool {
+        matches!(self, Self::Version(1..))
+    }
+
+    /// Ports that were not named cannot be listened on.
+    pub(crate) const fn ports(&self) -> bool {
+        matches!(self, Self::Version(4..))
+    }
+
+    /// Processes outside get no signals.
+    pub(crate) const fn signals(&self) -> bool {
+        matches!(self, Self::Version(6..))
+    }
+}
+
+/// Gives up everything else, for this thread and all that it starts.
+///
+/// # Errors
+/// The kernel refused a rule.
+pub(super) fn enter(needs: &Needs) -> Result<Enforced, RulesetError> {
+    let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let append = read | make_bitflags!(AccessFs::{WriteFile | MakeReg});
+    let socket = make_bitflags!(AccessFs::{MakeSock | RemoveFile});
+    // All but to run programs and to make devices.
+    let change =
+        AccessFs::from_all(NEWEST) & !make_bitflags!(AccessFs::{Execute | MakeBlock | MakeChar | IoctlDev});
+    let mut net = BitFlags::from(AccessNet::BindTcp);
+    if needs.connect.is_some() {
+        net |= AccessNet::ConnectTcp;
+    }
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(net)?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?;
+    for path in &needs.read {
+        rules = grant(rules, path, read)?;
+    }
+    for path in needs.linked.iter().flat_map(|path| reached(path)) {
+        rules = grant(rules, &path, read)?;
+    }
+    for (paths, access) in [(&needs.append, append), (&needs.change, change), (&needs.socket, socket)] {
+        for path in paths {
+            rules = grant(rules, path, access)?;
+        }
+    }
+    // Where a child's output is thrown away.
+    rules = grant(rules, Path::new("/dev/null"), make_bitflags!(AccessFs::{ReadFile | WriteFile}))?;
+    for port in &needs.listen {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
+    }
+    for port in needs.connect.iter().flatten() {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+    }
+    let status = rules.restrict_self()?;
+    Ok(match status.landlock {
+        LandlockStatus::NotEnabled => Enforced::Nothing("Landlock is not enabled at boot (lsm=landlock,…)"),
+        LandlockStatus::NotImplemented => {
+            Enforced::Nothing("this kernel has no Landlock (Linux 5.13 or newer has)")
+        }
+        LandlockStatus::Available { .. } if status.ruleset == RulesetStatus::NotEnforced => {
+            Enforced::Nothing("the kernel enforces nothing of it")
+        }
+        LandlockStatus::Available { effective_abi, .. } => Enforced::Version(effective_abi as u32),
+    })
+}
+
+/// A folder that is not there yet is made in one that is: that one is granted then.
+fn grant(
+    rules: landlock::RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<landlock::RulesetCreated, RulesetError> {
+    let writes = access.intersects(AccessFs::from_write(NEWEST));
+    let there = if writes { path.ancestors().find(|path| path.exists()) } else { Some(path) };
+    let Some(Ok(opened)) = there.map(PathFd::new) else { return Ok(rules) };
+    let access = if there.is_some_and(Path::is_dir) { access } else { access & AccessFs::from_file(NEWEST) };
+    rules.add_rule(PathBeneath::new(opened, access))
+}
+
+/// The folder, and whatever links in it and in its folders lead to: certificates are often links to elsewhere.
+fn reached(path: &Path) -> Vec<PathBuf> {
+    let mut all = vec![path.to_owned()];
+    let entries =
+        |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    // A folder for each certificate, with a few files in it.
+    let first: Vec<PathBuf> = entries(path).take(1024).collect();
+    let second = first.iter().filter(|path| path.is_dir()).flat_map(|path| entries(path).take(16));
+    for entry in first.iter().cloned().chain(second) {
+        if entry.is_symlink()
+            && let Ok(target) = entry.canonicalize()
+            && !target.starts_with(path)
+        {
+            let folder =
+                if target.is_dir() { target } else { target.parent().unwrap_or(Path::new("/")).to_owned() };
+            all.push(folder);
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}

@@ -1,0 +1,220 @@
+//! What a process needs once it serves, from its configuration alone.
+
+use crate::config::{Connect, Settings, StatusAddress};
+use edge_proxy::config::Target;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Where every system has what is read by the C library (names, the resolver) and by TLS (authorities). Folders, since the
+/// files in them are replaced while the process runs. What a system lacks is left out.
+const SYSTEM: &[&str] = &[
+    "/dev/null",
+    "/dev/urandom",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/proc/self",
+    "/run/NetworkManager",
+    "/run/resolvconf",
+    "/run/systemd/resolve",
+    "/sys/fs/cgroup",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share",
+];
+
+/// What the environment adds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// `CREDENTIALS_DIRECTORY`, where systemd puts secrets.
+    pub(crate) credentials: Option<PathBuf>,
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    pub(crate) authorities: Vec<PathBuf>,
+}
+
+impl Environment {
+    /// This process's.
+    pub(crate) fn read() -> Self {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        Self {
+            credentials: variable("CREDENTIALS_DIRECTORY"),
+            authorities: ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(variable).collect(),
+        }
+    }
+}
+
+/// What a process needs. Folders stand for everything in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// Read.
+    pub(crate) read: BTreeSet<PathBuf>,
+    /// Read too, wherever links in it lead to.
+    pub(crate) linked: BTreeSet<PathBuf>,
+    /// Appended to, in files that may be new.
+    pub(crate) append: BTreeSet<PathBuf>,
+    /// Changed at will: certificates that are obtained here.
+    pub(crate) change: BTreeSet<PathBuf>,
+    /// A Unix socket is made there.
+    pub(crate) socket: BTreeSet<PathBuf>,
+    /// TCP ports that are listened on.
+    pub(crate) listen: BTreeSet<u16>,
+    /// TCP ports that are connected to. `None` is all.
+    pub(crate) connect: Option<BTreeSet<u16>>,
+    /// Keys of `[acme]` that run programs of the owner's, of which nobody knows what they need.
+    pub(crate) programs: BTreeSet<&'static str>,
+}
+
+impl Needs {
+    /// Of a configuration that was read from this file.
+    pub(crate) fn of(settings: &Settings, file: &Path, environment: &Environment) -> Self {
+        let mut needs = Self::default();
+        needs.read.extend(SYSTEM.iter().map(PathBuf::from));
+        needs.read.insert(folder(file));
+        // Files are replaced by new ones of their name, so it is the folder that counts.
+        needs.read.extend(settings.files.iter().map(|file| folder(file)));
+        needs.linked.extend(settings.certificates.clone());
+        needs.read.extend(settings.sandbox.read.iter().cloned());
+        needs.read.extend(environment.credentials.clone());
+        needs.read.extend(environment.authorities.iter().map(|file| folder(file)));
+        needs.append.extend(settings.log.file.as_deref().map(folder));
+        needs.append.extend(settings.sandbox.write.iter().cloned());
+        needs.listen.extend(settings.proxy.listeners.iter().map(|listener| listener.address.port()));
+        match &settings.status {
+            Some(StatusAddress::Loopback(address)) => drop(needs.listen.insert(address.port())),
+            Some(StatusAddress::Unix(path)) => drop(needs.socket.insert(folder(path))),
+            None => {}
+        }
+        if settings.sandbox.connect == Connect::Configured {
+            let targets = settings.proxy.upstreams.iter().flat_map(|upstream| &upstream.targets);
+            let ports = targets.filter_map(|target| match target {
+                Target::Tcp { port, .. } => Some(*port),
+                Target::Unix(_) => None,
+            });
+            // DNS is asked by TCP when an answer is large.
+            needs.connect = Some(ports.chain([53]).collect());
+        }
+        if let Some(acme) = &settings.acme {
+            needs.change.extend(settings.certificates.clone());
+            needs.change.insert(acme.folder());
+            needs.read.extend(acme.paths().iter().map(|file| folder(file)));
+            needs.programs.extend(acme.programs());
+            // Where CAs and the programming interfaces of DNS providers are is known only while talking to them.
+            needs.connect = None;
+        }
+        needs
+    }
+
+    /// What of another's needs is not among these, a sentence each.
+    pub(crate) fn lacks(&self, other: &Self) -> Vec<String> {
+        let mut lacking = Vec::new();
+        let within = |folders: &[&BTreeSet<PathBuf>], path: &Path| {
+            folders.iter().any(|set| set.iter().any(|folder| path.starts_with(folder)))
+        };
+        let mut paths = |what: &str, wanted: &BTreeSet<PathBuf>, granted: &[&BTreeSet<PathBuf>]| {
+            let missing = wanted.iter().filter(|path| !within(granted, path));
+            lacking.extend(missing.map(|path| format!("{what} {}", path.display())));
+        };
+        let readable = [&self.read, &self.linked, &self.append, &self.change];
+        paths("read", &other.read, &readable);
+        paths("read", &other.linked, &readable);
+        paths("write to", &other.append, &[&self.append, &self.change]);
+        paths("change", &other.change, &[&self.change]);
+        paths("make a socket in", &other.socket, &[&self.socket, &self.change]);
+        let ports = other.listen.difference(&self.listen);
+        lacking.extend(ports.map(|port| format!("listen on port {port}")));
+        match (&self.connect, &other.connect) {
+            (None, _) => {}
+            (Some(_), None) => lacking.push("connect to any port".into()),
+            (Some(mine), Some(others)) => {
+                lacking.extend(others.difference(mine).map(|port| format!("connect to port {port}")));
+            }
+        }
+        lacking.extend(other.programs.difference(&self.programs).map(|key| format!("run programs ({key})")));
+        lacking
+    }
+}
+
+/// The folder that a file is in.
+fn folder(file: &Path) -> PathBuf {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn needs(text: &str) -> Needs {
+        let (settings, _) = crate::config::read("edge.toml", text).expect("a good configuration");
+        Needs::of(&settings, Path::new("/etc/edge-proxyd/edge.toml"), &Environment::default())
+    }
+
+    const PLAIN: &str = "listen = [{ address = '127.0.0.1:80' }]\n";
+
+    #[test]
+    fn what_the_keys_say() {
+        let found = needs(&format!(
+            "{PLAIN}[log]\nfile = '/var/log/edge/access.log'\n[status]\naddress = 'unix:/run/edge/status.sock'\n\
+             [sandbox]\nconnect = 'configured'\nread = '/srv/pages'\n[upstream.a]\ntarget = 'http://127.0.0.1:3000'\n"
+        ));
+        assert!(
+            found.read.contains(Path::new("/etc/edge-proxyd"))
+                && found.read.contains(Path::new("/srv/pages"))
+        );
+        assert_eq!(found.append, BTreeSet::from(["/var/log/edge".into()]));
+        assert_eq!(found.socket, BTreeSet::from(["/run/edge".into()]));
+        assert_eq!(found.listen, BTreeSet::from([80]));
+        assert_eq!(found.connect, Some(BTreeSet::from([53, 3000])));
+        assert!(found.change.is_empty() && found.programs.is_empty());
+    }
+
+    #[test]
+    fn certificates_of_ones_own() {
+        let text = "listen = [{ address = '127.0.0.1:443', tls = true }]\n[certificates]\nfolder = '/var/lib/acme'\n\
+                    [acme.provider.a]\nkind = 'cloudflare'\ntoken = 'file:/run/secrets/cloudflare'\n\
+                    [[acme.certificate]]\nnames = ['a.org']\n";
+        let found = needs(text);
+        assert_eq!(found.change, BTreeSet::from(["/var/lib/acme".into()]));
+        assert!(found.read.contains(Path::new("/run/secrets")), "{found:?}");
+        assert!(found.programs.is_empty());
+        let found = needs(&format!("{text}post_run = 'true'\n"));
+        assert_eq!(found.programs, BTreeSet::from(["post_run"]));
+    }
+
+    #[test]
+    fn what_a_reload_asks_for_in_vain() {
+        let (old, new) =
+            (needs(PLAIN), needs("listen = [{ address = '127.0.0.1:8080' }]\n[log]\nfile = '/a/b'"));
+        assert_eq!(old.lacks(&new), ["read /a", "write to /a", "listen on port 8080"]);
+    }
+
+    fn any() -> impl Strategy<Value = Needs> {
+        let paths = || prop::collection::btree_set("(/[ab]){1,3}".prop_map(PathBuf::from), 0..4);
+        let ports = || prop::collection::btree_set(1u16..5, 0..4);
+        (paths(), paths(), paths(), paths(), paths(), ports(), prop::option::of(ports())).prop_map(
+            |(read, linked, append, change, socket, listen, connect)| Needs {
+                read,
+                linked,
+                append,
+                change,
+                socket,
+                listen,
+                connect,
+                programs: BTreeSet::new(),
+            },
+        )
+    }
+
+    proptest! {
+        /// Nobody lacks what it needs, and who lacks nothing of more lacks nothing of less.
+        #[test]
+        fn lacking_is_an_order(a in any(), b in any(), c in any()) {
+            prop_assert!(a.lacks(&a).is_empty());
+            if a.lacks(&b).is_empty() && b.lacks(&c).is_empty() {
+                prop_assert!(a.lacks(&c).is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What the process gives up before it serves: tried from inside, and seen on the process that serves.
+
+use super::{Guarded, Manager, PROGRAM, ask, free_port, signal};
+use serde_json::Value;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use testkit::Origin;
+
+const EPERM: i64 = 1;
+const EACCES: i64 = 13;
+
+/// The version of Landlock's interface, asked of the kernel by somebody else. 0 is none.
+fn landlock() -> i64 {
+    let script = "import ctypes; print(max(0, ctypes.CDLL(None).syscall(444, None, 0, 1)))";
+    let output = Command::new("/usr/bin/python3").args(["-c", script]).output().expect("python3 runs");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
+}
+
+struct Inside {
+    folder: tempfile::TempDir,
+}
+
+impl Inside {
+    fn new(more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["conf", "log", "secret"] {
+            std::fs::create_dir(folder.path().join(name)).expect("a folder");
+        }
+        std::fs::write(folder.path().join("secret/key"), "s").expect("a file");
+        let config = format!(
+            "listen = [{{ address = \"127.0.0.1:{}\" }}]\nlog = {{ file = \"{}/log/access.log\" }}\n{more}",
+            free_port(),
+            folder.path().display()
+        );
+        std::fs::write(folder.path().join("conf/edge.toml"), config).expect("a file");
+        Self { folder }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        if program != PROGRAM {
+            // Every call of it fails, as in a kernel that was built without.
+            command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=landlock_create_ruleset"]);
+            command.args(["-e", "inject=landlock_create_ruleset:error=ENOSYS"]).arg(PROGRAM);
+        }
+        command.args(["sandbox", "--json", "--config"]).arg(self.folder.path().join("conf/edge.toml"));
+        command
+    }
+
+    /// What can be done in there.
+    fn attempts(&self, attempts: &[&str]) -> Value {
+        let mut command = self.command(PROGRAM);
+        for attempt in attempts {
+            command.args(["--try", &attempt.replace("FOLDER", self.folder.path().to_str().expect("UTF-8"))]);
+        }
+        let output = command.output().expect("it was built");
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+fn errors(value: &Value) -> Vec<Option<i64>> {
+    value["attempts"].as_array().expect("a list").iter().map(|one| one["errno"].as_i64()).collect()
+}
+
+#[test]
+fn what_was_not_named_cannot_be_done() {
+    let inside = Inside::new("");
+    let origin = Origin::simple().address();
+    let value = inside.attempts(&[
+        "read:FOLDER/conf/edge.toml",
+        "write:FOLDER/log/other.log",
+        &format!("connect:{origin}"),
+        "read:FOLDER/secret/key",
+        "read:/",
+        "read:/root",
+        "write:FOLDER/conf/edge.toml",
+        "write:FOLDER/new",
+        "listen:1",
+    ]);
+    let refused = |version| (landlock() >= version).then_some(EACCES);
+    let (files, ports) = (refused(1), refused(4));
+    let wanted = [None, None, None, files, files, files, files, files, ports];
+    assert_eq!(errors(&value), wanted, "{value:#}");
+    assert_eq!(
+        (value["files"].as_bool(), value["ports"].as_bool()),
+        (Some(landlock() >= 1), Some(landlock() >= 4))
+    );
+    assert!(!inside.folder.path().join("log/other.log").exists() || landlock() >= 1);
+    // What system calls gain.
+    let calls = ["unshare", "ptrace", "io_uring_setup", "keyctl", "mount"].map(|name| format!("call:{name}"));
+    let value = inside.attempts(&calls.each_ref().map(String::as_str));
+    assert_eq!(errors(&value), [Some(EPERM); 5], "{value:#}");
+    let value = inside.attempts(&["run:/bin/true", "run:/bin/sh"]);
+    assert_eq!(errors(&value), [Some(EPERM); 2], "{value:#}");
+}
+
+#[test]
+fn off_is_off() {
+    // Else the refusals above would prove nothing.
+    let inside = Inside::new("sandbox = { mode = \"off\" }\n");
+    let value = inside.attempts(&["read:FOLDER/secret/key", "write:FOLDER/new", "run:/bin/true"]);
+    assert_eq!(errors(&value), [None; 3], "{value:#}");
+    assert_eq!((value["files"].as_bool(), value["calls"].as_bool()), (Some(false), Some(false)));
+}
+
+#[test]
+fn ports_of_the_configuration_alone() {
+    let (named, other) = (Origin::simple().address(), Origin::simple().address());
+    let inside = Inside::new(&format!(
+        "sandbox = {{ connect = \"configured\" }}\n[upstream.a]\ntarget = \"http://{named}\"\n"
+    ));
+    let value = inside.attempts(&[&format!("connect:{named}"), &format!("connect:{other}")]);
+    assert_eq!(errors(&value), [None, (landlock() >= 4).then_some(EACCES)], "{value:#}");
+}
+
+#[test]
+fn a_kernel_without_landlock() {
+    let inside = Inside::new("");
+    let output =
+        inside.command("/usr/bin/strace").output().expect("strace is there; cargo xtask tools installs it");
+    let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((value["files"].as_bool(), value["calls"].as_bool()), (Some(false), Some(true)), "{value:#}");
+    let inside = Inside::new("sandbox = { mode = \"require\" }\n");
+    let output = inside.command("/usr/bin/strace").output().expect("strace runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("this kernel has no Landlock") && text.contains("require"), "{text}");
+}
+
+#[test]
+fn every_thread_that_serves_is_confined() {
+    let manager = Manager::new(Origin::simple().address());
+    let service = Guarded(manager.start(Path::new(PROGRAM)));
+    manager.hear("READY=1");
+    assert!(ask(manager.plain).expect("it serves").starts_with("HTTP/1.1 200"));
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", service.0.id())).expect("a process");
+    let mut threads = 0;
+    for task in tasks {
+        let path = task.expect("a thread").path().join("status");
+        let status = std::fs::read_to_string(path).expect("a thread that runs");
+        assert!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "{status}");
+        threads += 1;
+    }
+    // Its own, the log's, and two that serve.
+    assert!(threads >= 4, "{threads}");
+}
+
+#[test]
+fn a_reload_that_needs_more_is_told_how() {
+    let manager = Manager::new(Origin::simple().address());
+    let outside = tempfile::tempdir().expect("a folder");
+    let page = outside.path().join("page.html");
+    std::fs::write(&page, "<p>from outside</p>").expect("a file");
+    let mut command = manager.command(Path::new(PROGRAM));
+    let mut service = Guarded(command.stderr(Stdio::piped()).spawn().expect("it was built"));
+    manager.hear("READY=1");
+    let config = std::fs::read_to_string(manager.config()).expect("the file");
+    let changed = config.split("upstream =").next().expect("a beginning").to_owned();
+    let changed = format!("{changed}respond = {{ file = \"{}\" }}\n", page.display());
+    std::fs::write(manager.config(), changed).expect("a file");
+    signal(service.0.id(), "HUP");
+    manager.hear("RELOADING=1");
+    manager.hear("READY=1");
+    let before = ask(manager.plain).expect("it serves on");
+    if landlock() == 0 {
+        assert!(before.contains("from outside"), "nothing keeps it from reading: {before}");
+        return;
+    }
+    assert!(before.ends_with("ok"), "{before}");
+    // The one who starts another is outside, so the other has what this one lacks.
+    signal(service.0.id(), "USR2");
+    let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+    manager.hear("READY=1");
+    let until = Instant::now() + Duration::from_secs(20);
+    while service.0.try_wait().expect("it is ours").is_none() {
+        assert!(Instant::now() < until, "the old one does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let after = ask(manager.plain).expect("the successor serves");
+    assert!(after.contains("from outside"), "{after}");
+    signal(successor, "TERM");
+    manager.hear("STOPPING=1");
+    let mut said = String::new();
+    service.0.stderr.take().expect("it is piped").read_to_string(&mut said).expect("text");
+    assert!(said.contains(&format!("kill -USR2 {}", service.0.id())), "{said}");
+    assert!(said.contains("sandbox: files are closed"), "{said}");
+}
