@@ -12,6 +12,7 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     ("[certificates]", "[certificates]\n", "certificates"),
     ("[log]", "[log]\n", "log"),
     ("[status]", "[status]\n", "status"),
+    ("[sandbox]", "[sandbox]\n", "sandbox"),
     ("[limits]", "[limits]\n", "limits"),
     ("[timeouts]", "[timeouts]\n", "timeouts"),
     ("[[site]]", "[[site]]\n", "site[0]"),
@@ -49,6 +50,10 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[log]", "file", "'access.log'", "begin with /"),
     ("[log]", "rejected", "'true'", "neither true nor false"),
     ("[status]", "address", "'0.0.0.0:9180'", "loopback"),
+    ("[sandbox]", "mode", "'on'", "is none of auto, off, require"),
+    ("[sandbox]", "connect", "'some'", "is none of any, configured"),
+    ("[sandbox]", "read", "'x'", "/"),
+    ("[sandbox]", "write", "'x'", "/"),
     ("[limits]", "header_bytes", "'1MiB'", "write 256 to 65535"),
     ("[limits]", "header_fields", "0", "write 1 to 10000"),
     ("[limits]", "target_bytes", "1", "write 16 to 65535"),
@@ -181,7 +186,7 @@ fn the_document_has_the_keys_that_are_read_and_no_others() {
             let rest = known.difference(&keys).map(String::as_str).collect::<Vec<_>>().join(" ");
             assert_eq!(
                 rest,
-                "acme certificates limits listen log site status tailnet timeouts trust upstream"
+                "acme certificates limits listen log sandbox site status tailnet timeouts trust upstream"
             );
         } else {
             let inner: BTreeSet<String> =
