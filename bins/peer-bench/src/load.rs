@@ -9,6 +9,7 @@ pub(crate) struct Tools {
     h2load: Program,
     openssl_config: String,
     upload: String,
+    quic: bool,
 }
 
 /// What a tool said of its run.
@@ -45,12 +46,23 @@ impl Tools {
         let text = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
             Ciphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\nMinProtocol = TLSv1.3\n";
         std::fs::write(&config, text).map_err(|why| format!("{}: {why}", config.display()))?;
+        let libraries =
+            std::fs::read_dir(peers.join("usr/lib/x86_64-linux-gnu")).into_iter().flatten().flatten();
+        let quic = libraries
+            .into_iter()
+            .any(|file| file.file_name().to_string_lossy().starts_with("libngtcp2_crypto"));
         Ok(Self {
+            quic,
             wrk: Program::unpacked(peers, "usr/bin/wrk")?,
             h2load: Program::unpacked(peers, "usr/bin/h2load")?,
             openssl_config: config.display().to_string(),
             upload: folder.join("files/upload").display().to_string(),
         })
+    }
+
+    /// Whether h2load has what it needs for HTTP/3.
+    pub(crate) const fn has_quic(&self) -> bool {
+        self.quic
     }
 
     /// HTTP/1.1 with this many connections for this many seconds.

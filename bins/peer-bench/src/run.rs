@@ -30,6 +30,11 @@ pub(crate) fn all(args: &Args) -> Result<(), String> {
         if !args.only.is_empty() && !args.only.iter().any(|name| name == workload.name) {
             continue;
         }
+        if workload.is_http3() && !lab.tools.has_quic() {
+            // Asked for HTTP/3 it would speak TCP, and say nothing of it.
+            println!("{:<14} left out: this h2load was built without QUIC", workload.name);
+            continue;
+        }
         let able: Vec<Contender> =
             contenders.iter().copied().filter(|contender| workload.can(*contender)).collect();
         let samples = match workload.kind {

@@ -72,6 +72,17 @@ impl Workload {
         contender != Contender::Pingora || protocol != Protocol::Http3
     }
 
+    /// Whether its load is HTTP/3.
+    pub(crate) fn is_http3(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Small { protocol: Protocol::Http3, .. }
+                | Kind::Down { protocol: Protocol::Http3, .. }
+                | Kind::Up { protocol: Protocol::Http3, .. }
+                | Kind::TwoWorkers { protocol: Protocol::Http3, .. }
+        )
+    }
+
     /// Workers.
     pub(crate) const fn workers(&self) -> usize {
         if matches!(self.kind, Kind::TwoWorkers { .. }) { 2 } else { 1 }

@@ -3,6 +3,7 @@
 use crate::clients;
 use crate::steps::{Outcome, cargo, root, step, target};
 use crate::tools::directory;
+use std::path::Path;
 use std::process::Command;
 
 /// The peers and the tools that make the load.
@@ -19,6 +20,9 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
     for package in ["edge-proxyd", "peer-bench"] {
         let build = ["build", "--release", "--locked", "--package", package];
         step(&format!("{package}: building"), cargo(&build))?;
+    }
+    if !Path::new("/usr/bin/cmake").exists() {
+        return Err("pingora is built with cmake, which is missing: apt-get install -y cmake".into());
     }
     // In a folder of its own: its packages have other features than ours.
     let pingora = target().join("pingora");

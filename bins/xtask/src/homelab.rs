@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Builds and runs it, with its arguments.
 pub(crate) fn whole(arguments: &[&str]) -> Outcome {
-    // As the tests build it, so that nothing is built twice.
+    // With the features that the tests build them with, so that nothing is built twice.
     step(
         "homelab: building the programs",
         cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
