@@ -1,5 +1,5 @@
 //! The keys that each table may have, and what their values must be. What reads them and what describes them to editors
-//! ([`schema`](super::schema)) go by the same tables.
+//! ([`schema`](mod@super::schema)) go by the same tables.
 
 /// A key.
 #[derive(Debug)]
