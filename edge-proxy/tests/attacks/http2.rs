@@ -86,6 +86,27 @@ fn s8_content_is_not_as_long_as_announced() {
 }
 
 #[test]
+fn s8_what_announces_no_content_waits_for_its_end() {
+    let none: Field<'_> = (b"content-length", b"0");
+    // Content comes late: had the head gone on alone, it would be a whole request.
+    let edge = Edge::before(Origin::simple());
+    let mut client = connect(&edge);
+    let stream = client.request("POST", "a.test", "/", &[none], false);
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    edge.assert_nothing_forwarded();
+    client.data(stream, b"a", true);
+    assert_stream_error(&client.answer(stream), "late content");
+    edge.assert_nothing_forwarded();
+    // The end comes late: the request is served.
+    let stream = client.request("POST", "a.test", "/", &[none], false);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    client.data(stream, b"", true);
+    let answer = client.answer(stream);
+    assert_eq!(answer.end, End::Stream, "{answer:?}");
+    assert!(edge.origin.text().contains("POST /"), "{}", edge.origin.text());
+}
+
+#[test]
 fn s8_content_that_ends_with_the_head() {
     let edge = Edge::before(Origin::simple());
     for method in ["POST", "GET"] {

@@ -77,6 +77,22 @@ fn s8_content_is_not_as_long_as_announced() {
 }
 
 #[test]
+fn s8_what_announces_no_content_waits_for_its_end() {
+    let edge = Edge::before(Origin::simple());
+    run(async {
+        let client = connect(&edge).await;
+        let bytes = request("POST", "a.test", "/", &[(b"content-length", b"0")]);
+        let (mut send, mut reader) = client.open(&bytes).await;
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        edge.assert_nothing_forwarded();
+        send.write_all(&data(b"a")).await.unwrap();
+        send.finish().unwrap();
+        assert_message_error(&reader.answer().await, "late content");
+    });
+    edge.assert_nothing_forwarded();
+}
+
+#[test]
 fn s8_an_empty_fin_ends_content_too_early() {
     let edge = Edge::before(Origin::simple());
     run(async {

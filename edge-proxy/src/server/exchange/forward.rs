@@ -77,6 +77,7 @@ impl Way<'_> {
             others.add(flight.at);
             let repeatable = idempotent && !websocket && attempts > 0;
             let mut pump = Pump::new(up, &self.timeouts, self.decision.body_limit, has_body)
+                .announced_empty(head.body == BodyLength::Exact(0))
                 .direct_after(self.view.runtime.direct_after());
             let facts = self.connection.facts(false, self.who);
             let alt_svc = self.view.alt_svc();

@@ -45,6 +45,9 @@ pub(super) struct Pump<'a> {
     /// Some of the request's content was passed on, so the request cannot be sent again.
     pub(super) consumed: bool,
     request_done: bool,
+    /// The request says that it has no content, and its end has not come: as it stands it would be complete for the service,
+    /// whatever follows. So nothing of it is written before its end (attack S8).
+    held: bool,
     response_done: bool,
     bodiless: bool,
     tunnel: bool,
@@ -79,6 +82,7 @@ impl<'a> Pump<'a> {
             answered: false,
             consumed: false,
             request_done: !has_body,
+            held: false,
             response_done: false,
             bodiless: false,
             tunnel: false,
@@ -94,6 +98,12 @@ impl<'a> Pump<'a> {
     /// After so many bytes content may go past us, where the kernel can encrypt it.
     pub(super) const fn direct_after(mut self, bytes: Option<u64>) -> Self {
         self.direct_after = bytes;
+        self
+    }
+
+    /// With whether the request announces content of no length.
+    pub(super) const fn announced_empty(mut self, empty: bool) -> Self {
+        self.held = empty && !self.request_done;
         self
     }
 
@@ -132,7 +142,9 @@ impl<'a> Pump<'a> {
             }
             self.client_waits = true;
         } else {
-            if let Poll::Ready(Err(why)) = self.up.poll_flush(cx) {
+            if !self.held
+                && let Poll::Ready(Err(why)) = self.up.poll_flush(cx)
+            {
                 return Poll::Ready(Err(Failure::Upstream(why)));
             }
             if let Poll::Ready(Err(_)) = down.poll_flush(cx) {
@@ -188,6 +200,7 @@ impl<'a> Pump<'a> {
                 Poll::Ready(Ok(Part::End)) => {
                     self.up.send_end(Some(down.trailers()));
                     self.request_done = true;
+                    self.held = false;
                 }
                 Poll::Ready(Err(BodyError::Lost)) => return Err(Failure::ClientLost),
                 Poll::Ready(Err(BodyError::Malformed)) => return Err(Failure::ClientMalformed),
