@@ -113,10 +113,13 @@ impl Inner {
     }
 }
 
-/// What was exchanged for a new pair is the one before it.
+/// What was exchanged for a new pair is the one before it. What was never written to its end is nothing to go back to.
 fn keep_previous(folder: &Path) -> Result<(), StoreError> {
     let (staged, previous) = (folder.join("staged"), folder.join("previous"));
-    if staged.symlink_metadata().is_ok() {
+    // The link is the last that is made of it.
+    if staged.join("cert.pem").symlink_metadata().is_err() {
+        disk::remove_folder(&staged)?;
+    } else {
         disk::remove_folder(&previous)?;
         std::fs::rename(&staged, &previous).map_err(failed(&previous))?;
     }

@@ -86,12 +86,11 @@ impl Store for Mirror {
         let same = self.files.current(id).await?.is_some_and(|ours| {
             ours.chain == shared.chain && ours.key.expose_secret() == shared.key.expose_secret()
         });
-        if same {
-            return Ok(false);
-        }
+        // Also what is in place is staged and installed: the process may have ended between the exchange of the folders
+        // and the moment when the pair that was there before became the way back.
         self.files.stage(id, &shared).await?;
         self.files.install(id).await?;
-        Ok(true)
+        Ok(!same)
     }
 
     async fn local(&self, id: &str) -> Result<Option<Pair>, StoreError> {

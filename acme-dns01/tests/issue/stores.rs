@@ -2,7 +2,7 @@
 
 use acme_dns01::client::{KeyPair, self_signed};
 use acme_dns01::store::{
-    Change, Encryption, FileStore, Ownership, Pair, PostgresStore, Store, StoreError, StoredAccount,
+    Change, Encryption, FileStore, Mirror, Ownership, Pair, PostgresStore, Store, StoreError, StoredAccount,
 };
 use acme_dns01::{Entry, KeyType, Limits, Record, State, Time};
 use secrecy::ExposeSecret;
@@ -130,6 +130,37 @@ async fn postgres_keeps_what_it_is_given() {
         assert!(ours.is_ok() && theirs.is_ok(), "{ours:?} {theirs:?}");
         keeps_what_it_is_given(&one).await;
     }
+}
+
+#[tokio::test]
+async fn a_mirror_that_was_interrupted_is_put_in_order() {
+    let postgres = Postgres::start(&Options::new(18));
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = FileStore::open(folder.path().join("acme"), Ownership::default()).expect("a store");
+    let mirror = Mirror::new(Arc::new(shared(&postgres)), files.clone());
+    let _held = mirror.lock(ID).await.expect("a store").expect("nobody else is here");
+    let pairs = [pair(), pair()];
+    for pair in &pairs {
+        mirror.stage(ID, pair).await.expect("it is written");
+        mirror.install(ID).await.expect("it is written");
+    }
+    let own = folder.path().join("acme/.acme-dns01/certificates").join(ID);
+    let read = |folder: &str| std::fs::read_to_string(own.join(folder).join("fullchain.pem")).ok();
+    assert_eq!(read("previous").as_ref(), Some(&pairs[0].chain));
+    // As it is when the process ends after the folders were exchanged, before the old one was put aside.
+    std::fs::rename(own.join("previous"), own.join("staged")).expect("it is there");
+    assert!(!mirror.refresh(ID).await.expect("it is put in order"), "what is served is the same");
+    assert_eq!(read("previous").as_ref(), Some(&pairs[0].chain), "it is the way back again");
+    assert_eq!(read("staged"), None);
+    assert_eq!(files.current(ID).await.expect("a store").expect("a pair").chain, pairs[1].chain);
+    // As it is when it ends in the middle of writing.
+    let another = pair();
+    std::fs::create_dir(own.join("staged")).expect("a folder");
+    std::fs::write(own.join("staged/fullchain.pem"), &another.chain[..100]).expect("a file");
+    assert!(!mirror.refresh(ID).await.expect("it is put in order"));
+    assert_eq!(read("staged"), None);
+    assert_eq!(read("previous").as_ref(), Some(&pairs[0].chain), "half a pair is no way back");
+    assert_eq!(files.current(ID).await.expect("a store").expect("a pair").chain, pairs[1].chain);
 }
 
 #[tokio::test]
