@@ -39,6 +39,11 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)])
 }
 
+/// Whether these bytes are a token without capital letters, as field names are in HTTP/2 and 3.
+pub(crate) fn is_lower_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)] | byte.is_ascii_uppercase())
+}
+
 /// Whether these bytes can be a field's value: no control characters but tab.
 pub fn is_field_value(bytes: &[u8]) -> bool {
     none(bytes, |byte| (byte < b' ') & (byte != b'\t') | (byte == 0x7f))

@@ -5,7 +5,6 @@ use crate::config::FieldEdits;
 use crate::host::split_authority;
 use crate::section::digits;
 use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tailnet};
-use memchr::memchr2;
 
 /// Makes a received head the one that is forwarded. Called once, after [`decide()`](super::decide()).
 ///
@@ -98,6 +97,9 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         let name = name.as_bytes();
         fields.retain(|field| !field.name.eq_ignore_ascii_case(name) && !edits::is_alias(field.name, name));
     }
+    let edited = edits.into_iter().flatten().any(|edits| !edits.is_empty());
+    let is_edited =
+        |name: &[u8]| edited && edits.into_iter().flatten().any(|edits| edits::have_alias(edits, name));
     fields.retain(|field| match field.id {
         Name::Forwarded
         | Name::XRealIp
@@ -107,12 +109,11 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         | Name::XForwardedProto
         | Name::Proxy => false,
         Name::XForwarded => trusted,
-        Name::Other if memchr2(b'_', b'.', field.name).is_some() => {
-            !is_alias_of_ours(field.name)
-                && !edits.into_iter().flatten().any(|edits| edits::have_alias(edits, field.name))
+        Name::Other if field.name.iter().any(|byte| matches!(byte, b'_' | b'.')) => {
+            !is_alias_of_ours(field.name) && !is_edited(field.name)
         }
         // `X-Forwarded-` itself, and everything else, could still be an alias of a name in an edit that has a `_`.
-        _ => !edits.into_iter().flatten().any(|edits| edits::have_alias(edits, field.name)),
+        _ => !is_edited(field.name),
     });
 }
 
