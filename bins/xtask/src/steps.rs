@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which a mistake is cheapest to find.
 
-use crate::{instructions, judges, package, purity, tools};
+use crate::{homelab, instructions, judges, package, purity, tools};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -51,6 +51,7 @@ pub(crate) fn test() -> Outcome {
     instructions::run(false)?;
     package::prove()?;
     judges::quick()?;
+    let day = homelab::Day::begin()?;
     step(
         "documentation",
         cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--locked"])
@@ -68,6 +69,7 @@ pub(crate) fn test() -> Outcome {
         programs.args(["--package", package]);
     }
     step("package the programs", programs)?;
+    day.end()?;
     println!("xtask: everything passed in {} s", began.elapsed().as_secs());
     Ok(())
 }

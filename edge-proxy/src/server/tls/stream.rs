@@ -1,6 +1,7 @@
 //! A TLS connection over a socket, either side of it.
 
 use super::accept::Sync;
+use crate::server::buffer::Input;
 use crate::server::ktls::{self, Relay, Sender, Support, Watch};
 use crate::server::socket::Socket;
 use rustls::{ClientConnection, ConnectionCommon, ServerConnection, SideData};
@@ -87,6 +88,8 @@ pub(crate) struct TlsStream<C> {
     closed: bool,
     /// What is to be sent may wait for what is sent next.
     merges: bool,
+    /// Records that were read and that rustls did not take yet.
+    ahead: Input,
     /// What the kernel can do of TLS, where it may be given the sending side.
     support: Option<Support>,
     sender: Sender,
@@ -104,6 +107,7 @@ where
             early: false,
             closed: false,
             merges: false,
+            ahead: Input::default(),
             support: None,
             sender: Sender::Userspace,
         }
@@ -212,11 +216,22 @@ where
 
     /// Reads records once and processes them.
     fn poll_read_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let n = match self.tls.read_tls(&mut Sync { io: &mut self.io, cx }) {
-            Ok(n) => n,
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-            Err(why) => return Poll::Ready(Err(why)),
-        };
+        // rustls would ask the socket for 4 KiB each time.
+        if self.ahead.is_empty() {
+            ready!(self.ahead.poll_fill(&mut self.io, cx))?;
+        }
+        let n = self.tls.read_tls(&mut self.ahead.bytes())?;
+        self.ahead.consume(n);
+        while !self.ahead.is_empty() && self.tls.wants_read() {
+            match self.tls.read_tls(&mut self.ahead.bytes()) {
+                Ok(more @ 1..) => self.ahead.consume(more),
+                // It has what a record needs, and takes more when that is processed.
+                _ => break,
+            }
+        }
+        if self.ahead.is_empty() {
+            self.ahead.release();
+        }
         let handshaking = self.tls.is_handshaking();
         let processed = self.tls.process_new_packets();
         if handshaking {
