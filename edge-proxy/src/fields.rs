@@ -160,6 +160,20 @@ impl Fields {
         self.push_range(name_at, name.len(), name_at + name.len(), value.len());
     }
 
+    /// Appends a field whose name was recognised before.
+    pub(crate) fn push_known(&mut self, id: Name, name: &[u8], value: &[u8]) {
+        let name_at = self.buf.len();
+        self.buf.extend_from_slice(name);
+        self.buf.extend_from_slice(value);
+        self.items.push(Item {
+            name_at: name_at as u32,
+            value_at: (name_at + name.len()) as u32,
+            value_len: value.len() as u32,
+            name_len: name.len() as u16,
+            id,
+        });
+    }
+
     /// Copies a run of header lines in, for [`Fields::push_range`] to point into. Returns where it begins.
     pub(crate) fn push_block(&mut self, block: &[u8]) -> usize {
         let at = self.buf.len();

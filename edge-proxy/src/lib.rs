@@ -70,7 +70,7 @@
 //!
 //! # Features
 //!
-//! - `server` (default): the I/O shell. It brings tokio, rustls with aws-lc-rs, h2 and quinn-proto.
+//! - `server` (default): the I/O shell. It brings tokio, rustls with aws-lc-rs, quinn-proto, and h2 for services that speak it.
 //!
 //! # Limits
 //!
@@ -88,15 +88,18 @@ pub mod flood;
 pub mod forwarded;
 pub mod grammar;
 pub mod h1;
+pub mod h2;
 pub mod h3;
 mod head;
 pub mod hop_by_hop;
 pub mod host;
 pub mod proxy_protocol;
 pub mod rate;
+mod section;
 #[cfg(feature = "server")]
 mod server;
 mod snapshot;
+mod static_table;
 pub mod tailnet;
 pub mod websocket;
 

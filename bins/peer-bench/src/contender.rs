@@ -48,30 +48,39 @@ impl Program {
 
     fn start_with(&self, cores: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Running, String> {
         let mut command = self.command(cores, args);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).envs(env.iter().copied());
+        let name = self.command.iter().rev().find_map(|word| Path::new(word).file_name()).unwrap_or_default();
+        let said = std::env::temp_dir().join(format!("{}-{}.said", name.display(), std::process::id()));
+        let errors = fs::File::create(&said).map_err(|why| format!("{}: {why}", said.display()))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).envs(env.iter().copied());
         let child = command.spawn().map_err(|why| format!("{command:?}: {why}"))?;
-        Ok(Running(child))
+        Ok(Running { child, said })
     }
 }
 
 /// A started program; it ends when this is dropped.
-pub(crate) struct Running(Child);
+pub(crate) struct Running {
+    child: Child,
+    /// What it says of errors.
+    said: PathBuf,
+}
 
 impl Running {
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for pid in crate::cost::family(self.0.id()).into_iter().rev() {
+        // The first first: it would start others in the place of those that it sees end.
+        for pid in crate::cost::family(self.child.id()) {
             if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
-        let _ = self.0.wait();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.said);
     }
 }
 
@@ -164,8 +173,7 @@ impl Contender {
             }
             Self::Haproxy => {
                 let path = write(&folder, "haproxy.cfg", &haproxy(self.ports(), parts.folder, workers))?;
-                Program::unpacked(parts.peers, "usr/sbin/haproxy")?
-                    .start(cores, &["-q", "-db", "-f", &path])?
+                Program::unpacked(parts.peers, "usr/sbin/haproxy")?.start(cores, &["-db", "-f", &path])?
             }
             Self::Caddy => {
                 let path = write(&folder, "Caddyfile", &caddy(self.ports(), parts.folder))?;
@@ -193,7 +201,8 @@ impl Contender {
         for port in [self.ports().plain, self.ports().tls] {
             while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
                 if Instant::now() > until {
-                    return Err(format!("{} does not listen on port {port}", self.name()));
+                    let said = fs::read_to_string(&running.said).unwrap_or_default();
+                    return Err(format!("{} does not listen on port {port}: {}", self.name(), said.trim()));
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -292,7 +301,7 @@ fn haproxy(ports: Ports, folder: &Path, workers: usize) -> String {
     format!(
         r#"global
   nbthread {workers}
-  maxconn 11000
+  maxconn 9900
   ssl-default-bind-options ssl-min-ver TLSv1.3
   ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
   ssl-default-bind-curves X25519

@@ -10,6 +10,9 @@ use rustls::pki_types::pem::PemObject;
 use std::fs;
 use std::path::PathBuf;
 
+/// Twice the connections of the measurement of memory, and some: HAProxy asks for that.
+const DESCRIPTORS: u64 = 65_536;
+
 /// It.
 pub(crate) struct Lab {
     folder: PathBuf,
@@ -25,8 +28,12 @@ impl Lab {
         fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
         // As many descriptors as are allowed: the measurement of memory has 10,000 connections.
         let known = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        let limit = rustix::process::Rlimit { current: known.maximum, maximum: known.maximum };
-        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+        let raise = |to: Option<u64>| {
+            let limit = rustix::process::Rlimit { current: to, maximum: to };
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+        };
+        raise(Some(DESCRIPTORS))
+            .or_else(|_| raise(known.maximum))
             .map_err(|why| format!("the limit of descriptors: {why}"))?;
         let authority = testkit::Authority::new();
         let certificate = folder.join("certificates/bench");

@@ -6,6 +6,7 @@ mod chart;
 mod client;
 mod contender;
 mod cost;
+mod http3;
 mod lab;
 mod load;
 mod origin;

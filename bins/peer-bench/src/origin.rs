@@ -15,6 +15,11 @@ pub(crate) const UPLOADS: u16 = 17_002;
 /// The sizes that are served, by path.
 pub(crate) const FILES: &[(&str, usize)] = &[("1k", 1024), ("1m", 1 << 20), ("100m", 100 << 20)];
 
+/// How long what is served at a path is.
+pub(crate) fn size(path: &str) -> usize {
+    FILES.iter().find(|(name, _)| path.strip_prefix('/') == Some(*name)).map_or(0, |(_, size)| *size)
+}
+
 /// Writes the files and starts nginx.
 pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
     let files = folder.join("files");
@@ -23,7 +28,8 @@ pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
         let content: Vec<u8> = (0..*size).map(|at| b'a' + (at % 23) as u8).collect();
         fs::write(files.join(name), content).map_err(|why| format!("{name}: {why}"))?;
     }
-    fs::write(files.join("upload"), vec![b'u'; 10 << 20]).map_err(|why| format!("upload: {why}"))?;
+    fs::write(files.join("upload"), vec![b'u'; crate::http3::UPLOAD])
+        .map_err(|why| format!("upload: {why}"))?;
     std::thread::spawn(uploads);
     let config = format!(
         "daemon off; master_process off; worker_processes 1; pid {folder}/origin.pid; error_log stderr crit; \

@@ -5,6 +5,7 @@ use crate::args::Args;
 use crate::client::{self, Visit};
 use crate::contender::{ALL, Contender, Running};
 use crate::cost;
+use crate::http3;
 use crate::lab::Lab;
 use crate::load::{Protocol, Said, Until, Work};
 use crate::report::{Line, Report, Sample};
@@ -28,11 +29,6 @@ pub(crate) fn all(args: &Args) -> Result<(), String> {
     let mut report = Report::new(args, &contenders);
     for workload in workload::ALL {
         if !args.only.is_empty() && !args.only.iter().any(|name| name == workload.name) {
-            continue;
-        }
-        if workload.is_http3() && !lab.tools.has_quic() {
-            // Asked for HTTP/3 it would speak TCP, and say nothing of it.
-            println!("{:<14} left out: this h2load was built without QUIC", workload.name);
             continue;
         }
         let able: Vec<Contender> =
@@ -109,7 +105,10 @@ fn turn(
 ) -> Result<Said, String> {
     let ports = contender.ports();
     let seconds = if warm_up { 1 } else { args.seconds };
-    let h2load = |protocol, work: &Work<'_>| lab.tools.h2load(ports, protocol, work);
+    let load = |protocol, work: &Work<'_>| match protocol {
+        Protocol::Http3 => http3::load(ports, &lab.roots, work),
+        _ => lab.tools.h2load(ports, protocol, work),
+    };
     let visits = |visit: &Visit| {
         let began = Instant::now();
         let count = client::visit(ports, visit, seconds)? as f64;
@@ -121,20 +120,20 @@ fn turn(
         }
         Kind::Small { protocol, clients, streams } => {
             let until = Until::Seconds(seconds);
-            h2load(protocol, &Work { path: "/1k", clients, streams, until, upload: false, cores: None })
+            load(protocol, &Work { path: "/1k", clients, streams, until, upload: false, cores: None })
         }
         Kind::TwoWorkers { protocol, clients, streams } => {
             let (until, cores) = (Until::Seconds(seconds), Some("0,1"));
-            h2load(protocol, &Work { path: "/1k", clients, streams, until, upload: false, cores })
+            load(protocol, &Work { path: "/1k", clients, streams, until, upload: false, cores })
         }
         Kind::Down { protocol, path, requests, clients } => {
             let until = Until::Requests(if warm_up { clients as u32 } else { requests });
-            h2load(protocol, &Work { path, clients, streams: 1, until, upload: false, cores: None })
+            load(protocol, &Work { path, clients, streams: 1, until, upload: false, cores: None })
         }
         Kind::Up { protocol, requests } => {
             let until = Until::Requests(if warm_up { 4 } else { requests });
             let work = Work { path: "/upload", clients: 2, streams: 1, until, upload: true, cores: None };
-            h2load(protocol, &work)
+            load(protocol, &work)
         }
         Kind::Handshakes { resumed } => visits(&Visit::Request(client::tls(&lab.roots, resumed))),
         Kind::UnknownName => {

@@ -65,22 +65,13 @@ impl Workload {
             | Kind::Down { protocol, .. }
             | Kind::Up { protocol, .. }
             | Kind::TwoWorkers { protocol, .. } => protocol,
+            // HAProxy reserves two descriptors a connection, which is more than most machines allow.
+            Kind::Idle => return contender != Contender::Haproxy,
             // The small pingora proxy serves every name.
             Kind::UnknownName | Kind::UnknownHost => return contender != Contender::Pingora,
             _ => Protocol::Http1,
         };
         contender != Contender::Pingora || protocol != Protocol::Http3
-    }
-
-    /// Whether its load is HTTP/3.
-    pub(crate) fn is_http3(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Small { protocol: Protocol::Http3, .. }
-                | Kind::Down { protocol: Protocol::Http3, .. }
-                | Kind::Up { protocol: Protocol::Http3, .. }
-                | Kind::TwoWorkers { protocol: Protocol::Http3, .. }
-        )
     }
 
     /// Workers.

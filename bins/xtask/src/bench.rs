@@ -3,11 +3,28 @@
 use crate::clients;
 use crate::steps::{Outcome, cargo, root, step, target};
 use crate::tools::directory;
-use std::path::Path;
 use std::process::Command;
 
 /// The peers and the tools that make the load.
 const PACKAGES: &str = "nginx haproxy caddy nghttp2-client wrk";
+
+/// What pingora's zlib is built with, as PyPI has it: version and digest.
+const CMAKE: (&str, &str) = ("4.4.5", "85625a9b6d5e88ff99c7eb79123d85570844e77ac076366cf75c609cc0b1b579");
+
+/// Installs cmake if it is not there, and says where programs are looked for.
+fn cmake() -> Result<String, String> {
+    let folder = directory().join(format!("cmake-{}", CMAKE.0));
+    let programs = folder.join("cmake/data/bin");
+    if !programs.join("cmake").exists() {
+        let requirement = folder.with_extension("requirement");
+        std::fs::write(&requirement, format!("cmake=={} --hash=sha256:{}\n", CMAKE.0, CMAKE.1))
+            .map_err(|why| format!("{}: {why}", requirement.display()))?;
+        let mut install = Command::new("python3");
+        install.args(["-m", "pip", "--quiet", "install", "--no-deps", "--require-hashes", "--target"]);
+        step(&format!("cmake {}: installing", CMAKE.0), install.arg(&folder).arg("-r").arg(&requirement))?;
+    }
+    Ok(format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default()))
+}
 
 /// Installs, builds, runs. Without arguments the documents are written too.
 pub(crate) fn run(extra: &[&str]) -> Outcome {
@@ -21,13 +38,14 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
         let build = ["build", "--release", "--locked", "--package", package];
         step(&format!("{package}: building"), cargo(&build))?;
     }
-    if !Path::new("/usr/bin/cmake").exists() {
-        return Err("pingora is built with cmake, which is missing: apt-get install -y cmake".into());
-    }
+    let path = cmake()?;
     // In a folder of its own: its packages have other features than ours.
     let pingora = target().join("pingora");
     let mut build = cargo(&["build", "--release", "--locked"]);
-    build.current_dir(root().join("bins/peer-bench/pingora")).env("CARGO_TARGET_DIR", &pingora);
+    build
+        .current_dir(root().join("bins/peer-bench/pingora"))
+        .env("CARGO_TARGET_DIR", &pingora)
+        .env("PATH", path);
     step("the pingora proxy: building", build)?;
     let release = target().join("release");
     let mut bench = Command::new(release.join("peer-bench"));

@@ -8,7 +8,7 @@ pub(crate) fn whole(arguments: &[&str]) -> Outcome {
     // With the features that the tests build them with, so that nothing is built twice.
     step(
         "homelab: building the programs",
-        cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
+        cargo(&["build", "--workspace", "--all-targets", "--all-features", "--locked"]),
     )?;
     step("homelab", Command::new(program()).args(arguments))
 }

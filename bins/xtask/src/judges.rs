@@ -53,9 +53,7 @@ what it wrote. ✓ is as it should be, ≈ is refused but in other words than th
 h2spec, h3spec and tlsfuzzer are in no registry of packages. Their checks of HTTP/2 and HTTP/3 are made here section by section
 with frames by hand (hyperframe's and aioquic's); of TLS with tlslite-ng, which tlsfuzzer is made with.
 
-What is known of the ≈ and ✗ of edge-proxyd: HTTP/2's framing is the `h2` crate's, which ends a connection with PROTOCOL_ERROR
-where the RFC names a narrower code, and which drops pseudo-fields in trailers instead of refusing them. A QUIC packet of an
-unknown version is met with silence, as every stranger is.
+What is known of the ≈ and ✗ of edge-proxyd: a QUIC packet of an unknown version is met with silence, as every stranger is.
 
 ";
 

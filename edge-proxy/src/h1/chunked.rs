@@ -208,7 +208,7 @@ impl Chunks {
 }
 
 /// Whether a field may come after the content (RFC 9110 §6.5.1): not what frames, routes, authenticates or is ours.
-pub(crate) fn may_be_trailer(name: &[u8]) -> bool {
+fn may_be_trailer(name: &[u8]) -> bool {
     Name::of(name) == Name::Other
         && ![
             &b"authorization"[..],

@@ -22,8 +22,6 @@ mod chunked;
 mod head;
 mod write;
 
-#[cfg(feature = "server")]
-pub(crate) use chunked::may_be_trailer;
 pub use chunked::{BadChunk, Chunks, Progress};
 pub use head::{BadHead, FoundRequest, FoundResponse, HeadLimits, ResponseBody, request, response};
 pub use write::{

@@ -12,12 +12,11 @@ pub mod initial;
 pub mod qpack;
 pub mod request;
 pub mod response;
-mod section;
 pub mod settings;
 pub mod varint;
 
+pub use crate::section::Limits;
 pub use error::{Code, Fault};
-pub use section::Limits;
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,19 @@
 
 use super::frame::{self, FrameReader, Step};
 use super::qpack::Decoder;
-use super::{Code, Fault, Limits, section};
-use crate::{BodyLength, Fields, RequestHead};
+use super::{Code, Fault, Limits};
+use crate::section::{BadSection, RequestSection, TrailerSection};
+use crate::{BodyLength, Fields, Name, RequestHead, Version};
+
+impl From<BadSection> for Fault {
+    fn from(bad: BadSection) -> Self {
+        match bad {
+            BadSection::Malformed | BadSection::TwoAuthorities => Self::MESSAGE,
+            BadSection::TooLarge => Self::TooLarge,
+            BadSection::Connect => Self::Stream(Code::H3_REQUEST_REJECTED),
+        }
+    }
+}
 
 /// Frames without any use, such as empty DATA and types nobody knows, that one request may have. A few are grease; more
 /// are a way to keep a proxy busy for nothing.
@@ -145,13 +156,22 @@ impl RequestDecoder {
         }
         self.phase = Phase::Trailed;
         let section = std::mem::take(&mut self.section);
-        Ok(Some(Item::Trailers(section::trailers(&mut Decoder::new(), &section, self.limits)?)))
+        let mut trailers = TrailerSection::new(self.limits);
+        Decoder::new().decode(&section, |name, value| Ok(trailers.field(name, value)?))?;
+        Ok(Some(Item::Trailers(trailers.finish())))
     }
 
     /// Decodes the head, once after [`Item::HeadReady`]. `ended` is whether the stream ended right after it.
     pub fn head(&mut self, decoder: &mut Decoder, ended: bool) -> Result<RequestHead, Fault> {
         let section = std::mem::take(&mut self.section);
-        let head = section::request(decoder, &section, self.limits, ended)?;
+        let mut request = RequestSection::new(Version::Http3, self.limits);
+        decoder.decode(&section, |name, value| Ok(request.field(name, value)?))?;
+        let head = request.finish(ended)?;
+        // What a CGI program behind the service takes for the proxy that it is to use ("httpoxy"). No client that means well
+        // sends it.
+        if head.fields.contains(Name::Proxy) {
+            return Err(Fault::MESSAGE);
+        }
         self.phase = if head.upgrade.is_some() { Phase::Tunnel } else { Phase::Content };
         self.expected = match head.body {
             BodyLength::Exact(length) => Some(length),

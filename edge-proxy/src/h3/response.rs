@@ -1,30 +1,16 @@
 //! Responses as they are written (RFC 9114 §4.1, §4.3.2).
 
-use super::section::may_be_trailer;
 use super::{frame, qpack, varint};
-use crate::{BodyLength, Fields, Name, ResponseHead};
+use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
+use crate::{BodyLength, Fields, ResponseHead};
 
 /// Appends a HEADERS frame with the head of a response. Fields that belong to a connection are left out; names become
 /// lower case; Content-Length is what `head.body` says.
 pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
     headers(out, |out| {
-        let status = head.status.min(999);
-        let digits =
-            [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
-        qpack::write_field(out, b":status", &digits);
+        qpack::write_field(out, b":status", &status_digits(head.status));
         for field in head.fields.iter() {
-            let left_out = matches!(
-                field.id,
-                Name::Connection
-                    | Name::ContentLength
-                    | Name::Host
-                    | Name::KeepAlive
-                    | Name::ProxyConnection
-                    | Name::Te
-                    | Name::TransferEncoding
-                    | Name::Upgrade
-            );
-            if !left_out && !field.name.starts_with(b":") {
+            if !is_left_out(field.id) && !field.name.starts_with(b":") {
                 qpack::write_field(out, field.name, field.value);
             }
         }
@@ -33,8 +19,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
             && head.status >= 200
             && head.status != 204
         {
-            let mut digits = [0; 20];
-            qpack::write_field(out, b"content-length", decimal(length, &mut digits));
+            qpack::write_field(out, b"content-length", digits(length, &mut [0; 20]));
         }
     });
 }
@@ -63,18 +48,5 @@ fn headers(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
         let mut long = Vec::with_capacity(8);
         varint::write(&mut long, len as u64);
         out.splice(start + 1..start + 3, long);
-    }
-}
-
-/// The decimal digits of a number.
-fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            return &digits[at..];
-        }
     }
 }

@@ -90,6 +90,13 @@ impl Deadline {
         self.slot.at.set(self.sweep.now.get() + duration.as_millis() as u64 + PERIOD.as_millis() as u64);
     }
 
+    /// Due after `duration` from now, if it is not due before that.
+    pub(crate) fn sooner(&self, duration: Duration) {
+        let before = self.slot.at.get();
+        self.set(duration);
+        self.slot.at.set(before.min(self.slot.at.get()));
+    }
+
     /// Not due any more.
     pub(crate) fn clear(&self) {
         self.slot.at.set(NEVER);

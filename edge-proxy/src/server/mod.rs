@@ -11,6 +11,7 @@ mod h1;
 mod h2;
 mod h3;
 mod h3_service;
+mod ids;
 mod ktls;
 mod listen;
 pub(crate) mod metrics;

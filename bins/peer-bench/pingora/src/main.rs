@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use pingora::listeners::tls::TlsSettings;
 use pingora::prelude::{HttpPeer, ProxyHttp, RequestHeader, Result, Server, Session, http_proxy_service};
 use pingora::server::configuration::ServerConf;
-use std::sync::Arc;
 
 struct Beside {
     downloads: u16,
@@ -57,7 +56,7 @@ fn main() {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let proxy = Beside { downloads: number(downloads), uploads: number(uploads) };
-    let mut service = http_proxy_service(&Arc::new(server.configuration.as_ref().clone()), proxy);
+    let mut service = http_proxy_service(&server.configuration, proxy);
     service.add_tcp(&format!("127.0.0.1:{plain}"));
     let mut settings = TlsSettings::intermediate(certificate, key).expect("a certificate and its key");
     settings.enable_h2();

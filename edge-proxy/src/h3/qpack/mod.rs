@@ -44,7 +44,7 @@ pub(crate) fn integer(bytes: &[u8], bits: u32) -> Result<Option<(u64, usize)>, O
 pub(crate) struct Overflow;
 
 /// Appends an integer with a prefix of `bits` bits; `first` has the bits above the prefix.
-fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usize) {
+pub(crate) fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usize) {
     let mask = (1usize << bits) - 1;
     if value < mask {
         out.push(first | value as u8);

@@ -1,5 +1,9 @@
 //! QPACK's static table (RFC 9204 Appendix A), and how a field is found in it.
 
+use crate::static_table::Index;
+
+pub(super) use crate::static_table::Found;
+
 /// Names and values by their index.
 pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
     (b":authority", b""),
@@ -103,101 +107,9 @@ pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
     (b"x-frame-options", b"sameorigin"),
 ];
 
-const NONE: u8 = 0xff;
-
-struct Index {
-    /// By a hash of the name: the first entry of that name.
-    slots: [u8; 256],
-    /// The next entry with the same name.
-    next: [u8; STATIC.len()],
-}
-
-static INDEX: Index = build();
-
-const fn hash(len: usize, first: u8, last: u8, middle: u8) -> usize {
-    (len.wrapping_mul(31)
-        ^ (first as usize).wrapping_mul(7)
-        ^ (last as usize).wrapping_mul(101)
-        ^ (middle as usize).wrapping_mul(53))
-        & 0xff
-}
-
-const fn slot(name: &[u8]) -> usize {
-    hash(name.len(), name[0], name[name.len() - 1], name[name.len() / 2])
-}
-
-const fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
-}
-
-const fn build() -> Index {
-    let mut index = Index { slots: [NONE; 256], next: [NONE; STATIC.len()] };
-    let mut i = 0;
-    while i < STATIC.len() {
-        let mut at = slot(STATIC[i].0);
-        loop {
-            let found = index.slots[at];
-            if found == NONE {
-                index.slots[at] = i as u8;
-                break;
-            }
-            if same(STATIC[found as usize].0, STATIC[i].0) {
-                let mut last = found;
-                while index.next[last as usize] != NONE {
-                    last = index.next[last as usize];
-                }
-                index.next[last as usize] = i as u8;
-                break;
-            }
-            at = (at + 1) & 0xff;
-        }
-        i += 1;
-    }
-    index
-}
-
-/// Where a field is in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Name and value.
-    Both(u8),
-    /// The name alone.
-    Name(u8),
-    /// Neither.
-    Nothing,
-}
+static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
 /// Looks a field up. The name is in lower case.
 pub(super) fn find(name: &[u8], value: &[u8]) -> Found {
-    if name.is_empty() {
-        return Found::Nothing;
-    }
-    let mut at = slot(name);
-    loop {
-        let first = INDEX.slots[at];
-        if first == NONE {
-            return Found::Nothing;
-        }
-        if STATIC[usize::from(first)].0 == name {
-            let mut entry = first;
-            while entry != NONE {
-                if STATIC[usize::from(entry)].1 == value {
-                    return Found::Both(entry);
-                }
-                entry = INDEX.next[usize::from(entry)];
-            }
-            return Found::Name(first);
-        }
-        at = (at + 1) & 0xff;
-    }
+    INDEX.find(&STATIC, name, value)
 }

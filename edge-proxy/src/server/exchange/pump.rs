@@ -163,6 +163,9 @@ impl<'a> Pump<'a> {
             } else {
                 self.timeouts.body
             });
+        } else if self.client_waits && !self.tunnel {
+            // It may be that the service was waited for until now, which may take longer.
+            deadline.sooner(self.timeouts.body);
         }
         match deadline.poll_due(cx) {
             Poll::Ready(()) if !self.request_done || self.client_waits => {

@@ -24,9 +24,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded).
-const DRAIN: usize = 256 * 1024;
+pub(super) const DRAIN: usize = 256 * 1024;
 /// How long that, and waiting for the client to close, may take.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// What a client's connection is made of.
 pub(crate) enum Wire {

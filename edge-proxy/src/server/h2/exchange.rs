@@ -1,54 +1,46 @@
 //! One exchange as a stream of a client's HTTP/2 connection.
 
-use super::fields::{copy_fields, to_header_map};
-use crate::h1::may_be_trailer;
+use super::conn::Conn;
+use super::slot::{Body, remember};
+use crate::h2::Code;
 use crate::server::exchange::{Abort, BodyError, Downstream, Lost, Part};
 use crate::{BodyLength, Fields, ResponseHead};
 use bytes::{Buf, Bytes};
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
-use std::task::{Context, Poll, ready};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
-/// A response head as the library wants it.
-pub(super) fn response(head: &ResponseHead, with_length: bool) -> http::Response<()> {
-    let mut response = http::Response::new(());
-    *response.status_mut() = http::StatusCode::from_u16(head.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
-    *response.headers_mut() = to_header_map(&head.fields);
-    if let (true, BodyLength::Exact(length)) = (with_length, head.body) {
-        response.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
-    }
-    response
-}
-
-/// One stream.
+/// A stream in the hands of a task. Dropped before its response is complete, it is reset.
 pub(super) struct Exchange {
-    respond: SendResponse<Bytes>,
-    send: Option<SendStream<Bytes>>,
-    receive: Option<RecvStream>,
+    conn: Rc<RefCell<Conn>>,
+    id: u32,
     chunk: Bytes,
     trailers: Fields,
-    ended: bool,
-    failed: Option<BodyError>,
+    /// What the response's head promised and was not sent.
+    promised: Option<u64>,
+    sent: Sent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Partly,
+    All,
+    Aborted,
 }
 
 impl Exchange {
-    pub(super) fn new(respond: SendResponse<Bytes>, receive: RecvStream) -> Self {
-        Self {
-            respond,
-            send: None,
-            receive: Some(receive),
-            chunk: Bytes::new(),
-            trailers: Fields::new(),
-            ended: false,
-            failed: None,
-        }
+    pub(super) fn new(conn: Rc<RefCell<Conn>>, id: u32) -> Self {
+        let (trailers, sent) = (Fields::new(), Sent::Partly);
+        Self { conn, id, chunk: Bytes::new(), trailers, promised: None, sent }
     }
 
-    fn fail(&mut self, why: &h2::Error) -> BodyError {
-        // The library resets the stream itself where the client broke the framing.
-        let why = if why.is_library() { BodyError::Malformed } else { BodyError::Lost };
-        self.failed = Some(why);
-        why
+    fn reset(&mut self, code: Code) {
+        self.sent = Sent::Aborted;
+        let mut conn = self.conn.borrow_mut();
+        // Of one that is dead, either side said so already.
+        if conn.slots.get(&self.id).is_some_and(|slot| !slot.dead) {
+            conn.reset(self.id, code);
+        }
     }
 }
 
@@ -63,28 +55,28 @@ impl Downstream for Exchange {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>> {
-        if let Some(why) = self.failed {
-            return Poll::Ready(Err(why));
+        if !self.chunk.is_empty() {
+            return Poll::Ready(Ok(Part::Data));
         }
-        while self.chunk.is_empty() {
-            let Some(receive) = &mut self.receive else { return Poll::Ready(Ok(Part::End)) };
-            match ready!(receive.poll_data(cx)) {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(why)) => return Poll::Ready(Err(self.fail(&why))),
-                None => {
-                    match ready!(receive.poll_trailers(cx)) {
-                        Ok(Some(trailers)) => {
-                            copy_fields(&trailers, &mut self.trailers);
-                            self.trailers.retain(|field| may_be_trailer(field.name));
-                        }
-                        Ok(None) => {}
-                        Err(why) => return Poll::Ready(Err(self.fail(&why))),
-                    }
-                    self.receive = None;
+        let mut conn = self.conn.borrow_mut();
+        let Some(slot) = conn.slots.get_mut(&self.id) else { return Poll::Ready(Err(BodyError::Lost)) };
+        if let Some(chunk) = slot.input.pop_front() {
+            self.chunk = chunk;
+            return Poll::Ready(Ok(Part::Data));
+        }
+        match slot.body {
+            Body::Failed(why) => Poll::Ready(Err(why)),
+            Body::Ended => {
+                if let Some(trailers) = slot.trailers.take() {
+                    self.trailers = trailers;
                 }
+                Poll::Ready(Ok(Part::End))
+            }
+            Body::Coming => {
+                remember(&mut slot.reader, cx.waker());
+                Poll::Pending
             }
         }
-        Poll::Ready(Ok(Part::Data))
     }
 
     fn chunk(&self) -> &[u8] {
@@ -93,15 +85,12 @@ impl Downstream for Exchange {
 
     fn consume(&mut self, n: usize) {
         self.chunk.advance(n);
-        if let Some(receive) = &mut self.receive {
-            // It fails only when the stream is gone, which the next poll says.
-            let _ = receive.flow_control().release_capacity(n);
-        }
+        self.conn.borrow_mut().release(self.id, n);
     }
 
     fn take(&mut self, n: usize) -> Bytes {
-        let taken = self.chunk.slice(..n);
-        self.consume(n);
+        let taken = self.chunk.split_to(n);
+        self.conn.borrow_mut().release(self.id, n);
         taken
     }
 
@@ -110,61 +99,69 @@ impl Downstream for Exchange {
     }
 
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Lost>> {
-        let Some(send) = &mut self.send else { return Poll::Ready(Err(Lost)) };
-        if send.capacity() > 0 {
-            return Poll::Ready(Ok(send.capacity()));
+        if self.sent == Sent::Aborted {
+            return Poll::Ready(Err(Lost));
         }
-        send.reserve_capacity(64 * 1024);
-        match ready!(send.poll_capacity(cx)) {
-            Some(Ok(n)) if n > 0 => Poll::Ready(Ok(n)),
-            Some(Ok(_)) => Poll::Pending,
-            _ => Poll::Ready(Err(Lost)),
+        match self.conn.borrow_mut().room(self.id, cx.waker()) {
+            None => Poll::Ready(Err(Lost)),
+            Some(0) => Poll::Pending,
+            Some(room) => Poll::Ready(Ok(room)),
         }
     }
 
     fn send_interim(&mut self, head: &ResponseHead) {
         // 101 has no meaning here (RFC 9113 §8.6); anything else is the client's to ignore.
         if head.status != 101 {
-            let _ = self.respond.send_informational(response(head, false));
+            self.conn.borrow_mut().send_head(self.id, head, false);
         }
     }
 
     fn send_head(&mut self, head: &ResponseHead, end: bool) {
-        let with_length = head.body != BodyLength::Unknown && head.status >= 200 && head.status != 204;
-        if let Ok(send) = self.respond.send_response(response(head, with_length), end) {
-            self.send = Some(send);
+        self.promised = match head.body {
+            BodyLength::Exact(length) if !end => Some(length),
+            _ => None,
+        };
+        self.conn.borrow_mut().send_head(self.id, head, end);
+        if end {
+            self.sent = Sent::All;
         }
-        self.ended = end;
     }
 
     fn send_tunnel(&mut self, head: &ResponseHead) {
-        let mut head = head.clone();
-        head.status = 200;
-        head.fields.remove(crate::Name::SecWebSocketAccept);
-        if let Ok(send) = self.respond.send_response(response(&head, false), false) {
-            self.send = Some(send);
-        }
+        // RFC 8441 §4: where HTTP/1.1 says 101, 200 accepts. The answer to a key is only the hop's to the service.
+        let mut accepted = head.clone();
+        accepted.status = 200;
+        accepted.body = BodyLength::Unknown;
+        accepted.fields.remove(crate::Name::SecWebSocketAccept);
+        self.send_head(&accepted, false);
     }
 
     fn send_data(&mut self, data: &[u8]) {
-        self.send_bytes(Bytes::copy_from_slice(data));
-    }
-
-    fn send_bytes(&mut self, data: Bytes) {
-        if let Some(send) = &mut self.send {
-            // It fails only when the stream is gone, which `poll_capacity` says.
-            let _ = send.send_data(data, false);
+        if data.is_empty() || self.sent != Sent::Partly {
+            return;
         }
+        if let Some(left) = &mut self.promised {
+            match left.checked_sub(data.len() as u64) {
+                Some(rest) => *left = rest,
+                None => return self.reset(Code::INTERNAL_ERROR),
+            }
+        }
+        self.conn.borrow_mut().send_data(self.id, data);
     }
 
     fn send_end(&mut self, trailers: Option<&Fields>) {
-        self.ended = true;
-        if let Some(send) = &mut self.send {
-            let _ = match trailers {
-                Some(trailers) if !trailers.is_empty() => send.send_trailers(to_header_map(trailers)),
-                _ => send.send_data(Bytes::new(), true),
-            };
+        if self.sent != Sent::Partly {
+            return;
         }
+        if self.promised.is_some_and(|left| left > 0) {
+            return self.reset(Code::INTERNAL_ERROR);
+        }
+        let mut conn = self.conn.borrow_mut();
+        match trailers {
+            Some(trailers) if !trailers.is_empty() => conn.send_trailers(self.id, trailers),
+            _ => conn.send_end(self.id),
+        }
+        self.sent = Sent::All;
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
@@ -172,35 +169,36 @@ impl Downstream for Exchange {
     }
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost> {
-        let reset = match &mut self.send {
-            Some(send) => send.poll_reset(cx),
-            None => self.respond.poll_reset(cx),
-        };
-        reset.map(|_| Lost)
+        let mut conn = self.conn.borrow_mut();
+        match conn.slots.get_mut(&self.id) {
+            Some(slot) if !slot.dead => {
+                remember(&mut slot.watcher, cx.waker());
+                Poll::Pending
+            }
+            _ => Poll::Ready(Lost),
+        }
     }
 
     fn abort(&mut self, why: Abort) {
-        self.ended = true;
-        let reason = match why {
-            Abort::Truncated => Reason::INTERNAL_ERROR,
-            Abort::Malformed => Reason::PROTOCOL_ERROR,
-            Abort::Refused => Reason::REFUSED_STREAM,
-            Abort::TimedOut => Reason::CANCEL,
-        };
-        match &mut self.send {
-            Some(send) => send.send_reset(reason),
-            None => self.respond.send_reset(reason),
+        if self.sent == Sent::All {
+            return;
         }
+        self.reset(match why {
+            Abort::Truncated => Code::INTERNAL_ERROR,
+            Abort::Malformed => Code::PROTOCOL_ERROR,
+            Abort::Refused => Code::REFUSED_STREAM,
+            Abort::TimedOut => Code::CANCEL,
+        });
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if !self.ended {
-            self.abort(Abort::Truncated);
+        if self.sent == Sent::Partly {
+            self.reset(Code::INTERNAL_ERROR);
         }
-        // A complete answer to a request that was not read to its end is followed by RST_STREAM NO_ERROR (RFC 9113 §8.1).
-        // The library does that when nobody holds the stream any more; said here, it would throw the answer away that
-        // still waits to be written.
+        let mut conn = self.conn.borrow_mut();
+        conn.release(self.id, self.chunk.len());
+        conn.give_back(self.id, self.sent == Sent::All);
     }
 }

@@ -1,153 +1,249 @@
 //! A client's HTTP/2 connection: streams at once, each served by a task of its own.
 
+mod conn;
 mod exchange;
-mod fields;
-mod metered;
+mod slot;
 
-pub(crate) use fields::{copy_fields, to_header_map};
-
-use crate::config::Limits;
-use crate::server::date;
+use crate::config::{Config, Timeouts};
+use crate::flood::Meter;
+use crate::h2::Code;
+use crate::section;
+use crate::server::buffer::Input;
+use crate::server::deadline::Deadline;
 use crate::server::exchange::{Connection, serve};
-use crate::server::h1::Wire;
+use crate::server::h1::{DRAIN, LINGER, Wire};
 use crate::server::observe::TurnedAway;
 use crate::server::worker::Worker;
-use crate::{ResponseHead, Version};
-use bytes::Bytes;
+use conn::{Arrived, Conn, Limits};
 use exchange::Exchange;
-use metered::Metered;
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// Content of one request that may wait here.
-const WINDOW: u32 = 256 * 1024;
-
-fn builder(limits: &Limits) -> h2::server::Builder {
-    let mut builder = h2::server::Builder::new();
-    builder
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(limits.header_bytes as u32)
-        .initial_window_size(WINDOW)
-        .initial_connection_window_size(4 * WINDOW)
-        .max_concurrent_reset_streams(limits.streams as usize / 2)
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(Some(limits.resets as usize))
-        .max_send_buffer_size(128 * 1024)
-        .enable_connect_protocol();
-    builder
-}
+/// As often is read at once before the tasks of the streams get their turn.
+const READS: usize = 8;
 
 /// Serves the connection until it ends.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) {
     let view = worker.view();
-    let config = view.runtime.snapshot().config();
-    let (limits, timeouts) = (config.limits.clone(), config.timeouts);
+    let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
     drop(view);
-    let connection = Rc::new(connection);
-    let deadline = worker.sweep().deadline();
-    let (wire, meter) = Metered::new(wire, limits.control_frames);
-    let handshake = builder(&limits).handshake::<_, Bytes>(wire);
-    let Some(Ok(mut streams)) = deadline.within(timeouts.handshake, handshake).await else { return };
-    let open = Rc::new(std::cell::Cell::new(0usize));
-    let (mut leaving, mut flooded) = (false, false);
-    deadline.set(timeouts.idle);
-    loop {
-        let next = poll_fn(|cx| {
-            if worker.sweep().draining() && !leaving {
-                leaving = true;
-                streams.graceful_shutdown();
-            }
-            let next = streams.poll_accept(cx);
-            if meter.borrow().is_flooded() && !flooded {
-                flooded = true;
-                streams.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
-                // It ends by that, or when it takes too long.
-                deadline.set(timeouts.handshake);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if flooded {
-                return match (next, deadline.poll_due(cx)) {
-                    (Poll::Ready(Some(Ok(_))), Poll::Pending) => {
-                        cx.waker().wake_by_ref();
-                        Poll::Pending
-                    }
-                    (Poll::Pending, Poll::Pending) => Poll::Pending,
-                    _ => Poll::Ready(None),
-                };
-            }
-            if let Poll::Ready(next) = next {
-                return Poll::Ready(next);
-            }
-            match deadline.poll_due(cx) {
-                Poll::Ready(()) if open.get() == 0 => {
-                    // Nothing was asked for a while: say goodbye, and go at the latest when that was written.
-                    if leaving {
-                        return Poll::Ready(None);
-                    }
-                    leaving = true;
-                    streams.graceful_shutdown();
-                    deadline.set(timeouts.handshake);
-                    let _ = deadline.poll_due(cx);
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
-                Poll::Ready(()) => {
-                    deadline.set(timeouts.idle);
-                    let _ = deadline.poll_due(cx);
-                    Poll::Pending
-                }
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await;
-        let Some(Ok((request, mut respond))) = next else {
-            if flooded {
-                turned_away(&worker, &connection, "http2-flood");
-            } else if let Some(Err(why)) = next {
-                let flood = why.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
-                let reason = if flood && !why.is_remote() { "http2-flood" } else { "http2-error" };
-                turned_away(&worker, &connection, reason);
-            }
-            return;
+    poll_fn(|cx| driver.poll(cx)).await;
+    driver.end().await;
+}
+
+/// The connection's own task.
+struct Driver {
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    conn: Rc<RefCell<Conn>>,
+    wire: Wire,
+    input: Input,
+    meter: Meter,
+    start: Instant,
+    deadline: Deadline,
+    timeouts: Timeouts,
+    /// Requests that came with what was read last.
+    arrived: Vec<Arrived>,
+    gone: bool,
+}
+
+impl Driver {
+    fn new(worker: &Rc<Worker>, connection: Connection, wire: Wire, config: &Config) -> Self {
+        let limits = Limits {
+            streams: config.limits.streams,
+            resets: config.limits.resets,
+            section: section::Limits {
+                section: config.limits.header_bytes,
+                fields: config.limits.header_fields,
+            },
         };
-        deadline.set(timeouts.idle);
-        let (parts, body) = request.into_parts();
-        match fields::request_head(&parts, &body, Version::Http2, &limits) {
-            Ok(head) => {
-                let (worker, connection, open) = (worker.clone(), connection.clone(), open.clone());
-                open.set(open.get() + 1);
-                tokio::task::spawn_local(async move {
-                    let deadline = worker.sweep().deadline();
-                    let mut exchange = Exchange::new(respond, body);
-                    serve(&worker, &connection, head, &mut exchange, &deadline).await;
-                    open.set(open.get() - 1);
-                });
+        let deadline = worker.sweep().deadline();
+        deadline.set(config.timeouts.handshake);
+        Self {
+            worker: worker.clone(),
+            connection: Rc::new(connection),
+            conn: Rc::new(RefCell::new(Conn::new(limits))),
+            wire,
+            input: Input::default(),
+            meter: Meter::new(config.limits.control_frames, 0),
+            start: Instant::now(),
+            deadline,
+            timeouts: config.timeouts,
+            arrived: Vec::new(),
+            gone: false,
+        }
+    }
+
+    /// Everything there is to do. Ready when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.conn.borrow_mut().attend(cx.waker());
+        self.leave();
+        let more = self.read(cx);
+        let written = self.write(cx);
+        let mut conn = self.conn.borrow_mut();
+        if written.is_err() {
+            conn.lose();
+            self.gone = true;
+        }
+        if conn.is_over() && (self.gone || matches!(written, Ok(true))) {
+            return Poll::Ready(());
+        }
+        conn.wake_waiting();
+        if more {
+            cx.waker().wake_by_ref();
+        }
+        match self.deadline.poll_due(cx) {
+            Poll::Pending => Poll::Pending,
+            // It ends by an error, or leaves, or never began, and does not take what there is to say.
+            Poll::Ready(())
+                if conn.is_over() || (conn.slots.is_empty() && (conn.is_leaving() || !conn.is_begun())) =>
+            {
+                self.gone = true;
+                conn.lose();
+                Poll::Ready(())
             }
-            Err(fields::BadRequest::Stream) => respond.send_reset(h2::Reason::PROTOCOL_ERROR),
-            Err(fields::BadRequest::Status(status)) => {
-                turned_away(
-                    &worker,
-                    &connection,
-                    if status == 431 { "head-too-large" } else { "malformed-head" },
-                );
-                let mut head = ResponseHead::new(status);
-                date::add(&mut head.fields);
-                let head = exchange::response(&head, false);
-                // If it cannot be sent the client has gone.
-                let _ = respond.send_response(head, true);
+            Poll::Ready(()) => {
+                if conn.slots.is_empty() {
+                    // Nothing was asked for a while: say goodbye, and go at the latest when that was written.
+                    conn.leave();
+                    self.deadline.set(self.timeouts.handshake);
+                    cx.waker().wake_by_ref();
+                } else {
+                    self.deadline.set(self.timeouts.idle);
+                }
+                let _ = self.deadline.poll_due(cx);
+                Poll::Pending
             }
         }
     }
+
+    /// Says goodbye when the worker takes no more requests.
+    fn leave(&mut self) {
+        let mut conn = self.conn.borrow_mut();
+        if self.worker.sweep().draining() && !conn.is_leaving() {
+            conn.leave();
+            if conn.slots.is_empty() {
+                self.deadline.set(self.timeouts.handshake);
+            }
+        }
+    }
+
+    /// Reads what there is and begins the requests in it. Whether there is more.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..READS {
+            if self.conn.borrow().is_over() {
+                return false;
+            }
+            match self.input.poll_fill(&mut self.wire, cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(n)) if n > 0 => self.take(n),
+                Poll::Ready(_) => {
+                    self.conn.borrow_mut().lose();
+                    self.gone = true;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// So many bytes came.
+    fn take(&mut self, n: usize) {
+        let bytes = self.input.bytes();
+        self.meter.received(&bytes[bytes.len() - n..], self.start.elapsed().as_millis() as u64);
+        let mut conn = self.conn.borrow_mut();
+        let began = conn.is_begun();
+        let used = conn.receive(bytes, &mut self.arrived);
+        if self.meter.is_flooded() {
+            conn.fail(Code::ENHANCE_YOUR_CALM);
+        }
+        if conn.failure().is_some() {
+            // It ends when that is written, or when it takes too long.
+            self.deadline.set(self.timeouts.handshake);
+        } else if !self.arrived.is_empty() || (conn.is_begun() && !began) {
+            self.deadline.set(self.timeouts.idle);
+        }
+        let refused = std::mem::take(&mut conn.refused);
+        drop(conn);
+        self.input.consume(used);
+        refused.into_iter().for_each(|reason| self.turned_away(reason));
+        for arrived in self.arrived.drain(..) {
+            let (worker, connection) = (self.worker.clone(), self.connection.clone());
+            let mut exchange = Exchange::new(self.conn.clone(), arrived.id);
+            tokio::task::spawn_local(async move {
+                let deadline = worker.sweep().deadline();
+                serve(&worker, &connection, arrived.head, &mut exchange, &deadline).await;
+            });
+        }
+    }
+
+    /// Writes what waits. Whether that is all.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut conn = self.conn.borrow_mut();
+        let waiting = conn.out.len();
+        if waiting > 0 {
+            conn.begin_to_write();
+            let written = conn.out.poll_write(&mut self.wire, cx);
+            self.meter.sent(waiting - conn.out.len());
+            if let Poll::Ready(written) = written {
+                written?;
+            } else {
+                return Ok(false);
+            }
+        }
+        match Pin::new(&mut self.wire).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed.map(|()| true),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// Closes the connection so that the client can read what was said last.
+    async fn end(self) {
+        let failure = self.conn.borrow().failure();
+        if let Some(code) = failure {
+            let flood = code == Code::ENHANCE_YOUR_CALM;
+            self.turned_away(if flood { "http2-flood" } else { "http2-error" });
+        }
+        if self.gone {
+            return;
+        }
+        let Self { mut wire, mut input, deadline, .. } = self;
+        let closed = async {
+            // What the client still sends is of interest only where it would hide why it is turned away.
+            if wire.shutdown().await.is_ok() && failure.is_some() {
+                poll_fn(|cx| linger(&mut wire, &mut input, cx)).await;
+            }
+        };
+        let _ = deadline.within(LINGER, closed).await;
+    }
+
+    fn turned_away(&self, reason: &'static str) {
+        self.worker.turned_away(&TurnedAway {
+            peer: self.connection.peer,
+            local: self.connection.local,
+            sni: self.connection.sni.as_deref(),
+            quic: false,
+            reason,
+        });
+    }
 }
 
-fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
-    worker.turned_away(&TurnedAway {
-        peer: connection.peer,
-        local: connection.local,
-        sni: connection.sni.as_deref(),
-        quic: false,
-        reason,
-    });
+/// Reads until the client closes, throwing everything away, within a bound: closing with unread bytes would reset the
+/// connection before the last words are read.
+fn linger(wire: &mut Wire, input: &mut Input, cx: &mut Context<'_>) -> Poll<()> {
+    let mut thrown = 0;
+    loop {
+        let held = input.bytes().len();
+        input.consume(held);
+        match ready!(input.poll_fill(wire, cx)) {
+            Ok(n) if n > 0 && thrown < DRAIN => thrown += n,
+            _ => return Poll::Ready(()),
+        }
+    }
 }

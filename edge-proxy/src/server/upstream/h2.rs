@@ -1,9 +1,9 @@
 //! One exchange as a stream of an HTTP/2 connection to a service.
 
 use super::UpstreamError;
+use super::fields::{copy_fields, to_header_map};
 use super::pool::Wire;
 use crate::server::exchange::Part;
-use crate::server::h2::{copy_fields, to_header_map};
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};

@@ -2,6 +2,7 @@
 
 mod check;
 mod connect;
+mod fields;
 mod h1;
 mod h2;
 mod pool;

@@ -1,0 +1,266 @@
+//! A load of HTTP/3: Debian's h2load is built without QUIC. Requests are bytes that were made before; of answers the status and the
+//! length are looked at, and nothing is kept of them.
+
+use crate::client;
+use crate::contender::{LOAD_CORE, Ports, pin_this_thread};
+use crate::load::{Said, Until, Work};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, Endpoint, RecvStream, TransportConfig, VarInt};
+use rustls::RootCertStore;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of an upload.
+pub(crate) const UPLOAD: usize = 10 << 20;
+/// Bytes in flight that are taken on a stream and on a connection, as h2load is told for HTTP/2.
+const WINDOW: u32 = 1 << 24;
+
+/// Types of frames and of streams (RFC 9114 §7.2, §6.2.1).
+const DATA: u64 = 0;
+const HEADERS: u64 = 1;
+const SETTINGS: u8 = 4;
+const CONTROL: u8 = 0;
+/// `:status: 200` of QPACK's static table.
+const OK: u8 = 0xc0 | 25;
+
+/// What all streams share.
+struct Shared {
+    head: Vec<u8>,
+    content: Option<Vec<u8>>,
+    expected: usize,
+    left: Cell<Option<u32>>,
+    until: Option<Instant>,
+    done: RefCell<Vec<u32>>,
+}
+
+/// Does the work, on a thread of its own.
+pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &Work<'_>) -> Result<Said, String> {
+    let (roots, cores) = (roots.clone(), work.cores.unwrap_or(LOAD_CORE).to_owned());
+    let (clients, streams, until) = (work.clients, work.streams, work.until);
+    let (head, content) = (head(work.path, work.upload), work.upload.then(|| vec![b'u'; UPLOAD]));
+    let expected = if work.upload { 2 } else { crate::origin::size(work.path) };
+    let worker = std::thread::spawn(move || {
+        pin_this_thread(&cores);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|why| format!("a runtime: {why}"))?;
+        let (left, until) = match until {
+            Until::Seconds(seconds) => (None, Some(Duration::from_secs(seconds.into()))),
+            Until::Requests(requests) => (Some(requests), None),
+        };
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let mut connections = Vec::new();
+            for _ in 0..clients {
+                connections.push(connect(ports, &roots).await?);
+            }
+            let began = Instant::now();
+            let shared = Rc::new(Shared {
+                head,
+                content,
+                expected,
+                left: Cell::new(left),
+                until: until.map(|until| began + until),
+                done: RefCell::default(),
+            });
+            let tasks: Vec<_> = connections
+                .iter()
+                .flat_map(|(_, connection)| (0..streams).map(move |_| connection))
+                .map(|connection| tokio::task::spawn_local(stream(connection.clone(), shared.clone())))
+                .collect();
+            for task in tasks {
+                task.await.map_err(|_| "a stream's task panicked".to_owned())??;
+            }
+            let took = began.elapsed().as_secs_f64();
+            for (endpoint, connection) in connections {
+                connection.close(VarInt::from_u32(0x100), b"");
+                endpoint.wait_idle().await;
+            }
+            let mut done = shared.done.take();
+            done.sort_unstable();
+            let at = |part: f64| done.get((done.len() as f64 * part) as usize).copied().unwrap_or(0).into();
+            let requests = done.len() as f64;
+            Ok(Said { requests, rate: requests / took, p50: at(0.50), p99: at(0.99) })
+        })
+    });
+    let said: Result<Said, String> = worker.join().map_err(|_| "the load panicked".to_owned())?;
+    said.and_then(|said| if said.requests > 0.0 { Ok(said) } else { Err("nothing was answered".into()) })
+}
+
+/// A connection with a socket of its own, so that workers share them.
+async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Connection), String> {
+    let mut tls = (*client::tls(roots, false)).clone();
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    let crypto = QuicClientConfig::try_from(tls).map_err(|why| why.to_string())?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(WINDOW)).receive_window(VarInt::from_u32(WINDOW));
+    config.transport_config(Arc::new(transport));
+    let mut endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).map_err(|why| format!("UDP: {why}"))?;
+    endpoint.set_default_client_config(config);
+    let connecting =
+        endpoint.connect(([127, 0, 0, 1], ports.tls).into(), "localhost").map_err(|why| why.to_string())?;
+    let connection = connecting.await.map_err(|why| format!("QUIC: {why}"))?;
+    let mut control = connection.open_uni().await.map_err(|why| why.to_string())?;
+    control.write_all(&[CONTROL, SETTINGS, 0]).await.map_err(|why| why.to_string())?;
+    // It stays open for as long as the connection does.
+    let held = connection.clone();
+    tokio::task::spawn_local(async move {
+        held.closed().await;
+        drop(control);
+    });
+    Ok((endpoint, connection))
+}
+
+/// One request after the other.
+async fn stream(connection: Connection, shared: Rc<Shared>) -> Result<(), String> {
+    loop {
+        let began = Instant::now();
+        if shared.until.is_some_and(|until| began >= until) {
+            return Ok(());
+        }
+        match shared.left.get() {
+            Some(0) => return Ok(()),
+            Some(left) => shared.left.set(Some(left - 1)),
+            None => {}
+        }
+        let (mut send, receive) = connection.open_bi().await.map_err(|why| why.to_string())?;
+        let sent = async {
+            send.write_all(&shared.head).await?;
+            if let Some(content) = &shared.content {
+                send.write_all(content).await?;
+            }
+            let _ = send.finish();
+            Ok::<(), quinn::WriteError>(())
+        };
+        let (sent, length) = tokio::join!(sent, answer(receive));
+        sent.map_err(|why| format!("a request could not be sent: {why}"))?;
+        let length = length?;
+        if length != shared.expected {
+            return Err(format!("{length} bytes came instead of {}", shared.expected));
+        }
+        let now = Instant::now();
+        if shared.until.is_none_or(|until| now < until) {
+            shared.done.borrow_mut().push((now - began).as_micros() as u32);
+        }
+    }
+}
+
+/// Reads an answer to its end: how long its content is, if it is a good one.
+async fn answer(mut receive: RecvStream) -> Result<usize, String> {
+    let mut frames = Frames::default();
+    while let Some(chunk) =
+        receive.read_chunk(1 << 20, true).await.map_err(|why| format!("an answer broke off: {why}"))?
+    {
+        frames.take(&chunk.bytes)?;
+    }
+    if frames.good { Ok(frames.content) } else { Err("an answer had no head".into()) }
+}
+
+/// Frames of an answer, as far as they came.
+#[derive(Default)]
+struct Frames {
+    /// What is left of the frame that is read, and its type.
+    left: usize,
+    kind: u64,
+    /// The beginning of a frame: its header, or the first bytes of a head.
+    begun: Vec<u8>,
+    good: bool,
+    content: usize,
+}
+
+impl Frames {
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                self.begun.push(bytes[0]);
+                bytes = &bytes[1..];
+                let Some((kind, rest)) = varint(&self.begun) else { continue };
+                let Some((length, _)) = varint(rest) else { continue };
+                (self.kind, self.left) = (kind, length as usize);
+                self.begun.clear();
+                continue;
+            }
+            let (part, rest) = bytes.split_at(bytes.len().min(self.left));
+            (bytes, self.left) = (rest, self.left - part.len());
+            match self.kind {
+                DATA => self.content += part.len(),
+                HEADERS if !self.good => {
+                    // Behind the two bytes of a section's prefix.
+                    self.begun.extend(part.iter().take(3 - self.begun.len()));
+                    if self.begun.len() == 3 || self.left == 0 {
+                        if self.begun.get(2) != Some(&OK) {
+                            return Err("an answer was not 200".into());
+                        }
+                        self.good = true;
+                        self.begun.clear();
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A variable-length integer and what follows (RFC 9000 §16).
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let first = *bytes.first()?;
+    let (number, rest) = bytes.split_at_checked(1 << (first >> 6))?;
+    let number = number.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+    Some((number & (u64::MAX >> (64 - (8 << (first >> 6)) + 2)), rest))
+}
+
+/// A request's HEADERS, and the header of the one DATA frame of an upload.
+fn head(path: &str, upload: bool) -> Vec<u8> {
+    // `:method`, `:scheme: https`, then `:authority` and `:path` as literals, all with names of the static table.
+    let mut section = vec![0, 0, 0xc0 | if upload { 20 } else { 17 }, 0xc0 | 23];
+    for (index, value) in [(0, "localhost"), (1, path)] {
+        section.push(0x50 | index);
+        section.push(value.len() as u8);
+        section.extend_from_slice(value.as_bytes());
+    }
+    if upload {
+        let length = UPLOAD.to_string();
+        section.extend_from_slice(&[0x50 | 4, length.len() as u8]);
+        section.extend_from_slice(length.as_bytes());
+    }
+    let mut out = vec![HEADERS as u8, section.len() as u8];
+    out.append(&mut section);
+    if upload {
+        out.push(DATA as u8);
+        out.extend_from_slice(&(UPLOAD as u32 | 0x8000_0000).to_be_bytes());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_every_length() {
+        // RFC 9000, appendix A.1.
+        for (bytes, value) in [
+            (&[0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8, 0x8c][..], 151_288_809_941_952_652),
+            (&[0x9d, 0x7f, 0x3e, 0x7d], 494_878_333),
+            (&[0x7b, 0xbd], 15_293),
+            (&[0x25], 37),
+        ] {
+            assert_eq!(varint(bytes), Some((value, &[][..])));
+            assert_eq!(varint(&bytes[..bytes.len() - 1]), None);
+        }
+    }
+
+    #[test]
+    fn answers_however_they_are_cut() {
+        let answer = [&[0x21, 1, 7][..], &[1, 4, 0, 0, OK, 0x54], &[0, 0x40, 100], &[b'x'; 100]].concat();
+        for cut in 1..answer.len() {
+            let mut frames = Frames::default();
+            answer.chunks(cut).for_each(|part| frames.take(part).expect("a good answer"));
+            assert!(frames.good && frames.content == 100, "{cut}");
+        }
+        let other = [1, 3, 0, 0, 0xc0 | 27];
+        assert!(Frames::default().take(&other).is_err(), "404");
+    }
+}

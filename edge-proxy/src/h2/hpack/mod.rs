@@ -1,0 +1,156 @@
+//! HPACK (RFC 7541).
+//!
+//! Requests are read with a dynamic table. Responses are written without one, with the static table and literals: they can be
+//! written by whoever has them, in any order, and nothing of them is kept for a connection that waits.
+
+mod table;
+
+use crate::h3::qpack::{huffman, integer, write_integer};
+use table::{Dynamic, Found};
+
+/// The size of the dynamic table that a peer may use unless told otherwise (RFC 9113 §6.5.2).
+pub const TABLE_SIZE: usize = 4096;
+
+/// A field section that cannot be decoded: the connection has to end (RFC 9113 §4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("field section that cannot be decoded")]
+pub struct Invalid;
+
+/// Decodes the field sections of one connection, one after the other.
+///
+/// ```
+/// use edge_proxy::h2::hpack::Decoder;
+///
+/// let mut decoder = Decoder::new();
+/// let mut lines = Vec::new();
+/// // RFC 7541, appendix C.2.4: an indexed field.
+/// decoder.decode(&[0x82], |name, value| lines.push((name.to_vec(), value.to_vec()))).unwrap();
+/// assert_eq!(lines, [(b":method".to_vec(), b"GET".to_vec())]);
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    table: Dynamic,
+    name: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decoder {
+    /// A decoder whose dynamic table is empty and holds [`TABLE_SIZE`] bytes at most.
+    pub const fn new() -> Self {
+        Self { table: Dynamic::new(TABLE_SIZE), name: Vec::new(), value: Vec::new() }
+    }
+
+    /// Hands every field line of a section to `field`, in their order. A section has to be decoded to its end whatever is in it,
+    /// since the table changes with it.
+    pub fn decode(&mut self, mut block: &[u8], mut field: impl FnMut(&[u8], &[u8])) -> Result<(), Invalid> {
+        // A change of the table's size comes before the first line (RFC 7541 §4.2).
+        while let Some(0x20..=0x3f) = block.first() {
+            let size = take_integer(&mut block, 5)?;
+            if size > TABLE_SIZE {
+                return Err(Invalid);
+            }
+            self.table.resize(size);
+        }
+        while let Some(first) = block.first() {
+            match first {
+                // §6.1: indexed.
+                0x80.. => {
+                    let (name, value) = self.table.line(take_integer(&mut block, 7)?).ok_or(Invalid)?;
+                    field(name, value);
+                }
+                // §6.2.1: a literal that enters the table.
+                0x40..=0x7f => {
+                    let index = take_integer(&mut block, 6)?;
+                    if index == 0 {
+                        let name = take_string(&mut block, &mut self.name)?;
+                        let value = take_string(&mut block, &mut self.value)?;
+                        field(name, value);
+                        self.table.insert(name, value);
+                    } else {
+                        let value = take_string(&mut block, &mut self.value)?;
+                        let (name, _) = self.table.line(index).ok_or(Invalid)?;
+                        field(name, value);
+                        // What it is named after may leave the table for it.
+                        self.name.clear();
+                        self.name.extend_from_slice(name);
+                        self.table.insert(&self.name, value);
+                    }
+                }
+                // §6.2.2, §6.2.3: a literal that does not.
+                0x00..=0x1f => {
+                    let index = take_integer(&mut block, 4)?;
+                    if index == 0 {
+                        let name = take_string(&mut block, &mut self.name)?;
+                        let value = take_string(&mut block, &mut self.value)?;
+                        field(name, value);
+                    } else {
+                        let value = take_string(&mut block, &mut self.value)?;
+                        let (name, _) = self.table.line(index).ok_or(Invalid)?;
+                        field(name, value);
+                    }
+                }
+                0x20..=0x3f => return Err(Invalid),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn take_integer(block: &mut &[u8], bits: u32) -> Result<usize, Invalid> {
+    let (value, used) = integer(block, bits).ok().flatten().ok_or(Invalid)?;
+    *block = &block[used..];
+    usize::try_from(value).map_err(|_| Invalid)
+}
+
+/// A string: a part of the section itself, or decoded into `scratch`.
+fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Result<&'s [u8], Invalid> {
+    let coded = block.first().is_some_and(|byte| byte & 0x80 != 0);
+    let len = take_integer(block, 7)?;
+    let (text, rest) = block.split_at_checked(len).ok_or(Invalid)?;
+    *block = rest;
+    if !coded {
+        return Ok(text);
+    }
+    scratch.clear();
+    huffman::decode(text, scratch).map_err(|_| Invalid)?;
+    Ok(scratch)
+}
+
+/// Appends the line that says that this side's dynamic table has no room. It comes before the first line of the first section.
+pub fn write_no_table(out: &mut Vec<u8>) {
+    out.push(0x20);
+}
+
+/// Appends a field line. The name is written in lower case.
+pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    // No name in the static table is longer than 32 bytes.
+    let mut lower = [0u8; 32];
+    let found = match lower.get_mut(..name.len()) {
+        Some(lower) => {
+            lower.copy_from_slice(name);
+            lower.make_ascii_lowercase();
+            table::find(lower, value)
+        }
+        None => Found::Nothing,
+    };
+    match found {
+        Found::Both(index) => return write_integer(out, 0x80, 7, usize::from(index) + 1),
+        Found::Name(index) => write_integer(out, 0, 4, usize::from(index) + 1),
+        Found::Nothing => {
+            out.push(0);
+            write_integer(out, 0, 7, name.len());
+            out.extend(name.iter().map(u8::to_ascii_lowercase));
+        }
+    }
+    write_integer(out, 0, 7, value.len());
+    out.extend_from_slice(value);
+}
+
+#[cfg(test)]
+mod tests;

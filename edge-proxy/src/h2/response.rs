@@ -1,0 +1,78 @@
+//! Responses as they are written (RFC 9113 §8.1, §8.3.2).
+
+use super::frame::{self, Header};
+use super::hpack;
+use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
+use crate::{BodyLength, Fields, ResponseHead};
+
+/// Where a field section goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The stream.
+    pub stream: u32,
+    /// Whether nothing follows it.
+    pub end: bool,
+    /// The largest payload that the client takes.
+    pub max_payload: u32,
+    /// Whether it is the first section of the connection.
+    pub first: bool,
+}
+
+/// Appends the head of a response. Fields that belong to a connection are left out; names become lower case; Content-Length is
+/// what `head.body` says.
+pub fn write_head(out: &mut Vec<u8>, place: Place, head: &ResponseHead) {
+    section(out, place, |out| {
+        hpack::write_field(out, b":status", &status_digits(head.status));
+        for field in head.fields.iter() {
+            if !is_left_out(field.id) && !field.name.starts_with(b":") {
+                hpack::write_field(out, field.name, field.value);
+            }
+        }
+        // RFC 9110 §8.6: no Content-Length in 1xx and 204.
+        if let BodyLength::Exact(length) = head.body
+            && head.status >= 200
+            && head.status != 204
+        {
+            hpack::write_field(out, b"content-length", digits(length, &mut [0; 20]));
+        }
+    });
+}
+
+/// Appends trailers. Fields that may not be trailers are left out.
+pub fn write_trailers(out: &mut Vec<u8>, place: Place, fields: &Fields) {
+    section(out, place, |out| {
+        for field in fields.iter() {
+            if !field.name.starts_with(b":") && may_be_trailer(field.id, &field.name.to_ascii_lowercase()) {
+                hpack::write_field(out, field.name, field.value);
+            }
+        }
+    });
+}
+
+/// Appends a HEADERS frame, and CONTINUATION frames where it is too long for one.
+fn section(out: &mut Vec<u8>, place: Place, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    let end = if place.end { frame::END_STREAM } else { 0 };
+    let flags = end | frame::END_HEADERS;
+    Header { length: 0, kind: frame::HEADERS, flags, stream: place.stream }.write(out);
+    if place.first {
+        hpack::write_no_table(out);
+    }
+    fill(out);
+    let length = out.len() - start - Header::LEN;
+    let most = place.max_payload as usize;
+    if length <= most {
+        let [.., a, b, c] = length.to_be_bytes();
+        out[start..start + 3].copy_from_slice(&[a, b, c]);
+        return;
+    }
+    let block = out.split_off(start + Header::LEN);
+    out.truncate(start);
+    let parts = block.chunks(most);
+    let last = parts.len() - 1;
+    for (at, part) in parts.enumerate() {
+        let kind = if at == 0 { frame::HEADERS } else { frame::CONTINUATION };
+        let flags = if at == 0 { end } else { 0 } | if at == last { frame::END_HEADERS } else { 0 };
+        frame::write(out, kind, flags, place.stream, part);
+    }
+}

@@ -1,0 +1,308 @@
+//! Field sections of HTTP/2 and 3: from field lines to a [`RequestHead`] or trailers (RFC 9113 §8.2, §8.3; RFC 9114 §4.2,
+//! §4.3).
+
+use crate::grammar::{decimal, is_field_value, is_target, is_token};
+use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
+
+/// How large a field section may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes: names, values, and 32 a field (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
+    pub section: usize,
+    /// Fields.
+    pub fields: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { section: 16 * 1024, fields: 128 }
+    }
+}
+
+/// Why a section is no request's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadSection {
+    /// The message is malformed.
+    Malformed,
+    /// It exceeds the limits.
+    TooLarge,
+    /// It is for two names.
+    TwoAuthorities,
+    /// A plain CONNECT, which is for a forward proxy.
+    Connect,
+}
+
+use BadSection::Malformed;
+
+/// What has been counted against the limits.
+struct Spent {
+    limits: Limits,
+    bytes: usize,
+    fields: usize,
+}
+
+impl Spent {
+    const fn new(limits: Limits) -> Self {
+        Self { limits, bytes: 0, fields: 0 }
+    }
+
+    fn count(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+        self.bytes += name.len() + value.len() + 32;
+        self.fields += 1;
+        let over = self.bytes > self.limits.section || self.fields > self.limits.fields;
+        if over { Err(BadSection::TooLarge) } else { Ok(()) }
+    }
+}
+
+/// Whether a field that is no pseudo-header can be in a message at all: RFC 9113 §8.2, RFC 9114 §4.2 and RFC 9110 §5.5. Blanks
+/// around a value are not part of it in any version, so a section that has them was not made by anything that knows HTTP.
+fn check(id: Name, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+    let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    let wrong = !is_token(name)
+        || name.iter().any(u8::is_ascii_uppercase)
+        || name.len() > usize::from(u16::MAX)
+        || !(value.is_empty() || is_field_value(value))
+        || blank(value.first())
+        || blank(value.last())
+        || match id {
+            // Fields of a connection, which has no such thing as fields here.
+            Name::Connection
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::TransferEncoding
+            | Name::Upgrade => true,
+            Name::Te => !value.eq_ignore_ascii_case(b"trailers"),
+            _ => false,
+        };
+    if wrong { Err(Malformed) } else { Ok(()) }
+}
+
+#[derive(Default)]
+struct Pseudo {
+    method: Option<Method>,
+    scheme: bool,
+    authority: Option<String>,
+    path: Option<String>,
+    protocol: Option<Box<str>>,
+}
+
+impl Pseudo {
+    fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+        fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), BadSection> {
+            // Twice, or not of its syntax.
+            match value {
+                Some(value) if place.is_none() => *place = Some(value),
+                _ => return Err(Malformed),
+            }
+            Ok(())
+        }
+        let text = |value: &[u8]| {
+            is_target(value).then(|| std::str::from_utf8(value).ok().map(str::to_owned)).flatten()
+        };
+        match name {
+            b":method" => once(&mut self.method, Method::parse(value)),
+            b":scheme" if !self.scheme => {
+                // What ends TLS before an HTTP/2 connection of ours may have to say that it was plain on its outer side.
+                let plain = version == Version::Http2 && value.eq_ignore_ascii_case(b"http");
+                self.scheme = plain || value.eq_ignore_ascii_case(b"https");
+                if self.scheme { Ok(()) } else { Err(Malformed) }
+            }
+            b":authority" => once(&mut self.authority, text(value)),
+            b":path" => once(&mut self.path, text(value)),
+            b":protocol" if is_token(value) => once(&mut self.protocol, text(value).map(Into::into)),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// The head of a request, taken line by line.
+pub(crate) struct RequestSection {
+    head: RequestHead,
+    pseudo: Pseudo,
+    spent: Spent,
+    regular: bool,
+    named: Option<String>,
+    length: Option<u64>,
+    cookie: Vec<u8>,
+}
+
+impl RequestSection {
+    pub(crate) fn new(version: Version, limits: Limits) -> Self {
+        Self {
+            head: RequestHead::new(version),
+            pseudo: Pseudo::default(),
+            spent: Spent::new(limits),
+            regular: false,
+            named: None,
+            length: None,
+            cookie: Vec::new(),
+        }
+    }
+
+    /// Takes the next line. After an error, nothing more is to be given.
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+        self.spent.count(name, value)?;
+        if name.first() == Some(&b':') {
+            // Pseudo-header fields come first.
+            let first = !self.regular;
+            return if first { self.pseudo.set(self.head.version, name, value) } else { Err(Malformed) };
+        }
+        self.regular = true;
+        let id = Name::of(name);
+        check(id, name, value)?;
+        match id {
+            Name::Host => {
+                let host = std::str::from_utf8(value).map_err(|_| Malformed)?;
+                if self.named.replace(host.to_owned()).is_some() {
+                    return Err(BadSection::TwoAuthorities);
+                }
+            }
+            Name::ContentLength => {
+                let value = decimal(value).ok_or(Malformed)?;
+                if self.length.replace(value).is_some() {
+                    return Err(Malformed);
+                }
+            }
+            // A cookie may have been cut into several fields, and must be whole again before it leaves (RFC 9113 §8.2.3, RFC
+            // 9114 §4.2.1).
+            Name::Other if name == b"cookie" => {
+                if !self.cookie.is_empty() {
+                    self.cookie.extend_from_slice(b"; ");
+                }
+                self.cookie.extend_from_slice(value);
+            }
+            _ => self.head.fields.push_known(id, name, value),
+        }
+        Ok(())
+    }
+
+    /// The whole head. `ended` is whether the stream ended with it.
+    pub(crate) fn finish(self, ended: bool) -> Result<RequestHead, BadSection> {
+        let Self { mut head, pseudo, named, length, cookie, .. } = self;
+        if !cookie.is_empty() {
+            head.fields.push(b"cookie", &cookie);
+        }
+        let method = pseudo.method.ok_or(Malformed)?;
+        // Where both are, they agree; one of them is there and names something.
+        let authority = match (pseudo.authority, named) {
+            (Some(a), Some(b)) if !a.eq_ignore_ascii_case(&b) => return Err(BadSection::TwoAuthorities),
+            (Some(a), _) => a,
+            (None, Some(b)) if method != Method::Connect => b,
+            (None, _) => return Err(Malformed),
+        };
+        if host::split_authority(&authority).is_none() {
+            return Err(Malformed);
+        }
+        if method == Method::Connect && pseudo.protocol.is_none() {
+            // It has neither scheme nor path. Well-formed or not, this is no forward proxy.
+            let malformed = pseudo.scheme || pseudo.path.is_some();
+            return Err(if malformed { Malformed } else { BadSection::Connect });
+        }
+        let path = pseudo.path.ok_or(Malformed)?;
+        let origin_form = path.starts_with('/') && !path.contains('#');
+        let asterisk = path == "*" && method == Method::Options;
+        if !pseudo.scheme || !(origin_form || asterisk) {
+            return Err(Malformed);
+        }
+        if pseudo.protocol.is_some() && (method != Method::Connect || length.is_some()) {
+            return Err(Malformed);
+        }
+        head.body = match length {
+            Some(length) if ended && length > 0 => return Err(Malformed),
+            Some(length) => BodyLength::Exact(length),
+            None if ended => BodyLength::None,
+            None => BodyLength::Unknown,
+        };
+        head.method = method;
+        head.authority = authority;
+        head.target = path;
+        head.upgrade = pseudo.protocol;
+        Ok(head)
+    }
+}
+
+/// A request's trailers, taken line by line. Fields that may not be trailers are left out (RFC 9110 §6.5.1).
+pub(crate) struct TrailerSection {
+    fields: Fields,
+    spent: Spent,
+}
+
+impl TrailerSection {
+    pub(crate) const fn new(limits: Limits) -> Self {
+        Self { fields: Fields::new(), spent: Spent::new(limits) }
+    }
+
+    /// Takes the next line.
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+        self.spent.count(name, value)?;
+        let id = Name::of(name);
+        // No pseudo-header fields in trailers; a colon is no part of a token.
+        check(id, name, value)?;
+        if may_be_trailer(id, name) {
+            self.fields.push_known(id, name, value);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Fields {
+        self.fields
+    }
+}
+
+/// Whether a field of a response has no place in HTTP/2 and 3: it belongs to a connection, or the framing says it.
+pub(crate) const fn is_left_out(id: Name) -> bool {
+    matches!(
+        id,
+        Name::Connection
+            | Name::ContentLength
+            | Name::Host
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::Te
+            | Name::TransferEncoding
+            | Name::Upgrade
+    )
+}
+
+/// The three digits of a status.
+pub(crate) fn status_digits(status: u16) -> [u8; 3] {
+    let status = status.min(999);
+    [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8]
+}
+
+/// The decimal digits of a number.
+pub(crate) fn digits(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// Whether a field can be sent after the content: nothing that frames, routes, authenticates, or conditions a message,
+/// and nothing that a proxy vouches for.
+pub(crate) fn may_be_trailer(id: Name, name: &[u8]) -> bool {
+    id == Name::Other
+        && !matches!(
+            name,
+            b"authorization"
+                | b"cache-control"
+                | b"content-encoding"
+                | b"content-range"
+                | b"content-type"
+                | b"cookie"
+                | b"if-match"
+                | b"if-modified-since"
+                | b"if-none-match"
+                | b"if-range"
+                | b"if-unmodified-since"
+                | b"max-forwards"
+                | b"pragma"
+                | b"range"
+                | b"set-cookie"
+        )
+}

@@ -1,0 +1,102 @@
+//! How a field is found in a static table, HPACK's or QPACK's: by a table of hashes that is made at compile time.
+
+const NONE: u8 = 0xff;
+
+/// The lines of a table by their names.
+pub(crate) struct Index<const N: usize> {
+    /// By a hash of the name: the first entry of that name.
+    slots: [u8; 256],
+    /// The next entry with the same name.
+    next: [u8; N],
+}
+
+/// Where a field is in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Name and value.
+    Both(u8),
+    /// The name alone.
+    Name(u8),
+    /// Neither.
+    Nothing,
+}
+
+const fn hash(len: usize, first: u8, last: u8, middle: u8) -> usize {
+    (len.wrapping_mul(31)
+        ^ (first as usize).wrapping_mul(7)
+        ^ (last as usize).wrapping_mul(101)
+        ^ (middle as usize).wrapping_mul(53))
+        & 0xff
+}
+
+const fn slot(name: &[u8]) -> usize {
+    hash(name.len(), name[0], name[name.len() - 1], name[name.len() / 2])
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+impl<const N: usize> Index<N> {
+    /// Of this table.
+    pub(crate) const fn of(table: &[(&[u8], &[u8]); N]) -> Self {
+        let mut index = Self { slots: [NONE; 256], next: [NONE; N] };
+        let mut i = 0;
+        while i < N {
+            let mut at = slot(table[i].0);
+            loop {
+                let found = index.slots[at];
+                if found == NONE {
+                    index.slots[at] = i as u8;
+                    break;
+                }
+                if same(table[found as usize].0, table[i].0) {
+                    let mut last = found;
+                    while index.next[last as usize] != NONE {
+                        last = index.next[last as usize];
+                    }
+                    index.next[last as usize] = i as u8;
+                    break;
+                }
+                at = (at + 1) & 0xff;
+            }
+            i += 1;
+        }
+        index
+    }
+
+    /// Looks a field up in the same table. The name is in lower case.
+    pub(crate) fn find(&self, table: &[(&[u8], &[u8]); N], name: &[u8], value: &[u8]) -> Found {
+        if name.is_empty() {
+            return Found::Nothing;
+        }
+        let mut at = slot(name);
+        loop {
+            let first = self.slots[at];
+            if first == NONE {
+                return Found::Nothing;
+            }
+            if table[usize::from(first)].0 == name {
+                let mut entry = first;
+                while entry != NONE {
+                    if table[usize::from(entry)].1 == value {
+                        return Found::Both(entry);
+                    }
+                    entry = self.next[usize::from(entry)];
+                }
+                return Found::Name(first);
+            }
+            at = (at + 1) & 0xff;
+        }
+    }
+}
