@@ -329,7 +329,7 @@ where
     T::Err: std::fmt::Display,
 {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected text in quotes, or a list of such texts")]
     enum Written {
         One(String),
         More(Vec<String>),

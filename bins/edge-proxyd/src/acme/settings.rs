@@ -5,6 +5,7 @@ use cli_support::secret::Reference;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use toml::de::DeTable;
 
 /// A section that was read. Two are equal if they were written alike.
 #[derive(Clone, Debug)]
@@ -87,9 +88,15 @@ pub(crate) fn schema() -> serde_json::Value {
 pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<Section, String> {
     // Without the line itself: somebody may have written a secret where its reference belongs.
     let wrong = |why: toml::de::Error| {
-        let before = text.get(..why.span().map_or(0, |span| span.start)).unwrap_or(text);
+        let at = provider_key(text, why.message()).or(why.span().map(|span| span.start)).unwrap_or(0);
+        let before = text.get(..at).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
-        format!("line {line}: {}", why.message().replace('\n', "; "))
+        // What stands right before an equals sign, of a list's first too, is a key. Anything else may be a part of a secret.
+        let begun = before.rsplit('\n').next().unwrap_or_default();
+        let begun = begun.trim_end_matches([' ', '\t', '[']).strip_suffix('=');
+        let key = begun.and_then(|begun| begun.trim_end().rsplit([' ', '\t', ',', '{']).next());
+        let key = key.map(|key| format!(", `{key}`")).unwrap_or_default();
+        format!("line {line}{key}: {}", why.message().replace('\n', "; "))
     };
     let mut settings = toml::from_str::<File<Settings>>(text).map_err(wrong)?.acme;
     let written = toml::from_str::<File<toml::Table>>(text).map_err(wrong)?.acme;
@@ -98,4 +105,30 @@ pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<Section, String>
     }
     settings.certificates().map_err(|why| why.to_string())?;
     Ok(Section { settings: Arc::new(settings), written })
+}
+
+/// Where the value of the key stands that makes a provider wrong, if it is a provider of which this was said. serde forgets the places of what is read by its kind: the key is
+/// the one without which something else is said, or nothing.
+fn provider_key(text: &str, said: &str) -> Option<usize> {
+    let file = DeTable::parse(text).ok()?;
+    let providers = file.get_ref().get("acme")?.get_ref().as_table()?.get("provider")?;
+    let written = toml::from_str::<File<toml::Table>>(text).ok()?.acme;
+    for (name, provider) in providers.get_ref().as_table()? {
+        let table = written.get("provider")?.get(name.get_ref().as_ref())?.as_table()?;
+        let why = |table: toml::Table| {
+            table.try_into::<ProviderSettings>().err().map(|why| why.message().to_owned())
+        };
+        // A field that is missing is named by what is said.
+        if why(table.clone()).is_none_or(|why| why != said || why.starts_with("missing field")) {
+            continue;
+        }
+        for (key, value) in provider.get_ref().as_table()? {
+            let mut rest = table.clone();
+            rest.remove(key.get_ref().as_ref());
+            if key.get_ref() != "kind" && why(rest).as_deref() != Some(said) {
+                return Some(value.span().start);
+            }
+        }
+    }
+    None
 }

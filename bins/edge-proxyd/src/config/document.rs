@@ -111,6 +111,9 @@ impl<'t> Document<'t> {
         let Some(spans) = places.get(&error.place) else {
             return self.wrong(0, format!("{}: {key} = `{}` {}", error.part, error.value, error.fix));
         };
+        // A route has its path by either key.
+        let other = key == "path" && !spans.keys.contains_key("path") && spans.keys.contains_key("exact");
+        let key = if other { "exact" } else { key };
         let first = key.split('.').next().unwrap_or(key);
         let at = ["", "s"].iter().find_map(|plural| spans.keys.get(&format!("{first}{plural}")));
         let at = spans.keys.get(key).or(at).copied().unwrap_or(spans.whole);

@@ -86,6 +86,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[[site]]", "maintenance", "{ status = 99 }", "from 200 to 599"),
     ("[[site]]", "request_headers", "{ remove = 'a b' }", "letters, digits and -"),
     ("[[site]]", "response_headers", "{ set = { 'a b' = 'c' } }", "letters, digits and -"),
+    ("[site.auth]", "users", "'users.txt'", "begin with /"),
+    ("[site.auth]", "realm", "1", "write it in quotes"),
+    ("[site.auth]", "user_header", "true", "write it in quotes"),
+    ("[site.auth]", "upstream", "'ftp://x'", "http://HOST:PORT"),
+    ("[site.auth]", "service", "'autelia'", "did you mean `authelia`?"),
+    ("[site.auth]", "path", "'verify'", "/api/authz/forward-auth"),
+    ("[site.auth]", "copy", "'a b'", "letters, digits and -"),
     ("[site.rate]", "client", "'10'", "10/s"),
     ("[site.rate]", "client_burst", "5", "goes with `client`"),
     ("[site.rate]", "site", "'1/y'", "10/s"),
@@ -95,7 +102,19 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("What is done: in a site or in a route", "redirect", "''", "https://example.org{path}{query}"),
     ("What is done: in a site or in a route", "status", "200", "goes with `redirect`"),
     ("What is done: in a site or in a route", "respond", "{ status = 99 }", "from 200 to 599"),
+    ("What is done: in a site or in a route", "drop", "'yes'", "neither true nor false"),
+    ("[[site.route]]", "path", "'a'", "begin with /"),
+    ("[[site.route]]", "exact", "'/a?b'", "without ? and #"),
+    ("[[site.route]]", "allow", "[]", "leave it out for everybody"),
+    ("[[site.route]]", "deny", "'x'", "100.64.0.0/10"),
+    ("[[site.route]]", "auth", "'opn'", "did you mean `open`?"),
+    ("[[site.route]]", "strip_prefix", "'/b'", "write / or leave it out"),
+    ("[[site.route]]", "body_limit", "'1TB'", "16KiB"),
+    ("[[site.route]]", "request_headers", "{ remove = 'Host' }", "set `host` of the upstream"),
+    ("[[site.route]]", "response_headers", "{ add = { 'a b' = 'c' } }", "letters, digits and -"),
     ("[upstream.NAME]", "target", "'ftp://x'", "http://HOST:PORT"),
+    ("[upstream.NAME]", "targets", "['http://a:1', 'unix:/b']", "make it an upstream of its own"),
+    ("[upstream.NAME]", "host", "'https://a'", "example.org"),
     ("[upstream.NAME]", "balance", "'hash'", "hash-client"),
     ("[upstream.NAME]", "proxy_protocol", "'v3'", "did you mean `v1`?"),
     ("[upstream.NAME]", "tls", "{ ca = 'x' }", "begin with /"),
@@ -113,12 +132,34 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[upstream.NAME.retry]", "budget", "300", "from 0 to 100"),
 ];
 
-/// Sections of which some keys take anything of their kind, or are wrong only beside others.
-const PARTLY: &[&str] =
-    &["[site.auth]", "What is done: in a site or in a route", "[[site.route]]", "[upstream.NAME]"];
+/// The sections of `[acme]`, which the library of the program acme-dns01 reads: as the document calls it, and the file before
+/// its key. Which keys a provider has its kind decides.
+const ACME: &[(&str, &[&str])] = &[
+    ("[acme]", &["[acme]\n"]),
+    ("[acme.dns]", &["[acme.dns]\n"]),
+    ("[acme.authority.NAME]", &["[acme.authority.a]\n"]),
+    (
+        "[acme.provider.NAME]",
+        &[
+            "[acme.provider.a]\n",
+            "[acme.provider.a]\nkind = 'cloudflare'\n",
+            "[acme.provider.a]\nkind = 'rfc2136'\n",
+            "[acme.provider.a]\nkind = 'acme-dns'\n",
+            "[acme.provider.a]\nkind = 'exec'\n",
+            "[acme.provider.a]\nkind = 'dns-update'\n",
+        ],
+    ),
+    ("[acme.alert]", &["[acme.alert]\n"]),
+    ("[[acme.certificate]]", &["[[acme.certificate]]\n"]),
+];
 
-/// The keys of each section, by the tables of the document.
+/// The keys of each section, by the tables of the document, but for those of `[acme]`.
 fn documented() -> Vec<(String, BTreeSet<String>)> {
+    all_documented().into_iter().filter(|(title, _)| !title.contains("[acme")).collect()
+}
+
+/// The keys of all sections.
+fn all_documented() -> Vec<(String, BTreeSet<String>)> {
     let mut sections: Vec<(String, BTreeSet<String>)> = Vec::new();
     for line in include_str!("../../CONFIG.md").lines() {
         if let Some(title) = line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")) {
@@ -129,15 +170,20 @@ fn documented() -> Vec<(String, BTreeSet<String>)> {
             keys.extend(names.split(", ").map(|name| name.trim_matches('`').to_owned()));
         }
     }
-    // The keys of [acme] are those of the program acme-dns01, which reads them.
-    sections.retain(|(title, keys)| !keys.is_empty() && !title.contains("acme"));
+    sections.retain(|(_, keys)| !keys.is_empty());
     sections
 }
 
 /// What a section may have besides, where that decides which keys there are.
 const KINDS: &[(&str, &[&str])] = &[(
     "[site.auth]",
-    &["", "upstream = 'http://127.0.0.1:1'\n", "users = '/nonexistent'\n", "path = '/a'\n"],
+    &[
+        "",
+        "upstream = 'http://127.0.0.1:1'\n",
+        "upstream = 'http://127.0.0.1:1'\npath = '/a'\n",
+        "users = '/nonexistent'\n",
+        "path = '/a'\n",
+    ],
 )];
 
 fn kinds(title: &str) -> &'static [&'static str] {
@@ -223,12 +269,21 @@ fn every_key_says_what_is_wrong_with_it_and_where() {
 
 #[test]
 fn wrong_values_name_the_fix() {
+    let mut unsaid = Vec::new();
     for (title, key, value, fix) in WRONG {
         let (_, before, path) = SECTIONS.iter().find(|(known, ..)| known == title).expect(title);
         // What else such a section must have.
         const LISTEN: &str = "listen = [{ address = '127.0.0.1:80' }]\n";
         let before = match *title {
             "At the top" => String::new(),
+            "[site.auth]" => format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.auth]\n"),
+            "[[site.route]]" => {
+                let path = if matches!(*key, "path" | "exact") { "" } else { "path = '/'\n" };
+                format!("{LISTEN}[[site]]\nhosts = 'a.test'\n[[site.route]]\ndrop = true\n{path}")
+            }
+            "[upstream.NAME]" if !matches!(*key, "target" | "targets") => {
+                format!("{LISTEN}{before}target = 'http://127.0.0.1:1'\n")
+            }
             "[[listen]]" if *key != "address" => format!("{before}address = '127.0.0.1:80'\n"),
             "[[listen]]" => (*before).to_owned(),
             "[site.rate]" => format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.rate]\n"),
@@ -241,16 +296,66 @@ fn wrong_values_name_the_fix() {
             }
             _ => format!("{LISTEN}{before}"),
         };
-        let (found, line) = problems(&before, &format!("{key} = {value}"));
-        let here = format!("edge.toml:{line}:");
-        let said = found.iter().find(|problem| problem.starts_with(&here) && problem.contains(fix));
-        let said = said.unwrap_or_else(|| panic!("{title} {key} = {value}: {found:#?}"));
-        assert!(said.contains(key) && said.contains(path), "{said}");
+        let mut all = Vec::new();
+        let said = kinds(title).iter().find_map(|kind| {
+            let (found, line) = problems(&format!("{before}{kind}"), &format!("{key} = {value}"));
+            let here = format!("edge.toml:{line}:");
+            let said = found.iter().find(|said| said.starts_with(&here) && said.contains(fix)).cloned();
+            all.extend(found);
+            said
+        });
+        if !said.is_some_and(|said| said.contains(key) && said.contains(path)) {
+            unsaid.push(format!("{title} {key} = {value}: {all:#?}"));
+        }
     }
+    assert!(unsaid.is_empty(), "{}", unsaid.join("\n"));
     // Each key has a wrong value of its own.
-    for (title, keys) in documented().iter().filter(|(title, _)| !PARTLY.contains(&title.as_str())) {
+    for (title, keys) in &documented() {
         let wrong: BTreeSet<String> =
             WRONG.iter().filter(|(of, ..)| of == title).map(|(_, key, ..)| (*key).to_owned()).collect();
         assert_eq!(wrong, *keys, "{title}");
     }
+}
+
+#[test]
+fn every_key_of_acme_says_what_is_wrong_with_it_and_where() {
+    let documented: Vec<_> =
+        all_documented().into_iter().filter(|(title, _)| title.contains("[acme")).collect();
+    let titles: Vec<&str> = documented.iter().map(|(title, _)| title.as_str()).collect();
+    assert_eq!(titles, ACME.iter().map(|(title, _)| *title).collect::<Vec<_>>());
+    let mut unsaid = Vec::new();
+    for ((title, keys), (_, befores)) in documented.iter().zip(ACME) {
+        for key in keys {
+            let mut all = Vec::new();
+            let said = befores.iter().any(|before| {
+                // A kind of value that no key takes.
+                let (found, line) = problems(before, &format!("{key} = [[[1979-05-27]]]"));
+                let here = format!("line {line}, `{key}`: ");
+                let said = found.iter().any(|said| {
+                    said.contains(&here)
+                        && (said.contains("expected") || said.contains("wanted"))
+                        && !said.contains("unknown field")
+                });
+                all.extend(found);
+                said
+            });
+            if !said {
+                unsaid.push(format!("{title} {key}: {all:#?}"));
+            }
+        }
+    }
+    assert!(unsaid.is_empty(), "{}", unsaid.join("\n"));
+}
+
+#[test]
+fn a_secret_where_its_reference_belongs_is_not_repeated() {
+    for line in ["token = 'hunter2'", "zones = { a = 'hunter2', b = 2 }", "zones = ['hunter2=', 2]"] {
+        let before = "[acme]\nemail = 'a@a.test'\n[acme.provider.a]\nkind = 'cloudflare'\n";
+        let (found, number) = problems(before, line);
+        assert!(found.iter().any(|said| said.contains(&format!("line {number}"))), "{line}: {found:#?}");
+        assert!(!found.iter().any(|said| said.contains("hunter2")), "{line}: {found:#?}");
+    }
+    // Where several are wrong, line and words are of the same.
+    let (found, _) = problems("[acme]\nemail = 1\n[acme.provider.a]\nkind = 'cloudflare'\n", "token = 1");
+    assert!(found.iter().any(|said| said.contains("line 2, `email`: expected text in quotes")), "{found:#?}");
 }

@@ -1,6 +1,7 @@
 //! A configuration of nginx's, as far as edge-proxyd can do the same: read by nginx's grammar, written in edge-proxyd's words, with
 //! a line for everything that means something and was not taken over.
 
+mod differs;
 mod notes;
 mod parse;
 mod scope;

@@ -50,6 +50,19 @@ impl Notes {
             }
             "auth_request" => "edge-proxyd asks by [site.auth] with upstream and path",
             "proxy_cache" | "proxy_cache_path" | "proxy_cache_valid" => "edge-proxyd keeps no answers",
+            "proxy_redirect" | "proxy_cookie_domain" | "proxy_cookie_path" => {
+                "edge-proxyd passes Location and Set-Cookie on as they are: tell the service its public address"
+            }
+            "proxy_ssl_verify" | "proxy_ssl_trusted_certificate" | "proxy_ssl_name" => {
+                "edge-proxyd always verifies a service: write [upstream.NAME] tls with ca or server_name"
+            }
+            "ssl_client_certificate" | "ssl_verify_client" | "ssl_crl" => {
+                "edge-proxyd asks clients for no certificate, so this site would be open: write allow or [site.auth]"
+            }
+            "satisfy" => "with edge-proxyd all must be true: allow, deny and auth",
+            "proxy_next_upstream" | "proxy_next_upstream_tries" => {
+                "edge-proxyd asks another target by [upstream.NAME.retry]"
+            }
             "stream" | "mail" => "edge-proxyd speaks HTTP only",
             "error_page" => "edge-proxyd answers for a service that cannot be reached by [site.maintenance]",
             "upstream" | "server" | "location" => "is not where it may be",

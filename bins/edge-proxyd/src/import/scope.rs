@@ -2,6 +2,8 @@
 
 use super::notes::Notes;
 use super::parse::Directive;
+use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// What holds at a place of the file.
 #[derive(Clone, Debug)]
@@ -76,7 +78,6 @@ const IMPLIED: &[&str] = &[
     "proxy_ssl_server_name",
     "proxy_ssl_session_reuse",
     "proxy_temp_path",
-    "proxy_set_body",
     "quic_gso",
     "quic_retry",
     "reset_timedout_connection",
@@ -94,7 +95,6 @@ const IMPLIED: &[&str] = &[
     "ssl_dhparam",
     "ssl_ecdh_curve",
     "ssl_prefer_server_ciphers",
-    "ssl_protocols",
     "ssl_reject_handshake",
     "ssl_session_cache",
     "ssl_session_tickets",
@@ -144,7 +144,18 @@ impl Scope {
             }
             "auth_basic" => self.realm = Some(first()).filter(|realm| realm != "off"),
             "auth_basic_user_file" => self.users = Some(first()),
-            "allow" | "deny" => self.access.push(directive.clone()),
+            "allow" | "deny" => self.may(directive, notes),
+            "ssl_protocols" => {
+                let mut named: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();
+                named.sort_unstable();
+                if named != ["TLSv1.2", "TLSv1.3"] {
+                    notes.push(
+                        directive,
+                        "edge-proxyd speaks TLS 1.2 and TLS 1.3, nothing older, and never one of them alone",
+                    );
+                }
+            }
+            "proxy_redirect" if first() == "off" => {}
             "satisfy" if first() == "all" => {}
             "proxy_read_timeout" => self.timeout("response", first(), directive, notes),
             "proxy_send_timeout" => {}
@@ -156,6 +167,39 @@ impl Scope {
             _ => return false,
         }
         true
+    }
+
+    /// Who may come: with nginx the first line decides that is true of the client, with edge-proxyd `deny` always does.
+    fn may(&mut self, directive: &Directive, notes: &mut Notes) {
+        let of = |one: &Directive| one.arguments.first().cloned().unwrap_or_default();
+        // What stands behind a line for everybody is never come to.
+        if self.access.iter().any(|one| of(one) == "all") {
+            return notes
+                .push(directive, "stands behind a line for all, so nginx never comes to it: it is left out");
+        }
+        let range = of(directive);
+        let Some(net) = net_of(&range) else {
+            if range == "all" {
+                self.access.push(directive.clone());
+            } else {
+                notes.push(directive, "is no range of addresses: write it into `allow` or `deny` by hand");
+            }
+            return;
+        };
+        let before = |one: &&Directive| one.name == "allow" && directive.name == "deny";
+        let earlier = self
+            .access
+            .iter()
+            .filter(before)
+            .find(|one| net_of(&of(one)).is_some_and(|of| of.contains(&net) || net.contains(&of)));
+        if let Some(earlier) = earlier {
+            let what = format!(
+                "`allow {}` stands before it and wins with nginx; here `deny` always wins: write the ranges apart",
+                of(earlier)
+            );
+            notes.push(directive, what);
+        }
+        self.access.push(directive.clone());
     }
 
     fn timeout(&mut self, key: &'static str, value: String, directive: &Directive, notes: &mut Notes) {
@@ -177,6 +221,12 @@ impl Scope {
     pub(super) fn least(&self) -> String {
         size(&self.gzip_least).unwrap_or_else(|| "0".into())
     }
+}
+
+/// A range, or one address.
+fn net_of(text: &str) -> Option<IpNet> {
+    let range = text.parse::<IpNet>().map(|range| range.trunc());
+    range.ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
 }
 
 /// A size as edge-proxyd writes it: nginx counts in powers of two.

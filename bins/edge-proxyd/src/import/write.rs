@@ -1,5 +1,6 @@
 //! The new configuration as text.
 
+use super::differs;
 use super::scope::Scope;
 use super::{Action, Edge, Route, Site, https_port};
 use std::fmt::Write;
@@ -20,6 +21,9 @@ pub(super) fn text(edge: &Edge) -> String {
         out.push_str(&text);
         out.push('\n');
     };
+    for difference in differs::without_a_directive(edge) {
+        line(format!("# - {difference}"));
+    }
     if let Some(port) = https_port(&edge.listens) {
         line(format!("https_port = {port}"));
     }

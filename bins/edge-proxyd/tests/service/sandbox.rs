@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::Origin;
+use testkit::{Authority, Guest, Origin, role};
 
 const EPERM: i64 = 1;
 const EACCES: i64 = 13;
@@ -187,4 +187,74 @@ fn a_reload_that_needs_more_is_told_how() {
     service.0.stderr.take().expect("it is piped").read_to_string(&mut said).expect("text");
     assert!(said.contains(&format!("kill -USR2 {}", service.0.id())), "{said}");
     assert!(said.contains("sandbox: files are closed"), "{said}");
+}
+
+/// The number behind a name in /proc/net/tls_stat.
+fn kernels_count(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// A large response through kernel TLS by a process that is confined, in the guest.
+fn kernel_tls_inside() {
+    const LENGTH: usize = 4 << 20;
+    let content: Vec<u8> =
+        (0..LENGTH as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let sent = content.clone();
+    let origin = Origin::scripted(move |bytes| {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+        Some(([head.as_bytes(), &sent].concat(), end))
+    });
+    let manager = Manager::new(origin.address());
+    let authority = Authority::new();
+    let folder = manager.folder.path();
+    authority.write(&folder.join("acme/a.test"), &["a.test"]);
+    std::fs::write(folder.join("root.pem"), authority.root()).expect("a file");
+    let tls = free_port();
+    let config = std::fs::read_to_string(manager.config()).expect("the file");
+    let config = format!(
+        "kernel_tls = \"auto\"\nkernel_tls_after = \"64KiB\"\n{config}[[listen]]\naddress = \"127.0.0.1:{tls}\"\ntls = true\n\
+         [certificates]\nfolder = \"{}\"\n[sandbox]\nmode = \"auto\"\n",
+        folder.join("acme").display()
+    );
+    std::fs::write(manager.config(), config).expect("a file");
+    let service = Guarded(manager.start(Path::new(PROGRAM)));
+    manager.hear("READY=1");
+    let taken = || {
+        let text = std::fs::read_to_string("/proc/net/tls_stat").expect("the module tls");
+        kernels_count(&text, "TlsTxSw").unwrap_or_else(|| panic!("{text}"))
+    };
+    // The program has tried by now what the kernel can.
+    let before = taken();
+    let output = Command::new("/usr/bin/curl")
+        .args(["-sS", "--http1.1", "--tlsv1.3", "--max-time", "60", "--cacert"])
+        .arg(folder.join("root.pem"))
+        .args(["--resolve", &format!("a.test:{tls}:127.0.0.1"), &format!("https://a.test:{tls}/")])
+        .output()
+        .expect("curl is missing: cargo xtask tools installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let differs = output.stdout.iter().zip(&content).position(|(one, other)| one != other);
+    assert_eq!((output.stdout.len(), differs), (LENGTH, None));
+    assert_eq!(taken(), before + 1, "the kernel encrypted it");
+    for task in std::fs::read_dir(format!("/proc/{}/task", service.0.id())).expect("a process") {
+        let status = std::fs::read_to_string(task.expect("a thread").path().join("status"));
+        let status = status.expect("a thread that runs");
+        assert!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "{status}");
+    }
+    println!("landlock: {}", landlock());
+}
+
+/// Everything that kernel TLS asks of the kernel (setsockopt with TCP_ULP and SOL_TLS, pipe2, splice) is let through. The
+/// distribution's user-mode Linux has seccomp and TLS but no Landlock, which confines files and ports and is asked by none of
+/// those calls: all of them are on sockets that are open.
+#[test]
+fn kernel_tls_goes_on_in_a_process_that_is_confined() {
+    if role().is_some() {
+        return kernel_tls_inside();
+    }
+    let test = "sandbox::kernel_tls_goes_on_in_a_process_that_is_confined";
+    let text = Guest::of_the_distribution().run(test, "guest", "tls", Duration::from_secs(150));
+    assert_eq!(kernels_count(&text, "TlsDecryptError"), Some(0), "{text}");
+    assert!(text.contains("landlock: 0"), "this kernel has Landlock now, so that both can be tried: {text}");
 }

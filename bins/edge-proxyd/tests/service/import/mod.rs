@@ -135,6 +135,12 @@ fn both_answer_alike() {
     assert_eq!(imported.status.code(), Some(3), "{said}");
     let left: Vec<&str> = said.lines().filter(|line| !line.contains("_temp_path")).collect();
     assert!(matches!(left.as_slice(), [one] if one.contains("proxy_read_timeout 120s")), "{said}");
+    // What no directive stands for is said at the head of what was written.
+    let head: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
+    for part in ["X-Real-IP", "X-Accel", "add_header", "Location", "gzip_types", "%2F"] {
+        assert_eq!(head.iter().filter(|line| line.contains(part)).count(), 1, "{part}: {head:#?}");
+    }
+    assert!(!head.iter().any(|line| line.contains("https://")), "{head:#?}");
     std::fs::write(folder.path().join("edge.toml"), &text).expect("a file");
     let mut edge = Command::new(PROGRAM);
     edge.args(["run", "--workers", "1", "--config"]).arg(folder.path().join("edge.toml"));
@@ -244,6 +250,35 @@ fn what_is_not_taken_over_is_said() {
         String::from_utf8_lossy(&check.stderr),
         String::from_utf8_lossy(&output.stdout)
     );
+    // What would be silently otherwise: who may come, who is asked for a certificate, what is spoken.
+    let text = "server {\n  listen 80;\n  server_name a.test;\n  ssl_protocols TLSv1.3;\n  ssl_verify_client on;\n  \
+                location / {\n    proxy_pass https://10.0.0.1;\n    allow 10.0.0.5;\n    deny 10.0.0.0/8;\n    \
+                proxy_redirect http://a/ /;\n    proxy_set_body x;\n  }\n  location /b/ {\n    deny all;\n    \
+                allow 10.0.0.0/8;\n    proxy_pass https://10.0.0.1;\n    proxy_redirect off;\n  }\n  location /c/ {\n    \
+                allow all;\n    deny all;\n    proxy_pass https://10.0.0.1;\n  }\n}\n";
+    std::fs::write(&file, text).expect("a file");
+    let output = import(&file);
+    let said = String::from_utf8_lossy(&output.stderr);
+    for (line, directive) in [
+        (4, "ssl_protocols TLSv1.3: edge-proxyd speaks TLS 1.2 and"),
+        (5, "ssl_verify_client on: edge-proxyd asks clients for no certificate"),
+        (9, "deny 10.0.0.0/8: `allow 10.0.0.5` stands before it"),
+        (10, "proxy_redirect http://a/ /: edge-proxyd passes Location"),
+        (11, "proxy_set_body x: is not known"),
+        (15, "allow 10.0.0.0/8: stands behind a line for all"),
+        (21, "deny all: stands behind a line for all"),
+    ] {
+        let wanted = format!("{}:{line}: {directive}", file.display());
+        assert!(said.lines().any(|found| found.starts_with(&wanted)), "{wanted}\n{said}");
+    }
+    assert_eq!(said.lines().count(), 7, "{said}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Nobody at /b/, everybody at /c/, as with nginx.
+    let of =
+        |path: &str| text.split(&format!("path = \"{path}\"")).nth(1).unwrap().split("[[").next().unwrap();
+    assert!(of("/b/").contains("deny = [\"0.0.0.0/0\", \"::/0\"]"), "{text}");
+    assert!(!of("/c/").contains("deny") && !of("/c/").contains("allow"), "{text}");
+    assert!(text.contains("certificate of a service at https:// is verified"), "{text}");
     // What is no configuration of nginx's changes nothing and names its line.
     std::fs::write(&file, "server {\n  listen 80\n}\n").expect("a file");
     let output = import(&file);
