@@ -5,6 +5,7 @@ mod clients;
 mod fuzz;
 mod homelab;
 mod icu;
+mod instructions;
 mod judges;
 mod package;
 mod postgres;
@@ -30,6 +31,8 @@ usage: cargo xtask COMMAND
   tools         only install what the tests need
   bench [ARGS]  measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
+  instructions [--update]
+                count the instructions of the hot paths against bins/hot-paths/instructions.txt, or record them there
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";
 
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         (Some("judges"), []) => judges::all(),
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
+        (Some("instructions"), extra) => instructions::run(extra),
         (Some("purity"), []) => purity::check(),
         _ => {
             eprint!("{USAGE}");

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which a mistake is cheapest to find.
 
-use crate::{judges, package, purity, tools};
+use crate::{instructions, judges, package, purity, tools};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -48,6 +48,7 @@ pub(crate) fn test() -> Outcome {
     }
     step("build", cargo(&["build", "--workspace", "--all-targets", "--all-features", "--locked"]))?;
     step("tests", cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"]))?;
+    instructions::run(&[])?;
     package::prove()?;
     judges::quick()?;
     step(

@@ -45,6 +45,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/tcpdump", "tcpdump"),
     ("/usr/bin/testssl", "testssl.sh"),
     ("/usr/bin/unshare", "util-linux"),
+    ("/usr/bin/valgrind", "valgrind"),
     ("/usr/bin/zstd", "zstd"),
     ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "libfaketime"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
