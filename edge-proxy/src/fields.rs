@@ -74,17 +74,23 @@ impl Name {
             21 => &[(b"sec-websocket-version", Self::SecWebSocketVersion)],
             _ => &[],
         };
+        // Most names differ in their first letter already.
+        let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return Self::Other };
         for (text, id) in known {
-            if name.eq_ignore_ascii_case(text) {
+            if text[0] == first && name.eq_ignore_ascii_case(text) {
                 return *id;
             }
         }
-        if name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {
+        if first == b'x' && name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {
             return Self::XForwarded;
         }
         Self::Other
     }
 }
+
+/// Bytes of fields that a proxy adds to most messages, and how many they are.
+const ADDED: usize = 256;
+const ADDED_FIELDS: usize = 10;
 
 #[derive(Clone, Copy)]
 struct Item {
@@ -177,6 +183,9 @@ impl Fields {
     /// Copies a run of header lines in, for [`Fields::push_range`] to point into. Returns where it begins.
     pub(crate) fn push_block(&mut self, block: &[u8]) -> usize {
         let at = self.buf.len();
+        // What a proxy adds has room, too.
+        self.buf.reserve(block.len() + ADDED);
+        self.items.reserve(ADDED_FIELDS + block.len() / 32);
         self.buf.extend_from_slice(block);
         at
     }

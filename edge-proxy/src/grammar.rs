@@ -1,15 +1,11 @@
 //! The character classes of HTTP (RFC 9110 §5.6.2, §5.5; RFC 9112 §3.2).
 
-const TOKEN: u8 = 1;
-const VALUE: u8 = 2;
-const TARGET: u8 = 4;
-
-static CLASS: [u8; 256] = {
-    let mut table = [0; 256];
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
     let mut i = 0usize;
     while i < 256 {
         let b = i as u8;
-        let token = b.is_ascii_alphanumeric()
+        table[i] = b.is_ascii_alphanumeric()
             || matches!(
                 b,
                 b'!' | b'#'
@@ -27,32 +23,35 @@ static CLASS: [u8; 256] = {
                     | b'|'
                     | b'~'
             );
-        let value = b == b'\t' || (b >= b' ' && b != 0x7f);
-        let target = b > b' ' && b < 0x7f;
-        table[i] = ((token as u8) * TOKEN) | ((value as u8) * VALUE) | ((target as u8) * TARGET);
         i += 1;
     }
     table
 };
 
-fn all(bytes: &[u8], class: u8) -> bool {
-    // Without an early exit the loop is a few instructions a byte, and strangers' bytes are seldom wrong.
-    bytes.iter().fold(class, |left, b| left & CLASS[usize::from(*b)]) != 0
+/// Whether none of the bytes is wrong. Without an early exit, and by comparisons alone, the loop is one of vectors; strangers'
+/// bytes are seldom wrong.
+fn none(bytes: &[u8], wrong: impl Fn(u8) -> bool) -> bool {
+    !bytes.iter().fold(false, |found, byte| found | wrong(*byte))
 }
 
 /// Whether these bytes are a token: at least one, each of the characters of a field name.
 pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && all(bytes, TOKEN)
+    !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)])
+}
+
+/// Whether these bytes are a token without capital letters, as field names are in HTTP/2 and 3.
+pub(crate) fn is_lower_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)] | byte.is_ascii_uppercase())
 }
 
 /// Whether these bytes can be a field's value: no control characters but tab.
 pub fn is_field_value(bytes: &[u8]) -> bool {
-    all(bytes, VALUE)
+    none(bytes, |byte| (byte < b' ') & (byte != b'\t') | (byte == 0x7f))
 }
 
 /// Whether these bytes can be a request target: visible ASCII, at least one.
 pub fn is_target(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && all(bytes, TARGET)
+    !bytes.is_empty() && none(bytes, |byte| (byte <= b' ') | (byte >= 0x7f))
 }
 
 /// Reads a decimal number as the framing of messages wants it: digits only, at least one, no overflow.

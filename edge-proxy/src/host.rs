@@ -35,7 +35,9 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
             Some((host, port)) => (host, Some(port)),
             None => (authority, None),
         };
-        let kind = if host.parse::<Ipv4Addr>().is_ok() { HostKind::Address } else { HostKind::Name };
+        let digit = host.as_bytes().first().is_some_and(u8::is_ascii_digit);
+        let address = digit && host.parse::<Ipv4Addr>().is_ok();
+        let kind = if address { HostKind::Address } else { HostKind::Name };
         if kind == HostKind::Name && !is_name(host) {
             return None;
         }
@@ -54,12 +56,16 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
 /// Whether this is a host name, one dot at its end allowed.
 fn is_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
-    !name.is_empty()
-        && name.len() <= 253
-        && name.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        })
+    let mut label = 0;
+    for byte in name.bytes() {
+        match byte {
+            b'.' if label == 0 => return false,
+            b'.' => label = 0,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if label < 63 => label += 1,
+            _ => return false,
+        }
+    }
+    label > 0 && name.len() <= 253
 }
 
 /// The form in which hosts are compared: lower case, no dot at the end.

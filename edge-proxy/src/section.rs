@@ -1,7 +1,7 @@
 //! Field sections of HTTP/2 and 3: from field lines to a [`RequestHead`] or trailers (RFC 9113 §8.2, §8.3; RFC 9114 §4.2,
 //! §4.3).
 
-use crate::grammar::{decimal, is_field_value, is_target, is_token};
+use crate::grammar::{decimal, is_field_value, is_lower_token, is_target, is_token};
 use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
 
 /// How large a field section may be.
@@ -58,8 +58,7 @@ impl Spent {
 /// around a value are not part of it in any version, so a section that has them was not made by anything that knows HTTP.
 fn check(id: Name, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
     let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
-    let wrong = !is_token(name)
-        || name.iter().any(u8::is_ascii_uppercase)
+    let wrong = !is_lower_token(name)
         || name.len() > usize::from(u16::MAX)
         || !(value.is_empty() || is_field_value(value))
         || blank(value.first())

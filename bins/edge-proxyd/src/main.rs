@@ -1,5 +1,8 @@
 //! The edge proxy daemon.
 
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod acme;
 mod cli;
 mod commands;

@@ -1,8 +1,9 @@
 //! Codecs: heads, field sections and frames of each version of HTTP, as browsers and services write them.
 
 use crate::Path;
+use edge_proxy::flood::Meter;
 use edge_proxy::h1::{self, Chunks, HeadLimits, ResponseFraming};
-use edge_proxy::h2::frame::Header;
+use edge_proxy::h2::frame::{self as h2_frame, Header};
 use edge_proxy::h2::{hpack, response as h2};
 use edge_proxy::h3::qpack;
 use edge_proxy::h3::request::{Item, RequestDecoder};
@@ -16,7 +17,9 @@ pub(crate) const PATHS: &[Path] = &[
     ("h1-response-read", h1_response_read),
     ("h1-response-write", h1_response_write),
     ("h1-chunked", h1_chunked),
+    ("h2-frames", h2_frames),
     ("h2-section-read", h2_section_read),
+    ("h2-section-known", h2_section_known),
     ("h2-response-write", h2_response_write),
     ("h3-request-read", h3_request_read),
     ("h3-response-write", h3_response_write),
@@ -54,7 +57,8 @@ pub(crate) fn request() -> RequestHead {
     head
 }
 
-fn response() -> ResponseHead {
+/// The answer, read.
+pub(crate) fn response() -> ResponseHead {
     let mut head = ResponseHead::default();
     let found = h1::response(RESPONSE, &HeadLimits::default(), &Method::Get, &mut head).expect("a good head");
     assert!(found.is_some_and(|found| found.used == RESPONSE.len()));
@@ -138,7 +142,7 @@ fn h2_section_read(count: u32) {
     hpack::write_no_table(&mut block);
     pairs.iter().for_each(|(name, value)| hpack::write_field(&mut block, name, value));
     let mut frame = Vec::new();
-    edge_proxy::h2::frame::write(&mut frame, edge_proxy::h2::frame::HEADERS, 0x5, 1, &block);
+    h2_frame::write(&mut frame, h2_frame::HEADERS, 0x5, 1, &block);
     let mut decoder = hpack::Decoder::default();
     for _ in 0..count {
         let header = Header::read(black_box(&frame)).expect("a header");
@@ -149,6 +153,48 @@ fn h2_section_read(count: u32) {
             bytes += name.len() + value.len();
         });
         assert!(taken.is_ok() && lines == pairs.len() && black_box(bytes) > 0);
+    }
+}
+
+/// The second request of a connection, most of which is in the table by then.
+fn h2_section_known(count: u32) {
+    let pairs = pairs(&request());
+    let (mut first, mut again) = (vec![0x82, 0x87], vec![0x82, 0x87]);
+    let lines: Vec<_> = pairs.iter().filter(|(name, _)| name != b":method" && name != b":scheme").collect();
+    for (name, value) in &lines {
+        first.push(0x40);
+        for text in [name, value] {
+            first.push(u8::try_from(text.len()).expect("a short text"));
+            first.extend_from_slice(text);
+        }
+    }
+    // The newest line is the first behind the static table's 61.
+    again.extend((0..lines.len() as u8).rev().map(|nth| 0x80 | (62 + nth)));
+    let mut decoder = hpack::Decoder::default();
+    decoder.decode(&first, |_, _| {}).expect("a good section");
+    for _ in 0..count {
+        let mut known = 0;
+        decoder.decode(black_box(&again), |_, value| known += value.len()).expect("a good section");
+        assert_eq!(known, pairs.iter().map(|(_, value)| value.len()).sum::<usize>());
+    }
+}
+
+/// 32 heads: their frames, and what is counted of them against floods.
+fn h2_frames(count: u32) {
+    let mut wire = Vec::new();
+    for id in 0..32 {
+        h2_frame::write(&mut wire, h2_frame::HEADERS, 5, 2 * id + 1, &[0x82; 40]);
+    }
+    let mut meter = Meter::new(1_000, 0);
+    meter.received(h2_frame::PREFACE, 0);
+    for _ in 0..count {
+        meter.received(black_box(&wire), 0);
+        let (mut rest, mut frames) = (wire.as_slice(), 0);
+        while let Some(header) = Header::read(rest) {
+            rest = &rest[Header::LEN + header.length as usize..];
+            frames += 1;
+        }
+        assert_eq!(black_box(frames), 32);
     }
 }
 

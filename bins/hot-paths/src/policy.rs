@@ -2,7 +2,7 @@
 
 use crate::{Path, http};
 use edge_proxy::config::{Config, Route, Site, Target, Upstream};
-use edge_proxy::decide::{Facts, Transport, Verdict, decide, hello, request_fields};
+use edge_proxy::decide::{Facts, Transport, Verdict, decide, hello, request_fields, response_fields};
 use edge_proxy::{Snapshot, proxy_protocol};
 use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
 use std::fmt::Write as _;
@@ -12,6 +12,7 @@ pub(crate) const PATHS: &[Path] = &[
     ("decide", decide_direct),
     ("decide-behind-hops", decide_behind_hops),
     ("request-fields", fields),
+    ("response-fields", answer_fields),
     ("client-hello", client_hello),
     ("proxy-protocol", proxy_header),
     ("pg-hba-decide", pg_hba_decide),
@@ -74,6 +75,17 @@ fn fields(count: u32) {
         let mut head = head.clone();
         request_fields(&decision, black_box(&facts), false, &mut head);
         assert!(black_box(head).fields.get_named(b"X-Real-IP").is_some());
+    }
+}
+
+/// The same of its answer.
+fn answer_fields(count: u32) {
+    let (snapshot, facts, response) = (snapshot(), facts("203.0.113.7:40000"), http::response());
+    let decision = decide(&snapshot, &facts, &http::request());
+    for _ in 0..count {
+        let mut head = response.clone();
+        response_fields(&decision, black_box(&facts), Some("h3=\":443\"; ma=86400"), &mut head);
+        assert!(black_box(head).fields.get_named(b"Alt-Svc").is_some());
     }
 }
 

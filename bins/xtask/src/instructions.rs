@@ -15,12 +15,12 @@ const TOLERANCE: u64 = 4;
 /// How many are counted at once.
 const AT_ONCE: usize = 2;
 
-/// Counts, and compares or, with `--update`, records.
+/// Counts, and compares or, with `--record`, records.
 pub(crate) fn run(extra: &[&str]) -> Outcome {
-    let update = match extra {
+    let records = match extra {
         [] => false,
-        ["--update"] => true,
-        _ => return Err("usage: cargo xtask instructions [--update]".into()),
+        ["--record"] => true,
+        _ => return Err("usage: cargo xtask instructions [--record]".into()),
     };
     let build = ["build", "--quiet", "--locked", "--profile", "counted", "--package", "hot-paths"];
     step("instructions: building", cargo(&build))?;
@@ -39,7 +39,7 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
         }
     }
     let file = file();
-    if update {
+    if records {
         let text: String = counted.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
         std::fs::write(&file, text).map_err(|why| format!("{}: {why}", file.display()))?;
         println!("xtask: instructions: written to {}", file.display());
@@ -121,7 +121,7 @@ fn compare(counted: &[(&str, u64)], recorded: &str) -> Outcome {
             faults.push(format!("{name} takes {count} instructions instead of {before}"));
         } else if count * (100 + TOLERANCE) < before * 100 {
             println!(
-                "xtask: instructions: {name} became cheaper: cargo xtask instructions --update keeps it so"
+                "xtask: instructions: {name} became cheaper: cargo xtask instructions --record keeps it so"
             );
         }
     }
@@ -131,7 +131,7 @@ fn compare(counted: &[(&str, u64)], recorded: &str) -> Outcome {
         return Ok(());
     }
     Err(format!(
-        "instructions: {}. If that is what it is worth: cargo xtask instructions --update, and say why in the commit",
+        "instructions: {}. If that is what it is worth: cargo xtask instructions --record, and say why in the commit",
         faults.join("; ")
     ))
 }

@@ -31,7 +31,7 @@ usage: cargo xtask COMMAND
   tools         only install what the tests need
   bench [ARGS]  measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
-  instructions [--update]
+  instructions [--record]
                 count the instructions of the hot paths against bins/hot-paths/instructions.txt, or record them there
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";

@@ -3,9 +3,8 @@
 use super::{Decision, Facts, Transport, edits, route};
 use crate::config::FieldEdits;
 use crate::host::split_authority;
+use crate::section::digits;
 use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tailnet};
-use memchr::memchr2;
-use std::io::Write;
 
 /// Makes a received head the one that is forwarded. Called once, after [`decide()`](super::decide()).
 ///
@@ -98,6 +97,9 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         let name = name.as_bytes();
         fields.retain(|field| !field.name.eq_ignore_ascii_case(name) && !edits::is_alias(field.name, name));
     }
+    let edited = edits.into_iter().flatten().any(|edits| !edits.is_empty());
+    let is_edited =
+        |name: &[u8]| edited && edits.into_iter().flatten().any(|edits| edits::have_alias(edits, name));
     fields.retain(|field| match field.id {
         Name::Forwarded
         | Name::XRealIp
@@ -107,12 +109,11 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         | Name::XForwardedProto
         | Name::Proxy => false,
         Name::XForwarded => trusted,
-        Name::Other if memchr2(b'_', b'.', field.name).is_some() => {
-            !is_alias_of_ours(field.name)
-                && !edits.into_iter().flatten().any(|edits| edits::have_alias(edits, field.name))
+        Name::Other if field.name.iter().any(|byte| matches!(byte, b'_' | b'.')) => {
+            !is_alias_of_ours(field.name) && !is_edited(field.name)
         }
         // `X-Forwarded-` itself, and everything else, could still be an alias of a name in an edit that has a `_`.
-        _ => !edits.into_iter().flatten().any(|edits| edits::have_alias(edits, field.name)),
+        _ => !is_edited(field.name),
     });
 }
 
@@ -135,21 +136,20 @@ fn write_origin(decision: &Decision<'_>, facts: &Facts<'_>, authority: &str, fie
     });
     let mut value = Vec::with_capacity(128);
     for (i, address) in client.chain().enumerate() {
-        let comma = if i > 0 { ", " } else { "" };
-        // Writing to memory does not fail.
-        let _ = write!(value, "{comma}{address}");
+        if i > 0 {
+            value.extend_from_slice(b", ");
+        }
+        forwarded::write_address(address, &mut value);
     }
-    fields.push(b"X-Forwarded-For", &value);
+    fields.push_known(Name::XForwardedFor, b"X-Forwarded-For", &value);
     value.clear();
-    let _ = write!(value, "{}", client.address);
-    fields.push(b"X-Real-IP", &value);
-    fields.push(b"X-Forwarded-Proto", proto.as_bytes());
+    forwarded::write_address(client.address, &mut value);
+    fields.push_known(Name::XRealIp, b"X-Real-IP", &value);
+    fields.push_known(Name::XForwardedProto, b"X-Forwarded-Proto", proto.as_bytes());
     if !host.is_empty() {
-        fields.push(b"X-Forwarded-Host", host.as_bytes());
+        fields.push_known(Name::XForwardedHost, b"X-Forwarded-Host", host.as_bytes());
     }
-    value.clear();
-    let _ = write!(value, "{port}");
-    fields.push(b"X-Forwarded-Port", &value);
+    fields.push_known(Name::XForwardedPort, b"X-Forwarded-Port", digits(port.into(), &mut [0; 20]));
     value.clear();
     let mut chain = client.chain();
     if let Some(first) = chain.next() {
@@ -158,5 +158,5 @@ fn write_origin(decision: &Decision<'_>, facts: &Facts<'_>, authority: &str, fie
     for hop in chain {
         forwarded::write(hop, None, None, &mut value);
     }
-    fields.push(b"Forwarded", &value);
+    fields.push_known(Name::Forwarded, b"Forwarded", &value);
 }

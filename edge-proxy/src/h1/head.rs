@@ -3,7 +3,7 @@
 use crate::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
 use crate::host::split_authority;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,22 +142,18 @@ fn section(
     limits: &HeadLimits,
     fields: &mut Fields,
 ) -> Result<Option<usize>, BadHead> {
-    let mut at = start;
-    let mut lines: usize = 0;
-    let block = loop {
-        let Some(end) = line(buf, at)? else { return Ok(None) };
-        if end == at {
-            break &buf[start..at];
-        }
+    // The line before the section ended in CR LF, so an empty section is found like any other.
+    let Some(length) = memmem::find(&buf[start - 2..], b"\r\n\r\n") else {
+        return incomplete(buf, start, limits);
+    };
+    let block = &buf[start..start + length];
+    let base = fields.push_block(block);
+    let (mut at, mut lines) = (0, 0);
+    while at < block.len() {
         lines += 1;
         if lines > limits.fields {
             return Err(BadHead::TooLarge);
         }
-        at = end + 2;
-    };
-    let base = fields.push_block(block);
-    let mut at = 0;
-    while at < block.len() {
         let end = line(block, at)?.ok_or(BadHead::LineEnd)?;
         let text = &block[at..end];
         let colon = memchr(b':', text).ok_or(BadHead::Field)?;
@@ -171,6 +167,19 @@ fn section(
         at = end + 2;
     }
     Ok(Some(start + block.len() + 2))
+}
+
+/// Whether lines that are no whole section yet can become one.
+fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<usize>, BadHead> {
+    let (mut at, mut lines) = (start, 0);
+    while let Some(end) = line(buf, at)? {
+        lines += 1;
+        if lines > limits.fields {
+            return Err(BadHead::TooLarge);
+        }
+        at = end + 2;
+    }
+    Ok(None)
 }
 
 /// Reads what the fields say about framing, and takes the framing fields out.

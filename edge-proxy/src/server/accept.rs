@@ -60,9 +60,8 @@ async fn connection(
     peer: SocketAddr,
     address: SocketAddr,
 ) {
-    // Heads and small content are written at once; waiting to merge them only costs time.
-    let _ = stream.set_nodelay(true);
-    let local = stream.local_addr().unwrap_or(address);
+    // Only a listener on all addresses does not know at which of them the client came.
+    let local = if address.ip().is_unspecified() { stream.local_addr().unwrap_or(address) } else { address };
     let mut connection = Connection {
         transport: Transport::Plain,
         peer,

@@ -1,9 +1,10 @@
 //! Making the sockets that are listened on: one a worker, sharing the port, so that the kernel spreads connections.
 
 use crate::config::{Listener, ListenerKind};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -22,6 +23,12 @@ fn shared(listener: &Listener, address: SocketAddr, kind: Type, protocol: Protoc
         socket.bind_device(Some(interface.as_bytes()))?;
     }
     Ok(socket)
+}
+
+/// Heads and small content are written at once; waiting to merge them only costs time. Accepted sockets inherit it.
+fn at_once(listening: BorrowedFd<'_>) {
+    // Where it cannot be had, answers are only later.
+    let _ = SockRef::from(&listening).set_tcp_nodelay(true);
 }
 
 /// Sockets that somebody opened before: a service manager, or the process that this one takes over from.
@@ -74,6 +81,7 @@ pub(crate) fn tcp(
         let address = first.local_addr()?;
         for socket in &found {
             socket.set_nonblocking(true)?;
+            at_once(socket.as_fd());
         }
         return Ok((address, Inherited::spread(found, workers, TcpListener::try_clone)?));
     }
@@ -84,6 +92,7 @@ pub(crate) fn tcp(
         // Connections of a predecessor may linger in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
+        at_once(socket.as_fd());
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
         address = socket.local_addr()?;

@@ -82,14 +82,31 @@ pub struct Invalid;
 pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
     // The bits at hand, from the top of `bits` downwards.
     let (mut bits, mut have) = (0u64, 0u32);
-    let mut input = input.iter();
+    let mut input = input;
     out.reserve(input.len() * 8 / 5);
+    // As long as there are eight bytes, as many of them as fit are taken at once. The bits of the next one that are put in
+    // besides are put in again with it, in the same place.
+    while let Some(chunk) = input.first_chunk::<8>() {
+        bits |= u64::from_be_bytes(*chunk) >> have;
+        let taken = (64 - have) / 8;
+        input = &input[taken as usize..];
+        have += 8 * taken;
+        while have >= LONGEST as u32 {
+            let (symbol, len) = TABLES.short[(bits >> 56) as usize];
+            let found = if len != 0 { Some((symbol, u32::from(len))) } else { long(bits) };
+            let (symbol, len) = found.ok_or(Invalid)?;
+            out.push(symbol);
+            bits <<= len;
+            have -= len;
+        }
+    }
     loop {
         while have <= 56
-            && let Some(b) = input.next()
+            && let Some((b, rest)) = input.split_first()
         {
             bits |= u64::from(*b) << (56 - have);
             have += 8;
+            input = rest;
         }
         if have == 0 {
             return Ok(());

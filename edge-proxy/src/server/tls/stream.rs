@@ -85,6 +85,8 @@ pub(crate) struct TlsStream<C> {
     /// Whether the bytes read last came as early data.
     early: bool,
     closed: bool,
+    /// What is to be sent may wait for what is sent next.
+    merges: bool,
     /// What the kernel can do of TLS, where it may be given the sending side.
     support: Option<Support>,
     sender: Sender,
@@ -96,7 +98,15 @@ where
     D: SideData,
 {
     pub(crate) fn new(tls: C, io: Socket) -> Self {
-        Self { tls: Box::new(tls), io, early: false, closed: false, support: None, sender: Sender::Userspace }
+        Self {
+            tls: Box::new(tls),
+            io,
+            early: false,
+            closed: false,
+            merges: false,
+            support: None,
+            sender: Sender::Userspace,
+        }
     }
 
     /// A connection that was just accepted, whose sending side the kernel may get if it has this support.
@@ -184,6 +194,7 @@ where
 
     /// Until the handshake is complete. Early data and content that arrive meanwhile are kept.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let begins = self.tls.is_handshaking();
         while self.tls.is_handshaking() {
             let _ = self.poll_write_tls(cx)?;
             if !self.tls.is_handshaking() {
@@ -193,7 +204,9 @@ where
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
-        let _ = self.poll_write_tls(cx)?;
+        // Tickets, or a client's Finished, go with the first content, which nearly always follows at once; or before the next wait
+        // for the peer.
+        self.merges |= begins;
         Poll::Ready(Ok(()))
     }
 
@@ -236,6 +249,11 @@ where
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Until content may be taken: what is encrypted and not written yet is the only buffer.
+    fn poll_make_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.merges) { Poll::Ready(Ok(())) } else { self.poll_write_tls(cx) }
     }
 
     fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -281,8 +299,7 @@ where
 {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        // What is encrypted and not written yet is the only buffer: nothing more is taken before it is gone.
-        ready!(this.poll_write_tls(cx))?;
+        ready!(this.poll_make_room(cx))?;
         match &mut this.sender {
             Sender::Kernel(kernel) => {
                 kernel.may_write()?;
@@ -304,7 +321,7 @@ where
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_write_tls(cx))?;
+        ready!(this.poll_make_room(cx))?;
         match &mut this.sender {
             Sender::Kernel(kernel) => {
                 kernel.may_write()?;
