@@ -1,29 +1,37 @@
-//! `hot-paths PATH COUNT` does one thing that often and nothing else: `cargo xtask instructions` runs it under callgrind, twice, and
-//! what the second run has more is what the thing costs. Without arguments it lists what it can do.
+//! Walks one path of the pure cores a number of times, so that `cargo xtask instructions` can count what one walk costs.
+//!
+//! `hot-paths --list` names the paths; `hot-paths NAME COUNT` walks one. Two runs of different counts differ by the walks alone.
 
-mod edge;
+mod http;
 mod policy;
 
 use std::process::ExitCode;
 
-/// Something that is done for every request or connection: its name, and how it is done so many times.
+/// A path: its name, and what walks it so many times.
 type Path = (&'static str, fn(u32));
 
+const PATHS: &[&[Path]] = &[http::PATHS, policy::PATHS];
+
 fn main() -> ExitCode {
-    let paths: Vec<Path> = edge::PATHS.iter().chain(policy::PATHS).copied().collect();
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let found = match &args[..] {
-        [] => {
-            paths.iter().for_each(|(name, _)| println!("{name}"));
-            return ExitCode::SUCCESS;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["--list"] => {
+            PATHS.iter().copied().flatten().for_each(|(name, _)| println!("{name}"));
+            ExitCode::SUCCESS
         }
-        [name, count] => paths.iter().find(|path| path.0 == name).zip(count.parse().ok()),
-        _ => None,
-    };
-    let Some(((_, run), count)) = found else {
-        eprintln!("usage: hot-paths [PATH COUNT]");
-        return ExitCode::from(2);
-    };
-    run(count);
-    ExitCode::SUCCESS
+        [name, count] => {
+            let path = PATHS.iter().copied().flatten().find(|(known, _)| *known == name);
+            let (Some((_, walk)), Ok(count)) = (path, count.parse()) else {
+                eprintln!("hot-paths: no path {name}, or {count} is no number");
+                return ExitCode::from(2);
+            };
+            walk(count);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("usage: hot-paths --list | hot-paths NAME COUNT");
+            ExitCode::from(2)
+        }
+    }
 }

@@ -1,24 +1,134 @@
-//! What pg-hba does for every connection.
+//! Decisions: what becomes of a request, who asks, what is told to the service; and whom PostgreSQL lets in.
 
+use crate::{Path, http};
+use edge_proxy::config::{Config, Route, Site, Target, Upstream};
+use edge_proxy::decide::{Facts, Transport, Verdict, decide, hello, request_fields, response_fields};
+use edge_proxy::{Snapshot, proxy_protocol};
 use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
 use std::fmt::Write as _;
 use std::hint::black_box;
 
-pub(crate) const PATHS: &[super::Path] = &[("pg-hba-decide", decide)];
+pub(crate) const PATHS: &[Path] = &[
+    ("decide", decide_direct),
+    ("decide-behind-hops", decide_behind_hops),
+    ("request-fields", fields),
+    ("response-fields", answer_fields),
+    ("client-hello", client_hello),
+    ("proxy-protocol", proxy_header),
+    ("pg-hba-decide", pg_hba_decide),
+    ("pg-hba-parse", pg_hba_parse),
+];
 
-/// One of a thousand rules, by its name.
-fn decide(count: u32) {
-    let mut text = String::new();
-    for n in 0..999 {
-        // Writing to memory does not fail.
-        let _ = writeln!(text, "host db{n} user{n} 100.64.0.0/10 trust");
+/// A hundred sites; the request is for the last.
+fn snapshot() -> Snapshot {
+    let mut config = Config::default();
+    for n in 0..99 {
+        let host = format!("site{n}.example.org").parse().expect("a name");
+        config.sites.push(Site::new("other", vec![host]).route(Route::forward("forgejo")));
     }
-    text.push_str("host all all 0.0.0.0/0 scram-sha-256\n");
-    let rules = Document::parse(&text, &Server::new(Version::V18)).rules().unwrap_or_default();
-    let index = Index::new(rules);
-    let address = [100, 64, 3, 4].into();
-    let attempt = Attempt::tcp("db900", "user900", address);
+    let host = "git.example.org".parse().expect("a name");
+    config.sites.push(Site::new("git", vec![host]).route(Route::forward("forgejo")));
+    for (n, site) in config.sites.iter_mut().enumerate() {
+        site.name = format!("site{n}");
+    }
+    let target = Target::Tcp { host: "100.64.0.2".into(), port: 80 };
+    config.upstreams.push(Upstream::new("forgejo", target));
+    config.trust.ranges.push("100.64.0.0/10".parse().expect("a range"));
+    Snapshot::new(config).expect("a good configuration")
+}
+
+fn facts(peer: &str) -> Facts<'static> {
+    Facts {
+        transport: Transport::Tls,
+        peer: peer.parse().expect("an address"),
+        proxied: None,
+        interface: None,
+        identities: Default::default(),
+        sni: Some("git.example.org"),
+        early: false,
+    }
+}
+
+fn decide_direct(count: u32) {
+    let (snapshot, facts, head) = (snapshot(), facts("203.0.113.7:40000"), http::request());
+    for _ in 0..count {
+        let decision = decide(&snapshot, black_box(&facts), black_box(&head));
+        assert_eq!(black_box(decision).verdict, Verdict::Forward { upstream: 0 });
+    }
+}
+
+/// From a hop of ours that names two more and the client.
+fn decide_behind_hops(count: u32) {
+    let (snapshot, facts, mut head) = (snapshot(), facts("100.64.0.1:40000"), http::request());
+    head.fields.push(b"X-Forwarded-For", b"203.0.113.7, 100.64.0.9, 100.64.0.5");
+    for _ in 0..count {
+        let decision = decide(&snapshot, black_box(&facts), black_box(&head));
+        assert_eq!(black_box(decision).client.address.to_string().len(), 11);
+    }
+}
+
+/// What is taken out of a request and put in; the copy of the head that is worked on is counted too.
+fn fields(count: u32) {
+    let (snapshot, facts, head) = (snapshot(), facts("203.0.113.7:40000"), http::request());
+    let decision = decide(&snapshot, &facts, &head);
+    for _ in 0..count {
+        let mut head = head.clone();
+        request_fields(&decision, black_box(&facts), false, &mut head);
+        assert!(black_box(head).fields.get_named(b"X-Real-IP").is_some());
+    }
+}
+
+/// The same of its answer.
+fn answer_fields(count: u32) {
+    let (snapshot, facts, response) = (snapshot(), facts("203.0.113.7:40000"), http::response());
+    let decision = decide(&snapshot, &facts, &http::request());
+    for _ in 0..count {
+        let mut head = response.clone();
+        response_fields(&decision, black_box(&facts), Some("h3=\":443\"; ma=86400"), &mut head);
+        assert!(black_box(head).fields.get_named(b"Alt-Svc").is_some());
+    }
+}
+
+fn client_hello(count: u32) {
+    let snapshot = snapshot();
+    for _ in 0..count {
+        assert!(hello(&snapshot, None, black_box(Some("git.example.org"))).is_ok());
+        assert!(hello(&snapshot, None, black_box(Some("stranger.example.org"))).is_err());
+    }
+}
+
+fn proxy_header(count: u32) {
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x64\x40\0\x01\x9c\x40\x01\xbb";
+    for _ in 0..count {
+        assert!(proxy_protocol::parse(black_box(header)).is_ok_and(|found| found.is_some()));
+    }
+}
+
+fn rules(count: usize) -> String {
+    let mut text = String::new();
+    for n in 0..count {
+        let (a, b) = (n / 250, n % 250);
+        writeln!(text, "hostssl db{n} user{n} 10.{a}.{b}.0/24 scram-sha-256").expect("a string takes it");
+    }
+    text.push_str("host all all 0.0.0.0/0 reject\n");
+    text
+}
+
+/// Among a thousand rules.
+fn pg_hba_decide(count: u32) {
+    let document = Document::parse(&rules(1_000), &Server::new(Version::V18));
+    let index = Index::new(document.rules().expect("rules"));
+    let attempt = Attempt::tls("db900", "user900", "10.3.150.9".parse().expect("an address"));
     for _ in 0..count {
         black_box(index.decide(black_box(&attempt), &Nowhere));
+    }
+}
+
+/// Ten rules from text.
+fn pg_hba_parse(count: u32) {
+    let (text, server) = (rules(9), Server::new(Version::V18));
+    for _ in 0..count {
+        let document = Document::parse(black_box(&text), &server);
+        assert_eq!(document.rules().map(|rules| rules.len()).ok(), Some(10));
     }
 }

@@ -32,7 +32,7 @@ usage: cargo xtask COMMAND
   bench [ARGS]  measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
   instructions [--record]
-                count what the hot paths take, by callgrind, and compare it with what was recorded
+                count the instructions of the hot paths against bins/hot-paths/instructions.txt, or record them there
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";
 
@@ -55,8 +55,7 @@ fn main() -> ExitCode {
         (Some("judges"), []) => judges::all(),
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
-        (Some("instructions"), []) => instructions::run(false),
-        (Some("instructions"), ["--record"]) => instructions::run(true),
+        (Some("instructions"), extra) => instructions::run(extra),
         (Some("purity"), []) => purity::check(),
         _ => {
             eprint!("{USAGE}");

@@ -48,7 +48,7 @@ pub(crate) fn test() -> Outcome {
     }
     step("build", cargo(&["build", "--workspace", "--all-targets", "--all-features", "--locked"]))?;
     step("tests", cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"]))?;
-    instructions::run(false)?;
+    instructions::run(&[])?;
     package::prove()?;
     judges::quick()?;
     let day = homelab::Day::begin()?;

@@ -1,0 +1,236 @@
+//! Codecs: heads, field sections and frames of each version of HTTP, as browsers and services write them.
+
+use crate::Path;
+use edge_proxy::flood::Meter;
+use edge_proxy::h1::{self, Chunks, HeadLimits, ResponseFraming};
+use edge_proxy::h2::frame::{self as h2_frame, Header};
+use edge_proxy::h2::{hpack, response as h2};
+use edge_proxy::h3::qpack;
+use edge_proxy::h3::request::{Item, RequestDecoder};
+use edge_proxy::h3::{Limits, frame, response as h3};
+use edge_proxy::{Method, RequestHead, ResponseHead, Version};
+use std::hint::black_box;
+
+pub(crate) const PATHS: &[Path] = &[
+    ("h1-request-read", h1_request_read),
+    ("h1-request-write", h1_request_write),
+    ("h1-response-read", h1_response_read),
+    ("h1-response-write", h1_response_write),
+    ("h1-chunked", h1_chunked),
+    ("h2-frames", h2_frames),
+    ("h2-section-read", h2_section_read),
+    ("h2-section-known", h2_section_known),
+    ("h2-response-write", h2_response_write),
+    ("h3-request-read", h3_request_read),
+    ("h3-response-write", h3_response_write),
+];
+
+/// What a browser asks for a page.
+pub(crate) const REQUEST: &[u8] = b"GET /repository/src/branch/main?raw=1 HTTP/1.1\r\n\
+    Host: git.example.org\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+    Accept-Language: en-US,en;q=0.5\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Connection: keep-alive\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\
+    Sec-Fetch-Dest: document\r\n\
+    Sec-Fetch-Mode: navigate\r\n\
+    Sec-Fetch-Site: none\r\n\r\n";
+
+/// What a service answers.
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    Server: nginx\r\n\
+    Date: Fri, 27 Nov 2026 12:00:00 GMT\r\n\
+    Content-Type: text/html; charset=utf-8\r\n\
+    Content-Length: 1024\r\n\
+    Connection: keep-alive\r\n\
+    Cache-Control: max-age=0, private, must-revalidate, no-transform\r\n\
+    X-Frame-Options: SAMEORIGIN\r\n\
+    ETag: \"67489a00-400\"\r\n\r\n";
+
+/// The request, read.
+pub(crate) fn request() -> RequestHead {
+    let mut head = RequestHead::new(Version::Http11);
+    let found = h1::request(REQUEST, &HeadLimits::default(), &mut head).expect("a good head");
+    assert!(found.is_some_and(|found| found.used == REQUEST.len()));
+    head
+}
+
+/// The answer, read.
+pub(crate) fn response() -> ResponseHead {
+    let mut head = ResponseHead::default();
+    let found = h1::response(RESPONSE, &HeadLimits::default(), &Method::Get, &mut head).expect("a good head");
+    assert!(found.is_some_and(|found| found.used == RESPONSE.len()));
+    head
+}
+
+fn h1_request_read(count: u32) {
+    let (limits, mut head) = (HeadLimits::default(), RequestHead::new(Version::Http11));
+    for _ in 0..count {
+        let found = h1::request(black_box(REQUEST), &limits, &mut head).expect("a good head");
+        assert!(black_box(found).is_some());
+    }
+}
+
+fn h1_request_write(count: u32) {
+    let (head, mut out) = (request(), Vec::new());
+    for _ in 0..count {
+        out.clear();
+        h1::write_request(&mut out, black_box(&head), &Method::Get, "git.example.org", None);
+        black_box(&out);
+    }
+}
+
+fn h1_response_read(count: u32) {
+    let (limits, mut head) = (HeadLimits::default(), ResponseHead::default());
+    for _ in 0..count {
+        let found = h1::response(black_box(RESPONSE), &limits, &Method::Get, &mut head).expect("a good head");
+        assert!(black_box(found).is_some());
+    }
+}
+
+fn h1_response_write(count: u32) {
+    let (head, mut out) = (response(), Vec::new());
+    for _ in 0..count {
+        out.clear();
+        h1::write_response(&mut out, black_box(&head), &Method::Get, ResponseFraming::Length, false);
+        black_box(&out);
+    }
+}
+
+/// 16 chunks of 256 bytes.
+fn h1_chunked(count: u32) {
+    let mut wire: Vec<u8> =
+        std::iter::repeat_n([&b"100\r\n"[..], &[b'x'; 256], b"\r\n"].concat(), 16).flatten().collect();
+    wire.extend_from_slice(b"0\r\n\r\n");
+    for _ in 0..count {
+        let (mut chunks, mut at) = (Chunks::new(), 0);
+        loop {
+            let step = chunks.walk(black_box(&wire[at..])).expect("good chunks");
+            at += step.framing + step.data;
+            chunks.took(step.data);
+            if step.ended {
+                break;
+            }
+        }
+        assert_eq!(at, wire.len());
+    }
+}
+
+/// The request's fields as HTTP/2 and 3 have them.
+fn pairs(head: &RequestHead) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", head.authority.as_str()),
+        (":path", head.target.as_str()),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .into();
+    pairs.extend(
+        head.fields
+            .iter()
+            .filter(|field| field.name != b"Connection")
+            .map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())),
+    );
+    pairs
+}
+
+fn h2_section_read(count: u32) {
+    let (pairs, mut block) = (pairs(&request()), Vec::new());
+    hpack::write_no_table(&mut block);
+    pairs.iter().for_each(|(name, value)| hpack::write_field(&mut block, name, value));
+    let mut frame = Vec::new();
+    h2_frame::write(&mut frame, h2_frame::HEADERS, 0x5, 1, &block);
+    let mut decoder = hpack::Decoder::default();
+    for _ in 0..count {
+        let header = Header::read(black_box(&frame)).expect("a header");
+        let (mut lines, mut bytes) = (0, 0);
+        let section = &frame[Header::LEN..Header::LEN + header.length as usize];
+        let taken = decoder.decode(section, |name, value| {
+            lines += 1;
+            bytes += name.len() + value.len();
+        });
+        assert!(taken.is_ok() && lines == pairs.len() && black_box(bytes) > 0);
+    }
+}
+
+/// The second request of a connection, most of which is in the table by then.
+fn h2_section_known(count: u32) {
+    let pairs = pairs(&request());
+    let (mut first, mut again) = (vec![0x82, 0x87], vec![0x82, 0x87]);
+    let lines: Vec<_> = pairs.iter().filter(|(name, _)| name != b":method" && name != b":scheme").collect();
+    for (name, value) in &lines {
+        first.push(0x40);
+        for text in [name, value] {
+            first.push(u8::try_from(text.len()).expect("a short text"));
+            first.extend_from_slice(text);
+        }
+    }
+    // The newest line is the first behind the static table's 61.
+    again.extend((0..lines.len() as u8).rev().map(|nth| 0x80 | (62 + nth)));
+    let mut decoder = hpack::Decoder::default();
+    decoder.decode(&first, |_, _| {}).expect("a good section");
+    for _ in 0..count {
+        let mut known = 0;
+        decoder.decode(black_box(&again), |_, value| known += value.len()).expect("a good section");
+        assert_eq!(known, pairs.iter().map(|(_, value)| value.len()).sum::<usize>());
+    }
+}
+
+/// 32 heads: their frames, and what is counted of them against floods.
+fn h2_frames(count: u32) {
+    let mut wire = Vec::new();
+    for id in 0..32 {
+        h2_frame::write(&mut wire, h2_frame::HEADERS, 5, 2 * id + 1, &[0x82; 40]);
+    }
+    let mut meter = Meter::new(1_000, 0);
+    meter.received(h2_frame::PREFACE, 0);
+    for _ in 0..count {
+        meter.received(black_box(&wire), 0);
+        let (mut rest, mut frames) = (wire.as_slice(), 0);
+        while let Some(header) = Header::read(rest) {
+            rest = &rest[Header::LEN + header.length as usize..];
+            frames += 1;
+        }
+        assert_eq!(black_box(frames), 32);
+    }
+}
+
+fn h2_response_write(count: u32) {
+    let (head, mut out) = (response(), Vec::new());
+    let place = h2::Place { stream: 1, end: false, max_payload: 16_384, first: false };
+    for _ in 0..count {
+        out.clear();
+        h2::write_head(&mut out, place, black_box(&head));
+        black_box(&out);
+    }
+}
+
+/// A request in the Huffman code, as browsers send it, from the stream's first byte to the head.
+fn h3_request_read(count: u32) {
+    let (mut section, mut wire) = (Vec::new(), Vec::new());
+    qpack::write_prefix(&mut section);
+    for (name, value) in pairs(&request()) {
+        qpack::write_field_huffman(&mut section, &name, &value);
+    }
+    frame::write_header(&mut wire, frame::HEADERS, section.len() as u64);
+    wire.append(&mut section);
+    let mut decoder = qpack::Decoder::new();
+    for _ in 0..count {
+        let mut stream = RequestDecoder::new(Limits::default());
+        let (used, item) = stream.step(black_box(&wire)).expect("a good frame");
+        assert!(used == wire.len() && item == Item::HeadReady);
+        black_box(stream.head(&mut decoder, true).expect("a good head"));
+    }
+}
+
+fn h3_response_write(count: u32) {
+    let (head, mut out) = (response(), Vec::new());
+    for _ in 0..count {
+        out.clear();
+        h3::write_head(&mut out, black_box(&head));
+        black_box(&out);
+    }
+}
