@@ -1,9 +1,10 @@
 //! The edge proxy daemon.
 
 #[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static GLOBAL: allocator::BySize = allocator::BySize;
 
 mod acme;
+mod allocator;
 mod cli;
 mod commands;
 mod config;
