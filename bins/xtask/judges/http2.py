@@ -23,6 +23,9 @@ def refused(*frames, codes=(), stream=None, scope=None, settle=True):
                 one.settled()
             one.send(*frames)
             error = one.error(stream)
+            # An answer of the service's may have come before, whose stream is ended without the rest of the request.
+            while scope == "connection" and error is not None and error[0] == "stream" and error[1] == "NO_ERROR":
+                error = one.error(stream)
             if error is None:
                 return "fail", "nothing happened"
             if scope == "connection" and error[0] == "stream":

@@ -52,7 +52,7 @@ impl Conn {
     fn section(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<Arrived>) {
         if id > self.highest {
             self.request(id, end, own, block, arrived);
-        } else if self.slots.contains_key(&id) {
+        } else if self.is_open(id) {
             self.trailers(id, end, own, block);
         } else if self.reset.contains(&id) {
             // It was sent before the client heard of it. The table changes nevertheless.
@@ -60,7 +60,7 @@ impl Conn {
                 self.fail(Code::COMPRESSION_ERROR);
             }
         } else {
-            // §5.1: on a stream that ended, or that was skipped.
+            // §5.1: on a stream that ended, that the client reset, or that was skipped.
             self.fail(Code::STREAM_CLOSED);
         }
     }
@@ -136,7 +136,7 @@ impl Conn {
         if decoded.is_err() {
             return self.fail(Code::COMPRESSION_ERROR);
         }
-        let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
+        let Some(slot) = self.slots.get_mut(&id) else { return };
         let wrong = if slot.body != Body::Coming {
             Some(Code::STREAM_CLOSED)
         } else if bad == Some(BadSection::TooLarge) {

@@ -172,6 +172,28 @@ fn streams_that_ended_and_streams_that_were_skipped() {
 }
 
 #[test]
+fn a_stream_that_the_client_reset_is_closed_whether_or_not_its_task_has_ended() {
+    for ended in [false, true] {
+        let mut conn = begun();
+        send(&mut conn, &frame(frame::HEADERS, frame::END_HEADERS, 1, &get()));
+        send(&mut conn, &frame(frame::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+        if ended {
+            conn.give_back(1, false);
+        }
+        send(&mut conn, &frame(frame::DATA, 0, 1, b"x"));
+        assert_eq!(answer(&mut conn), (None, Some((1, Code::STREAM_CLOSED.0))));
+        let mut conn = begun();
+        send(&mut conn, &frame(frame::HEADERS, frame::END_HEADERS, 1, &get()));
+        send(&mut conn, &frame(frame::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+        if ended {
+            conn.give_back(1, false);
+        }
+        send(&mut conn, &frame(frame::HEADERS, WHOLE, 1, &get()));
+        assert_eq!(conn.failure(), Some(Code::STREAM_CLOSED));
+    }
+}
+
+#[test]
 fn more_streams_than_allowed_are_refused_and_the_table_still_agrees() {
     let mut conn = begun();
     let mut entering = get();
