@@ -79,6 +79,8 @@
 pub mod auth;
 pub mod balance;
 pub mod client_address;
+#[macro_use]
+mod codes;
 pub mod compression;
 pub mod config;
 pub mod decide;
@@ -93,6 +95,7 @@ pub mod h3;
 mod head;
 pub mod hop_by_hop;
 pub mod host;
+mod prefixed;
 pub mod proxy_protocol;
 pub mod rate;
 mod section;

@@ -282,26 +282,27 @@ pub(crate) fn digits(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// Whether a field can be sent after the content: nothing that frames, routes, authenticates, or conditions a message,
-/// and nothing that a proxy vouches for.
+/// Names of fields that may not be trailers, besides `content-…` and those that a proxy acts upon.
+const NO_TRAILERS: [&[u8]; 13] = [
+    b"authorization",
+    b"cache-control",
+    b"cookie",
+    b"if-match",
+    b"if-modified-since",
+    b"if-none-match",
+    b"if-range",
+    b"if-unmodified-since",
+    b"location",
+    b"max-forwards",
+    b"pragma",
+    b"range",
+    b"set-cookie",
+];
+
+/// Whether a field can be sent after the content, its name in any case (RFC 9110 §6.5.1): nothing that frames, routes,
+/// authenticates, or conditions a message, and nothing that a proxy vouches for.
 pub(crate) fn may_be_trailer(id: Name, name: &[u8]) -> bool {
-    id == Name::Other
-        && !matches!(
-            name,
-            b"authorization"
-                | b"cache-control"
-                | b"content-encoding"
-                | b"content-range"
-                | b"content-type"
-                | b"cookie"
-                | b"if-match"
-                | b"if-modified-since"
-                | b"if-none-match"
-                | b"if-range"
-                | b"if-unmodified-since"
-                | b"max-forwards"
-                | b"pragma"
-                | b"range"
-                | b"set-cookie"
-        )
+    const CONTENT: &[u8] = b"content-";
+    let of_content = name.get(..CONTENT.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(CONTENT));
+    id == Name::Other && !of_content && !NO_TRAILERS.iter().any(|other| name.eq_ignore_ascii_case(other))
 }

@@ -75,11 +75,16 @@ impl<const N: usize> Index<N> {
         index
     }
 
-    /// Looks a field up in the same table. The name is in lower case.
+    /// Looks a field up in the same table, its name in any case.
     pub(crate) fn find(&self, table: &[(&[u8], &[u8]); N], name: &[u8], value: &[u8]) -> Found {
-        if name.is_empty() {
+        // No name in either table is longer.
+        let mut lower = [0u8; 32];
+        let Some(lower) = lower.get_mut(..name.len()).filter(|lower| !lower.is_empty()) else {
             return Found::Nothing;
-        }
+        };
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        let name = &*lower;
         let mut at = slot(name);
         loop {
             let first = self.slots[at];

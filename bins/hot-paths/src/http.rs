@@ -200,7 +200,7 @@ fn h2_frames(count: u32) {
 
 fn h2_response_write(count: u32) {
     let (head, mut out) = (response(), Vec::new());
-    let place = h2::Place { stream: 1, end: false, max_payload: 16_384, first: false };
+    let place = h2::Place { stream: 1, end: false, first: false };
     for _ in 0..count {
         out.clear();
         h2::write_head(&mut out, place, black_box(&head));

@@ -1,6 +1,7 @@
 //! Chunked content (RFC 9112 §7.1), walked and checked. Extensions are read over and never passed on.
 
 use crate::grammar::{is_field_value, is_token, trim};
+use crate::section::may_be_trailer;
 use crate::{Fields, Name};
 use memchr::memchr;
 
@@ -200,26 +201,10 @@ impl Chunks {
         if !is_token(name) || !is_field_value(value) {
             return Err(BadChunk::Trailer);
         }
-        if may_be_trailer(name) {
-            self.trailers.push(name, trim(value));
+        let id = Name::of(name);
+        if may_be_trailer(id, name) {
+            self.trailers.push_known(id, name, trim(value));
         }
         Ok(Some(end + 1))
     }
-}
-
-/// Whether a field may come after the content (RFC 9110 §6.5.1): not what frames, routes, authenticates or is ours.
-fn may_be_trailer(name: &[u8]) -> bool {
-    Name::of(name) == Name::Other
-        && ![
-            &b"authorization"[..],
-            b"set-cookie",
-            b"cookie",
-            b"cache-control",
-            b"location",
-            b"range",
-            b"max-forwards",
-        ]
-        .iter()
-        .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
-        && !(name.len() > 8 && name[..8].eq_ignore_ascii_case(b"content-"))
 }

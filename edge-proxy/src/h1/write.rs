@@ -1,5 +1,6 @@
 //! Writing heads and chunks.
 
+use crate::section::digits;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 
 /// How a response's content is framed towards an HTTP/1 client.
@@ -45,18 +46,8 @@ fn fields(out: &mut Vec<u8>, fields: &Fields) {
 }
 
 /// Appends a number in decimal.
-fn number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+fn number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(digits(value, &mut [0; 20]));
 }
 
 /// Appends a request head for an HTTP/1.1 upstream. `host` is sent as Host. With `upgrade` the head asks for that protocol.

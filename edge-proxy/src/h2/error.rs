@@ -1,28 +1,6 @@
 //! The error codes of RFC 9113 §7.
 
-use std::fmt;
-
-/// An error code as it stands on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Code(pub u32);
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
-        impl Code {
-            $($(#[$doc])* pub const $name: Self = Self($value);)*
-
-            /// Its name in the RFC.
-            pub const fn name(self) -> Option<&'static str> {
-                match self.0 {
-                    $($value => Some(stringify!($name)),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-codes! {
+codes! { u32:
     /// No error.
     NO_ERROR = 0;
     /// A violation that no other code names.
@@ -51,19 +29,4 @@ codes! {
     INADEQUATE_SECURITY = 12;
     /// HTTP/1.1 is asked for instead.
     HTTP_1_1_REQUIRED = 13;
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "{:#x}", self.0),
-        }
-    }
-}
-
-impl fmt::Debug for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }

@@ -12,8 +12,6 @@ pub struct Place {
     pub stream: u32,
     /// Whether nothing follows it.
     pub end: bool,
-    /// The largest payload that the client takes.
-    pub max_payload: u32,
     /// Whether it is the first section of the connection.
     pub first: bool,
 }
@@ -42,7 +40,7 @@ pub fn write_head(out: &mut Vec<u8>, place: Place, head: &ResponseHead) {
 pub fn write_trailers(out: &mut Vec<u8>, place: Place, fields: &Fields) {
     section(out, place, |out| {
         for field in fields.iter() {
-            if !field.name.starts_with(b":") && may_be_trailer(field.id, &field.name.to_ascii_lowercase()) {
+            if !field.name.starts_with(b":") && may_be_trailer(field.id, field.name) {
                 hpack::write_field(out, field.name, field.value);
             }
         }
@@ -60,7 +58,8 @@ fn section(out: &mut Vec<u8>, place: Place, fill: impl FnOnce(&mut Vec<u8>)) {
     }
     fill(out);
     let length = out.len() - start - Header::LEN;
-    let most = place.max_payload as usize;
+    // Every client takes as much, and nobody is made to wait for more.
+    let most = frame::MAX_PAYLOAD as usize;
     if length <= most {
         let [.., a, b, c] = length.to_be_bytes();
         out[start..start + 3].copy_from_slice(&[a, b, c]);

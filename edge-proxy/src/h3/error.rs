@@ -1,28 +1,6 @@
 //! The error codes of RFC 9114 §8.1 and RFC 9204 §6, and how far an error reaches.
 
-use std::fmt;
-
-/// An error code as it stands on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Code(pub u64);
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
-        impl Code {
-            $($(#[$doc])* pub const $name: Self = Self($value);)*
-
-            /// Its name in the RFCs.
-            pub const fn name(self) -> Option<&'static str> {
-                match self.0 {
-                    $($value => Some(stringify!($name)),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-codes! {
+codes! { u64:
     /// No error.
     H3_NO_ERROR = 0x100;
     /// A violation that no other code names.
@@ -63,21 +41,6 @@ codes! {
     QPACK_ENCODER_STREAM_ERROR = 0x201;
     /// An instruction on the decoder stream makes no sense.
     QPACK_DECODER_STREAM_ERROR = 0x202;
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "{:#x}", self.0),
-        }
-    }
-}
-
-impl fmt::Debug for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// What is to be done about an error.

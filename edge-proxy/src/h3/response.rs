@@ -28,7 +28,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
 pub fn write_trailers(out: &mut Vec<u8>, fields: &Fields) {
     headers(out, |out| {
         for field in fields.iter() {
-            if !field.name.starts_with(b":") && may_be_trailer(field.id, &field.name.to_ascii_lowercase()) {
+            if !field.name.starts_with(b":") && may_be_trailer(field.id, field.name) {
                 qpack::write_field(out, field.name, field.value);
             }
         }

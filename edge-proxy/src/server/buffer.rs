@@ -73,6 +73,24 @@ impl Input {
         }
     }
 
+    /// Reads until the client closes, or so many bytes, and throws everything away: closing with unread bytes would reset the
+    /// connection before what was said last is read.
+    pub(crate) fn poll_drain(
+        &mut self,
+        io: &mut (impl AsyncRead + Unpin),
+        cx: &mut Context<'_>,
+        most: usize,
+    ) -> Poll<()> {
+        let mut thrown = 0;
+        loop {
+            self.consume(self.end - self.start);
+            match ready!(self.poll_fill(io, cx)) {
+                Ok(n) if n > 0 && thrown < most => thrown += n,
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+
     /// Reads once. `Ok(0)` is the end of the stream. While nothing comes and nothing is held, no memory is either.
     pub(crate) fn poll_fill(
         &mut self,

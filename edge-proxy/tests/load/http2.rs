@@ -184,3 +184,20 @@ fn d3_streams_that_are_never_finished_are_reaped() {
         streams.iter().all(|stream| ends.get(stream).is_some_and(|end| *end != End::Silence))
     });
 }
+
+#[test]
+fn d4_answers_without_content_that_nobody_takes() {
+    // Each is a head alone, so that no window stands against it.
+    let target = Target::start("http2::d4_answers_without_content_that_nobody_takes");
+    let mut asked = 0;
+    target.withstands(|target| {
+        let mut client = Http2::connect(target.tls, &target.root, "a.test");
+        while asked < 200_000 && !client.is_broken() {
+            client.request("GET", "b.test", "/", &[], true);
+            asked += 1;
+        }
+        // The proxy reads no further, and ends it when it took nothing for a while.
+        client.is_broken() && client.answer(u32::MAX).end != End::Silence
+    });
+    assert!(asked < 200_000, "the proxy took all of them");
+}

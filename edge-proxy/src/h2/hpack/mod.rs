@@ -5,7 +5,7 @@
 
 mod table;
 
-use crate::h3::qpack::{huffman, integer, write_integer};
+use crate::prefixed::{self, write_integer, write_name, write_string};
 use table::{Dynamic, Found};
 
 /// The size of the dynamic table that a peer may use unless told otherwise (RFC 9113 §6.5.2).
@@ -103,23 +103,11 @@ impl Decoder {
 }
 
 fn take_integer(block: &mut &[u8], bits: u32) -> Result<usize, Invalid> {
-    let (value, used) = integer(block, bits).ok().flatten().ok_or(Invalid)?;
-    *block = &block[used..];
-    usize::try_from(value).map_err(|_| Invalid)
+    prefixed::take_integer(block, bits).and_then(|value| usize::try_from(value).ok()).ok_or(Invalid)
 }
 
-/// A string: a part of the section itself, or decoded into `scratch`.
 fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Result<&'s [u8], Invalid> {
-    let coded = block.first().is_some_and(|byte| byte & 0x80 != 0);
-    let len = take_integer(block, 7)?;
-    let (text, rest) = block.split_at_checked(len).ok_or(Invalid)?;
-    *block = rest;
-    if !coded {
-        return Ok(text);
-    }
-    scratch.clear();
-    huffman::decode(text, scratch).map_err(|_| Invalid)?;
-    Ok(scratch)
+    prefixed::take_string(block, 7, scratch).ok_or(Invalid)
 }
 
 /// Appends the line that says that this side's dynamic table has no room. It comes before the first line of the first section.
@@ -129,27 +117,15 @@ pub fn write_no_table(out: &mut Vec<u8>) {
 
 /// Appends a field line. The name is written in lower case.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    // No name in the static table is longer than 32 bytes.
-    let mut lower = [0u8; 32];
-    let found = match lower.get_mut(..name.len()) {
-        Some(lower) => {
-            lower.copy_from_slice(name);
-            lower.make_ascii_lowercase();
-            table::find(lower, value)
-        }
-        None => Found::Nothing,
-    };
-    match found {
+    match table::find(name, value) {
         Found::Both(index) => return write_integer(out, 0x80, 7, usize::from(index) + 1),
         Found::Name(index) => write_integer(out, 0, 4, usize::from(index) + 1),
         Found::Nothing => {
             out.push(0);
-            write_integer(out, 0, 7, name.len());
-            out.extend(name.iter().map(u8::to_ascii_lowercase));
+            write_name(out, 0, 7, name);
         }
     }
-    write_integer(out, 0, 7, value.len());
-    out.extend_from_slice(value);
+    write_string(out, value);
 }
 
 #[cfg(test)]

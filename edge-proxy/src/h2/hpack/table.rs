@@ -72,7 +72,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
 
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
-/// Looks a field up in the static table. The name is in lower case. What is found counts from 0.
+/// Looks a field up in the static table. Its name may be in any case. What is found counts from 0.
 pub(super) fn find(name: &[u8], value: &[u8]) -> Found {
     INDEX.find(&STATIC, name, value)
 }

@@ -2,7 +2,7 @@
 //! a dynamic table.
 
 use super::super::{Code, Fault};
-use super::integer;
+use crate::prefixed::integer;
 
 /// Reads the stream on which a peer's encoder would fill a dynamic table.
 #[derive(Debug, Default)]

@@ -3,61 +3,17 @@
 //! This side offers a dynamic table of no capacity, so a peer can refer to none, insert nothing, and block nothing:
 //! whatever does is an error. What this side sends uses the static table and literals.
 
-pub mod huffman;
 mod instructions;
 mod table;
 
+pub use crate::prefixed::huffman;
 pub use instructions::{DecoderStream, EncoderStream};
 
 use super::{Code, Fault};
+use crate::prefixed::{self, write_integer, write_name, write_string};
 use table::Found;
 
 const FAILED: Fault = Fault::Connection(Code::QPACK_DECOMPRESSION_FAILED);
-
-/// Reads an integer with a prefix of `bits` bits (RFC 7541 §5.1): the value and the bytes it took. `Ok(None)` if it is
-/// not there whole, `Err` if it does not fit 62 bits.
-pub(crate) fn integer(bytes: &[u8], bits: u32) -> Result<Option<(u64, usize)>, Overflow> {
-    let mask = (1u64 << bits) - 1;
-    let Some(first) = bytes.first() else { return Ok(None) };
-    let mut value = u64::from(*first) & mask;
-    if value < mask {
-        return Ok(Some((value, 1)));
-    }
-    for (i, b) in bytes[1..].iter().enumerate() {
-        // Nine groups of seven bits are 63; a tenth cannot add anything that fits.
-        if i == 9 {
-            return Err(Overflow);
-        }
-        value = value.checked_add(u64::from(b & 0x7f) << (7 * i)).ok_or(Overflow)?;
-        if value >> 62 != 0 {
-            return Err(Overflow);
-        }
-        if b & 0x80 == 0 {
-            return Ok(Some((value, i + 2)));
-        }
-    }
-    Ok(None)
-}
-
-/// An integer that no implementation has to understand (RFC 9204 §4.1.1: 62 bits).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overflow;
-
-/// Appends an integer with a prefix of `bits` bits; `first` has the bits above the prefix.
-pub(crate) fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usize) {
-    let mask = (1usize << bits) - 1;
-    if value < mask {
-        out.push(first | value as u8);
-        return;
-    }
-    out.push(first | mask as u8);
-    let mut rest = value - mask;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
 
 /// Decodes field sections. It keeps only scratch space.
 #[derive(Debug, Default)]
@@ -119,28 +75,15 @@ fn entry(index: u64) -> Result<(&'static [u8], &'static [u8]), Fault> {
 }
 
 fn take_integer(section: &mut &[u8], bits: u32) -> Result<u64, Fault> {
-    let (value, used) = integer(section, bits).ok().flatten().ok_or(FAILED)?;
-    *section = &section[used..];
-    Ok(value)
+    prefixed::take_integer(section, bits).ok_or(FAILED)
 }
 
-/// A string whose length has a prefix of `bits` bits with the Huffman flag above it: a part of the section itself, or
-/// decoded into `scratch`.
 fn take_string<'s, 'a: 's>(
     section: &mut &'a [u8],
     bits: u32,
     scratch: &'s mut Vec<u8>,
 ) -> Result<&'s [u8], Fault> {
-    let coded = section.first().is_some_and(|b| b & 1 << bits != 0);
-    let len = usize::try_from(take_integer(section, bits)?).map_err(|_| FAILED)?;
-    let (text, rest) = section.split_at_checked(len).ok_or(FAILED)?;
-    *section = rest;
-    if !coded {
-        return Ok(text);
-    }
-    scratch.clear();
-    huffman::decode(text, scratch).map_err(|_| FAILED)?;
-    Ok(scratch)
+    prefixed::take_string(section, bits, scratch).ok_or(FAILED)
 }
 
 /// Appends the two integers that every encoded section begins with.
@@ -150,26 +93,12 @@ pub fn write_prefix(out: &mut Vec<u8>) {
 
 /// Appends a field line. The name is written in lower case.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    // No name in the static table is longer than 32 bytes.
-    let mut lower = [0u8; 32];
-    let found = match lower.get_mut(..name.len()) {
-        Some(lower) => {
-            lower.copy_from_slice(name);
-            lower.make_ascii_lowercase();
-            table::find(lower, value)
-        }
-        None => Found::Nothing,
-    };
-    match found {
+    match table::find(name, value) {
         Found::Both(index) => return write_integer(out, 0xc0, 6, usize::from(index)),
         Found::Name(index) => write_integer(out, 0x50, 4, usize::from(index)),
-        Found::Nothing => {
-            write_integer(out, 0x20, 3, name.len());
-            out.extend(name.iter().map(u8::to_ascii_lowercase));
-        }
+        Found::Nothing => write_name(out, 0x20, 3, name),
     }
-    write_integer(out, 0, 7, value.len());
-    out.extend_from_slice(value);
+    write_string(out, value);
 }
 
 /// Appends a field line whose name and value are literals in the Huffman code.

@@ -109,7 +109,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
 
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
-/// Looks a field up. The name is in lower case.
+/// Looks a field up. Its name may be in any case.
 pub(super) fn find(name: &[u8], value: &[u8]) -> Found {
     INDEX.find(&STATIC, name, value)
 }

@@ -206,18 +206,8 @@ async fn refuse(mut client: Client, status: u16, deadline: &Deadline) {
 }
 
 impl Client {
-    /// Reads until the client closes, throwing everything away, within a bound: closing with unread bytes would reset the
-    /// connection before the answer is read.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut thrown = 0;
-        loop {
-            let held = self.input.bytes().len();
-            self.input.consume(held);
-            match std::task::ready!(self.input.poll_fill(&mut self.wire, cx)) {
-                Ok(n) if n > 0 && thrown < DRAIN => thrown += n,
-                _ => return Poll::Ready(()),
-            }
-        }
+        self.input.poll_drain(&mut self.wire, cx, DRAIN)
     }
 
     /// Reads until a request head is complete.

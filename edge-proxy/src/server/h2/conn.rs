@@ -20,6 +20,9 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const WINDOW: u32 = 4 * STREAM_WINDOW;
 /// No window may be larger (RFC 9113 §6.9.1).
 const MOST: i64 = (1 << 31) - 1;
+/// With more than this to be written, nothing more is read: content never takes more than half of it, and whoever asks on
+/// without taking the answers fills the rest with heads.
+const UNTAKEN: usize = 2 * SIZE;
 /// What a response puts into the buffer at once while others wait.
 const TURN: usize = 16 * 1024;
 /// As many streams that were reset are remembered, for what the client sent before it heard of it.
@@ -77,7 +80,6 @@ pub(super) struct Conn {
     leaving: Leaving,
     client_leaves: bool,
     initial_window: i64,
-    max_payload: u32,
     send_window: i64,
     receive_window: i64,
     unreleased: u32,
@@ -113,7 +115,6 @@ impl Conn {
             leaving: Leaving::No,
             client_leaves: false,
             initial_window: 65_535,
-            max_payload: frame::MAX_PAYLOAD,
             send_window: 65_535,
             receive_window: i64::from(WINDOW),
             unreleased: 0,
@@ -175,6 +176,11 @@ impl Conn {
 
     pub(super) const fn is_begun(&self) -> bool {
         self.begun
+    }
+
+    /// Whether the client takes what it is sent, so that more of it may be read.
+    pub(super) fn is_taken(&self) -> bool {
+        self.out.len() < UNTAKEN
     }
 
     /// Whether nothing more is to be done but to write what waits.
@@ -330,7 +336,7 @@ impl Conn {
 
     fn place(&mut self, stream: u32, end: bool) -> response::Place {
         let first = !std::mem::replace(&mut self.said_table, true);
-        response::Place { stream, end, max_payload: self.max_payload, first }
+        response::Place { stream, end, first }
     }
 
     /// Sends a head.
@@ -352,7 +358,7 @@ impl Conn {
         slot.send_window -= data.len() as i64;
         self.send_window -= data.len() as i64;
         let out = self.out.push();
-        for part in data.chunks(self.max_payload as usize) {
+        for part in data.chunks(frame::MAX_PAYLOAD as usize) {
             self.last = Some((id, out.len()));
             frame::write(out, frame::DATA, 0, id, part);
         }
@@ -392,7 +398,7 @@ impl Conn {
     /// A task is done with its stream. `whole` is whether its response is.
     pub(super) fn give_back(&mut self, id: u32, whole: bool) {
         let Some(slot) = self.slots.remove(&id) else { return };
-        self.release_all(slot.held());
+        self.release_all(slot.input.len());
         // An answer may come before the request was read. What is left of it is not wanted (RFC 9113 §8.1).
         if whole && !slot.dead && slot.body == Body::Coming {
             self.reset(id, Code::NO_ERROR);

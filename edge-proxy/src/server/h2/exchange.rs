@@ -60,8 +60,8 @@ impl Downstream for Exchange {
         }
         let mut conn = self.conn.borrow_mut();
         let Some(slot) = conn.slots.get_mut(&self.id) else { return Poll::Ready(Err(BodyError::Lost)) };
-        if let Some(chunk) = slot.input.pop_front() {
-            self.chunk = chunk;
+        if !slot.input.is_empty() {
+            self.chunk = slot.input.split().freeze();
             return Poll::Ready(Ok(Part::Data));
         }
         match slot.body {

@@ -21,7 +21,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -95,7 +95,7 @@ impl Driver {
             return Poll::Ready(());
         }
         conn.wake_waiting();
-        if more {
+        if more && conn.is_taken() {
             cx.waker().wake_by_ref();
         }
         match self.deadline.poll_due(cx) {
@@ -134,12 +134,17 @@ impl Driver {
         }
     }
 
-    /// Reads what there is and begins the requests in it. Whether there is more.
+    /// Reads what there is and begins the requests in it. Whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..READS {
-            if self.conn.borrow().is_over() {
+            let conn = self.conn.borrow();
+            if conn.is_over() {
                 return false;
             }
+            if !conn.is_taken() {
+                return true;
+            }
+            drop(conn);
             match self.input.poll_fill(&mut self.wire, cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(n)) if n > 0 => self.take(n),
@@ -217,7 +222,7 @@ impl Driver {
         let closed = async {
             // What the client still sends is of interest only where it would hide why it is turned away.
             if wire.shutdown().await.is_ok() && failure.is_some() {
-                poll_fn(|cx| linger(&mut wire, &mut input, cx)).await;
+                poll_fn(|cx| input.poll_drain(&mut wire, cx, DRAIN)).await;
             }
         };
         let _ = deadline.within(LINGER, closed).await;
@@ -231,19 +236,5 @@ impl Driver {
             quic: false,
             reason,
         });
-    }
-}
-
-/// Reads until the client closes, throwing everything away, within a bound: closing with unread bytes would reset the
-/// connection before the last words are read.
-fn linger(wire: &mut Wire, input: &mut Input, cx: &mut Context<'_>) -> Poll<()> {
-    let mut thrown = 0;
-    loop {
-        let held = input.bytes().len();
-        input.consume(held);
-        match ready!(input.poll_fill(wire, cx)) {
-            Ok(n) if n > 0 && thrown < DRAIN => thrown += n,
-            _ => return Poll::Ready(()),
-        }
     }
 }

@@ -3,9 +3,9 @@
 use crate::Fields;
 use crate::server::exchange::BodyError;
 use crate::server::ids::IdHasher;
-use bytes::Bytes;
+use bytes::BytesMut;
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::task::Waker;
 
@@ -35,7 +35,8 @@ pub(super) enum Body {
 #[derive(Default)]
 pub(super) struct Slot {
     /// Content that was not read yet.
-    pub(super) input: VecDeque<Bytes>,
+    /// However it was cut, it takes no more memory than a window allows.
+    pub(super) input: BytesMut,
     pub(super) body: Body,
     pub(super) trailers: Option<Fields>,
     /// Content that is announced and did not come yet.
@@ -58,19 +59,12 @@ impl Slot {
     }
 
     pub(super) fn recycle(mut self: Box<Self>) {
-        let mut input = std::mem::take(&mut self.input);
-        input.clear();
-        *self = Self { input, ..Self::default() };
+        *self = Self::default();
         POOL.with_borrow_mut(|pool| {
             if pool.len() < KEPT {
                 pool.push(self);
             }
         });
-    }
-
-    /// Bytes of content that wait.
-    pub(super) fn held(&self) -> usize {
-        self.input.iter().map(Bytes::len).sum()
     }
 
     /// Nothing more comes and nothing more goes. Returns how much content is thrown away.
@@ -79,8 +73,7 @@ impl Slot {
         if self.body == Body::Coming {
             self.body = Body::Failed(why);
         }
-        let held = self.held();
-        self.input.clear();
+        let held = std::mem::take(&mut self.input).len();
         let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
         wakers.into_iter().flatten().for_each(Waker::wake);
         held

@@ -5,7 +5,6 @@ use super::{Arrived, Conn, Leaving, MOST};
 use crate::h2::Code;
 use crate::h2::frame::{self, Header, setting};
 use crate::server::exchange::BodyError;
-use bytes::Bytes;
 
 impl Conn {
     /// Takes what came, as far as frames are whole. Returns how many bytes are done with.
@@ -112,9 +111,7 @@ impl Conn {
         if ended {
             slot.body = Body::Ended;
         }
-        if !content.is_empty() {
-            slot.input.push_back(Bytes::copy_from_slice(content));
-        }
+        slot.input.extend_from_slice(content);
         if ended || !content.is_empty() {
             slot.wake_reader();
         }

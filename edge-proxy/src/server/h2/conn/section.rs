@@ -3,7 +3,7 @@
 use super::super::slot::{Body, Slot};
 use super::{Arrived, Block, Conn, STREAM_WINDOW};
 use crate::h2::frame::{self, Header};
-use crate::h2::{Code, response};
+use crate::h2::{Code, hpack, response};
 use crate::section::{BadSection, RequestSection, TrailerSection};
 use crate::server::date;
 use crate::{BodyLength, RequestHead, ResponseHead, Version};
@@ -65,18 +65,27 @@ impl Conn {
         }
     }
 
+    /// Gives the lines of a section to `field` until one is bad, and reads it to its end in any case. What was bad.
+    fn lines(
+        &mut self,
+        block: &[u8],
+        mut field: impl FnMut(&[u8], &[u8]) -> Result<(), BadSection>,
+    ) -> Result<Option<BadSection>, hpack::Invalid> {
+        let mut bad = None;
+        self.decoder.decode(block, |name, value| {
+            if bad.is_none() {
+                bad = field(name, value).err();
+            }
+        })?;
+        Ok(bad)
+    }
+
     fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<Arrived>) {
         self.highest = id;
         let mut section = RequestSection::new(Version::Http2, self.limits.section);
-        let mut bad = None;
-        let decoded = self.decoder.decode(block, |name, value| {
-            if bad.is_none() {
-                bad = section.field(name, value).err();
-            }
-        });
-        if decoded.is_err() {
+        let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
             return self.fail(Code::COMPRESSION_ERROR);
-        }
+        };
         // §6.8: those behind the last that was named are not looked at. The client sends them elsewhere.
         if id > self.accepted {
             return;
@@ -127,15 +136,9 @@ impl Conn {
 
     fn trailers(&mut self, id: u32, end: bool, own: bool, block: &[u8]) {
         let mut section = TrailerSection::new(self.limits.section);
-        let mut bad = None;
-        let decoded = self.decoder.decode(block, |name, value| {
-            if bad.is_none() {
-                bad = section.field(name, value).err();
-            }
-        });
-        if decoded.is_err() {
+        let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
             return self.fail(Code::COMPRESSION_ERROR);
-        }
+        };
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let wrong = if slot.body != Body::Coming {
             Some(Code::STREAM_CLOSED)

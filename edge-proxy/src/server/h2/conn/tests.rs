@@ -285,6 +285,38 @@ fn content_that_waits_is_bounded_and_given_back() {
     assert_eq!(conn.receive_window + i64::from(conn.unreleased), i64::from(WINDOW));
 }
 
+#[test]
+fn content_byte_by_byte_takes_no_more_memory_than_the_window() {
+    let mut conn = begun();
+    send(&mut conn, &frame(frame::HEADERS, frame::END_HEADERS, 1, &get()));
+    let bytes = frame(frame::DATA, 0, 1, b"x").repeat(STREAM_WINDOW as usize);
+    send(&mut conn, &bytes);
+    let input = &conn.slots[&1].input;
+    assert_eq!(input.len(), STREAM_WINDOW as usize);
+    assert!(input.capacity() <= 2 * STREAM_WINDOW as usize, "{}", input.capacity());
+}
+
+#[test]
+fn heads_that_are_longer_than_a_frame() {
+    let mut conn = begun();
+    send(&mut conn, &frame(frame::HEADERS, WHOLE, 1, &get()));
+    said(&mut conn);
+    let mut head = ResponseHead::new(200);
+    head.fields.push(b"x-long", &[b'y'; 40_000]);
+    conn.send_head(1, &head, true);
+    let frames = said(&mut conn);
+    let shown: Vec<_> = frames.iter().map(|(header, _)| (header.kind, header.flags)).collect();
+    let last = frame::END_HEADERS;
+    assert_eq!(
+        shown,
+        [(frame::HEADERS, frame::END_STREAM), (frame::CONTINUATION, 0), (frame::CONTINUATION, last)]
+    );
+    let block = frames.into_iter().flat_map(|(_, payload)| payload).collect::<Vec<_>>();
+    let mut lines = Vec::new();
+    Decoder::new().decode(&block, |name, value| lines.push((name.to_vec(), value.len()))).expect("a section");
+    assert_eq!(lines, [(b":status".to_vec(), 3), (b"x-long".to_vec(), 40_000)]);
+}
+
 fn anything() -> impl Strategy<Value = Vec<u8>> {
     let flags = prop_oneof![Just(0u8), Just(1), Just(4), Just(5), Just(0x2d), any::<u8>()];
     let stream = prop_oneof![0u32..12, Just(0x7fff_ffff)];
@@ -325,7 +357,7 @@ proptest! {
             held.drain(..used);
             prop_assert!(held.len() < Header::LEN + frame::MAX_PAYLOAD as usize || cut.failure().is_some());
             prop_assert!(cut.slots.len() <= LIMITS.streams as usize);
-            let waits: usize = cut.slots.values().map(|slot| slot.held()).sum();
+            let waits: usize = cut.slots.values().map(|slot| slot.input.len()).sum();
             prop_assert!(waits <= WINDOW as usize);
             prop_assert!(cut.failure().is_some() || cut.receive_window >= 0);
             at = end;

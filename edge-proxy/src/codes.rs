@@ -1,0 +1,37 @@
+//! Error codes as they stand on the wire, with the names that RFCs give them.
+
+/// Makes `Code` of that number, with a constant a code.
+macro_rules! codes {
+    ($number:ty: $($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
+        /// An error code as it stands on the wire.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct Code(pub $number);
+
+        impl Code {
+            $($(#[$doc])* pub const $name: Self = Self($value);)*
+
+            /// Its name in the RFCs.
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($value => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl std::fmt::Display for Code {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match self.name() {
+                    Some(name) => f.write_str(name),
+                    None => write!(f, "{:#x}", self.0),
+                }
+            }
+        }
+
+        impl std::fmt::Debug for Code {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}

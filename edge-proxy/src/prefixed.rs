@@ -1,0 +1,86 @@
+//! Integers and strings with prefixes, of which HPACK and QPACK are made (RFC 7541 §5, RFC 9204 §4.1).
+
+pub mod huffman;
+
+/// Reads an integer with a prefix of `bits` bits (RFC 7541 §5.1): the value and the bytes it took. `Ok(None)` if it is
+/// not there whole, `Err` if it does not fit 62 bits.
+pub(crate) fn integer(bytes: &[u8], bits: u32) -> Result<Option<(u64, usize)>, Overflow> {
+    let mask = (1u64 << bits) - 1;
+    let Some(first) = bytes.first() else { return Ok(None) };
+    let mut value = u64::from(*first) & mask;
+    if value < mask {
+        return Ok(Some((value, 1)));
+    }
+    for (i, b) in bytes[1..].iter().enumerate() {
+        // Nine groups of seven bits are 63; a tenth cannot add anything that fits.
+        if i == 9 {
+            return Err(Overflow);
+        }
+        value = value.checked_add(u64::from(b & 0x7f) << (7 * i)).ok_or(Overflow)?;
+        if value >> 62 != 0 {
+            return Err(Overflow);
+        }
+        if b & 0x80 == 0 {
+            return Ok(Some((value, i + 2)));
+        }
+    }
+    Ok(None)
+}
+
+/// An integer that no implementation has to understand (RFC 9204 §4.1.1: 62 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overflow;
+
+/// Appends an integer with a prefix of `bits` bits; `first` has the bits above the prefix.
+pub(crate) fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usize) {
+    let mask = (1usize << bits) - 1;
+    if value < mask {
+        out.push(first | value as u8);
+        return;
+    }
+    out.push(first | mask as u8);
+    let mut rest = value - mask;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// Takes an integer from the front. `None` if it is not there whole or does not fit.
+pub(crate) fn take_integer(section: &mut &[u8], bits: u32) -> Option<u64> {
+    let (value, used) = integer(section, bits).ok().flatten()?;
+    *section = &section[used..];
+    Some(value)
+}
+
+/// Takes a string whose length has a prefix of `bits` bits with the Huffman flag above it: a part of the section itself, or
+/// decoded into `scratch`.
+pub(crate) fn take_string<'s, 'a: 's>(
+    section: &mut &'a [u8],
+    bits: u32,
+    scratch: &'s mut Vec<u8>,
+) -> Option<&'s [u8]> {
+    let coded = section.first().is_some_and(|byte| byte & 1 << bits != 0);
+    let len = usize::try_from(take_integer(section, bits)?).ok()?;
+    let (text, rest) = section.split_at_checked(len)?;
+    *section = rest;
+    if !coded {
+        return Some(text);
+    }
+    scratch.clear();
+    huffman::decode(text, scratch).ok()?;
+    Some(scratch)
+}
+
+/// Appends a name as it is, in lower case, with its length before it; `first` has the bits above the prefix.
+pub(crate) fn write_name(out: &mut Vec<u8>, first: u8, bits: u32, name: &[u8]) {
+    write_integer(out, first, bits, name.len());
+    out.extend(name.iter().map(u8::to_ascii_lowercase));
+}
+
+/// Appends a value as it is, with its length before it.
+pub(crate) fn write_string(out: &mut Vec<u8>, value: &[u8]) {
+    write_integer(out, 0, 7, value.len());
+    out.extend_from_slice(value);
+}
