@@ -4,6 +4,8 @@
 use crate::client;
 use crate::contender::{LOAD_CORE, Ports, pin_this_thread};
 use crate::load::{Said, Until, Work};
+use edge_proxy::h3::frame::{self, FrameReader, Step};
+use edge_proxy::h3::{control, qpack};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, TransportConfig, VarInt};
 use rustls::RootCertStore;
@@ -17,11 +19,6 @@ pub(crate) const UPLOAD: usize = 10 << 20;
 /// Bytes in flight that are taken on a stream and on a connection, as h2load is told for HTTP/2.
 const WINDOW: u32 = 1 << 24;
 
-/// Types of frames and of streams (RFC 9114 §7.2, §6.2.1).
-const DATA: u64 = 0;
-const HEADERS: u64 = 1;
-const SETTINGS: u8 = 4;
-const CONTROL: u8 = 0;
 /// `:status: 200` of QPACK's static table.
 const OK: u8 = 0xc0 | 25;
 
@@ -102,7 +99,10 @@ async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Conne
         endpoint.connect(([127, 0, 0, 1], ports.tls).into(), "localhost").map_err(|why| why.to_string())?;
     let connection = connecting.await.map_err(|why| format!("QUIC: {why}"))?;
     let mut control = connection.open_uni().await.map_err(|why| why.to_string())?;
-    control.write_all(&[CONTROL, SETTINGS, 0]).await.map_err(|why| why.to_string())?;
+    control
+        .write_all(&[control::CONTROL as u8, frame::SETTINGS as u8, 0])
+        .await
+        .map_err(|why| why.to_string())?;
     // It stays open for as long as the connection does.
     let held = connection.clone();
     tokio::task::spawn_local(async move {
@@ -157,13 +157,12 @@ async fn answer(mut receive: RecvStream) -> Result<usize, String> {
     if frames.good { Ok(frames.content) } else { Err("an answer had no head".into()) }
 }
 
-/// Frames of an answer, as far as they came.
+/// An answer, as far as it came.
 #[derive(Default)]
 struct Frames {
-    /// What is left of the frame that is read, and its type.
-    left: usize,
+    reader: FrameReader,
     kind: u64,
-    /// The beginning of a frame: its header, or the first bytes of a head.
+    /// The first bytes of a head.
     begun: Vec<u8>,
     good: bool,
     content: usize,
@@ -171,65 +170,56 @@ struct Frames {
 
 impl Frames {
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
-        while !bytes.is_empty() {
-            if self.left == 0 {
-                self.begun.push(bytes[0]);
-                bytes = &bytes[1..];
-                let Some((kind, rest)) = varint(&self.begun) else { continue };
-                let Some((length, _)) = varint(rest) else { continue };
-                (self.kind, self.left) = (kind, length as usize);
-                self.begun.clear();
-                continue;
-            }
-            let (part, rest) = bytes.split_at(bytes.len().min(self.left));
-            (bytes, self.left) = (rest, self.left - part.len());
+        loop {
+            let (used, step) = self.reader.step(bytes);
+            bytes = &bytes[used..];
+            let (part, end) = match step {
+                Step::More => return Ok(()),
+                Step::Begin { kind, .. } => {
+                    self.kind = kind;
+                    continue;
+                }
+                Step::Payload { len, end } => {
+                    let (part, rest) = bytes.split_at(len);
+                    bytes = rest;
+                    (part, end)
+                }
+            };
             match self.kind {
-                DATA => self.content += part.len(),
-                HEADERS if !self.good => {
+                frame::DATA => self.content += part.len(),
+                frame::HEADERS if !self.good => {
                     // Behind the two bytes of a section's prefix.
                     self.begun.extend(part.iter().take(3 - self.begun.len()));
-                    if self.begun.len() == 3 || self.left == 0 {
+                    if self.begun.len() == 3 || end {
                         if self.begun.get(2) != Some(&OK) {
                             return Err("an answer was not 200".into());
                         }
                         self.good = true;
-                        self.begun.clear();
                     }
                 }
                 _ => {}
             }
         }
-        Ok(())
     }
-}
-
-/// A variable-length integer and what follows (RFC 9000 §16).
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let first = *bytes.first()?;
-    let (number, rest) = bytes.split_at_checked(1 << (first >> 6))?;
-    let number = number.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-    Some((number & (u64::MAX >> (64 - (8 << (first >> 6)) + 2)), rest))
 }
 
 /// A request's HEADERS, and the header of the one DATA frame of an upload.
 fn head(path: &str, upload: bool) -> Vec<u8> {
-    // `:method`, `:scheme: https`, then `:authority` and `:path` as literals, all with names of the static table.
-    let mut section = vec![0, 0, 0xc0 | if upload { 20 } else { 17 }, 0xc0 | 23];
-    for (index, value) in [(0, "localhost"), (1, path)] {
-        section.push(0x50 | index);
-        section.push(value.len() as u8);
-        section.extend_from_slice(value.as_bytes());
+    let mut section = Vec::new();
+    qpack::write_prefix(&mut section);
+    let method = if upload { "POST" } else { "GET" };
+    let usual = [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+    for (name, value) in usual {
+        qpack::write_field(&mut section, name.as_bytes(), value.as_bytes());
     }
+    let mut out = Vec::new();
     if upload {
-        let length = UPLOAD.to_string();
-        section.extend_from_slice(&[0x50 | 4, length.len() as u8]);
-        section.extend_from_slice(length.as_bytes());
+        qpack::write_field(&mut section, b"content-length", UPLOAD.to_string().as_bytes());
     }
-    let mut out = vec![HEADERS as u8, section.len() as u8];
+    frame::write_header(&mut out, frame::HEADERS, section.len() as u64);
     out.append(&mut section);
     if upload {
-        out.push(DATA as u8);
-        out.extend_from_slice(&(UPLOAD as u32 | 0x8000_0000).to_be_bytes());
+        frame::write_header(&mut out, frame::DATA, UPLOAD as u64);
     }
     out
 }
@@ -237,20 +227,6 @@ fn head(path: &str, upload: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn integers_of_every_length() {
-        // RFC 9000, appendix A.1.
-        for (bytes, value) in [
-            (&[0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8, 0x8c][..], 151_288_809_941_952_652),
-            (&[0x9d, 0x7f, 0x3e, 0x7d], 494_878_333),
-            (&[0x7b, 0xbd], 15_293),
-            (&[0x25], 37),
-        ] {
-            assert_eq!(varint(bytes), Some((value, &[][..])));
-            assert_eq!(varint(&bytes[..bytes.len() - 1]), None);
-        }
-    }
 
     #[test]
     fn answers_however_they_are_cut() {
