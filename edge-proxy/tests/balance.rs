@@ -11,15 +11,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use testkit::{Origin, answer};
+use testkit::{Origin, answer, nobody};
 
 fn target(address: SocketAddr) -> Target {
     Target::Tcp { host: address.ip().to_string(), port: address.port() }
-}
-
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn head_end(bytes: &[u8]) -> Option<usize> {

@@ -188,7 +188,7 @@ fn another_service_says_who_it_is() {
 #[test]
 fn nobody_gets_in_while_the_other_service_is_away() {
     let origin = Origin::simple();
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = testkit::nobody();
     let edge = edge(origin.address(), |config| asks(config, gone));
     assert!(get(&edge, "/", "Cookie: authelia_session=ann\r\n").starts_with("HTTP/1.1 503"));
     assert_eq!(origin.bytes(), b"");

@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use testkit::authoritative::{TSIG_NAME, TSIG_SECRET, free_port};
+use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
+use testkit::free_port;
 use testkit::postgres::{Options, Postgres};
 use testkit::{Fault, FaultProxy, Knot, Origin, Pebble, PebbleVersion, tls_client};
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::{Authority, Origin};
+use testkit::{Authority, Origin, free_port};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
 
@@ -29,10 +29,6 @@ struct Served {
     authority: Authority,
     addresses: Vec<SocketAddr>,
     said: std::sync::mpsc::Receiver<String>,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
 }
 
 impl Served {

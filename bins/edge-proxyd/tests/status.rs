@@ -1,16 +1,12 @@
 //! What a running program shows of itself: the page in a browser, the metrics to Prometheus' own parser, the command.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::{Authority, Origin};
+use testkit::{Authority, Origin, free_port};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
-}
 
 struct Running {
     child: Child,

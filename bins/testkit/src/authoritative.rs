@@ -1,6 +1,7 @@
 //! Knot as an authoritative name server that takes RFC 2136 updates signed by TSIG.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use crate::free_port;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,22 +19,6 @@ pub struct Knot {
 pub const TSIG_NAME: &str = "acme-key";
 /// The secret of its TSIG key, in base64.
 pub const TSIG_SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
-
-/// A port that is free for TCP and UDP.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn free_port() -> u16 {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = tcp.local_addr().expect("an address").port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port is free for both")
-}
 
 impl Knot {
     /// A server with these zones and `test`, each with more records in the form of a zone file. Each zone's name server is

@@ -9,6 +9,7 @@ mod guest;
 pub mod mail;
 mod origin;
 mod pebble;
+mod ports;
 pub mod postgres;
 mod process;
 
@@ -20,5 +21,6 @@ pub use fault_proxy::{Fault, FaultProxy};
 pub use guest::Guest;
 pub use origin::{Origin, answer};
 pub use pebble::{Pebble, PebbleVersion};
+pub use ports::{free_port, nobody};
 pub use postgres::tools;
 pub use process::{Memory, Process, role, say, serve_until_parent_ends};

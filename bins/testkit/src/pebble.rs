@@ -1,6 +1,6 @@
 //! Pebble, the test CA of Let's Encrypt: 2.4 of the distribution, and 2.10, which has ARI and profiles.
 
-use crate::authoritative::free_port;
+use crate::free_port;
 use crate::{Authority, tls_client};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,7 +1,8 @@
 //! Alerts reach a person: by a command, a webhook, and mail through a real server. What does not reach anybody is said.
 
 use crate::lab::Lab;
-use testkit::authoritative::{TSIG_SECRET, free_port};
+use testkit::authoritative::TSIG_SECRET;
+use testkit::free_port;
 use testkit::mail::{Pair, Postfix};
 use testkit::{Authority, Origin};
 

@@ -5,7 +5,7 @@ use crate::lab::Lab;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use testkit::authoritative::free_port;
+use testkit::free_port;
 use testkit::{Fault, FaultProxy};
 
 fn metrics(port: u16) -> String {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::authoritative::free_port;
+use testkit::free_port;
 use testkit::mail::{Pair, Postfix};
 
 /// An account without a name.

@@ -5,19 +5,15 @@ mod sandbox;
 mod soak;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use testkit::Origin;
+use testkit::{Origin, free_port};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
-}
 
 /// A service manager with one service.
 struct Manager {

@@ -8,7 +8,7 @@ pub use faulty::{Faulty, Stage};
 pub use postfix::Postfix;
 pub use scripted::{Scripted, aiosmtpd, node};
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,12 +30,6 @@ impl Pair {
         std::fs::write(&pair.key, key).expect("a key file");
         pair
     }
-}
-
-/// A port of this machine that nothing listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Waits until something holds, for at most a minute.

@@ -1,6 +1,7 @@
 //! Postfix, with Dovecot for its authentication.
 
-use super::{Pair, free_port, listening, until};
+use super::{Pair, listening, until};
+use crate::free_port;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! The SMTP servers of Python and node, run by a few lines each.
 
-use super::{Pair, free_port, listening, tools, until};
+use super::{Pair, listening, tools, until};
+use crate::free_port;
 use std::process::{Child, Command, Stdio};
 
 /// A server in a process of its own. It ends when this is dropped.

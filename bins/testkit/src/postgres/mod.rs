@@ -7,7 +7,7 @@ mod session;
 
 pub use session::Session;
 
-use std::net::{Ipv4Addr, TcpListener};
+use crate::free_port;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -365,9 +365,7 @@ fn place() -> (TempDir, Option<&'static str>, u16) {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let postgres = passwd.lines().any(|line| line.starts_with("postgres:"));
     let account = root.then_some(if postgres { "postgres" } else { "nobody" });
-    let port =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a port").port();
-    (folder, account, port)
+    (folder, account, free_port())
 }
 
 /// The tools folder of the target folder that this program was built into.
