@@ -10,6 +10,7 @@ use crate::config::{Balance, Coding, HashKey, Maintenance, Timeouts};
 use crate::decide::{Decision, request_fields, response_fields};
 use crate::server::date;
 use crate::server::deadline::Deadline;
+use crate::server::traces::Trace;
 use crate::server::upstream::{Lease, UpstreamError};
 use crate::server::worker::View;
 use crate::tailnet::Identities;
@@ -28,6 +29,7 @@ pub(super) struct Way<'a> {
     pub(super) upstream: usize,
     pub(super) deadline: &'a Deadline,
     pub(super) identity: Identity<'a>,
+    pub(super) trace: &'a Trace<'a>,
 }
 
 impl Way<'_> {
@@ -58,12 +60,14 @@ impl Way<'_> {
             fresh: false,
             websocket,
             host: true,
+            trace: self.trace,
         };
         let retry = &pool.upstream().retry;
         let mut attempts = retry.attempts;
         let mut tried = Tried::default();
         pool.count();
         loop {
+            let attempt = self.trace.attempt(head);
             let (up, flight) = match pool.begin(head, &lease, key, &mut tried).await {
                 Ok(begun) => begun,
                 Err(UpstreamError::Stale) if !lease.fresh => {
@@ -96,6 +100,8 @@ impl Way<'_> {
                 })
             })
             .await;
+            let to = (pool.upstream(), flight.at);
+            attempt.ended(self.trace, to, head, (&pump.up, &pump.head), outcome);
             match outcome {
                 Ok(()) => {
                     let (status, received, sent) = (pump.head.status, pump.received, pump.sent);

@@ -96,13 +96,22 @@ pub(crate) async fn serve<D: Downstream>(
         .site
         .and_then(|(_, site)| site.timeouts)
         .unwrap_or(view.runtime.snapshot().config().timeouts);
+    let trace = worker.tracer().begin(&decision, &facts, &head, began);
     let waited = match decision.early {
         Early::Wait(_) if was_early => {
             deadline.within(timeouts.handshake, poll_fn(|cx| down.poll_handshake(cx))).await
         }
         _ => Some(Ok(())),
     };
-    let gate = Gate { view: &view, connection, who: identity, decision: &decision, timeouts, deadline };
+    let gate = Gate {
+        view: &view,
+        connection,
+        who: identity,
+        decision: &decision,
+        timeouts,
+        deadline,
+        trace: &trace,
+    };
     let acts = !matches!(decision.verdict, Verdict::Drop { .. } | Verdict::Refuse { .. });
     // Those who are refused anyway are not counted.
     let passed = if acts && matches!(waited, Some(Ok(()))) {
@@ -141,6 +150,7 @@ pub(crate) async fn serve<D: Downstream>(
         head: &head,
     };
     worker.access(&view, site, &record);
+    trace.finish(&record);
     if outcome.direct > 0 {
         worker.with_counts(|counts| {
             counts.kernel_tls.add(1);
@@ -181,7 +191,7 @@ async fn act<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,
 ) -> Outcome {
-    let Gate { view, connection, who, decision, timeouts, deadline } = *gate;
+    let Gate { view, connection, who, decision, timeouts, deadline, trace } = *gate;
     let fields = |response: &mut ResponseHead| {
         response_fields(decision, &gate.facts(false), view.alt_svc(), response);
         identity.answer(&mut response.fields);
@@ -210,8 +220,17 @@ async fn act<D: Downstream>(
             answer(down, &head.method, response, &said.body, deadline, &timeouts).await
         }
         (Verdict::Forward { upstream }, _) => {
-            let way =
-                Way { view, connection, who, decision, timeouts, upstream: *upstream, deadline, identity };
+            let way = Way {
+                view,
+                connection,
+                who,
+                decision,
+                timeouts,
+                upstream: *upstream,
+                deadline,
+                identity,
+                trace,
+            };
             way.forward(head, down).await
         }
     }

@@ -10,6 +10,7 @@ use crate::config::{Protocol, Upstream};
 use crate::server::deadline::Deadline;
 use crate::server::socket::Socket;
 use crate::server::tls::TlsStream;
+use crate::server::traces::Trace;
 use rustls::{ClientConfig, ClientConnection};
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -138,6 +139,8 @@ pub(crate) struct Lease<'a> {
     pub(crate) websocket: bool,
     /// Whether the upstream's own host is sent, where it has one.
     pub(crate) host: bool,
+    /// Where it is told of connections that could not be made.
+    pub(crate) trace: &'a Trace<'a>,
 }
 
 impl Pool {
@@ -233,10 +236,12 @@ impl Pool {
         while let Some(at) = self.choose(turn, key, *tried) {
             let shared = &self.shelves[at].shared;
             let flight = Flight::new(shared.clone(), rules, at);
+            let since = lease.trace.clock();
             match self.begin_at(at, head, lease).await {
                 Ok(exchange) => return Ok((exchange, flight)),
                 Err(UpstreamError::Stale) if !lease.fresh => return Err(UpstreamError::Stale),
                 Err(why) => {
+                    lease.trace.missed(&self.upstream, at, since, head, why);
                     shared.tell(Event::Failed, &rules);
                     tried.add(at);
                     last = why;
