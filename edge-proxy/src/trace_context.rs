@@ -339,7 +339,7 @@ mod tests {
 
         #[test]
         fn a_state_that_is_passed_on_is_one(values in proptest::collection::vec("[a-c1@=, ]{0,40}|[a-z]{1,3}=[ -~]{1,300}", 0..8)) {
-            if let Some(passed) = state(values.iter().map(|value| value.as_bytes())) {
+            if let Some(passed) = state(values.iter().map(String::as_bytes)) {
                 prop_assert!(passed.len() <= MAX_STATE);
                 prop_assert_eq!(state([&passed[..]]), Some(passed));
             }

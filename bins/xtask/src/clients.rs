@@ -1,5 +1,5 @@
-//! Programs of others for the tests: a curl with HTTP/3 and a kernel whose TLS takes new keys from a newer suite of Debian, Python's gRPC, WebSocket and SMTP
-//! server, node's SMTP server.
+//! Programs of others for the tests: a curl with HTTP/3 and a kernel whose TLS takes new keys from a newer suite of Debian, Python's gRPC, WebSocket, SMTP
+//! server and OTLP messages, node's SMTP server.
 
 use crate::steps::{Outcome, step};
 use crate::tools::directory;
@@ -17,7 +17,9 @@ const PYTHON: &[&str] = &[
     "grpcio==1.76.0",
     "jsonschema==4.26.0",
     "jsonschema-specifications==2025.9.1",
+    "opentelemetry-proto==1.45.2",
     "prometheus_client==0.23.1",
+    "protobuf==7.36.2",
     "referencing==0.37.0",
     "rpds-py==2026.9.1",
     "typing_extensions==4.15.0",

@@ -79,7 +79,7 @@ impl Needs {
         needs.read.extend(environment.authorities.iter().map(|file| folder(file)));
         needs
             .read
-            .extend(settings.tracing.iter().flat_map(|traces| traces.paths()).map(|file| folder(&file)));
+            .extend(settings.tracing.iter().flat_map(crate::config::Traces::paths).map(|file| folder(&file)));
         needs.append.extend(settings.log.file.as_deref().map(folder));
         needs.append.extend(settings.sandbox.write.iter().cloned());
         needs.listen.extend(settings.proxy.listeners.iter().map(|listener| listener.address.port()));

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 /// What all workers share.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shared;
+pub(crate) struct Shared(());
 
 /// A worker's.
 #[derive(Default)]
