@@ -179,7 +179,12 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     let lab = Lab::new();
     let mut service = Guarded(lab.manager.start(Path::new(PROGRAM)));
     lab.manager.hear("READY=1");
-    assert!(confined(service.0.id(), "edge-spans"), "the thread that sends is confined");
+    // A thread names itself once it runs.
+    let until = Instant::now() + Duration::from_secs(20);
+    while !confined(service.0.id(), "edge-spans") {
+        assert!(Instant::now() < until, "no thread of that name is confined");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let spoofed = format!("traceparent: {SPOOFED}");
     let (stranger, hop) = ("127.0.0.1", "127.0.0.2");
     // The collector is away.
