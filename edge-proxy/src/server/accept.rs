@@ -1,5 +1,6 @@
 //! From an accepted socket to HTTP: the PROXY header, the ClientHello, the sinkhole, the handshake.
 
+use super::buffer::Input;
 use super::deadline::Deadline;
 use super::exchange::Connection;
 use super::h1::Wire;
@@ -137,7 +138,9 @@ async fn handshake(
     let view = worker.view();
     let limit = view.runtime.snapshot().config().timeouts.handshake;
     let deadline = worker.sweep().deadline();
-    let accepted = match deadline.within(limit, read_hello(&mut socket, already)).await {
+    let mut ahead = Input::default();
+    ahead.preset(already);
+    let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead)).await {
         Some(Hello::Accepted(accepted)) => accepted,
         Some(Hello::NotTls) => {
             turned_away(worker, connection, "not-tls");
@@ -166,17 +169,9 @@ async fn handshake(
         turned_away(worker, connection, "handshake-failed");
         return None;
     };
-    // Early data may have come with the ClientHello; it is processed only now.
-    if tls.process_new_packets().is_err() {
-        turned_away(worker, connection, "handshake-failed");
-        return None;
-    }
     let takes_early = tls.early_data().is_some();
     let http2 = tls.alpn_protocol() == Some(b"h2");
-    let mut stream = TlsStream::watched(tls, socket, view.runtime.kernel_tls);
-    if http2 {
-        stream.unwatch();
-    }
+    let mut stream = TlsStream::accepted(tls, socket, ahead, view.runtime.kernel_tls);
     if !takes_early || http2 {
         finish(worker, connection, &mut stream, &deadline, limit).await?;
     }
@@ -192,7 +187,8 @@ async fn finish(
 ) -> Option<()> {
     match deadline.within(limit, poll_fn(|cx| stream.poll_handshake(cx))).await {
         Some(Ok(())) => {
-            let resumed = stream.tls().handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            let resumed =
+                stream.tls().and_then(|tls| tls.handshake_kind()) == Some(rustls::HandshakeKind::Resumed);
             worker.with_counts(|counts| {
                 counts.handshakes.add(1);
                 counts.resumed.add(u64::from(resumed));

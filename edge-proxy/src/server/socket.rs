@@ -1,5 +1,6 @@
 //! A stream socket of either family: TCP or Unix.
 
+use super::buffer::AtOnce;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -19,6 +20,14 @@ impl Socket {
         if let Self::Tcp(stream) = self {
             // If it fails, the peer gets an ordinary end, and its framing still shows the truncation.
             let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// Writes what it takes without waiting.
+    fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(bufs),
+            Self::Unix(stream) => stream.try_write_vectored(bufs),
         }
     }
 
@@ -51,6 +60,14 @@ impl Socket {
                 return Poll::Ready(done);
             }
         }
+    }
+}
+
+impl AtOnce for Socket {
+    fn put(&mut self, parts: &[&[u8]]) -> usize {
+        let mut bufs = [IoSlice::new(&[]); 4];
+        bufs.iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));
+        self.try_write(&bufs).unwrap_or(0)
     }
 }
 

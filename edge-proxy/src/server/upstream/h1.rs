@@ -145,15 +145,13 @@ impl Exchange {
         match &mut self.sending {
             Sending::Length(left) => {
                 *left = left.saturating_sub(data.len() as u64);
-                self.output.push().extend_from_slice(data);
+                self.output.pass(&mut self.wire, [data, b"", b""]);
             }
             Sending::Chunked if !data.is_empty() => {
-                let out = self.output.push();
-                write_chunk_head(out, data.len());
-                out.extend_from_slice(data);
-                out.extend_from_slice(b"\r\n");
+                write_chunk_head(self.output.push(), data.len());
+                self.output.pass(&mut self.wire, [data, b"\r\n", b""]);
             }
-            Sending::Raw => self.output.push().extend_from_slice(data),
+            Sending::Raw => self.output.pass(&mut self.wire, [data, b"", b""]),
             Sending::Chunked | Sending::Done => {}
         }
     }
