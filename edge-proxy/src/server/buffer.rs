@@ -1,6 +1,7 @@
 //! Buffers that belong to the worker: taken when there is something to read, given back when all of it is consumed, so
 //! that an idle connection holds none.
 
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
@@ -20,6 +21,32 @@ thread_local! {
 /// A buffer, one that was used before if there is any.
 fn whole() -> Box<[u8]> {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
+}
+
+/// Keeps a buffer for the next who needs one.
+fn give_back(memory: Box<[u8]>) {
+    // A thread that ends has no use for it.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < KEPT && memory.len() == SIZE {
+            pool.push(memory);
+        }
+    });
+}
+
+/// A buffer that is given back when nobody needs its content any more.
+struct Lent(Box<[u8]>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.0));
+    }
 }
 
 /// Bytes that were read and are not consumed yet.
@@ -81,6 +108,22 @@ impl Input {
         }
     }
 
+    /// The first `n` bytes, consumed. Much is given away as it is, with the memory that it is in; little is copied, so that memory is
+    /// never held for it.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        if n == self.end - self.start
+            && n >= SIZE / 2
+            && let Some(memory) = self.memory.take_if(|memory| memory.len() == SIZE)
+        {
+            let range = self.start..self.end;
+            (self.start, self.end) = (0, 0);
+            return Bytes::from_owner(Lent(memory)).slice(range);
+        }
+        let bytes = Bytes::copy_from_slice(&self.bytes()[..n]);
+        self.consume(n);
+        bytes
+    }
+
     /// Gives the memory back if nothing is in it.
     pub(crate) fn release(&mut self) {
         if self.is_empty()
@@ -88,14 +131,7 @@ impl Input {
         {
             self.start = 0;
             self.end = 0;
-            if memory.len() < SIZE {
-                return;
-            }
-            POOL.with_borrow_mut(|pool| {
-                if pool.len() < KEPT {
-                    pool.push(memory);
-                }
-            });
+            give_back(memory);
         }
     }
 

@@ -180,6 +180,6 @@ impl Kernel {
 fn socket(io: &Socket) -> io::Result<BorrowedFd<'_>> {
     match io {
         Socket::Tcp(stream) => Ok(stream.as_fd()),
-        Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        Socket::Fresh(_) | Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

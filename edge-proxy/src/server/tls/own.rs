@@ -98,13 +98,14 @@ impl Own {
         }
     }
 
-    /// Reads as many records as are there and have room, or waits for one.
+    /// Reads as many records as are there and have room, or waits for one. What `merges` with content is not sent before that.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut Socket,
         ahead: &mut Input,
         buf: &mut ReadBuf<'_>,
+        merges: bool,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         loop {
@@ -130,7 +131,9 @@ impl Own {
                 }
                 Err(fault) => return Poll::Ready(Err(self.fails(fault, cx, io))),
                 Ok(None) => {
-                    let _ = self.poll_flush(cx, io)?;
+                    if !merges {
+                        let _ = self.poll_flush(cx, io)?;
+                    }
                     let filled = ahead.poll_fill(io, cx);
                     if filled.is_pending() {
                         ahead.park();

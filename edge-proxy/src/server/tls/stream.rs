@@ -141,7 +141,9 @@ where
     /// The kernel takes the sending side over, if it can and all is flushed. Whether it sends from now on.
     pub(crate) fn enter_kernel(&mut self) -> bool {
         match (&mut self.session, self.support) {
-            (Session::Own(own), Some(support)) => own.enter_kernel(&self.io, support),
+            (Session::Own(own), Some(support)) => {
+                self.io.register().is_ok() && own.enter_kernel(&self.io, support)
+            }
             _ => false,
         }
     }
@@ -216,8 +218,8 @@ where
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
-        // Tickets, or a client's Finished, go with the first content, which nearly always follows at once; or before the next wait
-        // for the peer.
+        // Tickets, or a client's Finished, go with the first content, which nearly always follows at once. Of TLS 1.2 the peer waits
+        // for what is left: it goes before the next wait for the peer.
         self.merges |= begins;
         Poll::Ready(Ok(()))
     }
@@ -316,7 +318,9 @@ where
         loop {
             let tls = match &mut self.session {
                 Session::Rustls(tls) => tls,
-                Session::Own(own) => return own.poll_read(cx, &mut self.io, &mut self.ahead, buf),
+                Session::Own(own) => {
+                    return own.poll_read(cx, &mut self.io, &mut self.ahead, buf, self.merges);
+                }
                 Session::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
             };
             let n = tls.read_early(buf)?;

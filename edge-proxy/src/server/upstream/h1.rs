@@ -9,6 +9,7 @@ use crate::server::buffer::{Input, Output, SIZE};
 use crate::server::exchange::Part;
 use crate::server::socket::Socket;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
+use bytes::Bytes;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
@@ -279,6 +280,17 @@ impl Exchange {
 
     pub(crate) fn consume(&mut self, n: usize) {
         self.input.consume(n);
+        self.took(n);
+    }
+
+    /// The first `n` bytes of `chunk()`, consumed.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        let bytes = self.input.take(n);
+        self.took(n);
+        bytes
+    }
+
+    fn took(&mut self, n: usize) {
         self.data -= n;
         match &mut self.receiving {
             Receiving::Length(left) => {
