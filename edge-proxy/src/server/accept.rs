@@ -18,8 +18,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
 
 /// TLS's alert for a name that is not served (RFC 6066 §3).
 const UNRECOGNIZED_NAME: u8 = 112;

@@ -12,8 +12,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, ReadBuf};
 
-/// Content that one call takes at most. What is encrypted and not written yet is the only buffer.
-pub(super) const MOST_TAKEN: usize = 64 * 1024;
+/// Content that one call takes at most: what was read at once from a service, and the heads of frames that it is in. What is
+/// encrypted and not written yet is the only buffer.
+pub(super) const MOST_TAKEN: usize = 68 * 1024;
 /// Pieces of content that one call takes at most.
 const MOST_PARTS: usize = 16;
 
@@ -114,6 +115,10 @@ impl Own {
                 buf.put_slice(&ahead.bytes()[..n]);
                 self.plain -= n;
                 ahead.consume(if self.plain == 0 { n + std::mem::take(&mut self.behind) } else { n });
+            }
+            if self.ended {
+                // Whatever comes after the end is nothing (RFC 8446 §6.1).
+                ahead.consume(ahead.bytes().len());
             }
             if self.ended || self.plain > 0 || buf.remaining() == 0 {
                 break;
