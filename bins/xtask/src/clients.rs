@@ -92,16 +92,17 @@ pub(crate) fn install() -> Outcome {
         unpack.env("home", &kernel).env("suite", SUITE).env("packages", "user-mode-linux");
         step("a newer user-mode Linux: unpacking", unpack)?;
     }
-    let stamp = directory().join(format!("python-{}", PYTHON.join("-").replace("==", "-")));
-    if stamp.exists() {
-        println!("xtask: {}: there", PYTHON.join(" "));
+    // What is installed is in the stamp, not in its name, which has a longest length.
+    let (stamp, wanted) = (directory().join("python-installed"), PYTHON.join(" "));
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        println!("xtask: {wanted}: there");
         return node();
     }
     let mut pip = Command::new("/usr/bin/python3");
     pip.args(["-m", "pip", "--quiet", "install", "--no-deps", "--upgrade", "--target"]);
     pip.arg(directory().join("python")).args(PYTHON);
-    step(&format!("{}: installing", PYTHON.join(" ")), pip)?;
-    std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))?;
+    step(&format!("{wanted}: installing"), pip)?;
+    std::fs::write(&stamp, wanted).map_err(|why| format!("{}: {why}", stamp.display()))?;
     node()
 }
 
