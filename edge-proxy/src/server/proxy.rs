@@ -147,7 +147,8 @@ impl Builder {
     }
 
     /// Makes spans and sends them to a collector. A trace is taken from hops whose word about the client's address counts
-    /// ([`Config::trust`]), from nobody else; without this call what clients say of traces is passed on as it is.
+    /// ([`Config::trust`]), from nobody else; without this call what clients say of traces is passed on as it is. It stays as it is through
+    /// reloads.
     #[cfg(feature = "opentelemetry")]
     #[must_use]
     pub fn tracing(mut self, tracing: Tracing) -> Self {

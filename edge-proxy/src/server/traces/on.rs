@@ -117,9 +117,9 @@ impl Tracer {
                 name,
                 attributes,
                 began,
-                // Nothing before 1970 is served.
-                since: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
-                    - began.elapsed().as_nanos() as u64,
+                // A clock that stands before 1970 makes spans of that year.
+                since: (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64)
+                    .saturating_sub(began.elapsed().as_nanos() as u64),
                 attempts: RefCell::default(),
                 missed: Cell::new(None),
             })
