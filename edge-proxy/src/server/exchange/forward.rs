@@ -74,7 +74,9 @@ impl Way<'_> {
                     lease.fresh = true;
                     continue;
                 }
-                Err(why) => return self.failed(Failure::Upstream(why), false, (0, 0), head, down).await,
+                Err(why) => {
+                    return Box::pin(self.failed(Failure::Upstream(why), false, (0, 0), head, down)).await;
+                }
             };
             // What is tried next if this fails: not the same.
             let mut others = tried;
@@ -142,7 +144,7 @@ impl Way<'_> {
                     let answered = pump.answered;
                     // The connection is closed before the client is told.
                     drop(pump);
-                    let mut ended = self.failed(why, answered, counts, head, down).await;
+                    let mut ended = Box::pin(self.failed(why, answered, counts, head, down)).await;
                     ended.direct = direct;
                     if answered {
                         ended.status = Some(status);

@@ -94,7 +94,7 @@ impl<'a> Gate<'a> {
             Over::Site(wait) => (503, Some(wait), "rate-of-site"),
             Over::Concurrent => (503, None, "too-many-requests"),
         };
-        Err(self.refuse(down, head, status, wait, reason).await)
+        Err(Box::pin(self.refuse(down, head, status, wait, reason)).await)
     }
 
     /// Asks who it is, where that is wanted.
@@ -105,8 +105,8 @@ impl<'a> Gate<'a> {
     ) -> Result<Identity<'a>, Outcome> {
         match self.decision.auth {
             None | Some(Auth::Open) => Ok(Identity::Unasked),
-            Some(Auth::Basic(auth)) => self.basic(auth, head, down).await,
-            Some(Auth::Forward(auth)) => self.forward(auth, head, down).await,
+            Some(Auth::Basic(auth)) => Box::pin(self.basic(auth, head, down)).await,
+            Some(Auth::Forward(auth)) => Box::pin(self.forward(auth, head, down)).await,
         }
     }
 

@@ -280,16 +280,18 @@ impl Pool {
         if self.upstream.protocol == Protocol::Http2 && !lease.websocket {
             let known = if shared && !lease.fresh { shelf.multiplexed.borrow().clone() } else { None };
             if let Some(client) = known
-                && let Ok(exchange) = h2::Exchange::begin(client, head, host, true, self.tls.is_some()).await
+                && let Ok(exchange) =
+                    Box::pin(h2::Exchange::begin(client, head, host, true, self.tls.is_some())).await
             {
                 return Ok(Exchange::H2(Box::new(exchange)));
             }
-            let wire = self.dial(shelf, announce.as_ref(), lease).await?;
-            let client = h2::connect(wire).await?;
+            let wire = Box::pin(self.dial(shelf, announce.as_ref(), lease)).await?;
+            let client = Box::pin(h2::connect(wire)).await?;
             if shared {
                 *shelf.multiplexed.borrow_mut() = Some(client.clone());
             }
-            let exchange = h2::Exchange::begin(client, head, host, false, self.tls.is_some()).await?;
+            let exchange =
+                Box::pin(h2::Exchange::begin(client, head, host, false, self.tls.is_some())).await?;
             return Ok(Exchange::H2(Box::new(exchange)));
         }
         if shared && !lease.fresh {
@@ -302,7 +304,7 @@ impl Pool {
                 }
             }
         }
-        let wire = self.dial(shelf, announce.as_ref(), lease).await?;
+        let wire = Box::pin(self.dial(shelf, announce.as_ref(), lease)).await?;
         let home = Home(shared.then(|| shelf.clone()));
         Ok(Exchange::H1(Box::new(h1::Exchange::begin(wire, home, false, head, host, lease.websocket))))
     }
