@@ -67,7 +67,7 @@ impl Way<'_> {
         let mut tried = Tried::default();
         pool.count();
         loop {
-            let attempt = self.trace.attempt(head);
+            self.trace.attempt(head);
             let (up, flight) = match pool.begin(head, &lease, key, &mut tried).await {
                 Ok(begun) => begun,
                 Err(UpstreamError::Stale) if !lease.fresh => {
@@ -103,7 +103,7 @@ impl Way<'_> {
             })
             .await;
             let to = (pool.upstream(), flight.at);
-            attempt.ended(self.trace, to, head, (&pump.up, &pump.head), outcome);
+            self.trace.attempted(to, head, (&pump.up, &pump.head), outcome);
             match outcome {
                 Ok(()) => {
                     let (status, received, sent) = (pump.head.status, pump.received, pump.sent);

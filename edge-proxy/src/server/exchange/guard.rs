@@ -189,7 +189,7 @@ impl<'a> Gate<'a> {
         };
         let mut tried = crate::balance::Tried::default();
         loop {
-            let attempt = self.trace.attempt(question);
+            self.trace.attempt(question);
             let asked = pool.begin(question, &lease, 0, &mut tried).await;
             let outcome = match asked {
                 Ok((mut exchange, flight)) => {
@@ -201,7 +201,7 @@ impl<'a> Gate<'a> {
                     let none = ResponseHead::default();
                     let answer = (&exchange, outcome.as_ref().map_or(&none, |(head, _)| head));
                     let ended = outcome.as_ref().map(drop).map_err(|why| Failure::Upstream(*why));
-                    attempt.ended(self.trace, (pool.upstream(), flight.at), question, answer, ended);
+                    self.trace.attempted((pool.upstream(), flight.at), question, answer, ended);
                     match &outcome {
                         Ok(_) => {
                             flight.succeeded();

@@ -35,15 +35,19 @@ impl Tracer {
 /// A request's.
 pub(crate) struct Trace<'t>(std::marker::PhantomData<&'t ()>);
 
-/// An attempt's.
-pub(crate) struct Attempt;
-
 impl Trace<'_> {
     /// That of nobody.
     pub(crate) const NONE: Self = Self(std::marker::PhantomData);
 
-    pub(crate) const fn attempt(&self, _: &mut RequestHead) -> Attempt {
-        Attempt
+    pub(crate) const fn attempt(&self, _: &mut RequestHead) {}
+
+    pub(crate) const fn attempted(
+        &self,
+        _: (&Upstream, usize),
+        _: &RequestHead,
+        _: (&Exchange, &ResponseHead),
+        _: Result<(), Failure>,
+    ) {
     }
 
     pub(crate) const fn clock(&self) -> Option<Instant> {
@@ -61,16 +65,4 @@ impl Trace<'_> {
     }
 
     pub(crate) const fn finish(self, _: &AccessRecord<'_>) {}
-}
-
-impl Attempt {
-    pub(crate) const fn ended(
-        self,
-        _: &Trace<'_>,
-        _: (&Upstream, usize),
-        _: &RequestHead,
-        _: (&Exchange, &ResponseHead),
-        _: Result<(), Failure>,
-    ) {
-    }
 }

@@ -112,7 +112,7 @@ impl Tracer {
                 Some((_, route)) => format!("{} {}", verb(&head.method), template(&route.path)),
                 None => verb(&head.method).to_owned(),
             };
-            Box::new(Kept {
+            Kept {
                 parent: parent.map(|parent| parent.span),
                 name,
                 attributes,
@@ -122,14 +122,14 @@ impl Tracer {
                     .saturating_sub(began.elapsed().as_nanos() as u64),
                 attempts: RefCell::default(),
                 missed: Cell::new(None),
-            })
+            }
         });
-        Trace(Some(Begun { sink, random, context, state, kept }))
+        Trace(Some(Box::new(Begun { sink, random, context, state, kept, attempt: Cell::new(None) })))
     }
 }
 
-/// A request's.
-pub(crate) struct Trace<'t>(Option<Begun<'t>>);
+/// A request's. On the heap: a request without one should not be larger for it.
+pub(crate) struct Trace<'t>(Option<Box<Begun<'t>>>);
 
 struct Begun<'t> {
     sink: &'t Sink,
@@ -137,7 +137,9 @@ struct Begun<'t> {
     context: Context,
     state: Vec<u8>,
     /// What is known of a request whose trace is kept.
-    kept: Option<Box<Kept>>,
+    kept: Option<Kept>,
+    /// The attempt under way, and when it began.
+    attempt: Cell<Option<(SpanId, Instant)>>,
 }
 
 struct Kept {
@@ -159,16 +161,13 @@ impl Kept {
     }
 }
 
-/// An attempt's, from before it is sent.
-pub(crate) struct Attempt(Option<(SpanId, Instant)>);
-
 impl Trace<'_> {
     /// That of nobody.
     pub(crate) const NONE: Self = Self(None);
 
     /// The request is about to be sent: its head says by which span.
-    pub(crate) fn attempt(&self, head: &mut RequestHead) -> Attempt {
-        let Some(begun) = &self.0 else { return Attempt(None) };
+    pub(crate) fn attempt(&self, head: &mut RequestHead) {
+        let Some(begun) = &self.0 else { return };
         let span = SpanId::of(begun.random.next());
         head.fields.remove(Name::Traceparent);
         head.fields.remove(Name::Tracestate);
@@ -177,7 +176,31 @@ impl Trace<'_> {
         if !begun.state.is_empty() {
             head.fields.push_known(Name::Tracestate, b"tracestate", &begun.state);
         }
-        Attempt(begun.kept.as_ref().map(|_| (span, Instant::now())))
+        begun.attempt.set(begun.kept.as_ref().map(|_| (span, Instant::now())));
+    }
+
+    /// The attempt is over: by which connection, what was answered, and why it failed, if it did.
+    pub(crate) fn attempted(
+        &self,
+        to: (&Upstream, usize),
+        head: &RequestHead,
+        (exchange, response): (&Exchange, &ResponseHead),
+        outcome: Result<(), Failure>,
+    ) {
+        let Some(begun) = &self.0 else { return };
+        let Some((span, since)) = begun.attempt.take() else { return };
+        let missed = begun.kept.as_ref().and_then(|kept| kept.missed.take());
+        let attempt = (span, missed.map_or(since, |missed| missed.max(since)));
+        let version = if matches!(exchange, Exchange::H2(_)) { "2" } else { "1.1" };
+        let status = (response.status > 0).then_some(response.status);
+        let fault = outcome.err().map(|why| match why {
+            Failure::ClientLost => "client-lost",
+            Failure::ClientMalformed => "request-malformed",
+            Failure::ClientSlow => "client-slow",
+            Failure::TooLarge => "content-too-large",
+            Failure::Upstream(why) => fault(why),
+        });
+        begun.tried(attempt, to, head, Some((version, status)), fault);
     }
 
     /// The time, where it is wanted.
@@ -205,9 +228,10 @@ impl Trace<'_> {
 
     /// The request is done.
     pub(crate) fn finish(self, record: &AccessRecord<'_>) {
-        let Some(Begun { sink, context, state, kept: Some(kept), .. }) = self.0 else { return };
+        let Some(begun) = self.0 else { return };
+        let Begun { sink, context, state, kept: Some(kept), .. } = *begun else { return };
         let end = kept.at(Instant::now());
-        let Kept { parent, name, mut attributes, since, attempts, .. } = *kept;
+        let Kept { parent, name, mut attributes, since, attempts, .. } = kept;
         if let Some(status) = record.status {
             attributes.push(("http.response.status_code", Value::Number(status.into())));
         }
@@ -242,32 +266,6 @@ impl Trace<'_> {
             let count = if taken { &sink.counts.queued } else { &sink.counts.dropped };
             count.fetch_add(1, Relaxed);
         }
-    }
-}
-
-impl Attempt {
-    /// The attempt is over: by which connection, what was answered, and why it failed, if it did.
-    pub(crate) fn ended(
-        self,
-        trace: &Trace<'_>,
-        to: (&Upstream, usize),
-        head: &RequestHead,
-        (exchange, response): (&Exchange, &ResponseHead),
-        outcome: Result<(), Failure>,
-    ) {
-        let (Some(begun), Some((span, since))) = (&trace.0, self.0) else { return };
-        let missed = begun.kept.as_ref().and_then(|kept| kept.missed.take());
-        let attempt = (span, missed.map_or(since, |missed| missed.max(since)));
-        let version = if matches!(exchange, Exchange::H2(_)) { "2" } else { "1.1" };
-        let status = (response.status > 0).then_some(response.status);
-        let fault = outcome.err().map(|why| match why {
-            Failure::ClientLost => "client-lost",
-            Failure::ClientMalformed => "request-malformed",
-            Failure::ClientSlow => "client-slow",
-            Failure::TooLarge => "content-too-large",
-            Failure::Upstream(why) => fault(why),
-        });
-        begun.tried(attempt, to, head, Some((version, status)), fault);
     }
 }
 
