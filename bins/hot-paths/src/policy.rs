@@ -3,6 +3,7 @@
 use crate::{Path, http};
 use edge_proxy::config::{Config, Route, Site, Target, Upstream};
 use edge_proxy::decide::{Facts, Transport, Verdict, decide, hello, request_fields, response_fields};
+use edge_proxy::trace_context::{Context, Sampling, received};
 use edge_proxy::{Snapshot, proxy_protocol};
 use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ pub(crate) const PATHS: &[Path] = &[
     ("response-fields", answer_fields),
     ("client-hello", client_hello),
     ("proxy-protocol", proxy_header),
+    ("trace-context", trace_context),
     ("pg-hba-decide", pg_hba_decide),
     ("pg-hba-parse", pg_hba_parse),
 ];
@@ -101,6 +103,19 @@ fn proxy_header(count: u32) {
     let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x64\x40\0\x01\x9c\x40\x01\xbb";
     for _ in 0..count {
         assert!(proxy_protocol::parse(black_box(header)).is_ok_and(|found| found.is_some()));
+    }
+}
+
+/// What a hop said of a trace, whether it is kept, and what the service is told.
+fn trace_context(count: u32) {
+    let (sampling, mut head) = (Sampling::new(0.1).expect("a share"), http::request());
+    head.fields.push(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    head.fields.push(b"tracestate", b"congo=t61rcWkgMzE,rojo=00f067aa0ba902b7");
+    for _ in 0..count {
+        let (parent, state) = received(black_box(&head.fields)).expect("it is well formed");
+        let sampled = sampling.keeps(Some(parent), parent.trace);
+        let told = Context { sampled, ..parent }.to_bytes();
+        assert_eq!((black_box(told).len(), black_box(state).len()), (55, 39));
     }
 }
 
