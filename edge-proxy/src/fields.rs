@@ -45,45 +45,41 @@ pub enum Name {
 impl Name {
     /// Recognises a name in any case.
     pub fn of(name: &[u8]) -> Self {
-        let known: &[(&[u8], Self)] = match name.len() {
-            2 => &[(b"te", Self::Te)],
-            3 => &[(b"via", Self::Via)],
-            4 => &[(b"host", Self::Host), (b"date", Self::Date)],
-            5 => &[(b"proxy", Self::Proxy)],
-            6 => &[(b"expect", Self::Expect)],
-            7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer), (b"alt-svc", Self::AltSvc)],
-            9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::XRealIp)],
-            10 => &[
-                (b"connection", Self::Connection),
-                (b"early-data", Self::EarlyData),
-                (b"keep-alive", Self::KeepAlive),
-                (b"tracestate", Self::Tracestate),
-            ],
-            11 => &[(b"traceparent", Self::Traceparent)],
-            14 => &[(b"content-length", Self::ContentLength)],
-            15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
-            16 => &[
-                (b"x-forwarded-host", Self::XForwardedHost),
-                (b"x-forwarded-port", Self::XForwardedPort),
-                (b"proxy-connection", Self::ProxyConnection),
-            ],
-            17 => &[
-                (b"transfer-encoding", Self::TransferEncoding),
-                (b"x-forwarded-proto", Self::XForwardedProto),
-                (b"sec-websocket-key", Self::SecWebSocketKey),
-            ],
-            18 => &[(b"proxy-authenticate", Self::ProxyAuthenticate)],
-            19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
-            20 => &[(b"sec-websocket-accept", Self::SecWebSocketAccept)],
-            21 => &[(b"sec-websocket-version", Self::SecWebSocketVersion)],
-            _ => &[],
-        };
-        // Most names differ in their first letter already.
+        // Length and first letter leave at most one, but for two.
         let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return Self::Other };
-        for (text, id) in known {
-            if text[0] == first && name.eq_ignore_ascii_case(text) {
-                return *id;
-            }
+        let known: (&[u8], Self) = match (name.len(), first) {
+            (2, b't') => (b"te", Self::Te),
+            (3, b'v') => (b"via", Self::Via),
+            (4, b'd') => (b"date", Self::Date),
+            (4, b'h') => (b"host", Self::Host),
+            (5, b'p') => (b"proxy", Self::Proxy),
+            (6, b'e') => (b"expect", Self::Expect),
+            (7, b'a') => (b"alt-svc", Self::AltSvc),
+            (7, b't') => (b"trailer", Self::Trailer),
+            (7, b'u') => (b"upgrade", Self::Upgrade),
+            (9, b'f') => (b"forwarded", Self::Forwarded),
+            (9, b'x') => (b"x-real-ip", Self::XRealIp),
+            (10, b'c') => (b"connection", Self::Connection),
+            (10, b'e') => (b"early-data", Self::EarlyData),
+            (10, b'k') => (b"keep-alive", Self::KeepAlive),
+            (10, b't') => (b"tracestate", Self::Tracestate),
+            (11, b't') => (b"traceparent", Self::Traceparent),
+            (14, b'c') => (b"content-length", Self::ContentLength),
+            (15, b'x') => (b"x-forwarded-for", Self::XForwardedFor),
+            (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
+            (16, b'x') if name[12].eq_ignore_ascii_case(&b'h') => (b"x-forwarded-host", Self::XForwardedHost),
+            (16, b'x') => (b"x-forwarded-port", Self::XForwardedPort),
+            (17, b's') => (b"sec-websocket-key", Self::SecWebSocketKey),
+            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+            (17, b'x') => (b"x-forwarded-proto", Self::XForwardedProto),
+            (18, b'p') => (b"proxy-authenticate", Self::ProxyAuthenticate),
+            (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
+            (20, b's') => (b"sec-websocket-accept", Self::SecWebSocketAccept),
+            (21, b's') => (b"sec-websocket-version", Self::SecWebSocketVersion),
+            _ => (b"", Self::Other),
+        };
+        if name.eq_ignore_ascii_case(known.0) {
+            return known.1;
         }
         if first == b'x' && name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {
             return Self::XForwarded;
@@ -291,5 +287,61 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Fields {
             fields.push(name, value);
         }
         fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn names_are_recognised_in_any_case_and_no_others() {
+        let known = [
+            (Name::AltSvc, "alt-svc"),
+            (Name::Connection, "connection"),
+            (Name::ContentLength, "content-length"),
+            (Name::Date, "date"),
+            (Name::EarlyData, "early-data"),
+            (Name::Expect, "expect"),
+            (Name::Forwarded, "forwarded"),
+            (Name::Host, "host"),
+            (Name::KeepAlive, "keep-alive"),
+            (Name::Proxy, "proxy"),
+            (Name::ProxyAuthenticate, "proxy-authenticate"),
+            (Name::ProxyAuthorization, "proxy-authorization"),
+            (Name::ProxyConnection, "proxy-connection"),
+            (Name::SecWebSocketAccept, "sec-websocket-accept"),
+            (Name::SecWebSocketKey, "sec-websocket-key"),
+            (Name::SecWebSocketVersion, "sec-websocket-version"),
+            (Name::Te, "te"),
+            (Name::Traceparent, "traceparent"),
+            (Name::Tracestate, "tracestate"),
+            (Name::Trailer, "trailer"),
+            (Name::TransferEncoding, "transfer-encoding"),
+            (Name::Upgrade, "upgrade"),
+            (Name::Via, "via"),
+            (Name::XForwarded, "x-forwarded-server"),
+            (Name::XForwardedFor, "x-forwarded-for"),
+            (Name::XForwardedHost, "x-forwarded-host"),
+            (Name::XForwardedPort, "x-forwarded-port"),
+            (Name::XForwardedProto, "x-forwarded-proto"),
+            (Name::XRealIp, "x-real-ip"),
+        ];
+        for (id, name) in known {
+            assert_eq!(Name::of(name.as_bytes()), id);
+            assert_eq!(Name::of(name.to_uppercase().as_bytes()), id);
+            // With any one letter changed it is another, or none.
+            for at in 0..name.len() {
+                let mut other = name.as_bytes().to_vec();
+                other[at] = b'~';
+                let forwarded = name.starts_with("x-forwarded-") && at >= 12;
+                let wanted = if forwarded { Name::XForwarded } else { Name::Other };
+                assert_eq!(Name::of(&other), wanted, "{}", other.escape_ascii());
+            }
+        }
+        assert_eq!(
+            ["", "t", "x-forwarded-", "cookie"].map(|name| Name::of(name.as_bytes())),
+            [Name::Other; 4]
+        );
     }
 }
