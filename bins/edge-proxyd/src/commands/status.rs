@@ -135,4 +135,10 @@ fn print(report: &Report) {
             report.log_lines_lost
         );
     }
+    if report.spans_lost > 0 {
+        println!(
+            "\n{} spans were lost: the collector of [tracing] is slow, away or refuses them",
+            report.spans_lost
+        );
+    }
 }

@@ -68,6 +68,13 @@ fn facts(page: &mut String, report: &Report) {
             report.log_lines_lost
         );
     }
+    if report.spans_lost > 0 {
+        let _ = write!(
+            page,
+            "<p class=\"bad\">{} spans were lost: the collector of [tracing] is slow, away or refuses them</p>",
+            report.spans_lost
+        );
+    }
 }
 
 fn charts(page: &mut String, history: &History) {

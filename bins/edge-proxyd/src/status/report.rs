@@ -21,6 +21,9 @@ pub(crate) struct Report {
     pub(crate) refused: Vec<(String, u64)>,
     /// Lines of the access log that were not written.
     pub(crate) log_lines_lost: u64,
+    /// Spans of traces that the collector did not get.
+    #[serde(default)]
+    pub(crate) spans_lost: u64,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -142,6 +145,7 @@ impl Report {
             turned_away: reasons(&metrics.turned_away),
             refused: reasons(&metrics.refused),
             log_lines_lost,
+            spans_lost: metrics.spans.map_or(0, |spans| spans.dropped + spans.failed),
         }
     }
 }

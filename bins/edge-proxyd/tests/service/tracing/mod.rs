@@ -222,6 +222,11 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     drop(stream);
     let [_, dropped, _] = lab.counts();
     assert!(dropped >= 100, "{dropped} of 200 spans for 64 places");
+    let told = Command::new(PROGRAM).args(["status", "--config"]).arg(lab.manager.config()).output();
+    let told = String::from_utf8_lossy(&told.expect("it was built").stdout).into_owned();
+    let lost = told.lines().find_map(|line| line.split_once(" spans were lost")?.0.parse().ok());
+    // The last of them may have been counted in between.
+    assert!(lost.is_some_and(|lost: u64| (dropped..=200).contains(&lost)), "{lost:?}: {told}");
     // It comes, refuses the first request, and gets everything that was kept.
     let (_collector, arriving) = collector(lab.collector);
     let mut spans: Vec<Value> = Vec::new();
