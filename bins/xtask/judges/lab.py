@@ -6,6 +6,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -146,10 +147,11 @@ class Server:
         self.process.wait()
 
 
-def edge_proxyd(program, folder, origin):
-    """Ours, with what is default, and early data for one site."""
-    own = folder / "edge-proxyd"
-    own.mkdir()
+def edge_proxyd(program, folder, origin, validating=False):
+    """Ours, with what is default, and early data for one site. Whether clients must prove their address it decides by how many
+    have not; where that is looked at it has one worker, and they have as long as it takes to become many."""
+    own = pathlib.Path(tempfile.mkdtemp(prefix="edge-proxyd-", dir=folder))
+    more = '[timeouts]\nhandshake = "60s"\n' if validating else ""
     tls, plain = free_port(), free_port()
     (own / "edge.toml").write_text(f"""
 https_port = {tls}
@@ -163,7 +165,7 @@ address = "127.0.0.1:{plain}"
 folder = "{folder}/acme"
 [log]
 format = "off"
-[[site]]
+{more}[[site]]
 hosts = ["a.test", "b.test"]
 plain = "serve"
 upstream = "http://127.0.0.1:{origin.port}"
@@ -172,14 +174,17 @@ hosts = ["early.test"]
 early_data = true
 upstream = "http://127.0.0.1:{origin.port}"
 """)
-    command = [program, "run", "--workers", "2", "--config", str(own / "edge.toml")]
-    return Server("edge-proxyd", command, tls, plain, own)
+    command = [program, "run", "--workers", "1" if validating else "2", "--config", str(own / "edge.toml")]
+    server = Server("edge-proxyd", command, tls, plain, own)
+    server.validating = lambda: edge_proxyd(program, folder, origin, True)
+    return server
 
 
-def nginx(root, folder, origin):
-    """nginx as its documentation sets a reverse proxy up, dropping unknown names too."""
-    own = folder / "nginx"
-    own.mkdir()
+def nginx(root, folder, origin, validating=False):
+    """nginx as its documentation sets a reverse proxy up, dropping unknown names too. Whether clients must prove their address
+    its configuration says."""
+    own = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=folder))
+    more = "quic_retry on;" if validating else ""
     tls, plain = free_port(), free_port()
     (own / "nginx.conf").write_text(f"""
 daemon off;
@@ -189,6 +194,7 @@ pid {own}/nginx.pid;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
+    {more}
     client_max_body_size 0;
     client_body_temp_path {own}/body;
     proxy_temp_path {own}/proxy;
@@ -233,4 +239,6 @@ http {{
         str(library / "ld-linux-x86-64.so.2"), "--library-path", str(library),
         str(pathlib.Path(root) / "usr/sbin/nginx"), "-p", str(own), "-c", str(own / "nginx.conf"), "-e", "stderr",
     ]
-    return Server("nginx", command, tls, plain, own)
+    server = Server("nginx", command, tls, plain, own)
+    server.validating = lambda: nginx(root, folder, origin, True)
+    return server
