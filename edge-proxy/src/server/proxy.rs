@@ -54,6 +54,12 @@ pub enum StartError {
         /// The reason.
         why: String,
     },
+    /// Traces cannot be sent as it was said.
+    #[error("tracing: {why}")]
+    Tracing {
+        /// What is wrong and what to write instead, without the value of a field.
+        why: String,
+    },
     /// A thread cannot be started.
     #[error("cannot start a worker: {0}")]
     Thread(io::Error),

@@ -7,6 +7,7 @@ use super::on::{Counts, Shared, Sink};
 use super::otlp::{self, Span};
 use super::random::Random;
 use crate::config::{Protocol, Tracing};
+use crate::grammar::{is_field_value, is_target, is_token};
 use crate::server::deadline::Sweep;
 use crate::server::exchange::read_whole;
 use crate::server::metrics::SpanMetrics;
@@ -42,6 +43,7 @@ pub(crate) struct Exporter {
 impl Exporter {
     /// Begins. It goes on until all workers are gone.
     pub(crate) fn start(tracing: Tracing) -> Result<(Self, Shared), StartError> {
+        check(&tracing).map_err(|why| StartError::Tracing { why })?;
         let upstream = &tracing.collector;
         let tls = upstream.tls.as_ref();
         let tls = tls.map(|tls| client_config(tls, upstream.protocol == Protocol::Http2)).transpose();
@@ -89,6 +91,25 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
+    }
+}
+
+/// What would make no request of HTTP.
+fn check(tracing: &Tracing) -> Result<(), String> {
+    if tracing.collector.targets.len() != 1 {
+        return Err("the collector has one target, neither none nor several".into());
+    }
+    if !tracing.path.starts_with('/') || !is_target(tracing.path.as_bytes()) {
+        return Err(format!("`{}` is no path: begin with /, such as /v1/traces", tracing.path));
+    }
+    let wrong = |(name, value): &&(String, String)| {
+        !is_token(name.as_bytes()) || value.is_empty() || !is_field_value(value.as_bytes())
+    };
+    match tracing.fields.iter().find(wrong) {
+        Some((name, _)) => {
+            Err(format!("the field `{}` has no name or no value of HTTP", name.escape_debug()))
+        }
+        None => Ok(()),
     }
 }
 
@@ -263,4 +284,37 @@ struct Answer {
     /// When it wants to be asked again.
     again: Option<Duration>,
     content: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Target, Upstream};
+
+    #[test]
+    fn what_would_make_no_request_is_refused_and_no_secret_is_told() {
+        let target = Target::Tcp { host: "127.0.0.1".into(), port: 4318 };
+        let good = Tracing::new(Upstream::new("collector", target), "edge", 1.0).unwrap();
+        assert_eq!(check(&good), Ok(()));
+        let with = |edit: &dyn Fn(&mut Tracing)| {
+            let mut tracing = good.clone();
+            edit(&mut tracing);
+            check(&tracing)
+        };
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert!(with(&|tracing| tracing.collector.targets.clear()).is_err());
+        assert!(with(&|tracing| tracing.path = "/a b".into()).is_err());
+        for (name, value) in [("a b", "hunter2"), ("", "hunter2"), ("A", "hunter2\r\nB: c"), ("A", "")] {
+            let why = with(&|tracing| tracing.fields.push(field(name, value))).unwrap_err();
+            assert!(!why.contains("hunter2"), "{why}");
+        }
+        assert!(
+            !format!("{:?}", {
+                let mut tracing = good.clone();
+                tracing.fields.push(field("A", "hunter2"));
+                tracing
+            })
+            .contains("hunter2")
+        );
+    }
 }

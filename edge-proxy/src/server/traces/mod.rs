@@ -1,7 +1,6 @@
 //! Traces: a span for each request and one for each attempt at a service, as OpenTelemetry has them.
 //!
-//! A worker makes spans and puts them into a queue of fixed size; a thread of its own sends them to the collector
-//! ([`exporter`](self)). A request whose trace is not kept costs an identifier and the field that the service gets.
+//! A worker makes spans and puts them into a queue of fixed size; a thread of its own sends them to the collector. A request whose trace is not kept costs an identifier and the field that the service gets.
 
 #[cfg(feature = "opentelemetry")]
 mod exporter;
