@@ -184,6 +184,8 @@ def nginx(root, folder, origin, validating=False):
     """nginx as its documentation sets a reverse proxy up, dropping unknown names too. Whether clients must prove their address
     its configuration says."""
     own = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=folder))
+    # Its workers are another user's, and keep content there.
+    own.chmod(0o755)
     more = "quic_retry on;" if validating else ""
     tls, plain = free_port(), free_port()
     (own / "nginx.conf").write_text(f"""
