@@ -5,6 +5,7 @@ use super::listen::{self, Inherited};
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::observe::{Observer, Silent};
 use super::runtime::{Lasting, Runtime};
+use super::shared::{self, Shared};
 use super::upstream::{TargetStatus, UpstreamTlsError};
 use super::worker::{self, Command, Sockets};
 use crate::config::{Config, Listener, ListenerKind, Site, Upstream};
@@ -75,6 +76,7 @@ pub struct Builder {
     observer: Arc<dyn Observer>,
     workers: usize,
     inherited: Inherited,
+    shared: Option<Shared>,
 }
 
 /// The entry: see the front page of the crate.
@@ -90,6 +92,7 @@ impl Proxy {
             observer: Arc::new(Silent),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
             inherited: Inherited::default(),
+            shared: None,
         }
     }
 }
@@ -137,6 +140,14 @@ impl Builder {
         self
     }
 
+    /// What it shares with other edges that serve the same names: tickets, and the sessions that early data comes with. Without
+    /// it they are this process's.
+    #[must_use]
+    pub fn shared(mut self, shared: Shared) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
     /// How many workers, 1 to 64. The default is one a core.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
@@ -154,13 +165,14 @@ impl Builder {
         self
     }
 
-    /// Listens and serves, on threads of its own.
+    /// Listens and serves, on threads of its own. With [`Builder::shared`], waits up to 2 s for the first keys.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(mut self) -> Result<Running, StartError> {
-        let lasting = Lasting::new(self.workers)?;
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
+        let shared = self.shared.map(|shared| shared::start(shared, self.observer.clone())).transpose();
+        let lasting = Lasting::new(self.workers, shared.map_err(StartError::Thread)?)?;
         let listeners = snapshot.config().listeners.clone();
         let (mut sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
         let held = Held::of(&listeners, &sockets)?;
@@ -304,7 +316,10 @@ impl Running {
         let mut sites: Vec<_> =
             sites.map(|(site, guard)| SiteMetrics::of(&site.name, &guard.counts)).collect();
         sites.push(SiteMetrics::of("", &self.lasting.nowhere));
-        metrics::read(self.lasting.started.elapsed(), &self.lasting.counts, sites, self.targets())
+        let mut metrics =
+            metrics::read(self.lasting.started.elapsed(), &self.lasting.counts, sites, self.targets());
+        metrics.shared = self.lasting.shared.as_ref().map(|link| link.metrics());
+        metrics
     }
 
     /// The configuration that is served by.

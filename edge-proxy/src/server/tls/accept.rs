@@ -25,6 +25,22 @@ impl Read for Sync<'_, '_> {
     }
 }
 
+/// What is read, and a copy of it for who wants one.
+struct Copied<'a, 'b, 'c> {
+    inner: Sync<'a, 'b>,
+    copy: Option<&'c mut Vec<u8>>,
+}
+
+impl Read for Copied<'_, '_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        if let Some(copy) = &mut self.copy {
+            copy.extend_from_slice(&buf[..n]);
+        }
+        Ok(n)
+    }
+}
+
 /// What a connection began with.
 pub(crate) enum Hello {
     /// A ClientHello.
@@ -33,8 +49,11 @@ pub(crate) enum Hello {
     NotTls,
 }
 
-/// Reads until the ClientHello is complete. Nothing is written, whatever comes.
-pub(crate) async fn read_hello(io: &mut Socket, already: &[u8]) -> Hello {
+/// Reads until the ClientHello is complete. Nothing is written, whatever comes. `copy` gets what was read.
+pub(crate) async fn read_hello(io: &mut Socket, already: &[u8], mut copy: Option<&mut Vec<u8>>) -> Hello {
+    if let Some(copy) = &mut copy {
+        copy.extend_from_slice(already);
+    }
     let mut acceptor = Acceptor::default();
     let mut already = already;
     while !already.is_empty() {
@@ -48,9 +67,13 @@ pub(crate) async fn read_hello(io: &mut Socket, already: &[u8]) -> Hello {
             Ok(None) => {}
             Err(_) => return Hello::NotTls,
         }
-        let read = poll_fn(|cx| match acceptor.read_tls(&mut Sync { io: &mut *io, cx }) {
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            other => Poll::Ready(other),
+        let read = poll_fn(|cx| {
+            match acceptor
+                .read_tls(&mut Copied { inner: Sync { io: &mut *io, cx }, copy: copy.as_deref_mut() })
+            {
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                other => Poll::Ready(other),
+            }
         });
         if !matches!(read.await, Ok(1..)) {
             return Hello::NotTls;
