@@ -23,6 +23,7 @@ pub(crate) mod shared;
 mod socket;
 mod table;
 mod tls;
+mod traces;
 mod upstream;
 mod whois;
 mod worker;

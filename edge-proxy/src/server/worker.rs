@@ -7,6 +7,7 @@ use super::h3_service::H3Service;
 use super::metrics::counters::Shard;
 use super::observe::{AccessRecord, Observer, TurnedAway};
 use super::runtime::{Runtime, h3_limits};
+use super::traces::{Shared as Traces, Tracer};
 use super::upstream::{Checks, Pool, Pools};
 use super::whois::WhoIs;
 use crate::Version;
@@ -17,6 +18,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -80,6 +83,7 @@ pub(crate) struct Worker {
     observer: Arc<dyn Observer>,
     connections: Cell<usize>,
     number: usize,
+    tracer: Tracer,
 }
 
 impl Worker {
@@ -89,6 +93,11 @@ impl Worker {
 
     pub(crate) const fn sweep(&self) -> &Rc<Sweep> {
         &self.sweep
+    }
+
+    /// What makes spans.
+    pub(crate) const fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// What this worker counts.
@@ -155,7 +164,7 @@ pub(crate) fn run(
     number: usize,
     runtime: Arc<Runtime>,
     sockets: Vec<Sockets>,
-    observer: Arc<dyn Observer>,
+    (observer, traces): (Arc<dyn Observer>, Traces),
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> std::io::Result<()> {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
@@ -167,6 +176,7 @@ pub(crate) fn run(
             observer,
             connections: Cell::new(0),
             number,
+            tracer: Tracer::new(traces),
         });
         tokio::task::spawn_local(worker.sweep.clone().run());
         let checks_of = |view: &View| {
@@ -216,7 +226,9 @@ pub(crate) fn run(
 
 /// Begins to serve a listener.
 fn listen(worker: &Rc<Worker>, sockets: Sockets) -> std::io::Result<Listening> {
-    let tcp = tokio::net::TcpListener::from_std(sockets.tcp)?;
+    // What replaces it is unsafe, for types whose descriptor may change or be closed under it. A listener's does not.
+    #[allow(deprecated)]
+    let tcp = AsyncFd::with_interest(sockets.tcp, Interest::READABLE)?;
     let listener = Rc::new(sockets.listener);
     let accepting =
         tokio::task::spawn_local(accept::run(worker.clone(), listener.clone(), sockets.address, tcp))

@@ -2,7 +2,9 @@
 
 mod import;
 mod sandbox;
+mod shared;
 mod soak;
+mod tracing;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -40,6 +40,20 @@ pub struct Metrics {
     pub targets: Vec<TargetStatus>,
     /// What is shared with other edges, if anything.
     pub shared: Option<SharedMetrics>,
+    /// Spans of traces. `None` without traces.
+    pub spans: Option<SpanMetrics>,
+}
+
+/// What became of spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpanMetrics {
+    /// Those that the collector took.
+    pub exported: u64,
+    /// Those for which there was no room, because the collector was slow or away.
+    pub dropped: u64,
+    /// Those that the collector refused, or did not take in five minutes or before the end.
+    pub failed: u64,
 }
 
 /// Numbers of one site.
@@ -165,5 +179,6 @@ pub(crate) fn read(
         sites,
         targets,
         shared: None,
+        spans: None,
     }
 }
