@@ -103,6 +103,7 @@ pub mod rate;
 mod section;
 #[cfg(feature = "server")]
 mod server;
+pub mod shared;
 mod snapshot;
 mod static_table;
 pub mod tailnet;
@@ -120,4 +121,8 @@ pub use server::{
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
     observe::{AccessRecord, Observer, Silent, TurnedAway},
     proxy::{Builder, Proxy, Running, StartError},
+    shared::{
+        Answer, SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore,
+        StoreError,
+    },
 };

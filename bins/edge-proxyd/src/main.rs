@@ -13,6 +13,7 @@ mod import;
 mod log;
 mod sandbox;
 mod service;
+mod shared;
 mod status;
 
 use clap::{CommandFactory, Parser};

@@ -5,6 +5,11 @@
 pub struct ClientHello<'a> {
     /// The name that the client asks for.
     pub sni: Option<&'a str>,
+    /// Whether it speaks TLS 1.3 (`supported_versions`, RFC 8446 §4.2.1).
+    pub tls13: bool,
+    /// The first session that it would resume (`pre_shared_key`, RFC 8446 §4.2.11), the only one that early data can belong to. What
+    /// cannot be read of it is TLS's to refuse.
+    pub identity: Option<&'a [u8]>,
 }
 
 /// These bytes are no ClientHello.
@@ -49,6 +54,14 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, Malformed> {
             }
             hello.sni = Some(server_name(content)?);
         }
+        match kind {
+            41 => hello.identity = Reader(content).vector16().and_then(|list| Reader(list).vector16()).ok(),
+            43 => {
+                hello.tls13 =
+                    versions(content).is_ok_and(|list| list.chunks_exact(2).any(|one| one == [3, 4]))
+            }
+            _ => {}
+        }
     }
     Ok(Some(hello))
 }
@@ -66,6 +79,10 @@ fn server_name(content: &[u8]) -> Result<&str, Malformed> {
         return Err(Malformed);
     }
     std::str::from_utf8(name).map_err(|_| Malformed)
+}
+
+fn versions(content: &[u8]) -> Result<&[u8], Malformed> {
+    Reader(content).vector8()
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -5,6 +5,7 @@ use super::deadline::Deadline;
 use super::exchange::Connection;
 use super::h1::Wire;
 use super::observe::TurnedAway;
+use super::shared::{self, Offered};
 use super::socket::Socket;
 use super::tls::{Hello, TlsStream, read_hello, send_alert};
 use super::worker::Worker;
@@ -167,7 +168,10 @@ async fn handshake(
     let deadline = worker.sweep().deadline();
     let mut ahead = Input::default();
     ahead.preset(already);
-    let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead)).await {
+    let sharing = view.runtime.shared.as_deref();
+    let mut hello = Vec::new();
+    let copy = sharing.map(|_| &mut hello);
+    let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead, copy)).await {
         Some(Hello::Accepted(accepted)) => accepted,
         Some(Hello::NotTls) => {
             turned_away(worker, connection, "not-tls");
@@ -191,8 +195,22 @@ async fn handshake(
         }
     };
     let early = view.runtime.snapshot().config().sites[site].early_data;
-    let config = if early { &view.runtime.early_tls } else { &view.runtime.tls };
-    let Ok(mut tls) = accepted.into_connection(config.clone()) else {
+    // Where sessions are shared, only those of TLS 1.3 are in the store.
+    let offered = if early && sharing.is_some() { Offered::of(&hello) } else { Offered::default() };
+    drop(hello);
+    let by_session = early && (sharing.is_none() || offered.tls13);
+    let config = if by_session { &view.runtime.early_tls } else { &view.runtime.tls };
+    let taken = match (sharing, offered.identity) {
+        (Some(sharing), Some(identity)) if by_session => sharing.take(identity).await,
+        _ => None,
+    };
+    let begun = shared::with(taken, || {
+        let mut tls = accepted.into_connection(config.clone()).ok()?;
+        // Early data may have come with the ClientHello; it is processed only now.
+        tls.process_new_packets().ok()?;
+        Some(tls)
+    });
+    let Some(mut tls) = begun else {
         turned_away(worker, connection, "handshake-failed");
         return None;
     };

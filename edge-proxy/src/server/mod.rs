@@ -19,6 +19,7 @@ pub(crate) mod observe;
 mod passwords;
 pub(crate) mod proxy;
 mod runtime;
+pub(crate) mod shared;
 mod socket;
 mod table;
 mod tls;

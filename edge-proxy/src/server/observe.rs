@@ -1,5 +1,6 @@
 //! What the embedder is told: one record a request, one a connection that was turned away, and what happens to the proxy.
 
+use super::shared::SharedEvent;
 use crate::{Method, RequestHead, Version};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,6 +13,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// A connection was turned away before it asked for anything.
     fn turned_away(&self, _record: &TurnedAway<'_>) {}
+
+    /// The store of shared state came or went. Not called by a worker.
+    fn shared(&self, _event: &SharedEvent) {}
 }
 
 /// An observer that is told and says nothing.

@@ -5,6 +5,7 @@ use super::listen::{self, Inherited};
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::observe::{Observer, Silent};
 use super::runtime::{Lasting, Runtime};
+use super::shared::{self, Shared};
 #[cfg(feature = "opentelemetry")]
 use super::traces::Exporter;
 use super::traces::Shared as Traces;
@@ -86,6 +87,7 @@ pub struct Builder {
     observer: Arc<dyn Observer>,
     workers: usize,
     inherited: Inherited,
+    shared: Option<Shared>,
     #[cfg(feature = "opentelemetry")]
     tracing: Option<Tracing>,
 }
@@ -103,6 +105,7 @@ impl Proxy {
             observer: Arc::new(Silent),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
             inherited: Inherited::default(),
+            shared: None,
             #[cfg(feature = "opentelemetry")]
             tracing: None,
         }
@@ -152,6 +155,14 @@ impl Builder {
         self
     }
 
+    /// What it shares with other edges that serve the same names: tickets, and the sessions that early data comes with. Without
+    /// it they are this process's.
+    #[must_use]
+    pub fn shared(mut self, shared: Shared) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
     /// Makes spans and sends them to a collector. A trace is taken from hops whose word about the client's address counts
     /// ([`Config::trust`]), from nobody else; without this call what clients say of traces is passed on as it is. It stays as it is through
     /// reloads.
@@ -179,13 +190,14 @@ impl Builder {
         self
     }
 
-    /// Listens and serves, on threads of its own.
+    /// Listens and serves, on threads of its own. With [`Builder::shared`], waits up to 2 s for the first keys.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(mut self) -> Result<Running, StartError> {
-        let lasting = Lasting::new(self.workers)?;
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
+        let shared = self.shared.map(|shared| shared::start(shared, self.observer.clone())).transpose();
+        let lasting = Lasting::new(self.workers, shared.map_err(StartError::Thread)?)?;
         let listeners = snapshot.config().listeners.clone();
         let (mut sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
         let held = Held::of(&listeners, &sockets)?;
@@ -345,13 +357,13 @@ impl Running {
         let mut sites: Vec<_> =
             sites.map(|(site, guard)| SiteMetrics::of(&site.name, &guard.counts)).collect();
         sites.push(SiteMetrics::of("", &self.lasting.nowhere));
-        #[cfg_attr(not(feature = "opentelemetry"), allow(unused_mut))]
         let mut metrics =
             metrics::read(self.lasting.started.elapsed(), &self.lasting.counts, sites, self.targets());
         #[cfg(feature = "opentelemetry")]
         {
             metrics.spans = self.exporter.as_ref().map(Exporter::metrics);
         }
+        metrics.shared = self.lasting.shared.as_ref().map(|link| link.metrics());
         metrics
     }
 

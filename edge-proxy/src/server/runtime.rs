@@ -5,6 +5,7 @@ use super::h3;
 use super::ktls;
 use super::metrics::counters::{Shard, Shards, SiteShard};
 use super::proxy::StartError;
+use super::shared::{Link, Sessions, Tickets};
 use super::table::{Counts, Held};
 use super::upstream::{SharedTarget, Targets, client_config};
 use crate::Snapshot;
@@ -29,6 +30,7 @@ pub(crate) struct Lasting {
     targets: Targets,
     guards: Guards,
     clients: Arc<Counts>,
+    pub(crate) shared: Option<Arc<Link>>,
     pub(crate) started: Instant,
     pub(crate) counts: Arc<Shards<Shard>>,
     /// Of requests that are for no site.
@@ -36,14 +38,21 @@ pub(crate) struct Lasting {
 }
 
 impl Lasting {
-    pub(crate) fn new(workers: usize) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(workers: usize, shared: Option<Arc<Link>>) -> Result<Self, rustls::Error> {
+        let own = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        let (tickets, early_tcp): (Arc<dyn ProducesTickets>, Arc<dyn StoresServerSessions>) = match &shared {
+            Some(link) => (Arc::new(Tickets::new(link.clone(), own)), Arc::new(Sessions::new(link.clone()))),
+            None => (own, ServerSessionMemoryCache::new(SESSIONS)),
+        };
         Ok(Self {
-            tickets: rustls::crypto::aws_lc_rs::Ticketer::new()?,
-            early_tcp: ServerSessionMemoryCache::new(SESSIONS),
+            tickets,
+            early_tcp,
+            // What is resumed over QUIC with early data stays with the edge that it was made at, which proves that it is used once.
             early_quic: ServerSessionMemoryCache::new(SESSIONS),
             targets: Targets::new(),
             guards: Guards::new(workers),
             clients: Counts::new(),
+            shared,
             started: Instant::now(),
             counts: Arc::new(Shards::new(workers)),
             nowhere: Arc::new(Shards::new(workers)),
@@ -73,6 +82,8 @@ pub(crate) struct Runtime {
     pub(crate) counts: Arc<Shards<Shard>>,
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
     alt_svc: Option<String>,
+    /// What is shared with other edges.
+    pub(crate) shared: Option<Arc<Link>>,
     /// What the kernel can do of TLS, if it may.
     pub(crate) kernel_tls: Option<ktls::Support>,
 }
@@ -162,6 +173,7 @@ impl Runtime {
             counts,
             nowhere,
             alt_svc,
+            shared: lasting.shared.clone(),
             kernel_tls,
         })
     }

@@ -6,6 +6,7 @@ use crate::config::{self, Mode, Settings};
 use crate::log::Writer;
 use crate::sandbox::{self, Environment, Needs};
 use crate::service::{self, Launcher, Notifier, Predecessor, hand_over};
+use crate::shared;
 use crate::status::{self, Watched};
 use edge_proxy::config::{Config, ListenerKind};
 use edge_proxy::{Certificates, Proxy, Refreshed, Running};
@@ -63,6 +64,9 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
         Some(acme) => Some(runtime.block_on(Keeper::prepare(acme))?),
         None => None,
     };
+    if let Some(section) = &settings.shared {
+        builder = builder.shared(shared::prepare(section)?);
+    }
     let mut certificates = None;
     if let Some(folder) = &settings.certificates {
         let (found, refreshed) = Certificates::load(folder)?;
@@ -279,9 +283,10 @@ fn reload(args: &Run, started: &Settings, proxy: &Running, confined: &Confined) 
         || settings.tracing != started.tracing
         || settings.status != started.status
         || settings.sandbox != started.sandbox
+        || settings.shared != started.shared
     {
         eprintln!(
-            "edge-proxyd: [certificates], [log], [sandbox], [status] and [tracing] are read at the start only: restart to change them"
+            "edge-proxyd: [certificates], [log], [sandbox], [shared], [status] and [tracing] are read at the start only: restart to change them"
         );
     }
     match proxy.reload(settings.proxy) {

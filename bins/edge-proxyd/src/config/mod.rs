@@ -12,6 +12,7 @@ mod listen;
 mod problem;
 mod sandbox;
 mod schema;
+mod shared;
 mod site;
 mod tracing;
 mod upstream;
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) status: Option<StatusAddress>,
     /// What the process gives up before it serves.
     pub(crate) sandbox: Sandbox,
+    /// What is shared with other edges.
+    pub(crate) shared: Option<crate::shared::Section>,
     /// The files and folders that the file names, but for those of `[acme]`.
     pub(crate) files: Vec<PathBuf>,
 }
@@ -111,6 +114,7 @@ static ROOT: &[Key] = &[
     Key::new("tracing", Kind::Table(tracing::TRACING)),
     Key::new("status", Kind::Table(listen::STATUS)),
     Key::new("sandbox", Kind::Table(sandbox::SANDBOX)),
+    Key::new("shared", Kind::Table(shared::SHARED)),
     Key::new("limits", Kind::Table(listen::LIMITS)),
     Key::new("timeouts", Kind::Table(listen::TIMEOUTS)),
     Key::new("site", Kind::Tables(site::SITE)),
@@ -146,6 +150,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
     let tracing = root.table("tracing").and_then(|table| tracing::tracing(&table));
     let status = root.table("status").and_then(|status| listen::status(&status));
     let sandbox = root.table("sandbox").map(|table| sandbox::sandbox(&table)).unwrap_or_default();
+    let shared = root.table("shared").and_then(|table| shared::shared(&table));
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
     if proxy.listeners.is_empty() && root.get("listen").is_none() {
         root.wrong("listen", "is missing, so that nobody can come: add [[listen]] with an address");
@@ -160,7 +165,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
     }
     root.finish();
     document.place_root(root);
-    Settings { proxy, certificates, acme, log, tracing, status, sandbox, files: document.files() }
+    Settings { proxy, certificates, acme, log, tracing, status, sandbox, shared, files: document.files() }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     ("[tracing]", "[tracing]\n", "tracing"),
     ("[status]", "[status]\n", "status"),
     ("[sandbox]", "[sandbox]\n", "sandbox"),
+    ("[shared]", "[shared]\n", "shared"),
     ("[limits]", "[limits]\n", "limits"),
     ("[timeouts]", "[timeouts]\n", "timeouts"),
     ("[[site]]", "[[site]]\n", "site[0]"),
@@ -64,6 +65,12 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[sandbox]", "connect", "'some'", "is none of any, configured"),
     ("[sandbox]", "read", "'x'", "begin with /"),
     ("[sandbox]", "write", "'x'", "begin with /"),
+    ("[shared]", "database", "'host=db password=x'", "never the secret itself"),
+    ("[shared]", "database_roots", "'roots.pem'", "begin with /"),
+    ("[shared]", "secret", "'swordfish'", "never the secret itself"),
+    ("[shared]", "wait", "'6s'", "write 1ms to 5s"),
+    ("[shared]", "rotate", "'1s'", "write 2s to 7d"),
+    ("[shared]", "lifetime", "'8d'", "write 1s to 7d"),
     ("[limits]", "header_bytes", "'1MiB'", "write 256 to 65535"),
     ("[limits]", "header_fields", "0", "write 1 to 10000"),
     ("[limits]", "target_bytes", "1", "write 16 to 65535"),
@@ -242,7 +249,7 @@ fn the_document_has_the_keys_that_are_read_and_no_others() {
             let rest = known.difference(&keys).map(String::as_str).collect::<Vec<_>>().join(" ");
             assert_eq!(
                 rest,
-                "acme certificates limits listen log sandbox site status tailnet timeouts tracing trust upstream"
+                "acme certificates limits listen log sandbox shared site status tailnet timeouts tracing trust upstream"
             );
         } else {
             let inner: BTreeSet<String> =

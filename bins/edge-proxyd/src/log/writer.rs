@@ -1,7 +1,7 @@
 //! Where lines go: formatted by the workers, written by a thread of its own, so that a slow disk never slows a request.
 
 use super::{Format, Line};
-use edge_proxy::{AccessRecord, Observer, TurnedAway};
+use edge_proxy::{AccessRecord, Observer, SharedEvent, TurnedAway};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -83,6 +83,10 @@ fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>, path: Option<&Path>,
 }
 
 impl Observer for Writer {
+    fn shared(&self, event: &SharedEvent) {
+        crate::shared::tell(event);
+    }
+
     fn access(&self, record: &AccessRecord<'_>) {
         if self.format == Format::Off || (record.status.is_none() && record.site.is_none() && !self.rejected)
         {

@@ -99,6 +99,11 @@ impl Needs {
             // DNS is asked by TCP when an answer is large.
             needs.connect = Some(ports.chain([53]).collect());
         }
+        if let Some(shared) = &settings.shared {
+            needs.read.extend(shared.paths().iter().map(|file| folder(file)));
+            // Where the database is stands in a secret.
+            needs.connect = None;
+        }
         if let Some(acme) = &settings.acme {
             needs.change.extend(settings.certificates.clone());
             needs.change.insert(acme.folder());

@@ -2,6 +2,7 @@
 
 mod import;
 mod sandbox;
+mod shared;
 mod soak;
 mod tracing;
 

@@ -3,6 +3,7 @@
 pub(crate) mod counters;
 mod prometheus;
 
+use super::shared::SharedMetrics;
 use super::upstream::TargetStatus;
 use counters::{BOUNDS, REASONS, Shard, Shards, SiteShard};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Metrics {
     pub sites: Vec<SiteMetrics>,
     /// In the order of the configuration.
     pub targets: Vec<TargetStatus>,
+    /// What is shared with other edges, if anything.
+    pub shared: Option<SharedMetrics>,
     /// Spans of traces. `None` without traces.
     pub spans: Option<SpanMetrics>,
 }
@@ -175,6 +178,7 @@ pub(crate) fn read(
         refused: by_reason(shards, |shard| &shard.refused),
         sites,
         targets,
+        shared: None,
         spans: None,
     }
 }

@@ -89,6 +89,7 @@ impl Metrics {
         }
         self.sites(text);
         self.upstreams(text);
+        self.shared(text);
         std::mem::take(text)
     }
 
@@ -132,6 +133,30 @@ impl Metrics {
             }
             family.sample("_sum", &[("site", &site.name)], site.durations.sum);
             family.sample("_count", &[("site", &site.name)], sum);
+        }
+    }
+
+    fn shared(&self, text: &mut String) {
+        let Some(shared) = &self.shared else { return };
+        let help = "Whether the store of shared state answered when it was asked last: 1 or 0.";
+        Family::new(text, "edge_shared_up", "gauge", help).sample("", &[], u8::from(shared.reached));
+        let help = "Keys of tickets that are known.";
+        Family::new(text, "edge_shared_ticket_keys", "gauge", help).sample("", &[], shared.keys);
+        let help = "Sessions that other edges could resume: kept by the store, or lost.";
+        let mut family = Family::new(text, "edge_shared_sessions_total", "counter", help);
+        for (result, count) in [("kept", shared.kept), ("lost", shared.lost)] {
+            family.sample("", &[("result", result)], count);
+        }
+        let help = "Handshakes that asked the store for a session, by what they got.";
+        let mut family = Family::new(text, "edge_shared_takes_total", "counter", help);
+        let results = [
+            ("taken", shared.taken),
+            ("missing", shared.missing),
+            ("late", shared.late),
+            ("unavailable", shared.unavailable),
+        ];
+        for (result, count) in results {
+            family.sample("", &[("result", result)], count);
         }
     }
 

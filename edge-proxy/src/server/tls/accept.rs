@@ -38,8 +38,9 @@ pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NoRecord> {
     }
 }
 
-/// Reads until the ClientHello is complete. Nothing is written, whatever comes. What came behind its last record stays in `ahead`.
-pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input) -> Hello {
+/// Reads until the ClientHello is complete. Nothing is written, whatever comes. What came behind its last record stays in `ahead`;
+/// its records go into `copy` too.
+pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input, mut copy: Option<&mut Vec<u8>>) -> Hello {
     let mut acceptor = Acceptor::default();
     loop {
         let held = ahead.bytes();
@@ -62,6 +63,9 @@ pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input) -> Hello {
             }
         };
         let length = record.len();
+        if let Some(copy) = &mut copy {
+            copy.extend_from_slice(record);
+        }
         while !record.is_empty() {
             // It takes a part at a time, and a whole record before it has to look at it.
             if !matches!(acceptor.read_tls(&mut record), Ok(1..)) {

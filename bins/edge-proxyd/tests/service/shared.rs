@@ -1,0 +1,315 @@
+//! Two edges that share tickets and single-use sessions through a real PostgreSQL.
+
+use super::{Guarded, PROGRAM};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use testkit::postgres::{Options, Postgres};
+use testkit::{Authority, Origin, free_port, tls_client};
+
+/// How long anything may take, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Edge {
+    process: Guarded,
+    port: u16,
+    status: u16,
+}
+
+struct Lab {
+    folder: tempfile::TempDir,
+    authority: Authority,
+    origin: Origin,
+}
+
+impl Lab {
+    /// `database` is where edges find it.
+    fn new(database: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new();
+        authority.write(&folder.path().join("acme/a.test"), &["a.test", "b.test"]);
+        for (name, text) in
+            [("database", database), ("secret", "0123456789abcdef0123456789abcdef0123456789a=\n")]
+        {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("a mode");
+        }
+        Self { folder, authority, origin: Origin::simple() }
+    }
+
+    /// An edge of two workers that serves `a.test` with early data and `b.test` without.
+    fn edge(&self, name: &str, more: &str) -> Edge {
+        let (port, status) = (free_port(), free_port());
+        let (home, origin) = (self.folder.path().display(), self.origin.address());
+        let config = format!(
+            "[[listen]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n[certificates]\nfolder = \"{home}/acme\"\n\
+             [log]\nformat = \"off\"\n[status]\naddress = \"127.0.0.1:{status}\"\n\
+             [shared]\ndatabase = \"file:{home}/database\"\nsecret = \"file:{home}/secret\"\n{more}\n\
+             [[site]]\nhosts = [\"a.test\"]\nearly_data = true\nupstream = \"http://{origin}\"\n\
+             [[site]]\nhosts = [\"b.test\"]\nupstream = \"http://{origin}\"\n"
+        );
+        let path = self.folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, config).expect("a file");
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--workers", "2", "--grace", "1", "--config"]).arg(path).stderr(Stdio::null());
+        let process = Guarded(command.spawn().expect("the program was built"));
+        let edge = Edge { process, port, status };
+        let serves = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        wait("the edge serves", serves);
+        edge
+    }
+
+    fn client(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ClientConfig> {
+        let mut config = tls_client(self.authority.root(), &[b"http/1.1"]);
+        if versions == [&rustls::version::TLS12] {
+            let mut roots = rustls::RootCertStore::empty();
+            use rustls::pki_types::pem::PemObject;
+            let root = rustls::pki_types::CertificateDer::from_pem_slice(self.authority.root().as_bytes());
+            roots.add(root.expect("PEM")).expect("a root");
+            config =
+                ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                    .with_protocol_versions(versions)
+                    .expect("versions")
+                    .with_root_certificates(roots)
+                    .with_no_client_auth();
+        }
+        config.enable_early_data = true;
+        Arc::new(config)
+    }
+
+    fn count(&self, path: &str) -> usize {
+        self.origin.text().matches(&format!("GET {path} ")).count()
+    }
+}
+
+#[track_caller]
+fn wait(what: &str, holds: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How a request went.
+#[derive(Debug)]
+struct Went {
+    resumed: bool,
+    early: bool,
+    /// All that the client sent.
+    flight: Vec<u8>,
+    took: Duration,
+}
+
+/// A stream that keeps what is written.
+struct Kept {
+    tcp: TcpStream,
+    written: Vec<u8>,
+}
+
+impl Read for Kept {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.tcp.read(buf)
+    }
+}
+
+impl Write for Kept {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let n = self.tcp.write(buf)?;
+        self.written.extend_from_slice(&buf[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+/// One request on a connection of its own: as early data where the client may, and again after the handshake where that was refused.
+fn ask(config: &Arc<ClientConfig>, port: u16, host: &str, path: &str) -> Went {
+    let begun = Instant::now();
+    let tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let mut io = Kept { tcp, written: Vec::new() };
+    let name = ServerName::try_from(host.to_owned()).expect("a name");
+    let mut tls = ClientConnection::new(config.clone(), name).expect("a client");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let sent = tls.early_data().is_some_and(|mut early| early.write_all(request.as_bytes()).is_ok());
+    while tls.is_handshaking() {
+        tls.complete_io(&mut io).expect("a handshake");
+    }
+    let early = sent && tls.is_early_data_accepted();
+    if !early {
+        tls.writer().write_all(request.as_bytes()).expect("room");
+    }
+    let mut answer = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        let _ = tls.complete_io(&mut io);
+        match tls.reader().read(&mut part) {
+            Ok(0) => break,
+            Ok(n) => answer.extend_from_slice(&part[..n]),
+            Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer:?}");
+    let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+    Went { resumed, early, flight: io.written, took: begun.elapsed() }
+}
+
+/// The same bytes again, until the edge has said all that it will.
+fn replay(port: u16, flight: &[u8]) {
+    let mut tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let _ = tcp.write_all(flight);
+    let _ = tcp.shutdown(std::net::Shutdown::Write);
+    let _ = tcp.read_to_end(&mut Vec::new());
+}
+
+impl Edge {
+    fn metric(&self, name: &str) -> u64 {
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.status)).expect("the status page is there");
+        tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("it is open");
+        let mut text = String::new();
+        tcp.read_to_string(&mut text).expect("an answer");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        line.unwrap_or_else(|| panic!("{name} is missing:\n{text}"))
+    }
+}
+
+fn connection_string(postgres: &Postgres) -> String {
+    format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port())
+}
+
+#[test]
+fn two_edges_resume_each_others_sessions_and_take_early_data_once() {
+    let postgres = Postgres::start(&Options::new(18));
+    let lab = Lab::new(&connection_string(&postgres));
+    // The machine may be slow; that nobody waits in vain is another test's.
+    let edges = [lab.edge("one", "wait = \"5s\""), lab.edge("other", "wait = \"5s\"")];
+    for edge in &edges {
+        wait("the database answers", || edge.metric("edge_shared_up") == 1);
+    }
+    // Tickets, of both versions.
+    for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
+        for host in
+            if versions == [&rustls::version::TLS12] { &["a.test", "b.test"][..] } else { &["b.test"] }
+        {
+            let client = lab.client(versions);
+            assert!(!ask(&client, edges[0].port, host, "/first").resumed);
+            let there = ask(&client, edges[1].port, host, "/there");
+            assert!(there.resumed && !there.early, "{host}: {there:?}");
+        }
+    }
+    // Early data, at the other edge and back again.
+    let client = lab.client(&[&rustls::version::TLS13]);
+    assert!(!ask(&client, edges[0].port, "a.test", "/made").resumed);
+    wait("the sessions are kept", || edges[0].metric("edge_shared_sessions_total{result=\"kept\"}") >= 2);
+    let there = ask(&client, edges[1].port, "a.test", "/early");
+    assert!(there.resumed && there.early, "{there:?}");
+    assert_eq!(lab.count("/early"), 1);
+    // Whoever was on the way sends it again, to both, at the same time and often.
+    let taken =
+        || edges.iter().map(|edge| edge.metric("edge_shared_takes_total{result=\"taken\"}")).sum::<u64>();
+    let took = taken();
+    std::thread::scope(|scope| {
+        for round in 0..8 {
+            let (port, flight) = (edges[round % 2].port, &there.flight);
+            scope.spawn(move || replay(port, flight));
+        }
+    });
+    assert_eq!(lab.count("/early"), 1, "a replay arrived");
+    assert_eq!(taken(), took, "a replay got a session");
+    // One that nobody has used yet, first seen at both at once.
+    let fresh = lab.client(&[&rustls::version::TLS13]);
+    let kept =
+        || edges.iter().map(|edge| edge.metric("edge_shared_sessions_total{result=\"kept\"}")).sum::<u64>();
+    let (had, took) = (kept(), taken());
+    ask(&fresh, edges[1].port, "a.test", "/made");
+    wait("the sessions are kept", || kept() >= had + 2);
+    let held = first_flight(&fresh, "a.test", "/held");
+    std::thread::scope(|scope| {
+        for round in 0..8 {
+            let (port, flight) = (edges[round % 2].port, &held);
+            scope.spawn(move || replay(port, flight));
+        }
+    });
+    assert_eq!(taken(), took + 1, "one handshake got the session");
+    assert!(lab.count("/held") <= 1, "{} of eight arrived", lab.count("/held"));
+}
+
+/// What a client with a session sends first, sent to nobody.
+fn first_flight(config: &Arc<ClientConfig>, host: &str, path: &str) -> Vec<u8> {
+    let name = ServerName::try_from(host.to_owned()).expect("a name");
+    let mut tls = ClientConnection::new(config.clone(), name).expect("a client");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    tls.early_data().expect("a session").write_all(request.as_bytes()).expect("room");
+    let mut flight = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut flight).expect("memory");
+    }
+    flight
+}
+
+#[test]
+fn keys_rotate_a_database_that_is_away_holds_nobody_up_and_a_promoted_one_is_found() {
+    let primary = Postgres::start(&Options::new(18));
+    let standby = Postgres::standby_of(&primary);
+    let hosts = format!(
+        "host={},{} port={},{} user=postgres",
+        primary.socket_folder().display(),
+        standby.socket_folder().display(),
+        primary.port(),
+        standby.port()
+    );
+    let lab = Lab::new(&hosts);
+    let more = "wait = \"5s\"\nrotate = \"2s\"\nlifetime = \"1h\"";
+    let edges = [lab.edge("one", more), lab.edge("other", more)];
+    for edge in &edges {
+        wait("the database answers", || edge.metric("edge_shared_up") == 1);
+    }
+    // A ticket outlives the key's turn.
+    let client = lab.client(&[&rustls::version::TLS13]);
+    ask(&client, edges[0].port, "b.test", "/first");
+    let keys = edges[1].metric("edge_shared_ticket_keys");
+    wait("another key is there", || edges[1].metric("edge_shared_ticket_keys") >= keys + 2);
+    assert!(ask(&client, edges[1].port, "b.test", "/after").resumed);
+
+    // A session of the first primary, which ends without a word.
+    let early = lab.client(&[&rustls::version::TLS13]);
+    ask(&early, edges[0].port, "a.test", "/made");
+    wait("the sessions are kept", || edges[0].metric("edge_shared_sessions_total{result=\"kept\"}") >= 2);
+    primary.kill();
+    wait("it is missed", || edges.iter().all(|edge| edge.metric("edge_shared_up") == 0));
+    let away = ask(&early, edges[1].port, "a.test", "/away");
+    assert!(!away.resumed && !away.early, "{away:?}");
+    assert!(away.took < Duration::from_secs(20), "{away:?}");
+    assert_eq!(lab.count("/away"), 1);
+
+    standby.promote();
+    for edge in &edges {
+        wait("the promoted one answers", || edge.metric("edge_shared_up") == 1);
+    }
+    // Tickets go on; no session comes back; new ones are shared again.
+    assert!(ask(&client, edges[0].port, "b.test", "/promoted").resumed);
+    let kept = || edges[0].metric("edge_shared_sessions_total{result=\"kept\"}");
+    let had = kept();
+    let anew = lab.client(&[&rustls::version::TLS13]);
+    ask(&anew, edges[0].port, "a.test", "/made");
+    wait("the sessions are kept", || kept() >= had + 2);
+    let there = ask(&anew, edges[1].port, "a.test", "/anew");
+    assert!(there.resumed, "{there:?}");
+    wait("its own are kept", || edges[1].metric("edge_shared_sessions_total{result=\"kept\"}") >= 2);
+    let [one, other] = edges;
+    drop(one.process);
+    assert!(ask(&anew, other.port, "a.test", "/alone").resumed);
+}

@@ -1,0 +1,96 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+#[test]
+fn ranges() {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    assert_eq!(Schedule::new(second, day, second), Err(ScheduleError::Rotate));
+    assert_eq!(Schedule::new(8 * day, day, second), Err(ScheduleError::Rotate));
+    assert_eq!(Schedule::new(day, second / 2, second), Err(ScheduleError::Lifetime));
+    assert_eq!(Schedule::new(day, 8 * day, second), Err(ScheduleError::Lifetime));
+    assert_eq!(Schedule::new(day, day, day), Err(ScheduleError::Skew));
+    assert_eq!(Schedule::new(2 * second, second, 0 * second).map(|found| found.refresh()), Ok(second / 2));
+    assert_eq!(Schedule::default().refresh(), Duration::from_secs(60));
+}
+
+/// An edge, by what it has seen of the store at its last refresh. Times are in quarters of a second, so that no refresh falls
+/// between them.
+struct Edge {
+    /// What its clock is ahead.
+    ahead: u64,
+    phase: u64,
+    /// By epoch, when the key was made.
+    keys: BTreeMap<u64, u64>,
+}
+
+impl Edge {
+    fn clock(&self, time: u64) -> u64 {
+        (time + self.ahead) / 4
+    }
+
+    fn tick(&mut self, time: u64, schedule: &Schedule, every: u64, store: &mut BTreeMap<u64, u64>) {
+        let now = self.clock(time);
+        self.keys.retain(|epoch, _| schedule.opens(*epoch, now));
+        if time % every == self.phase % every {
+            schedule.wanted(now).for_each(|epoch| {
+                store.entry(epoch).or_insert(time);
+            });
+            store.retain(|epoch, _| schedule.opens(*epoch, now));
+            self.keys = store.clone();
+        }
+    }
+}
+
+fn schedules() -> impl Strategy<Value = Schedule> {
+    (2u64..40, 1u64..80, 0u64..10).prop_map(|(rotate, lifetime, skew)| {
+        let seconds = Duration::from_secs;
+        Schedule::new(seconds(rotate), seconds(lifetime), seconds(skew)).expect("it is in range")
+    })
+}
+
+proptest! {
+    /// However the clocks differ within the skew and whenever the edges look at the store: what one seals every other opens for a
+    /// lifetime, and no key is kept anywhere for longer than was said.
+    #[test]
+    fn each_opens_what_another_sealed(
+        schedule in schedules(),
+        edges in prop::collection::vec((any::<u64>(), any::<u64>()), 2..4),
+        start in 0u64..1000,
+    ) {
+        let every = ((schedule.refresh().as_millis() / 250) as u64).max(1);
+        let skew = schedule.skew().as_secs() * 4;
+        let mut edges: Vec<Edge> = edges
+            .into_iter()
+            .map(|(ahead, phase)| Edge { ahead: ahead % (skew + 1), phase, keys: BTreeMap::new() })
+            .collect();
+        let mut store = BTreeMap::new();
+        // By epoch, when its key sealed last.
+        let mut sealed: BTreeMap<u64, u64> = BTreeMap::new();
+        let lifetime = schedule.lifetime().as_secs() * 4;
+        let whole = schedule.longest().as_secs() * 4;
+        for time in start * 4..start * 4 + 3 * whole {
+            for edge in &mut edges {
+                edge.tick(time, &schedule, every, &mut store);
+            }
+            // Everybody has made its keys, and has seen those of the others.
+            if time < start * 4 + 2 * every {
+                continue;
+            }
+            for edge in &edges {
+                let epoch = schedule.sealing(edge.clock(time));
+                prop_assert!(edge.keys.contains_key(&epoch), "nothing to seal by at {time}");
+                sealed.insert(epoch, time);
+                for (epoch, made) in &edge.keys {
+                    prop_assert!(time - made <= whole, "the key of {epoch} is {} old", time - made);
+                }
+            }
+            sealed.retain(|_, at| time - *at < lifetime);
+            for edge in &edges {
+                for (epoch, at) in &sealed {
+                    prop_assert!(edge.keys.contains_key(epoch), "sealed at {at}, not opened at {time}");
+                }
+            }
+        }
+    }
+}
