@@ -58,7 +58,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, Malformed> {
             41 => hello.identity = Reader(content).vector16().and_then(|list| Reader(list).vector16()).ok(),
             43 => {
                 hello.tls13 =
-                    versions(content).is_ok_and(|list| list.chunks_exact(2).any(|one| one == [3, 4]))
+                    versions(content).is_ok_and(|list| list.chunks_exact(2).any(|one| one == [3, 4]));
             }
             _ => {}
         }

@@ -10,7 +10,10 @@ fn ranges() {
     assert_eq!(Schedule::new(day, second / 2, second), Err(ScheduleError::Lifetime));
     assert_eq!(Schedule::new(day, 8 * day, second), Err(ScheduleError::Lifetime));
     assert_eq!(Schedule::new(day, day, day), Err(ScheduleError::Skew));
-    assert_eq!(Schedule::new(2 * second, second, 0 * second).map(|found| found.refresh()), Ok(second / 2));
+    assert_eq!(
+        Schedule::new(2 * second, second, Duration::ZERO).map(|found| found.refresh()),
+        Ok(second / 2)
+    );
     assert_eq!(Schedule::default().refresh(), Duration::from_secs(60));
 }
 
