@@ -189,19 +189,21 @@ fn d3_streams_that_are_never_finished_are_reaped() {
 fn d4_answers_without_content_that_nobody_takes() {
     // Each is a head alone, so that no window stands against it.
     let target = Target::start("http2::d4_answers_without_content_that_nobody_takes");
-    let mut asked = 0;
+    let (mut asked, mut end) = (0, End::Silence);
     target.withstands(|target| {
         let mut client = Http2::connect(target.tls, &target.root, "a.test");
         while asked < 200_000 && !client.is_broken() {
             client.request("GET", "b.test", "/", &[], true);
             asked += 1;
-            // Not more at once than it may: that would be another offence.
+            // Not more at once than it may, if the proxy is quick enough: that is another offence.
             if asked % 50 == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
         // The proxy reads no further, and ends it when it took nothing for a while.
-        client.is_broken() && client.answer(u32::MAX).end != End::Silence
+        end = client.answer(u32::MAX).end;
+        end != End::Silence
     });
-    assert!(asked < 200_000, "the proxy took all of them");
+    let calmed = end == End::GoAway(ENHANCE_YOUR_CALM);
+    assert!(asked < 200_000 || calmed, "the proxy took all of them: {end:?}");
 }
