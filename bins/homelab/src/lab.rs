@@ -211,6 +211,14 @@ impl Lab {
         ))
     }
 
+    /// `client.py` on the client's host: what it said.
+    pub(crate) fn python_client(&self, arguments: &str) -> Result<String, String> {
+        let client = &self.world.client;
+        std::fs::write(client.folder.join("run/client.py"), include_str!("client.py"))
+            .map_err(|why| why.to_string())?;
+        client.ask(&format!("PYTHONPATH=/opt/python-judges timeout 40 python3 -B /run/client.py {arguments}"))
+    }
+
     /// TLS as a client that believes the CA.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::new(tls_client(&self.issuing_root, &[b"http/1.1"]))

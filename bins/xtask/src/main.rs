@@ -7,6 +7,7 @@ mod homelab;
 mod icu;
 mod instructions;
 mod judges;
+mod nix;
 mod package;
 mod postgres;
 mod purity;
@@ -23,6 +24,8 @@ usage: cargo xtask COMMAND
   homelab       build the programs and run a day of the owner's hosts in namespaces of this machine; ends with a report
   package       build the programs as they are released, and a Debian package of each; with --prove package what is built
                 for tests, install it into a root of its own, look at it there, and purge it
+  nix [--lib NIXPKGS/lib]
+                build the programs and prove the NixOS modules: whole hosts evaluated, by nixpkgs' own lib where one is named
   fuzz [--minutes N] [TARGET…]
                 every fuzz target, or these, N minutes each (1)
   judges        what others wrote to find fault with servers, against edge-proxyd and nginx; writes edge-proxy/JUDGES.md
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
         (Some("homelab"), arguments) => homelab::whole(arguments),
         (Some("package"), []) => package::release(),
         (Some("package"), ["--prove"]) => package::prove(),
+        (Some("nix"), []) => nix::whole(None),
+        (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
         (Some("fuzz"), ["--minutes", minutes, only @ ..]) => {
             number(minutes).and_then(|minutes| fuzz::run(minutes, only))
         }

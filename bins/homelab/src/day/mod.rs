@@ -4,6 +4,7 @@ mod certificates;
 mod clients;
 mod databases;
 mod early;
+mod early_quic;
 mod faults;
 mod mail;
 mod silence;
