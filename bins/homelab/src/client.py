@@ -84,6 +84,7 @@ class Client(QuicConnectionProtocol):
 
     async def ask(self, fields, content=None, ends=True):
         """Opens a stream, and sends its head and content."""
+        fields = [(name.encode(), value.encode()) for name, value in fields]
         stream = self._quic.get_next_available_stream_id()
         self.http.send_headers(stream, fields, end_stream=ends and content is None)
         if content is not None:
@@ -137,7 +138,7 @@ async def websocket_h3():
 
 async def early(address, port, method, path):
     def fields(method, path):
-        return [(b":method", method.encode()), (b":scheme", b"https"), (b":authority", NAME.encode()), (b":path", path.encode())]
+        return [(":method", method), (":scheme", "https"), (":authority", NAME), (":path", path)]
 
     tickets = []
     async with quic(address, port, tickets=tickets) as client:
