@@ -1,5 +1,6 @@
 //! From an accepted socket to HTTP: the PROXY header, the ClientHello, the sinkhole, the handshake.
 
+use super::buffer::Input;
 use super::deadline::Deadline;
 use super::exchange::Connection;
 use super::h1::Wire;
@@ -11,57 +12,85 @@ use super::{h1, h2};
 use crate::config::{Listener, ListenerKind, Reject};
 use crate::decide::{self, Transport};
 use crate::{host, proxy_protocol};
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::unix::AsyncFd;
 
 /// TLS's alert for a name that is not served (RFC 6066 §3).
 const UNRECOGNIZED_NAME: u8 = 112;
 
-/// Accepts until it is aborted.
-pub(crate) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, address: SocketAddr, tcp: TcpListener) {
-    loop {
-        let (stream, peer) = match tcp.accept().await {
-            Ok(accepted) => accepted,
-            Err(why) => {
+/// Connections that are accepted one after the other, before those that are served have their turn.
+const AT_ONCE: usize = 32;
+
+/// Accepts until it is aborted, or the runtime ends.
+pub(crate) async fn run(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    address: SocketAddr,
+    tcp: AsyncFd<TcpListener>,
+) {
+    while let Ok(mut ready) = tcp.readable().await {
+        for one in 1_usize.. {
+            match ready.try_io(|tcp| accept(tcp.get_ref())) {
+                Ok(Ok((stream, peer))) => begin(&worker, &listener, address, stream, peer),
                 // Out of descriptors or memory: connections wait in the kernel's queue until there is room again.
-                if why.kind() != io::ErrorKind::ConnectionAborted {
+                Ok(Err(why)) if why.kind() != io::ErrorKind::ConnectionAborted => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                continue;
+                Ok(Err(_)) => {}
+                Err(_would_block) => break,
             }
-        };
-        let Some(admitted) = worker.admit() else {
-            worker.turned_away(&TurnedAway {
-                peer,
-                local: address,
-                sni: None,
-                quic: false,
-                reason: "too-many-connections",
-            });
-            continue;
-        };
-        let (worker, listener) = (worker.clone(), listener.clone());
-        tokio::task::spawn_local(async move {
-            connection(worker, listener, stream, peer, address).await;
-            drop(admitted);
-        });
+            if one % AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
+}
+
+/// Accepts a connection that does not block.
+fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = SockRef::from(tcp).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((socket.into(), peer))
+}
+
+fn begin(
+    worker: &Rc<Worker>,
+    listener: &Rc<Listener>,
+    address: SocketAddr,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let Some(admitted) = worker.admit() else {
+        return worker.turned_away(&TurnedAway {
+            peer,
+            local: address,
+            sni: None,
+            quic: false,
+            reason: "too-many-connections",
+        });
+    };
+    let (worker, listener) = (worker.clone(), listener.clone());
+    tokio::task::spawn_local(async move {
+        connection(worker, listener, Socket::accepted(stream), peer, address).await;
+        drop(admitted);
+    });
 }
 
 async fn connection(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
-    stream: TcpStream,
+    mut socket: Socket,
     peer: SocketAddr,
     address: SocketAddr,
 ) {
     // Only a listener on all addresses does not know at which of them the client came.
-    let local = if address.ip().is_unspecified() { stream.local_addr().unwrap_or(address) } else { address };
+    let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
     let mut connection = Connection {
         transport: Transport::Plain,
         peer,
@@ -71,7 +100,6 @@ async fn connection(
         sni: None,
         held: None,
     };
-    let mut socket = Socket::Tcp(stream);
     let mut already = Vec::new();
     if listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {
         let limit = worker.view().runtime.snapshot().config().timeouts.handshake;
@@ -137,7 +165,9 @@ async fn handshake(
     let view = worker.view();
     let limit = view.runtime.snapshot().config().timeouts.handshake;
     let deadline = worker.sweep().deadline();
-    let accepted = match deadline.within(limit, read_hello(&mut socket, already)).await {
+    let mut ahead = Input::default();
+    ahead.preset(already);
+    let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead)).await {
         Some(Hello::Accepted(accepted)) => accepted,
         Some(Hello::NotTls) => {
             turned_away(worker, connection, "not-tls");
@@ -166,17 +196,9 @@ async fn handshake(
         turned_away(worker, connection, "handshake-failed");
         return None;
     };
-    // Early data may have come with the ClientHello; it is processed only now.
-    if tls.process_new_packets().is_err() {
-        turned_away(worker, connection, "handshake-failed");
-        return None;
-    }
     let takes_early = tls.early_data().is_some();
     let http2 = tls.alpn_protocol() == Some(b"h2");
-    let mut stream = TlsStream::watched(tls, socket, view.runtime.kernel_tls);
-    if http2 {
-        stream.unwatch();
-    }
+    let mut stream = TlsStream::accepted(tls, socket, ahead, view.runtime.kernel_tls);
     if !takes_early || http2 {
         finish(worker, connection, &mut stream, &deadline, limit).await?;
     }
@@ -192,7 +214,8 @@ async fn finish(
 ) -> Option<()> {
     match deadline.within(limit, poll_fn(|cx| stream.poll_handshake(cx))).await {
         Some(Ok(())) => {
-            let resumed = stream.tls().handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            let resumed =
+                stream.tls().and_then(|tls| tls.handshake_kind()) == Some(rustls::HandshakeKind::Resumed);
             worker.with_counts(|counts| {
                 counts.handshakes.add(1);
                 counts.resumed.add(u64::from(resumed));

@@ -1,6 +1,7 @@
 //! Buffers that belong to the worker: taken when there is something to read, given back when all of it is consumed, so
 //! that an idle connection holds none.
 
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
@@ -17,6 +18,37 @@ thread_local! {
     static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A buffer, one that was used before if there is any.
+fn whole() -> Box<[u8]> {
+    POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
+}
+
+/// Keeps a buffer for the next who needs one.
+fn give_back(memory: Box<[u8]>) {
+    // A thread that ends has no use for it.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < KEPT && memory.len() == SIZE {
+            pool.push(memory);
+        }
+    });
+}
+
+/// A buffer that is given back when nobody needs its content any more.
+struct Lent(Box<[u8]>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.0));
+    }
+}
+
 /// Bytes that were read and are not consumed yet.
 #[derive(Default)]
 pub(crate) struct Input {
@@ -30,14 +62,32 @@ impl Input {
         self.memory.as_deref().map_or(&[], |memory| &memory[self.start..self.end])
     }
 
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory.as_deref_mut().map_or(&mut [], |memory| &mut memory[self.start..self.end])
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    /// Keeps what is there in no more memory than it needs: the rest may be long in coming.
+    pub(crate) fn park(&mut self) {
+        if self.end - self.start > SIZE / 2 {
+            return;
+        }
+        let kept: Box<[u8]> = self.bytes().into();
+        (self.start, self.end) = (0, 0);
+        self.release();
+        if !kept.is_empty() {
+            self.end = kept.len();
+            self.memory = Some(kept);
+        }
     }
 
     /// Puts bytes in that were read elsewhere. They fit.
     pub(crate) fn preset(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            let memory = self.memory.get_or_insert_with(|| vec![0; SIZE].into_boxed_slice());
+            let memory = self.memory.get_or_insert_with(whole);
             let n = bytes.len().min(memory.len());
             memory[..n].copy_from_slice(&bytes[..n]);
             self.end = n;
@@ -58,6 +108,22 @@ impl Input {
         }
     }
 
+    /// The first `n` bytes, consumed. Much is given away as it is, with the memory that it is in; little is copied, so that memory is
+    /// never held for it.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        if n == self.end - self.start
+            && n >= SIZE / 2
+            && let Some(memory) = self.memory.take_if(|memory| memory.len() == SIZE)
+        {
+            let range = self.start..self.end;
+            (self.start, self.end) = (0, 0);
+            return Bytes::from_owner(Lent(memory)).slice(range);
+        }
+        let bytes = Bytes::copy_from_slice(&self.bytes()[..n]);
+        self.consume(n);
+        bytes
+    }
+
     /// Gives the memory back if nothing is in it.
     pub(crate) fn release(&mut self) {
         if self.is_empty()
@@ -65,11 +131,7 @@ impl Input {
         {
             self.start = 0;
             self.end = 0;
-            POOL.with_borrow_mut(|pool| {
-                if pool.len() < KEPT {
-                    pool.push(memory);
-                }
-            });
+            give_back(memory);
         }
     }
 
@@ -97,9 +159,12 @@ impl Input {
         io: &mut (impl AsyncRead + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let memory = self.memory.get_or_insert_with(|| {
-            POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
-        });
+        let memory = self.memory.get_or_insert_with(whole);
+        if memory.len() < SIZE {
+            let parked = std::mem::replace(memory, whole());
+            memory[..self.end - self.start].copy_from_slice(&parked[self.start..self.end]);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
         if self.end == memory.len() && self.start > 0 {
             memory.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -129,6 +194,16 @@ impl Drop for Input {
     }
 }
 
+/// From so many bytes on it is worth it not to copy them first.
+const AT_ONCE: usize = 8 * 1024;
+
+/// What can be given bytes without waiting.
+pub(crate) trait AtOnce {
+    /// Takes as many of these bytes as it can now, and says how many. If something is wrong it takes none, and says so when it is
+    /// written to next.
+    fn put(&mut self, parts: &[&[u8]]) -> usize;
+}
+
 /// Bytes that are to be written.
 #[derive(Default)]
 pub(crate) struct Output {
@@ -143,6 +218,28 @@ impl Output {
             self.bytes = OUT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(4096));
         }
         &mut self.bytes
+    }
+
+    /// Appends these bytes. Many are given to the wire as they are, behind what waits.
+    pub(crate) fn pass(&mut self, wire: &mut impl AtOnce, parts: [&[u8]; 3]) {
+        let mut taken = 0;
+        if parts.iter().map(|part| part.len()).sum::<usize>() >= AT_ONCE {
+            let [a, b, c] = parts;
+            taken = wire.put(&[&self.bytes[self.written..], a, b, c]);
+            let waited = taken.min(self.len());
+            self.written += waited;
+            taken -= waited;
+            if self.len() == 0 {
+                self.release();
+            }
+        }
+        for part in parts {
+            let gone = taken.min(part.len());
+            taken -= gone;
+            if gone < part.len() {
+                self.push().extend_from_slice(&part[gone..]);
+            }
+        }
     }
 
     /// Bytes that wait.

@@ -97,9 +97,9 @@ impl Runtime {
             KernelTls::Auto { .. } => ktls::probe(),
             KernelTls::Off => None,
         };
-        if kernel_tls.is_some() {
-            tls.key_log = Arc::new(ktls::Listener);
-        }
+        // rustls is followed by a record layer that has to know its keys.
+        tls.key_log = Arc::new(super::tls::Listener);
+        tls.enable_secret_extraction = true;
         let mut early_tls = tls.clone();
         tls.ticketer = lasting.tickets.clone();
         tls.send_tls13_tickets = 1;

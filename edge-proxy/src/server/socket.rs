@@ -1,6 +1,8 @@
 //! A stream socket of either family: TCP or Unix.
 
-use std::io::{self, IoSlice};
+use super::buffer::AtOnce;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,20 +11,74 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket.
 pub(crate) enum Socket {
+    /// Just accepted, and not known to the runtime before something has to be waited for: whoever is turned away for the first
+    /// bytes, which are mostly there, costs no more system calls than accepting, reading and closing. `None` if the runtime
+    /// would not have it.
+    Fresh(Option<std::net::TcpStream>),
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
+/// What is done with a socket that is not registered: `None` if it would have to be waited for.
+fn at_once<T>(
+    stream: &Option<std::net::TcpStream>,
+    mut call: impl FnMut(&std::net::TcpStream) -> io::Result<T>,
+) -> Option<io::Result<T>> {
+    let Some(stream) = stream else { return Some(Err(io::ErrorKind::NotConnected.into())) };
+    loop {
+        match call(stream) {
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            done => return Some(done),
+        }
+    }
+}
+
 impl Socket {
-    /// Makes closing the socket send a reset, so that the peer learns that what it got is not whole.
-    pub(crate) fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
-            // If it fails, the peer gets an ordinary end, and its framing still shows the truncation.
-            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+    /// A connection that was just accepted, and does not block.
+    pub(crate) const fn accepted(stream: std::net::TcpStream) -> Self {
+        Self::Fresh(Some(stream))
+    }
+
+    /// Makes the socket known to the runtime, so that it can be waited for.
+    pub(crate) fn register(&mut self) -> io::Result<()> {
+        if let Self::Fresh(stream) = self {
+            let stream = stream.take().ok_or(io::ErrorKind::NotConnected)?;
+            *self = Self::Tcp(TcpStream::from_std(stream)?);
+        }
+        Ok(())
+    }
+
+    /// Where the other side connected to.
+    pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            Self::Fresh(stream) => stream.as_ref()?.local_addr().ok(),
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 
-    /// Makes a system call on the socket when it is ready for it: to be read, or to be written to.
+    /// Makes closing the socket send a reset, so that the peer learns that what it got is not whole.
+    pub(crate) fn reset_on_close(&self) {
+        let option = Some(std::time::Duration::ZERO);
+        // If it fails, the peer gets an ordinary end, and its framing still shows the truncation.
+        let _ = match self {
+            Self::Fresh(Some(stream)) => socket2::SockRef::from(stream).set_linger(option),
+            Self::Tcp(stream) => socket2::SockRef::from(stream).set_linger(option),
+            Self::Fresh(None) | Self::Unix(_) => Ok(()),
+        };
+    }
+
+    /// Writes what it takes without waiting.
+    fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Fresh(stream) => at_once(stream, |mut stream| stream.write_vectored(bufs)).unwrap_or(Ok(0)),
+            Self::Tcp(stream) => stream.try_write_vectored(bufs),
+            Self::Unix(stream) => stream.try_write_vectored(bufs),
+        }
+    }
+
+    /// Makes a system call on the socket when it is ready for it: to be read, or to be written to. Not before it is registered.
     pub(crate) fn poll_io<T>(
         &self,
         cx: &mut Context<'_>,
@@ -31,6 +87,7 @@ impl Socket {
     ) -> Poll<io::Result<T>> {
         loop {
             let done = match self {
+                Self::Fresh(_) => Err(io::ErrorKind::Unsupported.into()),
                 Self::Tcp(stream) => {
                     ready!(match interest {
                         Interest::READABLE => stream.poll_read_ready(cx),
@@ -52,26 +109,54 @@ impl Socket {
             }
         }
     }
+
+    fn poll_write_fresh(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Self::Fresh(stream) = self
+            && let Some(done) = at_once(stream, |mut stream| match bufs {
+                [buf] => stream.write(buf),
+                _ => stream.write_vectored(bufs),
+            })
+        {
+            return Poll::Ready(done);
+        }
+        self.register()?;
+        Pin::new(self).poll_write_vectored(cx, bufs)
+    }
 }
 
-macro_rules! either {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Socket::Tcp($stream) => $call,
-            Socket::Unix($stream) => $call,
-        }
-    };
+impl AtOnce for Socket {
+    fn put(&mut self, parts: &[&[u8]]) -> usize {
+        let mut bufs = [IoSlice::new(&[]); 4];
+        bufs.iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));
+        self.try_write(&bufs).unwrap_or(0)
+    }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        let this = self.get_mut();
+        match this {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Fresh(stream) => {
+                if let Some(read) = at_once(stream, |mut stream| stream.read(buf.initialize_unfilled())) {
+                    buf.advance(read?);
+                    return Poll::Ready(Ok(()));
+                }
+                this.register()?;
+                Pin::new(this).poll_read(cx, buf)
+            }
+        }
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write(cx, buf))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            fresh => fresh.poll_write_fresh(cx, &[IoSlice::new(buf)]),
+        }
     }
 
     fn poll_write_vectored(
@@ -79,18 +164,30 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            fresh => fresh.poll_write_fresh(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_flush(cx))
+    /// Sockets keep nothing back.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Fresh(stream) => {
+                let done = at_once(stream, |stream| stream.shutdown(Shutdown::Write));
+                Poll::Ready(done.unwrap_or(Ok(())))
+            }
+        }
     }
 }

@@ -17,6 +17,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -216,7 +218,9 @@ pub(crate) fn run(
 
 /// Begins to serve a listener.
 fn listen(worker: &Rc<Worker>, sockets: Sockets) -> std::io::Result<Listening> {
-    let tcp = tokio::net::TcpListener::from_std(sockets.tcp)?;
+    // What replaces it is unsafe, for types whose descriptor may change or be closed under it. A listener's does not.
+    #[allow(deprecated)]
+    let tcp = AsyncFd::with_interest(sockets.tcp, Interest::READABLE)?;
     let listener = Rc::new(sockets.listener);
     let accepting =
         tokio::task::spawn_local(accept::run(worker.clone(), listener.clone(), sockets.address, tcp))

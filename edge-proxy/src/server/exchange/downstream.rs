@@ -92,6 +92,11 @@ pub(crate) trait Downstream {
     /// Sends content, as much as `poll_capacity` said at most.
     fn send_data(&mut self, data: &[u8]);
 
+    /// Whether content is best given as counted bytes: HTTP/3 keeps it until it is acknowledged.
+    fn takes_bytes(&self) -> bool {
+        false
+    }
+
     /// The same without a copy where the transport can.
     fn send_bytes(&mut self, data: Bytes) {
         self.send_data(&data);

@@ -261,11 +261,16 @@ impl<'a> Pump<'a> {
             match self.up.poll_body(cx) {
                 Poll::Ready(Ok(Part::Data)) => {
                     let n = self.up.chunk().len().min(room);
-                    if !self.bodiless {
+                    if self.bodiless {
+                        self.up.consume(n);
+                    } else if down.takes_bytes() {
+                        down.send_bytes(self.up.take(n));
+                        self.sent += n as u64;
+                    } else {
                         down.send_data(&self.up.chunk()[..n]);
+                        self.up.consume(n);
                         self.sent += n as u64;
                     }
-                    self.up.consume(n);
                 }
                 Poll::Ready(Ok(Part::End)) => {
                     down.send_end(Some(self.up.trailers()));

@@ -115,8 +115,7 @@ impl Exchange {
 
 impl Downstream for Exchange {
     fn is_early(&self) -> bool {
-        self.client.early
-            && matches!(&self.client.wire, super::Wire::Tls(stream) if stream.tls().is_handshaking())
+        self.client.early && matches!(&self.client.wire, super::Wire::Tls(stream) if stream.is_handshaking())
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
@@ -192,7 +191,7 @@ impl Downstream for Exchange {
     }
 
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Lost>> {
-        if self.client.output.len() >= SIZE / 2 {
+        if self.client.output.len() + self.client.wire.waiting() >= SIZE / 2 {
             ready!(self.poll_flush(cx))?;
         }
         Poll::Ready(Ok(SIZE - self.client.output.len().min(SIZE - 1)))
@@ -226,16 +225,15 @@ impl Downstream for Exchange {
     }
 
     fn send_data(&mut self, data: &[u8]) {
-        let out = self.client.output.push();
+        let Client { wire, output, .. } = &mut self.client;
         match self.sending {
             Sending::Framed(ResponseFraming::Chunked) => {
                 if !data.is_empty() {
-                    write_chunk_head(out, data.len());
-                    out.extend_from_slice(data);
-                    out.extend_from_slice(b"\r\n");
+                    write_chunk_head(output.push(), data.len());
+                    output.pass(wire, [data, b"\r\n", b""]);
                 }
             }
-            Sending::Framed(_) | Sending::Raw => out.extend_from_slice(data),
+            Sending::Framed(_) | Sending::Raw => output.pass(wire, [data, b"", b""]),
             Sending::Head | Sending::Done => {}
         }
     }
@@ -279,9 +277,8 @@ impl Downstream for Exchange {
             self.sending,
             Sending::Framed(ResponseFraming::Length | ResponseFraming::Close) | Sending::Raw
         );
-        match &mut self.client.wire {
-            super::Wire::Tls(stream) if plain && want => stream.want_kernel(),
-            super::Wire::Tls(_) if plain => {}
+        match &self.client.wire {
+            super::Wire::Tls(stream) if plain && (want || stream.is_kernels()) => {}
             _ => return Poll::Ready(Ok(false)),
         }
         ready!(self.poll_flush(cx))?;

@@ -4,7 +4,7 @@ mod exchange;
 
 use crate::decide::Transport;
 use crate::h1::{HeadLimits, request};
-use crate::server::buffer::{Input, Output};
+use crate::server::buffer::{AtOnce, Input, Output};
 use crate::server::date;
 use crate::server::deadline::Deadline;
 use crate::server::exchange::{Connection, serve};
@@ -47,6 +47,14 @@ impl Wire {
         }
     }
 
+    /// Bytes that were taken and wait to be written.
+    fn waiting(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(stream) => stream.waiting(),
+        }
+    }
+
     fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
@@ -59,6 +67,15 @@ impl Wire {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => stream.poll_drained(cx),
+        }
+    }
+}
+
+impl AtOnce for Wire {
+    fn put(&mut self, parts: &[&[u8]]) -> usize {
+        match self {
+            Self::Plain(socket) => socket.put(parts),
+            Self::Tls(stream) => stream.put(parts),
         }
     }
 }

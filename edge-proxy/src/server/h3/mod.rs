@@ -221,6 +221,10 @@ impl Control {
     }
 }
 
+/// Packets that a client is asked to take before it acknowledges them, where it can be asked (draft-ietf-quic-ack-frequency): of
+/// every second one, as is usual (RFC 9000 §13.2.2), a download is for a third work of reading acknowledgements.
+const UNACKNOWLEDGED: u32 = 9;
+
 /// How connections are accepted, from how TLS is. `tls` needs TLS 1.3, and if it allows early data at all, `u32::MAX`
 /// bytes of it (RFC 9001 §4.6.1).
 pub(crate) fn server_config(
@@ -229,8 +233,11 @@ pub(crate) fn server_config(
 ) -> Result<Arc<quic::ServerConfig>, quic::crypto::rustls::NoInitialCipherSuite> {
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let crypto = quic::crypto::rustls::QuicServerConfig::try_from(tls)?;
+    let mut acknowledgements = quic::AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(UNACKNOWLEDGED.into());
     let mut transport = quic::TransportConfig::default();
     transport
+        .ack_frequency_config(Some(acknowledgements))
         .max_concurrent_bidi_streams(limits.streams.into())
         // Control, QPACK's two, and some grease.
         .max_concurrent_uni_streams(8u32.into())

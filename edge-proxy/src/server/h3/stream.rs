@@ -5,6 +5,7 @@ use super::requests::remember;
 use super::shared::ConnCell;
 use crate::h3::request::{Item, RequestDecoder};
 use crate::h3::{Code, Fault, frame, response};
+use crate::server::buffer::SIZE;
 use crate::server::exchange::{Abort, BodyError, Downstream, Lost, Part};
 use crate::{BodyLength, Fields, RequestHead, ResponseHead};
 use bytes::{Buf, Bytes};
@@ -239,7 +240,8 @@ impl Downstream for H3Stream {
                 remember(&mut slot.writer, cx.waker());
                 Poll::Pending
             }
-            room => Poll::Ready(Ok(room)),
+            // What is read at once is not cut, so that it need not be copied.
+            room => Poll::Ready(Ok(room.max(SIZE))),
         }
     }
 
@@ -279,6 +281,10 @@ impl Downstream for H3Stream {
 
     fn send_data(&mut self, data: &[u8]) {
         self.send_bytes(Bytes::copy_from_slice(data));
+    }
+
+    fn takes_bytes(&self) -> bool {
+        true
     }
 
     fn send_bytes(&mut self, data: Bytes) {

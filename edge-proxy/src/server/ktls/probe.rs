@@ -1,7 +1,7 @@
 //! What this kernel can do, found out once at the start.
 
-use super::keys::{Cipher, Secret};
 use super::sys;
+use crate::server::tls::{ALERT, Cipher, Secret};
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -60,7 +60,7 @@ fn try_out(stream: &Socket, peer: Socket) -> io::Result<Support> {
     sys::encrypt(socket, &keys, first)?;
     // What is counted on later: the kernel tells where it is, and so does TCP.
     let before = sys::queued(socket)?;
-    sys::send_control(socket, super::keys::ALERT, &[1, 0])?;
+    sys::send_control(socket, ALERT, &[1, 0])?;
     let told = sys::sequence(socket, &keys)? == first + 1 && sys::queued(socket)? >= before;
     drop(peer);
     if !told {

@@ -1,29 +1,17 @@
 //! Reading the ClientHello, before anything is answered.
 
+use crate::server::buffer::Input;
 use crate::server::socket::Socket;
 use rustls::server::{Accepted, Acceptor};
 use std::future::poll_fn;
-use std::io::{self, Read};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 
-/// A socket as `std::io` sees it, for the time of one call.
-pub(super) struct Sync<'a, 'b> {
-    pub(super) io: &'a mut Socket,
-    pub(super) cx: &'a mut Context<'b>,
-}
-
-impl Read for Sync<'_, '_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut space = ReadBuf::new(buf);
-        match Pin::new(&mut *self.io).poll_read(self.cx, &mut space) {
-            Poll::Ready(Ok(())) => Ok(space.filled().len()),
-            Poll::Ready(Err(why)) => Err(why),
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-}
+/// Bytes of a record's head.
+const HEAD: usize = 5;
+/// The most bytes behind it, in any version (RFC 5246 §6.2.3).
+const MOST_BODY: usize = (1 << 14) + 2048;
+/// The content type of a ClientHello's record (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
 
 /// What a connection began with.
 pub(crate) enum Hello {
@@ -33,27 +21,58 @@ pub(crate) enum Hello {
     NotTls,
 }
 
-/// Reads until the ClientHello is complete. Nothing is written, whatever comes.
-pub(crate) async fn read_hello(io: &mut Socket, already: &[u8]) -> Hello {
-    let mut acceptor = Acceptor::default();
-    let mut already = already;
-    while !already.is_empty() {
-        if acceptor.read_tls(&mut already).is_err() {
-            return Hello::NotTls;
-        }
+/// No record begins so.
+pub(super) struct NoRecord;
+
+/// The length of the record that these bytes begin with, its head included. `None` if its head is not there yet.
+pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NoRecord> {
+    let kind = bytes.first().is_none_or(|kind| (20..=24).contains(kind));
+    let version = bytes.get(1).is_none_or(|major| *major == 3);
+    if !kind || !version {
+        return Err(NoRecord);
     }
+    let Some([_, _, _, high, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
+    match usize::from(u16::from_be_bytes([*high, *low])) {
+        body @ ..=MOST_BODY => Ok(Some(HEAD + body)),
+        _ => Err(NoRecord),
+    }
+}
+
+/// Reads until the ClientHello is complete. Nothing is written, whatever comes. What came behind its last record stays in `ahead`.
+pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input) -> Hello {
+    let mut acceptor = Acceptor::default();
     loop {
+        let held = ahead.bytes();
+        let length = match record_length(held) {
+            Ok(_) if held.first().is_some_and(|kind| *kind != HANDSHAKE) => return Hello::NotTls,
+            Ok(length) => length,
+            Err(NoRecord) => return Hello::NotTls,
+        };
+        let Some(mut record) = length.and_then(|length| held.get(..length)) else {
+            let read = poll_fn(|cx| {
+                let filled = ahead.poll_fill(io, cx);
+                if filled.is_pending() {
+                    ahead.park();
+                }
+                filled
+            });
+            match read.await {
+                Ok(1..) => continue,
+                _ => return Hello::NotTls,
+            }
+        };
+        let length = record.len();
+        while !record.is_empty() {
+            // It takes a part at a time, and a whole record before it has to look at it.
+            if !matches!(acceptor.read_tls(&mut record), Ok(1..)) {
+                return Hello::NotTls;
+            }
+        }
+        ahead.consume(length);
         match acceptor.accept() {
             Ok(Some(accepted)) => return Hello::Accepted(Box::new(accepted)),
             Ok(None) => {}
             Err(_) => return Hello::NotTls,
-        }
-        let read = poll_fn(|cx| match acceptor.read_tls(&mut Sync { io: &mut *io, cx }) {
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            other => Poll::Ready(other),
-        });
-        if !matches!(read.await, Ok(1..)) {
-            return Hello::NotTls;
         }
     }
 }

@@ -1,15 +1,30 @@
 //! A TLS connection over a socket, either side of it.
+//!
+//! rustls makes the handshake. Of TLS 1.3 on the server's side the records of content are then our own ([`Own`]): what is
+//! encrypted goes from where it is into the buffer that is written, what is decrypted to where it is wanted, and nothing of
+//! rustls's is kept for a connection. TLS 1.2 and connections to services stay with rustls.
 
-use super::accept::Sync;
-use crate::server::buffer::Input;
-use crate::server::ktls::{self, Relay, Sender, Support, Watch};
+use super::accept;
+use super::keys::{self, Said};
+use super::own::Own;
+use super::sealed::Sealed;
+use crate::server::buffer::{AtOnce, Input};
+use crate::server::ktls::{Relay, Support};
 use crate::server::socket::Socket;
-use rustls::{ClientConnection, ConnectionCommon, ServerConnection, SideData};
+use rustls::{
+    ClientConnection, ConnectionCommon, ExtractedSecrets, ProtocolVersion, ServerConnection, SideData,
+};
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::ops::DerefMut;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A socket as `std::io` sees it, for the time of one call.
+struct Sync<'a, 'b> {
+    io: &'a mut Socket,
+    cx: &'a mut Context<'b>,
+}
 
 impl Write for Sync<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -31,28 +46,10 @@ impl Write for Sync<'_, '_> {
     }
 }
 
-/// Writes to the socket, and tells the sender what was written.
-struct Told<'a, 'b> {
-    inner: Sync<'a, 'b>,
-    sender: &'a mut Sender,
-}
-
-impl Write for Told<'_, '_> {
+impl Write for Sealed {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(buf)?;
-        self.sender.wrote(&buf[..n]);
-        Ok(n)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let n = self.inner.write_vectored(bufs)?;
-        let mut left = n;
-        for buf in bufs {
-            let part = buf.len().min(left);
-            self.sender.wrote(&buf[..part]);
-            left -= part;
-        }
-        Ok(n)
+        self.push(buf);
+        Ok(buf.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -60,100 +57,117 @@ impl Write for Told<'_, '_> {
     }
 }
 
-/// What a side knows of early data.
-pub(crate) trait EarlySide {
+/// What is different on the two sides.
+pub(crate) trait Side: Sized {
     /// Reads accepted early data, if any is left.
     fn read_early(&mut self, _buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         Ok(0)
     }
+
+    /// The keys of content, for somebody who goes on without rustls.
+    fn extract(self) -> Result<ExtractedSecrets, rustls::Error>;
 }
 
-impl EarlySide for ServerConnection {
+impl Side for ServerConnection {
     fn read_early(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         let Some(mut early) = self.early_data() else { return Ok(0) };
         let n = early.read(buf.initialize_unfilled())?;
         buf.advance(n);
         Ok(n)
     }
+
+    fn extract(self) -> Result<ExtractedSecrets, rustls::Error> {
+        self.dangerous_extract_secrets()
+    }
 }
 
-impl EarlySide for ClientConnection {}
+impl Side for ClientConnection {
+    fn extract(self) -> Result<ExtractedSecrets, rustls::Error> {
+        self.dangerous_extract_secrets()
+    }
+}
+
+/// Who reads and writes records.
+enum Session<C> {
+    Rustls(Box<C>),
+    Own(Box<Own>),
+    /// Neither: what was handed over could not be taken.
+    Broken,
+}
 
 /// TLS over a socket.
 pub(crate) struct TlsStream<C> {
-    tls: Box<C>,
+    session: Session<C>,
     io: Socket,
     /// Whether the bytes read last came as early data.
     early: bool,
     closed: bool,
     /// What is to be sent may wait for what is sent next.
     merges: bool,
-    /// Records that were read and that rustls did not take yet.
+    /// What was read and not taken yet.
     ahead: Input,
+    /// Whether rustls keeps nothing of what comes, so that its place may be taken, with these secrets.
+    follows: bool,
+    said: Option<Said>,
     /// What the kernel can do of TLS, where it may be given the sending side.
     support: Option<Support>,
-    sender: Sender,
 }
 
 impl<C, D> TlsStream<C>
 where
-    C: DerefMut<Target = ConnectionCommon<D>> + EarlySide + Unpin,
+    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
     D: SideData,
 {
     pub(crate) fn new(tls: C, io: Socket) -> Self {
         Self {
-            tls: Box::new(tls),
+            session: Session::Rustls(Box::new(tls)),
             io,
             early: false,
             closed: false,
             merges: false,
             ahead: Input::default(),
+            follows: false,
+            said: None,
             support: None,
-            sender: Sender::Userspace,
         }
     }
 
-    /// A connection that was just accepted, whose sending side the kernel may get if it has this support.
-    pub(crate) fn watched(tls: C, io: Socket, support: Option<Support>) -> Self {
-        let mut stream = Self { support, ..Self::new(tls, io) };
-        stream.listen();
-        stream
+    /// A connection that was just accepted, of which this was read after the ClientHello, and whose sending side the kernel may get
+    /// if it has this support. Its secrets were said by the last call to rustls, or will be by one from here.
+    pub(crate) fn accepted(tls: C, io: Socket, ahead: Input, support: Option<Support>) -> Self {
+        Self { ahead, support, follows: true, said: keys::take_said(), ..Self::new(tls, io) }
     }
 
-    /// Hears whether the last call to rustls made the secret that content is sent by.
-    fn listen(&mut self) {
-        let Some(support) = self.support else { return };
-        if let Some(secret) = ktls::take_said() {
-            self.sender = Sender::Watched(Box::new(Watch::new(support, secret)));
-        }
-        if !self.tls.is_handshaking()
-            && let Some(watch) = self.sender.watch()
-        {
-            watch.begin();
-        }
-    }
-
-    /// The kernel will not be given this connection.
-    pub(crate) fn unwatch(&mut self) {
-        (self.support, self.sender) = (None, Sender::Userspace);
-    }
-
-    /// The kernel may take the sending side over, as soon as it is seen that it can.
-    pub(crate) fn want_kernel(&mut self) {
-        let cipher = self.tls.negotiated_cipher_suite().and_then(|suite| ktls::Cipher::of(suite.suite()));
-        if let Some(watch) = self.sender.watch() {
-            watch.want(cipher);
-        }
-    }
-
-    /// Whether the kernel sends from now on. Only asked when all is flushed.
+    /// The kernel takes the sending side over, if it can and all is flushed. Whether it sends from now on.
     pub(crate) fn enter_kernel(&mut self) -> bool {
-        !self.tls.wants_write() && self.sender.hand_over(&self.io)
+        match (&mut self.session, self.support) {
+            (Session::Own(own), Some(support)) => {
+                self.io.register().is_ok() && own.enter_kernel(&self.io, support)
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes that were taken and wait to be written, where that is known.
+    pub(crate) fn waiting(&self) -> usize {
+        match &self.session {
+            Session::Own(own) => own.waiting(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the kernel sends.
+    pub(crate) fn is_kernels(&self) -> bool {
+        matches!(&self.session, Session::Own(own) if own.is_kernels())
     }
 
     /// Sends what the pipe has. Only if the kernel sends.
     pub(crate) fn poll_relay(&mut self, cx: &mut Context<'_>, relay: &mut Relay) -> Poll<io::Result<usize>> {
-        let Some(kernel) = self.sender.kernel() else {
+        let kernel = match &mut self.session {
+            Session::Own(own) => own.kernel(),
+            _ => None,
+        };
+        let Some(kernel) = kernel else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };
         ready!(kernel.poll_settle(cx, &self.io))?;
@@ -165,26 +179,22 @@ where
 
     /// Until what was written would arrive even if the connection were closed now.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.sender.kernel() {
-            Some(kernel) => kernel.poll_drained(cx, &self.io),
-            None => self.poll_write_tls(cx),
+        match &mut self.session {
+            Session::Own(own) => own.poll_drained(cx, &mut self.io),
+            _ => self.poll_write_tls(cx),
         }
     }
 
-    /// What rustls wants to send while the kernel sends, said by way of the kernel.
-    fn shadow(&mut self) -> io::Result<()> {
-        let Some(kernel) = self.sender.kernel() else { return Ok(()) };
-        // The answer to a KeyUpdate waits for content to be sent: a byte brings it out.
-        let _ = self.tls.writer().write(&[0]);
-        let mut records = Vec::with_capacity(128);
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut records)?;
+    /// The connection as rustls knows it: at least until something is read after the handshake.
+    pub(crate) fn tls(&self) -> Option<&C> {
+        match &self.session {
+            Session::Rustls(tls) => Some(tls),
+            _ => None,
         }
-        kernel.shadow(&mut records)
     }
 
-    pub(crate) fn tls(&self) -> &C {
-        &self.tls
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.is_handshaking())
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -193,70 +203,108 @@ where
 
     /// Whether bytes of early data were the last that were read, and the handshake is not complete.
     pub(crate) fn is_early(&self) -> bool {
-        self.early && self.tls.is_handshaking()
+        self.early && self.is_handshaking()
     }
 
     /// Until the handshake is complete. Early data and content that arrive meanwhile are kept.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let begins = self.tls.is_handshaking();
-        while self.tls.is_handshaking() {
+        let begins = self.is_handshaking();
+        while self.is_handshaking() {
             let _ = self.poll_write_tls(cx)?;
-            if !self.tls.is_handshaking() {
+            if !self.is_handshaking() {
                 break;
             }
             if ready!(self.poll_read_tls(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
-        // Tickets, or a client's Finished, go with the first content, which nearly always follows at once; or before the next wait
-        // for the peer.
+        // Tickets, or a client's Finished, go with the first content, which nearly always follows at once. Of TLS 1.2 the peer waits
+        // for what is left: it goes before the next wait for the peer.
         self.merges |= begins;
         Poll::Ready(Ok(()))
     }
 
-    /// Reads records once and processes them.
+    /// Goes on without rustls, which has nothing left to be read. `false` if that cannot be.
+    fn hand_over(&mut self) -> io::Result<bool> {
+        let Session::Rustls(tls) = &mut self.session else { return Ok(false) };
+        let complete = !tls.is_handshaking() && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if !complete || !self.follows || self.closed {
+            return Ok(false);
+        }
+        let Some(said) = self.said.take() else { return Ok(false) };
+        let mut out = Sealed::default();
+        while tls.wants_write() {
+            tls.write_tls(&mut out)?;
+        }
+        let Session::Rustls(tls) = std::mem::replace(&mut self.session, Session::Broken) else {
+            return Ok(false);
+        };
+        let extracted = tls.extract().map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+        let own = Own::new(said, &extracted, out).ok_or(io::ErrorKind::InvalidData)?;
+        self.session = Session::Own(Box::new(own));
+        Ok(true)
+    }
+
+    /// Gives rustls what comes next. While it may be followed that is exactly a record, so that it keeps nothing that others have to
+    /// read.
     fn poll_read_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // rustls would ask the socket for 4 KiB each time.
-        if self.ahead.is_empty() {
-            ready!(self.ahead.poll_fill(&mut self.io, cx))?;
+        let follows = self.follows && (self.said.is_some() || self.is_handshaking());
+        let given = ready!(self.poll_ahead(cx, follows))?;
+        let Session::Rustls(tls) = &mut self.session else {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        };
+        if given == 0 {
+            tls.read_tls(&mut io::empty())?;
         }
-        let n = self.tls.read_tls(&mut self.ahead.bytes())?;
-        self.ahead.consume(n);
-        while !self.ahead.is_empty() && self.tls.wants_read() {
-            match self.tls.read_tls(&mut self.ahead.bytes()) {
-                Ok(more @ 1..) => self.ahead.consume(more),
-                // It has what a record needs, and takes more when that is processed.
-                _ => break,
-            }
+        let fed = feed(tls.as_mut(), &mut self.ahead, given, follows);
+        if let Some(said) = keys::take_said() {
+            self.said = Some(said);
         }
+        self.follows &= follows && matches!(fed, Ok(0));
         if self.ahead.is_empty() {
             self.ahead.release();
         }
-        let handshaking = self.tls.is_handshaking();
-        let processed = self.tls.process_new_packets();
-        if handshaking {
-            self.listen();
-        }
-        self.shadow()?;
-        if let Err(why) = processed {
+        if let Err(why) = fed {
             // The alert that says why is worth one try.
-            let _ = match self.sender.kernel() {
-                Some(kernel) => kernel.poll_say_end(cx, &self.io),
-                None => self.poll_write_tls(cx),
-            };
+            let _ = self.poll_write_tls(cx);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
-        Poll::Ready(Ok(n))
+        Poll::Ready(Ok(given))
+    }
+
+    /// Until there is a whole record, or something if nobody has to know where one ends. So many bytes are to be given to rustls; 0 is
+    /// the end.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>, follows: bool) -> Poll<io::Result<usize>> {
+        loop {
+            let held = self.ahead.bytes();
+            if !held.is_empty() && !follows {
+                return Poll::Ready(Ok(held.len()));
+            }
+            match accept::record_length(held) {
+                Ok(Some(length)) if length <= held.len() => return Poll::Ready(Ok(length)),
+                Ok(_) => {}
+                // rustls says what is wrong with it.
+                Err(_) => return Poll::Ready(Ok(held.len())),
+            }
+            let filled = self.ahead.poll_fill(&mut self.io, cx);
+            if filled.is_pending() {
+                self.ahead.park();
+            }
+            if ready!(filled)? == 0 {
+                return Poll::Ready(Ok(0));
+            }
+        }
     }
 
     /// Writes the records that wait. Where the kernel sends, those that it owes.
     fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(kernel) = self.sender.kernel() {
-            return kernel.poll_settle(cx, &self.io);
-        }
-        while self.tls.wants_write() {
-            let inner = Sync { io: &mut self.io, cx };
-            match self.tls.write_tls(&mut Told { inner, sender: &mut self.sender }) {
+        let tls = match &mut self.session {
+            Session::Rustls(tls) => tls,
+            Session::Own(own) => return own.poll_flush(cx, &mut self.io),
+            Session::Broken => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        };
+        while tls.wants_write() {
+            match tls.write_tls(&mut Sync { io: &mut self.io, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
@@ -266,19 +314,21 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Until content may be taken: what is encrypted and not written yet is the only buffer.
-    fn poll_make_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if std::mem::take(&mut self.merges) { Poll::Ready(Ok(())) } else { self.poll_write_tls(cx) }
-    }
-
     fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            let n = self.tls.read_early(buf)?;
+            let tls = match &mut self.session {
+                Session::Rustls(tls) => tls,
+                Session::Own(own) => {
+                    return own.poll_read(cx, &mut self.io, &mut self.ahead, buf, self.merges);
+                }
+                Session::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            };
+            let n = tls.read_early(buf)?;
             if n > 0 {
                 self.early = true;
                 return Poll::Ready(Ok(()));
             }
-            let mut reader = self.tls.reader();
+            let mut reader = tls.reader();
             // Only as much of the buffer is touched as there is to put into it: while nothing comes, its pages stay away.
             match reader.fill_buf() {
                 Ok(chunk) => {
@@ -291,15 +341,70 @@ where
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
                 Err(why) => return Poll::Ready(Err(why)),
             }
+            if self.hand_over()? {
+                self.early = false;
+                continue;
+            }
             let _ = self.poll_write_tls(cx)?;
             ready!(self.poll_read_tls(cx))?;
+        }
+    }
+
+    fn poll_write_plain(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let merges = std::mem::take(&mut self.merges);
+        if let Session::Own(own) = &mut self.session {
+            return own.poll_write(cx, &mut self.io, bufs, merges);
+        }
+        // What is encrypted and not written yet is the only buffer.
+        if !merges {
+            ready!(self.poll_write_tls(cx))?;
+        }
+        let Session::Rustls(tls) = &mut self.session else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let n = tls.writer().write_vectored(bufs)?;
+        let _ = self.poll_write_tls(cx)?;
+        if n == 0 && bufs.iter().any(|buf| !buf.is_empty()) { Poll::Pending } else { Poll::Ready(Ok(n)) }
+    }
+}
+
+impl<C> AtOnce for TlsStream<C> {
+    fn put(&mut self, parts: &[&[u8]]) -> usize {
+        match &mut self.session {
+            Session::Own(own) => own.put(parts),
+            // It has a buffer of its own, which somebody has to wait for.
+            _ => 0,
+        }
+    }
+}
+
+/// Gives rustls so many bytes, all of them if it may be followed, else as many as it wants. How many it did not take.
+fn feed<D: SideData>(
+    tls: &mut ConnectionCommon<D>,
+    ahead: &mut Input,
+    mut left: usize,
+    follows: bool,
+) -> Result<usize, rustls::Error> {
+    loop {
+        let before = left;
+        // It takes 4 KiB at a time, up to what a record needs, and more when that is processed.
+        while left > 0
+            && (follows || left == before || tls.wants_read())
+            && let Ok(n @ 1..) = tls.read_tls(&mut &ahead.bytes()[..left])
+        {
+            ahead.consume(n);
+            left -= n;
+        }
+        tls.process_new_packets()?;
+        if left == 0 || left == before || !follows && !tls.wants_read() {
+            return Ok(left);
         }
     }
 }
 
 impl<C, D> AsyncRead for TlsStream<C>
 where
-    C: DerefMut<Target = ConnectionCommon<D>> + EarlySide + Unpin,
+    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
     D: SideData,
 {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -309,25 +414,11 @@ where
 
 impl<C, D> AsyncWrite for TlsStream<C>
 where
-    C: DerefMut<Target = ConnectionCommon<D>> + EarlySide + Unpin,
+    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
     D: SideData,
 {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(this.poll_make_room(cx))?;
-        match &mut this.sender {
-            Sender::Kernel(kernel) => {
-                kernel.may_write()?;
-                let n = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-                kernel.wrote(n);
-                return Poll::Ready(Ok(n));
-            }
-            Sender::Watched(watch) => watch.begin(),
-            Sender::Userspace => {}
-        }
-        let n = this.tls.writer().write(buf)?;
-        let _ = this.poll_write_tls(cx)?;
-        if n == 0 && !buf.is_empty() { Poll::Pending } else { Poll::Ready(Ok(n)) }
+        self.get_mut().poll_write_plain(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -335,21 +426,7 @@ where
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(this.poll_make_room(cx))?;
-        match &mut this.sender {
-            Sender::Kernel(kernel) => {
-                kernel.may_write()?;
-                let n = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
-                kernel.wrote(n);
-                return Poll::Ready(Ok(n));
-            }
-            Sender::Watched(watch) => watch.begin(),
-            Sender::Userspace => {}
-        }
-        let n = this.tls.writer().write_vectored(bufs)?;
-        let _ = this.poll_write_tls(cx)?;
-        if n == 0 && bufs.iter().any(|buf| !buf.is_empty()) { Poll::Pending } else { Poll::Ready(Ok(n)) }
+        self.get_mut().poll_write_plain(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -362,14 +439,13 @@ where
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(kernel) = this.sender.kernel() {
-            ready!(kernel.poll_say_end(cx, &this.io))?;
-            ready!(kernel.poll_drained(cx, &this.io))?;
-            return Pin::new(&mut this.io).poll_shutdown(cx);
+        if let Session::Own(own) = &mut this.session {
+            return own.poll_shutdown(cx, &mut this.io);
         }
-        if !this.closed {
-            this.closed = true;
-            this.tls.send_close_notify();
+        if let Session::Rustls(tls) = &mut this.session
+            && !std::mem::replace(&mut this.closed, true)
+        {
+            tls.send_close_notify();
         }
         ready!(this.poll_write_tls(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)

@@ -9,6 +9,7 @@ use crate::server::buffer::{Input, Output, SIZE};
 use crate::server::exchange::Part;
 use crate::server::socket::Socket;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
+use bytes::Bytes;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
@@ -145,15 +146,13 @@ impl Exchange {
         match &mut self.sending {
             Sending::Length(left) => {
                 *left = left.saturating_sub(data.len() as u64);
-                self.output.push().extend_from_slice(data);
+                self.output.pass(&mut self.wire, [data, b"", b""]);
             }
             Sending::Chunked if !data.is_empty() => {
-                let out = self.output.push();
-                write_chunk_head(out, data.len());
-                out.extend_from_slice(data);
-                out.extend_from_slice(b"\r\n");
+                write_chunk_head(self.output.push(), data.len());
+                self.output.pass(&mut self.wire, [data, b"\r\n", b""]);
             }
-            Sending::Raw => self.output.push().extend_from_slice(data),
+            Sending::Raw => self.output.pass(&mut self.wire, [data, b"", b""]),
             Sending::Chunked | Sending::Done => {}
         }
     }
@@ -281,6 +280,17 @@ impl Exchange {
 
     pub(crate) fn consume(&mut self, n: usize) {
         self.input.consume(n);
+        self.took(n);
+    }
+
+    /// The first `n` bytes of `chunk()`, consumed.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        let bytes = self.input.take(n);
+        self.took(n);
+        bytes
+    }
+
+    fn took(&mut self, n: usize) {
         self.data -= n;
         match &mut self.receiving {
             Receiving::Length(left) => {

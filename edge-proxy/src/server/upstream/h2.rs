@@ -5,7 +5,7 @@ use super::fields::{copy_fields, to_header_map};
 use super::pool::Wire;
 use crate::server::exchange::Part;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use std::future::Future;
@@ -205,11 +205,17 @@ impl Exchange {
     }
 
     pub(crate) fn consume(&mut self, n: usize) {
-        self.chunk.advance(n);
+        self.take(n);
+    }
+
+    /// The first `n` bytes of `chunk()`, consumed.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        let bytes = self.chunk.split_to(n);
         if let Some(receive) = &mut self.receive {
             // It fails only when the stream is gone, which the next poll says.
             let _ = receive.flow_control().release_capacity(n);
         }
+        bytes
     }
 
     pub(crate) const fn trailers(&self) -> &Fields {

@@ -111,6 +111,11 @@ impl Exchange {
         each!(self, exchange => exchange.consume(n));
     }
 
+    /// The first `n` bytes of `chunk()`, consumed; without a copy where that can be.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        each!(self, exchange => exchange.take(n))
+    }
+
     /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
     pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
         match self {

@@ -7,6 +7,7 @@ use crate::RequestHead;
 use crate::balance::health::Event;
 use crate::balance::{Budget, Candidate, Tried, choose};
 use crate::config::{Protocol, Upstream};
+use crate::server::buffer::AtOnce;
 use crate::server::deadline::Deadline;
 use crate::server::socket::Socket;
 use crate::server::tls::TlsStream;
@@ -37,6 +38,15 @@ impl Wire {
         let mut byte = [0u8; 1];
         let mut space = ReadBuf::new(&mut byte);
         Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut space).is_pending()
+    }
+}
+
+impl AtOnce for Wire {
+    fn put(&mut self, parts: &[&[u8]]) -> usize {
+        match self {
+            Self::Plain(socket) => socket.put(parts),
+            Self::Tls(stream) => stream.put(parts),
+        }
     }
 }
 

@@ -1,20 +1,12 @@
 //! Traffic secrets of TLS 1.3 and the keys that are made of them (RFC 8446 §7.2, §7.3).
 
 use aws_lc_rs::{aead, hkdf};
-use rustls::{CipherSuite, KeyLog};
+use rustls::{ConnectionTrafficSecrets, KeyLog};
 use std::cell::RefCell;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The content types of records (RFC 8446 §5.1).
-pub(super) const ALERT: u8 = 21;
-pub(super) const HANDSHAKE: u8 = 22;
-/// A handshake message of type `key_update`, one byte long, without what it says (RFC 8446 §4.6.3).
-pub(super) const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
-/// What encryption adds to the content of a record: its head, its type, its tag.
-pub(super) const OVERHEAD: u64 = 5 + 1 + 16;
-
-/// An AEAD that kernels have too.
+/// An AEAD of TLS 1.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cipher {
     Aes128Gcm,
@@ -23,18 +15,8 @@ pub(crate) enum Cipher {
 }
 
 impl Cipher {
-    /// That of a suite of TLS 1.3.
-    pub(crate) const fn of(suite: CipherSuite) -> Option<Self> {
-        match suite {
-            CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Self::Aes128Gcm),
-            CipherSuite::TLS13_AES_256_GCM_SHA384 => Some(Self::Aes256Gcm),
-            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some(Self::ChaCha20Poly1305),
-            _ => None,
-        }
-    }
-
     /// Records that may be encrypted by one key: 2^24 with AES-GCM (RFC 8446 §5.5 allows 2^24.5 of full size).
-    pub(super) const fn most_records(self) -> u64 {
+    pub(crate) const fn most_records(self) -> u64 {
         match self {
             Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,
             Self::ChaCha20Poly1305 => u64::MAX,
@@ -55,7 +37,7 @@ impl Cipher {
         }
     }
 
-    fn algorithm(self) -> &'static aead::Algorithm {
+    pub(super) fn algorithm(self) -> &'static aead::Algorithm {
         match self {
             Self::Aes128Gcm => &aead::AES_128_GCM,
             Self::Aes256Gcm => &aead::AES_256_GCM,
@@ -87,7 +69,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    pub(super) fn new(secret: &[u8]) -> Option<Self> {
+    pub(crate) fn new(secret: &[u8]) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 48]);
         bytes.get_mut(..secret.len())?.copy_from_slice(secret);
         Some(Self { bytes, length: secret.len() })
@@ -107,14 +89,14 @@ impl Secret {
     }
 
     /// The secret after a KeyUpdate.
-    pub(super) fn next(&self, cipher: Cipher) -> Option<Self> {
+    pub(crate) fn next(&self, cipher: Cipher) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 48]);
         self.expand(cipher, b"traffic upd", &mut bytes[..self.length])?;
         Some(Self { bytes, length: self.length })
     }
 
     /// The key and the initialization vector. `None` if the secret is of another suite.
-    pub(super) fn keys(&self, cipher: Cipher) -> Option<Keys> {
+    pub(crate) fn keys(&self, cipher: Cipher) -> Option<Keys> {
         let mut keys = Keys { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
         self.expand(cipher, b"key", &mut keys.key[..cipher.key_length()])?;
         self.expand(cipher, b"iv", &mut keys.iv[..])?;
@@ -123,62 +105,76 @@ impl Secret {
 }
 
 /// What records are encrypted by.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     cipher: Cipher,
     key: Zeroizing<[u8; 32]>,
     iv: Zeroizing<[u8; 12]>,
 }
 
 impl Keys {
-    pub(super) const fn cipher(&self) -> Cipher {
+    pub(crate) const fn cipher(&self) -> Cipher {
         self.cipher
     }
 
-    pub(super) fn key(&self) -> &[u8] {
+    pub(crate) fn key(&self) -> &[u8] {
         &self.key[..self.cipher.key_length()]
     }
 
-    pub(super) fn iv(&self) -> &[u8; 12] {
+    pub(crate) fn iv(&self) -> &[u8; 12] {
         &self.iv
     }
 
-    /// Decrypts a whole record, its head included: the type of its content, and the content. `None` if it was not encrypted
-    /// by this key as the one with this sequence number.
-    pub(super) fn open<'r>(&self, sequence: u64, record: &'r mut [u8]) -> Option<(u8, &'r [u8])> {
-        let key = aead::LessSafeKey::new(aead::UnboundKey::new(self.cipher.algorithm(), self.key()).ok()?);
-        let mut nonce = *self.iv;
-        nonce[4..].iter_mut().zip(sequence.to_be_bytes()).for_each(|(byte, with)| *byte ^= with);
-        let (head, body) = record.split_first_chunk_mut::<5>()?;
-        let opened = key
-            .open_in_place(aead::Nonce::assume_unique_for_key(nonce), aead::Aad::from(*head), body)
-            .ok()?;
-        let last = opened.iter().rposition(|byte| *byte != 0)?;
-        Some((opened[last], &opened[..last]))
+    /// Those that rustls uses. `None` for an AEAD that is not of [`Cipher`].
+    pub(super) fn extracted(secrets: &ConnectionTrafficSecrets) -> Option<Self> {
+        let (cipher, key, iv) = match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Cipher::Aes256Gcm, key, iv),
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (Cipher::ChaCha20Poly1305, key, iv),
+            _ => return None,
+        };
+        let mut keys = Self { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
+        let (key, iv) = (key.as_ref(), iv.as_ref());
+        if key.len() != cipher.key_length() || iv.len() != keys.iv.len() {
+            return None;
+        }
+        keys.key[..key.len()].copy_from_slice(key);
+        keys.iv.copy_from_slice(iv);
+        Some(keys)
     }
 }
 
-thread_local! {
-    static SAID: RefCell<Option<Secret>> = const { RefCell::new(None) };
+/// The secrets of both sides, as soon as there are any.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(super) client: Secret,
+    pub(super) server: Secret,
 }
 
-/// Is told by rustls what the server's content is encrypted by. A handshake is a call on the worker's thread, so what was
-/// said last is of the connection that was called last: [`take_said`] directly after.
+thread_local! {
+    static CLIENT: RefCell<Option<Secret>> = const { RefCell::new(None) };
+    static SERVER: RefCell<Option<Secret>> = const { RefCell::new(None) };
+}
+
+/// Is told by rustls what content is encrypted by. A handshake is a call on the worker's thread, so what was said last is of the
+/// connection that was called last: [`take_said`] directly after.
 #[derive(Debug)]
 pub(crate) struct Listener;
 
 impl KeyLog for Listener {
-    fn log(&self, _label: &str, _client_random: &[u8], secret: &[u8]) {
-        SAID.set(Secret::new(secret));
+    fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
+        let of = if label == "SERVER_TRAFFIC_SECRET_0" { &SERVER } else { &CLIENT };
+        of.set(Secret::new(secret));
     }
 
     fn will_log(&self, label: &str) -> bool {
-        label == "SERVER_TRAFFIC_SECRET_0"
+        matches!(label, "SERVER_TRAFFIC_SECRET_0" | "CLIENT_TRAFFIC_SECRET_0")
     }
 }
 
-/// The server's traffic secret, if the call to rustls before this one made one.
-pub(crate) fn take_said() -> Option<Secret> {
-    SAID.take()
+/// The traffic secrets, if the call to rustls before this one made them.
+pub(crate) fn take_said() -> Option<Said> {
+    let (client, server) = (CLIENT.take(), SERVER.take());
+    Some(Said { client: client?, server: server? })
 }
 
 #[cfg(test)]
