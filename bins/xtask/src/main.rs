@@ -11,6 +11,7 @@ mod nix;
 mod package;
 mod postgres;
 mod purity;
+mod screenshots;
 mod soak;
 mod steps;
 mod tools;
@@ -29,6 +30,8 @@ usage: cargo xtask COMMAND
   fuzz [--minutes N] [TARGET…]
                 every fuzz target, or these, N minutes each (1)
   judges        what others wrote to find fault with servers, against edge-proxyd and nginx; writes edge-proxy/JUDGES.md
+  screenshots [--again]
+                the pictures in the documentation: a short day of the hosts, or the last one, and Chromium
   soak [--minutes N]
                 everything at once for N minutes (10)
   tools         only install what the tests need
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
         (Some("fuzz"), only) => fuzz::run(1, only),
         (Some("soak"), []) => soak::run(10),
         (Some("soak"), ["--minutes", minutes]) => number(minutes).and_then(soak::run),
+        (Some("screenshots"), []) => screenshots::take(true),
+        (Some("screenshots"), ["--again"]) => screenshots::take(false),
         (Some("judges"), []) => judges::all(),
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
