@@ -28,6 +28,8 @@ pub enum Name {
     SecWebSocketKey,
     SecWebSocketVersion,
     Te,
+    Traceparent,
+    Tracestate,
     Trailer,
     TransferEncoding,
     Upgrade,
@@ -55,7 +57,9 @@ impl Name {
                 (b"connection", Self::Connection),
                 (b"early-data", Self::EarlyData),
                 (b"keep-alive", Self::KeepAlive),
+                (b"tracestate", Self::Tracestate),
             ],
+            11 => &[(b"traceparent", Self::Traceparent)],
             14 => &[(b"content-length", Self::ContentLength)],
             15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
             16 => &[

@@ -71,6 +71,8 @@
 //! # Features
 //!
 //! - `server` (default): the I/O shell. It brings tokio, rustls with aws-lc-rs, quinn-proto, and h2 for services that speak it.
+//! - `opentelemetry`: traces. Each request and each attempt at a service is a span, sent to a collector by OTLP over HTTP; the
+//!   trace is taken from hops that are trusted and passed on to services. It brings no further dependency.
 //!
 //! # Limits
 //!
@@ -104,6 +106,7 @@ mod server;
 mod snapshot;
 mod static_table;
 pub mod tailnet;
+pub mod trace_context;
 pub mod websocket;
 
 pub use fields::{Field, Fields, Name};
@@ -114,7 +117,7 @@ pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 pub use server::{
     TargetStatus, UpstreamTlsError,
     certificates::{CertificateError, CertificateInfo, Certificates, Refreshed},
-    metrics::{Histogram, Metrics, SiteMetrics},
+    metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
     observe::{AccessRecord, Observer, Silent, TurnedAway},
     proxy::{Builder, Proxy, Running, StartError},
 };

@@ -14,9 +14,9 @@ use testkit::{Origin, Process, role, say, serve_until_parent_ends, tls_client};
 
 const CONNECTIONS: usize = 10_000;
 /// Bytes that one of them may cost.
-const BUDGET: usize = 12_000;
+const BUDGET: usize = 6_500;
 /// The same where HTTP/2 is spoken.
-const BUDGET_HTTP2: usize = 14_000;
+const BUDGET_HTTP2: usize = 9_000;
 const TEST: &str = "ten_thousand_idle_connections";
 
 /// Opens connections, asks once on each so that all buffers were in use, and holds them.

@@ -13,7 +13,10 @@ from aioquic.buffer import Buffer, encode_uint_var
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, StreamDataReceived, StreamReset
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived, StreamReset
+from aioquic.tls import Epoch
 
 ERRORS = {
     0x100: "NO_ERROR", 0x101: "GENERAL_PROTOCOL_ERROR", 0x102: "INTERNAL_ERROR", 0x103: "STREAM_CREATION_ERROR",
@@ -180,7 +183,12 @@ async def another_id(server):
 
 
 async def another_port(server):
-    """The client's port changes, as behind a NAT."""
+    """The client's port changes, as behind a NAT. Several times, since another of a server's workers may get its packets then."""
+    survived = [await moved(server) for _ in range(5)]
+    return says(all(survived), f"{sum(survived)} of {len(survived)}")
+
+
+async def moved(server):
     async with to(server) as client:
         client.start()
         await client.answer(client.ask())
@@ -193,8 +201,8 @@ async def another_port(server):
         old.abort()
         client.connection_lost = lambda _: None
         client._transport = transport
-        found = await client.answer(client.ask(path=b"/size/50000"))
-        return says(found.get("status") == 200 and len(found["body"]) == 50_000)
+        found = await client.answer(client.ask(path=b"/size/50000"), 4)
+        return found.get("status") == 200 and len(found["body"]) == 50_000
 
 
 def version(server):
@@ -241,6 +249,117 @@ async def stranger(server):
     except (ConnectionError, OSError):
         pass
     return says(not seen, f"{len(seen)} packets, {sum(seen)} bytes" if seen else "")
+
+
+# Twice what two workers keep of clients that have not proved their address.
+UNPROVED = 4000
+
+
+def half_open(server):
+    """First flights of clients that say nothing more, until all of them are asked to prove their address, or there were many:
+    the sockets that they are from. One ClientHello, under the keys that follow from a connection id of each."""
+    hello = QuicConnection(configuration=configured(server))
+    hello.connect(("127.0.0.1", server.tls), time.time())
+    source, content = hello.host_cid, bytes(hello._crypto_streams[Epoch.INITIAL].sender._buffer)
+    crypto = b"\x06\x00" + encode_uint_var(len(content)) + content
+    payload = crypto.ljust(1180 - len(source), b"\0")
+    length = (0x4000 | (2 + len(payload) + 16)).to_bytes(2, "big")
+    senders = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(60)]
+    # Of one address there may be too many before there are too many of all.
+    for n, sender in enumerate(senders):
+        sender.bind((f"127.0.1.{n + 1}", 0))
+    for _ in range(UNPROVED // len(senders)):
+        for sender in senders:
+            chosen = os.urandom(8)
+            header = b"\xc1\0\0\0\1\x08" + chosen + bytes([len(source)]) + source + b"\0" + length + b"\0\0"
+            keys = CryptoPair()
+            keys.setup_initial(chosen, is_client=True, version=1)
+            sender.sendto(keys.encrypt_packet(header, payload, 0), ("127.0.0.1", server.tls))
+        # Each is answered before more are sent, so that nothing is lost in a queue of the kernel's.
+        if all([is_retry(sender) for sender in senders]):
+            break
+    return senders
+
+
+def is_retry(sender):
+    """Whether the newest answer is a Retry (RFC 9000 17.2.5)."""
+    sender.settimeout(1)
+    newest = b"\0"
+    try:
+        while True:
+            newest = sender.recv(2048)
+            sender.setblocking(False)
+            # What came late of an answer before is none to this.
+            if newest[0] & 0xF0 == 0xF0:
+                return True
+    except (BlockingIOError, socket.timeout):
+        return False
+
+
+NO_RETRY = ("none", "only by its configuration")
+
+
+async def retried(server):
+    """Where too many have not proved their address, the next one is asked to, does, and is served."""
+    held = half_open(server)
+    try:
+        async with to(server) as client:
+            found = await client.start().answer(client.ask())
+            if server.name != "edge-proxyd" and not client._quic._retry_count:
+                return NO_RETRY
+            return says(client._quic._retry_count == 1 and found.get("status") == 200, f"{client._quic._retry_count} {found.get('status')}")
+    finally:
+        for sender in held:
+            sender.close()
+
+
+def stolen(server):
+    """A token is good at the address that it was given to, and nowhere else (RFC 9000 8.1.3)."""
+    held = half_open(server)
+    client, there = QuicConnection(configuration=configured(server)), ("127.0.0.1", server.tls)
+    done = []
+
+    def sent(by):
+        for datagram, _ in client.datagrams_to_send(time.time()):
+            by.sendto(datagram, there)
+
+    def heard(by, wanted, seconds):
+        end = time.monotonic() + seconds
+        while not wanted() and time.monotonic() < end:
+            by.settimeout(0.2)
+            try:
+                client.receive_datagram(by.recv(2048), there, time.time())
+            except socket.timeout:
+                timer = client.get_timer()
+                if timer is not None and timer <= time.time():
+                    client.handle_timer(time.time())
+            sent(by)
+            while (event := client.next_event()) is not None:
+                done.extend([event] if isinstance(event, HandshakeCompleted) else [])
+        return wanted()
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        try:
+            client.connect(there, time.time())
+            sent(own)
+            own.settimeout(5)
+            try:
+                client.receive_datagram(own.recv(2048), there, time.time())
+            except socket.timeout:
+                return "fail", "silence"
+            if not client._retry_count:
+                return NO_RETRY if server.name != "edge-proxyd" else ("fail", "no Retry")
+            first = [datagram for datagram, _ in client.datagrams_to_send(time.time())]
+            for datagram in first:
+                other.sendto(datagram, there)
+            if heard(other, lambda: bool(done), 1.5):
+                return "fail", "taken from another address"
+            for datagram in first:
+                own.sendto(datagram, there)
+            return says(heard(own, lambda: bool(done), 8), "from its own address")
+        finally:
+            for sender in held:
+                sender.close()
 
 
 def frame(kind, content=b""):
@@ -393,3 +512,5 @@ def checks(server, origin):
     yield "a name that no site has: silence", "its configuration", lambda: ran(stranger(server))
     for name, where, do in BY_HAND:
         yield name, where, lambda do=do: ran(do(server))
+    yield "Retry, where many have not proved their address", "RFC 9000 8.1.2", lambda: ran(retried(server))
+    yield "Retry's token from another address", "RFC 9000 8.1.3", lambda: stolen(server)

@@ -1,5 +1,5 @@
-//! Programs of others for the tests: a curl with HTTP/3 and a kernel whose TLS takes new keys from a newer suite of Debian, Python's gRPC, WebSocket and SMTP
-//! server, node's SMTP server.
+//! Programs of others for the tests: a curl with HTTP/3 and a kernel whose TLS takes new keys from a newer suite of Debian, Python's gRPC, WebSocket, SMTP
+//! server and OTLP messages, node's SMTP server.
 
 use crate::steps::{Outcome, step};
 use crate::tools::directory;
@@ -17,7 +17,9 @@ const PYTHON: &[&str] = &[
     "grpcio==1.76.0",
     "jsonschema==4.26.0",
     "jsonschema-specifications==2025.9.1",
+    "opentelemetry-proto==1.45.2",
     "prometheus_client==0.23.1",
+    "protobuf==7.36.2",
     "referencing==0.37.0",
     "rpds-py==2026.9.1",
     "typing_extensions==4.15.0",
@@ -90,16 +92,17 @@ pub(crate) fn install() -> Outcome {
         unpack.env("home", &kernel).env("suite", SUITE).env("packages", "user-mode-linux");
         step("a newer user-mode Linux: unpacking", unpack)?;
     }
-    let stamp = directory().join(format!("python-{}", PYTHON.join("-").replace("==", "-")));
-    if stamp.exists() {
-        println!("xtask: {}: there", PYTHON.join(" "));
+    // What is installed is in the stamp, not in its name, which has a longest length.
+    let (stamp, wanted) = (directory().join("python-installed"), PYTHON.join(" "));
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        println!("xtask: {wanted}: there");
         return node();
     }
     let mut pip = Command::new("/usr/bin/python3");
     pip.args(["-m", "pip", "--quiet", "install", "--no-deps", "--upgrade", "--target"]);
     pip.arg(directory().join("python")).args(PYTHON);
-    step(&format!("{}: installing", PYTHON.join(" ")), pip)?;
-    std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))?;
+    step(&format!("{wanted}: installing"), pip)?;
+    std::fs::write(&stamp, wanted).map_err(|why| format!("{}: {why}", stamp.display()))?;
     node()
 }
 

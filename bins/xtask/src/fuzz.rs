@@ -65,6 +65,13 @@ const TEXTS: &[(&str, &[&str])] = &[
     ),
     ("proxy_protocol", &["PROXY TCP4 192.0.2.1 192.0.2.2 40000 443\r\n", "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"]),
     (
+        "trace_context",
+        &[
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n=a=1, t@v=x y\n=b=2",
+            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03-what",
+        ],
+    ),
+    (
         "verifier",
         &[
             "SCRAM-SHA-256$4096:c2FsdHNhbHQ=$c3RvcmVkc3RvcmVkc3RvcmVkc3RvcmVkc3RvcmVkc3Q=:c2VydmVyc2VydmVyc2VydmVyc2VydmVyc2VydmVyc2U=",

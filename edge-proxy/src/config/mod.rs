@@ -6,12 +6,16 @@ mod balance;
 mod guard;
 mod site;
 mod tailnet;
+#[cfg(feature = "opentelemetry")]
+mod tracing;
 mod upstream;
 
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
 pub use guard::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
 pub use site::{Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site};
 pub use tailnet::Tailnet;
+#[cfg(feature = "opentelemetry")]
+pub use tracing::Tracing;
 pub use upstream::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 
 use crate::tailnet::Who;

@@ -22,6 +22,7 @@ mod runtime;
 mod socket;
 mod table;
 mod tls;
+mod traces;
 mod upstream;
 mod whois;
 mod worker;

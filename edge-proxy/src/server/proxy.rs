@@ -5,8 +5,13 @@ use super::listen::{self, Inherited};
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::observe::{Observer, Silent};
 use super::runtime::{Lasting, Runtime};
+#[cfg(feature = "opentelemetry")]
+use super::traces::Exporter;
+use super::traces::Shared as Traces;
 use super::upstream::{TargetStatus, UpstreamTlsError};
 use super::worker::{self, Command, Sockets};
+#[cfg(feature = "opentelemetry")]
+use crate::config::Tracing;
 use crate::config::{Config, Listener, ListenerKind, Site, Upstream};
 use crate::{ConfigErrors, Snapshot};
 use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
@@ -75,6 +80,8 @@ pub struct Builder {
     observer: Arc<dyn Observer>,
     workers: usize,
     inherited: Inherited,
+    #[cfg(feature = "opentelemetry")]
+    tracing: Option<Tracing>,
 }
 
 /// The entry: see the front page of the crate.
@@ -90,6 +97,8 @@ impl Proxy {
             observer: Arc::new(Silent),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
             inherited: Inherited::default(),
+            #[cfg(feature = "opentelemetry")]
+            tracing: None,
         }
     }
 }
@@ -137,6 +146,16 @@ impl Builder {
         self
     }
 
+    /// Makes spans and sends them to a collector. A trace is taken from hops whose word about the client's address counts
+    /// ([`Config::trust`]), from nobody else; without this call what clients say of traces is passed on as it is. It stays as it is through
+    /// reloads.
+    #[cfg(feature = "opentelemetry")]
+    #[must_use]
+    pub fn tracing(mut self, tracing: Tracing) -> Self {
+        self.tracing = Some(tracing);
+        self
+    }
+
     /// How many workers, 1 to 64. The default is one a core.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
@@ -165,19 +184,33 @@ impl Builder {
         let (mut sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
         let held = Held::of(&listeners, &sockets)?;
         let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
+        #[cfg(feature = "opentelemetry")]
+        let (exporter, traces) = match self.tracing.take().map(Exporter::start).transpose()? {
+            Some((exporter, traces)) => (Some(exporter), traces),
+            None => (None, Traces::default()),
+        };
+        #[cfg(not(feature = "opentelemetry"))]
+        let traces = Traces::default();
         let mut workers = Vec::with_capacity(self.workers);
         for number in 0..self.workers {
             let mine = sockets.iter_mut().filter_map(Vec::pop).collect();
             let (commands, receiver) = tokio::sync::mpsc::unbounded_channel();
-            let (runtime, observer) = (runtime.clone(), self.observer.clone());
+            let (runtime, told) = (runtime.clone(), (self.observer.clone(), traces.clone()));
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{number}"))
-                .spawn(move || worker::run(number, runtime, mine, observer, receiver))
+                .spawn(move || worker::run(number, runtime, mine, told, receiver))
                 .map_err(StartError::Thread)?;
             workers.push((commands, thread));
         }
         let state = State { listeners, addresses, runtime, held };
-        Ok(Running { workers, state: Mutex::new(state), certificates: self.certificates, lasting })
+        Ok(Running {
+            workers,
+            state: Mutex::new(state),
+            certificates: self.certificates,
+            lasting,
+            #[cfg(feature = "opentelemetry")]
+            exporter,
+        })
     }
 }
 
@@ -265,6 +298,8 @@ pub struct Running {
     state: Mutex<State>,
     certificates: Arc<dyn ResolvesServerCert>,
     lasting: Lasting,
+    #[cfg(feature = "opentelemetry")]
+    exporter: Option<Exporter>,
 }
 
 impl std::fmt::Debug for Running {
@@ -304,7 +339,14 @@ impl Running {
         let mut sites: Vec<_> =
             sites.map(|(site, guard)| SiteMetrics::of(&site.name, &guard.counts)).collect();
         sites.push(SiteMetrics::of("", &self.lasting.nowhere));
-        metrics::read(self.lasting.started.elapsed(), &self.lasting.counts, sites, self.targets())
+        #[cfg_attr(not(feature = "opentelemetry"), allow(unused_mut))]
+        let mut metrics =
+            metrics::read(self.lasting.started.elapsed(), &self.lasting.counts, sites, self.targets());
+        #[cfg(feature = "opentelemetry")]
+        {
+            metrics.spans = self.exporter.as_ref().map(Exporter::metrics);
+        }
+        metrics
     }
 
     /// The configuration that is served by.
@@ -360,8 +402,11 @@ impl Running {
         Ok(())
     }
 
-    /// Takes no new connections, finishes what is under way, and returns when that is done or after `within`.
+    /// Takes no new connections, finishes what is under way, and returns when that is done or after `within`. Spans that wait
+    /// are sent then, for which there is half a second also where the time is spent.
     pub fn shutdown(mut self, within: Duration) {
+        #[cfg(feature = "opentelemetry")]
+        let until = std::time::Instant::now() + within;
         // Else connections would still be accepted by the kernel, and nobody would take them.
         self.state().held.clear();
         for (commands, _) in &self.workers {
@@ -370,6 +415,11 @@ impl Running {
         for (_, thread) in self.workers.drain(..) {
             // A worker that panicked has said so on standard error.
             let _ = thread.join();
+        }
+        #[cfg(feature = "opentelemetry")]
+        if let Some(exporter) = &mut self.exporter {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            exporter.end(left.max(Duration::from_millis(500)));
         }
     }
 }

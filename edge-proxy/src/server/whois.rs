@@ -2,6 +2,7 @@
 
 use super::deadline::Deadline;
 use super::exchange::read_whole;
+use super::traces::Trace;
 use super::upstream::{Lease, Pool, SharedTarget, Targets, UpstreamError};
 use crate::balance::Tried;
 use crate::config::{Tailnet, Target, Upstream};
@@ -106,6 +107,7 @@ impl WhoIs {
             fresh: false,
             websocket: false,
             host: true,
+            trace: &Trace::NONE,
         };
         loop {
             let (mut exchange, _flight) = match self.pool.begin(&head, &lease, 0, &mut Tried::default()).await

@@ -7,6 +7,7 @@ use super::h3_service::H3Service;
 use super::metrics::counters::Shard;
 use super::observe::{AccessRecord, Observer, TurnedAway};
 use super::runtime::{Runtime, h3_limits};
+use super::traces::{Shared as Traces, Tracer};
 use super::upstream::{Checks, Pool, Pools};
 use super::whois::WhoIs;
 use crate::Version;
@@ -82,6 +83,7 @@ pub(crate) struct Worker {
     observer: Arc<dyn Observer>,
     connections: Cell<usize>,
     number: usize,
+    tracer: Tracer,
 }
 
 impl Worker {
@@ -91,6 +93,11 @@ impl Worker {
 
     pub(crate) const fn sweep(&self) -> &Rc<Sweep> {
         &self.sweep
+    }
+
+    /// What makes spans.
+    pub(crate) const fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// What this worker counts.
@@ -157,7 +164,7 @@ pub(crate) fn run(
     number: usize,
     runtime: Arc<Runtime>,
     sockets: Vec<Sockets>,
-    observer: Arc<dyn Observer>,
+    (observer, traces): (Arc<dyn Observer>, Traces),
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> std::io::Result<()> {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
@@ -169,6 +176,7 @@ pub(crate) fn run(
             observer,
             connections: Cell::new(0),
             number,
+            tracer: Tracer::new(traces),
         });
         tokio::task::spawn_local(worker.sweep.clone().run());
         let checks_of = |view: &View| {

@@ -51,6 +51,9 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
         builder = builder.workers(workers.into());
     }
     builder = builder.sockets(tcp, udp);
+    if let Some(traces) = &settings.tracing {
+        builder = builder.tracing(traces.ready()?);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = {
         let _entered = runtime.enter();
@@ -273,11 +276,12 @@ fn reload(args: &Run, started: &Settings, proxy: &Running, confined: &Confined) 
     }
     if settings.certificates != started.certificates
         || settings.log != started.log
+        || settings.tracing != started.tracing
         || settings.status != started.status
         || settings.sandbox != started.sandbox
     {
         eprintln!(
-            "edge-proxyd: [certificates], [log], [sandbox] and [status] are read at the start only: restart to change them"
+            "edge-proxyd: [certificates], [log], [sandbox], [status] and [tracing] are read at the start only: restart to change them"
         );
     }
     match proxy.reload(settings.proxy) {

@@ -213,6 +213,11 @@ impl<'d, 't> Value<'d, 't> {
         self.document.wrong(self.span.start, format!("{} = {short}: {message}", self.path));
     }
 
+    /// Reports the value without repeating it: it may be a secret that stands where its reference belongs.
+    pub(super) fn wrong_unseen(&self, message: &str) {
+        self.document.wrong(self.span.start, format!("{}: {message}", self.path));
+    }
+
     /// A table.
     pub(super) fn table(&self) -> Option<Table<'d, 't>> {
         let may = may(self.kind);

@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Path,
     /// A range of addresses, or one.
     Range,
+    /// A number from 0 to 1.
+    Share,
     /// Bytes, or text such as `16KiB`.
     Size,
     /// A table with these keys.

@@ -13,12 +13,14 @@ mod problem;
 mod sandbox;
 mod schema;
 mod site;
+mod tracing;
 mod upstream;
 mod value;
 
 pub(crate) use problem::Problems;
 pub(crate) use sandbox::{Connect, Mode, Sandbox};
 pub(crate) use schema::schema;
+pub(crate) use tracing::Traces;
 
 use crate::log::Format;
 use document::{Document, Table};
@@ -39,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) acme: Option<crate::acme::Section>,
     /// The access log.
     pub(crate) log: Log,
+    /// Where spans go. `None` is nowhere.
+    pub(crate) tracing: Option<Traces>,
     /// Where the status page is. `None` is nowhere.
     pub(crate) status: Option<StatusAddress>,
     /// What the process gives up before it serves.
@@ -104,6 +108,7 @@ static ROOT: &[Key] = &[
     Key::new("certificates", Kind::Table(&[Key::required("folder", Kind::Path)])),
     Key::new("acme", Kind::Foreign(crate::acme::schema)),
     Key::new("log", Kind::Table(listen::LOG)),
+    Key::new("tracing", Kind::Table(tracing::TRACING)),
     Key::new("status", Kind::Table(listen::STATUS)),
     Key::new("sandbox", Kind::Table(sandbox::SANDBOX)),
     Key::new("limits", Kind::Table(listen::LIMITS)),
@@ -138,6 +143,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
         crate::acme::read(text, certificates.as_deref()).map_err(|why| section.wrong(&why)).ok()
     });
     let log = root.table("log").map(|log| listen::log(&log)).unwrap_or_default();
+    let tracing = root.table("tracing").and_then(|table| tracing::tracing(&table));
     let status = root.table("status").and_then(|status| listen::status(&status));
     let sandbox = root.table("sandbox").map(|table| sandbox::sandbox(&table)).unwrap_or_default();
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
@@ -154,7 +160,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
     }
     root.finish();
     document.place_root(root);
-    Settings { proxy, certificates, acme, log, status, sandbox, files: document.files() }
+    Settings { proxy, certificates, acme, log, tracing, status, sandbox, files: document.files() }
 }
 
 #[cfg(test)]

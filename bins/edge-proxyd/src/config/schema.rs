@@ -55,6 +55,7 @@ fn kind(found: &Kind, path: &str, meanings: &Meanings<'_>) -> Value {
         Kind::Number(low, high) => json!({ "type": "integer", "minimum": low, "maximum": high }),
         Kind::Path => json!({ "type": "string", "pattern": "^/" }),
         Kind::Range => json!({ "type": "string", "pattern": r"^[0-9A-Fa-f.:]+(/\d{1,3})?$" }),
+        Kind::Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
         Kind::Size => json!({ "anyOf": [
             { "type": "integer", "minimum": 0 },
             { "type": "string", "pattern": r"^\d+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?$" },

@@ -61,6 +61,7 @@ fn types(kind: &Kind) -> Vec<&'static str> {
         Kind::Foreign(_) | Kind::Named(_) | Kind::Table(_) => vec!["table"],
         Kind::List(item) => [vec!["array"], types(item)].concat(),
         Kind::Number(..) => vec!["integer"],
+        Kind::Share => vec!["float", "integer"],
         Kind::Size => vec!["integer", "string"],
         Kind::Tables(_) => vec!["array"],
     }

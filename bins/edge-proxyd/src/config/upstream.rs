@@ -7,7 +7,7 @@ use edge_proxy::Place;
 use edge_proxy::config::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 use std::path::PathBuf;
 
-const TARGET: Kind = Kind::Form(r"^(https?|h2c?)://.|^unix:");
+pub(super) const TARGET: Kind = Kind::Form(r"^(https?|h2c?)://.|^unix:");
 /// The name of an upstream, or a target.
 pub(super) const REFERRED: Kind = Kind::Text;
 
@@ -22,7 +22,7 @@ pub(super) static UPSTREAM: &[Key] = &[
     Key::new("retry", Kind::Table(balance::RETRY)),
 ];
 
-static TLS: &[Key] = &[
+pub(super) static TLS: &[Key] = &[
     Key::new("ca", Kind::Path),
     Key::new("certificate", Kind::Path),
     Key::new("key", Kind::Path),
@@ -63,18 +63,8 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     let scheme = first.unwrap_or(Scheme::Http);
     upstream.protocol = scheme.protocol();
     upstream.tls = scheme.is_tls().then(UpstreamTls::default);
-    if let Some(tls) = table.table("tls") {
-        if !scheme.is_tls() && scheme != Scheme::Unix {
-            table.wrong("tls", "needs a target with https:// or h2://");
-        }
-        let file = |key| tls.get(key).and_then(|value| value.path());
-        upstream.tls = Some(UpstreamTls {
-            ca: file("ca"),
-            certificate: file("certificate"),
-            key: file("key"),
-            server_name: tls.get("server_name").and_then(|value| value.text()).map(Into::into),
-        });
-        tls.finish();
+    if let Some(tls) = tls(table, scheme) {
+        upstream.tls = Some(tls);
     }
     upstream.balance = balance::balance(table);
     if let Some(health) = table.table("health") {
@@ -87,6 +77,38 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     upstream.host = table.get("host").and_then(|value| value.text()).map(Into::into);
     table.finish();
     upstream
+}
+
+/// The table `tls`.
+fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
+    let tls = table.table("tls")?;
+    if !scheme.is_tls() && scheme != Scheme::Unix {
+        table.wrong("tls", "needs a target with https:// or h2://");
+    }
+    let file = |key| tls.get(key).and_then(|value| value.path());
+    let found = UpstreamTls {
+        ca: file("ca"),
+        certificate: file("certificate"),
+        key: file("key"),
+        server_name: tls.get("server_name").and_then(|value| value.text()).map(Into::into),
+    };
+    tls.finish();
+    Some(found)
+}
+
+/// The upstream that a key of a table of its own names by its address, with the table `tls`.
+pub(super) fn addressed(table: &Table<'_, '_>, key: &'static str) -> Option<Upstream> {
+    let address = table.get(key).and_then(|value| address(&value));
+    // What is wrong with it is said without the address too.
+    let written = tls(table, address.as_ref().map_or(Scheme::Https, |address| address.scheme));
+    let Address { scheme, target } = address?;
+    Some(Upstream {
+        name: key.into(),
+        targets: vec![target],
+        protocol: scheme.protocol(),
+        tls: written.or_else(|| scheme.is_tls().then(UpstreamTls::default)),
+        ..bare()
+    })
 }
 
 /// The name of the upstream that a site or a route writes: that of a section, or an address, which becomes one.

@@ -44,6 +44,21 @@ impl<'d> Value<'d, '_> {
         number
     }
 
+    /// A number from 0 to 1.
+    pub(super) fn share(&self) -> Option<f64> {
+        debug_assert!(matches!(self.kind, Kind::Share), "{}: {:?}", self.path, self.kind);
+        let number = match (self.value.as_float(), self.value.as_integer()) {
+            (Some(float), _) => float.as_str().parse().ok(),
+            (_, Some(integer)) => integer.as_str().parse().ok(),
+            _ => None,
+        };
+        let share = number.filter(|number| (0.0..=1.0).contains(number));
+        if share.is_none() {
+            self.wrong("is no number from 0 to 1: 0.1 is one in ten, 1 is all");
+        }
+        share
+    }
+
     /// A file or a folder.
     pub(super) fn path(&self) -> Option<PathBuf> {
         debug_assert!(matches!(self.kind, Kind::Path), "{}: {:?}", self.path, self.kind);

@@ -11,6 +11,7 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     ("[tailnet]", "[tailnet]\n", "tailnet"),
     ("[certificates]", "[certificates]\n", "certificates"),
     ("[log]", "[log]\n", "log"),
+    ("[tracing]", "[tracing]\n", "tracing"),
     ("[status]", "[status]\n", "status"),
     ("[sandbox]", "[sandbox]\n", "sandbox"),
     ("[limits]", "[limits]\n", "limits"),
@@ -49,6 +50,15 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[log]", "format", "'jsn'", "did you mean `json`?"),
     ("[log]", "file", "'access.log'", "begin with /"),
     ("[log]", "rejected", "'true'", "neither true nor false"),
+    ("[tracing]", "collector", "'127.0.0.1:4318'", "http://HOST:PORT"),
+    ("[tracing]", "path", "'v1/traces'", "/v1/traces"),
+    ("[tracing]", "tls", "{ ca = 'x' }", "begin with /"),
+    ("[tracing]", "headers", "{ Authorization = 'Bearer hunter2' }", "write file:/path"),
+    ("[tracing]", "service", "''", "what the proxy is called"),
+    ("[tracing]", "ratio", "10", "0.1 is one in ten"),
+    ("[tracing]", "queue", "0", "from 1 to"),
+    ("[tracing]", "interval", "'0s'", "1ms to 1h"),
+    ("[tracing]", "timeout", "'5'", "10s"),
     ("[status]", "address", "'0.0.0.0:9180'", "loopback"),
     ("[sandbox]", "mode", "'on'", "is none of auto, off, require"),
     ("[sandbox]", "connect", "'some'", "is none of any, configured"),
@@ -232,7 +242,7 @@ fn the_document_has_the_keys_that_are_read_and_no_others() {
             let rest = known.difference(&keys).map(String::as_str).collect::<Vec<_>>().join(" ");
             assert_eq!(
                 rest,
-                "acme certificates limits listen log sandbox site status tailnet timeouts trust upstream"
+                "acme certificates limits listen log sandbox site status tailnet timeouts tracing trust upstream"
             );
         } else {
             let inner: BTreeSet<String> =
@@ -355,6 +365,10 @@ fn a_secret_where_its_reference_belongs_is_not_repeated() {
         assert!(found.iter().any(|said| said.contains(&format!("line {number}"))), "{line}: {found:#?}");
         assert!(!found.iter().any(|said| said.contains("hunter2")), "{line}: {found:#?}");
     }
+    let before = "[tracing]\ncollector = 'http://127.0.0.1:1'\n";
+    let (found, number) = problems(before, "headers = { Authorization = 'hunter2', Host = 'hunter2' }");
+    assert!(found.len() >= 2 && found.iter().all(|said| !said.contains("hunter2")), "{found:#?}");
+    assert!(found.iter().any(|said| said.starts_with(&format!("edge.toml:{number}:"))), "{found:#?}");
     // Where several are wrong, line and words are of the same.
     let (found, _) = problems("[acme]\nemail = 1\n[acme.provider.a]\nkind = 'cloudflare'\n", "token = 1");
     assert!(found.iter().any(|said| said.contains("line 2, `email`: expected text in quotes")), "{found:#?}");

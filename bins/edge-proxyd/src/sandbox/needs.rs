@@ -77,6 +77,9 @@ impl Needs {
         needs.read.extend(settings.sandbox.read.iter().cloned());
         needs.read.extend(environment.credentials.clone());
         needs.read.extend(environment.authorities.iter().map(|file| folder(file)));
+        needs
+            .read
+            .extend(settings.tracing.iter().flat_map(crate::config::Traces::paths).map(|file| folder(&file)));
         needs.append.extend(settings.log.file.as_deref().map(folder));
         needs.append.extend(settings.sandbox.write.iter().cloned());
         needs.listen.extend(settings.proxy.listeners.iter().map(|listener| listener.address.port()));
@@ -86,7 +89,9 @@ impl Needs {
             None => {}
         }
         if settings.sandbox.connect == Connect::Configured {
-            let targets = settings.proxy.upstreams.iter().flat_map(|upstream| &upstream.targets);
+            let collector = settings.tracing.as_ref().map(|traces| &traces.tracing.collector);
+            let upstreams = settings.proxy.upstreams.iter().chain(collector);
+            let targets = upstreams.flat_map(|upstream| &upstream.targets);
             let ports = targets.filter_map(|target| match target {
                 Target::Tcp { port, .. } => Some(*port),
                 Target::Unix(_) => None,
@@ -157,16 +162,18 @@ mod tests {
     fn what_the_keys_say() {
         let found = needs(&format!(
             "{PLAIN}[log]\nfile = '/var/log/edge/access.log'\n[status]\naddress = 'unix:/run/edge/status.sock'\n\
+             [tracing]\ncollector = 'http://127.0.0.1:4318'\nheaders.Authorization = 'file:/run/otlp/token'\n\
              [sandbox]\nconnect = 'configured'\nread = '/srv/pages'\n[upstream.a]\ntarget = 'http://127.0.0.1:3000'\n"
         ));
         assert!(
             found.read.contains(Path::new("/etc/edge-proxyd"))
                 && found.read.contains(Path::new("/srv/pages"))
+                && found.read.contains(Path::new("/run/otlp"))
         );
         assert_eq!(found.append, BTreeSet::from(["/var/log/edge".into()]));
         assert_eq!(found.socket, BTreeSet::from(["/run/edge".into()]));
         assert_eq!(found.listen, BTreeSet::from([80]));
-        assert_eq!(found.connect, Some(BTreeSet::from([53, 3000])));
+        assert_eq!(found.connect, Some(BTreeSet::from([53, 3000, 4318])));
         assert!(found.change.is_empty() && found.programs.is_empty());
     }
 

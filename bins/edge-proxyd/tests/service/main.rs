@@ -3,6 +3,7 @@
 mod import;
 mod sandbox;
 mod soak;
+mod tracing;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -10,6 +10,7 @@ use crate::config::{Balance, Coding, HashKey, Maintenance, Timeouts};
 use crate::decide::{Decision, request_fields, response_fields};
 use crate::server::date;
 use crate::server::deadline::Deadline;
+use crate::server::traces::Trace;
 use crate::server::upstream::{Lease, UpstreamError};
 use crate::server::worker::View;
 use crate::tailnet::Identities;
@@ -28,6 +29,7 @@ pub(super) struct Way<'a> {
     pub(super) upstream: usize,
     pub(super) deadline: &'a Deadline,
     pub(super) identity: Identity<'a>,
+    pub(super) trace: &'a Trace<'a>,
 }
 
 impl Way<'_> {
@@ -58,19 +60,23 @@ impl Way<'_> {
             fresh: false,
             websocket,
             host: true,
+            trace: self.trace,
         };
         let retry = &pool.upstream().retry;
         let mut attempts = retry.attempts;
         let mut tried = Tried::default();
         pool.count();
         loop {
+            self.trace.attempt(head);
             let (up, flight) = match pool.begin(head, &lease, key, &mut tried).await {
                 Ok(begun) => begun,
                 Err(UpstreamError::Stale) if !lease.fresh => {
                     lease.fresh = true;
                     continue;
                 }
-                Err(why) => return self.failed(Failure::Upstream(why), false, (0, 0), head, down).await,
+                Err(why) => {
+                    return Box::pin(self.failed(Failure::Upstream(why), false, (0, 0), head, down)).await;
+                }
             };
             // What is tried next if this fails: not the same.
             let mut others = tried;
@@ -96,6 +102,8 @@ impl Way<'_> {
                 })
             })
             .await;
+            let to = (pool.upstream(), flight.at);
+            self.trace.attempted(to, head, (&pump.up, &pump.head), outcome);
             match outcome {
                 Ok(()) => {
                     let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
@@ -136,7 +144,7 @@ impl Way<'_> {
                     let answered = pump.answered;
                     // The connection is closed before the client is told.
                     drop(pump);
-                    let mut ended = self.failed(why, answered, counts, head, down).await;
+                    let mut ended = Box::pin(self.failed(why, answered, counts, head, down)).await;
                     ended.direct = direct;
                     if answered {
                         ended.status = Some(status);

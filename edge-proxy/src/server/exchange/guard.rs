@@ -7,9 +7,10 @@ use crate::config::{Auth, BasicAuth, ForwardAuth, Timeouts};
 use crate::decide::{Decision, Facts, request_fields, response_fields};
 use crate::rate::Rate;
 use crate::server::deadline::Deadline;
-use crate::server::exchange::Part;
+use crate::server::exchange::{Failure, Part};
 use crate::server::guards::{Over, UnderWay};
 use crate::server::passwords::{self, Verdict};
+use crate::server::traces::Trace;
 use crate::server::upstream::{Exchange, Lease, UpstreamError};
 use crate::server::worker::View;
 use crate::tailnet::Identities;
@@ -68,6 +69,7 @@ pub(super) struct Gate<'a> {
     pub(super) decision: &'a Decision<'a>,
     pub(super) timeouts: Timeouts,
     pub(super) deadline: &'a Deadline,
+    pub(super) trace: &'a Trace<'a>,
 }
 
 impl<'a> Gate<'a> {
@@ -92,7 +94,7 @@ impl<'a> Gate<'a> {
             Over::Site(wait) => (503, Some(wait), "rate-of-site"),
             Over::Concurrent => (503, None, "too-many-requests"),
         };
-        Err(self.refuse(down, head, status, wait, reason).await)
+        Err(Box::pin(self.refuse(down, head, status, wait, reason)).await)
     }
 
     /// Asks who it is, where that is wanted.
@@ -103,8 +105,8 @@ impl<'a> Gate<'a> {
     ) -> Result<Identity<'a>, Outcome> {
         match self.decision.auth {
             None | Some(Auth::Open) => Ok(Identity::Unasked),
-            Some(Auth::Basic(auth)) => self.basic(auth, head, down).await,
-            Some(Auth::Forward(auth)) => self.forward(auth, head, down).await,
+            Some(Auth::Basic(auth)) => Box::pin(self.basic(auth, head, down)).await,
+            Some(Auth::Forward(auth)) => Box::pin(self.forward(auth, head, down)).await,
         }
     }
 
@@ -150,8 +152,8 @@ impl<'a> Gate<'a> {
         request_fields(self.decision, &facts, down.is_early(), &mut prepared);
         // The path as the client wrote it, not as the service will see it.
         prepared.target.clone_from(&head.target);
-        let question = forward::question(auth, &prepared);
-        let (said, content) = match self.ask(auth, &question).await {
+        let mut question = forward::question(auth, &prepared);
+        let (said, content) = match self.ask(auth, &mut question).await {
             Ok(said) => said,
             Err(_) => return Err(self.refuse(down, head, 503, None, "authentication-unreachable").await),
         };
@@ -169,7 +171,7 @@ impl<'a> Gate<'a> {
     async fn ask(
         &self,
         auth: &ForwardAuth,
-        question: &RequestHead,
+        question: &mut RequestHead,
     ) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
         let at =
             self.view.runtime.snapshot().upstream_named(&auth.upstream).ok_or(UpstreamError::NoTarget)?;
@@ -183,9 +185,11 @@ impl<'a> Gate<'a> {
             fresh: false,
             websocket: false,
             host: true,
+            trace: self.trace,
         };
         let mut tried = crate::balance::Tried::default();
         loop {
+            self.trace.attempt(question);
             let asked = pool.begin(question, &lease, 0, &mut tried).await;
             let outcome = match asked {
                 Ok((mut exchange, flight)) => {
@@ -194,6 +198,10 @@ impl<'a> Gate<'a> {
                         .within(self.timeouts.response, read_whole(&mut exchange, REFUSAL))
                         .await;
                     let outcome = read.unwrap_or(Err(UpstreamError::TimedOut));
+                    let none = ResponseHead::default();
+                    let answer = (&exchange, outcome.as_ref().map_or(&none, |(head, _)| head));
+                    let ended = outcome.as_ref().map(drop).map_err(|why| Failure::Upstream(*why));
+                    self.trace.attempted((pool.upstream(), flight.at), question, answer, ended);
                     match &outcome {
                         Ok(_) => {
                             flight.succeeded();

@@ -13,4 +13,5 @@ mod serve;
 
 pub(crate) use downstream::{Abort, BodyError, Downstream, Lost, Part};
 pub(crate) use guard::read_whole;
+pub(crate) use pump::Failure;
 pub(crate) use serve::{Connection, serve};

@@ -16,7 +16,7 @@ const PIECE: usize = 8 * 1024;
 
 /// How an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The client went away.
     ClientLost,
     /// The client's request is malformed.

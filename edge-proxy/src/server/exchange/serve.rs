@@ -70,7 +70,7 @@ impl Outcome {
     }
 }
 
-/// Serves one request.
+/// Serves one request. What most requests have no need of is on the heap: every byte of this future is moved when a request begins.
 pub(crate) async fn serve<D: Downstream>(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -82,11 +82,14 @@ pub(crate) async fn serve<D: Downstream>(
     let view = worker.view();
     let was_early = down.is_early();
     let said = match &view.whois {
-        Some(whois) => whois.is(connection.proxied.unwrap_or(connection.peer), deadline).await,
+        Some(whois) => Box::pin(whois.is(connection.proxied.unwrap_or(connection.peer), deadline)).await,
         None => None,
     };
     let source = said.as_ref().map(Said::identity).unwrap_or_default();
-    let hops = hops(&view, connection, source, &head, deadline).await;
+    let hops = match &view.whois {
+        Some(_) => Box::pin(hops(&view, connection, source, &head, deadline)).await,
+        None => Vec::new(),
+    };
     let hops: Vec<_> = hops.iter().map(|(hop, said)| (*hop, said.identity())).collect();
     let identity = Identities { source, hops: &hops };
     let facts = connection.facts(was_early, identity);
@@ -96,13 +99,22 @@ pub(crate) async fn serve<D: Downstream>(
         .site
         .and_then(|(_, site)| site.timeouts)
         .unwrap_or(view.runtime.snapshot().config().timeouts);
+    let trace = worker.tracer().begin(&decision, &facts, &head, began);
     let waited = match decision.early {
         Early::Wait(_) if was_early => {
             deadline.within(timeouts.handshake, poll_fn(|cx| down.poll_handshake(cx))).await
         }
         _ => Some(Ok(())),
     };
-    let gate = Gate { view: &view, connection, who: identity, decision: &decision, timeouts, deadline };
+    let gate = Gate {
+        view: &view,
+        connection,
+        who: identity,
+        decision: &decision,
+        timeouts,
+        deadline,
+        trace: &trace,
+    };
     let acts = !matches!(decision.verdict, Verdict::Drop { .. } | Verdict::Refuse { .. });
     // Those who are refused anyway are not counted.
     let passed = if acts && matches!(waited, Some(Ok(()))) {
@@ -141,6 +153,7 @@ pub(crate) async fn serve<D: Downstream>(
         head: &head,
     };
     worker.access(&view, site, &record);
+    trace.finish(&record);
     if outcome.direct > 0 {
         worker.with_counts(|counts| {
             counts.kernel_tls.add(1);
@@ -181,7 +194,7 @@ async fn act<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,
 ) -> Outcome {
-    let Gate { view, connection, who, decision, timeouts, deadline } = *gate;
+    let Gate { view, connection, who, decision, timeouts, deadline, trace } = *gate;
     let fields = |response: &mut ResponseHead| {
         response_fields(decision, &gate.facts(false), view.alt_svc(), response);
         identity.answer(&mut response.fields);
@@ -196,22 +209,33 @@ async fn act<D: Downstream>(
             Outcome { status: None, ..Outcome::answered(0).because(why.code()) }
         }
         (Verdict::Refuse { status, why }, _) => {
-            answer(down, &head.method, error(*status), b"", deadline, &timeouts).await.because(why.code())
+            Box::pin(answer(down, &head.method, error(*status), b"", deadline, &timeouts))
+                .await
+                .because(why.code())
         }
         (Verdict::Redirect { status, location }, _) => {
             let mut response = error(*status);
             response.fields.push(b"Location", location.as_bytes());
             fields(&mut response);
-            answer(down, &head.method, response, b"", deadline, &timeouts).await
+            Box::pin(answer(down, &head.method, response, b"", deadline, &timeouts)).await
         }
         (Verdict::Respond(said), _) => {
             let mut response = saying(said);
             fields(&mut response);
-            answer(down, &head.method, response, &said.body, deadline, &timeouts).await
+            Box::pin(answer(down, &head.method, response, &said.body, deadline, &timeouts)).await
         }
         (Verdict::Forward { upstream }, _) => {
-            let way =
-                Way { view, connection, who, decision, timeouts, upstream: *upstream, deadline, identity };
+            let way = Way {
+                view,
+                connection,
+                who,
+                decision,
+                timeouts,
+                upstream: *upstream,
+                deadline,
+                identity,
+                trace,
+            };
             way.forward(head, down).await
         }
     }

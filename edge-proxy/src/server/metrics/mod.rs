@@ -37,6 +37,20 @@ pub struct Metrics {
     pub sites: Vec<SiteMetrics>,
     /// In the order of the configuration.
     pub targets: Vec<TargetStatus>,
+    /// Spans of traces. `None` without traces.
+    pub spans: Option<SpanMetrics>,
+}
+
+/// What became of spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpanMetrics {
+    /// Those that the collector took.
+    pub exported: u64,
+    /// Those for which there was no room, because the collector was slow or away.
+    pub dropped: u64,
+    /// Those that the collector refused, or did not take in five minutes or before the end.
+    pub failed: u64,
 }
 
 /// Numbers of one site.
@@ -161,5 +175,6 @@ pub(crate) fn read(
         refused: by_reason(shards, |shard| &shard.refused),
         sites,
         targets,
+        spans: None,
     }
 }

@@ -78,6 +78,15 @@ impl Metrics {
         for (reason, count) in &self.refused {
             family.sample("", &[("reason", reason)], count);
         }
+        if let Some(spans) = &self.spans {
+            let mut family =
+                Family::new(text, "edge_spans_total", "counter", "Spans, by what became of them.");
+            let outcomes =
+                [("exported", spans.exported), ("dropped", spans.dropped), ("failed", spans.failed)];
+            for (outcome, count) in outcomes {
+                family.sample("", &[("outcome", outcome)], count);
+            }
+        }
         self.sites(text);
         self.upstreams(text);
         std::mem::take(text)

@@ -4,6 +4,7 @@ use super::pool::{Lease, Pool};
 use crate::balance::health::Event;
 use crate::config::Check;
 use crate::server::deadline::Sweep;
+use crate::server::traces::Trace;
 use crate::{RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -69,6 +70,7 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> bool 
         fresh: true,
         websocket: false,
         host: check.host.is_none(),
+        trace: &Trace::NONE,
     };
     let Ok(mut exchange) = pool.begin_at(at, &head, &lease).await else { return false };
     let mut answer = ResponseHead::default();

@@ -11,6 +11,7 @@ use crate::server::buffer::AtOnce;
 use crate::server::deadline::Deadline;
 use crate::server::socket::Socket;
 use crate::server::tls::TlsStream;
+use crate::server::traces::Trace;
 use rustls::{ClientConfig, ClientConnection};
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -148,6 +149,8 @@ pub(crate) struct Lease<'a> {
     pub(crate) websocket: bool,
     /// Whether the upstream's own host is sent, where it has one.
     pub(crate) host: bool,
+    /// Where it is told of connections that could not be made.
+    pub(crate) trace: &'a Trace<'a>,
 }
 
 impl Pool {
@@ -243,10 +246,12 @@ impl Pool {
         while let Some(at) = self.choose(turn, key, *tried) {
             let shared = &self.shelves[at].shared;
             let flight = Flight::new(shared.clone(), rules, at);
+            let since = lease.trace.clock();
             match self.begin_at(at, head, lease).await {
                 Ok(exchange) => return Ok((exchange, flight)),
                 Err(UpstreamError::Stale) if !lease.fresh => return Err(UpstreamError::Stale),
                 Err(why) => {
+                    lease.trace.missed(&self.upstream, at, since, head, why);
                     shared.tell(Event::Failed, &rules);
                     tried.add(at);
                     last = why;
@@ -275,16 +280,18 @@ impl Pool {
         if self.upstream.protocol == Protocol::Http2 && !lease.websocket {
             let known = if shared && !lease.fresh { shelf.multiplexed.borrow().clone() } else { None };
             if let Some(client) = known
-                && let Ok(exchange) = h2::Exchange::begin(client, head, host, true, self.tls.is_some()).await
+                && let Ok(exchange) =
+                    Box::pin(h2::Exchange::begin(client, head, host, true, self.tls.is_some())).await
             {
                 return Ok(Exchange::H2(Box::new(exchange)));
             }
-            let wire = self.dial(shelf, announce.as_ref(), lease).await?;
-            let client = h2::connect(wire).await?;
+            let wire = Box::pin(self.dial(shelf, announce.as_ref(), lease)).await?;
+            let client = Box::pin(h2::connect(wire)).await?;
             if shared {
                 *shelf.multiplexed.borrow_mut() = Some(client.clone());
             }
-            let exchange = h2::Exchange::begin(client, head, host, false, self.tls.is_some()).await?;
+            let exchange =
+                Box::pin(h2::Exchange::begin(client, head, host, false, self.tls.is_some())).await?;
             return Ok(Exchange::H2(Box::new(exchange)));
         }
         if shared && !lease.fresh {
@@ -297,7 +304,7 @@ impl Pool {
                 }
             }
         }
-        let wire = self.dial(shelf, announce.as_ref(), lease).await?;
+        let wire = Box::pin(self.dial(shelf, announce.as_ref(), lease)).await?;
         let home = Home(shared.then(|| shelf.clone()));
         Ok(Exchange::H1(Box::new(h1::Exchange::begin(wire, home, false, head, host, lease.websocket))))
     }

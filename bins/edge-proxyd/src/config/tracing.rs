@@ -1,0 +1,131 @@
+//! `[tracing]`.
+
+use super::document::{Table, Value};
+use super::keys::{Key, Kind};
+use super::upstream::{TARGET, TLS, addressed};
+use cli_support::secret::{Reference, ReferenceError};
+use edge_proxy::config::Tracing;
+use edge_proxy::grammar::{is_field_value, is_target, is_token};
+use edge_proxy::trace_context::Sampling;
+use secrecy::ExposeSecret;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(super) static TRACING: &[Key] = &[
+    Key::required("collector", TARGET),
+    Key::new("path", Kind::Text),
+    Key::new("tls", Kind::Table(TLS)),
+    Key::new("headers", Kind::Named(&Kind::Form(r"^(age|credential|env|file):."))),
+    Key::new("service", Kind::Text),
+    Key::new("ratio", Kind::Share),
+    Key::new("queue", Kind::Number(1, 1_000_000)),
+    Key::new("interval", Kind::Duration),
+    Key::new("timeout", Kind::Duration),
+];
+
+/// Fields of the proxy's own.
+const OURS: [&str; 6] =
+    ["connection", "content-length", "content-type", "host", "transfer-encoding", "user-agent"];
+
+/// Where spans go, as written.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Traces {
+    /// What the library is told, but for the fields.
+    pub(crate) tracing: Tracing,
+    /// The fields that carry secrets.
+    fields: Vec<(String, Reference)>,
+}
+
+impl Traces {
+    /// With the secrets, which are read now.
+    ///
+    /// # Errors
+    /// In words, without a secret.
+    pub(crate) fn ready(&self) -> Result<Tracing, String> {
+        let mut tracing = self.tracing.clone();
+        for (name, reference) in &self.fields {
+            let failed = |why: &dyn std::fmt::Display| format!("[tracing] headers.{name}: {why}");
+            let secret = reference.read().map_err(|why| failed(&why))?;
+            if !is_field_value(secret.expose_secret().as_bytes()) {
+                return Err(failed(&"it has control characters, which a header cannot have"));
+            }
+            tracing.fields.push((name.clone(), secret.expose_secret().to_owned()));
+        }
+        Ok(tracing)
+    }
+
+    /// The files that secrets are in.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let paths = |reference: &Reference| match reference {
+            Reference::Age { file, identity } => vec![file.clone(), identity.clone()],
+            Reference::File(file) => vec![file.clone()],
+            _ => Vec::new(),
+        };
+        self.fields.iter().flat_map(|(_, reference)| paths(reference)).collect()
+    }
+}
+
+pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
+    let collector = addressed(table, "collector");
+    if table.get("collector").is_none() {
+        table.wrong(
+            "collector",
+            "is missing: write where OTLP over HTTP is taken, such as collector = \"http://127.0.0.1:4318\"",
+        );
+    }
+    let path = table.get("path").and_then(|value| path(&value));
+    let service = table.get("service").and_then(|value| {
+        let text = value.text()?;
+        if text.is_empty() {
+            value.wrong("is no name: write what the proxy is called in traces, such as edge");
+        }
+        Some(text.to_owned())
+    });
+    let ratio = table.get("ratio").and_then(|value| value.share());
+    let fields = table
+        .table("headers")
+        .map(|headers| headers.all().filter_map(|(name, value)| field(name, &value)).collect());
+    let queue = table.get("queue").and_then(|value| value.number());
+    let duration = |key| {
+        let value = table.get(key)?;
+        let duration = value.duration()?;
+        if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&duration) {
+            value.wrong("is out of range: write 1ms to 1h");
+        }
+        Some(duration)
+    };
+    let (interval, timeout) = (duration("interval"), duration("timeout"));
+    table.finish();
+    let mut tracing = Tracing::new(collector?, service.unwrap_or_else(|| "edge-proxyd".into()), 1.0)?;
+    tracing.sampling = Sampling::new(ratio.unwrap_or(1.0))?;
+    tracing.path = path.unwrap_or(tracing.path);
+    tracing.queue = queue.map_or(tracing.queue, |queue| queue as usize);
+    tracing.interval = interval.unwrap_or(tracing.interval);
+    tracing.timeout = timeout.unwrap_or(tracing.timeout);
+    Some(Traces { tracing, fields: fields.unwrap_or_default() })
+}
+
+fn path(value: &Value<'_, '_>) -> Option<String> {
+    let text = value.text()?;
+    if text.starts_with('/') && is_target(text.as_bytes()) {
+        return Some(text.to_owned());
+    }
+    value.wrong("is no path: begin with /, such as /v1/traces");
+    None
+}
+
+/// A field of the requests to the collector, whose value is a secret.
+fn field(name: &str, value: &Value<'_, '_>) -> Option<(String, Reference)> {
+    if !is_token(name.as_bytes()) || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+        value.wrong_unseen("is a field that cannot be set: write another, such as Authorization");
+        return None;
+    }
+    match value.text()?.parse() {
+        Ok(reference) => Some((name.to_owned(), reference)),
+        Err(why) => {
+            let why: ReferenceError = why;
+            value.wrong_unseen(&why.to_string());
+            None
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What hops say of a trace: whatever is taken of it means the same when it is passed on, and is no longer than it may be. Each
+//! line of the input is a field; those that begin with `=` are of tracestate.
+#![no_main]
+
+use edge_proxy::Fields;
+use edge_proxy::trace_context::{Context, MAX_MEMBERS, MAX_STATE, received, state};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut fields = Fields::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        match line {
+            [b'=', value @ ..] => fields.push(b"tracestate", value),
+            value => fields.push(b"traceparent", value),
+        }
+    }
+    let Some((context, passed)) = received(&fields) else { return };
+    assert_eq!(Context::parse(&context.to_bytes()), Ok(context));
+    assert!(passed.len() <= MAX_STATE);
+    assert!(passed.iter().all(|byte| matches!(byte, b' '..=b'~')));
+    assert!(passed.iter().filter(|byte| **byte == b',').count() < MAX_MEMBERS);
+    assert_eq!(state([&passed[..]]), Some(passed));
+});

@@ -1,0 +1,266 @@
+//! Sends spans to the collector, from a thread of its own, as OTLP over HTTP wants it
+//! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>): what is overloaded or away is asked again, later and later; what is
+//! refused is not.
+
+use super::Trace;
+use super::on::{Counts, Shared, Sink};
+use super::otlp::{self, Span};
+use super::random::Random;
+use crate::config::{Protocol, Tracing};
+use crate::server::deadline::Sweep;
+use crate::server::exchange::read_whole;
+use crate::server::metrics::SpanMetrics;
+use crate::server::proxy::StartError;
+use crate::server::upstream::{Lease, Pool, Targets, UpstreamError, client_config};
+use crate::{BodyLength, Method, RequestHead, Version};
+use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// Spans that are sent at once.
+const BATCH: usize = 512;
+/// The first and the longest time before a batch is sent again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Spans that the collector has not taken after so long are old, and make room.
+const GIVE_UP: Duration = Duration::from_secs(300);
+/// The most of an answer that is read, in bytes.
+const ANSWER: usize = 64 * 1024;
+
+/// The thread that sends.
+pub(crate) struct Exporter {
+    counts: Arc<Counts>,
+    stop: watch::Sender<Option<Instant>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Exporter {
+    /// Begins. It goes on until all workers are gone.
+    pub(crate) fn start(tracing: Tracing) -> Result<(Self, Shared), StartError> {
+        let upstream = &tracing.collector;
+        let tls = upstream.tls.as_ref();
+        let tls = tls.map(|tls| client_config(tls, upstream.protocol == Protocol::Http2)).transpose();
+        let tls = tls.map_err(|why| StartError::UpstreamTls { upstream: upstream.name.clone(), why })?;
+        let (queue, spans) = mpsc::channel(tracing.queue.max(1));
+        let (stop, stopped) = watch::channel(None);
+        let counts = Arc::new(Counts::default());
+        let sink = Sink { sampling: tracing.sampling, queue, counts: counts.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .map_err(StartError::Thread)?;
+        let mine = counts.clone();
+        let thread = std::thread::Builder::new().name("edge-spans".into()).spawn(move || {
+            tokio::task::LocalSet::new().block_on(&runtime, async move {
+                let sweep = Sweep::new();
+                tokio::task::spawn_local(sweep.clone().run());
+                let targets = Targets::new().of(std::slice::from_ref(&tracing.collector));
+                let pool = Pool::new(tracing.collector.clone(), &targets[0], tls, 1);
+                let mut deadline = stopped.clone();
+                let exporting =
+                    Exporting { tracing, pool, sweep, spans, stopped, counts: mine, random: Random::new() };
+                exporting.run_until(&mut deadline).await;
+            });
+        });
+        let thread = Some(thread.map_err(StartError::Thread)?);
+        Ok((Self { counts, stop, thread }, Shared(Some(sink))))
+    }
+
+    pub(crate) fn metrics(&self) -> SpanMetrics {
+        self.counts.metrics()
+    }
+
+    /// All workers are gone: what waits is sent, for at most so long.
+    pub(crate) fn end(&mut self, within: Duration) {
+        self.stop.send_replace(Some(Instant::now() + within));
+        if let Some(thread) = self.thread.take() {
+            // A panic has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+/// What the thread does.
+struct Exporting {
+    tracing: Tracing,
+    pool: Pool,
+    sweep: Rc<Sweep>,
+    spans: mpsc::Receiver<Span>,
+    stopped: watch::Receiver<Option<Instant>>,
+    counts: Arc<Counts>,
+    random: Random,
+}
+
+impl Exporting {
+    /// Sends until there is nothing more, or until the time that is set when the proxy ends.
+    async fn run_until(mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
+        let counts = self.counts.clone();
+        let mut sending = std::pin::pin!(self.run());
+        let told = async {
+            // An error is that nobody is there who could say.
+            let until = deadline.wait_for(Option::is_some).await.ok().and_then(|until| *until);
+            tokio::time::sleep_until(until.unwrap_or_else(Instant::now)).await;
+        };
+        let mut told = std::pin::pin!(told);
+        poll_fn(|cx| match sending.as_mut().poll(cx) {
+            std::task::Poll::Pending => told.as_mut().poll(cx),
+            ready => ready,
+        })
+        .await;
+        let read = |count: &std::sync::atomic::AtomicU64| count.load(Relaxed);
+        let settled = read(&counts.exported) + read(&counts.failed);
+        counts.failed.fetch_add(read(&counts.queued).saturating_sub(settled), Relaxed);
+    }
+
+    async fn run(&mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let more = self.collect(&mut batch).await;
+            if !batch.is_empty() {
+                self.deliver(&batch).await;
+                batch.clear();
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a full batch, or for what comes in an interval after the first. Says whether more can come.
+    async fn collect(&mut self, batch: &mut Vec<Span>) -> bool {
+        if self.spans.recv_many(batch, BATCH).await == 0 {
+            return false;
+        }
+        let until = Instant::now() + self.tracing.interval;
+        while batch.len() < BATCH {
+            let room = BATCH - batch.len();
+            match tokio::time::timeout_at(until, self.spans.recv_many(batch, room)).await {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        true
+    }
+
+    /// Sends a batch, again as long as that may help.
+    async fn deliver(&mut self, batch: &[Span]) {
+        let message = otlp::request(&self.tracing.service, batch);
+        let count = batch.len() as u64;
+        let give_up = Instant::now() + GIVE_UP;
+        let mut wait = BACK_OFF.0;
+        loop {
+            let answer = tokio::time::timeout(self.tracing.timeout, self.post(&message)).await;
+            let asked = match answer.unwrap_or(Err(UpstreamError::TimedOut)) {
+                Ok(Answer { status: 200..=299, content, .. }) => {
+                    let rejected = otlp::rejected(&content).min(count);
+                    self.counts.exported.fetch_add(count - rejected, Relaxed);
+                    self.counts.failed.fetch_add(rejected, Relaxed);
+                    return;
+                }
+                // Those that OTLP calls retryable.
+                Ok(Answer { status: 429 | 502 | 503 | 504, again, .. }) => again,
+                Ok(_) => break,
+                Err(_) => None,
+            };
+            // Between the half and the whole, so that many proxies do not come at once.
+            let spread = wait / 2 + wait.mul_f64((self.random.next() >> 11) as f64 / (1u64 << 54) as f64);
+            let spread = asked.map_or(spread, |asked| asked.clamp(spread, GIVE_UP));
+            if Instant::now() + spread > give_up {
+                break;
+            }
+            let mut stopped = self.stopped.clone();
+            if stopped.borrow_and_update().is_some() {
+                // The time that is left is for trying.
+                tokio::time::sleep(BACK_OFF.0 / 5).await;
+            } else {
+                // Whether it is told to end or the time is over: it is tried again.
+                let _ = tokio::time::timeout(spread, stopped.changed()).await;
+            }
+            wait = (wait * 2).min(BACK_OFF.1);
+        }
+        self.counts.failed.fetch_add(count, Relaxed);
+    }
+
+    async fn post(&self, message: &[u8]) -> Result<Answer, UpstreamError> {
+        let collector = &self.tracing.collector;
+        let mut head = RequestHead::new(Version::Http11);
+        head.method = Method::Post;
+        head.target.clone_from(&self.tracing.path);
+        head.authority = collector.targets[0].authority();
+        head.body = BodyLength::Exact(message.len() as u64);
+        head.fields.push(b"Content-Type", b"application/x-protobuf");
+        head.fields.push(b"User-Agent", concat!("OTel-OTLP-Exporter-", env!("CARGO_PKG_NAME")).as_bytes());
+        for (name, value) in &self.tracing.fields {
+            head.fields.push(name.as_bytes(), value.as_bytes());
+        }
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let deadline = self.sweep.deadline();
+        let mut lease = Lease {
+            client: nobody,
+            local: nobody,
+            deadline: &deadline,
+            connect: self.tracing.timeout,
+            fresh: false,
+            websocket: false,
+            host: true,
+            trace: &Trace::NONE,
+        };
+        loop {
+            match self.once(&head, &lease, message).await {
+                // A kept connection had ended meanwhile.
+                Err(UpstreamError::Stale) if !lease.fresh => lease.fresh = true,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        head: &RequestHead,
+        lease: &Lease<'_>,
+        message: &[u8],
+    ) -> Result<Answer, UpstreamError> {
+        let mut tried = crate::balance::Tried::default();
+        let (mut exchange, flight) = self.pool.begin(head, lease, 0, &mut tried).await?;
+        let mut left = message;
+        while !left.is_empty() {
+            let room = poll_fn(|cx| exchange.poll_capacity(cx)).await?;
+            let n = room.min(left.len());
+            exchange.send_data(&left[..n]);
+            left = &left[n..];
+        }
+        exchange.send_end(None);
+        let outcome = read_whole(&mut exchange, ANSWER).await;
+        match &outcome {
+            Ok(_) => {
+                flight.succeeded();
+                exchange.finish();
+            }
+            Err(why) => flight.ended_by(*why),
+        }
+        let (head, content) = outcome?;
+        let again = head.fields.get_named(b"retry-after").and_then(crate::grammar::decimal);
+        Ok(Answer { status: head.status, again: again.map(Duration::from_secs), content })
+    }
+}
+
+/// What the collector said.
+struct Answer {
+    status: u16,
+    /// When it wants to be asked again.
+    again: Option<Duration>,
+    content: Vec<u8>,
+}

@@ -1,0 +1,68 @@
+//! Without traces: nothing of it is left after compiling.
+
+use crate::config::Upstream;
+use crate::decide::{Decision, Facts};
+use crate::server::exchange::Failure;
+use crate::server::observe::AccessRecord;
+use crate::server::upstream::{Exchange, UpstreamError};
+use crate::{RequestHead, ResponseHead};
+use std::time::Instant;
+
+/// What all workers share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shared(());
+
+/// A worker's.
+#[derive(Default)]
+pub(crate) struct Tracer;
+
+impl Tracer {
+    pub(crate) const fn new(_: Shared) -> Self {
+        Self
+    }
+
+    pub(crate) const fn begin(
+        &self,
+        _: &Decision<'_>,
+        _: &Facts<'_>,
+        _: &RequestHead,
+        _: Instant,
+    ) -> Trace<'_> {
+        Trace::NONE
+    }
+}
+
+/// A request's.
+pub(crate) struct Trace<'t>(std::marker::PhantomData<&'t ()>);
+
+impl Trace<'_> {
+    /// That of nobody.
+    pub(crate) const NONE: Self = Self(std::marker::PhantomData);
+
+    pub(crate) const fn attempt(&self, _: &mut RequestHead) {}
+
+    pub(crate) const fn attempted(
+        &self,
+        _: (&Upstream, usize),
+        _: &RequestHead,
+        _: (&Exchange, &ResponseHead),
+        _: Result<(), Failure>,
+    ) {
+    }
+
+    pub(crate) const fn clock(&self) -> Option<Instant> {
+        None
+    }
+
+    pub(crate) const fn missed(
+        &self,
+        _: &Upstream,
+        _: usize,
+        _: Option<Instant>,
+        _: &RequestHead,
+        _: UpstreamError,
+    ) {
+    }
+
+    pub(crate) const fn finish(self, _: &AccessRecord<'_>) {}
+}
