@@ -10,8 +10,7 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 /// Page, picture, width, height.
 const PICTURES: &[(&str, &str, u32, u32)] = &[
     ("homelab-status.html", "bins/edge-proxyd/status.png", 1180, 1120),
-    ("homelab-hba.html", "bins/pg-hba/matrix.png", 1180, 900),
-    ("homelab.html", "bins/homelab/report.png", 1180, 900),
+    ("homelab-hba.html", "bins/pg-hba/matrix.png", 1180, 350),
 ];
 
 /// Runs a short day, unless its pages are to be taken as they are, and takes the pictures.
