@@ -1,1 +1,3 @@
-//! Programs that embed the crates: see the files beside this one, run by `cargo run -p examples --bin NAME`.
+//! Programs that embed the crates: see `src/bin`, run by `cargo run -p examples --bin NAME`. Here is what two of them share.
+
+pub mod authority;

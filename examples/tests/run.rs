@@ -26,7 +26,63 @@ fn edge_client_address() {
 
 #[test]
 fn pg_hba_policy() {
-    run(env!("CARGO_BIN_EXE_pg_hba_policy"), &[]);
+    let text = run(env!("CARGO_BIN_EXE_pg_hba_policy"), &[]);
+    let has = |words: &[&str]| text.lines().any(|line| line.split_whitespace().eq(words.iter().copied()));
+    assert!(has(&["local", "forgejo", "forgejo", "peer"]), "{text}");
+    assert!(has(&["hostssl", "replication", "standby", "100.64.7.0/24", "scram-sha-256"]), "{text}");
+}
+
+#[test]
+fn pg_hba_upgrade_gate() {
+    // A pattern for users came with 16; before, it is a name like any other.
+    let text = run(env!("CARGO_BIN_EXE_pg_hba_upgrade_gate"), &[]);
+    assert!(text.starts_with("PostgreSQL 18 differs from 15: "), "{text}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pg_hba.conf");
+    std::fs::write(&file, "local all all peer\nhost app app 10.0.0.0/8 scram-sha-256\n").expect("a file");
+    let file = file.to_str().expect("a path");
+    let text = run(env!("CARGO_BIN_EXE_pg_hba_upgrade_gate"), &[file, "15", "18"]);
+    assert_eq!(text, "PostgreSQL 18 decides every connection as 15 does\n");
+}
+
+/// Two crates: who is ensured is who may connect, by the server's own word.
+#[test]
+fn pg_services() {
+    let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
+    let at = |role: &str| {
+        format!("host={} port={} user={role}", postgres.socket_folder().display(), postgres.port())
+    };
+    let arguments = [at("postgres"), "forgejo".to_owned(), "vaultwarden".to_owned()];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let text = run(env!("CARGO_BIN_EXE_pg_services"), &arguments);
+    assert!(text.contains("4 steps, 0 blocked"), "{text}");
+    assert!(text.contains("is in force"), "{text}");
+    let open = |role: &str, database: &str| {
+        testkit::postgres::Session::open(&format!("{} dbname={database}", at(role)))
+    };
+    let own = open("forgejo", "forgejo").expect("into its own database");
+    let owner = own.query("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'forgejo'");
+    assert_eq!(owner.expect("rows")[0][0].as_deref(), Some("forgejo"));
+    let why = open("forgejo", "vaultwarden").expect_err("not into another's");
+    assert!(why.contains("pg_hba.conf rejects connection"), "{why}");
+}
+
+#[test]
+fn pg_upgrade_kill() {
+    let copy = run(env!("CARGO_BIN_EXE_pg_upgrade_kill"), &[]);
+    assert!(copy.contains("commit\n") && !copy.contains("pg_control.old"), "{copy}");
+    // The mode that costs the old cluster says so, and its way back is another one.
+    let swap = run(env!("CARGO_BIN_EXE_pg_upgrade_kill"), &["swap"]);
+    assert!(swap.starts_with("swap: "), "{swap}");
+    assert_ne!(copy.lines().count(), swap.lines().count(), "{copy}{swap}");
+}
+
+#[test]
+fn pg_upgrade_settings() {
+    let text = run(env!("CARGO_BIN_EXE_pg_upgrade_settings"), &[]);
+    assert!(text.contains("line 2: old_snapshot_threshold: "), "{text}");
+    assert!(text.contains("\nport = 5433\n"), "{text}");
+    assert!(text.contains("debug_parallel_query = 'off' # was"), "it has another name since 16: {text}");
 }
 
 #[test]
@@ -73,64 +129,108 @@ fn acme_when() {
     assert!(text.contains("a window     2027-04-19T12:00:00Z"), "the middle of the window: {text}");
 }
 
+/// A server that gets its certificate from a CA of this test's own, and what it says.
+struct Issued {
+    program: std::process::Child,
+    pebble: testkit::Pebble,
+    _knot: testkit::Knot,
+    address: String,
+}
+
+impl Issued {
+    /// Waits until it serves by a certificate of the CA.
+    fn start(program: &str, folder: &std::path::Path, more: &[&str]) -> Self {
+        use std::io::{BufRead, BufReader};
+        use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
+        let knot = testkit::Knot::start(&[("example.test", "")]);
+        let pebble = testkit::Pebble::start(testkit::PebbleVersion::V2_10, knot.address(), &[]);
+        let roots = folder.join("roots.pem");
+        std::fs::write(&roots, pebble.tls_root()).expect("a file");
+        let program = Command::new(program)
+            .args(["www.example.test", "127.0.0.1:0"])
+            .arg(folder.join("store"))
+            .args(more)
+            .env("ACME_DIRECTORY", pebble.directory())
+            .env("ACME_ROOTS", &roots)
+            .env("DNS_SERVER", knot.address().to_string())
+            .env("RFC2136_SERVER", knot.address().to_string())
+            .env("RFC2136_KEY_NAME", TSIG_NAME)
+            .env("RFC2136_KEY", TSIG_SECRET)
+            .env_remove("CLOUDFLARE_TOKEN")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the example was built");
+        let mut issued = Self { program, pebble, _knot: knot, address: String::new() };
+        let lines = BufReader::new(issued.program.stdout.take().expect("it is piped")).lines();
+        let mut heard = Vec::new();
+        let mut silent = None;
+        for line in lines.map_while(Result::ok) {
+            if let Some(address) = line.strip_prefix("serving at ") {
+                address.clone_into(&mut issued.address);
+                // A client that says nothing keeps nobody waiting.
+                silent = Some(std::net::TcpStream::connect(address).expect("it listens"));
+            }
+            if line.contains("www.example.test: deployed") {
+                drop(silent);
+                return issued;
+            }
+            heard.push(line);
+        }
+        panic!("nothing was deployed: {heard:?}");
+    }
+
+    /// One request over HTTP/1.1 by a client that believes the CA alone.
+    fn ask(&self) -> String {
+        use std::io::{Read, Write};
+        let config = std::sync::Arc::new(testkit::tls_client(&self.pebble.issuing_root(), &[b"http/1.1"]));
+        let name = rustls::pki_types::ServerName::try_from("www.example.test").expect("a name");
+        let tcp = std::net::TcpStream::connect(&self.address).expect("it listens");
+        tcp.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
+        let tls = rustls::ClientConnection::new(config, name).expect("a client");
+        let mut stream = rustls::StreamOwned::new(tls, tcp);
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: www.example.test\r\nConnection: close\r\n\r\n")
+            .expect("a request");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Issued {
+    /// It would serve for ever.
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
 #[test]
 fn acme_axum() {
-    use std::io::{BufRead, BufReader, Read, Write};
-    use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
-    let knot = testkit::Knot::start(&[("example.test", "")]);
-    let pebble = testkit::Pebble::start(testkit::PebbleVersion::V2_10, knot.address(), &[]);
     let folder = tempfile::tempdir().expect("a folder");
-    let roots = folder.path().join("roots.pem");
-    std::fs::write(&roots, pebble.tls_root()).expect("a file");
-    let child = Command::new(env!("CARGO_BIN_EXE_acme_axum"))
-        .args(["www.example.test", "127.0.0.1:0"])
-        .arg(folder.path().join("store"))
-        .env("ACME_DIRECTORY", pebble.directory())
-        .env("ACME_ROOTS", &roots)
-        .env("DNS_SERVER", knot.address().to_string())
-        .env("RFC2136_SERVER", knot.address().to_string())
-        .env("RFC2136_KEY_NAME", TSIG_NAME)
-        .env("RFC2136_KEY", TSIG_SECRET)
-        .env_remove("CLOUDFLARE_TOKEN")
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("the example was built");
-    /// It would serve for ever.
-    struct Serving(std::process::Child);
-    impl Drop for Serving {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-    let mut child = Serving(child);
-    let lines = BufReader::new(child.0.stdout.take().expect("it is piped")).lines();
-    let mut lines = lines.map_while(Result::ok);
-    let mut heard = Vec::new();
-    let mut says = |words: &str| {
-        for line in lines.by_ref() {
-            heard.push(line.clone());
-            if line.contains(words) {
-                return line;
-            }
-        }
-        panic!("`{words}` was not said: {heard:?}");
-    };
-    let address = says("serving at ").trim_start_matches("serving at ").to_owned();
-    // A client that says nothing keeps nobody waiting.
-    let _silent = std::net::TcpStream::connect(&address).expect("it listens");
-    says("www.example.test: deployed");
-    let config = std::sync::Arc::new(testkit::tls_client(&pebble.issuing_root(), &[b"http/1.1"]));
-    let name = rustls::pki_types::ServerName::try_from("www.example.test").expect("a name");
-    let tcp = std::net::TcpStream::connect(&address).expect("it listens");
-    tcp.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
-    let tls = rustls::ClientConnection::new(config, name).expect("a client");
-    let mut stream = rustls::StreamOwned::new(tls, tcp);
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: www.example.test\r\nConnection: close\r\n\r\n")
-        .expect("a request");
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer);
+    let answer = Issued::start(env!("CARGO_BIN_EXE_acme_axum"), folder.path(), &[]).ask();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello over TLS\n"), "{answer}");
+}
+
+/// Two crates: an edge with a certificate of its own making.
+#[test]
+fn edge_acme() {
+    use std::io::{BufRead, BufReader, Write};
+    let service = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = format!("http://{}", service.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for mut stream in service.incoming().flatten() {
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let secure =
+                lines.take_while(|line| !line.is_empty()).any(|line| line == "X-Forwarded-Proto: https");
+            let length = if secure { 2 } else { 0 };
+            let text = if secure { "ok" } else { "" };
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
+            let _ = stream.write_all(head.as_bytes());
+        }
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let answer = Issued::start(env!("CARGO_BIN_EXE_edge_acme"), folder.path(), &[&address]).ask();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nok"), "{answer}");
 }

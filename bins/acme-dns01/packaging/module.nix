@@ -77,7 +77,7 @@ let
   # An option of a certificate is that of the defaults unless it is given.
   certificate = types.submodule ({ name, ... }: {
     options = builtins.mapAttrs
-      (key: option: option // { default = cfg.defaults.${key}; defaultText = "that of the defaults"; })
+      (key: option: option // { default = cfg.defaults.${key}; defaultText = lib.literalExpression "that of the defaults"; })
       inheritable // {
       domain = mkOption { type = types.str; default = name; description = "The first name."; };
       extraDomainNames = mkOption { type = types.listOf types.str; default = [ ]; description = "More names."; };
@@ -161,7 +161,7 @@ in
     package = mkOption {
       type = types.package;
       default = pkgs.acme-dns01;
-      defaultText = "pkgs.acme-dns01";
+      defaultText = lib.literalExpression "pkgs.acme-dns01";
       description = "The package of the program.";
     };
     acceptTerms = mkOption {

@@ -211,6 +211,24 @@ impl Lab {
         ))
     }
 
+    /// `client.py` on the client's host: what it said.
+    pub(crate) fn python_client(&self, arguments: &str) -> Result<String, String> {
+        let client = &self.world.client;
+        std::fs::write(client.folder.join("run/client.py"), include_str!("client.py"))
+            .map_err(|why| why.to_string())?;
+        client.ask(&format!("PYTHONPATH=/opt/python-judges timeout 40 python3 -B /run/client.py {arguments}"))
+    }
+
+    /// The last lines of both edges' logs about requests that were not served, for the reason.
+    pub(crate) fn refused_by_edges(&self) -> String {
+        let last = |host: &Host| {
+            let log = std::fs::read_to_string(host.folder.join("run/access.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"status\":5")).collect();
+            format!("{}: {}", host.name, lines[lines.len().saturating_sub(2)..].join("; "))
+        };
+        format!("{}; {}", last(&self.world.vps), last(&self.world.matrix))
+    }
+
     /// TLS as a client that believes the CA.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::new(tls_client(&self.issuing_root, &[b"http/1.1"]))

@@ -10,14 +10,14 @@ mod lab;
 mod report;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "usage: homelab [--quick] [--report FILE]
 
   --quick         the tailnet is away for 4 s instead of 30
-  --report FILE   where the report is written; beside what cargo builds unless given
+  --report FILE   where the report is written, and pages of the programs beside it; beside what cargo builds unless given
 ";
 
 struct Arguments {
@@ -38,7 +38,7 @@ fn arguments() -> Result<Arguments, String> {
             _ => return Err(USAGE.to_owned()),
         }
     }
-    for name in ["edge-proxyd", "pg-ensure", "upgrade-pg-cluster", "smtp-config"] {
+    for name in ["edge-proxyd", "pg-ensure", "pg-hba", "upgrade-pg-cluster", "smtp-config"] {
         let path = arguments.programs.join(name);
         if !path.exists() {
             return Err(format!(
@@ -71,7 +71,10 @@ fn run() -> Result<bool, String> {
     let facts = facts::Facts::new();
     let lab = lab::Lab::new(world::World::new(folder.path(), &arguments.programs)?)?;
     println!("homelab: eight hosts and the internet are up after {:.1} s", facts.elapsed().as_secs_f64());
-    let pace = day::Pace { tailnet_away: Duration::from_secs(if arguments.quick { 4 } else { 30 }) };
+    let pace = day::Pace {
+        tailnet_away: Duration::from_secs(if arguments.quick { 4 } else { 30 }),
+        pages: arguments.report.parent().unwrap_or(Path::new("")).to_owned(),
+    };
     let day = day::run(&lab, &facts, &pace);
     let text = report::html(&facts, &lab);
     std::fs::write(&arguments.report, text)

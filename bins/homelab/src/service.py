@@ -41,7 +41,9 @@ class Application(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(text)
+        # What followed an answer to HEAD would be taken for the beginning of the next answer.
+        if self.command != "HEAD":
+            self.wfile.write(text)
 
     def serve(self):
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -356,10 +356,11 @@ fn the_unit_says_what_the_program_takes() {
 const NIX: &str = r##"
 let
   types = builtins.listToAttrs (map (name: { inherit name; value = x: x; })
-    [ "str" "bool" "path" "package" "nullOr" "listOf" "submodule" ]);
+    [ "str" "bool" "path" "package" "nullOr" "listOf" "attrsOf" "submodule" ]);
   lib = {
     inherit types;
     inherit (builtins) elem filter mapAttrs;
+    mapAttrsToList = f: set: map (name: f name set.${name}) (builtins.attrNames set);
     mkEnableOption = x: x; mkOption = x: x; mkIf = condition: x: assert condition; x;
     literalExpression = x: x; toUpper = x: x;
     genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
@@ -374,7 +375,7 @@ let
   clauses = { superuser = null; createrole = null; createdb = true; "inherit" = null; login = null; replication = null;
     bypassrls = null; };
   cfg = {
-    enable = true; package = "/x"; connect = "host=/run/postgresql user=postgres"; hbaPolicy = null;
+    enable = true; package = "/x"; connect = "host=/run/postgresql user=postgres"; hbaPolicy = null; credentials = { };
     ensures = [
       { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; database = null; }
       { name = "head-scale"; passwordFile = null; database = "mesh"; }
@@ -383,7 +384,7 @@ let
     ensureUsers = [ { name = "forgejo"; ensureDBOwnership = true; ensureClauses = clauses; passwordFile = null; } ];
     settings = { role = [ { name = "reader"; } ]; };
   };
-  module = import MODULE { config.services.pg-ensure = cfg; inherit lib pkgs; };
+  module = import MODULE { config.services.pgEnsure = cfg; inherit lib pkgs; };
   service = module.config.systemd.services.pg-ensure;
 in
 {
@@ -399,7 +400,7 @@ fn the_nixos_module_makes_a_manifest_that_the_program_takes() {
     let nix = "/usr/bin/nix-instantiate";
     assert!(Path::new(nix).exists(), "{nix} is not there: run `cargo xtask tools` first");
     let folder = tempfile::tempdir().expect("a folder");
-    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/nixos.nix");
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/module.nix");
     let expression = write(folder.path(), "eval.nix", &NIX.replace("MODULE", module));
     let mut command = Command::new(nix);
     command.args(["--eval", "--strict", "--json", &expression]);

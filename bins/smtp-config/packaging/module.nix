@@ -1,9 +1,8 @@
-# services.forgejo-mailer: Forgejo's mailer, written into its app.ini by smtp-config before each start and checked there.
+# services.forgejoMailer: Forgejo's mailer, written into its app.ini by smtp-config before each start and checked there.
 #
 #     imports = [ ./module.nix ];
-#     services.forgejo-mailer = {
+#     services.forgejoMailer = {
 #       enable = true;
-#       package = smtp-config;
 #       settings = { from = "Forge <forge@example.org>"; host = "mail.example.org"; port = 465; user = "forge"; };
 #       passwordFile = "/run/agenix/forgejo-smtp";
 #     };
@@ -13,7 +12,7 @@
 { config, lib, pkgs, ... }:
 
 let
-  cfg = config.services.forgejo-mailer;
+  cfg = config.services.forgejoMailer;
   forgejo = config.services.forgejo;
   format = pkgs.formats.toml { };
   unit = "forgejo.service";
@@ -32,12 +31,14 @@ let
   version = lib.versions.major forgejo.package.version;
 in
 {
-  options.services.forgejo-mailer = {
+  options.services.forgejoMailer = {
     enable = lib.mkEnableOption "Forgejo's mailer by smtp-config";
 
     package = lib.mkOption {
       type = lib.types.package;
-      description = "The package with the program smtp-config.";
+      default = pkgs.smtp-config;
+      defaultText = lib.literalExpression "pkgs.smtp-config";
+      description = "The package of the program.";
     };
 
     settings = lib.mkOption {
@@ -77,15 +78,15 @@ in
     assertions = [
       {
         assertion = forgejo.enable;
-        message = "services.forgejo-mailer needs services.forgejo.enable.";
+        message = "services.forgejoMailer needs services.forgejo.enable.";
       }
       {
         assertion = !(cfg.settings ? password) && !(cfg.settings ? incoming && cfg.settings.incoming ? password);
-        message = "services.forgejo-mailer.settings is readable by everybody: give passwordFile instead of password.";
+        message = "services.forgejoMailer.settings is readable by everybody: give passwordFile instead of password.";
       }
       {
         assertion = !(forgejo.settings ? mailer) || forgejo.settings.mailer == { };
-        message = "services.forgejo.settings.mailer is written by services.forgejo-mailer: remove it.";
+        message = "services.forgejo.settings.mailer is written by services.forgejoMailer: remove it.";
       }
     ];
 

@@ -7,9 +7,11 @@ mod homelab;
 mod icu;
 mod instructions;
 mod judges;
+mod nix;
 mod package;
 mod postgres;
 mod purity;
+mod screenshots;
 mod soak;
 mod steps;
 mod tools;
@@ -23,9 +25,13 @@ usage: cargo xtask COMMAND
   homelab       build the programs and run a day of the owner's hosts in namespaces of this machine; ends with a report
   package       build the programs as they are released, and a Debian package of each; with --prove package what is built
                 for tests, install it into a root of its own, look at it there, and purge it
+  nix [--lib NIXPKGS/lib]
+                build the programs and prove the NixOS modules: whole hosts evaluated, by nixpkgs' own lib where one is named
   fuzz [--minutes N] [TARGET…]
                 every fuzz target, or these, N minutes each (1)
   judges        what others wrote to find fault with servers, against edge-proxyd and nginx; writes edge-proxy/JUDGES.md
+  screenshots [--again]
+                the pictures in the documentation: a short day of the hosts, or the last one, and Chromium
   soak [--minutes N]
                 everything at once for N minutes (10)
   tools         only install what the tests need
@@ -46,12 +52,16 @@ fn main() -> ExitCode {
         (Some("homelab"), arguments) => homelab::whole(arguments),
         (Some("package"), []) => package::release(),
         (Some("package"), ["--prove"]) => package::prove(),
+        (Some("nix"), []) => nix::whole(None),
+        (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
         (Some("fuzz"), ["--minutes", minutes, only @ ..]) => {
             number(minutes).and_then(|minutes| fuzz::run(minutes, only))
         }
         (Some("fuzz"), only) => fuzz::run(1, only),
         (Some("soak"), []) => soak::run(10),
         (Some("soak"), ["--minutes", minutes]) => number(minutes).and_then(soak::run),
+        (Some("screenshots"), []) => screenshots::take(true),
+        (Some("screenshots"), ["--again"]) => screenshots::take(false),
         (Some("judges"), []) => judges::all(),
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),

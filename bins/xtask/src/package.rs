@@ -316,7 +316,7 @@ fn units(system: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// How exposed a unit is, by systemd's own measure; under 2.0 or it is an error.
-fn exposure(unit: &Path) -> Outcome {
+pub(crate) fn exposure(unit: &Path) -> Outcome {
     let output = Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--threshold=19", "--no-pager"])
         .arg(unit)

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which a mistake is cheapest to find.
 
-use crate::{homelab, instructions, judges, package, purity, tools};
+use crate::{homelab, instructions, judges, nix, package, purity, tools};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -50,6 +50,7 @@ pub(crate) fn test() -> Outcome {
     step("tests", cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"]))?;
     instructions::run(&[])?;
     package::prove()?;
+    nix::prove(None)?;
     judges::quick()?;
     let day = homelab::Day::begin()?;
     step(

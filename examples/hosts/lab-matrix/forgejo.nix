@@ -1,5 +1,5 @@
 # The same on NixOS, by the module beside the program: the password goes by agenix and systemd, and stands nowhere else.
-{ config, smtp-config, ... }:
+{ config, ... }:
 {
   imports = [ ../../../bins/smtp-config/packaging/module.nix ];
 
@@ -8,9 +8,8 @@
   services.forgejo.enable = true;
   services.forgejo.settings.server.DOMAIN = "git.example.org";
 
-  services.forgejo-mailer = {
+  services.forgejoMailer = {
     enable = true;
-    package = smtp-config;
     settings = {
       from = "Forge <forge@example.org>";
       host = "mail.example.org";

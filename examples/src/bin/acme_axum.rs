@@ -4,31 +4,23 @@
 //! CLOUDFLARE_TOKEN=secret acme_axum www.example.org 0.0.0.0:443 /var/lib/www
 //! ```
 //!
-//! With `RFC2136_SERVER`, `RFC2136_KEY_NAME` and `RFC2136_KEY` (base64) in the place of the token, a name server of one's own
-//! takes the records. `ACME_DIRECTORY` is the CA, Let's Encrypt's staging unless given; `ACME_ROOTS` a file of roots for it.
-//! `DNS_SERVER` is who is asked instead of the system's resolvers.
+//! `examples::authority` says what else the environment names.
 
-use acme_dns01::client::{Acme, Http};
-use acme_dns01::dns::Dns;
-use acme_dns01::engine::{Authority, Certificate, Engine};
+use acme_dns01::engine::Certificate;
 use acme_dns01::live::Live;
-use acme_dns01::provider::{Cloudflare, CloudflareAuth, Provider, Rfc2136, TsigAlgorithm};
-use acme_dns01::store::{FileStore, Ownership};
 use acme_dns01::{Name, Spec};
 use axum::routing::get;
 use axum::{Router, serve::Listener};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::env::var;
+use examples::authority;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-
-const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
 /// Connections whose handshake is done. Each is made in a task of its own: whoever is slow, or says nothing, holds up nobody.
 struct Handshakes {
@@ -84,17 +76,6 @@ impl Listener for Handshakes {
     }
 }
 
-fn provider(dns: &Dns, http: &Http) -> Result<Arc<dyn Provider>, Box<dyn Error>> {
-    if let Ok(token) = var("CLOUDFLARE_TOKEN") {
-        let auth = CloudflareAuth::Token { dns: token.into(), zone: None };
-        return Ok(Arc::new(Cloudflare::new(http.clone(), auth)));
-    }
-    let server = var("RFC2136_SERVER").map_err(|_| "neither CLOUDFLARE_TOKEN nor RFC2136_SERVER is set")?;
-    let key = STANDARD.decode(var("RFC2136_KEY")?)?;
-    let updates = Rfc2136::new(server.parse()?, dns.clone());
-    Ok(Arc::new(updates.tsig(&var("RFC2136_KEY_NAME")?, TsigAlgorithm::HmacSha256, &key.into())?))
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -102,14 +83,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: acme_axum NAME ADDRESS:PORT FOLDER".into());
     };
     let name: Name = name.parse()?;
-    let roots = var("ACME_ROOTS").ok().map(std::fs::read_to_string).transpose()?;
-    let http = Http::new(roots.as_deref())?;
-    let mut dns = Dns::system();
-    if let Ok(server) = var("DNS_SERVER") {
-        let server: SocketAddr = server.parse()?;
-        dns = Dns::new(vec![server]);
-        dns.authority_port = server.port();
-    }
 
     // The server first: it shows a self-signed certificate until there is a real one.
     let live = Live::new();
@@ -122,14 +95,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stop).await });
     println!("serving at {at}");
 
-    let acme = Acme::new(var("ACME_DIRECTORY").unwrap_or_else(|_| STAGING.to_owned()), http.clone());
-    let store = FileStore::open(folder, Ownership::default())?;
-    let engine = Engine::new(Arc::new(store), dns.clone())
-        .authority("ca", Authority::new(acme))
-        .provider("dns", provider(&dns, &http)?)
-        .live(live)
-        .observer(Arc::new(|id, what| println!("{id}: {what}")));
-    let certificate: Certificate = Spec::new([name], "ca").into();
+    let engine = authority::engine(Path::new(folder))?.live(live);
+    let certificate: Certificate = Spec::new([name], authority::CA).into();
     let engine = Arc::new(engine);
     tokio::select! {
         () = engine.run(std::slice::from_ref(&certificate)) => {}

@@ -1,10 +1,10 @@
 //! One change of a cluster, as a value.
 
+use super::{Attributes, Commented, NewDatabase, Options, Risk};
 use crate::acl::{Grantee, Privileges};
-use crate::current::{DefaultKey, Provider};
+use crate::current::DefaultKey;
 use crate::name::{Name, Text};
 use crate::object::{Object, Setting};
-use crate::time::ValidUntil;
 
 /// One change. Its SQL is [`Change::sql`]; what it does is [`crate::model::change`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,112 +255,6 @@ pub enum Change {
     },
 }
 
-/// What is commented.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Commented {
-    /// A role.
-    Role(Name),
-    /// A database.
-    Database(Name),
-    /// A schema of a database.
-    Schema(Name, Name),
-}
-
-/// Attributes of a role that are said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    /// SUPERUSER.
-    pub superuser: Option<bool>,
-    /// CREATEDB.
-    pub createdb: Option<bool>,
-    /// CREATEROLE.
-    pub createrole: Option<bool>,
-    /// INHERIT.
-    pub inherit: Option<bool>,
-    /// LOGIN.
-    pub login: Option<bool>,
-    /// REPLICATION.
-    pub replication: Option<bool>,
-    /// BYPASSRLS.
-    pub bypassrls: Option<bool>,
-    /// CONNECTION LIMIT.
-    pub connection_limit: Option<i32>,
-    /// VALID UNTIL.
-    pub valid_until: Option<ValidUntil>,
-}
-
-impl Attributes {
-    /// Whether nothing is said.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Each as its words in SQL.
-    #[must_use]
-    pub fn words(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        for (value, word) in [
-            (self.superuser, "SUPERUSER"),
-            (self.createdb, "CREATEDB"),
-            (self.createrole, "CREATEROLE"),
-            (self.inherit, "INHERIT"),
-            (self.login, "LOGIN"),
-            (self.replication, "REPLICATION"),
-            (self.bypassrls, "BYPASSRLS"),
-        ] {
-            if let Some(value) = value {
-                words.push(if value { word.to_owned() } else { format!("NO{word}") });
-            }
-        }
-        words.extend(self.connection_limit.map(|limit| format!("CONNECTION LIMIT {limit}")));
-        words.extend(self.valid_until.map(|until| format!("VALID UNTIL {}", until.sql())));
-        words
-    }
-}
-
-/// Options of a membership that are said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// WITH ADMIN.
-    pub admin: Option<bool>,
-    /// WITH INHERIT.
-    pub inherit: Option<bool>,
-    /// WITH SET.
-    pub set: Option<bool>,
-}
-
-/// What a database is created with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewDatabase {
-    /// Its name.
-    pub name: Name,
-    /// Its owner; `None` for the session's role.
-    pub owner: Option<Name>,
-    /// What it is made from; `None` for template1.
-    pub template: Option<Name>,
-    /// The encoding.
-    pub encoding: Option<Text>,
-    /// The locale provider.
-    pub provider: Option<Provider>,
-    /// LC_COLLATE.
-    pub collate: Option<Text>,
-    /// LC_CTYPE.
-    pub ctype: Option<Text>,
-    /// The locale of ICU or the builtin provider.
-    pub locale: Option<Text>,
-    /// ICU's rules.
-    pub icu_rules: Option<Text>,
-    /// The tablespace.
-    pub tablespace: Option<Name>,
-    /// CONNECTION LIMIT.
-    pub connection_limit: Option<i32>,
-    /// ALLOW_CONNECTIONS.
-    pub allow_connections: Option<bool>,
-    /// IS_TEMPLATE.
-    pub is_template: Option<bool>,
-}
-
 /// Where a change is made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
@@ -448,40 +342,5 @@ impl Change {
             | Self::Set { .. } => Risk::Changes,
             _ => Risk::Adds,
         }
-    }
-}
-
-/// How much a change can break.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Risk {
-    /// It adds something.
-    Adds,
-    /// It changes something that is there.
-    Changes,
-    /// It may be noticed: files are moved, or code of the database changes.
-    Disturbs,
-    /// Somebody may be able to do less than before.
-    TakesAway,
-    /// Data or definitions are gone afterwards. Refused unless named.
-    Destroys,
-}
-
-impl Risk {
-    /// As a word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Adds => "adds",
-            Self::Changes => "changes",
-            Self::Disturbs => "disturbs",
-            Self::TakesAway => "takes away",
-            Self::Destroys => "destroys",
-        }
-    }
-}
-
-impl std::fmt::Display for Risk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
     }
 }

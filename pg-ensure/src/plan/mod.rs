@@ -2,10 +2,14 @@
 
 mod change;
 mod digest;
+mod parts;
+mod risk;
 mod sql;
 
-pub use change::{Attributes, Change, Commented, NewDatabase, Options, Place, Risk};
+pub use change::{Change, Place};
 pub use digest::{Digest, NotADigest};
+pub use parts::{Attributes, Commented, NewDatabase, Options};
+pub use risk::Risk;
 
 use crate::name::Name;
 use crate::version::Version;

@@ -1,6 +1,6 @@
 //! The SQL of a change.
 
-use super::change::{Change, Commented, NewDatabase, Options};
+use super::{Change, Commented, NewDatabase, Options};
 use crate::acl::Privileges;
 use crate::current::{DefaultKey, Provider};
 use crate::name::{Name, Text};

@@ -29,7 +29,6 @@ mod report;
 mod shell;
 mod step;
 mod version;
-mod within;
 
 pub use conf::{Carrying, Edit, Fate, Setting, carried, fate, quoted, refusals, settings};
 pub use control::{ControlData, ControlError, control_data};

@@ -66,7 +66,7 @@ let
   };
   lib = {
     inherit types;
-    mkOption = option: option; mkIf = condition: x: if condition then x else { };
+    mkOption = option: option; literalExpression = x: x; mkIf = condition: x: if condition then x else { };
     filterAttrs = keep: set: builtins.listToAttrs (builtins.concatMap
       (name: if keep name set.${name} then [ { inherit name; value = set.${name}; } ] else [ ]) (builtins.attrNames set));
     optionals = condition: list: if condition then list else [ ];

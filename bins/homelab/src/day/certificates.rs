@@ -103,7 +103,7 @@ fn load(lab: &Lab, stop: &AtomicBool) -> Result<(usize, usize), String> {
         on_one += 1;
         if on_one % 5 == 0 {
             let (status, _) = lab.request(&tls, "GET", "git.example.org", "/new")?;
-            ensure(status == 200, || format!("a new connection: {status}"))?;
+            ensure(status == 200, || format!("a new connection: {status}; {}", lab.refused_by_edges()))?;
             on_new += 1;
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -61,6 +61,17 @@ with client.connect('wss://git.example.org/socket', ssl=trust, sock=socket.creat
         ensure(said == "hello from 203.0.113.7", || said.clone())?;
         Ok(format!("it said {said:?}"))
     });
+    for (version, rfc) in [("2", "8441"), ("3", "9220")] {
+        facts.fact(
+            CHAPTER,
+            format!("a WebSocket over HTTP/{version} (RFC {rfc}) through both hops: the same"),
+            || {
+                let said = lab.python_client(&format!("websocket-h{version}"))?;
+                ensure(said == "hello from 203.0.113.7", || said.clone())?;
+                Ok(format!("it said {said:?}"))
+            },
+        );
+    }
 }
 
 /// Not by the edge's door.

@@ -113,4 +113,5 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
             Ok("accepted; 1 before and 1 after the replays".to_owned())
         });
     }
+    super::early_quic::run(lab, facts, CHAPTER, &count);
 }

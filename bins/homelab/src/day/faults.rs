@@ -24,13 +24,13 @@ fn tailnet_away(lab: &Lab, facts: &Facts, pace: &Pace) {
             "env PYTHONPATH=/opt/python python3 -c \"
 import socket, ssl, sys, time, websockets.sync.client as client
 trust = ssl.create_default_context(cafile='/run/issuing.pem')
-with client.connect('wss://git.example.org/socket', ssl=trust, ping_interval=None, sock=socket.create_connection(('203.0.113.1', 443))) as opened:
+with client.connect('wss://git.example.org/socket', ssl=trust, ping_interval=None, open_timeout=45, sock=socket.create_connection(('203.0.113.1', 443))) as opened:
     opened.send('before'); print(opened.recv(), file=sys.stderr)
     time.sleep(1.0)
     opened.send('during'); print(opened.recv(timeout=120), file=sys.stderr)
 \"",
         )?;
-        socket.hears("before from 203.0.113.7", Duration::from_secs(15))?;
+        socket.hears("before from 203.0.113.7", Duration::from_secs(60))?;
         lab.world.plug("lab-matrix", "tailnet", false)?;
         std::thread::sleep(away);
         let cut = Instant::now();

@@ -4,18 +4,24 @@ mod certificates;
 mod clients;
 mod databases;
 mod early;
+mod early_quic;
 mod faults;
 mod mail;
+mod pages;
 mod silence;
 mod upgrade;
 
 use crate::facts::Facts;
 use crate::lab::Lab;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long the tailnet is away.
+/// How a day is run.
 pub(crate) struct Pace {
+    /// How long the tailnet is away.
     pub(crate) tailnet_away: Duration,
+    /// Where pages are kept.
+    pub(crate) pages: PathBuf,
 }
 
 /// All of it. What does not depend on each other goes on at the same time.
@@ -39,6 +45,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) -> Result<(), String> {
             certificates::renewal(lab, facts);
         });
     });
+    pages::keep(lab, facts, &pace.pages);
     faults::run(lab, facts, pace);
     Ok(())
 }

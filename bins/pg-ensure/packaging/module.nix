@@ -1,7 +1,7 @@
-# services.pg-ensure: databases, roles and passwords, made true before the services that need them start.
+# services.pgEnsure: databases, roles and passwords, made true before the services that need them start.
 #
-#   imports = [ ./nixos.nix ];
-#   services.pg-ensure = {
+#   imports = [ ./module.nix ];
+#   services.pgEnsure = {
 #     enable = true;
 #     ensures = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; } ];
 #   };
@@ -9,7 +9,7 @@
 # `ensureDatabases` and `ensureUsers` mean what they mean in services.postgresql.
 { config, lib, pkgs, ... }:
 let
-  cfg = config.services.pg-ensure;
+  cfg = config.services.pgEnsure;
   inherit (lib) mkEnableOption mkIf mkOption types;
   compact = lib.filterAttrs (_: value: value != null);
 
@@ -89,7 +89,7 @@ let
   );
 in
 {
-  options.services.pg-ensure = {
+  options.services.pgEnsure = {
     enable = mkEnableOption "PostgreSQL's databases, roles and passwords, made true";
     package = mkOption {
       type = types.package;
@@ -118,6 +118,12 @@ in
       default = [ ];
       description = "As in services.postgresql, and with passwordFile.";
     };
+    credentials = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      example = { grafana-db = "/run/secrets/grafana-db"; };
+      description = "Secret files by name, for `credential:NAME` in the settings.";
+    };
     settings = mkOption {
       type = (pkgs.formats.json { }).type;
       default = { };
@@ -135,7 +141,7 @@ in
       (name: {
         assertion = lib.elem name cfg.ensureDatabases;
         message = ''
-          services.pg-ensure.ensureUsers: "${name}" has ensureDBOwnership, so services.pg-ensure.ensureDatabases must
+          services.pgEnsure.ensureUsers: "${name}" has ensureDBOwnership, so services.pgEnsure.ensureDatabases must
           have a database of that name.
         '';
       })
@@ -155,7 +161,8 @@ in
         ExecStart = "${lib.getExe' cfg.package "pg-ensure"} ${arguments}";
         User = "postgres";
         Group = "postgres";
-        LoadCredential = map (entry: "${credential entry.name}:${entry.passwordFile}") passwords;
+        LoadCredential = map (entry: "${credential entry.name}:${entry.passwordFile}") passwords
+          ++ lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
         TimeoutStartSec = "15min";
         Restart = "on-failure";
         RestartSec = "5s";
@@ -165,12 +172,18 @@ in
         NoNewPrivileges = true;
         PrivateDevices = true;
         PrivateTmp = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
         ProtectHome = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
         ProtectKernelModules = true;
         ProtectKernelTunables = true;
+        ProtectProc = "invisible";
         ProtectSystem = if cfg.hbaPolicy == null then "strict" else "full";
         RestrictAddressFamilies = [ "AF_UNIX" "AF_INET" "AF_INET6" ];
         RestrictNamespaces = true;
+        RestrictRealtime = true;
         RestrictSUIDSGID = true;
         SystemCallArchitectures = "native";
         SystemCallFilter = "@system-service";

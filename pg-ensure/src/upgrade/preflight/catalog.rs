@@ -1,7 +1,7 @@
 //! What stands in the way within a cluster: what the old server says about itself.
 
-use super::facts::{Backup, Catalog, Facts, Running};
-use super::preflight::List;
+use super::finding::List;
+use crate::upgrade::facts::{Backup, Catalog, Facts, Running};
 
 impl List<'_> {
     pub(super) fn catalog(&mut self, facts: &Facts, catalog: &Catalog) {

@@ -1,16 +1,15 @@
-# A NixOS module: the cluster is upgraded before the new version's server starts, when its package has changed.
+# services.upgradePgCluster: the cluster is upgraded before the new version's server starts, when its package has changed.
 #
 #   services.postgresql.package = pkgs.postgresql_18;
-#   services.upgrade-pg-cluster = {
+#   services.upgradePgCluster = {
 #     enable = true;
-#     package = <this program>;
 #     from = pkgs.postgresql_17;
 #   };
 #
 # With the old version's plugins: from = pkgs.postgresql_17.withPackages (p: [ p.pgvector ]).
 { config, lib, pkgs, ... }:
 let
-  cfg = config.services.upgrade-pg-cluster;
+  cfg = config.services.upgradePgCluster;
   postgresql = config.services.postgresql;
   new = postgresql.finalPackage or postgresql.package;
   major = package: lib.versions.major package.version;
@@ -30,12 +29,25 @@ let
       Group = "postgres";
       UMask = "0077";
       TimeoutStartSec = "infinity";
-      NoNewPrivileges = true;
-      ProtectSystem = "strict";
-      ProtectHome = true;
-      PrivateDevices = true;
-      RestrictSUIDSGID = true;
+      CapabilityBoundingSet = "";
       LockPersonality = true;
+      NoNewPrivileges = true;
+      PrivateDevices = true;
+      ProtectClock = true;
+      ProtectControlGroups = true;
+      ProtectHome = true;
+      ProtectHostname = true;
+      ProtectKernelLogs = true;
+      ProtectKernelModules = true;
+      ProtectKernelTunables = true;
+      ProtectProc = "invisible";
+      ProtectSystem = "strict";
+      RestrictNamespaces = true;
+      RestrictRealtime = true;
+      RestrictSUIDSGID = true;
+      SystemCallArchitectures = "native";
+      SystemCallFilter = [ "@system-service" "~@privileged" ];
+      SystemCallErrorNumber = "EPERM";
       ReadWritePaths = [ base ];
     };
     unitConfig.ConditionPathExists = "${base}/${major cfg.from}/PG_VERSION";
@@ -43,11 +55,13 @@ let
   };
 in
 {
-  options.services.upgrade-pg-cluster = {
+  options.services.upgradePgCluster = {
     enable = lib.mkEnableOption "the upgrade of the PostgreSQL cluster when its major version changes";
     package = lib.mkOption {
       type = lib.types.package;
-      description = "The package with the program.";
+      default = pkgs.upgrade-pg-cluster;
+      defaultText = lib.literalExpression "pkgs.upgrade-pg-cluster";
+      description = "The package of the program.";
     };
     from = lib.mkOption {
       type = lib.types.package;
@@ -81,6 +95,7 @@ in
       after = [ "postgresql.service" "upgrade-pg-cluster.service" ];
       requires = [ "postgresql.service" ];
       wantedBy = [ "postgresql.service" ];
+      serviceConfig.RestrictAddressFamilies = [ "AF_UNIX" "AF_INET" "AF_INET6" ];
       serviceConfig.ExecStart = "${lib.getExe' cfg.package "upgrade-pg-cluster"} ${arguments} --no-start";
     };
   };

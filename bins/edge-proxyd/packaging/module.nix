@@ -1,0 +1,167 @@
+# services.edgeProxy: the edge, with the program's own settings and a short form of its sites.
+#
+#   imports = [ ./module.nix ];
+#   services.edgeProxy = {
+#     enable = true;
+#     package = edge-proxyd;
+#     openFirewall = true;
+#     settings.listen = [
+#       { address = [ "0.0.0.0:443" "[::]:443" ]; tls = true; http3 = true; }
+#       { address = [ "0.0.0.0:80" "[::]:80" ]; }
+#     ];
+#     sites."git.example.org".upstream = "http://100.64.0.2:80";
+#   };
+#
+# The file is /etc/edge-proxyd/edge.toml. When it changes the service is reloaded: no connection is lost, and a configuration
+# that is not valid leaves the old one in force.
+{ config, lib, pkgs, ... }:
+let
+  cfg = config.services.edgeProxy;
+  inherit (lib) mkIf mkOption types;
+  format = pkgs.formats.toml { };
+  place = "/etc/edge-proxyd/edge.toml";
+  program = lib.getExe' cfg.package "edge-proxyd";
+
+  sites = lib.mapAttrsToList (_: site: lib.filterAttrs (_: value: value != null) site) cfg.sites;
+  listeners = cfg.settings.listen or [ ];
+  secure = lib.filter (listener: listener.tls or false) listeners;
+  written = lib.recursiveUpdate
+    (lib.optionalAttrs (secure != [ ]) { certificates.folder = cfg.certificates; })
+    cfg.settings;
+  file = format.generate "edge.toml" (written // { site = sites ++ (cfg.settings.site or [ ]); });
+
+  addresses = listener:
+    let given = listener.address or [ ]; in if builtins.isList given then given else [ given ];
+  portOf = address: lib.toInt (lib.last (lib.splitString ":" address));
+  portsOf = some: lib.unique (map portOf (lib.filter (address: lib.hasInfix ":" address) (lib.concatMap addresses some)));
+in
+{
+  options.services.edgeProxy = {
+    enable = lib.mkEnableOption "the edge proxy";
+    package = mkOption {
+      type = types.package;
+      default = pkgs.edge-proxyd;
+      defaultText = lib.literalExpression "pkgs.edge-proxyd";
+      description = "The package of the program.";
+    };
+    certificates = mkOption {
+      type = types.str;
+      default = "/var/lib/acme";
+      description = "The folder of certificates, one folder each with fullchain.pem and key.pem. A renewed one is taken up at once.";
+    };
+    group = mkOption {
+      type = types.str;
+      default = "acme";
+      description = "The group that may read certificates; the service runs in it.";
+    };
+    sites = mkOption {
+      default = { };
+      example = { "git.example.org".upstream = "http://100.64.0.2:80"; };
+      description = "What is served, as [[site]] of the program's file: any of its keys. Nothing else is answered.";
+      type = types.attrsOf (types.submodule ({ name, ... }: {
+        freeformType = format.type;
+        options = {
+          name = mkOption { type = types.str; default = name; description = "The name in logs and counters."; };
+          hosts = mkOption { type = types.listOf types.str; default = [ name ]; description = "The names of the site."; };
+        };
+      }));
+    };
+    credentials = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      example = { cloudflare = "/run/secrets/cloudflare"; };
+      description = "Secret files by name, for `credential:NAME` in the settings. systemd reads them; not paths of the store.";
+    };
+    openFirewall = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether the ports of settings.listen are opened: TCP, and UDP where there is HTTP/3.";
+    };
+    settings = mkOption {
+      type = format.type;
+      default = { };
+      description = "Anything that the program's file can say; its sites are added to `sites`.";
+    };
+  };
+
+  config = mkIf cfg.enable {
+    assertions = [
+      {
+        assertion = listeners != [ ];
+        message = "services.edgeProxy.settings.listen is empty: say where to listen.";
+      }
+      {
+        assertion = !(cfg.settings ? acme) || !(config.systemd.services ? acme-dns01);
+        message = "services.edgeProxy.settings.acme and security.acmeDns01 would both write certificates: keep one of them.";
+      }
+    ];
+
+    environment.etc."edge-proxyd/edge.toml".source = file;
+    environment.systemPackages = [ cfg.package ];
+    networking.firewall = mkIf cfg.openFirewall {
+      allowedTCPPorts = portsOf listeners;
+      allowedUDPPorts = portsOf (lib.filter (listener: listener.http3 or false) listeners);
+    };
+    users.users.edge-proxy = { isSystemUser = true; group = cfg.group; };
+    users.groups.${cfg.group} = { };
+    systemd.tmpfiles.rules =
+      lib.optionals (cfg.settings ? acme) [ "d ${cfg.certificates} 0755 edge-proxy ${cfg.group} -" ];
+
+    systemd.services.edge-proxyd = {
+      description = "Edge proxy";
+      documentation = [ "man:edge-proxyd(1)" ];
+      after = [ "network-online.target" ];
+      wants = [ "network-online.target" ];
+      wantedBy = [ "multi-user.target" ];
+      reloadTriggers = [ file ];
+      serviceConfig = {
+        Type = "notify";
+        NotifyAccess = "all";
+        ExecStartPre = "${program} check --config ${place}";
+        ExecStart = "${program} run --config ${place}";
+        ExecReload = "/bin/sh -c 'kill -HUP $MAINPID'";
+        WatchdogSec = 30;
+        Restart = "on-failure";
+        RestartSec = 1;
+        TimeoutStopSec = 40;
+        User = "edge-proxy";
+        Group = cfg.group;
+        LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
+        ReadWritePaths = [ "-${cfg.certificates}" ];
+        AmbientCapabilities = [ "CAP_NET_BIND_SERVICE" ];
+        CapabilityBoundingSet = [ "CAP_NET_BIND_SERVICE" ];
+        LogsDirectory = "edge-proxyd";
+        RuntimeDirectory = "edge-proxyd";
+        LimitNOFILE = 262144;
+        NoNewPrivileges = true;
+        ProtectSystem = "strict";
+        ProtectHome = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
+        ProcSubset = "pid";
+        PrivateDevices = true;
+        PrivateTmp = true;
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
+        RemoveIPC = true;
+        RestrictAddressFamilies = [ "AF_INET" "AF_INET6" "AF_UNIX" "AF_NETLINK" ];
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        # With what the program confines itself by.
+        SystemCallFilter = [
+          "@system-service landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp"
+          "~@privileged @resources"
+        ];
+        SystemCallErrorNumber = "EPERM";
+        UMask = "0077";
+      };
+    };
+  };
+}

@@ -1,0 +1,202 @@
+# What `cargo xtask nix` asks: whole hosts evaluated, and a line for each thing that has to be looked at outside.
+#
+#   unit FILE      a unit that systemd has to find little exposed
+#   run FILE       a script that has to end well
+#   host NAME N    that N units of this host were looked at
+#
+# Anything that does not hold ends the evaluation with words. `programs` is a folder whose `bin` has the programs, `folder` one
+# that scripts may write into, `nixpkgsLib` nixpkgs' lib or null for the part of it beside this.
+{ programs, folder, nixpkgsLib ? null }:
+let
+  lib = if nixpkgsLib == null then import ./lib.nix else import nixpkgsLib;
+  inherit (lib) mkOption types concatMap mapAttrsToList;
+  ensure = holds: words: if holds then true else throw words;
+
+  # TOML of a value: each key of the top with what is below it in a line.
+  toml = value:
+    let
+      inline = value:
+        if builtins.isAttrs value then
+          "{ ${builtins.concatStringsSep ", " (mapAttrsToList (name: value: "${builtins.toJSON name} = ${inline value}") value)} }"
+        else if builtins.isList value then "[${builtins.concatStringsSep ", " (map inline value)}]"
+        else builtins.toJSON value;
+    in
+    builtins.concatStringsSep "" (mapAttrsToList (name: value: "${builtins.toJSON name} = ${inline value}\n") value);
+
+  # A file, which also remembers what it was made of.
+  made = render: name: value: {
+    type = "derivation";
+    inherit name value;
+    outPath = builtins.toFile name (render value);
+  };
+  package = version: { type = "derivation"; name = "programs-${version}"; inherit version; outPath = programs; };
+  pkgs = {
+    acme-dns01 = package "0.1.0";
+    edge-proxyd = package "0.1.0";
+    pg-ensure = package "0.1.0";
+    smtp-config = package "0.1.0";
+    upgrade-pg-cluster = package "0.1.0";
+    postgresql_17 = package "17.6";
+    postgresql_18 = package "18.1";
+    systemd = package "257";
+    coreutils = package "9.7";
+    formats.toml = _: { type = types.attrsOf types.anything; generate = made toml; };
+    formats.json = _: { type = types.attrsOf types.anything; generate = made builtins.toJSON; };
+  };
+
+  # What NixOS declares and these modules set or read.
+  nixos = {
+    options = {
+      assertions = mkOption { type = types.listOf types.anything; default = [ ]; };
+      age.secrets = mkOption {
+        type = types.attrsOf (types.submodule ({ name, ... }: {
+          options.file = mkOption { type = types.path; };
+          options.path = mkOption { type = types.str; default = "/run/agenix/${name}"; };
+        }));
+        default = { };
+      };
+      environment.etc = mkOption { type = types.attrsOf types.anything; default = { }; };
+      environment.systemPackages = mkOption { type = types.listOf types.package; default = [ ]; };
+      networking.firewall.allowedTCPPorts = mkOption { type = types.listOf types.port; default = [ ]; };
+      networking.firewall.allowedUDPPorts = mkOption { type = types.listOf types.port; default = [ ]; };
+      security.polkit.enable = mkOption { type = types.bool; default = false; };
+      security.polkit.extraConfig = mkOption { type = types.lines; default = ""; };
+      services.forgejo.enable = mkOption { type = types.bool; default = false; };
+      services.forgejo.customDir = mkOption { type = types.str; default = "${folder}/forgejo"; };
+      services.forgejo.package = mkOption { type = types.package; default = package "13.0.2"; };
+      services.forgejo.settings = mkOption { type = types.attrsOf types.anything; default = { }; };
+      services.postgresql.dataDir = mkOption { type = types.str; default = "/var/lib/postgresql/18"; };
+      services.postgresql.package = mkOption { type = types.package; };
+      systemd.services = mkOption { type = types.attrsOf (types.submodule service); default = { }; };
+      systemd.tmpfiles.rules = mkOption { type = types.listOf types.str; default = [ ]; };
+      users.groups = mkOption { type = types.attrsOf types.anything; default = { }; };
+      users.users = mkOption { type = types.attrsOf types.anything; default = { }; };
+    };
+  };
+  service.options = {
+    description = mkOption { type = types.str; default = ""; };
+    preStart = mkOption { type = types.lines; default = ""; };
+    path = mkOption { type = types.listOf types.package; default = [ ]; };
+    serviceConfig = mkOption { type = types.attrsOf types.anything; default = { }; };
+    unitConfig = mkOption { type = types.attrsOf types.anything; default = { }; };
+  } // lib.genAttrs
+    [ "after" "before" "documentation" "partOf" "requiredBy" "requires" "wantedBy" "wants" ]
+    (_: mkOption { type = types.listOf types.str; default = [ ]; })
+  // lib.genAttrs [ "reloadTriggers" "restartTriggers" ] (_: mkOption { type = types.listOf types.anything; default = [ ]; });
+
+  evaluated = modules: (lib.evalModules { modules = [ nixos ./default.nix ] ++ modules; specialArgs = { inherit pkgs; }; }).config;
+  complaints = host: map (entry: entry.message) (builtins.filter (entry: !entry.assertion) host.assertions);
+  sound = name: host:
+    ensure (complaints host == [ ]) "${name}: ${builtins.concatStringsSep "; " (complaints host)}";
+
+  # A unit as NixOS writes it.
+  unit = name: service:
+    let
+      text = value: if value == true then "true" else if value == false then "false" else toString value;
+      lines = key: value: if builtins.isList value then map (value: "${key}=${text value}") value else [ "${key}=${text value}" ];
+      section = name: set: [ "[${name}]" ] ++ builtins.concatLists (mapAttrsToList lines set);
+      all = section "Unit"
+        ({ Description = service.description; After = service.after; Documentation = service.documentation; } // service.unitConfig)
+      ++ section "Service" service.serviceConfig;
+    in
+    builtins.toFile "${name}.service" (builtins.concatStringsSep "\n" all + "\n");
+  # Forgejo's own unit is NixOS's; what is added to it is run below.
+  units = host: builtins.removeAttrs host.systemd.services [ "forgejo" ];
+  run = name: text: "run ${builtins.toFile name ("set -eu\n" + text)}";
+  lines = name: host:
+    assert sound name host;
+    mapAttrsToList (name: service: "unit ${unit name service}") (units host)
+    ++ [ "host ${name} ${toString (builtins.length (builtins.attrNames (units host)))}" ];
+
+  hosts = ../../../examples/hosts;
+  read = file: builtins.fromTOML (builtins.readFile (hosts + "/${file}"));
+  edgeFile = host: host.environment.etc."edge-proxyd/edge.toml".source;
+  byName = list: builtins.listToAttrs (map (entry: { inherit (entry) name; value = entry; }) list);
+  # Sites are an order in the program's file and a set in the module; the program chooses by name, not by order.
+  meaning = file: file // { site = byName file.site; };
+  same = what: left: right:
+    ensure (left == right) "${what}: the module writes ${builtins.toJSON left}, the file says ${builtins.toJSON right}";
+
+  vps = evaluated [ (hosts + "/vps-pacman/configuration.nix") ];
+  matrix = evaluated [ (hosts + "/lab-matrix/configuration.nix") ];
+  eniac = evaluated [
+    {
+      services.edgeProxy = { enable = true; certificates = "/var/lib/tailnet-ca"; settings = read "id3-eniac/edge.toml"; };
+    }
+  ];
+  acmeCommand = vps.systemd.services.acme-dns01.serviceConfig.ExecStart;
+  manifest = builtins.head matrix.systemd.services.pg-ensure.restartTriggers;
+
+  facts =
+    # The edges' files say what the examples' say; the vps' certificates have a service of their own.
+    assert same "vps-pacman/edge.toml"
+      (meaning (edgeFile vps).value) (builtins.removeAttrs (meaning (read "vps-pacman/edge.toml")) [ "acme" ]);
+    assert same "lab-matrix/edge.toml" (meaning (edgeFile matrix).value) (meaning (read "lab-matrix/edge.toml"));
+    assert same "id3-eniac/edge.toml" (edgeFile eniac).value (read "id3-eniac/edge.toml");
+    # The manifest is the example's, but for where systemd hands the passwords over.
+    assert same "databases.toml"
+      (builtins.removeAttrs manifest.value [ "ensure" "database" ])
+      (builtins.removeAttrs (read "lab-matrix/databases.toml") [ "ensure" ]);
+    assert same "databases.toml: ensure"
+      (map (entry: entry.name) manifest.value.ensure) (map (entry: entry.name) (read "lab-matrix/databases.toml").ensure);
+    assert ensure (vps.networking.firewall.allowedTCPPorts == [ 443 80 ]) "the firewall's ports for TCP";
+    assert ensure (vps.networking.firewall.allowedUDPPorts == [ 443 ]) "the firewall's ports for UDP";
+    assert ensure (matrix.networking.firewall.allowedTCPPorts == [ ]) "a firewall that nobody asked to open";
+    assert ensure (vps.users.users.edge-proxy.group == "acme" && vps.users.users.acme.isSystemUser) "accounts";
+    # What is wrong is refused: an option that there is not, a type, two that write certificates, nothing to listen on.
+    assert ensure (!(builtins.tryEval (edgeFile (evaluated [ { services.edgeProxy = { enable = true; sits = { }; }; } ])).value).success)
+      "an option that there is not was taken";
+    assert ensure
+      (!(builtins.tryEval (builtins.deepSeq (evaluated [ { security.acmeDns01.certs.a.extraDomainNames = "b"; } ]).security.acmeDns01.certs true)).success)
+      "a text was taken for a list";
+    assert ensure
+      (builtins.length (complaints (evaluated [
+        (hosts + "/vps-pacman/configuration.nix")
+        { services.edgeProxy.settings.acme.email = "admin@example.org"; }
+      ])) == 1)
+      "two services that write certificates were taken";
+    assert ensure (builtins.length (complaints (evaluated [ { services.edgeProxy.enable = true; } ])) == 1)
+      "an edge that listens nowhere was taken";
+    assert ensure
+      (builtins.length (complaints (evaluated [
+        { services.forgejoMailer = { enable = true; settings = { from = "a@b"; password = "c"; }; }; }
+      ])) == 2)
+      "a password in the store was taken";
+    assert ensure (let off = evaluated [ ]; in off.systemd.services == { } && off.users.users == { } && complaints off == [ ])
+      "importing the modules turns something on";
+    true;
+in
+assert facts;
+builtins.concatStringsSep "\n" (
+  lines "vps-pacman" vps ++ lines "lab-matrix" matrix ++ lines "id3-eniac" eniac
+  ++ map (name: run "edge-check" "exec ${programs}/bin/edge-proxyd check --config ${edgeFile name}") [ vps matrix eniac ]
+  ++ [
+    # The store of certificates is the folder of this machine in the file, which only `run` would touch.
+    (run "acme-list" ''
+      printf secret > ${folder}/${builtins.head (builtins.split ":" (builtins.head vps.systemd.services.acme-dns01.serviceConfig.LoadCredential))}
+      CREDENTIALS_DIRECTORY=${folder}; export CREDENTIALS_DIRECTORY
+      ${builtins.replaceStrings [ " run" ] [ " list" ] acmeCommand} | grep -F '*.eniac.example.org'
+    '')
+    (run "pg-ensure-check" ''
+      for credential in ${builtins.concatStringsSep " " (map (entry: builtins.head (builtins.split ":" entry)) matrix.systemd.services.pg-ensure.serviceConfig.LoadCredential)}; do
+        printf secret > ${folder}/$credential
+      done
+      CREDENTIALS_DIRECTORY=${folder}; export CREDENTIALS_DIRECTORY
+      exec ${programs}/bin/pg-ensure check ${manifest} --offline
+    '')
+    # As Forgejo's unit does before each start.
+    (run "forgejo-start" ''
+      mkdir -p ${folder}/forgejo/conf
+      printf '[server]\nDOMAIN = git.example.org\n' > ${folder}/forgejo/conf/app.ini
+      printf secret > ${folder}/forgejo-mailer
+      CREDENTIALS_DIRECTORY=${folder}; export CREDENTIALS_DIRECTORY
+      ${matrix.systemd.services.forgejo.preStart}
+      grep -Fx 'SMTP_ADDR = mail.example.org' ${folder}/forgejo/conf/app.ini
+      grep -F 'PASSWD_URI = file:/run/credentials/forgejo.service/forgejo-mailer' ${folder}/forgejo/conf/app.ini
+    '')
+    # Each command of the upgrade is one that the program takes.
+    (run "upgrade-help" (builtins.concatStringsSep "\n" (map
+      (unit: "${matrix.systemd.services.${unit}.serviceConfig.ExecStart} --help >/dev/null")
+      [ "upgrade-pg-cluster" "upgrade-pg-cluster-finish" ])))
+  ]
+) + "\n"

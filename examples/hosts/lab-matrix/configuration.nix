@@ -1,0 +1,69 @@
+# The node on NixOS: what edge.toml, databases.toml and mailer.toml beside this say.
+{ config, pkgs, ... }:
+let
+  tailnet = [ "100.64.0.0/10" "fd7a:115c:a1e0::/48" ];
+in
+{
+  imports = [ ../../../bins/packaging/nix ./forgejo.nix ];
+
+  services.edgeProxy = {
+    enable = true;
+    settings = {
+      listen = [ { address = "100.64.0.2:80"; interface = "tailscale0"; } ];
+      # 100.64.0.0/10 is shared carrier space too, so it counts only on the tailnet's own interface.
+      trust = { ranges = tailnet; interface = "tailscale0"; header = "x-forwarded-for"; };
+      log.format = "json";
+      upstream = {
+        vaultwarden.target = "http://127.0.0.1:8222";
+        forgejo.target = "unix:/run/forgejo/forgejo.sock";
+        headscale.target = "http://127.0.0.1:8080";
+      };
+    };
+    sites = {
+      vault = {
+        hosts = [ "vault.example.org" ];
+        upstream = "vaultwarden";
+        plain = "serve";
+        body_limit = "525MiB";
+        maintenance = { status = 503; body = "Back in a moment.\n"; retry_after = "5s"; };
+        route = [ { path = "/admin"; upstream = "vaultwarden"; allow = tailnet; } ];
+      };
+      git = { hosts = [ "git.example.org" ]; upstream = "forgejo"; plain = "serve"; body_limit = "2GiB"; };
+      headscale = {
+        hosts = [ "headscale.example.org" ];
+        upstream = "headscale";
+        plain = "serve";
+        timeouts = { response = "1h"; tunnel = "1d"; };
+      };
+    };
+  };
+
+  services.pgEnsure = {
+    enable = true;
+    ensures = map
+      (name: { inherit name; passwordFile = "/run/secrets/${name}-db"; })
+      [ "vaultwarden" "headscale" "forgejo" ];
+    credentials.grafana-db = "/run/secrets/grafana-db";
+    settings = {
+      role = [ { name = "grafana"; login = true; connection_limit = 5; password = "credential:grafana-db"; } ];
+      grant = [
+        { to = "grafana"; on = "database"; name = "forgejo"; privileges = [ "connect" ]; }
+        { to = "grafana"; on = "schema"; database = "forgejo"; name = "public"; privileges = [ "usage" ]; }
+      ];
+      default_privileges = [
+        {
+          database = "forgejo"; creator = "forgejo"; schema = "public"; on = "tables"; to = "grafana";
+          privileges = [ "select" ]; existing = true;
+        }
+      ];
+    };
+  };
+
+  # From 17 to 18 when the package changes.
+  services.postgresql.package = pkgs.postgresql_18;
+  services.upgradePgCluster = {
+    enable = true;
+    from = pkgs.postgresql_17;
+    extraArgs = [ "--backup-exists" "restic, every night" ];
+  };
+}

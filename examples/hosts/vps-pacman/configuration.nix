@@ -1,0 +1,65 @@
+# The public edge on NixOS: what edge.toml beside this says, with certificates by a service of their own.
+{
+  imports = [ ../../../bins/packaging/nix ];
+
+  security.acmeDns01 = {
+    acceptTerms = true;
+    defaults = {
+      email = "admin@example.org";
+      dnsProvider = "cloudflare";
+      # A token that may edit the records of this zone, and no other.
+      credentialFiles.CLOUDFLARE_DNS_API_TOKEN_FILE = "/run/secrets/cloudflare";
+    };
+    certs."example.org".extraDomainNames = [ "*.example.org" ];
+    certs."eniac.example.org".extraDomainNames = [ "*.eniac.example.org" ];
+  };
+
+  services.edgeProxy = {
+    enable = true;
+    openFirewall = true;
+    settings = {
+      listen = [
+        { address = [ "0.0.0.0:443" "[::]:443" ]; tls = true; http3 = true; }
+        { address = [ "0.0.0.0:80" "[::]:80" ]; }
+      ];
+      log = { format = "json"; rejected = true; };
+      status.address = "127.0.0.1:9180";
+      upstream.lab-matrix.target = "http://lab-matrix:80";
+      # Double TLS: the second node proves itself by the tailnet's own CA, which is the only one that is believed here.
+      upstream.id3-eniac = {
+        target = "https://id3-eniac:443";
+        tls = { ca = "/etc/edge-proxyd/tailnet-ca.pem"; server_name = "eniac.example.org"; };
+      };
+    };
+    sites = {
+      apex = {
+        hosts = [ "example.org" "www.example.org" ];
+        redirect = "https://git.example.org{path}{query}";
+      };
+      eniac = {
+        hosts = [ "eniac.example.org" "*.eniac.example.org" ];
+        upstream = "id3-eniac";
+        maintenance = { status = 503; body = "The node is away.\n"; retry_after = "10s"; };
+      };
+      git = {
+        hosts = [ "git.example.org" ];
+        upstream = "lab-matrix";
+        body_limit = "2GiB";
+        early_data = true;
+      };
+      headscale = {
+        hosts = [ "headscale.example.org" ];
+        upstream = "lab-matrix";
+        # Clients keep one request open for as long as they are connected.
+        timeouts = { response = "1h"; tunnel = "1d"; };
+      };
+      vault = {
+        hosts = [ "vault.example.org" ];
+        upstream = "lab-matrix";
+        body_limit = "525MiB";
+        response_headers.set.Strict-Transport-Security = "max-age=63072000";
+        maintenance = { status = 503; body = "The node is away.\n"; retry_after = "10s"; };
+      };
+    };
+  };
+}

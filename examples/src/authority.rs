@@ -1,0 +1,54 @@
+//! A CA and DNS as the environment names them.
+//!
+//! `CLOUDFLARE_TOKEN`, or `RFC2136_SERVER`, `RFC2136_KEY_NAME` and `RFC2136_KEY` (base64) for a name server of one's own, is who
+//! takes the records. `ACME_DIRECTORY` is the CA, Let's Encrypt's staging unless given; `ACME_ROOTS` a file of roots for it.
+//! `DNS_SERVER` is who is asked instead of the system's resolvers.
+
+use acme_dns01::client::{Acme, Http};
+use acme_dns01::dns::Dns;
+use acme_dns01::engine::{Authority, Engine};
+use acme_dns01::provider::{Cloudflare, CloudflareAuth, Provider, Rfc2136, TsigAlgorithm};
+use acme_dns01::store::{FileStore, Ownership};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::env::var;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The name of the authority in the engine.
+pub const CA: &str = "ca";
+
+const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+
+/// An engine that keeps its certificates in a folder, and prints what it does.
+///
+/// # Errors
+/// When the environment names nobody who takes the records, or something that cannot be used.
+pub fn engine(folder: &Path) -> Result<Engine, Box<dyn Error>> {
+    let roots = var("ACME_ROOTS").ok().map(std::fs::read_to_string).transpose()?;
+    let http = Http::new(roots.as_deref())?;
+    let mut dns = Dns::system();
+    if let Ok(server) = var("DNS_SERVER") {
+        let server: SocketAddr = server.parse()?;
+        dns = Dns::new(vec![server]);
+        dns.authority_port = server.port();
+    }
+    let acme = Acme::new(var("ACME_DIRECTORY").unwrap_or_else(|_| STAGING.to_owned()), http.clone());
+    let store = FileStore::open(folder, Ownership::default())?;
+    Ok(Engine::new(Arc::new(store), dns.clone())
+        .authority(CA, Authority::new(acme))
+        .provider("dns", provider(&dns, &http)?)
+        .observer(Arc::new(|id, what| println!("{id}: {what}"))))
+}
+
+fn provider(dns: &Dns, http: &Http) -> Result<Arc<dyn Provider>, Box<dyn Error>> {
+    if let Ok(token) = var("CLOUDFLARE_TOKEN") {
+        let auth = CloudflareAuth::Token { dns: token.into(), zone: None };
+        return Ok(Arc::new(Cloudflare::new(http.clone(), auth)));
+    }
+    let server = var("RFC2136_SERVER").map_err(|_| "neither CLOUDFLARE_TOKEN nor RFC2136_SERVER is set")?;
+    let key = STANDARD.decode(var("RFC2136_KEY")?)?;
+    let updates = Rfc2136::new(server.parse()?, dns.clone());
+    Ok(Arc::new(updates.tsig(&var("RFC2136_KEY_NAME")?, TsigAlgorithm::HmacSha256, &key.into())?))
+}

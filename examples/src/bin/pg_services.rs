@@ -1,0 +1,82 @@
+//! The services of a host, from one list: their roles and databases made true, and a `pg_hba.conf` that lets each of them into
+//! its own database. Before anything is written it says who will get in from where.
+//!
+//! ```text
+//! pg_services "host=/run/postgresql user=postgres" vaultwarden headscale forgejo
+//! ```
+//!
+//! It writes the server's file, so it runs on the server's machine.
+
+use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
+use pg_ensure::{Desired, Name};
+use pg_hba::{Attempt, Nowhere, Policy, TAILNET_V4, TAILNET_V6, Tls, install};
+use std::error::Error;
+use tokio_postgres::{Client, Config, NoTls};
+
+/// Nobody looks on.
+struct Unseen;
+
+impl Observer for Unseen {
+    fn event(&mut self, _: &Event<'_>) {}
+}
+
+async fn login(config: &Config) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let connect = arguments.next().ok_or("usage: pg_services CONNECTION SERVICE…")?;
+    let services: Vec<String> = arguments.collect();
+    let config: Config = connect.parse()?;
+
+    // One list, two meanings.
+    let mut desired = Desired::new();
+    let mut policy =
+        Policy::new().tls(Tls::OutsideTailnet).tailnet_ranges([TAILNET_V4.parse()?, TAILNET_V6.parse()?]);
+    for service in &services {
+        desired.ensure(&Name::new(service)?, None);
+        policy = policy.service(service, service);
+    }
+
+    let attempts = |database: &str, role: &str| {
+        [
+            Attempt::local(database, role),
+            Attempt::tcp(database, role, [100, 64, 0, 9].into()),
+            Attempt::tcp(database, role, [203, 0, 113, 7].into()),
+            Attempt::tls(database, role, [203, 0, 113, 7].into()),
+        ]
+    };
+    for database in &services {
+        for role in &services {
+            for attempt in attempts(database, role) {
+                println!("{attempt}: {}", policy.decide(&attempt, &Nowhere).method);
+            }
+        }
+    }
+
+    let server = Server::new(config.clone(), NoTls);
+    if let Outcome::Applied(applied) = server.apply(&desired, &ApplyOptions::default(), &mut Unseen).await? {
+        println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len());
+    }
+    let client = login(&config).await?;
+    let prepared = install::prepare(&client, &policy).await?;
+    let old = std::fs::read(&prepared.path)?;
+    std::fs::write(&prepared.path, &prepared.text)?;
+    // A service that has to get in, or the old file comes back.
+    let mut own = config.clone();
+    if let Some(service) = services.first() {
+        own.user(service).dbname(service);
+    }
+    let canary = async { login(&own).await.map(drop).map_err(|why| why.to_string()) };
+    if let Err(why) = install::activate(&client, &prepared, canary).await {
+        std::fs::write(&prepared.path, old)?;
+        install::reload(&client).await?;
+        return Err(format!("{why}; the old file is back").into());
+    }
+    println!("{} is in force", prepared.path.display());
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! What is inside a database, and what default privileges its new objects get.
+
+use super::Owned;
+use crate::acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};
+use crate::name::{Name, Text};
+use crate::object::Local;
+use crate::version::Version;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is inside a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Schemas, without those of the system.
+    pub schemas: BTreeMap<Name, Schema>,
+    /// Installed extensions.
+    pub extensions: BTreeMap<Name, Extension>,
+    /// Owners and privileges of everything else.
+    pub objects: BTreeMap<Local, Owned>,
+    /// Default privileges that differ from PostgreSQL's own.
+    pub defaults: BTreeMap<DefaultKey, Acl>,
+    /// Whether anything else depends on a schema, so that it cannot be dropped without that.
+    pub occupied: BTreeSet<Name>,
+}
+
+/// A schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// Its owner and privileges.
+    pub owned: Owned,
+    /// Its comment.
+    pub comment: Option<Text>,
+}
+
+/// An installed extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// Its version.
+    pub version: Text,
+    /// Its schema.
+    pub schema: Name,
+    /// Its owner.
+    pub owner: Name,
+}
+
+/// An extension that the server could install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Available {
+    /// The version that is installed when none is said.
+    pub default: Option<Text>,
+    /// Every version.
+    pub versions: BTreeSet<Text>,
+    /// Whether whoever may create in the database may install it.
+    pub trusted: bool,
+    /// The schema that it insists on.
+    pub schema: Option<Name>,
+}
+
+/// What default privileges are about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DefaultKey {
+    /// Whose new objects.
+    pub creator: Name,
+    /// In which schema; `None` for everywhere.
+    pub schema: Option<Name>,
+    /// Which objects.
+    pub kind: DefaultKind,
+}
+
+/// The kinds of objects that default privileges exist for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DefaultKind {
+    /// Tables and what is like them.
+    Tables,
+    /// Sequences.
+    Sequences,
+    /// Functions, procedures and aggregates.
+    Routines,
+    /// Types and domains.
+    Types,
+    /// Schemas.
+    Schemas,
+    /// Large objects (PostgreSQL 18).
+    LargeObjects,
+}
+
+impl DefaultKind {
+    /// The kind of each object.
+    #[must_use]
+    pub fn object(self) -> ObjectKind {
+        match self {
+            Self::Tables => ObjectKind::Table,
+            Self::Sequences => ObjectKind::Sequence,
+            Self::Routines => ObjectKind::Routine,
+            Self::Types => ObjectKind::Type,
+            Self::Schemas => ObjectKind::Schema,
+            Self::LargeObjects => ObjectKind::LargeObject,
+        }
+    }
+
+    /// As SQL.
+    #[must_use]
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Tables => "TABLES",
+            Self::Sequences => "SEQUENCES",
+            Self::Routines => "ROUTINES",
+            Self::Types => "TYPES",
+            Self::Schemas => "SCHEMAS",
+            Self::LargeObjects => "LARGE OBJECTS",
+        }
+    }
+}
+
+impl Contents {
+    /// What is in a database that was just made from an untouched template1.
+    #[must_use]
+    pub fn fresh(bootstrap: &Name, version: Version) -> Self {
+        let name = |name: &str| Name::new(name).expect("a name");
+        let fifteen = version.major() >= 15;
+        let owner = if fifteen { name("pg_database_owner") } else { bootstrap.clone() };
+        let mut owned = Owned::new(ObjectKind::Schema, &owner, version);
+        let everybody = if fifteen { Privilege::Usage.into() } else { ObjectKind::Schema.all(version) };
+        owned.acl.grant(&Grantee::Public, &owner, everybody, Privileges::NONE);
+        let comment = Text::new("standard public schema").ok();
+        let mut fresh = Self::default();
+        fresh.schemas.insert(name("public"), Schema { owned, comment });
+        for language in ["c", "internal", "plpgsql", "sql"] {
+            let owned = Owned::new(ObjectKind::Language, bootstrap, version);
+            fresh.objects.insert(Local::Language(name(language)), owned);
+        }
+        let plpgsql = Extension {
+            version: Text::new("1.0").expect("a text"),
+            schema: name("pg_catalog"),
+            owner: bootstrap.clone(),
+        };
+        fresh.extensions.insert(name("plpgsql"), plpgsql);
+        fresh
+    }
+}
+
+impl DefaultKey {
+    /// What holds where nothing was said: PostgreSQL's defaults everywhere, nothing more in one schema.
+    #[must_use]
+    pub fn base(&self, version: Version) -> Acl {
+        match self.schema {
+            Some(_) => Acl::default(),
+            None => Acl::default_of(self.kind.object(), &self.creator, version),
+        }
+    }
+}

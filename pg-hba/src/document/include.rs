@@ -1,0 +1,232 @@
+//! Where included files come from, and how they are read.
+
+use super::RawLine;
+use crate::error::Refusal;
+use crate::rule::Origin;
+use crate::server::Server;
+use crate::token::{Field, LogicalLine, Token, lines, next_token};
+
+/// Where included files come from. Paths are resolved the way the server resolves them before they are asked for.
+pub trait Include {
+    /// The text of a file, or the system's words for why not (`No such file or directory`).
+    ///
+    /// # Errors
+    /// [`IncludeError::Missing`] is what `include_if_exists` passes over.
+    fn read(&mut self, path: &str) -> Result<String, IncludeError>;
+
+    /// The names of the files of a folder, in any order.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError>;
+}
+
+/// Why a file could not be included.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IncludeError {
+    /// It does not exist.
+    #[error("No such file or directory")]
+    Missing,
+    /// Anything else, in the system's words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// No file is ever found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoIncludes;
+
+impl Include for NoIncludes {
+    fn read(&mut self, _: &str) -> Result<String, IncludeError> {
+        Err(IncludeError::Missing)
+    }
+
+    fn list(&mut self, _: &str) -> Result<Vec<String>, IncludeError> {
+        Err(IncludeError::Missing)
+    }
+}
+
+/// Reads files and what they include.
+pub(crate) struct Reader<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) includes: &'a mut dyn Include,
+}
+
+/// How deep files may include each other (`CONF_FILE_MAX_DEPTH`).
+const DEPTH: usize = 10;
+
+impl Reader<'_> {
+    pub(crate) fn file(&mut self, path: &str, text: &str, depth: usize) -> Vec<RawLine> {
+        let mut out = Vec::new();
+        let file = (depth > 0).then(|| path.to_owned());
+        for line in lines(text, self.server.version()) {
+            let mut raw = RawLine {
+                origin: Origin { file: file.clone(), line: line.number },
+                span: line.span,
+                fields: Vec::new(),
+                error: None,
+                included: false,
+                start_column: physical_lines(text, &line),
+            };
+            if line.text.contains('\0') {
+                raw.error = Some(Refusal::Nul);
+            } else if line.is_too_long(self.server.version()) {
+                raw.error = Some(Refusal::LineTooLong);
+            } else {
+                let (fields, error) = self.fields(path, &line, depth);
+                (raw.fields, raw.error) = (fields, error);
+            }
+            let mut included = Vec::new();
+            if raw.error.is_none() && raw.fields.len() == 2 && self.server.version().has_includes() {
+                let (first, second) = (raw.fields[0][0].text.clone(), raw.fields[1][0].text.clone());
+                match first.as_str() {
+                    "include" | "include_if_exists" => {
+                        raw.included = true;
+                        match self.include(path, &second, depth + 1) {
+                            Ok(lines) => included = lines,
+                            Err((IncludeError::Missing, _)) if first == "include_if_exists" => {}
+                            Err((_, reason)) => raw.error = Some(reason),
+                        }
+                    }
+                    "include_dir" => {
+                        raw.included = true;
+                        match self.include_dir(path, &second, depth + 1) {
+                            Ok(lines) => included = lines,
+                            Err(reason) => raw.error = Some(reason),
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            out.push(raw);
+            out.append(&mut included);
+        }
+        out
+    }
+
+    fn fields(&mut self, path: &str, line: &LogicalLine, depth: usize) -> (Vec<Field>, Option<Refusal>) {
+        let mut fields = Vec::new();
+        let mut at = 0;
+        while at < line.text.len() {
+            let mut field = Field::new();
+            let mut error = None;
+            while let Some(lexed) = next_token(line, &mut at) {
+                if self.server.version().longest_token().is_some_and(|most| lexed.token.text.len() > most) {
+                    return (fields, Some(Refusal::TokenTooLong));
+                }
+                let token = lexed.token;
+                if !token.quoted && token.text.len() > 1 && token.text.starts_with('@') {
+                    error = self.expand(path, &token, depth + 1, &mut field).err();
+                } else {
+                    field.push(token);
+                }
+                if !lexed.comma || error.is_some() {
+                    break;
+                }
+            }
+            if !field.is_empty() {
+                fields.push(field);
+            }
+            if error.is_some() {
+                return (fields, error);
+            }
+        }
+        (fields, None)
+    }
+
+    /// `@file`: its tokens stand where its name stood.
+    fn expand(&mut self, path: &str, token: &Token, depth: usize, field: &mut Field) -> Result<(), Refusal> {
+        let name = &token.text[1..];
+        let full = resolve(path, name);
+        let words = |error: &str| {
+            Refusal::Include(if self.server.version().has_includes() {
+                format!("could not open file \"{full}\": {error}")
+            } else {
+                format!("could not open secondary authentication file \"@{name}\" as \"{full}\": {error}")
+            })
+        };
+        if depth > DEPTH {
+            return Err(words("maximum nesting depth exceeded"));
+        }
+        let text = self.includes.read(&full).map_err(|error| words(&error.to_string()))?;
+        for line in self.file(&full, &text, depth) {
+            if let Some(error) = line.error {
+                return Err(error);
+            }
+            if !line.included {
+                let tokens = line.fields.into_iter().flatten();
+                field.extend(tokens.map(|inner| Token { span: token.span, ..inner }));
+            }
+        }
+        Ok(())
+    }
+
+    fn include(
+        &mut self,
+        path: &str,
+        name: &str,
+        depth: usize,
+    ) -> Result<Vec<RawLine>, (IncludeError, Refusal)> {
+        let full = resolve(path, name);
+        let words = |error: &str| Refusal::Include(format!("could not open file \"{full}\": {error}"));
+        if depth > DEPTH {
+            let error = "maximum nesting depth exceeded";
+            return Err((IncludeError::Other(error.to_owned()), words(error)));
+        }
+        let text = self.includes.read(&full).map_err(|error| {
+            let refusal = words(&error.to_string());
+            (error, refusal)
+        })?;
+        Ok(self.file(&full, &text, depth))
+    }
+
+    fn include_dir(&mut self, path: &str, name: &str, depth: usize) -> Result<Vec<RawLine>, Refusal> {
+        if name.trim_matches([' ', '\t', '\r', '\n']).is_empty() {
+            return Err(Refusal::Include("empty configuration directory name".to_owned()));
+        }
+        let full = resolve(path, name);
+        let words = |_| Refusal::Include(format!("could not open directory \"{full}\""));
+        let mut names = self.includes.list(&full).map_err(words)?;
+        names.retain(|name| name.len() > 5 && !name.starts_with('.') && name.ends_with(".conf"));
+        names.sort_unstable();
+        let mut lines = Vec::new();
+        let mut errors = Vec::new();
+        for name in names {
+            match self.include(path, &format!("{full}/{name}"), depth) {
+                Ok(mut found) => lines.append(&mut found),
+                Err((_, refusal)) => errors.push(refusal.to_string()),
+            }
+        }
+        if errors.is_empty() { Ok(lines) } else { Err(Refusal::Include(errors.join("\n"))) }
+    }
+}
+
+/// Where each physical line of a logical one starts, with its number.
+fn physical_lines(text: &str, line: &LogicalLine) -> Vec<(usize, u32)> {
+    let mut starts = vec![(line.span.start, line.number)];
+    for (at, _) in text[line.span.start..line.span.end].match_indices('\n') {
+        let number = line.number + u32::try_from(starts.len()).unwrap_or(0);
+        starts.push((line.span.start + at + 1, number));
+    }
+    starts
+}
+
+/// `AbsoluteConfigLocation`: relative to the folder of the file that names it.
+fn resolve(from: &str, name: &str) -> String {
+    let joined = match (name.starts_with('/'), from.rfind('/')) {
+        (true, _) | (false, None) => name.to_owned(),
+        (false, Some(slash)) => format!("{}/{name}", &from[..slash]),
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in joined.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    format!("{}{}", if joined.starts_with('/') { "/" } else { "" }, parts.join("/"))
+}

@@ -1,0 +1,143 @@
+//! What the fields of a line mean, as `parse_hba_line` in hba.c.
+
+use crate::address::{Network, cidr_mask, numeric};
+use crate::error::Refusal;
+use crate::method::{self, Method};
+use crate::regex::Pattern;
+use crate::rule::{Address, ConnectionType, Database, Origin, Rule, User};
+use crate::server::{Capability, Server};
+use crate::token::{Field, Token};
+
+/// The token that is to blame, if one is, and why.
+type Fault = (Option<Token>, Refusal);
+
+/// What the server notes about a record type that it has no use for.
+pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'static str> {
+    match connection {
+        ConnectionType::HostSsl if !server.has(Capability::Tls) => {
+            Some("hostssl record cannot match because SSL is not supported by this build")
+        }
+        ConnectionType::HostSsl if !server.tls_is_on() => {
+            Some("hostssl record cannot match because SSL is disabled")
+        }
+        ConnectionType::HostGssEnc if !server.has(Capability::Gss) => {
+            Some("hostgssenc record cannot match because GSSAPI is not supported by this build")
+        }
+        _ => None,
+    }
+}
+
+/// `parse_hba_line`.
+pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>), Fault> {
+    let mut rest = fields.iter();
+    let kind = one(rest.next(), "connection type", "connection type")?;
+    let connection = ConnectionType::from_word(&kind.text)
+        .ok_or_else(|| (Some(kind.clone()), Refusal::ConnectionType(kind.text.clone())))?;
+    let mut notice = notice(connection, server);
+    let possible = notice.is_none();
+    let missing = |what| (None, Refusal::Missing(what));
+    let databases = rest.next().ok_or_else(|| missing("database specification"))?;
+    let databases = databases.iter().map(|token| database(token, server)).collect::<Result<_, _>>()?;
+    let users = rest.next().ok_or_else(|| missing("role specification"))?;
+    let users = users.iter().map(|token| user(token, server)).collect::<Result<_, _>>()?;
+    let address = if connection == ConnectionType::Local {
+        Address::All
+    } else {
+        let token = one(rest.next(), "IP address specification", "host address")?;
+        address(token, &mut rest)?
+    };
+    let word = one(rest.next(), "authentication method", "authentication type")?;
+    let method =
+        Method::parse(&word.text, connection, server).map_err(|refusal| (Some(word.clone()), refusal))?;
+    let mut settings = Vec::new();
+    for token in rest.flatten() {
+        let setting = method::setting(&token.text, connection, method, server);
+        settings.push(setting.map_err(|refusal| (Some(token.clone()), refusal))?);
+    }
+    method::check(method, &settings, server).map_err(|refusal| (Some(word.clone()), refusal))?;
+    // check_oauth_validator clears the error text, and with it a notice of the record type.
+    if method == Method::Oauth {
+        notice = None;
+    }
+    let origin = Origin::default();
+    Ok((Rule { connection, databases, users, address, method, settings, possible, origin }, notice))
+}
+
+fn one<'f>(
+    field: Option<&'f Field>,
+    missing: &'static str,
+    multiple: &'static str,
+) -> Result<&'f Token, Fault> {
+    match field.map(Vec::as_slice) {
+        None | Some([]) => Err((None, Refusal::Missing(missing))),
+        Some([token]) => Ok(token),
+        Some([_, second, ..]) => Err((Some(second.clone()), Refusal::Multiple(multiple))),
+    }
+}
+
+pub(crate) fn pattern(token: &Token, from_version: bool) -> Result<Option<Pattern>, Fault> {
+    match token.text.strip_prefix('/') {
+        Some(text) if from_version => Pattern::new(text)
+            .map(Some)
+            .map_err(|error| (Some(token.clone()), Refusal::Pattern { pattern: text.to_owned(), error })),
+        _ => Ok(None),
+    }
+}
+
+fn database(token: &Token, server: &Server) -> Result<Database, Fault> {
+    if let Some(pattern) = pattern(token, server.version().has_patterns())? {
+        return Ok(Database::Pattern(pattern));
+    }
+    Ok(match token.text.as_str() {
+        _ if token.quoted => Database::Name(token.text.clone()),
+        "all" => Database::All,
+        "sameuser" => Database::SameUser,
+        "samerole" | "samegroup" => Database::SameRole,
+        "replication" => Database::Replication,
+        _ => Database::Name(token.text.clone()),
+    })
+}
+
+pub(crate) fn user(token: &Token, server: &Server) -> Result<User, Fault> {
+    if let Some(pattern) = pattern(token, server.version().has_patterns())? {
+        return Ok(User::Pattern(pattern));
+    }
+    Ok(match token.text.strip_prefix('+') {
+        _ if token.is_keyword("all") => User::All,
+        Some(role) if !token.quoted => User::Member(role.to_owned()),
+        _ => User::Name(token.text.clone()),
+    })
+}
+
+fn address<'f>(token: &Token, rest: &mut impl Iterator<Item = &'f Field>) -> Result<Address, Fault> {
+    for (word, address) in
+        [("all", Address::All), ("samehost", Address::SameHost), ("samenet", Address::SameNet)]
+    {
+        if token.is_keyword(word) {
+            return Ok(address);
+        }
+    }
+    let fault = |reason| (Some(token.clone()), reason);
+    let (text, prefix) = match token.text.split_once('/') {
+        Some((text, prefix)) => (text, Some(prefix)),
+        None => (token.text.as_str(), None),
+    };
+    match (numeric(text), prefix) {
+        (None, None) => Ok(Address::Host(text.to_owned())),
+        (None, Some(_)) => Err(fault(Refusal::HostWithMask(token.text.clone()))),
+        (Some(base), Some(prefix)) => {
+            let mask = cidr_mask(prefix, base.is_ipv4());
+            let mask = mask.ok_or_else(|| fault(Refusal::CidrMask(token.text.clone())))?;
+            Network::new(base, mask).map(Address::Network).ok_or_else(|| fault(Refusal::MaskFamily))
+        }
+        (Some(base), None) => {
+            let mask = one(rest.next(), "netmask specification", "netmask")
+                .map_err(|(at, reason)| (at.or_else(|| Some(token.clone())), reason))?;
+            let found = numeric(&mask.text);
+            let found = found.ok_or_else(|| (Some(mask.clone()), Refusal::Mask(mask.text.clone())))?;
+            Network::new(base, found)
+                .map(Address::Network)
+                .ok_or_else(|| (Some(mask.clone()), Refusal::MaskFamily))
+        }
+    }
+}
