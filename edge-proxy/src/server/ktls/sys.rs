@@ -104,13 +104,13 @@ pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> 
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
     // SAFETY: computes a length; CMSG_SPACE(1) is 24 bytes, within the buffer.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(1) } as usize;
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(1) } as _;
     // SAFETY: the first header is within the buffer, which is aligned and long enough for one byte of data behind it.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         (*header).cmsg_level = libc::SOL_TLS;
         (*header).cmsg_type = TLS_SET_RECORD_TYPE;
-        (*header).cmsg_len = libc::CMSG_LEN(1) as usize;
+        (*header).cmsg_len = libc::CMSG_LEN(1) as _;
         *libc::CMSG_DATA(header) = kind;
     }
     // SAFETY: all that the message points to outlives the call, and the kernel only reads it.
