@@ -262,7 +262,9 @@ fn first_flight(config: &Arc<ClientConfig>, host: &str, path: &str) -> Vec<u8> {
 
 #[test]
 fn keys_rotate_a_database_that_is_away_holds_nobody_up_and_a_promoted_one_is_found() {
-    let primary = Postgres::start(&Options::new(18));
+    let mut options = Options::new(18);
+    options.hba.push_str("local replication all trust\n");
+    let primary = Postgres::start(&options);
     let standby = Postgres::standby_of(&primary);
     let hosts = format!(
         "host={},{} port={},{} user=postgres",
