@@ -60,7 +60,8 @@ impl Lab {
         command.args(["run", "--workers", "2", "--grace", "1", "--config"]).arg(path).stderr(Stdio::null());
         let process = Guarded(command.spawn().expect("the program was built"));
         let edge = Edge { process, port, status };
-        let serves = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        // The status page comes after the listeners.
+        let serves = || [port, status].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok());
         wait("the edge serves", serves);
         edge
     }
