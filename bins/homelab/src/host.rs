@@ -4,9 +4,11 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A running host.
@@ -14,7 +16,7 @@ pub(crate) struct Host {
     pub(crate) name: &'static str,
     /// What is mounted into it, and what it writes: `var-lib` is its /var/lib.
     pub(crate) folder: PathBuf,
-    holder: Child,
+    holder: Mutex<Child>,
     /// Its first process, as this program sees it.
     pid: u32,
 }
@@ -116,7 +118,7 @@ impl Host {
         let id = holder.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).map_err(said)?;
         let pid = children.trim().parse().map_err(|_| format!("{name}: no first process: {children:?}"))?;
-        Ok(Self { name, folder, holder, pid })
+        Ok(Self { name, folder, holder: Mutex::new(holder), pid })
     }
 
     /// The number of its first process: `ip link … netns PID`.
@@ -158,6 +160,15 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }
 
+    /// Lays a secret out, as agenix or systemd would.
+    pub(crate) fn secret(&self, path: &str, text: &str, owner: u32) -> std::io::Result<()> {
+        let path = self.folder.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder"))?;
+        std::fs::write(&path, format!("{text}\n"))?;
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o400))?;
+        chown(&path, Some(owner), None)
+    }
+
     /// Starts a program that goes on.
     pub(crate) fn start(&self, script: &str) -> Result<Running, String> {
         let mut child = self
@@ -184,9 +195,10 @@ impl Host {
     }
 
     /// Ends it at once with all that runs on it, as when its power fails.
-    pub(crate) fn cut_power(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
+    pub(crate) fn cut_power(&self) {
+        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = holder.kill();
+        let _ = holder.wait();
         let until = Instant::now() + Duration::from_secs(10);
         // Nobody may have waited for it yet; without namespaces it is gone all the same.
         while File::open(format!("/proc/{}/ns/net", self.pid)).is_ok() && Instant::now() < until {

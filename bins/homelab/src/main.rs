@@ -3,10 +3,14 @@
 //! `cargo xtask homelab` builds the programs and runs this. It takes root, for the namespaces.
 
 mod day;
+mod edges;
 mod facts;
 mod front;
 mod host;
 mod lab;
+mod outside;
+mod postgres;
+mod programs;
 mod report;
 mod world;
 
@@ -14,13 +18,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: homelab [--quick] [--report FILE]
+const USAGE: &str = "usage: homelab [--two-edges] [--quick] [--report FILE]
 
+  --two-edges     the other form: two edges that share what they know, and lose a database, and each other
   --quick         the tailnet is away for 4 s instead of 30
   --report FILE   where the report is written, and pages of the programs beside it; beside what cargo builds unless given
 ";
 
 struct Arguments {
+    two_edges: bool,
     quick: bool,
     report: PathBuf,
     programs: PathBuf,
@@ -29,14 +35,20 @@ struct Arguments {
 fn arguments() -> Result<Arguments, String> {
     let program = std::env::current_exe().map_err(|why| why.to_string())?;
     let programs = program.parent().ok_or("no folder of programs")?.to_owned();
-    let mut arguments = Arguments { quick: false, report: programs.join("homelab.html"), programs };
+    let mut arguments =
+        Arguments { two_edges: false, quick: false, report: PathBuf::new(), programs: programs.clone() };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         match argument.as_str() {
+            "--two-edges" => arguments.two_edges = true,
             "--quick" => arguments.quick = true,
             "--report" => arguments.report = given.next().ok_or("--report takes a file")?.into(),
             _ => return Err(USAGE.to_owned()),
         }
+    }
+    if arguments.report.as_os_str().is_empty() {
+        let name = if arguments.two_edges { "homelab-two-edges.html" } else { "homelab.html" };
+        arguments.report = programs.join(name);
     }
     for name in ["edge-proxyd", "pg-ensure", "pg-hba", "upgrade-pg-cluster", "smtp-config"] {
         let path = arguments.programs.join(name);
@@ -69,17 +81,12 @@ fn run() -> Result<bool, String> {
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .map_err(|why| why.to_string())?;
     let facts = facts::Facts::new();
-    let lab = lab::Lab::new(world::World::new(folder.path(), &arguments.programs)?)?;
-    println!("homelab: eight hosts and the internet are up after {:.1} s", facts.elapsed().as_secs_f64());
-    let pace = day::Pace {
-        tailnet_away: Duration::from_secs(if arguments.quick { 4 } else { 30 }),
-        pages: arguments.report.parent().unwrap_or(Path::new("")).to_owned(),
-    };
-    let day = day::run(&lab, &facts, &pace);
-    let text = report::html(&facts, &lab);
+    let world = world::World::new(folder.path(), &arguments.programs, arguments.two_edges)?;
+    let (ended, text) =
+        if arguments.two_edges { two_edges(world, &facts)? } else { day(world, &facts, &arguments)? };
     std::fs::write(&arguments.report, text)
         .map_err(|why| format!("{}: {why}", arguments.report.display()))?;
-    if let Err(why) = day {
+    if let Err(why) = ended {
         println!("homelab: it ended early: {why}");
         return Ok(false);
     }
@@ -91,6 +98,30 @@ fn run() -> Result<bool, String> {
         arguments.report.display()
     );
     Ok(facts.failed() == 0)
+}
+
+/// How a form ended, and its report.
+type Ended = (Result<(), String>, String);
+
+fn day(world: world::World, facts: &facts::Facts, arguments: &Arguments) -> Result<Ended, String> {
+    let lab = lab::Lab::new(world)?;
+    println!("homelab: eight hosts and the internet are up after {:.1} s", facts.elapsed().as_secs_f64());
+    let pace = day::Pace {
+        tailnet_away: Duration::from_secs(if arguments.quick { 4 } else { 30 }),
+        pages: arguments.report.parent().unwrap_or(Path::new("")).to_owned(),
+    };
+    let ended = day::run(&lab, facts, &pace);
+    Ok((ended, report::html(&report::DAY, facts, &lab.world, &lab.outside)))
+}
+
+fn two_edges(world: world::World, facts: &facts::Facts) -> Result<Ended, String> {
+    let edges = edges::Edges::new(world)?;
+    println!(
+        "homelab: two edges, two nodes and the internet are up after {:.1} s",
+        facts.elapsed().as_secs_f64()
+    );
+    let ended = edges::run(&edges, facts);
+    Ok((ended, report::html(&report::TWO_EDGES, facts, &edges.world, &edges.outside)))
 }
 
 fn main() -> ExitCode {

@@ -1,7 +1,9 @@
 //! The report: one page without scripts and without anything from elsewhere.
 
 use crate::facts::{Fact, Facts};
-use crate::lab::{Lab, programs_of_postgres};
+use crate::outside::Outside;
+use crate::postgres::programs;
+use crate::world::World;
 use std::fmt::Write;
 
 const STYLE: &str = "
@@ -18,27 +20,62 @@ svg{width:100%;height:auto;max-width:60rem}svg text{font:13px system-ui,sans-ser
 svg rect{fill:var(--card);stroke:var(--line)}svg .n{stroke:var(--accent);stroke-width:2;fill:none}footer{margin-top:2.5rem;color:var(--soft)}
 ";
 
-/// Hosts at their places: x, y, name, what it is.
-const HOSTS: &[(u32, u32, &str, &str)] = &[
-    (10, 20, "client", "203.0.113.7"),
-    (10, 90, "attacker", "203.0.113.66"),
-    (10, 160, "internet", "CA, Cloudflare, DNS, mail"),
-    (370, 20, "vps-pacman", "203.0.113.1, 100.64.0.1"),
-    (370, 160, "laptop", "100.64.0.9"),
-    (720, 20, "lab-matrix", "100.64.0.2, PostgreSQL"),
-    (720, 160, "id3-eniac", "100.64.0.3, double TLS"),
-];
+/// What a report is of: the words of its page, and a picture of the hosts.
+pub(crate) struct Form {
+    title: &'static str,
+    command: &'static str,
+    /// Hosts at their places: x, y, name, what it is.
+    hosts: &'static [(u32, u32, &'static str, &'static str)],
+    /// The wires between them, as a path of SVG.
+    wires: &'static str,
+    /// Versions of PostgreSQL that it has.
+    postgres: &'static [u32],
+}
+
+/// A day of the hosts with one edge.
+pub(crate) const DAY: Form = Form {
+    title: "A day of the owner's hosts",
+    command: "cargo xtask homelab",
+    hosts: &[
+        (10, 20, "client", "203.0.113.7"),
+        (10, 90, "attacker", "203.0.113.66"),
+        (10, 160, "internet", "CA, Cloudflare, DNS, mail"),
+        (370, 20, "vps-pacman", "203.0.113.1, 100.64.0.1"),
+        (370, 160, "laptop", "100.64.0.9"),
+        (720, 20, "lab-matrix", "100.64.0.2, PostgreSQL"),
+        (720, 160, "id3-eniac", "100.64.0.3, double TLS"),
+    ],
+    wires: "M290 45V190 M240 45H370 M240 115H290 M240 190H290 M650 45V190 M600 45H720 M600 190H720 M650 190H720",
+    postgres: &[17, 18],
+};
+
+/// Two edges before the same nodes.
+pub(crate) const TWO_EDGES: Form = Form {
+    title: "Two edges of the owner's hosts",
+    command: "cargo xtask homelab -- --two-edges",
+    hosts: &[
+        (10, 20, "client", "203.0.113.7"),
+        (10, 90, "attacker", "203.0.113.66"),
+        (10, 160, "internet", "CA, Cloudflare, DNS"),
+        (370, 20, "vps-pacman", "203.0.113.1, 100.64.0.1"),
+        (370, 160, "vps-galaga", "203.0.113.3, 100.64.0.4"),
+        (720, 20, "lab-matrix", "100.64.0.2, PostgreSQL: primary"),
+        (720, 160, "id3-eniac", "100.64.0.3, PostgreSQL: replica"),
+    ],
+    wires: "M290 45V190 M240 45H370 M240 115H290 M240 190H370 M650 45V190 M600 45H720 M600 190H720 M650 190H720",
+    postgres: &[18],
+};
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn picture() -> String {
+fn picture(form: &Form) -> String {
     let mut svg =
         String::from("<svg viewBox='0 0 960 240' role='img' aria-label='the hosts and their networks'>");
-    svg.push_str("<path class='n' d='M290 45V190 M240 45H370 M240 115H290 M240 190H290 M650 45V190 M600 45H720 M600 190H720 M650 190H720'/>");
+    let _ = write!(svg, "<path class='n' d='{}'/>", form.wires);
     svg.push_str("<text x='298' y='122'>public</text><text x='580' y='122'>tailnet</text>");
-    for (x, y, name, what) in HOSTS {
+    for (x, y, name, what) in form.hosts {
         let _ = write!(
             svg,
             "<rect x='{x}' y='{y}' width='230' height='52' rx='6'/><text x='{}' y='{}'>{name}</text><text class='q' x='{}' y='{}'>{what}</text>",
@@ -70,7 +107,7 @@ fn rows(facts: &[&Fact]) -> String {
 }
 
 /// The whole page.
-pub(crate) fn html(facts: &Facts, lab: &Lab) -> String {
+pub(crate) fn html(form: &Form, facts: &Facts, world: &World, outside: &Outside) -> String {
     let all = facts.all();
     let failed = all.iter().filter(|fact| fact.seen.is_err()).count();
     let mut chapters: Vec<&str> = Vec::new();
@@ -80,21 +117,27 @@ pub(crate) fn html(facts: &Facts, lab: &Lab) -> String {
         }
     }
     let version = |script: &str| {
-        let said = lab.world.matrix.ask(script).unwrap_or_else(|_| "?".into());
+        let said = world.client.ask(script).unwrap_or_else(|_| "?".into());
         escaped(said.lines().next().unwrap_or_default())
     };
+    let servers: Vec<String> = form
+        .postgres
+        .iter()
+        .map(|major| version(&format!("{}/postgres --version", programs(*major))))
+        .collect();
+    let title = form.title;
     let mut page = format!(
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width,initial-scale=1'>\
-         <title>A day of the owner's hosts</title><style>{STYLE}</style><main><h1>A day of the owner's hosts</h1>\
+         <title>{title}</title><style>{STYLE}</style><main><h1>{title}</h1>\
          <div class='sum'><div><b class='{}'>{} of {}</b><span>facts hold</span></div><div><b>{:.0} s</b><span>for all of it</span></div>\
          <div><b>{}</b><span>requests to the CA</span></div><div><b>{}</b><span>to Cloudflare's API</span></div></div>{}",
         if failed == 0 { "good" } else { "bad" },
         all.len() - failed,
         all.len(),
         facts.elapsed().as_secs_f64(),
-        lab.front.requests().iter().filter(|line| !line.contains("/client/v4")).count(),
-        lab.cloudflare.requests().len(),
-        picture()
+        outside.front.requests().iter().filter(|line| !line.contains("/client/v4")).count(),
+        outside.cloudflare.requests().len(),
+        picture(form)
     );
     for chapter in chapters {
         let of: Vec<&Fact> = all.iter().filter(|fact| fact.chapter == chapter).collect();
@@ -102,9 +145,9 @@ pub(crate) fn html(facts: &Facts, lab: &Lab) -> String {
     }
     let _ = write!(
         page,
-        "<footer>Made by <code>cargo xtask homelab</code>. Programs of this workspace as they were built; {}; {}; pebble 2.10; {}; Linux {}.</footer></main></html>",
-        version(&format!("{}/postgres --version", programs_of_postgres(17))),
-        version(&format!("{}/postgres --version", programs_of_postgres(18))),
+        "<footer>Made by <code>{}</code>. Programs of this workspace as they were built; {}; pebble 2.10; {}; Linux {}.</footer></main></html>",
+        form.command,
+        servers.join("; "),
         version("/opt/newer/curl --version"),
         version("uname -r")
     );

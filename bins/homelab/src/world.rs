@@ -2,7 +2,8 @@
 //!
 //! Another host is a line in [`World::new`] and its addresses in [`PLACES`].
 
-use crate::host::{Given, Host};
+use crate::host::{ACME_GROUP, EDGE, Given, Host};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -12,6 +13,8 @@ use testkit::Authority;
 const PLACES: &[(&str, &str, &str, &[&str])] = &[
     ("vps-pacman", "eth0", "public", &["203.0.113.1/24", "2001:db8::1/64"]),
     ("vps-pacman", "tailscale0", "tailnet", &["100.64.0.1/10", "fd7a:115c:a1e0::1/48"]),
+    ("vps-galaga", "eth0", "public", &["203.0.113.3/24", "2001:db8::3/64"]),
+    ("vps-galaga", "tailscale0", "tailnet", &["100.64.0.4/10", "fd7a:115c:a1e0::4/48"]),
     ("lab-matrix", "eth0", "public", &["203.0.113.2/24"]),
     ("lab-matrix", "tailscale0", "tailnet", &["100.64.0.2/10", "fd7a:115c:a1e0::2/48"]),
     ("id3-eniac", "tailscale0", "tailnet", &["100.64.0.3/10", "fd7a:115c:a1e0::3/48"]),
@@ -27,7 +30,18 @@ const PLACES: &[(&str, &str, &str, &[&str])] = &[
 ];
 
 /// What MagicDNS says.
-const TAILNET_NAMES: &str = "100.64.0.1 vps-pacman\n100.64.0.2 lab-matrix\n100.64.0.3 id3-eniac\n";
+const TAILNET_NAMES: &str =
+    "100.64.0.1 vps-pacman\n100.64.0.2 lab-matrix\n100.64.0.3 id3-eniac\n100.64.0.4 vps-galaga\n";
+
+/// Where a host is on the public network.
+pub(crate) struct Address {
+    pub(crate) v4: &'static str,
+    pub(crate) v6: &'static str,
+}
+
+/// The edge, and the second one where there are two.
+pub(crate) const PACMAN: Address = Address { v4: "203.0.113.1", v6: "2001:db8::1" };
+pub(crate) const GALAGA: Address = Address { v4: "203.0.113.3", v6: "2001:db8::3" };
 
 /// What the hosts ask for over HTTP and mail that is not theirs: resolved by the name server, which is on the internet too.
 pub(crate) const NAME_SERVER: &str = "203.0.113.53:53";
@@ -41,6 +55,8 @@ pub(crate) const MAILJET: &str = "203.0.113.26:465";
 /// All of it. It ends when this is dropped.
 pub(crate) struct World {
     pub(crate) vps: Host,
+    /// The second edge, where there is one.
+    pub(crate) galaga: Option<Host>,
     pub(crate) matrix: Host,
     pub(crate) eniac: Mutex<Host>,
     pub(crate) laptop: Host,
@@ -58,8 +74,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Boots everything. It takes root.
-    pub(crate) fn new(folder: &Path, programs: &Path) -> Result<Self, String> {
+    /// Boots everything, with one edge or two. It takes root.
+    pub(crate) fn new(folder: &Path, programs: &Path, two_edges: bool) -> Result<Self, String> {
         let (public_authority, tailnet_authority) = (Authority::new(), Authority::new());
         let (tools, configurations) = (testkit::tools(), configurations());
         let given = given(folder, public_authority.root(), programs, &tools, &configurations);
@@ -71,6 +87,7 @@ impl World {
         )?;
         let world = Self {
             vps: boot("vps-pacman")?,
+            galaga: two_edges.then(|| boot("vps-galaga")).transpose()?,
             matrix: boot("lab-matrix")?,
             eniac: Mutex::new(boot("id3-eniac")?),
             laptop: boot("laptop")?,
@@ -88,6 +105,7 @@ impl World {
         {
             world.connect(host)?;
         }
+        world.galaga.iter().try_for_each(|host| world.connect(host))?;
         world.connect(&world.eniac.lock().expect("no panic"))?;
         Ok(world)
     }
@@ -112,6 +130,27 @@ impl World {
                 let nodad = if address.contains(':') { "nodad" } else { "" };
                 host.ask(&format!("ip address add {address} dev {interface} {nodad}"))?;
             }
+        }
+        Ok(())
+    }
+
+    /// What hosts have of the authorities: the second node its pair of the tailnet's, the edges that authority's root and the
+    /// folder for their own certificates, clients the root of what the CA issues.
+    pub(crate) fn lay_out(&self, issuing_root: &str) -> std::io::Result<()> {
+        let folder = self.eniac.lock().expect("no panic").folder.join("var-lib/tailnet-ca/eniac.example.org");
+        self.tailnet_authority.write(&folder, &["eniac.example.org", "*.eniac.example.org"]);
+        for edge in std::iter::once(&self.vps).chain(&self.galaga) {
+            std::fs::create_dir_all(edge.folder.join("etc/edge-proxyd"))?;
+            std::fs::write(
+                edge.folder.join("etc/edge-proxyd/tailnet-ca.pem"),
+                self.tailnet_authority.root(),
+            )?;
+            let acme = edge.folder.join("var-lib/acme");
+            std::fs::create_dir_all(&acme)?;
+            chown(&acme, Some(EDGE), Some(ACME_GROUP))?;
+        }
+        for host in [&self.client, &self.attacker] {
+            std::fs::write(host.folder.join("run/issuing.pem"), issuing_root)?;
         }
         Ok(())
     }

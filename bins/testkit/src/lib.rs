@@ -12,6 +12,7 @@ mod pebble;
 mod ports;
 pub mod postgres;
 mod process;
+mod resume;
 
 pub use acme_dns::AcmeDnsMock;
 pub use authoritative::Knot;
@@ -24,3 +25,4 @@ pub use pebble::{Pebble, PebbleVersion};
 pub use ports::{free_port, nobody};
 pub use postgres::tools;
 pub use process::{Memory, Process, role, say, serve_until_parent_ends};
+pub use resume::{Resuming, Unanswered, Went, replay};

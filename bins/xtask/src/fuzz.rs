@@ -1,9 +1,10 @@
-//! `cargo xtask fuzz`: every fuzz target of every crate, one after another, from seeds and from what earlier runs found.
+//! `cargo xtask fuzz`: every fuzz target of every crate, from seeds and from what earlier sessions found.
 
 use crate::steps::{Outcome, root, step, target};
 use crate::tools;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// cargo-fuzz, from its wheel.
 const CARGO_FUZZ: (&str, &str, &str, &str) = (
@@ -79,40 +80,133 @@ const TEXTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Each target for so many minutes; only these targets, if any are named.
-pub(crate) fn run(minutes: u32, only: &[&str]) -> Outcome {
+/// Which targets run, and how.
+pub(crate) struct Session<'a> {
+    /// How long each runs.
+    pub(crate) minutes: u32,
+    /// All at the same time, rather than one after another. They share the processors then.
+    pub(crate) at_once: bool,
+    /// Only these, if any are named.
+    pub(crate) only: &'a [&'a str],
+}
+
+impl<'a> Session<'a> {
+    /// Reads `[--minutes N] [--at-once] [TARGET…]`.
+    pub(crate) fn parse(mut arguments: &'a [&'a str]) -> Result<Self, String> {
+        let mut session = Self { minutes: 1, at_once: false, only: &[] };
+        loop {
+            arguments = match arguments {
+                ["--minutes", minutes, rest @ ..] => {
+                    session.minutes = crate::number(minutes)?;
+                    rest
+                }
+                ["--at-once", rest @ ..] => {
+                    session.at_once = true;
+                    rest
+                }
+                [unknown, ..] if unknown.starts_with('-') => {
+                    return Err(format!("fuzz takes --minutes N, --at-once and targets, not {unknown}"));
+                }
+                only => break session.only = only,
+            };
+        }
+        Ok(session)
+    }
+}
+
+/// One target of a crate, and where its corpus and its words go.
+struct Target {
+    folder: &'static str,
+    name: String,
+}
+
+impl Target {
+    fn corpus(&self) -> PathBuf {
+        target().join("fuzz/corpus").join(self.folder).join(&self.name)
+    }
+
+    fn log(&self) -> PathBuf {
+        target().join("fuzz").join(format!("{}.log", self.name))
+    }
+}
+
+/// Runs a session, and says what each target came to.
+pub(crate) fn run(session: &Session<'_>) -> Outcome {
     let nightly = Command::new("rustc").args(["+nightly", "--version"]).output();
     if !nightly.is_ok_and(|output| output.status.success()) {
         return Err("fuzzing takes a nightly compiler: rustup toolchain install nightly".into());
     }
     tools::wheel_tool(CARGO_FUZZ)?;
     let mut known = Vec::new();
-    for folder in CRATES {
-        known.extend(targets(folder)?.into_iter().map(|name| (*folder, name)));
+    for &folder in CRATES {
+        known.extend(targets(folder)?.into_iter().map(|name| Target { folder, name }));
     }
-    if let Some(unknown) = only.iter().find(|only| !known.iter().any(|(_, name)| name == **only)) {
-        let names: Vec<&str> = known.iter().map(|(_, name)| name.as_str()).collect();
+    if let Some(unknown) = session.only.iter().find(|only| !known.iter().any(|target| target.name == **only))
+    {
+        let names: Vec<&str> = known.iter().map(|target| target.name.as_str()).collect();
         return Err(format!("there is no fuzz target {unknown}; there are {}", names.join(", ")));
     }
-    let (mut lines, mut failed) = (Vec::new(), Vec::new());
-    for (folder, name) in known.iter().filter(|(_, name)| only.is_empty() || only.contains(&name.as_str())) {
-        let corpus = target().join("fuzz/corpus").join(folder).join(name);
-        seed(name, &corpus)?;
-        let outcome =
-            step(&format!("fuzz {folder}: {name}, {minutes} min"), &mut fuzz(folder, name, &corpus, minutes));
-        let found = std::fs::read_dir(&corpus).map_or(0, Iterator::count);
-        lines.push(format!(
-            "{folder}: {name}: {} ({found} inputs in its corpus)",
-            if outcome.is_ok() { "found nothing" } else { "FAILED" }
-        ));
-        if outcome.is_err() {
-            failed.push(format!("{folder}/fuzz/artifacts/{name}"));
-        }
+    known.retain(|target| session.only.is_empty() || session.only.contains(&target.name.as_str()));
+    for target in &known {
+        seed(&target.name, &target.corpus())?;
     }
-    for line in lines {
-        println!("xtask: {line}");
+    let outcomes =
+        if session.at_once { at_once(&known, session.minutes)? } else { in_turn(&known, session.minutes) };
+    let mut failed = Vec::new();
+    for (target, outcome) in known.iter().zip(outcomes) {
+        let inputs = std::fs::read_dir(target.corpus()).map_or(0, Iterator::count);
+        let found = match outcome {
+            Ok(()) => "found nothing".to_owned(),
+            Err(why) => {
+                failed.push(format!("{}/fuzz/artifacts/{}", target.folder, target.name));
+                format!("FAILED: {why}")
+            }
+        };
+        let tried = tried(&target.log()).map(|runs| format!("{runs} inputs tried, ")).unwrap_or_default();
+        println!("xtask: {}: {}: {found} ({tried}{inputs} in its corpus)", target.folder, target.name);
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("what failed is in {}", failed.join(", "))) }
+}
+
+/// One after another, with their words where this program's go.
+fn in_turn(targets: &[Target], minutes: u32) -> Vec<Outcome> {
+    let fuzz = |target: &Target| {
+        // Of an earlier session.
+        let _ = std::fs::remove_file(target.log());
+        let what = format!("fuzz {}: {}, {minutes} min", target.folder, target.name);
+        step(&what, &mut fuzz(target, minutes, 20))
+    };
+    targets.iter().map(fuzz).collect()
+}
+
+/// All at the same time, built first. What each says is in a file of its own.
+fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
+    for folder in CRATES.iter().filter(|folder| targets.iter().any(|target| target.folder == **folder)) {
+        step(&format!("fuzz {folder}: build"), cargo_fuzz(folder, &["build"]))?;
+    }
+    println!("xtask: fuzz: {} targets at once, {minutes} min …", targets.len());
+    let mut running = Vec::new();
+    for target in targets {
+        let said = |why: std::io::Error| format!("{}: {why}", target.log().display());
+        let log = File::create(target.log()).map_err(said)?;
+        // A process that waits for its turn is not one that hangs.
+        let mut command = fuzz(target, minutes, 300);
+        command.stdout(log.try_clone().map_err(said)?).stderr(log);
+        running.push(command.spawn().map_err(|why| format!("{command:?}: {why}"))?);
+    }
+    let wait = |(target, mut child): (&Target, Child)| match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{status}; {}", target.log().display())),
+        Err(why) => Err(why.to_string()),
+    };
+    Ok(targets.iter().zip(running).map(wait).collect())
+}
+
+/// How many inputs a run tried, by its last words.
+fn tried(log: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(log).ok()?;
+    let line = text.lines().find(|line| line.starts_with("stat::number_of_executed_units:"))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 /// The names of the targets of a crate.
@@ -144,17 +238,25 @@ fn seed(name: &str, corpus: &Path) -> Outcome {
     Ok(())
 }
 
-fn fuzz(folder: &str, name: &str, corpus: &Path, minutes: u32) -> Command {
+/// One target, for so many minutes, with a limit in seconds for one input.
+fn fuzz(target: &Target, minutes: u32, limit: u32) -> Command {
+    let mut fuzz = cargo_fuzz(target.folder, &["run", &target.name]);
+    fuzz.arg(target.corpus()).arg("--").args([
+        format!("-max_total_time={}", minutes * 60),
+        format!("-timeout={limit}"),
+        "-rss_limit_mb=2048".to_owned(),
+        "-print_final_stats=1".to_owned(),
+    ]);
+    fuzz
+}
+
+/// cargo-fuzz in a crate's folder.
+fn cargo_fuzz(folder: &str, arguments: &[&str]) -> Command {
     let mut path = vec![tools::directory().join("bin")];
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     let path = std::env::join_paths(path).unwrap_or_default();
     let mut fuzz = Command::new("cargo");
-    fuzz.args(["+nightly", "fuzz", "run", name]).arg(corpus).arg("--");
-    fuzz.arg(format!("-max_total_time={}", minutes * 60)).args([
-        "-rss_limit_mb=2048",
-        "-timeout=20",
-        "-print_final_stats=1",
-    ]);
+    fuzz.args(["+nightly", "fuzz"]).args(arguments);
     let shared: PathBuf = target().join("fuzz/build");
     fuzz.current_dir(root().join(folder)).env("PATH", path).env("CARGO_TARGET_DIR", shared);
     // The compiler that this command was started with would be taken instead.

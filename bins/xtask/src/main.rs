@@ -27,8 +27,8 @@ usage: cargo xtask COMMAND
                 for tests, install it into a root of its own, look at it there, and purge it
   nix [--lib NIXPKGS/lib]
                 build the programs and prove the NixOS modules: whole hosts evaluated, by nixpkgs' own lib where one is named
-  fuzz [--minutes N] [TARGET…]
-                every fuzz target, or these, N minutes each (1)
+  fuzz [--minutes N] [--at-once] [TARGET…]
+                every fuzz target, or these, N minutes each (1), one after another or at the same time
   judges        what others wrote to find fault with servers, against edge-proxyd and nginx; writes edge-proxy/JUDGES.md
   screenshots [--again]
                 the pictures in the documentation: a short day of the hosts, or the last one, and Chromium
@@ -54,10 +54,7 @@ fn main() -> ExitCode {
         (Some("package"), ["--prove"]) => package::prove(),
         (Some("nix"), []) => nix::whole(None),
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
-        (Some("fuzz"), ["--minutes", minutes, only @ ..]) => {
-            number(minutes).and_then(|minutes| fuzz::run(minutes, only))
-        }
-        (Some("fuzz"), only) => fuzz::run(1, only),
+        (Some("fuzz"), arguments) => fuzz::Session::parse(arguments).and_then(|session| fuzz::run(&session)),
         (Some("soak"), []) => soak::run(10),
         (Some("soak"), ["--minutes", minutes]) => number(minutes).and_then(soak::run),
         (Some("screenshots"), []) => screenshots::take(true),

@@ -1,8 +1,7 @@
 //! Two edges that share tickets and single-use sessions through a real PostgreSQL.
 
 use super::{Guarded, PROGRAM};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use rustls::ClientConfig;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::postgres::{Options, Postgres};
-use testkit::{Authority, Origin, free_port, tls_client};
+use testkit::{Authority, Origin, Resuming, Went, free_port, replay, tls_client};
 
 /// How long anything may take, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -66,7 +65,7 @@ impl Lab {
         edge
     }
 
-    fn client(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    fn client(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Resuming {
         let mut config = tls_client(self.authority.root(), &[b"http/1.1"]);
         if versions == [&rustls::version::TLS12] {
             let mut roots = rustls::RootCertStore::empty();
@@ -80,8 +79,7 @@ impl Lab {
                     .with_root_certificates(roots)
                     .with_no_client_auth();
         }
-        config.enable_early_data = true;
-        Arc::new(config)
+        Resuming::new(config)
     }
 
     fn count(&self, path: &str) -> usize {
@@ -98,81 +96,17 @@ fn wait(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// How a request went.
-#[derive(Debug)]
-struct Went {
-    resumed: bool,
-    early: bool,
-    /// All that the client sent.
-    flight: Vec<u8>,
-    took: Duration,
-}
-
-/// A stream that keeps what is written.
-struct Kept {
-    tcp: TcpStream,
-    written: Vec<u8>,
-}
-
-impl Read for Kept {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.tcp.read(buf)
-    }
-}
-
-impl Write for Kept {
-    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-        let n = self.tcp.write(buf)?;
-        self.written.extend_from_slice(&buf[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.tcp.flush()
-    }
-}
-
-/// One request on a connection of its own: as early data where the client may, and again after the handshake where that was refused.
-fn ask(config: &Arc<ClientConfig>, port: u16, host: &str, path: &str) -> Went {
-    let begun = Instant::now();
-    let tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    tcp.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    let mut io = Kept { tcp, written: Vec::new() };
-    let name = ServerName::try_from(host.to_owned()).expect("a name");
-    let mut tls = ClientConnection::new(config.clone(), name).expect("a client");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    let sent = tls.early_data().is_some_and(|mut early| early.write_all(request.as_bytes()).is_ok());
-    while tls.is_handshaking() {
-        tls.complete_io(&mut io).expect("a handshake");
-    }
-    let early = sent && tls.is_early_data_accepted();
-    if !early {
-        tls.writer().write_all(request.as_bytes()).expect("room");
-    }
-    let mut answer = Vec::new();
-    let mut part = [0; 4096];
-    loop {
-        let _ = tls.complete_io(&mut io);
-        match tls.reader().read(&mut part) {
-            Ok(0) => break,
-            Ok(n) => answer.extend_from_slice(&part[..n]),
-            Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => break,
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer:?}");
-    let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-    Went { resumed, early, flight: io.written, took: begun.elapsed() }
+/// One request, which is answered.
+#[track_caller]
+fn ask(client: &Resuming, port: u16, host: &str, path: &str) -> Went {
+    let went = client.ask(([127, 0, 0, 1], port).into(), host, path).expect("an answer");
+    assert_eq!(went.status, 200, "{path}: {went:?}");
+    went
 }
 
 /// The same bytes again, until the edge has said all that it will.
-fn replay(port: u16, flight: &[u8]) {
-    let mut tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    tcp.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    let _ = tcp.write_all(flight);
-    let _ = tcp.shutdown(std::net::Shutdown::Write);
-    let _ = tcp.read_to_end(&mut Vec::new());
+fn again(port: u16, flight: &[u8]) {
+    replay(([127, 0, 0, 1], port).into(), flight, PATIENCE).expect("it listens");
 }
 
 impl Edge {
@@ -225,7 +159,7 @@ fn two_edges_resume_each_others_sessions_and_take_early_data_once() {
     std::thread::scope(|scope| {
         for round in 0..8 {
             let (port, flight) = (edges[round % 2].port, &there.flight);
-            scope.spawn(move || replay(port, flight));
+            scope.spawn(move || again(port, flight));
         }
     });
     assert_eq!(lab.count("/early"), 1, "a replay arrived");
@@ -237,28 +171,15 @@ fn two_edges_resume_each_others_sessions_and_take_early_data_once() {
     let (had, took) = (kept(), taken());
     ask(&fresh, edges[1].port, "a.test", "/made");
     wait("the sessions are kept", || kept() >= had + 2);
-    let held = first_flight(&fresh, "a.test", "/held");
+    let held = fresh.first_flight("a.test", "/held");
     std::thread::scope(|scope| {
         for round in 0..8 {
             let (port, flight) = (edges[round % 2].port, &held);
-            scope.spawn(move || replay(port, flight));
+            scope.spawn(move || again(port, flight));
         }
     });
     assert_eq!(taken(), took + 1, "one handshake got the session");
     assert!(lab.count("/held") <= 1, "{} of eight arrived", lab.count("/held"));
-}
-
-/// What a client with a session sends first, sent to nobody.
-fn first_flight(config: &Arc<ClientConfig>, host: &str, path: &str) -> Vec<u8> {
-    let name = ServerName::try_from(host.to_owned()).expect("a name");
-    let mut tls = ClientConnection::new(config.clone(), name).expect("a client");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    tls.early_data().expect("a session").write_all(request.as_bytes()).expect("room");
-    let mut flight = Vec::new();
-    while tls.wants_write() {
-        tls.write_tls(&mut flight).expect("memory");
-    }
-    flight
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::facts::{Facts, ensure, until};
 use crate::host::{MEMBER, STRANGER};
-use crate::lab::{EDGE_ADDRESS, Lab, ZONE};
+use crate::lab::{EDGE_ADDRESS, Lab};
+use crate::outside::ZONE;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
@@ -29,13 +30,13 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
                     |name: &&str| said.iter().any(|line| line.contains(&format!("acme: {name}: deployed")));
                 ensure(NAMES.iter().all(done), || said.join("\n"))
             })?;
-            let requests = lab.cloudflare.requests();
+            let requests = lab.outside.cloudflare.requests();
             let of = |method: &str| requests.iter().filter(|line| line.starts_with(method)).count();
             Ok(format!(
                 "{} records written, {} removed, {} orders at the CA",
                 of("POST"),
                 of("DELETE"),
-                lab.front.count("POST /order-plz")
+                lab.outside.orders()
             ))
         },
     );
@@ -48,8 +49,11 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
         || {
             for name in ["_acme-challenge.example.org", "_acme-challenge.eniac.example.org"] {
                 let left = until(Duration::from_secs(5), || {
-                    let left =
-                        [lab.cloudflare.txt(name), lab.world.internet.within(|| lab.knot.txt(name))].concat();
+                    let left = [
+                        lab.outside.cloudflare.txt(name),
+                        lab.world.internet.within(|| lab.outside.knot.txt(name)),
+                    ]
+                    .concat();
                     ensure(left.is_empty(), || left.join(", "))
                 });
                 left.map_err(|why| format!("{name}: {why}"))?;
@@ -113,15 +117,14 @@ fn load(lab: &Lab, stop: &AtomicBool) -> Result<(usize, usize), String> {
 
 /// The CA wants the certificate replaced, and first cannot.
 pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
-    const PAST: &str = r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#;
     let path = lab.world.vps.folder.join("var-lib/acme/example.org/fullchain.pem");
     let chain = || std::fs::read_to_string(&path).map_err(|why| why.to_string());
     let stop = Arc::new(AtomicBool::new(false));
     let Ok(first) = chain() else { return };
     let eniac = std::fs::read(lab.world.vps.folder.join("var-lib/acme/eniac.example.org/fullchain.pem"));
-    let before = lab.front.count("POST /order-plz");
-    lab.world.internet.within(|| lab.pebble.set_renewal_info(&first, PAST));
-    lab.front.failures.store(2, Ordering::Relaxed);
+    let before = lab.outside.orders();
+    lab.outside.suggest_renewal(&lab.world, &first);
+    lab.outside.front.failures.store(2, Ordering::Relaxed);
     std::thread::scope(|scope| {
         let load = scope.spawn(|| lab.world.client.within(|| load(lab, &stop)));
         let renewed = facts.fact(
@@ -140,7 +143,7 @@ pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
                 })?;
                 let new = chain()?;
                 ensure(new != first, || "the chain is the old one".to_owned())?;
-                let orders = lab.front.count("POST /order-plz") - before;
+                let orders = lab.outside.orders() - before;
                 ensure(orders == 3, || format!("{orders} requests for an order"))?;
                 Ok("the third request for an order was granted".to_owned())
             },

@@ -2,7 +2,8 @@
 
 use crate::facts::{Facts, ensure, until};
 use crate::host::Host;
-use crate::lab::{Lab, programs_of_postgres};
+use crate::lab::Lab;
+use crate::postgres;
 use std::time::Duration;
 
 const CHAPTER: &str = "Databases";
@@ -14,35 +15,21 @@ const APPLY: &str = "pg-ensure apply /srv/lab-matrix/databases.toml --hba /srv/l
 /// Starts the server and what its host does after it.
 pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     let matrix = &lab.world.matrix;
-    let bin = programs_of_postgres(17);
     let (chain, key) = lab.world.public_authority.issue(&["lab-matrix", "db.example.org"]);
-    let data = matrix.folder.join("var-lib/postgresql");
-    std::fs::create_dir_all(&data).map_err(|why| why.to_string())?;
-    matrix.ask("mkdir -p /run/postgresql /run/forgejo && chown postgres:postgres /var/lib/postgresql /run/postgresql")?;
-    matrix.ask(&lab.as_postgres(&format!(
-        "{bin}/initdb -D /var/lib/postgresql/17 -U postgres -A peer --no-sync --no-instructions -E UTF8 --locale=C.UTF-8"
-    )))?;
-    for (name, text) in [("server.crt", chain), ("server.key", key)] {
-        std::fs::write(data.join("17").join(name), text).map_err(|why| why.to_string())?;
-    }
-    matrix
-        .ask("cd /var/lib/postgresql/17 && chown postgres server.crt server.key && chmod 600 server.key")?;
-    let settings = "listen_addresses = '*'\nunix_socket_directories = '/run/postgresql'\nssl = on\nshared_buffers = 32MB\n";
-    let conf = data.join("17/postgresql.conf");
-    let text = std::fs::read_to_string(&conf).map_err(|why| why.to_string())?;
-    std::fs::write(&conf, text + settings).map_err(|why| why.to_string())?;
-    control(lab, 17, "start")?;
+    postgres::init(matrix, 17, (&chain, &key), "")?;
+    matrix.ask("mkdir -p /run/forgejo")?;
+    postgres::control(&lab.world.matrix, 17, "start")?;
     let booted = facts.fact(CHAPTER, "at boot, after one command: the users and their databases are there, and the stated policy is in force", || {
-        let said = matrix.ask(&lab.as_postgres(APPLY))?;
+        let said = matrix.ask(&postgres::as_account(APPLY))?;
         let owners = lab.sql("postgres", "SELECT string_agg(datname || ' of ' || pg_get_userbyid(datdba), ', ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")?;
         ensure(owners == "forgejo of forgejo, headscale of headscale, vaultwarden of vaultwarden", || format!("{owners}\n{said}"))?;
         Ok(owners)
     });
     ensure(booted, || "without databases there is no day".to_owned())?;
     facts.fact(CHAPTER, "once more: nothing to do, and nothing done", || {
-        let said = matrix.ask(&lab.as_postgres(APPLY))?;
+        let said = matrix.ask(&postgres::as_account(APPLY))?;
         ensure(!said.contains("installed:") && said.contains("unchanged:"), || said.clone())?;
-        matrix.ask(&lab.as_postgres("pg-ensure check /srv/lab-matrix/databases.toml --connect 'host=/run/postgresql user=postgres'"))
+        matrix.ask(&postgres::as_account("pg-ensure check /srv/lab-matrix/databases.toml --connect 'host=/run/postgresql user=postgres'"))
             .map(|said| said.lines().last().unwrap_or_default().to_owned())
     });
     lab.start_node(matrix)?;
@@ -50,7 +37,7 @@ pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     lab.start_service(matrix, "headscale 127.0.0.1:8080")?;
     lab.start_service(
         matrix,
-        &format!("vaultwarden 127.0.0.1:8222 {}/psql vaultwarden", programs_of_postgres(18)),
+        &format!("vaultwarden 127.0.0.1:8222 {}/psql vaultwarden", postgres::programs(18)),
     )?;
     start_eniac(lab)
 }
@@ -62,21 +49,12 @@ pub(crate) fn start_eniac(lab: &Lab) -> Result<(), String> {
     lab.start_service(&eniac, "eniac 127.0.0.1:3000")
 }
 
-/// Starts or stops a server.
-pub(crate) fn control(lab: &Lab, major: u32, verb: &str) -> Result<(), String> {
-    let command = format!(
-        "{}/pg_ctl -D /var/lib/postgresql/{major} -m fast -w -l /var/lib/postgresql/log {verb} >/dev/null 2>&1",
-        programs_of_postgres(major)
-    );
-    lab.world.matrix.ask(&lab.as_postgres(&command)).map(drop)
-}
-
 /// A login, with a password if there is one.
 fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String {
     let password = password.map(|password| format!("PGPASSWORD='{password}' ")).unwrap_or_default();
     format!(
         "{password}{}/psql -wqAtX 'host={to} user={user} dbname={database} connect_timeout=3' -c 'SELECT current_user'",
-        programs_of_postgres(18)
+        postgres::programs(18)
     )
 }
 
@@ -157,7 +135,7 @@ pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
         let verifier = |name: &str| lab.sql("postgres", &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{name}'"));
         let other = verifier("headscale")?;
         std::fs::write(&path, "second of forgejo\n").map_err(|why| why.to_string())?;
-        lab.world.matrix.ask(&lab.as_postgres(APPLY))?;
+        lab.world.matrix.ask(&postgres::as_account(APPLY))?;
         let to = "203.0.113.2 sslmode=require";
         comes_in(&lab.world.client, &login(to, "forgejo", "forgejo", Some("second of forgejo")))?;
         let why = stays_out(&lab.world.client, &login(to, "forgejo", "forgejo", Some("first of forgejo")))?;
@@ -173,7 +151,7 @@ pub(crate) fn restart(lab: &Lab, facts: &Facts) {
         "PostgreSQL restarts: its application is back by itself, and everything kept is there",
         || {
             let before = lab.sql("vaultwarden", "SELECT count(*) FROM kept")?;
-            control(lab, 18, "restart")?;
+            postgres::control(&lab.world.matrix, 18, "restart")?;
             until(Duration::from_secs(30), || {
                 let tls = lab.tls();
                 let (status, content) = lab

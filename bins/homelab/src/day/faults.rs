@@ -74,7 +74,7 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
         CHAPTER,
         "the edge is killed and started again: it serves the certificates that it has, and orders none",
         || {
-            let orders = lab.front.count("POST /order-plz");
+            let orders = lab.outside.orders();
             let chain =
                 || std::fs::read(lab.world.vps.folder.join("var-lib/acme/example.org/fullchain.pem")).ok();
             let before = chain();
@@ -112,7 +112,7 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
                 || "not over QUIC".into(),
             )?;
             ensure(chain() == before, || "the certificate is another one".into())?;
-            let now = lab.front.count("POST /order-plz");
+            let now = lab.outside.orders();
             ensure(now == orders, || format!("{} orders", now - orders))?;
             Ok(format!(
                 "serving again after {:.2} s; {} attempts failed meanwhile",
@@ -128,7 +128,7 @@ fn clock_jumps(lab: &Lab, facts: &Facts) {
     let clock = lab.world.vps.folder.join("run/clock");
     let set = |text: &str| std::fs::write(&clock, text).map_err(|why| why.to_string());
     facts.fact(CHAPTER, "the clock jumps two days ahead, four back, and home: the same certificates are served, and none is ordered", || {
-        let orders = lab.front.count("POST /order-plz");
+        let orders = lab.outside.orders();
         set("+0d\n")?;
         if let Some(edge) = lab.edge.lock().expect("no panic").as_mut() {
             edge.kill();
@@ -150,7 +150,7 @@ fn clock_jumps(lab: &Lab, facts: &Facts) {
             let day = line.split("\"time\":\"").nth(1).and_then(|rest| rest.get(..10)).unwrap_or("?").to_owned();
             seen.push(format!("{jump}: {day}"));
         }
-        let now = lab.front.count("POST /order-plz");
+        let now = lab.outside.orders();
         ensure(now == orders, || format!("{} orders", now - orders))?;
         ensure(seen.iter().any(|seen| seen.as_str() != seen.replace('?', "")).eq(&false), || seen.join(", "))?;
         Ok(format!("days in the edge's log: {}", seen.join(", ")))

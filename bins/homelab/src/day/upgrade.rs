@@ -1,8 +1,8 @@
 //! PostgreSQL from 17 to 18 while a client keeps asking.
 
-use super::databases::control;
 use crate::facts::{Facts, ensure, until};
-use crate::lab::{Lab, programs_of_postgres};
+use crate::lab::Lab;
+use crate::postgres;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -50,10 +50,10 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
         world.matrix.ask(
             "mkdir -p /run/bin && ln -sf /usr/local/bin/upgrade-pg-cluster /run/bin/upgrade-pg-cluster-17-18",
         )?;
-        world.matrix.ask(&lab.as_postgres(&format!(
+        world.matrix.ask(&postgres::as_account(&format!(
             "/run/bin/upgrade-pg-cluster-17-18 {arguments} --old-bin {} --new-bin {}",
-            programs_of_postgres(17),
-            programs_of_postgres(18)
+            postgres::programs(17),
+            postgres::programs(18)
         )))
     };
     std::thread::scope(|scope| {
@@ -122,7 +122,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
             ensure(old == new, || format!("{old}\n{new}"))?;
             let command = format!(
                 "PGPASSWORD='second of forgejo' {}/psql -wqAtX 'host=203.0.113.2 user=forgejo dbname=forgejo sslmode=require' -c 'SELECT 1'",
-                programs_of_postgres(18)
+                postgres::programs(18)
             );
             world.client.ask(&command)?;
             Ok(format!("{} rules, each the same", new.matches('|').count() + 1))
@@ -138,6 +138,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
     });
     // A failed upgrade must not take the rest of the day along.
     if lab.sql("postgres", "SELECT 1").is_err() {
-        let _ = control(lab, 18, "start").or_else(|_| control(lab, 17, "start"));
+        let _ = postgres::control(&lab.world.matrix, 18, "start")
+            .or_else(|_| postgres::control(&lab.world.matrix, 17, "start"));
     }
 }

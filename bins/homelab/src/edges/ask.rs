@@ -1,0 +1,100 @@
+//! A client that has the addresses of both edges and tries the next one, as browsers do, and never stops asking.
+
+use super::{Edges, addresses};
+use crate::facts::ensure;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use testkit::Unanswered;
+
+/// How long it waits for a connection before it tries the next address: what RFC 8305 recommends.
+const CONNECT: Duration = Duration::from_millis(250);
+/// How long it waits for an answer before it asks elsewhere.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What it got.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    answered: usize,
+    resumed: usize,
+    early: usize,
+    /// Requests for which an edge could not be reached, and the other was.
+    moved: usize,
+    /// Requests that were cut short, and were answered when they were sent again.
+    again: usize,
+    lost: Vec<String>,
+    longest: Duration,
+}
+
+impl Tally {
+    /// Whether nothing was lost.
+    pub(super) fn held(&self) -> Result<String, String> {
+        ensure(self.lost.is_empty(), || format!("{} lost: {:?}", self.lost.len(), self.lost))?;
+        ensure(self.answered >= 20, || format!("only {} requests", self.answered))?;
+        Ok(format!(
+            "{} requests answered, {} in resumed sessions, {} from early data; {} went to the other address, {} were cut short \
+             and sent again; the longest took {:.2} s",
+            self.answered,
+            self.resumed,
+            self.early,
+            self.moved,
+            self.again,
+            self.longest.as_secs_f64()
+        ))
+    }
+}
+
+/// Asks for as long as something is done.
+pub(super) fn asking<T>(edges: &Edges, host: &str, what: impl FnOnce() -> T) -> (Result<Tally, String>, T) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| edges.world.client.within(|| client(edges, host, &stop)));
+        // Its first requests come before what is done.
+        std::thread::sleep(Duration::from_millis(500));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
+        std::thread::sleep(Duration::from_millis(500));
+        stop.store(true, Ordering::Relaxed);
+        let tally = client.join().map_err(|_| "the client panicked".to_owned());
+        (tally, done.unwrap_or_else(|why| std::panic::resume_unwind(why)))
+    })
+}
+
+fn client(edges: &Edges, host: &str, stop: &AtomicBool) -> Tally {
+    let mut client = edges.client();
+    (client.connect, client.patience) = (CONNECT, PATIENCE);
+    let mut tally = Tally::default();
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let began = Instant::now();
+        let mut order = addresses();
+        order.rotate_left(number % 2);
+        let mut failed = Vec::new();
+        // Each address once more at the end: the answer to a GET that was cut short may be asked for again.
+        for address in [order, order].concat() {
+            match client.ask(address, host, &format!("/asked/{number}")) {
+                Ok(went) if went.status == 200 => {
+                    tally.answered += 1;
+                    tally.resumed += usize::from(went.resumed);
+                    tally.early += usize::from(went.early);
+                    failed.clear();
+                    break;
+                }
+                Ok(went) => failed.push(format!("{address}: {}", went.status)),
+                Err(Unanswered::Unreached(why)) => {
+                    tally.moved += 1;
+                    failed.push(format!("{address}: {why}"));
+                }
+                Err(Unanswered::Cut(why)) => {
+                    tally.again += 1;
+                    failed.push(format!("{address}: {why}"));
+                }
+            }
+        }
+        if !failed.is_empty() {
+            tally.lost.push(format!("request {number}: {}", failed.join(", ")));
+        }
+        tally.longest = tally.longest.max(began.elapsed());
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    tally
+}

@@ -1,0 +1,117 @@
+//! Both edges begin at once: one order for both, and one for the next certificate.
+
+use super::{Edges, addresses, database};
+use crate::facts::{Facts, ensure, until};
+use crate::{postgres, programs};
+use std::time::Duration;
+
+const CHAPTER: &str = "One order for both";
+const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];
+
+/// Starts everything.
+pub(super) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
+    database::boot(edges, facts)?;
+    let matrix = &edges.world.matrix;
+    matrix.ask("mkdir -p /run/forgejo")?;
+    let mut services =
+        vec![programs::node(matrix)?, programs::service(matrix, "forgejo unix:/run/forgejo/forgejo.sock")?];
+    {
+        let eniac = edges.world.eniac.lock().expect("no panic");
+        services.extend([programs::node(&eniac)?, programs::service(&eniac, "eniac 127.0.0.1:3000")?]);
+    }
+    edges.services.lock().expect("no panic").extend(services);
+    edges.start(0)?;
+    edges.start(1)?;
+    let issued = facts.fact(
+        CHAPTER,
+        "both start at the same time, by the same file: two certificates, two orders, one account",
+        || {
+            // What both have at first is their own, and believed by nobody.
+            until(Duration::from_secs(90), || {
+                let believed = NAMES.iter().try_for_each(|name| serial(edges, name).map(drop));
+                believed
+                    .map_err(|why| format!("{why}\n{}", [edges.said(0), edges.said(1)].concat().join("\n")))
+            })?;
+            NAMES.iter().try_for_each(|name| same(edges, name).map(drop))?;
+            let (orders, accounts) = (edges.outside.orders(), edges.outside.front.count("POST /sign-me-up"));
+            ensure(orders == 2 && accounts == 1, || format!("{orders} orders, {accounts} accounts"))?;
+            Ok(format!("{orders} orders and {accounts} account at the CA; the same chain and key on both"))
+        },
+    );
+    ensure(issued, || "without certificates there is nothing to serve".to_owned())?;
+    facts.fact(CHAPTER, "both serve the same, over TCP and over QUIC", || {
+        let serials: Vec<String> = NAMES.iter().map(|name| serial(edges, name)).collect::<Result<_, _>>()?;
+        Ok(serials.join(", "))
+    });
+    facts.fact(CHAPTER, "the database has the keys of certificates, and a host of the public side cannot even ask for them", || {
+        let tables = postgres::sql(matrix, "edges", "SELECT string_agg(relname, ', ' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")?;
+        ensure(tables.contains("edge_proxy_session") && tables.contains("acme_dns01"), || tables.clone())?;
+        let why = edges.world.attacker.refused(&format!(
+            "{}/psql -wqAtX 'host=203.0.113.2 user=edges dbname=edges connect_timeout=3' -c 'SELECT 1'",
+            postgres::programs(18)
+        ))?;
+        let why = why.rsplit("FATAL:").next().unwrap_or_default().trim().lines().next().unwrap_or_default().to_owned();
+        Ok(format!("{tables}; the attacker: {why}"))
+    });
+    Ok(())
+}
+
+/// The chain of a name, if both edges have the same chain and key.
+fn same(edges: &Edges, name: &str) -> Result<String, String> {
+    let read = |file: &str| {
+        let of = |host: &crate::host::Host| {
+            std::fs::read_to_string(host.folder.join(format!("var-lib/acme/{name}/{file}")))
+        };
+        let [one, other] = edges.hosts().map(of);
+        let (one, other) =
+            (one.map_err(|why| format!("{name}: {why}"))?, other.map_err(|why| format!("{name}: {why}"))?);
+        ensure(one == other, || format!("{name}: {file} differs"))?;
+        Ok::<_, String>(one)
+    };
+    read("key.pem")?;
+    read("fullchain.pem")
+}
+
+/// The serial number of a name's certificate, as a client that believes the CA alone sees it at both edges, over TCP and QUIC: it
+/// must be one.
+fn serial(edges: &Edges, name: &str) -> Result<String, String> {
+    let mut serials = Vec::new();
+    for address in addresses() {
+        for how in ["--http1.1", "--http3-only"] {
+            serials.push(edges.world.client.ask(&format!(
+                "certificate=$(/opt/newer/curl -sS --max-time 15 {how} --cacert /run/issuing.pem --resolve {name}:443:{} -o /dev/null \
+                 -w '%{{certs}}' https://{name}/who) && echo \"$certificate\" | openssl x509 -noout -serial",
+                address.ip()
+            ))?);
+        }
+    }
+    serials.dedup();
+    ensure(serials.len() == 1, || serials.join(", "))?;
+    Ok(serials.swap_remove(0).to_lowercase().replace('=', " "))
+}
+
+/// The CA wants a certificate replaced, after the database was promoted.
+pub(super) fn renewal(edges: &Edges, facts: &Facts) {
+    facts.fact(
+        CHAPTER,
+        "the CA suggests a window that has begun (ARI), on the promoted database: one order, and both edges serve the new one",
+        || {
+            let name = NAMES[1];
+            let (first, before, orders) = (same(edges, name)?, serial(edges, name)?, edges.outside.orders());
+            edges.outside.suggest_renewal(&edges.world, &first);
+            // It is asked once a minute at most.
+            until(Duration::from_secs(150), || {
+                let now = same(edges, name)?;
+                ensure(now != first, || "the chain is the old one".to_owned())
+            })?;
+            let after = until(Duration::from_secs(20), || {
+                let now = serial(edges, name)?;
+                ensure(now != before, || now.clone())?;
+                Ok(now)
+            })?;
+            let more = edges.outside.orders() - orders;
+            ensure(more == 1, || format!("{more} orders"))?;
+            Ok(format!("one order; {after}"))
+        },
+    );
+}

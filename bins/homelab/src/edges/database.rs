@@ -1,0 +1,155 @@
+//! The database of both edges: a primary on the first node, a replica on the second, and the day the first node is lost.
+
+use super::ask::asking;
+use super::{APEX, EARLY, Edges, TICKETS, addresses};
+use crate::facts::{Facts, ensure, until};
+use crate::postgres;
+use std::time::{Duration, Instant};
+use testkit::replay;
+
+const CHAPTER: &str = "The database of both";
+
+/// The replica's password.
+pub(super) const REPLICATOR: &str = "of the replica";
+
+const APPLY: &str = "pg-ensure apply /srv/two-edges/databases.toml --hba /srv/two-edges/hba.toml \
+    --connect 'host=/run/postgresql user=postgres'";
+
+/// Makes the primary and its replica.
+pub(super) fn boot(edges: &Edges, facts: &Facts) -> Result<(), String> {
+    let matrix = &edges.world.matrix;
+    let (chain, key) = edges.world.public_authority.issue(&["lab-matrix"]);
+    postgres::init(matrix, 18, (&chain, &key), "")?;
+    postgres::control(matrix, 18, "start")?;
+    let there = facts.fact(
+        CHAPTER,
+        "on the first node: the role and the database of the edges, and a role for the replica, by one command",
+        || {
+            matrix.ask(&postgres::as_account(APPLY))?;
+            postgres::sql(matrix, "postgres", "SELECT string_agg(rolname, ', ' ORDER BY rolname) FROM pg_roles WHERE rolname IN ('edges', 'replicator')")
+                .and_then(|roles| ensure(roles == "edges, replicator", || roles.clone()).map(|()| roles))
+        },
+    );
+    let follows = facts.fact(CHAPTER, "on the second node: a replica, over the tailnet, by its password", || {
+        let eniac = edges.world.eniac.lock().expect("no panic");
+        postgres::folders(&eniac)?;
+        eniac.ask(&postgres::as_account(&format!(
+            "env PGPASSWORD='{REPLICATOR}' {}/pg_basebackup -h lab-matrix -U replicator -D /var/lib/postgresql/18 -R -X stream \
+             -C -S id3_eniac -c fast --no-sync",
+            postgres::programs(18)
+        )))?;
+        postgres::control(&eniac, 18, "start")?;
+        until(Duration::from_secs(20), || {
+            let state = postgres::sql(
+                matrix,
+                "postgres",
+                "SELECT state || ' to ' || host(client_addr) FROM pg_stat_replication WHERE usename = 'replicator'",
+            )?;
+            ensure(state == "streaming to 100.64.0.3", || state.clone())?;
+            Ok(state)
+        })
+    });
+    ensure(there && follows, || "without a database there is nothing to share".to_owned())
+}
+
+/// The node of the primary loses its power under clients; the replica is promoted.
+pub(super) fn lost(edges: &Edges, facts: &Facts) -> Result<(), String> {
+    let [one, other] = addresses();
+    let world = &edges.world;
+    let (tickets, sessions) = (edges.client(), edges.client());
+    let said = |why| format!("{why:?}");
+    world.client.within(|| {
+        tickets.ask(one, APEX, "/before").map_err(said)?;
+        sessions.ask(one, EARLY, "/before").map_err(said)
+    })?;
+    // What was used before the loss must not be usable after it.
+    let used = world.client.within(|| sessions.ask(other, EARLY, "/used").map_err(said))?;
+    ensure(used.resumed, || format!("{used:?}"))?;
+    // The session that this client got last is known to the first primary alone.
+    std::thread::sleep(Duration::from_millis(500));
+
+    let (tally, promoted) = asking(edges, EARLY, || {
+        facts.fact(
+            CHAPTER,
+            "the first node loses its power: what it serves is away, everything else goes on, with full handshakes",
+            || {
+                world.matrix.cut_power();
+                let began = Instant::now();
+                let late = world.client.within(|| sessions.ask(other, EARLY, "/away").map_err(said))?;
+                ensure(late.status == 200 && !late.early, || format!("{late:?}"))?;
+                ensure(late.took < Duration::from_secs(5), || format!("it took {:?}", late.took))?;
+                let away = until(Duration::from_secs(20), || {
+                    let away =
+                        world.client.within(|| edges.client().ask(one, TICKETS, "/").map_err(said))?;
+                    ensure(away.status == 503 && away.content == "The node is away.\n", || format!("{away:?}"))?;
+                    Ok(began.elapsed())
+                })?;
+                Ok(format!(
+                    "a client with a session was served in {:.2} s; the lost node's site says \"The node is away.\" after {:.1} s",
+                    late.took.as_secs_f64(),
+                    away.as_secs_f64()
+                ))
+            },
+        );
+        facts.fact(CHAPTER, "the replica is promoted: both edges find it by themselves", || {
+            let began = Instant::now();
+            postgres::control(&world.eniac.lock().expect("no panic"), 18, "promote")?;
+            let promoted = began.elapsed();
+            for edge in [0, 1] {
+                edges.reaches(edge, Duration::from_secs(40))?;
+            }
+            Ok(format!(
+                "promoted in {:.1} s, reached by both after {:.1} s",
+                promoted.as_secs_f64(),
+                began.elapsed().as_secs_f64()
+            ))
+        })
+    });
+    facts.fact(
+        CHAPTER,
+        "not one request was lost meanwhile, of clients that resume their sessions at both edges",
+        || tally?.held(),
+    );
+    ensure(promoted, || "without the promoted database there is nothing to share".to_owned())?;
+    facts.fact(
+        CHAPTER,
+        "tickets from before the loss are good at both edges: their keys were replicated",
+        || {
+            for edge in [one, other] {
+                let went = world.client.within(|| tickets.ask(edge, APEX, "/after").map_err(said))?;
+                ensure(went.resumed && went.status == 308, || format!("{edge}: {went:?}"))?;
+            }
+            Ok("resumed at both".to_owned())
+        },
+    );
+    facts.fact(CHAPTER, "no session of the lost primary came back: what was used is refused by both, sent again sixteen times", || {
+        let before = edges.count("/used")?;
+        world.attacker.within(|| {
+            std::thread::scope(|scope| {
+                for round in 0..16 {
+                    let (edge, flight) = ([one, other][round % 2], &used.flight);
+                    scope.spawn(move || {
+                        // A thread of its own begins on this thread's network.
+                        replay(edge, flight, Duration::from_secs(10))
+                    });
+                }
+            });
+        });
+        let after = edges.count("/used")?;
+        ensure(before == 1 && after == 1, || format!("{before} before, {after} after"))?;
+        Ok("it had arrived once, and has arrived once".to_owned())
+    });
+    facts.fact(CHAPTER, "new sessions are shared again, and taken once", || {
+        let anew = edges.client();
+        let (first, there) = world.client.within(|| {
+            let first = anew.ask(one, EARLY, "/anew").map_err(said)?;
+            std::thread::sleep(Duration::from_millis(500));
+            Ok::<_, String>((first, anew.ask(other, EARLY, "/anew-early").map_err(said)?))
+        })?;
+        ensure(!first.resumed && there.resumed && there.early, || format!("{there:?}"))?;
+        let count = edges.count("/anew-early")?;
+        ensure(count == 1, || format!("it arrived {count} times"))?;
+        Ok("made at one edge, early data accepted at the other".to_owned())
+    });
+    Ok(())
+}

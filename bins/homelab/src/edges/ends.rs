@@ -1,0 +1,81 @@
+//! Either edge ends, and a client that has both addresses does not notice.
+
+use super::ask::asking;
+use super::{EARLY, Edges, addresses};
+use crate::facts::{Facts, ensure, until};
+use std::time::{Duration, Instant};
+
+const CHAPTER: &str = "Either edge ends";
+
+pub(super) fn run(edges: &Edges, facts: &Facts) {
+    let said = |why| format!("{why:?}");
+    let (client, address) = (&edges.world.client, addresses());
+    for killed in [0, 1] {
+        let (name, survivor) = (edges.hosts()[killed].name, 1 - killed);
+        let mut resumed = None;
+        let (tally, ()) = asking(edges, EARLY, || {
+            facts.fact(
+                CHAPTER,
+                format!("{name} is killed: its sessions go on at the other edge, with early data"),
+                || {
+                    let session = edges.client();
+                    client.within(|| session.ask(address[killed], EARLY, "/made").map_err(said))?;
+                    std::thread::sleep(Duration::from_millis(500));
+                    edges.kill(killed);
+                    let went =
+                        client.within(|| session.ask(address[survivor], EARLY, "/survives").map_err(said))?;
+                    ensure(went.resumed && went.early && went.status == 200, || format!("{went:?}"))?;
+                    resumed = Some(());
+                    Ok(format!("resumed at {}", edges.hosts()[survivor].name))
+                },
+            );
+            facts.fact(CHAPTER, "curl with the names of the DNS alone finds the one that is left", || {
+                let answer = client.ask(&format!(
+                    "/opt/newer/curl -sS -4 --max-time 15 --cacert /run/issuing.pem -o /dev/null -w '%{{http_code}} %{{remote_ip}}' \
+                     https://{EARLY}/who"
+                ))?;
+                ensure(answer == format!("200 {}", address[survivor].ip()), || answer.clone())?;
+                Ok(answer)
+            });
+            facts.fact(
+                CHAPTER,
+                format!("{name} starts again: it serves what it has, and orders nothing"),
+                || {
+                    let (orders, began) = (edges.outside.orders(), Instant::now());
+                    edges.start(killed)?;
+                    until(Duration::from_secs(30), || {
+                        let went = client
+                            .within(|| edges.client().ask(address[killed], EARLY, "/who").map_err(said))?;
+                        ensure(went.status == 200, || format!("{went:?}"))
+                    })?;
+                    let back = began.elapsed();
+                    edges.reaches(killed, Duration::from_secs(30))?;
+                    ensure(edges.outside.orders() == orders, || "it ordered".to_owned())?;
+                    Ok(format!("serving after {:.2} s", back.as_secs_f64()))
+                },
+            );
+        });
+        facts.fact(
+            CHAPTER,
+            format!("while {name} was killed and came back: not one request was lost"),
+            || tally?.held(),
+        );
+    }
+    let (tally, cut) = asking(edges, EARLY, || {
+        facts.fact(CHAPTER, "vps-galaga loses its power: no packet comes back from it, and everything goes on at the other", || {
+            edges.hosts()[1].cut_power();
+            // Until the neighbours have forgotten it, what is sent to it vanishes.
+            std::thread::sleep(Duration::from_secs(5));
+            let answer = client.ask(&format!(
+                "/opt/newer/curl -sS -4 --max-time 20 --cacert /run/issuing.pem -o /dev/null -w '%{{http_code}} %{{remote_ip}}' \
+                 https://{EARLY}/who"
+            ))?;
+            ensure(answer == format!("200 {}", address[0].ip()), || answer.clone())?;
+            Ok(answer)
+        })
+    });
+    facts.fact(CHAPTER, "meanwhile not one request was lost", || {
+        ensure(cut, || "the power was not cut".to_owned())?;
+        tally?.held()
+    });
+}

@@ -1,0 +1,103 @@
+//! Sessions that go on at the other edge, and early data that is accepted once by both together.
+
+use super::{APEX, EARLY, Edges, addresses};
+use crate::facts::{Facts, ensure, until};
+use std::time::Duration;
+use testkit::replay;
+
+const CHAPTER: &str = "Sessions of both";
+const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";
+
+pub(super) fn run(edges: &Edges, facts: &Facts) {
+    let [one, other] = addresses();
+    let world = &edges.world;
+    let said = |why| format!("{why:?}");
+    let kept = || edges.sum("edge_shared_sessions_total{result=\"kept\"}");
+    facts.fact(CHAPTER, "both edges reach the database", || {
+        for edge in [0, 1] {
+            edges.reaches(edge, Duration::from_secs(30))?;
+        }
+        Ok("edge_shared_up is 1 on both".to_owned())
+    });
+    facts.fact(CHAPTER, "a ticket of one edge is good at the other, there and back", || {
+        let client = edges.client();
+        world.client.within(|| {
+            let first = client.ask(one, APEX, "/").map_err(said)?;
+            let there = client.ask(other, APEX, "/").map_err(said)?;
+            let back = client.ask(one, APEX, "/").map_err(said)?;
+            ensure(!first.resumed && there.resumed && back.resumed, || format!("{there:?} {back:?}"))?;
+            Ok(format!(
+                "a full handshake {:.1} ms, resumed at the other edge {:.1} ms",
+                first.took.as_secs_f64() * 1e3,
+                there.took.as_secs_f64() * 1e3
+            ))
+        })
+    });
+    facts.fact(CHAPTER, "so it is for openssl: a session saved at one edge, reused at the other", || {
+        let at = |edge: std::net::SocketAddr, session: &str| {
+            world.client.ask(&format!(
+                "printf 'HEAD / HTTP/1.1\\r\\nHost: {APEX}\\r\\nConnection: close\\r\\n\\r\\n' | timeout 15 openssl s_client \
+                 -connect {edge} -servername {APEX} -CAfile /run/issuing.pem -alpn http/1.1 -ign_eof {session} 2>&1"
+            ))
+        };
+        at(one, "-sess_out /run/session")?;
+        let text = at(other, "-sess_in /run/session")?;
+        let line = text.lines().find(|line| line.starts_with("Reused, ")).map(str::to_owned);
+        line.ok_or(text)
+    });
+    let mut used = None;
+    facts.fact(
+        CHAPTER,
+        "early data is accepted at the edge that did not make the session, and arrives once",
+        || {
+            let client = edges.client();
+            let had = kept()?;
+            world.client.within(|| client.ask(one, EARLY, "/made").map_err(said))?;
+            until(Duration::from_secs(10), || {
+                ensure(kept()? >= had + 2, || "the sessions are not kept".into())
+            })?;
+            let there = world.client.within(|| client.ask(other, EARLY, "/early").map_err(said))?;
+            ensure(there.resumed && there.early && there.status == 200, || format!("{there:?}"))?;
+            let count = edges.count("/early")?;
+            ensure(count == 1, || format!("it arrived {count} times"))?;
+            used = Some(there.flight);
+            Ok("accepted; it arrived once".to_owned())
+        },
+    );
+    facts.fact(
+        CHAPTER,
+        "the attacker has the same bytes and sends them to both, eight times each at once: refused by both",
+        || {
+            let flight = used.as_ref().ok_or("there was no early data")?;
+            let taken = edges.sum(TAKEN)?;
+            volley(edges, flight);
+            let (count, now) = (edges.count("/early")?, edges.sum(TAKEN)?);
+            ensure(count == 1, || format!("it has arrived {count} times"))?;
+            ensure(now == taken, || format!("{} of them got a session", now - taken))?;
+            Ok("it has arrived once, and no replay got a session".to_owned())
+        },
+    );
+    facts.fact(CHAPTER, "a first flight that the attacker held back, sent to both at once: one handshake at most gets the session", || {
+        let client = edges.client();
+        let had = kept()?;
+        world.client.within(|| client.ask(one, EARLY, "/made").map_err(said))?;
+        until(Duration::from_secs(10), || ensure(kept()? >= had + 2, || "the sessions are not kept".into()))?;
+        let taken = edges.sum(TAKEN)?;
+        volley(edges, &client.first_flight(EARLY, "/held"));
+        let (count, now) = (edges.count("/held")?, edges.sum(TAKEN)?);
+        ensure(now == taken + 1 && count <= 1, || format!("{} got the session, {count} arrived", now - taken))?;
+        Ok(format!("16 were sent, 1 got the session, {count} arrived"))
+    });
+}
+
+/// The attacker sends a flight to both edges, eight times each, at once.
+fn volley(edges: &Edges, flight: &[u8]) {
+    edges.world.attacker.within(|| {
+        std::thread::scope(|scope| {
+            for round in 0..16 {
+                let edge = addresses()[round % 2];
+                scope.spawn(move || replay(edge, flight, Duration::from_secs(10)));
+            }
+        });
+    });
+}

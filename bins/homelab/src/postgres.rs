@@ -1,0 +1,73 @@
+//! PostgreSQL on a host, as its account.
+
+use crate::host::Host;
+
+/// Its programs as the hosts see them.
+pub(crate) fn programs(major: u32) -> String {
+    // The 17 with ICU is of a suite whose fixes are newer than those of the 18: an upgrade from it is refused, rightly.
+    if major == 17 { "/opt/postgresql-17/bin".to_owned() } else { format!("/opt/postgresql-{major}-icu/bin") }
+}
+
+/// A command as its account, which may pass folders that are root's: the tools may be in one.
+pub(crate) fn as_account(command: &str) -> String {
+    format!(
+        "setpriv --reuid postgres --regid postgres --clear-groups --inh-caps=-all,+dac_read_search \
+         --ambient-caps=-all,+dac_read_search env CREDENTIALS_DIRECTORY=/run/credentials/pg-ensure.service {command}"
+    )
+}
+
+/// The number of its account on this machine.
+pub(crate) fn account(host: &Host) -> u32 {
+    host.ask("id -u postgres").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// Makes a cluster in `/var/lib/postgresql/MAJOR` with a certificate of its own and these settings. Nothing runs yet.
+pub(crate) fn init(
+    host: &Host,
+    major: u32,
+    (chain, key): (&str, &str),
+    settings: &str,
+) -> Result<(), String> {
+    folders(host)?;
+    let data = host.folder.join(format!("var-lib/postgresql/{major}"));
+    host.ask(&as_account(&format!(
+        "{}/initdb -D /var/lib/postgresql/{major} -U postgres -A peer --no-sync --no-instructions -E UTF8 --locale=C.UTF-8",
+        programs(major)
+    )))?;
+    for (name, text) in [("server.crt", chain), ("server.key", key)] {
+        std::fs::write(data.join(name), text).map_err(|why| why.to_string())?;
+    }
+    host.ask(&format!(
+        "cd /var/lib/postgresql/{major} && chown postgres server.crt server.key && chmod 600 server.key"
+    ))?;
+    let conf = data.join("postgresql.conf");
+    let text = std::fs::read_to_string(&conf).map_err(|why| why.to_string())?;
+    let common = "listen_addresses = '*'\nunix_socket_directories = '/run/postgresql'\nssl = on\nshared_buffers = 32MB\n";
+    std::fs::write(&conf, text + common + settings).map_err(|why| why.to_string())
+}
+
+/// The folders that a package makes.
+pub(crate) fn folders(host: &Host) -> Result<(), String> {
+    host.ask(
+        "mkdir -p /run/postgresql /var/lib/postgresql && chown postgres:postgres /var/lib/postgresql /run/postgresql",
+    )
+    .map(drop)
+}
+
+/// Starts, stops or promotes a server.
+pub(crate) fn control(host: &Host, major: u32, verb: &str) -> Result<(), String> {
+    let command = format!(
+        "{}/pg_ctl -D /var/lib/postgresql/{major} -m fast -w -l /var/lib/postgresql/log {verb} >/dev/null 2>&1",
+        programs(major)
+    );
+    host.ask(&as_account(&command)).map(drop)
+}
+
+/// What the server says to its superuser.
+pub(crate) fn sql(host: &Host, database: &str, statement: &str) -> Result<String, String> {
+    let psql = format!("{}/psql", programs(18));
+    let command = format!(
+        "{psql} -qAtX -h /run/postgresql -U postgres -d {database} -v ON_ERROR_STOP=1 -c \"{statement}\""
+    );
+    host.ask(&as_account(&command))
+}

@@ -1,0 +1,27 @@
+//! The programs of this workspace on a host, and the applications behind them.
+
+use crate::host::{Host, Running};
+
+/// The edge, as its unit runs it: an account of its own in the group `acme`, which may listen below 1024.
+pub(crate) fn edge(host: &Host, config: &str, environment: &str) -> Result<Running, String> {
+    host.start(&format!(
+        "setpriv --reuid edge-proxy --regid acme --clear-groups --inh-caps=-all,+net_bind_service \
+         --ambient-caps=-all,+net_bind_service env CREDENTIALS_DIRECTORY=/run/credentials/edge-proxyd.service {environment} \
+         edge-proxyd run --workers 2 --grace 2 --config {config} >> /run/access.log"
+    ))
+}
+
+/// The edge of a node, by the configuration of its name.
+pub(crate) fn node(host: &Host) -> Result<Running, String> {
+    host.start(&format!(
+        "edge-proxyd run --workers 1 --grace 2 --config /srv/{}/edge.toml >> /run/access.log",
+        host.name
+    ))
+}
+
+/// An application, started again whenever it ends.
+pub(crate) fn service(host: &Host, arguments: &str) -> Result<Running, String> {
+    let script = host.folder.join("run/service.py");
+    std::fs::write(script, include_str!("service.py")).map_err(|why| why.to_string())?;
+    host.start(&format!("sh -c 'while :; do python3 /run/service.py {arguments}; sleep 0.1; done'"))
+}
