@@ -51,6 +51,19 @@ impl Engine {
         self.set_live(id, &current)
     }
 
+    /// Takes what this machine has into use at once, without asking a store that is shared: a server that starts while the database
+    /// is away should not wait for it. Where this machine has nothing it is [`prepare`](Self::prepare). What is newer in the store
+    /// is taken into use by [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As of [`prepare`](Self::prepare).
+    pub async fn begin(&self, certificate: &Certificate) -> Result<(), StoreError> {
+        match self.store.local(&certificate.spec.id).await {
+            Ok(Some(pair)) => self.set_live(&certificate.spec.id, &pair),
+            _ => self.prepare(certificate).await,
+        }
+    }
+
     fn set_live(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
         if let Some(live) = &self.live {
             let damaged = |why: crate::live::LiveError| StoreError::Damaged {

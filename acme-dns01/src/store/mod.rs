@@ -12,7 +12,7 @@ pub use files::{FileStore, Ownership};
 #[cfg(feature = "postgres")]
 pub use mirror::Mirror;
 #[cfg(feature = "postgres")]
-pub use postgres::{Encryption, PostgresStore};
+pub use postgres::{Encryption, PostgresStore, each_host};
 
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};

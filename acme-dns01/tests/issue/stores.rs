@@ -271,3 +271,67 @@ async fn news_come_over_a_restart_of_the_server() {
         }
     }
 }
+
+/// In libpq's words, all of these in their order; the first port is one where somebody listens and says nothing.
+fn among(silent: u16, servers: [&Postgres; 2]) -> PostgresStore {
+    let [one, other] = servers;
+    let config = format!(
+        "host=127.0.0.1,{},{} port={silent},{},{} user=postgres dbname=postgres connect_timeout=2",
+        one.socket_folder().display(),
+        other.socket_folder().display(),
+        one.port(),
+        other.port()
+    );
+    PostgresStore::new(config.parse().expect("a configuration"), &Encryption::None).expect("a store")
+}
+
+#[tokio::test]
+async fn of_several_hosts_the_one_that_can_be_written_to_is_found_again_when_it_hangs() {
+    let mut options = Options::new(18);
+    options.hba.push_str("local replication all trust\n");
+    let primary = Postgres::start(&options);
+    let standby = Postgres::standby_of(&primary);
+    // It takes connections, and nobody answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let (one, other) = (among(port, [&standby, &primary]), among(port, [&standby, &primary]));
+    let mut changes = one.changes().expect("it is shared");
+    let mut next = async || {
+        let change = tokio::time::timeout(Duration::from_secs(90), changes.recv()).await;
+        change.expect("something is heard").expect("it goes on")
+    };
+    assert_eq!(next().await, Change::Anything);
+    let pairs = [pair(), pair()];
+    {
+        let _lock = other.lock(ID).await.expect("a store").expect("nobody else is here");
+        other.stage(ID, &pairs[0]).await.expect("it is written");
+        other.install(ID).await.expect("it is written");
+    }
+    assert_eq!(next().await, Change::Certificate(ID.to_owned()));
+    // Until the standby has it too.
+    let replicated = || {
+        let rows = standby.session().query("SELECT chain FROM acme_dns01_certificate");
+        rows.is_ok_and(|rows| rows.len() == 1)
+    };
+    while !std::thread::scope(|scope| scope.spawn(replicated).join()).expect("no panic") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    primary.freeze();
+    standby.promote();
+    let found = async {
+        loop {
+            match one.current(ID).await {
+                Ok(found) => return found.expect("a pair"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    };
+    let found =
+        tokio::time::timeout(Duration::from_secs(60), found).await.expect("the promoted one is found");
+    assert_eq!(found.chain, pairs[0].chain);
+    assert_eq!(next().await, Change::Anything, "news come from there too");
+    let _lock = other.lock(ID).await.expect("a store").expect("nobody else is here");
+    other.stage(ID, &pairs[1]).await.expect("it is written");
+    other.install(ID).await.expect("it is written");
+    assert_eq!(next().await, Change::Certificate(ID.to_owned()));
+}

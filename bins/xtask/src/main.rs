@@ -22,7 +22,9 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
-  homelab       build the programs and run a day of the owner's hosts in namespaces of this machine; ends with a report
+  homelab [-- --two-edges]
+                build the programs and run a day of the owner's hosts in namespaces of this machine, or one of two edges that
+                share what they know; ends with a report
   package       build the programs as they are released, and a Debian package of each; with --prove package what is built
                 for tests, install it into a root of its own, look at it there, and purge it
   nix [--lib NIXPKGS/lib]
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
     let extra: Vec<&str> = extra.iter().map(String::as_str).collect();
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
-        (Some("homelab"), arguments) => homelab::whole(arguments),
+        (Some("homelab"), ["--", arguments @ ..] | arguments) => homelab::whole(arguments),
         (Some("package"), []) => package::release(),
         (Some("package"), ["--prove"]) => package::prove(),
         (Some("nix"), []) => nix::whole(None),

@@ -15,7 +15,7 @@ const PROGRAMS: &[&str] = &["acme-dns01", "edge-proxyd", "pg-ensure", "smtp-conf
 pub(crate) fn whole(lib: Option<&str>) -> Outcome {
     step(
         "nix: building the programs",
-        cargo(&["build", "--workspace", "--all-targets", "--all-features", "--locked"]),
+        cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
     )?;
     prove(lib)
 }

@@ -1,20 +1,27 @@
-//! The connection: made when it is first needed, made anew when it breaks, and never waited for twice in a row.
+//! The connection: made when it is first needed, made anew when it breaks or its server hangs, and never waited for twice in a row.
 
+use super::hosts;
 use super::tls::Tls;
 use super::{SCHEMA, failed};
 use crate::store::StoreError;
+use std::future::poll_fn;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification, Socket};
 
 /// How long an unreachable server is not asked again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a connection may take to be made, unless the configuration says so itself.
+/// How long a connection to one host may take to be made, until it has let us in, unless the configuration says so itself.
 const WITHIN: Duration = Duration::from_secs(5);
 /// How long a server may be silent before its connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(15);
+
+/// How long a server that works takes at most to say that it is there.
+const ALIVE: Duration = Duration::from_secs(5);
 
 /// How long a statement may take.
 const STATEMENT: Duration = Duration::from_secs(30);
@@ -77,7 +84,9 @@ impl Connection {
     /// The connection, made if it is not there, with the tables made if they are missing.
     pub(super) async fn held(&self) -> Result<Held<'_>, StoreError> {
         let mut state = self.state.lock().await;
-        if state.client.as_ref().is_some_and(|client| !client.is_closed()) {
+        if let Some(client) = &state.client
+            && alive(client).await
+        {
             return Ok(Held(state));
         }
         state.client = None;
@@ -87,7 +96,7 @@ impl Connection {
             return Err(StoreError::Database(why.clone()));
         }
         let made = async {
-            let client = another(&self.way).await?;
+            let client = another(&self.way, |_| ()).await?;
             if !state.prepared {
                 prepare(&client).await?;
             }
@@ -106,17 +115,45 @@ impl Connection {
     }
 }
 
-/// A connection of its own.
-pub(super) async fn another(way: &Way) -> Result<Client, StoreError> {
-    let client = match way.tls.clone() {
+/// Whether a connection is open and its server answers. One that hangs, as a machine that is paused does, keeps its connections open.
+pub(super) async fn alive(client: &Client) -> bool {
+    !client.is_closed() && matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
+}
+
+/// A connection of its own to the first host that can be written to. What is told on it goes to `told`, which is dropped when the
+/// connection ends.
+pub(super) async fn another<T>(way: &Way, told: T) -> Result<Client, StoreError>
+where
+    T: Fn(Notification) + Clone + Send + 'static,
+{
+    let mut why = StoreError::Database("no host is named".to_owned());
+    for host in hosts::each_host(&way.config) {
+        let limit = host.get_connect_timeout().copied().unwrap_or(WITHIN);
+        match timeout(limit, open(&host, way.tls.clone(), told.clone())).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(failed)) => why = failed,
+            Err(_) => {
+                let name = hosts::name(&host);
+                why = StoreError::Database(format!("{name} does not answer within {} s", limit.as_secs()));
+            }
+        }
+    }
+    Err(why)
+}
+
+async fn open<T>(host: &Config, tls: Option<Tls>, told: T) -> Result<Client, StoreError>
+where
+    T: Fn(Notification) + Send + 'static,
+{
+    let client = match tls {
         Some(tls) => {
-            let (client, connection) = way.config.connect(tls).await.map_err(|why| failed(&why))?;
-            tokio::spawn(connection);
+            let (client, connection) = host.connect(tls).await.map_err(|why| failed(&why))?;
+            tokio::spawn(drive(connection, told));
             client
         }
         None => {
-            let (client, connection) = way.config.connect(NoTls).await.map_err(|why| failed(&why))?;
-            tokio::spawn(connection);
+            let (client, connection) = host.connect(NoTls).await.map_err(|why| failed(&why))?;
+            tokio::spawn(drive(connection, told));
             client
         }
     };
@@ -124,6 +161,18 @@ pub(super) async fn another(way: &Way) -> Result<Client, StoreError> {
     let limits = format!("SET statement_timeout = {}", STATEMENT.as_millis());
     client.batch_execute(&limits).await.map_err(|why| failed(&why))?;
     Ok(client)
+}
+
+/// Works on a connection until it ends.
+async fn drive<S>(mut connection: tokio_postgres::Connection<Socket, S>, told: impl Fn(Notification))
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notification(notification) = message {
+            told(notification);
+        }
+    }
 }
 
 async fn prepare(client: &Client) -> Result<(), StoreError> {

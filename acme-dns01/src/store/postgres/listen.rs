@@ -1,17 +1,19 @@
 //! News: LISTEN on a connection of its own, made anew whenever it breaks.
 
 use super::CHANNEL;
-use super::connect::Way;
+use super::connect::{Way, alive, another};
 use crate::store::{Change, Changes};
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Socket};
+use tokio::time::timeout;
+use tokio_postgres::Notification;
 
 /// How long until it is tried again, at first and at the most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// How long a server may take to begin to tell.
+const LISTENS: Duration = Duration::from_secs(5);
+/// How often it is looked whether a server that tells nothing is still there.
+const LOOK: Duration = Duration::from_secs(15);
 
 /// Everything that is told from now on, for as long as the receiver is kept.
 pub(super) fn changes(way: Way) -> Changes {
@@ -34,52 +36,22 @@ pub(super) fn changes(way: Way) -> Changes {
     receiver
 }
 
-/// Listens until the connection breaks. Whether it ever listened.
+/// Listens until the connection breaks or its server hangs. Whether it ever listened.
 async fn connect(way: &Way, sender: &UnboundedSender<Change>) -> bool {
-    match way.tls.clone() {
-        Some(tls) => match way.config.connect(tls).await {
-            Ok((client, connection)) => listen(client, connection, sender).await,
-            Err(_) => false,
-        },
-        None => match way.config.connect(NoTls).await {
-            Ok((client, connection)) => listen(client, connection, sender).await,
-            Err(_) => false,
-        },
-    }
-}
-
-async fn listen<S>(
-    client: Client,
-    mut connection: Connection<Socket, S>,
-    sender: &UnboundedSender<Change>,
-) -> bool
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut listening = false;
+    let news = sender.clone();
+    let (open, mut ended) = unbounded_channel::<()>();
+    let told = move |notification: Notification| {
+        // It ends with the connection.
+        let _ = &open;
+        let _ = news.send(Change::Certificate(notification.payload().to_owned()));
+    };
+    let Ok(client) = another(way, told).await else { return false };
     let request = format!("LISTEN {CHANNEL}");
-    let mut asked = std::pin::pin!(client.batch_execute(&request));
-    poll_fn(|context| {
-        loop {
-            match connection.poll_message(context) {
-                Poll::Ready(Some(Ok(AsyncMessage::Notification(told)))) => {
-                    let _ = sender.send(Change::Certificate(told.payload().to_owned()));
-                }
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending => break,
-            }
-        }
-        if !listening && let Poll::Ready(answer) = asked.as_mut().poll(context) {
-            if answer.is_err() {
-                return Poll::Ready(());
-            }
-            listening = true;
-            // Whatever was told before nobody heard.
-            let _ = sender.send(Change::Anything);
-        }
-        Poll::Pending
-    })
-    .await;
-    listening
+    if !matches!(timeout(LISTENS, client.batch_execute(&request)).await, Ok(Ok(()))) {
+        return false;
+    }
+    // Whatever was told before nobody heard.
+    let _ = sender.send(Change::Anything);
+    while timeout(LOOK, ended.recv()).await.is_err() && alive(&client).await {}
+    true
 }

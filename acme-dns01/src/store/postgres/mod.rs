@@ -8,6 +8,7 @@
 //! sessions, not transactions.
 
 mod connect;
+mod hosts;
 mod listen;
 mod tls;
 
@@ -17,6 +18,7 @@ use crate::machine::{Record, State};
 use crate::time::Time;
 use async_trait::async_trait;
 use connect::{Connection, Held};
+pub use hosts::each_host;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::fmt;
@@ -110,8 +112,9 @@ fn damaged(why: &serde_json::Error) -> StoreError {
 }
 
 impl PostgresStore {
-    /// A store in this database. What `config` says of TLS is left to `encryption`. It is connected to when it is first needed, and again when the connection breaks; tables that
-    /// are missing are made then.
+    /// A store in this database. Of several hosts the first one that can be written to is used, so that a replica that was promoted is
+    /// found. What `config` says of TLS is left to `encryption`. It is connected to when it is first needed, and again when the
+    /// connection breaks or the server hangs; tables that are missing are made then.
     ///
     /// # Errors
     /// [`StoreError::Database`] if the roots cannot be used.
@@ -167,7 +170,7 @@ impl Store for PostgresStore {
         // The tables first, by whoever is first.
         drop(self.held().await?);
         // The lock belongs to a connection, and is gone with it.
-        let client = Arc::new(connect::another(self.connection.way()).await?);
+        let client = Arc::new(connect::another(self.connection.way(), |_| ()).await?);
         let sql = format!("SELECT pg_try_advisory_lock({KEY}), pg_backend_pid()");
         let row = client.query_one(&sql, &[&name]).await.map_err(|why| failed(&why))?;
         if !row.get::<_, bool>(0) {

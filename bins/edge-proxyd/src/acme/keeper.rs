@@ -24,7 +24,7 @@ impl Keeper {
         let engine = built.engine.observer(Arc::new(|id, what| eprintln!("edge-proxyd: acme: {id}: {what}")));
         for certificate in &built.certificates {
             engine
-                .prepare(certificate)
+                .begin(certificate)
                 .await
                 .map_err(|why| format!("[acme] {}: {why}", certificate.spec.id))?;
         }

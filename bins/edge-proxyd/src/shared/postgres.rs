@@ -5,12 +5,14 @@
 //! promoted one begins without any, and a crash forgets them all, so that none that was taken comes back.
 
 use super::tls::Tls;
+use acme_dns01::store::each_host;
 use edge_proxy::{Answer, SealedKey, SealedSession, SharedStore, StoreError};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio::time::timeout;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
@@ -40,7 +42,9 @@ const MOST: i64 = 200_000;
 const PART: i64 = 5000;
 const PARTS: usize = 20;
 
-/// How long a connection to one host may take, unless the connection string says so itself.
+/// How long a server that works takes at most to say that it is there.
+const ALIVE: Duration = Duration::from_secs(1);
+/// How long a connection to one host may take, until it is ready, unless the connection string says so itself.
 const WITHIN: Duration = Duration::from_secs(1);
 /// How long a server may be silent before the connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -49,7 +53,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const LOCK: i64 = 7_103_127_102;
 
 pub(super) struct Postgres {
-    config: Config,
+    /// The hosts of the connection string, each by itself.
+    hosts: Vec<Config>,
     tls: Option<Tls>,
     connection: RwLock<Option<Arc<Connection>>>,
 }
@@ -85,8 +90,6 @@ impl Postgres {
                     .into());
             }
         };
-        // Nothing can be taken from a replica. Of several hosts this finds the one that was promoted.
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(WITHIN);
@@ -95,7 +98,7 @@ impl Postgres {
         if config.get_application_name().is_none() {
             config.application_name("edge-proxyd");
         }
-        Ok(Self { config, tls, connection: RwLock::default() })
+        Ok(Self { hosts: each_host(&config), tls, connection: RwLock::default() })
     }
 
     /// The connection, if there is one. It is made by [`SharedStore::keys`] alone, so that nobody who is in a hurry waits for it.
@@ -114,24 +117,20 @@ impl Postgres {
         if let Ok(connection) = self.connected() {
             return Ok(connection);
         }
-        let client = match self.tls.clone() {
-            Some(tls) => {
-                let (client, connection) = self.config.connect(tls).await.map_err(|why| failed(&why))?;
-                tokio::spawn(connection);
-                client
+        let mut why = StoreError("no host is named".into());
+        for host in &self.hosts {
+            let limit = host.get_connect_timeout().copied().unwrap_or(WITHIN);
+            match timeout(limit, open(host, self.tls.clone())).await {
+                Ok(Ok(connection)) => {
+                    let connection = Arc::new(connection);
+                    self.set(Some(connection.clone()));
+                    return Ok(connection);
+                }
+                Ok(Err(failed)) => why = failed,
+                Err(_) => why = StoreError("the database does not answer in time".into()),
             }
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(|why| failed(&why))?;
-                tokio::spawn(connection);
-                client
-            }
-        };
-        prepare(&client).await?;
-        let put = client.prepare(PUT).await.map_err(|why| failed(&why))?;
-        let take = client.prepare(TAKE).await.map_err(|why| failed(&why))?;
-        let connection = Arc::new(Connection { client, put, take });
-        self.set(Some(connection.clone()));
-        Ok(connection)
+        }
+        Err(why)
     }
 
     /// What failed, in words. A server that has become a replica is left.
@@ -164,6 +163,31 @@ impl Postgres {
         };
         Ok(rows.iter().map(key).collect())
     }
+}
+
+/// Whether the server answers. One that hangs, as a machine that is paused does, keeps its connections open.
+async fn alive(client: &Client) -> bool {
+    matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
+}
+
+/// A connection to one host, ready for handshakes.
+async fn open(host: &Config, tls: Option<Tls>) -> Result<Connection, StoreError> {
+    let client = match tls {
+        Some(tls) => {
+            let (client, connection) = host.connect(tls).await.map_err(|why| failed(&why))?;
+            tokio::spawn(connection);
+            client
+        }
+        None => {
+            let (client, connection) = host.connect(NoTls).await.map_err(|why| failed(&why))?;
+            tokio::spawn(connection);
+            client
+        }
+    };
+    prepare(&client).await?;
+    let put = client.prepare(PUT).await.map_err(|why| failed(&why))?;
+    let take = client.prepare(TAKE).await.map_err(|why| failed(&why))?;
+    Ok(Connection { client, put, take })
 }
 
 /// Makes the tables where they are missing, and makes sure that sessions are not in what is replicated.
@@ -202,7 +226,14 @@ fn failed(why: &tokio_postgres::Error) -> StoreError {
 
 impl SharedStore for Postgres {
     fn keys<'a>(&'a self, made: &'a [SealedKey]) -> Answer<'a, Vec<SealedKey>> {
-        Box::pin(self.all_keys(made))
+        Box::pin(async {
+            if let Ok(connection) = self.connected()
+                && !alive(&connection.client).await
+            {
+                self.set(None);
+            }
+            self.all_keys(made).await
+        })
     }
 
     fn put(&self, session: SealedSession) -> Answer<'_, ()> {
@@ -242,7 +273,8 @@ mod tests {
             "host=db.example.org user=edge sslmode=require\n",
         ] {
             let made = Postgres::new(text, None).expect(text);
-            assert_eq!(made.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+            let hosts = text.split(' ').find_map(|word| word.strip_prefix("host=")).expect("hosts");
+            assert_eq!(made.hosts.len(), hosts.split(',').count());
             assert_eq!(made.tls.is_some(), text.contains("require"));
         }
     }

@@ -49,7 +49,7 @@ impl Edges {
             let credential =
                 |name, text| edge.secret(&format!("run/credentials/edge-proxyd.service/{name}"), text, EDGE);
             credential("cloudflare", TOKEN)?;
-            credential("database", "host=lab-matrix,id3-eniac user=edges dbname=edges sslmode=disable")?;
+            credential("database", "host=id3-eniac,lab-matrix user=edges dbname=edges sslmode=disable")?;
             credential("shared", "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=")?;
         }
         let matrix = &self.world.matrix;

@@ -11,6 +11,7 @@ use crate::free_port;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 /// A running server.
@@ -21,6 +22,7 @@ pub struct Postgres {
     folder: TempDir,
     port: u16,
     account: Option<&'static str>,
+    frozen: AtomicBool,
 }
 
 /// What a server is started with.
@@ -63,7 +65,8 @@ impl Postgres {
             options.major
         );
         let (folder, account, port) = place();
-        let server = Self { major: options.major, programs, folder, port, account };
+        let server =
+            Self { major: options.major, programs, folder, port, account, frozen: AtomicBool::default() };
         server.create(options);
         server.control(&["-w", "start", "-l", &server.log_path().display().to_string()]);
         server
@@ -120,7 +123,14 @@ impl Postgres {
     #[must_use]
     pub fn standby_of(primary: &Self) -> Self {
         let (folder, account, port) = place();
-        let server = Self { major: primary.major, programs: primary.programs.clone(), folder, port, account };
+        let server = Self {
+            major: primary.major,
+            programs: primary.programs.clone(),
+            folder,
+            port,
+            account,
+            frozen: AtomicBool::default(),
+        };
         server.own(server.folder.path());
         let (host, data) = (primary.folder.path().display().to_string(), server.data().display().to_string());
         let mut copy = server.program("pg_basebackup");
@@ -146,16 +156,31 @@ impl Postgres {
         self.control(&["-w", "promote"]);
     }
 
+    /// Stops the server and all of its processes where they are, as when its machine is paused: its port is open, and nothing is said.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+        self.frozen.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends a signal to the server and its processes. Its own number.
+    fn signal(&self, signal: &str) -> String {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a server that runs");
+        let pid = file.lines().next().expect("its process").trim().to_owned();
+        let mut kill = Command::new("kill");
+        kill.arg(signal).arg(&pid).args(children_of(&pid));
+        let _ = kill.stderr(Stdio::null()).status();
+        pid
+    }
+
     /// Kills the server and all of its processes without warning, as `kill -9` does.
     ///
     /// # Panics
     /// When it does not run.
     pub fn kill(&self) {
-        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a server that runs");
-        let pid = file.lines().next().expect("its process").trim().to_owned();
-        let mut kill = Command::new("kill");
-        kill.arg("-9").arg(&pid).args(children_of(&pid));
-        let _ = kill.stderr(Stdio::null()).status();
+        let pid = self.signal("-9");
         // Nothing starts again in a data folder whose shared memory is still in use.
         for _ in 0..500 {
             if !Path::new("/proc").join(&pid).exists() {
@@ -339,6 +364,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        if *self.frozen.get_mut() {
+            return self.kill();
+        }
         let mut command = self.program("pg_ctl");
         command.arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]);
         let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
