@@ -11,6 +11,7 @@ mod nix;
 mod package;
 mod postgres;
 mod purity;
+mod registry;
 mod screenshots;
 mod soak;
 mod steps;
@@ -41,6 +42,7 @@ usage: cargo xtask COMMAND
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
   instructions [--record]
                 count the instructions of the hot paths against bins/hot-paths/instructions.txt, or record them there
+  registry      only make the packages that are published, and prove that they hold what they need
   purity        only prove that the pure cores have no runtime in their dependency tree
 ";
 
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
         (Some("instructions"), extra) => instructions::run(extra),
+        (Some("registry"), []) => registry::prove(),
         (Some("purity"), []) => purity::check(),
         _ => {
             eprint!("{USAGE}");

@@ -1,15 +1,15 @@
 //! The steps of `cargo xtask test`, in the order in which a mistake is cheapest to find.
 
-use crate::{homelab, instructions, judges, nix, package, purity, tools};
+use crate::{homelab, instructions, judges, nix, package, purity, registry, tools};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-/// The libraries that are published, each packaged and built from its package.
+/// The libraries that are published.
 pub(crate) const LIBRARIES: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
 
-/// The programs that are published. Packaged beside their libraries, which no registry has at this version yet.
-const PROGRAMS: &[&str] = &[
+/// The programs that are published.
+pub(crate) const PROGRAMS: &[&str] = &[
     "acme-dns01-cli",
     "cli-support",
     "edge-proxyd",
@@ -62,17 +62,7 @@ pub(crate) fn test() -> Outcome {
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
     deny()?;
-    for library in LIBRARIES {
-        step(
-            &format!("package {library}"),
-            cargo(&["package", "--locked", "--allow-dirty", "--quiet", "--package", library]),
-        )?;
-    }
-    let mut programs = cargo(&["package", "--locked", "--allow-dirty", "--quiet", "--no-verify"]);
-    for package in LIBRARIES.iter().chain(PROGRAMS) {
-        programs.args(["--package", package]);
-    }
-    step("package the programs", programs)?;
+    registry::prove()?;
     for day in days {
         day.end()?;
     }

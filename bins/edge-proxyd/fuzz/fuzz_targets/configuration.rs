@@ -43,6 +43,10 @@ mod log {
     }
 }
 
+// What is meant by the section of what several edges share.
+#[path = "../../src/shared/settings.rs"]
+mod shared;
+
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

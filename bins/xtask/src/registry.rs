@@ -1,0 +1,82 @@
+//! The packages as a registry would have them: each is made, and the workspace is looked at with all of them in the places of
+//! the folders that they were made from. What a package lacks is found so, of programs as well, whose libraries no registry
+//! has at this version yet; and nothing that they depend on is built again.
+
+use crate::steps::{LIBRARIES, Outcome, PROGRAMS, cargo, root, step, target};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Makes and proves all of them.
+pub(crate) fn prove() -> Outcome {
+    let names = || LIBRARIES.iter().chain(PROGRAMS);
+    let mut make = cargo(&["package", "--locked", "--allow-dirty", "--quiet", "--no-verify"]);
+    for name in names() {
+        make.args(["--package", name]);
+    }
+    step("packages", make)?;
+    let place = target().join("packaged");
+    let _ = fs::remove_dir_all(&place);
+    copy(&root(), &place)?;
+    let mut patches = String::from("\n[patch.crates-io]\n");
+    for name in names() {
+        let folder = folder(name);
+        unpack(name, &folder, &place)?;
+        patches.push_str(&format!("{name} = {{ path = \"{}\" }}\n", folder.display()));
+    }
+    let manifest = place.join("Cargo.toml");
+    let said = |why: std::io::Error| format!("{}: {why}", manifest.display());
+    let text = fs::read_to_string(&manifest).map_err(said)?;
+    fs::write(&manifest, text + &patches).map_err(said)?;
+    let mut check = cargo(&["check", "--workspace", "--all-features", "--offline", "--quiet"]);
+    step(
+        "the packages in the places of their folders",
+        check.current_dir(&place).env("CARGO_TARGET_DIR", target()),
+    )
+}
+
+/// Where a package is made from.
+fn folder(name: &str) -> PathBuf {
+    if LIBRARIES.contains(&name) {
+        return name.into();
+    }
+    Path::new("bins").join(name.strip_suffix("-cli").unwrap_or(name))
+}
+
+/// Puts what is in a package where its folder is.
+fn unpack(name: &str, folder: &Path, place: &Path) -> Outcome {
+    let manifest = root().join(folder).join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).map_err(|why| format!("{}: {why}", manifest.display()))?;
+    let version = text.lines().find_map(|line| line.strip_prefix("version = ")).unwrap_or_default();
+    let whole = format!("{name}-{}", version.trim_matches('"'));
+    let package = target().join("package").join(format!("{whole}.crate"));
+    let output = Command::new("tar").arg("-xzf").arg(&package).arg("-C").arg(place).output();
+    let output = output.map_err(|why| format!("tar: {why}"))?;
+    if !output.status.success() {
+        return Err(format!("{}: {}", package.display(), String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    let to = place.join(folder);
+    let moved = fs::remove_dir_all(&to).and_then(|()| fs::rename(place.join(&whole), &to));
+    moved.map_err(|why| format!("{}: {why}", to.display()))
+}
+
+/// Copies what the workspace is made of.
+fn copy(from: &Path, to: &Path) -> Outcome {
+    let said = |path: &Path, why: std::io::Error| format!("{}: {why}", path.display());
+    fs::create_dir_all(to).map_err(|why| said(to, why))?;
+    for entry in fs::read_dir(from).map_err(|why| said(from, why))? {
+        let entry = entry.map_err(|why| said(from, why))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        // What was built, and workspaces of their own.
+        if ["target", "fuzz", ".git", "pingora"].iter().any(|other| name == *other) {
+            continue;
+        }
+        let to = to.join(&name);
+        if entry.file_type().map_err(|why| said(&path, why))?.is_dir() {
+            copy(&path, &to)?;
+        } else {
+            fs::copy(&path, &to).map_err(|why| said(&path, why))?;
+        }
+    }
+    Ok(())
+}
