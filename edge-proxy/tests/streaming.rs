@@ -7,8 +7,10 @@ mod common;
 use common::wire2::{End, Field, Http2};
 use common::wire3::{self, Http3};
 use common::{Edge, http1, read_until, tls};
+use rustls::ClientConnection;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::{Origin, Process, answer, role, say, serve_until_parent_ends};
 
@@ -78,6 +80,30 @@ fn full_duplex_http3() {
         send.finish().unwrap();
         assert_eq!(reader.frame().await, Err(wire3::End::Stream));
     });
+}
+
+/// A client that leaves Nagle's algorithm on, as many do: its request waits until its Finished is acknowledged.
+#[test]
+fn a_client_that_gathers_what_it_writes_is_not_held_up() {
+    let edge = Edge::before(Origin::simple().address(), 1);
+    let config = Arc::new(testkit::tls_client(edge.root(), &[b"http/1.1"]));
+    let ask = || {
+        let mut tcp = TcpStream::connect(edge.tls()).unwrap();
+        assert!(!tcp.nodelay().unwrap());
+        let mut tls = ClientConnection::new(config.clone(), "a.test".try_into().unwrap()).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp).unwrap();
+        }
+        let began = Instant::now();
+        tls.writer().write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+        let mut part = [0; 12];
+        rustls::Stream::new(&mut tls, &mut tcp).read_exact(&mut part).unwrap();
+        assert_eq!(&part, b"HTTP/1.1 200");
+        began.elapsed()
+    };
+    // The machine may be slow now and then, but not always.
+    let took = (0..20).map(|_| ask()).min().unwrap();
+    assert!(took < Duration::from_millis(25), "{took:?}: the least time of an acknowledgement that waits is 40 ms");
 }
 
 /// Answers without content.

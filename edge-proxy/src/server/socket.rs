@@ -69,6 +69,16 @@ impl Socket {
         };
     }
 
+    /// Acknowledges what came at once, instead of with what is sent next.
+    pub(crate) fn acknowledge(&self) {
+        // If it fails, the acknowledgement comes when the system thinks fit.
+        let _ = match self {
+            Self::Fresh(Some(stream)) => socket2::SockRef::from(stream).set_tcp_quickack(true),
+            Self::Tcp(stream) => socket2::SockRef::from(stream).set_tcp_quickack(true),
+            Self::Fresh(None) | Self::Unix(_) => Ok(()),
+        };
+    }
+
     /// Writes what it takes without waiting.
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {

@@ -104,6 +104,8 @@ pub(crate) struct TlsStream<C> {
     closed: bool,
     /// What is to be sent may wait for what is sent next.
     merges: bool,
+    /// The end of the handshake came, and nothing was said to it.
+    owes: bool,
     /// What was read and not taken yet.
     ahead: Input,
     /// Whether rustls keeps nothing of what comes, so that its place may be taken, with these secrets.
@@ -125,6 +127,7 @@ where
             early: false,
             closed: false,
             merges: false,
+            owes: false,
             ahead: Input::default(),
             follows: false,
             said: None,
@@ -221,6 +224,7 @@ where
         // Tickets, or a client's Finished, go with the first content, which nearly always follows at once. Of TLS 1.2 the peer waits
         // for what is left: it goes before the next wait for the peer.
         self.merges |= begins;
+        self.owes |= begins;
         Poll::Ready(Ok(()))
     }
 
@@ -319,7 +323,13 @@ where
             let tls = match &mut self.session {
                 Session::Rustls(tls) => tls,
                 Session::Own(own) => {
-                    return own.poll_read(cx, &mut self.io, &mut self.ahead, buf, self.merges);
+                    let read = own.poll_read(cx, &mut self.io, &mut self.ahead, buf, self.merges);
+                    // Nothing is said to a client's Finished. Whoever gathers what it writes (Nagle's algorithm) holds its request
+                    // back until that is acknowledged, which would come 40 ms later.
+                    if read.is_pending() && std::mem::take(&mut self.owes) {
+                        self.io.acknowledge();
+                    }
+                    return read;
                 }
                 Session::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
             };
@@ -352,6 +362,7 @@ where
 
     fn poll_write_plain(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let merges = std::mem::take(&mut self.merges);
+        self.owes = false;
         if let Session::Own(own) = &mut self.session {
             return own.poll_write(cx, &mut self.io, bufs, merges);
         }
