@@ -103,7 +103,10 @@ fn a_client_that_gathers_what_it_writes_is_not_held_up() {
     };
     // The machine may be slow now and then, but not always.
     let took = (0..20).map(|_| ask()).min().unwrap();
-    assert!(took < Duration::from_millis(25), "{took:?}: the least time of an acknowledgement that waits is 40 ms");
+    assert!(
+        took < Duration::from_millis(25),
+        "{took:?}: the least time of an acknowledgement that waits is 40 ms"
+    );
 }
 
 /// Answers without content.

@@ -29,7 +29,7 @@ impl Tally {
     /// Whether nothing was lost.
     pub(super) fn held(&self) -> Result<String, String> {
         ensure(self.lost.is_empty(), || format!("{} lost: {:?}", self.lost.len(), self.lost))?;
-        ensure(self.answered >= 20, || format!("only {} requests", self.answered))?;
+        ensure(self.answered >= 10, || format!("only {} requests", self.answered))?;
         Ok(format!(
             "{} requests answered, {} in resumed sessions, {} from early data; {} went to the other address, {} were cut short \
              and sent again; the longest took {:.2} s",

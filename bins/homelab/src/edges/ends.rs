@@ -37,6 +37,8 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
                 ensure(answer == format!("200 {}", address[survivor].ip()), || answer.clone())?;
                 Ok(answer)
             });
+            // It stays away for a while.
+            std::thread::sleep(Duration::from_secs(2));
             facts.fact(
                 CHAPTER,
                 format!("{name} starts again: it serves what it has, and orders nothing"),
