@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 const MATRIX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/lab-matrix/edge.toml");
 const PACMAN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/vps-pacman/edge.toml");
+const PAIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/two-edges/edge.toml");
 const ENIAC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts/id3-eniac/edge.toml");
 
 fn run(args: &[&str]) -> Output {
@@ -18,7 +19,7 @@ fn explain(config: &str, args: &[&str]) -> serde_json::Value {
 
 #[test]
 fn check_accepts_the_hosts() {
-    for config in [ENIAC, MATRIX, PACMAN] {
+    for config in [ENIAC, MATRIX, PACMAN, PAIR] {
         assert_eq!(run(&["check", "--config", config]).status.code(), Some(0));
         let output = run(&["check", "--json", "--config", config]);
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

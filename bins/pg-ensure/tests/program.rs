@@ -326,8 +326,10 @@ fn every_manifest_that_is_shown_is_valid() {
     // The long one refers to the role of the short one.
     let (head, tail) = long.split_once("[[role]]").expect("a role");
     let joined = format!("{head}{short}[[role]]{tail}");
-    for text in [joined, own] {
+    let pair = include_str!("../../../examples/hosts/two-edges/databases.toml").to_owned();
+    for text in [joined, own, pair] {
         let mut text = text.replace("credential:grafana-db", &format!("file:{secret}"));
+        text = text.replace("credential:replicator", &format!("file:{secret}"));
         for name in ["vaultwarden", "headscale", "forgejo"] {
             text = text.replace(&format!("/run/secrets/{name}-db"), &secret);
         }

@@ -25,6 +25,7 @@ const FILES: &[(&str, &[&str])] = &[
         &[
             "bins/edge-proxyd/edge.toml",
             "examples/hosts/lab-matrix/edge.toml",
+            "examples/hosts/two-edges/edge.toml",
             "examples/hosts/vps-pacman/edge.toml",
         ],
     ),

@@ -10,6 +10,7 @@ use toml::Value;
 const EXAMPLE: &str = include_str!("../../edge.toml");
 const PACMAN: &str = include_str!("../../../../examples/hosts/vps-pacman/edge.toml");
 const MATRIX: &str = include_str!("../../../../examples/hosts/lab-matrix/edge.toml");
+const PAIR: &str = include_str!("../../../../examples/hosts/two-edges/edge.toml");
 const README: &str = include_str!("../../../../README.md");
 
 /// Whether each of these texts is valid, by Python's jsonschema and tomllib.
@@ -45,9 +46,9 @@ fn is_read(text: &str) -> bool {
 #[test]
 fn every_configuration_of_this_project_is_valid() {
     let readme = README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let all = [EXAMPLE, PACMAN, MATRIX, readme].map(String::from);
+    let all = [EXAMPLE, PACMAN, MATRIX, PAIR, readme].map(String::from);
     assert!(all.iter().all(|text| is_read(text)));
-    assert_eq!(valid(&all), [true; 4]);
+    assert_eq!(valid(&all), [true; 5]);
 }
 
 /// The types that a value of a kind may have.

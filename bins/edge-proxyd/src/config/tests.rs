@@ -33,6 +33,10 @@ fn the_owners_hosts() {
     let (settings, _) = read("lab-matrix", matrix).map_err(|problems| problems.to_string()).unwrap();
     assert_eq!(settings.proxy.trust.interface.as_deref(), Some("tailscale0"));
     assert_eq!(settings.certificates, None);
+    // Both edges of a pair have this file.
+    let pair = include_str!("../../../../examples/hosts/two-edges/edge.toml");
+    let (settings, _) = read("two-edges", pair).map_err(|problems| problems.to_string()).unwrap();
+    assert!(settings.shared.is_some() && settings.acme.is_some());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::before::beside;
 use super::error::UpgradeError;
 use super::journal::Work;
-use super::run::{Upgrade, now};
+use super::run::now;
+use super::upgrade::Upgrade;
 use super::{files, server};
 use crate::upgrade::facts::Backup;
 use crate::upgrade::machine::State;

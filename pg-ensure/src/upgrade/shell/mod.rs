@@ -16,9 +16,10 @@ mod request;
 mod run;
 mod server;
 mod tools;
+mod upgrade;
 
 pub use after::inventory_of;
 pub use error::UpgradeError;
 pub use gc::{Garbage, collect};
 pub use request::{HbaChecker, Observer, Request, Services, Silent, Unchecked};
-pub use run::{Outcome, Plan, Upgrade};
+pub use upgrade::{Outcome, Plan, Upgrade};
