@@ -328,7 +328,7 @@ fn refused(programs: bool) -> Result<Rules, seccompiler::BackendError> {
         when(libc::SYS_clone, one(0, Len::Qword, Op::MaskedEq(flag), flag)?)?;
     }
     // Characters put into a terminal are read by the shell behind it.
-    when(libc::SYS_ioctl, one(1, Len::Dword, Op::Eq, libc::TIOCSTI)?)?;
+    when(libc::SYS_ioctl, one(1, Len::Dword, Op::Eq, libc::TIOCSTI as _)?)?;
     if !programs {
         let families: Result<Vec<_>, _> = FAMILIES
             .iter()
