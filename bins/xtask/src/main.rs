@@ -26,8 +26,9 @@ usage: cargo xtask COMMAND
   homelab [-- --two-edges]
                 build the programs and run a day of the owner's hosts in namespaces of this machine, or one of two edges that
                 share what they know; ends with a report
-  package       build the programs as they are released, and a Debian package of each; with --prove package what is built
-                for tests, install it into a root of its own, look at it there, and purge it
+  package       build the programs as they are released, and a Debian package of each; with --static linked with musl, so
+                that they run on any Linux; with --prove package what is built for tests, install it into a root of its own,
+                look at it there, and purge it
   nix [--lib NIXPKGS/lib]
                 build the programs and prove the NixOS modules: whole hosts evaluated, by nixpkgs' own lib where one is named
   fuzz [--minutes N] [--at-once] [TARGET…]
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         (Some("test"), []) => steps::test(),
         (Some("homelab"), ["--", arguments @ ..] | arguments) => homelab::whole(arguments),
         (Some("package"), []) => package::release(),
+        (Some("package"), ["--static"]) => package::release_static(),
         (Some("package"), ["--prove"]) => package::prove(),
         (Some("nix"), []) => nix::whole(None),
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),

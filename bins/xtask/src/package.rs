@@ -2,7 +2,7 @@
 //!
 //! Man pages and completions are asked of the programs that are packaged, so that they say what `--help` says.
 
-use crate::steps::{Outcome, cargo, root, step, target};
+use crate::steps::{Outcome, PROGRAMS, cargo, root, step, target};
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,36 @@ pub(crate) fn release() -> Outcome {
         cargo(&["build", "--release", "--workspace", "--bins", "--locked"]),
     )?;
     build(&target().join("release"), &target().join("debian"), "xz").map(drop)
+}
+
+/// The same with programs that are linked statically with musl, and so run on any Linux of this architecture.
+pub(crate) fn release_static() -> Outcome {
+    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let found = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(root()).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    if found("musl-gcc", &["--version"]).is_err() {
+        return Err("musl-gcc is not there: apt-get install musl-tools".into());
+    }
+    if !found("rustup", &["target", "list", "--installed"]).is_ok_and(|all| all.contains(&triple)) {
+        return Err(format!("the compiler has no library for {triple}: rustup target add {triple}"));
+    }
+    let mut command = cargo(&["build", "--release", "--bins", "--locked", "--target", &triple]);
+    // One of them is a library.
+    let packages: Vec<&&str> = PROGRAMS.iter().filter(|package| **package != "cli-support").collect();
+    for package in &packages {
+        command.args(["--package", package]);
+    }
+    step("package: building the programs, statically", command)?;
+    let programs = target().join(&triple).join("release");
+    for package in packages {
+        let path = programs.join(package.strip_suffix("-cli").unwrap_or(package));
+        if !is_static(&path)? {
+            return Err(format!("{} needs libraries", path.display()));
+        }
+    }
+    build(&programs, &target().join("debian-static"), "xz").map(drop)
 }
 
 /// Packages the programs of a folder; where the packages are.
@@ -59,6 +89,13 @@ fn architecture() -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Whether a program needs no library, by `ldd`.
+fn is_static(program: &Path) -> Result<bool, String> {
+    let output = Command::new("ldd").arg(program).output().map_err(|why| format!("ldd: {why}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok(!String::from_utf8_lossy(&said).contains("=>"))
+}
+
 /// What the program says that it is, with Debian's revision.
 fn version(name: &str, programs: &Path) -> Result<String, String> {
     let output = Command::new(programs.join(name)).arg("--version").output();
@@ -88,6 +125,10 @@ fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outc
     let size = size_of(tree).div_ceil(1024);
     // In the order of Debian's policy; the description, which has further lines, stays last.
     let (head, description_field) = text.split_once("Description:").ok_or("control has no Description")?;
+    // What is linked statically needs nothing.
+    let needs = !is_static(&programs.join(name))?;
+    let lines = head.lines().filter(|line| needs || !line.starts_with("Depends: libc6"));
+    let head: String = lines.flat_map(|line| [line, "\n"]).collect();
     let filled = format!(
         "{head}Version: {}\nArchitecture: {}\nInstalled-Size: {size}\nDescription:{description_field}",
         version(name, programs)?,
