@@ -15,6 +15,7 @@ mod registry;
 mod screenshots;
 mod soak;
 mod steps;
+mod testing;
 mod tools;
 
 use std::process::ExitCode;

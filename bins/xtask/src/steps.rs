@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which a mistake is cheapest to find.
 
-use crate::{homelab, instructions, judges, nix, package, purity, registry, tools};
+use crate::{homelab, instructions, judges, nix, package, purity, registry, testing, tools};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -48,7 +48,7 @@ pub(crate) fn test() -> Outcome {
     }
     // Benchmarks were looked at by clippy; they are built when somebody measures.
     step("build", cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]))?;
-    step("tests", cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"]))?;
+    testing::run()?;
     instructions::run(&[])?;
     package::prove()?;
     nix::prove(None)?;

@@ -1,0 +1,143 @@
+//! The tests: built once, then one program after another, but for those that wait for other servers more than they work, which
+//! run beside each other.
+
+use crate::steps::{Outcome, cargo, root, step, target};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Those that wait, by the folder of their package and their name: two rows that run beside each other. None of them measures
+/// anything.
+const BESIDE: [&[(&str, &str)]; 2] = [
+    &[("acme-dns01", "issue"), ("acme-dns01", "simulation"), ("bins/acme-dns01", "program")],
+    &[("bins/upgrade-pg-cluster", "upgrade"), ("pg-ensure", "servers"), ("bins/pg-ensure", "program")],
+];
+
+/// A test program that was built.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Program {
+    /// The folder of its package, where it runs.
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl Program {
+    /// What cargo says of an artifact, if it is a test program.
+    fn of(line: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let begin = line.find(&format!("\"{name}\":\""))? + name.len() + 4;
+            line[begin..].split('"').next()
+        };
+        let profile = line.split_once("\"profile\":{")?.1.split('}').next()?;
+        if !profile.contains("\"test\":true") {
+            return None;
+        }
+        let folder = Path::new(field("manifest_path")?).parent()?.to_owned();
+        Some(Self { folder, path: field("executable")?.into() })
+    }
+
+    /// Its name, as its package says it.
+    fn name(&self) -> &str {
+        let file = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        file.rsplit_once('-').map_or(file, |(name, _)| name)
+    }
+
+    fn is(&self, (folder, name): (&str, &str)) -> bool {
+        self.folder == root().join(folder) && self.name() == name
+    }
+
+    fn label(&self) -> String {
+        let folder = self.folder.strip_prefix(root()).unwrap_or(&self.folder);
+        format!("{}: {}", folder.display(), self.name())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        command
+    }
+}
+
+/// Builds and runs them all; whatever fails, the others run too.
+pub(crate) fn run() -> Outcome {
+    let programs = build()?;
+    let beside = BESIDE.map(|row| {
+        row.iter()
+            .map(|which| {
+                let found = programs.iter().find(|program| program.is(*which));
+                found.cloned().ok_or_else(|| format!("{which:?} is not among the tests"))
+            })
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let [one, other] = beside;
+    let (one, other) = (one?, other?);
+    let mut failed = Vec::new();
+    for program in programs.iter().filter(|program| !one.contains(program) && !other.contains(program)) {
+        failed.extend(step(&format!("tests of {}", program.label()), program.command()).err());
+    }
+    let rows = std::thread::scope(|scope| {
+        [&one, &other]
+            .map(|row| scope.spawn(|| row.iter().filter_map(|program| aside(program).err()).collect()))
+            .map(|row| row.join().unwrap_or_else(|_| vec!["a row of tests panicked".to_owned()]))
+    });
+    failed.extend(rows.into_iter().flat_map(|row: Vec<String>| row));
+    let examples = cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast", "--doc"]);
+    failed.extend(step("tests in the documentation", examples).err());
+    if failed.is_empty() { Ok(()) } else { Err(format!("of the tests failed:\n{}", failed.join("\n"))) }
+}
+
+/// Builds all of them.
+fn build() -> Result<Vec<Program>, String> {
+    println!("xtask: building the tests …");
+    let began = Instant::now();
+    let mut command = cargo(&["test", "--workspace", "--all-features", "--locked", "--no-run"]);
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = command.output().map_err(|why| format!("{command:?}: {why}"))?;
+    if !output.status.success() {
+        return Err(format!("building the tests: {command:?} ended with {}", output.status));
+    }
+    let mut programs: Vec<_> =
+        String::from_utf8_lossy(&output.stdout).lines().filter_map(Program::of).collect();
+    programs.sort();
+    println!("xtask: {} test programs are built in {} s", programs.len(), began.elapsed().as_secs());
+    Ok(programs)
+}
+
+/// Runs one whose words are shown when it has ended.
+fn aside(program: &Program) -> Outcome {
+    let label = program.label();
+    println!("xtask: tests of {label}, beside others …");
+    let said = target().join(format!("tests-{}.log", label.replace([':', '/', ' '], "-")));
+    let why = |why: std::io::Error| format!("{}: {why}", said.display());
+    let file = File::create(&said).map_err(why)?;
+    let errors = file.try_clone().map_err(why)?;
+    let began = Instant::now();
+    let status = program.command().stdin(Stdio::null()).stdout(file).stderr(errors).status();
+    let status = status.map_err(|why| format!("{}: {why}", program.path.display()))?;
+    print!("xtask: what the tests of {label} said:\n{}", std::fs::read_to_string(&said).map_err(why)?);
+    if !status.success() {
+        return Err(format!("tests of {label}: {} ended with {status}", program.path.display()));
+    }
+    println!("xtask: tests of {label}: passed in {} s", began.elapsed().as_secs());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_says_of_a_test_program() {
+        let line = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/acme-dns01#0.1.0","manifest_path":"/w/acme-dns01/Cargo.toml","target":{"kind":["test"],"crate_types":["bin"],"name":"issue","src_path":"/w/acme-dns01/tests/issue/main.rs","edition":"2024","doc":false,"doctest":false,"test":true},"profile":{"opt_level":"0","debuginfo":1,"debug_assertions":true,"overflow_checks":true,"test":true},"features":[],"filenames":["/t/debug/deps/issue-238f54bb0462930f"],"executable":"/t/debug/deps/issue-238f54bb0462930f","fresh":true}"#;
+        let program = Program::of(line).expect("a program");
+        assert_eq!((program.folder.as_path(), program.name()), (Path::new("/w/acme-dns01"), "issue"));
+        // A library, and a program that is no test.
+        let library =
+            line.replace(r#""executable":"/t/debug/deps/issue-238f54bb0462930f""#, r#""executable":null"#);
+        let other =
+            line.replace(r#""overflow_checks":true,"test":true}"#, r#""overflow_checks":true,"test":false}"#);
+        assert_eq!((Program::of(&library), Program::of(&other)), (None, None));
+        assert_eq!(Program::of(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+}
