@@ -91,6 +91,8 @@ impl Resuming {
         let tcp = TcpStream::connect_timeout(&address, self.connect).map_err(Unanswered::Unreached)?;
         let cut = |why: io::Error| Unanswered::Cut(why.to_string());
         tcp.set_read_timeout(Some(self.patience)).map_err(cut)?;
+        // As browsers do.
+        tcp.set_nodelay(true).map_err(cut)?;
         let mut io = Kept { tcp, written: Vec::new() };
         let mut tls = self.begin(host);
         let request = request(host, path);

@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 use testkit::cloudflare::TOKEN;
-use testkit::{Resuming, tls_client};
+use testkit::{Resuming, Went, tls_client};
 
 /// The file that both edges run by.
 const CONFIG: &str = "/srv/two-edges/edge.toml";
@@ -24,6 +24,8 @@ const CONFIG: &str = "/srv/two-edges/edge.toml";
 const EARLY: &str = "eniac.example.org";
 /// Served by the first node, without.
 const TICKETS: &str = "git.example.org";
+/// How often something is tried that may be too late.
+const TRIES: usize = 8;
 /// Answered by the edges themselves.
 const APEX: &str = "www.example.org";
 
@@ -101,6 +103,36 @@ impl Edges {
             let up = self.metric(edge, "edge_shared_up")?;
             ensure(up == 1, || self.said(edge).last().cloned().unwrap_or_default())
         })
+    }
+
+    /// A client with sessions of an edge that the database has.
+    fn with_sessions(&self, edge: usize) -> Result<Resuming, String> {
+        let kept = || self.metric(edge, "edge_shared_sessions_total{result=\"kept\"}");
+        let (client, had) = (self.client(), kept()?);
+        let made = self.world.client.within(|| client.ask(addresses()[edge], EARLY, "/made"));
+        made.map_err(|why| format!("{why:?}"))?;
+        until(Duration::from_secs(20), || {
+            ensure(kept()? >= had + 2, || "the database does not have the sessions".into())
+        })?;
+        Ok(client)
+    }
+
+    /// A request in early data at another edge than that which made the session, and its path. An edge asks the database for 200 ms
+    /// at most, which a machine with other work may need: then the request comes after a full handshake, and another session is
+    /// tried. Whatever happens, each has arrived once.
+    fn early_elsewhere(&self, from: usize, name: &str) -> Result<(Resuming, Went, String), String> {
+        let to = addresses()[1 - from];
+        for number in 1..=TRIES {
+            let (client, path) = (self.with_sessions(from)?, format!("/{name}-{number}"));
+            let went = self.world.client.within(|| client.ask(to, EARLY, &path));
+            let went = went.map_err(|why| format!("{why:?}"))?;
+            let count = self.count(&path)?;
+            ensure(went.status == 200 && count == 1, || format!("it arrived {count} times: {went:?}"))?;
+            if went.resumed && went.early {
+                return Ok((client, went, path));
+            }
+        }
+        Err(format!("no session of {TRIES} was resumed with early data"))
     }
 
     /// The sum of both edges' counters.

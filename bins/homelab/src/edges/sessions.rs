@@ -1,7 +1,7 @@
 //! Sessions that go on at the other edge, and early data that is accepted once by both together.
 
-use super::{APEX, EARLY, Edges, addresses};
-use crate::facts::{Facts, ensure, until};
+use super::{APEX, EARLY, Edges, TRIES, addresses};
+use crate::facts::{Facts, ensure};
 use std::time::Duration;
 use testkit::replay;
 
@@ -12,7 +12,6 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
     let [one, other] = addresses();
     let world = &edges.world;
     let said = |why| format!("{why:?}");
-    let kept = || edges.sum("edge_shared_sessions_total{result=\"kept\"}");
     facts.fact(CHAPTER, "both edges reach the database", || {
         for edge in [0, 1] {
             edges.reaches(edge, Duration::from_secs(30))?;
@@ -50,17 +49,8 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
         CHAPTER,
         "early data is accepted at the edge that did not make the session, and arrives once",
         || {
-            let client = edges.client();
-            let had = kept()?;
-            world.client.within(|| client.ask(one, EARLY, "/made").map_err(said))?;
-            until(Duration::from_secs(10), || {
-                ensure(kept()? >= had + 2, || "the sessions are not kept".into())
-            })?;
-            let there = world.client.within(|| client.ask(other, EARLY, "/early").map_err(said))?;
-            ensure(there.resumed && there.early && there.status == 200, || format!("{there:?}"))?;
-            let count = edges.count("/early")?;
-            ensure(count == 1, || format!("it arrived {count} times"))?;
-            used = Some(there.flight);
+            let (_, went, path) = edges.early_elsewhere(0, "early")?;
+            used = Some((went.flight, path));
             Ok("accepted; it arrived once".to_owned())
         },
     );
@@ -68,26 +58,33 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
         CHAPTER,
         "the attacker has the same bytes and sends them to both, eight times each at once: refused by both",
         || {
-            let flight = used.as_ref().ok_or("there was no early data")?;
+            let (flight, path) = used.as_ref().ok_or("there was no early data")?;
             let taken = edges.sum(TAKEN)?;
             volley(edges, flight);
-            let (count, now) = (edges.count("/early")?, edges.sum(TAKEN)?);
+            let (count, now) = (edges.count(path)?, edges.sum(TAKEN)?);
             ensure(count == 1, || format!("it has arrived {count} times"))?;
             ensure(now == taken, || format!("{} of them got a session", now - taken))?;
             Ok("it has arrived once, and no replay got a session".to_owned())
         },
     );
-    facts.fact(CHAPTER, "a first flight that the attacker held back, sent to both at once: one handshake at most gets the session", || {
-        let client = edges.client();
-        let had = kept()?;
-        world.client.within(|| client.ask(one, EARLY, "/made").map_err(said))?;
-        until(Duration::from_secs(10), || ensure(kept()? >= had + 2, || "the sessions are not kept".into()))?;
-        let taken = edges.sum(TAKEN)?;
-        volley(edges, &client.first_flight(EARLY, "/held"));
-        let (count, now) = (edges.count("/held")?, edges.sum(TAKEN)?);
-        ensure(now == taken + 1 && count <= 1, || format!("{} got the session, {count} arrived", now - taken))?;
-        Ok(format!("16 were sent, 1 got the session, {count} arrived"))
-    });
+    facts.fact(
+        CHAPTER,
+        "a first flight that the attacker held back, sent to both at once: one handshake at most gets the session",
+        || {
+            for number in 1..=TRIES {
+                let (client, path) = (edges.with_sessions(0)?, format!("/held-{number}"));
+                let taken = edges.sum(TAKEN)?;
+                volley(edges, &client.first_flight(EARLY, &path));
+                let (count, got) = (edges.count(&path)?, edges.sum(TAKEN)? - taken);
+                ensure(got <= 1 && count <= 1, || format!("{got} got the session, {count} arrived"))?;
+                // Where the database was late for all of them nobody has it, and nothing was shown.
+                if got == 1 {
+                    return Ok(format!("16 were sent, 1 got the session, {count} arrived"));
+                }
+            }
+            Err(format!("no flight of {TRIES} got its session"))
+        },
+    );
 }
 
 /// The attacker sends a flight to both edges, eight times each, at once.
