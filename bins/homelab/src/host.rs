@@ -200,9 +200,13 @@ impl Host {
         let _ = holder.kill();
         let _ = holder.wait();
         let until = Instant::now() + Duration::from_secs(10);
-        // Nobody may have waited for it yet; without namespaces it is gone all the same.
-        while File::open(format!("/proc/{}/ns/net", self.pid)).is_ok() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
+        // It has ended when everything on the host has. Nobody may have waited for it yet.
+        let ended = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+        };
+        while !ended() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
