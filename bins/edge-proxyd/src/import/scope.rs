@@ -108,6 +108,12 @@ const IMPLIED: &[&str] = &[
     "variables_hash_bucket_size",
 ];
 
+/// Whether this may be the name of a field (RFC 9110 §5.6.2, a token).
+fn is_name(text: &str) -> bool {
+    let other = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || other(byte))
+}
+
 impl Scope {
     /// What a level adds: its own lists replace those from above.
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
@@ -133,6 +139,9 @@ impl Scope {
             "gzip" => self.gzip = first() == "on",
             "gzip_min_length" => self.gzip_least = first(),
             "default_type" => self.content_type = first(),
+            "proxy_set_header" | "proxy_hide_header" | "add_header" if !is_name(&first()) => {
+                notes.push(directive, "takes the name of a field, of letters, digits and -");
+            }
             "proxy_set_header" => {
                 Self::check_field(directive, notes);
                 self.request.push(directive.clone());

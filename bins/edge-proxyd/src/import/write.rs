@@ -5,9 +5,23 @@ use super::scope::Scope;
 use super::{Action, Edge, Route, Site, https_port};
 use std::fmt::Write;
 
-/// Text as TOML writes it.
+/// Text as TOML has it on one line, so that it may be a key too.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    let mut out = String::from('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            _ if letter.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(letter));
+            }
+            _ => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn list<T: ToString>(all: &[T]) -> String {
@@ -205,5 +219,32 @@ fn done(line: &mut impl FnMut(String), action: &Action) {
             quoted(content_type),
             quoted(body)
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+    use crate::import::{import, parse};
+    use proptest::prelude::*;
+
+    /// Quotes in the middle of a word belong to it, and this becomes a key.
+    #[test]
+    fn a_field_whose_name_is_none_is_not_taken_over() {
+        let text = "server { listen 80; server_name a.test; add_header X-Frame-Options'\"DENY\" always; \
+                    proxy_hide_header 'a b'; return 204; }";
+        let directives = parse("nginx.conf", text, &mut |_| Ok(Vec::new())).expect("nginx's grammar");
+        let found = import(&directives);
+        let noted: Vec<_> = found.notes.iter().map(|note| note.what.as_str()).collect();
+        assert_eq!(noted, ["takes the name of a field, of letters, digits and -"; 2], "{:?}", found.notes);
+        assert!(found.text.parse::<toml::Table>().is_ok() && !found.text.contains("DENY"), "{}", found.text);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_quoted_is_read_as_it_was(text in any::<String>()) {
+            let table: toml::Table = format!("{0} = {{ {0} = {0} }}", quoted(&text)).parse().expect("it is TOML");
+            prop_assert_eq!(table[&text][&text].as_str(), Some(text.as_str()));
+        }
     }
 }
