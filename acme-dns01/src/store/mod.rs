@@ -12,7 +12,7 @@ pub use files::{FileStore, Ownership};
 #[cfg(feature = "postgres")]
 pub use mirror::Mirror;
 #[cfg(feature = "postgres")]
-pub use postgres::{Encryption, PostgresStore, each_host};
+pub use postgres::{Database, Encryption, PostgresStore};
 
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};

@@ -14,11 +14,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cli_support::secret::{Reference, SecretError};
 use secrecy::{ExposeSecret, SecretSlice};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
 
 /// Let's Encrypt, and where one tries things out.
 pub(crate) const KNOWN: [(&str, &str); 2] = [
@@ -181,19 +179,10 @@ impl Settings {
             let text = std::fs::read_to_string(path);
             text.map_err(|why| wrong("database_roots", format!("{}: {why}", path.display())))
         });
-        let here = |host: &Host| match host {
-            Host::Unix(_) => true,
-            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
-        };
-        let encryption = match config.get_ssl_mode() {
-            SslMode::Require => Encryption::Tls { roots: roots.transpose()? },
-            SslMode::Disable => Encryption::None,
-            _ if config.get_hosts().iter().all(here) => Encryption::None,
-            _ => {
-                let why = "is elsewhere, and private keys would cross the network as they are: write sslmode=require, with \
-                           database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself";
-                return Err(wrong("database", why));
-            }
+        let Some(encryption) = Encryption::of(&config, roots.transpose()?) else {
+            let why = "is elsewhere, and private keys would cross the network as they are: write sslmode=require, with \
+                       database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself";
+            return Err(wrong("database", why));
         };
         PostgresStore::new(config, &encryption).map_err(|why| wrong("database_roots", why))
     }

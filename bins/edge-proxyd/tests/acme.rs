@@ -259,4 +259,16 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
     assert!(other.0.try_wait().expect("a child").is_none(), "it runs as it did");
     // What is served comes first; the record is removed after it.
     wait("no TXT record is left", &|_| lab.knot.txt("_acme-challenge.a.example.test").is_empty());
+
+    // One starts while the database hangs: its port is open, and nobody answers there for as long as anybody waits.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hangs = format!(
+        "host=127.0.0.1 port={} user=postgres connect_timeout=600",
+        silent.local_addr().expect("an address").port()
+    );
+    std::fs::write(lab.path("database"), hangs).expect("a file");
+    let kept = shown(&lab, ports[1]).expect("it is served");
+    drop(other);
+    let _other = start("other", ports[1]);
+    wait("what it has is served", &|seen| seen[1].as_ref() == Some(&kept));
 }

@@ -21,13 +21,8 @@ pub(crate) fn account(host: &Host) -> u32 {
     host.ask("id -u postgres").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Makes a cluster in `/var/lib/postgresql/MAJOR` with a certificate of its own and these settings. Nothing runs yet.
-pub(crate) fn init(
-    host: &Host,
-    major: u32,
-    (chain, key): (&str, &str),
-    settings: &str,
-) -> Result<(), String> {
+/// Makes a cluster in `/var/lib/postgresql/MAJOR` with a certificate of its own. Nothing runs yet.
+pub(crate) fn init(host: &Host, major: u32, (chain, key): (&str, &str)) -> Result<(), String> {
     folders(host)?;
     let data = host.folder.join(format!("var-lib/postgresql/{major}"));
     host.ask(&as_account(&format!(
@@ -42,8 +37,8 @@ pub(crate) fn init(
     ))?;
     let conf = data.join("postgresql.conf");
     let text = std::fs::read_to_string(&conf).map_err(|why| why.to_string())?;
-    let common = "listen_addresses = '*'\nunix_socket_directories = '/run/postgresql'\nssl = on\nshared_buffers = 32MB\n";
-    std::fs::write(&conf, text + common + settings).map_err(|why| why.to_string())
+    let settings = "listen_addresses = '*'\nunix_socket_directories = '/run/postgresql'\nssl = on\nshared_buffers = 32MB\n";
+    std::fs::write(&conf, text + settings).map_err(|why| why.to_string())
 }
 
 /// The folders that a package makes.

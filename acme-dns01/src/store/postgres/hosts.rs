@@ -8,9 +8,8 @@ use tokio_postgres::config::{Host, TargetSessionAttrs};
 ///
 /// libpq gives each host its time until it has let the client in. tokio-postgres limits the TCP connection alone, so that a server
 /// that takes it and then hangs would be waited for without end, and the next one never asked. With one host a configuration, whoever
-/// connects sets that limit, as [`PostgresStore`](super::PostgresStore) does.
-#[must_use]
-pub fn each_host(config: &Config) -> Vec<Config> {
+/// connects sets that limit.
+pub(super) fn each(config: &Config) -> Vec<Config> {
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     let single = |at: usize| {
         let mut one = common(config);
@@ -92,7 +91,7 @@ mod tests {
     fn each_host_has_its_own_place_and_what_is_common() {
         let text = "host=db,/run/postgresql,::1 port=5432,5433,5434 user=u password='p w' dbname=d options='-c x=y' \
                     application_name=a connect_timeout=3 keepalives_idle=7 channel_binding=require sslmode=require";
-        let all = each_host(&text.parse().expect("a configuration"));
+        let all = each(&text.parse().expect("a configuration"));
         assert_eq!(all.iter().map(name).collect::<Vec<_>>(), ["db:5432", "/run/postgresql:5433", "::1:5434"]);
         for (one, host, port) in [(&all[0], "db", 5432), (&all[2], "::1", 5434)] {
             let text = format!(
@@ -105,13 +104,12 @@ mod tests {
 
     #[test]
     fn one_port_is_for_all_and_addresses_stay_beside_their_names() {
-        let all =
-            each_host(&"host=a,b hostaddr=192.0.2.1,192.0.2.2 port=5433".parse().expect("a configuration"));
+        let all = each(&"host=a,b hostaddr=192.0.2.1,192.0.2.2 port=5433".parse().expect("a configuration"));
         let seen: Vec<_> = all.iter().map(|one| (name(one), one.get_hostaddrs().to_vec())).collect();
         let address = |last| vec![std::net::IpAddr::from([192, 0, 2, last])];
         assert_eq!(seen, [("a:5433".to_owned(), address(1)), ("b:5433".to_owned(), address(2))]);
-        let all = each_host(&"hostaddr=192.0.2.1,192.0.2.2".parse().expect("a configuration"));
+        let all = each(&"hostaddr=192.0.2.1,192.0.2.2".parse().expect("a configuration"));
         assert_eq!(all.iter().map(name).collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.2"]);
-        assert_eq!(name(&each_host(&"user=u".parse().expect("a configuration"))[0]), "no host");
+        assert_eq!(name(&each(&"user=u".parse().expect("a configuration"))[0]), "no host");
     }
 }

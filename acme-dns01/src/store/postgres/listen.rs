@@ -1,7 +1,7 @@
 //! News: LISTEN on a connection of its own, made anew whenever it breaks.
 
 use super::CHANNEL;
-use super::connect::{Way, alive, another};
+use super::database::{Database, alive};
 use crate::store::{Change, Changes};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -16,14 +16,14 @@ const LISTENS: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(15);
 
 /// Everything that is told from now on, for as long as the receiver is kept.
-pub(super) fn changes(way: Way) -> Changes {
+pub(super) fn changes(database: Database) -> Changes {
     let (sender, receiver) = unbounded_channel();
     tokio::spawn(async move {
         let mut pause = PAUSES.0;
         loop {
             tokio::select! {
                 () = sender.closed() => return,
-                heard = connect(&way, &sender) => {
+                heard = connect(&database, &sender) => {
                     pause = if heard { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
                 }
             }
@@ -37,7 +37,7 @@ pub(super) fn changes(way: Way) -> Changes {
 }
 
 /// Listens until the connection breaks or its server hangs. Whether it ever listened.
-async fn connect(way: &Way, sender: &UnboundedSender<Change>) -> bool {
+async fn connect(database: &Database, sender: &UnboundedSender<Change>) -> bool {
     let news = sender.clone();
     let (open, mut ended) = unbounded_channel::<()>();
     let told = move |notification: Notification| {
@@ -45,7 +45,7 @@ async fn connect(way: &Way, sender: &UnboundedSender<Change>) -> bool {
         let _ = &open;
         let _ = news.send(Change::Certificate(notification.payload().to_owned()));
     };
-    let Ok(client) = another(way, told).await else { return false };
+    let Ok(client) = database.listening(told).await else { return false };
     let request = format!("LISTEN {CHANNEL}");
     if !matches!(timeout(LISTENS, client.batch_execute(&request)).await, Ok(Ok(()))) {
         return false;

@@ -8,6 +8,7 @@
 //! sessions, not transactions.
 
 mod connect;
+mod database;
 mod hosts;
 mod listen;
 mod tls;
@@ -18,11 +19,13 @@ use crate::machine::{Record, State};
 use crate::time::Time;
 use async_trait::async_trait;
 use connect::{Connection, Held};
-pub use hosts::each_host;
+pub use database::Database;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row};
 
@@ -65,6 +68,24 @@ pub enum Encryption {
     },
 }
 
+impl Encryption {
+    /// What a connection string asks for: TLS by `sslmode=require`, with these roots (PEM) beside the system's; nothing by
+    /// `sslmode=disable`, or where every host is this machine. `None` if what is sent would cross a network as it is, and nobody said
+    /// that it may.
+    #[must_use]
+    pub fn of(config: &Config, roots: Option<String>) -> Option<Self> {
+        let here = |host: &Host| match host {
+            Host::Unix(_) => true,
+            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
+        };
+        match config.get_ssl_mode() {
+            SslMode::Require => Some(Self::Tls { roots }),
+            SslMode::Disable => Some(Self::None),
+            _ => config.get_hosts().iter().all(here).then_some(Self::None),
+        }
+    }
+}
+
 /// A store in PostgreSQL 14 or later.
 pub struct PostgresStore {
     connection: Connection,
@@ -74,8 +95,7 @@ pub struct PostgresStore {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = &self.connection.way().config;
-        f.debug_struct("PostgresStore").field("database", &config.get_dbname()).finish_non_exhaustive()
+        f.debug_struct("PostgresStore").field("database", self.connection.database()).finish_non_exhaustive()
     }
 }
 
@@ -119,8 +139,8 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Database`] if the roots cannot be used.
     pub fn new(config: Config, encryption: &Encryption) -> Result<Self, StoreError> {
-        let tls = tls::Tls::of(encryption)?;
-        Ok(Self { connection: Connection::new(config, tls), locks: Arc::default() })
+        let database = Database::new(config, encryption)?;
+        Ok(Self { connection: Connection::new(database), locks: Arc::default() })
     }
 
     async fn held(&self) -> Result<Held<'_>, StoreError> {
@@ -170,7 +190,7 @@ impl Store for PostgresStore {
         // The tables first, by whoever is first.
         drop(self.held().await?);
         // The lock belongs to a connection, and is gone with it.
-        let client = Arc::new(connect::another(self.connection.way(), |_| ()).await?);
+        let client = Arc::new(self.connection.database().connect().await?);
         let sql = format!("SELECT pg_try_advisory_lock({KEY}), pg_backend_pid()");
         let row = client.query_one(&sql, &[&name]).await.map_err(|why| failed(&why))?;
         if !row.get::<_, bool>(0) {
@@ -307,6 +327,6 @@ impl Store for PostgresStore {
     }
 
     fn changes(&self) -> Option<Changes> {
-        Some(listen::changes(self.connection.way().clone()))
+        Some(listen::changes(self.connection.database().clone()))
     }
 }

@@ -3,7 +3,6 @@
 
 mod postgres;
 mod settings;
-mod tls;
 
 pub(crate) use settings::Section;
 

@@ -4,17 +4,15 @@
 //! are in a table that is not logged, and that is what makes them single-use beyond one server: a replica never has them, a
 //! promoted one begins without any, and a crash forgets them all, so that none that was taken comes back.
 
-use super::tls::Tls;
-use acme_dns01::store::each_host;
+use acme_dns01::store::{Database, Encryption};
 use edge_proxy::{Answer, SealedKey, SealedSession, SharedStore, StoreError};
-use std::net::IpAddr;
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::timeout;
-use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Config, Statement};
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS edge_proxy_ticket_key (
@@ -44,8 +42,9 @@ const PARTS: usize = 20;
 
 /// How long a server that works takes at most to say that it is there.
 const ALIVE: Duration = Duration::from_secs(1);
-/// How long a connection to one host may take, until it is ready, unless the connection string says so itself.
+/// How long a connection to one host may take, unless the connection string says so itself, and to all of them.
 const WITHIN: Duration = Duration::from_secs(1);
+const ALL: Duration = Duration::from_secs(3);
 /// How long a server may be silent before the connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -53,9 +52,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 const LOCK: i64 = 7_103_127_102;
 
 pub(super) struct Postgres {
-    /// The hosts of the connection string, each by itself.
-    hosts: Vec<Config>,
-    tls: Option<Tls>,
+    database: Database,
     connection: RwLock<Option<Arc<Connection>>>,
 }
 
@@ -75,30 +72,23 @@ impl Postgres {
         let mut config: Config = text.trim().parse().map_err(|_| {
             "database: is no connection string of libpq: host=… dbname=… user=… password=…".to_owned()
         })?;
-        let here = |host: &Host| match host {
-            Host::Unix(_) => true,
-            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
-        };
-        let tls = match config.get_ssl_mode() {
-            SslMode::Require => Some(Tls::new(roots)?),
-            SslMode::Disable => None,
-            _ if config.get_hosts().iter().all(here) => None,
-            _ => {
-                return Err("database: is elsewhere, and what is sent would cross the network as it is: write \
-                     sslmode=require, with database_roots for a CA of your own, or sslmode=disable for a network that is \
-                     encrypted itself"
-                    .into());
-            }
-        };
-        config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(WITHIN);
-        }
-        config.tcp_user_timeout(SILENCE).keepalives_idle(SILENCE).keepalives_interval(Duration::from_secs(1));
+        let wrong =
+            |path: &Path, why: &dyn Display| format!("database_roots = \"{}\": {why}", path.display());
+        let pem = roots.map(|path| std::fs::read_to_string(path).map_err(|why| wrong(path, &why)));
+        let encryption = Encryption::of(&config, pem.transpose()?).ok_or(
+            "database: is elsewhere, and what is sent would cross the network as it is: write sslmode=require, with \
+             database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself",
+        )?;
+        // So that each of them has been asked before [`SharedStore::keys`] has to answer.
+        let share = ALL / u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        let limit = config.get_connect_timeout().map_or(WITHIN, |limit| (*limit).min(share)).min(share);
+        config.connect_timeout(limit).tcp_user_timeout(SILENCE);
         if config.get_application_name().is_none() {
             config.application_name("edge-proxyd");
         }
-        Ok(Self { hosts: each_host(&config), tls, connection: RwLock::default() })
+        let database =
+            Database::new(config, &encryption).map_err(|why| wrong(roots.unwrap_or(Path::new("")), &why))?;
+        Ok(Self { database, connection: RwLock::default() })
     }
 
     /// The connection, if there is one. It is made by [`SharedStore::keys`] alone, so that nobody who is in a hurry waits for it.
@@ -117,20 +107,13 @@ impl Postgres {
         if let Ok(connection) = self.connected() {
             return Ok(connection);
         }
-        let mut why = StoreError("no host is named".into());
-        for host in &self.hosts {
-            let limit = host.get_connect_timeout().copied().unwrap_or(WITHIN);
-            match timeout(limit, open(host, self.tls.clone())).await {
-                Ok(Ok(connection)) => {
-                    let connection = Arc::new(connection);
-                    self.set(Some(connection.clone()));
-                    return Ok(connection);
-                }
-                Ok(Err(failed)) => why = failed,
-                Err(_) => why = StoreError("the database does not answer in time".into()),
-            }
-        }
-        Err(why)
+        let client = self.database.connect().await.map_err(|why| StoreError(why.to_string()))?;
+        prepare(&client).await?;
+        let put = client.prepare(PUT).await.map_err(|why| failed(&why))?;
+        let take = client.prepare(TAKE).await.map_err(|why| failed(&why))?;
+        let connection = Arc::new(Connection { client, put, take });
+        self.set(Some(connection.clone()));
+        Ok(connection)
     }
 
     /// What failed, in words. A server that has become a replica is left.
@@ -168,26 +151,6 @@ impl Postgres {
 /// Whether the server answers. One that hangs, as a machine that is paused does, keeps its connections open.
 async fn alive(client: &Client) -> bool {
     matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
-}
-
-/// A connection to one host, ready for handshakes.
-async fn open(host: &Config, tls: Option<Tls>) -> Result<Connection, StoreError> {
-    let client = match tls {
-        Some(tls) => {
-            let (client, connection) = host.connect(tls).await.map_err(|why| failed(&why))?;
-            tokio::spawn(connection);
-            client
-        }
-        None => {
-            let (client, connection) = host.connect(NoTls).await.map_err(|why| failed(&why))?;
-            tokio::spawn(connection);
-            client
-        }
-    };
-    prepare(&client).await?;
-    let put = client.prepare(PUT).await.map_err(|why| failed(&why))?;
-    let take = client.prepare(TAKE).await.map_err(|why| failed(&why))?;
-    Ok(Connection { client, put, take })
 }
 
 /// Makes the tables where they are missing, and makes sure that sessions are not in what is replicated.
@@ -273,9 +236,9 @@ mod tests {
             "host=db.example.org user=edge sslmode=require\n",
         ] {
             let made = Postgres::new(text, None).expect(text);
-            let hosts = text.split(' ').find_map(|word| word.strip_prefix("host=")).expect("hosts");
-            assert_eq!(made.hosts.len(), hosts.split(',').count());
-            assert_eq!(made.tls.is_some(), text.contains("require"));
+            let hosts = text.split(' ').find_map(|word| word.strip_prefix("host=")).expect("hosts").trim();
+            let said = format!("{:?}", made.database);
+            assert!(hosts.split(',').all(|host| said.contains(host)) && !said.contains("edge"), "{said}");
         }
     }
 }

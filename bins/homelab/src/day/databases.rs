@@ -16,7 +16,7 @@ const APPLY: &str = "pg-ensure apply /srv/lab-matrix/databases.toml --hba /srv/l
 pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     let matrix = &lab.world.matrix;
     let (chain, key) = lab.world.public_authority.issue(&["lab-matrix", "db.example.org"]);
-    postgres::init(matrix, 17, (&chain, &key), "")?;
+    postgres::init(matrix, 17, (&chain, &key))?;
     matrix.ask("mkdir -p /run/forgejo")?;
     postgres::control(&lab.world.matrix, 17, "start")?;
     let booted = facts.fact(CHAPTER, "at boot, after one command: the users and their databases are there, and the stated policy is in force", || {

@@ -26,6 +26,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Whether nothing was lost although an edge was away.
+    pub(super) fn held_without_one(&self) -> Result<String, String> {
+        ensure(self.moved + self.again > 0, || "no request met the edge that was away".to_owned())?;
+        self.held()
+    }
+
     /// Whether nothing was lost.
     pub(super) fn held(&self) -> Result<String, String> {
         ensure(self.lost.is_empty(), || format!("{} lost: {:?}", self.lost.len(), self.lost))?;

@@ -120,7 +120,7 @@ impl Edges {
     /// A request in early data at another edge than that which made the session, and its path. An edge asks the database for 200 ms
     /// at most, which a machine with other work may need: then the request comes after a full handshake, and another session is
     /// tried. Whatever happens, each has arrived once.
-    fn early_elsewhere(&self, from: usize, name: &str) -> Result<(Resuming, Went, String), String> {
+    fn early_elsewhere(&self, from: usize, name: &str) -> Result<(Went, String), String> {
         let to = addresses()[1 - from];
         for number in 1..=TRIES {
             let (client, path) = (self.with_sessions(from)?, format!("/{name}-{number}"));
@@ -129,7 +129,7 @@ impl Edges {
             let count = self.count(&path)?;
             ensure(went.status == 200 && count == 1, || format!("it arrived {count} times: {went:?}"))?;
             if went.resumed && went.early {
-                return Ok((client, went, path));
+                return Ok((went, path));
             }
         }
         Err(format!("no session of {TRIES} was resumed with early data"))

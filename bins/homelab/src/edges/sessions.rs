@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::replay;
 
 const CHAPTER: &str = "Sessions of both";
-const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";
+pub(super) const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";
 
 pub(super) fn run(edges: &Edges, facts: &Facts) {
     let [one, other] = addresses();
@@ -49,7 +49,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
         CHAPTER,
         "early data is accepted at the edge that did not make the session, and arrives once",
         || {
-            let (_, went, path) = edges.early_elsewhere(0, "early")?;
+            let (went, path) = edges.early_elsewhere(0, "early")?;
             used = Some((went.flight, path));
             Ok("accepted; it arrived once".to_owned())
         },
@@ -88,7 +88,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
 }
 
 /// The attacker sends a flight to both edges, eight times each, at once.
-fn volley(edges: &Edges, flight: &[u8]) {
+pub(super) fn volley(edges: &Edges, flight: &[u8]) {
     edges.world.attacker.within(|| {
         std::thread::scope(|scope| {
             for round in 0..16 {

@@ -1,0 +1,154 @@
+//! Where the database is, and connections to whichever of its hosts can be written to.
+
+use super::tls::Tls;
+use super::{Encryption, failed, hosts};
+use crate::store::StoreError;
+use std::fmt;
+use std::future::poll_fn;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification, Socket};
+
+/// How long a connection to one host may take to be made, until it has let us in, unless the configuration says so itself.
+const WITHIN: Duration = Duration::from_secs(5);
+/// How long a server may be silent before its connection counts as broken, unless the configuration says so itself.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How long a server that works takes at most to say that it is there.
+const ALIVE: Duration = Duration::from_secs(5);
+/// How long a statement may take.
+const STATEMENT: Duration = Duration::from_secs(30);
+
+/// A database of one host or of several, of which one at a time can be written to. [`PostgresStore`](super::PostgresStore) is in one;
+/// whoever keeps something else in the same gets connections here.
+#[derive(Clone)]
+pub struct Database {
+    /// The hosts of the connection string, each by itself.
+    hosts: Vec<Config>,
+    tls: Option<Tls>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Passwords are in the configurations.
+        let hosts: Vec<String> = self.hosts.iter().map(hosts::name).collect();
+        f.debug_struct("Database").field("hosts", &hosts).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// The database of a connection string. What `config` says of TLS is left to `encryption`. Its `connect_timeout` is for each host,
+    /// until it has let us in (5 s if it says nothing), and its `tcp_user_timeout` is how long a server may be silent (15 s). Nothing
+    /// is connected to.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] if the roots cannot be used.
+    pub fn new(mut config: Config, encryption: &Encryption) -> Result<Self, StoreError> {
+        let tls = Tls::of(encryption)?;
+        config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(WITHIN);
+        }
+        // A server that is gone without a word must not be waited for.
+        let silence = config.get_tcp_user_timeout().copied().unwrap_or(SILENCE);
+        config.tcp_user_timeout(silence).keepalives_idle(silence).keepalives_interval(silence / 3);
+        if config.get_application_name().is_none() {
+            config.application_name("acme-dns01");
+        }
+        Ok(Self { hosts: hosts::each(&config), tls })
+    }
+
+    /// A connection to the first host that can be written to: past those that are away, that are replicas, and that take connections
+    /// and hang.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] with what the last host said.
+    pub async fn connect(&self) -> Result<Client, StoreError> {
+        self.listening(|_| ()).await
+    }
+
+    /// The same, and what is told on it goes to `told`, which is dropped when the connection ends.
+    pub(super) async fn listening<T>(&self, told: T) -> Result<Client, StoreError>
+    where
+        T: Fn(Notification) + Clone + Send + 'static,
+    {
+        let mut why = StoreError::Database("no host is named".to_owned());
+        for host in &self.hosts {
+            let limit = host.get_connect_timeout().copied().unwrap_or(WITHIN);
+            match timeout(limit, open(host, self.tls.clone(), told.clone())).await {
+                Ok(Ok(client)) => return Ok(client),
+                Ok(Err(failed)) => why = failed,
+                Err(_) => {
+                    let name = hosts::name(host);
+                    why = StoreError::Database(format!("{name} does not answer within {limit:?}"));
+                }
+            }
+        }
+        Err(why)
+    }
+}
+
+/// Whether a connection is open and its server answers. One that hangs, as a machine that is paused does, keeps its connections open.
+pub(super) async fn alive(client: &Client) -> bool {
+    !client.is_closed() && matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
+}
+
+async fn open<T>(host: &Config, tls: Option<Tls>, told: T) -> Result<Client, StoreError>
+where
+    T: Fn(Notification) + Send + 'static,
+{
+    let client = match tls {
+        Some(tls) => {
+            let (client, connection) = host.connect(tls).await.map_err(|why| failed(&why))?;
+            tokio::spawn(drive(connection, told));
+            client
+        }
+        None => {
+            let (client, connection) = host.connect(NoTls).await.map_err(|why| failed(&why))?;
+            tokio::spawn(drive(connection, told));
+            client
+        }
+    };
+    // A server that is at a loss must not hold up a renewal for ever.
+    let limits = format!("SET statement_timeout = {}", STATEMENT.as_millis());
+    client.batch_execute(&limits).await.map_err(|why| failed(&why))?;
+    Ok(client)
+}
+
+/// Works on a connection until it ends.
+async fn drive<S>(mut connection: tokio_postgres::Connection<Socket, S>, told: impl Fn(Notification))
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notification(notification) = message {
+            told(notification);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encrypted_and_what_is_shown() {
+        let tls = |roots: &str| Some(Encryption::Tls { roots: Some(roots.to_owned()) });
+        for (text, wanted) in [
+            ("host=/run/postgresql,localhost,::1 user=u password=secret", Some(Encryption::None)),
+            ("host=db,localhost user=u password=secret", None),
+            ("host=db user=u password=secret sslmode=disable", Some(Encryption::None)),
+            ("host=localhost user=u password=secret sslmode=require", tls("")),
+        ] {
+            let config: Config = text.parse().expect("a configuration");
+            let encryption = Encryption::of(&config, Some(String::new()));
+            assert_eq!(encryption, wanted, "{text}");
+            let Some(encryption) = encryption else { continue };
+            let database = Database::new(config, &encryption).expect("roots");
+            assert_eq!(database.tls.is_some(), text.contains("require"), "{text}");
+            let shown = format!("{database:?}");
+            assert!(!shown.contains("secret") && shown.contains("hosts"), "{shown}");
+        }
+    }
+}
