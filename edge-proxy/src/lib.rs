@@ -118,10 +118,11 @@ pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 pub use server::{
     TargetStatus, UpstreamTlsError,
     certificates::{CertificateError, CertificateInfo, Certificates, Refreshed},
+    error::StartError,
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
     observe::{AccessRecord, Observer, Silent, TurnedAway},
-    proxy::{Builder, Proxy, Running, StartError},
-    shared::{
+    proxy::{Builder, Proxy, Running},
+    resumption::{
         Answer, SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore,
         StoreError,
     },

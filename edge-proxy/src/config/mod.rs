@@ -2,16 +2,16 @@
 //!
 //! [`Config`] is as a person meant it. [`Snapshot`](crate::Snapshot) is the same, checked and indexed; the proxy sees only that.
 
+mod access;
 mod balance;
-mod guard;
 mod site;
 mod tailnet;
 #[cfg(feature = "opentelemetry")]
 mod tracing;
 mod upstream;
 
+pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
-pub use guard::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
 pub use site::{Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site};
 pub use tailnet::Tailnet;
 #[cfg(feature = "opentelemetry")]

@@ -1,31 +1,32 @@
 //! The I/O shell: one worker a core, each with its own runtime, listeners and upstream connections.
 
-mod accept;
+mod body;
 mod buffer;
 pub(crate) mod certificates;
 mod date;
 mod deadline;
+mod downstream;
+pub(crate) mod error;
 mod exchange;
-mod guards;
-mod h1;
-mod h2;
-mod h3;
-mod h3_service;
 mod ids;
 mod ktls;
+mod lifecycle;
+mod limits;
 mod listen;
 pub(crate) mod metrics;
 pub(crate) mod observe;
 mod passwords;
 pub(crate) mod proxy;
+pub(crate) mod resumption;
 mod runtime;
-pub(crate) mod shared;
 mod socket;
-mod table;
+mod splice;
+mod tailscale;
 mod tls;
+mod tls13;
 mod traces;
 mod upstream;
-mod whois;
+mod view;
 mod worker;
 
 pub use upstream::{TargetStatus, UpstreamTlsError};

@@ -1,6 +1,6 @@
 //! What the embedder is told: one record a request, one a connection that was turned away, and what happens to the proxy.
 
-use super::shared::SharedEvent;
+use super::resumption::SharedEvent;
 use crate::{Method, RequestHead, Version};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,20 +1,21 @@
 //! The proxy as an embedder sees it: built, started, reloaded, shut down.
 
-use super::h3::Handover;
+use super::downstream::h3::Handover;
+use super::error::StartError;
+use super::lifecycle::{self, Command, Sockets};
 use super::listen::{self, Inherited};
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::observe::{Observer, Silent};
+use super::resumption::{self, Shared};
 use super::runtime::{Lasting, Runtime};
-use super::shared::{self, Shared};
 #[cfg(feature = "opentelemetry")]
 use super::traces::Exporter;
 use super::traces::Shared as Traces;
-use super::upstream::{TargetStatus, UpstreamTlsError};
-use super::worker::{self, Command, Sockets};
+use super::upstream::TargetStatus;
+use crate::Snapshot;
 #[cfg(feature = "opentelemetry")]
 use crate::config::Tracing;
 use crate::config::{Config, Listener, ListenerKind, Site, Upstream};
-use crate::{ConfigErrors, Snapshot};
 use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -22,63 +23,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
-
-/// Why a proxy does not start, or does not take a new configuration. Nothing changed then.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The configuration is wrong.
-    #[error("the configuration is wrong: {0}")]
-    Config(ConfigErrors),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {why}{}", bind_advice(*address, why))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The reason.
-        why: io::Error,
-    },
-    /// TLS to an upstream cannot be set up.
-    #[error("upstream `{upstream}`: {why}")]
-    UpstreamTls {
-        /// The upstream's name.
-        upstream: String,
-        /// The reason.
-        why: UpstreamTlsError,
-    },
-    /// TLS cannot be set up.
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// QUIC cannot be set up.
-    #[error("QUIC: {why}")]
-    Quic {
-        /// The reason.
-        why: String,
-    },
-    /// Traces cannot be sent as it was said.
-    #[error("tracing: {why}")]
-    Tracing {
-        /// What is wrong and what to write instead, without the value of a field.
-        why: String,
-    },
-    /// A thread cannot be started.
-    #[error("cannot start a worker: {0}")]
-    Thread(io::Error),
-}
-
-/// What would help where an address cannot be taken.
-fn bind_advice(address: SocketAddr, why: &io::Error) -> &'static str {
-    match why.kind() {
-        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-            " (ports below 1024 take CAP_NET_BIND_SERVICE: AmbientCapabilities= in the unit, or setcap)"
-        }
-        io::ErrorKind::AddrInUse => " (another program listens there: ss -lntup shows which)",
-        io::ErrorKind::AddrNotAvailable => {
-            " (no interface has this address: ip address shows which there are)"
-        }
-        _ => "",
-    }
-}
 
 /// A proxy that is being described.
 pub struct Builder {
@@ -196,7 +140,7 @@ impl Builder {
     /// [`StartError`]; nothing runs then.
     pub fn start(mut self) -> Result<Running, StartError> {
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
-        let shared = self.shared.map(|shared| shared::start(shared, self.observer.clone())).transpose();
+        let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
         let lasting = Lasting::new(self.workers, shared.map_err(StartError::Thread)?)?;
         let listeners = snapshot.config().listeners.clone();
         let (mut sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
@@ -216,7 +160,7 @@ impl Builder {
             let (runtime, told) = (runtime.clone(), (self.observer.clone(), traces.clone()));
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{number}"))
-                .spawn(move || worker::run(number, runtime, mine, told, receiver))
+                .spawn(move || lifecycle::run(number, runtime, mine, told, receiver))
                 .map_err(StartError::Thread)?;
             workers.push((commands, thread));
         }

@@ -1,12 +1,12 @@
 //! A configuration made ready to serve: the snapshot, TLS for both sides, and what is advertised.
 
-use super::guards::{Guard, Guards};
-use super::h3;
+use super::downstream::h3;
+use super::error::StartError;
 use super::ktls;
+use super::limits::site::{Guard, Guards};
+use super::limits::sketch::{Counts, Held};
 use super::metrics::counters::{Shard, Shards, SiteShard};
-use super::proxy::StartError;
-use super::shared::{Link, Sessions, Tickets};
-use super::table::{Counts, Held};
+use super::resumption::{Link, Sessions, Tickets};
 use super::upstream::{SharedTarget, Targets, client_config};
 use crate::Snapshot;
 use crate::config::{KernelTls, ListenerKind, Protocol};
@@ -109,7 +109,7 @@ impl Runtime {
             KernelTls::Off => None,
         };
         // rustls is followed by a record layer that has to know its keys.
-        tls.key_log = Arc::new(super::tls::Listener);
+        tls.key_log = Arc::new(super::tls::SecretCapture);
         tls.enable_secret_extraction = true;
         let mut early_tls = tls.clone();
         tls.ticketer = lasting.tickets.clone();

@@ -1,6 +1,7 @@
 //! What is checked of a configuration. Each check adds to the list of errors; none ends it.
 
-mod guard;
+mod access;
+mod field_name;
 mod site;
 mod upstream;
 

@@ -4,9 +4,9 @@
 //! is meant. No mistake ends the reading, so that all are reported at once; what each part is found wrong for by the
 //! library is reported at its place in the file too.
 
+mod access;
 mod balance;
 mod document;
-mod guard;
 mod keys;
 mod listen;
 mod problem;

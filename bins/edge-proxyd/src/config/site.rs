@@ -1,7 +1,7 @@
 //! `[[site]]` and `[[site.route]]`.
 
+use super::access;
 use super::document::{Table, Value};
-use super::guard;
 use super::keys::{Key, Kind, words};
 use super::listen::{TIMEOUTS, timeouts};
 use super::upstream::{REFERRED, referred};
@@ -21,10 +21,10 @@ pub(super) static SITE: &[Key] = &[
     Key::new("early_data", Kind::Boolean),
     Key::new("body_limit", Kind::Size),
     Key::new("timeouts", Kind::Table(TIMEOUTS)),
-    Key::new("auth", guard::AUTH),
-    Key::new("rate", Kind::Table(guard::RATES)),
-    Key::new("hsts", Kind::Table(guard::HSTS)),
-    Key::new("compression", guard::COMPRESSION),
+    Key::new("auth", access::AUTH),
+    Key::new("rate", Kind::Table(access::RATES)),
+    Key::new("hsts", Kind::Table(access::HSTS)),
+    Key::new("compression", access::COMPRESSION),
     Key::new("maintenance", Kind::Table(MAINTENANCE)),
     Key::new("request_headers", Kind::Table(EDITS)),
     Key::new("response_headers", Kind::Table(EDITS)),
@@ -41,7 +41,7 @@ static ROUTE: &[Key] = &[
     Key::new("exact", Kind::Text),
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
-    Key::new("auth", guard::AUTH),
+    Key::new("auth", access::AUTH),
     Key::new("strip_prefix", Kind::Text),
     Key::new("body_limit", Kind::Size),
     Key::new("request_headers", Kind::Table(EDITS)),
@@ -104,7 +104,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site.request_fields = edits(table, "request_headers");
     site.response_fields = edits(table, "response_headers");
     site.body_limit = table.get("body_limit").and_then(|value| value.size());
-    guard::read(table, &mut site, upstreams);
+    access::read(table, &mut site, upstreams);
     site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
     site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
     for table in table.get("route").map(|value| value.tables()).unwrap_or_default() {
@@ -145,7 +145,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
     route.strip_prefix = text("strip_prefix");
     route.request_fields = edits(table, "request_headers");
     route.response_fields = edits(table, "response_headers");
-    route.auth = guard::auth(table, upstreams);
+    route.auth = access::auth(table, upstreams);
     route.body_limit = table.get("body_limit").and_then(|value| value.size());
     table.finish();
     route

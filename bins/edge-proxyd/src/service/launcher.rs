@@ -5,7 +5,7 @@
 //! that it belongs to.
 
 use super::sockets::{SOCKETS, owned};
-use super::takeover::{READY, successor};
+use super::successor::{PROGRAM, READY, successor};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -19,8 +19,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Names the descriptor by which a launcher is spoken to.
 const LAUNCHER: &str = "EDGE_PROXYD_LAUNCHER";
-/// Names the program that a launcher starts: what it was called by, which a launcher itself is not.
-pub(super) const PROGRAM: &str = "EDGE_PROXYD_PROGRAM";
 /// Descriptors in one message; the kernel takes 253 (SCM_MAX_FD).
 const BATCH: usize = 128;
 

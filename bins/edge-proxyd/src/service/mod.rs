@@ -3,6 +3,7 @@
 mod launcher;
 mod notify;
 mod sockets;
+mod successor;
 mod takeover;
 
 pub(crate) use launcher::{Launcher, serve_as_launcher};

@@ -3,16 +3,15 @@
 
 use super::Notifier;
 use super::launcher::Launcher;
-use super::sockets::{SOCKETS, owned};
+use super::sockets::owned;
+use super::successor::{READY, successor};
 use edge_proxy::Running;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Duration;
 
-/// Names the descriptor on which a successor says that it serves.
-pub(super) const READY: &str = "EDGE_PROXYD_READY";
 /// Within which it must.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -77,34 +76,6 @@ impl<'a> Started<'a> {
             Self::Launched(launcher, _) => launcher.end(),
         }
     }
-}
-
-/// This program anew, with these sockets, and without this variable of this process's environment.
-pub(super) fn successor(sockets: &[OwnedFd], ready: &OwnedFd, without: Option<&str>) -> io::Result<Child> {
-    // Copies, which live until the child has them: nothing else is started meanwhile.
-    let inherited = |fd: &OwnedFd| -> io::Result<OwnedFd> {
-        let copy = socket2::Socket::from(fd.as_fd().try_clone_to_owned()?);
-        copy.set_cloexec(false)?;
-        Ok(copy.into())
-    };
-    let sockets: Vec<_> = sockets.iter().map(inherited).collect::<io::Result<_>>()?;
-    let ready = inherited(ready)?;
-    let fds: Vec<String> = sockets.iter().map(|socket| socket.as_raw_fd().to_string()).collect();
-    // The name that was started, not a link to the file that runs: it was replaced since.
-    let program = std::env::var_os(super::launcher::PROGRAM)
-        .or_else(|| std::env::args_os().next())
-        .unwrap_or_else(|| "edge-proxyd".into());
-    let mut command = Command::new(program);
-    command
-        .args(std::env::args_os().skip(1))
-        .env(SOCKETS, fds.join(","))
-        .env(READY, ready.as_raw_fd().to_string())
-        .env_remove("LISTEN_PID")
-        .env_remove("WATCHDOG_PID");
-    for name in without.into_iter().chain([super::launcher::PROGRAM]) {
-        command.env_remove(name);
-    }
-    command.spawn()
 }
 
 /// The process that this one takes over from.

@@ -4,14 +4,18 @@
 //! between them knows nothing of versions: it polls both sides, moves content from one to the other, never holds more
 //! than a buffer, and never reads what the other side cannot take.
 
-mod downstream;
+mod admit;
+mod authenticate;
+mod client;
+mod connection;
+mod context;
 mod encode;
 mod forward;
-mod guard;
+mod outcome;
 mod pump;
+mod reply;
 mod serve;
 
-pub(crate) use downstream::{Abort, BodyError, Downstream, Lost, Part};
-pub(crate) use guard::read_whole;
-pub(crate) use pump::Failure;
-pub(crate) use serve::{Connection, serve};
+pub(crate) use client::{Abort, Downstream, Lost};
+pub(crate) use connection::Connection;
+pub(crate) use serve::serve;

@@ -1,10 +1,12 @@
 //! Moving content both ways at once, with nothing held but what one buffer takes.
 
+use super::Downstream;
 use super::encode::Encoder;
-use super::{BodyError, Downstream, Part};
+use super::outcome::Failure;
 use crate::config::{Coding, Timeouts};
+use crate::server::body::{BodyError, Part};
 use crate::server::deadline::Deadline;
-use crate::server::ktls::Relay;
+use crate::server::splice::Relay;
 use crate::server::upstream::{Exchange, UpstreamError};
 use crate::{Method, ResponseHead};
 use std::task::{Context, Poll};
@@ -13,21 +15,6 @@ use std::task::{Context, Poll};
 const LEAST_DIRECT: u64 = 64 * 1024;
 /// Compressed content is collected up to this, in bytes.
 const PIECE: usize = 8 * 1024;
-
-/// How an exchange failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The client went away.
-    ClientLost,
-    /// The client's request is malformed.
-    ClientMalformed,
-    /// More content than allowed.
-    TooLarge,
-    /// The client took too long to send or to take.
-    ClientSlow,
-    /// The upstream failed.
-    Upstream(UpstreamError),
-}
 
 /// What is done to a response's head before it is sent on; says how the content is compressed.
 pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
@@ -298,7 +285,7 @@ impl<'a> Pump<'a> {
                 if !enough || self.bodiless || self.encoder.is_some() {
                     return Ok(Direct::No);
                 }
-                match down.poll_direct(cx, self.sent >= after) {
+                match down.poll_splice_ready(cx, self.sent >= after) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => return Ok(Direct::No),
                     Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
@@ -328,8 +315,7 @@ impl<'a> Pump<'a> {
                 return Ok(Direct::Moved);
             }
         }
-        let Some(client) = down.direct() else { return Err(Failure::ClientLost) };
-        match client.poll_relay(cx, relay) {
+        match down.poll_splice(cx, relay) {
             Poll::Ready(Ok(n)) => {
                 self.sent += n as u64;
                 self.direct += n as u64;

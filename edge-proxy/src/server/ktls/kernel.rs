@@ -3,7 +3,8 @@
 use super::probe::Support;
 use super::sys;
 use crate::server::socket::Socket;
-use crate::server::tls::{ALERT, HANDSHAKE, KEY_UPDATE, Keys, OVERHEAD, Secret};
+use crate::server::tls13::record::{ALERT, HANDSHAKE, KEY_UPDATE, OVERHEAD};
+use crate::server::tls13::{Keys, Secret};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;

@@ -1,7 +1,8 @@
 //! What this kernel can do, found out once at the start.
 
 use super::sys;
-use crate::server::tls::{ALERT, Cipher, Secret};
+use crate::server::tls13::record::ALERT;
+use crate::server::tls13::{Cipher, Secret};
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,7 +1,7 @@
 //! What kernel TLS needs of the system (linux/tls.h, tcp(7)). The only module of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
-use crate::server::tls::{Cipher, Keys};
+use crate::server::tls13::{Cipher, Keys};
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -436,7 +436,7 @@ fn many_records(edge: &Edge, support: Support) {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .unwrap();
-    config.key_log = Arc::new(crate::server::tls::Listener);
+    config.key_log = Arc::new(crate::server::tls::SecretCapture);
     config.enable_secret_extraction = true;
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

@@ -3,7 +3,7 @@
 pub(crate) mod counters;
 mod prometheus;
 
-use super::shared::SharedMetrics;
+use super::resumption::SharedMetrics;
 use super::upstream::TargetStatus;
 use counters::{BOUNDS, REASONS, Shard, Shards, SiteShard};
 use std::time::Duration;

@@ -2,15 +2,12 @@
 //! came as early data. After a handshake of TLS 1.3 the records are our own.
 
 mod accept;
-mod keys;
-mod own;
-mod records;
-mod sealed;
+mod secrets;
+mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use accept::{Hello, read_hello, send_alert};
-pub(crate) use keys::{Cipher, Keys, Listener, Secret};
-pub(crate) use records::{ALERT, HANDSHAKE, KEY_UPDATE, OVERHEAD};
+pub(crate) use secrets::SecretCapture;
 pub(crate) use stream::TlsStream;

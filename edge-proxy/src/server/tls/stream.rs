@@ -1,16 +1,17 @@
 //! A TLS connection over a socket, either side of it.
 //!
-//! rustls makes the handshake. Of TLS 1.3 on the server's side the records of content are then our own ([`Own`]): what is
+//! rustls makes the handshake. Of TLS 1.3 on the server's side the records of content are then our own ([`Tls13Session`]): what is
 //! encrypted goes from where it is into the buffer that is written, what is decrypted to where it is wanted, and nothing of
 //! rustls's is kept for a connection. TLS 1.2 and connections to services stay with rustls.
 
 use super::accept;
-use super::keys::{self, Said};
-use super::own::Own;
-use super::sealed::Sealed;
+use super::secrets::{TrafficSecrets, take_secrets};
+use super::session::Tls13Session;
 use crate::server::buffer::{AtOnce, Input};
-use crate::server::ktls::{Relay, Support};
+use crate::server::ktls::Support;
 use crate::server::socket::Socket;
+use crate::server::splice::Relay;
+use crate::server::tls13::Sealed;
 use rustls::{
     ClientConnection, ConnectionCommon, ExtractedSecrets, ProtocolVersion, ServerConnection, SideData,
 };
@@ -90,7 +91,7 @@ impl Side for ClientConnection {
 /// Who reads and writes records.
 enum Session<C> {
     Rustls(Box<C>),
-    Own(Box<Own>),
+    Own(Box<Tls13Session>),
     /// Neither: what was handed over could not be taken.
     Broken,
 }
@@ -110,7 +111,7 @@ pub(crate) struct TlsStream<C> {
     ahead: Input,
     /// Whether rustls keeps nothing of what comes, so that its place may be taken, with these secrets.
     follows: bool,
-    said: Option<Said>,
+    said: Option<TrafficSecrets>,
     /// What the kernel can do of TLS, where it may be given the sending side.
     support: Option<Support>,
 }
@@ -138,7 +139,7 @@ where
     /// A connection that was just accepted, of which this was read after the ClientHello, and whose sending side the kernel may get
     /// if it has this support. Its secrets were said by the last call to rustls, or will be by one from here.
     pub(crate) fn accepted(tls: C, io: Socket, ahead: Input, support: Option<Support>) -> Self {
-        Self { ahead, support, follows: true, said: keys::take_said(), ..Self::new(tls, io) }
+        Self { ahead, support, follows: true, said: take_secrets(), ..Self::new(tls, io) }
     }
 
     /// The kernel takes the sending side over, if it can and all is flushed. Whether it sends from now on.
@@ -244,7 +245,7 @@ where
             return Ok(false);
         };
         let extracted = tls.extract().map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
-        let own = Own::new(said, &extracted, out).ok_or(io::ErrorKind::InvalidData)?;
+        let own = Tls13Session::new(said, &extracted, out).ok_or(io::ErrorKind::InvalidData)?;
         self.session = Session::Own(Box::new(own));
         Ok(true)
     }
@@ -261,7 +262,7 @@ where
             tls.read_tls(&mut io::empty())?;
         }
         let fed = feed(tls.as_mut(), &mut self.ahead, given, follows);
-        if let Some(said) = keys::take_said() {
+        if let Some(said) = take_secrets() {
             self.said = Some(said);
         }
         self.follows &= follows && matches!(fed, Ok(0));

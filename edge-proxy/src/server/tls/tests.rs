@@ -1,11 +1,12 @@
 //! The record layer beside itself, and beside rustls as the client.
 
-use super::keys::{Cipher, Secret};
-use super::records::{self, ALERT, APPLICATION_DATA, Fault, HANDSHAKE, Heard, Opening, Sealing};
-use super::sealed::Sealed;
 use super::stream::TlsStream;
 use crate::server::buffer::Input;
 use crate::server::socket::Socket;
+use crate::server::tls13::record::{
+    self, ALERT, APPLICATION_DATA, Fault, HANDSHAKE, Heard, Opening, Sealing,
+};
+use crate::server::tls13::{Cipher, Sealed, Secret};
 use proptest::prelude::*;
 use rustls::{ClientConnection, ServerConfig, StreamOwned};
 use std::future::poll_fn;
@@ -47,7 +48,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 /// Decrypts all of it: where it is, or to somewhere else.
 fn opened(opening: &mut Opening, mut bytes: Vec<u8>, in_place: bool) -> Result<Vec<u8>, Fault> {
     let (mut all, mut rest) = (Vec::new(), &mut bytes[..]);
-    while let Some(length) = records::length(rest)? {
+    while let Some(length) = record::length(rest)? {
         let (record, after) = rest.split_at_mut(length);
         if in_place {
             if let Heard::Content(n) = opening.open_in_place(record)? {
@@ -131,7 +132,7 @@ fn judged(records: &[(u8, &[u8])]) -> Result<Vec<Heard>, Fault> {
         let mut out = Sealed::default();
         sealing.record(*kind, content, &mut out).unwrap();
         let mut bytes = out.waiting().to_vec();
-        records::length(&bytes)?;
+        record::length(&bytes)?;
         all.push(opening.open_in_place(&mut bytes)?);
     }
     Ok(all)
@@ -203,7 +204,7 @@ fn heads_of_records() {
         (&[21, 3, 3, 0, 2], Err(Fault::Unexpected)),
         (b"GET / HTTP/1.1", Err(Fault::Unexpected)),
     ] {
-        assert_eq!(records::length(head), expected, "{head:?}");
+        assert_eq!(record::length(head), expected, "{head:?}");
     }
     // Too short to have a tag.
     assert_eq!(pair(Cipher::Aes128Gcm).1.open_in_place(&mut [23, 3, 3, 0, 3, 1, 2, 3]), Err(Fault::BadMac));
@@ -227,7 +228,7 @@ fn beside_rustls<T: Send + 'static>(
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .unwrap();
-    config.key_log = Arc::new(super::Listener);
+    config.key_log = Arc::new(super::SecretCapture);
     config.enable_secret_extraction = true;
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

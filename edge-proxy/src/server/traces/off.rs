@@ -1,11 +1,10 @@
 //! Without traces: nothing of it is left after compiling.
 
+use crate::RequestHead;
 use crate::config::Upstream;
 use crate::decide::{Decision, Facts};
-use crate::server::exchange::Failure;
 use crate::server::observe::AccessRecord;
-use crate::server::upstream::{Exchange, UpstreamError};
-use crate::{RequestHead, ResponseHead};
+use crate::server::upstream::UpstreamError;
 use std::time::Instant;
 
 /// What all workers share.
@@ -45,8 +44,8 @@ impl Trace<'_> {
         &self,
         _: (&Upstream, usize),
         _: &RequestHead,
-        _: (&Exchange, &ResponseHead),
-        _: Result<(), Failure>,
+        _: (&'static str, u16),
+        _: Option<&'static str>,
     ) {
     }
 

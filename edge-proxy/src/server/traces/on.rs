@@ -6,12 +6,11 @@ use super::random::Random;
 use crate::config::{PathMatch, Target, Upstream};
 use crate::decide::{Decision, Facts};
 use crate::host::split_authority;
-use crate::server::exchange::Failure;
 use crate::server::metrics::SpanMetrics;
 use crate::server::observe::AccessRecord;
-use crate::server::upstream::{Exchange, UpstreamError};
+use crate::server::upstream::UpstreamError;
 use crate::trace_context::{Context, Sampling, SpanId, TraceId, received};
-use crate::{Method, Name, RequestHead, ResponseHead, Version};
+use crate::{Method, Name, RequestHead, Version};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -179,27 +178,19 @@ impl Trace<'_> {
         begun.attempt.set(begun.kept.as_ref().map(|_| (span, Instant::now())));
     }
 
-    /// The attempt is over: by which connection, what was answered, and why it failed, if it did.
+    /// The attempt is over, with this version of HTTP and this status, or 0 without a response. `fault` is the reason it failed.
     pub(crate) fn attempted(
         &self,
         to: (&Upstream, usize),
         head: &RequestHead,
-        (exchange, response): (&Exchange, &ResponseHead),
-        outcome: Result<(), Failure>,
+        (version, status): (&'static str, u16),
+        fault: Option<&'static str>,
     ) {
         let Some(begun) = &self.0 else { return };
         let Some((span, since)) = begun.attempt.take() else { return };
         let missed = begun.kept.as_ref().and_then(|kept| kept.missed.take());
         let attempt = (span, missed.map_or(since, |missed| missed.max(since)));
-        let version = if matches!(exchange, Exchange::H2(_)) { "2" } else { "1.1" };
-        let status = (response.status > 0).then_some(response.status);
-        let fault = outcome.err().map(|why| match why {
-            Failure::ClientLost => "client-lost",
-            Failure::ClientMalformed => "request-malformed",
-            Failure::ClientSlow => "client-slow",
-            Failure::TooLarge => "content-too-large",
-            Failure::Upstream(why) => fault(why),
-        });
+        let status = (status > 0).then_some(status);
         begun.tried(attempt, to, head, Some((version, status)), fault);
     }
 
@@ -219,7 +210,7 @@ impl Trace<'_> {
     ) {
         if let (Some(begun), Some(since)) = (&self.0, since) {
             let span = SpanId::of(begun.random.next());
-            begun.tried((span, since), (upstream, target), head, None, Some(fault(why)));
+            begun.tried((span, since), (upstream, target), head, None, Some(why.reason()));
             if let Some(kept) = &begun.kept {
                 kept.missed.set(Some(Instant::now()));
             }
@@ -330,18 +321,8 @@ impl Begun<'_> {
     }
 }
 
-/// An answer that was taken for a failure has its status for an error.
-const STATUS: &str = "status";
-
-const fn fault(why: UpstreamError) -> &'static str {
-    match why {
-        UpstreamError::Broken | UpstreamError::Stale => "upstream-broke-off",
-        UpstreamError::Connect | UpstreamError::NoTarget => "upstream-unreachable",
-        UpstreamError::Malformed => "upstream-malformed",
-        UpstreamError::Status(_) => STATUS,
-        UpstreamError::TimedOut => "upstream-timed-out",
-    }
-}
+/// The reason of a response whose status is taken for a failure: its error is the status.
+const STATUS: &str = UpstreamError::Status(0).reason();
 
 fn error(reason: Option<&'static str>, status: Option<u16>) -> Option<Value> {
     reason.map(Value::Word).or(status.map(|status| Value::Text(status.to_string())))

@@ -1,7 +1,7 @@
 //! Dialling a target: names, sockets, the PROXY header, TLS.
 
 use super::UpstreamError;
-use super::pool::Wire;
+use super::wire::Wire;
 use crate::config::{ProxyOut, Target};
 use crate::proxy_protocol;
 use crate::server::socket::Socket;

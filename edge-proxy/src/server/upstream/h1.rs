@@ -1,12 +1,13 @@
 //! One exchange over an HTTP/1.1 connection to a service.
 
 use super::UpstreamError;
-use super::pool::{Home, Wire};
+use super::target_pool::CheckIn;
+use super::wire::Wire;
 use crate::h1::{
     Chunks, HeadLimits, ResponseBody, response, write_chunk_head, write_last_chunk, write_request,
 };
+use crate::server::body::Part;
 use crate::server::buffer::{Input, Output, SIZE};
-use crate::server::exchange::Part;
 use crate::server::socket::Socket;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
 use bytes::Bytes;
@@ -36,7 +37,7 @@ enum Receiving {
 /// One exchange.
 pub(crate) struct Exchange {
     wire: Wire,
-    home: Home,
+    check_in: CheckIn,
     reused: bool,
     input: Input,
     output: Output,
@@ -60,7 +61,7 @@ impl Exchange {
     /// Begins with the head; nothing is written before the first poll.
     pub(crate) fn begin(
         wire: Wire,
-        home: Home,
+        check_in: CheckIn,
         reused: bool,
         head: &RequestHead,
         host: &str,
@@ -94,7 +95,7 @@ impl Exchange {
         };
         Self {
             wire,
-            home,
+            check_in,
             reused,
             input: Input::default(),
             output,
@@ -355,7 +356,7 @@ impl Exchange {
             && self.output.len() == 0
             && self.input.is_empty();
         if complete && self.keep_alive && !self.tunnel {
-            self.home.keep(self.wire);
+            self.check_in.keep(self.wire);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::UpstreamError;
 use super::fields::{copy_fields, to_header_map};
-use super::pool::Wire;
-use crate::server::exchange::Part;
+use super::wire::Wire;
+use crate::server::body::Part;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};

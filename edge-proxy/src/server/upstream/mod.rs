@@ -2,44 +2,31 @@
 
 mod check;
 mod connect;
+mod error;
 mod fields;
 mod h1;
 mod h2;
 mod pool;
+mod read;
 mod target;
+mod target_pool;
 mod tls;
+mod wire;
 
 pub(crate) use check::Checks;
+pub(crate) use error::UpstreamError;
 pub(crate) use pool::{Lease, Pool, Pools};
+pub(crate) use read::read_whole;
 pub use target::TargetStatus;
 pub(crate) use target::{SharedTarget, Targets};
 pub use tls::UpstreamTlsError;
 pub(crate) use tls::client_config;
 
-use crate::server::exchange::Part;
+use crate::server::body::Part;
 use crate::server::socket::Socket;
 use crate::{Fields, ResponseHead};
 use bytes::Bytes;
 use std::task::{Context, Poll};
-
-/// Why an upstream did not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UpstreamError {
-    /// No connection could be made. Nothing was sent.
-    Connect,
-    /// A kept connection was closed before it answered a byte: the request may or may not have been seen.
-    Stale,
-    /// The connection broke, or the stream was reset.
-    Broken,
-    /// What came was not HTTP, or broke its own framing.
-    Malformed,
-    /// No target may be used: all are down.
-    NoTarget,
-    /// The answer has a status that is taken for a failure, and was not passed on.
-    Status(u16),
-    /// Nothing came in time.
-    TimedOut,
-}
 
 /// One exchange with a service.
 pub(crate) enum Exchange {
@@ -57,6 +44,14 @@ macro_rules! each {
 }
 
 impl Exchange {
+    /// The version of HTTP, as OpenTelemetry writes it.
+    pub(crate) const fn version(&self) -> &'static str {
+        match self {
+            Self::H1(_) => "1.1",
+            Self::H2(_) => "2",
+        }
+    }
+
     /// How many bytes of the request's content can be taken.
     pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         each!(self, exchange => exchange.poll_capacity(cx))

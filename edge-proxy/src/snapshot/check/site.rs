@@ -1,7 +1,8 @@
 //! Sites and routes.
 
 use super::super::Place;
-use super::{Errors, Part, check_timeouts, guard, nearest};
+use super::field_name::check_name;
+use super::{Errors, Part, access, check_timeouts, nearest};
 use crate::Name;
 use crate::config::{Action, Config, FieldEdits, PathMatch, Response, Route, Site};
 use crate::grammar::{is_field_value, is_target, is_token};
@@ -50,7 +51,7 @@ pub(super) fn check<'a>(
     if let Some(timeouts) = &site.timeouts {
         check_timeouts(&mut part, timeouts);
     }
-    guard::check_site(&mut part, config, site);
+    access::check_site(&mut part, config, site);
     if let Some(maintenance) = &site.maintenance {
         check_response(&mut part, &maintenance.response);
     }
@@ -89,7 +90,7 @@ fn check_route(part: &mut Part<'_>, config: &Config, route: &Route, path: &str) 
     check_edits(part, "request_fields", &route.request_fields);
     check_edits(part, "response_fields", &route.response_fields);
     if let Some(auth) = &route.auth {
-        guard::check_auth(part, config, auth);
+        access::check_auth(part, config, auth);
     }
     match &route.action {
         Action::Drop => {}
@@ -150,27 +151,6 @@ fn check_edits(part: &mut Part<'_>, key: &'static str, edits: &FieldEdits) {
     }
     for name in &edits.remove {
         check_name(part, key, name);
-    }
-}
-
-pub(super) fn check_name(part: &mut Part<'_>, key: &'static str, name: &str) {
-    if !is_token(name.as_bytes()) || name.len() > 256 {
-        part.wrong(key, name, "is no field name: letters, digits and - are common");
-        return;
-    }
-    match Name::of(name.as_bytes()) {
-        Name::Host => part.wrong(key, name, "is not a field to edit: set `host` of the upstream"),
-        Name::Connection
-        | Name::ContentLength
-        | Name::KeepAlive
-        | Name::ProxyConnection
-        | Name::Te
-        | Name::Trailer
-        | Name::TransferEncoding
-        | Name::Upgrade => {
-            part.wrong(key, name, "frames messages or concerns one connection: it cannot be edited");
-        }
-        _ => {}
     }
 }
 

@@ -1,0 +1,315 @@
+//! One exchange on a client's HTTP/1 connection.
+
+use super::Client;
+use crate::h1::{Chunks, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
+use crate::server::body::{BodyError, Part};
+use crate::server::buffer::SIZE;
+use crate::server::deadline::Deadline;
+use crate::server::downstream::wire::{DRAIN, LINGER};
+use crate::server::exchange::{Abort, Downstream, Lost};
+use crate::server::splice::Relay;
+use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// How the request's content is delimited.
+enum Receiving {
+    Length(u64),
+    Chunked(Chunks),
+    Raw,
+    Done,
+    Failed,
+}
+
+/// How the response's content is framed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Head,
+    Framed(ResponseFraming),
+    Raw,
+    Done,
+}
+
+/// One exchange.
+pub(super) struct Exchange {
+    client: Client,
+    method: Method,
+    version: Version,
+    keep_alive: bool,
+    /// The client waits for 100 before it sends content, and was not told to go on yet.
+    waits: bool,
+    receiving: Receiving,
+    sending: Sending,
+    data: usize,
+    trailers: Fields,
+    aborted: bool,
+    half_closed: bool,
+    lost: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(client: Client, head: &RequestHead, keep_alive: bool, expects_continue: bool) -> Self {
+        let receiving = match head.body {
+            BodyLength::None => Receiving::Done,
+            BodyLength::Exact(length) => Receiving::Length(length),
+            BodyLength::Unknown => Receiving::Chunked(Chunks::new()),
+        };
+        let waits = expects_continue && head.body != BodyLength::None;
+        Self {
+            client,
+            method: head.method.clone(),
+            version: head.version,
+            keep_alive,
+            waits,
+            receiving,
+            sending: Sending::Head,
+            data: 0,
+            trailers: Fields::new(),
+            aborted: false,
+            half_closed: false,
+            lost: false,
+        }
+    }
+
+    /// The connection, ready for the next request; or nothing, if it ended.
+    pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<Client> {
+        if self.aborted || self.lost {
+            if self.sending != Sending::Head {
+                // Part of the answer is out: only a reset shows surely that the rest is missing.
+                self.client.wire.socket().reset_on_close();
+            }
+            return None;
+        }
+        if self.sending == Sending::Done && self.keep_alive && !self.waits {
+            let drained = deadline.within(LINGER, poll_fn(|cx| self.poll_drain(cx))).await;
+            if drained == Some(true) {
+                deadline.clear();
+                return Some(self.client);
+            }
+        }
+        let _ = deadline.within(LINGER, self.client.wire.shutdown()).await;
+        let _ = deadline.within(LINGER, poll_fn(|cx| self.client.poll_linger(cx))).await;
+        None
+    }
+
+    /// Reads over content that nobody wants. Whether all of it was there.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut thrown = 0;
+        loop {
+            match ready!(self.poll_body(cx)) {
+                Ok(Part::Data) => {
+                    let n = self.data;
+                    thrown += n;
+                    self.consume(n);
+                    if thrown > DRAIN {
+                        return Poll::Ready(false);
+                    }
+                }
+                Ok(Part::End) => return Poll::Ready(true),
+                Err(_) => return Poll::Ready(false),
+            }
+        }
+    }
+}
+
+impl Downstream for Exchange {
+    fn is_early(&self) -> bool {
+        self.client.early && matches!(&self.client.wire, super::Wire::Tls(stream) if stream.is_handshaking())
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        self.client.wire.poll_handshake(cx).map_err(|_| Lost)
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>> {
+        loop {
+            if self.data > 0 {
+                return Poll::Ready(Ok(Part::Data));
+            }
+            let held = self.client.input.bytes();
+            match &mut self.receiving {
+                Receiving::Done => return Poll::Ready(Ok(Part::End)),
+                Receiving::Failed => return Poll::Ready(Err(BodyError::Malformed)),
+                Receiving::Length(left) => {
+                    self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(held.len());
+                }
+                Receiving::Raw => self.data = held.len(),
+                Receiving::Chunked(chunks) => match chunks.walk(held) {
+                    Ok(step) => {
+                        self.data = step.data;
+                        self.client.input.consume(step.framing);
+                        if step.ended {
+                            self.trailers = chunks.trailers().clone();
+                            self.receiving = Receiving::Done;
+                        }
+                    }
+                    Err(_) => {
+                        self.receiving = Receiving::Failed;
+                        self.keep_alive = false;
+                    }
+                },
+            }
+            if self.data == 0 && !matches!(self.receiving, Receiving::Done | Receiving::Failed) {
+                match ready!(self.client.input.poll_fill(&mut self.client.wire, cx)) {
+                    Ok(0) if matches!(self.receiving, Receiving::Raw) => self.receiving = Receiving::Done,
+                    Ok(n) if n > 0 => {}
+                    _ => {
+                        self.lost = true;
+                        return Poll::Ready(Err(BodyError::Lost));
+                    }
+                }
+            }
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.client.input.bytes()[..self.data]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.client.input.consume(n);
+        self.data -= n;
+        self.waits = false;
+        match &mut self.receiving {
+            Receiving::Length(left) => {
+                *left -= n as u64;
+                if *left == 0 {
+                    self.receiving = Receiving::Done;
+                }
+            }
+            Receiving::Chunked(chunks) => chunks.took(n),
+            _ => {}
+        }
+        if self.client.input.is_empty() {
+            self.client.input.release();
+        }
+    }
+
+    fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Lost>> {
+        if self.client.output.len() + self.client.wire.waiting() >= SIZE / 2 {
+            ready!(self.poll_flush(cx))?;
+        }
+        Poll::Ready(Ok(SIZE - self.client.output.len().min(SIZE - 1)))
+    }
+
+    fn send_interim(&mut self, head: &ResponseHead) {
+        if self.version == Version::Http11 {
+            write_response(self.client.output.push(), head, &self.method, ResponseFraming::Length, false);
+            self.waits &= head.status != 100;
+        }
+    }
+
+    fn send_head(&mut self, head: &ResponseHead, end: bool) {
+        let framing = ResponseFraming::choose(head, &self.method, self.version);
+        // A client that still waits for 100 may or may not send its content now: the connection cannot go on.
+        self.keep_alive &= framing != ResponseFraming::Close && !self.waits;
+        write_response(self.client.output.push(), head, &self.method, framing, !self.keep_alive);
+        self.sending = if end { Sending::Done } else { Sending::Framed(framing) };
+    }
+
+    fn send_tunnel(&mut self, head: &ResponseHead) {
+        let mut head = head.clone();
+        head.status = 101;
+        if !head.fields.contains(crate::Name::Upgrade) {
+            head.fields.push(b"Upgrade", b"websocket");
+        }
+        write_response(self.client.output.push(), &head, &self.method, ResponseFraming::Length, false);
+        self.keep_alive = false;
+        self.sending = Sending::Raw;
+        self.receiving = Receiving::Raw;
+    }
+
+    fn send_data(&mut self, data: &[u8]) {
+        let Client { wire, output, .. } = &mut self.client;
+        match self.sending {
+            Sending::Framed(ResponseFraming::Chunked) => {
+                if !data.is_empty() {
+                    write_chunk_head(output.push(), data.len());
+                    output.pass(wire, [data, b"\r\n", b""]);
+                }
+            }
+            Sending::Framed(_) | Sending::Raw => output.pass(wire, [data, b"", b""]),
+            Sending::Head | Sending::Done => {}
+        }
+    }
+
+    fn send_end(&mut self, trailers: Option<&Fields>) {
+        match self.sending {
+            Sending::Framed(ResponseFraming::Chunked) => {
+                write_last_chunk(self.client.output.push(), trailers);
+            }
+            Sending::Raw => self.half_closed = true,
+            _ => {}
+        }
+        self.sending = Sending::Done;
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        let client = &mut self.client;
+        if client.output.len() > 0 && ready!(client.output.poll_write(&mut client.wire, cx)).is_err() {
+            self.lost = true;
+            return Poll::Ready(Err(Lost));
+        }
+        if self.half_closed {
+            let _ = ready!(Pin::new(&mut client.wire).poll_shutdown(cx));
+        }
+        let flushed = match self.sending {
+            Sending::Done => client.wire.poll_drained(cx),
+            _ => Pin::new(&mut client.wire).poll_flush(cx),
+        };
+        match ready!(flushed) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(_) => {
+                self.lost = true;
+                Poll::Ready(Err(Lost))
+            }
+        }
+    }
+
+    fn poll_splice_ready(&mut self, cx: &mut Context<'_>, want: bool) -> Poll<Result<bool, Lost>> {
+        // Chunks have heads of their own.
+        let plain = matches!(
+            self.sending,
+            Sending::Framed(ResponseFraming::Length | ResponseFraming::Close) | Sending::Raw
+        );
+        if !plain || !self.client.wire.may_enter_kernel(want) {
+            return Poll::Ready(Ok(false));
+        }
+        ready!(self.poll_flush(cx))?;
+        Poll::Ready(Ok(self.client.wire.enter_kernel()))
+    }
+
+    fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &mut Relay) -> Poll<Result<usize, Lost>> {
+        self.client.wire.poll_splice(cx, pipe).map_err(|_| Lost)
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost> {
+        // A client may say that it sends no more and still want its answer; only a broken connection is lost. Pipelined
+        // requests wait in the buffer, and once that is full nothing more is read.
+        if self.client.input.is_full() || self.half_closed || matches!(self.receiving, Receiving::Raw) {
+            return Poll::Pending;
+        }
+        match self.client.input.poll_fill(&mut self.client.wire, cx) {
+            Poll::Ready(Err(_)) => {
+                self.lost = true;
+                Poll::Ready(Lost)
+            }
+            Poll::Ready(Ok(0)) => {
+                self.keep_alive = false;
+                Poll::Pending
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn abort(&mut self, _why: Abort) {
+        self.aborted = true;
+        self.client.output.release();
+    }
+}

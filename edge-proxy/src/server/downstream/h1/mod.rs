@@ -1,0 +1,187 @@
+//! A client's HTTP/1 connection: one request after another.
+
+mod exchange;
+
+use crate::decide::Transport;
+use crate::h1::{HeadLimits, request};
+use crate::server::buffer::{Input, Output};
+use crate::server::date;
+use crate::server::deadline::Deadline;
+use crate::server::downstream::wire::{DRAIN, LINGER, Wire};
+use crate::server::exchange::{Connection, serve};
+use crate::server::observe::TurnedAway;
+use crate::server::worker::Worker;
+use crate::{BodyLength, RequestHead, ResponseHead, Version, h1};
+use exchange::Exchange;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+/// What a connection holds between requests.
+struct Client {
+    wire: Wire,
+    input: Input,
+    output: Output,
+    /// Whether a byte of the head that is being read came as early data.
+    early: bool,
+}
+
+/// How waiting for a request ended.
+enum Next {
+    Request {
+        keep_alive: bool,
+        expects_continue: bool,
+    },
+    Bad(h1::BadHead),
+    /// A head was begun and not ended in time.
+    Slow,
+    End,
+}
+
+/// Serves the connection until it ends. `already` was read from the socket before.
+pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, already: &[u8]) {
+    let deadline = worker.sweep().deadline();
+    let mut client = Client { wire, input: Input::default(), output: Output::default(), early: false };
+    client.input.preset(already);
+    let mut head = RequestHead::new(Version::Http11);
+    loop {
+        match client.next(&worker, &mut head, &deadline).await {
+            Next::Request { keep_alive, expects_continue } => {
+                let done =
+                    one(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline)
+                        .await;
+                match done {
+                    Some(back) => client = back,
+                    None => return,
+                }
+            }
+            Next::Bad(why) => {
+                turned_away(&worker, &connection, reason(why));
+                if let Some(status) = why.status() {
+                    refuse(client, status, &deadline).await;
+                }
+                return;
+            }
+            Next::Slow => {
+                turned_away(&worker, &connection, "head-too-slow");
+                break;
+            }
+            Next::End => break,
+        }
+    }
+    let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
+}
+
+/// One request. The exchange's state is on the heap, so that a connection without one is small.
+async fn one(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    client: Client,
+    head: &mut RequestHead,
+    keep_alive: bool,
+    expects_continue: bool,
+    deadline: &Deadline,
+) -> Option<Client> {
+    let request = std::mem::replace(head, RequestHead::new(Version::Http11));
+    let keep_alive = keep_alive && !worker.sweep().draining();
+    let mut exchange = Box::new(Exchange::new(client, &request, keep_alive, expects_continue));
+    Box::pin(serve(worker, connection, request, &mut *exchange, deadline)).await;
+    exchange.into_client(deadline).await
+}
+
+fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
+    worker.turned_away(&TurnedAway {
+        peer: connection.peer,
+        local: connection.local,
+        sni: connection.sni.as_deref(),
+        quic: connection.transport == Transport::Quic,
+        reason,
+    });
+}
+
+const fn reason(why: h1::BadHead) -> &'static str {
+    match why {
+        h1::BadHead::NotHttp => "not-http",
+        h1::BadHead::TargetTooLong => "target-too-long",
+        h1::BadHead::TooLarge => "head-too-large",
+        _ => "malformed-head",
+    }
+}
+
+/// Answers a malformed request and closes.
+async fn refuse(mut client: Client, status: u16, deadline: &Deadline) {
+    let mut head = ResponseHead { body: BodyLength::None, ..ResponseHead::new(status) };
+    date::add(&mut head.fields);
+    h1::write_response(client.output.push(), &head, &crate::Method::Get, h1::ResponseFraming::Length, true);
+    let said = async {
+        let written = poll_fn(|cx| client.output.poll_write(&mut client.wire, cx)).await;
+        if written.is_ok() && client.wire.shutdown().await.is_ok() {
+            poll_fn(|cx| client.poll_linger(cx)).await;
+        }
+    };
+    let _ = deadline.within(LINGER, said).await;
+}
+
+impl Client {
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.input.poll_drain(&mut self.wire, cx, DRAIN)
+    }
+
+    /// Reads until a request head is complete.
+    async fn next(&mut self, worker: &Rc<Worker>, head: &mut RequestHead, deadline: &Deadline) -> Next {
+        let config = worker.view();
+        let config = config.runtime.snapshot().config();
+        let limits = HeadLimits {
+            bytes: config.limits.header_bytes,
+            fields: config.limits.header_fields,
+            target: config.limits.target_bytes,
+        };
+        let timeouts = config.timeouts;
+        let mut begun = !self.input.is_empty();
+        deadline.set(if begun { timeouts.header } else { timeouts.idle });
+        self.early = false;
+        if self.input.is_empty() {
+            self.input.release();
+        }
+        let next = loop {
+            if !self.input.is_empty() {
+                match request(self.input.bytes(), &limits, head) {
+                    Ok(Some(found)) => {
+                        self.input.consume(found.used);
+                        break Next::Request {
+                            keep_alive: found.keep_alive,
+                            expects_continue: found.expects_continue,
+                        };
+                    }
+                    Ok(None) => {}
+                    Err(why) => break Next::Bad(why),
+                }
+            }
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = self.input.poll_fill(&mut self.wire, cx) {
+                    return Poll::Ready(Some(read));
+                }
+                if deadline.poll_due(cx).is_ready() || (self.input.is_empty() && deadline.draining()) {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            })
+            .await;
+            match read {
+                Some(Ok(n)) if n > 0 => {
+                    self.early |= self.wire.is_early();
+                    if !begun {
+                        begun = true;
+                        deadline.set(timeouts.header);
+                    }
+                }
+                None if begun => break Next::Slow,
+                _ => break Next::End,
+            }
+        };
+        deadline.clear();
+        next
+    }
+}

@@ -1,0 +1,416 @@
+//! One connection's state: what came, what is to be sent, and the streams that tasks have.
+
+mod frames;
+mod section;
+
+use super::slot::{Body, Slots};
+use crate::h2::hpack::Decoder;
+use crate::h2::{Code, frame, response};
+use crate::section::Limits as SectionLimits;
+use crate::server::body::BodyError;
+use crate::server::buffer::{Output, SIZE};
+use crate::{RequestHead, ResponseHead};
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Instant;
+
+/// Content of one request that may wait here.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Content of all requests that may wait here.
+const WINDOW: u32 = 4 * STREAM_WINDOW;
+/// No window may be larger (RFC 9113 §6.9.1).
+const MOST: i64 = (1 << 31) - 1;
+/// With more than this to be written, nothing more is read: content never takes more than half of it, and whoever asks on
+/// without taking the answers fills the rest with heads.
+const UNTAKEN: usize = 2 * SIZE;
+/// What a response puts into the buffer at once while others wait.
+const TURN: usize = 16 * 1024;
+/// As many streams that were reset are remembered, for what the client sent before it heard of it.
+const REMEMBERED: usize = 128;
+/// Requests broken off that are forgiven in a second, as over HTTP/3.
+const FORGIVEN: u32 = 20;
+
+/// What one client may use up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) streams: u32,
+    pub(super) resets: u32,
+    pub(super) section: SectionLimits,
+}
+
+/// A request whose head came.
+pub(super) struct Arrived {
+    pub(super) id: u32,
+    pub(super) head: RequestHead,
+}
+
+/// How far this side has said that it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// Said, and whether the client heard it is being asked.
+    Asked,
+    /// The last stream was named.
+    Named,
+}
+
+/// A field section that comes in several frames.
+struct Block {
+    id: u32,
+    end: bool,
+    /// The stream is told to depend on itself.
+    own: bool,
+    bytes: Vec<u8>,
+}
+
+pub(super) struct Conn {
+    limits: Limits,
+    pub(super) slots: Slots,
+    pub(super) out: Output,
+    /// The last frame in `out` that can be a stream's last, and where it begins. Not after any of `out` was written.
+    last: Option<(u32, usize)>,
+    decoder: Decoder,
+    block: Option<Block>,
+    preface: bool,
+    begun: bool,
+    /// The highest stream of the client.
+    highest: u32,
+    /// The highest that is still taken.
+    accepted: u32,
+    leaving: Leaving,
+    client_leaves: bool,
+    initial_window: i64,
+    send_window: i64,
+    receive_window: i64,
+    unreleased: u32,
+    said_table: bool,
+    /// Streams that this side reset, or answered before they ended.
+    reset: VecDeque<u32>,
+    broken_off: u32,
+    /// The time of the bytes that are processed.
+    now: Instant,
+    forgiven: Instant,
+    failed: Option<Code>,
+    lost: bool,
+    /// Streams that wait for room in the buffer or in the connection's window, in their order.
+    waiting: VecDeque<u32>,
+    waker: Option<Waker>,
+    /// The connection's task will look again.
+    awake: bool,
+    /// Requests that were turned away at their heads, why.
+    pub(super) refused: Vec<&'static str>,
+}
+
+impl Conn {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
+        let mut conn = Self {
+            limits,
+            slots: Slots::default(),
+            out: Output::default(),
+            last: None,
+            decoder: Decoder::new(),
+            block: None,
+            preface: false,
+            begun: false,
+            highest: 0,
+            accepted: u32::MAX,
+            leaving: Leaving::No,
+            client_leaves: false,
+            initial_window: 65_535,
+            send_window: 65_535,
+            receive_window: i64::from(WINDOW),
+            unreleased: 0,
+            said_table: false,
+            reset: VecDeque::new(),
+            broken_off: 0,
+            now,
+            forgiven: now,
+            failed: None,
+            lost: false,
+            waiting: VecDeque::new(),
+            waker: None,
+            awake: false,
+            refused: Vec::new(),
+        };
+        conn.say_settings();
+        conn
+    }
+
+    fn say_settings(&mut self) {
+        use frame::setting;
+        let settings = [
+            (setting::MAX_CONCURRENT_STREAMS, self.limits.streams),
+            (setting::INITIAL_WINDOW_SIZE, STREAM_WINDOW),
+            (setting::MAX_HEADER_LIST_SIZE, self.limits.section.section as u32),
+            (setting::ENABLE_CONNECT_PROTOCOL, 1),
+        ];
+        let mut payload = Vec::with_capacity(24);
+        for (id, value) in settings {
+            payload.extend_from_slice(&id.to_be_bytes());
+            payload.extend_from_slice(&value.to_be_bytes());
+        }
+        let out = self.out.push();
+        frame::write(out, frame::SETTINGS, 0, 0, &payload);
+        frame::write(out, frame::WINDOW_UPDATE, 0, 0, &(WINDOW - 65_535).to_be_bytes());
+    }
+
+    /// The connection's task is at it. It is woken for what happens from now on.
+    pub(super) fn attend(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+        self.awake = false;
+    }
+
+    /// There is something for the connection's task to do.
+    pub(super) fn touch(&mut self) {
+        if !self.awake
+            && let Some(waker) = &self.waker
+        {
+            self.awake = true;
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Why the connection ended, if this side ended it for an error.
+    pub(super) const fn failure(&self) -> Option<Code> {
+        self.failed
+    }
+
+    pub(super) const fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether the client takes what it is sent, so that more of it may be read.
+    pub(super) fn is_taken(&self) -> bool {
+        self.out.len() < UNTAKEN
+    }
+
+    /// Whether nothing more is to be done but to write what waits.
+    pub(super) fn is_over(&self) -> bool {
+        let leaves = self.client_leaves || self.leaving == Leaving::Named;
+        self.lost || self.failed.is_some() || (leaves && self.slots.is_empty())
+    }
+
+    /// Ends the connection for an error.
+    pub(super) fn fail(&mut self, code: Code) {
+        if self.failed.is_some() || self.lost {
+            return;
+        }
+        self.failed = Some(code);
+        self.say_goaway(self.highest, code);
+        self.end_all();
+    }
+
+    /// The client is gone.
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
+        self.out.release();
+        self.end_all();
+    }
+
+    fn end_all(&mut self) {
+        self.block = None;
+        self.waiting.clear();
+        for slot in self.slots.values_mut() {
+            slot.end(BodyError::Lost);
+        }
+    }
+
+    fn say_goaway(&mut self, last: u32, code: Code) {
+        let mut payload = last.to_be_bytes().to_vec();
+        payload.extend_from_slice(&code.0.to_be_bytes());
+        frame::write(self.out.push(), frame::GOAWAY, 0, 0, &payload);
+    }
+
+    /// Says that no new requests are wanted, and asks whether that was heard: those that are under way are still taken (RFC
+    /// 9113 §6.8).
+    pub(super) fn leave(&mut self) {
+        if self.leaving == Leaving::No {
+            self.leaving = Leaving::Asked;
+            self.say_goaway(MOST as u32, Code::NO_ERROR);
+            frame::write(self.out.push(), frame::PING, 0, 0, b"farewell");
+        }
+    }
+
+    /// Whether this side has said so.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::No
+    }
+
+    /// The client broke a request off, or made this side do it. Some do it often; a flood of it is an attack on what stands
+    /// behind (CVE-2023-44487, CVE-2025-8671).
+    fn count_broken_off(&mut self) {
+        let seconds = self.now.saturating_duration_since(self.forgiven).as_secs().min(1 << 20) as u32;
+        if seconds > 0 {
+            self.forgiven = self.now;
+            self.broken_off = self.broken_off.saturating_sub(seconds * FORGIVEN);
+        }
+        self.broken_off += 1;
+        if self.broken_off > self.limits.resets {
+            self.fail(Code::ENHANCE_YOUR_CALM);
+        }
+    }
+
+    /// Resets a stream. What a task still has of it is dead.
+    pub(super) fn reset(&mut self, id: u32, code: Code) {
+        if self.lost || self.failed.is_some() {
+            return;
+        }
+        frame::write(self.out.push(), frame::RST_STREAM, 0, id, &code.0.to_be_bytes());
+        if self.reset.len() == REMEMBERED {
+            self.reset.pop_front();
+        }
+        self.reset.push_back(id);
+        let held = self.slots.get_mut(&id).map_or(0, |slot| slot.end(BodyError::Malformed));
+        self.release_all(held);
+        self.touch();
+    }
+
+    /// An error of the client on one stream.
+    fn stream_error(&mut self, id: u32, code: Code) {
+        self.reset(id, code);
+        self.count_broken_off();
+    }
+
+    /// So much content is done with on the connection.
+    fn release_all(&mut self, n: usize) {
+        self.unreleased += n as u32;
+        if self.unreleased >= WINDOW / 2 && !self.lost && self.failed.is_none() {
+            self.receive_window += i64::from(self.unreleased);
+            let step = std::mem::take(&mut self.unreleased).to_be_bytes();
+            frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, 0, &step);
+            self.touch();
+        }
+    }
+
+    /// So much content of a stream is done with.
+    pub(super) fn release(&mut self, id: u32, n: usize) {
+        if let Some(slot) = self.slots.get_mut(&id)
+            && slot.body == Body::Coming
+        {
+            slot.unreleased += n as u32;
+            if slot.unreleased >= STREAM_WINDOW / 2 {
+                slot.receive_window += i64::from(slot.unreleased);
+                let step = std::mem::take(&mut slot.unreleased).to_be_bytes();
+                frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, id, &step);
+                self.touch();
+            }
+        }
+        self.release_all(n);
+    }
+
+    /// How much content of a stream can be sent now. With `waker`, it is woken when nothing can and that changes.
+    pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
+        let slot = self.slots.get_mut(&id).filter(|slot| !slot.dead)?;
+        let shared = self.send_window.min((SIZE.saturating_sub(self.out.len())) as i64);
+        let turn = if self.waiting.is_empty() { shared } else { shared.min(TURN as i64) };
+        let room = slot.send_window.min(turn).max(0) as usize;
+        if room == 0 {
+            super::slot::remember(&mut slot.writer, waker);
+            if shared <= 0 && !slot.waits {
+                slot.waits = true;
+                self.waiting.push_back(id);
+            }
+        }
+        Some(room)
+    }
+
+    /// Streams that waited for room may look again.
+    pub(super) fn wake_waiting(&mut self) {
+        if self.waiting.is_empty() || self.send_window <= 0 || self.out.len() >= SIZE {
+            return;
+        }
+        for id in self.waiting.drain(..) {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.waits = false;
+                if let Some(writer) = slot.writer.take() {
+                    writer.wake();
+                }
+            }
+        }
+    }
+
+    /// What is written is about to change: a frame in it cannot be made the last one any more.
+    pub(super) const fn begin_to_write(&mut self) {
+        self.last = None;
+    }
+
+    fn place(&mut self, stream: u32, end: bool) -> response::Place {
+        let first = !std::mem::replace(&mut self.said_table, true);
+        response::Place { stream, end, first }
+    }
+
+    /// Sends a head.
+    pub(super) fn send_head(&mut self, id: u32, head: &ResponseHead, end: bool) {
+        if !self.is_open(id) {
+            return;
+        }
+        let place = self.place(id, end);
+        let out = self.out.push();
+        let at = out.len();
+        response::write_head(out, place, head);
+        self.last = (head.status >= 200).then_some((id, at));
+        self.touch();
+    }
+
+    /// Sends content for which there is room.
+    pub(super) fn send_data(&mut self, id: u32, data: &[u8]) {
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
+        slot.send_window -= data.len() as i64;
+        self.send_window -= data.len() as i64;
+        let out = self.out.push();
+        for part in data.chunks(frame::MAX_PAYLOAD as usize) {
+            self.last = Some((id, out.len()));
+            frame::write(out, frame::DATA, 0, id, part);
+        }
+        self.touch();
+    }
+
+    /// Nothing more is sent on a stream.
+    pub(super) fn send_end(&mut self, id: u32) {
+        if !self.is_open(id) {
+            return;
+        }
+        match self.last.take() {
+            Some((last, at)) if last == id => {
+                if let Some(flags) = self.out.push().get_mut(at + 4) {
+                    *flags |= frame::END_STREAM;
+                }
+            }
+            _ => frame::write(self.out.push(), frame::DATA, frame::END_STREAM, id, b""),
+        }
+        self.touch();
+    }
+
+    /// Sends trailers.
+    pub(super) fn send_trailers(&mut self, id: u32, fields: &crate::Fields) {
+        if !self.is_open(id) {
+            return;
+        }
+        let place = self.place(id, true);
+        response::write_trailers(self.out.push(), place, fields);
+        self.touch();
+    }
+
+    fn is_open(&self, id: u32) -> bool {
+        self.slots.get(&id).is_some_and(|slot| !slot.dead)
+    }
+
+    /// A task is done with its stream. `whole` is whether its response is.
+    pub(super) fn give_back(&mut self, id: u32, whole: bool) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        self.release_all(slot.input.len());
+        // An answer may come before the request was read. What is left of it is not wanted (RFC 9113 §8.1).
+        if whole && !slot.dead && slot.body == Body::Coming {
+            self.reset(id, Code::NO_ERROR);
+        }
+        slot.recycle();
+        if self.slots.is_empty() && (self.is_leaving() || self.client_leaves) {
+            self.touch();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! A client's HTTP/2 connection: streams at once, each served by a task of its own.
+
+mod conn;
+mod exchange;
+mod slot;
+
+use crate::config::{Config, Timeouts};
+use crate::flood::Meter;
+use crate::h2::Code;
+use crate::section;
+use crate::server::buffer::Input;
+use crate::server::deadline::Deadline;
+use crate::server::downstream::wire::{DRAIN, LINGER, Wire};
+use crate::server::exchange::{Connection, serve};
+use crate::server::observe::TurnedAway;
+use crate::server::worker::Worker;
+use conn::{Arrived, Conn, Limits};
+use exchange::Exchange;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// As often is read at once before the tasks of the streams get their turn.
+const READS: usize = 8;
+
+/// Serves the connection until it ends.
+pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) {
+    let view = worker.view();
+    let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
+    drop(view);
+    poll_fn(|cx| driver.poll(cx)).await;
+    driver.end().await;
+}
+
+/// The connection's own task.
+struct Driver {
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    conn: Rc<RefCell<Conn>>,
+    wire: Wire,
+    input: Input,
+    meter: Meter,
+    start: Instant,
+    deadline: Deadline,
+    timeouts: Timeouts,
+    /// Requests that came with what was read last.
+    arrived: Vec<Arrived>,
+    gone: bool,
+}
+
+impl Driver {
+    fn new(worker: &Rc<Worker>, connection: Connection, wire: Wire, config: &Config) -> Self {
+        let limits = Limits {
+            streams: config.limits.streams,
+            resets: config.limits.resets,
+            section: section::Limits {
+                section: config.limits.header_bytes,
+                fields: config.limits.header_fields,
+            },
+        };
+        let deadline = worker.sweep().deadline();
+        deadline.set(config.timeouts.handshake);
+        let start = Instant::now();
+        Self {
+            worker: worker.clone(),
+            connection: Rc::new(connection),
+            conn: Rc::new(RefCell::new(Conn::new(limits, start))),
+            wire,
+            input: Input::default(),
+            meter: Meter::new(config.limits.control_frames, 0),
+            start,
+            deadline,
+            timeouts: config.timeouts,
+            arrived: Vec::new(),
+            gone: false,
+        }
+    }
+
+    /// Everything there is to do. Ready when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.conn.borrow_mut().attend(cx.waker());
+        self.leave();
+        let more = self.read(cx);
+        let written = self.write(cx);
+        let mut conn = self.conn.borrow_mut();
+        if written.is_err() {
+            conn.lose();
+            self.gone = true;
+        }
+        if conn.is_over() && (self.gone || matches!(written, Ok(true))) {
+            return Poll::Ready(());
+        }
+        conn.wake_waiting();
+        if more && conn.is_taken() {
+            cx.waker().wake_by_ref();
+        }
+        match self.deadline.poll_due(cx) {
+            Poll::Pending => Poll::Pending,
+            // It ends by an error, or leaves, or never began, and does not take what there is to say.
+            Poll::Ready(())
+                if conn.is_over() || (conn.slots.is_empty() && (conn.is_leaving() || !conn.is_begun())) =>
+            {
+                self.gone = true;
+                conn.lose();
+                Poll::Ready(())
+            }
+            Poll::Ready(()) => {
+                if conn.slots.is_empty() {
+                    // Nothing was asked for a while: say goodbye, and go at the latest when that was written.
+                    conn.leave();
+                    self.deadline.set(self.timeouts.handshake);
+                    cx.waker().wake_by_ref();
+                } else {
+                    self.deadline.set(self.timeouts.idle);
+                }
+                let _ = self.deadline.poll_due(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Says goodbye when the worker takes no more requests.
+    fn leave(&mut self) {
+        let mut conn = self.conn.borrow_mut();
+        if self.worker.sweep().draining() && !conn.is_leaving() {
+            conn.leave();
+            if conn.slots.is_empty() {
+                self.deadline.set(self.timeouts.handshake);
+            }
+        }
+    }
+
+    /// Reads what there is and begins the requests in it. Whether there may be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..READS {
+            let conn = self.conn.borrow();
+            if conn.is_over() {
+                return false;
+            }
+            if !conn.is_taken() {
+                return true;
+            }
+            drop(conn);
+            match self.input.poll_fill(&mut self.wire, cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(n)) if n > 0 => self.take(n),
+                Poll::Ready(_) => {
+                    self.conn.borrow_mut().lose();
+                    self.gone = true;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// So many bytes came.
+    fn take(&mut self, n: usize) {
+        let bytes = self.input.bytes();
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(self.start).as_millis() as u64;
+        self.meter.received(&bytes[bytes.len() - n..], elapsed);
+        let mut conn = self.conn.borrow_mut();
+        let began = conn.is_begun();
+        let used = conn.receive(bytes, &mut self.arrived, now);
+        if self.meter.is_flooded() {
+            conn.fail(Code::ENHANCE_YOUR_CALM);
+        }
+        if conn.failure().is_some() {
+            // It ends when that is written, or when it takes too long.
+            self.deadline.set(self.timeouts.handshake);
+        } else if !self.arrived.is_empty() || (conn.is_begun() && !began) {
+            self.deadline.set(self.timeouts.idle);
+        }
+        let refused = std::mem::take(&mut conn.refused);
+        drop(conn);
+        self.input.consume(used);
+        refused.into_iter().for_each(|reason| self.turned_away(reason));
+        for arrived in self.arrived.drain(..) {
+            let (worker, connection) = (self.worker.clone(), self.connection.clone());
+            let mut exchange = Exchange::new(self.conn.clone(), arrived.id);
+            tokio::task::spawn_local(async move {
+                let deadline = worker.sweep().deadline();
+                serve(&worker, &connection, arrived.head, &mut exchange, &deadline).await;
+            });
+        }
+    }
+
+    /// Writes what waits. Whether that is all.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut conn = self.conn.borrow_mut();
+        let waiting = conn.out.len();
+        if waiting > 0 {
+            conn.begin_to_write();
+            let written = conn.out.poll_write(&mut self.wire, cx);
+            self.meter.sent(waiting - conn.out.len());
+            if let Poll::Ready(written) = written {
+                written?;
+            } else {
+                return Ok(false);
+            }
+        }
+        match Pin::new(&mut self.wire).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed.map(|()| true),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// Closes the connection so that the client can read what was said last.
+    async fn end(self) {
+        let failure = self.conn.borrow().failure();
+        if let Some(code) = failure {
+            let flood = code == Code::ENHANCE_YOUR_CALM;
+            self.turned_away(if flood { "http2-flood" } else { "http2-error" });
+        }
+        if self.gone {
+            return;
+        }
+        let Self { mut wire, mut input, deadline, .. } = self;
+        let closed = async {
+            // What the client still sends is of interest only where it would hide why it is turned away.
+            if wire.shutdown().await.is_ok() && failure.is_some() {
+                poll_fn(|cx| input.poll_drain(&mut wire, cx, DRAIN)).await;
+            }
+        };
+        let _ = deadline.within(LINGER, closed).await;
+    }
+
+    fn turned_away(&self, reason: &'static str) {
+        self.worker.turned_away(&TurnedAway {
+            peer: self.connection.peer,
+            local: self.connection.local,
+            sni: self.connection.sni.as_deref(),
+            quic: false,
+            reason,
+        });
+    }
+}

@@ -1,0 +1,87 @@
+//! What a connection keeps of each stream that a task has.
+
+use crate::Fields;
+use crate::server::body::BodyError;
+use crate::server::ids::IdHasher;
+use bytes::BytesMut;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::task::Waker;
+
+pub(crate) use crate::server::ids::remember;
+
+/// Kept for the next streams of a worker.
+const KEPT: usize = 256;
+
+thread_local! {
+    // It is the boxes that are used again.
+    #[allow(clippy::vec_box)]
+    static POOL: RefCell<Vec<Box<Slot>>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) type Slots = HashMap<u32, Box<Slot>, BuildHasherDefault<IdHasher>>;
+
+/// How far a request's content is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Body {
+    #[default]
+    Coming,
+    Ended,
+    Failed(BodyError),
+}
+
+/// One stream.
+#[derive(Default)]
+pub(super) struct Slot {
+    /// Content that was not read yet.
+    /// However it was cut, it takes no more memory than a window allows.
+    pub(super) input: BytesMut,
+    pub(super) body: Body,
+    pub(super) trailers: Option<Fields>,
+    /// Content that is announced and did not come yet.
+    pub(super) expected: Option<u64>,
+    pub(super) send_window: i64,
+    pub(super) receive_window: i64,
+    pub(super) unreleased: u32,
+    /// Nothing more can be sent: it was reset, by whichever side, or its connection ended.
+    pub(super) dead: bool,
+    /// It is among those that wait for room.
+    pub(super) waits: bool,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+    pub(super) watcher: Option<Waker>,
+}
+
+impl Slot {
+    pub(super) fn new() -> Box<Self> {
+        POOL.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    pub(super) fn recycle(mut self: Box<Self>) {
+        *self = Self::default();
+        POOL.with_borrow_mut(|pool| {
+            if pool.len() < KEPT {
+                pool.push(self);
+            }
+        });
+    }
+
+    /// Nothing more comes and nothing more goes. Returns how much content is thrown away.
+    pub(super) fn end(&mut self, why: BodyError) -> usize {
+        self.dead = true;
+        if self.body == Body::Coming {
+            self.body = Body::Failed(why);
+        }
+        let held = std::mem::take(&mut self.input).len();
+        let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        held
+    }
+
+    pub(super) fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Where a datagram goes: to a connection, to another worker, or to the gate.
+
+use super::super::cid::{self, Owner};
+use super::super::conn::{Conn, ConnCell};
+use super::super::gate::{Flow, Offer};
+use super::super::socket::Datagram;
+use super::super::{Dropped, Hello, Service};
+use super::{BATCHES, Engine, Entry};
+use crate::h3::initial;
+use quinn_proto as quic;
+use quinn_proto::{ConnectionHandle, DatagramEvent};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// What came of a datagram, besides something for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fed {
+    Nothing,
+    /// A new connection.
+    New,
+    /// The client was asked to prove its address.
+    Retry,
+}
+
+impl<S: Service> Engine<S> {
+    pub(super) fn take_handed_over(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..BATCHES * quinn_udp::BATCH_SIZE {
+            match self.handover.inbox.poll_recv(cx) {
+                Poll::Ready(Some(datagram)) => self.datagram(datagram, false),
+                Poll::Ready(None) | Poll::Pending => return false,
+            }
+        }
+        true
+    }
+
+    /// `direct` is whether it came from the socket: what was handed over once is not again.
+    pub(super) fn datagram(&mut self, datagram: Datagram, direct: bool) {
+        let destination = match initial::long_header(&datagram.data) {
+            Some(header) => header.destination,
+            None => datagram.data.get(1..=cid::LEN).unwrap_or_default(),
+        };
+        match self.handover.owner(destination) {
+            Owner::Here => {
+                self.feed(datagram, None);
+            }
+            Owner::Other(worker) if direct => self.handover.send(worker, datagram),
+            Owner::Other(_) => {}
+            Owner::Nobody => self.stranger(datagram),
+        }
+    }
+
+    fn stranger(&mut self, datagram: Datagram) {
+        let (now, peer) = (self.shared.now.get(), datagram.remote);
+        match self.gate.offer(now, datagram) {
+            Offer::Drop(None) => {}
+            Offer::Drop(Some(why)) => self.service.dropped(peer, why),
+            Offer::Pass(datagram) => {
+                self.feed(datagram, None);
+            }
+            Offer::Hello { flow, sni, datagrams } => {
+                let hello = match self.shutdown {
+                    Some(_) => Hello::Silent,
+                    None => self.service.hello(peer, sni.as_deref()),
+                };
+                let mut added = false;
+                if hello != Hello::Silent && self.live >= self.shared.limits().connections {
+                    self.service.dropped(peer, Dropped::Overload);
+                    return self.gate.settle(now, flow, false);
+                }
+                if hello != Hello::Silent {
+                    for datagram in datagrams {
+                        match self.feed(datagram, Some((&flow, hello))) {
+                            Fed::Nothing => {}
+                            Fed::New => added = true,
+                            // The answer comes with another connection id, and this one again if that gets lost.
+                            Fed::Retry => return self.gate.release(&flow),
+                        }
+                    }
+                }
+                // None comes of a copy of somebody else's packets: then there is nothing to remember it by.
+                self.gate.settle(now, flow, added);
+            }
+        }
+    }
+
+    /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose, or if it bears the token of a
+    /// retry, which was sent only to somebody who was admitted.
+    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, Hello)>) -> Fed {
+        let now = self.shared.now.get();
+        let Datagram { remote, local_ip, ecn, data } = datagram;
+        let mut answer = Vec::new();
+        match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut answer) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(Some(entry)) = self.conns.get(handle.0) {
+                    entry.cell.state.borrow_mut().quic.handle_event(event);
+                    entry.cell.touch();
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                let mut answer = Vec::new();
+                let proved = incoming.remote_address_validated();
+                let admitted = match admit {
+                    Some((flow, Hello::Accept)) => Some(flow.clone()),
+                    None if proved && self.shutdown.is_none() => {
+                        Some((remote, incoming.orig_dst_cid().as_ref().into()))
+                    }
+                    _ => None,
+                };
+                match (admitted, admit) {
+                    (Some(_), _) if !proved && self.unproved >= self.shared.limits().unproved => {
+                        if let Ok(transmit) = self.endpoint.retry(incoming, &mut answer) {
+                            let _ = self.socket.send(&transmit, &answer);
+                        }
+                        return Fed::Retry;
+                    }
+                    (Some(flow), _) => {
+                        match self.endpoint.accept(incoming, now, &mut answer, None) {
+                            Ok((handle, conn)) => {
+                                self.add(handle, conn, flow);
+                                return Fed::New;
+                            }
+                            Err(error) => {
+                                if let Some(transmit) = error.response {
+                                    // Not worth waiting for: the client will ask again.
+                                    let _ = self.socket.send(&transmit, &answer);
+                                }
+                            }
+                        }
+                    }
+                    (None, Some((_, Hello::Alert))) => {
+                        let transmit = self.endpoint.refuse(incoming, &mut answer);
+                        let _ = self.socket.send(&transmit, &answer);
+                    }
+                    // A client that uses a connection id of ours for a new connection, which nobody has looked at.
+                    (None, _) => self.endpoint.ignore(incoming),
+                }
+            }
+            // Version negotiation, stateless resets and the like answer strangers, who are not answered.
+            Some(DatagramEvent::Response(_)) => self.service.dropped(remote, Dropped::Garbage),
+            None => {}
+        }
+        Fed::Nothing
+    }
+
+    fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow) {
+        let cell = Rc::new(ConnCell {
+            shared: Rc::clone(&self.shared),
+            index: handle.0,
+            dirty: Cell::new(false),
+            state: RefCell::new(Conn::new(conn, self.shared.now.get())),
+        });
+        cell.touch();
+        if self.conns.len() <= handle.0 {
+            self.conns.resize_with(handle.0 + 1, || None);
+        }
+        self.conns[handle.0] =
+            Some(Entry { cell, user: None, flow, armed: None, unproved: true, queued: false, told: false });
+        self.live += 1;
+        self.unproved += 1;
+    }
+}

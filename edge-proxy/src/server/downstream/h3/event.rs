@@ -1,0 +1,61 @@
+//! Events of QUIC connections, as the [`Service`](super::Service) is told of them, and its answers.
+
+use crate::h3::Code;
+use std::net::{IpAddr, SocketAddr};
+
+/// Heads that were refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heads {
+    pub(crate) too_large: u32,
+    pub(crate) too_slow: u32,
+}
+
+/// What happens to a stranger that asks for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hello {
+    /// It is served.
+    Accept,
+    /// Nothing is sent to it, ever.
+    Silent,
+    /// It is told that it is refused.
+    Alert,
+}
+
+/// Why a datagram was dropped without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Dropped {
+    /// No packet of QUIC that this worker can have a use for.
+    Garbage,
+    /// A version of QUIC that is not spoken here.
+    Version,
+    /// The ClientHello is none.
+    Malformed,
+    /// Too many first flights that are not whole, or one took too long.
+    Overload,
+}
+
+/// What is known of a connection once its ClientHello was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    /// The client's address. Only the end of the handshake proves it.
+    pub(crate) peer: SocketAddr,
+    /// The address of this machine that it talks to.
+    pub(crate) local_ip: Option<IpAddr>,
+    /// The name that it asked for, as TLS understood it.
+    pub(crate) sni: Option<String>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The client closed it with this application code.
+    Peer(u64),
+    /// The client's QUIC failed or refused ours, with this transport code; or it reset the connection.
+    PeerTransport(Option<u64>),
+    /// It was closed here with this code.
+    Local(Code),
+    /// QUIC or TLS failed here, with this transport code.
+    Transport(u64),
+    /// Nothing came for too long.
+    TimedOut,
+}

@@ -1,0 +1,67 @@
+//! Limits of what a QUIC client may cost.
+
+use std::time::Duration;
+
+/// What a client may cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// A request's head, and its trailers.
+    pub(crate) section: crate::h3::Limits,
+    /// Requests at a time on one connection.
+    pub(crate) streams: u32,
+    /// Request content that may be under way on one stream.
+    pub(crate) stream_window: u32,
+    /// Request content that may be under way on one connection.
+    pub(crate) connection_window: u32,
+    /// Response content kept for one stream beyond what the path takes.
+    pub(crate) send_buffer: usize,
+    /// Response content in flight or waiting on one connection, at most. It grows with the congestion window.
+    pub(crate) send_window: u64,
+    /// Requests broken off by the client that are forgiven at once; see [`Limits::resets_per_second`].
+    pub(crate) resets: u32,
+    /// How many of those are forgotten in a second.
+    pub(crate) resets_per_second: u32,
+    /// Frames on a control stream beyond one a request.
+    pub(crate) control_frames: u64,
+    /// From the first packet to the end of the handshake.
+    pub(crate) handshake: Duration,
+    /// From a request's first byte to the end of its head.
+    pub(crate) head: Duration,
+    /// A connection on which nothing arrives.
+    pub(crate) idle: Duration,
+    /// Connections at a time; strangers beyond that hear nothing.
+    pub(crate) connections: usize,
+    /// Handshakes under way from addresses that are not proved. Beyond that a client must prove its own before anything
+    /// is computed for it (RFC 9000 §8.1.2).
+    pub(crate) unproved: usize,
+    /// First flights of strangers that are not whole yet.
+    pub(crate) pending_flows: usize,
+    /// Bytes of them.
+    pub(crate) pending_bytes: usize,
+    /// How long they have to become whole, and how long a refused one is remembered.
+    pub(crate) pending_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            section: crate::h3::Limits::default(),
+            streams: 100,
+            stream_window: 1024 * 1024,
+            connection_window: 4 * 1024 * 1024,
+            send_buffer: 256 * 1024,
+            send_window: 8 * 1024 * 1024,
+            resets: 200,
+            resets_per_second: 20,
+            control_frames: 256,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(15),
+            idle: Duration::from_secs(60),
+            connections: 100_000,
+            unproved: 1000,
+            pending_flows: 1024,
+            pending_bytes: 4 * 1024 * 1024,
+            pending_time: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! HTTP/3: one engine a worker, which drives the QUIC state machine over a UDP socket and hands requests to a
+//! [`Service`].
+//!
+//! The engine is one task. It takes what the socket has, feeds the connections, lets the tasks of the requests run, and
+//! only then sends what all of them wrote, in as few system calls as it takes. Connections and streams are shared
+//! between the engine and the tasks of one thread, so nothing is locked.
+
+mod cid;
+mod config;
+mod conn;
+mod control;
+mod engine;
+mod engine_state;
+mod event;
+mod gate;
+mod limits;
+mod requests;
+mod service;
+mod socket;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod uni;
+
+pub(crate) use cid::Handover;
+pub(crate) use config::{EngineConfig, server_config};
+pub(crate) use control::{Control, ControlReceiver};
+pub(crate) use engine::run;
+pub(crate) use event::{Closed, Dropped, Heads, Hello, Opened};
+pub(crate) use limits::Limits;
+pub(crate) use service::Service;
+pub(crate) use stream::H3Stream;

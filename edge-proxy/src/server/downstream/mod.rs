@@ -1,0 +1,9 @@
+//! Connections of clients, from an accepted socket or a first QUIC flight to requests: TCP with HTTP/1.1 and 2, QUIC with
+//! HTTP/3.
+
+pub(crate) mod h1;
+pub(crate) mod h2;
+pub(crate) mod h3;
+pub(crate) mod quic;
+pub(crate) mod tcp;
+mod wire;

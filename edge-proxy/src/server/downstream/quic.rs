@@ -1,0 +1,105 @@
+//! What the HTTP/3 engine hands requests to.
+
+use crate::config::{Listener, Reject};
+use crate::decide::{self, Transport};
+use crate::h3::Code;
+use crate::server::downstream::h3::{Closed, Dropped, H3Stream, Heads, Hello, Opened, Service};
+use crate::server::exchange::{Connection, serve};
+use crate::server::observe::TurnedAway;
+use crate::server::worker::Worker;
+use crate::{RequestHead, host};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The service of one listener on one worker.
+pub(crate) struct H3Service {
+    worker: Rc<Worker>,
+    interface: Option<Rc<str>>,
+    address: SocketAddr,
+}
+
+impl H3Service {
+    pub(crate) fn new(worker: Rc<Worker>, listener: &Listener, address: SocketAddr) -> Self {
+        Self { worker, interface: listener.interface.as_deref().map(Rc::from), address }
+    }
+
+    fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: &'static str) {
+        self.worker.turned_away(&TurnedAway { peer, local: self.address, sni, quic: true, reason });
+    }
+}
+
+impl Service for H3Service {
+    type Conn = Connection;
+
+    fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> Hello {
+        let view = self.worker.view();
+        let sni = sni.map(host::normalize);
+        if view.runtime.is_full_for(peer.ip()) {
+            self.turned_away(peer, sni.as_deref(), "too-many-connections-of-client");
+            return Hello::Silent;
+        }
+        // The source of a first flight is not proved: address lists are asked at each request instead.
+        match decide::hello(view.runtime.snapshot(), None, sni.as_deref()) {
+            Ok(_) => Hello::Accept,
+            Err(rejection) => {
+                self.turned_away(peer, sni.as_deref(), rejection.why.code());
+                if rejection.how == Reject::Alert { Hello::Alert } else { Hello::Silent }
+            }
+        }
+    }
+
+    fn opened(&self, opened: Opened) -> Connection {
+        self.worker.with_counts(|counts| {
+            counts.quic.add(1);
+            counts.quic_open.add(1);
+        });
+        let ip = opened.local_ip.unwrap_or(self.address.ip());
+        Connection {
+            transport: Transport::Quic,
+            peer: opened.peer,
+            local: SocketAddr::new(ip, self.address.port()),
+            proxied: None,
+            interface: self.interface.clone(),
+            // Whoever got in between counts too, if only there is room.
+            held: self.worker.view().runtime.hold(opened.peer.ip()).ok().flatten().map(Rc::new),
+            sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
+        }
+    }
+
+    fn request(&self, conn: &Rc<Connection>, peer: SocketAddr, head: RequestHead, mut stream: H3Stream) {
+        let worker = self.worker.clone();
+        let connection =
+            if conn.peer == peer { conn.clone() } else { Rc::new(Connection { peer, ..(**conn).clone() }) };
+        tokio::task::spawn_local(async move {
+            let deadline = worker.sweep().deadline();
+            serve(&worker, &connection, head, &mut stream, &deadline).await;
+        });
+    }
+
+    fn refused(&self, conn: &Rc<Connection>, heads: Heads) {
+        for (count, reason) in [(heads.too_large, "head-too-large"), (heads.too_slow, "head-too-slow")] {
+            (0..count).for_each(|_| self.turned_away(conn.peer, conn.sni.as_deref(), reason));
+        }
+    }
+
+    fn closed(&self, conn: &Rc<Connection>, why: Closed) {
+        self.worker.with_counts(|counts| counts.quic_open.subtract(1));
+        let reason = match why {
+            Closed::Local(Code::H3_NO_ERROR) => return,
+            Closed::Local(Code::H3_EXCESSIVE_LOAD) => "http3-flood",
+            Closed::Local(_) => "http3-error",
+            _ => return,
+        };
+        self.turned_away(conn.peer, conn.sni.as_deref(), reason);
+    }
+
+    fn dropped(&self, peer: SocketAddr, why: Dropped) {
+        let reason = match why {
+            Dropped::Garbage => "quic-garbage",
+            Dropped::Version => "quic-version",
+            Dropped::Malformed => "quic-malformed-hello",
+            Dropped::Overload => "quic-overload",
+        };
+        self.turned_away(peer, None, reason);
+    }
+}

@@ -1,0 +1,252 @@
+//! From an accepted socket to HTTP: the PROXY header, the ClientHello, the sinkhole, the handshake.
+
+use super::wire::Wire;
+use super::{h1, h2};
+use crate::config::{Listener, ListenerKind, Reject};
+use crate::decide::{self, Transport};
+use crate::server::buffer::Input;
+use crate::server::deadline::Deadline;
+use crate::server::exchange::Connection;
+use crate::server::observe::TurnedAway;
+use crate::server::resumption::{self, Offered};
+use crate::server::socket::Socket;
+use crate::server::tls::{Hello, TlsStream, read_hello, send_alert};
+use crate::server::worker::Worker;
+use crate::{host, proxy_protocol};
+use socket2::SockRef;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
+
+/// TLS's alert for a name that is not served (RFC 6066 §3).
+const UNRECOGNIZED_NAME: u8 = 112;
+
+/// Connections that are accepted one after the other, before those that are served have their turn.
+const AT_ONCE: usize = 32;
+
+/// Accepts until it is aborted, or the runtime ends.
+pub(crate) async fn run(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    address: SocketAddr,
+    tcp: AsyncFd<TcpListener>,
+) {
+    while let Ok(mut ready) = tcp.readable().await {
+        for one in 1_usize.. {
+            match ready.try_io(|tcp| accept(tcp.get_ref())) {
+                Ok(Ok((stream, peer))) => begin(&worker, &listener, address, stream, peer),
+                // Out of descriptors or memory: connections wait in the kernel's queue until there is room again.
+                Ok(Err(why)) if why.kind() != io::ErrorKind::ConnectionAborted => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok(Err(_)) => {}
+                Err(_would_block) => break,
+            }
+            if one % AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Accepts a connection that does not block.
+fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = SockRef::from(tcp).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((socket.into(), peer))
+}
+
+fn begin(
+    worker: &Rc<Worker>,
+    listener: &Rc<Listener>,
+    address: SocketAddr,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let Some(admitted) = worker.admit() else {
+        return worker.turned_away(&TurnedAway {
+            peer,
+            local: address,
+            sni: None,
+            quic: false,
+            reason: "too-many-connections",
+        });
+    };
+    let (worker, listener) = (worker.clone(), listener.clone());
+    tokio::task::spawn_local(async move {
+        connection(worker, listener, Socket::accepted(stream), peer, address).await;
+        drop(admitted);
+    });
+}
+
+async fn connection(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    mut socket: Socket,
+    peer: SocketAddr,
+    address: SocketAddr,
+) {
+    // Only a listener on all addresses does not know at which of them the client came.
+    let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
+    let mut connection = Connection {
+        transport: Transport::Plain,
+        peer,
+        local,
+        proxied: None,
+        interface: listener.interface.as_deref().map(Rc::from),
+        sni: None,
+        held: None,
+    };
+    let mut already = Vec::new();
+    if listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {
+        let limit = worker.view().runtime.snapshot().config().timeouts.handshake;
+        let deadline = worker.sweep().deadline();
+        match deadline.within(limit, proxy_header(&mut socket, &mut already)).await {
+            Some(Ok(header)) => connection.proxied = header.source(),
+            _ => return turned_away(&worker, &connection, "proxy-header"),
+        }
+    }
+    let client = connection.proxied.unwrap_or(peer).ip();
+    let Ok(_held) = worker.view().runtime.hold(client) else {
+        return turned_away(&worker, &connection, "too-many-connections-of-client");
+    };
+    if listener.kind == ListenerKind::Plain {
+        return h1::run(worker, connection, Wire::Plain(socket), &already).await;
+    }
+    connection.transport = Transport::Tls;
+    // The handshake's state is large and short-lived: on the heap, so that the connection's task is small.
+    let Some((stream, http2)) = Box::pin(handshake(&worker, &mut connection, socket, &already)).await else {
+        return;
+    };
+    if http2 {
+        Box::pin(h2::run(worker, connection, Wire::Tls(stream))).await;
+    } else {
+        h1::run(worker, connection, Wire::Tls(stream), b"").await;
+    }
+}
+
+fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
+    worker.turned_away(&TurnedAway {
+        peer: connection.peer,
+        local: connection.local,
+        sni: connection.sni.as_deref(),
+        quic: false,
+        reason,
+    });
+}
+
+/// Reads the PROXY header; what came behind it stays in `already`.
+async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<proxy_protocol::Header> {
+    loop {
+        match proxy_protocol::parse(already) {
+            Ok(Some((header, used))) => {
+                already.drain(..used);
+                return Ok(header);
+            }
+            Ok(None) => {}
+            Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+        }
+        if socket.read_buf(already).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// The handshake up to where HTTP begins, or nothing if the client was turned away. Says whether HTTP/2 was chosen.
+async fn handshake(
+    worker: &Rc<Worker>,
+    connection: &mut Connection,
+    mut socket: Socket,
+    already: &[u8],
+) -> Option<(TlsStream<rustls::ServerConnection>, bool)> {
+    let view = worker.view();
+    let limit = view.runtime.snapshot().config().timeouts.handshake;
+    let deadline = worker.sweep().deadline();
+    let mut ahead = Input::default();
+    ahead.preset(already);
+    let sharing = view.runtime.shared.as_deref();
+    let mut hello = Vec::new();
+    let copy = sharing.map(|_| &mut hello);
+    let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead, copy)).await {
+        Some(Hello::Accepted(accepted)) => accepted,
+        Some(Hello::NotTls) => {
+            turned_away(worker, connection, "not-tls");
+            return None;
+        }
+        None => {
+            turned_away(worker, connection, "hello-too-slow");
+            return None;
+        }
+    };
+    connection.sni = accepted.client_hello().server_name().map(|name| host::normalize(name).into_boxed_str());
+    let client = connection.proxied.unwrap_or(connection.peer).ip();
+    let site = match decide::hello(view.runtime.snapshot(), Some(client), connection.sni.as_deref()) {
+        Ok(site) => site,
+        Err(rejection) => {
+            turned_away(worker, connection, rejection.why.code());
+            if rejection.how == Reject::Alert {
+                send_alert(&mut socket, UNRECOGNIZED_NAME).await;
+            }
+            return None;
+        }
+    };
+    let early = view.runtime.snapshot().config().sites[site].early_data;
+    // Where sessions are shared, only those of TLS 1.3 are in the store.
+    let offered = if early && sharing.is_some() { Offered::of(&hello) } else { Offered::default() };
+    drop(hello);
+    let by_session = early && (sharing.is_none() || offered.tls13);
+    let config = if by_session { &view.runtime.early_tls } else { &view.runtime.tls };
+    let taken = match (sharing, offered.identity) {
+        (Some(sharing), Some(identity)) if by_session => sharing.take(identity).await,
+        _ => None,
+    };
+    let begun = resumption::with_claim(taken, || {
+        let mut tls = accepted.into_connection(config.clone()).ok()?;
+        // Early data may have come with the ClientHello; it is processed only now.
+        tls.process_new_packets().ok()?;
+        Some(tls)
+    });
+    let Some(mut tls) = begun else {
+        turned_away(worker, connection, "handshake-failed");
+        return None;
+    };
+    let takes_early = tls.early_data().is_some();
+    let http2 = tls.alpn_protocol() == Some(b"h2");
+    let mut stream = TlsStream::accepted(tls, socket, ahead, view.runtime.kernel_tls);
+    if !takes_early || http2 {
+        finish(worker, connection, &mut stream, &deadline, limit).await?;
+    }
+    Some((stream, http2))
+}
+
+async fn finish(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    stream: &mut TlsStream<rustls::ServerConnection>,
+    deadline: &Deadline,
+    limit: Duration,
+) -> Option<()> {
+    match deadline.within(limit, poll_fn(|cx| stream.poll_handshake(cx))).await {
+        Some(Ok(())) => {
+            let resumed =
+                stream.tls().and_then(|tls| tls.handshake_kind()) == Some(rustls::HandshakeKind::Resumed);
+            worker.with_counts(|counts| {
+                counts.handshakes.add(1);
+                counts.resumed.add(u64::from(resumed));
+            });
+            Some(())
+        }
+        Some(Err(_)) => {
+            turned_away(worker, connection, "handshake-failed");
+            None
+        }
+        None => {
+            turned_away(worker, connection, "handshake-too-slow");
+            None
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The transport of TCP clients.
+
+use crate::server::buffer::AtOnce;
+use crate::server::socket::Socket;
+use crate::server::splice::Relay;
+use crate::server::tls::TlsStream;
+use rustls::ServerConnection;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded).
+pub(super) const DRAIN: usize = 256 * 1024;
+/// How long that, and waiting for the client to close, may take.
+pub(super) const LINGER: Duration = Duration::from_secs(5);
+
+/// The TCP connection of a client, with or without TLS.
+pub(crate) enum Wire {
+    Plain(Socket),
+    Tls(TlsStream<ServerConnection>),
+}
+
+impl Wire {
+    /// Whether the bytes read last came as early data of a handshake that is not complete.
+    pub(super) fn is_early(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_early())
+    }
+
+    pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_handshake(cx),
+        }
+    }
+
+    /// Bytes that were taken and wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(stream) => stream.waiting(),
+        }
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.socket(),
+        }
+    }
+
+    /// Until what was written would arrive even if the connection were closed now.
+    pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_drained(cx),
+        }
+    }
+}
+
+impl Wire {
+    /// Whether the kernel encrypts from now on what is sent: always possible to ask, and `false` without TLS.
+    pub(super) fn enter_kernel(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.enter_kernel(),
+        }
+    }
+
+    /// Whether this connection could be given to the kernel for sending, or was; `wanted` is whether it should be.
+    pub(super) fn may_enter_kernel(&self, wanted: bool) -> bool {
+        matches!(self, Self::Tls(stream) if wanted || stream.is_kernels())
+    }
+
+    /// Sends the content of a pipe. Only after [`Wire::enter_kernel`].
+    pub(super) fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &mut Relay) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Tls(stream) => stream.poll_relay(cx, pipe),
+        }
+    }
+}
+
+impl AtOnce for Wire {
+    fn put(&mut self, parts: &[&[u8]]) -> usize {
+        match self {
+            Self::Plain(socket) => socket.put(parts),
+            Self::Tls(stream) => stream.put(parts),
+        }
+    }
+}
+
+macro_rules! either {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            Wire::Plain($io) => $call,
+            Wire::Tls($io) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, io => Pin::new(io).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, io => Pin::new(io).poll_write_vectored(cx, bufs))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+}

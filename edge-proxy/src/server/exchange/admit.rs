@@ -1,0 +1,46 @@
+//! Admission of a request by the rates and the concurrency limit of its site.
+
+use super::context::ExchangeContext;
+use super::reply::empty;
+use crate::ResponseHead;
+use crate::server::limits::site::{Over, UnderWay};
+use std::time::Duration;
+
+/// A refusal by admission or authentication: the response to send instead of acting on the request.
+pub(super) struct Denial {
+    pub(super) head: ResponseHead,
+    pub(super) content: Vec<u8>,
+    pub(super) reason: &'static str,
+}
+
+impl Denial {
+    pub(super) const fn new(head: ResponseHead, reason: &'static str) -> Self {
+        Self { head, content: Vec::new(), reason }
+    }
+
+    /// A refusal without content. `wait` is sent as `Retry-After`, rounded up to seconds.
+    pub(super) fn after(status: u16, wait: Option<Duration>, reason: &'static str) -> Self {
+        let mut head = empty(status);
+        if let Some(wait) = wait {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            head.fields.push(b"Retry-After", seconds.to_string().as_bytes());
+        }
+        Self::new(head, reason)
+    }
+}
+
+/// Admits the request, or refuses it because of a rate or the number of requests in flight.
+pub(super) fn admit(context: &ExchangeContext<'_>) -> Result<Option<UnderWay>, Box<Denial>> {
+    let Some((index, site)) = context.decision.site else { return Ok(None) };
+    let client = context.decision.client.address;
+    let over = match context.view.runtime.guards[index].admit(site, client) {
+        Ok(under_way) => return Ok(Some(under_way)),
+        Err(over) => over,
+    };
+    let (status, wait, reason) = match over {
+        Over::Client(wait) => (429, Some(wait), "rate-of-client"),
+        Over::Site(wait) => (503, Some(wait), "rate-of-site"),
+        Over::Concurrent => (503, None, "too-many-requests"),
+    };
+    Err(Box::new(Denial::after(status, wait, reason)))
+}

@@ -1,0 +1,176 @@
+//! Authentication of a request: by password, or by asking another service.
+
+use super::admit::Denial;
+use super::context::ExchangeContext;
+use super::reply::empty;
+use crate::auth::{basic, forward};
+use crate::config::{Auth, BasicAuth, ForwardAuth};
+use crate::decide::request_fields;
+use crate::rate::Rate;
+use crate::server::passwords::{self, Verdict};
+use crate::server::upstream::{Lease, UpstreamError, read_whole};
+use crate::{BodyLength, Fields, RequestHead, ResponseHead};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Content of another service's refusal that is passed on, in bytes.
+const REFUSAL: usize = 256 * 1024;
+/// Wrong passwords of one client in an hour, and at once.
+const WRONG: (u32, u32) = (120, 20);
+
+/// The authenticated identity of whoever sent a request.
+#[derive(Default)]
+pub(super) enum Identity<'a> {
+    /// Nobody asked.
+    #[default]
+    Unasked,
+    /// A name with a password.
+    Basic(&'a BasicAuth, String),
+    /// What another service said, for the request and for the response.
+    Forward(&'a ForwardAuth, Fields, Fields),
+}
+
+impl Identity<'_> {
+    /// Tells the service who asks.
+    pub(super) fn tell(&self, fields: &mut Fields) {
+        match self {
+            Self::Unasked => {}
+            Self::Basic(auth, user) => {
+                fields.remove_named(b"authorization");
+                if let Some(name) = &auth.user_field {
+                    fields.remove_named(name.as_bytes());
+                    fields.push(name.as_bytes(), user.as_bytes());
+                }
+            }
+            Self::Forward(auth, said, _) => forward::take_over(auth, said, fields),
+        }
+    }
+
+    /// Adds what the other service has for the client.
+    pub(super) fn answer(&self, fields: &mut Fields) {
+        if let Self::Forward(_, _, said) = self {
+            said.iter().for_each(|field| fields.push(field.name, field.value));
+        }
+    }
+}
+
+/// The authentication of one request.
+pub(super) struct Authentication<'c, 'a> {
+    pub(super) context: &'c ExchangeContext<'a>,
+    /// Whether the request still is early data.
+    pub(super) early: bool,
+}
+
+impl<'a> Authentication<'_, 'a> {
+    /// Authenticates the request where the site or the route asks for it.
+    pub(super) async fn identify(&self, head: &RequestHead) -> Result<Identity<'a>, Box<Denial>> {
+        match self.context.decision.auth {
+            None | Some(Auth::Open) => Ok(Identity::Unasked),
+            Some(Auth::Basic(auth)) => Box::pin(self.basic(auth, head)).await,
+            Some(Auth::Forward(auth)) => Box::pin(self.forward(auth, head)).await,
+        }
+    }
+
+    async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<Identity<'a>, Box<Denial>> {
+        let refuse = |status, wait, reason| Err(Box::new(Denial::after(status, Some(wait), reason)));
+        let ExchangeContext { view, decision, .. } = self.context;
+        let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
+        if let Some(given) = basic::credentials(&head.fields) {
+            match passwords::verify(&auth.users, &given).await {
+                Verdict::Right => return Ok(Identity::Basic(auth, given.user)),
+                Verdict::Busy => return refuse(503, Duration::from_secs(2), "too-many-passwords"),
+                Verdict::Wrong => {
+                    let rate = Rate::new(WRONG.0, Duration::from_secs(3600), WRONG.1);
+                    if let (Some(guard), Some(rate)) = (guard, rate)
+                        && let Err(wait) = guard.failed(decision.client.address, rate)
+                    {
+                        return refuse(429, wait, "wrong-passwords");
+                    }
+                }
+            }
+        }
+        let mut response = empty(401);
+        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", auth.realm);
+        response.fields.push(b"WWW-Authenticate", challenge.as_bytes());
+        Err(Box::new(Denial::new(response, "password-asked-for")))
+    }
+
+    async fn forward(&self, auth: &'a ForwardAuth, head: &RequestHead) -> Result<Identity<'a>, Box<Denial>> {
+        let mut prepared = head.clone();
+        request_fields(self.context.decision, &self.context.facts(self.early), self.early, &mut prepared);
+        // The path as the client wrote it, not as the service will see it.
+        prepared.target.clone_from(&head.target);
+        let mut question = forward::question(auth, &prepared);
+        let Ok((response, content)) = self.ask(auth, &mut question).await else {
+            return Err(Box::new(Denial::after(503, None, "authentication-unreachable")));
+        };
+        match forward::answer(auth, response) {
+            forward::Answer::Allowed { request, response } => Ok(Identity::Forward(auth, request, response)),
+            forward::Answer::Denied(mut head) => {
+                head.body = BodyLength::Exact(content.len() as u64);
+                head.fields.remove(crate::Name::ContentLength);
+                Err(Box::new(Denial { head, content, reason: "authentication-denied" }))
+            }
+        }
+    }
+
+    /// Asks the other service. Its content is read too, up to a bound.
+    async fn ask(
+        &self,
+        auth: &ForwardAuth,
+        question: &mut RequestHead,
+    ) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
+        let at = self
+            .context
+            .view
+            .runtime
+            .snapshot()
+            .upstream_named(&auth.upstream)
+            .ok_or(UpstreamError::NoTarget)?;
+        let pool = &self.context.view.pools[at];
+        let client = SocketAddr::new(
+            self.context.decision.client.address,
+            self.context.decision.client.port.unwrap_or(0),
+        );
+        let mut lease = Lease {
+            client,
+            local: self.context.connection.local,
+            deadline: self.context.deadline,
+            connect: self.context.timeouts.connect,
+            fresh: false,
+            websocket: false,
+            host: true,
+            trace: self.context.trace,
+        };
+        let mut tried = crate::balance::Tried::default();
+        loop {
+            self.context.trace.attempt(question);
+            let asked = pool.begin(question, &lease, 0, &mut tried).await;
+            let outcome = match asked {
+                Ok((mut exchange, flight)) => {
+                    let read = self
+                        .deadline
+                        .within(self.context.timeouts.response, read_whole(&mut exchange, REFUSAL))
+                        .await;
+                    let outcome = read.unwrap_or(Err(UpstreamError::TimedOut));
+                    let answer = (exchange.version(), outcome.as_ref().map_or(0, |(head, _)| head.status));
+                    let fault = outcome.as_ref().err().map(|error| error.reason());
+                    self.context.trace.attempted((pool.upstream(), flight.at), question, answer, fault);
+                    match &outcome {
+                        Ok(_) => {
+                            flight.succeeded();
+                            exchange.finish();
+                        }
+                        Err(why) => flight.ended_by(*why),
+                    }
+                    outcome
+                }
+                Err(why) => Err(why),
+            };
+            match outcome {
+                Err(UpstreamError::Stale) if !lease.fresh => lease.fresh = true,
+                outcome => return outcome,
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! How a client's connection carries one exchange.
+
+use crate::server::body::{BodyError, Part};
+use crate::server::splice::Relay;
+use crate::{Fields, ResponseHead};
+use bytes::Bytes;
+use std::task::{Context, Poll};
+
+/// The client's connection, or its stream, is gone. Nothing more can be said to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost;
+
+/// Why an exchange is broken off after its head was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Abort {
+    /// The upstream cut its response short: the client must see that it is not whole (HTTP/1.1 closes without the last
+    /// chunk, HTTP/2 RST_STREAM INTERNAL_ERROR, HTTP/3 H3_INTERNAL_ERROR).
+    Truncated,
+    /// The request was malformed (HTTP/2 PROTOCOL_ERROR, HTTP/3 H3_MESSAGE_ERROR).
+    Malformed,
+    /// Refused without a word: the stream is reset (HTTP/2 REFUSED_STREAM, HTTP/3 H3_REQUEST_REJECTED); HTTP/1.1
+    /// closes.
+    Refused,
+    /// A deadline passed (HTTP/2 CANCEL, HTTP/3 H3_REQUEST_CANCELLED).
+    TimedOut,
+}
+
+/// One exchange on a client's connection. Methods with `poll_` register the task's waker when they are pending; the
+/// others only change state and buffers, and `poll_flush` or `poll_capacity` moves bytes.
+///
+/// Order of calls for the response: any number of `send_interim`, one `send_head` (or `send_tunnel`), any number of
+/// `send_data`, one `send_end`; `abort` instead of what is left.
+pub(crate) trait Downstream {
+    /// Whether the request came in early data and the handshake is not complete yet.
+    fn is_early(&self) -> bool;
+
+    /// Until the handshake is complete.
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
+
+    /// The next part of the request's content. `Part::Data` is said as long as `chunk()` is not consumed.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>>;
+
+    /// The bytes at hand, after `Part::Data`.
+    fn chunk(&self) -> &[u8];
+
+    /// These many bytes of `chunk()` are done with.
+    fn consume(&mut self, n: usize);
+
+    /// The first `n` bytes of `chunk()`, consumed; without a copy where the transport has them as such.
+    fn take(&mut self, n: usize) -> Bytes {
+        let bytes = Bytes::copy_from_slice(&self.chunk()[..n]);
+        self.consume(n);
+        bytes
+    }
+
+    /// The trailers, after `Part::End`. Already without fields that may not be trailers.
+    fn trailers(&self) -> &Fields;
+
+    /// How many bytes of content can be taken now without buffering more than the transport's bound. Ready with at
+    /// least one, or lost.
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Lost>>;
+
+    /// Sends a 1xx head. Left out where the client cannot understand it (HTTP/1.0).
+    fn send_interim(&mut self, head: &ResponseHead);
+
+    /// Sends the response's head. `head.body` says what follows; the transport chooses the framing. With `end` no
+    /// content and no trailers follow, and `send_end` is not called.
+    fn send_head(&mut self, head: &ResponseHead, end: bool);
+
+    /// Accepts the protocol switch: 101 on HTTP/1.1, 200 on HTTP/2 and 3. From now on content is raw in both
+    /// directions, and its end is a half-close.
+    fn send_tunnel(&mut self, head: &ResponseHead);
+
+    /// Sends content, as much as `poll_capacity` said at most.
+    fn send_data(&mut self, data: &[u8]);
+
+    /// Whether content is best given as counted bytes: HTTP/3 keeps it until it is acknowledged.
+    fn takes_bytes(&self) -> bool {
+        false
+    }
+
+    /// The same without a copy where the transport can.
+    fn send_bytes(&mut self, data: Bytes) {
+        self.send_data(&data);
+    }
+
+    /// The response is complete.
+    fn send_end(&mut self, trailers: Option<&Fields>);
+
+    /// Until everything sent so far is with the transport (HTTP/1.1: written; HTTP/2 and 3: queued within its flow
+    /// control).
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
+
+    /// Whether content can be spliced from now on ([`Downstream::poll_splice`]), unchanged, after all that was sent before. With
+    /// `want` the transport prepares for that, and returns `true` when it is asked again after the next content.
+    fn poll_splice_ready(&mut self, _cx: &mut Context<'_>, _want: bool) -> Poll<Result<bool, Lost>> {
+        Poll::Ready(Ok(false))
+    }
+
+    /// Sends content from a pipe without copying it, and returns the number of bytes. Only after
+    /// [`Downstream::poll_splice_ready`] returned `true`.
+    fn poll_splice(&mut self, _cx: &mut Context<'_>, _pipe: &mut Relay) -> Poll<Result<usize, Lost>> {
+        Poll::Ready(Err(Lost))
+    }
+
+    /// Ready when the client has gone away, so that waiting for an upstream ends. Only polled after `Part::End`.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost>;
+
+    /// Breaks the exchange off.
+    fn abort(&mut self, why: Abort);
+}

@@ -1,0 +1,35 @@
+//! The connection of a client, as its requests see it.
+
+use crate::decide::{Facts, Transport};
+use crate::server::limits::sketch::Held;
+use crate::tailnet::Identities;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The facts about a client's connection that hold for all its requests.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) transport: Transport,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) proxied: Option<SocketAddr>,
+    pub(crate) interface: Option<Rc<str>>,
+    pub(crate) sni: Option<Box<str>>,
+    /// Counts it for its client. Only its end matters, when the last clone of the connection goes.
+    #[allow(dead_code)]
+    pub(crate) held: Option<Rc<Held>>,
+}
+
+impl Connection {
+    pub(crate) fn facts<'f>(&'f self, early: bool, identities: Identities<'f>) -> Facts<'f> {
+        Facts {
+            transport: self.transport,
+            peer: self.peer,
+            proxied: self.proxied,
+            interface: self.interface.as_deref(),
+            identities,
+            sni: self.sni.as_deref(),
+            early,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The context of one request while it is served.
+
+use super::Connection;
+use crate::config::Timeouts;
+use crate::decide::{Decision, Facts};
+use crate::server::deadline::Deadline;
+use crate::server::traces::Trace;
+use crate::server::view::View;
+use crate::tailnet::Identities;
+
+/// The context that admission, authentication and forwarding of one request share.
+#[derive(Clone, Copy)]
+pub(super) struct ExchangeContext<'a> {
+    pub(super) view: &'a View,
+    pub(super) connection: &'a Connection,
+    /// The identities of the client and its hops in the tailnet.
+    pub(super) identities: Identities<'a>,
+    pub(super) decision: &'a Decision<'a>,
+    pub(super) timeouts: Timeouts,
+    pub(super) deadline: &'a Deadline,
+    pub(super) trace: &'a Trace<'a>,
+}
+
+impl ExchangeContext<'_> {
+    pub(super) fn facts(&self, early: bool) -> Facts<'_> {
+        self.connection.facts(early, self.identities)
+    }
+}

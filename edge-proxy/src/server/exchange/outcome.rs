@@ -1,0 +1,53 @@
+//! The outcome of an exchange.
+
+use crate::server::upstream::UpstreamError;
+
+/// The outcome of an exchange, as it is logged and counted.
+pub(super) struct Outcome {
+    pub(super) status: Option<u16>,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) upstream: Option<usize>,
+    pub(super) reason: Option<&'static str>,
+    /// Bytes of content that the kernel encrypted and passed on.
+    pub(super) direct: u64,
+}
+
+impl Outcome {
+    pub(super) const fn answered(status: u16) -> Self {
+        Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None, direct: 0 }
+    }
+
+    pub(super) const fn because(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+}
+
+/// A failure while content was moved between the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The client went away.
+    ClientLost,
+    /// The client's request is malformed.
+    ClientMalformed,
+    /// The client sent more content than is allowed.
+    TooLarge,
+    /// The client took too long to send or to receive.
+    ClientSlow,
+    /// The upstream failed.
+    Upstream(UpstreamError),
+}
+
+impl Failure {
+    /// The reason that is logged, counted and traced.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::ClientLost => "client-lost",
+            Self::ClientMalformed => "request-malformed",
+            Self::ClientSlow => "client-slow",
+            Self::TooLarge => "content-too-large",
+            Self::Upstream(error) => error.reason(),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Responses that the proxy generates itself.
+
+use super::outcome::Outcome;
+use super::{Abort, Downstream};
+use crate::config::{Response, Timeouts};
+use crate::server::date;
+use crate::server::deadline::Deadline;
+use crate::{BodyLength, Method, ResponseHead};
+use std::future::poll_fn;
+
+/// A locally generated response without content. It has no `Server` field.
+pub(super) fn empty(status: u16) -> ResponseHead {
+    ResponseHead::new(status)
+}
+
+/// The head of a response from the configuration.
+pub(super) fn configured(response: &Response) -> ResponseHead {
+    let mut head = ResponseHead::new(response.status);
+    if !response.content_type.is_empty() {
+        head.fields.push(b"Content-Type", response.content_type.as_bytes());
+    }
+    head.body = BodyLength::Exact(response.body.len() as u64);
+    head
+}
+
+/// Sends a locally generated response.
+pub(super) async fn answer<D: Downstream>(
+    down: &mut D,
+    method: &Method,
+    mut head: ResponseHead,
+    body: &[u8],
+    deadline: &Deadline,
+    timeouts: &Timeouts,
+) -> Outcome {
+    let bodiless = head.is_bodiless(method);
+    date::add(&mut head.fields);
+    if body.is_empty() {
+        head.body = BodyLength::None;
+    }
+    let status = head.status;
+    down.send_head(&head, bodiless || body.is_empty());
+    let mut left = if bodiless { &b""[..] } else { body };
+    let sent = left.len() as u64;
+    let content = sent > 0;
+    let written = async {
+        while !left.is_empty() {
+            let room = poll_fn(|cx| down.poll_capacity(cx)).await?;
+            let n = room.min(left.len());
+            down.send_data(&left[..n]);
+            left = &left[n..];
+        }
+        if content {
+            down.send_end(None);
+        }
+        poll_fn(|cx| down.poll_flush(cx)).await
+    };
+    match deadline.within(timeouts.body, written).await {
+        Some(Ok(())) => Outcome { sent, ..Outcome::answered(status) },
+        Some(Err(_)) => Outcome { sent, ..Outcome::answered(status).because("client-lost") },
+        None => {
+            down.abort(Abort::TimedOut);
+            Outcome { sent, ..Outcome::answered(status).because("client-slow") }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What stands before a site, as all workers see it: its rates, and how many requests are under way.
+
+use super::sketch::{Rates, Shared};
+use crate::config::{Auth, Site};
+use crate::rate::Rate;
+use crate::server::metrics::counters::{Shards, SiteShard};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The counters of one site.
+pub(crate) struct Guard {
+    /// Memory only where there is a limit.
+    clients: Option<Rates>,
+    site: Shared,
+    /// Passwords that were wrong.
+    failures: Option<Rates>,
+    under_way: AtomicU32,
+    pub(crate) counts: Arc<Shards<SiteShard>>,
+}
+
+/// Why a request is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The client asks too often; it may come again after this.
+    Client(Duration),
+    /// The site is asked too often by all together.
+    Site(Duration),
+    /// Too many requests are under way.
+    Concurrent,
+}
+
+impl Guard {
+    fn new(site: &Site, counts: Arc<Shards<SiteShard>>) -> Self {
+        let basic = |auth: &Option<Auth>| matches!(auth, Some(Auth::Basic(_)));
+        let passwords = basic(&site.auth) || site.routes.iter().any(|route| basic(&route.auth));
+        Self {
+            clients: site.rate.client.map(|_| Rates::new()),
+            site: Shared::new(),
+            failures: passwords.then(Rates::new),
+            under_way: AtomicU32::new(0),
+            counts,
+        }
+    }
+
+    /// Whether it has room for what the site now asks for.
+    fn suits(&self, site: &Site) -> bool {
+        let other = Self::new(site, self.counts.clone());
+        self.clients.is_some() == other.clients.is_some()
+            && self.failures.is_some() == other.failures.is_some()
+    }
+
+    /// A request comes.
+    pub(crate) fn admit(self: &Arc<Self>, site: &Site, client: IpAddr) -> Result<UnderWay, Over> {
+        if let (Some(rates), Some(rate)) = (&self.clients, site.rate.client) {
+            rates.admit(client, rate).map_err(Over::Client)?;
+        }
+        if let Some(rate) = site.rate.site {
+            self.site.admit(rate).map_err(Over::Site)?;
+        }
+        let Some(limit) = site.rate.concurrent else { return Ok(UnderWay(None)) };
+        let before = self.under_way.fetch_add(1, Relaxed);
+        let held = UnderWay(Some(self.clone()));
+        if before < limit { Ok(held) } else { Err(Over::Concurrent) }
+    }
+
+    /// A password was wrong: whether this client may try more.
+    pub(crate) fn failed(&self, client: IpAddr, rate: Rate) -> Result<(), Duration> {
+        self.failures.as_ref().map_or(Ok(()), |failures| failures.admit(client, rate))
+    }
+}
+
+/// A request that counts.
+pub(crate) struct UnderWay(Option<Arc<Guard>>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(guard) = &self.0 {
+            guard.under_way.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// The guards of all sites: what was counted survives a reload.
+pub(crate) struct Guards {
+    workers: usize,
+    known: Mutex<HashMap<String, Arc<Guard>>>,
+}
+
+impl Guards {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self { workers, known: Mutex::default() }
+    }
+
+    /// The guards of these sites, in their order. All others are forgotten.
+    pub(crate) fn of(&self, sites: &[Site]) -> Vec<Arc<Guard>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let guards: Vec<_> = sites
+            .iter()
+            .map(|site| {
+                let before = known.get(&site.name);
+                let counts =
+                    before.map_or_else(|| Arc::new(Shards::new(self.workers)), |guard| guard.counts.clone());
+                let kept = before.filter(|guard| guard.suits(site)).cloned();
+                kept.unwrap_or_else(|| Arc::new(Guard::new(site, counts)))
+            })
+            .collect();
+        *known = sites.iter().map(|site| site.name.clone()).zip(guards.iter().cloned()).collect();
+        guards
+    }
+}

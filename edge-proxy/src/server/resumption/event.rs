@@ -1,0 +1,15 @@
+//! Changes of the store of shared state that an observer is told of.
+
+use super::StoreError;
+
+/// A change of the store of shared state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SharedEvent {
+    /// It does not answer. Clients of other edges are not resumed until it does.
+    Away(StoreError),
+    /// It answers, for the first time or again.
+    Reached,
+    /// It has keys that were not sealed under this edge's secret: not all edges have the same one.
+    OtherSecret,
+}

@@ -1,0 +1,136 @@
+//! The thread that talks to the store, so that no worker does.
+
+use super::store::{self, Link, Wish};
+use super::{Shared, SharedEvent, SharedStore, StoreError};
+use crate::server::observe::Observer;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Wishes that wait, and those that are under way. What comes beyond is refused at once.
+const WAITING: usize = 1024;
+const UNDER_WAY: usize = 256;
+/// How long the store has for anything, whether or not somebody still waits.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How soon a store that was away is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long the start waits for the first keys, so that the first tickets are everybody's.
+const AT_START: Duration = Duration::from_secs(2);
+
+/// Starts the thread. It ends when the link is dropped.
+pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<Link>> {
+    let (wishes, receiver) = mpsc::channel(WAITING);
+    let link = Arc::new(Link::new(shared.schedule, shared.wait, wishes));
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ready, first) = sync_channel(1);
+    // The thread must not keep the link alive by whose end it ends.
+    let weak = Arc::downgrade(&link);
+    std::thread::Builder::new().name("edge-shared".into()).spawn(move || {
+        tokio.block_on(async {
+            let store = shared.store.clone();
+            let keys = Keys { shared, observer, state: None, other: false };
+            tokio::spawn(keys.keep(weak.clone(), ready));
+            serve(store, weak, receiver).await;
+        });
+    })?;
+    // Whether it came or not: it is asked again and again.
+    let _ = first.recv_timeout(AT_START);
+    Ok(link)
+}
+
+async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::Receiver<Wish>) {
+    let room = Arc::new(Semaphore::new(UNDER_WAY));
+    while let Some(wish) = wishes.recv().await {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let (store, link) = (store.clone(), link.clone());
+        tokio::spawn(async move {
+            match wish {
+                Wish::Put(session) => {
+                    let kept = within(store.put(session)).await.is_ok();
+                    if let Some(link) = link.upgrade() {
+                        let count = if kept { &link.counts.kept } else { &link.counts.lost };
+                        count.fetch_add(1, Relaxed);
+                        if !kept {
+                            link.failed.notify_one();
+                        }
+                    }
+                }
+                Wish::Take(id, answer) => {
+                    let taken = within(store.take(&id)).await;
+                    if let (Err(_), Some(link)) = (&taken, link.upgrade()) {
+                        link.failed.notify_one();
+                    }
+                    // Nobody may wait any more. It is taken all the same.
+                    let _ = answer.send(taken);
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// What the store answers in time.
+async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| Err(StoreError("the store does not answer in time".into()));
+    tokio::time::timeout(LIMIT, answer).await.unwrap_or_else(late)
+}
+
+/// Keeps the keys.
+struct Keys {
+    shared: Shared,
+    observer: Arc<dyn Observer>,
+    /// What was told of the store last.
+    state: Option<Result<(), StoreError>>,
+    /// It was told that there are keys under another secret.
+    other: bool,
+}
+
+impl Keys {
+    async fn keep(mut self, link: Weak<Link>, ready: SyncSender<()>) {
+        let mut ready = Some(ready);
+        loop {
+            let Some(link) = link.upgrade() else { return };
+            self.refresh(&link).await;
+            drop(ready.take());
+            // A store that is away, or that somebody found away, is asked soon again.
+            let refresh = self.shared.schedule.refresh();
+            if matches!(self.state, Some(Ok(()))) {
+                let failed = link.failed.clone();
+                drop(link);
+                let _ = tokio::time::timeout(refresh, failed.notified()).await;
+                tokio::time::sleep(refresh.min(AGAIN / 4)).await;
+            } else {
+                drop(link);
+                tokio::time::sleep(refresh.min(AGAIN)).await;
+            }
+        }
+    }
+
+    async fn refresh(&mut self, link: &Link) {
+        let Shared { store, wrapping, schedule, .. } = &self.shared;
+        let (now, before) = (store::now(), link.ring());
+        let missing = schedule.wanted(now).filter(|epoch| !before.has(*epoch));
+        let made: Vec<_> = missing.filter_map(|epoch| wrapping.make(schedule, epoch)).collect();
+        let found = within(store.keys(&made)).await;
+        let (ring, all) =
+            before.renewed(schedule, store::now(), wrapping, found.as_deref().unwrap_or_default());
+        link.set_ring(ring);
+        link.counts.reached.store(found.is_ok(), Relaxed);
+        let state = found.map(drop);
+        if self.state.as_ref().map(Result::is_ok) != Some(state.is_ok()) {
+            self.observer.shared(&match &state {
+                Ok(()) => SharedEvent::Reached,
+                Err(why) => SharedEvent::Away(why.clone()),
+            });
+        }
+        self.state = Some(state);
+        if !all && !std::mem::replace(&mut self.other, true) {
+            self.observer.shared(&SharedEvent::OtherSecret);
+        }
+        self.other &= !all;
+    }
+}

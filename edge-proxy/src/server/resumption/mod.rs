@@ -1,0 +1,173 @@
+//! State that several edges share, so that a client that comes to another edge resumes its session there, and so that early data is
+//! accepted once by all of them together.
+//!
+//! - **Tickets** (sites without early data) are sealed by keys that all edges have ([`Schedule`]).
+//! - **Sessions** (sites with early data) are in the store, sealed by the same keys, each under the hash of the identity that its
+//!   ticket is. Whoever resumes one takes it: the store deletes it and says whether it was there. This is RFC 8446 §8.1, single-use
+//!   tickets, over all edges; rustls adds §8.3, the check of freshness. Where a session cannot be taken, for whatever reason, the
+//!   handshake is a full one, and the client sends its request again after it.
+//!
+//! The store is asked after the ClientHello was read and before rustls sees it, for a bounded time.
+
+mod event;
+mod key_refresh;
+mod key_ring;
+mod session_claim;
+mod sessions;
+mod store;
+mod tickets;
+
+pub use event::SharedEvent;
+pub(crate) use key_refresh::start;
+pub(crate) use session_claim::with_claim;
+pub(crate) use sessions::{Offered, Sessions};
+pub(crate) use store::Link;
+pub(crate) use tickets::Tickets;
+
+use crate::shared::Schedule;
+use key_ring::Wrapping;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a store answers, later.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why a store did not do what it was asked: in words, without secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+/// The key of an epoch, as the store keeps it: sealed by the edges' secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedKey {
+    /// The epoch ([`Schedule::sealing`]).
+    pub epoch: u64,
+    /// When it is to be deleted, in seconds since 1970.
+    pub ends: u64,
+    /// The sealed key.
+    pub sealed: Vec<u8>,
+}
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedKey")
+            .field("epoch", &self.epoch)
+            .field("ends", &self.ends)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session that can be resumed once, as the store keeps it: sealed by a key of the edges.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedSession {
+    /// The SHA-256 of what the client shows.
+    pub id: [u8; 32],
+    /// For how long it is kept.
+    pub lifetime: Duration,
+    /// The sealed session.
+    pub sealed: Vec<u8>,
+}
+
+impl fmt::Debug for SealedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedSession").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
+/// Where several edges keep what they share. It is called on one thread, by a runtime of tokio with time and I/O; calls may
+/// overlap, and one that takes too long is dropped.
+pub trait SharedStore: Send + Sync + 'static {
+    /// Keeps each of these keys if there is none of its epoch yet, deletes those that have ended, and returns all that there are.
+    fn keys<'a>(&'a self, made: &'a [SealedKey]) -> Answer<'a, Vec<SealedKey>>;
+
+    /// Keeps a session. It must be kept once or not at all: whoever does not know whether that was done must not do it again. It
+    /// may be forgotten at any time, and must be rather than to come back after it was taken, as from a replica that lags behind.
+    fn put(&self, session: SealedSession) -> Answer<'_, ()>;
+
+    /// Deletes a session and returns what was sealed, if it was there. Of all who ever ask for the same one, one may get it.
+    fn take<'a>(&'a self, id: &'a [u8; 32]) -> Answer<'a, Option<Vec<u8>>>;
+}
+
+/// Why shared state cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SharedError {
+    /// The secret is too short to be one.
+    #[error("the secret has {0} bytes, and less than {least} are guessed: openssl rand -base64 32 makes one", least = LEAST_SECRET)]
+    Secret(usize),
+}
+
+/// The least that a secret has, in bytes.
+const LEAST_SECRET: usize = 32;
+
+/// How an edge shares state with others: see [`Builder::shared`](crate::Builder::shared).
+#[derive(Clone)]
+pub struct Shared {
+    store: Arc<dyn SharedStore>,
+    wrapping: Arc<Wrapping>,
+    schedule: Schedule,
+    wait: Duration,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Shared");
+        debug.field("schedule", &self.schedule).field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// State in this store. Keys in it are sealed under this secret, which all edges have: random, of 32 bytes or more.
+    ///
+    /// # Errors
+    /// [`SharedError::Secret`] if it is too short.
+    pub fn new(store: Arc<dyn SharedStore>, secret: &[u8]) -> Result<Self, SharedError> {
+        if secret.len() < LEAST_SECRET {
+            return Err(SharedError::Secret(secret.len()));
+        }
+        let wrapping = Arc::new(Wrapping::new(secret));
+        Ok(Self { store, wrapping, schedule: Schedule::default(), wait: Duration::from_millis(200) })
+    }
+
+    /// When keys change and how long tickets live. All edges have the same.
+    #[must_use]
+    pub const fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// How long a handshake waits for the store at most; 200 ms unless said. Then it goes on as a full one.
+    #[must_use]
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+}
+
+/// Numbers of shared state since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SharedMetrics {
+    /// Whether the store answered when it was asked last.
+    pub reached: bool,
+    /// Keys that are known now.
+    pub keys: u64,
+    /// Sessions that were given to the store.
+    pub kept: u64,
+    /// Sessions that were not: the store was away, or too slow.
+    pub lost: u64,
+    /// Sessions that were taken, to be resumed.
+    pub taken: u64,
+    /// Sessions that were not there: used before, ended, or never made.
+    pub missing: u64,
+    /// Handshakes that waited for the store in vain.
+    pub late: u64,
+    /// Handshakes that could not ask the store.
+    pub unavailable: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! A session taken from the store for one handshake.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use std::cell::RefCell;
+use zeroize::Zeroizing;
+
+/// The length of an identity that rustls makes for a session which is stored.
+pub(super) const IDENTITY: usize = 32;
+
+thread_local! {
+    /// The session of the handshake that this thread is in.
+    static CLAIM: RefCell<Option<SessionClaim>> = const { RefCell::new(None) };
+}
+
+/// A session that was taken from the store, for one handshake.
+pub(crate) struct SessionClaim {
+    identity: [u8; IDENTITY],
+    session: Zeroizing<Vec<u8>>,
+}
+
+impl SessionClaim {
+    pub(super) fn new(identity: [u8; IDENTITY], session: Vec<u8>) -> Self {
+        Self { identity, session: Zeroizing::new(session) }
+    }
+}
+
+/// The session that was claimed for the handshake which runs on this thread, if it has this identity.
+pub(super) fn take_claimed(identity: &[u8]) -> Option<Vec<u8>> {
+    CLAIM
+        .with_borrow_mut(|claim| claim.take_if(|claim| claim.identity == identity))
+        .map(|mut claim| std::mem::take(&mut *claim.session))
+}
+
+/// Has rustls find this session while `handshake` runs, and no other. Where it is not looked for, it is gone.
+pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce() -> T) -> T {
+    struct Clear;
+    impl Drop for Clear {
+        fn drop(&mut self) {
+            CLAIM.with_borrow_mut(Option::take);
+        }
+    }
+    if claim.is_none() {
+        return handshake();
+    }
+    CLAIM.set(claim);
+    let _clear = Clear;
+    handshake()
+}
+
+/// The key of a session in the store, from which the identity that a client shows cannot be computed.
+pub(super) fn session_id(identity: &[u8; IDENTITY]) -> [u8; 32] {
+    digest(&SHA256, identity).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}

@@ -1,0 +1,149 @@
+//! What the workers have of the store: the keys, and a way to ask.
+
+use super::key_ring::{Ring, What};
+use super::session_claim::{SessionClaim, session_id};
+use super::{SealedSession, SharedMetrics, StoreError};
+use crate::shared::Schedule;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// How long the store is not asked after it kept a handshake waiting in vain.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whoever waits for a session.
+pub(super) type Waiting = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
+
+/// What is asked of the store.
+pub(super) enum Wish {
+    Put(SealedSession),
+    Take([u8; 32], Waiting),
+}
+
+/// What all workers share of it.
+pub(crate) struct Link {
+    schedule: Schedule,
+    wait: Duration,
+    ring: RwLock<Arc<Ring>>,
+    wishes: mpsc::Sender<Wish>,
+    started: Instant,
+    /// Until when the store is not asked, in milliseconds since the start.
+    paused: AtomicU64,
+    /// Somebody found the store away.
+    pub(super) failed: Arc<Notify>,
+    pub(super) counts: Counts,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) reached: AtomicBool,
+    pub(super) kept: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) taken: AtomicU64,
+    pub(super) missing: AtomicU64,
+    pub(super) late: AtomicU64,
+    pub(super) unavailable: AtomicU64,
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Link {
+    pub(super) fn new(schedule: Schedule, wait: Duration, wishes: mpsc::Sender<Wish>) -> Self {
+        Self {
+            schedule,
+            wait,
+            ring: RwLock::default(),
+            wishes,
+            started: Instant::now(),
+            paused: AtomicU64::new(0),
+            failed: Arc::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) const fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    pub(super) fn ring(&self) -> Arc<Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_ring(&self, ring: Ring) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+
+    pub(super) fn seal(&self, what: What<'_>, plain: &[u8]) -> Option<Vec<u8>> {
+        self.ring().seal(&self.schedule, now(), what, plain)
+    }
+
+    pub(super) fn open(&self, what: What<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.ring().open(&self.schedule, now(), what, sealed)
+    }
+
+    /// Gives a session to the store, later. Whether it may come to that.
+    pub(super) fn put(&self, session: SealedSession) -> bool {
+        if !self.counts.reached.load(Relaxed) || self.wishes.try_send(Wish::Put(session)).is_err() {
+            return self.lose();
+        }
+        true
+    }
+
+    /// A session that the store does not get.
+    pub(super) fn lose(&self) -> bool {
+        self.counts.lost.fetch_add(1, Relaxed);
+        false
+    }
+
+    /// Takes the session of this identity from the store, so that nobody else can have it. Never takes longer than was said.
+    pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
+        let since = self.started.elapsed().as_millis() as u64;
+        let counts = &self.counts;
+        let (answer, answered) = oneshot::channel();
+        let id = session_id(&identity);
+        if since < self.paused.load(Relaxed) || self.wishes.try_send(Wish::Take(id, answer)).is_err() {
+            counts.unavailable.fetch_add(1, Relaxed);
+            return None;
+        }
+        let Ok(answered) = tokio::time::timeout(self.wait, answered).await else {
+            // The store may do it yet, which is well: the session is gone then.
+            counts.late.fetch_add(1, Relaxed);
+            self.paused.store(self.started.elapsed().saturating_add(PAUSE).as_millis() as u64, Relaxed);
+            return None;
+        };
+        match answered {
+            Ok(Ok(Some(sealed))) => {
+                let session = self.open(What::Session(&id), &sealed);
+                let count = if session.is_some() { &counts.taken } else { &counts.missing };
+                count.fetch_add(1, Relaxed);
+                session.map(|session| SessionClaim::new(identity, session))
+            }
+            Ok(Ok(None)) => {
+                counts.missing.fetch_add(1, Relaxed);
+                None
+            }
+            Ok(Err(_)) | Err(_) => {
+                counts.unavailable.fetch_add(1, Relaxed);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> SharedMetrics {
+        let counts = &self.counts;
+        SharedMetrics {
+            reached: counts.reached.load(Relaxed),
+            keys: self.ring().len() as u64,
+            kept: counts.kept.load(Relaxed),
+            lost: counts.lost.load(Relaxed),
+            taken: counts.taken.load(Relaxed),
+            missing: counts.missing.load(Relaxed),
+            late: counts.late.load(Relaxed),
+            unavailable: counts.unavailable.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+use super::key_ring::{Ring, What, Wrapping};
+use super::session_claim::{SessionClaim, with_claim};
+use super::sessions::Offered;
+use super::*;
+use proptest::prelude::*;
+use rustls::server::StoresServerSessions;
+
+const SECRET: &[u8] = b"an edge's secret of enough bytes, shared";
+
+fn schedule() -> Schedule {
+    Schedule::new(Duration::from_secs(100), Duration::from_secs(50), Duration::from_secs(5))
+        .expect("it is in range")
+}
+
+fn ring(wrapping: &Wrapping, now: u64) -> (Ring, Vec<SealedKey>) {
+    let schedule = schedule();
+    let keys: Vec<_> = schedule.wanted(now).filter_map(|epoch| wrapping.make(&schedule, epoch)).collect();
+    let (ring, all) = Ring::default().renewed(&schedule, now, wrapping, &keys);
+    assert!(all);
+    (ring, keys)
+}
+
+#[test]
+fn a_secret_that_can_be_guessed_is_refused() {
+    struct Nowhere;
+    impl SharedStore for Nowhere {
+        fn keys<'a>(&'a self, _made: &'a [SealedKey]) -> Answer<'a, Vec<SealedKey>> {
+            Box::pin(async { Err(StoreError("nowhere".into())) })
+        }
+        fn put(&self, _session: SealedSession) -> Answer<'_, ()> {
+            Box::pin(async { Err(StoreError("nowhere".into())) })
+        }
+        fn take<'a>(&'a self, _id: &'a [u8; 32]) -> Answer<'a, Option<Vec<u8>>> {
+            Box::pin(async { Err(StoreError("nowhere".into())) })
+        }
+    }
+    let made = Shared::new(Arc::new(Nowhere), b"short");
+    assert_eq!(made.expect_err("it is short"), SharedError::Secret(5));
+    assert!(Shared::new(Arc::new(Nowhere), SECRET).is_ok());
+}
+
+#[test]
+fn keys_open_for_a_lifetime_and_no_longer() {
+    let (schedule, wrapping) = (schedule(), Wrapping::new(SECRET));
+    let (ring, keys) = ring(&wrapping, 1000);
+    let sealed = ring.seal(&schedule, 1099, What::Ticket, b"a session").expect("there is a key");
+    // At another edge.
+    let (other, _) = Ring::default().renewed(&schedule, 1000, &Wrapping::new(SECRET), &keys);
+    let opened = |ring: &Ring, now| ring.open(&schedule, now, What::Ticket, &sealed);
+    assert_eq!(opened(&other, 1099).as_deref(), Some(b"a session".as_slice()));
+    assert_eq!(opened(&other, 1154).as_deref(), Some(b"a session".as_slice()));
+    assert_eq!(opened(&other, 1155), None);
+    assert_eq!(other.renewed(&schedule, 1155, &wrapping, &keys).0.len(), 1);
+    // Nothing seals beyond the keys that there are.
+    assert_eq!(other.seal(&schedule, 1200, What::Ticket, b"a session"), None);
+}
+
+#[test]
+fn what_was_sealed_for_one_thing_opens_for_no_other() {
+    let (schedule, wrapping) = (schedule(), Wrapping::new(SECRET));
+    let (ring, keys) = ring(&wrapping, 1000);
+    let sealed = ring.seal(&schedule, 1000, What::Session(&[1; 32]), b"a session").expect("there is a key");
+    assert!(ring.open(&schedule, 1000, What::Session(&[1; 32]), &sealed).is_some());
+    assert_eq!(ring.open(&schedule, 1000, What::Session(&[2; 32]), &sealed), None);
+    assert_eq!(ring.open(&schedule, 1000, What::Ticket, &sealed), None);
+    // A key is of use for its epoch only, and under its secret.
+    let (first, second) = (&keys[0], &keys[1]);
+    let moved = SealedKey { epoch: second.epoch, ..first.clone() };
+    let (moved, all) = Ring::default().renewed(&schedule, 1000, &wrapping, &[moved]);
+    assert!(moved.len() == 0 && !all);
+    let other = Wrapping::new(b"the secret of somebody else, long enough");
+    let (other, all) = Ring::default().renewed(&schedule, 1000, &other, &keys);
+    assert!(other.len() == 0 && !all);
+}
+
+#[test]
+fn a_session_is_there_for_the_handshake_it_was_taken_for() {
+    let (wishes, _receiver) = tokio::sync::mpsc::channel(1);
+    let link = Arc::new(Link::new(schedule(), Duration::from_millis(1), wishes));
+    let sessions = Sessions::new(link);
+    let taken = || Some(SessionClaim::new([7; 32], b"session".to_vec()));
+    with_claim(taken(), || {
+        assert_eq!(sessions.take(&[8; 32]), None);
+        assert_eq!(sessions.take(&[7; 32]).as_deref(), Some(b"session".as_slice()));
+        assert_eq!(sessions.take(&[7; 32]), None);
+    });
+    // One that it did not look for is gone with it, however it ends.
+    with_claim(taken(), || ());
+    assert_eq!(sessions.take(&[7; 32]), None);
+    let ended = std::panic::catch_unwind(|| with_claim(taken(), || panic!("a handshake that ends")));
+    assert!(ended.is_err());
+    assert_eq!(sessions.take(&[7; 32]), None);
+    // Without keys nothing is kept.
+    assert!(!sessions.put(vec![7; 32], b"session".to_vec()));
+}
+
+proptest! {
+    /// Whatever strangers send as a ticket or as a first flight.
+    #[test]
+    fn nothing_of_strangers_opens(bytes in prop::collection::vec(any::<u8>(), 0..200), epoch in 9u64..13) {
+        let schedule = schedule();
+        let (ring, _) = ring(&Wrapping::new(SECRET), 1000);
+        let sealed = [epoch.to_be_bytes().as_slice(), &bytes].concat();
+        prop_assert_eq!(ring.open(&schedule, 1000, What::Ticket, &sealed), None);
+        prop_assert_eq!(ring.open(&schedule, 1000, What::Ticket, &bytes), None);
+        let _ = Offered::of(&bytes);
+    }
+
+    /// However it is cut into records, a ClientHello says the same.
+    #[test]
+    fn records_may_cut_anywhere(identity: [u8; 32], cuts in prop::collection::vec(1usize..60, 1..20)) {
+        let mut hello = Vec::new();
+        let vector = |list: &[u8]| [&(list.len() as u16).to_be_bytes(), list].concat();
+        let mut extensions = [[0, 43].as_slice(), &vector(&[4, 3, 4, 3, 3])].concat();
+        let identities = [vector(&identity).as_slice(), &[0; 4]].concat();
+        let offer = [vector(&identities), vector(&[32; 33])].concat();
+        extensions.extend([[0, 41].as_slice(), &vector(&offer)].concat());
+        hello.extend([3; 34]);
+        hello.extend([0, 0, 2, 0x13, 1, 1, 0]);
+        hello.extend(vector(&extensions));
+        let len = (hello.len() as u32).to_be_bytes();
+        let message = [&[1, len[1], len[2], len[3]], hello.as_slice()].concat();
+        let mut records = Vec::new();
+        let mut rest = message.as_slice();
+        for cut in cuts.iter().cycle() {
+            let (part, more) = rest.split_at((*cut).min(rest.len()));
+            records.extend([[22, 3, 1].as_slice(), &vector(part)].concat());
+            rest = more;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let early = [records.as_slice(), &[23, 3, 3, 0, 2, 1, 1]].concat();
+        let offered = Offered { tls13: true, identity: Some(identity) };
+        prop_assert_eq!(Offered::of(&early), offered);
+        prop_assert_eq!(Offered::of(&records[..records.len() - 1]), Offered::default());
+    }
+}

@@ -1,0 +1,164 @@
+//! Traffic secrets of TLS 1.3 and the keys that are made of them (RFC 8446 §7.2, §7.3).
+
+use aws_lc_rs::{aead, hkdf};
+use rustls::ConnectionTrafficSecrets;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// An AEAD of TLS 1.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cipher {
+    Aes128Gcm,
+    Aes256Gcm,
+    ChaCha20Poly1305,
+}
+
+impl Cipher {
+    /// Records that may be encrypted by one key: 2^24 with AES-GCM (RFC 8446 §5.5 allows 2^24.5 of full size).
+    pub(crate) const fn most_records(self) -> u64 {
+        match self {
+            Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,
+            Self::ChaCha20Poly1305 => u64::MAX,
+        }
+    }
+
+    const fn key_length(self) -> usize {
+        match self {
+            Self::Aes128Gcm => 16,
+            Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
+        }
+    }
+
+    fn hash(self) -> hkdf::Algorithm {
+        match self {
+            Self::Aes256Gcm => hkdf::HKDF_SHA384,
+            Self::Aes128Gcm | Self::ChaCha20Poly1305 => hkdf::HKDF_SHA256,
+        }
+    }
+
+    pub(crate) fn algorithm(self) -> &'static aead::Algorithm {
+        match self {
+            Self::Aes128Gcm => &aead::AES_128_GCM,
+            Self::Aes256Gcm => &aead::AES_256_GCM,
+            Self::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
+        }
+    }
+}
+
+/// How many bytes HKDF gives.
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// A traffic secret: `application_traffic_secret_N` of one side.
+#[derive(Clone)]
+pub(crate) struct Secret {
+    bytes: Zeroizing<[u8; 48]>,
+    length: usize,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Secret {
+    pub(crate) fn new(secret: &[u8]) -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 48]);
+        bytes.get_mut(..secret.len())?.copy_from_slice(secret);
+        Some(Self { bytes, length: secret.len() })
+    }
+
+    /// HKDF-Expand-Label with an empty context.
+    fn expand(&self, cipher: Cipher, label: &[u8], out: &mut [u8]) -> Option<()> {
+        let hash = cipher.hash();
+        if self.length != hash.hmac_algorithm().digest_algorithm().output_len() {
+            return None;
+        }
+        let secret = hkdf::Prk::new_less_safe(hash, &self.bytes[..self.length]);
+        let length = u16::try_from(out.len()).ok()?.to_be_bytes();
+        let name_length = [u8::try_from(6 + label.len()).ok()?];
+        let info = [&length[..], &name_length, b"tls13 ", label, &[0]];
+        secret.expand(&info, Length(out.len())).ok()?.fill(out).ok()
+    }
+
+    /// The secret after a KeyUpdate.
+    pub(crate) fn next(&self, cipher: Cipher) -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 48]);
+        self.expand(cipher, b"traffic upd", &mut bytes[..self.length])?;
+        Some(Self { bytes, length: self.length })
+    }
+
+    /// The key and the initialization vector. `None` if the secret is of another suite.
+    pub(crate) fn keys(&self, cipher: Cipher) -> Option<Keys> {
+        let mut keys = Keys { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
+        self.expand(cipher, b"key", &mut keys.key[..cipher.key_length()])?;
+        self.expand(cipher, b"iv", &mut keys.iv[..])?;
+        Some(keys)
+    }
+}
+
+/// What records are encrypted by.
+pub(crate) struct Keys {
+    cipher: Cipher,
+    key: Zeroizing<[u8; 32]>,
+    iv: Zeroizing<[u8; 12]>,
+}
+
+impl Keys {
+    pub(crate) const fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key[..self.cipher.key_length()]
+    }
+
+    pub(crate) fn iv(&self) -> &[u8; 12] {
+        &self.iv
+    }
+
+    /// Those that rustls uses. `None` for an AEAD that is not of [`Cipher`].
+    pub(crate) fn extracted(secrets: &ConnectionTrafficSecrets) -> Option<Self> {
+        let (cipher, key, iv) = match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Cipher::Aes256Gcm, key, iv),
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (Cipher::ChaCha20Poly1305, key, iv),
+            _ => return None,
+        };
+        let mut keys = Self { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
+        let (key, iv) = (key.as_ref(), iv.as_ref());
+        if key.len() != cipher.key_length() || iv.len() != keys.iv.len() {
+            return None;
+        }
+        keys.key[..key.len()].copy_from_slice(key);
+        keys.iv.copy_from_slice(iv);
+        Some(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    }
+
+    /// RFC 8448 §3: the server's application traffic secret, and the key and initialization vector of it.
+    #[test]
+    fn keys_of_the_rfc() {
+        let secret = bytes(
+            "a1 1a f9 f0 55 31 f8 56 ad 47 11 6b 45 a9 50 32 82 04 b4 f4 4b fb 6b 3a 4b 4f 1f 3f cb 63 16 43",
+        );
+        let keys = Secret::new(&secret).unwrap().keys(Cipher::Aes128Gcm).unwrap();
+        assert_eq!(keys.key(), bytes("9f 02 28 3b 6c 9c 07 ef c2 6b b9 f2 ac 92 e3 56"));
+        assert_eq!(keys.iv()[..], bytes("cf 78 2b 88 dd 83 54 9a ad f1 e9 84"));
+        assert!(Secret::new(&secret).unwrap().keys(Cipher::Aes256Gcm).is_none(), "another hash");
+    }
+}

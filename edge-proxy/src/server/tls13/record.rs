@@ -1,0 +1,341 @@
+//! The record layer of TLS 1.3 after the handshake, one direction at a time (RFC 8446 §5), without input or output.
+
+use super::keys::{Cipher, Keys, Secret};
+use super::sealed::Sealed;
+use aws_lc_rs::aead;
+use std::fmt;
+
+/// The content types of records (RFC 8446 §5.1).
+pub(crate) const ALERT: u8 = 21;
+pub(crate) const HANDSHAKE: u8 = 22;
+pub(crate) const APPLICATION_DATA: u8 = 23;
+/// A handshake message of type `key_update`, one byte long, without what it says (RFC 8446 §4.6.3).
+pub(crate) const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
+/// Bytes of a record's head.
+pub(crate) const HEAD: usize = 5;
+const TAG: usize = 16;
+/// What encryption adds to the content of a record: its head, its type, its tag.
+pub(crate) const OVERHEAD: usize = HEAD + 1 + TAG;
+/// The most content of a record.
+pub(crate) const MOST_CONTENT: usize = 1 << 14;
+/// The most bytes behind a record's head (RFC 8446 §5.2).
+const MOST_BODY: usize = MOST_CONTENT + 256;
+/// Records one after the other that carry no content; more ask for work and bring nothing.
+const MOST_FRUITLESS: u8 = 32;
+
+/// What ends a connection, as an alert says it (RFC 8446 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// `unexpected_message`.
+    Unexpected,
+    /// `bad_record_mac`.
+    BadMac,
+    /// `record_overflow`.
+    Overflow,
+    /// `illegal_parameter`.
+    Illegal,
+    /// `decode_error`.
+    Decode,
+    /// What the keys were made of is not known: `internal_error`.
+    Internal,
+    /// An alert of the peer's. It gets no answer.
+    Alerted(u8),
+}
+
+impl Fault {
+    /// The fatal alert that says so, if one is to be said.
+    pub(crate) const fn alert(self) -> Option<[u8; 2]> {
+        let description = match self {
+            Self::Unexpected => 10,
+            Self::BadMac => 20,
+            Self::Overflow => 22,
+            Self::Illegal => 47,
+            Self::Decode => 50,
+            Self::Internal => 80,
+            Self::Alerted(_) => return None,
+        };
+        Some([2, description])
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alerted(description) => write!(f, "the peer ended TLS with alert {description}"),
+            Self::Unexpected => f.write_str("an unexpected record or message of TLS"),
+            Self::BadMac => f.write_str("a record of TLS that was not encrypted by the peer's key"),
+            Self::Overflow => f.write_str("a record of TLS that is too long"),
+            Self::Illegal => f.write_str("a message of TLS with a forbidden value"),
+            Self::Decode => f.write_str("a message of TLS that cannot be read"),
+            Self::Internal => f.write_str("keys of TLS that cannot be changed"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The length of the record that these bytes begin with, its head included. `None` if its head is not there yet.
+///
+/// # Errors
+/// When no record of TLS 1.3 begins so. What is encrypted is always of the type of content.
+pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    let Some([kind, _, _, high, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
+    if *kind != APPLICATION_DATA {
+        return Err(Fault::Unexpected);
+    }
+    match usize::from(u16::from_be_bytes([*high, *low])) {
+        body @ ..=MOST_BODY => Ok(Some(HEAD + body)),
+        _ => Err(Fault::Overflow),
+    }
+}
+
+/// One direction's key, and where it is.
+struct Direction {
+    cipher: Cipher,
+    key: aead::LessSafeKey,
+    iv: [u8; 12],
+    sequence: u64,
+    secret: Secret,
+}
+
+impl Direction {
+    fn new(secret: Secret, keys: &Keys, sequence: u64) -> Option<Self> {
+        let key = aead::UnboundKey::new(keys.cipher().algorithm(), keys.key()).ok()?;
+        Some(Self {
+            cipher: keys.cipher(),
+            key: aead::LessSafeKey::new(key),
+            iv: *keys.iv(),
+            sequence,
+            secret,
+        })
+    }
+
+    /// The nonce of the next record (RFC 8446 §5.3).
+    fn nonce(&mut self) -> aead::Nonce {
+        let mut nonce = self.iv;
+        nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()).for_each(|(byte, with)| *byte ^= with);
+        self.sequence += 1;
+        aead::Nonce::assume_unique_for_key(nonce)
+    }
+
+    /// The keys in use, made of the secret once more. `None` if the secret is not that of this connection.
+    fn keys(&self) -> Option<Keys> {
+        self.secret.keys(self.cipher).filter(|keys| *keys.iv() == self.iv)
+    }
+
+    /// Goes on with the next keys.
+    fn turn(&mut self) -> Result<(), Fault> {
+        self.keys().ok_or(Fault::Internal)?;
+        let next = self.secret.next(self.cipher).ok_or(Fault::Internal)?;
+        let keys = next.keys(self.cipher).ok_or(Fault::Internal)?;
+        *self = Self::new(next, &keys, 0).ok_or(Fault::Internal)?;
+        Ok(())
+    }
+}
+
+/// What a record brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// So much content, at least a byte.
+    Content(usize),
+    /// Nothing that anybody has to know.
+    Nothing,
+    /// The peer has new keys, and wants us to have new ones too.
+    AsksForKeys,
+    /// The peer sends no more (`close_notify`).
+    End,
+}
+
+/// What is received.
+pub(crate) struct Opening {
+    direction: Direction,
+    fruitless: u8,
+    /// A message of a handshake that came in pieces.
+    message: [u8; KEY_UPDATE.len() + 1],
+    filled: usize,
+}
+
+impl Opening {
+    pub(crate) fn new(secret: Secret, keys: &Keys, sequence: u64) -> Option<Self> {
+        let direction = Direction::new(secret, keys, sequence)?;
+        Some(Self { direction, fruitless: 0, message: [0; 5], filled: 0 })
+    }
+
+    /// Decrypts a whole record where it is. Content is behind its head then.
+    pub(crate) fn open_in_place(&mut self, record: &mut [u8]) -> Result<Heard, Fault> {
+        let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(Fault::Decode)?;
+        let nonce = self.direction.nonce();
+        let inner = self
+            .direction
+            .key
+            .open_in_place(nonce, aead::Aad::from(*head), body)
+            .map_err(|_| Fault::BadMac)?;
+        let (kind, length) = inner_type(inner)?;
+        self.hear(kind, &inner[..length])
+    }
+
+    /// Decrypts a whole record to the beginning of `out`, if it is long enough.
+    pub(crate) fn open_to(&mut self, record: &[u8], out: &mut [u8]) -> Option<Result<Heard, Fault>> {
+        let (head, body) = record.split_first_chunk::<HEAD>()?;
+        let (body, tag) = body.split_last_chunk::<TAG>()?;
+        let out = out.get_mut(..body.len())?;
+        let nonce = self.direction.nonce();
+        let opened = self.direction.key.open_separate_gather(nonce, aead::Aad::from(*head), body, tag, out);
+        let inner = opened.map_err(|_| Fault::BadMac).and_then(|()| inner_type(out));
+        Some(inner.and_then(|(kind, length)| self.hear(kind, &out[..length])))
+    }
+
+    fn hear(&mut self, kind: u8, content: &[u8]) -> Result<Heard, Fault> {
+        // No other type may come in the middle of a message (RFC 8446 §5.1).
+        if self.filled > 0 && kind != HANDSHAKE {
+            return Err(Fault::Unexpected);
+        }
+        if kind == APPLICATION_DATA && !content.is_empty() {
+            self.fruitless = 0;
+            return Ok(Heard::Content(content.len()));
+        }
+        self.fruitless += 1;
+        if self.fruitless > MOST_FRUITLESS {
+            return Err(Fault::Unexpected);
+        }
+        match (kind, content) {
+            (APPLICATION_DATA, []) => Ok(Heard::Nothing),
+            // close_notify; and user_canceled, after which that comes (RFC 8446 §6.1). The level says nothing any more.
+            (ALERT, [_, 0]) => Ok(Heard::End),
+            (ALERT, [_, 90]) => Ok(Heard::Nothing),
+            (ALERT, [_, description]) => Err(Fault::Alerted(*description)),
+            (ALERT, _) => Err(Fault::Decode),
+            (HANDSHAKE, [_, ..]) => self.message(content),
+            _ => Err(Fault::Unexpected),
+        }
+    }
+
+    /// After the handshake a client says nothing else than that its keys are new (RFC 8446 §4.6).
+    fn message(&mut self, piece: &[u8]) -> Result<Heard, Fault> {
+        let filled = self.filled + piece.len();
+        // New keys begin with a record: nothing is behind the message.
+        self.message.get_mut(self.filled..filled).ok_or(Fault::Unexpected)?.copy_from_slice(piece);
+        self.filled = filled;
+        let known = filled.min(KEY_UPDATE.len());
+        if self.message[..known] != KEY_UPDATE[..known] {
+            return Err(if self.message[0] == KEY_UPDATE[0] { Fault::Decode } else { Fault::Unexpected });
+        }
+        if filled < self.message.len() {
+            return Ok(Heard::Nothing);
+        }
+        self.filled = 0;
+        let asks = match self.message[4] {
+            0 => false,
+            1 => true,
+            _ => return Err(Fault::Illegal),
+        };
+        self.direction.turn()?;
+        Ok(if asks { Heard::AsksForKeys } else { Heard::Nothing })
+    }
+}
+
+/// The type of what was encrypted and the length of its content: behind it are zeros (RFC 8446 §5.4).
+fn inner_type(inner: &[u8]) -> Result<(u8, usize), Fault> {
+    if inner.len() > MOST_CONTENT + 1 {
+        return Err(Fault::Overflow);
+    }
+    let at = inner.iter().rposition(|byte| *byte != 0).ok_or(Fault::Unexpected)?;
+    Ok((inner[at], at))
+}
+
+/// What is sent.
+pub(crate) struct Sealing {
+    direction: Direction,
+    /// The peer asked for new keys, which come before any more content.
+    owes_keys: bool,
+    /// Records that one key encrypts.
+    records: u64,
+}
+
+impl Sealing {
+    pub(crate) fn new(secret: Secret, keys: &Keys, sequence: u64) -> Option<Self> {
+        let direction = Direction::new(secret, keys, sequence)?;
+        Some(Self { direction, owes_keys: false, records: keys.cipher().most_records() })
+    }
+
+    /// New keys are wanted. However often that is said before the next content, they change once.
+    pub(crate) const fn owe_keys(&mut self) {
+        self.owes_keys = true;
+    }
+
+    /// What somebody needs who goes on in our place: the secret, the keys made of it, and the number of the next record. `None` if
+    /// new keys are due, or the secret is not that of this connection.
+    pub(crate) fn given_away(&self) -> Option<(Secret, Keys, u64)> {
+        let keys = self.direction.keys().filter(|_| !self.owes_keys)?;
+        Some((self.direction.secret.clone(), keys, self.direction.sequence))
+    }
+
+    /// Bytes that so much content makes at most, with new keys before it.
+    pub(crate) const fn space(content: usize) -> usize {
+        let update = KEY_UPDATE.len() + 1 + OVERHEAD;
+        content + content.div_ceil(MOST_CONTENT) * OVERHEAD + update
+    }
+
+    /// Appends records of content, as few as there can be.
+    pub(crate) fn content(&mut self, mut parts: &[&[u8]], out: &mut Sealed) -> Result<(), Fault> {
+        let mut left: usize = parts.iter().map(|part| part.len()).sum();
+        let mut begun = 0;
+        while left > 0 {
+            if self.owes_keys || self.direction.sequence >= self.records {
+                let [kind, a, b, c] = KEY_UPDATE;
+                self.record(HANDSHAKE, &[kind, a, b, c, 0], out)?;
+                self.direction.turn()?;
+                self.owes_keys = false;
+            }
+            let length = left.min(MOST_CONTENT);
+            left -= length;
+            let Some(part) = parts.first() else { break };
+            if part.len() - begun >= length {
+                self.record(APPLICATION_DATA, &part[begun..begun + length], out)?;
+                begun += length;
+                if begun == part.len() {
+                    (parts, begun) = (&parts[1..], 0);
+                }
+                continue;
+            }
+            // Pieces of several parts are put together where the record will be.
+            let record = out.room(length + OVERHEAD);
+            let mut filled = HEAD;
+            while let [part, rest @ ..] = parts
+                && filled < HEAD + length
+            {
+                let n = (part.len() - begun).min(HEAD + length - filled);
+                record[filled..filled + n].copy_from_slice(&part[begun..begun + n]);
+                (filled, begun) = (filled + n, begun + n);
+                if begun == part.len() {
+                    (parts, begun) = (rest, 0);
+                }
+            }
+            self.seal(APPLICATION_DATA, None, record)?;
+            out.filled(length + OVERHEAD);
+        }
+        Ok(())
+    }
+
+    /// Appends a record.
+    pub(crate) fn record(&mut self, kind: u8, content: &[u8], out: &mut Sealed) -> Result<(), Fault> {
+        self.seal(kind, Some(content), out.room(content.len() + OVERHEAD))?;
+        out.filled(content.len() + OVERHEAD);
+        Ok(())
+    }
+
+    /// Makes a record in `record`, which is as long as it; of what is there already, if no content is given.
+    fn seal(&mut self, kind: u8, content: Option<&[u8]>, record: &mut [u8]) -> Result<(), Fault> {
+        let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(Fault::Internal)?;
+        let [high, low] = u16::try_from(body.len()).map_err(|_| Fault::Internal)?.to_be_bytes();
+        *head = [APPLICATION_DATA, 3, 3, high, low];
+        let (body, end) = body.split_last_chunk_mut::<{ 1 + TAG }>().ok_or(Fault::Internal)?;
+        let (nonce, aad) = (self.direction.nonce(), aead::Aad::from(*head));
+        let key = &self.direction.key;
+        match content {
+            Some(content) => key.seal_out_of_place_scatter(nonce, aad, content, body, &[kind], end),
+            None => key.seal_in_place_scatter(nonce, aad, body, &[kind], end),
+        }
+        .map_err(|_| Fault::Internal)
+    }
+}

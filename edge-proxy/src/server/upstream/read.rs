@@ -1,0 +1,39 @@
+//! Reading a whole response, for requests that the proxy makes itself.
+
+use super::{Exchange, UpstreamError};
+use crate::ResponseHead;
+use crate::server::body::Part;
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// Reads a whole response, with at most `longest` bytes of content.
+pub(crate) async fn read_whole(
+    exchange: &mut Exchange,
+    longest: usize,
+) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
+    let (mut head, mut content) = (ResponseHead::default(), Vec::new());
+    loop {
+        poll_fn(|cx| {
+            if let Poll::Ready(Err(why)) = exchange.poll_flush(cx) {
+                return Poll::Ready(Err(why));
+            }
+            exchange.poll_head(cx, &mut head)
+        })
+        .await?;
+        if exchange.is_tunnel() {
+            return Err(UpstreamError::Malformed);
+        }
+        if !head.is_interim() {
+            break;
+        }
+    }
+    while poll_fn(|cx| exchange.poll_body(cx)).await? == Part::Data {
+        let n = exchange.chunk().len();
+        if content.len() + n > longest {
+            return Err(UpstreamError::Malformed);
+        }
+        content.extend_from_slice(exchange.chunk());
+        exchange.consume(n);
+    }
+    Ok((head, content))
+}

@@ -1,0 +1,44 @@
+//! The view of a configuration that one worker serves by.
+
+use super::runtime::Runtime;
+use super::tailscale::WhoIs;
+use super::upstream::{Pool, Pools};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A configuration with the connection pools of one worker. It is never changed, only replaced.
+pub(crate) struct View {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) pools: Pools,
+    pub(crate) whois: Option<Rc<WhoIs>>,
+}
+
+impl View {
+    pub(crate) fn new(runtime: Arc<Runtime>, before: Option<&Self>) -> Rc<Self> {
+        let config = runtime.snapshot().config();
+        let pools = config
+            .upstreams
+            .iter()
+            .zip(&runtime.upstream_tls)
+            .zip(&runtime.targets)
+            .map(|((upstream, tls), targets)| {
+                let kept = before
+                    .and_then(|view| view.pools.iter().find(|pool| pool.serves(upstream, tls.as_ref())));
+                kept.cloned().unwrap_or_else(|| {
+                    let limit = config.limits.idle_upstream;
+                    Rc::new(Pool::new(upstream.clone(), targets, tls.clone(), limit))
+                })
+            })
+            .collect();
+        let whois = config.tailnet.as_ref().map(|tailnet| {
+            let kept = before.and_then(|view| view.whois.clone()).filter(|whois| whois.serves(tailnet));
+            kept.unwrap_or_else(|| Rc::new(WhoIs::new(tailnet)))
+        });
+        Rc::new(Self { runtime, pools, whois })
+    }
+
+    /// What is advertised to clients on TLS.
+    pub(crate) fn alt_svc(&self) -> Option<&str> {
+        self.runtime.alt_svc()
+    }
+}

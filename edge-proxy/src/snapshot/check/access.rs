@@ -1,0 +1,76 @@
+//! What stands before sites: authentication, rates, HSTS, compression.
+
+use super::field_name::check_name;
+use super::{Part, nearest};
+use crate::config::{Auth, Config, ForwardAuth, Site};
+use crate::grammar::is_target;
+use std::collections::HashSet;
+
+/// What a year has, in seconds: the least that the preload list takes.
+const YEAR: u64 = 31_536_000;
+
+pub(super) fn check_site(part: &mut Part<'_>, config: &Config, site: &Site) {
+    if let Some(auth) = &site.auth {
+        check_auth(part, config, auth);
+    }
+    if site.rate.concurrent == Some(0) {
+        part.wrong("rate.concurrent", "0", "would refuse every request: write at least 1, or leave it out");
+    }
+    if let Some(hsts) = site.hsts
+        && hsts.preload
+        && (!hsts.include_subdomains || hsts.max_age < YEAR)
+    {
+        part.wrong(
+            "hsts.preload",
+            "true",
+            "needs include_subdomains = true and a max_age of a year, or browsers' list refuses it",
+        );
+    }
+    if let Some(compression) = &site.compression {
+        let mut seen = HashSet::new();
+        if compression.codings.is_empty() {
+            part.wrong("compression.codings", "", "is empty: add zstd, br or gzip, or leave compression out");
+        }
+        for coding in &compression.codings {
+            if !seen.insert(*coding) {
+                part.wrong("compression.codings", coding.name(), "is there twice: remove one of the two");
+            }
+        }
+    }
+}
+
+pub(super) fn check_auth(part: &mut Part<'_>, config: &Config, auth: &Auth) {
+    match auth {
+        Auth::Open => {}
+        Auth::Basic(basic) => {
+            if basic.users.is_empty() {
+                part.wrong("auth.users", "", "has nobody, so that nobody may: add a user, or leave auth out");
+            }
+            let fine = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+            if basic.realm.is_empty() || !basic.realm.bytes().all(fine) {
+                part.wrong("auth.realm", &basic.realm, "is no realm: write plain ASCII words without quotes");
+            }
+            if let Some(name) = &basic.user_field {
+                check_name(part, "auth.user_header", name);
+            }
+        }
+        Auth::Forward(forward) => check_forward(part, config, forward),
+    }
+}
+
+fn check_forward(part: &mut Part<'_>, config: &Config, forward: &ForwardAuth) {
+    let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
+    if !names().any(|name| name == forward.upstream) {
+        let hint = match nearest(&forward.upstream, names()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "add one".into(),
+        };
+        part.wrong("auth.upstream", &forward.upstream, format!("no upstream has this name: {hint}"));
+    }
+    if !forward.path.starts_with('/') || !is_target(forward.path.as_bytes()) {
+        part.wrong("auth.path", &forward.path, "is no path: write one such as /api/authz/forward-auth");
+    }
+    for name in &forward.copy {
+        check_name(part, "auth.copy", name);
+    }
+}

@@ -1,0 +1,26 @@
+//! Names of fields that a configuration may set or remove.
+
+use super::Part;
+use crate::Name;
+use crate::grammar::is_token;
+
+pub(super) fn check_name(part: &mut Part<'_>, key: &'static str, name: &str) {
+    if !is_token(name.as_bytes()) || name.len() > 256 {
+        part.wrong(key, name, "is no field name: letters, digits and - are common");
+        return;
+    }
+    match Name::of(name.as_bytes()) {
+        Name::Host => part.wrong(key, name, "is not a field to edit: set `host` of the upstream"),
+        Name::Connection
+        | Name::ContentLength
+        | Name::KeepAlive
+        | Name::ProxyConnection
+        | Name::Te
+        | Name::Trailer
+        | Name::TransferEncoding
+        | Name::Upgrade => {
+            part.wrong(key, name, "frames messages or concerns one connection: it cannot be edited");
+        }
+        _ => {}
+    }
+}
