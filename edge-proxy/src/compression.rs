@@ -11,7 +11,7 @@ use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 
 /// Why a response is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum Skip {
     /// The site does not ask for it.
     Off,
     /// The client takes none of the codings.
@@ -49,32 +49,32 @@ pub fn choose(
     compression: Option<&Compression>,
     request: &RequestHead,
     response: &ResponseHead,
-) -> Result<Coding, Reason> {
-    let compression = compression.ok_or(Reason::Off)?;
+) -> Result<Coding, Skip> {
+    let compression = compression.ok_or(Skip::Off)?;
     match response.body {
-        _ if request.method == Method::Head => return Err(Reason::NoContent),
-        BodyLength::None => return Err(Reason::NoContent),
-        BodyLength::Exact(length) if length < compression.least => return Err(Reason::Short),
+        _ if request.method == Method::Head => return Err(Skip::NoContent),
+        BodyLength::None => return Err(Skip::NoContent),
+        BodyLength::Exact(length) if length < compression.least => return Err(Skip::Short),
         BodyLength::Exact(_) | BodyLength::Unknown => {}
     }
     if !matches!(response.status, 200 | 201 | 203 | 400..=599)
         || has_token(&response.fields, b"cache-control", b"no-transform")
     {
-        return Err(Reason::Untouchable);
+        return Err(Skip::Untouchable);
     }
     for name in [&b"content-range"[..], b"content-md5", b"content-digest", b"repr-digest", b"digest"] {
         if response.fields.get_named(name).is_some() {
-            return Err(Reason::Untouchable);
+            return Err(Skip::Untouchable);
         }
     }
     let kind = response.fields.get_named(b"content-type").unwrap_or_default();
     if response.fields.get_named(b"content-encoding").is_some() || !gains(kind) {
-        return Err(Reason::Incompressible);
+        return Err(Skip::Incompressible);
     }
     if leaks(&request.fields) {
-        return Err(Reason::Leaks);
+        return Err(Skip::Leaks);
     }
-    accepted(&request.fields, &compression.codings).ok_or(Reason::NotAccepted)
+    accepted(&request.fields, &compression.codings).ok_or(Skip::NotAccepted)
 }
 
 /// Makes the head that of the compressed response (RFC 9110 §8.4, §8.8.3): its length is unknown, its strong validator a
@@ -226,21 +226,21 @@ mod tests {
         let of = |request: &RequestHead, response: &ResponseHead| choose(Some(&on), request, response);
         let plain = request(&[ALL]);
         assert_eq!(of(&plain, &response(200, &[HTML])), Ok(Coding::Zstd));
-        assert_eq!(choose(None, &plain, &response(200, &[HTML])), Err(Reason::Off));
+        assert_eq!(choose(None, &plain, &response(200, &[HTML])), Err(Skip::Off));
         for (fields, why) in [
-            (&[HTML, ("Cache-Control", "public, No-Transform")][..], Reason::Untouchable),
-            (&[HTML, ("Content-Range", "bytes 0-1/2")], Reason::Untouchable),
-            (&[HTML, ("Content-Encoding", "gzip")], Reason::Incompressible),
-            (&[("Content-Type", "image/png")], Reason::Incompressible),
-            (&[("Content-Type", "text/event-stream")], Reason::Incompressible),
-            (&[], Reason::Incompressible),
+            (&[HTML, ("Cache-Control", "public, No-Transform")][..], Skip::Untouchable),
+            (&[HTML, ("Content-Range", "bytes 0-1/2")], Skip::Untouchable),
+            (&[HTML, ("Content-Encoding", "gzip")], Skip::Incompressible),
+            (&[("Content-Type", "image/png")], Skip::Incompressible),
+            (&[("Content-Type", "text/event-stream")], Skip::Incompressible),
+            (&[], Skip::Incompressible),
         ] {
             assert_eq!(of(&plain, &response(200, fields)), Err(why), "{fields:?}");
         }
-        assert_eq!(of(&plain, &response(206, &[HTML])), Err(Reason::Untouchable));
+        assert_eq!(of(&plain, &response(206, &[HTML])), Err(Skip::Untouchable));
         let mut short = response(200, &[HTML]);
         short.body = BodyLength::Exact(1023);
-        assert_eq!(of(&plain, &short), Err(Reason::Short));
+        assert_eq!(of(&plain, &short), Err(Skip::Short));
         for (fields, leaks) in [
             (&[ALL, ("Cookie", "a=b")][..], true),
             (&[ALL, ("Authorization", "Basic x")], true),
@@ -250,7 +250,7 @@ mod tests {
             (&[ALL, ("Sec-Fetch-Site", "same-site")], true),
         ] {
             assert_eq!(
-                of(&request(fields), &response(200, &[HTML])) == Err(Reason::Leaks),
+                of(&request(fields), &response(200, &[HTML])) == Err(Skip::Leaks),
                 leaks,
                 "{fields:?}"
             );

@@ -100,6 +100,7 @@ pub mod host;
 mod prefixed;
 pub mod proxy_protocol;
 pub mod rate;
+mod reason;
 mod section;
 #[cfg(feature = "server")]
 mod server;
@@ -112,6 +113,7 @@ pub mod websocket;
 
 pub use fields::{Field, Fields, Name};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
+pub use reason::{Reason, UnknownReason};
 pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
 
 #[cfg(feature = "server")]

@@ -111,6 +111,9 @@ fn whoever_guesses_passwords_is_slowed_down() {
     let refused = got.iter().filter(|got| got.starts_with("HTTP/1.1 429")).count();
     assert!((8..=10).contains(&refused), "{refused}");
     assert!(got[29].contains("Retry-After: "), "{}", got[29]);
+    assert_eq!(counted(&edge, "wrong-passwords", refused as u64), refused as u64);
+    let series = format!("edge_requests_refused_total{{reason=\"wrong-passwords\"}} {refused}\n");
+    assert!(edge.proxy.metrics().to_prometheus().contains(&series));
     // Who knows it is served all the same.
     assert!(get(&edge, "/", &basic("ann", "correct horse")).starts_with("HTTP/1.1 200"));
 }
@@ -463,7 +466,7 @@ fn counted(edge: &common::Edge, reason: &str, least: u64) -> u64 {
     loop {
         let metrics = edge.proxy.metrics();
         let all = metrics.turned_away.iter().chain(&metrics.refused);
-        let count = all.filter(|(name, _)| *name == reason).map(|(_, count)| count).sum();
+        let count = all.filter(|(name, _)| name.as_str() == reason).map(|(_, count)| count).sum();
         if count >= least || Instant::now() > until {
             return count;
         }

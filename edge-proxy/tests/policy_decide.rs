@@ -5,11 +5,11 @@ use edge_proxy::config::{
     Upstream,
 };
 use edge_proxy::decide::{
-    Decision, Facts, Refusal, Rejection, Transport, Verdict, decide, hello, request_fields, response_fields,
+    Decision, Facts, Rejection, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
 use edge_proxy::early_data::{Early, EarlyWait};
 use edge_proxy::tailnet::Identity;
-use edge_proxy::{BodyLength, Method, Name, Place, RequestHead, ResponseHead, Snapshot, Version};
+use edge_proxy::{BodyLength, Method, Name, Place, Reason, RequestHead, ResponseHead, Snapshot, Version};
 use proptest::prelude::*;
 
 fn site(name: &str, hosts: &[&str]) -> Site {
@@ -80,7 +80,7 @@ fn get(authority: &str, target: &str) -> RequestHead {
     head
 }
 
-fn refused(facts: &Facts<'_>, head: &RequestHead) -> Option<(u16, Refusal)> {
+fn refused(facts: &Facts<'_>, head: &RequestHead) -> Option<(u16, Reason)> {
     match decide(&snapshot(), facts, head).verdict {
         Verdict::Refuse { status, why } => Some((status, why)),
         Verdict::Drop { why } => Some((0, why)),
@@ -109,11 +109,11 @@ fn the_sinkhole_at_the_hello() {
     let stranger = Some("192.0.2.1".parse().unwrap());
     assert_eq!(hello(&snapshot, stranger, Some("git.example.org")), Ok(0));
     assert_eq!(hello(&snapshot, stranger, Some("A.Git.Example.ORG.")), Ok(0));
-    assert_eq!(hello(&snapshot, stranger, None), silent(Refusal::NoSni));
-    assert_eq!(hello(&snapshot, stranger, Some("")), silent(Refusal::NoSni));
-    assert_eq!(hello(&snapshot, stranger, Some("192.0.2.9")), silent(Refusal::RawAddress));
-    assert_eq!(hello(&snapshot, stranger, Some("example.org")), silent(Refusal::UnknownName));
-    assert_eq!(hello(&snapshot, stranger, Some("closed.example.org")), silent(Refusal::AccessDenied));
+    assert_eq!(hello(&snapshot, stranger, None), silent(Reason::NoSni));
+    assert_eq!(hello(&snapshot, stranger, Some("")), silent(Reason::NoSni));
+    assert_eq!(hello(&snapshot, stranger, Some("192.0.2.9")), silent(Reason::RawAddress));
+    assert_eq!(hello(&snapshot, stranger, Some("example.org")), silent(Reason::UnknownName));
+    assert_eq!(hello(&snapshot, stranger, Some("closed.example.org")), silent(Reason::AccessDenied));
     assert_eq!(hello(&snapshot, None, Some("closed.example.org")), Ok(2));
 }
 
@@ -121,13 +121,13 @@ fn the_sinkhole_at_the_hello() {
 fn unknown_hosts_are_dropped() {
     let facts = plain("192.0.2.1");
     for (authority, why) in [
-        ("", Refusal::NoHost),
-        ("198.51.100.7", Refusal::RawAddress),
-        ("[::1]:80", Refusal::RawAddress),
-        ("other.example.org", Refusal::UnknownName),
-        ("user@git.example.org", Refusal::BadAuthority),
-        ("hidden.example.org", Refusal::PlainRefused),
-        ("closed.example.org", Refusal::AccessDenied),
+        ("", Reason::NoHost),
+        ("198.51.100.7", Reason::RawAddress),
+        ("[::1]:80", Reason::RawAddress),
+        ("other.example.org", Reason::UnknownName),
+        ("user@git.example.org", Reason::BadAuthority),
+        ("hidden.example.org", Reason::PlainRefused),
+        ("closed.example.org", Reason::AccessDenied),
     ] {
         assert_eq!(refused(&facts, &get(authority, "/")), Some((0, why)), "{authority}");
     }
@@ -136,7 +136,7 @@ fn unknown_hosts_are_dropped() {
 
 #[test]
 fn s11_another_sites_authority() {
-    let not_covered = Some((421, Refusal::AuthorityNotCovered));
+    let not_covered = Some((421, Reason::AuthorityNotCovered));
     for authority in ["vault.example.org", "unknown.example.org", "198.51.100.7"] {
         assert_eq!(refused(&tls("git.example.org"), &get(authority, "/")), not_covered);
     }
@@ -183,14 +183,14 @@ fn s13_aliases_are_dropped() {
 #[test]
 fn s14_ambiguous_paths_only_where_the_path_decides() {
     for path in ["/x/%2e%2e/admin", "//admin", "/x;y", "/%61dmin", "/x/../admin", "/admin%2f"] {
-        let ambiguous = Some((400, Refusal::AmbiguousPath));
+        let ambiguous = Some((400, Reason::AmbiguousPath));
         assert_eq!(refused(&plain("192.0.2.1"), &get("vault.example.org", path)), ambiguous, "{path}");
         let head = forwarded(&plain("192.0.2.1"), &get("git.example.org", path), false);
         assert_eq!(head.target, path);
     }
     assert_eq!(
         refused(&plain("192.0.2.1"), &get("vault.example.org", "/admin/x")),
-        Some((0, Refusal::AccessDenied))
+        Some((0, Reason::AccessDenied))
     );
     assert_eq!(refused(&plain("10.1.2.3"), &get("vault.example.org", "/admin/x")), None);
 }
@@ -200,19 +200,19 @@ fn httpoxy_methods_and_targets() {
     let facts = plain("192.0.2.1");
     let mut head = get("git.example.org", "/");
     head.fields.push(b"PROXY", b"http://evil.example");
-    assert_eq!(refused(&facts, &head), Some((400, Refusal::ProxyField)));
+    assert_eq!(refused(&facts, &head), Some((400, Reason::ProxyField)));
     let mut head = get("git.example.org", "*");
-    assert_eq!(refused(&facts, &head), Some((400, Refusal::BadTarget)));
+    assert_eq!(refused(&facts, &head), Some((400, Reason::BadTarget)));
     head.method = Method::Options;
     assert_eq!(refused(&facts, &head), None);
     for target in ["", "a", "http://x/", "/\r\nx", "/ "] {
         assert_eq!(
             refused(&facts, &get("git.example.org", target)),
-            Some((400, Refusal::BadTarget)),
+            Some((400, Reason::BadTarget)),
             "{target:?}"
         );
     }
-    for (method, why) in [(Method::Trace, Refusal::Trace), (Method::Connect, Refusal::Connect)] {
+    for (method, why) in [(Method::Trace, Reason::Trace), (Method::Connect, Reason::Connect)] {
         let mut head = get("git.example.org", "/");
         head.method = method;
         assert_eq!(refused(&facts, &head), Some((405, why)));
@@ -227,7 +227,7 @@ fn only_websocket_passes() {
         let snapshot = snapshot();
         let facts = plain("192.0.2.1");
         let decision = decide(&snapshot, &facts, &head);
-        let (websocket, refusal) = (decision.websocket, decision.verdict.refusal());
+        let (websocket, refusal) = (decision.websocket, decision.verdict.reason());
         request_fields(&decision, &facts, false, &mut head);
         (websocket, refusal, head.upgrade.is_some())
     };
@@ -236,7 +236,7 @@ fn only_websocket_passes() {
     assert_eq!(decided(Version::Http11, Method::Post, "websocket"), (false, None, false));
     assert_eq!(decided(Version::Http10, Method::Get, "websocket"), (false, None, false));
     assert_eq!(decided(Version::Http3, Method::Connect, "websocket"), (true, None, true));
-    assert_eq!(decided(Version::Http2, Method::Connect, "connect-udp").1, Some(Refusal::UnknownProtocol));
+    assert_eq!(decided(Version::Http2, Method::Connect, "connect-udp").1, Some(Reason::UnknownProtocol));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn content_over_the_limit() {
     head.body = BodyLength::Exact(1000);
     assert_eq!(refused(&plain("192.0.2.1"), &head), None);
     head.body = BodyLength::Exact(1001);
-    assert_eq!(refused(&plain("192.0.2.1"), &head), Some((413, Refusal::ContentTooLarge)));
+    assert_eq!(refused(&plain("192.0.2.1"), &head), Some((413, Reason::ContentTooLarge)));
     head.body = BodyLength::Unknown;
     assert_eq!(decide(&snapshot(), &plain("192.0.2.1"), &head).body_limit, Some(1000));
 }

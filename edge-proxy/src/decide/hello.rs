@@ -1,6 +1,7 @@
 //! The sinkhole: who gets a TLS handshake at all.
 
-use super::{Refusal, Rejection, normalized};
+use super::{Rejection, normalized};
+use crate::Reason;
 use crate::Snapshot;
 use crate::config::Reject;
 use std::net::IpAddr;
@@ -17,21 +18,21 @@ pub fn hello(snapshot: &Snapshot, client: Option<IpAddr>, sni: Option<&str>) -> 
     let config = snapshot.config();
     let reject = |how: Reject, why| Err(Rejection { how, why });
     let Some(sni) = sni.filter(|name| !name.is_empty()) else {
-        return reject(config.reject, Refusal::NoSni);
+        return reject(config.reject, Reason::NoSni);
     };
     // RFC 6066 §3: an address is no server name.
     if sni.parse::<IpAddr>().is_ok() {
-        return reject(config.reject, Refusal::RawAddress);
+        return reject(config.reject, Reason::RawAddress);
     }
     let Some(index) = snapshot.site(&normalized(sni)) else {
-        return reject(config.reject, Refusal::UnknownName);
+        return reject(config.reject, Reason::UnknownName);
     };
     let site = &config.sites[index];
     if let Some(client) = client.map(|address| address.to_canonical())
         && !config.trust.ranges.iter().any(|range| range.contains(&client))
         && !site.access.permits(client)
     {
-        return reject(site.reject, Refusal::AccessDenied);
+        return reject(site.reject, Reason::AccessDenied);
     }
     Ok(index)
 }

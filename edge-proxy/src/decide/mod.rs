@@ -7,16 +7,17 @@ mod edits;
 mod fields;
 mod hello;
 mod path;
-mod refusal;
+mod rejection;
 mod request;
 mod route;
 mod upgrade;
 
 pub use fields::{request_fields, response_fields};
 pub use hello::hello;
-pub use refusal::{Refusal, Rejection};
+pub use rejection::Rejection;
 pub use request::decide;
 
+use crate::Reason;
 use crate::client_address::Client;
 use crate::config::{Auth, Response, Route, Site};
 use crate::early_data::Early;
@@ -93,7 +94,7 @@ pub enum Verdict<'s> {
     /// The connection is closed without a byte; on HTTP/2 and 3 the stream is reset.
     Drop {
         /// The reason.
-        why: Refusal,
+        why: Reason,
     },
     /// It is passed on.
     Forward {
@@ -112,7 +113,7 @@ pub enum Verdict<'s> {
         /// 400 to 599.
         status: u16,
         /// The reason.
-        why: Refusal,
+        why: Reason,
     },
     /// It is answered here.
     Respond(&'s Response),
@@ -120,7 +121,7 @@ pub enum Verdict<'s> {
 
 impl Verdict<'_> {
     /// The reason, if it is a refusal.
-    pub const fn refusal(&self) -> Option<Refusal> {
+    pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Drop { why } | Self::Refuse { why, .. } => Some(*why),
             _ => None,

@@ -1,13 +1,13 @@
 //! The decision about one request.
 
 use super::upgrade::{self, Upgrade};
-use super::{Decision, Facts, Refusal, Transport, Verdict, normalized, path, route};
+use super::{Decision, Facts, Transport, Verdict, normalized, path, route};
 use crate::client_address::{self, Client, Source};
 use crate::config::{Action, Config, Plain, Reject, Route, Site};
 use crate::early_data::{self, Early};
 use crate::grammar::is_target;
 use crate::host::{HostKind, split_authority};
-use crate::{BodyLength, Method, Name, RequestHead, Snapshot};
+use crate::{BodyLength, Method, Name, Reason, RequestHead, Snapshot};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -17,8 +17,8 @@ use std::net::IpAddr;
 ///
 /// ```
 /// use edge_proxy::config::{Config, Plain, Route, Site, Target, Upstream};
-/// use edge_proxy::decide::{Facts, Refusal, Transport, Verdict, decide};
-/// use edge_proxy::{RequestHead, Snapshot, Version};
+/// use edge_proxy::decide::{Facts, Transport, Verdict, decide};
+/// use edge_proxy::{Reason, RequestHead, Snapshot, Version};
 ///
 /// let mut site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
 /// site.plain = Plain::Serve;
@@ -38,7 +38,7 @@ use std::net::IpAddr;
 /// (head.authority, head.target) = ("git.example.org".into(), "/".into());
 /// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
 /// head.authority = "198.51.100.7".into();
-/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Refusal::RawAddress });
+/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Reason::RawAddress });
 /// ```
 pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead) -> Decision<'s> {
     let config = snapshot.config();
@@ -52,7 +52,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
         auth: None,
         identities: snapshot.identities(),
         tells: config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell),
-        verdict: Verdict::Drop { why: Refusal::UnknownName },
+        verdict: Verdict::Drop { why: Reason::UnknownName },
     };
     decision.verdict = judge(snapshot, facts, head, &mut decision).unwrap_or_else(|verdict| verdict);
     if facts.early {
@@ -85,11 +85,11 @@ fn judge<'s>(
     decision.site = Some((index, site));
     let plain = facts.transport == Transport::Plain;
     if plain && site.plain == Plain::Refuse {
-        return Err(turned_away(config.reject, 421, Refusal::PlainRefused));
+        return Err(turned_away(config.reject, 421, Reason::PlainRefused));
     }
     let client = decision.client.address;
     if !site.access.permits(client) {
-        return Err(turned_away(site.reject, 403, Refusal::AccessDenied));
+        return Err(turned_away(site.reject, 403, Reason::AccessDenied));
     }
     check_head(config, head)?;
     // A trusted hop says how the client came; a redirect would come back for ever where that was https.
@@ -102,13 +102,13 @@ fn judge<'s>(
     decision.route = found.map(|i| (i, &site.routes[i]));
     // Also where no route is found, so that the answer does not depend on how a path is spelt.
     if snapshot.path_decides_access(index) && path::is_ambiguous(path.as_bytes()) {
-        return Err(refuse(400, Refusal::AmbiguousPath));
+        return Err(refuse(400, Reason::AmbiguousPath));
     }
     let Some((number, route)) = decision.route else {
-        return Err(refuse(404, Refusal::NoRoute));
+        return Err(refuse(404, Reason::NoRoute));
     };
     if !route.access.permits(client) {
-        return Err(turned_away(site.reject, 403, Refusal::AccessDenied));
+        return Err(turned_away(site.reject, 403, Reason::AccessDenied));
     }
     decision.auth = route.auth.as_ref().or(site.auth.as_ref());
     act(snapshot, (index, site), (number, route), head, &host, decision)
@@ -122,10 +122,10 @@ fn site_of<'h, 's>(
 ) -> Result<(usize, Cow<'h, str>), Verdict<'s>> {
     let unknown = |why| Err(turned_away(snapshot.config().reject, 421, why));
     if head.authority.is_empty() {
-        return unknown(Refusal::NoHost);
+        return unknown(Reason::NoHost);
     }
     let Some((host, _, kind)) = split_authority(&head.authority) else {
-        return unknown(Refusal::BadAuthority);
+        return unknown(Reason::BadAuthority);
     };
     let host = match (kind, host.parse::<IpAddr>()) {
         (HostKind::Address, Ok(address)) => Cow::Owned(address.to_string()),
@@ -137,37 +137,37 @@ fn site_of<'h, 's>(
         let chosen = facts.sni.and_then(|sni| snapshot.site(&normalized(sni)));
         return match asked {
             Some(site) if chosen == Some(site) => Ok((site, host)),
-            _ => Err(refuse(421, Refusal::AuthorityNotCovered)),
+            _ => Err(refuse(421, Reason::AuthorityNotCovered)),
         };
     }
     match (asked, kind) {
         (Some(site), _) => Ok((site, host)),
-        (None, HostKind::Address) => unknown(Refusal::RawAddress),
-        (None, HostKind::Name) => unknown(Refusal::UnknownName),
+        (None, HostKind::Address) => unknown(Reason::RawAddress),
+        (None, HostKind::Name) => unknown(Reason::UnknownName),
     }
 }
 
 /// What no site offers.
 fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>> {
     if head.method == Method::Trace {
-        return Err(refuse(405, Refusal::Trace));
+        return Err(refuse(405, Reason::Trace));
     }
     match upgrade::of(head) {
-        Upgrade::Unknown => return Err(refuse(501, Refusal::UnknownProtocol)),
-        Upgrade::None if head.method == Method::Connect => return Err(refuse(405, Refusal::Connect)),
+        Upgrade::Unknown => return Err(refuse(501, Reason::UnknownProtocol)),
+        Upgrade::None if head.method == Method::Connect => return Err(refuse(405, Reason::Connect)),
         _ => {}
     }
     if head.fields.contains(Name::Proxy) {
-        return Err(refuse(400, Refusal::ProxyField));
+        return Err(refuse(400, Reason::ProxyField));
     }
     // What HTTP/1.1 reads is bounded before.
     if head.target.len() > config.limits.target_bytes {
-        return Err(refuse(414, Refusal::TargetTooLong));
+        return Err(refuse(414, Reason::TargetTooLong));
     }
     let asterisk = head.target == "*" && head.method == Method::Options;
     let path = head.target.starts_with('/') && is_target(head.target.as_bytes());
     if !asterisk && !path {
-        return Err(refuse(400, Refusal::BadTarget));
+        return Err(refuse(400, Reason::BadTarget));
     }
     Ok(())
 }
@@ -182,7 +182,7 @@ fn act<'s>(
     decision: &mut Decision<'s>,
 ) -> Result<Verdict<'s>, Verdict<'s>> {
     match &route.action {
-        Action::Drop => Err(Verdict::Drop { why: Refusal::RouteDrops }),
+        Action::Drop => Err(Verdict::Drop { why: Reason::RouteDrops }),
         Action::Respond(response) => Ok(Verdict::Respond(response)),
         Action::Redirect { status, to } => {
             Ok(Verdict::Redirect { status: *status, location: expand(to, host, &head.target) })
@@ -195,12 +195,12 @@ fn act<'s>(
             if let (BodyLength::Exact(length), Some(limit)) = (head.body, decision.body_limit)
                 && length > limit
             {
-                return Err(refuse(413, Refusal::ContentTooLarge));
+                return Err(refuse(413, Reason::ContentTooLarge));
             }
             match snapshot.upstream(index, number) {
                 Some(upstream) => Ok(Verdict::Forward { upstream }),
                 // A snapshot has no such route; it is checked when it is made.
-                None => Err(refuse(404, Refusal::NoRoute)),
+                None => Err(refuse(404, Reason::NoRoute)),
             }
         }
     }
@@ -258,11 +258,11 @@ fn expand(to: &str, host: &str, target: &str) -> String {
     location
 }
 
-const fn refuse<'s>(status: u16, why: Refusal) -> Verdict<'s> {
+const fn refuse<'s>(status: u16, why: Reason) -> Verdict<'s> {
     Verdict::Refuse { status, why }
 }
 
-const fn turned_away<'s>(how: Reject, status: u16, why: Refusal) -> Verdict<'s> {
+const fn turned_away<'s>(how: Reject, status: u16, why: Reason) -> Verdict<'s> {
     match how {
         Reject::Silent => Verdict::Drop { why },
         Reject::Alert => refuse(status, why),

@@ -1,7 +1,7 @@
 //! What the embedder is told: one record a request, one a connection that was turned away, and what happens to the proxy.
 
 use super::resumption::SharedEvent;
-use crate::{Method, RequestHead, Version};
+use crate::{Method, Reason, RequestHead, Version};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ pub struct AccessRecord<'a> {
     pub sent: u64,
     /// From the head's arrival to the answer's end.
     pub duration: Duration,
-    /// Why it was refused or broken off: a stable code.
-    pub reason: Option<&'static str>,
+    /// The reason why it was refused or broken off, if it was.
+    pub reason: Option<Reason>,
     /// Whether the request was taken from early data.
     pub early: bool,
     /// The request's head as it was received or forwarded.
@@ -70,6 +70,6 @@ pub struct TurnedAway<'a> {
     pub sni: Option<&'a str>,
     /// Whether it came by QUIC.
     pub quic: bool,
-    /// A stable code.
-    pub reason: &'static str,
+    /// The reason.
+    pub reason: Reason,
 }

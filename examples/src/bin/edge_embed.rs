@@ -3,7 +3,7 @@
 //! It listens on a free port of loopback, makes three requests against itself, and prints what its observer was told.
 
 use edge_proxy::config::{Config, Listener, Plain, Route, Site, Target, Upstream};
-use edge_proxy::{AccessRecord, Observer, Proxy};
+use edge_proxy::{AccessRecord, Observer, Proxy, Reason};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ struct Printer;
 impl Observer for Printer {
     fn access(&self, record: &AccessRecord<'_>) {
         let answer = record.status.map_or("no answer".into(), |status| status.to_string());
-        let why = record.reason.unwrap_or("-");
+        let why = record.reason.map_or("-", Reason::as_str);
         println!("{} {}{}: {answer} ({why})", record.client, record.authority, record.target);
     }
 }

@@ -4,7 +4,7 @@ use super::authority::Authority;
 use super::origin::{self, Memory};
 use edge_proxy::config::{Config, Listener, Plain, Protocol, Route, Site, Target, Upstream};
 use edge_proxy::host::HostPattern;
-use edge_proxy::{Certificates, Observer, Proxy, Running, TurnedAway};
+use edge_proxy::{Certificates, Observer, Proxy, Reason, Running, TurnedAway};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub(super) const TRUSTED: [u8; 4] = [127, 0, 0, 2];
 
 /// Remembers who was turned away.
 #[derive(Debug, Default)]
-pub(super) struct Watcher(Mutex<Vec<(bool, &'static str)>>);
+pub(super) struct Watcher(Mutex<Vec<(bool, Reason)>>);
 
 impl Observer for Watcher {
     fn access(&self, record: &edge_proxy::AccessRecord<'_>) {
@@ -34,7 +34,7 @@ impl Watcher {
     /// How often somebody was turned away for this.
     pub(super) fn count(&self, quic: bool, reason: &str) -> usize {
         let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.iter().filter(|(was_quic, why)| *was_quic == quic && *why == reason).count()
+        all.iter().filter(|(was_quic, why)| *was_quic == quic && why.as_str() == reason).count()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where lines go: formatted by the workers, written by a thread of its own, so that a slow disk never slows a request.
 
 use super::{Format, Line};
-use edge_proxy::{AccessRecord, Observer, SharedEvent, TurnedAway};
+use edge_proxy::{AccessRecord, Observer, Reason, SharedEvent, TurnedAway};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -107,7 +107,7 @@ impl Observer for Writer {
             duration: record.duration,
             site: record.site,
             upstream: record.upstream,
-            reason: record.reason,
+            reason: record.reason.map(Reason::as_str),
             early: record.early,
             referer: record.head.fields.get_named(b"referer"),
             user_agent: record.head.fields.get_named(b"user-agent"),
@@ -121,7 +121,7 @@ impl Observer for Writer {
             return;
         }
         let value = serde_json::json!({
-            "turned_away": record.reason,
+            "turned_away": record.reason.as_str(),
             "peer": record.peer,
             "listener": record.local,
             "sni": record.sni,

@@ -1,7 +1,7 @@
 //! What is told, as values: the page, the JSON and the command show the same.
 
 use edge_proxy::config::Config;
-use edge_proxy::{CertificateInfo, Metrics};
+use edge_proxy::{CertificateInfo, Metrics, Reason};
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -90,8 +90,10 @@ impl Report {
             let site = config.sites.iter().find(|site| site.name == name);
             site.map(|site| site.hosts.iter().map(ToString::to_string).collect()).unwrap_or_default()
         };
-        let reasons =
-            |all: &[(&str, u64)]| all.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
+        let reasons = |all: &[(Reason, u64)]| {
+            let counted = all.iter().filter(|(_, count)| *count > 0);
+            counted.map(|(reason, count)| (reason.to_string(), *count)).collect()
+        };
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime: metrics.uptime.as_secs(),

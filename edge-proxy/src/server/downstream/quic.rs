@@ -7,7 +7,7 @@ use crate::server::downstream::h3::{Closed, Dropped, H3Stream, Heads, Hello, Ope
 use crate::server::exchange::{Connection, serve};
 use crate::server::observe::TurnedAway;
 use crate::server::worker::Worker;
-use crate::{RequestHead, host};
+use crate::{Reason, RequestHead, host};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -23,7 +23,7 @@ impl H3Service {
         Self { worker, interface: listener.interface.as_deref().map(Rc::from), address }
     }
 
-    fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: &'static str) {
+    fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
         self.worker.turned_away(&TurnedAway { peer, local: self.address, sni, quic: true, reason });
     }
 }
@@ -35,14 +35,14 @@ impl Service for H3Service {
         let view = self.worker.view();
         let sni = sni.map(host::normalize);
         if view.runtime.is_full_for(peer.ip()) {
-            self.turned_away(peer, sni.as_deref(), "too-many-connections-of-client");
+            self.turned_away(peer, sni.as_deref(), Reason::TooManyConnectionsOfClient);
             return Hello::Silent;
         }
         // The source of a first flight is not proved: address lists are asked at each request instead.
         match decide::hello(view.runtime.snapshot(), None, sni.as_deref()) {
             Ok(_) => Hello::Accept,
             Err(rejection) => {
-                self.turned_away(peer, sni.as_deref(), rejection.why.code());
+                self.turned_away(peer, sni.as_deref(), rejection.why);
                 if rejection.how == Reject::Alert { Hello::Alert } else { Hello::Silent }
             }
         }
@@ -77,7 +77,9 @@ impl Service for H3Service {
     }
 
     fn refused(&self, conn: &Rc<Connection>, heads: Heads) {
-        for (count, reason) in [(heads.too_large, "head-too-large"), (heads.too_slow, "head-too-slow")] {
+        for (count, reason) in
+            [(heads.too_large, Reason::HeadTooLarge), (heads.too_slow, Reason::HeadTooSlow)]
+        {
             (0..count).for_each(|_| self.turned_away(conn.peer, conn.sni.as_deref(), reason));
         }
     }
@@ -86,8 +88,8 @@ impl Service for H3Service {
         self.worker.with_counts(|counts| counts.quic_open.subtract(1));
         let reason = match why {
             Closed::Local(Code::H3_NO_ERROR) => return,
-            Closed::Local(Code::H3_EXCESSIVE_LOAD) => "http3-flood",
-            Closed::Local(_) => "http3-error",
+            Closed::Local(Code::H3_EXCESSIVE_LOAD) => Reason::Http3Flood,
+            Closed::Local(_) => Reason::Http3Error,
             _ => return,
         };
         self.turned_away(conn.peer, conn.sni.as_deref(), reason);
@@ -95,10 +97,10 @@ impl Service for H3Service {
 
     fn dropped(&self, peer: SocketAddr, why: Dropped) {
         let reason = match why {
-            Dropped::Garbage => "quic-garbage",
-            Dropped::Version => "quic-version",
-            Dropped::Malformed => "quic-malformed-hello",
-            Dropped::Overload => "quic-overload",
+            Dropped::Garbage => Reason::QuicGarbage,
+            Dropped::Version => Reason::QuicVersion,
+            Dropped::Malformed => Reason::QuicMalformedHello,
+            Dropped::Overload => Reason::QuicOverload,
         };
         self.turned_away(peer, None, reason);
     }

@@ -12,7 +12,7 @@ use crate::server::resumption::{self, Offered};
 use crate::server::socket::Socket;
 use crate::server::tls::{Hello, TlsStream, read_hello, send_alert};
 use crate::server::worker::Worker;
-use crate::{host, proxy_protocol};
+use crate::{Reason, host, proxy_protocol};
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
@@ -73,7 +73,7 @@ fn begin(
             local: address,
             sni: None,
             quic: false,
-            reason: "too-many-connections",
+            reason: Reason::TooManyConnections,
         });
     };
     let (worker, listener) = (worker.clone(), listener.clone());
@@ -107,12 +107,12 @@ async fn connection(
         let deadline = worker.sweep().deadline();
         match deadline.within(limit, proxy_header(&mut socket, &mut already)).await {
             Some(Ok(header)) => connection.proxied = header.source(),
-            _ => return turned_away(&worker, &connection, "proxy-header"),
+            _ => return turned_away(&worker, &connection, Reason::ProxyHeader),
         }
     }
     let client = connection.proxied.unwrap_or(peer).ip();
     let Ok(_held) = worker.view().runtime.hold(client) else {
-        return turned_away(&worker, &connection, "too-many-connections-of-client");
+        return turned_away(&worker, &connection, Reason::TooManyConnectionsOfClient);
     };
     if listener.kind == ListenerKind::Plain {
         return h1::run(worker, connection, Wire::Plain(socket), &already).await;
@@ -129,7 +129,7 @@ async fn connection(
     }
 }
 
-fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
+fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     worker.turned_away(&TurnedAway {
         peer: connection.peer,
         local: connection.local,
@@ -174,11 +174,11 @@ async fn handshake(
     let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead, copy)).await {
         Some(Hello::Accepted(accepted)) => accepted,
         Some(Hello::NotTls) => {
-            turned_away(worker, connection, "not-tls");
+            turned_away(worker, connection, Reason::NotTls);
             return None;
         }
         None => {
-            turned_away(worker, connection, "hello-too-slow");
+            turned_away(worker, connection, Reason::HelloTooSlow);
             return None;
         }
     };
@@ -187,7 +187,7 @@ async fn handshake(
     let site = match decide::hello(view.runtime.snapshot(), Some(client), connection.sni.as_deref()) {
         Ok(site) => site,
         Err(rejection) => {
-            turned_away(worker, connection, rejection.why.code());
+            turned_away(worker, connection, rejection.why);
             if rejection.how == Reject::Alert {
                 send_alert(&mut socket, UNRECOGNIZED_NAME).await;
             }
@@ -211,7 +211,7 @@ async fn handshake(
         Some(tls)
     });
     let Some(mut tls) = begun else {
-        turned_away(worker, connection, "handshake-failed");
+        turned_away(worker, connection, Reason::HandshakeFailed);
         return None;
     };
     let takes_early = tls.early_data().is_some();
@@ -241,11 +241,11 @@ async fn finish(
             Some(())
         }
         Some(Err(_)) => {
-            turned_away(worker, connection, "handshake-failed");
+            turned_away(worker, connection, Reason::HandshakeFailed);
             None
         }
         None => {
-            turned_away(worker, connection, "handshake-too-slow");
+            turned_away(worker, connection, Reason::HandshakeTooSlow);
             None
         }
     }

@@ -2,6 +2,7 @@
 
 use super::context::ExchangeContext;
 use super::reply::empty;
+use crate::Reason;
 use crate::ResponseHead;
 use crate::server::limits::site::{Over, UnderWay};
 use std::time::Duration;
@@ -10,16 +11,16 @@ use std::time::Duration;
 pub(super) struct Denial {
     pub(super) head: ResponseHead,
     pub(super) content: Vec<u8>,
-    pub(super) reason: &'static str,
+    pub(super) reason: Reason,
 }
 
 impl Denial {
-    pub(super) const fn new(head: ResponseHead, reason: &'static str) -> Self {
+    pub(super) const fn new(head: ResponseHead, reason: Reason) -> Self {
         Self { head, content: Vec::new(), reason }
     }
 
     /// A refusal without content. `wait` is sent as `Retry-After`, rounded up to seconds.
-    pub(super) fn after(status: u16, wait: Option<Duration>, reason: &'static str) -> Self {
+    pub(super) fn after(status: u16, wait: Option<Duration>, reason: Reason) -> Self {
         let mut head = empty(status);
         if let Some(wait) = wait {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -38,9 +39,9 @@ pub(super) fn admit(context: &ExchangeContext<'_>) -> Result<Option<UnderWay>, B
         Err(over) => over,
     };
     let (status, wait, reason) = match over {
-        Over::Client(wait) => (429, Some(wait), "rate-of-client"),
-        Over::Site(wait) => (503, Some(wait), "rate-of-site"),
-        Over::Concurrent => (503, None, "too-many-requests"),
+        Over::Client(wait) => (429, Some(wait), Reason::RateOfClient),
+        Over::Site(wait) => (503, Some(wait), Reason::RateOfSite),
+        Over::Concurrent => (503, None, Reason::TooManyRequests),
     };
     Err(Box::new(Denial::after(status, wait, reason)))
 }

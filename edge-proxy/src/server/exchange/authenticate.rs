@@ -9,7 +9,7 @@ use crate::decide::request_fields;
 use crate::rate::Rate;
 use crate::server::passwords::{self, Verdict};
 use crate::server::upstream::{Lease, UpstreamError, read_whole};
-use crate::{BodyLength, Fields, RequestHead, ResponseHead};
+use crate::{BodyLength, Fields, Reason, RequestHead, ResponseHead};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -78,13 +78,13 @@ impl<'a> Authentication<'_, 'a> {
         if let Some(given) = basic::credentials(&head.fields) {
             match passwords::verify(&auth.users, &given).await {
                 Verdict::Right => return Ok(Identity::Basic(auth, given.user)),
-                Verdict::Busy => return refuse(503, Duration::from_secs(2), "too-many-passwords"),
+                Verdict::Busy => return refuse(503, Duration::from_secs(2), Reason::TooManyPasswords),
                 Verdict::Wrong => {
                     let rate = Rate::new(WRONG.0, Duration::from_secs(3600), WRONG.1);
                     if let (Some(guard), Some(rate)) = (guard, rate)
                         && let Err(wait) = guard.failed(decision.client.address, rate)
                     {
-                        return refuse(429, wait, "wrong-passwords");
+                        return refuse(429, wait, Reason::WrongPasswords);
                     }
                 }
             }
@@ -92,7 +92,7 @@ impl<'a> Authentication<'_, 'a> {
         let mut response = empty(401);
         let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", auth.realm);
         response.fields.push(b"WWW-Authenticate", challenge.as_bytes());
-        Err(Box::new(Denial::new(response, "password-asked-for")))
+        Err(Box::new(Denial::new(response, Reason::PasswordAskedFor)))
     }
 
     async fn forward(&self, auth: &'a ForwardAuth, head: &RequestHead) -> Result<Identity<'a>, Box<Denial>> {
@@ -102,14 +102,14 @@ impl<'a> Authentication<'_, 'a> {
         prepared.target.clone_from(&head.target);
         let mut question = forward::question(auth, &prepared);
         let Ok((response, content)) = self.ask(auth, &mut question).await else {
-            return Err(Box::new(Denial::after(503, None, "authentication-unreachable")));
+            return Err(Box::new(Denial::after(503, None, Reason::AuthenticationUnreachable)));
         };
         match forward::answer(auth, response) {
             forward::Answer::Allowed { request, response } => Ok(Identity::Forward(auth, request, response)),
             forward::Answer::Denied(mut head) => {
                 head.body = BodyLength::Exact(content.len() as u64);
                 head.fields.remove(crate::Name::ContentLength);
-                Err(Box::new(Denial { head, content, reason: "authentication-denied" }))
+                Err(Box::new(Denial { head, content, reason: Reason::AuthenticationDenied }))
             }
         }
     }
@@ -149,6 +149,7 @@ impl<'a> Authentication<'_, 'a> {
             let outcome = match asked {
                 Ok((mut exchange, flight)) => {
                     let read = self
+                        .context
                         .deadline
                         .within(self.context.timeouts.response, read_whole(&mut exchange, REFUSAL))
                         .await;

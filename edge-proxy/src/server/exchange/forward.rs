@@ -7,7 +7,7 @@ use super::pump::Pump;
 use super::reply::{answer, configured, empty};
 use super::{Abort, Downstream};
 use crate::balance::{Tried, hash};
-use crate::compression::{self, Reason};
+use crate::compression::{self, Skip};
 use crate::config::{Balance, Coding, HashKey, Maintenance};
 use crate::decide::{request_fields, response_fields};
 use crate::server::date;
@@ -154,7 +154,7 @@ impl Forwarding<'_, '_> {
         if let Ok(coding) = chosen {
             compression::rewrite(coding, response);
         }
-        if matches!(chosen, Ok(_) | Err(Reason::NotAccepted | Reason::Leaks)) {
+        if matches!(chosen, Ok(_) | Err(Skip::NotAccepted | Skip::Leaks)) {
             compression::vary(response);
         }
         chosen.ok()
@@ -175,7 +175,7 @@ impl Forwarding<'_, '_> {
 
     /// The owner's own words, where the service cannot be reached.
     fn maintenance(&self, why: Failure) -> Option<&Maintenance> {
-        let away = matches!(why, Failure::Upstream(UpstreamError::Connect | UpstreamError::NoTarget));
+        let away = matches!(why, Failure::Upstream(UpstreamError::Connect(_) | UpstreamError::NoTarget));
         self.context.decision.site.and_then(|(_, site)| site.maintenance.as_ref()).filter(|_| away)
     }
 
@@ -197,7 +197,7 @@ impl Forwarding<'_, '_> {
             Failure::TooLarge => (Some(413), Abort::Refused),
             Failure::ClientSlow => (Some(408), Abort::TimedOut),
             Failure::Upstream(error) => match error {
-                UpstreamError::Connect
+                UpstreamError::Connect(_)
                 | UpstreamError::Stale
                 | UpstreamError::Broken
                 | UpstreamError::Malformed => (Some(502), Abort::Truncated),

@@ -1,5 +1,6 @@
 //! The outcome of an exchange.
 
+use crate::Reason;
 use crate::server::upstream::UpstreamError;
 
 /// The outcome of an exchange, as it is logged and counted.
@@ -8,7 +9,7 @@ pub(super) struct Outcome {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) upstream: Option<usize>,
-    pub(super) reason: Option<&'static str>,
+    pub(super) reason: Option<Reason>,
     /// Bytes of content that the kernel encrypted and passed on.
     pub(super) direct: u64,
 }
@@ -18,7 +19,7 @@ impl Outcome {
         Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None, direct: 0 }
     }
 
-    pub(super) const fn because(mut self, reason: &'static str) -> Self {
+    pub(super) const fn because(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self
     }
@@ -41,12 +42,12 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// The reason that is logged, counted and traced.
-    pub(crate) const fn reason(self) -> &'static str {
+    pub(crate) const fn reason(self) -> Reason {
         match self {
-            Self::ClientLost => "client-lost",
-            Self::ClientMalformed => "request-malformed",
-            Self::ClientSlow => "client-slow",
-            Self::TooLarge => "content-too-large",
+            Self::ClientLost => Reason::ClientLost,
+            Self::ClientMalformed => Reason::RequestMalformed,
+            Self::ClientSlow => Reason::ClientSlow,
+            Self::TooLarge => Reason::ContentTooLarge,
             Self::Upstream(error) => error.reason(),
         }
     }

@@ -5,7 +5,7 @@ use super::{Abort, Downstream};
 use crate::config::{Response, Timeouts};
 use crate::server::date;
 use crate::server::deadline::Deadline;
-use crate::{BodyLength, Method, ResponseHead};
+use crate::{BodyLength, Method, Reason, ResponseHead};
 use std::future::poll_fn;
 
 /// A locally generated response without content. It has no `Server` field.
@@ -56,10 +56,10 @@ pub(super) async fn answer<D: Downstream>(
     };
     match deadline.within(timeouts.body, written).await {
         Some(Ok(())) => Outcome { sent, ..Outcome::answered(status) },
-        Some(Err(_)) => Outcome { sent, ..Outcome::answered(status).because("client-lost") },
+        Some(Err(_)) => Outcome { sent, ..Outcome::answered(status).because(Reason::ClientLost) },
         None => {
             down.abort(Abort::TimedOut);
-            Outcome { sent, ..Outcome::answered(status).because("client-slow") }
+            Outcome { sent, ..Outcome::answered(status).because(Reason::ClientSlow) }
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::server::tailscale::WhoisResult;
 use crate::server::view::View;
 use crate::server::worker::Worker;
 use crate::tailnet::{Identities, Identity as TailnetIdentity};
-use crate::{BodyLength, RequestHead, ResponseHead, Version};
+use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -170,16 +170,14 @@ async fn act<D: Downstream>(
     match (&decision.verdict, waited) {
         (_, None | Some(Err(_))) => {
             down.abort(Abort::Refused);
-            Outcome { status: None, ..Outcome::answered(0).because("handshake-not-completed") }
+            Outcome { status: None, ..Outcome::answered(0).because(Reason::HandshakeNotCompleted) }
         }
         (Verdict::Drop { why }, _) => {
             down.abort(Abort::Refused);
-            Outcome { status: None, ..Outcome::answered(0).because(why.code()) }
+            Outcome { status: None, ..Outcome::answered(0).because(*why) }
         }
         (Verdict::Refuse { status, why }, _) => {
-            Box::pin(answer(down, &head.method, empty(*status), b"", deadline, &timeouts))
-                .await
-                .because(why.code())
+            Box::pin(answer(down, &head.method, empty(*status), b"", deadline, &timeouts)).await.because(*why)
         }
         (Verdict::Redirect { status, location }, _) => {
             let mut response = empty(*status);

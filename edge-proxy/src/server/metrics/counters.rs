@@ -1,6 +1,7 @@
 //! What is counted while serving. Each worker writes its own numbers, which nobody else writes, so counting is a load and a
 //! store; whoever reads adds the workers up.
 
+use crate::Reason;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -8,64 +9,6 @@ use std::time::Duration;
 pub(super) const BOUNDS: [u64; 12] = [
     1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000,
-];
-
-/// Why connections are turned away and requests end without the service's answer. The last stands for all others.
-pub(super) const REASONS: [&str; 54] = [
-    "access-denied",
-    "ambiguous-path",
-    "authentication-denied",
-    "authentication-unreachable",
-    "authority-not-covered",
-    "bad-authority",
-    "bad-target",
-    "client-lost",
-    "client-slow",
-    "connect",
-    "content-too-large",
-    "handshake-failed",
-    "handshake-not-completed",
-    "handshake-too-slow",
-    "head-too-large",
-    "head-too-slow",
-    "hello-too-slow",
-    "http2-error",
-    "http2-flood",
-    "http3-error",
-    "http3-flood",
-    "malformed-head",
-    "no-host",
-    "no-route",
-    "no-sni",
-    "not-http",
-    "not-tls",
-    "password-asked-for",
-    "plain-refused",
-    "proxy-field",
-    "proxy-header",
-    "quic-garbage",
-    "quic-malformed-hello",
-    "quic-overload",
-    "quic-version",
-    "rate-of-client",
-    "rate-of-site",
-    "raw-address",
-    "request-malformed",
-    "route-drops",
-    "target-too-long",
-    "too-many-connections",
-    "too-many-connections-of-client",
-    "too-many-passwords",
-    "too-many-requests",
-    "trace",
-    "unknown-name",
-    "unknown-protocol",
-    "upstream-broke-off",
-    "upstream-down",
-    "upstream-failed",
-    "upstream-malformed",
-    "upstream-timed-out",
-    "upstream-unreachable",
 ];
 
 /// A number that one worker writes.
@@ -99,9 +42,9 @@ pub(crate) struct Shard {
     pub(crate) kernel_tls: Count,
     pub(crate) kernel_tls_bytes: Count,
     /// By reason.
-    pub(super) turned_away: [Count; REASONS.len() + 1],
+    pub(super) turned_away: [Count; Reason::ALL.len()],
     /// By reason; requests of all sites and of none.
-    pub(super) refused: [Count; REASONS.len() + 1],
+    pub(super) refused: [Count; Reason::ALL.len()],
 }
 
 impl Default for Shard {
@@ -121,20 +64,13 @@ impl Default for Shard {
     }
 }
 
-/// The place of a reason. Nearly all are found by their first letters.
-fn place(reason: &str) -> usize {
-    let found = REASONS.binary_search(&reason);
-    debug_assert!(found.is_ok(), "{reason} is not counted by its name");
-    found.unwrap_or(REASONS.len())
-}
-
 impl Shard {
-    pub(crate) fn turned_away(&self, reason: &str) {
-        self.turned_away[place(reason)].add(1);
+    pub(crate) fn turned_away(&self, reason: Reason) {
+        self.turned_away[reason as usize].add(1);
     }
 
-    pub(crate) fn refused(&self, reason: &str) {
-        self.refused[place(reason)].add(1);
+    pub(crate) fn refused(&self, reason: Reason) {
+        self.refused[reason as usize].add(1);
     }
 }
 
@@ -194,12 +130,6 @@ impl<T: Default> Shards<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reasons_are_found() {
-        assert!(REASONS.is_sorted());
-        assert!(REASONS.iter().enumerate().all(|(at, reason)| place(reason) == at));
-    }
 
     #[test]
     fn a_duration_is_in_the_bucket_that_bounds_it() {

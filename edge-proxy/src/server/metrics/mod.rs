@@ -5,7 +5,8 @@ mod prometheus;
 
 use super::resumption::SharedMetrics;
 use super::upstream::TargetStatus;
-use counters::{BOUNDS, REASONS, Shard, Shards, SiteShard};
+use crate::Reason;
+use counters::{BOUNDS, Shard, Shards, SiteShard};
 use std::time::Duration;
 
 /// Numbers since the start. Those of a site stay through reloads that keep its name.
@@ -30,10 +31,10 @@ pub struct Metrics {
     pub kernel_tls: u64,
     /// Bytes of that content.
     pub kernel_tls_bytes: u64,
-    /// Connections that were turned away, by reason; without those that never happened.
-    pub turned_away: Vec<(&'static str, u64)>,
-    /// Requests that ended without the service's own answer, by reason; without those that never happened.
-    pub refused: Vec<(&'static str, u64)>,
+    /// Connections that were rejected, by reason; all reasons of connections, with 0 where it never happened.
+    pub turned_away: Vec<(Reason, u64)>,
+    /// Requests that ended without the service's own answer, by reason; all reasons of requests, with 0 where it never happened.
+    pub refused: Vec<(Reason, u64)>,
     /// In the order of the configuration. The last, without a name, is for requests of no site.
     pub sites: Vec<SiteMetrics>,
     /// In the order of the configuration.
@@ -145,16 +146,15 @@ impl Histogram {
     }
 }
 
-/// By reason, what happened.
+/// Returns the counts of these reasons.
 fn by_reason(
     shards: &Shards<Shard>,
+    reasons: impl Fn(Reason) -> bool,
     counts: impl Fn(&Shard) -> &[counters::Count],
-) -> Vec<(&'static str, u64)> {
-    let names = REASONS.into_iter().chain(["other"]).enumerate();
-    names
-        .map(|(at, name)| (name, shards.sum(|shard| &counts(shard)[at])))
-        .filter(|(_, count)| *count > 0)
-        .collect()
+) -> Vec<(Reason, u64)> {
+    let all =
+        Reason::ALL.iter().map(|reason| (*reason, shards.sum(|shard| &counts(shard)[*reason as usize])));
+    all.filter(|(reason, count)| *count > 0 || reasons(*reason)).collect()
 }
 
 /// Everything, read while it goes on.
@@ -174,8 +174,8 @@ pub(crate) fn read(
         resumed: shards.sum(|shard| &shard.resumed),
         kernel_tls: shards.sum(|shard| &shard.kernel_tls),
         kernel_tls_bytes: shards.sum(|shard| &shard.kernel_tls_bytes),
-        turned_away: by_reason(shards, |shard| &shard.turned_away),
-        refused: by_reason(shards, |shard| &shard.refused),
+        turned_away: by_reason(shards, Reason::is_of_connections, |shard| &shard.turned_away),
+        refused: by_reason(shards, Reason::is_of_requests, |shard| &shard.refused),
         sites,
         targets,
         shared: None,

@@ -67,7 +67,7 @@ impl Metrics {
             "Connections that were turned away before a request.",
         );
         for (reason, count) in &self.turned_away {
-            family.sample("", &[("reason", reason)], count);
+            family.sample("", &[("reason", reason.as_str())], count);
         }
         let mut family = Family::new(
             text,
@@ -76,7 +76,7 @@ impl Metrics {
             "Requests that ended without the service's own answer.",
         );
         for (reason, count) in &self.refused {
-            family.sample("", &[("reason", reason)], count);
+            family.sample("", &[("reason", reason.as_str())], count);
         }
         if let Some(spans) = &self.spans {
             let mut family =

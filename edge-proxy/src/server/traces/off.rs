@@ -1,5 +1,6 @@
 //! Without traces: nothing of it is left after compiling.
 
+use crate::Reason;
 use crate::RequestHead;
 use crate::config::Upstream;
 use crate::decide::{Decision, Facts};
@@ -45,7 +46,7 @@ impl Trace<'_> {
         _: (&Upstream, usize),
         _: &RequestHead,
         _: (&'static str, u16),
-        _: Option<&'static str>,
+        _: Option<Reason>,
     ) {
     }
 

@@ -10,7 +10,7 @@ use crate::server::metrics::SpanMetrics;
 use crate::server::observe::AccessRecord;
 use crate::server::upstream::UpstreamError;
 use crate::trace_context::{Context, Sampling, SpanId, TraceId, received};
-use crate::{Method, Name, RequestHead, Version};
+use crate::{Method, Name, Reason, RequestHead, Version};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -184,7 +184,7 @@ impl Trace<'_> {
         to: (&Upstream, usize),
         head: &RequestHead,
         (version, status): (&'static str, u16),
-        fault: Option<&'static str>,
+        fault: Option<Reason>,
     ) {
         let Some(begun) = &self.0 else { return };
         let Some((span, since)) = begun.attempt.take() else { return };
@@ -237,7 +237,7 @@ impl Trace<'_> {
             }
         }
         if let Some(reason) = record.reason {
-            attributes.push(("edge.reason", Value::Word(reason)));
+            attributes.push(("edge.reason", Value::Word(reason.as_str())));
         }
         let span = Span {
             context,
@@ -267,7 +267,7 @@ impl Begun<'_> {
         (upstream, target): (&Upstream, usize),
         head: &RequestHead,
         sent: Option<(&'static str, Option<u16>)>,
-        fault: Option<&'static str>,
+        fault: Option<Reason>,
     ) {
         let Some(kept) = &self.kept else { return };
         let mut attributes = vec![method(&head.method)];
@@ -322,10 +322,10 @@ impl Begun<'_> {
 }
 
 /// The reason of a response whose status is taken for a failure: its error is the status.
-const STATUS: &str = UpstreamError::Status(0).reason();
+const STATUS: Reason = UpstreamError::Status(0).reason();
 
-fn error(reason: Option<&'static str>, status: Option<u16>) -> Option<Value> {
-    reason.map(Value::Word).or(status.map(|status| Value::Text(status.to_string())))
+fn error(reason: Option<Reason>, status: Option<u16>) -> Option<Value> {
+    reason.map(|reason| Value::Word(reason.as_str())).or(status.map(|status| Value::Text(status.to_string())))
 }
 
 /// The method, of those that the conventions know.

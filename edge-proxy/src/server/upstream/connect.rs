@@ -1,6 +1,7 @@
 //! Dialling a target: names, sockets, the PROXY header, TLS.
 
 use super::UpstreamError;
+use super::error::ConnectError;
 use super::wire::Wire;
 use crate::config::{ProxyOut, Target};
 use crate::proxy_protocol;
@@ -41,7 +42,7 @@ async fn addresses(host: &str) -> Result<Vec<IpAddr>, UpstreamError> {
             NAMES.with_borrow_mut(|names| names.insert(host.to_owned(), (Instant::now(), found.clone())));
             Ok(found)
         }
-        Err(_) => known.map(|(_, found)| found).ok_or(UpstreamError::Connect),
+        Err(_) => known.map(|(_, found)| found).ok_or(ConnectError::Dns.into()),
     }
 }
 
@@ -60,17 +61,19 @@ pub(crate) async fn dial(
 ) -> Result<Wire, UpstreamError> {
     let mut socket = match target {
         Target::Unix(path) => {
-            Socket::Unix(UnixStream::connect(path).await.map_err(|_| UpstreamError::Connect)?)
+            Socket::Unix(UnixStream::connect(path).await.map_err(|error| ConnectError::of(&error))?)
         }
         Target::Tcp { host, port } => {
-            let mut connected = None;
+            // A name without an address, or the error at the last address.
+            let mut connected = Err(ConnectError::Dns);
             for address in addresses(host).await? {
-                if let Ok(stream) = TcpStream::connect((address, *port)).await {
-                    connected = Some(stream);
+                connected =
+                    TcpStream::connect((address, *port)).await.map_err(|error| ConnectError::of(&error));
+                if connected.is_ok() {
                     break;
                 }
             }
-            let stream = connected.ok_or(UpstreamError::Connect)?;
+            let stream = connected?;
             // Heads and small content are written at once; waiting to merge them only costs time.
             let _ = stream.set_nodelay(true);
             Socket::Tcp(stream)
@@ -83,7 +86,7 @@ pub(crate) async fn dial(
             ProxyOut::V1 => proxy_protocol::v1::write(&says, &mut header),
             ProxyOut::V2 => proxy_protocol::v2::write(&says, &mut header),
         }
-        socket.write_all(&header).await.map_err(|_| UpstreamError::Connect)?;
+        socket.write_all(&header).await.map_err(|error| ConnectError::of(&error))?;
     }
     let Some((config, name)) = tls else { return Ok(Wire::Plain(socket)) };
     let host = match (name, target) {
@@ -91,9 +94,9 @@ pub(crate) async fn dial(
         (None, Target::Tcp { host, .. }) => host.clone(),
         (None, Target::Unix(_)) => "localhost".to_owned(),
     };
-    let name = ServerName::try_from(host).map_err(|_| UpstreamError::Connect)?;
-    let session = ClientConnection::new(config.clone(), name).map_err(|_| UpstreamError::Connect)?;
+    let name = ServerName::try_from(host).map_err(|_| ConnectError::Tls)?;
+    let session = ClientConnection::new(config.clone(), name).map_err(|_| ConnectError::Tls)?;
     let mut stream = TlsStream::new(session, socket);
-    poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(|_| UpstreamError::Connect)?;
+    poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(|_| ConnectError::Tls)?;
     Ok(Wire::Tls(Box::new(stream)))
 }

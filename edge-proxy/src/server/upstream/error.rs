@@ -1,10 +1,52 @@
 //! Failures of upstreams.
 
-/// Why an upstream did not answer.
+use crate::Reason;
+use std::io;
+
+/// The cause of a connection to a target that could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectError {
+    /// The name of the target could not be resolved.
+    Dns,
+    /// The connection broke while it was set up, or the system could not make it.
+    Io,
+    /// The target refused the connection, or the socket does not exist.
+    Refused,
+    /// The connection was not made in time.
+    TimedOut,
+    /// The TLS handshake failed, or the certificate is not valid for the name.
+    Tls,
+}
+
+impl ConnectError {
+    /// The cause behind an error of the socket.
+    pub(super) fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Io,
+        }
+    }
+
+    /// The reason that is logged, counted and traced.
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Dns | Self::Io | Self::Refused | Self::TimedOut | Self::Tls => Reason::UpstreamUnreachable,
+        }
+    }
+}
+
+impl From<ConnectError> for UpstreamError {
+    fn from(cause: ConnectError) -> Self {
+        Self::Connect(cause)
+    }
+}
+
+/// The failure of an upstream to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpstreamError {
     /// No connection could be made. Nothing was sent.
-    Connect,
+    Connect(ConnectError),
     /// A kept connection was closed before it answered a byte: the request may or may not have been seen.
     Stale,
     /// The connection broke, or the stream was reset.
@@ -21,14 +63,14 @@ pub(crate) enum UpstreamError {
 
 impl UpstreamError {
     /// The reason that is logged, counted and traced.
-    pub(crate) const fn reason(self) -> &'static str {
+    pub(crate) const fn reason(self) -> Reason {
         match self {
-            Self::Broken | Self::Stale => "upstream-broke-off",
-            Self::Connect => "upstream-unreachable",
-            Self::Malformed => "upstream-malformed",
-            Self::NoTarget => "upstream-down",
-            Self::Status(_) => "upstream-failed",
-            Self::TimedOut => "upstream-timed-out",
+            Self::Broken | Self::Stale => Reason::UpstreamBrokeOff,
+            Self::Connect(cause) => cause.reason(),
+            Self::Malformed => Reason::UpstreamMalformed,
+            Self::NoTarget => Reason::UpstreamDown,
+            Self::Status(_) => Reason::UpstreamFailed,
+            Self::TimedOut => Reason::UpstreamTimedOut,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One exchange as a stream of an HTTP/2 connection to a service.
 
 use super::UpstreamError;
+use super::error::ConnectError;
 use super::fields::{copy_fields, to_header_map};
 use super::wire::Wire;
 use crate::server::body::Part;
@@ -27,7 +28,7 @@ pub(crate) async fn connect(wire: Wire) -> Result<Client, UpstreamError> {
         .initial_connection_window_size(4 * WINDOW)
         .max_header_list_size(64 * 1024)
         .max_send_buffer_size(256 * 1024);
-    let (client, connection) = builder.handshake(wire).await.map_err(|_| UpstreamError::Connect)?;
+    let (client, connection) = builder.handshake(wire).await.map_err(|_| ConnectError::Io)?;
     tokio::task::spawn_local(async move {
         // How it ended, its streams say.
         let _ = connection.await;
@@ -56,7 +57,7 @@ impl Exchange {
         reused: bool,
         secure: bool,
     ) -> Result<Self, UpstreamError> {
-        let failed = if reused { UpstreamError::Stale } else { UpstreamError::Connect };
+        let failed = if reused { UpstreamError::Stale } else { ConnectError::Io.into() };
         let mut client = client.ready().await.map_err(|_| failed)?;
         let scheme = if secure { "https" } else { "http" };
         let target = if head.target == "*" { "/" } else { &head.target };

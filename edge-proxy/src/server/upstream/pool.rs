@@ -1,6 +1,7 @@
 //! Connections that are kept: a pool a worker and upstream, last in first out.
 
 use super::connect::{Announce, dial};
+use super::error::ConnectError;
 use super::target::{Flight, SharedTarget};
 use super::target_pool::{CheckIn, TargetPool};
 use super::wire::Wire;
@@ -203,6 +204,6 @@ impl Pool {
             .deadline
             .within(lease.connect, dial(&target.shared.target, self.tls.as_ref(), announce))
             .await;
-        dialled.unwrap_or(Err(UpstreamError::Connect))
+        dialled.unwrap_or(Err(ConnectError::TimedOut.into()))
     }
 }

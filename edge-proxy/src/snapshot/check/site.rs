@@ -3,9 +3,8 @@
 use super::super::Place;
 use super::field_name::check_name;
 use super::{Errors, Part, access, check_timeouts, nearest};
-use crate::Name;
 use crate::config::{Action, Config, FieldEdits, PathMatch, Response, Route, Site};
-use crate::grammar::{is_field_value, is_target, is_token};
+use crate::grammar::{is_field_value, is_target};
 use crate::host::HostPattern;
 use std::collections::HashSet;
 

@@ -6,7 +6,7 @@ use edge_proxy::decide::{Decision, Facts, Transport, Verdict, decide, hello, req
 use edge_proxy::early_data::Early;
 use edge_proxy::host::{normalize, split_authority};
 use edge_proxy::tailnet::{Identities, Identity, Node, User, Who};
-use edge_proxy::{RequestHead, Snapshot};
+use edge_proxy::{Reason, RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
 use std::net::IpAddr;
@@ -94,7 +94,7 @@ impl Report {
                     Reject::Silent => "dropped without a byte",
                     Reject::Alert => "refused with an alert",
                 },
-                format!("{} ({})", rejection.why, rejection.why.code()),
+                format!("{} ({})", rejection.why.description(), rejection.why),
             ),
         });
         let decision = decide(snapshot, &facts, &head);
@@ -122,7 +122,7 @@ impl Report {
             site: site(&decision, host.as_deref()),
             route: route(&decision),
             verdict: verdict(snapshot, &decision),
-            code: decision.verdict.refusal().map(edge_proxy::decide::Refusal::code),
+            code: decision.verdict.reason().map(Reason::as_str),
             early: early(decision.early),
             forwarded,
         }
@@ -153,7 +153,7 @@ impl Answer {
 
 fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
     let Some((_, site)) = decision.site else {
-        let why = decision.verdict.refusal().map(|why| why.to_string());
+        let why = decision.verdict.reason().map(|reason| reason.description().to_owned());
         return Answer::new("none", why.unwrap_or_default());
     };
     let named = |pattern: &&edge_proxy::host::HostPattern| Some(pattern.to_string().as_str()) == host;
@@ -170,7 +170,7 @@ fn route(decision: &Decision<'_>) -> Answer {
         Some(PathMatch::Prefix(path)) => {
             Answer::new(path, "no route has exactly the path, and its prefix is the longest")
         }
-        None if decision.verdict.refusal().is_some() => {
+        None if decision.verdict.reason().is_some() => {
             Answer::new("none", "the request was refused before, or none is for it")
         }
         None => Answer::new("none", "it was answered before"),
@@ -179,7 +179,7 @@ fn route(decision: &Decision<'_>) -> Answer {
 
 fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
     let (what, why) = match &decision.verdict {
-        Verdict::Drop { why } => ("dropped without a byte".into(), why.to_string()),
+        Verdict::Drop { why } => ("dropped without a byte".into(), why.description().into()),
         Verdict::Forward { upstream } => {
             let name = &snapshot.config().upstreams[*upstream].name;
             (format!("forwarded to `{name}`"), "the route says so, and no rule is against it".into())
@@ -189,7 +189,7 @@ fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
                 if decision.route.is_some() { "the route says so" } else { "the site is for https only" };
             (format!("{status} to {location}"), why.into())
         }
-        Verdict::Refuse { status, why } => (format!("refused with {status}"), why.to_string()),
+        Verdict::Refuse { status, why } => (format!("refused with {status}"), why.description().into()),
         Verdict::Respond(response) => {
             (format!("answered with {}", response.status), "the route says so".into())
         }

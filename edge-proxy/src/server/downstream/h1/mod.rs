@@ -11,7 +11,7 @@ use crate::server::downstream::wire::{DRAIN, LINGER, Wire};
 use crate::server::exchange::{Connection, serve};
 use crate::server::observe::TurnedAway;
 use crate::server::worker::Worker;
-use crate::{BodyLength, RequestHead, ResponseHead, Version, h1};
+use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version, h1};
 use exchange::Exchange;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -65,7 +65,7 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, 
                 return;
             }
             Next::Slow => {
-                turned_away(&worker, &connection, "head-too-slow");
+                turned_away(&worker, &connection, Reason::HeadTooSlow);
                 break;
             }
             Next::End => break,
@@ -91,7 +91,7 @@ async fn one(
     exchange.into_client(deadline).await
 }
 
-fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
+fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     worker.turned_away(&TurnedAway {
         peer: connection.peer,
         local: connection.local,
@@ -101,12 +101,12 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: &'static str) {
     });
 }
 
-const fn reason(why: h1::BadHead) -> &'static str {
+const fn reason(why: h1::BadHead) -> Reason {
     match why {
-        h1::BadHead::NotHttp => "not-http",
-        h1::BadHead::TargetTooLong => "target-too-long",
-        h1::BadHead::TooLarge => "head-too-large",
-        _ => "malformed-head",
+        h1::BadHead::NotHttp => Reason::NotHttp,
+        h1::BadHead::TargetTooLong => Reason::TargetTooLong,
+        h1::BadHead::TooLarge => Reason::HeadTooLarge,
+        _ => Reason::MalformedHead,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::h2::{Code, frame, response};
 use crate::section::Limits as SectionLimits;
 use crate::server::body::BodyError;
 use crate::server::buffer::{Output, SIZE};
-use crate::{RequestHead, ResponseHead};
+use crate::{Reason, RequestHead, ResponseHead};
 use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
@@ -98,7 +98,7 @@ pub(super) struct Conn {
     /// The connection's task will look again.
     awake: bool,
     /// Requests that were turned away at their heads, why.
-    pub(super) refused: Vec<&'static str>,
+    pub(super) refused: Vec<Reason>,
 }
 
 impl Conn {

@@ -4,6 +4,7 @@ mod conn;
 mod exchange;
 mod slot;
 
+use crate::Reason;
 use crate::config::{Config, Timeouts};
 use crate::flood::Meter;
 use crate::h2::Code;
@@ -216,7 +217,7 @@ impl Driver {
         let failure = self.conn.borrow().failure();
         if let Some(code) = failure {
             let flood = code == Code::ENHANCE_YOUR_CALM;
-            self.turned_away(if flood { "http2-flood" } else { "http2-error" });
+            self.turned_away(if flood { Reason::Http2Flood } else { Reason::Http2Error });
         }
         if self.gone {
             return;
@@ -231,7 +232,7 @@ impl Driver {
         let _ = deadline.within(LINGER, closed).await;
     }
 
-    fn turned_away(&self, reason: &'static str) {
+    fn turned_away(&self, reason: Reason) {
         self.worker.turned_away(&TurnedAway {
             peer: self.connection.peer,
             local: self.connection.local,

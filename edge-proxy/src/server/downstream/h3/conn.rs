@@ -14,7 +14,9 @@ use crate::{RequestHead, ResponseHead};
 use bytes::{Buf, Bytes};
 use quinn_proto as quic;
 use quinn_proto::{Dir, StreamEvent, StreamId, VarInt};
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 

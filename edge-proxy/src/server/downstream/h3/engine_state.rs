@@ -52,7 +52,7 @@ impl EngineState {
         })
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if !self.awake.replace(true)
             && let Some(waker) = &*self.waker.borrow()
         {

@@ -6,7 +6,7 @@ use crate::h2::frame::{self, Header};
 use crate::h2::{Code, hpack, response};
 use crate::section::{BadSection, RequestSection, TrailerSection};
 use crate::server::date;
-use crate::{BodyLength, RequestHead, ResponseHead, Version};
+use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version};
 
 /// What the encoding of a section may be longer than the limit for what it stands for. Of one that is longer by more, not even
 /// the table's changes are of interest any more.
@@ -103,8 +103,8 @@ impl Conn {
             Ok(head) => self.begin(id, head, end, arrived),
             Err(BadSection::Malformed) => self.stream_error(id, Code::PROTOCOL_ERROR),
             Err(BadSection::Connect) => self.stream_error(id, Code::REFUSED_STREAM),
-            Err(BadSection::TooLarge) => self.refuse(id, end, 431, "head-too-large"),
-            Err(BadSection::TwoAuthorities) => self.refuse(id, end, 400, "malformed-head"),
+            Err(BadSection::TooLarge) => self.refuse(id, end, 431, Reason::HeadTooLarge),
+            Err(BadSection::TwoAuthorities) => self.refuse(id, end, 400, Reason::MalformedHead),
         }
     }
 
@@ -122,8 +122,8 @@ impl Conn {
     }
 
     /// Answers a request that no task gets.
-    fn refuse(&mut self, id: u32, end: bool, status: u16, why: &'static str) {
-        self.refused.push(why);
+    fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
+        self.refused.push(reason);
         let mut head = ResponseHead::new(status);
         date::add(&mut head.fields);
         let place = self.place(id, true);
