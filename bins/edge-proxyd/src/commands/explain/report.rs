@@ -178,7 +178,7 @@ fn route(decision: &Decision<'_>) -> Answer {
 }
 
 fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
-    let (what, why) = match &decision.verdict {
+    let (what, why): (String, String) = match &decision.verdict {
         Verdict::Drop { why } => ("dropped without a byte".into(), why.description().into()),
         Verdict::Forward { upstream } => {
             let name = &snapshot.config().upstreams[*upstream].name;
