@@ -93,7 +93,7 @@ const ADDED: usize = 256;
 const ADDED_FIELDS: usize = 10;
 
 #[derive(Clone, Copy)]
-struct Item {
+struct FieldEntry {
     name_at: u32,
     value_at: u32,
     value_len: u32,
@@ -133,7 +133,7 @@ impl fmt::Debug for Field<'_> {
 #[derive(Clone, Default)]
 pub struct Fields {
     buf: Vec<u8>,
-    items: Vec<Item>,
+    items: Vec<FieldEntry>,
 }
 
 impl Fields {
@@ -171,7 +171,7 @@ impl Fields {
         let name_at = self.buf.len();
         self.buf.extend_from_slice(name);
         self.buf.extend_from_slice(value);
-        self.items.push(Item {
+        self.items.push(FieldEntry {
             name_at: name_at as u32,
             value_at: (name_at + name.len()) as u32,
             value_len: value.len() as u32,
@@ -194,7 +194,7 @@ impl Fields {
     pub(crate) fn push_range(&mut self, name_at: usize, name_len: usize, value_at: usize, value_len: usize) {
         // Parsers bound a section to 2^16 bytes a name and far less than 2^32 in all.
         let id = Name::of(&self.buf[name_at..name_at + name_len]);
-        self.items.push(Item {
+        self.items.push(FieldEntry {
             name_at: name_at as u32,
             value_at: value_at as u32,
             value_len: value_len as u32,
@@ -204,11 +204,11 @@ impl Fields {
     }
 
     /// The fields in their order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + DoubleEndedIterator + Clone {
+    pub fn iter(&self) -> impl ExactSizeIterator<FieldEntry = Field<'_>> + DoubleEndedIterator + Clone {
         self.items.iter().map(|item| self.field(item))
     }
 
-    fn field(&self, item: &Item) -> Field<'_> {
+    fn field(&self, item: &FieldEntry) -> Field<'_> {
         let (name_at, value_at) = (item.name_at as usize, item.value_at as usize);
         Field {
             id: item.id,
@@ -223,7 +223,7 @@ impl Fields {
     }
 
     /// The values of all fields of this name, in their order.
-    pub fn all(&self, id: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
+    pub fn all(&self, id: Name) -> impl DoubleEndedIterator<FieldEntry = &[u8]> {
         self.items.iter().filter(move |item| item.id == id).map(|item| self.field(item).value)
     }
 
@@ -281,7 +281,7 @@ impl fmt::Debug for Fields {
 }
 
 impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Fields {
-    fn from_iter<I: IntoIterator<Item = (&'a [u8], &'a [u8])>>(pairs: I) -> Self {
+    fn from_iter<I: IntoIterator<FieldEntry = (&'a [u8], &'a [u8])>>(pairs: I) -> Self {
         let mut fields = Self::new();
         for (name, value) in pairs {
             fields.push(name, value);

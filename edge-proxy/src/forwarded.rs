@@ -21,7 +21,7 @@ pub struct Element<'a> {
 /// The field is malformed somewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Forwarded field is malformed")]
-pub struct Malformed;
+pub struct MalformedForwarded;
 
 /// Reads one line of the field: elements separated by commas, pairs by semicolons (RFC 7239 §4). Names that are not
 /// known are skipped.
@@ -34,15 +34,15 @@ pub struct Malformed;
 ///
 /// # Errors
 /// Any part is malformed, empty or there twice.
-pub fn parse(line: &[u8]) -> Result<Vec<Element<'_>>, Malformed> {
+pub fn parse(line: &[u8]) -> Result<Vec<Element<'_>>, MalformedForwarded> {
     let mut elements = Vec::new();
     let mut element = Element::default();
     let mut rest = line;
     loop {
-        let equals = rest.iter().position(|b| *b == b'=').ok_or(Malformed)?;
+        let equals = rest.iter().position(|b| *b == b'=').ok_or(MalformedForwarded)?;
         let name = trim(&rest[..equals]);
         if !is_token(name) {
-            return Err(Malformed);
+            return Err(MalformedForwarded);
         }
         let (value, after) = value(&rest[equals + 1..])?;
         set(&mut element, name, value)?;
@@ -57,12 +57,12 @@ pub fn parse(line: &[u8]) -> Result<Vec<Element<'_>>, Malformed> {
                 elements.push(std::mem::take(&mut element));
                 rest = after;
             }
-            Some(_) => return Err(Malformed),
+            Some(_) => return Err(MalformedForwarded),
         }
     }
 }
 
-fn set<'a>(element: &mut Element<'a>, name: &[u8], value: Cow<'a, [u8]>) -> Result<(), Malformed> {
+fn set<'a>(element: &mut Element<'a>, name: &[u8], value: Cow<'a, [u8]>) -> Result<(), MalformedForwarded> {
     let slot = match name.to_ascii_lowercase().as_slice() {
         b"for" => &mut element.node,
         b"by" => &mut element.by,
@@ -72,18 +72,18 @@ fn set<'a>(element: &mut Element<'a>, name: &[u8], value: Cow<'a, [u8]>) -> Resu
     };
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Malformed),
+        Some(_) => Err(MalformedForwarded),
     }
 }
 
 /// A token or a quoted string at the beginning, and what follows it.
-fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), Malformed> {
+fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     let Some((b'"', quoted)) = bytes.split_first() else {
         let end = bytes.iter().position(|b| matches!(b, b';' | b',' | b' ' | b'\t')).unwrap_or(bytes.len());
         let (token, rest) = bytes.split_at(end);
         // RFC 7239 §4 asks that `:` be quoted; many proxies do not, and there is nothing else that it could mean.
         if token.is_empty() || !token.split(|b| *b == b':').all(|part| part.is_empty() || is_token(part)) {
-            return Err(Malformed);
+            return Err(MalformedForwarded);
         }
         return Ok((Cow::Borrowed(token), rest));
     };
@@ -100,10 +100,10 @@ fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), Malformed> {
                 text.push(*b);
                 escaped = false;
             }
-            _ => return Err(Malformed),
+            _ => return Err(MalformedForwarded),
         }
     }
-    Err(Malformed)
+    Err(MalformedForwarded)
 }
 
 /// Appends an address as it is written. Each request has its client's several times, which the usual formatting is slow for.
@@ -193,7 +193,7 @@ mod tests {
             "for=\"\\\"",
             "for=[::1]",
         ] {
-            assert_eq!(parse(line.as_bytes()), Err(Malformed), "{line}");
+            assert_eq!(parse(line.as_bytes()), Err(MalformedForwarded), "{line}");
         }
     }
 

@@ -10,7 +10,7 @@
 //!
 //! # Serving
 //!
-//! [`Proxy::builder`] takes listeners, sites, upstreams, a resolver of certificates and an [`Observer`]; [`Running`] is what
+//! [`Proxy::builder`] takes listeners, sites, upstreams, a resolver of certificates and an [`Observer`]; [`ProxyHandle`] is what
 //! serves, on threads of its own. This one answers on a free port of loopback:
 //!
 #![cfg_attr(feature = "server", doc = "```")]
@@ -44,7 +44,7 @@
 //!
 //! ```
 //! use edge_proxy::config::{Config, Route, Site, Target, Upstream};
-//! use edge_proxy::decide::{Facts, Transport, Verdict, decide};
+//! use edge_proxy::decide::{RequestContext, Transport, Verdict, decide};
 //! use edge_proxy::{RequestHead, Snapshot, Version};
 //!
 //! let mut config = Config::default();
@@ -55,7 +55,7 @@
 //! let mut head = RequestHead::new(Version::Http11);
 //! head.authority = "git.example.org".into();
 //! head.target = "/".into();
-//! let facts = Facts {
+//! let facts = RequestContext {
 //!     transport: Transport::Tls,
 //!     peer: "203.0.113.7:40000".parse()?,
 //!     proxied: None,
@@ -114,18 +114,18 @@ pub mod websocket;
 pub use fields::{Field, Fields, Name};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
 pub use reason::{Reason, UnknownReason};
-pub use snapshot::{ConfigError, ConfigErrors, Place, Snapshot, nearest};
+pub use snapshot::{ConfigError, ConfigErrors, ConfigPath, Snapshot, nearest};
 
 #[cfg(feature = "server")]
 pub use server::{
     TargetStatus, UpstreamTlsError,
-    certificates::{CertificateError, CertificateInfo, Certificates, Refreshed},
+    certificates::{CertificateError, CertificateInfo, Certificates, RefreshReport},
     error::StartError,
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
-    observe::{AccessRecord, Observer, Silent, TurnedAway},
-    proxy::{Builder, Proxy, Running},
+    observe::{AccessRecord, ConnectionRejected, NoopObserver, Observer},
+    proxy::{Builder, Proxy, ProxyHandle},
     resumption::{
-        Answer, SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore,
-        StoreError,
+        SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore, StoreError,
+        StoreFuture,
     },
 };

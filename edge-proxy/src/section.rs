@@ -6,14 +6,14 @@ use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
 
 /// How large a field section may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct SectionLimits {
     /// Bytes: names, values, and 32 a field (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
     pub section: usize,
     /// Fields.
     pub fields: usize,
 }
 
-impl Default for Limits {
+impl Default for SectionLimits {
     fn default() -> Self {
         Self { section: 16 * 1024, fields: 128 }
     }
@@ -36,13 +36,13 @@ use BadSection::Malformed;
 
 /// What has been counted against the limits.
 struct Spent {
-    limits: Limits,
+    limits: SectionLimits,
     bytes: usize,
     fields: usize,
 }
 
 impl Spent {
-    const fn new(limits: Limits) -> Self {
+    const fn new(limits: SectionLimits) -> Self {
         Self { limits, bytes: 0, fields: 0 }
     }
 
@@ -126,7 +126,7 @@ pub(crate) struct RequestSection {
 }
 
 impl RequestSection {
-    pub(crate) fn new(version: Version, limits: Limits) -> Self {
+    pub(crate) fn new(version: Version, limits: SectionLimits) -> Self {
         Self {
             head: RequestHead::new(version),
             pseudo: Pseudo::default(),
@@ -227,7 +227,7 @@ pub(crate) struct TrailerSection {
 }
 
 impl TrailerSection {
-    pub(crate) const fn new(limits: Limits) -> Self {
+    pub(crate) const fn new(limits: SectionLimits) -> Self {
         Self { fields: Fields::new(), spent: Spent::new(limits) }
     }
 

@@ -161,7 +161,7 @@ impl SiteIndex {
 
 /// Which part of a configuration is meant, by position in its lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum ConfigPath {
     /// What belongs to no list.
     Config,
     /// `listeners[i]`
@@ -178,7 +178,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// Which part.
-    pub place: Place,
+    pub place: ConfigPath,
     /// The same for people, such as ``site `git`, route `/api` ``.
     pub part: String,
     /// The key within it.

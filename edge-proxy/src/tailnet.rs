@@ -15,12 +15,12 @@ pub struct Node {
     /// Its tags, such as `tag:edge`. A tagged machine is nobody's.
     pub tags: Vec<String>,
     /// The user whose machine it is. `None` for tagged machines.
-    pub user: Option<User>,
+    pub user: Option<TailnetUser>,
 }
 
 /// A user of the tailnet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct User {
+pub struct TailnetUser {
     /// Such as `ann@example.org`.
     pub login: String,
     /// The name that is shown.
@@ -31,7 +31,7 @@ pub struct User {
 
 /// What is known of the other end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Identity<'a> {
+pub enum TailnetIdentity<'a> {
     /// This machine.
     Known(&'a Node),
     /// tailscaled knows nobody with that address.
@@ -43,7 +43,7 @@ pub enum Identity<'a> {
     Unreachable,
 }
 
-impl<'a> Identity<'a> {
+impl<'a> TailnetIdentity<'a> {
     /// The machine, if it is known.
     pub const fn node(self) -> Option<&'a Node> {
         match self {
@@ -57,20 +57,20 @@ impl<'a> Identity<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identities<'a> {
     /// Of the connection's source.
-    pub source: Identity<'a>,
+    pub source: TailnetIdentity<'a>,
     /// Of hops that the trusted header names. Of all others nothing was asked.
-    pub hops: &'a [(IpAddr, Identity<'a>)],
+    pub hops: &'a [(IpAddr, TailnetIdentity<'a>)],
 }
 
 impl<'a> Identities<'a> {
     /// What is known of a hop that the header names, if it was asked about.
-    pub fn of(self, hop: IpAddr) -> Option<Identity<'a>> {
+    pub fn of(self, hop: IpAddr) -> Option<TailnetIdentity<'a>> {
         self.hops.iter().find(|(address, _)| *address == hop).map(|(_, identity)| *identity)
     }
 }
 
-impl<'a> From<Identity<'a>> for Identities<'a> {
-    fn from(source: Identity<'a>) -> Self {
+impl<'a> From<TailnetIdentity<'a>> for Identities<'a> {
+    fn from(source: TailnetIdentity<'a>) -> Self {
         Self { source, hops: &[] }
     }
 }
@@ -130,9 +130,9 @@ impl fmt::Display for Who {
 
 /// The fields in which services are told: those of `tailscale serve`, and the machine.
 pub const FIELDS: [&str; 5] = [
-    "Tailscale-User-Login",
-    "Tailscale-User-Name",
-    "Tailscale-User-Profile-Pic",
+    "Tailscale-TailnetUser-Login",
+    "Tailscale-TailnetUser-Name",
+    "Tailscale-TailnetUser-Profile-Pic",
     "Tailscale-Node",
     "Tailscale-Node-Tags",
 ];
@@ -180,7 +180,11 @@ mod tests {
         Node {
             name: "vps-pacman".into(),
             tags: vec!["tag:edge".into()],
-            user: Some(User { login: "ann@a.test".into(), name: "Änn =?".into(), picture: String::new() }),
+            user: Some(TailnetUser {
+                login: "ann@a.test".into(),
+                name: "Änn =?".into(),
+                picture: String::new(),
+            }),
         }
     }
 
@@ -209,8 +213,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("Tailscale-User-Login", "ann@a.test".to_owned()),
-                ("Tailscale-User-Name", "=?utf-8?q?=C3=84nn_=3D=3F?=".to_owned()),
+                ("Tailscale-TailnetUser-Login", "ann@a.test".to_owned()),
+                ("Tailscale-TailnetUser-Name", "=?utf-8?q?=C3=84nn_=3D=3F?=".to_owned()),
                 ("Tailscale-Node", "vps-pacman".to_owned()),
                 ("Tailscale-Node-Tags", "tag:edge".to_owned()),
             ]

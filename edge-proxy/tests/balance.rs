@@ -4,7 +4,7 @@ use edge_proxy::balance::health::Availability;
 use edge_proxy::config::{
     Balance, Check, Config, HashKey, Listener, Maintenance, Plain, Response, Route, Site, Target, Upstream,
 };
-use edge_proxy::{Proxy, Running};
+use edge_proxy::{Proxy, ProxyHandle};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -54,19 +54,19 @@ fn config(targets: &[SocketAddr], edit: impl FnOnce(&mut Upstream)) -> Config {
     }
 }
 
-fn start(config: Config) -> Running {
+fn start(config: Config) -> ProxyHandle {
     Proxy::builder().workers(1).config(config).start().unwrap()
 }
 
-fn edge(targets: &[SocketAddr], edit: impl FnOnce(&mut Upstream)) -> Running {
+fn edge(targets: &[SocketAddr], edit: impl FnOnce(&mut Upstream)) -> ProxyHandle {
     start(config(targets, edit))
 }
 
-fn ask(edge: &Running, request: &str) -> String {
+fn ask(edge: &ProxyHandle, request: &str) -> String {
     ask_from(edge, request, [127, 0, 0, 1])
 }
 
-fn ask_from(edge: &Running, request: &str, from: [u8; 4]) -> String {
+fn ask_from(edge: &ProxyHandle, request: &str, from: [u8; 4]) -> String {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
     socket.connect(&edge.addresses()[0].into()).unwrap();
@@ -81,18 +81,18 @@ fn ask_from(edge: &Running, request: &str, from: [u8; 4]) -> String {
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-fn get(edge: &Running) -> String {
+fn get(edge: &ProxyHandle) -> String {
     let got = ask(edge, GET);
     got.rsplit_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or(got)
 }
 
-fn shares(edge: &Running, requests: usize) -> BTreeMap<String, usize> {
+fn shares(edge: &ProxyHandle, requests: usize) -> BTreeMap<String, usize> {
     let mut got = BTreeMap::new();
     (0..requests).for_each(|_| *got.entry(get(edge)).or_default() += 1);
     got
 }
 
-fn availability(edge: &Running) -> Vec<Availability> {
+fn availability(edge: &ProxyHandle) -> Vec<Availability> {
     edge.targets().iter().map(|target| target.availability).collect()
 }
 

@@ -2,7 +2,7 @@
 #![cfg(feature = "server")]
 
 use edge_proxy::config::{Listener, Protocol, Route, Site, Target, Upstream};
-use edge_proxy::{Certificates, Proxy, Running, websocket};
+use edge_proxy::{Certificates, Proxy, ProxyHandle, websocket};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,7 +89,7 @@ fn websocket_echo(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
 struct Edge {
     port: u16,
     folder: tempfile::TempDir,
-    _proxy: Running,
+    _proxy: ProxyHandle,
 }
 
 fn edge(upstream: Upstream) -> Edge {

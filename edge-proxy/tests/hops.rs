@@ -2,7 +2,7 @@
 #![cfg(feature = "server")]
 
 use edge_proxy::config::{Listener, Plain, ProxyOut, Route, Site, Target, Upstream, UpstreamTls};
-use edge_proxy::{Proxy, Running};
+use edge_proxy::{Proxy, ProxyHandle};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use testkit::{Authority, Origin, answer};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
 
-fn edge(listener: Listener, upstream: Upstream) -> Running {
+fn edge(listener: Listener, upstream: Upstream) -> ProxyHandle {
     let mut site = Site::new("a", vec!["a.test".parse().unwrap()]).route(Route::forward("origin"));
     site.plain = Plain::Serve;
     Proxy::builder().workers(1).listener(listener).site(site).upstream(upstream).start().unwrap()
@@ -28,7 +28,7 @@ fn tcp(address: SocketAddr) -> Target {
 }
 
 /// Sends bytes and reads until the end.
-fn send(proxy: &Running, bytes: &[u8]) -> String {
+fn send(proxy: &ProxyHandle, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(proxy.addresses()[0]).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
     stream.write_all(bytes).unwrap();

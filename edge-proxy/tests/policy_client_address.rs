@@ -3,7 +3,7 @@
 use edge_proxy::client_address::{MAX_ASKED, MAX_HOPS, Stop, parse_entry, restore, unasked};
 use edge_proxy::config::{Trust, TrustedHeader};
 use edge_proxy::proxy_protocol::{self, Header, v1, v2};
-use edge_proxy::tailnet::{Identities, Identity, Node, Who};
+use edge_proxy::tailnet::{Identities, Node, TailnetIdentity, Who};
 use edge_proxy::{Fields, forwarded};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -72,7 +72,7 @@ proptest! {
         let list = spoofed.into_iter().chain([client.to_string()]).chain(hops.iter().map(ToString::to_string));
         let line = list.collect::<Vec<_>>().join(", ");
         let fields: Fields = [(&b"x-forwarded-for"[..], line.as_bytes())].into_iter().collect();
-        let found = restore(&trust(TrustedHeader::XForwardedFor), (peer, 1).into(), None, Identity::Unasked, &fields);
+        let found = restore(&trust(TrustedHeader::XForwardedFor), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields);
         prop_assert_eq!(found.address, client);
         prop_assert_eq!(found.stop, Stop::Untrusted);
         prop_assert_eq!(found.via, hops.into_iter().chain([peer]).collect::<Vec<_>>());
@@ -82,7 +82,7 @@ proptest! {
     fn a_strangers_word_never_counts(
         lines in proptest::collection::vec("[ -~]{0,60}", 0..4), peer in stranger(), which in 0..3usize,
     ) {
-        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, Identity::Unasked, &fields(&lines));
+        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields(&lines));
         prop_assert_eq!((found.address, found.via.len()), (peer, 0));
         prop_assert_eq!(found.told, Default::default());
     }
@@ -94,7 +94,7 @@ proptest! {
         which in 0..3usize,
     ) {
         let lines: Vec<String> = lines.iter().map(|entries| entries.join(",")).collect();
-        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, Identity::Unasked, &fields(&lines));
+        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields(&lines));
         // Each hop on the way is trusted, and the last is the connection's own source.
         prop_assert!(found.via.iter().all(|address| is_hop(*address)));
         prop_assert!(found.via.len() <= MAX_HOPS);
@@ -114,7 +114,7 @@ proptest! {
         let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which]) };
         let edge = Node { tags: vec!["tag:edge".into()], ..Node::default() };
         let fields = listed(&entries);
-        let said = |address: IpAddr| if ours.contains(&address) { Identity::Known(&edge) } else { Identity::Nobody };
+        let said = |address: IpAddr| if ours.contains(&address) { TailnetIdentity::Known(&edge) } else { TailnetIdentity::Nobody };
         let mut hops = Vec::new();
         loop {
             let identities = Identities { source: said(peer), hops: &hops };
@@ -136,7 +136,7 @@ proptest! {
             prop_assert!(known.via.ends_with(&found.via));
         }
         // Without identities the same ranges let everybody through who is in them: more, never others.
-        let ranges = restore(&Trust { who: Vec::new(), ..trust }, (peer, 1).into(), None, Identity::Unasked, &fields);
+        let ranges = restore(&Trust { who: Vec::new(), ..trust }, (peer, 1).into(), None, TailnetIdentity::Unasked, &fields);
         prop_assert!(ranges.via.ends_with(&found.via));
     }
 
@@ -146,10 +146,10 @@ proptest! {
     ) {
         let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which]) };
         let fields = listed(&entries);
-        let hops: Vec<_> = entries.iter().map(|address| (*address, Identity::Unreachable)).collect();
-        let identities = Identities { source: Identity::Unreachable, hops: &hops };
+        let hops: Vec<_> = entries.iter().map(|address| (*address, TailnetIdentity::Unreachable)).collect();
+        let identities = Identities { source: TailnetIdentity::Unreachable, hops: &hops };
         let found = restore(&trust, (peer, 1).into(), None, identities, &fields);
-        let ranges = restore(&Trust { who: Vec::new(), ..trust }, (peer, 1).into(), None, Identity::Unasked, &fields);
+        let ranges = restore(&Trust { who: Vec::new(), ..trust }, (peer, 1).into(), None, TailnetIdentity::Unasked, &fields);
         if fallback {
             prop_assert_eq!(found, ranges);
         } else {
@@ -222,6 +222,6 @@ fn local_headers() {
     }
     let fields: Fields = [(&b"X-Forwarded-For"[..], &b"192.0.2.1"[..])].into_iter().collect();
     let nobody =
-        restore(&Trust::default(), (Ipv4Addr::LOCALHOST, 1).into(), None, Identity::Unasked, &fields);
+        restore(&Trust::default(), (Ipv4Addr::LOCALHOST, 1).into(), None, TailnetIdentity::Unasked, &fields);
     assert_eq!(nobody.address, Ipv4Addr::LOCALHOST);
 }

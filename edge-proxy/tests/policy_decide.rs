@@ -5,11 +5,13 @@ use edge_proxy::config::{
     Upstream,
 };
 use edge_proxy::decide::{
-    Decision, Facts, Rejection, Transport, Verdict, decide, hello, request_fields, response_fields,
+    Decision, Rejection, RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
 use edge_proxy::early_data::{Early, EarlyWait};
-use edge_proxy::tailnet::Identity;
-use edge_proxy::{BodyLength, Method, Name, Place, Reason, RequestHead, ResponseHead, Snapshot, Version};
+use edge_proxy::tailnet::TailnetIdentity;
+use edge_proxy::{
+    BodyLength, ConfigPath, Method, Name, Reason, RequestHead, ResponseHead, Snapshot, Version,
+};
 use proptest::prelude::*;
 
 fn site(name: &str, hosts: &[&str]) -> Site {
@@ -57,20 +59,20 @@ fn snapshot() -> Snapshot {
     Snapshot::new(config()).unwrap()
 }
 
-fn plain(peer: &str) -> Facts<'static> {
-    Facts {
+fn plain(peer: &str) -> RequestContext<'static> {
+    RequestContext {
         transport: Transport::Plain,
         peer: format!("{peer}:40000").parse().unwrap(),
         proxied: None,
         interface: None,
-        identities: Identity::Unasked.into(),
+        identities: TailnetIdentity::Unasked.into(),
         sni: None,
         early: false,
     }
 }
 
-fn tls(sni: &str) -> Facts<'_> {
-    Facts { transport: Transport::Tls, sni: Some(sni), ..plain("192.0.2.1") }
+fn tls(sni: &str) -> RequestContext<'_> {
+    RequestContext { transport: Transport::Tls, sni: Some(sni), ..plain("192.0.2.1") }
 }
 
 fn get(authority: &str, target: &str) -> RequestHead {
@@ -80,7 +82,7 @@ fn get(authority: &str, target: &str) -> RequestHead {
     head
 }
 
-fn refused(facts: &Facts<'_>, head: &RequestHead) -> Option<(u16, Reason)> {
+fn refused(facts: &RequestContext<'_>, head: &RequestHead) -> Option<(u16, Reason)> {
     match decide(&snapshot(), facts, head).verdict {
         Verdict::Refuse { status, why } => Some((status, why)),
         Verdict::Drop { why } => Some((0, why)),
@@ -93,7 +95,7 @@ fn values(head: &RequestHead, name: &str) -> Vec<String> {
     head.fields.iter().filter(same).map(|field| String::from_utf8_lossy(field.value).into_owned()).collect()
 }
 
-fn forwarded(facts: &Facts<'_>, head: &RequestHead, still_early: bool) -> RequestHead {
+fn forwarded(facts: &RequestContext<'_>, head: &RequestHead, still_early: bool) -> RequestHead {
     let snapshot = snapshot();
     let decision = decide(&snapshot, facts, head);
     assert!(matches!(decision.verdict, Verdict::Forward { .. }), "{:?}", decision.verdict);
@@ -141,7 +143,7 @@ fn s11_another_sites_authority() {
         assert_eq!(refused(&tls("git.example.org"), &get(authority, "/")), not_covered);
     }
     assert_eq!(refused(&tls("git.example.org"), &get("a.git.example.org:8443", "/")), None);
-    assert_eq!(refused(&Facts { sni: None, ..tls("") }, &get("git.example.org", "/")), not_covered);
+    assert_eq!(refused(&RequestContext { sni: None, ..tls("") }, &get("git.example.org", "/")), not_covered);
 }
 
 #[test]
@@ -241,7 +243,7 @@ fn only_websocket_passes() {
 
 #[test]
 fn redirects() {
-    let location = |config: Config, facts: &Facts<'_>, head: &RequestHead| {
+    let location = |config: Config, facts: &RequestContext<'_>, head: &RequestHead| {
         let snapshot = Snapshot::new(config).unwrap();
         match decide(&snapshot, facts, head).verdict {
             Verdict::Redirect { status, location } => (status, location),
@@ -281,7 +283,7 @@ fn early_data() {
     let verdict = |host: &'static str, change: fn(&mut RequestHead)| {
         let mut head = get(host, "/");
         change(&mut head);
-        decide(&snapshot(), &Facts { early: true, ..tls(host) }, &head).early
+        decide(&snapshot(), &RequestContext { early: true, ..tls(host) }, &head).early
     };
     assert_eq!(verdict("git.example.org", |_| {}), Early::Allowed);
     assert_eq!(verdict("git.example.org", |head| head.method = Method::Post), Early::Wait(EarlyWait::Method));
@@ -295,7 +297,7 @@ fn early_data() {
     let address = verdict("vault.example.org", |head| head.target = "/admin".into());
     assert_eq!(address, Early::Wait(EarlyWait::AddressRule));
 
-    let early = Facts { early: true, ..tls("git.example.org") };
+    let early = RequestContext { early: true, ..tls("git.example.org") };
     let head = get("git.example.org", "/");
     assert_eq!(values(&forwarded(&early, &head, true), "early-data"), ["1"]);
     assert!(values(&forwarded(&early, &head, false), "early-data").is_empty());
@@ -335,7 +337,7 @@ fn what_a_hop_said_is_kept_and_what_a_stranger_said_is_not() {
 #[test]
 fn responses() {
     let snapshot = snapshot();
-    let answered = |facts: &Facts<'_>| {
+    let answered = |facts: &RequestContext<'_>| {
         let decision = decide(&snapshot, facts, &get("git.example.org", "/"));
         let mut head = ResponseHead::new(200);
         for (name, value) in [
@@ -367,13 +369,13 @@ fn a_snapshot_says_everything_that_is_wrong() {
     let errors = Snapshot::new(config).unwrap_err();
     let found: Vec<_> = errors.0.iter().map(|error| (error.place, error.key)).collect();
     for expected in [
-        (Place::Site(1), "hosts"),
-        (Place::Route(1, 0), "upstream"),
-        (Place::Site(2), "response_fields"),
-        (Place::Route(3, 1), "path"),
-        (Place::Route(3, 1), "status"),
-        (Place::Upstream(0), "targets"),
-        (Place::Config, "trust.ranges"),
+        (ConfigPath::Site(1), "hosts"),
+        (ConfigPath::Route(1, 0), "upstream"),
+        (ConfigPath::Site(2), "response_fields"),
+        (ConfigPath::Route(3, 1), "path"),
+        (ConfigPath::Route(3, 1), "status"),
+        (ConfigPath::Upstream(0), "targets"),
+        (ConfigPath::Config, "trust.ranges"),
     ] {
         assert!(found.contains(&expected), "{expected:?}: {errors}");
     }
@@ -425,7 +427,7 @@ fn any_head() -> impl Strategy<Value = RequestHead> {
     )
 }
 
-fn any_facts() -> impl Strategy<Value = Facts<'static>> {
+fn any_facts() -> impl Strategy<Value = RequestContext<'static>> {
     let transport = prop_oneof![Just(Transport::Plain), Just(Transport::Tls), Just(Transport::Quic)];
     let sni = prop_oneof![
         Just(None),
@@ -436,12 +438,12 @@ fn any_facts() -> impl Strategy<Value = Facts<'static>> {
     let hop = Just("100.64.0.1:1".parse().unwrap());
     let peer = prop_oneof![any::<std::net::SocketAddr>(), hop];
     (transport, sni, peer, any::<Option<std::net::SocketAddr>>(), any::<bool>()).prop_map(
-        |(transport, sni, peer, proxied, early)| Facts {
+        |(transport, sni, peer, proxied, early)| RequestContext {
             transport,
             peer,
             proxied,
             interface: None,
-            identities: Identity::Unasked.into(),
+            identities: TailnetIdentity::Unasked.into(),
             sni,
             early,
         },

@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Read and check a configuration; touch nothing.
-    Check(Check),
+    Check(CheckArgs),
     /// Run an edge with its own services and authority, and show what it does.
     Demo(demo::Arguments),
     /// Say what would become of a request, and why.
@@ -31,9 +31,9 @@ pub(crate) enum Command {
     #[command(flatten)]
     Generate(Generate),
     /// Go where `run` would go before it serves, and say what can still be done there.
-    Sandbox(Sandbox),
+    Sandbox(SandboxArgs),
     /// Write a configuration that does what nginx's does, and say what was not taken over.
-    Import(Import),
+    Import(ImportArgs),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
@@ -44,7 +44,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Args)]
-pub(crate) struct Check {
+pub(crate) struct CheckArgs {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
@@ -64,7 +64,7 @@ pub(crate) struct Status {
 }
 
 #[derive(Args)]
-pub(crate) struct Import {
+pub(crate) struct ImportArgs {
     /// nginx.conf, or a file of sites that stands in its http.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -74,7 +74,7 @@ pub(crate) struct Import {
 }
 
 #[derive(Args)]
-pub(crate) struct Sandbox {
+pub(crate) struct SandboxArgs {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,

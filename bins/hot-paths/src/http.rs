@@ -3,11 +3,11 @@
 use crate::Path;
 use edge_proxy::flood::Meter;
 use edge_proxy::h1::{self, Chunks, HeadLimits, ResponseFraming};
-use edge_proxy::h2::frame::{self as h2_frame, Header};
+use edge_proxy::h2::frame::{self as h2_frame, FrameHeader};
 use edge_proxy::h2::{hpack, response as h2};
 use edge_proxy::h3::qpack;
-use edge_proxy::h3::request::{Item, RequestDecoder};
-use edge_proxy::h3::{Limits, frame, response as h3};
+use edge_proxy::h3::request::{RequestDecoder, RequestItem};
+use edge_proxy::h3::{SectionLimits, frame, response as h3};
 use edge_proxy::{Method, RequestHead, ResponseHead, Version};
 use std::hint::black_box;
 
@@ -143,11 +143,11 @@ fn h2_section_read(count: u32) {
     pairs.iter().for_each(|(name, value)| hpack::write_field(&mut block, name, value));
     let mut frame = Vec::new();
     h2_frame::write(&mut frame, h2_frame::HEADERS, 0x5, 1, &block);
-    let mut decoder = hpack::Decoder::default();
+    let mut decoder = hpack::HpackDecoder::default();
     for _ in 0..count {
-        let header = Header::read(black_box(&frame)).expect("a header");
+        let header = FrameHeader::read(black_box(&frame)).expect("a header");
         let (mut lines, mut bytes) = (0, 0);
-        let section = &frame[Header::LEN..Header::LEN + header.length as usize];
+        let section = &frame[FrameHeader::LEN..FrameHeader::LEN + header.length as usize];
         let taken = decoder.decode(section, |name, value| {
             lines += 1;
             bytes += name.len() + value.len();
@@ -170,7 +170,7 @@ fn h2_section_known(count: u32) {
     }
     // The newest line is the first behind the static table's 61.
     again.extend((0..lines.len() as u8).rev().map(|nth| 0x80 | (62 + nth)));
-    let mut decoder = hpack::Decoder::default();
+    let mut decoder = hpack::HpackDecoder::default();
     decoder.decode(&first, |_, _| {}).expect("a good section");
     for _ in 0..count {
         let mut known = 0;
@@ -190,8 +190,8 @@ fn h2_frames(count: u32) {
     for _ in 0..count {
         meter.received(black_box(&wire), 0);
         let (mut rest, mut frames) = (wire.as_slice(), 0);
-        while let Some(header) = Header::read(rest) {
-            rest = &rest[Header::LEN + header.length as usize..];
+        while let Some(header) = FrameHeader::read(rest) {
+            rest = &rest[FrameHeader::LEN + header.length as usize..];
             frames += 1;
         }
         assert_eq!(black_box(frames), 32);
@@ -200,7 +200,7 @@ fn h2_frames(count: u32) {
 
 fn h2_response_write(count: u32) {
     let (head, mut out) = (response(), Vec::new());
-    let place = h2::Place { stream: 1, end: false, first: false };
+    let place = h2::SectionPlace { stream: 1, end: false, first: false };
     for _ in 0..count {
         out.clear();
         h2::write_head(&mut out, place, black_box(&head));
@@ -217,11 +217,11 @@ fn h3_request_read(count: u32) {
     }
     frame::write_header(&mut wire, frame::HEADERS, section.len() as u64);
     wire.append(&mut section);
-    let mut decoder = qpack::Decoder::new();
+    let mut decoder = qpack::QpackDecoder::new();
     for _ in 0..count {
-        let mut stream = RequestDecoder::new(Limits::default());
+        let mut stream = RequestDecoder::new(SectionLimits::default());
         let (used, item) = stream.step(black_box(&wire)).expect("a good frame");
-        assert!(used == wire.len() && item == Item::HeadReady);
+        assert!(used == wire.len() && item == RequestItem::HeadReady);
         black_box(stream.head(&mut decoder, true).expect("a good head"));
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::{Path, http};
 use edge_proxy::config::{Config, Route, Site, Target, Upstream};
-use edge_proxy::decide::{Facts, Transport, Verdict, decide, hello, request_fields, response_fields};
+use edge_proxy::decide::{
+    RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
+};
 use edge_proxy::trace_context::{Context, Sampling, received};
 use edge_proxy::{Snapshot, proxy_protocol};
 use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
@@ -39,8 +41,8 @@ fn snapshot() -> Snapshot {
     Snapshot::new(config).expect("a good configuration")
 }
 
-fn facts(peer: &str) -> Facts<'static> {
-    Facts {
+fn facts(peer: &str) -> RequestContext<'static> {
+    RequestContext {
         transport: Transport::Tls,
         peer: peer.parse().expect("an address"),
         proxied: None,

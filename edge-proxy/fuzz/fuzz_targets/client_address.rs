@@ -2,7 +2,7 @@
 #![no_main]
 
 use edge_proxy::Fields;
-use edge_proxy::tailnet::Identity;
+use edge_proxy::tailnet::TailnetIdentity;
 use edge_proxy::client_address::{MAX_HOPS, restore};
 use edge_proxy::config::{Trust, TrustedHeader};
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
         let trust = Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], header, ..Trust::default() };
         // A line each, all of one name.
         let fields: Fields = bytes.split(|b| *b == b'\n').map(|line| (header.name().as_bytes(), line)).collect();
-        let client = restore(&trust, peer, None, Identity::Unasked, &fields);
+        let client = restore(&trust, peer, None, TailnetIdentity::Unasked, &fields);
         assert!(client.via.len() <= MAX_HOPS);
         assert!(client.via.iter().all(|hop| trust.ranges[0].contains(hop)));
         assert_eq!(client.chain().last(), Some(peer.ip()));

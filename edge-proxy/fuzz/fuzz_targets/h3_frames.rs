@@ -2,16 +2,16 @@
 #![no_main]
 
 use edge_proxy::h3::control::ControlStream;
-use edge_proxy::h3::qpack::{Decoder, write_field, write_prefix};
-use edge_proxy::h3::request::{Item, RequestDecoder};
-use edge_proxy::h3::{Fault, Limits, frame};
+use edge_proxy::h3::qpack::{QpackDecoder, write_field, write_prefix};
+use edge_proxy::h3::request::{RequestItem, RequestDecoder};
+use edge_proxy::h3::{Fault, SectionLimits, frame};
 use edge_proxy::{Fields, RequestHead};
 use libfuzzer_sys::fuzz_target;
 
 type Message = (Option<RequestHead>, Vec<u8>, Option<Fields>);
 
 fn read(stream: &[u8], step: usize) -> Result<Message, Fault> {
-    let mut decoder = RequestDecoder::new(Limits::default());
+    let mut decoder = RequestDecoder::new(SectionLimits::default());
     let mut message: Message = Default::default();
     let mut done = 0;
     for mut part in stream.chunks(step) {
@@ -20,16 +20,16 @@ fn read(stream: &[u8], step: usize) -> Result<Message, Fault> {
             part = &part[used..];
             done += used;
             match item {
-                Item::More => assert!(part.is_empty()),
-                Item::HeadReady => {
-                    message.0 = Some(decoder.head(&mut Decoder::new(), done == stream.len())?);
+                RequestItem::More => assert!(part.is_empty()),
+                RequestItem::HeadReady => {
+                    message.0 = Some(decoder.head(&mut QpackDecoder::new(), done == stream.len())?);
                 }
-                Item::Data(len) => {
+                RequestItem::Data(len) => {
                     message.1.extend_from_slice(&part[..len]);
                     part = &part[len..];
                     done += len;
                 }
-                Item::Trailers(fields) => message.2 = Some(fields),
+                RequestItem::Trailers(fields) => message.2 = Some(fields),
             }
         }
     }

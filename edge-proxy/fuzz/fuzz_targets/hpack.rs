@@ -2,12 +2,12 @@
 //! was encoded and decoded again.
 #![no_main]
 
-use edge_proxy::h2::hpack::{Decoder, Invalid, write_field, write_no_table};
+use edge_proxy::h2::hpack::{HpackDecoder, InvalidBlock, write_field, write_no_table};
 use libfuzzer_sys::fuzz_target;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn decode(decoder: &mut Decoder, section: &[u8]) -> Result<Pairs, Invalid> {
+fn decode(decoder: &mut HpackDecoder, section: &[u8]) -> Result<Pairs, InvalidBlock> {
     let mut fields = Vec::new();
     // A section of indexes alone can name a line of the table as often as it has bytes.
     let mut left = 1 << 20;
@@ -21,13 +21,13 @@ fn decode(decoder: &mut Decoder, section: &[u8]) -> Result<Pairs, Invalid> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut decoder = Decoder::new();
+    let mut decoder = HpackDecoder::new();
     for section in data.split(|byte| *byte == 0) {
         let Ok(mut fields) = decode(&mut decoder, section) else { return };
         fields.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
         let mut again = Vec::new();
         write_no_table(&mut again);
         fields.iter().for_each(|(name, value)| write_field(&mut again, name, value));
-        assert_eq!(decode(&mut Decoder::new(), &again).as_ref(), Ok(&fields));
+        assert_eq!(decode(&mut HpackDecoder::new(), &again).as_ref(), Ok(&fields));
     }
 });

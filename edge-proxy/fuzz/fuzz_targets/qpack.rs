@@ -4,7 +4,7 @@
 
 use edge_proxy::h3::Fault;
 use edge_proxy::h3::qpack::{
-    Decoder, DecoderStream, EncoderStream, huffman, write_field, write_field_huffman, write_prefix,
+    QpackDecoder, DecoderStream, EncoderStream, huffman, write_field, write_field_huffman, write_prefix,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +12,7 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn decode(section: &[u8]) -> Result<Pairs, Fault> {
     let mut fields = Vec::new();
-    Decoder::new().decode(section, |name, value| {
+    QpackDecoder::new().decode(section, |name, value| {
         fields.push((name.to_vec(), value.to_vec()));
         Ok(())
     })?;

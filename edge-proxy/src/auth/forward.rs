@@ -39,7 +39,7 @@ pub fn question(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
 
 /// What the service's answer means.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
+pub enum AuthAnswer {
     /// The request may be passed on.
     Allowed {
         /// Fields for the request: those that are copied, as the service said them.
@@ -52,10 +52,10 @@ pub enum Answer {
 }
 
 /// Reads the service's answer.
-pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> Answer {
+pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
     if !(200..300).contains(&head.status) {
         hop_by_hop::strip(&mut head.fields);
-        return Answer::Denied(head);
+        return AuthAnswer::Denied(head);
     }
     let (mut request, mut response) = (Fields::new(), Fields::new());
     for field in head.fields.iter() {
@@ -65,7 +65,7 @@ pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> Answer {
             response.push(field.name, field.value);
         }
     }
-    Answer::Allowed { request, response }
+    AuthAnswer::Allowed { request, response }
 }
 
 /// Replaces in the request what the service has said of it. Whatever the client sent under these names, or under other
@@ -138,7 +138,7 @@ mod tests {
         for (name, value) in [("remote-user", "ann"), ("Set-Cookie", "s=1"), ("Server", "x")] {
             said.fields.push(name.as_bytes(), value.as_bytes());
         }
-        let Answer::Allowed { request, response } = answer(&auth(), said) else { panic!("allowed") };
+        let AuthAnswer::Allowed { request, response } = answer(&auth(), said) else { panic!("allowed") };
         assert_eq!(
             (names(&request), names(&response)),
             (vec!["remote-user".to_owned()], vec!["Set-Cookie".to_owned()])
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn everything_but_2xx_is_the_clients_answer() {
         for status in [100, 302, 401, 403, 500] {
-            assert!(matches!(answer(&auth(), ResponseHead::new(status)), Answer::Denied(_)), "{status}");
+            assert!(matches!(answer(&auth(), ResponseHead::new(status)), AuthAnswer::Denied(_)), "{status}");
         }
     }
 }

@@ -5,9 +5,9 @@ use crate::config::Balance;
 
 /// Targets that were tried already for one request, by position. Holds 64, which is the most that an upstream has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tried(u64);
+pub struct TriedTargets(u64);
 
-impl Tried {
+impl TriedTargets {
     /// Adds a target.
     pub const fn add(&mut self, target: usize) {
         self.0 |= 1 << (target & 63);
@@ -59,18 +59,24 @@ const fn mix(mut z: u64) -> u64 {
 ///
 /// ```
 /// use edge_proxy::balance::health::Availability;
-/// use edge_proxy::balance::{Candidate, Tried, choose, hash};
+/// use edge_proxy::balance::{Candidate, TriedTargets, choose, hash};
 /// use edge_proxy::config::Balance;
 ///
 /// let target = |name: &str, in_flight| {
 ///     Candidate { availability: Availability::Well, in_flight, identity: hash(name.as_bytes()) }
 /// };
 /// let targets = [target("a", 2), target("b", 1)];
-/// assert_eq!(choose(Balance::RoundRobin, &targets, 0, 0, Tried::default()), Some(0));
-/// assert_eq!(choose(Balance::RoundRobin, &targets, 1, 0, Tried::default()), Some(1));
-/// assert_eq!(choose(Balance::LeastConnections, &targets, 0, 0, Tried::default()), Some(1));
+/// assert_eq!(choose(Balance::RoundRobin, &targets, 0, 0, TriedTargets::default()), Some(0));
+/// assert_eq!(choose(Balance::RoundRobin, &targets, 1, 0, TriedTargets::default()), Some(1));
+/// assert_eq!(choose(Balance::LeastConnections, &targets, 0, 0, TriedTargets::default()), Some(1));
 /// ```
-pub fn choose(balance: Balance, targets: &[Candidate], turn: usize, key: u64, tried: Tried) -> Option<usize> {
+pub fn choose(
+    balance: Balance,
+    targets: &[Candidate],
+    turn: usize,
+    key: u64,
+    tried: TriedTargets,
+) -> Option<usize> {
     let classes = [Availability::Trial, Availability::Well, Availability::Ejected];
     classes.into_iter().find_map(|class| {
         let usable = |at: &usize| targets[*at].availability == class && !tried.contains(*at);
@@ -127,7 +133,7 @@ mod tests {
         fn all_that_may_be_used_are_tried_once_and_no_other(
             targets in candidates(), balance in balance(), turn in any::<usize>(), key in any::<u64>(),
         ) {
-            let mut tried = Tried::default();
+            let mut tried = TriedTargets::default();
             let mut order = Vec::new();
             while let Some(at) = choose(balance, &targets, turn, key, tried) {
                 prop_assert!(!tried.contains(at));
@@ -151,7 +157,7 @@ mod tests {
                 identity: hash(at.to_string().as_bytes()),
             }).collect();
             let by_hash = |targets: &[Candidate], key| {
-                choose(Balance::Hash(HashKey::Client), targets, 0, key, Tried::default()).unwrap()
+                choose(Balance::Hash(HashKey::Client), targets, 0, key, TriedTargets::default()).unwrap()
             };
             let before: Vec<_> = keys.iter().map(|key| by_hash(&targets, *key)).collect();
             targets[gone].availability = Availability::Down;
@@ -167,7 +173,7 @@ mod tests {
             let targets = vec![Candidate { availability: Availability::Well, in_flight: 0, identity: 0 }; count];
             for balance in [Balance::RoundRobin, Balance::LeastConnections] {
                 let mut got = vec![0; count];
-                (0..count * 3).for_each(|turn| got[choose(balance, &targets, turn, 0, Tried::default()).unwrap()] += 1);
+                (0..count * 3).for_each(|turn| got[choose(balance, &targets, turn, 0, TriedTargets::default()).unwrap()] += 1);
                 prop_assert!(got.iter().all(|n| *n == 3));
             }
         }
@@ -185,7 +191,8 @@ mod tests {
         let mut got = [0u32; 4];
         for client in 0..4000u32 {
             let key = hash(&client.to_be_bytes());
-            got[choose(Balance::Hash(HashKey::Client), &targets, 0, key, Tried::default()).unwrap()] += 1;
+            got[choose(Balance::Hash(HashKey::Client), &targets, 0, key, TriedTargets::default())
+                .unwrap()] += 1;
         }
         assert!(got.iter().all(|n| (850..1150).contains(n)), "{got:?}");
     }

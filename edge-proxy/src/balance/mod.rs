@@ -8,4 +8,4 @@ mod choice;
 pub mod health;
 
 pub use budget::Budget;
-pub use choice::{Candidate, Tried, choose, hash};
+pub use choice::{Candidate, TriedTargets, choose, hash};

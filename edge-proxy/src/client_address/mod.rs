@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 /// Who asks, and how that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientAddress {
     /// The address: never IPv4 mapped into IPv6, never with a zone.
     pub address: IpAddr,
     /// The port, where it is known.
@@ -28,7 +28,7 @@ pub struct Client {
     /// Why the walk ended there.
     pub stop: Stop,
     /// What a trusted hop said about how the client came to it.
-    pub told: Told,
+    pub told: ForwardedInfo,
 }
 
 /// Where a client's address was found.
@@ -62,7 +62,7 @@ pub enum Stop {
 
 /// What a trusted hop said about how the client came to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct ForwardedInfo {
     /// Whether the client came by https.
     pub https: Option<bool>,
     /// The authority that the client asked for.
@@ -78,7 +78,7 @@ pub const MAX_ASKED: usize = 8;
 /// The most bytes of the header that are read.
 pub const MAX_BYTES: usize = 8 * 1024;
 
-impl Client {
+impl ClientAddress {
     /// The client and the hops, in the order of X-Forwarded-For.
     pub fn chain(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.address).chain(self.via.iter().copied())
@@ -134,7 +134,7 @@ impl fmt::Display for Stop {
 }
 
 /// `192.0.2.1 (X-Forwarded-For; it is no trusted hop)`
-impl fmt::Display for Client {
+impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}; {})", self.address, self.source, self.stop)
     }

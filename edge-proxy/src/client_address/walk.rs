@@ -1,9 +1,9 @@
 //! The walk from hop to hop.
 
-use super::{Client, MAX_ASKED, MAX_BYTES, MAX_HOPS, Source, Stop, Told, parse_entry};
+use super::{ClientAddress, ForwardedInfo, MAX_ASKED, MAX_BYTES, MAX_HOPS, Source, Stop, parse_entry};
 use crate::config::{Trust, TrustedHeader};
 use crate::grammar::trim;
-use crate::tailnet::{Identities, Identity};
+use crate::tailnet::{Identities, TailnetIdentity};
 use crate::{Fields, Name, forwarded, host};
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,17 +13,17 @@ use std::net::{IpAddr, SocketAddr};
 ///
 /// ```
 /// use edge_proxy::config::Trust;
-/// use edge_proxy::tailnet::Identity;
+/// use edge_proxy::tailnet::TailnetIdentity;
 /// use edge_proxy::{Fields, client_address::restore};
 ///
 /// let trust = Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], ..Trust::default() };
 /// let mut fields = Fields::new();
 /// // The client wrote the first entry, the edge added the second.
 /// fields.push(b"X-Forwarded-For", b"10.0.0.1, 203.0.113.7");
-/// let client = restore(&trust, "100.64.0.2:40000".parse().unwrap(), None, Identity::Unasked, &fields);
+/// let client = restore(&trust, "100.64.0.2:40000".parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
 /// assert_eq!(client.address.to_string(), "203.0.113.7");
 /// // Of a stranger nothing is believed.
-/// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, Identity::Unasked, &fields);
+/// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
 /// assert_eq!(client.address.to_string(), "198.51.100.1");
 /// ```
 pub fn restore<'i>(
@@ -32,15 +32,15 @@ pub fn restore<'i>(
     interface: Option<&str>,
     identities: impl Into<Identities<'i>>,
     fields: &Fields,
-) -> Client {
+) -> ClientAddress {
     let identities = identities.into();
-    let mut client = Client {
+    let mut client = ClientAddress {
         address: source.ip().to_canonical(),
         port: Some(source.port()),
         via: Vec::new(),
         source: Source::Connection,
         stop: Stop::Untrusted,
-        told: Told::default(),
+        told: ForwardedInfo::default(),
     };
     if !is_in_range(trust, client.address) {
         return client;
@@ -94,24 +94,24 @@ fn end(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<Sto
 }
 
 /// Whether that is who hops of ours are.
-fn is_one_of(trust: &Trust, identity: Identity<'_>) -> bool {
+fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     if trust.who.is_empty() {
         return true;
     }
     match identity {
-        Identity::Known(node) => trust.who.iter().any(|who| who.is(node)),
-        Identity::Nobody | Identity::Unasked => false,
-        Identity::Unreachable => trust.fallback,
+        TailnetIdentity::Known(node) => trust.who.iter().any(|who| who.is(node)),
+        TailnetIdentity::Nobody | TailnetIdentity::Unasked => false,
+        TailnetIdentity::Unreachable => trust.fallback,
     }
 }
 
 /// Makes this address the client, and what was the client a hop.
-fn step(client: &mut Client, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
+fn step(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
     client.via.insert(0, client.address);
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
 }
 
-fn walk_list(trust: &Trust, identities: Identities<'_>, fields: &Fields, client: &mut Client) -> Stop {
+fn walk_list(trust: &Trust, identities: Identities<'_>, fields: &Fields, client: &mut ClientAddress) -> Stop {
     let mut bytes = 0;
     for line in fields.all(Name::XForwardedFor).rev() {
         for entry in line.rsplit(|b| *b == b',') {
@@ -131,7 +131,12 @@ fn walk_list(trust: &Trust, identities: Identities<'_>, fields: &Fields, client:
     Stop::End
 }
 
-fn walk_forwarded(trust: &Trust, identities: Identities<'_>, fields: &Fields, client: &mut Client) -> Stop {
+fn walk_forwarded(
+    trust: &Trust,
+    identities: Identities<'_>,
+    fields: &Fields,
+    client: &mut ClientAddress,
+) -> Stop {
     let mut bytes = 0;
     // What the hop wrote last is the client's own connection to it; further left is about earlier connections.
     for line in fields.all(Name::Forwarded).rev() {
@@ -166,7 +171,7 @@ fn walk_forwarded(trust: &Trust, identities: Identities<'_>, fields: &Fields, cl
     Stop::End
 }
 
-fn one_address(fields: &Fields, client: &mut Client) -> Stop {
+fn one_address(fields: &Fields, client: &mut ClientAddress) -> Stop {
     let mut values = fields.all(Name::XRealIp);
     match (values.next(), values.next()) {
         (None, _) => Stop::End,
@@ -183,7 +188,7 @@ fn one_address(fields: &Fields, client: &mut Client) -> Stop {
 }
 
 /// What a trusted hop said besides addresses. A field that is there twice says nothing.
-fn told(fields: &Fields) -> Told {
+fn told(fields: &Fields) -> ForwardedInfo {
     let one = |id| {
         let mut values = fields.all(id);
         match (values.next(), values.next()) {
@@ -191,7 +196,7 @@ fn told(fields: &Fields) -> Told {
             _ => None,
         }
     };
-    Told {
+    ForwardedInfo {
         https: one(Name::XForwardedProto).and_then(https),
         host: one(Name::XForwardedHost).and_then(authority),
         port: one(Name::XForwardedPort).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()),
@@ -227,7 +232,7 @@ mod tests {
 
     fn restored(header: TrustedHeader, peer: &str, fields: &[(&str, &str)]) -> (String, Stop, usize) {
         let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        let client = restore(&trust(header), peer.parse().unwrap(), None, Identity::Unasked, &fields);
+        let client = restore(&trust(header), peer.parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
         (client.address.to_string(), client.stop, client.via.len())
     }
 
@@ -289,7 +294,7 @@ mod tests {
         let trust = Trust { interface: Some("tailscale0".into()), ..trust(TrustedHeader::XForwardedFor) };
         let fields: Fields = [(&b"X-Forwarded-For"[..], &b"203.0.113.7"[..])].into_iter().collect();
         let restore =
-            |interface| restore(&trust, HOP.parse().unwrap(), interface, Identity::Unasked, &fields);
+            |interface| restore(&trust, HOP.parse().unwrap(), interface, TailnetIdentity::Unasked, &fields);
         assert_eq!(restore(Some("tailscale0")).stop, Stop::Untrusted);
         for other in [None, Some("eth0"), Some("")] {
             let client = restore(other);

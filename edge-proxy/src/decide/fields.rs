@@ -1,6 +1,6 @@
 //! What is taken out of heads and what is put in, in both directions.
 
-use super::{Decision, Facts, Transport, edits, route};
+use super::{Decision, RequestContext, Transport, edits, route};
 use crate::config::FieldEdits;
 use crate::host::split_authority;
 use crate::section::digits;
@@ -15,7 +15,12 @@ use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tail
 /// Written are X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP, so that they agree;
 /// `Early-Data: 1` if the handshake is not complete (RFC 8470 §5.1). What a trusted hop said of the scheme, the host and
 /// the port is kept. Other spellings of these names, such as `X_Forwarded_For`, are removed from everybody's requests.
-pub fn request_fields(decision: &Decision<'_>, facts: &Facts<'_>, still_early: bool, head: &mut RequestHead) {
+pub fn request_fields(
+    decision: &Decision<'_>,
+    facts: &RequestContext<'_>,
+    still_early: bool,
+    head: &mut RequestHead,
+) {
     let site = decision.site.map(|(_, site)| &site.request_fields);
     let route = decision.route.map(|(_, route)| &route.request_fields);
     hop_by_hop::strip(&mut head.fields);
@@ -51,7 +56,7 @@ pub fn request_fields(decision: &Decision<'_>, facts: &Facts<'_>, still_early: b
 /// TCP (RFC 7838); an upstream's own speaks of a place that the client cannot see, and is removed.
 pub fn response_fields(
     decision: &Decision<'_>,
-    facts: &Facts<'_>,
+    facts: &RequestContext<'_>,
     alt_svc: Option<&str>,
     head: &mut ResponseHead,
 ) {
@@ -125,7 +130,7 @@ fn is_alias_of_ours(name: &[u8]) -> bool {
 }
 
 /// Writes who asks, for which host and by which scheme, in every form that upstreams read.
-fn write_origin(decision: &Decision<'_>, facts: &Facts<'_>, authority: &str, fields: &mut Fields) {
+fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: &str, fields: &mut Fields) {
     let client = &decision.client;
     let https = client.told.https.unwrap_or_else(|| facts.transport.is_secure());
     let proto = if https { "https" } else { "http" };

@@ -18,7 +18,7 @@ pub use rejection::Rejection;
 pub use request::decide;
 
 use crate::Reason;
-use crate::client_address::Client;
+use crate::client_address::ClientAddress;
 use crate::config::{Auth, Response, Route, Site};
 use crate::early_data::Early;
 use crate::tailnet::Identities;
@@ -46,7 +46,7 @@ impl Transport {
 
 /// What is known of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct RequestContext<'a> {
     /// By what the request came.
     pub transport: Transport,
     /// The other end of the connection.
@@ -67,7 +67,7 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision<'s> {
     /// Who asks.
-    pub client: Client,
+    pub client: ClientAddress,
     /// The site that the request is for, and its position in the configuration.
     pub site: Option<(usize, &'s Site)>,
     /// The route within the site, and its position there.

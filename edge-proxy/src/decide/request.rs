@@ -1,8 +1,8 @@
 //! The decision about one request.
 
 use super::upgrade::{self, Upgrade};
-use super::{Decision, Facts, Transport, Verdict, normalized, path, route};
-use crate::client_address::{self, Client, Source};
+use super::{Decision, RequestContext, Transport, Verdict, normalized, path, route};
+use crate::client_address::{self, ClientAddress, Source};
 use crate::config::{Action, Config, Plain, Reject, Route, Site};
 use crate::early_data::{self, Early};
 use crate::grammar::is_target;
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 ///
 /// ```
 /// use edge_proxy::config::{Config, Plain, Route, Site, Target, Upstream};
-/// use edge_proxy::decide::{Facts, Transport, Verdict, decide};
+/// use edge_proxy::decide::{RequestContext, Transport, Verdict, decide};
 /// use edge_proxy::{Reason, RequestHead, Snapshot, Version};
 ///
 /// let mut site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
@@ -25,7 +25,7 @@ use std::net::IpAddr;
 /// let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 };
 /// let config = Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() };
 /// let snapshot = Snapshot::new(config).unwrap();
-/// let facts = Facts {
+/// let facts = RequestContext {
 ///     transport: Transport::Plain,
 ///     peer: "192.0.2.1:40000".parse().unwrap(),
 ///     proxied: None,
@@ -40,7 +40,7 @@ use std::net::IpAddr;
 /// head.authority = "198.51.100.7".into();
 /// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Reason::RawAddress });
 /// ```
-pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead) -> Decision<'s> {
+pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &RequestHead) -> Decision<'s> {
     let config = snapshot.config();
     let mut decision = Decision {
         client: client(config, facts, head),
@@ -62,7 +62,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>, head: &RequestHead)
     decision
 }
 
-fn client(config: &Config, facts: &Facts<'_>, head: &RequestHead) -> Client {
+fn client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> ClientAddress {
     let source = facts.proxied.unwrap_or(facts.peer);
     let mut client =
         client_address::restore(&config.trust, source, facts.interface, facts.identities, &head.fields);
@@ -75,7 +75,7 @@ fn client(config: &Config, facts: &Facts<'_>, head: &RequestHead) -> Client {
 /// The verdict, an early one as the error. What is found on the way is left in the decision.
 fn judge<'s>(
     snapshot: &'s Snapshot,
-    facts: &Facts<'_>,
+    facts: &RequestContext<'_>,
     head: &RequestHead,
     decision: &mut Decision<'s>,
 ) -> Result<Verdict<'s>, Verdict<'s>> {
@@ -117,7 +117,7 @@ fn judge<'s>(
 /// The site that a request is for, and its host as it is compared.
 fn site_of<'h, 's>(
     snapshot: &Snapshot,
-    facts: &Facts<'_>,
+    facts: &RequestContext<'_>,
     head: &'h RequestHead,
 ) -> Result<(usize, Cow<'h, str>), Verdict<'s>> {
     let unknown = |why| Err(turned_away(snapshot.config().reject, 421, why));

@@ -35,7 +35,7 @@ pub enum BadChunk {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     Size,
     Data(u64),
     DataEnd,
@@ -69,7 +69,7 @@ pub struct Progress {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Chunks {
-    state: State,
+    state: ChunkState,
     extensions: usize,
     trailer_bytes: usize,
     trailers: Fields,
@@ -84,7 +84,7 @@ impl Default for Chunks {
 impl Chunks {
     /// At the first chunk's size.
     pub const fn new() -> Self {
-        Self { state: State::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
+        Self { state: ChunkState::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
     }
 
     /// Looks at the bytes that come next.
@@ -96,43 +96,43 @@ impl Chunks {
         loop {
             let rest = &buf[at..];
             match self.state {
-                State::Size => match self.size_line(rest)? {
+                ChunkState::Size => match self.size_line(rest)? {
                     Some((used, 0)) => {
                         at += used;
-                        self.state = State::Trailer;
+                        self.state = ChunkState::Trailer;
                     }
                     Some((used, size)) => {
                         at += used;
-                        self.state = State::Data(size);
+                        self.state = ChunkState::Data(size);
                     }
                     None => return Ok(Progress { framing: at, data: 0, ended: false }),
                 },
-                State::Data(left) => {
+                ChunkState::Data(left) => {
                     let data = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
                     return Ok(Progress { framing: at, data, ended: false });
                 }
-                State::DataEnd => match rest {
+                ChunkState::DataEnd => match rest {
                     [b'\r', b'\n', ..] => {
                         at += 2;
-                        self.state = State::Size;
+                        self.state = ChunkState::Size;
                     }
                     [] | [b'\r'] => return Ok(Progress { framing: at, data: 0, ended: false }),
                     _ => return Err(BadChunk::Data),
                 },
-                State::Trailer => match self.trailer_line(rest)? {
+                ChunkState::Trailer => match self.trailer_line(rest)? {
                     Some(used) => at += used,
                     None => return Ok(Progress { framing: at, data: 0, ended: false }),
                 },
-                State::End => return Ok(Progress { framing: at, data: 0, ended: true }),
+                ChunkState::End => return Ok(Progress { framing: at, data: 0, ended: true }),
             }
         }
     }
 
     /// So many bytes of data were taken from the buffer.
     pub fn took(&mut self, n: usize) {
-        if let State::Data(left) = self.state {
+        if let ChunkState::Data(left) = self.state {
             let left = left.saturating_sub(n as u64);
-            self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+            self.state = if left == 0 { ChunkState::DataEnd } else { ChunkState::Data(left) };
         }
     }
 
@@ -189,7 +189,7 @@ impl Chunks {
         };
         let Some(text) = buf[..end].strip_suffix(b"\r") else { return Err(BadChunk::Line) };
         if text.is_empty() {
-            self.state = State::End;
+            self.state = ChunkState::End;
             return Ok(Some(end + 1));
         }
         self.trailer_bytes += end + 1;

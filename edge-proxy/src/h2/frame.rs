@@ -56,7 +56,7 @@ pub mod setting {
 
 /// What every frame begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct FrameHeader {
     /// Bytes of payload, below 2^24.
     pub length: u32,
     /// Which kind of frame it is.
@@ -67,18 +67,18 @@ pub struct Header {
     pub stream: u32,
 }
 
-impl Header {
+impl FrameHeader {
     /// Its bytes on the wire.
     pub const LEN: usize = 9;
 
     /// Reads it, if it is there whole. The reserved bit is ignored (RFC 9113 §4.1).
     ///
     /// ```
-    /// use edge_proxy::h2::frame::{Header, PING};
+    /// use edge_proxy::h2::frame::{FrameHeader, PING};
     ///
-    /// let header = Header::read(&[0, 0, 8, 6, 0, 0, 0, 0, 0]).unwrap();
-    /// assert_eq!(header, Header { length: 8, kind: PING, flags: 0, stream: 0 });
-    /// assert_eq!(Header::read(&[0, 0, 8]), None);
+    /// let header = FrameHeader::read(&[0, 0, 8, 6, 0, 0, 0, 0, 0]).unwrap();
+    /// assert_eq!(header, FrameHeader { length: 8, kind: PING, flags: 0, stream: 0 });
+    /// assert_eq!(FrameHeader::read(&[0, 0, 8]), None);
     /// ```
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let [a, b, c, kind, flags, id @ ..] = *bytes.first_chunk::<9>()?;
@@ -105,12 +105,12 @@ impl Header {
 
 /// Appends a whole frame whose payload is short.
 pub fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    Header { length: payload.len() as u32, kind, flags, stream }.write(out);
+    FrameHeader { length: payload.len() as u32, kind, flags, stream }.write(out);
     out.extend_from_slice(payload);
 }
 
 /// A payload without its padding (RFC 9113 §6.1). `None` if the padding is as long as all of it.
-pub fn unpad(header: Header, payload: &[u8]) -> Option<&[u8]> {
+pub fn unpad(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
     if !header.has(PADDED) {
         return Some(payload);
     }

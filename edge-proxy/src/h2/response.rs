@@ -1,13 +1,13 @@
 //! Responses as they are written (RFC 9113 §8.1, §8.3.2).
 
-use super::frame::{self, Header};
+use super::frame::{self, FrameHeader};
 use super::hpack;
 use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
 /// Where a field section goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct SectionPlace {
     /// The stream.
     pub stream: u32,
     /// Whether nothing follows it.
@@ -18,7 +18,7 @@ pub struct Place {
 
 /// Appends the head of a response. Fields that belong to a connection are left out; names become lower case; Content-Length is
 /// what `head.body` says.
-pub fn write_head(out: &mut Vec<u8>, place: Place, head: &ResponseHead) {
+pub fn write_head(out: &mut Vec<u8>, place: SectionPlace, head: &ResponseHead) {
     section(out, place, |out| {
         hpack::write_field(out, b":status", &status_digits(head.status));
         for field in head.fields.iter() {
@@ -37,7 +37,7 @@ pub fn write_head(out: &mut Vec<u8>, place: Place, head: &ResponseHead) {
 }
 
 /// Appends trailers. Fields that may not be trailers are left out.
-pub fn write_trailers(out: &mut Vec<u8>, place: Place, fields: &Fields) {
+pub fn write_trailers(out: &mut Vec<u8>, place: SectionPlace, fields: &Fields) {
     section(out, place, |out| {
         for field in fields.iter() {
             if !field.name.starts_with(b":") && may_be_trailer(field.id, field.name) {
@@ -48,16 +48,16 @@ pub fn write_trailers(out: &mut Vec<u8>, place: Place, fields: &Fields) {
 }
 
 /// Appends a HEADERS frame, and CONTINUATION frames where it is too long for one.
-fn section(out: &mut Vec<u8>, place: Place, fill: impl FnOnce(&mut Vec<u8>)) {
+fn section(out: &mut Vec<u8>, place: SectionPlace, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let end = if place.end { frame::END_STREAM } else { 0 };
     let flags = end | frame::END_HEADERS;
-    Header { length: 0, kind: frame::HEADERS, flags, stream: place.stream }.write(out);
+    FrameHeader { length: 0, kind: frame::HEADERS, flags, stream: place.stream }.write(out);
     if place.first {
         hpack::write_no_table(out);
     }
     fill(out);
-    let length = out.len() - start - Header::LEN;
+    let length = out.len() - start - FrameHeader::LEN;
     // Every client takes as much, and nobody is made to wait for more.
     let most = frame::MAX_PAYLOAD as usize;
     if length <= most {
@@ -65,7 +65,7 @@ fn section(out: &mut Vec<u8>, place: Place, fill: impl FnOnce(&mut Vec<u8>)) {
         out[start..start + 3].copy_from_slice(&[a, b, c]);
         return;
     }
-    let block = out.split_off(start + Header::LEN);
+    let block = out.split_off(start + FrameHeader::LEN);
     out.truncate(start);
     let parts = block.chunks(most);
     let last = parts.len() - 1;

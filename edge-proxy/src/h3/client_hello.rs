@@ -14,14 +14,14 @@ pub struct ClientHello<'a> {
 
 /// These bytes are no ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub struct MalformedHello;
 
 /// Reads a ClientHello, as a handshake message without record headers. `Ok(None)` if it is not there whole.
-pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, Malformed> {
+pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> {
     match message.first() {
         None => return Ok(None),
         Some(1) => {}
-        Some(_) => return Err(Malformed),
+        Some(_) => return Err(MalformedHello),
     }
     let Some((head, rest)) = message.split_first_chunk::<4>() else { return Ok(None) };
     let len = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
@@ -33,7 +33,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, Malformed> {
     let suites = body.vector16()?;
     let compression = body.vector8()?;
     if session_id.len() > 32 || suites.len() < 2 || suites.len() % 2 != 0 || compression.is_empty() {
-        return Err(Malformed);
+        return Err(MalformedHello);
     }
     let mut hello = ClientHello::default();
     if body.0.is_empty() {
@@ -41,7 +41,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, Malformed> {
     }
     let mut extensions = Reader(body.vector16()?);
     if !body.0.is_empty() {
-        return Err(Malformed);
+        return Err(MalformedHello);
     }
     let mut seen = false;
     while !extensions.0.is_empty() {
@@ -50,7 +50,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, Malformed> {
         if kind == 0 {
             // RFC 8446 §4.2: no extension twice. Two names would be one for each reader.
             if std::mem::replace(&mut seen, true) {
-                return Err(Malformed);
+                return Err(MalformedHello);
             }
             hello.sni = Some(server_name(content)?);
         }
@@ -66,53 +66,53 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, Malformed> {
     Ok(Some(hello))
 }
 
-fn server_name(content: &[u8]) -> Result<&str, Malformed> {
+fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
     let mut content = Reader(content);
     let mut list = Reader(content.vector16()?);
     if !content.0.is_empty() {
-        return Err(Malformed);
+        return Err(MalformedHello);
     }
     let kind = list.u8()?;
     let name = list.vector16()?;
     // RFC 6066 §3: one name of each type, and there is but one type.
     if kind != 0 || name.is_empty() || !list.0.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
-        return Err(Malformed);
+        return Err(MalformedHello);
     }
-    std::str::from_utf8(name).map_err(|_| Malformed)
+    std::str::from_utf8(name).map_err(|_| MalformedHello)
 }
 
-fn versions(content: &[u8]) -> Result<&[u8], Malformed> {
+fn versions(content: &[u8]) -> Result<&[u8], MalformedHello> {
     Reader(content).vector8()
 }
 
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(n).ok_or(Malformed)?;
+    fn take(&mut self, n: usize) -> Result<&'a [u8], MalformedHello> {
+        let (taken, rest) = self.0.split_at_checked(n).ok_or(MalformedHello)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn skip(&mut self, n: usize) -> Result<(), Malformed> {
+    fn skip(&mut self, n: usize) -> Result<(), MalformedHello> {
         self.take(n).map(drop)
     }
 
-    fn u8(&mut self) -> Result<u8, Malformed> {
+    fn u8(&mut self) -> Result<u8, MalformedHello> {
         Ok(self.take(1)?[0])
     }
 
-    fn u16(&mut self) -> Result<u16, Malformed> {
+    fn u16(&mut self) -> Result<u16, MalformedHello> {
         let bytes = self.take(2)?;
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
-    fn vector8(&mut self) -> Result<&'a [u8], Malformed> {
+    fn vector8(&mut self) -> Result<&'a [u8], MalformedHello> {
         let len = self.u8()?;
         self.take(usize::from(len))
     }
 
-    fn vector16(&mut self) -> Result<&'a [u8], Malformed> {
+    fn vector16(&mut self) -> Result<&'a [u8], MalformedHello> {
         let len = self.u16()?;
         self.take(usize::from(len))
     }

@@ -3,7 +3,7 @@
 //! Whether a stranger is answered at all depends on the name it asks for, and that is inside packets that anyone who
 //! sees them can decrypt. So they are read here, with no state but the bytes of the ClientHello.
 
-use super::client_hello::Malformed;
+use super::client_hello::MalformedHello;
 use super::varint;
 
 /// QUIC version 1.
@@ -109,7 +109,7 @@ impl CryptoBuffer {
 
     /// Takes the CRYPTO frames of a decrypted Initial packet. Anything but what a client's Initial may have is an error
     /// (RFC 9000 §12.4).
-    pub fn take_frames(&mut self, mut payload: &[u8]) -> Result<(), Malformed> {
+    pub fn take_frames(&mut self, mut payload: &[u8]) -> Result<(), MalformedHello> {
         while let Some((kind, rest)) = payload.split_first() {
             payload = rest;
             match kind {
@@ -117,7 +117,7 @@ impl CryptoBuffer {
                 0x00 | 0x01 => {}
                 // ACK, with the counts of ECN or without
                 0x02 | 0x03 => {
-                    let mut next = || varint::take(&mut payload).ok_or(Malformed);
+                    let mut next = || varint::take(&mut payload).ok_or(MalformedHello);
                     next()?;
                     next()?;
                     let ranges = next()?;
@@ -134,23 +134,24 @@ impl CryptoBuffer {
                 }
                 // CRYPTO
                 0x06 => {
-                    let offset = varint::take(&mut payload).ok_or(Malformed)?;
-                    let len = varint::take(&mut payload).ok_or(Malformed)?;
-                    let len = usize::try_from(len).map_err(|_| Malformed)?;
-                    let (data, rest) = payload.split_at_checked(len).ok_or(Malformed)?;
+                    let offset = varint::take(&mut payload).ok_or(MalformedHello)?;
+                    let len = varint::take(&mut payload).ok_or(MalformedHello)?;
+                    let len = usize::try_from(len).map_err(|_| MalformedHello)?;
+                    let (data, rest) = payload.split_at_checked(len).ok_or(MalformedHello)?;
                     payload = rest;
                     self.insert(offset, data)?;
                 }
                 // CONNECTION_CLOSE: there is nothing left to answer. The rest is not allowed here.
-                _ => return Err(Malformed),
+                _ => return Err(MalformedHello),
             }
         }
         Ok(())
     }
 
-    fn insert(&mut self, offset: u64, data: &[u8]) -> Result<(), Malformed> {
-        let start = usize::try_from(offset).map_err(|_| Malformed)?;
-        let end = start.checked_add(data.len()).filter(|end| *end <= Self::MAX_BYTES).ok_or(Malformed)?;
+    fn insert(&mut self, offset: u64, data: &[u8]) -> Result<(), MalformedHello> {
+        let start = usize::try_from(offset).map_err(|_| MalformedHello)?;
+        let end =
+            start.checked_add(data.len()).filter(|end| *end <= Self::MAX_BYTES).ok_or(MalformedHello)?;
         if data.is_empty() {
             return Ok(());
         }
@@ -163,7 +164,7 @@ impl CryptoBuffer {
             from < to && self.bytes[from..to] != data[from - start..to - start]
         };
         if self.parts.iter().any(changed) {
-            return Err(Malformed);
+            return Err(MalformedHello);
         }
         self.bytes[start..end].copy_from_slice(data);
         // The parts that touch this one become one with it.
@@ -173,7 +174,7 @@ impl CryptoBuffer {
             .iter()
             .fold((start, end), |all, part| (all.0.min(part.0), all.1.max(part.1)));
         self.parts.splice(from..to, [joined]);
-        if self.parts.len() > Self::MAX_PARTS { Err(Malformed) } else { Ok(()) }
+        if self.parts.len() > Self::MAX_PARTS { Err(MalformedHello) } else { Ok(()) }
     }
 
     /// What is there from the beginning without a gap.

@@ -15,7 +15,7 @@ pub mod response;
 pub mod settings;
 pub mod varint;
 
-pub use crate::section::Limits;
+pub use crate::section::SectionLimits;
 pub use error::{Code, Fault};
 
 #[cfg(test)]

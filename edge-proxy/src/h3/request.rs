@@ -1,8 +1,8 @@
 //! A request stream, read as it comes: head, content, trailers (RFC 9114 §4.1).
 
 use super::frame::{self, FrameReader, Step};
-use super::qpack::Decoder;
-use super::{Code, Fault, Limits};
+use super::qpack::QpackDecoder;
+use super::{Code, Fault, SectionLimits};
 use crate::section::{BadSection, RequestSection, TrailerSection};
 use crate::{BodyLength, Fields, Name, RequestHead, Version};
 
@@ -22,7 +22,7 @@ const MAX_IDLE_FRAMES: u32 = 256;
 
 /// What comes next of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
+pub enum RequestItem {
     /// Nothing yet: all bytes were taken, and more are needed.
     More,
     /// The encoded head is whole: [`RequestDecoder::head`] decodes it.
@@ -52,12 +52,12 @@ pub struct RequestDecoder {
     expected: Option<u64>,
     received: u64,
     idle: u32,
-    limits: Limits,
+    limits: SectionLimits,
 }
 
 impl RequestDecoder {
     /// At the beginning of a stream.
-    pub const fn new(limits: Limits) -> Self {
+    pub const fn new(limits: SectionLimits) -> Self {
         Self {
             frames: FrameReader::new(),
             phase: Phase::Head,
@@ -70,15 +70,15 @@ impl RequestDecoder {
         }
     }
 
-    /// Looks at `input`. Returns how many bytes of it are done with, and what follows. The bytes of [`Item::Data`] come
+    /// Looks at `input`. Returns how many bytes of it are done with, and what follows. The bytes of [`RequestItem::Data`] come
     /// after those, and are the caller's; the next call begins behind them.
-    pub fn step(&mut self, input: &[u8]) -> Result<(usize, Item), Fault> {
+    pub fn step(&mut self, input: &[u8]) -> Result<(usize, RequestItem), Fault> {
         let mut used = 0;
         loop {
             let (n, step) = self.frames.step(&input[used..]);
             used += n;
             match step {
-                Step::More => return Ok((used, Item::More)),
+                Step::More => return Ok((used, RequestItem::More)),
                 Step::Begin { kind, len } => {
                     self.begin(kind, len)?;
                     if len == 0
@@ -89,7 +89,7 @@ impl RequestDecoder {
                     }
                 }
                 Step::Payload { len, .. } if self.kind == frame::DATA => {
-                    return Ok((used, Item::Data(len)));
+                    return Ok((used, RequestItem::Data(len)));
                 }
                 Step::Payload { len, end } => {
                     if self.kind == frame::HEADERS {
@@ -150,19 +150,19 @@ impl RequestDecoder {
         if self.idle > MAX_IDLE_FRAMES { Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD)) } else { Ok(()) }
     }
 
-    fn section_ready(&mut self) -> Result<Option<Item>, Fault> {
+    fn section_ready(&mut self) -> Result<Option<RequestItem>, Fault> {
         if self.phase == Phase::Head {
-            return Ok(Some(Item::HeadReady));
+            return Ok(Some(RequestItem::HeadReady));
         }
         self.phase = Phase::Trailed;
         let section = std::mem::take(&mut self.section);
         let mut trailers = TrailerSection::new(self.limits);
-        Decoder::new().decode(&section, |name, value| Ok(trailers.field(name, value)?))?;
-        Ok(Some(Item::Trailers(trailers.finish())))
+        QpackDecoder::new().decode(&section, |name, value| Ok(trailers.field(name, value)?))?;
+        Ok(Some(RequestItem::Trailers(trailers.finish())))
     }
 
-    /// Decodes the head, once after [`Item::HeadReady`]. `ended` is whether the stream ended right after it.
-    pub fn head(&mut self, decoder: &mut Decoder, ended: bool) -> Result<RequestHead, Fault> {
+    /// Decodes the head, once after [`RequestItem::HeadReady`]. `ended` is whether the stream ended right after it.
+    pub fn head(&mut self, decoder: &mut QpackDecoder, ended: bool) -> Result<RequestHead, Fault> {
         let section = std::mem::take(&mut self.section);
         let mut request = RequestSection::new(Version::Http3, self.limits);
         decoder.decode(&section, |name, value| Ok(request.field(name, value)?))?;

@@ -76,10 +76,10 @@ const fn build() -> Tables {
 
 /// The bytes are no Huffman code: padding of a byte or more, padding other than ones, or the end-of-string symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Invalid;
+pub struct InvalidHuffman;
 
 /// Appends what `input` stands for.
-pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
+pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     // The bits at hand, from the top of `bits` downwards.
     let (mut bits, mut have) = (0u64, 0u32);
     let mut input = input;
@@ -94,7 +94,7 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
         while have >= LONGEST as u32 {
             let (symbol, len) = TABLES.short[(bits >> 56) as usize];
             let found = if len != 0 { Some((symbol, u32::from(len))) } else { long(bits) };
-            let (symbol, len) = found.ok_or(Invalid)?;
+            let (symbol, len) = found.ok_or(InvalidHuffman)?;
             out.push(symbol);
             bits <<= len;
             have -= len;
@@ -122,7 +122,7 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
             continue;
         }
         // What is left is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
-        return if have < 8 && bits >> (64 - have) == (1 << have) - 1 { Ok(()) } else { Err(Invalid) };
+        return if have < 8 && bits >> (64 - have) == (1 << have) - 1 { Ok(()) } else { Err(InvalidHuffman) };
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// What a PROXY header says about the connection that it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
+pub enum ProxyHeader {
     /// The sender speaks for itself, or does not know: the connection's own addresses count.
     Local,
     /// The sender passes on a connection.
@@ -20,7 +20,7 @@ pub enum Header {
     },
 }
 
-impl Header {
+impl ProxyHeader {
     /// The client's address, unless the connection's own counts.
     pub const fn source(&self) -> Option<SocketAddr> {
         match self {
@@ -59,7 +59,7 @@ pub enum Error {
 ///
 /// # Errors
 /// The bytes are no PROXY header, however they go on.
-pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     match bytes.first() {
         None => Ok(None),
         Some(b'P') => v1::parse(bytes),

@@ -1,6 +1,6 @@
 //! Version 1: one line of text.
 
-use super::{Error, Header, same_family};
+use super::{Error, ProxyHeader, same_family};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -22,7 +22,7 @@ const BEGIN: &[u8] = b"PROXY ";
 ///
 /// # Errors
 /// The bytes are no such header, however they go on.
-pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     let known = bytes.len().min(BEGIN.len());
     if bytes[..known] != BEGIN[..known] {
         return Err(Error::Missing);
@@ -42,13 +42,13 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
     Ok(Some((line_of(line)?, end + 2)))
 }
 
-fn line_of(line: &[u8]) -> Result<Header, Error> {
+fn line_of(line: &[u8]) -> Result<ProxyHeader, Error> {
     let line = std::str::from_utf8(line).map_err(|_| Error::Address)?;
     let mut words = line.split(' ');
     let family = words.next().unwrap_or_default();
     if family == "UNKNOWN" {
         // What follows is to be ignored, whatever it is.
-        return Ok(Header::Local);
+        return Ok(ProxyHeader::Local);
     }
     let mut word = || words.next().ok_or(Error::Address);
     let (source, destination) = match family {
@@ -60,7 +60,7 @@ fn line_of(line: &[u8]) -> Result<Header, Error> {
     if words.next().is_some() {
         return Err(Error::Address);
     }
-    Ok(Header::Proxied {
+    Ok(ProxyHeader::Proxied {
         source: SocketAddr::new(source, source_port),
         destination: SocketAddr::new(destination, destination_port),
     })
@@ -84,11 +84,11 @@ fn port(text: &str) -> Result<u16, Error> {
 }
 
 /// Appends a header. Addresses of different families are both written as IPv6.
-pub fn write(header: &Header, out: &mut Vec<u8>) {
+pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = match *header {
-        Header::Local => write!(out, "PROXY UNKNOWN\r\n"),
-        Header::Proxied { source, destination } => {
+        ProxyHeader::Local => write!(out, "PROXY UNKNOWN\r\n"),
+        ProxyHeader::Proxied { source, destination } => {
             let (from, to) = same_family(source.ip(), destination.ip());
             let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
             write!(out, "PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port())
@@ -124,6 +124,6 @@ mod tests {
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(100));
         assert_eq!(parse(long.as_bytes()), Err(Error::TooLong));
         let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX - 16));
-        assert_eq!(parse(longest.as_bytes()), Ok(Some((Header::Local, MAX))));
+        assert_eq!(parse(longest.as_bytes()), Ok(Some((ProxyHeader::Local, MAX))));
     }
 }

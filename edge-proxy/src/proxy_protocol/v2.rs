@@ -1,6 +1,6 @@
 //! Version 2: binary, with extensions (TLVs).
 
-use super::{Error, Header, crc32c, same_family};
+use super::{Error, ProxyHeader, crc32c, same_family};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The longest header that [`parse`] reads, its first 16 bytes included.
@@ -14,7 +14,7 @@ const CRC32C: u8 = 3;
 ///
 /// # Errors
 /// The bytes are no such header, however they go on.
-pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     parse_up_to(bytes, MAX)
 }
 
@@ -22,7 +22,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
 ///
 /// # Errors
 /// The bytes are no such header, however they go on.
-pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(Header, usize)>, Error> {
+pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usize)>, Error> {
     let known = bytes.len().min(SIGNATURE.len());
     if bytes[..known] != SIGNATURE[..known] {
         return Err(Error::Missing);
@@ -41,14 +41,14 @@ pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(Header, usize)>, 
         return Ok(None);
     };
     // LOCAL: the connection's own addresses count, and the rest is discarded (§2.2).
-    let header = if fixed[12] == 0x20 { Header::Local } else { proxied(whole, fixed[13])? };
+    let header = if fixed[12] == 0x20 { ProxyHeader::Local } else { proxied(whole, fixed[13])? };
     Ok(Some((header, length)))
 }
 
-fn proxied(whole: &[u8], family: u8) -> Result<Header, Error> {
+fn proxied(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
     let body = &whole[FIXED..];
     let (header, addresses) = match family {
-        0x00 => (Header::Local, 0),
+        0x00 => (ProxyHeader::Local, 0),
         0x11 => {
             let raw = body.first_chunk::<12>().ok_or(Error::Address)?;
             let ip = |at: usize| IpAddr::V4(Ipv4Addr::new(raw[at], raw[at + 1], raw[at + 2], raw[at + 3]));
@@ -64,7 +64,7 @@ fn proxied(whole: &[u8], family: u8) -> Result<Header, Error> {
             (pair(ip(0), ip(16), &raw[32..]), 36)
         }
         // A Unix socket has no address of use here.
-        0x31 if body.len() >= 216 => (Header::Local, 216),
+        0x31 if body.len() >= 216 => (ProxyHeader::Local, 216),
         0x31 => return Err(Error::Address),
         _ => return Err(Error::Unknown),
     };
@@ -72,9 +72,9 @@ fn proxied(whole: &[u8], family: u8) -> Result<Header, Error> {
     Ok(header)
 }
 
-fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> Header {
+fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> ProxyHeader {
     let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
-    Header::Proxied {
+    ProxyHeader::Proxied {
         source: SocketAddr::new(source, port(0)),
         destination: SocketAddr::new(destination, port(2)),
     }
@@ -109,9 +109,9 @@ fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
 /// Appends a header, with a checksum. Addresses of different families are both written as IPv6.
 ///
 /// ```
-/// use edge_proxy::proxy_protocol::{Header, v2};
+/// use edge_proxy::proxy_protocol::{ProxyHeader, v2};
 ///
-/// let header = Header::Proxied {
+/// let header = ProxyHeader::Proxied {
 ///     source: "192.0.2.1:40000".parse().unwrap(),
 ///     destination: "192.0.2.2:443".parse().unwrap(),
 /// };
@@ -119,12 +119,12 @@ fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
 /// v2::write(&header, &mut bytes);
 /// assert_eq!(v2::parse(&bytes), Ok(Some((header, bytes.len()))));
 /// ```
-pub fn write(header: &Header, out: &mut Vec<u8>) {
+pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(SIGNATURE);
     match *header {
-        Header::Local => out.extend_from_slice(&[0x20, 0, 0, 0]),
-        Header::Proxied { source, destination } => {
+        ProxyHeader::Local => out.extend_from_slice(&[0x20, 0, 0, 0]),
+        ProxyHeader::Proxied { source, destination } => {
             match same_family(source.ip(), destination.ip()) {
                 (IpAddr::V4(from), IpAddr::V4(to)) => {
                     out.extend_from_slice(&[0x21, 0x11, 0, 12 + 7]);
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn d9_strict() {
         let body = |extra: &[u8]| [&V4[..], extra].concat();
-        assert!(matches!(parse(&header(0x21, 0x11, &V4)), Ok(Some((Header::Proxied { .. }, 28)))));
-        assert_eq!(parse(&header(0x20, 0x55, &[9; 5])), Ok(Some((Header::Local, 21))));
-        assert_eq!(parse(&header(0x21, 0x00, &[])), Ok(Some((Header::Local, 16))));
+        assert!(matches!(parse(&header(0x21, 0x11, &V4)), Ok(Some((ProxyHeader::Proxied { .. }, 28)))));
+        assert_eq!(parse(&header(0x20, 0x55, &[9; 5])), Ok(Some((ProxyHeader::Local, 21))));
+        assert_eq!(parse(&header(0x21, 0x00, &[])), Ok(Some((ProxyHeader::Local, 16))));
         assert_eq!(parse(&header(0x11, 0x11, &V4)), Err(Error::Unknown));
         assert_eq!(parse(&header(0x22, 0x11, &V4)), Err(Error::Unknown));
         assert_eq!(parse(&header(0x21, 0x12, &V4)), Err(Error::Unknown), "datagrams");
@@ -187,7 +187,7 @@ mod tests {
     fn every_byte_is_under_the_checksum() {
         let mut bytes = Vec::new();
         let address = "192.0.2.1:80".parse().unwrap();
-        write(&Header::Proxied { source: address, destination: address }, &mut bytes);
+        write(&ProxyHeader::Proxied { source: address, destination: address }, &mut bytes);
         for at in FIXED..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;

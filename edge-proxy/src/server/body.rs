@@ -2,7 +2,7 @@
 
 /// What comes next of a message's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum BodyPart {
     /// `chunk()` has bytes.
     Data,
     /// The content ended; `trailers()` has fields, possibly none. Said again whenever it is asked again.

@@ -198,7 +198,7 @@ impl Drop for Input {
 const AT_ONCE: usize = 8 * 1024;
 
 /// What can be given bytes without waiting.
-pub(crate) trait AtOnce {
+pub(crate) trait ImmediateWrite {
     /// Takes as many of these bytes as it can now, and says how many. If something is wrong it takes none, and says so when it is
     /// written to next.
     fn put(&mut self, parts: &[&[u8]]) -> usize;
@@ -221,7 +221,7 @@ impl Output {
     }
 
     /// Appends these bytes. Many are given to the wire as they are, behind what waits.
-    pub(crate) fn pass(&mut self, wire: &mut impl AtOnce, parts: [&[u8]; 3]) {
+    pub(crate) fn pass(&mut self, wire: &mut impl ImmediateWrite, parts: [&[u8]; 3]) {
         let mut taken = 0;
         if parts.iter().map(|part| part.len()).sum::<usize>() >= AT_ONCE {
             let [a, b, c] = parts;

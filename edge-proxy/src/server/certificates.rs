@@ -92,7 +92,7 @@ struct Pair {
 }
 
 #[derive(Default)]
-struct Index {
+struct NameIndex {
     pairs: HashMap<PathBuf, Pair>,
     /// By name, `*.` patterns too, several kinds of key side by side.
     names: HashMap<String, Vec<Arc<CertifiedKey>>>,
@@ -106,7 +106,7 @@ struct Index {
 /// client supports. [`Certificates::refresh`] reads what changed; a pair that cannot be used leaves the old one in place.
 pub struct Certificates {
     folder: PathBuf,
-    index: RwLock<Arc<Index>>,
+    index: RwLock<Arc<NameIndex>>,
 }
 
 impl fmt::Debug for Certificates {
@@ -117,7 +117,7 @@ impl fmt::Debug for Certificates {
 
 /// What [`Certificates::refresh`] did.
 #[derive(Debug, Default)]
-pub struct Refreshed {
+pub struct RefreshReport {
     /// Folders whose pair is new.
     pub swapped: Vec<PathBuf>,
     /// What cannot be used.
@@ -129,7 +129,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Only if the folder itself cannot be read. What is wrong with single pairs is in the second value.
-    pub fn load(folder: impl Into<PathBuf>) -> Result<(Arc<Self>, Refreshed), CertificateError> {
+    pub fn load(folder: impl Into<PathBuf>) -> Result<(Arc<Self>, RefreshReport), CertificateError> {
         let found = Self { folder: folder.into(), index: RwLock::default() };
         let refreshed = found.refresh()?;
         Ok((Arc::new(found), refreshed))
@@ -139,9 +139,9 @@ impl Certificates {
     ///
     /// # Errors
     /// Only if the folder itself cannot be read; everything stays as it was then.
-    pub fn refresh(&self) -> Result<Refreshed, CertificateError> {
+    pub fn refresh(&self) -> Result<RefreshReport, CertificateError> {
         let before = self.index();
-        let mut refreshed = Refreshed::default();
+        let mut refreshed = RefreshReport::default();
         let mut pairs = HashMap::new();
         let mut refused = HashMap::new();
         let unreadable = |why| CertificateError::Folder { path: self.folder.clone(), why };
@@ -191,7 +191,7 @@ impl Certificates {
                     names.entry(name.clone()).or_default().push(pair.key.clone());
                 }
             }
-            let index = Arc::new(Index { pairs, names, refused });
+            let index = Arc::new(NameIndex { pairs, names, refused });
             *self.index.write().unwrap_or_else(std::sync::PoisonError::into_inner) = index;
         }
         Ok(refreshed)
@@ -217,7 +217,7 @@ impl Certificates {
         !self.candidates(name).is_empty()
     }
 
-    fn index(&self) -> Arc<Index> {
+    fn index(&self) -> Arc<NameIndex> {
         self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 

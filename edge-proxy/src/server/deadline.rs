@@ -11,7 +11,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 
 const NEVER: u64 = u64::MAX;
 
-struct Slot {
+struct DeadlineCell {
     /// Milliseconds since the worker's start.
     at: Cell<u64>,
     waker: RefCell<Option<Waker>>,
@@ -22,7 +22,7 @@ pub(crate) struct Sweep {
     start: Instant,
     now: Cell<u64>,
     draining: Cell<bool>,
-    slots: RefCell<Vec<Weak<Slot>>>,
+    slots: RefCell<Vec<Weak<DeadlineCell>>>,
 }
 
 impl Sweep {
@@ -72,7 +72,7 @@ impl Sweep {
 
     /// A new deadline, not set yet.
     pub(crate) fn deadline(self: &Rc<Self>) -> Deadline {
-        let slot = Rc::new(Slot { at: Cell::new(NEVER), waker: RefCell::new(None) });
+        let slot = Rc::new(DeadlineCell { at: Cell::new(NEVER), waker: RefCell::new(None) });
         self.slots.borrow_mut().push(Rc::downgrade(&slot));
         Deadline { sweep: self.clone(), slot }
     }
@@ -81,7 +81,7 @@ impl Sweep {
 /// One deadline of one connection or exchange.
 pub(crate) struct Deadline {
     sweep: Rc<Sweep>,
-    slot: Rc<Slot>,
+    slot: Rc<DeadlineCell>,
 }
 
 impl Deadline {

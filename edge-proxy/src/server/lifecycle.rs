@@ -5,7 +5,7 @@ use super::downstream::quic::H3Service;
 use super::downstream::tcp;
 use super::observe::Observer;
 use super::runtime::{Runtime, h3_limits};
-use super::traces::{Shared as Traces, Tracer};
+use super::traces::{TraceSink, Tracer};
 use super::upstream::Checks;
 use super::view::View;
 use super::worker::Worker;
@@ -37,9 +37,9 @@ pub(crate) enum Command {
 }
 
 /// What runs for one listener.
-struct Listening {
+struct ActiveListener {
     accepting: AbortHandle,
-    engine: Option<(h3::Control, tokio::task::JoinHandle<()>)>,
+    engine: Option<(h3::EngineControl, tokio::task::JoinHandle<()>)>,
 }
 
 /// Runs a worker on this thread until it is told to drain. The first one checks the upstreams for all.
@@ -47,7 +47,7 @@ pub(crate) fn run(
     number: usize,
     runtime: Arc<Runtime>,
     sockets: Vec<Sockets>,
-    (observer, traces): (Arc<dyn Observer>, Traces),
+    (observer, traces): (Arc<dyn Observer>, TraceSink),
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> std::io::Result<()> {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
@@ -59,7 +59,7 @@ pub(crate) fn run(
             if number == 0 { Checks::of(&view.pools, worker.sweep()) } else { Checks::default() }
         };
         let mut checks = checks_of(&worker.view());
-        let mut listening: HashMap<SocketAddr, (Listener, Listening)> = HashMap::new();
+        let mut listening: HashMap<SocketAddr, (Listener, ActiveListener)> = HashMap::new();
         for sockets in sockets {
             listening.insert(sockets.address, (sockets.listener.clone(), listen(&worker, sockets)?));
         }
@@ -101,7 +101,7 @@ pub(crate) fn run(
 }
 
 /// Begins to serve a listener.
-fn listen(worker: &Rc<Worker>, sockets: Sockets) -> std::io::Result<Listening> {
+fn listen(worker: &Rc<Worker>, sockets: Sockets) -> std::io::Result<ActiveListener> {
     // What replaces it is unsafe, for types whose descriptor may change or be closed under it. A listener's does not.
     #[allow(deprecated)]
     let tcp = AsyncFd::with_interest(sockets.tcp, Interest::READABLE)?;
@@ -112,7 +112,7 @@ fn listen(worker: &Rc<Worker>, sockets: Sockets) -> std::io::Result<Listening> {
     let view = worker.view();
     let engine = match (sockets.quic, &view.runtime.quic) {
         (Some((socket, handover)), Some(server)) => {
-            let (control, receiver) = h3::Control::new();
+            let (control, receiver) = h3::EngineControl::new();
             let config = EngineConfig {
                 socket,
                 server: server.clone(),
@@ -128,11 +128,15 @@ fn listen(worker: &Rc<Worker>, sockets: Sockets) -> std::io::Result<Listening> {
         }
         _ => None,
     };
-    Ok(Listening { accepting, engine })
+    Ok(ActiveListener { accepting, engine })
 }
 
 /// Finishes what is under way.
-async fn drain(worker: &Rc<Worker>, listening: HashMap<SocketAddr, (Listener, Listening)>, within: Duration) {
+async fn drain(
+    worker: &Rc<Worker>,
+    listening: HashMap<SocketAddr, (Listener, ActiveListener)>,
+    within: Duration,
+) {
     let until = Instant::now() + within;
     let mut engines = Vec::new();
     for (_, (_, running)) in listening {

@@ -12,7 +12,7 @@ pub trait Observer: Send + Sync + 'static {
     fn access(&self, _record: &AccessRecord<'_>) {}
 
     /// A connection was turned away before it asked for anything.
-    fn turned_away(&self, _record: &TurnedAway<'_>) {}
+    fn turned_away(&self, _record: &ConnectionRejected<'_>) {}
 
     /// The store of shared state came or went. Not called by a worker.
     fn shared(&self, _event: &SharedEvent) {}
@@ -20,9 +20,9 @@ pub trait Observer: Send + Sync + 'static {
 
 /// An observer that is told and says nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct NoopObserver;
 
-impl Observer for Silent {}
+impl Observer for NoopObserver {}
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub struct AccessRecord<'a> {
 
 /// A connection that was turned away.
 #[derive(Clone, Debug)]
-pub struct TurnedAway<'a> {
+pub struct ConnectionRejected<'a> {
     /// The other end.
     pub peer: SocketAddr,
     /// The listener's address.

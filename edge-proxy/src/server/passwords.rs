@@ -17,7 +17,7 @@ const WAITING: usize = 64;
 
 /// What became of a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum PasswordVerdict {
     Right,
     Wrong,
     /// Too many are being verified.
@@ -45,10 +45,12 @@ thread_local! {
 }
 
 /// Verifies credentials against the users.
-pub(crate) async fn verify(users: &[User], given: &Credentials) -> Verdict {
+pub(crate) async fn verify(users: &[User], given: &Credentials) -> PasswordVerdict {
     let user = users.iter().find(|user| user.name == given.user);
     // An unknown name takes as long as a known one.
-    let Some(hash) = user.or(users.first()).map(|user| user.hash.clone()) else { return Verdict::Wrong };
+    let Some(hash) = user.or(users.first()).map(|user| user.hash.clone()) else {
+        return PasswordVerdict::Wrong;
+    };
     let tag = KNOWN_HERE.with(|known| {
         let mut context = hmac::Context::with_key(&known.key);
         for part in [given.user.as_bytes(), hash.as_bytes(), &given.password] {
@@ -62,13 +64,13 @@ pub(crate) async fn verify(users: &[User], given: &Credentials) -> Verdict {
     let now = Instant::now();
     let known = KNOWN_HERE.with(|known| known.until.borrow().get(&tag).is_some_and(|until| *until > now));
     if known && user.is_some() {
-        return Verdict::Right;
+        return PasswordVerdict::Right;
     }
-    let Some(_turn) = Turn::take() else { return Verdict::Busy };
+    let Some(_turn) = Turn::take() else { return PasswordVerdict::Busy };
     let password = given.password.clone();
     let right = tokio::task::spawn_blocking(move || matches(&hash, &password)).await.unwrap_or(false);
     if !right || user.is_none() {
-        return Verdict::Wrong;
+        return PasswordVerdict::Wrong;
     }
     KNOWN_HERE.with(|known| {
         let mut until = known.until.borrow_mut();
@@ -79,7 +81,7 @@ pub(crate) async fn verify(users: &[User], given: &Credentials) -> Verdict {
             until.insert(tag, now + REMEMBERED);
         }
     });
-    Verdict::Right
+    PasswordVerdict::Right
 }
 
 /// A place among those that wait.

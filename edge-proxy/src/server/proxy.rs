@@ -5,12 +5,12 @@ use super::error::StartError;
 use super::lifecycle::{self, Command, Sockets};
 use super::listen::{self, Inherited};
 use super::metrics::{self, Metrics, SiteMetrics};
-use super::observe::{Observer, Silent};
+use super::observe::{NoopObserver, Observer};
 use super::resumption::{self, Shared};
-use super::runtime::{Lasting, Runtime};
+use super::runtime::{ReloadSurvivors, Runtime};
 #[cfg(feature = "opentelemetry")]
 use super::traces::Exporter;
-use super::traces::Shared as Traces;
+use super::traces::TraceSink;
 use super::upstream::TargetStatus;
 use crate::Snapshot;
 #[cfg(feature = "opentelemetry")]
@@ -46,7 +46,7 @@ impl Proxy {
         Builder {
             config: Config::default(),
             certificates: Arc::new(ResolvesServerCertUsingSni::new()),
-            observer: Arc::new(Silent),
+            observer: Arc::new(NoopObserver),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
             inherited: Inherited::default(),
             shared: None,
@@ -125,7 +125,7 @@ impl Builder {
     }
 
     /// Sockets that are open already, by a service manager or by a process that this one takes over from
-    /// ([`Running::sockets`]). A listener whose address they have listens on them. Where there are more of one address than
+    /// ([`ProxyHandle::sockets`]). A listener whose address they have listens on them. Where there are more of one address than
     /// workers there are as many workers, so that no connection waits on a socket that nobody looks at.
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
@@ -138,21 +138,21 @@ impl Builder {
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
-    pub fn start(mut self) -> Result<Running, StartError> {
+    pub fn start(mut self) -> Result<ProxyHandle, StartError> {
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
-        let lasting = Lasting::new(self.workers, shared.map_err(StartError::Thread)?)?;
+        let lasting = ReloadSurvivors::new(self.workers, shared.map_err(StartError::Thread)?)?;
         let listeners = snapshot.config().listeners.clone();
         let (mut sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
-        let held = Held::of(&listeners, &sockets)?;
+        let held = RetainedSockets::of(&listeners, &sockets)?;
         let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
         #[cfg(feature = "opentelemetry")]
         let (exporter, traces) = match self.tracing.take().map(Exporter::start).transpose()? {
             Some((exporter, traces)) => (Some(exporter), traces),
-            None => (None, Traces::default()),
+            None => (None, TraceSink::default()),
         };
         #[cfg(not(feature = "opentelemetry"))]
-        let traces = Traces::default();
+        let traces = TraceSink::default();
         let mut workers = Vec::with_capacity(self.workers);
         for number in 0..self.workers {
             let mine = sockets.iter_mut().filter_map(Vec::pop).collect();
@@ -164,8 +164,8 @@ impl Builder {
                 .map_err(StartError::Thread)?;
             workers.push((commands, thread));
         }
-        let state = State { listeners, addresses, runtime, held };
-        Ok(Running {
+        let state = ProxyState { listeners, addresses, runtime, held };
+        Ok(ProxyHandle {
             workers,
             state: Mutex::new(state),
             certificates: self.certificates,
@@ -177,9 +177,13 @@ impl Builder {
 }
 
 /// The sockets of some listeners, by listener and then by worker; and their addresses.
-type Opened = (Vec<Vec<Sockets>>, Vec<SocketAddr>);
+type OpenListeners = (Vec<Vec<Sockets>>, Vec<SocketAddr>);
 
-fn open(listeners: &[Listener], workers: usize, inherited: &mut Inherited) -> Result<Opened, StartError> {
+fn open(
+    listeners: &[Listener],
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<OpenListeners, StartError> {
     let mut all = Vec::new();
     let mut addresses = Vec::new();
     for listener in listeners {
@@ -209,22 +213,22 @@ fn open(listeners: &[Listener], workers: usize, inherited: &mut Inherited) -> Re
     Ok((all, addresses))
 }
 
-struct State {
+struct ProxyState {
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     runtime: Arc<Runtime>,
     /// What is listened on, so that it can be handed on.
-    held: Vec<Held>,
+    held: Vec<RetainedSockets>,
 }
 
 /// The sockets of one listener, besides those that the workers have.
-struct Held {
+struct RetainedSockets {
     listener: Listener,
     tcp: Vec<TcpListener>,
     udp: Vec<UdpSocket>,
 }
 
-impl Held {
+impl RetainedSockets {
     fn of(listeners: &[Listener], sockets: &[Vec<Sockets>]) -> Result<Vec<Self>, StartError> {
         let one = |(listener, sockets): (&Listener, &Vec<Sockets>)| {
             let tcp = sockets.iter().map(|sockets| sockets.tcp.try_clone());
@@ -252,26 +256,26 @@ impl Held {
     }
 }
 
-type Worker = (UnboundedSender<Command>, JoinHandle<io::Result<()>>);
+type WorkerHandle = (UnboundedSender<Command>, JoinHandle<io::Result<()>>);
 
-/// A proxy that serves. Dropping it ends it at once; [`Running::shutdown`] lets what is under way finish.
-pub struct Running {
-    workers: Vec<Worker>,
-    state: Mutex<State>,
+/// A proxy that serves. Dropping it ends it at once; [`ProxyHandle::shutdown`] lets what is under way finish.
+pub struct ProxyHandle {
+    workers: Vec<WorkerHandle>,
+    state: Mutex<ProxyState>,
     certificates: Arc<dyn ResolvesServerCert>,
-    lasting: Lasting,
+    lasting: ReloadSurvivors,
     #[cfg(feature = "opentelemetry")]
     exporter: Option<Exporter>,
 }
 
-impl std::fmt::Debug for Running {
+impl std::fmt::Debug for ProxyHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("addresses", &self.addresses()).finish_non_exhaustive()
+        f.debug_struct("ProxyHandle").field("addresses", &self.addresses()).finish_non_exhaustive()
     }
 }
 
-impl Running {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+impl ProxyHandle {
+    fn state(&self) -> std::sync::MutexGuard<'_, ProxyState> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -340,7 +344,7 @@ impl Running {
         let closed: Vec<Listener> =
             state.listeners.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
         let (mut sockets, opened) = open(&added, self.workers.len(), &mut Inherited::default())?;
-        let mut held = Held::of(&added, &sockets)?;
+        let mut held = RetainedSockets::of(&added, &sockets)?;
         let kept = state.held.iter().filter(|held| listeners.contains(&held.listener));
         for kept in kept {
             held.push(kept.again()?);
@@ -360,7 +364,7 @@ impl Running {
             let _ =
                 commands.send(Command::Reload { runtime: runtime.clone(), opened, closed: closed.clone() });
         }
-        *state = State { listeners, addresses, runtime, held };
+        *state = ProxyState { listeners, addresses, runtime, held };
         Ok(())
     }
 
@@ -386,7 +390,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for ProxyHandle {
     fn drop(&mut self) {
         for (commands, _) in &self.workers {
             let _ = commands.send(Command::Drain(Duration::ZERO));

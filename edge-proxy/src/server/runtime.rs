@@ -3,8 +3,8 @@
 use super::downstream::h3;
 use super::error::StartError;
 use super::ktls;
-use super::limits::site::{Guard, Guards};
-use super::limits::sketch::{Counts, Held};
+use super::limits::site::{SiteLimiter, SiteLimiters};
+use super::limits::sketch::{ConnectionPermit, CountMinSketch};
 use super::metrics::counters::{Shard, Shards, SiteShard};
 use super::resumption::{Link, Sessions, Tickets};
 use super::upstream::{SharedTarget, Targets, client_config};
@@ -23,13 +23,13 @@ const EARLY_DATA: u32 = 16 * 1024;
 const SESSIONS: usize = 32 * 1024;
 
 /// What outlives a reload: tickets and sessions that clients hold stay good.
-pub(crate) struct Lasting {
+pub(crate) struct ReloadSurvivors {
     tickets: Arc<dyn ProducesTickets>,
     early_tcp: Arc<dyn StoresServerSessions>,
     early_quic: Arc<dyn StoresServerSessions>,
     targets: Targets,
-    guards: Guards,
-    clients: Arc<Counts>,
+    guards: SiteLimiters,
+    clients: Arc<CountMinSketch>,
     pub(crate) shared: Option<Arc<Link>>,
     pub(crate) started: Instant,
     pub(crate) counts: Arc<Shards<Shard>>,
@@ -37,7 +37,7 @@ pub(crate) struct Lasting {
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
 }
 
-impl Lasting {
+impl ReloadSurvivors {
     pub(crate) fn new(workers: usize, shared: Option<Arc<Link>>) -> Result<Self, rustls::Error> {
         let own = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let (tickets, early_tcp): (Arc<dyn ProducesTickets>, Arc<dyn StoresServerSessions>) = match &shared {
@@ -50,8 +50,8 @@ impl Lasting {
             // What is resumed over QUIC with early data stays with the edge that it was made at, which proves that it is used once.
             early_quic: ServerSessionMemoryCache::new(SESSIONS),
             targets: Targets::new(),
-            guards: Guards::new(workers),
-            clients: Counts::new(),
+            guards: SiteLimiters::new(workers),
+            clients: CountMinSketch::new(),
             shared,
             started: Instant::now(),
             counts: Arc::new(Shards::new(workers)),
@@ -62,7 +62,7 @@ impl Lasting {
 
 /// A client has as many connections as it may.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TooMany;
+pub(crate) struct TooManyConnections;
 
 /// A configuration ready to serve, shared by all workers.
 pub(crate) struct Runtime {
@@ -76,9 +76,9 @@ pub(crate) struct Runtime {
     /// By upstream, in the order of the configuration.
     pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
     /// By site, in the order of the configuration.
-    pub(crate) guards: Vec<Arc<Guard>>,
+    pub(crate) guards: Vec<Arc<SiteLimiter>>,
     /// Connections by client.
-    clients: Arc<Counts>,
+    clients: Arc<CountMinSketch>,
     pub(crate) counts: Arc<Shards<Shard>>,
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
     alt_svc: Option<String>,
@@ -93,7 +93,7 @@ impl Runtime {
     pub(crate) fn new(
         snapshot: Snapshot,
         certificates: &Arc<dyn ResolvesServerCert>,
-        lasting: &Lasting,
+        lasting: &ReloadSurvivors,
         addresses: &[SocketAddr],
     ) -> Result<Self, StartError> {
         let base = |versions: &[&'static rustls::SupportedProtocolVersion]| {
@@ -195,10 +195,10 @@ impl Runtime {
     }
 
     /// Counts a connection for its client, or refuses it when that has too many.
-    pub(crate) fn hold(&self, client: IpAddr) -> Result<Option<Held>, TooMany> {
+    pub(crate) fn hold(&self, client: IpAddr) -> Result<Option<ConnectionPermit>, TooManyConnections> {
         match self.counts(client) {
             None => Ok(None),
-            Some(limit) => self.clients.hold(client, limit).map(Some).ok_or(TooMany),
+            Some(limit) => self.clients.hold(client, limit).map(Some).ok_or(TooManyConnections),
         }
     }
 
@@ -217,9 +217,9 @@ impl Runtime {
 }
 
 /// The engine's limits, from those of the configuration.
-pub(crate) fn h3_limits(config: &crate::config::Config) -> h3::Limits {
+pub(crate) fn h3_limits(config: &crate::config::Config) -> h3::QuicLimits {
     let mut limits =
-        h3::Limits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };
+        h3::QuicLimits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };
     limits.control_frames = u64::from(config.limits.control_frames);
     limits.connections = config.limits.connections;
     limits.handshake = config.timeouts.handshake;

@@ -1,6 +1,6 @@
 //! A stream socket of either family: TCP or Unix.
 
-use super::buffer::AtOnce;
+use super::buffer::ImmediateWrite;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -134,7 +134,7 @@ impl Socket {
     }
 }
 
-impl AtOnce for Socket {
+impl ImmediateWrite for Socket {
     fn put(&mut self, parts: &[&[u8]]) -> usize {
         let mut bufs = [IoSlice::new(&[]); 4];
         bufs.iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));

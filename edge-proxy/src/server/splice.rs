@@ -33,12 +33,12 @@ impl Pipe {
 }
 
 /// A pipe and what is in it.
-pub(crate) struct Relay {
+pub(crate) struct SplicePipe {
     pipe: Option<Pipe>,
     held: usize,
 }
 
-impl Relay {
+impl SplicePipe {
     pub(crate) fn new() -> io::Result<Self> {
         let pooled = POOL.with_borrow_mut(Vec::pop);
         Ok(Self { pipe: Some(pooled.map_or_else(Pipe::new, Ok)?), held: 0 })
@@ -84,7 +84,7 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl Drop for SplicePipe {
     fn drop(&mut self) {
         if self.held == 0
             && let Some(pipe) = self.pipe.take()

@@ -2,10 +2,10 @@
 
 use super::deadline::Deadline;
 use super::traces::Trace;
-use super::upstream::{Lease, Pool, SharedTarget, Targets, UpstreamError, read_whole};
-use crate::balance::Tried;
+use super::upstream::{ConnectOptions, Pool, SharedTarget, Targets, UpstreamError, read_whole};
+use crate::balance::TriedTargets;
 use crate::config::{Tailnet, Target, Upstream};
-use crate::tailnet::{Identity, Node, User};
+use crate::tailnet::{Node, TailnetIdentity, TailnetUser};
 use crate::{RequestHead, Version};
 use serde::Deserialize;
 use std::cell::RefCell;
@@ -33,11 +33,11 @@ pub(crate) enum WhoisResult {
 }
 
 impl WhoisResult {
-    pub(crate) fn identity(&self) -> Identity<'_> {
+    pub(crate) fn identity(&self) -> TailnetIdentity<'_> {
         match self {
-            Self::Known(node) => Identity::Known(node),
-            Self::Nobody => Identity::Nobody,
-            Self::Unreachable => Identity::Unreachable,
+            Self::Known(node) => TailnetIdentity::Known(node),
+            Self::Nobody => TailnetIdentity::Nobody,
+            Self::Unreachable => TailnetIdentity::Unreachable,
         }
     }
 }
@@ -98,7 +98,7 @@ impl WhoIs {
         // The name that tailscaled wants to be asked by, so that no web page can.
         head.authority = "local-tailscaled.sock".into();
         head.target = format!("/localapi/v0/whois?addr={}", encoded(who));
-        let mut lease = Lease {
+        let mut options = ConnectOptions {
             client: who,
             local: who,
             deadline,
@@ -109,18 +109,18 @@ impl WhoIs {
             trace: &Trace::NONE,
         };
         loop {
-            let (mut exchange, _flight) = match self.pool.begin(&head, &lease, 0, &mut Tried::default()).await
-            {
-                Ok(begun) => begun,
-                Err(UpstreamError::Stale) if !lease.fresh => {
-                    lease.fresh = true;
-                    continue;
-                }
-                Err(why) => return Err(why),
-            };
+            let (mut exchange, _flight) =
+                match self.pool.begin(&head, &options, 0, &mut TriedTargets::default()).await {
+                    Ok(begun) => begun,
+                    Err(UpstreamError::Stale) if !options.fresh => {
+                        options.fresh = true;
+                        continue;
+                    }
+                    Err(why) => return Err(why),
+                };
             let (answer, content) = match read_whole(&mut exchange, LONGEST).await {
-                Err(UpstreamError::Stale) if !lease.fresh => {
-                    lease.fresh = true;
+                Err(UpstreamError::Stale) if !options.fresh => {
+                    options.fresh = true;
                     continue;
                 }
                 read => read?,
@@ -142,14 +142,14 @@ fn encoded(who: SocketAddr) -> String {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
-    node: Option<AnswerNode>,
-    user_profile: Option<AnswerUser>,
+struct WhoisResponse {
+    node: Option<WhoisNode>,
+    user_profile: Option<WhoisUser>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct AnswerNode {
+struct WhoisNode {
     /// With the tailnet's domain and a dot at the end.
     #[serde(default)]
     name: String,
@@ -161,7 +161,7 @@ struct AnswerNode {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct AnswerUser {
+struct WhoisUser {
     #[serde(default)]
     login_name: String,
     #[serde(default)]
@@ -172,15 +172,18 @@ struct AnswerUser {
 
 /// Reads an answer.
 fn parse(content: &[u8]) -> Option<WhoisResult> {
-    let answer: Answer = serde_json::from_slice(content).ok()?;
+    let answer: WhoisResponse = serde_json::from_slice(content).ok()?;
     let Some(node) = answer.node else { return Some(WhoisResult::Nobody) };
     let short = node.name.split('.').next().unwrap_or_default();
     let name = if node.computed_name.is_empty() { short.to_owned() } else { node.computed_name };
     let tags = node.tags.unwrap_or_default();
     // A tagged machine's profile is a placeholder.
     let user = answer.user_profile.filter(|user| tags.is_empty() && !user.login_name.is_empty());
-    let user =
-        user.map(|user| User { login: user.login_name, name: user.display_name, picture: user.picture });
+    let user = user.map(|user| TailnetUser {
+        login: user.login_name,
+        name: user.display_name,
+        picture: user.picture,
+    });
     Some(WhoisResult::Known(Rc::new(Node { name, tags, user })))
 }
 

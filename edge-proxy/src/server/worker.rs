@@ -2,7 +2,7 @@
 
 use super::deadline::Sweep;
 use super::metrics::counters::Shard;
-use super::observe::{AccessRecord, Observer, TurnedAway};
+use super::observe::{AccessRecord, ConnectionRejected, Observer};
 use super::traces::Tracer;
 use super::view::View;
 use crate::Version;
@@ -55,7 +55,7 @@ impl Worker {
     }
 
     /// A connection was turned away.
-    pub(crate) fn turned_away(&self, record: &TurnedAway<'_>) {
+    pub(crate) fn turned_away(&self, record: &ConnectionRejected<'_>) {
         self.with_counts(|counts| counts.turned_away(record.reason));
         self.observer.turned_away(record);
     }
@@ -78,7 +78,7 @@ impl Worker {
     }
 
     /// Counts a connection for as long as the guard lives, or refuses when there are too many.
-    pub(crate) fn admit(self: &Rc<Self>) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Rc<Self>) -> Option<ConnectionGuard> {
         let limit = self.view.borrow().runtime.snapshot().config().limits.connections;
         if self.connections.get() >= limit {
             return None;
@@ -88,14 +88,14 @@ impl Worker {
             counts.tcp.add(1);
             counts.tcp_open.add(1);
         });
-        Some(Admitted(self.clone()))
+        Some(ConnectionGuard(self.clone()))
     }
 }
 
 /// One connection that counts.
-pub(crate) struct Admitted(Rc<Worker>);
+pub(crate) struct ConnectionGuard(Rc<Worker>);
 
-impl Drop for Admitted {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get() - 1);
         self.0.with_counts(|counts| counts.tcp_open.subtract(1));

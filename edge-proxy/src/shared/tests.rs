@@ -19,7 +19,7 @@ fn ranges() {
 
 /// An edge, by what it has seen of the store at its last refresh. Times are in quarters of a second, so that no refresh falls
 /// between them.
-struct Edge {
+struct SimulatedEdge {
     /// What its clock is ahead.
     ahead: u64,
     phase: u64,
@@ -27,7 +27,7 @@ struct Edge {
     keys: BTreeMap<u64, u64>,
 }
 
-impl Edge {
+impl SimulatedEdge {
     fn clock(&self, time: u64) -> u64 {
         (time + self.ahead) / 4
     }
@@ -63,9 +63,9 @@ proptest! {
     ) {
         let every = ((schedule.refresh().as_millis() / 250) as u64).max(1);
         let skew = schedule.skew().as_secs() * 4;
-        let mut edges: Vec<Edge> = edges
+        let mut edges: Vec<SimulatedEdge> = edges
             .into_iter()
-            .map(|(ahead, phase)| Edge { ahead: ahead % (skew + 1), phase, keys: BTreeMap::new() })
+            .map(|(ahead, phase)| SimulatedEdge { ahead: ahead % (skew + 1), phase, keys: BTreeMap::new() })
             .collect();
         let mut store = BTreeMap::new();
         // By epoch, when its key sealed last.

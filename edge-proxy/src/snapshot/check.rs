@@ -5,7 +5,7 @@ mod field_name;
 mod site;
 mod upstream;
 
-use super::{ConfigError, Place};
+use super::{ConfigError, ConfigPath};
 use crate::config::{Config, Listener};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,12 +15,12 @@ pub(super) fn all(config: &Config) -> Vec<ConfigError> {
     let mut errors = Errors(Vec::new());
     for (i, listener) in config.listeners.iter().enumerate() {
         check_listener(
-            &mut errors.of(Place::Listener(i), format!("listener {}", listener.address)),
+            &mut errors.of(ConfigPath::Listener(i), format!("listener {}", listener.address)),
             config,
             i,
         );
     }
-    check_global(&mut errors.of(Place::Config, "configuration".into()), config);
+    check_global(&mut errors.of(ConfigPath::Config, "configuration".into()), config);
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     for (i, site) in config.sites.iter().enumerate() {
@@ -36,19 +36,19 @@ pub(super) fn all(config: &Config) -> Vec<ConfigError> {
 struct Errors(Vec<ConfigError>);
 
 impl Errors {
-    fn of(&mut self, place: Place, part: String) -> Part<'_> {
-        Part { errors: self, place, part }
+    fn of(&mut self, place: ConfigPath, part: String) -> ConfigPart<'_> {
+        ConfigPart { errors: self, place, part }
     }
 }
 
 /// The part that is being checked.
-struct Part<'a> {
+struct ConfigPart<'a> {
     errors: &'a mut Errors,
-    place: Place,
+    place: ConfigPath,
     part: String,
 }
 
-impl Part<'_> {
+impl ConfigPart<'_> {
     fn wrong(&mut self, key: &'static str, value: impl Into<String>, fix: impl Into<String>) {
         let (place, part) = (self.place, self.part.clone());
         self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });
@@ -69,7 +69,7 @@ impl Part<'_> {
     }
 }
 
-fn check_listener(part: &mut Part<'_>, config: &Config, at: usize) {
+fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     let Listener { address, interface, proxy_protocol, .. } = &config.listeners[at];
     part.interface(interface.as_deref());
     let twin = |other: &Listener| other.address == *address && other.interface == *interface;
@@ -87,7 +87,7 @@ fn check_listener(part: &mut Part<'_>, config: &Config, at: usize) {
     }
 }
 
-fn check_global(part: &mut Part<'_>, config: &Config) {
+fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     let trust = &config.trust;
     part.interface(trust.interface.as_deref());
     if let (Some(interface), true) = (&trust.interface, trust.ranges.is_empty()) {
@@ -140,7 +140,7 @@ fn check_global(part: &mut Part<'_>, config: &Config) {
     check_timeouts(part, &config.timeouts);
 }
 
-fn check_timeouts(part: &mut Part<'_>, timeouts: &crate::config::Timeouts) {
+fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts) {
     let all = [
         ("timeouts.handshake", timeouts.handshake),
         ("timeouts.header", timeouts.header),

@@ -2,7 +2,7 @@
 
 use edge_proxy::config::{Listener, Plain, Route, Site, Target, Upstream};
 use edge_proxy::host::HostPattern;
-use edge_proxy::{Certificates, Proxy, Running};
+use edge_proxy::{Certificates, Proxy, ProxyHandle};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(crate) struct Edge {
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
     pub(crate) root: String,
-    _proxy: Running,
+    _proxy: ProxyHandle,
     _folder: tempfile::TempDir,
 }
 

@@ -12,7 +12,7 @@ use edge_proxy::config::{
     Action, Config, Limits, Listener, PathMatch, Plain, Response, Route, Site, Target, Upstream,
 };
 use edge_proxy::host::HostPattern;
-use edge_proxy::{Certificates, Proxy, Running};
+use edge_proxy::{Certificates, Proxy, ProxyHandle};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
 /// The proxy.
 pub(crate) struct Edge {
-    pub(crate) proxy: Running,
+    pub(crate) proxy: ProxyHandle,
     pub(crate) config: Config,
     pub(crate) authority: Authority,
     pub(crate) certificates: Arc<Certificates>,

@@ -6,7 +6,7 @@
 use edge_proxy::Fields;
 use edge_proxy::client_address::restore;
 use edge_proxy::config::Trust;
-use edge_proxy::tailnet::Identity;
+use edge_proxy::tailnet::TailnetIdentity;
 use std::error::Error;
 use std::net::SocketAddr;
 
@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Trust { ranges: vec!["100.64.0.0/10".parse()?, "fd7a:115c:a1e0::/48".parse()?], ..Trust::default() };
     let mut fields = Fields::new();
     fields.push(b"X-Forwarded-For", header.as_bytes());
-    let client = restore(&trust, SocketAddr::new(peer.parse()?, 40_000), None, Identity::Unasked, &fields);
+    let client =
+        restore(&trust, SocketAddr::new(peer.parse()?, 40_000), None, TailnetIdentity::Unasked, &fields);
     println!("client  {}", client.address);
     println!("found   in {}", client.source);
     println!("stopped {}", client.stop.code());

@@ -1,6 +1,6 @@
 //! The engine beside the proxy.
 
-use super::Section;
+use super::AcmeSection;
 use crate::config::Settings;
 use acme_dns01::engine::{Certificate, Engine};
 use acme_dns01::live::{Check, Greeting};
@@ -19,7 +19,7 @@ impl Keeper {
     ///
     /// # Errors
     /// In words.
-    pub(crate) async fn prepare(section: &Section) -> Result<Self, String> {
+    pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
         let built = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
         let engine = built.engine.observer(Arc::new(|id, what| eprintln!("edge-proxyd: acme: {id}: {what}")));
         for certificate in &built.certificates {

@@ -7,4 +7,4 @@ mod keeper;
 mod settings;
 
 pub(crate) use keeper::Keeper;
-pub(crate) use settings::{Section, read, schema};
+pub(crate) use settings::{AcmeSection, read, schema};

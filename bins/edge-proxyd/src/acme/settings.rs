@@ -9,13 +9,13 @@ use toml::de::DeTable;
 
 /// A section that was read. Two are equal if they were written alike.
 #[derive(Clone, Debug)]
-pub(crate) struct Section {
+pub(crate) struct AcmeSection {
     /// What it says.
     pub(crate) settings: Arc<Settings>,
     written: toml::Table,
 }
 
-impl Section {
+impl AcmeSection {
     /// Where certificates are kept.
     pub(crate) fn folder(&self) -> PathBuf {
         self.settings.folder.clone()
@@ -57,7 +57,7 @@ fn named(value: &toml::Value, paths: &mut Vec<PathBuf>) {
     }
 }
 
-impl PartialEq for Section {
+impl PartialEq for AcmeSection {
     fn eq(&self, other: &Self) -> bool {
         self.written == other.written
     }
@@ -85,7 +85,7 @@ pub(crate) fn schema() -> serde_json::Value {
 ///
 /// # Errors
 /// In words, for the place of the section; they name the line where it is known.
-pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<Section, String> {
+pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<AcmeSection, String> {
     // Without the line itself: somebody may have written a secret where its reference belongs.
     let wrong = |why: toml::de::Error| {
         let at = provider_key(text, why.message()).or(why.span().map(|span| span.start)).unwrap_or(0);
@@ -104,7 +104,7 @@ pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<Section, String>
         settings.folder = folder.to_owned();
     }
     settings.certificates().map_err(|why| why.to_string())?;
-    Ok(Section { settings: Arc::new(settings), written })
+    Ok(AcmeSection { settings: Arc::new(settings), written })
 }
 
 /// Where the value of the key stands that makes a provider wrong, if it is a provider of which this was said. serde forgets the places of what is read by its kind: the key is

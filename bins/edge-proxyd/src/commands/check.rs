@@ -1,10 +1,10 @@
 //! `check`: reads and checks a configuration.
 
-use crate::cli::{Check, Exit};
+use crate::cli::{CheckArgs, Exit};
 use crate::config;
 use serde_json::json;
 
-pub(crate) fn run(args: &Check) -> Exit {
+pub(crate) fn run(args: &CheckArgs) -> Exit {
     match config::load(&args.config) {
         Ok((settings, snapshot)) => {
             let config = snapshot.config();

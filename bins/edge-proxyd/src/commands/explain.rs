@@ -21,7 +21,7 @@ pub(crate) fn run(args: &Explain) -> Exit {
             return Exit::Wrong;
         }
     };
-    let report = report::Report::new(&snapshot, args, head);
+    let report = report::Explanation::new(&snapshot, args, head);
     if args.json {
         // Text and numbers only: nothing in it cannot be written.
         println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());

@@ -1,12 +1,12 @@
 //! `import`: a configuration of nginx's becomes one of edge-proxyd's.
 
-use crate::cli::{Exit, Import};
+use crate::cli::{Exit, ImportArgs};
 use crate::import::{import, parse};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-pub(crate) fn run(args: &Import) -> Exit {
+pub(crate) fn run(args: &ImportArgs) -> Exit {
     let text = match std::fs::read_to_string(&args.file) {
         Ok(text) => text,
         Err(why) => {

@@ -9,7 +9,7 @@ use crate::service::{self, Launcher, Notifier, Predecessor, hand_over};
 use crate::shared;
 use crate::status::{self, Watched};
 use edge_proxy::config::{Config, ListenerKind};
-use edge_proxy::{Certificates, Proxy, Refreshed, Running};
+use edge_proxy::{Certificates, Proxy, ProxyHandle, RefreshReport};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -152,7 +152,7 @@ impl Confined {
 }
 
 /// Says what became of certificates.
-fn tell(refreshed: &Refreshed) {
+fn tell(refreshed: &RefreshReport) {
     for path in &refreshed.swapped {
         eprintln!("edge-proxyd: {}: in use", path.display());
     }
@@ -251,7 +251,7 @@ fn successor() -> String {
 }
 
 /// Serves by the file as it is now, or goes on as before and says why.
-fn reload(args: &Run, started: &Settings, proxy: &Running, confined: &Confined) {
+fn reload(args: &Run, started: &Settings, proxy: &ProxyHandle, confined: &Confined) {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
         Err(problems) => {

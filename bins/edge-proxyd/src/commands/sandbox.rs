@@ -1,13 +1,13 @@
 //! `sandbox`: goes where `run` would go, and says what can still be done there.
 
-use crate::cli::{Exit, Sandbox};
+use crate::cli::{Exit, SandboxArgs};
 use crate::config::{self, Mode};
 use crate::sandbox::{self, Environment, Needs};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
 
-pub(crate) fn run(args: &Sandbox) -> Exit {
+pub(crate) fn run(args: &SandboxArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
         Err(problems) => {

@@ -3,7 +3,7 @@
 use super::keys::{Key, Kind};
 use super::problem::{Problem, Problems, position};
 use edge_proxy::nearest;
-use edge_proxy::{ConfigError, Place};
+use edge_proxy::{ConfigError, ConfigPath};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ pub(super) struct Document<'t> {
     text: &'t str,
     root: Option<Spanned<DeTable<'t>>>,
     problems: RefCell<Vec<Problem>>,
-    places: RefCell<HashMap<Place, Spans>>,
+    places: RefCell<HashMap<ConfigPath, Spans>>,
     pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
@@ -95,7 +95,7 @@ impl<'t> Document<'t> {
 
     /// Remembers where what belongs to no list is.
     pub(super) fn place_root(&self, root: &Table<'_, '_>) {
-        root.place(Place::Config);
+        root.place(ConfigPath::Config);
     }
 
     /// Reports what the library found wrong, at its place.
@@ -171,7 +171,7 @@ impl<'d, 't> Table<'d, 't> {
     }
 
     /// Remembers that this part of the configuration is here.
-    pub(super) fn place(&self, place: Place) {
+    pub(super) fn place(&self, place: ConfigPath) {
         let mut keys = HashMap::new();
         for (key, value) in self.entries {
             // Of tables inside too: `health.eject`.

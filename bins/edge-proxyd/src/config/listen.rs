@@ -5,7 +5,7 @@ use super::{Log, StatusAddress};
 use super::document::Table;
 use super::keys::{ADDRESS, Key, Kind, words};
 use crate::log::Format;
-use edge_proxy::Place;
+use edge_proxy::ConfigPath;
 use edge_proxy::config::{
     KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
 };
@@ -94,7 +94,7 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
                 for address in value.list() {
                     let form = "is no address and port: write one such as 0.0.0.0:443 or [::]:443";
                     let Some(address) = address.parsed(form) else { continue };
-                    table.place(Place::Listener(listeners.len()));
+                    table.place(ConfigPath::Listener(listeners.len()));
                     let (interface, proxy_protocol) = (interface.clone(), proxy_protocol.clone());
                     listeners.push(Listener { address, kind, interface, proxy_protocol });
                 }

@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     /// The folder of certificates.
     pub(crate) certificates: Option<PathBuf>,
     /// The certificates that the proxy gets for itself.
-    pub(crate) acme: Option<crate::acme::Section>,
+    pub(crate) acme: Option<crate::acme::AcmeSection>,
     /// The access log.
     pub(crate) log: Log,
     /// Where spans go. `None` is nowhere.

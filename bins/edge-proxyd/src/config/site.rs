@@ -5,7 +5,7 @@ use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use super::listen::{TIMEOUTS, timeouts};
 use super::upstream::{REFERRED, referred};
-use edge_proxy::Place;
+use edge_proxy::ConfigPath;
 use edge_proxy::config::{
     Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site, Timeouts,
     Upstream,
@@ -89,7 +89,7 @@ pub(super) fn sites(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global:
 }
 
 fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Site {
-    table.place(Place::Site(i));
+    table.place(ConfigPath::Site(i));
     let hosts = table.get("hosts").map(|value| value.list()).unwrap_or_default();
     let host = "is no host: write a name such as example.org or *.example.org, without scheme, port or path";
     let hosts: Vec<_> = hosts.iter().filter_map(|value| value.parsed(host)).collect();
@@ -108,12 +108,12 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
     site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
     for table in table.get("route").map(|value| value.tables()).unwrap_or_default() {
-        table.place(Place::Route(i, site.routes.len()));
+        table.place(ConfigPath::Route(i, site.routes.len()));
         site.routes.push(route(&table, upstreams));
     }
     // What a site does outside of its routes is one more route, for everything.
     if let Some(action) = action(table, upstreams) {
-        table.place(Place::Route(i, site.routes.len()));
+        table.place(ConfigPath::Route(i, site.routes.len()));
         site.routes.push(Route::new(PathMatch::Prefix("/".into()), action));
     }
     table.finish();

@@ -3,7 +3,7 @@
 use super::balance;
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
-use edge_proxy::Place;
+use edge_proxy::ConfigPath;
 use edge_proxy::config::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ pub(super) fn named(root: &Table<'_, '_>) -> Vec<Upstream> {
     };
     for (name, value) in table.all() {
         let Some(table) = value.table() else { continue };
-        table.place(Place::Upstream(upstreams.len()));
+        table.place(ConfigPath::Upstream(upstreams.len()));
         upstreams.push(upstream(name, &table));
     }
     upstreams

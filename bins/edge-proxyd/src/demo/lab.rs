@@ -4,7 +4,7 @@ use super::authority::Authority;
 use super::origin::{self, Memory};
 use edge_proxy::config::{Config, Listener, Plain, Protocol, Route, Site, Target, Upstream};
 use edge_proxy::host::HostPattern;
-use edge_proxy::{Certificates, Observer, Proxy, Reason, Running, TurnedAway};
+use edge_proxy::{Certificates, ConnectionRejected, Observer, Proxy, ProxyHandle, Reason};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ impl Observer for Watcher {
         }
     }
 
-    fn turned_away(&self, record: &TurnedAway<'_>) {
+    fn turned_away(&self, record: &ConnectionRejected<'_>) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((record.quic, record.reason));
     }
 }
@@ -46,7 +46,7 @@ pub(super) struct Lab {
     pub(super) memory: Memory,
     pub(super) watcher: Arc<Watcher>,
     pub(super) config: Config,
-    pub(super) proxy: Running,
+    pub(super) proxy: ProxyHandle,
     folder: tempfile::TempDir,
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 /// One line of the table.
-struct Line {
+struct Capability {
     capability: &'static str,
     /// What was seen, or what went wrong.
     seen: Result<String, String>,
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 Ok(Err(why)) => Err(why.to_string()),
                 Err(_) => Err("nothing was seen in 20 s".into()),
             };
-            let line = Line { capability, seen, took: began.elapsed() };
+            let line = Capability { capability, seen, took: began.elapsed() };
             if !arguments.json {
                 print(&line);
             }
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
-fn print(line: &Line) {
+fn print(line: &Capability) {
     let (mark, text) = match &line.seen {
         Ok(seen) => ("ok  ", seen),
         Err(why) => ("FAIL", why),
@@ -95,7 +95,7 @@ fn print(line: &Line) {
     println!("{mark}  {:<42} {text}", line.capability);
 }
 
-fn json(lines: &[Line]) -> String {
+fn json(lines: &[Capability]) -> String {
     let rows: Vec<_> = lines
         .iter()
         .map(|line| {

@@ -39,7 +39,7 @@ struct RealIp {
 
 /// A site of the new configuration.
 #[derive(Debug)]
-struct Site {
+struct ImportedSite {
     hosts: Vec<String>,
     plain: &'static str,
     server: Server,
@@ -51,7 +51,7 @@ struct Edge {
     listens: Vec<Listen>,
     real_ip: RealIp,
     certificates: Option<String>,
-    sites: Vec<Site>,
+    sites: Vec<ImportedSite>,
     upstreams: Upstreams,
 }
 
@@ -259,7 +259,7 @@ fn sites(servers: Vec<Server>, edge: &mut Edge, notes: &mut Notes) {
             None if redirects_all => "redirect",
             None => "refuse",
         };
-        edge.sites.push(Site { hosts, plain, server });
+        edge.sites.push(ImportedSite { hosts, plain, server });
     }
     for server in plain {
         let hosts: Vec<String> = server.names.iter().filter(|name| !taken.contains(name)).cloned().collect();
@@ -267,7 +267,7 @@ fn sites(servers: Vec<Server>, edge: &mut Edge, notes: &mut Notes) {
             continue;
         }
         taken.extend(hosts.iter().cloned());
-        edge.sites.push(Site { hosts, plain: "serve", server });
+        edge.sites.push(ImportedSite { hosts, plain: "serve", server });
     }
 }
 

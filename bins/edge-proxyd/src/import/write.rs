@@ -2,7 +2,7 @@
 
 use super::differs;
 use super::scope::Scope;
-use super::{Action, Edge, Route, Site, https_port};
+use super::{Action, Edge, ImportedSite, Route, https_port};
 use std::fmt::Write;
 
 /// Text as TOML has it on one line, so that it may be a key too.
@@ -82,7 +82,7 @@ pub(super) fn text(edge: &Edge) -> String {
     out
 }
 
-fn site(line: &mut impl FnMut(String), site: &Site) {
+fn site(line: &mut impl FnMut(String), site: &ImportedSite) {
     let (server, scope) = (&site.server, &site.server.scope);
     line(format!("\n[[site]]\nhosts = {}\nplain = {}", list(&site.hosts), quoted(site.plain)));
     if server.early_data {

@@ -1,7 +1,7 @@
 //! Where lines go: formatted by the workers, written by a thread of its own, so that a slow disk never slows a request.
 
 use super::{Format, Line};
-use edge_proxy::{AccessRecord, Observer, Reason, SharedEvent, TurnedAway};
+use edge_proxy::{AccessRecord, ConnectionRejected, Observer, Reason, SharedEvent};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -116,7 +116,7 @@ impl Observer for Writer {
         self.send(line);
     }
 
-    fn turned_away(&self, record: &TurnedAway<'_>) {
+    fn turned_away(&self, record: &ConnectionRejected<'_>) {
         if !self.rejected || self.format == Format::Off {
             return;
         }

@@ -5,7 +5,7 @@ use super::Notifier;
 use super::launcher::Launcher;
 use super::sockets::owned;
 use super::successor::{READY, successor};
-use edge_proxy::Running;
+use edge_proxy::ProxyHandle;
 use std::io::{self, Read, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// It could not be started, ended, or did not serve in time. It is gone then.
 pub(crate) fn hand_over(
-    proxy: &Running,
+    proxy: &ProxyHandle,
     notifier: &Notifier,
     launcher: Option<&Launcher>,
 ) -> io::Result<u32> {

@@ -5,7 +5,7 @@
 //! promoted one begins without any, and a crash forgets them all, so that none that was taken comes back.
 
 use acme_dns01::store::{Database, Encryption};
-use edge_proxy::{Answer, SealedKey, SealedSession, SharedStore, StoreError};
+use edge_proxy::{SealedKey, SealedSession, SharedStore, StoreError, StoreFuture};
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -188,7 +188,7 @@ fn failed(why: &tokio_postgres::Error) -> StoreError {
 }
 
 impl SharedStore for Postgres {
-    fn keys<'a>(&'a self, made: &'a [SealedKey]) -> Answer<'a, Vec<SealedKey>> {
+    fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>> {
         Box::pin(async {
             if let Ok(connection) = self.connected()
                 && !alive(&connection.client).await
@@ -199,7 +199,7 @@ impl SharedStore for Postgres {
         })
     }
 
-    fn put(&self, session: SealedSession) -> Answer<'_, ()> {
+    fn put(&self, session: SealedSession) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let Connection { client, put, .. } = &*self.connected()?;
             let lifetime = session.lifetime.as_secs() as f64;
@@ -208,7 +208,7 @@ impl SharedStore for Postgres {
         })
     }
 
-    fn take<'a>(&'a self, id: &'a [u8; 32]) -> Answer<'a, Option<Vec<u8>>> {
+    fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
             let Connection { client, take, .. } = &*self.connected()?;
             let taken = client.query_opt(take, &[&id.as_slice()]).await.map_err(|why| self.failed(&why))?;

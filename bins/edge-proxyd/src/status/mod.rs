@@ -16,12 +16,12 @@ pub(crate) mod shown {
 pub(crate) use serve::{Listener, run, run_later};
 
 use crate::log::Writer;
-use edge_proxy::{Certificates, Running};
+use edge_proxy::{Certificates, ProxyHandle};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the page is made of.
 pub(crate) struct Watched {
-    pub(crate) proxy: Arc<Running>,
+    pub(crate) proxy: Arc<ProxyHandle>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) log: Arc<Writer>,
     pub(crate) history: Mutex<History>,

@@ -14,33 +14,33 @@ pub const TABLE_SIZE: usize = 4096;
 /// A field section that cannot be decoded: the connection has to end (RFC 9113 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field section that cannot be decoded")]
-pub struct Invalid;
+pub struct InvalidBlock;
 
 /// Decodes the field sections of one connection, one after the other.
 ///
 /// ```
-/// use edge_proxy::h2::hpack::Decoder;
+/// use edge_proxy::h2::hpack::HpackDecoder;
 ///
-/// let mut decoder = Decoder::new();
+/// let mut decoder = HpackDecoder::new();
 /// let mut lines = Vec::new();
 /// // RFC 7541, appendix C.2.4: an indexed field.
 /// decoder.decode(&[0x82], |name, value| lines.push((name.to_vec(), value.to_vec()))).unwrap();
 /// assert_eq!(lines, [(b":method".to_vec(), b"GET".to_vec())]);
 /// ```
 #[derive(Debug)]
-pub struct Decoder {
+pub struct HpackDecoder {
     table: Dynamic,
     name: Vec<u8>,
     value: Vec<u8>,
 }
 
-impl Default for Decoder {
+impl Default for HpackDecoder {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Decoder {
+impl HpackDecoder {
     /// A decoder whose dynamic table is empty and holds [`TABLE_SIZE`] bytes at most.
     pub const fn new() -> Self {
         Self { table: Dynamic::new(TABLE_SIZE), name: Vec::new(), value: Vec::new() }
@@ -48,12 +48,16 @@ impl Decoder {
 
     /// Hands every field line of a section to `field`, in their order. A section has to be decoded to its end whatever is in it,
     /// since the table changes with it.
-    pub fn decode(&mut self, mut block: &[u8], mut field: impl FnMut(&[u8], &[u8])) -> Result<(), Invalid> {
+    pub fn decode(
+        &mut self,
+        mut block: &[u8],
+        mut field: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), InvalidBlock> {
         // A change of the table's size comes before the first line (RFC 7541 §4.2).
         while let Some(0x20..=0x3f) = block.first() {
             let size = take_integer(&mut block, 5)?;
             if size > TABLE_SIZE {
-                return Err(Invalid);
+                return Err(InvalidBlock);
             }
             self.table.resize(size);
         }
@@ -61,7 +65,7 @@ impl Decoder {
             match first {
                 // §6.1: indexed.
                 0x80.. => {
-                    let (name, value) = self.table.line(take_integer(&mut block, 7)?).ok_or(Invalid)?;
+                    let (name, value) = self.table.line(take_integer(&mut block, 7)?).ok_or(InvalidBlock)?;
                     field(name, value);
                 }
                 // §6.2.1: a literal that enters the table.
@@ -74,7 +78,7 @@ impl Decoder {
                         self.table.insert(name, value);
                     } else {
                         let value = take_string(&mut block, &mut self.value)?;
-                        let (name, _) = self.table.line(index).ok_or(Invalid)?;
+                        let (name, _) = self.table.line(index).ok_or(InvalidBlock)?;
                         field(name, value);
                         // What it is named after may leave the table for it.
                         self.name.clear();
@@ -91,23 +95,23 @@ impl Decoder {
                         field(name, value);
                     } else {
                         let value = take_string(&mut block, &mut self.value)?;
-                        let (name, _) = self.table.line(index).ok_or(Invalid)?;
+                        let (name, _) = self.table.line(index).ok_or(InvalidBlock)?;
                         field(name, value);
                     }
                 }
-                0x20..=0x3f => return Err(Invalid),
+                0x20..=0x3f => return Err(InvalidBlock),
             }
         }
         Ok(())
     }
 }
 
-fn take_integer(block: &mut &[u8], bits: u32) -> Result<usize, Invalid> {
-    prefixed::take_integer(block, bits).and_then(|value| usize::try_from(value).ok()).ok_or(Invalid)
+fn take_integer(block: &mut &[u8], bits: u32) -> Result<usize, InvalidBlock> {
+    prefixed::take_integer(block, bits).and_then(|value| usize::try_from(value).ok()).ok_or(InvalidBlock)
 }
 
-fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Result<&'s [u8], Invalid> {
-    prefixed::take_string(block, 7, scratch).ok_or(Invalid)
+fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Result<&'s [u8], InvalidBlock> {
+    prefixed::take_string(block, 7, scratch).ok_or(InvalidBlock)
 }
 
 /// Appends the line that says that this side's dynamic table has no room. It comes before the first line of the first section.

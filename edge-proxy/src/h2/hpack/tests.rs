@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 type Line = (Vec<u8>, Vec<u8>);
 
-fn lines(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<Line>, Invalid> {
+fn lines(decoder: &mut HpackDecoder, block: &[u8]) -> Result<Vec<Line>, InvalidBlock> {
     let mut lines = Vec::new();
     decoder.decode(block, |name, value| lines.push((name.to_vec(), value.to_vec())))?;
     Ok(lines)
@@ -23,7 +23,7 @@ fn shown(lines: &[Line]) -> Vec<String> {
 
 /// RFC 7541, appendix C: a connection's sections, what they are, and the size of the table behind each.
 fn appendix(sections: &[(&str, &[&str], usize)]) {
-    let mut decoder = Decoder::new();
+    let mut decoder = HpackDecoder::new();
     for (hex, expected, size) in sections {
         let found = lines(&mut decoder, &bytes(hex)).unwrap();
         assert_eq!(shown(&found), *expected);
@@ -88,7 +88,7 @@ fn appendix_c4_requests_with_huffman_coding() {
 
 #[test]
 fn the_table_gives_up_its_oldest_lines() {
-    let mut decoder = Decoder::new();
+    let mut decoder = HpackDecoder::new();
     let mut entering = |name: &[u8], value: &[u8]| {
         let mut block = vec![0x40];
         write_integer(&mut block, 0, 7, name.len());
@@ -104,7 +104,7 @@ fn the_table_gives_up_its_oldest_lines() {
     assert_eq!(decoder.table.size(), 2033 + 34);
     assert_eq!(lines(&mut decoder, &[0x80 | 62]).unwrap()[0].0, b"c");
     assert_eq!(lines(&mut decoder, &[0x80 | 63]).unwrap()[0].0, b"b");
-    assert_eq!(lines(&mut decoder, &[0x80 | 64]), Err(Invalid));
+    assert_eq!(lines(&mut decoder, &[0x80 | 64]), Err(InvalidBlock));
     // A line that is named after one that leaves for it.
     let mut block = Vec::new();
     write_integer(&mut block, 0x40, 6, 63);
@@ -132,10 +132,14 @@ fn what_is_no_section() {
         "00816100",               // the padding of a code that is not ones
         "0085ffffffffff00",       // the end-of-string symbol
     ] {
-        assert_eq!(lines(&mut Decoder::new(), &bytes(hex)), Err(Invalid), "{hex}");
+        assert_eq!(lines(&mut HpackDecoder::new(), &bytes(hex)), Err(InvalidBlock), "{hex}");
     }
-    assert_eq!(lines(&mut Decoder::new(), &[]), Ok(Vec::new()));
-    assert_eq!(lines(&mut Decoder::new(), &bytes("3fe11f82")).unwrap().len(), 1, "4096 is what it may be");
+    assert_eq!(lines(&mut HpackDecoder::new(), &[]), Ok(Vec::new()));
+    assert_eq!(
+        lines(&mut HpackDecoder::new(), &bytes("3fe11f82")).unwrap().len(),
+        1,
+        "4096 is what it may be"
+    );
 }
 
 proptest! {
@@ -161,12 +165,12 @@ proptest! {
             write_field(&mut block, name.to_ascii_uppercase().as_bytes(), value.as_bytes());
         }
         let expected: Vec<Line> = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
-        prop_assert_eq!(lines(&mut Decoder::new(), &block).unwrap(), expected);
+        prop_assert_eq!(lines(&mut HpackDecoder::new(), &block).unwrap(), expected);
     }
 
     #[test]
     fn whatever_comes_the_table_keeps_its_bound(blocks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..20)) {
-        let mut decoder = Decoder::new();
+        let mut decoder = HpackDecoder::new();
         for block in blocks {
             let _ = lines(&mut decoder, &block);
             prop_assert!(decoder.table.size() <= TABLE_SIZE);

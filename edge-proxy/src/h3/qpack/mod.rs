@@ -17,12 +17,12 @@ const FAILED: Fault = Fault::Connection(Code::QPACK_DECOMPRESSION_FAILED);
 
 /// Decodes field sections. It keeps only scratch space.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub struct QpackDecoder {
     name: Vec<u8>,
     value: Vec<u8>,
 }
 
-impl Decoder {
+impl QpackDecoder {
     /// A decoder.
     pub fn new() -> Self {
         Self::default()

@@ -1,4 +1,4 @@
-use crate::h3::client_hello::{ClientHello, Malformed, parse};
+use crate::h3::client_hello::{ClientHello, MalformedHello, parse};
 use crate::h3::initial::{CryptoBuffer, LongKind, long_header};
 use crate::h3::varint;
 use proptest::prelude::*;
@@ -46,7 +46,7 @@ fn names() {
         vec![2, 0, 0, 0],
         vec![1, 0, 0, 3, 3, 3, 0],
     ] {
-        assert_eq!(parse(&wrong), Err(Malformed), "{wrong:?}");
+        assert_eq!(parse(&wrong), Err(MalformedHello), "{wrong:?}");
     }
 }
 
@@ -77,10 +77,10 @@ fn frames_of_an_initial() {
         ("HANDSHAKE_DONE", vec![0x1e]),
         ("endless ACK", vec![2, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]),
     ] {
-        assert_eq!(buffer.clone().take_frames(&wrong), Err(Malformed), "{what}");
+        assert_eq!(buffer.clone().take_frames(&wrong), Err(MalformedHello), "{what}");
     }
     let holes: Vec<u8> = (0..200).flat_map(|i| crypto(2 * i, b"x")).collect();
-    assert_eq!(CryptoBuffer::new().take_frames(&holes), Err(Malformed), "too many holes");
+    assert_eq!(CryptoBuffer::new().take_frames(&holes), Err(MalformedHello), "too many holes");
 }
 
 #[test]

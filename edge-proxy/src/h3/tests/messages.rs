@@ -1,7 +1,7 @@
-use crate::h3::qpack::{Decoder, write_field, write_prefix};
-use crate::h3::request::{Item, RequestDecoder};
+use crate::h3::qpack::{QpackDecoder, write_field, write_prefix};
+use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::response::{write_head, write_trailers};
-use crate::h3::{Code, Fault, Limits, frame, varint};
+use crate::h3::{Code, Fault, SectionLimits, frame, varint};
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 use proptest::prelude::*;
 
@@ -42,8 +42,8 @@ struct Request {
 
 /// Reads a whole stream, in pieces of this size.
 fn read(stream: &[u8], step: usize) -> Result<Request, Fault> {
-    let mut decoder = RequestDecoder::new(Limits::default());
-    let mut qpack = Decoder::new();
+    let mut decoder = RequestDecoder::new(SectionLimits::default());
+    let mut qpack = QpackDecoder::new();
     let (mut head, mut content, mut trailers) = (None, Vec::new(), None);
     let mut done = 0;
     for mut part in stream.chunks(step) {
@@ -52,14 +52,14 @@ fn read(stream: &[u8], step: usize) -> Result<Request, Fault> {
             done += used;
             part = &part[used..];
             match item {
-                Item::More => {}
-                Item::HeadReady => head = Some(decoder.head(&mut qpack, done == stream.len())?),
-                Item::Data(len) => {
+                RequestItem::More => {}
+                RequestItem::HeadReady => head = Some(decoder.head(&mut qpack, done == stream.len())?),
+                RequestItem::Data(len) => {
                     content.extend_from_slice(&part[..len]);
                     part = &part[len..];
                     done += len;
                 }
-                Item::Trailers(fields) => trailers = Some(fields),
+                RequestItem::Trailers(fields) => trailers = Some(fields),
             }
         }
     }
@@ -308,7 +308,7 @@ fn response(bytes: &[u8]) -> Vec<(String, String)> {
     let (len, b) = varint::read(&bytes[a..]).unwrap();
     assert_eq!((kind, len as usize), (frame::HEADERS, bytes.len() - a - b));
     let mut fields = Vec::new();
-    Decoder::new()
+    QpackDecoder::new()
         .decode(&bytes[a + b..], |name, value| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             fields.push((text(name), text(value)));

@@ -1,5 +1,5 @@
 use crate::h3::qpack::{
-    Decoder, DecoderStream, EncoderStream, huffman, write_field, write_field_huffman, write_prefix,
+    DecoderStream, EncoderStream, QpackDecoder, huffman, write_field, write_field_huffman, write_prefix,
 };
 use crate::h3::{Code, Fault};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn decode(section: &[u8]) -> Result<Pairs, Fault> {
     let mut fields = Vec::new();
-    Decoder::new().decode(section, |name, value| {
+    QpackDecoder::new().decode(section, |name, value| {
         fields.push((name.to_vec(), value.to_vec()));
         Ok(())
     })?;
@@ -37,7 +37,7 @@ fn huffman_vectors_of_rfc_7541() {
 fn huffman_refuses_bad_padding_and_end_of_string() {
     let decode = |code: &[u8]| huffman::decode(code, &mut Vec::new());
     assert_eq!(decode(&[]), Ok(()));
-    assert_eq!(decode(&[0xff; 8]), Err(huffman::Invalid));
+    assert_eq!(decode(&[0xff; 8]), Err(huffman::InvalidHuffman));
     // A whole byte of padding, zeros as padding, the end-of-string symbol.
     for code in [
         &[0xff][..],
@@ -46,7 +46,7 @@ fn huffman_refuses_bad_padding_and_end_of_string() {
         &[0xff, 0xff, 0xff, 0xff],
         &[0x25, 0xff, 0xff, 0xff, 0xff],
     ] {
-        assert_eq!(decode(code), Err(huffman::Invalid), "{code:x?}");
+        assert_eq!(decode(code), Err(huffman::InvalidHuffman), "{code:x?}");
     }
 }
 

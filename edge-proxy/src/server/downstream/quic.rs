@@ -3,9 +3,11 @@
 use crate::config::{Listener, Reject};
 use crate::decide::{self, Transport};
 use crate::h3::Code;
-use crate::server::downstream::h3::{Closed, Dropped, H3Stream, Heads, Hello, Opened, Service};
+use crate::server::downstream::h3::{
+    AcceptedConnection, Closed, Dropped, H3Stream, Heads, HelloVerdict, Service,
+};
 use crate::server::exchange::{Connection, serve};
-use crate::server::observe::TurnedAway;
+use crate::server::observe::ConnectionRejected;
 use crate::server::worker::Worker;
 use crate::{Reason, RequestHead, host};
 use std::net::SocketAddr;
@@ -24,7 +26,7 @@ impl H3Service {
     }
 
     fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
-        self.worker.turned_away(&TurnedAway { peer, local: self.address, sni, quic: true, reason });
+        self.worker.turned_away(&ConnectionRejected { peer, local: self.address, sni, quic: true, reason });
     }
 }
 
@@ -36,19 +38,19 @@ impl Service for H3Service {
         let sni = sni.map(host::normalize);
         if view.runtime.is_full_for(peer.ip()) {
             self.turned_away(peer, sni.as_deref(), Reason::TooManyConnectionsOfClient);
-            return Hello::Silent;
+            return HelloVerdict::Silent;
         }
         // The source of a first flight is not proved: address lists are asked at each request instead.
         match decide::hello(view.runtime.snapshot(), None, sni.as_deref()) {
-            Ok(_) => Hello::Accept,
+            Ok(_) => HelloVerdict::Accept,
             Err(rejection) => {
                 self.turned_away(peer, sni.as_deref(), rejection.why);
-                if rejection.how == Reject::Alert { Hello::Alert } else { Hello::Silent }
+                if rejection.how == Reject::Alert { HelloVerdict::Alert } else { HelloVerdict::Silent }
             }
         }
     }
 
-    fn opened(&self, opened: Opened) -> Connection {
+    fn opened(&self, opened: AcceptedConnection) -> Connection {
         self.worker.with_counts(|counts| {
             counts.quic.add(1);
             counts.quic_open.add(1);

@@ -1,14 +1,14 @@
 //! From an accepted socket to HTTP: the PROXY header, the ClientHello, the sinkhole, the handshake.
 
-use super::wire::Wire;
+use super::wire::ClientTransport;
 use super::{h1, h2};
 use crate::config::{Listener, ListenerKind, Reject};
 use crate::decide::{self, Transport};
 use crate::server::buffer::Input;
 use crate::server::deadline::Deadline;
 use crate::server::exchange::Connection;
-use crate::server::observe::TurnedAway;
-use crate::server::resumption::{self, Offered};
+use crate::server::observe::ConnectionRejected;
+use crate::server::resumption::{self, OfferedSession};
 use crate::server::socket::Socket;
 use crate::server::tls::{Hello, TlsStream, read_hello, send_alert};
 use crate::server::worker::Worker;
@@ -68,7 +68,7 @@ fn begin(
     peer: SocketAddr,
 ) {
     let Some(admitted) = worker.admit() else {
-        return worker.turned_away(&TurnedAway {
+        return worker.turned_away(&ConnectionRejected {
             peer,
             local: address,
             sni: None,
@@ -115,7 +115,7 @@ async fn connection(
         return turned_away(&worker, &connection, Reason::TooManyConnectionsOfClient);
     };
     if listener.kind == ListenerKind::Plain {
-        return h1::run(worker, connection, Wire::Plain(socket), &already).await;
+        return h1::run(worker, connection, ClientTransport::Plain(socket), &already).await;
     }
     connection.transport = Transport::Tls;
     // The handshake's state is large and short-lived: on the heap, so that the connection's task is small.
@@ -123,14 +123,14 @@ async fn connection(
         return;
     };
     if http2 {
-        Box::pin(h2::run(worker, connection, Wire::Tls(stream))).await;
+        Box::pin(h2::run(worker, connection, ClientTransport::Tls(stream))).await;
     } else {
-        h1::run(worker, connection, Wire::Tls(stream), b"").await;
+        h1::run(worker, connection, ClientTransport::Tls(stream), b"").await;
     }
 }
 
 fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
-    worker.turned_away(&TurnedAway {
+    worker.turned_away(&ConnectionRejected {
         peer: connection.peer,
         local: connection.local,
         sni: connection.sni.as_deref(),
@@ -140,7 +140,7 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
 }
 
 /// Reads the PROXY header; what came behind it stays in `already`.
-async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<proxy_protocol::Header> {
+async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<proxy_protocol::ProxyHeader> {
     loop {
         match proxy_protocol::parse(already) {
             Ok(Some((header, used))) => {
@@ -196,7 +196,8 @@ async fn handshake(
     };
     let early = view.runtime.snapshot().config().sites[site].early_data;
     // Where sessions are shared, only those of TLS 1.3 are in the store.
-    let offered = if early && sharing.is_some() { Offered::of(&hello) } else { Offered::default() };
+    let offered =
+        if early && sharing.is_some() { OfferedSession::of(&hello) } else { OfferedSession::default() };
     drop(hello);
     let by_session = early && (sharing.is_none() || offered.tls13);
     let config = if by_session { &view.runtime.early_tls } else { &view.runtime.tls };

@@ -1,8 +1,8 @@
 //! The transport of TCP clients.
 
-use crate::server::buffer::AtOnce;
+use crate::server::buffer::ImmediateWrite;
 use crate::server::socket::Socket;
-use crate::server::splice::Relay;
+use crate::server::splice::SplicePipe;
 use crate::server::tls::TlsStream;
 use rustls::ServerConnection;
 use std::io::{self, IoSlice};
@@ -17,12 +17,12 @@ pub(super) const DRAIN: usize = 256 * 1024;
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// The TCP connection of a client, with or without TLS.
-pub(crate) enum Wire {
+pub(crate) enum ClientTransport {
     Plain(Socket),
     Tls(TlsStream<ServerConnection>),
 }
 
-impl Wire {
+impl ClientTransport {
     /// Whether the bytes read last came as early data of a handshake that is not complete.
     pub(super) fn is_early(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.is_early())
@@ -59,7 +59,7 @@ impl Wire {
     }
 }
 
-impl Wire {
+impl ClientTransport {
     /// Whether the kernel encrypts from now on what is sent: always possible to ask, and `false` without TLS.
     pub(super) fn enter_kernel(&mut self) -> bool {
         match self {
@@ -73,8 +73,12 @@ impl Wire {
         matches!(self, Self::Tls(stream) if wanted || stream.is_kernels())
     }
 
-    /// Sends the content of a pipe. Only after [`Wire::enter_kernel`].
-    pub(super) fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &mut Relay) -> Poll<io::Result<usize>> {
+    /// Sends the content of a pipe. Only after [`ClientTransport::enter_kernel`].
+    pub(super) fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut SplicePipe,
+    ) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             Self::Tls(stream) => stream.poll_relay(cx, pipe),
@@ -82,7 +86,7 @@ impl Wire {
     }
 }
 
-impl AtOnce for Wire {
+impl ImmediateWrite for ClientTransport {
     fn put(&mut self, parts: &[&[u8]]) -> usize {
         match self {
             Self::Plain(socket) => socket.put(parts),
@@ -94,19 +98,19 @@ impl AtOnce for Wire {
 macro_rules! either {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {
-            Wire::Plain($io) => $call,
-            Wire::Tls($io) => $call,
+            ClientTransport::Plain($io) => $call,
+            ClientTransport::Tls($io) => $call,
         }
     };
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for ClientTransport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         either!(self, io => Pin::new(io).poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for ClientTransport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         either!(self, io => Pin::new(io).poll_write(cx, buf))
     }

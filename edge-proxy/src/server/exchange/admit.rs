@@ -4,7 +4,7 @@ use super::context::ExchangeContext;
 use super::reply::empty;
 use crate::Reason;
 use crate::ResponseHead;
-use crate::server::limits::site::{Over, UnderWay};
+use crate::server::limits::site::{InFlightPermit, LimitExceeded};
 use std::time::Duration;
 
 /// A refusal by admission or authentication: the response to send instead of acting on the request.
@@ -31,7 +31,7 @@ impl Denial {
 }
 
 /// Admits the request, or refuses it because of a rate or the number of requests in flight.
-pub(super) fn admit(context: &ExchangeContext<'_>) -> Result<Option<UnderWay>, Box<Denial>> {
+pub(super) fn admit(context: &ExchangeContext<'_>) -> Result<Option<InFlightPermit>, Box<Denial>> {
     let Some((index, site)) = context.decision.site else { return Ok(None) };
     let client = context.decision.client.address;
     let over = match context.view.runtime.guards[index].admit(site, client) {
@@ -39,9 +39,9 @@ pub(super) fn admit(context: &ExchangeContext<'_>) -> Result<Option<UnderWay>, B
         Err(over) => over,
     };
     let (status, wait, reason) = match over {
-        Over::Client(wait) => (429, Some(wait), Reason::RateOfClient),
-        Over::Site(wait) => (503, Some(wait), Reason::RateOfSite),
-        Over::Concurrent => (503, None, Reason::TooManyRequests),
+        LimitExceeded::Client(wait) => (429, Some(wait), Reason::RateOfClient),
+        LimitExceeded::Site(wait) => (503, Some(wait), Reason::RateOfSite),
+        LimitExceeded::Concurrent => (503, None, Reason::TooManyRequests),
     };
     Err(Box::new(Denial::after(status, wait, reason)))
 }

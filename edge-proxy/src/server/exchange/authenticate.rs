@@ -7,8 +7,8 @@ use crate::auth::{basic, forward};
 use crate::config::{Auth, BasicAuth, ForwardAuth};
 use crate::decide::request_fields;
 use crate::rate::Rate;
-use crate::server::passwords::{self, Verdict};
-use crate::server::upstream::{Lease, UpstreamError, read_whole};
+use crate::server::passwords::{self, PasswordVerdict};
+use crate::server::upstream::{ConnectOptions, UpstreamError, read_whole};
 use crate::{BodyLength, Fields, Reason, RequestHead, ResponseHead};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const WRONG: (u32, u32) = (120, 20);
 
 /// The authenticated identity of whoever sent a request.
 #[derive(Default)]
-pub(super) enum Identity<'a> {
+pub(super) enum AuthIdentity<'a> {
     /// Nobody asked.
     #[default]
     Unasked,
@@ -30,7 +30,7 @@ pub(super) enum Identity<'a> {
     Forward(&'a ForwardAuth, Fields, Fields),
 }
 
-impl Identity<'_> {
+impl AuthIdentity<'_> {
     /// Tells the service who asks.
     pub(super) fn tell(&self, fields: &mut Fields) {
         match self {
@@ -63,23 +63,25 @@ pub(super) struct Authentication<'c, 'a> {
 
 impl<'a> Authentication<'_, 'a> {
     /// Authenticates the request where the site or the route asks for it.
-    pub(super) async fn identify(&self, head: &RequestHead) -> Result<Identity<'a>, Box<Denial>> {
+    pub(super) async fn identify(&self, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
         match self.context.decision.auth {
-            None | Some(Auth::Open) => Ok(Identity::Unasked),
+            None | Some(Auth::Open) => Ok(AuthIdentity::Unasked),
             Some(Auth::Basic(auth)) => Box::pin(self.basic(auth, head)).await,
             Some(Auth::Forward(auth)) => Box::pin(self.forward(auth, head)).await,
         }
     }
 
-    async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<Identity<'a>, Box<Denial>> {
+    async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
         let refuse = |status, wait, reason| Err(Box::new(Denial::after(status, Some(wait), reason)));
         let ExchangeContext { view, decision, .. } = self.context;
         let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
         if let Some(given) = basic::credentials(&head.fields) {
             match passwords::verify(&auth.users, &given).await {
-                Verdict::Right => return Ok(Identity::Basic(auth, given.user)),
-                Verdict::Busy => return refuse(503, Duration::from_secs(2), Reason::TooManyPasswords),
-                Verdict::Wrong => {
+                PasswordVerdict::Right => return Ok(AuthIdentity::Basic(auth, given.user)),
+                PasswordVerdict::Busy => {
+                    return refuse(503, Duration::from_secs(2), Reason::TooManyPasswords);
+                }
+                PasswordVerdict::Wrong => {
                     let rate = Rate::new(WRONG.0, Duration::from_secs(3600), WRONG.1);
                     if let (Some(guard), Some(rate)) = (guard, rate)
                         && let Err(wait) = guard.failed(decision.client.address, rate)
@@ -95,7 +97,11 @@ impl<'a> Authentication<'_, 'a> {
         Err(Box::new(Denial::new(response, Reason::PasswordAskedFor)))
     }
 
-    async fn forward(&self, auth: &'a ForwardAuth, head: &RequestHead) -> Result<Identity<'a>, Box<Denial>> {
+    async fn forward(
+        &self,
+        auth: &'a ForwardAuth,
+        head: &RequestHead,
+    ) -> Result<AuthIdentity<'a>, Box<Denial>> {
         let mut prepared = head.clone();
         request_fields(self.context.decision, &self.context.facts(self.early), self.early, &mut prepared);
         // The path as the client wrote it, not as the service will see it.
@@ -105,8 +111,10 @@ impl<'a> Authentication<'_, 'a> {
             return Err(Box::new(Denial::after(503, None, Reason::AuthenticationUnreachable)));
         };
         match forward::answer(auth, response) {
-            forward::Answer::Allowed { request, response } => Ok(Identity::Forward(auth, request, response)),
-            forward::Answer::Denied(mut head) => {
+            forward::AuthAnswer::Allowed { request, response } => {
+                Ok(AuthIdentity::Forward(auth, request, response))
+            }
+            forward::AuthAnswer::Denied(mut head) => {
                 head.body = BodyLength::Exact(content.len() as u64);
                 head.fields.remove(crate::Name::ContentLength);
                 Err(Box::new(Denial { head, content, reason: Reason::AuthenticationDenied }))
@@ -132,7 +140,7 @@ impl<'a> Authentication<'_, 'a> {
             self.context.decision.client.address,
             self.context.decision.client.port.unwrap_or(0),
         );
-        let mut lease = Lease {
+        let mut options = ConnectOptions {
             client,
             local: self.context.connection.local,
             deadline: self.context.deadline,
@@ -142,10 +150,10 @@ impl<'a> Authentication<'_, 'a> {
             host: true,
             trace: self.context.trace,
         };
-        let mut tried = crate::balance::Tried::default();
+        let mut tried = crate::balance::TriedTargets::default();
         loop {
             self.context.trace.attempt(question);
-            let asked = pool.begin(question, &lease, 0, &mut tried).await;
+            let asked = pool.begin(question, &options, 0, &mut tried).await;
             let outcome = match asked {
                 Ok((mut exchange, flight)) => {
                     let read = self
@@ -169,7 +177,7 @@ impl<'a> Authentication<'_, 'a> {
                 Err(why) => Err(why),
             };
             match outcome {
-                Err(UpstreamError::Stale) if !lease.fresh => lease.fresh = true,
+                Err(UpstreamError::Stale) if !options.fresh => options.fresh = true,
                 outcome => return outcome,
             }
         }

@@ -1,14 +1,14 @@
 //! How a client's connection carries one exchange.
 
-use crate::server::body::{BodyError, Part};
-use crate::server::splice::Relay;
+use crate::server::body::{BodyError, BodyPart};
+use crate::server::splice::SplicePipe;
 use crate::{Fields, ResponseHead};
 use bytes::Bytes;
 use std::task::{Context, Poll};
 
 /// The client's connection, or its stream, is gone. Nothing more can be said to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lost;
+pub(crate) struct ClientGone;
 
 /// Why an exchange is broken off after its head was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,12 @@ pub(crate) trait Downstream {
     fn is_early(&self) -> bool;
 
     /// Until the handshake is complete.
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
-    /// The next part of the request's content. `Part::Data` is said as long as `chunk()` is not consumed.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>>;
+    /// The next part of the request's content. `BodyPart::Data` is said as long as `chunk()` is not consumed.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>>;
 
-    /// The bytes at hand, after `Part::Data`.
+    /// The bytes at hand, after `BodyPart::Data`.
     fn chunk(&self) -> &[u8];
 
     /// These many bytes of `chunk()` are done with.
@@ -53,12 +53,12 @@ pub(crate) trait Downstream {
         bytes
     }
 
-    /// The trailers, after `Part::End`. Already without fields that may not be trailers.
+    /// The trailers, after `BodyPart::End`. Already without fields that may not be trailers.
     fn trailers(&self) -> &Fields;
 
     /// How many bytes of content can be taken now without buffering more than the transport's bound. Ready with at
     /// least one, or lost.
-    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Lost>>;
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>>;
 
     /// Sends a 1xx head. Left out where the client cannot understand it (HTTP/1.0).
     fn send_interim(&mut self, head: &ResponseHead);
@@ -89,22 +89,26 @@ pub(crate) trait Downstream {
 
     /// Until everything sent so far is with the transport (HTTP/1.1: written; HTTP/2 and 3: queued within its flow
     /// control).
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Whether content can be spliced from now on ([`Downstream::poll_splice`]), unchanged, after all that was sent before. With
     /// `want` the transport prepares for that, and returns `true` when it is asked again after the next content.
-    fn poll_splice_ready(&mut self, _cx: &mut Context<'_>, _want: bool) -> Poll<Result<bool, Lost>> {
+    fn poll_splice_ready(&mut self, _cx: &mut Context<'_>, _want: bool) -> Poll<Result<bool, ClientGone>> {
         Poll::Ready(Ok(false))
     }
 
     /// Sends content from a pipe without copying it, and returns the number of bytes. Only after
     /// [`Downstream::poll_splice_ready`] returned `true`.
-    fn poll_splice(&mut self, _cx: &mut Context<'_>, _pipe: &mut Relay) -> Poll<Result<usize, Lost>> {
-        Poll::Ready(Err(Lost))
+    fn poll_splice(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _pipe: &mut SplicePipe,
+    ) -> Poll<Result<usize, ClientGone>> {
+        Poll::Ready(Err(ClientGone))
     }
 
-    /// Ready when the client has gone away, so that waiting for an upstream ends. Only polled after `Part::End`.
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost>;
+    /// Ready when the client has gone away, so that waiting for an upstream ends. Only polled after `BodyPart::End`.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone>;
 
     /// Breaks the exchange off.
     fn abort(&mut self, why: Abort);

@@ -1,7 +1,7 @@
 //! The connection of a client, as its requests see it.
 
-use crate::decide::{Facts, Transport};
-use crate::server::limits::sketch::Held;
+use crate::decide::{RequestContext, Transport};
+use crate::server::limits::sketch::ConnectionPermit;
 use crate::tailnet::Identities;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,12 +17,12 @@ pub(crate) struct Connection {
     pub(crate) sni: Option<Box<str>>,
     /// Counts it for its client. Only its end matters, when the last clone of the connection goes.
     #[allow(dead_code)]
-    pub(crate) held: Option<Rc<Held>>,
+    pub(crate) held: Option<Rc<ConnectionPermit>>,
 }
 
 impl Connection {
-    pub(crate) fn facts<'f>(&'f self, early: bool, identities: Identities<'f>) -> Facts<'f> {
-        Facts {
+    pub(crate) fn facts<'f>(&'f self, early: bool, identities: Identities<'f>) -> RequestContext<'f> {
+        RequestContext {
             transport: self.transport,
             peer: self.peer,
             proxied: self.proxied,

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::config::Timeouts;
-use crate::decide::{Decision, Facts};
+use crate::decide::{Decision, RequestContext};
 use crate::server::deadline::Deadline;
 use crate::server::traces::Trace;
 use crate::server::view::View;
@@ -22,7 +22,7 @@ pub(super) struct ExchangeContext<'a> {
 }
 
 impl ExchangeContext<'_> {
-    pub(super) fn facts(&self, early: bool) -> Facts<'_> {
+    pub(super) fn facts(&self, early: bool) -> RequestContext<'_> {
         self.connection.facts(early, self.identities)
     }
 }

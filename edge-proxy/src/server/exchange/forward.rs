@@ -1,17 +1,17 @@
 //! A request that is passed on: to one target, or to others when that may be, and what the client is told if none answers.
 
-use super::authenticate::Identity;
+use super::authenticate::AuthIdentity;
 use super::context::ExchangeContext;
 use super::outcome::{Failure, Outcome};
 use super::pump::Pump;
 use super::reply::{answer, configured, empty};
 use super::{Abort, Downstream};
-use crate::balance::{Tried, hash};
+use crate::balance::{TriedTargets, hash};
 use crate::compression::{self, Skip};
 use crate::config::{Balance, Coding, HashKey, Maintenance};
 use crate::decide::{request_fields, response_fields};
 use crate::server::date;
-use crate::server::upstream::{Lease, UpstreamError};
+use crate::server::upstream::{ConnectOptions, UpstreamError};
 use crate::{BodyLength, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +21,7 @@ pub(super) struct Forwarding<'c, 'a> {
     pub(super) context: &'c ExchangeContext<'a>,
     /// The upstream's position in the configuration.
     pub(super) upstream: usize,
-    pub(super) identity: Identity<'a>,
+    pub(super) identity: AuthIdentity<'a>,
 }
 
 impl Forwarding<'_, '_> {
@@ -42,7 +42,7 @@ impl Forwarding<'_, '_> {
             self.context.decision.client.address,
             self.context.decision.client.port.unwrap_or(0),
         );
-        let mut lease = Lease {
+        let mut options = ConnectOptions {
             client,
             local: self.context.connection.local,
             deadline: self.context.deadline,
@@ -54,14 +54,14 @@ impl Forwarding<'_, '_> {
         };
         let retry = &pool.upstream().retry;
         let mut attempts = retry.attempts;
-        let mut tried = Tried::default();
+        let mut tried = TriedTargets::default();
         pool.count();
         loop {
             self.context.trace.attempt(head);
-            let (up, flight) = match pool.begin(head, &lease, key, &mut tried).await {
+            let (up, flight) = match pool.begin(head, &options, key, &mut tried).await {
                 Ok(begun) => begun,
-                Err(UpstreamError::Stale) if !lease.fresh => {
-                    lease.fresh = true;
+                Err(UpstreamError::Stale) if !options.fresh => {
+                    options.fresh = true;
                     continue;
                 }
                 Err(why) => {
@@ -110,9 +110,9 @@ impl Forwarding<'_, '_> {
                 }
                 // Nothing was answered and nothing of the content is gone: a kept connection had ended meanwhile.
                 Err(Failure::Upstream(UpstreamError::Stale))
-                    if !lease.fresh && pump.is_untouched() && idempotent =>
+                    if !options.fresh && pump.is_untouched() && idempotent =>
                 {
-                    lease.fresh = true;
+                    options.fresh = true;
                 }
                 // The budget is paid already.
                 Err(Failure::Upstream(why @ UpstreamError::Status(_))) => {

@@ -16,6 +16,6 @@ mod pump;
 mod reply;
 mod serve;
 
-pub(crate) use client::{Abort, Downstream, Lost};
+pub(crate) use client::{Abort, ClientGone, Downstream};
 pub(crate) use connection::Connection;
 pub(crate) use serve::serve;

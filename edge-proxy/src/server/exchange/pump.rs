@@ -4,10 +4,10 @@ use super::Downstream;
 use super::encode::Encoder;
 use super::outcome::Failure;
 use crate::config::{Coding, Timeouts};
-use crate::server::body::{BodyError, Part};
+use crate::server::body::{BodyError, BodyPart};
 use crate::server::deadline::Deadline;
-use crate::server::splice::Relay;
-use crate::server::upstream::{Exchange, UpstreamError};
+use crate::server::splice::SplicePipe;
+use crate::server::upstream::{UpstreamError, UpstreamExchange};
 use crate::{Method, ResponseHead};
 use std::task::{Context, Poll};
 
@@ -21,7 +21,7 @@ pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<C
 
 /// The state of an exchange under way.
 pub(super) struct Pump<'a> {
-    pub(super) up: Exchange,
+    pub(super) up: UpstreamExchange,
     pub(super) head: ResponseHead,
     pub(super) limit: Option<u64>,
     pub(super) timeouts: &'a Timeouts,
@@ -44,7 +44,7 @@ pub(super) struct Pump<'a> {
     encoder: Option<Encoder>,
     /// After so many bytes content may go past us.
     direct_after: Option<u64>,
-    relay: Option<Relay>,
+    relay: Option<SplicePipe>,
     /// Bytes of content that went past us.
     pub(super) direct: u64,
 }
@@ -58,7 +58,12 @@ enum Direct {
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(up: Exchange, timeouts: &'a Timeouts, limit: Option<u64>, has_body: bool) -> Self {
+    pub(super) fn new(
+        up: UpstreamExchange,
+        timeouts: &'a Timeouts,
+        limit: Option<u64>,
+        has_body: bool,
+    ) -> Self {
         Self {
             up,
             head: ResponseHead::default(),
@@ -173,7 +178,7 @@ impl<'a> Pump<'a> {
                 Poll::Pending => break,
             };
             match down.poll_body(cx) {
-                Poll::Ready(Ok(Part::Data)) => {
+                Poll::Ready(Ok(BodyPart::Data)) => {
                     let n = down.chunk().len().min(room);
                     self.received += n as u64;
                     if self.limit.is_some_and(|limit| self.received > limit) && !self.tunnel {
@@ -187,7 +192,7 @@ impl<'a> Pump<'a> {
                     }
                     self.consumed = true;
                 }
-                Poll::Ready(Ok(Part::End)) => {
+                Poll::Ready(Ok(BodyPart::End)) => {
                     self.up.send_end(Some(down.trailers()));
                     self.request_done = true;
                     self.held = false;
@@ -246,7 +251,7 @@ impl<'a> Pump<'a> {
                 continue;
             }
             match self.up.poll_body(cx) {
-                Poll::Ready(Ok(Part::Data)) => {
+                Poll::Ready(Ok(BodyPart::Data)) => {
                     let n = self.up.chunk().len().min(room);
                     if self.bodiless {
                         self.up.consume(n);
@@ -259,7 +264,7 @@ impl<'a> Pump<'a> {
                         self.sent += n as u64;
                     }
                 }
-                Poll::Ready(Ok(Part::End)) => {
+                Poll::Ready(Ok(BodyPart::End)) => {
                     down.send_end(Some(self.up.trailers()));
                     self.response_done = true;
                 }
@@ -295,7 +300,7 @@ impl<'a> Pump<'a> {
                     }
                 }
                 // Without a pipe it goes on as before.
-                let Ok(relay) = Relay::new() else {
+                let Ok(relay) = SplicePipe::new() else {
                     self.direct_after = None;
                     return Ok(Direct::No);
                 };
@@ -353,12 +358,12 @@ impl<'a> Pump<'a> {
             return Ok(true);
         }
         match self.up.poll_body(cx) {
-            Poll::Ready(Ok(Part::Data)) => {
+            Poll::Ready(Ok(BodyPart::Data)) => {
                 let n = self.up.chunk().len();
                 encoder.write(self.up.chunk()).map_err(failed)?;
                 self.up.consume(n);
             }
-            Poll::Ready(Ok(Part::End)) => encoder.finish().map_err(failed)?,
+            Poll::Ready(Ok(BodyPart::End)) => encoder.finish().map_err(failed)?,
             Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
             // The client gets what there is: more may take long.
             Poll::Pending if !encoder.is_clean() => encoder.flush().map_err(failed)?,

@@ -1,22 +1,22 @@
 //! Serves one request: decide, authenticate, forward or respond, log.
 
 use super::admit::{Denial, admit};
-use super::authenticate::{Authentication, Identity};
+use super::authenticate::{AuthIdentity, Authentication};
 use super::context::ExchangeContext;
 use super::forward::Forwarding;
 use super::outcome::Outcome;
 use super::reply::{answer, configured, empty};
-use super::{Abort, Connection, Downstream, Lost};
+use super::{Abort, ClientGone, Connection, Downstream};
 use crate::client_address::unasked;
 use crate::decide::{Verdict, decide, response_fields};
 use crate::early_data::Early;
-use crate::server::body::Part;
+use crate::server::body::BodyPart;
 use crate::server::deadline::Deadline;
 use crate::server::observe::AccessRecord;
 use crate::server::tailscale::WhoisResult;
 use crate::server::view::View;
 use crate::server::worker::Worker;
-use crate::tailnet::{Identities, Identity as TailnetIdentity};
+use crate::tailnet::{Identities, TailnetIdentity};
 use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -79,7 +79,7 @@ pub(crate) async fn serve<D: Downstream>(
             Err(denial) => Err(denial),
         }
     } else {
-        Ok((Identity::Unasked, None))
+        Ok((AuthIdentity::Unasked, None))
     };
     let outcome = match passed {
         Ok((identity, under_way)) => {
@@ -157,8 +157,8 @@ async fn deny<D: Downstream>(
 /// Acts on the decision.
 async fn act<D: Downstream>(
     context: &ExchangeContext<'_>,
-    waited: Option<Result<(), Lost>>,
-    identity: Identity<'_>,
+    waited: Option<Result<(), ClientGone>>,
+    identity: AuthIdentity<'_>,
     head: &mut RequestHead,
     down: &mut D,
 ) -> Outcome {
@@ -206,7 +206,7 @@ async fn settle_length<D: Downstream>(
 ) {
     if head.body == BodyLength::Unknown && head.method.is_safe() && head.version >= Version::Http2 {
         // Whatever else comes first, or nothing: the exchange finds that out by itself.
-        if let Some(Ok(Part::End)) = deadline.within(limit, poll_fn(|cx| down.poll_body(cx))).await
+        if let Some(Ok(BodyPart::End)) = deadline.within(limit, poll_fn(|cx| down.poll_body(cx))).await
             && down.trailers().is_empty()
         {
             head.body = BodyLength::None;

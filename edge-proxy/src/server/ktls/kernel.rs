@@ -4,7 +4,7 @@ use super::probe::Support;
 use super::sys;
 use crate::server::socket::Socket;
 use crate::server::tls13::record::{ALERT, HANDSHAKE, KEY_UPDATE, OVERHEAD};
-use crate::server::tls13::{Keys, Secret};
+use crate::server::tls13::{Secret, TrafficKeys};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -24,7 +24,7 @@ const NAP: Duration = Duration::from_millis(5);
 pub(crate) struct Kernel {
     support: Support,
     secret: Secret,
-    keys: Keys,
+    keys: TrafficKeys,
     /// A KeyUpdate is due before any more content.
     owes_keys: bool,
     /// Where TCP's queue was when the kernel took over.
@@ -52,7 +52,7 @@ impl Kernel {
         io: &Socket,
         support: Support,
         secret: Secret,
-        keys: Keys,
+        keys: TrafficKeys,
         sequence: u64,
     ) -> io::Result<Self> {
         let socket = socket(io)?;

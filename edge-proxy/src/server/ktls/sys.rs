@@ -1,7 +1,7 @@
 //! What kernel TLS needs of the system (linux/tls.h, tcp(7)). The only module of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
-use crate::server::tls13::{Cipher, Keys};
+use crate::server::tls13::{Cipher, TrafficKeys};
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -21,7 +21,7 @@ const MOST_INFO: usize = 56;
 const SEQUENCE: usize = 8;
 
 /// The structure `tls12_crypto_info_*` of the cipher, which is the same for TLS 1.3, and its length.
-fn info(keys: &Keys, sequence: u64) -> (Zeroizing<[u8; MOST_INFO]>, usize) {
+fn info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MOST_INFO]>, usize) {
     let (kind, salt) = match keys.cipher() {
         Cipher::Aes128Gcm => (TLS_CIPHER_AES_GCM_128, 4),
         Cipher::Aes256Gcm => (TLS_CIPHER_AES_GCM_256, 4),
@@ -64,7 +64,7 @@ pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// What is written from now on is encrypted by these keys, beginning with this sequence number.
-pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &Keys, sequence: u64) -> io::Result<()> {
+pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64) -> io::Result<()> {
     let (info, length) = info(keys, sequence);
     // SAFETY: the option's value is a structure of this length, which the kernel copies.
     done(unsafe {
@@ -79,7 +79,7 @@ pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &Keys, sequence: u64) -> io:
 }
 
 /// The sequence number of the next record that the kernel writes.
-pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &Keys) -> io::Result<u64> {
+pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &TrafficKeys) -> io::Result<u64> {
     let (mut info, length) = info(keys, 0);
     let mut found = length as libc::socklen_t;
     // SAFETY: the kernel writes at most as much as the length says, which is within the buffer.

@@ -6,7 +6,7 @@ use crate::config::{KernelTls, Listener, Plain, Route, Site, Target, Upstream};
 use crate::server::buffer::Input;
 use crate::server::socket::Socket;
 use crate::server::tls::TlsStream;
-use crate::{Certificates, Proxy, Running, websocket};
+use crate::{Certificates, Proxy, ProxyHandle, websocket};
 use rustls::{CipherSuite, ClientConfig, ClientConnection, StreamOwned};
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ const MIB: usize = 1 << 20;
 /// More than the buffers of two sockets hold, so that it is under way while the client does something.
 const LARGE: usize = 16 * MIB;
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
 /// Bytes of which none is where another could be.
 fn content(length: usize) -> Vec<u8> {
@@ -92,7 +92,7 @@ fn answer(mut stream: TcpStream) -> Option<()> {
 }
 
 struct Edge {
-    proxy: Running,
+    proxy: ProxyHandle,
     root: String,
     folder: tempfile::TempDir,
     support: Option<Support>,
@@ -138,14 +138,14 @@ impl Edge {
         Arc::new(config)
     }
 
-    fn connect_with(&self, config: Arc<ClientConfig>) -> Client {
+    fn connect_with(&self, config: Arc<ClientConfig>) -> TlsClient {
         let stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.set_nodelay(true).unwrap();
         StreamOwned::new(ClientConnection::new(config, "a.test".try_into().unwrap()).unwrap(), stream)
     }
 
-    fn connect(&self) -> Client {
+    fn connect(&self) -> TlsClient {
         self.connect_with(Arc::new(tls_client(&self.root, &[b"http/1.1"])))
     }
 
@@ -163,12 +163,12 @@ impl Edge {
     }
 }
 
-fn ask(client: &mut Client, path: &str, fields: &str) {
+fn ask(client: &mut TlsClient, path: &str, fields: &str) {
     write!(client, "GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n").unwrap();
 }
 
 #[track_caller]
-fn get(client: &mut Client, length: usize) {
+fn get(client: &mut TlsClient, length: usize) {
     let head = head(client).unwrap();
     assert!(
         head.starts_with("HTTP/1.1 200") && head.contains(&format!("Content-Length: {length}\r\n")),
@@ -180,7 +180,7 @@ fn get(client: &mut Client, length: usize) {
 }
 
 /// The rest of the connection, and whether it ended by close_notify or how else.
-fn rest(client: &mut Client) -> (Vec<u8>, io::Result<usize>) {
+fn rest(client: &mut TlsClient) -> (Vec<u8>, io::Result<usize>) {
     let mut found = Vec::new();
     let ended = client.read_to_end(&mut found);
     (found, ended)

@@ -1,6 +1,6 @@
 //! What stands before a site, as all workers see it: its rates, and how many requests are under way.
 
-use super::sketch::{Rates, Shared};
+use super::sketch::{Rates, SharedRate};
 use crate::config::{Auth, Site};
 use crate::rate::Rate;
 use crate::server::metrics::counters::{Shards, SiteShard};
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The counters of one site.
-pub(crate) struct Guard {
+pub(crate) struct SiteLimiter {
     /// Memory only where there is a limit.
     clients: Option<Rates>,
-    site: Shared,
+    site: SharedRate,
     /// Passwords that were wrong.
     failures: Option<Rates>,
     under_way: AtomicU32,
@@ -23,7 +23,7 @@ pub(crate) struct Guard {
 
 /// Why a request is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
+pub(crate) enum LimitExceeded {
     /// The client asks too often; it may come again after this.
     Client(Duration),
     /// The site is asked too often by all together.
@@ -32,13 +32,13 @@ pub(crate) enum Over {
     Concurrent,
 }
 
-impl Guard {
+impl SiteLimiter {
     fn new(site: &Site, counts: Arc<Shards<SiteShard>>) -> Self {
         let basic = |auth: &Option<Auth>| matches!(auth, Some(Auth::Basic(_)));
         let passwords = basic(&site.auth) || site.routes.iter().any(|route| basic(&route.auth));
         Self {
             clients: site.rate.client.map(|_| Rates::new()),
-            site: Shared::new(),
+            site: SharedRate::new(),
             failures: passwords.then(Rates::new),
             under_way: AtomicU32::new(0),
             counts,
@@ -53,17 +53,21 @@ impl Guard {
     }
 
     /// A request comes.
-    pub(crate) fn admit(self: &Arc<Self>, site: &Site, client: IpAddr) -> Result<UnderWay, Over> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        site: &Site,
+        client: IpAddr,
+    ) -> Result<InFlightPermit, LimitExceeded> {
         if let (Some(rates), Some(rate)) = (&self.clients, site.rate.client) {
-            rates.admit(client, rate).map_err(Over::Client)?;
+            rates.admit(client, rate).map_err(LimitExceeded::Client)?;
         }
         if let Some(rate) = site.rate.site {
-            self.site.admit(rate).map_err(Over::Site)?;
+            self.site.admit(rate).map_err(LimitExceeded::Site)?;
         }
-        let Some(limit) = site.rate.concurrent else { return Ok(UnderWay(None)) };
+        let Some(limit) = site.rate.concurrent else { return Ok(InFlightPermit(None)) };
         let before = self.under_way.fetch_add(1, Relaxed);
-        let held = UnderWay(Some(self.clone()));
-        if before < limit { Ok(held) } else { Err(Over::Concurrent) }
+        let held = InFlightPermit(Some(self.clone()));
+        if before < limit { Ok(held) } else { Err(LimitExceeded::Concurrent) }
     }
 
     /// A password was wrong: whether this client may try more.
@@ -73,9 +77,9 @@ impl Guard {
 }
 
 /// A request that counts.
-pub(crate) struct UnderWay(Option<Arc<Guard>>);
+pub(crate) struct InFlightPermit(Option<Arc<SiteLimiter>>);
 
-impl Drop for UnderWay {
+impl Drop for InFlightPermit {
     fn drop(&mut self) {
         if let Some(guard) = &self.0 {
             guard.under_way.fetch_sub(1, Relaxed);
@@ -84,18 +88,18 @@ impl Drop for UnderWay {
 }
 
 /// The guards of all sites: what was counted survives a reload.
-pub(crate) struct Guards {
+pub(crate) struct SiteLimiters {
     workers: usize,
-    known: Mutex<HashMap<String, Arc<Guard>>>,
+    known: Mutex<HashMap<String, Arc<SiteLimiter>>>,
 }
 
-impl Guards {
+impl SiteLimiters {
     pub(crate) fn new(workers: usize) -> Self {
         Self { workers, known: Mutex::default() }
     }
 
     /// The guards of these sites, in their order. All others are forgotten.
-    pub(crate) fn of(&self, sites: &[Site]) -> Vec<Arc<Guard>> {
+    pub(crate) fn of(&self, sites: &[Site]) -> Vec<Arc<SiteLimiter>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let guards: Vec<_> = sites
             .iter()
@@ -104,7 +108,7 @@ impl Guards {
                 let counts =
                     before.map_or_else(|| Arc::new(Shards::new(self.workers)), |guard| guard.counts.clone());
                 let kept = before.filter(|guard| guard.suits(site)).cloned();
-                kept.unwrap_or_else(|| Arc::new(Guard::new(site, counts)))
+                kept.unwrap_or_else(|| Arc::new(SiteLimiter::new(site, counts)))
             })
             .collect();
         *known = sites.iter().map(|site| site.name.clone()).zip(guards.iter().cloned()).collect();

@@ -65,12 +65,12 @@ impl Rates {
 }
 
 /// One rate for everybody.
-pub(crate) struct Shared {
+pub(crate) struct SharedRate {
     epoch: Instant,
     state: AtomicU64,
 }
 
-impl Shared {
+impl SharedRate {
     pub(crate) fn new() -> Self {
         Self { epoch: Instant::now(), state: AtomicU64::new(0) }
     }
@@ -90,12 +90,12 @@ impl Shared {
 }
 
 /// How many connections each client has.
-pub(crate) struct Counts {
+pub(crate) struct CountMinSketch {
     places: Places,
     counts: Box<[AtomicU32]>,
 }
 
-impl Counts {
+impl CountMinSketch {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             places: Places { key: RandomState::new() },
@@ -110,22 +110,22 @@ impl Counts {
     }
 
     /// One more for as long as the guard lives, or none if there are as many as there may be.
-    pub(crate) fn hold(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<Held> {
+    pub(crate) fn hold(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<ConnectionPermit> {
         let (a, b) = self.places.of(client);
         let before = [a, b].map(|at| self.counts[at].fetch_add(1, Relaxed));
-        let held = Held { counts: self.clone(), at: [a, b] };
+        let held = ConnectionPermit { counts: self.clone(), at: [a, b] };
         // Dropping what is refused takes it back.
         (before[0].min(before[1]) < limit).then_some(held)
     }
 }
 
 /// One connection that counts for its client.
-pub(crate) struct Held {
-    counts: Arc<Counts>,
+pub(crate) struct ConnectionPermit {
+    counts: Arc<CountMinSketch>,
     at: [usize; 2],
 }
 
-impl Drop for Held {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         for at in self.at {
             self.counts.counts[at].fetch_sub(1, Relaxed);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_customers_addresses_count_together() {
-        let counts = Counts::new();
+        let counts = CountMinSketch::new();
         let held: Vec<_> =
             (0..5).filter_map(|n| counts.hold(format!("2001:db8:1:2::{n}").parse().unwrap(), 3)).collect();
         assert_eq!(held.len(), 3);

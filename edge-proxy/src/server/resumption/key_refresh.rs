@@ -1,6 +1,6 @@
 //! The thread that talks to the store, so that no worker does.
 
-use super::store::{self, Link, Wish};
+use super::store::{self, Link, StoreRequest};
 use super::{Shared, SharedEvent, SharedStore, StoreError};
 use crate::server::observe::Observer;
 use std::future::Future;
@@ -32,7 +32,7 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
     std::thread::Builder::new().name("edge-shared".into()).spawn(move || {
         tokio.block_on(async {
             let store = shared.store.clone();
-            let keys = Keys { shared, observer, state: None, other: false };
+            let keys = KeyRefresher { shared, observer, state: None, other: false };
             tokio::spawn(keys.keep(weak.clone(), ready));
             serve(store, weak, receiver).await;
         });
@@ -42,14 +42,14 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
     Ok(link)
 }
 
-async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::Receiver<Wish>) {
+async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::Receiver<StoreRequest>) {
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     while let Some(wish) = wishes.recv().await {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let (store, link) = (store.clone(), link.clone());
         tokio::spawn(async move {
             match wish {
-                Wish::Put(session) => {
+                StoreRequest::Put(session) => {
                     let kept = within(store.put(session)).await.is_ok();
                     if let Some(link) = link.upgrade() {
                         let count = if kept { &link.counts.kept } else { &link.counts.lost };
@@ -59,7 +59,7 @@ async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::
                         }
                     }
                 }
-                Wish::Take(id, answer) => {
+                StoreRequest::Take(id, answer) => {
                     let taken = within(store.take(&id)).await;
                     if let (Err(_), Some(link)) = (&taken, link.upgrade()) {
                         link.failed.notify_one();
@@ -80,7 +80,7 @@ async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resul
 }
 
 /// Keeps the keys.
-struct Keys {
+struct KeyRefresher {
     shared: Shared,
     observer: Arc<dyn Observer>,
     /// What was told of the store last.
@@ -89,7 +89,7 @@ struct Keys {
     other: bool,
 }
 
-impl Keys {
+impl KeyRefresher {
     async fn keep(mut self, link: Weak<Link>, ready: SyncSender<()>) {
         let mut ready = Some(ready);
         loop {

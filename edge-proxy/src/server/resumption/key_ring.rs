@@ -13,12 +13,12 @@ const TAG: usize = 16;
 
 /// What is sealed, so that one is never taken for the other.
 #[derive(Clone, Copy)]
-pub(super) enum What<'a> {
+pub(super) enum SealedKind<'a> {
     Ticket,
     Session(&'a [u8; 32]),
 }
 
-impl What<'_> {
+impl SealedKind<'_> {
     fn aad(self) -> Vec<u8> {
         match self {
             Self::Ticket => b"edge-proxy ticket 1".to_vec(),
@@ -71,7 +71,7 @@ impl Ring {
         &self,
         schedule: &Schedule,
         now: u64,
-        what: What<'_>,
+        what: SealedKind<'_>,
         plain: &[u8],
     ) -> Option<Vec<u8>> {
         let epoch = schedule.sealing(now);
@@ -83,7 +83,7 @@ impl Ring {
         &self,
         schedule: &Schedule,
         now: u64,
-        what: What<'_>,
+        what: SealedKind<'_>,
         sealed: &[u8],
     ) -> Option<Vec<u8>> {
         let (epoch, sealed) = sealed.split_first_chunk::<8>()?;

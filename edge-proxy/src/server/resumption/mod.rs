@@ -20,7 +20,7 @@ mod tickets;
 pub use event::SharedEvent;
 pub(crate) use key_refresh::start;
 pub(crate) use session_claim::with_claim;
-pub(crate) use sessions::{Offered, Sessions};
+pub(crate) use sessions::{OfferedSession, Sessions};
 pub(crate) use store::Link;
 pub(crate) use tickets::Tickets;
 
@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a store answers, later.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Why a store did not do what it was asked: in words, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,14 +81,14 @@ impl fmt::Debug for SealedSession {
 /// overlap, and one that takes too long is dropped.
 pub trait SharedStore: Send + Sync + 'static {
     /// Keeps each of these keys if there is none of its epoch yet, deletes those that have ended, and returns all that there are.
-    fn keys<'a>(&'a self, made: &'a [SealedKey]) -> Answer<'a, Vec<SealedKey>>;
+    fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>>;
 
     /// Keeps a session. It must be kept once or not at all: whoever does not know whether that was done must not do it again. It
     /// may be forgotten at any time, and must be rather than to come back after it was taken, as from a replica that lags behind.
-    fn put(&self, session: SealedSession) -> Answer<'_, ()>;
+    fn put(&self, session: SealedSession) -> StoreFuture<'_, ()>;
 
     /// Deletes a session and returns what was sealed, if it was there. Of all who ever ask for the same one, one may get it.
-    fn take<'a>(&'a self, id: &'a [u8; 32]) -> Answer<'a, Option<Vec<u8>>>;
+    fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>>;
 }
 
 /// Why shared state cannot be used.

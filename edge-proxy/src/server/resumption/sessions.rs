@@ -2,7 +2,7 @@
 
 use super::session_claim::{IDENTITY, session_id, take_claimed};
 use super::store::Link;
-use super::{SealedSession, key_ring::What};
+use super::{SealedSession, key_ring::SealedKind};
 use crate::h3::client_hello::{self, ClientHello};
 use rustls::server::StoresServerSessions;
 use std::fmt;
@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 
 /// What a ClientHello offers, as far as it matters for sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Offered {
+pub(crate) struct OfferedSession {
     /// TLS 1.3.
     pub(crate) tls13: bool,
     /// What it would resume. Only the first can have early data, and clients offer but one.
     pub(crate) identity: Option<[u8; IDENTITY]>,
 }
 
-impl Offered {
+impl OfferedSession {
     /// Of the records that a connection began with, in which rustls has found a ClientHello.
     pub(crate) fn of(records: &[u8]) -> Self {
         let mut message = Vec::with_capacity(records.len());
@@ -36,7 +36,7 @@ impl Offered {
     }
 }
 
-impl From<&ClientHello<'_>> for Offered {
+impl From<&ClientHello<'_>> for OfferedSession {
     fn from(hello: &ClientHello<'_>) -> Self {
         Self { tls13: hello.tls13, identity: hello.identity.and_then(|identity| identity.try_into().ok()) }
     }

@@ -1,6 +1,6 @@
 //! What the workers have of the store: the keys, and a way to ask.
 
-use super::key_ring::{Ring, What};
+use super::key_ring::{Ring, SealedKind};
 use super::session_claim::{SessionClaim, session_id};
 use super::{SealedSession, SharedMetrics, StoreError};
 use crate::shared::Schedule;
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) type Waiting = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
 
 /// What is asked of the store.
-pub(super) enum Wish {
+pub(super) enum StoreRequest {
     Put(SealedSession),
     Take([u8; 32], Waiting),
 }
@@ -26,17 +26,17 @@ pub(crate) struct Link {
     schedule: Schedule,
     wait: Duration,
     ring: RwLock<Arc<Ring>>,
-    wishes: mpsc::Sender<Wish>,
+    wishes: mpsc::Sender<StoreRequest>,
     started: Instant,
     /// Until when the store is not asked, in milliseconds since the start.
     paused: AtomicU64,
     /// Somebody found the store away.
     pub(super) failed: Arc<Notify>,
-    pub(super) counts: Counts,
+    pub(super) counts: StoreCounters,
 }
 
 #[derive(Default)]
-pub(super) struct Counts {
+pub(super) struct StoreCounters {
     pub(super) reached: AtomicBool,
     pub(super) kept: AtomicU64,
     pub(super) lost: AtomicU64,
@@ -52,7 +52,7 @@ pub(super) fn now() -> u64 {
 }
 
 impl Link {
-    pub(super) fn new(schedule: Schedule, wait: Duration, wishes: mpsc::Sender<Wish>) -> Self {
+    pub(super) fn new(schedule: Schedule, wait: Duration, wishes: mpsc::Sender<StoreRequest>) -> Self {
         Self {
             schedule,
             wait,
@@ -61,7 +61,7 @@ impl Link {
             started: Instant::now(),
             paused: AtomicU64::new(0),
             failed: Arc::default(),
-            counts: Counts::default(),
+            counts: StoreCounters::default(),
         }
     }
 
@@ -77,17 +77,17 @@ impl Link {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
     }
 
-    pub(super) fn seal(&self, what: What<'_>, plain: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn seal(&self, what: SealedKind<'_>, plain: &[u8]) -> Option<Vec<u8>> {
         self.ring().seal(&self.schedule, now(), what, plain)
     }
 
-    pub(super) fn open(&self, what: What<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn open(&self, what: SealedKind<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
         self.ring().open(&self.schedule, now(), what, sealed)
     }
 
     /// Gives a session to the store, later. Whether it may come to that.
     pub(super) fn put(&self, session: SealedSession) -> bool {
-        if !self.counts.reached.load(Relaxed) || self.wishes.try_send(Wish::Put(session)).is_err() {
+        if !self.counts.reached.load(Relaxed) || self.wishes.try_send(StoreRequest::Put(session)).is_err() {
             return self.lose();
         }
         true
@@ -105,7 +105,8 @@ impl Link {
         let counts = &self.counts;
         let (answer, answered) = oneshot::channel();
         let id = session_id(&identity);
-        if since < self.paused.load(Relaxed) || self.wishes.try_send(Wish::Take(id, answer)).is_err() {
+        if since < self.paused.load(Relaxed) || self.wishes.try_send(StoreRequest::Take(id, answer)).is_err()
+        {
             counts.unavailable.fetch_add(1, Relaxed);
             return None;
         }

@@ -1,6 +1,6 @@
-use super::key_ring::{Ring, What, Wrapping};
+use super::key_ring::{Ring, SealedKind, Wrapping};
 use super::session_claim::{SessionClaim, with_claim};
-use super::sessions::Offered;
+use super::sessions::OfferedSession;
 use super::*;
 use proptest::prelude::*;
 use rustls::server::StoresServerSessions;
@@ -24,13 +24,13 @@ fn ring(wrapping: &Wrapping, now: u64) -> (Ring, Vec<SealedKey>) {
 fn a_secret_that_can_be_guessed_is_refused() {
     struct Nowhere;
     impl SharedStore for Nowhere {
-        fn keys<'a>(&'a self, _made: &'a [SealedKey]) -> Answer<'a, Vec<SealedKey>> {
+        fn keys<'a>(&'a self, _made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>> {
             Box::pin(async { Err(StoreError("nowhere".into())) })
         }
-        fn put(&self, _session: SealedSession) -> Answer<'_, ()> {
+        fn put(&self, _session: SealedSession) -> StoreFuture<'_, ()> {
             Box::pin(async { Err(StoreError("nowhere".into())) })
         }
-        fn take<'a>(&'a self, _id: &'a [u8; 32]) -> Answer<'a, Option<Vec<u8>>> {
+        fn take<'a>(&'a self, _id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>> {
             Box::pin(async { Err(StoreError("nowhere".into())) })
         }
     }
@@ -43,26 +43,27 @@ fn a_secret_that_can_be_guessed_is_refused() {
 fn keys_open_for_a_lifetime_and_no_longer() {
     let (schedule, wrapping) = (schedule(), Wrapping::new(SECRET));
     let (ring, keys) = ring(&wrapping, 1000);
-    let sealed = ring.seal(&schedule, 1099, What::Ticket, b"a session").expect("there is a key");
+    let sealed = ring.seal(&schedule, 1099, SealedKind::Ticket, b"a session").expect("there is a key");
     // At another edge.
     let (other, _) = Ring::default().renewed(&schedule, 1000, &Wrapping::new(SECRET), &keys);
-    let opened = |ring: &Ring, now| ring.open(&schedule, now, What::Ticket, &sealed);
+    let opened = |ring: &Ring, now| ring.open(&schedule, now, SealedKind::Ticket, &sealed);
     assert_eq!(opened(&other, 1099).as_deref(), Some(b"a session".as_slice()));
     assert_eq!(opened(&other, 1154).as_deref(), Some(b"a session".as_slice()));
     assert_eq!(opened(&other, 1155), None);
     assert_eq!(other.renewed(&schedule, 1155, &wrapping, &keys).0.len(), 1);
     // Nothing seals beyond the keys that there are.
-    assert_eq!(other.seal(&schedule, 1200, What::Ticket, b"a session"), None);
+    assert_eq!(other.seal(&schedule, 1200, SealedKind::Ticket, b"a session"), None);
 }
 
 #[test]
 fn what_was_sealed_for_one_thing_opens_for_no_other() {
     let (schedule, wrapping) = (schedule(), Wrapping::new(SECRET));
     let (ring, keys) = ring(&wrapping, 1000);
-    let sealed = ring.seal(&schedule, 1000, What::Session(&[1; 32]), b"a session").expect("there is a key");
-    assert!(ring.open(&schedule, 1000, What::Session(&[1; 32]), &sealed).is_some());
-    assert_eq!(ring.open(&schedule, 1000, What::Session(&[2; 32]), &sealed), None);
-    assert_eq!(ring.open(&schedule, 1000, What::Ticket, &sealed), None);
+    let sealed =
+        ring.seal(&schedule, 1000, SealedKind::Session(&[1; 32]), b"a session").expect("there is a key");
+    assert!(ring.open(&schedule, 1000, SealedKind::Session(&[1; 32]), &sealed).is_some());
+    assert_eq!(ring.open(&schedule, 1000, SealedKind::Session(&[2; 32]), &sealed), None);
+    assert_eq!(ring.open(&schedule, 1000, SealedKind::Ticket, &sealed), None);
     // A key is of use for its epoch only, and under its secret.
     let (first, second) = (&keys[0], &keys[1]);
     let moved = SealedKey { epoch: second.epoch, ..first.clone() };
@@ -101,9 +102,9 @@ proptest! {
         let schedule = schedule();
         let (ring, _) = ring(&Wrapping::new(SECRET), 1000);
         let sealed = [epoch.to_be_bytes().as_slice(), &bytes].concat();
-        prop_assert_eq!(ring.open(&schedule, 1000, What::Ticket, &sealed), None);
-        prop_assert_eq!(ring.open(&schedule, 1000, What::Ticket, &bytes), None);
-        let _ = Offered::of(&bytes);
+        prop_assert_eq!(ring.open(&schedule, 1000, SealedKind::Ticket, &sealed), None);
+        prop_assert_eq!(ring.open(&schedule, 1000, SealedKind::Ticket, &bytes), None);
+        let _ = OfferedSession::of(&bytes);
     }
 
     /// However it is cut into records, a ClientHello says the same.
@@ -131,8 +132,8 @@ proptest! {
             }
         }
         let early = [records.as_slice(), &[23, 3, 3, 0, 2, 1, 1]].concat();
-        let offered = Offered { tls13: true, identity: Some(identity) };
-        prop_assert_eq!(Offered::of(&early), offered);
-        prop_assert_eq!(Offered::of(&records[..records.len() - 1]), Offered::default());
+        let offered = OfferedSession { tls13: true, identity: Some(identity) };
+        prop_assert_eq!(OfferedSession::of(&early), offered);
+        prop_assert_eq!(OfferedSession::of(&records[..records.len() - 1]), OfferedSession::default());
     }
 }

@@ -1,6 +1,6 @@
 //! Tickets that every edge can open (RFC 8446 §4.6.1; RFC 5077 for TLS 1.2).
 
-use super::key_ring::What;
+use super::key_ring::SealedKind;
 use super::store::Link;
 use rustls::server::ProducesTickets;
 use std::fmt;

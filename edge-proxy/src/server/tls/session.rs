@@ -4,8 +4,10 @@ use super::secrets::TrafficSecrets;
 use crate::server::buffer::Input;
 use crate::server::ktls::{Kernel, Support};
 use crate::server::socket::Socket;
-use crate::server::tls13::record::{self, ALERT, Fault, HEAD, Heard, Opening, Sealing};
-use crate::server::tls13::{Keys, Sealed};
+use crate::server::tls13::record::{
+    self, ALERT, HEAD, ReceivedRecord, RecordError, RecordOpener, RecordSealer,
+};
+use crate::server::tls13::{RecordBuffer, TrafficKeys};
 use rustls::ExtractedSecrets;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,14 +22,14 @@ const MOST_PARTS: usize = 16;
 
 /// Who encrypts.
 enum Sender {
-    Own(Sealing),
+    Own(RecordSealer),
     Kernel(Box<Kernel>),
 }
 
 pub(super) struct Tls13Session {
-    opening: Opening,
+    opening: RecordOpener,
     sender: Sender,
-    out: Sealed,
+    out: RecordBuffer,
     /// Bytes of content at the beginning of what was read.
     plain: usize,
     /// What is left of their record behind them.
@@ -36,17 +38,17 @@ pub(super) struct Tls13Session {
     ended: bool,
     /// Nor do we.
     closed: bool,
-    failed: Option<Fault>,
+    failed: Option<RecordError>,
 }
 
 impl Tls13Session {
     /// Goes on where rustls stopped. `out` is what it still had to send. `None` if the AEAD is one that is not known here.
-    pub(super) fn new(said: TrafficSecrets, extracted: &ExtractedSecrets, out: Sealed) -> Option<Self> {
+    pub(super) fn new(said: TrafficSecrets, extracted: &ExtractedSecrets, out: RecordBuffer) -> Option<Self> {
         let (received, reads) = &extracted.rx;
         let (sent, writes) = &extracted.tx;
         Some(Self {
-            opening: Opening::new(said.client, &Keys::extracted(reads)?, *received)?,
-            sender: Sender::Own(Sealing::new(said.server, &Keys::extracted(writes)?, *sent)?),
+            opening: RecordOpener::new(said.client, &TrafficKeys::extracted(reads)?, *received)?,
+            sender: Sender::Own(RecordSealer::new(said.server, &TrafficKeys::extracted(writes)?, *sent)?),
             out,
             plain: 0,
             behind: 0,
@@ -162,12 +164,12 @@ impl Tls13Session {
         ahead: &mut Input,
         buf: &mut ReadBuf<'_>,
         before: usize,
-    ) -> Result<Option<Heard>, Fault> {
+    ) -> Result<Option<ReceivedRecord>, RecordError> {
         let Some(length) = record::length(ahead.bytes())? else { return Ok(None) };
         let Some(record) = ahead.bytes_mut().get_mut(..length) else { return Ok(None) };
         if let Some(heard) = self.opening.open_to(record, buf.initialize_unfilled()) {
             ahead.consume(length);
-            if let Heard::Content(n) = heard? {
+            if let ReceivedRecord::Content(n) = heard? {
                 buf.advance(n);
             }
             return heard.map(Some);
@@ -177,7 +179,7 @@ impl Tls13Session {
         }
         let heard = self.opening.open_in_place(record)?;
         match heard {
-            Heard::Content(n) => {
+            ReceivedRecord::Content(n) => {
                 ahead.consume(HEAD);
                 (self.plain, self.behind) = (n, length - HEAD - n);
             }
@@ -186,11 +188,11 @@ impl Tls13Session {
         Ok(Some(heard))
     }
 
-    fn heard(&mut self, heard: Heard) {
+    fn heard(&mut self, heard: ReceivedRecord) {
         match heard {
-            Heard::Content(_) | Heard::Nothing => {}
-            Heard::End => self.ended = true,
-            Heard::AsksForKeys => match &mut self.sender {
+            ReceivedRecord::Content(_) | ReceivedRecord::Nothing => {}
+            ReceivedRecord::End => self.ended = true,
+            ReceivedRecord::AsksForKeys => match &mut self.sender {
                 Sender::Own(sealing) => sealing.owe_keys(),
                 Sender::Kernel(kernel) => kernel.owe_keys(),
             },
@@ -198,7 +200,7 @@ impl Tls13Session {
     }
 
     /// The alert that says why is worth one try.
-    fn fails(&mut self, fault: Fault, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
+    fn fails(&mut self, fault: RecordError, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
         self.failed = Some(fault);
         if let Some(alert) = fault.alert()
             && !std::mem::replace(&mut self.closed, true)
@@ -246,7 +248,7 @@ impl Tls13Session {
             *part = &buf[..buf.len().min(MOST_TAKEN - taken)];
             taken += part.len();
         }
-        self.out.reserve(Sealing::space(taken));
+        self.out.reserve(RecordSealer::space(taken));
         sealing
             .content(&parts[..bufs.len().min(MOST_PARTS)], &mut self.out)
             .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
@@ -262,7 +264,7 @@ impl Tls13Session {
         if self.closed || length > MOST_TAKEN + MOST_TAKEN / 2 {
             return 0;
         }
-        self.out.reserve(Sealing::space(length));
+        self.out.reserve(RecordSealer::space(length));
         if sealing.content(parts, &mut self.out).is_err() {
             self.closed = true;
             return 0;

@@ -7,11 +7,11 @@
 use super::accept;
 use super::secrets::{TrafficSecrets, take_secrets};
 use super::session::Tls13Session;
-use crate::server::buffer::{AtOnce, Input};
+use crate::server::buffer::{ImmediateWrite, Input};
 use crate::server::ktls::Support;
 use crate::server::socket::Socket;
-use crate::server::splice::Relay;
-use crate::server::tls13::Sealed;
+use crate::server::splice::SplicePipe;
+use crate::server::tls13::RecordBuffer;
 use rustls::{
     ClientConnection, ConnectionCommon, ExtractedSecrets, ProtocolVersion, ServerConnection, SideData,
 };
@@ -47,7 +47,7 @@ impl Write for Sync<'_, '_> {
     }
 }
 
-impl Write for Sealed {
+impl Write for RecordBuffer {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.push(buf);
         Ok(buf.len())
@@ -166,7 +166,11 @@ where
     }
 
     /// Sends what the pipe has. Only if the kernel sends.
-    pub(crate) fn poll_relay(&mut self, cx: &mut Context<'_>, relay: &mut Relay) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_relay(
+        &mut self,
+        cx: &mut Context<'_>,
+        relay: &mut SplicePipe,
+    ) -> Poll<io::Result<usize>> {
         let kernel = match &mut self.session {
             Session::Own(own) => own.kernel(),
             _ => None,
@@ -237,7 +241,7 @@ where
             return Ok(false);
         }
         let Some(said) = self.said.take() else { return Ok(false) };
-        let mut out = Sealed::default();
+        let mut out = RecordBuffer::default();
         while tls.wants_write() {
             tls.write_tls(&mut out)?;
         }
@@ -380,7 +384,7 @@ where
     }
 }
 
-impl<C> AtOnce for TlsStream<C> {
+impl<C> ImmediateWrite for TlsStream<C> {
     fn put(&mut self, parts: &[&[u8]]) -> usize {
         match &mut self.session {
             Session::Own(own) => own.put(parts),

@@ -4,9 +4,9 @@ use super::stream::TlsStream;
 use crate::server::buffer::Input;
 use crate::server::socket::Socket;
 use crate::server::tls13::record::{
-    self, ALERT, APPLICATION_DATA, Fault, HANDSHAKE, Heard, Opening, Sealing,
+    self, ALERT, APPLICATION_DATA, HANDSHAKE, ReceivedRecord, RecordError, RecordOpener, RecordSealer,
 };
-use crate::server::tls13::{Cipher, Sealed, Secret};
+use crate::server::tls13::{Cipher, RecordBuffer, Secret};
 use proptest::prelude::*;
 use rustls::{ClientConnection, ServerConfig, StreamOwned};
 use std::future::poll_fn;
@@ -19,12 +19,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const CIPHERS: [Cipher; 3] = [Cipher::Aes128Gcm, Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
 
-fn pair(cipher: Cipher) -> (Sealing, Opening) {
+fn pair(cipher: Cipher) -> (RecordSealer, RecordOpener) {
     let length = if cipher == Cipher::Aes256Gcm { 48 } else { 32 };
     let secret = Secret::new(&[7; 48][..length]).unwrap();
     let keys = secret.keys(cipher).unwrap();
-    let sealing = Sealing::new(secret.clone(), &keys, 3).unwrap();
-    (sealing, Opening::new(secret, &keys, 3).unwrap())
+    let sealing = RecordSealer::new(secret.clone(), &keys, 3).unwrap();
+    (sealing, RecordOpener::new(secret, &keys, 3).unwrap())
 }
 
 /// What is sent, one after the other.
@@ -46,17 +46,17 @@ fn sent() -> impl Strategy<Value = Sent> {
 }
 
 /// Decrypts all of it: where it is, or to somewhere else.
-fn opened(opening: &mut Opening, mut bytes: Vec<u8>, in_place: bool) -> Result<Vec<u8>, Fault> {
+fn opened(opening: &mut RecordOpener, mut bytes: Vec<u8>, in_place: bool) -> Result<Vec<u8>, RecordError> {
     let (mut all, mut rest) = (Vec::new(), &mut bytes[..]);
     while let Some(length) = record::length(rest)? {
         let (record, after) = rest.split_at_mut(length);
         if in_place {
-            if let Heard::Content(n) = opening.open_in_place(record)? {
+            if let ReceivedRecord::Content(n) = opening.open_in_place(record)? {
                 all.extend_from_slice(&record[5..5 + n]);
             }
         } else {
             let mut out = vec![0; length - 21];
-            if let Heard::Content(n) = opening.open_to(record, &mut out).unwrap()? {
+            if let ReceivedRecord::Content(n) = opening.open_to(record, &mut out).unwrap()? {
                 all.extend_from_slice(&out[..n]);
             }
         }
@@ -74,7 +74,7 @@ proptest! {
         in_place: bool,
     ) {
         let (mut sealing, mut opening) = pair(cipher);
-        let (mut out, mut expected) = (Sealed::default(), Vec::new());
+        let (mut out, mut expected) = (RecordBuffer::default(), Vec::new());
         for one in &all {
             match one {
                 Sent::NewKeys => sealing.owe_keys(),
@@ -82,7 +82,7 @@ proptest! {
                     let parts: Vec<_> = parts.iter().map(|part| &part[..]).collect();
                     let (length, before) = (parts.concat().len(), out.waiting().len());
                     sealing.content(&parts, &mut out).unwrap();
-                    prop_assert!(out.waiting().len() - before <= Sealing::space(length));
+                    prop_assert!(out.waiting().len() - before <= RecordSealer::space(length));
                     expected.extend(parts.concat());
                 }
             }
@@ -97,7 +97,7 @@ proptest! {
         in_place: bool,
     ) {
         let (mut sealing, mut opening) = pair(Cipher::Aes128Gcm);
-        let mut out = Sealed::default();
+        let mut out = RecordBuffer::default();
         for (kind, content) in &all {
             sealing.record(*kind, content, &mut out).unwrap();
         }
@@ -111,7 +111,7 @@ proptest! {
     #[test]
     fn nothing_can_be_changed(cipher in prop::sample::select(&CIPHERS[..]), at in 0..60_usize, bit in 0..8, in_place: bool) {
         let (mut sealing, mut opening) = pair(cipher);
-        let mut out = Sealed::default();
+        let mut out = RecordBuffer::default();
         sealing.content(&[&[9; 38]], &mut out).unwrap();
         let mut bytes = out.waiting().to_vec();
         prop_assert_eq!(bytes.len(), 60);
@@ -125,11 +125,11 @@ proptest! {
 }
 
 /// What one end of it makes of records with these types and contents.
-fn judged(records: &[(u8, &[u8])]) -> Result<Vec<Heard>, Fault> {
+fn judged(records: &[(u8, &[u8])]) -> Result<Vec<ReceivedRecord>, RecordError> {
     let (mut sealing, mut opening) = pair(Cipher::Aes128Gcm);
     let mut all = Vec::new();
     for (kind, content) in records {
-        let mut out = Sealed::default();
+        let mut out = RecordBuffer::default();
         sealing.record(*kind, content, &mut out).unwrap();
         let mut bytes = out.waiting().to_vec();
         record::length(&bytes)?;
@@ -144,46 +144,46 @@ fn what_may_be_sent_after_a_handshake() {
     let content = (APPLICATION_DATA, &b"hello"[..]);
     let large = vec![1; 1 << 14];
     for (records, expected) in [
-        (&[content][..], Ok(vec![Heard::Content(5)])),
+        (&[content][..], Ok(vec![ReceivedRecord::Content(5)])),
         // Padding (RFC 8446 §5.4).
-        (&[(0, b"hello\x17\0\0\0")], Ok(vec![Heard::Content(5)])),
-        (&[(APPLICATION_DATA, b"")], Ok(vec![Heard::Nothing])),
-        (&[(APPLICATION_DATA, &large)], Ok(vec![Heard::Content(1 << 14)])),
-        (&[(ALERT, &[1, 0])], Ok(vec![Heard::End])),
-        (&[(ALERT, &[1, 90])], Ok(vec![Heard::Nothing])),
+        (&[(0, b"hello\x17\0\0\0")], Ok(vec![ReceivedRecord::Content(5)])),
+        (&[(APPLICATION_DATA, b"")], Ok(vec![ReceivedRecord::Nothing])),
+        (&[(APPLICATION_DATA, &large)], Ok(vec![ReceivedRecord::Content(1 << 14)])),
+        (&[(ALERT, &[1, 0])], Ok(vec![ReceivedRecord::End])),
+        (&[(ALERT, &[1, 90])], Ok(vec![ReceivedRecord::Nothing])),
         // The level is nothing to go by.
-        (&[(ALERT, &[1, 20])], Err(Fault::Alerted(20))),
-        (&[(ALERT, &[2, 40])], Err(Fault::Alerted(40))),
-        (&[(ALERT, &[2])], Err(Fault::Decode)),
-        (&[(ALERT, &[1, 0, 1, 0])], Err(Fault::Decode)),
-        (&[(HANDSHAKE, &[24])], Ok(vec![Heard::Nothing])),
+        (&[(ALERT, &[1, 20])], Err(RecordError::Alerted(20))),
+        (&[(ALERT, &[2, 40])], Err(RecordError::Alerted(40))),
+        (&[(ALERT, &[2])], Err(RecordError::Decode)),
+        (&[(ALERT, &[1, 0, 1, 0])], Err(RecordError::Decode)),
+        (&[(HANDSHAKE, &[24])], Ok(vec![ReceivedRecord::Nothing])),
         // In two pieces.
-        (&[(HANDSHAKE, &[24, 0]), (HANDSHAKE, &[0, 1])], Ok(vec![Heard::Nothing; 2])),
-        (&[(HANDSHAKE, &[24, 0]), content], Err(Fault::Unexpected)),
-        (&[(HANDSHAKE, &update(2))], Err(Fault::Illegal)),
-        (&[(HANDSHAKE, &[24, 0, 0, 2, 0, 0])], Err(Fault::Unexpected)),
-        (&[(HANDSHAKE, &[24, 0, 0, 2])], Err(Fault::Decode)),
+        (&[(HANDSHAKE, &[24, 0]), (HANDSHAKE, &[0, 1])], Ok(vec![ReceivedRecord::Nothing; 2])),
+        (&[(HANDSHAKE, &[24, 0]), content], Err(RecordError::Unexpected)),
+        (&[(HANDSHAKE, &update(2))], Err(RecordError::Illegal)),
+        (&[(HANDSHAKE, &[24, 0, 0, 2, 0, 0])], Err(RecordError::Unexpected)),
+        (&[(HANDSHAKE, &[24, 0, 0, 2])], Err(RecordError::Decode)),
         // New keys do not begin in the middle of a record.
-        (&[(HANDSHAKE, &[24, 0, 0, 1, 0, 24])], Err(Fault::Unexpected)),
-        (&[(HANDSHAKE, b"")], Err(Fault::Unexpected)),
+        (&[(HANDSHAKE, &[24, 0, 0, 1, 0, 24])], Err(RecordError::Unexpected)),
+        (&[(HANDSHAKE, b"")], Err(RecordError::Unexpected)),
         // A Finished, a ClientHello, a certificate.
-        (&[(HANDSHAKE, &[20, 0, 0, 32])], Err(Fault::Unexpected)),
-        (&[(HANDSHAKE, &[1, 0, 0, 1])], Err(Fault::Unexpected)),
-        (&[(HANDSHAKE, &[11, 0, 0, 1])], Err(Fault::Unexpected)),
-        (&[(20, &[1])], Err(Fault::Unexpected)),
-        (&[(24, &[1, 0, 1, 0])], Err(Fault::Unexpected)),
+        (&[(HANDSHAKE, &[20, 0, 0, 32])], Err(RecordError::Unexpected)),
+        (&[(HANDSHAKE, &[1, 0, 0, 1])], Err(RecordError::Unexpected)),
+        (&[(HANDSHAKE, &[11, 0, 0, 1])], Err(RecordError::Unexpected)),
+        (&[(20, &[1])], Err(RecordError::Unexpected)),
+        (&[(24, &[1, 0, 1, 0])], Err(RecordError::Unexpected)),
         // Zeros alone are of no type.
-        (&[(0, b"")], Err(Fault::Unexpected)),
-        (&[(0, &[0; 100])], Err(Fault::Unexpected)),
-        (&[(APPLICATION_DATA, &vec![1; (1 << 14) + 1])], Err(Fault::Overflow)),
-        (&[(APPLICATION_DATA, &vec![1; (1 << 14) + 240])], Err(Fault::Overflow)),
+        (&[(0, b"")], Err(RecordError::Unexpected)),
+        (&[(0, &[0; 100])], Err(RecordError::Unexpected)),
+        (&[(APPLICATION_DATA, &vec![1; (1 << 14) + 1])], Err(RecordError::Overflow)),
+        (&[(APPLICATION_DATA, &vec![1; (1 << 14) + 240])], Err(RecordError::Overflow)),
     ] {
         let shown: Vec<_> =
             records.iter().map(|(kind, content)| (kind, &content[..content.len().min(8)])).collect();
         assert_eq!(judged(records), expected, "{shown:?}");
     }
     // What asks for work and brings nothing comes to an end; content in between is a reason.
-    assert_eq!(judged(&[(APPLICATION_DATA, &b""[..]); 33]), Err(Fault::Unexpected));
+    assert_eq!(judged(&[(APPLICATION_DATA, &b""[..]); 33]), Err(RecordError::Unexpected));
     assert!(judged(&[(APPLICATION_DATA, &b""[..]); 32]).is_ok());
     let mut many = [(APPLICATION_DATA, &b""[..]); 60];
     many[30] = content;
@@ -198,16 +198,19 @@ fn heads_of_records() {
         (&[23, 3, 3, 0, 17], Ok(Some(22))),
         // The version says nothing (RFC 8446 §5.1).
         (&[23, 9, 9, 0x41, 0], Ok(Some(5 + 16_640))),
-        (&[23, 3, 3, 0x41, 1], Err(Fault::Overflow)),
+        (&[23, 3, 3, 0x41, 1], Err(RecordError::Overflow)),
         // Nothing is in the clear any more, not even an alert or a change_cipher_spec.
-        (&[20, 3, 3, 0, 1], Err(Fault::Unexpected)),
-        (&[21, 3, 3, 0, 2], Err(Fault::Unexpected)),
-        (b"GET / HTTP/1.1", Err(Fault::Unexpected)),
+        (&[20, 3, 3, 0, 1], Err(RecordError::Unexpected)),
+        (&[21, 3, 3, 0, 2], Err(RecordError::Unexpected)),
+        (b"GET / HTTP/1.1", Err(RecordError::Unexpected)),
     ] {
         assert_eq!(record::length(head), expected, "{head:?}");
     }
     // Too short to have a tag.
-    assert_eq!(pair(Cipher::Aes128Gcm).1.open_in_place(&mut [23, 3, 3, 0, 3, 1, 2, 3]), Err(Fault::BadMac));
+    assert_eq!(
+        pair(Cipher::Aes128Gcm).1.open_in_place(&mut [23, 3, 3, 0, 3, 1, 2, 3]),
+        Err(RecordError::BadMac)
+    );
     assert_eq!(pair(Cipher::Aes128Gcm).1.open_to(&[23, 3, 3, 0, 3, 1, 2, 3], &mut [0; 9]), None);
 }
 

@@ -95,8 +95,8 @@ impl Secret {
     }
 
     /// The key and the initialization vector. `None` if the secret is of another suite.
-    pub(crate) fn keys(&self, cipher: Cipher) -> Option<Keys> {
-        let mut keys = Keys { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
+    pub(crate) fn keys(&self, cipher: Cipher) -> Option<TrafficKeys> {
+        let mut keys = TrafficKeys { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
         self.expand(cipher, b"key", &mut keys.key[..cipher.key_length()])?;
         self.expand(cipher, b"iv", &mut keys.iv[..])?;
         Some(keys)
@@ -104,13 +104,13 @@ impl Secret {
 }
 
 /// What records are encrypted by.
-pub(crate) struct Keys {
+pub(crate) struct TrafficKeys {
     cipher: Cipher,
     key: Zeroizing<[u8; 32]>,
     iv: Zeroizing<[u8; 12]>,
 }
 
-impl Keys {
+impl TrafficKeys {
     pub(crate) const fn cipher(&self) -> Cipher {
         self.cipher
     }

@@ -5,5 +5,5 @@ mod keys;
 pub(crate) mod record;
 mod sealed;
 
-pub(crate) use keys::{Cipher, Keys, Secret};
-pub(crate) use sealed::Sealed;
+pub(crate) use keys::{Cipher, Secret, TrafficKeys};
+pub(crate) use sealed::RecordBuffer;

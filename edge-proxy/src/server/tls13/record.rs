@@ -1,7 +1,7 @@
 //! The record layer of TLS 1.3 after the handshake, one direction at a time (RFC 8446 §5), without input or output.
 
-use super::keys::{Cipher, Keys, Secret};
-use super::sealed::Sealed;
+use super::keys::{Cipher, Secret, TrafficKeys};
+use super::sealed::RecordBuffer;
 use aws_lc_rs::aead;
 use std::fmt;
 
@@ -25,7 +25,7 @@ const MOST_FRUITLESS: u8 = 32;
 
 /// What ends a connection, as an alert says it (RFC 8446 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum RecordError {
     /// `unexpected_message`.
     Unexpected,
     /// `bad_record_mac`.
@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     Alerted(u8),
 }
 
-impl Fault {
+impl RecordError {
     /// The fatal alert that says so, if one is to be said.
     pub(crate) const fn alert(self) -> Option<[u8; 2]> {
         let description = match self {
@@ -58,7 +58,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alerted(description) => write!(f, "the peer ended TLS with alert {description}"),
@@ -72,20 +72,20 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for RecordError {}
 
 /// The length of the record that these bytes begin with, its head included. `None` if its head is not there yet.
 ///
 /// # Errors
 /// When no record of TLS 1.3 begins so. What is encrypted is always of the type of content.
-pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>, Fault> {
+pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     let Some([kind, _, _, high, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
     if *kind != APPLICATION_DATA {
-        return Err(Fault::Unexpected);
+        return Err(RecordError::Unexpected);
     }
     match usize::from(u16::from_be_bytes([*high, *low])) {
         body @ ..=MOST_BODY => Ok(Some(HEAD + body)),
-        _ => Err(Fault::Overflow),
+        _ => Err(RecordError::Overflow),
     }
 }
 
@@ -99,7 +99,7 @@ struct Direction {
 }
 
 impl Direction {
-    fn new(secret: Secret, keys: &Keys, sequence: u64) -> Option<Self> {
+    fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let key = aead::UnboundKey::new(keys.cipher().algorithm(), keys.key()).ok()?;
         Some(Self {
             cipher: keys.cipher(),
@@ -119,23 +119,23 @@ impl Direction {
     }
 
     /// The keys in use, made of the secret once more. `None` if the secret is not that of this connection.
-    fn keys(&self) -> Option<Keys> {
+    fn keys(&self) -> Option<TrafficKeys> {
         self.secret.keys(self.cipher).filter(|keys| *keys.iv() == self.iv)
     }
 
     /// Goes on with the next keys.
-    fn turn(&mut self) -> Result<(), Fault> {
-        self.keys().ok_or(Fault::Internal)?;
-        let next = self.secret.next(self.cipher).ok_or(Fault::Internal)?;
-        let keys = next.keys(self.cipher).ok_or(Fault::Internal)?;
-        *self = Self::new(next, &keys, 0).ok_or(Fault::Internal)?;
+    fn turn(&mut self) -> Result<(), RecordError> {
+        self.keys().ok_or(RecordError::Internal)?;
+        let next = self.secret.next(self.cipher).ok_or(RecordError::Internal)?;
+        let keys = next.keys(self.cipher).ok_or(RecordError::Internal)?;
+        *self = Self::new(next, &keys, 0).ok_or(RecordError::Internal)?;
         Ok(())
     }
 }
 
 /// What a record brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum ReceivedRecord {
     /// So much content, at least a byte.
     Content(usize),
     /// Nothing that anybody has to know.
@@ -147,7 +147,7 @@ pub(crate) enum Heard {
 }
 
 /// What is received.
-pub(crate) struct Opening {
+pub(crate) struct RecordOpener {
     direction: Direction,
     fruitless: u8,
     /// A message of a handshake that came in pieces.
@@ -155,96 +155,104 @@ pub(crate) struct Opening {
     filled: usize,
 }
 
-impl Opening {
-    pub(crate) fn new(secret: Secret, keys: &Keys, sequence: u64) -> Option<Self> {
+impl RecordOpener {
+    pub(crate) fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let direction = Direction::new(secret, keys, sequence)?;
         Some(Self { direction, fruitless: 0, message: [0; 5], filled: 0 })
     }
 
     /// Decrypts a whole record where it is. Content is behind its head then.
-    pub(crate) fn open_in_place(&mut self, record: &mut [u8]) -> Result<Heard, Fault> {
-        let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(Fault::Decode)?;
+    pub(crate) fn open_in_place(&mut self, record: &mut [u8]) -> Result<ReceivedRecord, RecordError> {
+        let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(RecordError::Decode)?;
         let nonce = self.direction.nonce();
         let inner = self
             .direction
             .key
             .open_in_place(nonce, aead::Aad::from(*head), body)
-            .map_err(|_| Fault::BadMac)?;
+            .map_err(|_| RecordError::BadMac)?;
         let (kind, length) = inner_type(inner)?;
         self.hear(kind, &inner[..length])
     }
 
     /// Decrypts a whole record to the beginning of `out`, if it is long enough.
-    pub(crate) fn open_to(&mut self, record: &[u8], out: &mut [u8]) -> Option<Result<Heard, Fault>> {
+    pub(crate) fn open_to(
+        &mut self,
+        record: &[u8],
+        out: &mut [u8],
+    ) -> Option<Result<ReceivedRecord, RecordError>> {
         let (head, body) = record.split_first_chunk::<HEAD>()?;
         let (body, tag) = body.split_last_chunk::<TAG>()?;
         let out = out.get_mut(..body.len())?;
         let nonce = self.direction.nonce();
         let opened = self.direction.key.open_separate_gather(nonce, aead::Aad::from(*head), body, tag, out);
-        let inner = opened.map_err(|_| Fault::BadMac).and_then(|()| inner_type(out));
+        let inner = opened.map_err(|_| RecordError::BadMac).and_then(|()| inner_type(out));
         Some(inner.and_then(|(kind, length)| self.hear(kind, &out[..length])))
     }
 
-    fn hear(&mut self, kind: u8, content: &[u8]) -> Result<Heard, Fault> {
+    fn hear(&mut self, kind: u8, content: &[u8]) -> Result<ReceivedRecord, RecordError> {
         // No other type may come in the middle of a message (RFC 8446 §5.1).
         if self.filled > 0 && kind != HANDSHAKE {
-            return Err(Fault::Unexpected);
+            return Err(RecordError::Unexpected);
         }
         if kind == APPLICATION_DATA && !content.is_empty() {
             self.fruitless = 0;
-            return Ok(Heard::Content(content.len()));
+            return Ok(ReceivedRecord::Content(content.len()));
         }
         self.fruitless += 1;
         if self.fruitless > MOST_FRUITLESS {
-            return Err(Fault::Unexpected);
+            return Err(RecordError::Unexpected);
         }
         match (kind, content) {
-            (APPLICATION_DATA, []) => Ok(Heard::Nothing),
+            (APPLICATION_DATA, []) => Ok(ReceivedRecord::Nothing),
             // close_notify; and user_canceled, after which that comes (RFC 8446 §6.1). The level says nothing any more.
-            (ALERT, [_, 0]) => Ok(Heard::End),
-            (ALERT, [_, 90]) => Ok(Heard::Nothing),
-            (ALERT, [_, description]) => Err(Fault::Alerted(*description)),
-            (ALERT, _) => Err(Fault::Decode),
+            (ALERT, [_, 0]) => Ok(ReceivedRecord::End),
+            (ALERT, [_, 90]) => Ok(ReceivedRecord::Nothing),
+            (ALERT, [_, description]) => Err(RecordError::Alerted(*description)),
+            (ALERT, _) => Err(RecordError::Decode),
             (HANDSHAKE, [_, ..]) => self.message(content),
-            _ => Err(Fault::Unexpected),
+            _ => Err(RecordError::Unexpected),
         }
     }
 
     /// After the handshake a client says nothing else than that its keys are new (RFC 8446 §4.6).
-    fn message(&mut self, piece: &[u8]) -> Result<Heard, Fault> {
+    fn message(&mut self, piece: &[u8]) -> Result<ReceivedRecord, RecordError> {
         let filled = self.filled + piece.len();
         // New keys begin with a record: nothing is behind the message.
-        self.message.get_mut(self.filled..filled).ok_or(Fault::Unexpected)?.copy_from_slice(piece);
+        self.message.get_mut(self.filled..filled).ok_or(RecordError::Unexpected)?.copy_from_slice(piece);
         self.filled = filled;
         let known = filled.min(KEY_UPDATE.len());
         if self.message[..known] != KEY_UPDATE[..known] {
-            return Err(if self.message[0] == KEY_UPDATE[0] { Fault::Decode } else { Fault::Unexpected });
+            return Err(if self.message[0] == KEY_UPDATE[0] {
+                RecordError::Decode
+            } else {
+                RecordError::Unexpected
+            });
         }
         if filled < self.message.len() {
-            return Ok(Heard::Nothing);
+            return Ok(ReceivedRecord::Nothing);
         }
         self.filled = 0;
         let asks = match self.message[4] {
             0 => false,
             1 => true,
-            _ => return Err(Fault::Illegal),
+            _ => return Err(RecordError::Illegal),
         };
         self.direction.turn()?;
-        Ok(if asks { Heard::AsksForKeys } else { Heard::Nothing })
+        Ok(if asks { ReceivedRecord::AsksForKeys } else { ReceivedRecord::Nothing })
     }
 }
 
 /// The type of what was encrypted and the length of its content: behind it are zeros (RFC 8446 §5.4).
-fn inner_type(inner: &[u8]) -> Result<(u8, usize), Fault> {
+fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
     if inner.len() > MOST_CONTENT + 1 {
-        return Err(Fault::Overflow);
+        return Err(RecordError::Overflow);
     }
-    let at = inner.iter().rposition(|byte| *byte != 0).ok_or(Fault::Unexpected)?;
+    let at = inner.iter().rposition(|byte| *byte != 0).ok_or(RecordError::Unexpected)?;
     Ok((inner[at], at))
 }
 
 /// What is sent.
-pub(crate) struct Sealing {
+pub(crate) struct RecordSealer {
     direction: Direction,
     /// The peer asked for new keys, which come before any more content.
     owes_keys: bool,
@@ -252,8 +260,8 @@ pub(crate) struct Sealing {
     records: u64,
 }
 
-impl Sealing {
-    pub(crate) fn new(secret: Secret, keys: &Keys, sequence: u64) -> Option<Self> {
+impl RecordSealer {
+    pub(crate) fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let direction = Direction::new(secret, keys, sequence)?;
         Some(Self { direction, owes_keys: false, records: keys.cipher().most_records() })
     }
@@ -265,7 +273,7 @@ impl Sealing {
 
     /// What somebody needs who goes on in our place: the secret, the keys made of it, and the number of the next record. `None` if
     /// new keys are due, or the secret is not that of this connection.
-    pub(crate) fn given_away(&self) -> Option<(Secret, Keys, u64)> {
+    pub(crate) fn given_away(&self) -> Option<(Secret, TrafficKeys, u64)> {
         let keys = self.direction.keys().filter(|_| !self.owes_keys)?;
         Some((self.direction.secret.clone(), keys, self.direction.sequence))
     }
@@ -277,7 +285,7 @@ impl Sealing {
     }
 
     /// Appends records of content, as few as there can be.
-    pub(crate) fn content(&mut self, mut parts: &[&[u8]], out: &mut Sealed) -> Result<(), Fault> {
+    pub(crate) fn content(&mut self, mut parts: &[&[u8]], out: &mut RecordBuffer) -> Result<(), RecordError> {
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         let mut begun = 0;
         while left > 0 {
@@ -318,24 +326,29 @@ impl Sealing {
     }
 
     /// Appends a record.
-    pub(crate) fn record(&mut self, kind: u8, content: &[u8], out: &mut Sealed) -> Result<(), Fault> {
+    pub(crate) fn record(
+        &mut self,
+        kind: u8,
+        content: &[u8],
+        out: &mut RecordBuffer,
+    ) -> Result<(), RecordError> {
         self.seal(kind, Some(content), out.room(content.len() + OVERHEAD))?;
         out.filled(content.len() + OVERHEAD);
         Ok(())
     }
 
     /// Makes a record in `record`, which is as long as it; of what is there already, if no content is given.
-    fn seal(&mut self, kind: u8, content: Option<&[u8]>, record: &mut [u8]) -> Result<(), Fault> {
-        let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(Fault::Internal)?;
-        let [high, low] = u16::try_from(body.len()).map_err(|_| Fault::Internal)?.to_be_bytes();
+    fn seal(&mut self, kind: u8, content: Option<&[u8]>, record: &mut [u8]) -> Result<(), RecordError> {
+        let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(RecordError::Internal)?;
+        let [high, low] = u16::try_from(body.len()).map_err(|_| RecordError::Internal)?.to_be_bytes();
         *head = [APPLICATION_DATA, 3, 3, high, low];
-        let (body, end) = body.split_last_chunk_mut::<{ 1 + TAG }>().ok_or(Fault::Internal)?;
+        let (body, end) = body.split_last_chunk_mut::<{ 1 + TAG }>().ok_or(RecordError::Internal)?;
         let (nonce, aad) = (self.direction.nonce(), aead::Aad::from(*head));
         let key = &self.direction.key;
         match content {
             Some(content) => key.seal_out_of_place_scatter(nonce, aad, content, body, &[kind], end),
             None => key.seal_in_place_scatter(nonce, aad, body, &[kind], end),
         }
-        .map_err(|_| Fault::Internal)
+        .map_err(|_| RecordError::Internal)
     }
 }

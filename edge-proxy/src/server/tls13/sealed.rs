@@ -22,13 +22,13 @@ thread_local! {
 
 /// Encrypted bytes that wait to be written.
 #[derive(Default)]
-pub(crate) struct Sealed {
+pub(crate) struct RecordBuffer {
     memory: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Sealed {
+impl RecordBuffer {
     pub(crate) const fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -67,7 +67,7 @@ impl Sealed {
         &mut self.memory[self.end..self.end + bytes]
     }
 
-    /// So many bytes of [`Sealed::room`] are to be written.
+    /// So many bytes of [`RecordBuffer::room`] are to be written.
     pub(crate) fn filled(&mut self, bytes: usize) {
         self.end += bytes;
         debug_assert!(self.end <= self.memory.len());
@@ -108,7 +108,7 @@ impl Sealed {
     }
 }
 
-impl Drop for Sealed {
+impl Drop for RecordBuffer {
     fn drop(&mut self) {
         self.release();
     }

@@ -3,7 +3,7 @@
 //! refused is not.
 
 use super::Trace;
-use super::on::{Counts, Shared, Sink};
+use super::on::{SpanCounters, SpanQueue, TraceSink};
 use super::otlp::{self, Span};
 use super::random::Random;
 use crate::config::{Protocol, Tracing};
@@ -11,7 +11,7 @@ use crate::grammar::{is_field_value, is_target, is_token};
 use crate::server::deadline::Sweep;
 use crate::server::error::StartError;
 use crate::server::metrics::SpanMetrics;
-use crate::server::upstream::{Lease, Pool, Targets, UpstreamError, client_config, read_whole};
+use crate::server::upstream::{ConnectOptions, Pool, Targets, UpstreamError, client_config, read_whole};
 use crate::{BodyLength, Method, RequestHead, Version};
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,14 +34,14 @@ const ANSWER: usize = 64 * 1024;
 
 /// The thread that sends.
 pub(crate) struct Exporter {
-    counts: Arc<Counts>,
+    counts: Arc<SpanCounters>,
     stop: watch::Sender<Option<Instant>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Exporter {
     /// Begins. It goes on until all workers are gone.
-    pub(crate) fn start(tracing: Tracing) -> Result<(Self, Shared), StartError> {
+    pub(crate) fn start(tracing: Tracing) -> Result<(Self, TraceSink), StartError> {
         check(&tracing).map_err(|why| StartError::Tracing { why })?;
         let upstream = &tracing.collector;
         let tls = upstream.tls.as_ref();
@@ -49,8 +49,8 @@ impl Exporter {
         let tls = tls.map_err(|why| StartError::UpstreamTls { upstream: upstream.name.clone(), why })?;
         let (queue, spans) = mpsc::channel(tracing.queue.max(1));
         let (stop, stopped) = watch::channel(None);
-        let counts = Arc::new(Counts::default());
-        let sink = Sink { sampling: tracing.sampling, queue, counts: counts.clone() };
+        let counts = Arc::new(SpanCounters::default());
+        let sink = SpanQueue { sampling: tracing.sampling, queue, counts: counts.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
@@ -70,7 +70,7 @@ impl Exporter {
             });
         });
         let thread = Some(thread.map_err(StartError::Thread)?);
-        Ok((Self { counts, stop, thread }, Shared(Some(sink))))
+        Ok((Self { counts, stop, thread }, TraceSink(Some(sink))))
     }
 
     pub(crate) fn metrics(&self) -> SpanMetrics {
@@ -119,7 +119,7 @@ struct Exporting {
     sweep: Rc<Sweep>,
     spans: mpsc::Receiver<Span>,
     stopped: watch::Receiver<Option<Instant>>,
-    counts: Arc<Counts>,
+    counts: Arc<SpanCounters>,
     random: Random,
 }
 
@@ -184,14 +184,14 @@ impl Exporting {
         loop {
             let answer = tokio::time::timeout(self.tracing.timeout, self.post(&message)).await;
             let asked = match answer.unwrap_or(Err(UpstreamError::TimedOut)) {
-                Ok(Answer { status: 200..=299, content, .. }) => {
+                Ok(CollectorResponse { status: 200..=299, content, .. }) => {
                     let rejected = otlp::rejected(&content).min(count);
                     self.counts.exported.fetch_add(count - rejected, Relaxed);
                     self.counts.failed.fetch_add(rejected, Relaxed);
                     return;
                 }
                 // Those that OTLP calls retryable.
-                Ok(Answer { status: 429 | 502 | 503 | 504, again, .. }) => again,
+                Ok(CollectorResponse { status: 429 | 502 | 503 | 504, again, .. }) => again,
                 Ok(_) => break,
                 Err(_) => None,
             };
@@ -214,7 +214,7 @@ impl Exporting {
         self.counts.failed.fetch_add(count, Relaxed);
     }
 
-    async fn post(&self, message: &[u8]) -> Result<Answer, UpstreamError> {
+    async fn post(&self, message: &[u8]) -> Result<CollectorResponse, UpstreamError> {
         let collector = &self.tracing.collector;
         let mut head = RequestHead::new(Version::Http11);
         head.method = Method::Post;
@@ -228,7 +228,7 @@ impl Exporting {
         }
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let deadline = self.sweep.deadline();
-        let mut lease = Lease {
+        let mut options = ConnectOptions {
             client: nobody,
             local: nobody,
             deadline: &deadline,
@@ -239,9 +239,9 @@ impl Exporting {
             trace: &Trace::NONE,
         };
         loop {
-            match self.once(&head, &lease, message).await {
+            match self.once(&head, &options, message).await {
                 // A kept connection had ended meanwhile.
-                Err(UpstreamError::Stale) if !lease.fresh => lease.fresh = true,
+                Err(UpstreamError::Stale) if !options.fresh => options.fresh = true,
                 outcome => return outcome,
             }
         }
@@ -250,11 +250,11 @@ impl Exporting {
     async fn once(
         &self,
         head: &RequestHead,
-        lease: &Lease<'_>,
+        options: &ConnectOptions<'_>,
         message: &[u8],
-    ) -> Result<Answer, UpstreamError> {
-        let mut tried = crate::balance::Tried::default();
-        let (mut exchange, flight) = self.pool.begin(head, lease, 0, &mut tried).await?;
+    ) -> Result<CollectorResponse, UpstreamError> {
+        let mut tried = crate::balance::TriedTargets::default();
+        let (mut exchange, flight) = self.pool.begin(head, options, 0, &mut tried).await?;
         let mut left = message;
         while !left.is_empty() {
             let room = poll_fn(|cx| exchange.poll_capacity(cx)).await?;
@@ -273,12 +273,12 @@ impl Exporting {
         }
         let (head, content) = outcome?;
         let again = head.fields.get_named(b"retry-after").and_then(crate::grammar::decimal);
-        Ok(Answer { status: head.status, again: again.map(Duration::from_secs), content })
+        Ok(CollectorResponse { status: head.status, again: again.map(Duration::from_secs), content })
     }
 }
 
 /// What the collector said.
-struct Answer {
+struct CollectorResponse {
     status: u16,
     /// When it wants to be asked again.
     again: Option<Duration>,

@@ -16,6 +16,6 @@ mod random;
 #[cfg(feature = "opentelemetry")]
 pub(crate) use exporter::Exporter;
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) use off::{Shared, Trace, Tracer};
+pub(crate) use off::{NoTrace as Trace, NoTraceSink as TraceSink, NoTracer as Tracer};
 #[cfg(feature = "opentelemetry")]
-pub(crate) use on::{Shared, Trace, Tracer};
+pub(crate) use on::{Trace, TraceSink, Tracer};

@@ -3,39 +3,39 @@
 use crate::Reason;
 use crate::RequestHead;
 use crate::config::Upstream;
-use crate::decide::{Decision, Facts};
+use crate::decide::{Decision, RequestContext};
 use crate::server::observe::AccessRecord;
 use crate::server::upstream::UpstreamError;
 use std::time::Instant;
 
 /// What all workers share.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shared(());
+pub(crate) struct NoTraceSink(());
 
 /// A worker's.
 #[derive(Default)]
-pub(crate) struct Tracer;
+pub(crate) struct NoTracer;
 
-impl Tracer {
-    pub(crate) const fn new(_: Shared) -> Self {
+impl NoTracer {
+    pub(crate) const fn new(_: NoTraceSink) -> Self {
         Self
     }
 
     pub(crate) const fn begin(
         &self,
         _: &Decision<'_>,
-        _: &Facts<'_>,
+        _: &RequestContext<'_>,
         _: &RequestHead,
         _: Instant,
-    ) -> Trace<'_> {
-        Trace::NONE
+    ) -> NoTrace<'_> {
+        NoTrace::NONE
     }
 }
 
 /// A request's.
-pub(crate) struct Trace<'t>(std::marker::PhantomData<&'t ()>);
+pub(crate) struct NoTrace<'t>(std::marker::PhantomData<&'t ()>);
 
-impl Trace<'_> {
+impl NoTrace<'_> {
     /// That of nobody.
     pub(crate) const NONE: Self = Self(std::marker::PhantomData);
 

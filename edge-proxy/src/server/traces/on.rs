@@ -4,7 +4,7 @@
 use super::otlp::{Kind, Span, Value};
 use super::random::Random;
 use crate::config::{PathMatch, Target, Upstream};
-use crate::decide::{Decision, Facts};
+use crate::decide::{Decision, RequestContext};
 use crate::host::split_authority;
 use crate::server::metrics::SpanMetrics;
 use crate::server::observe::AccessRecord;
@@ -22,7 +22,7 @@ const LONGEST: usize = 1024;
 
 /// What became of spans.
 #[derive(Default)]
-pub(crate) struct Counts {
+pub(crate) struct SpanCounters {
     /// Put into the queue.
     pub(super) queued: AtomicU64,
     pub(super) exported: AtomicU64,
@@ -34,17 +34,17 @@ pub(crate) struct Counts {
 
 /// What all workers share. Without it there are no traces.
 #[derive(Clone, Default)]
-pub(crate) struct Shared(pub(super) Option<Sink>);
+pub(crate) struct TraceSink(pub(super) Option<SpanQueue>);
 
 /// Where spans go.
 #[derive(Clone)]
-pub(super) struct Sink {
+pub(super) struct SpanQueue {
     pub(super) sampling: Sampling,
     pub(super) queue: Sender<Span>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<SpanCounters>,
 }
 
-impl Counts {
+impl SpanCounters {
     pub(super) fn metrics(&self) -> SpanMetrics {
         let read = |count: &AtomicU64| count.load(Relaxed);
         SpanMetrics {
@@ -57,10 +57,10 @@ impl Counts {
 
 /// A worker's.
 #[derive(Default)]
-pub(crate) struct Tracer(Option<(Sink, Random)>);
+pub(crate) struct Tracer(Option<(SpanQueue, Random)>);
 
 impl Tracer {
-    pub(crate) fn new(shared: Shared) -> Self {
+    pub(crate) fn new(shared: TraceSink) -> Self {
         Self(shared.0.map(|sink| (sink, Random::new())))
     }
 
@@ -68,7 +68,7 @@ impl Tracer {
     pub(crate) fn begin(
         &self,
         decision: &Decision<'_>,
-        facts: &Facts<'_>,
+        facts: &RequestContext<'_>,
         head: &RequestHead,
         began: Instant,
     ) -> Trace<'_> {
@@ -111,7 +111,7 @@ impl Tracer {
                 Some((_, route)) => format!("{} {}", verb(&head.method), template(&route.path)),
                 None => verb(&head.method).to_owned(),
             };
-            Kept {
+            SampledRequest {
                 parent: parent.map(|parent| parent.span),
                 name,
                 attributes,
@@ -123,25 +123,25 @@ impl Tracer {
                 missed: Cell::new(None),
             }
         });
-        Trace(Some(Box::new(Begun { sink, random, context, state, kept, attempt: Cell::new(None) })))
+        Trace(Some(Box::new(ActiveTrace { sink, random, context, state, kept, attempt: Cell::new(None) })))
     }
 }
 
 /// A request's. On the heap: a request without one should not be larger for it.
-pub(crate) struct Trace<'t>(Option<Box<Begun<'t>>>);
+pub(crate) struct Trace<'t>(Option<Box<ActiveTrace<'t>>>);
 
-struct Begun<'t> {
-    sink: &'t Sink,
+struct ActiveTrace<'t> {
+    sink: &'t SpanQueue,
     random: &'t Random,
     context: Context,
     state: Vec<u8>,
     /// What is known of a request whose trace is kept.
-    kept: Option<Kept>,
+    kept: Option<SampledRequest>,
     /// The attempt under way, and when it began.
     attempt: Cell<Option<(SpanId, Instant)>>,
 }
 
-struct Kept {
+struct SampledRequest {
     parent: Option<SpanId>,
     name: String,
     attributes: Vec<(&'static str, Value)>,
@@ -154,7 +154,7 @@ struct Kept {
     missed: Cell<Option<Instant>>,
 }
 
-impl Kept {
+impl SampledRequest {
     fn at(&self, instant: Instant) -> u64 {
         self.since + instant.duration_since(self.began).as_nanos() as u64
     }
@@ -220,9 +220,9 @@ impl Trace<'_> {
     /// The request is done.
     pub(crate) fn finish(self, record: &AccessRecord<'_>) {
         let Some(begun) = self.0 else { return };
-        let Begun { sink, context, state, kept: Some(kept), .. } = *begun else { return };
+        let ActiveTrace { sink, context, state, kept: Some(kept), .. } = *begun else { return };
         let end = kept.at(Instant::now());
-        let Kept { parent, name, mut attributes, since, attempts, .. } = kept;
+        let SampledRequest { parent, name, mut attributes, since, attempts, .. } = kept;
         if let Some(status) = record.status {
             attributes.push(("http.response.status_code", Value::Number(status.into())));
         }
@@ -260,7 +260,7 @@ impl Trace<'_> {
     }
 }
 
-impl Begun<'_> {
+impl ActiveTrace<'_> {
     fn tried(
         &self,
         (span, since): (SpanId, Instant),

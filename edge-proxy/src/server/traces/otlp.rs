@@ -137,31 +137,31 @@ fn nested(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
 /// How many spans the collector refused, by its `ExportTraceServiceResponse`. Nothing that cannot be read is taken for a
 /// refusal.
 pub(super) fn rejected(response: &[u8]) -> u64 {
-    let Some(Field::Bytes(partial)) = field(response, 1) else { return 0 };
+    let Some(ProtoField::Bytes(partial)) = field(response, 1) else { return 0 };
     match field(partial, 1) {
-        Some(Field::Number(count)) => count,
+        Some(ProtoField::Number(count)) => count,
         _ => 0,
     }
 }
 
-enum Field<'m> {
+enum ProtoField<'m> {
     Bytes(&'m [u8]),
     Number(u64),
 }
 
 /// The last field of this number, as a reader of protobuf takes it.
-fn field(mut message: &[u8], wanted: u64) -> Option<Field<'_>> {
+fn field(mut message: &[u8], wanted: u64) -> Option<ProtoField<'_>> {
     let mut found = None;
     while !message.is_empty() {
         let tag = read_varint(&mut message)?;
         let value = match tag & 7 {
-            0 => Field::Number(read_varint(&mut message)?),
-            1 => skip(&mut message, 8).map(Field::Bytes)?,
+            0 => ProtoField::Number(read_varint(&mut message)?),
+            1 => skip(&mut message, 8).map(ProtoField::Bytes)?,
             2 => {
                 let length = read_varint(&mut message)?;
-                skip(&mut message, usize::try_from(length).ok()?).map(Field::Bytes)?
+                skip(&mut message, usize::try_from(length).ok()?).map(ProtoField::Bytes)?
             }
-            5 => skip(&mut message, 4).map(Field::Bytes)?,
+            5 => skip(&mut message, 4).map(ProtoField::Bytes)?,
             _ => return None,
         };
         if tag >> 3 == wanted {

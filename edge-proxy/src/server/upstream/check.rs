@@ -1,6 +1,6 @@
 //! Active checks: a request of our own to each target, again and again, by one of the workers for all of them.
 
-use super::pool::{Lease, Pool};
+use super::pool::{ConnectOptions, Pool};
 use crate::balance::health::Event;
 use crate::config::Check;
 use crate::server::deadline::Sweep;
@@ -61,7 +61,7 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> bool 
     head.fields.push(b"User-Agent", b"health-check");
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let deadline = sweep.deadline();
-    let lease = Lease {
+    let options = ConnectOptions {
         client: nobody,
         local: nobody,
         deadline: &deadline,
@@ -72,7 +72,7 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> bool 
         host: check.host.is_none(),
         trace: &Trace::NONE,
     };
-    let Ok(mut exchange) = pool.begin_at(at, &head, &lease).await else { return false };
+    let Ok(mut exchange) = pool.begin_at(at, &head, &options).await else { return false };
     let mut answer = ResponseHead::default();
     loop {
         let asked = poll_fn(|cx| {

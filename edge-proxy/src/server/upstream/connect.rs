@@ -2,7 +2,7 @@
 
 use super::UpstreamError;
 use super::error::ConnectError;
-use super::wire::Wire;
+use super::wire::UpstreamTransport;
 use crate::config::{ProxyOut, Target};
 use crate::proxy_protocol;
 use crate::server::socket::Socket;
@@ -58,7 +58,7 @@ pub(crate) async fn dial(
     target: &Target,
     tls: Option<&(Arc<ClientConfig>, Option<String>)>,
     announce: Option<&Announce>,
-) -> Result<Wire, UpstreamError> {
+) -> Result<UpstreamTransport, UpstreamError> {
     let mut socket = match target {
         Target::Unix(path) => {
             Socket::Unix(UnixStream::connect(path).await.map_err(|error| ConnectError::of(&error))?)
@@ -81,14 +81,15 @@ pub(crate) async fn dial(
     };
     if let Some(announce) = announce {
         let mut header = Vec::with_capacity(107);
-        let says = proxy_protocol::Header::Proxied { source: announce.client, destination: announce.local };
+        let says =
+            proxy_protocol::ProxyHeader::Proxied { source: announce.client, destination: announce.local };
         match announce.version {
             ProxyOut::V1 => proxy_protocol::v1::write(&says, &mut header),
             ProxyOut::V2 => proxy_protocol::v2::write(&says, &mut header),
         }
         socket.write_all(&header).await.map_err(|error| ConnectError::of(&error))?;
     }
-    let Some((config, name)) = tls else { return Ok(Wire::Plain(socket)) };
+    let Some((config, name)) = tls else { return Ok(UpstreamTransport::Plain(socket)) };
     let host = match (name, target) {
         (Some(name), _) => name.clone(),
         (None, Target::Tcp { host, .. }) => host.clone(),
@@ -98,5 +99,5 @@ pub(crate) async fn dial(
     let session = ClientConnection::new(config.clone(), name).map_err(|_| ConnectError::Tls)?;
     let mut stream = TlsStream::new(session, socket);
     poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(|_| ConnectError::Tls)?;
-    Ok(Wire::Tls(Box::new(stream)))
+    Ok(UpstreamTransport::Tls(Box::new(stream)))
 }

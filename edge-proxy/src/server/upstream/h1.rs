@@ -2,11 +2,11 @@
 
 use super::UpstreamError;
 use super::target_pool::CheckIn;
-use super::wire::Wire;
+use super::wire::UpstreamTransport;
 use crate::h1::{
     Chunks, HeadLimits, ResponseBody, response, write_chunk_head, write_last_chunk, write_request,
 };
-use crate::server::body::Part;
+use crate::server::body::BodyPart;
 use crate::server::buffer::{Input, Output, SIZE};
 use crate::server::socket::Socket;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
@@ -35,8 +35,8 @@ enum Receiving {
 }
 
 /// One exchange.
-pub(crate) struct Exchange {
-    wire: Wire,
+pub(crate) struct Http1Request {
+    wire: UpstreamTransport,
     check_in: CheckIn,
     reused: bool,
     input: Input,
@@ -57,10 +57,10 @@ pub(crate) struct Exchange {
     trailers: Fields,
 }
 
-impl Exchange {
+impl Http1Request {
     /// Begins with the head; nothing is written before the first poll.
     pub(crate) fn begin(
-        wire: Wire,
+        wire: UpstreamTransport,
         check_in: CheckIn,
         reused: bool,
         head: &RequestHead,
@@ -240,13 +240,13 @@ impl Exchange {
         Ok(())
     }
 
-    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, UpstreamError>> {
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         loop {
             if self.data > 0 {
-                return Poll::Ready(Ok(Part::Data));
+                return Poll::Ready(Ok(BodyPart::Data));
             }
             match &mut self.receiving {
-                Receiving::Head | Receiving::Done => return Poll::Ready(Ok(Part::End)),
+                Receiving::Head | Receiving::Done => return Poll::Ready(Ok(BodyPart::End)),
                 Receiving::Length(left) => {
                     self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.bytes().len());
                 }
@@ -316,7 +316,7 @@ impl Exchange {
             _ => return None,
         };
         match &self.wire {
-            Wire::Plain(socket) if self.input.is_empty() => Some((socket, most)),
+            UpstreamTransport::Plain(socket) if self.input.is_empty() => Some((socket, most)),
             _ => None,
         }
     }

@@ -3,8 +3,8 @@
 use super::UpstreamError;
 use super::error::ConnectError;
 use super::fields::{copy_fields, to_header_map};
-use super::wire::Wire;
-use crate::server::body::Part;
+use super::wire::UpstreamTransport;
+use crate::server::body::BodyPart;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -14,13 +14,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// A connection that streams can be opened on.
-pub(crate) type Client = SendRequest<Bytes>;
+pub(crate) type RequestSender = SendRequest<Bytes>;
 
 /// The most content of one response that waits here.
 const WINDOW: u32 = 1024 * 1024;
 
 /// Makes an HTTP/2 connection; it lives as long as anybody holds it or has a stream on it.
-pub(crate) async fn connect(wire: Wire) -> Result<Client, UpstreamError> {
+pub(crate) async fn connect(wire: UpstreamTransport) -> Result<RequestSender, UpstreamError> {
     let mut builder = h2::client::Builder::new();
     builder
         .enable_push(false)
@@ -37,7 +37,7 @@ pub(crate) async fn connect(wire: Wire) -> Result<Client, UpstreamError> {
 }
 
 /// One stream.
-pub(crate) struct Exchange {
+pub(crate) struct Http2Request {
     response: Option<ResponseFuture>,
     send: SendStream<Bytes>,
     receive: Option<RecvStream>,
@@ -49,9 +49,9 @@ pub(crate) struct Exchange {
     sent_end: bool,
 }
 
-impl Exchange {
+impl Http2Request {
     pub(crate) async fn begin(
-        client: Client,
+        client: RequestSender,
         head: &RequestHead,
         host: &str,
         reused: bool,
@@ -182,9 +182,9 @@ impl Exchange {
         Poll::Ready(Ok(()))
     }
 
-    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, UpstreamError>> {
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         while self.chunk.is_empty() {
-            let Some(receive) = &mut self.receive else { return Poll::Ready(Ok(Part::End)) };
+            let Some(receive) = &mut self.receive else { return Poll::Ready(Ok(BodyPart::End)) };
             match ready!(receive.poll_data(cx)) {
                 Some(Ok(chunk)) => self.chunk = chunk,
                 Some(Err(why)) => return Poll::Ready(Err(self.classify(&why))),
@@ -198,7 +198,7 @@ impl Exchange {
                 }
             }
         }
-        Poll::Ready(Ok(Part::Data))
+        Poll::Ready(Ok(BodyPart::Data))
     }
 
     pub(crate) fn chunk(&self) -> &[u8] {
@@ -228,7 +228,7 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for Http2Request {
     fn drop(&mut self) {
         if !self.sent_end {
             self.send.send_reset(h2::Reason::CANCEL);

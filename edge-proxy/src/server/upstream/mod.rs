@@ -15,35 +15,35 @@ mod wire;
 
 pub(crate) use check::Checks;
 pub(crate) use error::UpstreamError;
-pub(crate) use pool::{Lease, Pool, Pools};
+pub(crate) use pool::{ConnectOptions, Pool, Pools};
 pub(crate) use read::read_whole;
 pub use target::TargetStatus;
 pub(crate) use target::{SharedTarget, Targets};
 pub use tls::UpstreamTlsError;
 pub(crate) use tls::client_config;
 
-use crate::server::body::Part;
+use crate::server::body::BodyPart;
 use crate::server::socket::Socket;
 use crate::{Fields, ResponseHead};
 use bytes::Bytes;
 use std::task::{Context, Poll};
 
 /// One exchange with a service.
-pub(crate) enum Exchange {
-    H1(Box<h1::Exchange>),
-    H2(Box<h2::Exchange>),
+pub(crate) enum UpstreamExchange {
+    H1(Box<h1::Http1Request>),
+    H2(Box<h2::Http2Request>),
 }
 
 macro_rules! each {
     ($self:ident, $exchange:ident => $call:expr) => {
         match $self {
-            Exchange::H1($exchange) => $call,
-            Exchange::H2($exchange) => $call,
+            UpstreamExchange::H1($exchange) => $call,
+            UpstreamExchange::H2($exchange) => $call,
         }
     };
 }
 
-impl Exchange {
+impl UpstreamExchange {
     /// The version of HTTP, as OpenTelemetry writes it.
     pub(crate) const fn version(&self) -> &'static str {
         match self {
@@ -94,7 +94,7 @@ impl Exchange {
     }
 
     /// The next part of the response's content.
-    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, UpstreamError>> {
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         each!(self, exchange => exchange.poll_body(cx))
     }
 

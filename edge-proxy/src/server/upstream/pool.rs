@@ -2,13 +2,13 @@
 
 use super::connect::{Announce, dial};
 use super::error::ConnectError;
-use super::target::{Flight, SharedTarget};
+use super::target::{InFlightGuard, SharedTarget};
 use super::target_pool::{CheckIn, TargetPool};
-use super::wire::Wire;
-use super::{Exchange, UpstreamError, h1, h2};
+use super::wire::UpstreamTransport;
+use super::{UpstreamError, UpstreamExchange, h1, h2};
 use crate::RequestHead;
 use crate::balance::health::Event;
-use crate::balance::{Budget, Candidate, Tried, choose};
+use crate::balance::{Budget, Candidate, TriedTargets, choose};
 use crate::config::{Protocol, Upstream};
 use crate::server::deadline::Deadline;
 use crate::server::traces::Trace;
@@ -35,7 +35,7 @@ const RESERVE: u16 = 10;
 pub(crate) type Pools = Vec<Rc<Pool>>;
 
 /// For whom an exchange is: what the PROXY header says.
-pub(crate) struct Lease<'a> {
+pub(crate) struct ConnectOptions<'a> {
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
     /// The deadline by which a new connection is made.
@@ -72,14 +72,14 @@ impl Pool {
     }
 
     /// Takes one repetition from the budget, if there is a target left that it could go to.
-    pub(crate) fn may_repeat(&self, tried: Tried) -> bool {
+    pub(crate) fn may_repeat(&self, tried: TriedTargets) -> bool {
         let mut budget = self.budget.get();
         let allowed = self.targets.len() > 1 && self.choose(0, 0, tried).is_some() && budget.take();
         self.budget.set(budget);
         allowed
     }
 
-    fn choose(&self, turn: usize, key: u64, tried: Tried) -> Option<usize> {
+    fn choose(&self, turn: usize, key: u64, tried: TriedTargets) -> Option<usize> {
         let balance = self.upstream.balance;
         match &self.targets[..] {
             [only] => choose(balance, &[only.shared.candidate()], turn, key, tried),
@@ -106,8 +106,8 @@ impl Pool {
     }
 
     /// The Host to send for a request to this authority.
-    fn host<'a>(&'a self, authority: &'a str, lease: &Lease<'_>) -> &'a str {
-        self.upstream.host.as_deref().filter(|_| lease.host).unwrap_or(authority)
+    fn host<'a>(&'a self, authority: &'a str, options: &ConnectOptions<'_>) -> &'a str {
+        self.upstream.host.as_deref().filter(|_| options.host).unwrap_or(authority)
     }
 
     /// A request begins: what it is repeated by is counted.
@@ -122,23 +122,23 @@ impl Pool {
     pub(crate) async fn begin(
         &self,
         head: &RequestHead,
-        lease: &Lease<'_>,
+        options: &ConnectOptions<'_>,
         key: u64,
-        tried: &mut Tried,
-    ) -> Result<(Exchange, Flight), UpstreamError> {
+        tried: &mut TriedTargets,
+    ) -> Result<(UpstreamExchange, InFlightGuard), UpstreamError> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
         let mut last = UpstreamError::NoTarget;
         let rules = self.upstream.health.rules;
         while let Some(at) = self.choose(turn, key, *tried) {
             let shared = &self.targets[at].shared;
-            let flight = Flight::new(shared.clone(), rules, at);
-            let since = lease.trace.clock();
-            match self.begin_at(at, head, lease).await {
+            let flight = InFlightGuard::new(shared.clone(), rules, at);
+            let since = options.trace.clock();
+            match self.begin_at(at, head, options).await {
                 Ok(exchange) => return Ok((exchange, flight)),
-                Err(UpstreamError::Stale) if !lease.fresh => return Err(UpstreamError::Stale),
+                Err(UpstreamError::Stale) if !options.fresh => return Err(UpstreamError::Stale),
                 Err(why) => {
-                    lease.trace.missed(&self.upstream, at, since, head, why);
+                    options.trace.missed(&self.upstream, at, since, head, why);
                     shared.tell(Event::Failed, &rules);
                     tried.add(at);
                     last = why;
@@ -153,56 +153,63 @@ impl Pool {
         &self,
         at: usize,
         head: &RequestHead,
-        lease: &Lease<'_>,
-    ) -> Result<Exchange, UpstreamError> {
+        options: &ConnectOptions<'_>,
+    ) -> Result<UpstreamExchange, UpstreamError> {
         let target = &self.targets[at];
-        let host = self.host(&head.authority, lease);
+        let host = self.host(&head.authority, options);
         let announce = self.upstream.proxy_protocol.map(|version| Announce {
             version,
-            client: lease.client,
-            local: lease.local,
+            client: options.client,
+            local: options.local,
         });
         let shared = announce.is_none();
         // WebSocket to services goes over HTTP/1.1, which every service speaks.
-        if self.upstream.protocol == Protocol::Http2 && !lease.websocket {
-            let known = if shared && !lease.fresh { target.multiplexed.borrow().clone() } else { None };
+        if self.upstream.protocol == Protocol::Http2 && !options.websocket {
+            let known = if shared && !options.fresh { target.multiplexed.borrow().clone() } else { None };
             if let Some(client) = known
                 && let Ok(exchange) =
-                    Box::pin(h2::Exchange::begin(client, head, host, true, self.tls.is_some())).await
+                    Box::pin(h2::Http2Request::begin(client, head, host, true, self.tls.is_some())).await
             {
-                return Ok(Exchange::H2(Box::new(exchange)));
+                return Ok(UpstreamExchange::H2(Box::new(exchange)));
             }
-            let wire = Box::pin(self.dial(target, announce.as_ref(), lease)).await?;
+            let wire = Box::pin(self.dial(target, announce.as_ref(), options)).await?;
             let client = Box::pin(h2::connect(wire)).await?;
             if shared {
                 *target.multiplexed.borrow_mut() = Some(client.clone());
             }
             let exchange =
-                Box::pin(h2::Exchange::begin(client, head, host, false, self.tls.is_some())).await?;
-            return Ok(Exchange::H2(Box::new(exchange)));
+                Box::pin(h2::Http2Request::begin(client, head, host, false, self.tls.is_some())).await?;
+            return Ok(UpstreamExchange::H2(Box::new(exchange)));
         }
         if shared
-            && !lease.fresh
+            && !options.fresh
             && let Some(wire) = target.take()
         {
             let check_in = CheckIn::new(Some(target.clone()));
-            let exchange = h1::Exchange::begin(wire, check_in, true, head, host, lease.websocket);
-            return Ok(Exchange::H1(Box::new(exchange)));
+            let exchange = h1::Http1Request::begin(wire, check_in, true, head, host, options.websocket);
+            return Ok(UpstreamExchange::H1(Box::new(exchange)));
         }
-        let wire = Box::pin(self.dial(target, announce.as_ref(), lease)).await?;
+        let wire = Box::pin(self.dial(target, announce.as_ref(), options)).await?;
         let check_in = CheckIn::new(shared.then(|| target.clone()));
-        Ok(Exchange::H1(Box::new(h1::Exchange::begin(wire, check_in, false, head, host, lease.websocket))))
+        Ok(UpstreamExchange::H1(Box::new(h1::Http1Request::begin(
+            wire,
+            check_in,
+            false,
+            head,
+            host,
+            options.websocket,
+        ))))
     }
 
     async fn dial(
         &self,
         target: &TargetPool,
         announce: Option<&Announce>,
-        lease: &Lease<'_>,
-    ) -> Result<Wire, UpstreamError> {
-        let dialled = lease
+        options: &ConnectOptions<'_>,
+    ) -> Result<UpstreamTransport, UpstreamError> {
+        let dialled = options
             .deadline
-            .within(lease.connect, dial(&target.shared.target, self.tls.as_ref(), announce))
+            .within(options.connect, dial(&target.shared.target, self.tls.as_ref(), announce))
             .await;
         dialled.unwrap_or(Err(ConnectError::TimedOut.into()))
     }

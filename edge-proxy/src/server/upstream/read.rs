@@ -1,14 +1,14 @@
 //! Reading a whole response, for requests that the proxy makes itself.
 
-use super::{Exchange, UpstreamError};
+use super::{UpstreamError, UpstreamExchange};
 use crate::ResponseHead;
-use crate::server::body::Part;
+use crate::server::body::BodyPart;
 use std::future::poll_fn;
 use std::task::Poll;
 
 /// Reads a whole response, with at most `longest` bytes of content.
 pub(crate) async fn read_whole(
-    exchange: &mut Exchange,
+    exchange: &mut UpstreamExchange,
     longest: usize,
 ) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
     let (mut head, mut content) = (ResponseHead::default(), Vec::new());
@@ -27,7 +27,7 @@ pub(crate) async fn read_whole(
             break;
         }
     }
-    while poll_fn(|cx| exchange.poll_body(cx)).await? == Part::Data {
+    while poll_fn(|cx| exchange.poll_body(cx)).await? == BodyPart::Data {
         let n = exchange.chunk().len();
         if content.len() + n > longest {
             return Err(UpstreamError::Malformed);

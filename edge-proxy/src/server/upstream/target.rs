@@ -99,14 +99,14 @@ impl SharedTarget {
 }
 
 /// A request under way at a target.
-pub(crate) struct Flight {
+pub(crate) struct InFlightGuard {
     target: Arc<SharedTarget>,
     rules: Rules,
     /// The target's position in its upstream.
     pub(crate) at: usize,
 }
 
-impl Flight {
+impl InFlightGuard {
     pub(super) fn new(target: Arc<SharedTarget>, rules: Rules, at: usize) -> Self {
         target.in_flight.fetch_add(1, Relaxed);
         target.requests.fetch_add(1, Relaxed);
@@ -133,7 +133,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.target.in_flight.fetch_sub(1, Relaxed);
     }

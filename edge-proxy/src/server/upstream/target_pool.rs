@@ -2,7 +2,7 @@
 
 use super::h2;
 use super::target::SharedTarget;
-use super::wire::Wire;
+use super::wire::UpstreamTransport;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const IDLE: Duration = Duration::from_secs(50);
 
 struct IdleConnection {
-    wire: Wire,
+    wire: UpstreamTransport,
     since: Instant,
 }
 
@@ -20,7 +20,7 @@ struct IdleConnection {
 pub(super) struct TargetPool {
     pub(super) shared: Arc<SharedTarget>,
     idle: RefCell<Vec<IdleConnection>>,
-    pub(super) multiplexed: RefCell<Option<h2::Client>>,
+    pub(super) multiplexed: RefCell<Option<h2::RequestSender>>,
     limit: usize,
 }
 
@@ -30,7 +30,7 @@ impl TargetPool {
     }
 
     /// Takes out the connection that became idle last and is still usable.
-    pub(super) fn take(&self) -> Option<Wire> {
+    pub(super) fn take(&self) -> Option<UpstreamTransport> {
         loop {
             let mut idle = self.idle.borrow_mut().pop()?;
             if idle.since.elapsed() < IDLE && idle.wire.is_quiet() {
@@ -48,7 +48,7 @@ impl CheckIn {
         Self(pool)
     }
 
-    pub(super) fn keep(self, wire: Wire) {
+    pub(super) fn keep(self, wire: UpstreamTransport) {
         if let Some(pool) = self.0 {
             let mut idle = pool.idle.borrow_mut();
             if idle.len() < pool.limit {

@@ -1,6 +1,6 @@
 //! The transport to a service.
 
-use crate::server::buffer::AtOnce;
+use crate::server::buffer::ImmediateWrite;
 use crate::server::socket::Socket;
 use crate::server::tls::TlsStream;
 use rustls::ClientConnection;
@@ -10,12 +10,12 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection to a service, with or without TLS.
-pub(crate) enum Wire {
+pub(crate) enum UpstreamTransport {
     Plain(Socket),
     Tls(Box<TlsStream<ClientConnection>>),
 }
 
-impl Wire {
+impl UpstreamTransport {
     /// Whether a kept connection is still usable: nothing came, and it was not closed. No system call is made if the
     /// runtime knows of no readiness.
     pub(super) fn is_quiet(&mut self) -> bool {
@@ -25,7 +25,7 @@ impl Wire {
     }
 }
 
-impl AtOnce for Wire {
+impl ImmediateWrite for UpstreamTransport {
     fn put(&mut self, parts: &[&[u8]]) -> usize {
         match self {
             Self::Plain(socket) => socket.put(parts),
@@ -37,8 +37,8 @@ impl AtOnce for Wire {
 macro_rules! either {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {
-            Wire::Plain($io) => $call,
-            Wire::Tls($io) => {
+            UpstreamTransport::Plain($io) => $call,
+            UpstreamTransport::Tls($io) => {
                 let $io = &mut **$io;
                 $call
             }
@@ -46,13 +46,13 @@ macro_rules! either {
     };
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for UpstreamTransport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         either!(self, io => Pin::new(io).poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for UpstreamTransport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         either!(self, io => Pin::new(io).poll_write(cx, buf))
     }

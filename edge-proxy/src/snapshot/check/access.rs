@@ -1,7 +1,7 @@
 //! What stands before sites: authentication, rates, HSTS, compression.
 
 use super::field_name::check_name;
-use super::{Part, nearest};
+use super::{ConfigPart, nearest};
 use crate::config::{Auth, Config, ForwardAuth, Site};
 use crate::grammar::is_target;
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use std::collections::HashSet;
 /// What a year has, in seconds: the least that the preload list takes.
 const YEAR: u64 = 31_536_000;
 
-pub(super) fn check_site(part: &mut Part<'_>, config: &Config, site: &Site) {
+pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
     if let Some(auth) = &site.auth {
         check_auth(part, config, auth);
     }
@@ -39,7 +39,7 @@ pub(super) fn check_site(part: &mut Part<'_>, config: &Config, site: &Site) {
     }
 }
 
-pub(super) fn check_auth(part: &mut Part<'_>, config: &Config, auth: &Auth) {
+pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth) {
     match auth {
         Auth::Open => {}
         Auth::Basic(basic) => {
@@ -58,7 +58,7 @@ pub(super) fn check_auth(part: &mut Part<'_>, config: &Config, auth: &Auth) {
     }
 }
 
-fn check_forward(part: &mut Part<'_>, config: &Config, forward: &ForwardAuth) {
+fn check_forward(part: &mut ConfigPart<'_>, config: &Config, forward: &ForwardAuth) {
     let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
     if !names().any(|name| name == forward.upstream) {
         let hint = match nearest(&forward.upstream, names()) {

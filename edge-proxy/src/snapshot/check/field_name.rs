@@ -1,10 +1,10 @@
 //! Names of fields that a configuration may set or remove.
 
-use super::Part;
+use super::ConfigPart;
 use crate::Name;
 use crate::grammar::is_token;
 
-pub(super) fn check_name(part: &mut Part<'_>, key: &'static str, name: &str) {
+pub(super) fn check_name(part: &mut ConfigPart<'_>, key: &'static str, name: &str) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.wrong(key, name, "is no field name: letters, digits and - are common");
         return;

@@ -1,8 +1,8 @@
 //! Sites and routes.
 
-use super::super::Place;
+use super::super::ConfigPath;
 use super::field_name::check_name;
-use super::{Errors, Part, access, check_timeouts, nearest};
+use super::{ConfigPart, Errors, access, check_timeouts, nearest};
 use crate::config::{Action, Config, FieldEdits, PathMatch, Response, Route, Site};
 use crate::grammar::{is_field_value, is_target};
 use crate::host::HostPattern;
@@ -15,7 +15,7 @@ pub(super) fn check<'a>(
     names: &mut HashSet<&'a str>,
     hosts: &mut HashSet<&'a HostPattern>,
 ) {
-    let mut part = errors.of(Place::Site(i), format!("site `{}`", site.name));
+    let mut part = errors.of(ConfigPath::Site(i), format!("site `{}`", site.name));
     if site.name.is_empty() {
         part.wrong("name", "", "is empty: name the site");
     } else if !names.insert(&site.name) {
@@ -59,7 +59,7 @@ pub(super) fn check<'a>(
     let mut paths = HashSet::new();
     for (j, route) in site.routes.iter().enumerate() {
         let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
-        let part = &mut errors.of(Place::Route(i, j), format!("site `{}`, route `{path}`", site.name));
+        let part = &mut errors.of(ConfigPath::Route(i, j), format!("site `{}`, route `{path}`", site.name));
         if !paths.insert((matches!(route.path, PathMatch::Exact(_)), path)) {
             part.wrong("path", path, "is the path of another route too: remove one of the two");
         }
@@ -67,7 +67,7 @@ pub(super) fn check<'a>(
     }
 }
 
-fn check_route(part: &mut Part<'_>, config: &Config, route: &Route, path: &str) {
+fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: &str) {
     if !path.starts_with('/') || !is_target(path.as_bytes()) || path.contains(['?', '#']) {
         part.wrong(
             "path",
@@ -114,7 +114,7 @@ fn check_route(part: &mut Part<'_>, config: &Config, route: &Route, path: &str) 
 }
 
 /// An answer that the configuration has.
-fn check_response(part: &mut Part<'_>, response: &Response) {
+fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     if !(200..=599).contains(&response.status) {
         part.wrong("status", response.status.to_string(), "is no final status: write 200 to 599");
     }
@@ -126,7 +126,7 @@ fn check_response(part: &mut Part<'_>, response: &Response) {
     }
 }
 
-fn check_location(part: &mut Part<'_>, to: &str) {
+fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     let bare = to.replace("{host}", "").replace("{path}", "").replace("{query}", "");
     if to.is_empty() || !bare.is_empty() && !is_target(bare.as_bytes()) {
         part.wrong("to", to, "is no address: write one such as https://example.org{path}{query}");
@@ -137,7 +137,7 @@ fn check_location(part: &mut Part<'_>, to: &str) {
     }
 }
 
-fn check_edits(part: &mut Part<'_>, key: &'static str, edits: &FieldEdits) {
+fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits) {
     for (name, value) in edits.set.iter().chain(&edits.add) {
         check_name(part, key, name);
         if !is_value(value) {

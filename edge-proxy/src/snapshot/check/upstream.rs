@@ -1,7 +1,7 @@
 //! Upstreams.
 
-use super::super::Place;
-use super::{Errors, Part};
+use super::super::ConfigPath;
+use super::{ConfigPart, Errors};
 use crate::config::{HealthConfig, Protocol, Retry, Target, Upstream, UpstreamTls};
 use crate::grammar::is_target;
 use crate::host::split_authority;
@@ -14,7 +14,7 @@ pub(super) fn check<'a>(
     (i, upstream): (usize, &'a Upstream),
     names: &mut HashSet<&'a str>,
 ) {
-    let part = &mut errors.of(Place::Upstream(i), format!("upstream `{}`", upstream.name));
+    let part = &mut errors.of(ConfigPath::Upstream(i), format!("upstream `{}`", upstream.name));
     if upstream.name.is_empty() {
         part.wrong("name", "", "is empty: name the upstream");
     } else if !names.insert(&upstream.name) {
@@ -53,7 +53,7 @@ pub(super) fn check<'a>(
     }
 }
 
-fn check_health(part: &mut Part<'_>, health: &HealthConfig) {
+fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     let rules = &health.rules;
     if rules.failures > 0 && rules.eject < Duration::from_millis(100) {
         part.wrong("health.eject", format!("{:?}", rules.eject), "is too short: write at least 100ms");
@@ -88,7 +88,7 @@ fn check_health(part: &mut Part<'_>, health: &HealthConfig) {
     }
 }
 
-fn check_retry(part: &mut Part<'_>, retry: &Retry) {
+fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     for status in &retry.statuses {
         if !(400..600).contains(status) {
             part.wrong("retry.statuses", status.to_string(), "is no error: write 400 to 599");
@@ -100,7 +100,7 @@ fn check_retry(part: &mut Part<'_>, retry: &Retry) {
     }
 }
 
-fn check_target(part: &mut Part<'_>, target: &Target, tls: Option<&UpstreamTls>) {
+fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&UpstreamTls>) {
     match target {
         Target::Tcp { host, port } => {
             if *port == 0 {
@@ -131,7 +131,7 @@ fn check_target(part: &mut Part<'_>, target: &Target, tls: Option<&UpstreamTls>)
     }
 }
 
-fn check_tls(part: &mut Part<'_>, tls: &UpstreamTls) {
+fn check_tls(part: &mut ConfigPart<'_>, tls: &UpstreamTls) {
     if tls.certificate.is_some() != tls.key.is_some() {
         part.wrong("tls.certificate", "", "goes with `key`: give both or none");
     }

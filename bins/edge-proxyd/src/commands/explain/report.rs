@@ -2,10 +2,10 @@
 
 use crate::cli::Explain;
 use edge_proxy::config::{PathMatch, Reject};
-use edge_proxy::decide::{Decision, Facts, Transport, Verdict, decide, hello, request_fields};
+use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::early_data::Early;
 use edge_proxy::host::{normalize, split_authority};
-use edge_proxy::tailnet::{Identities, Identity, Node, User, Who};
+use edge_proxy::tailnet::{Identities, Node, TailnetIdentity, TailnetUser, Who};
 use edge_proxy::{Reason, RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 /// Each answer with its reason.
 #[derive(Serialize)]
-pub(super) struct Report {
+pub(super) struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake: Option<Answer>,
     client: Answer,
@@ -44,7 +44,7 @@ struct Forwarded {
     fields: Vec<(String, String)>,
 }
 
-impl Report {
+impl Explanation {
     pub(super) fn new(snapshot: &Snapshot, args: &Explain, mut head: RequestHead) -> Self {
         let transport = match (args.plain, args.quic) {
             (true, _) => Transport::Plain,
@@ -60,9 +60,9 @@ impl Report {
         };
         let source_node = node(&args.who);
         let identity = match (&snapshot.config().tailnet, &source_node) {
-            (None, _) => Identity::Unasked,
-            (Some(_), Some(node)) => Identity::Known(node),
-            (Some(_), None) => Identity::Nobody,
+            (None, _) => TailnetIdentity::Unasked,
+            (Some(_), Some(node)) => TailnetIdentity::Known(node),
+            (Some(_), None) => TailnetIdentity::Nobody,
         };
         let mut nodes: Vec<(IpAddr, Node)> = Vec::new();
         for (address, _) in &args.hops {
@@ -72,9 +72,11 @@ impl Report {
                 nodes.extend(node(&who).map(|node| (*address, node)));
             }
         }
-        let hops: Vec<_> =
-            nodes.iter().map(|(address, node)| (address.to_canonical(), Identity::Known(node))).collect();
-        let facts = Facts {
+        let hops: Vec<_> = nodes
+            .iter()
+            .map(|(address, node)| (address.to_canonical(), TailnetIdentity::Known(node)))
+            .collect();
+        let facts = RequestContext {
             transport,
             peer: args.from,
             proxied: args.proxied,
@@ -139,7 +141,9 @@ fn node(who: &[Who]) -> Option<Node> {
         match who {
             Who::Node(name) => node.name.clone_from(name),
             Who::Tag(tag) => node.tags.push(tag.clone()),
-            Who::Login(login) => node.user = Some(User { login: login.clone(), ..User::default() }),
+            Who::Login(login) => {
+                node.user = Some(TailnetUser { login: login.clone(), ..TailnetUser::default() })
+            }
         }
     }
     Some(node)
@@ -211,7 +215,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = [
             ("handshake", self.handshake.as_ref()),

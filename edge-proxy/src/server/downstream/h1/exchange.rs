@@ -1,13 +1,13 @@
 //! One exchange on a client's HTTP/1 connection.
 
-use super::Client;
+use super::HttpConnection;
 use crate::h1::{Chunks, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
-use crate::server::body::{BodyError, Part};
+use crate::server::body::{BodyError, BodyPart};
 use crate::server::buffer::SIZE;
 use crate::server::deadline::Deadline;
 use crate::server::downstream::wire::{DRAIN, LINGER};
-use crate::server::exchange::{Abort, Downstream, Lost};
-use crate::server::splice::Relay;
+use crate::server::exchange::{Abort, ClientGone, Downstream};
+use crate::server::splice::SplicePipe;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// How the request's content is delimited.
-enum Receiving {
+enum RequestContent {
     Length(u64),
     Chunked(Chunks),
     Raw,
@@ -25,7 +25,7 @@ enum Receiving {
 
 /// How the response's content is framed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sending {
+enum ResponseContent {
     Head,
     Framed(ResponseFraming),
     Raw,
@@ -33,15 +33,15 @@ enum Sending {
 }
 
 /// One exchange.
-pub(super) struct Exchange {
-    client: Client,
+pub(super) struct Http1Exchange {
+    client: HttpConnection,
     method: Method,
     version: Version,
     keep_alive: bool,
     /// The client waits for 100 before it sends content, and was not told to go on yet.
     waits: bool,
-    receiving: Receiving,
-    sending: Sending,
+    receiving: RequestContent,
+    sending: ResponseContent,
     data: usize,
     trailers: Fields,
     aborted: bool,
@@ -49,12 +49,17 @@ pub(super) struct Exchange {
     lost: bool,
 }
 
-impl Exchange {
-    pub(super) fn new(client: Client, head: &RequestHead, keep_alive: bool, expects_continue: bool) -> Self {
+impl Http1Exchange {
+    pub(super) fn new(
+        client: HttpConnection,
+        head: &RequestHead,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> Self {
         let receiving = match head.body {
-            BodyLength::None => Receiving::Done,
-            BodyLength::Exact(length) => Receiving::Length(length),
-            BodyLength::Unknown => Receiving::Chunked(Chunks::new()),
+            BodyLength::None => RequestContent::Done,
+            BodyLength::Exact(length) => RequestContent::Length(length),
+            BodyLength::Unknown => RequestContent::Chunked(Chunks::new()),
         };
         let waits = expects_continue && head.body != BodyLength::None;
         Self {
@@ -64,7 +69,7 @@ impl Exchange {
             keep_alive,
             waits,
             receiving,
-            sending: Sending::Head,
+            sending: ResponseContent::Head,
             data: 0,
             trailers: Fields::new(),
             aborted: false,
@@ -74,15 +79,15 @@ impl Exchange {
     }
 
     /// The connection, ready for the next request; or nothing, if it ended.
-    pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<Client> {
+    pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<HttpConnection> {
         if self.aborted || self.lost {
-            if self.sending != Sending::Head {
+            if self.sending != ResponseContent::Head {
                 // Part of the answer is out: only a reset shows surely that the rest is missing.
                 self.client.wire.socket().reset_on_close();
             }
             return None;
         }
-        if self.sending == Sending::Done && self.keep_alive && !self.waits {
+        if self.sending == ResponseContent::Done && self.keep_alive && !self.waits {
             let drained = deadline.within(LINGER, poll_fn(|cx| self.poll_drain(cx))).await;
             if drained == Some(true) {
                 deadline.clear();
@@ -99,7 +104,7 @@ impl Exchange {
         let mut thrown = 0;
         loop {
             match ready!(self.poll_body(cx)) {
-                Ok(Part::Data) => {
+                Ok(BodyPart::Data) => {
                     let n = self.data;
                     thrown += n;
                     self.consume(n);
@@ -107,53 +112,56 @@ impl Exchange {
                         return Poll::Ready(false);
                     }
                 }
-                Ok(Part::End) => return Poll::Ready(true),
+                Ok(BodyPart::End) => return Poll::Ready(true),
                 Err(_) => return Poll::Ready(false),
             }
         }
     }
 }
 
-impl Downstream for Exchange {
+impl Downstream for Http1Exchange {
     fn is_early(&self) -> bool {
-        self.client.early && matches!(&self.client.wire, super::Wire::Tls(stream) if stream.is_handshaking())
+        self.client.early
+            && matches!(&self.client.wire, super::ClientTransport::Tls(stream) if stream.is_handshaking())
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
-        self.client.wire.poll_handshake(cx).map_err(|_| Lost)
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        self.client.wire.poll_handshake(cx).map_err(|_| ClientGone)
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>> {
         loop {
             if self.data > 0 {
-                return Poll::Ready(Ok(Part::Data));
+                return Poll::Ready(Ok(BodyPart::Data));
             }
             let held = self.client.input.bytes();
             match &mut self.receiving {
-                Receiving::Done => return Poll::Ready(Ok(Part::End)),
-                Receiving::Failed => return Poll::Ready(Err(BodyError::Malformed)),
-                Receiving::Length(left) => {
+                RequestContent::Done => return Poll::Ready(Ok(BodyPart::End)),
+                RequestContent::Failed => return Poll::Ready(Err(BodyError::Malformed)),
+                RequestContent::Length(left) => {
                     self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(held.len());
                 }
-                Receiving::Raw => self.data = held.len(),
-                Receiving::Chunked(chunks) => match chunks.walk(held) {
+                RequestContent::Raw => self.data = held.len(),
+                RequestContent::Chunked(chunks) => match chunks.walk(held) {
                     Ok(step) => {
                         self.data = step.data;
                         self.client.input.consume(step.framing);
                         if step.ended {
                             self.trailers = chunks.trailers().clone();
-                            self.receiving = Receiving::Done;
+                            self.receiving = RequestContent::Done;
                         }
                     }
                     Err(_) => {
-                        self.receiving = Receiving::Failed;
+                        self.receiving = RequestContent::Failed;
                         self.keep_alive = false;
                     }
                 },
             }
-            if self.data == 0 && !matches!(self.receiving, Receiving::Done | Receiving::Failed) {
+            if self.data == 0 && !matches!(self.receiving, RequestContent::Done | RequestContent::Failed) {
                 match ready!(self.client.input.poll_fill(&mut self.client.wire, cx)) {
-                    Ok(0) if matches!(self.receiving, Receiving::Raw) => self.receiving = Receiving::Done,
+                    Ok(0) if matches!(self.receiving, RequestContent::Raw) => {
+                        self.receiving = RequestContent::Done
+                    }
                     Ok(n) if n > 0 => {}
                     _ => {
                         self.lost = true;
@@ -173,13 +181,13 @@ impl Downstream for Exchange {
         self.data -= n;
         self.waits = false;
         match &mut self.receiving {
-            Receiving::Length(left) => {
+            RequestContent::Length(left) => {
                 *left -= n as u64;
                 if *left == 0 {
-                    self.receiving = Receiving::Done;
+                    self.receiving = RequestContent::Done;
                 }
             }
-            Receiving::Chunked(chunks) => chunks.took(n),
+            RequestContent::Chunked(chunks) => chunks.took(n),
             _ => {}
         }
         if self.client.input.is_empty() {
@@ -191,7 +199,7 @@ impl Downstream for Exchange {
         &self.trailers
     }
 
-    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Lost>> {
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>> {
         if self.client.output.len() + self.client.wire.waiting() >= SIZE / 2 {
             ready!(self.poll_flush(cx))?;
         }
@@ -210,7 +218,7 @@ impl Downstream for Exchange {
         // A client that still waits for 100 may or may not send its content now: the connection cannot go on.
         self.keep_alive &= framing != ResponseFraming::Close && !self.waits;
         write_response(self.client.output.push(), head, &self.method, framing, !self.keep_alive);
-        self.sending = if end { Sending::Done } else { Sending::Framed(framing) };
+        self.sending = if end { ResponseContent::Done } else { ResponseContent::Framed(framing) };
     }
 
     fn send_tunnel(&mut self, head: &ResponseHead) {
@@ -221,62 +229,62 @@ impl Downstream for Exchange {
         }
         write_response(self.client.output.push(), &head, &self.method, ResponseFraming::Length, false);
         self.keep_alive = false;
-        self.sending = Sending::Raw;
-        self.receiving = Receiving::Raw;
+        self.sending = ResponseContent::Raw;
+        self.receiving = RequestContent::Raw;
     }
 
     fn send_data(&mut self, data: &[u8]) {
-        let Client { wire, output, .. } = &mut self.client;
+        let HttpConnection { wire, output, .. } = &mut self.client;
         match self.sending {
-            Sending::Framed(ResponseFraming::Chunked) => {
+            ResponseContent::Framed(ResponseFraming::Chunked) => {
                 if !data.is_empty() {
                     write_chunk_head(output.push(), data.len());
                     output.pass(wire, [data, b"\r\n", b""]);
                 }
             }
-            Sending::Framed(_) | Sending::Raw => output.pass(wire, [data, b"", b""]),
-            Sending::Head | Sending::Done => {}
+            ResponseContent::Framed(_) | ResponseContent::Raw => output.pass(wire, [data, b"", b""]),
+            ResponseContent::Head | ResponseContent::Done => {}
         }
     }
 
     fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
-            Sending::Framed(ResponseFraming::Chunked) => {
+            ResponseContent::Framed(ResponseFraming::Chunked) => {
                 write_last_chunk(self.client.output.push(), trailers);
             }
-            Sending::Raw => self.half_closed = true,
+            ResponseContent::Raw => self.half_closed = true,
             _ => {}
         }
-        self.sending = Sending::Done;
+        self.sending = ResponseContent::Done;
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         let client = &mut self.client;
         if client.output.len() > 0 && ready!(client.output.poll_write(&mut client.wire, cx)).is_err() {
             self.lost = true;
-            return Poll::Ready(Err(Lost));
+            return Poll::Ready(Err(ClientGone));
         }
         if self.half_closed {
             let _ = ready!(Pin::new(&mut client.wire).poll_shutdown(cx));
         }
         let flushed = match self.sending {
-            Sending::Done => client.wire.poll_drained(cx),
+            ResponseContent::Done => client.wire.poll_drained(cx),
             _ => Pin::new(&mut client.wire).poll_flush(cx),
         };
         match ready!(flushed) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(_) => {
                 self.lost = true;
-                Poll::Ready(Err(Lost))
+                Poll::Ready(Err(ClientGone))
             }
         }
     }
 
-    fn poll_splice_ready(&mut self, cx: &mut Context<'_>, want: bool) -> Poll<Result<bool, Lost>> {
+    fn poll_splice_ready(&mut self, cx: &mut Context<'_>, want: bool) -> Poll<Result<bool, ClientGone>> {
         // Chunks have heads of their own.
         let plain = matches!(
             self.sending,
-            Sending::Framed(ResponseFraming::Length | ResponseFraming::Close) | Sending::Raw
+            ResponseContent::Framed(ResponseFraming::Length | ResponseFraming::Close) | ResponseContent::Raw
         );
         if !plain || !self.client.wire.may_enter_kernel(want) {
             return Poll::Ready(Ok(false));
@@ -285,20 +293,24 @@ impl Downstream for Exchange {
         Poll::Ready(Ok(self.client.wire.enter_kernel()))
     }
 
-    fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &mut Relay) -> Poll<Result<usize, Lost>> {
-        self.client.wire.poll_splice(cx, pipe).map_err(|_| Lost)
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut SplicePipe,
+    ) -> Poll<Result<usize, ClientGone>> {
+        self.client.wire.poll_splice(cx, pipe).map_err(|_| ClientGone)
     }
 
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost> {
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
         // A client may say that it sends no more and still want its answer; only a broken connection is lost. Pipelined
         // requests wait in the buffer, and once that is full nothing more is read.
-        if self.client.input.is_full() || self.half_closed || matches!(self.receiving, Receiving::Raw) {
+        if self.client.input.is_full() || self.half_closed || matches!(self.receiving, RequestContent::Raw) {
             return Poll::Pending;
         }
         match self.client.input.poll_fill(&mut self.client.wire, cx) {
             Poll::Ready(Err(_)) => {
                 self.lost = true;
-                Poll::Ready(Lost)
+                Poll::Ready(ClientGone)
             }
             Poll::Ready(Ok(0)) => {
                 self.keep_alive = false;

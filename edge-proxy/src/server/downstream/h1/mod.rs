@@ -7,12 +7,12 @@ use crate::h1::{HeadLimits, request};
 use crate::server::buffer::{Input, Output};
 use crate::server::date;
 use crate::server::deadline::Deadline;
-use crate::server::downstream::wire::{DRAIN, LINGER, Wire};
+use crate::server::downstream::wire::{ClientTransport, DRAIN, LINGER};
 use crate::server::exchange::{Connection, serve};
-use crate::server::observe::TurnedAway;
+use crate::server::observe::ConnectionRejected;
 use crate::server::worker::Worker;
 use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version, h1};
-use exchange::Exchange;
+use exchange::Http1Exchange;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -20,8 +20,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 /// What a connection holds between requests.
-struct Client {
-    wire: Wire,
+struct HttpConnection {
+    wire: ClientTransport,
     input: Input,
     output: Output,
     /// Whether a byte of the head that is being read came as early data.
@@ -29,7 +29,7 @@ struct Client {
 }
 
 /// How waiting for a request ended.
-enum Next {
+enum NextRequest {
     Request {
         keep_alive: bool,
         expects_continue: bool,
@@ -41,14 +41,15 @@ enum Next {
 }
 
 /// Serves the connection until it ends. `already` was read from the socket before.
-pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, already: &[u8]) {
+pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     let deadline = worker.sweep().deadline();
-    let mut client = Client { wire, input: Input::default(), output: Output::default(), early: false };
+    let mut client =
+        HttpConnection { wire, input: Input::default(), output: Output::default(), early: false };
     client.input.preset(already);
     let mut head = RequestHead::new(Version::Http11);
     loop {
         match client.next(&worker, &mut head, &deadline).await {
-            Next::Request { keep_alive, expects_continue } => {
+            NextRequest::Request { keep_alive, expects_continue } => {
                 let done =
                     one(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline)
                         .await;
@@ -57,18 +58,18 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, 
                     None => return,
                 }
             }
-            Next::Bad(why) => {
+            NextRequest::Bad(why) => {
                 turned_away(&worker, &connection, reason(why));
                 if let Some(status) = why.status() {
                     refuse(client, status, &deadline).await;
                 }
                 return;
             }
-            Next::Slow => {
+            NextRequest::Slow => {
                 turned_away(&worker, &connection, Reason::HeadTooSlow);
                 break;
             }
-            Next::End => break,
+            NextRequest::End => break,
         }
     }
     let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
@@ -78,21 +79,21 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire, 
 async fn one(
     worker: &Rc<Worker>,
     connection: &Connection,
-    client: Client,
+    client: HttpConnection,
     head: &mut RequestHead,
     keep_alive: bool,
     expects_continue: bool,
     deadline: &Deadline,
-) -> Option<Client> {
+) -> Option<HttpConnection> {
     let request = std::mem::replace(head, RequestHead::new(Version::Http11));
     let keep_alive = keep_alive && !worker.sweep().draining();
-    let mut exchange = Box::new(Exchange::new(client, &request, keep_alive, expects_continue));
+    let mut exchange = Box::new(Http1Exchange::new(client, &request, keep_alive, expects_continue));
     Box::pin(serve(worker, connection, request, &mut *exchange, deadline)).await;
     exchange.into_client(deadline).await
 }
 
 fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
-    worker.turned_away(&TurnedAway {
+    worker.turned_away(&ConnectionRejected {
         peer: connection.peer,
         local: connection.local,
         sni: connection.sni.as_deref(),
@@ -111,7 +112,7 @@ const fn reason(why: h1::BadHead) -> Reason {
 }
 
 /// Answers a malformed request and closes.
-async fn refuse(mut client: Client, status: u16, deadline: &Deadline) {
+async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
     let mut head = ResponseHead { body: BodyLength::None, ..ResponseHead::new(status) };
     date::add(&mut head.fields);
     h1::write_response(client.output.push(), &head, &crate::Method::Get, h1::ResponseFraming::Length, true);
@@ -124,13 +125,18 @@ async fn refuse(mut client: Client, status: u16, deadline: &Deadline) {
     let _ = deadline.within(LINGER, said).await;
 }
 
-impl Client {
+impl HttpConnection {
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.input.poll_drain(&mut self.wire, cx, DRAIN)
     }
 
     /// Reads until a request head is complete.
-    async fn next(&mut self, worker: &Rc<Worker>, head: &mut RequestHead, deadline: &Deadline) -> Next {
+    async fn next(
+        &mut self,
+        worker: &Rc<Worker>,
+        head: &mut RequestHead,
+        deadline: &Deadline,
+    ) -> NextRequest {
         let config = worker.view();
         let config = config.runtime.snapshot().config();
         let limits = HeadLimits {
@@ -150,13 +156,13 @@ impl Client {
                 match request(self.input.bytes(), &limits, head) {
                     Ok(Some(found)) => {
                         self.input.consume(found.used);
-                        break Next::Request {
+                        break NextRequest::Request {
                             keep_alive: found.keep_alive,
                             expects_continue: found.expects_continue,
                         };
                     }
                     Ok(None) => {}
-                    Err(why) => break Next::Bad(why),
+                    Err(why) => break NextRequest::Bad(why),
                 }
             }
             let read = poll_fn(|cx| {
@@ -177,8 +183,8 @@ impl Client {
                         deadline.set(timeouts.header);
                     }
                 }
-                None if begun => break Next::Slow,
-                _ => break Next::End,
+                None if begun => break NextRequest::Slow,
+                _ => break NextRequest::End,
             }
         };
         deadline.clear();

@@ -3,10 +3,10 @@
 mod frames;
 mod section;
 
-use super::slot::{Body, Slots};
-use crate::h2::hpack::Decoder;
+use super::slot::{StreamBody, StreamTable};
+use crate::h2::hpack::HpackDecoder;
 use crate::h2::{Code, frame, response};
-use crate::section::Limits as SectionLimits;
+use crate::section::SectionLimits;
 use crate::server::body::BodyError;
 use crate::server::buffer::{Output, SIZE};
 use crate::{Reason, RequestHead, ResponseHead};
@@ -32,21 +32,21 @@ const FORGIVEN: u32 = 20;
 
 /// What one client may use up.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct Http2Limits {
     pub(super) streams: u32,
     pub(super) resets: u32,
     pub(super) section: SectionLimits,
 }
 
 /// A request whose head came.
-pub(super) struct Arrived {
+pub(super) struct PendingRequest {
     pub(super) id: u32,
     pub(super) head: RequestHead,
 }
 
 /// How far this side has said that it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
+enum GoAway {
     No,
     /// Said, and whether the client heard it is being asked.
     Asked,
@@ -63,13 +63,13 @@ struct Block {
     bytes: Vec<u8>,
 }
 
-pub(super) struct Conn {
-    limits: Limits,
-    pub(super) slots: Slots,
+pub(super) struct Http2Connection {
+    limits: Http2Limits,
+    pub(super) slots: StreamTable,
     pub(super) out: Output,
     /// The last frame in `out` that can be a stream's last, and where it begins. Not after any of `out` was written.
     last: Option<(u32, usize)>,
-    decoder: Decoder,
+    decoder: HpackDecoder,
     block: Option<Block>,
     preface: bool,
     begun: bool,
@@ -77,7 +77,7 @@ pub(super) struct Conn {
     highest: u32,
     /// The highest that is still taken.
     accepted: u32,
-    leaving: Leaving,
+    leaving: GoAway,
     client_leaves: bool,
     initial_window: i64,
     send_window: i64,
@@ -101,20 +101,20 @@ pub(super) struct Conn {
     pub(super) refused: Vec<Reason>,
 }
 
-impl Conn {
-    pub(super) fn new(limits: Limits, now: Instant) -> Self {
+impl Http2Connection {
+    pub(super) fn new(limits: Http2Limits, now: Instant) -> Self {
         let mut conn = Self {
             limits,
-            slots: Slots::default(),
+            slots: StreamTable::default(),
             out: Output::default(),
             last: None,
-            decoder: Decoder::new(),
+            decoder: HpackDecoder::new(),
             block: None,
             preface: false,
             begun: false,
             highest: 0,
             accepted: u32::MAX,
-            leaving: Leaving::No,
+            leaving: GoAway::No,
             client_leaves: false,
             initial_window: 65_535,
             send_window: 65_535,
@@ -188,7 +188,7 @@ impl Conn {
 
     /// Whether nothing more is to be done but to write what waits.
     pub(super) fn is_over(&self) -> bool {
-        let leaves = self.client_leaves || self.leaving == Leaving::Named;
+        let leaves = self.client_leaves || self.leaving == GoAway::Named;
         self.lost || self.failed.is_some() || (leaves && self.slots.is_empty())
     }
 
@@ -226,8 +226,8 @@ impl Conn {
     /// Says that no new requests are wanted, and asks whether that was heard: those that are under way are still taken (RFC
     /// 9113 §6.8).
     pub(super) fn leave(&mut self) {
-        if self.leaving == Leaving::No {
-            self.leaving = Leaving::Asked;
+        if self.leaving == GoAway::No {
+            self.leaving = GoAway::Asked;
             self.say_goaway(MOST as u32, Code::NO_ERROR);
             frame::write(self.out.push(), frame::PING, 0, 0, b"farewell");
         }
@@ -235,7 +235,7 @@ impl Conn {
 
     /// Whether this side has said so.
     pub(super) fn is_leaving(&self) -> bool {
-        self.leaving != Leaving::No
+        self.leaving != GoAway::No
     }
 
     /// The client broke a request off, or made this side do it. Some do it often; a flood of it is an attack on what stands
@@ -287,7 +287,7 @@ impl Conn {
     /// So much content of a stream is done with.
     pub(super) fn release(&mut self, id: u32, n: usize) {
         if let Some(slot) = self.slots.get_mut(&id)
-            && slot.body == Body::Coming
+            && slot.body == StreamBody::Coming
         {
             slot.unreleased += n as u32;
             if slot.unreleased >= STREAM_WINDOW / 2 {
@@ -336,9 +336,9 @@ impl Conn {
         self.last = None;
     }
 
-    fn place(&mut self, stream: u32, end: bool) -> response::Place {
+    fn place(&mut self, stream: u32, end: bool) -> response::SectionPlace {
         let first = !std::mem::replace(&mut self.said_table, true);
-        response::Place { stream, end, first }
+        response::SectionPlace { stream, end, first }
     }
 
     /// Sends a head.
@@ -402,7 +402,7 @@ impl Conn {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.release_all(slot.input.len());
         // An answer may come before the request was read. What is left of it is not wanted (RFC 9113 §8.1).
-        if whole && !slot.dead && slot.body == Body::Coming {
+        if whole && !slot.dead && slot.body == StreamBody::Coming {
             self.reset(id, Code::NO_ERROR);
         }
         slot.recycle();

@@ -1,10 +1,10 @@
 //! One exchange as a stream of a client's HTTP/2 connection.
 
-use super::conn::Conn;
-use super::slot::{Body, remember};
+use super::conn::Http2Connection;
+use super::slot::{StreamBody, remember};
 use crate::h2::Code;
-use crate::server::body::{BodyError, Part};
-use crate::server::exchange::{Abort, Downstream, Lost};
+use crate::server::body::{BodyError, BodyPart};
+use crate::server::exchange::{Abort, ClientGone, Downstream};
 use crate::{BodyLength, Fields, ResponseHead};
 use bytes::{Buf, Bytes};
 use std::cell::RefCell;
@@ -12,31 +12,31 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// A stream in the hands of a task. Dropped before its response is complete, it is reset.
-pub(super) struct Exchange {
-    conn: Rc<RefCell<Conn>>,
+pub(super) struct Http2Exchange {
+    conn: Rc<RefCell<Http2Connection>>,
     id: u32,
     chunk: Bytes,
     trailers: Fields,
     /// What the response's head promised and was not sent.
     promised: Option<u64>,
-    sent: Sent,
+    sent: SendState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+enum SendState {
     Partly,
     All,
     Aborted,
 }
 
-impl Exchange {
-    pub(super) fn new(conn: Rc<RefCell<Conn>>, id: u32) -> Self {
-        let (trailers, sent) = (Fields::new(), Sent::Partly);
+impl Http2Exchange {
+    pub(super) fn new(conn: Rc<RefCell<Http2Connection>>, id: u32) -> Self {
+        let (trailers, sent) = (Fields::new(), SendState::Partly);
         Self { conn, id, chunk: Bytes::new(), trailers, promised: None, sent }
     }
 
     fn reset(&mut self, code: Code) {
-        self.sent = Sent::Aborted;
+        self.sent = SendState::Aborted;
         let mut conn = self.conn.borrow_mut();
         // Of one that is dead, either side said so already.
         if conn.slots.get(&self.id).is_some_and(|slot| !slot.dead) {
@@ -45,35 +45,35 @@ impl Exchange {
     }
 }
 
-impl Downstream for Exchange {
+impl Downstream for Http2Exchange {
     fn is_early(&self) -> bool {
         // HTTP/2 is only begun once the handshake is complete.
         false
     }
 
-    fn poll_handshake(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+    fn poll_handshake(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>> {
         if !self.chunk.is_empty() {
-            return Poll::Ready(Ok(Part::Data));
+            return Poll::Ready(Ok(BodyPart::Data));
         }
         let mut conn = self.conn.borrow_mut();
         let Some(slot) = conn.slots.get_mut(&self.id) else { return Poll::Ready(Err(BodyError::Lost)) };
         if !slot.input.is_empty() {
             self.chunk = slot.input.split().freeze();
-            return Poll::Ready(Ok(Part::Data));
+            return Poll::Ready(Ok(BodyPart::Data));
         }
         match slot.body {
-            Body::Failed(why) => Poll::Ready(Err(why)),
-            Body::Ended => {
+            StreamBody::Failed(why) => Poll::Ready(Err(why)),
+            StreamBody::Ended => {
                 if let Some(trailers) = slot.trailers.take() {
                     self.trailers = trailers;
                 }
-                Poll::Ready(Ok(Part::End))
+                Poll::Ready(Ok(BodyPart::End))
             }
-            Body::Coming => {
+            StreamBody::Coming => {
                 remember(&mut slot.reader, cx.waker());
                 Poll::Pending
             }
@@ -99,12 +99,12 @@ impl Downstream for Exchange {
         &self.trailers
     }
 
-    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Lost>> {
-        if self.sent == Sent::Aborted {
-            return Poll::Ready(Err(Lost));
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>> {
+        if self.sent == SendState::Aborted {
+            return Poll::Ready(Err(ClientGone));
         }
         match self.conn.borrow_mut().room(self.id, cx.waker()) {
-            None => Poll::Ready(Err(Lost)),
+            None => Poll::Ready(Err(ClientGone)),
             Some(0) => Poll::Pending,
             Some(room) => Poll::Ready(Ok(room)),
         }
@@ -124,7 +124,7 @@ impl Downstream for Exchange {
         };
         self.conn.borrow_mut().send_head(self.id, head, end);
         if end {
-            self.sent = Sent::All;
+            self.sent = SendState::All;
         }
     }
 
@@ -138,7 +138,7 @@ impl Downstream for Exchange {
     }
 
     fn send_data(&mut self, data: &[u8]) {
-        if data.is_empty() || self.sent != Sent::Partly {
+        if data.is_empty() || self.sent != SendState::Partly {
             return;
         }
         if let Some(left) = &mut self.promised {
@@ -151,7 +151,7 @@ impl Downstream for Exchange {
     }
 
     fn send_end(&mut self, trailers: Option<&Fields>) {
-        if self.sent != Sent::Partly {
+        if self.sent != SendState::Partly {
             return;
         }
         if self.promised.is_some_and(|left| left > 0) {
@@ -162,26 +162,26 @@ impl Downstream for Exchange {
             Some(trailers) if !trailers.is_empty() => conn.send_trailers(self.id, trailers),
             _ => conn.send_end(self.id),
         }
-        self.sent = Sent::All;
+        self.sent = SendState::All;
     }
 
-    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost> {
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
         let mut conn = self.conn.borrow_mut();
         match conn.slots.get_mut(&self.id) {
             Some(slot) if !slot.dead => {
                 remember(&mut slot.watcher, cx.waker());
                 Poll::Pending
             }
-            _ => Poll::Ready(Lost),
+            _ => Poll::Ready(ClientGone),
         }
     }
 
     fn abort(&mut self, why: Abort) {
-        if self.sent == Sent::All {
+        if self.sent == SendState::All {
             return;
         }
         self.reset(match why {
@@ -193,13 +193,13 @@ impl Downstream for Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for Http2Exchange {
     fn drop(&mut self) {
-        if self.sent == Sent::Partly {
+        if self.sent == SendState::Partly {
             self.reset(Code::INTERNAL_ERROR);
         }
         let mut conn = self.conn.borrow_mut();
         conn.release(self.id, self.chunk.len());
-        conn.give_back(self.id, self.sent == Sent::All);
+        conn.give_back(self.id, self.sent == SendState::All);
     }
 }

@@ -11,12 +11,12 @@ use crate::h2::Code;
 use crate::section;
 use crate::server::buffer::Input;
 use crate::server::deadline::Deadline;
-use crate::server::downstream::wire::{DRAIN, LINGER, Wire};
+use crate::server::downstream::wire::{ClientTransport, DRAIN, LINGER};
 use crate::server::exchange::{Connection, serve};
-use crate::server::observe::TurnedAway;
+use crate::server::observe::ConnectionRejected;
 use crate::server::worker::Worker;
-use conn::{Arrived, Conn, Limits};
-use exchange::Exchange;
+use conn::{Http2Connection, Http2Limits, PendingRequest};
+use exchange::Http2Exchange;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -30,7 +30,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 const READS: usize = 8;
 
 /// Serves the connection until it ends.
-pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) {
+pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport) {
     let view = worker.view();
     let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
     drop(view);
@@ -42,24 +42,24 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Wire) 
 struct Driver {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    conn: Rc<RefCell<Conn>>,
-    wire: Wire,
+    conn: Rc<RefCell<Http2Connection>>,
+    wire: ClientTransport,
     input: Input,
     meter: Meter,
     start: Instant,
     deadline: Deadline,
     timeouts: Timeouts,
     /// Requests that came with what was read last.
-    arrived: Vec<Arrived>,
+    arrived: Vec<PendingRequest>,
     gone: bool,
 }
 
 impl Driver {
-    fn new(worker: &Rc<Worker>, connection: Connection, wire: Wire, config: &Config) -> Self {
-        let limits = Limits {
+    fn new(worker: &Rc<Worker>, connection: Connection, wire: ClientTransport, config: &Config) -> Self {
+        let limits = Http2Limits {
             streams: config.limits.streams,
             resets: config.limits.resets,
-            section: section::Limits {
+            section: section::SectionLimits {
                 section: config.limits.header_bytes,
                 fields: config.limits.header_fields,
             },
@@ -70,7 +70,7 @@ impl Driver {
         Self {
             worker: worker.clone(),
             connection: Rc::new(connection),
-            conn: Rc::new(RefCell::new(Conn::new(limits, start))),
+            conn: Rc::new(RefCell::new(Http2Connection::new(limits, start))),
             wire,
             input: Input::default(),
             meter: Meter::new(config.limits.control_frames, 0),
@@ -184,7 +184,7 @@ impl Driver {
         refused.into_iter().for_each(|reason| self.turned_away(reason));
         for arrived in self.arrived.drain(..) {
             let (worker, connection) = (self.worker.clone(), self.connection.clone());
-            let mut exchange = Exchange::new(self.conn.clone(), arrived.id);
+            let mut exchange = Http2Exchange::new(self.conn.clone(), arrived.id);
             tokio::task::spawn_local(async move {
                 let deadline = worker.sweep().deadline();
                 serve(&worker, &connection, arrived.head, &mut exchange, &deadline).await;
@@ -233,7 +233,7 @@ impl Driver {
     }
 
     fn turned_away(&self, reason: Reason) {
-        self.worker.turned_away(&TurnedAway {
+        self.worker.turned_away(&ConnectionRejected {
             peer: self.connection.peer,
             local: self.connection.local,
             sni: self.connection.sni.as_deref(),

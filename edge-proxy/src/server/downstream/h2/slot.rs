@@ -17,14 +17,14 @@ const KEPT: usize = 256;
 thread_local! {
     // It is the boxes that are used again.
     #[allow(clippy::vec_box)]
-    static POOL: RefCell<Vec<Box<Slot>>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<Box<StreamSlot>>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) type Slots = HashMap<u32, Box<Slot>, BuildHasherDefault<IdHasher>>;
+pub(super) type StreamTable = HashMap<u32, Box<StreamSlot>, BuildHasherDefault<IdHasher>>;
 
 /// How far a request's content is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Body {
+pub(super) enum StreamBody {
     #[default]
     Coming,
     Ended,
@@ -33,11 +33,11 @@ pub(super) enum Body {
 
 /// One stream.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct StreamSlot {
     /// Content that was not read yet.
     /// However it was cut, it takes no more memory than a window allows.
     pub(super) input: BytesMut,
-    pub(super) body: Body,
+    pub(super) body: StreamBody,
     pub(super) trailers: Option<Fields>,
     /// Content that is announced and did not come yet.
     pub(super) expected: Option<u64>,
@@ -53,7 +53,7 @@ pub(super) struct Slot {
     pub(super) watcher: Option<Waker>,
 }
 
-impl Slot {
+impl StreamSlot {
     pub(super) fn new() -> Box<Self> {
         POOL.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
@@ -70,8 +70,8 @@ impl Slot {
     /// Nothing more comes and nothing more goes. Returns how much content is thrown away.
     pub(super) fn end(&mut self, why: BodyError) -> usize {
         self.dead = true;
-        if self.body == Body::Coming {
-            self.body = Body::Failed(why);
+        if self.body == StreamBody::Coming {
+            self.body = StreamBody::Failed(why);
         }
         let held = std::mem::take(&mut self.input).len();
         let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];

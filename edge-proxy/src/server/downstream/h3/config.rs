@@ -1,6 +1,6 @@
 //! The configuration of an engine and of the QUIC connections that it accepts.
 
-use super::{Handover, Limits, conn};
+use super::{Handover, QuicLimits, conn};
 use quinn_proto as quic;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub(crate) struct EngineConfig {
     pub(crate) server: Arc<quic::ServerConfig>,
     /// This engine's place among those that share its address: see [`Handover::mesh`].
     pub(crate) handover: Handover,
-    pub(crate) limits: Limits,
+    pub(crate) limits: QuicLimits,
 }
 
 /// Packets that a client is asked to take before it acknowledges them, where it can be asked (draft-ietf-quic-ack-frequency): of
@@ -24,7 +24,7 @@ const UNACKNOWLEDGED: u32 = 9;
 /// bytes of it (RFC 9001 §4.6.1).
 pub(crate) fn server_config(
     mut tls: rustls::ServerConfig,
-    limits: &Limits,
+    limits: &QuicLimits,
 ) -> Result<Arc<quic::ServerConfig>, quic::crypto::rustls::NoInitialCipherSuite> {
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let crypto = quic::crypto::rustls::QuicServerConfig::try_from(tls)?;

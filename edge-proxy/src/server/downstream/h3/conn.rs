@@ -3,10 +3,10 @@
 mod upkeep;
 
 use super::engine_state::EngineState;
-use super::requests::{ById, Slot, Slots};
-use super::uni::{Next, Seen, Uni};
+use super::requests::{ById, RequestSlot, RequestTable};
+use super::uni::{Seen, Uni, UniAction};
 use super::{Closed, Heads};
-use crate::h3::request::{Item, RequestDecoder};
+use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::settings::Settings;
 use crate::h3::{Code, Fault, control, response};
 use crate::server::date;
@@ -27,7 +27,7 @@ pub(super) const SEND_WINDOW: u64 = 512 * 1024;
 const MAX_CHUNK: usize = 64 * 1024;
 
 /// A request whose head came, on its way to the service.
-pub(super) struct Arrived {
+pub(super) struct QuicRequest {
     pub(super) id: StreamId,
     pub(super) head: RequestHead,
     pub(super) decoder: RequestDecoder,
@@ -44,9 +44,9 @@ pub(super) enum Read {
     Reset,
 }
 
-pub(super) struct Conn {
+pub(super) struct QuicConnection {
     pub(super) quic: quic::Connection,
-    pub(super) slots: Slots,
+    pub(super) slots: RequestTable,
     /// How many of them have no whole head.
     pub(super) heads: usize,
     pub(super) since: Instant,
@@ -73,12 +73,12 @@ pub(super) struct Conn {
     pub(super) refused: Heads,
 }
 
-impl Conn {
+impl QuicConnection {
     pub(super) fn new(quic: quic::Connection, now: Instant) -> Self {
         Self {
             peer: quic.remote_address(),
             quic,
-            slots: Slots::default(),
+            slots: RequestTable::default(),
             heads: 0,
             since: now,
             lost: false,
@@ -102,7 +102,7 @@ impl Conn {
     }
 
     /// Looks at everything that happened. Requests whose heads came are put into `arrived`.
-    pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<Arrived>) {
+    pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
         if std::mem::take(&mut self.blocked) {
             // What is under way may be twice what the path holds, so that an acknowledgement never finds it idle.
             let window = 2 * self.quic.congestion_state().window();
@@ -136,9 +136,9 @@ impl Conn {
         self.follow_address(shared.now.get());
     }
 
-    fn stream_event(&mut self, shared: &EngineState, event: &StreamEvent, arrived: &mut Vec<Arrived>) {
+    fn stream_event(&mut self, shared: &EngineState, event: &StreamEvent, arrived: &mut Vec<QuicRequest>) {
         match *event {
-            StreamEvent::Opened { dir: Dir::Bi } => {
+            StreamEvent::AcceptedConnection { dir: Dir::Bi } => {
                 while let Some(id) = self.quic.streams().accept(Dir::Bi) {
                     self.next_request = u64::from(id) + 4;
                     if self.goaway.is_some_and(|limit| u64::from(id) >= limit) {
@@ -146,13 +146,16 @@ impl Conn {
                         continue;
                     }
                     let decoder = RequestDecoder::new(shared.limits().section);
-                    let slot = Slot { head: Some(Box::new((decoder, shared.now.get()))), ..Slot::default() };
+                    let slot = RequestSlot {
+                        head: Some(Box::new((decoder, shared.now.get()))),
+                        ..RequestSlot::default()
+                    };
                     self.slots.insert(id, slot);
                     self.heads += 1;
                     self.read_head(shared, id, arrived);
                 }
             }
-            StreamEvent::Opened { dir: Dir::Uni } => {
+            StreamEvent::AcceptedConnection { dir: Dir::Uni } => {
                 while let Some(id) = self.quic.streams().accept(Dir::Uni) {
                     self.uni.insert(id, Uni::Untyped(Vec::new()));
                     self.read_uni(shared, id);
@@ -267,12 +270,12 @@ impl Conn {
                 Read::End | Read::Reset => {
                     let next = uni.closed();
                     self.uni.remove(&id);
-                    next.map(|()| Next::Read)
+                    next.map(|()| UniAction::Read)
                 }
             };
             match next {
-                Ok(Next::Read) => {}
-                Ok(Next::Stop) => {
+                Ok(UniAction::Read) => {}
+                Ok(UniAction::Stop) => {
                     self.uni.remove(&id);
                     let _ = self.quic.recv_stream(id).stop(var(Code::H3_STREAM_CREATION_ERROR));
                 }
@@ -282,7 +285,7 @@ impl Conn {
     }
 
     /// Reads a request's head, as far as it is there.
-    fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<Arrived>) {
+    fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<QuicRequest>) {
         while !self.lost {
             let read = self.read(id);
             let Some(head) = self.slots.get_mut(&id).and_then(|slot| slot.head.as_mut()) else { return };
@@ -304,7 +307,7 @@ impl Conn {
                 }
             };
             match decoder.step(&input) {
-                Ok((used, Item::HeadReady)) => {
+                Ok((used, RequestItem::HeadReady)) => {
                     input.advance(used);
                     return self.head_ready(shared, id, input, arrived);
                 }
@@ -320,7 +323,7 @@ impl Conn {
         shared: &EngineState,
         id: StreamId,
         mut input: Bytes,
-        arrived: &mut Vec<Arrived>,
+        arrived: &mut Vec<QuicRequest>,
     ) {
         // Most requests end with their head. To know it now saves their tasks from asking.
         let mut ended = false;
@@ -343,7 +346,7 @@ impl Conn {
             Ok(head_of) => {
                 slot.taken = true;
                 self.requests += 1;
-                arrived.push(Arrived { id, head: head_of, decoder: head.0, input, ended });
+                arrived.push(QuicRequest { id, head: head_of, decoder: head.0, input, ended });
             }
             Err(fault) => self.fail(shared, id, fault),
         }
@@ -475,14 +478,14 @@ fn closed(reason: &quic::ConnectionError) -> Closed {
 }
 
 /// A connection, as the engine and the tasks of its requests share it.
-pub(super) struct ConnCell {
+pub(super) struct QuicConnectionCell {
     pub(super) shared: Rc<EngineState>,
     pub(super) index: usize,
     pub(super) dirty: Cell<bool>,
-    pub(super) state: RefCell<Conn>,
+    pub(super) state: RefCell<QuicConnection>,
 }
 
-impl ConnCell {
+impl QuicConnectionCell {
     /// Something was done to the connection that the engine must look at.
     pub(super) fn touch(&self) {
         if !self.dirty.replace(true) {

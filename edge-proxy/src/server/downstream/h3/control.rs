@@ -1,25 +1,25 @@
 //! Commands to an engine while it runs.
 
-use super::Limits;
+use super::QuicLimits;
 use quinn_proto as quic;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// What an engine can be told while it runs.
-pub(super) enum Command {
-    Reload(Arc<quic::ServerConfig>, Box<Limits>),
+pub(super) enum EngineCommand {
+    Reload(Arc<quic::ServerConfig>, Box<QuicLimits>),
     Shutdown(Duration),
 }
 
 /// Tells an engine what to do, from any thread.
 #[derive(Clone)]
-pub(crate) struct Control(mpsc::UnboundedSender<Command>);
+pub(crate) struct EngineControl(mpsc::UnboundedSender<EngineCommand>);
 
-/// The engine's end of a [`Control`].
-pub(crate) struct ControlReceiver(pub(super) mpsc::UnboundedReceiver<Command>);
+/// The engine's end of a [`EngineControl`].
+pub(crate) struct ControlReceiver(pub(super) mpsc::UnboundedReceiver<EngineCommand>);
 
-impl Control {
+impl EngineControl {
     /// A control, and what the engine takes.
     pub(crate) fn new() -> (Self, ControlReceiver) {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -28,14 +28,14 @@ impl Control {
 
     /// Connections that come from now on are accepted so; those that are there stay, and have these limits too, as far as they
     /// were not agreed on with the client.
-    pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>, limits: Limits) {
+    pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>, limits: QuicLimits) {
         // An engine that has ended needs no configuration.
-        let _ = self.0.send(Command::Reload(server, Box::new(limits)));
+        let _ = self.0.send(EngineCommand::Reload(server, Box::new(limits)));
     }
 
     /// No new connections and, after a moment for what is under way, no new requests; ends when those that run are
     /// done, or after this time.
     pub(crate) fn shutdown(&self, within: Duration) {
-        let _ = self.0.send(Command::Shutdown(within));
+        let _ = self.0.send(EngineCommand::Shutdown(within));
     }
 }

@@ -3,13 +3,13 @@
 mod admit;
 mod shutdown;
 
-use super::conn::{Arrived, ConnCell};
+use super::conn::{QuicConnectionCell, QuicRequest};
 use super::engine_state::EngineState;
-use super::gate::{Flow, Gate};
-use super::socket::{Blocked, Datagram, Socket};
+use super::gate::{FirstFlightFilter, Flow};
+use super::socket::{Blocked, Datagram, QuicSocket};
 use super::stream::H3Stream;
 use super::timers::Timers;
-use super::{Closed, ControlReceiver, EngineConfig, Handover, Heads, Opened, Service};
+use super::{AcceptedConnection, Closed, ControlReceiver, EngineConfig, Handover, Heads, Service};
 use crate::h3::{Code, initial};
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, EndpointConfig};
@@ -43,7 +43,7 @@ pub(crate) async fn run<S: Service>(
 }
 
 struct Entry<C> {
-    cell: Rc<ConnCell>,
+    cell: Rc<QuicConnectionCell>,
     user: Option<Rc<C>>,
     flow: Flow,
     /// The earliest time in the heap.
@@ -60,9 +60,9 @@ struct Engine<S: Service> {
     service: Rc<S>,
     control: ControlReceiver,
     handover: Handover,
-    socket: Socket,
+    socket: QuicSocket,
     endpoint: quic::Endpoint,
-    gate: Gate,
+    gate: FirstFlightFilter,
     shared: Rc<EngineState>,
     /// By the number that the endpoint gave them.
     conns: Vec<Option<Entry<S::Conn>>>,
@@ -74,7 +74,7 @@ struct Engine<S: Service> {
     sleeping_until: Option<Instant>,
     next_sweep: Instant,
     received: Vec<Datagram>,
-    arrived: Vec<Arrived>,
+    arrived: Vec<QuicRequest>,
     driving: Vec<usize>,
     sending: Vec<usize>,
     segments: usize,
@@ -88,7 +88,7 @@ struct Engine<S: Service> {
 
 impl<S: Service> Engine<S> {
     fn new(config: EngineConfig, service: Rc<S>, control: ControlReceiver) -> io::Result<Self> {
-        let socket = Socket::new(config.socket)?;
+        let socket = QuicSocket::new(config.socket)?;
         let mut endpoint = EndpointConfig::default();
         endpoint.supported_versions(vec![initial::VERSION_1]).cid_generator(config.handover.generator());
         let now = Instant::now();
@@ -102,7 +102,7 @@ impl<S: Service> Engine<S> {
                 !socket.may_fragment(),
                 None,
             ),
-            gate: Gate::new(config.limits.clone()),
+            gate: FirstFlightFilter::new(config.limits.clone()),
             shared: EngineState::new(config.limits),
             conns: Vec::new(),
             live: 0,
@@ -242,8 +242,11 @@ impl<S: Service> Engine<S> {
         let mut state = cell.state.borrow_mut();
         state.drive(&self.shared, &mut arrived);
         if entry.user.is_none() && state.opened {
-            let opened =
-                Opened { peer: state.peer(), local_ip: state.quic.local_ip(), sni: sni(&state.quic) };
+            let opened = AcceptedConnection {
+                peer: state.peer(),
+                local_ip: state.quic.local_ip(),
+                sni: sni(&state.quic),
+            };
             entry.user = Some(Rc::new(self.service.opened(opened)));
         }
         if entry.unproved && !state.quic.is_handshaking() {

@@ -1,7 +1,7 @@
 //! What the engine and the tasks of its requests share: all of it on one thread.
 
-use super::Limits;
-use crate::h3::qpack::Decoder;
+use super::QuicLimits;
+use crate::h3::qpack::QpackDecoder;
 use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ const BLOCK: usize = 32 * 1024;
 /// What the connections of one engine share.
 pub(super) struct EngineState {
     pub(super) now: Cell<Instant>,
-    limits: RefCell<Rc<Limits>>,
+    limits: RefCell<Rc<QuicLimits>>,
     /// The connections that something was done to.
     pub(super) dirty: RefCell<Vec<usize>>,
     /// Tasks were woken or begun, and should run before anything is sent.
@@ -24,21 +24,21 @@ pub(super) struct EngineState {
     pub(super) awake: Cell<bool>,
     arena: RefCell<BytesMut>,
     scratch: RefCell<Vec<u8>>,
-    pub(super) decoder: RefCell<Decoder>,
+    pub(super) decoder: RefCell<QpackDecoder>,
 }
 
 impl EngineState {
     /// What a client may cost now.
-    pub(super) fn limits(&self) -> Rc<Limits> {
+    pub(super) fn limits(&self) -> Rc<QuicLimits> {
         self.limits.borrow().clone()
     }
 
     /// What a client may cost from now on.
-    pub(super) fn set_limits(&self, limits: Limits) {
+    pub(super) fn set_limits(&self, limits: QuicLimits) {
         *self.limits.borrow_mut() = Rc::new(limits);
     }
 
-    pub(super) fn new(limits: Limits) -> Rc<Self> {
+    pub(super) fn new(limits: QuicLimits) -> Rc<Self> {
         Rc::new(Self {
             now: Cell::new(Instant::now()),
             limits: RefCell::new(Rc::new(limits)),

@@ -12,7 +12,7 @@ pub(crate) struct Heads {
 
 /// What happens to a stranger that asks for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hello {
+pub(crate) enum HelloVerdict {
     /// It is served.
     Accept,
     /// Nothing is sent to it, ever.
@@ -36,7 +36,7 @@ pub(crate) enum Dropped {
 
 /// What is known of a connection once its ClientHello was read.
 #[derive(Clone, Debug)]
-pub(crate) struct Opened {
+pub(crate) struct AcceptedConnection {
     /// The client's address. Only the end of the handshake proves it.
     pub(crate) peer: SocketAddr,
     /// The address of this machine that it talks to.

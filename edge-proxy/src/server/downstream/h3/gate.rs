@@ -5,8 +5,8 @@
 //! connection exists; what was received is then given to QUIC in the order in which it came.
 
 use super::socket::Datagram;
-use super::{Dropped, Limits};
-use crate::h3::client_hello::{self, Malformed};
+use super::{Dropped, QuicLimits};
+use crate::h3::client_hello::{self, MalformedHello};
 use crate::h3::initial::{self, CryptoBuffer, LongKind};
 use rustls::Side;
 use rustls::quic::{DirectionalKeys, Suite, Version};
@@ -20,7 +20,7 @@ const MAX_DATAGRAMS: usize = 10;
 /// A first flight: the address it is from, and the connection id it chose.
 pub(super) type Flow = (SocketAddr, Box<[u8]>);
 
-enum State {
+enum FlowState {
     Pending(Box<Pending>),
     /// QUIC knows it.
     Accepted,
@@ -40,22 +40,22 @@ pub(super) enum Offer {
     Drop(Option<Dropped>),
     /// It belongs to a connection that QUIC knows.
     Pass(Datagram),
-    /// The ClientHello is whole. The flow waits for [`Gate::settle`].
+    /// The ClientHello is whole. The flow waits for [`FirstFlightFilter::settle`].
     Hello { flow: Flow, sni: Option<String>, datagrams: Vec<Datagram> },
 }
 
-pub(super) struct Gate {
+pub(super) struct FirstFlightFilter {
     suite: Option<Suite>,
-    flows: HashMap<Flow, State>,
+    flows: HashMap<Flow, FlowState>,
     /// When the pending and the refused ones began to be so.
     pending: VecDeque<(Instant, Flow)>,
     refused: VecDeque<(Instant, Flow)>,
     bytes: usize,
-    limits: Limits,
+    limits: QuicLimits,
 }
 
-impl Gate {
-    pub(super) fn new(limits: Limits) -> Self {
+impl FirstFlightFilter {
+    pub(super) fn new(limits: QuicLimits) -> Self {
         let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
         Self {
             suite: suite.tls13().and_then(rustls::Tls13CipherSuite::quic_suite),
@@ -85,9 +85,9 @@ impl Gate {
         }
         let flow: Flow = (datagram.remote, header.destination.into());
         match self.flows.get_mut(&flow) {
-            Some(State::Accepted) => return Offer::Pass(datagram),
-            Some(State::Refused) => return Offer::Drop(None),
-            Some(State::Pending(pending)) => {
+            Some(FlowState::Accepted) => return Offer::Pass(datagram),
+            Some(FlowState::Refused) => return Offer::Drop(None),
+            Some(FlowState::Pending(pending)) => {
                 let fits = pending.datagrams.len() < MAX_DATAGRAMS
                     && self.bytes + datagram.data.len() <= self.limits.pending_bytes;
                 if !fits {
@@ -102,11 +102,11 @@ impl Gate {
                     Ok(true) => {}
                     // Nothing in it could be decrypted: noise is not remembered.
                     Ok(false) => return garbage,
-                    Err(Malformed) => return self.malformed(now, flow),
+                    Err(MalformedHello) => return self.malformed(now, flow),
                 }
                 self.make_room(datagram.data.len());
                 let pending = Pending { keys, crypto, datagrams: Vec::new(), bytes: 0 };
-                self.flows.insert(flow.clone(), State::Pending(Box::new(pending)));
+                self.flows.insert(flow.clone(), FlowState::Pending(Box::new(pending)));
                 self.pending.push_back((now, flow.clone()));
                 return self.append(now, flow, datagram, false);
             }
@@ -116,7 +116,7 @@ impl Gate {
     }
 
     fn append(&mut self, now: Instant, flow: Flow, datagram: Datagram, unread: bool) -> Offer {
-        let Some(State::Pending(pending)) = self.flows.get_mut(&flow) else { return Offer::Drop(None) };
+        let Some(FlowState::Pending(pending)) = self.flows.get_mut(&flow) else { return Offer::Drop(None) };
         if unread && read(&pending.keys, &mut pending.crypto, &datagram.data).is_err() {
             return self.malformed(now, flow);
         }
@@ -124,7 +124,7 @@ impl Gate {
         self.bytes += datagram.data.len();
         pending.datagrams.push(datagram);
         match client_hello::parse(pending.crypto.contiguous()) {
-            Err(Malformed) => self.malformed(now, flow),
+            Err(MalformedHello) => self.malformed(now, flow),
             Ok(None) => Offer::Drop(None),
             Ok(Some(hello)) => {
                 let sni = hello.sni.map(str::to_owned);
@@ -139,10 +139,10 @@ impl Gate {
         Offer::Drop(Some(Dropped::Malformed))
     }
 
-    /// The answer to [`Offer::Hello`]. A flow that is accepted is known until [`Gate::forget`].
+    /// The answer to [`Offer::Hello`]. A flow that is accepted is known until [`FirstFlightFilter::forget`].
     pub(super) fn settle(&mut self, now: Instant, flow: Flow, accepted: bool) {
-        let state = if accepted { State::Accepted } else { State::Refused };
-        if let Some(State::Pending(pending)) = self.flows.insert(flow.clone(), state) {
+        let state = if accepted { FlowState::Accepted } else { FlowState::Refused };
+        if let Some(FlowState::Pending(pending)) = self.flows.insert(flow.clone(), state) {
             self.bytes -= pending.bytes;
         }
         if !accepted {
@@ -150,24 +150,24 @@ impl Gate {
             if self.refused.len() > 4 * self.limits.pending_flows
                 && let Some((_, oldest)) = self.refused.pop_front()
             {
-                self.forget_if(&oldest, |state| matches!(state, State::Refused));
+                self.forget_if(&oldest, |state| matches!(state, FlowState::Refused));
             }
         }
     }
 
-    /// Nothing is remembered of a flow that waits for [`Gate::settle`].
+    /// Nothing is remembered of a flow that waits for [`FirstFlightFilter::settle`].
     pub(super) fn release(&mut self, flow: &Flow) {
-        self.forget_if(flow, |state| matches!(state, State::Pending(_)));
+        self.forget_if(flow, |state| matches!(state, FlowState::Pending(_)));
     }
 
     /// The connection of an accepted flow is gone.
     pub(super) fn forget(&mut self, flow: &Flow) {
-        self.forget_if(flow, |state| matches!(state, State::Accepted));
+        self.forget_if(flow, |state| matches!(state, FlowState::Accepted));
     }
 
-    fn forget_if(&mut self, flow: &Flow, which: impl Fn(&State) -> bool) -> bool {
+    fn forget_if(&mut self, flow: &Flow, which: impl Fn(&FlowState) -> bool) -> bool {
         let found = self.flows.get(flow).is_some_and(which);
-        if found && let Some(State::Pending(pending)) = self.flows.remove(flow) {
+        if found && let Some(FlowState::Pending(pending)) = self.flows.remove(flow) {
             self.bytes -= pending.bytes;
         }
         found
@@ -178,7 +178,7 @@ impl Gate {
             || (self.bytes + bytes > self.limits.pending_bytes && !self.pending.is_empty())
         {
             let Some((_, oldest)) = self.pending.pop_front() else { return };
-            self.forget_if(&oldest, |state| matches!(state, State::Pending(_)));
+            self.forget_if(&oldest, |state| matches!(state, FlowState::Pending(_)));
         }
     }
 
@@ -188,16 +188,16 @@ impl Gate {
             queue.pop_front_if(|(since, _)| now.saturating_duration_since(*since) > limit)
         };
         while let Some((_, flow)) = over(&mut self.pending, self.limits.pending_time) {
-            self.forget_if(&flow, |state| matches!(state, State::Pending(_)));
+            self.forget_if(&flow, |state| matches!(state, FlowState::Pending(_)));
         }
         while let Some((_, flow)) = over(&mut self.refused, self.limits.pending_time * 2) {
-            self.forget_if(&flow, |state| matches!(state, State::Refused));
+            self.forget_if(&flow, |state| matches!(state, FlowState::Refused));
         }
     }
 }
 
 /// Decrypts the Initial packets in a datagram and takes their CRYPTO frames. Whether there was one.
-fn read(keys: &DirectionalKeys, crypto: &mut CryptoBuffer, datagram: &[u8]) -> Result<bool, Malformed> {
+fn read(keys: &DirectionalKeys, crypto: &mut CryptoBuffer, datagram: &[u8]) -> Result<bool, MalformedHello> {
     let mut any = false;
     let mut rest = datagram;
     while let Some(header) = initial::long_header(rest)

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// What a client may cost.
 #[derive(Clone, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct QuicLimits {
     /// A request's head, and its trailers.
-    pub(crate) section: crate::h3::Limits,
+    pub(crate) section: crate::h3::SectionLimits,
     /// Requests at a time on one connection.
     pub(crate) streams: u32,
     /// Request content that may be under way on one stream.
@@ -17,7 +17,7 @@ pub(crate) struct Limits {
     pub(crate) send_buffer: usize,
     /// Response content in flight or waiting on one connection, at most. It grows with the congestion window.
     pub(crate) send_window: u64,
-    /// Requests broken off by the client that are forgiven at once; see [`Limits::resets_per_second`].
+    /// Requests broken off by the client that are forgiven at once; see [`QuicLimits::resets_per_second`].
     pub(crate) resets: u32,
     /// How many of those are forgotten in a second.
     pub(crate) resets_per_second: u32,
@@ -42,10 +42,10 @@ pub(crate) struct Limits {
     pub(crate) pending_time: Duration,
 }
 
-impl Default for Limits {
+impl Default for QuicLimits {
     fn default() -> Self {
         Self {
-            section: crate::h3::Limits::default(),
+            section: crate::h3::SectionLimits::default(),
             streams: 100,
             stream_window: 1024 * 1024,
             connection_window: 4 * 1024 * 1024,

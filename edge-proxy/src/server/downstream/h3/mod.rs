@@ -25,9 +25,9 @@ mod uni;
 
 pub(crate) use cid::Handover;
 pub(crate) use config::{EngineConfig, server_config};
-pub(crate) use control::{Control, ControlReceiver};
+pub(crate) use control::{ControlReceiver, EngineControl};
 pub(crate) use engine::run;
-pub(crate) use event::{Closed, Dropped, Heads, Hello, Opened};
-pub(crate) use limits::Limits;
+pub(crate) use event::{AcceptedConnection, Closed, Dropped, Heads, HelloVerdict};
+pub(crate) use limits::QuicLimits;
 pub(crate) use service::Service;
 pub(crate) use stream::H3Stream;

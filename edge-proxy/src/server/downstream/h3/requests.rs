@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// One request stream.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct RequestSlot {
     /// While its head is not whole.
     pub(super) head: Option<Box<(RequestDecoder, Instant)>>,
     /// A task has it.
@@ -30,7 +30,7 @@ pub(super) struct Slot {
     pub(super) watcher: Option<Waker>,
 }
 
-impl Slot {
+impl RequestSlot {
     /// Wakes whoever waits for anything.
     pub(super) fn wake(&mut self) -> bool {
         let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
@@ -40,5 +40,5 @@ impl Slot {
 
 pub(super) use crate::server::ids::remember;
 
-pub(super) type Slots = HashMap<StreamId, Slot, BuildHasherDefault<IdHasher>>;
+pub(super) type RequestTable = HashMap<StreamId, RequestSlot, BuildHasherDefault<IdHasher>>;
 pub(super) type ById<T> = HashMap<StreamId, T, BuildHasherDefault<IdHasher>>;

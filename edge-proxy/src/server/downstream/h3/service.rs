@@ -1,6 +1,6 @@
 //! The [`Service`] that an engine hands requests to, and what it reports to it.
 
-use super::{Closed, Dropped, H3Stream, Heads, Hello, Opened};
+use super::{AcceptedConnection, Closed, Dropped, H3Stream, Heads, HelloVerdict};
 use crate::RequestHead;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -11,10 +11,10 @@ pub(crate) trait Service: 'static {
     type Conn: 'static;
 
     /// Decides about a stranger, before anything is answered.
-    fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> Hello;
+    fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict;
 
     /// A connection that was accepted has read its ClientHello.
-    fn opened(&self, opened: Opened) -> Self::Conn;
+    fn opened(&self, opened: AcceptedConnection) -> Self::Conn;
 
     /// A request came. `peer` is the client's address, which is proved unless the stream is early. Whatever is done
     /// about it is done in a task of its own.

@@ -24,14 +24,14 @@ pub(crate) struct Datagram {
     pub(super) data: BytesMut,
 }
 
-pub(super) struct Socket {
+pub(super) struct QuicSocket {
     io: UdpSocket,
     state: UdpSocketState,
     buffer: Box<[u8]>,
     meta: [RecvMeta; BATCH_SIZE],
 }
 
-impl Socket {
+impl QuicSocket {
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;

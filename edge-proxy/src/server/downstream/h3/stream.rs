@@ -1,12 +1,12 @@
 //! One request and its response, as the exchange sees them.
 
-use super::conn::{Arrived, Conn, ConnCell, Read, var};
+use super::conn::{QuicConnection, QuicConnectionCell, QuicRequest, Read, var};
 use super::requests::remember;
-use crate::h3::request::{Item, RequestDecoder};
+use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::{Code, Fault, frame, response};
-use crate::server::body::{BodyError, Part};
+use crate::server::body::{BodyError, BodyPart};
 use crate::server::buffer::SIZE;
-use crate::server::exchange::{Abort, Downstream, Lost};
+use crate::server::exchange::{Abort, ClientGone, Downstream};
 use crate::{BodyLength, Fields, RequestHead, ResponseHead};
 use bytes::{Buf, Bytes};
 use quinn_proto::StreamId;
@@ -15,28 +15,28 @@ use std::task::{Context, Poll};
 
 /// A request stream in the hands of a task. Dropped before its response is complete, it is reset.
 pub(crate) struct H3Stream {
-    conn: Rc<ConnCell>,
+    conn: Rc<QuicConnectionCell>,
     id: StreamId,
     decoder: RequestDecoder,
     /// What was received and not read: first so many bytes of content, then whatever.
     input: Bytes,
     content: usize,
     trailers: Fields,
-    body: Body,
+    body: ContentState,
     /// What the response's head promised and was not sent. The one DATA frame that holds it has begun.
     promised: Option<u64>,
-    sent: Sent,
+    sent: StreamSendState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Body {
+enum ContentState {
     Coming,
     Ended,
     Failed(BodyError),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+enum StreamSendState {
     Partly,
     All,
     Aborted,
@@ -44,7 +44,7 @@ enum Sent {
 
 impl H3Stream {
     /// A request that arrived, as its head and the stream that it is on.
-    pub(super) fn new(conn: Rc<ConnCell>, arrived: Arrived) -> (RequestHead, Self) {
+    pub(super) fn new(conn: Rc<QuicConnectionCell>, arrived: QuicRequest) -> (RequestHead, Self) {
         let stream = Self {
             conn,
             id: arrived.id,
@@ -52,19 +52,19 @@ impl H3Stream {
             input: arrived.input,
             content: 0,
             trailers: Fields::new(),
-            body: if arrived.ended { Body::Ended } else { Body::Coming },
+            body: if arrived.ended { ContentState::Ended } else { ContentState::Coming },
             promised: None,
-            sent: Sent::Partly,
+            sent: StreamSendState::Partly,
         };
         (arrived.head, stream)
     }
 
-    fn is_lost(&self, conn: &Conn) -> bool {
+    fn is_lost(&self, conn: &QuicConnection) -> bool {
         conn.lost || conn.slots.get(&self.id).is_none_or(|slot| slot.dead)
     }
 
     /// Queues bytes of the response, and gives QUIC what it takes.
-    fn push(&self, parts: impl IntoIterator<Item = Bytes>, fin: bool) {
+    fn push(&self, parts: impl IntoIterator<RequestItem = Bytes>, fin: bool) {
         let mut conn = self.conn.state.borrow_mut();
         if self.is_lost(&conn) {
             return;
@@ -81,18 +81,18 @@ impl H3Stream {
     }
 
     /// Reads one step further. `None` when nothing is there.
-    fn read(&mut self) -> Result<Option<Part>, Fault> {
+    fn read(&mut self) -> Result<Option<BodyPart>, Fault> {
         loop {
             if !self.input.is_empty() {
                 let (used, item) = self.decoder.step(&self.input)?;
                 self.input.advance(used);
                 match item {
-                    Item::More | Item::HeadReady => {}
-                    Item::Data(len) => {
+                    RequestItem::More | RequestItem::HeadReady => {}
+                    RequestItem::Data(len) => {
                         self.content = len;
-                        return Ok(Some(Part::Data));
+                        return Ok(Some(BodyPart::Data));
                     }
-                    Item::Trailers(fields) => self.trailers = fields,
+                    RequestItem::Trailers(fields) => self.trailers = fields,
                 }
                 continue;
             }
@@ -106,7 +106,7 @@ impl H3Stream {
                 Read::End => {
                     self.conn.touch();
                     self.decoder.finish()?;
-                    return Ok(Some(Part::End));
+                    return Ok(Some(BodyPart::End));
                 }
                 Read::Blocked => return Ok(None),
                 Read::Reset => {
@@ -114,7 +114,7 @@ impl H3Stream {
                     conn.count_broken_off(&self.conn.shared, self.id);
                     drop(conn);
                     self.conn.touch();
-                    self.body = Body::Failed(BodyError::Lost);
+                    self.body = ContentState::Failed(BodyError::Lost);
                     return Ok(None);
                 }
             }
@@ -124,7 +124,7 @@ impl H3Stream {
     fn reset(&mut self, code: Code) {
         let mut conn = self.conn.state.borrow_mut();
         if !conn.lost {
-            if self.body == Body::Ended {
+            if self.body == ContentState::Ended {
                 let _ = conn.quic.send_stream(self.id).reset(var(code));
                 if let Some(slot) = conn.slots.get_mut(&self.id) {
                     slot.dead = true;
@@ -136,7 +136,7 @@ impl H3Stream {
             }
         }
         drop(conn);
-        self.sent = Sent::Aborted;
+        self.sent = StreamSendState::Aborted;
         self.conn.touch();
     }
 }
@@ -148,10 +148,10 @@ impl Downstream for H3Stream {
         self.conn.state.borrow().quic.is_handshaking()
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         let mut conn = self.conn.state.borrow_mut();
         if self.is_lost(&conn) {
-            return Poll::Ready(Err(Lost));
+            return Poll::Ready(Err(ClientGone));
         }
         if !conn.quic.is_handshaking() {
             return Poll::Ready(Ok(()));
@@ -165,26 +165,26 @@ impl Downstream for H3Stream {
         Poll::Pending
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>> {
         match self.body {
-            _ if self.content > 0 => return Poll::Ready(Ok(Part::Data)),
-            Body::Ended => return Poll::Ready(Ok(Part::End)),
-            Body::Failed(error) => return Poll::Ready(Err(error)),
-            Body::Coming => {}
+            _ if self.content > 0 => return Poll::Ready(Ok(BodyPart::Data)),
+            ContentState::Ended => return Poll::Ready(Ok(BodyPart::End)),
+            ContentState::Failed(error) => return Poll::Ready(Err(error)),
+            ContentState::Coming => {}
         }
         if self.is_lost(&self.conn.state.borrow()) {
-            self.body = Body::Failed(BodyError::Lost);
+            self.body = ContentState::Failed(BodyError::Lost);
             return Poll::Ready(Err(BodyError::Lost));
         }
         match self.read() {
             Ok(Some(part)) => {
-                if part == Part::End {
-                    self.body = Body::Ended;
+                if part == BodyPart::End {
+                    self.body = ContentState::Ended;
                 }
                 Poll::Ready(Ok(part))
             }
             Ok(None) => {
-                if let Body::Failed(error) = self.body {
+                if let ContentState::Failed(error) = self.body {
                     return Poll::Ready(Err(error));
                 }
                 if let Some(slot) = self.conn.state.borrow_mut().slots.get_mut(&self.id) {
@@ -202,7 +202,7 @@ impl Downstream for H3Stream {
                 }
                 drop(conn);
                 self.conn.touch();
-                self.body = Body::Failed(error);
+                self.body = ContentState::Failed(error);
                 Poll::Ready(Err(error))
             }
         }
@@ -228,13 +228,13 @@ impl Downstream for H3Stream {
         &self.trailers
     }
 
-    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Lost>> {
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>> {
         let mut conn = self.conn.state.borrow_mut();
-        if self.is_lost(&conn) || self.sent == Sent::Aborted {
-            return Poll::Ready(Err(Lost));
+        if self.is_lost(&conn) || self.sent == StreamSendState::Aborted {
+            return Poll::Ready(Err(ClientGone));
         }
         let limit = self.conn.shared.limits().send_buffer;
-        let Some(slot) = conn.slots.get_mut(&self.id) else { return Poll::Ready(Err(Lost)) };
+        let Some(slot) = conn.slots.get_mut(&self.id) else { return Poll::Ready(Err(ClientGone)) };
         match limit.saturating_sub(slot.out_bytes) {
             0 => {
                 remember(&mut slot.writer, cx.waker());
@@ -265,7 +265,7 @@ impl Downstream for H3Stream {
         self.promised = promised;
         self.push([bytes], end);
         if end {
-            self.sent = Sent::All;
+            self.sent = StreamSendState::All;
         }
     }
 
@@ -288,7 +288,7 @@ impl Downstream for H3Stream {
     }
 
     fn send_bytes(&mut self, data: Bytes) {
-        if data.is_empty() || self.sent != Sent::Partly {
+        if data.is_empty() || self.sent != StreamSendState::Partly {
             return;
         }
         if let Some(left) = &mut self.promised {
@@ -305,7 +305,7 @@ impl Downstream for H3Stream {
     }
 
     fn send_end(&mut self, trailers: Option<&Fields>) {
-        if self.sent != Sent::Partly {
+        if self.sent != StreamSendState::Partly {
             return;
         }
         if self.promised.is_some_and(|left| left > 0) {
@@ -318,15 +318,15 @@ impl Downstream for H3Stream {
             _ => Bytes::new(),
         };
         self.push([trailers], true);
-        self.sent = Sent::All;
+        self.sent = StreamSendState::All;
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         let mut conn = self.conn.state.borrow_mut();
-        if self.is_lost(&conn) || self.sent == Sent::Aborted {
-            return Poll::Ready(Err(Lost));
+        if self.is_lost(&conn) || self.sent == StreamSendState::Aborted {
+            return Poll::Ready(Err(ClientGone));
         }
-        let Some(slot) = conn.slots.get_mut(&self.id) else { return Poll::Ready(Err(Lost)) };
+        let Some(slot) = conn.slots.get_mut(&self.id) else { return Poll::Ready(Err(ClientGone)) };
         if slot.out.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -334,10 +334,10 @@ impl Downstream for H3Stream {
         Poll::Pending
     }
 
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Lost> {
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
         let mut conn = self.conn.state.borrow_mut();
         if self.is_lost(&conn) {
-            return Poll::Ready(Lost);
+            return Poll::Ready(ClientGone);
         }
         if let Some(slot) = conn.slots.get_mut(&self.id) {
             remember(&mut slot.watcher, cx.waker());
@@ -346,7 +346,7 @@ impl Downstream for H3Stream {
     }
 
     fn abort(&mut self, why: Abort) {
-        if self.sent == Sent::All {
+        if self.sent == StreamSendState::All {
             return;
         }
         self.reset(match why {
@@ -360,14 +360,14 @@ impl Downstream for H3Stream {
 
 impl Drop for H3Stream {
     fn drop(&mut self) {
-        if self.sent == Sent::Partly {
+        if self.sent == StreamSendState::Partly {
             self.reset(match self.body {
-                Body::Failed(BodyError::Malformed) => Code::H3_MESSAGE_ERROR,
+                ContentState::Failed(BodyError::Malformed) => Code::H3_MESSAGE_ERROR,
                 _ => Code::H3_INTERNAL_ERROR,
             });
         }
         let mut conn = self.conn.state.borrow_mut();
-        if !conn.lost && self.sent == Sent::All && self.body != Body::Ended {
+        if !conn.lost && self.sent == StreamSendState::All && self.body != ContentState::Ended {
             // §4.1: an answer may come before the request was read. What is left of it is not wanted; if it is all there
             // already, taking it costs less than saying so.
             loop {

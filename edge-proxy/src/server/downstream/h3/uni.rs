@@ -16,24 +16,24 @@ pub(super) struct Seen {
 pub(super) enum Uni {
     /// The stream's type is not there whole.
     Untyped(Vec<u8>),
-    Control(ControlStream),
+    EngineControl(ControlStream),
     Encoder(EncoderStream),
     Decoder(DecoderStream),
 }
 
 /// What is to be done with a stream after its bytes were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum UniAction {
     Read,
     /// Nobody knows its type: it is stopped (§6.2).
     Stop,
 }
 
 impl Uni {
-    pub(super) fn feed(&mut self, seen: &mut Seen, input: &[u8]) -> Result<Next, Fault> {
+    pub(super) fn feed(&mut self, seen: &mut Seen, input: &[u8]) -> Result<UniAction, Fault> {
         if let Self::Untyped(start) = self {
             start.extend_from_slice(input);
-            let Some((kind, used)) = varint::read(start) else { return Ok(Next::Read) };
+            let Some((kind, used)) = varint::read(start) else { return Ok(UniAction::Read) };
             let rest = start.split_off(used);
             let first = |seen: &mut bool| {
                 let again = std::mem::replace(seen, true);
@@ -42,7 +42,7 @@ impl Uni {
             *self = match kind {
                 control::CONTROL => {
                     first(&mut seen.control)?;
-                    Self::Control(ControlStream::new())
+                    Self::EngineControl(ControlStream::new())
                 }
                 control::QPACK_ENCODER => {
                     first(&mut seen.encoder)?;
@@ -54,17 +54,17 @@ impl Uni {
                 }
                 // §6.2.2: only servers push.
                 control::PUSH => return Err(Fault::Connection(Code::H3_STREAM_CREATION_ERROR)),
-                _ => return Ok(Next::Stop),
+                _ => return Ok(UniAction::Stop),
             };
             return self.feed(seen, &rest);
         }
         match self {
             Self::Untyped(_) => {}
-            Self::Control(stream) => stream.feed(input)?,
+            Self::EngineControl(stream) => stream.feed(input)?,
             Self::Encoder(stream) => stream.feed(input)?,
             Self::Decoder(stream) => stream.feed(input)?,
         }
-        Ok(Next::Read)
+        Ok(UniAction::Read)
     }
 
     /// The stream ended or was reset. A critical one must not (§6.2.1; RFC 9204 §4.2); one whose type never came is of
@@ -72,7 +72,7 @@ impl Uni {
     pub(super) fn closed(&self) -> Result<(), Fault> {
         match self {
             Self::Untyped(_) => Ok(()),
-            Self::Control(_) => Err(Fault::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
+            Self::EngineControl(_) => Err(Fault::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
             // An end inside an instruction is the more telling error.
             Self::Encoder(stream) if stream.is_truncated() => {
                 Err(Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR))
@@ -87,7 +87,7 @@ impl Uni {
     /// How many frames came on the control stream.
     pub(super) const fn frames(&self) -> u64 {
         match self {
-            Self::Control(stream) => stream.count(),
+            Self::EngineControl(stream) => stream.count(),
             _ => 0,
         }
     }

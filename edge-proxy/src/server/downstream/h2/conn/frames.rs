@@ -1,18 +1,18 @@
 //! What is done with each frame of the client (RFC 9113 §6).
 
-use super::super::slot::Body;
-use super::{Arrived, Conn, Leaving, MOST};
+use super::super::slot::StreamBody;
+use super::{GoAway, Http2Connection, MOST, PendingRequest};
 use crate::h2::Code;
-use crate::h2::frame::{self, Header, setting};
+use crate::h2::frame::{self, FrameHeader, setting};
 use crate::server::body::BodyError;
 use std::time::Instant;
 
-impl Conn {
+impl Http2Connection {
     /// Takes what came, as far as frames are whole. Returns how many bytes are done with.
     pub(in super::super) fn receive(
         &mut self,
         input: &[u8],
-        arrived: &mut Vec<Arrived>,
+        arrived: &mut Vec<PendingRequest>,
         now: Instant,
     ) -> usize {
         self.now = now;
@@ -32,20 +32,20 @@ impl Conn {
         }
         while self.failed.is_none() {
             let rest = &input[used..];
-            let Some(header) = Header::read(rest) else { break };
+            let Some(header) = FrameHeader::read(rest) else { break };
             if header.length > frame::MAX_PAYLOAD {
                 self.fail(Code::FRAME_SIZE_ERROR);
                 break;
             }
-            let end = Header::LEN + header.length as usize;
-            let Some(payload) = rest.get(Header::LEN..end) else { break };
+            let end = FrameHeader::LEN + header.length as usize;
+            let Some(payload) = rest.get(FrameHeader::LEN..end) else { break };
             used += end;
             self.frame(header, payload, arrived);
         }
         used
     }
 
-    fn frame(&mut self, header: Header, payload: &[u8], arrived: &mut Vec<Arrived>) {
+    fn frame(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
         let section = self.block.as_ref().map(|block| block.id);
         let continues = header.kind == frame::CONTINUATION && section == Some(header.stream);
         let first = header.kind == frame::SETTINGS && !header.has(frame::ACK);
@@ -74,7 +74,7 @@ impl Conn {
         id.is_multiple_of(2) || id > self.highest
     }
 
-    fn data(&mut self, header: Header, payload: &[u8]) {
+    fn data(&mut self, header: FrameHeader, payload: &[u8]) {
         let (id, all) = (header.stream, payload.len());
         if self.is_idle(id) {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -94,7 +94,7 @@ impl Conn {
         };
         slot.receive_window -= all as i64;
         let ended = header.has(frame::END_STREAM);
-        let wrong = if slot.body != Body::Coming {
+        let wrong = if slot.body != StreamBody::Coming {
             Some(Code::STREAM_CLOSED)
         } else if slot.receive_window < 0 {
             Some(Code::FLOW_CONTROL_ERROR)
@@ -116,7 +116,7 @@ impl Conn {
             return self.stream_error(id, code);
         }
         if ended {
-            slot.body = Body::Ended;
+            slot.body = StreamBody::Ended;
         }
         slot.input.extend_from_slice(content);
         if ended || !content.is_empty() {
@@ -128,7 +128,7 @@ impl Conn {
         }
     }
 
-    fn priority(&mut self, header: Header, payload: &[u8]) {
+    fn priority(&mut self, header: FrameHeader, payload: &[u8]) {
         let id = header.stream;
         if id == 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -144,7 +144,7 @@ impl Conn {
         if self.is_idle(id) { self.fail(wrong) } else { self.stream_error(id, wrong) }
     }
 
-    fn rst_stream(&mut self, header: Header, payload: &[u8]) {
+    fn rst_stream(&mut self, header: FrameHeader, payload: &[u8]) {
         if payload.len() != 4 {
             return self.fail(Code::FRAME_SIZE_ERROR);
         }
@@ -160,7 +160,7 @@ impl Conn {
         }
     }
 
-    fn settings(&mut self, header: Header, payload: &[u8]) {
+    fn settings(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
         }
@@ -211,7 +211,7 @@ impl Conn {
         }
     }
 
-    fn ping(&mut self, header: Header, payload: &[u8]) {
+    fn ping(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
         }
@@ -220,15 +220,15 @@ impl Conn {
         }
         if !header.has(frame::ACK) {
             frame::write(self.out.push(), frame::PING, frame::ACK, 0, payload);
-        } else if self.leaving == Leaving::Asked && payload == b"farewell" {
+        } else if self.leaving == GoAway::Asked && payload == b"farewell" {
             // What the client sent before it heard of it has arrived.
-            self.leaving = Leaving::Named;
+            self.leaving = GoAway::Named;
             self.accepted = self.highest;
             self.say_goaway(self.highest, Code::NO_ERROR);
         }
     }
 
-    fn goaway(&mut self, header: Header, payload: &[u8]) {
+    fn goaway(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
         }
@@ -238,7 +238,7 @@ impl Conn {
         self.client_leaves = true;
     }
 
-    fn window_update(&mut self, header: Header, payload: &[u8]) {
+    fn window_update(&mut self, header: FrameHeader, payload: &[u8]) {
         if payload.len() != 4 {
             return self.fail(Code::FRAME_SIZE_ERROR);
         }

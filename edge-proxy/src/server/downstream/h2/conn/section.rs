@@ -1,8 +1,8 @@
 //! Field sections of the client: requests and trailers.
 
-use super::super::slot::{Body, Slot};
-use super::{Arrived, Block, Conn, STREAM_WINDOW};
-use crate::h2::frame::{self, Header};
+use super::super::slot::{StreamBody, StreamSlot};
+use super::{Block, Http2Connection, PendingRequest, STREAM_WINDOW};
+use crate::h2::frame::{self, FrameHeader};
 use crate::h2::{Code, hpack, response};
 use crate::section::{BadSection, RequestSection, TrailerSection};
 use crate::server::date;
@@ -12,8 +12,8 @@ use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version};
 /// the table's changes are of interest any more.
 const SLACK: usize = 4;
 
-impl Conn {
-    pub(super) fn headers(&mut self, header: Header, payload: &[u8], arrived: &mut Vec<Arrived>) {
+impl Http2Connection {
+    pub(super) fn headers(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
         let id = header.stream;
         // §5.1.1: clients begin streams with odd numbers.
         if id.is_multiple_of(2) {
@@ -36,7 +36,12 @@ impl Conn {
         }
     }
 
-    pub(super) fn continuation(&mut self, header: Header, payload: &[u8], arrived: &mut Vec<Arrived>) {
+    pub(super) fn continuation(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+        arrived: &mut Vec<PendingRequest>,
+    ) {
         let Some(mut block) = self.block.take() else { return self.fail(Code::PROTOCOL_ERROR) };
         block.bytes.extend_from_slice(payload);
         if block.bytes.len() > SLACK * self.limits.section.section {
@@ -49,7 +54,7 @@ impl Conn {
         }
     }
 
-    fn section(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<Arrived>) {
+    fn section(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         if id > self.highest {
             self.request(id, end, own, block, arrived);
         } else if self.is_open(id) {
@@ -70,7 +75,7 @@ impl Conn {
         &mut self,
         block: &[u8],
         mut field: impl FnMut(&[u8], &[u8]) -> Result<(), BadSection>,
-    ) -> Result<Option<BadSection>, hpack::Invalid> {
+    ) -> Result<Option<BadSection>, hpack::InvalidBlock> {
         let mut bad = None;
         self.decoder.decode(block, |name, value| {
             if bad.is_none() {
@@ -80,7 +85,7 @@ impl Conn {
         Ok(bad)
     }
 
-    fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<Arrived>) {
+    fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         self.highest = id;
         let mut section = RequestSection::new(Version::Http2, self.limits.section);
         let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
@@ -108,17 +113,17 @@ impl Conn {
         }
     }
 
-    fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<Arrived>) {
-        let mut slot = Slot::new();
+    fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<PendingRequest>) {
+        let mut slot = StreamSlot::new();
         slot.send_window = self.initial_window;
         slot.receive_window = i64::from(STREAM_WINDOW);
-        slot.body = if end { Body::Ended } else { Body::Coming };
+        slot.body = if end { StreamBody::Ended } else { StreamBody::Coming };
         slot.expected = match head.body {
             BodyLength::Exact(length) => Some(length),
             BodyLength::None | BodyLength::Unknown => None,
         };
         self.slots.insert(id, slot);
-        arrived.push(Arrived { id, head });
+        arrived.push(PendingRequest { id, head });
     }
 
     /// Answers a request that no task gets.
@@ -140,7 +145,7 @@ impl Conn {
             return self.fail(Code::COMPRESSION_ERROR);
         };
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        let wrong = if slot.body != Body::Coming {
+        let wrong = if slot.body != StreamBody::Coming {
             Some(Code::STREAM_CLOSED)
         } else if bad == Some(BadSection::TooLarge) {
             Some(Code::ENHANCE_YOUR_CALM)
@@ -154,7 +159,7 @@ impl Conn {
             return self.stream_error(id, code);
         }
         slot.trailers = Some(section.finish());
-        slot.body = Body::Ended;
+        slot.body = StreamBody::Ended;
         slot.wake_reader();
     }
 }

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::BodyLength;
-use crate::h2::frame::{Header, PREFACE};
+use crate::h2::frame::{FrameHeader, PREFACE};
 use crate::h2::hpack;
 use proptest::prelude::*;
 
-const LIMITS: Limits =
-    Limits { streams: 4, resets: 10, section: SectionLimits { section: 2048, fields: 20 } };
+const LIMITS: Http2Limits =
+    Http2Limits { streams: 4, resets: 10, section: SectionLimits { section: 2048, fields: 20 } };
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -25,8 +25,8 @@ fn get() -> Vec<u8> {
     block(&[(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")])
 }
 
-fn begun() -> Conn {
-    let mut conn = Conn::new(LIMITS, Instant::now());
+fn begun() -> Http2Connection {
+    let mut conn = Http2Connection::new(LIMITS, Instant::now());
     let mut arrived = Vec::new();
     let hello = [PREFACE.as_slice(), &frame(frame::SETTINGS, 0, 0, b"")].concat();
     assert_eq!(conn.receive(&hello, &mut arrived, Instant::now()), hello.len());
@@ -36,26 +36,26 @@ fn begun() -> Conn {
 }
 
 /// The frames that wait to be written.
-fn said(conn: &mut Conn) -> Vec<(Header, Vec<u8>)> {
+fn said(conn: &mut Http2Connection) -> Vec<(FrameHeader, Vec<u8>)> {
     let bytes = std::mem::take(conn.out.push());
     let (mut rest, mut frames) = (bytes.as_slice(), Vec::new());
-    while let Some(header) = Header::read(rest) {
-        let (frame, after) = rest.split_at(Header::LEN + header.length as usize);
-        frames.push((header, frame[Header::LEN..].to_vec()));
+    while let Some(header) = FrameHeader::read(rest) {
+        let (frame, after) = rest.split_at(FrameHeader::LEN + header.length as usize);
+        frames.push((header, frame[FrameHeader::LEN..].to_vec()));
         rest = after;
     }
     assert!(rest.is_empty());
     frames
 }
 
-fn send(conn: &mut Conn, bytes: &[u8]) -> Vec<u32> {
+fn send(conn: &mut Http2Connection, bytes: &[u8]) -> Vec<u32> {
     let mut arrived = Vec::new();
     conn.receive(bytes, &mut arrived, Instant::now());
     arrived.into_iter().map(|arrived| arrived.id).collect()
 }
 
 /// How the frame is answered: the connection's error, or the stream's.
-fn answer(conn: &mut Conn) -> (Option<Code>, Option<(u32, u32)>) {
+fn answer(conn: &mut Http2Connection) -> (Option<Code>, Option<(u32, u32)>) {
     let reset = said(conn)
         .into_iter()
         .find(|(header, _)| header.kind == frame::RST_STREAM)
@@ -117,10 +117,10 @@ fn errors_of_the_connection() {
         assert!(send(&mut conn, &frame(frame::HEADERS, WHOLE, 5, &get())).is_empty());
         assert!(said(&mut conn).is_empty());
     }
-    let mut conn = Conn::new(LIMITS, Instant::now());
+    let mut conn = Http2Connection::new(LIMITS, Instant::now());
     send(&mut conn, &[PREFACE.as_slice(), &frame(frame::PING, 0, 0, &[0; 8])].concat());
     assert_eq!(conn.failure(), Some(Code::PROTOCOL_ERROR), "SETTINGS come first");
-    let mut conn = Conn::new(LIMITS, Instant::now());
+    let mut conn = Http2Connection::new(LIMITS, Instant::now());
     send(&mut conn, b"GET / HTTP/1.1\r\n\r\n");
     assert!(conn.is_over() && said(&mut conn).is_empty(), "nothing is said to whoever does not speak HTTP/2");
 }
@@ -313,7 +313,9 @@ fn heads_that_are_longer_than_a_frame() {
     );
     let block = frames.into_iter().flat_map(|(_, payload)| payload).collect::<Vec<_>>();
     let mut lines = Vec::new();
-    Decoder::new().decode(&block, |name, value| lines.push((name.to_vec(), value.len()))).expect("a section");
+    HpackDecoder::new()
+        .decode(&block, |name, value| lines.push((name.to_vec(), value.len())))
+        .expect("a section");
     assert_eq!(lines, [(b":status".to_vec(), 3), (b"x-long".to_vec(), 40_000)]);
 }
 
@@ -355,7 +357,7 @@ proptest! {
             held.extend_from_slice(&bytes[at..end]);
             let used = cut.receive(&held, &mut some, Instant::now());
             held.drain(..used);
-            prop_assert!(held.len() < Header::LEN + frame::MAX_PAYLOAD as usize || cut.failure().is_some());
+            prop_assert!(held.len() < FrameHeader::LEN + frame::MAX_PAYLOAD as usize || cut.failure().is_some());
             prop_assert!(cut.slots.len() <= LIMITS.streams as usize);
             let waits: usize = cut.slots.values().map(|slot| slot.input.len()).sum();
             prop_assert!(waits <= WINDOW as usize);
@@ -367,7 +369,7 @@ proptest! {
         }
         prop_assert_eq!(&whole.out.push()[..], &cut.out.push()[..]);
         prop_assert_eq!(whole.failure(), cut.failure());
-        let heads = |arrived: &[Arrived]| arrived.iter().map(|one| (one.id, one.head.clone())).collect::<Vec<_>>();
+        let heads = |arrived: &[PendingRequest]| arrived.iter().map(|one| (one.id, one.head.clone())).collect::<Vec<_>>();
         prop_assert_eq!(heads(&all), heads(&some));
         // Given back, everything is as it was.
         for id in all.iter().map(|one| one.id) {

@@ -1,8 +1,8 @@
 //! What a connection may cost and how long it may take, and where its client is.
 
 use super::super::engine_state::EngineState;
-use super::super::requests::Slot;
-use super::Conn;
+use super::super::requests::RequestSlot;
+use super::QuicConnection;
 use crate::h3::Code;
 use quinn_proto::StreamId;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ const PING: Duration = Duration::from_secs(15);
 /// does not prove itself within three probe time-outs, but does not tell when it did.
 const MIGRATED: Duration = Duration::from_secs(30);
 
-impl Conn {
+impl QuicConnection {
     /// The client broke a request off. Some do it often; a flood of it is an attack on what stands behind (CVE-2023-44487).
     pub(in super::super) fn count_broken_off(&mut self, shared: &EngineState, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id)
@@ -51,7 +51,7 @@ impl Conn {
         if self.heads == 0 {
             return;
         }
-        let late = |slot: &Slot| {
+        let late = |slot: &RequestSlot| {
             let head = slot.head.as_ref()?;
             Some(now.saturating_duration_since(head.1) > shared.limits().head)
         };

@@ -1,10 +1,10 @@
 //! Where a datagram goes: to a connection, to another worker, or to the gate.
 
 use super::super::cid::{self, Owner};
-use super::super::conn::{Conn, ConnCell};
+use super::super::conn::{QuicConnection, QuicConnectionCell};
 use super::super::gate::{Flow, Offer};
 use super::super::socket::Datagram;
-use super::super::{Dropped, Hello, Service};
+use super::super::{Dropped, HelloVerdict, Service};
 use super::{BATCHES, Engine, Entry};
 use crate::h3::initial;
 use quinn_proto as quic;
@@ -60,15 +60,15 @@ impl<S: Service> Engine<S> {
             }
             Offer::Hello { flow, sni, datagrams } => {
                 let hello = match self.shutdown {
-                    Some(_) => Hello::Silent,
+                    Some(_) => HelloVerdict::Silent,
                     None => self.service.hello(peer, sni.as_deref()),
                 };
                 let mut added = false;
-                if hello != Hello::Silent && self.live >= self.shared.limits().connections {
+                if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
                     self.service.dropped(peer, Dropped::Overload);
                     return self.gate.settle(now, flow, false);
                 }
-                if hello != Hello::Silent {
+                if hello != HelloVerdict::Silent {
                     for datagram in datagrams {
                         match self.feed(datagram, Some((&flow, hello))) {
                             Fed::Nothing => {}
@@ -86,7 +86,7 @@ impl<S: Service> Engine<S> {
 
     /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose, or if it bears the token of a
     /// retry, which was sent only to somebody who was admitted.
-    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, Hello)>) -> Fed {
+    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>) -> Fed {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, data } = datagram;
         let mut answer = Vec::new();
@@ -101,7 +101,7 @@ impl<S: Service> Engine<S> {
                 let mut answer = Vec::new();
                 let proved = incoming.remote_address_validated();
                 let admitted = match admit {
-                    Some((flow, Hello::Accept)) => Some(flow.clone()),
+                    Some((flow, HelloVerdict::Accept)) => Some(flow.clone()),
                     None if proved && self.shutdown.is_none() => {
                         Some((remote, incoming.orig_dst_cid().as_ref().into()))
                     }
@@ -128,7 +128,7 @@ impl<S: Service> Engine<S> {
                             }
                         }
                     }
-                    (None, Some((_, Hello::Alert))) => {
+                    (None, Some((_, HelloVerdict::Alert))) => {
                         let transmit = self.endpoint.refuse(incoming, &mut answer);
                         let _ = self.socket.send(&transmit, &answer);
                     }
@@ -144,11 +144,11 @@ impl<S: Service> Engine<S> {
     }
 
     fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow) {
-        let cell = Rc::new(ConnCell {
+        let cell = Rc::new(QuicConnectionCell {
             shared: Rc::clone(&self.shared),
             index: handle.0,
             dirty: Cell::new(false),
-            state: RefCell::new(Conn::new(conn, self.shared.now.get())),
+            state: RefCell::new(QuicConnection::new(conn, self.shared.now.get())),
         });
         cell.touch();
         if self.conns.len() <= handle.0 {

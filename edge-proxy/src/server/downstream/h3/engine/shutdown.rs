@@ -2,7 +2,7 @@
 
 use super::super::Service;
 use super::super::conn::Conn;
-use super::super::control::Command;
+use super::super::control::EngineCommand;
 use super::super::engine_state::EngineState;
 use super::Engine;
 use crate::h3::Code;
@@ -20,11 +20,11 @@ impl<S: Service> Engine<S> {
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(command)) = self.control.0.poll_recv(cx) {
             match command {
-                Command::Reload(server, limits) => {
+                EngineCommand::Reload(server, limits) => {
                     self.endpoint.set_server_config(Some(server));
                     self.shared.set_limits(*limits);
                 }
-                Command::Shutdown(within) => {
+                EngineCommand::Shutdown(within) => {
                     let now = self.shared.now.get();
                     // A client hears that this ends before it learns which requests were too late, so that what it sends
                     // meanwhile is still served (RFC 9114 §5.2).
@@ -36,7 +36,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    fn for_all(&self, f: impl Fn(&mut Conn, &EngineState)) {
+    fn for_all(&self, f: impl Fn(&mut QuicConnection, &EngineState)) {
         for entry in self.conns.iter().flatten() {
             f(&mut entry.cell.state.borrow_mut(), &self.shared);
             entry.cell.touch();

@@ -1,12 +1,12 @@
 use super::client::{Raw, endpoint, frame, get, headers, reset, section};
 use super::service::{NAME, on_a_worker, start};
 use crate::h3::Code;
-use crate::server::downstream::h3::Limits;
+use crate::server::downstream::h3::QuicLimits;
 
 #[test]
 fn malformed_requests_are_reset() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let no_path = section(&[(":method", "GET"), (":scheme", "https"), (":authority", NAME)]);
         let connect = section(&[(":method", "CONNECT"), (":authority", "example.org:443")]);
@@ -45,7 +45,7 @@ fn malformed_requests_are_reset() {
 #[test]
 fn errors_of_a_connection() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         for (what, bytes, code) in [
             ("DATA first", frame(0, b"x"), Code::H3_FRAME_UNEXPECTED),
             ("SETTINGS on a request", [get("/x"), frame(4, b"")].concat(), Code::H3_FRAME_UNEXPECTED),
@@ -105,7 +105,7 @@ fn errors_of_a_connection() {
 #[test]
 fn streams_and_frames_that_nobody_knows() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let mut stream = client.quic.open_uni().await.unwrap();
         stream.write_all(&[0x21, 1, 2, 3]).await.unwrap();
@@ -122,7 +122,7 @@ fn streams_and_frames_that_nobody_knows() {
 #[test]
 fn rapid_resets_end_the_connection() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         for i in 0..2000 {
             let Ok((mut send, mut receive)) = client.quic.open_bi().await else { break };
@@ -138,7 +138,7 @@ fn rapid_resets_end_the_connection() {
 #[test]
 fn a_flood_on_the_control_stream_ends_the_connection() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let quic = endpoint(&server).connect(server.address, NAME).unwrap().await.unwrap();
         let mut control = quic.open_uni().await.unwrap();
         control.write_all(&[0, 4, 0]).await.unwrap();

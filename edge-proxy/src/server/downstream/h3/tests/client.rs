@@ -1,7 +1,7 @@
 //! Clients.
 
 use super::service::{NAME, Server};
-use crate::h3::qpack::{Decoder, write_field, write_prefix};
+use crate::h3::qpack::{QpackDecoder, write_field, write_prefix};
 use crate::h3::{Code, frame, varint};
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -102,7 +102,7 @@ impl Answer {
                 frame::HEADERS => {
                     let mut fields = Vec::new();
                     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-                    Decoder::new()
+                    QpackDecoder::new()
                         .decode(payload, |name, value| {
                             fields.push((text(name), text(value)));
                             Ok(())

@@ -2,7 +2,7 @@ use super::client::{Answer, Raw, endpoint, frame, get, h3_client, headers, reset
 use super::service::{NAME, on_a_worker, start};
 use crate::BodyLength;
 use crate::h3::Code;
-use crate::server::downstream::h3::Limits;
+use crate::server::downstream::h3::QuicLimits;
 use bytes::{Buf, Bytes};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -14,7 +14,7 @@ fn request(method: &str, path: &str) -> http::Request<()> {
 #[test]
 fn get_from_an_independent_client() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let mut client = h3_client(&server).await;
         for _ in 0..50 {
             let mut stream = client.send_request(request("POST", "/x")).await.unwrap();
@@ -50,7 +50,7 @@ fn get_from_an_independent_client() {
 #[test]
 fn ten_mebibytes_there_and_back() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let mut client = h3_client(&server).await;
         let stream = client.send_request(request("POST", "/x")).await.unwrap();
         let (mut send, mut receive) = stream.split();
@@ -75,7 +75,7 @@ fn ten_mebibytes_there_and_back() {
 #[test]
 fn interim_responses_and_one_data_frame() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let answer = client.get("/hello").await;
         assert_eq!(answer.statuses(), ["103", "200"]);
@@ -87,7 +87,7 @@ fn interim_responses_and_one_data_frame() {
 #[test]
 fn a_tunnel() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let (mut send, mut receive) = client.open(&headers("CONNECT", "/tunnel", &[])).await;
         assert!(receive.read(&mut [0; 10]).await.is_err(), "CONNECT with a path and no protocol");
@@ -136,7 +136,7 @@ impl Answer {
 #[test]
 fn a_client_that_does_not_read_stops_the_sender() {
     on_a_worker(async {
-        let limits = Limits { send_window: 512 * 1024, ..Limits::default() };
+        let limits = QuicLimits { send_window: 512 * 1024, ..QuicLimits::default() };
         let server = start(&limits);
         let client = Raw::new(&server).await;
         client.quic.set_receive_window(quinn::VarInt::from_u32(256 * 1024));
@@ -153,7 +153,7 @@ fn a_client_that_does_not_read_stops_the_sender() {
 #[test]
 fn a_handler_that_does_not_read_stops_the_client() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let (mut send, mut receive) = client.open(&headers("POST", "/hold", &[])).await;
         let sending = tokio::task::spawn_local(async move {
@@ -180,7 +180,7 @@ fn a_handler_that_does_not_read_stops_the_client() {
 #[test]
 fn answers_that_are_not_whole_are_reset() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         for (path, code) in [
             ("/short", Code::H3_INTERNAL_ERROR),
@@ -197,7 +197,7 @@ fn answers_that_are_not_whole_are_reset() {
 #[test]
 fn an_early_answer_stops_the_request() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let (send, mut receive) = client.open(&headers("POST", "/unread", &[])).await;
         let answer = Answer::parse(&receive.read_to_end(1000).await.unwrap());
@@ -209,7 +209,7 @@ fn an_early_answer_stops_the_request() {
 #[test]
 fn a_client_that_goes_is_noticed() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let (mut send, mut receive) = client.open(&get("/wait")).await;
         send.finish().unwrap();
@@ -238,7 +238,7 @@ fn a_client_that_goes_is_noticed() {
 #[test]
 fn early_data() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let endpoint = endpoint(&server);
         let first = Raw::of(endpoint.connect(server.address, NAME).unwrap().await.unwrap()).await;
         assert_eq!(first.get("/early").await.content, b"late");

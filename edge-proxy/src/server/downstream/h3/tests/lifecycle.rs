@@ -1,7 +1,7 @@
 use super::client::{Answer, Raw, endpoint, get, headers};
 use super::service::{Identity, NAME, on_a_worker, start, start_some};
 use crate::h3::{Code, frame, varint};
-use crate::server::downstream::h3::{Closed, Limits, server_config};
+use crate::server::downstream::h3::{Closed, QuicLimits, server_config};
 use std::net::UdpSocket;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 #[test]
 fn a_client_whose_port_changes_is_served_by_the_same_worker() {
     on_a_worker(async {
-        let servers = start_some(2, &Limits::default());
+        let servers = start_some(2, &QuicLimits::default());
         let endpoint = endpoint(&servers[0]);
         let quic = endpoint.connect(servers[0].address, NAME).unwrap().await.unwrap();
         let client = Raw::of(quic).await;
@@ -29,11 +29,11 @@ fn a_client_whose_port_changes_is_served_by_the_same_worker() {
 #[test]
 fn a_new_configuration_leaves_connections_alone() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let (mut send, mut receive) = client.open(&headers("POST", "/x", &[])).await;
         let new = Identity::new();
-        let limits = Limits::default();
+        let limits = QuicLimits::default();
         server.control.reload(server_config(new.tls(), &limits).unwrap(), limits.clone());
         sleep(Duration::from_millis(50)).await;
         assert_eq!(client.get("/hello").await.content, b"hello");
@@ -51,7 +51,7 @@ fn a_new_configuration_leaves_connections_alone() {
 #[test]
 fn a_shutdown_lets_requests_finish() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let idle = Raw::new(&server).await;
         let mut control = client.quic.accept_uni().await.unwrap();
@@ -90,7 +90,7 @@ fn a_shutdown_lets_requests_finish() {
 #[test]
 fn a_shutdown_does_not_wait_for_ever() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let (mut send, _receive) = client.open(&get("/wait")).await;
         send.finish().unwrap();
@@ -105,7 +105,7 @@ fn a_shutdown_does_not_wait_for_ever() {
 #[test]
 fn an_engine_that_is_gone_leaves_nobody_waiting() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         let (mut send, _receive) = client.open(&get("/wait")).await;
         send.finish().unwrap();
@@ -123,7 +123,7 @@ fn an_engine_that_is_gone_leaves_nobody_waiting() {
 #[test]
 fn a_head_that_never_comes_whole_is_refused() {
     on_a_worker(async {
-        let server = start(&Limits { head: Duration::from_millis(100), ..Limits::default() });
+        let server = start(&QuicLimits { head: Duration::from_millis(100), ..QuicLimits::default() });
         let client = Raw::new(&server).await;
         let (_send, mut receive) = client.open(&get("/hello")[..5]).await;
         match receive.read_to_end(10).await {
@@ -144,7 +144,7 @@ fn an_idle_engine_sleeps() {
             let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
             stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
         };
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let client = Raw::new(&server).await;
         client.get("/hello").await;
         let (mut send, _receive) = client.open(&get("/wait")).await;
@@ -161,7 +161,7 @@ fn an_idle_engine_sleeps() {
 #[test]
 fn idle_connections_end() {
     on_a_worker(async {
-        let server = start(&Limits { idle: Duration::from_millis(300), ..Limits::default() });
+        let server = start(&QuicLimits { idle: Duration::from_millis(300), ..QuicLimits::default() });
         let client = Raw::new(&server).await;
         client.get("/hello").await;
         while server.log.closed.borrow().is_empty() {

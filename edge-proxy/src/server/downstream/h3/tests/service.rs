@@ -1,11 +1,11 @@
 //! A service with a handler for each test, and engines that run it.
 
-use crate::server::body::{BodyError, Part};
+use crate::server::body::{BodyError, BodyPart};
 use crate::server::downstream::h3::{
-    Closed, Control, Dropped, EngineConfig, H3Stream, Handover, Hello, Limits, Opened, Service, run,
-    server_config,
+    AcceptedConnection, Closed, Dropped, EngineConfig, EngineControl, H3Stream, Handover, HelloVerdict,
+    QuicLimits, Service, run, server_config,
 };
-use crate::server::exchange::{Abort, Downstream, Lost};
+use crate::server::exchange::{Abort, ClientGone, Downstream};
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use bytes::Bytes;
 use quinn_proto as quic;
@@ -61,7 +61,7 @@ impl Identity {
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) hellos: RefCell<Vec<Option<String>>>,
-    pub(super) opened: RefCell<Vec<Opened>>,
+    pub(super) opened: RefCell<Vec<AcceptedConnection>>,
     pub(super) closed: RefCell<Vec<Closed>>,
     pub(super) dropped: RefCell<Vec<Dropped>>,
     pub(super) requests: RefCell<Vec<RequestHead>>,
@@ -82,13 +82,13 @@ impl Service for EngineState {
     fn hello(&self, _: SocketAddr, sni: Option<&str>) -> Hello {
         self.0.hellos.borrow_mut().push(sni.map(str::to_owned));
         match sni {
-            Some(NAME) => Hello::Accept,
-            Some("alert.example") => Hello::Alert,
-            _ => Hello::Silent,
+            Some(NAME) => HelloVerdict::Accept,
+            Some("alert.example") => HelloVerdict::Alert,
+            _ => HelloVerdict::Silent,
         }
     }
 
-    fn opened(&self, opened: Opened) {
+    fn opened(&self, opened: AcceptedConnection) {
         self.0.opened.borrow_mut().push(opened);
     }
 
@@ -119,8 +119,8 @@ impl Service for EngineState {
     }
 }
 
-impl From<Lost> for BodyError {
-    fn from(_: Lost) -> Self {
+impl From<ClientGone> for BodyError {
+    fn from(_: ClientGone) -> Self {
         Self::Lost
     }
 }
@@ -138,12 +138,12 @@ async fn send(log: &Log, stream: &mut H3Stream, mut data: Bytes) -> Result<(), B
 async fn echo(log: &Log, stream: &mut H3Stream) -> Result<(), BodyError> {
     loop {
         match poll_fn(|cx| stream.poll_body(cx)).await {
-            Ok(Part::Data) => {
+            Ok(BodyPart::Data) => {
                 let n = stream.chunk().len();
                 let data = stream.take(n);
                 send(log, stream, data).await?;
             }
-            Ok(Part::End) => return Ok(()),
+            Ok(BodyPart::End) => return Ok(()),
             Err(BodyError::Malformed) => {
                 stream.abort(Abort::Malformed);
                 return Err(BodyError::Malformed);
@@ -226,7 +226,7 @@ async fn handle(log: &Log, head: &RequestHead, mut stream: H3Stream) -> Result<(
             stream.send_end(None);
         }
         "/wait" => {
-            while poll_fn(|cx| stream.poll_body(cx)).await? == Part::Data {
+            while poll_fn(|cx| stream.poll_body(cx)).await? == BodyPart::Data {
                 stream.consume(stream.chunk().len());
             }
             poll_fn(|cx| stream.poll_lost(cx)).await;
@@ -247,17 +247,17 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) identity: Identity,
     pub(super) log: Rc<Log>,
-    pub(super) control: Control,
+    pub(super) control: EngineControl,
     pub(super) task: JoinHandle<io::Result<()>>,
     pub(super) config: Arc<quic::ServerConfig>,
 }
 
-pub(super) fn start(limits: &Limits) -> Server {
+pub(super) fn start(limits: &QuicLimits) -> Server {
     start_some(1, limits).pop().unwrap()
 }
 
 /// Engines that share an address.
-pub(super) fn start_some(workers: u8, limits: &Limits) -> Vec<Server> {
+pub(super) fn start_some(workers: u8, limits: &QuicLimits) -> Vec<Server> {
     let identity = Identity::new();
     let config = server_config(identity.tls(), limits).unwrap();
     let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -268,7 +268,7 @@ pub(super) fn start_some(workers: u8, limits: &Limits) -> Vec<Server> {
         socket.bind(&address.into()).unwrap();
         address = socket.local_addr().unwrap().as_socket().unwrap();
         let log = Rc::new(Log::default());
-        let (control, receiver) = Control::new();
+        let (control, receiver) = EngineControl::new();
         let engine = EngineConfig {
             socket: socket.into(),
             server: Arc::clone(&config),

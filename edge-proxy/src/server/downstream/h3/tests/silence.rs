@@ -2,7 +2,7 @@
 
 use super::client::config;
 use super::service::{NAME, Server, on_a_worker, start};
-use crate::server::downstream::h3::{Dropped, Limits};
+use crate::server::downstream::h3::{Dropped, QuicLimits};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -49,7 +49,7 @@ async fn answers(server: &Server, datagrams: &[Vec<u8>]) -> usize {
 #[test]
 fn an_unknown_name_hears_nothing() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let known = first_flight(&server, NAME).await;
         let unknown = first_flight(&server, "unknown.example").await;
         assert!(answers(&server, &known).await > 0, "the same packets with a known name are answered");
@@ -77,7 +77,7 @@ fn an_unknown_name_hears_nothing() {
 #[test]
 fn a_name_that_is_refused_aloud() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let endpoint = super::client::endpoint(&server);
         match endpoint.connect(server.address, "alert.example").unwrap().await {
             Err(quinn::ConnectionError::ConnectionClosed(close)) => {
@@ -93,7 +93,7 @@ fn a_name_that_is_refused_aloud() {
 #[test]
 fn garbage_hears_nothing() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let flight = first_flight(&server, NAME).await;
         let mut version = flight[0].clone();
         version[1..5].copy_from_slice(&[0x1a, 0x2a, 0x3a, 0x4a]);
@@ -136,7 +136,7 @@ fn garbage_hears_nothing() {
 #[test]
 fn an_id_of_ours_opens_no_door() {
     on_a_worker(async {
-        let server = start(&Limits::default());
+        let server = start(&QuicLimits::default());
         let flight = first_flight(&server, NAME).await;
         let client = socket().await;
         for datagram in &flight {
@@ -159,7 +159,7 @@ fn an_id_of_ours_opens_no_door() {
 #[test]
 fn many_strangers_must_prove_their_addresses() {
     on_a_worker(async {
-        let server = start(&Limits { unproved: 0, ..Limits::default() });
+        let server = start(&QuicLimits { unproved: 0, ..QuicLimits::default() });
         for _ in 0..3 {
             let client = super::client::Raw::new(&server).await;
             assert_eq!(client.get("/hello").await.content, b"hello");
@@ -176,7 +176,7 @@ fn many_strangers_must_prove_their_addresses() {
 #[test]
 fn there_are_only_so_many_connections() {
     on_a_worker(async {
-        let server = start(&Limits { connections: 1, ..Limits::default() });
+        let server = start(&QuicLimits { connections: 1, ..QuicLimits::default() });
         let first = super::client::Raw::new(&server).await;
         let flight = first_flight(&server, NAME).await;
         assert_eq!(answers(&server, &flight).await, 0);
@@ -187,8 +187,11 @@ fn there_are_only_so_many_connections() {
 #[test]
 fn strangers_do_not_pile_up() {
     on_a_worker(async {
-        let limits =
-            Limits { pending_flows: 8, pending_time: Duration::from_millis(100), ..Limits::default() };
+        let limits = QuicLimits {
+            pending_flows: 8,
+            pending_time: Duration::from_millis(100),
+            ..QuicLimits::default()
+        };
         let server = start(&limits);
         for _ in 0..20 {
             let half = first_flight(&server, NAME).await.swap_remove(0);
