@@ -204,7 +204,7 @@ impl Fields {
     }
 
     /// The fields in their order.
-    pub fn iter(&self) -> impl ExactSizeIterator<FieldEntry = Field<'_>> + DoubleEndedIterator + Clone {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + DoubleEndedIterator + Clone {
         self.items.iter().map(|item| self.field(item))
     }
 
@@ -223,7 +223,7 @@ impl Fields {
     }
 
     /// The values of all fields of this name, in their order.
-    pub fn all(&self, id: Name) -> impl DoubleEndedIterator<FieldEntry = &[u8]> {
+    pub fn all(&self, id: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.items.iter().filter(move |item| item.id == id).map(|item| self.field(item).value)
     }
 
@@ -281,7 +281,7 @@ impl fmt::Debug for Fields {
 }
 
 impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Fields {
-    fn from_iter<I: IntoIterator<FieldEntry = (&'a [u8], &'a [u8])>>(pairs: I) -> Self {
+    fn from_iter<I: IntoIterator<Item = (&'a [u8], &'a [u8])>>(pairs: I) -> Self {
         let mut fields = Self::new();
         for (name, value) in pairs {
             fields.push(name, value);

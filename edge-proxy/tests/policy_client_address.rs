@@ -2,7 +2,7 @@
 
 use edge_proxy::client_address::{MAX_ASKED, MAX_HOPS, Stop, parse_entry, restore, unasked};
 use edge_proxy::config::{Trust, TrustedHeader};
-use edge_proxy::proxy_protocol::{self, Header, v1, v2};
+use edge_proxy::proxy_protocol::{self, ProxyHeader, v1, v2};
 use edge_proxy::tailnet::{Identities, Node, TailnetIdentity, Who};
 use edge_proxy::{Fields, forwarded};
 use proptest::prelude::*;
@@ -189,13 +189,13 @@ proptest! {
         source in any::<SocketAddr>(), destination in any::<SocketAddr>(), rest in any::<[u8; 4]>(),
     ) {
         let plain = |address: SocketAddr| SocketAddr::new(address.ip(), address.port());
-        let header = Header::Proxied { source: plain(source), destination: plain(destination) };
+        let header = ProxyHeader::Proxied { source: plain(source), destination: plain(destination) };
         for write in [v1::write, v2::write] {
             let mut bytes = Vec::new();
             write(&header, &mut bytes);
             let length = bytes.len();
             bytes.extend_from_slice(&rest);
-            let Ok(Some((Header::Proxied { source: from, destination: to }, used))) = proxy_protocol::parse(&bytes)
+            let Ok(Some((ProxyHeader::Proxied { source: from, destination: to }, used))) = proxy_protocol::parse(&bytes)
             else {
                 return Err(TestCaseError::fail("not read"));
             };
@@ -203,7 +203,7 @@ proptest! {
             prop_assert_eq!((from.ip().to_canonical(), from.port()), (source.ip().to_canonical(), source.port()));
             prop_assert_eq!((to.ip().to_canonical(), to.port()), (destination.ip().to_canonical(), destination.port()));
             if source.is_ipv4() == destination.is_ipv4() {
-                prop_assert_eq!(Header::Proxied { source: from, destination: to }, header);
+                prop_assert_eq!(ProxyHeader::Proxied { source: from, destination: to }, header);
             }
             // No beginning of it is refused, or taken for the whole.
             for end in 0..length {
@@ -217,8 +217,8 @@ proptest! {
 fn local_headers() {
     for write in [v1::write, v2::write] {
         let mut bytes = Vec::new();
-        write(&Header::Local, &mut bytes);
-        assert_eq!(proxy_protocol::parse(&bytes), Ok(Some((Header::Local, bytes.len()))));
+        write(&ProxyHeader::Local, &mut bytes);
+        assert_eq!(proxy_protocol::parse(&bytes), Ok(Some((ProxyHeader::Local, bytes.len()))));
     }
     let fields: Fields = [(&b"X-Forwarded-For"[..], &b"192.0.2.1"[..])].into_iter().collect();
     let nobody =

@@ -3,7 +3,7 @@
 // Several test programs share this, and none uses all of it.
 #![allow(dead_code)]
 
-use edge_proxy::h3::qpack::{Decoder, write_prefix};
+use edge_proxy::h3::qpack::{QpackDecoder, write_prefix};
 use edge_proxy::h3::{frame, varint};
 use quinn::crypto::rustls::QuicClientConfig;
 use std::net::SocketAddr;
@@ -229,7 +229,7 @@ impl Reader {
 pub(crate) fn fields(section: &[u8]) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let decoded = Decoder::new().decode(section, |name, value| {
+    let decoded = QpackDecoder::new().decode(section, |name, value| {
         all.push((text(name), text(value)));
         Ok(())
     });

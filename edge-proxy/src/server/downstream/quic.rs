@@ -33,7 +33,7 @@ impl H3Service {
 impl Service for H3Service {
     type Conn = Connection;
 
-    fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> Hello {
+    fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict {
         let view = self.worker.view();
         let sni = sni.map(host::normalize);
         if view.runtime.is_full_for(peer.ip()) {

@@ -118,7 +118,7 @@ impl Link {
         };
         match answered {
             Ok(Ok(Some(sealed))) => {
-                let session = self.open(What::Session(&id), &sealed);
+                let session = self.open(SealedKind::Session(&id), &sealed);
                 let count = if session.is_some() { &counts.taken } else { &counts.missing };
                 count.fetch_add(1, Relaxed);
                 session.map(|session| SessionClaim::new(identity, session))

@@ -34,10 +34,10 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.link.seal(What::Ticket, plain).or_else(|| self.own.encrypt(plain))
+        self.link.seal(SealedKind::Ticket, plain).or_else(|| self.own.encrypt(plain))
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        self.link.open(What::Ticket, cipher).or_else(|| self.own.decrypt(cipher))
+        self.link.open(SealedKind::Ticket, cipher).or_else(|| self.own.decrypt(cipher))
     }
 }

@@ -138,7 +138,7 @@ impl QuicConnection {
 
     fn stream_event(&mut self, shared: &EngineState, event: &StreamEvent, arrived: &mut Vec<QuicRequest>) {
         match *event {
-            StreamEvent::AcceptedConnection { dir: Dir::Bi } => {
+            StreamEvent::Opened { dir: Dir::Bi } => {
                 while let Some(id) = self.quic.streams().accept(Dir::Bi) {
                     self.next_request = u64::from(id) + 4;
                     if self.goaway.is_some_and(|limit| u64::from(id) >= limit) {
@@ -155,7 +155,7 @@ impl QuicConnection {
                     self.read_head(shared, id, arrived);
                 }
             }
-            StreamEvent::AcceptedConnection { dir: Dir::Uni } => {
+            StreamEvent::Opened { dir: Dir::Uni } => {
                 while let Some(id) = self.quic.streams().accept(Dir::Uni) {
                     self.uni.insert(id, Uni::Untyped(Vec::new()));
                     self.read_uni(shared, id);

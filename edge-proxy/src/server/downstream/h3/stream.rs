@@ -64,7 +64,7 @@ impl H3Stream {
     }
 
     /// Queues bytes of the response, and gives QUIC what it takes.
-    fn push(&self, parts: impl IntoIterator<RequestItem = Bytes>, fin: bool) {
+    fn push(&self, parts: impl IntoIterator<Item = Bytes>, fin: bool) {
         let mut conn = self.conn.state.borrow_mut();
         if self.is_lost(&conn) {
             return;

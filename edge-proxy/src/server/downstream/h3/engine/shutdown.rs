@@ -1,7 +1,7 @@
 //! What an engine is told from outside: another configuration, or to end.
 
 use super::super::Service;
-use super::super::conn::Conn;
+use super::super::conn::QuicConnection;
 use super::super::control::EngineCommand;
 use super::super::engine_state::EngineState;
 use super::Engine;

@@ -79,7 +79,7 @@ struct EngineState(Rc<Log>);
 impl Service for EngineState {
     type Conn = ();
 
-    fn hello(&self, _: SocketAddr, sni: Option<&str>) -> Hello {
+    fn hello(&self, _: SocketAddr, sni: Option<&str>) -> HelloVerdict {
         self.0.hellos.borrow_mut().push(sni.map(str::to_owned));
         match sni {
             Some(NAME) => HelloVerdict::Accept,
