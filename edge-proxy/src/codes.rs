@@ -1,16 +1,16 @@
-//! Error codes as they stand on the wire, with the names that RFCs give them.
+//! Error codes on the wire, with their names in the RFCs.
 
-/// Makes `Code` of that number, with a constant a code.
+/// Defines `Code` over an integer, with a constant for each code.
 macro_rules! codes {
     ($number:ty: $($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
-        /// An error code as it stands on the wire.
+        /// An error code on the wire.
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct Code(pub $number);
 
         impl Code {
             $($(#[$doc])* pub const $name: Self = Self($value);)*
 
-            /// Its name in the RFCs.
+            /// Returns the name in the RFCs.
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($value => Some(stringify!($name)),)*

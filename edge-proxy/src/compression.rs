@@ -1,37 +1,37 @@
-//! Whether a response is compressed, and how: a total function over both heads.
+//! Compression of responses: the decision as a total function over both heads.
 //!
-//! Content is left alone where that gains nothing (it is short, compressed already, or not text), where it may not be
-//! touched (`no-transform`, ranges), and where it could leak: an attacker's page that makes a browser send guesses to a
-//! service, and sees how long the compressed answers are, finds secrets in them out (BREACH). Such requests come from
-//! another site, and browsers say so by `Sec-Fetch-Site`; whoever sends a cookie or a password without saying where it
-//! comes from is not compressed for either.
+//! Content is not compressed where that gains nothing (short, already compressed, or not text), where it must not be
+//! transformed (`no-transform`, ranges), and where it could leak secrets (BREACH): an attacker's page makes a browser
+//! send guesses to a service and learns from the length of the compressed responses. Such requests are cross-site,
+//! which browsers report by `Sec-Fetch-Site`. Requests with a cookie or password but without that field are not
+//! compressed either.
 
 use crate::config::{Coding, Compression};
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 
-/// Why a response is left as it is.
+/// The reason a response is not compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Skip {
-    /// The site does not ask for it.
+    /// The site does not enable compression.
     Off,
-    /// The client takes none of the codings.
+    /// The client accepts none of the codings.
     NotAccepted,
     /// The response has no content.
     NoContent,
-    /// It is shorter than the least.
+    /// The content is shorter than the minimum.
     Short,
-    /// It is compressed already, or not of a kind that gains.
+    /// The content is already compressed, or of a type that does not compress.
     Incompressible,
-    /// `no-transform`, a range, or a status whose content must stay.
+    /// `no-transform`, a range, or a status whose content must not change.
     Untouchable,
-    /// The lengths could tell a secret to another site.
+    /// The length could reveal a secret to another site.
     Leaks,
 }
 
-/// The coding for a response, or why it has none.
+/// Chooses the coding for a response.
 ///
 /// # Errors
-/// The reason for which the content stays as it is.
+/// The reason the content stays as it is.
 ///
 /// ```
 /// use edge_proxy::compression::choose;
@@ -77,8 +77,8 @@ pub fn choose(
     accepted(&request.fields, &compression.codings).ok_or(Skip::NotAccepted)
 }
 
-/// Makes the head that of the compressed response (RFC 9110 §8.4, §8.8.3): its length is unknown, its strong validator a
-/// weak one, and caches learn that it depends on what the client takes.
+/// Rewrites the head for the compressed response (RFC 9110 §8.4, §8.8.3): the length becomes unknown, a strong
+/// validator becomes weak, and the coding is added.
 pub fn rewrite(coding: Coding, response: &mut ResponseHead) {
     response.fields.remove(Name::ContentLength);
     response.fields.remove_named(b"accept-ranges");
@@ -91,7 +91,7 @@ pub fn rewrite(coding: Coding, response: &mut ResponseHead) {
     response.body = BodyLength::Unknown;
 }
 
-/// Says that the answer depends on Accept-Encoding, compressed or not, unless it says so already.
+/// Adds Accept-Encoding to Vary, unless it is already covered. Applies to uncompressed responses too.
 pub fn vary(response: &mut ResponseHead) {
     if !has_token(&response.fields, b"vary", b"accept-encoding")
         && !has_token(&response.fields, b"vary", b"*")
@@ -100,13 +100,13 @@ pub fn vary(response: &mut ResponseHead) {
     }
 }
 
-/// Whether content of this media type becomes shorter.
+/// Returns whether content of this media type becomes shorter.
 fn gains(kind: &[u8]) -> bool {
     let essence =
         kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
     let Some(slash) = essence.iter().position(|byte| *byte == b'/') else { return false };
     match (&essence[..slash], &essence[slash + 1..]) {
-        // Events must not wait in a window.
+        // Events must not be held back in a compression window.
         (b"text", b"event-stream") => false,
         (b"text", _) => true,
         (b"image", kind) => matches!(kind, b"svg+xml" | b"bmp" | b"x-icon" | b"vnd.microsoft.icon"),
@@ -134,7 +134,7 @@ fn gains(kind: &[u8]) -> bool {
     }
 }
 
-/// Whether another site may have made the browser send the request with its secrets.
+/// Returns whether another site may have made the browser send this request with its secrets.
 fn leaks(fields: &Fields) -> bool {
     match fields.get_named(b"sec-fetch-site") {
         Some(b"same-origin" | b"none") => false,
@@ -143,7 +143,7 @@ fn leaks(fields: &Fields) -> bool {
     }
 }
 
-/// The coding that the client likes best; among equals the one that the site prefers.
+/// Returns the coding with the highest weight; among equals, the one the site prefers.
 fn accepted(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
     let mut weights: Vec<(Coding, Option<u16>)> = codings.iter().map(|coding| (*coding, None)).collect();
     let mut others = None;
@@ -162,7 +162,7 @@ fn accepted(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
         }
     }
     let weights = weights.into_iter().filter_map(|(coding, weight)| Some((coding, weight.or(others)?)));
-    // The first of equals, which `max_by_key` does not give.
+    // `max_by_key` returns the last of equals, hence the reversal.
     weights
         .filter(|(_, weight)| *weight > 0)
         .rev()
@@ -170,7 +170,7 @@ fn accepted(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
         .map(|(coding, _)| coding)
 }
 
-/// `q=0.5` in thousandths (RFC 9110 §12.4.2), or nothing if it is none.
+/// Parses `q=0.5` into thousandths (RFC 9110 §12.4.2). `None` if it is malformed.
 fn weight(parameter: &[u8]) -> Option<u16> {
     let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
     let (whole, fraction) = match value {
@@ -189,7 +189,7 @@ fn weight(parameter: &[u8]) -> Option<u16> {
     (sum <= 1000).then_some(sum)
 }
 
-/// Whether one of the comma-separated lists of this name has this word.
+/// Returns whether a comma-separated list of this name contains the token.
 fn has_token(fields: &Fields, name: &[u8], token: &[u8]) -> bool {
     fields
         .iter()

@@ -1,44 +1,44 @@
-//! What may be done with a request before the TLS handshake is complete (RFC 8446 §8, RFC 8470).
+//! Early data: requests that may be processed before the TLS handshake is complete (RFC 8446 §8, RFC 8470).
 //!
-//! Early data can be replayed by whoever recorded it. So it is off unless a site opts in, only requests that change
-//! nothing are taken from it, and all others wait for the handshake: they are not answered 425, which browsers show to
-//! people.
+//! Early data can be replayed by anyone who recorded it. It is therefore off unless a site opts in, and only safe
+//! requests are processed from it. All others wait for the handshake; they are not answered with 425, which browsers
+//! show to people.
 
 use crate::config::{Route, Site};
 use crate::{BodyLength, Method, RequestHead};
 use std::fmt;
 
-/// Whether a request may be acted upon now.
+/// The handling of a request with regard to early data.
 #[allow(clippy::enum_variant_names)] // `NotEarly` says it best
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Early {
-    /// It came in early data and may be forwarded with `Early-Data: 1`.
+    /// It arrived in early data and may be forwarded with `Early-Data: 1`.
     Allowed,
-    /// It did not come in early data.
+    /// It did not arrive in early data.
     NotEarly,
-    /// It came in early data and is held until the handshake is complete.
+    /// It arrived in early data and is held until the handshake is complete.
     Wait(EarlyWait),
 }
 
-/// Why a request waits.
+/// The reason a request waits for the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EarlyWait {
-    /// The site or the route has address lists, and the address is not proven yet.
+    /// The site or the route has address lists, and the address is not yet verified.
     AddressRule,
     /// The request has content.
     Content,
     /// The method is not GET, HEAD or OPTIONS.
     Method,
-    /// No site and route are for it.
+    /// No site or route matches.
     NoRoute,
-    /// The site did not opt in.
+    /// The site did not opt in to early data.
     SiteNotOptedIn,
-    /// The request wants another protocol.
+    /// The request asks for a protocol upgrade.
     Upgrade,
 }
 
-/// Decides whether a request that came in early data may be forwarded before the handshake is complete.
+/// Decides whether a request in early data may be forwarded before the handshake is complete.
 pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -> Early {
     let (Some(site), Some(route)) = (site, route) else {
         return Early::Wait(EarlyWait::NoRoute);
@@ -59,7 +59,7 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
 }
 
 impl EarlyWait {
-    /// The stable name, for logs and metrics.
+    /// Returns the stable name, for logs and metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::AddressRule => "address-rule",
@@ -75,12 +75,14 @@ impl EarlyWait {
 impl fmt::Display for EarlyWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::AddressRule => "the site or the route has address lists, and the address is not proven yet",
+            Self::AddressRule => {
+                "the site or the route has address lists, and the address is not yet verified"
+            }
             Self::Content => "the request has content",
             Self::Method => "the method is not GET, HEAD or OPTIONS",
-            Self::NoRoute => "no site and route are for it",
+            Self::NoRoute => "no site or route matches",
             Self::SiteNotOptedIn => "the site did not opt in to early data",
-            Self::Upgrade => "the request wants another protocol",
+            Self::Upgrade => "the request asks for a protocol upgrade",
         })
     }
 }
@@ -89,7 +91,7 @@ impl fmt::Display for Early {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Allowed => f.write_str("forwarded at once, with Early-Data: 1"),
-            Self::NotEarly => f.write_str("did not come in early data"),
+            Self::NotEarly => f.write_str("not in early data"),
             Self::Wait(why) => write!(f, "waits for the handshake: {why}"),
         }
     }

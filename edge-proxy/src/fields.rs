@@ -1,12 +1,12 @@
-//! Header and trailer fields, kept in one buffer.
+//! Header and trailer fields, stored in one buffer.
 //!
-//! A proxy reads, filters and writes fields; it seldom looks one up by an arbitrary name. So a section of fields is one
-//! run of bytes and a list of positions in it: no allocation a field, the spelling of names kept for HTTP/1.1, and the
-//! names that a proxy acts upon recognised once, when the field is added.
+//! A proxy reads, filters and writes fields; it seldom looks one up by an arbitrary name. A section is therefore one
+//! run of bytes and a list of positions in it. This needs no allocation per field and keeps the spelling of names for
+//! HTTP/1.1. Names that matter to a proxy are recognised once, when a field is added.
 
 use std::fmt;
 
-/// The field names a proxy acts upon. Everything else is [`Name::Other`].
+/// Field names with a meaning for the proxy. All others are [`Name::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // each variant is the field of that name
 pub enum Name {
@@ -43,9 +43,9 @@ pub enum Name {
 }
 
 impl Name {
-    /// Recognises a name in any case.
+    /// Recognises a name, ignoring case.
     pub fn of(name: &[u8]) -> Self {
-        // Length and first letter leave at most one, but for two.
+        // Length and first letter leave at most one candidate, with one exception.
         let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return Self::Other };
         let known: (&[u8], Self) = match (name.len(), first) {
             (2, b't') => (b"te", Self::Te),
@@ -88,7 +88,7 @@ impl Name {
     }
 }
 
-/// Bytes of fields that a proxy adds to most messages, and how many they are.
+/// Bytes reserved for the fields that a proxy adds to most messages.
 const ADDED: usize = 256;
 const ADDED_FIELDS: usize = 10;
 
@@ -104,11 +104,11 @@ struct FieldEntry {
 /// One field, borrowed from its section.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// What the name is to a proxy.
+    /// The recognised name.
     pub id: Name,
-    /// The name as it was spelt.
+    /// The name as spelt in the message.
     pub name: &'a [u8],
-    /// The value, without blanks around it.
+    /// The value, without surrounding whitespace.
     pub value: &'a [u8],
 }
 
@@ -137,28 +137,28 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// An empty section.
+    /// Creates an empty section.
     pub const fn new() -> Self {
         Self { buf: Vec::new(), items: Vec::new() }
     }
 
-    /// Removes every field; the memory is kept for the next message.
+    /// Removes every field and keeps the memory for the next message.
     pub fn clear(&mut self) {
         self.buf.clear();
         self.items.clear();
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there is no field.
+    /// Returns whether the section is empty.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Appends a field. The bytes are taken as they are: whoever reads from a stranger validates first.
+    /// Appends a field without validation: a caller that reads from the network validates first.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let name_at = self.buf.len();
         self.buf.extend_from_slice(name);
@@ -166,7 +166,7 @@ impl Fields {
         self.push_range(name_at, name.len(), name_at + name.len(), value.len());
     }
 
-    /// Appends a field whose name was recognised before.
+    /// Appends a field whose name is already recognised.
     pub(crate) fn push_known(&mut self, id: Name, name: &[u8], value: &[u8]) {
         let name_at = self.buf.len();
         self.buf.extend_from_slice(name);
@@ -180,19 +180,19 @@ impl Fields {
         });
     }
 
-    /// Copies a run of header lines in, for [`Fields::push_range`] to point into. Returns where it begins.
+    /// Copies a block of header lines into the buffer, for [`Fields::push_range`] to refer to. Returns its offset.
     pub(crate) fn push_block(&mut self, block: &[u8]) -> usize {
         let at = self.buf.len();
-        // What a proxy adds has room, too.
+        // Includes room for the fields that a proxy adds.
         self.buf.reserve(block.len() + ADDED);
         self.items.reserve(ADDED_FIELDS + block.len() / 32);
         self.buf.extend_from_slice(block);
         at
     }
 
-    /// Appends a field whose bytes are in the buffer already.
+    /// Appends a field whose bytes are already in the buffer.
     pub(crate) fn push_range(&mut self, name_at: usize, name_len: usize, value_at: usize, value_len: usize) {
-        // Parsers bound a section to 2^16 bytes a name and far less than 2^32 in all.
+        // Parsers limit a name to 2^16 bytes and a section to far less than 2^32.
         let id = Name::of(&self.buf[name_at..name_at + name_len]);
         self.items.push(FieldEntry {
             name_at: name_at as u32,
@@ -203,7 +203,7 @@ impl Fields {
         });
     }
 
-    /// The fields in their order.
+    /// Iterates over the fields in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + DoubleEndedIterator + Clone {
         self.items.iter().map(|item| self.field(item))
     }
@@ -217,22 +217,22 @@ impl Fields {
         }
     }
 
-    /// The value of the first field of this name.
+    /// Returns the value of the first field of this name.
     pub fn get(&self, id: Name) -> Option<&[u8]> {
         self.items.iter().find(|item| item.id == id).map(|item| self.field(item).value)
     }
 
-    /// The values of all fields of this name, in their order.
+    /// Iterates over the values of all fields of this name, in order.
     pub fn all(&self, id: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.items.iter().filter(move |item| item.id == id).map(|item| self.field(item).value)
     }
 
-    /// The value of the first field whose name is this, in any case.
+    /// Returns the value of the first field of this name, ignoring case.
     pub fn get_named(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
-    /// Whether a field of this name is there.
+    /// Returns whether a field of this name is present.
     pub fn contains(&self, id: Name) -> bool {
         self.items.iter().any(|item| item.id == id)
     }
@@ -242,12 +242,12 @@ impl Fields {
         self.items.retain(|item| item.id != id);
     }
 
-    /// Removes all fields whose name is this, in any case.
+    /// Removes all fields of this name, ignoring case.
     pub fn remove_named(&mut self, name: &[u8]) {
         self.retain(|field| !field.name.eq_ignore_ascii_case(name));
     }
 
-    /// Keeps the fields for which `keep` says so.
+    /// Keeps the fields for which `keep` returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let buf = &self.buf;
         self.items.retain(|item| {
@@ -260,7 +260,8 @@ impl Fields {
         });
     }
 
-    /// The size of the section as HTTP/2 and 3 count it: names, values and 32 bytes a field (RFC 9113 §6.5.2).
+    /// Returns the size of the section as HTTP/2 and HTTP/3 count it: names, values and 32 bytes per field (RFC 9113
+    /// §6.5.2).
     pub fn section_size(&self) -> usize {
         self.items.iter().map(|item| usize::from(item.name_len) + item.value_len as usize + 32).sum()
     }
@@ -330,7 +331,7 @@ mod tests {
         for (id, name) in known {
             assert_eq!(Name::of(name.as_bytes()), id);
             assert_eq!(Name::of(name.to_uppercase().as_bytes()), id);
-            // With any one letter changed it is another, or none.
+            // With any one letter changed, it is a different name or unknown.
             for at in 0..name.len() {
                 let mut other = name.as_bytes().to_vec();
                 other[at] = b'~';

@@ -1,24 +1,24 @@
-//! Frames that ask for nothing: what a client may send of them on one HTTP/2 connection.
+//! Flood protection: a limit on HTTP/2 frames without useful work on one connection.
 //!
-//! PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE, CONTINUATION, unknown frames and DATA without content each cost the
-//! proxy work and the client nothing, and each has been a flood of its own (CVE-2019-9511 to 9518, CVE-2023-44487,
-//! CVE-2024-27316, CVE-2025-8671). So there is one account for all of them: each such frame takes from it; time, content that
-//! really comes, and what is sent to the client pay into it. Who uses HTTP/2 to get something never empties it.
+//! PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE, CONTINUATION, unknown frames and empty DATA each cost the proxy
+//! work and the client nothing, and each has been used for a flood (CVE-2019-9511 to 9518, CVE-2023-44487,
+//! CVE-2024-27316, CVE-2025-8671). One token bucket covers them all: each such frame takes tokens; time, received
+//! content and sent data add tokens. Regular use of HTTP/2 never empties it.
 
-/// What a frame costs that asks for nothing.
+/// The cost of a frame without useful work.
 const COST: u64 = 64;
-/// A stream that is taken back costs more: a request was begun for it.
+/// The cost of a reset stream, for which a request had begun.
 const RESET_COST: u64 = 4 * COST;
-/// What a request pays in.
+/// The tokens that a request adds.
 const REQUEST: u64 = 2 * COST;
-/// Bytes sent to the client that pay for one frame: it has to open its windows again.
+/// Sent bytes that add the tokens of one frame, since the client must open its windows again.
 const SENT: u64 = 2048;
-/// Bytes of content from the client that pay for one frame.
+/// Received content bytes that add the tokens of one frame.
 const RECEIVED: u64 = 256;
-/// Milliseconds that pay for one frame, for a tenth of a limit of 1000 in a second.
+/// Milliseconds that add the tokens of one frame: a tenth of a limit of 1000 per second.
 const LIFE: u64 = 10;
 
-/// The client preface (RFC 9113 §3.4).
+/// Length of the client preface (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 
 const DATA: u8 = 0;
@@ -26,7 +26,7 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const PADDED: u8 = 8;
 
-/// The account of one connection, fed with the bytes that the client sends.
+/// The token bucket of one connection, fed with the bytes that the client sends.
 ///
 /// ```
 /// use edge_proxy::flood::Meter;
@@ -41,39 +41,39 @@ const PADDED: u8 = 8;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Meter {
-    /// What there is, in units of a 64th of a frame.
+    /// The tokens left, in units of 1/64 of a frame.
     account: u64,
     most: u64,
     flooded: bool,
-    /// When time was paid for last, in milliseconds.
+    /// Time of the last refill, in milliseconds.
     at: u64,
-    /// Bytes sent that did not pay for a unit yet.
+    /// Sent bytes that have not yet added a token.
     sent: u64,
     reading: Reading,
 }
 
-/// Where in the stream of frames the next byte is.
+/// The parser state: the meaning of the next byte.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
     Skip(usize),
     Head([u8; 9], usize),
-    /// The first byte of padded DATA: how much padding there is. The payload's length.
+    /// The padding length of a padded DATA frame is next; holds the payload length.
     Padding(usize),
 }
 
 impl Meter {
-    /// An account of this many frames, full at `now` in milliseconds.
+    /// Creates a bucket for this many frames, full at `now` in milliseconds.
     pub const fn new(frames: u32, now: u64) -> Self {
         let most = frames as u64 * COST;
         Self { account: most, most, flooded: false, at: now, sent: 0, reading: Reading::Skip(PREFACE) }
     }
 
-    /// Whether the account was overdrawn. The connection is to be ended by ENHANCE_YOUR_CALM.
+    /// Returns whether the limit was exceeded. The connection must then end with ENHANCE_YOUR_CALM.
     pub const fn is_flooded(&self) -> bool {
         self.flooded
     }
 
-    /// Bytes were sent to the client.
+    /// Records bytes sent to the client.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
         self.pay(self.sent * COST / SENT);
@@ -91,9 +91,9 @@ impl Meter {
         }
     }
 
-    /// Bytes came from the client, however they are cut.
+    /// Parses bytes received from the client, split at any point.
     pub fn received(&mut self, mut bytes: &[u8], now: u64) {
-        // A fuller account pays more for time, so that a higher limit allows a higher rate.
+        // A larger bucket refills faster, so that a higher limit allows a higher rate.
         self.pay(now.saturating_sub(self.at) * self.most / (1000 * LIFE));
         self.at = self.at.max(now);
         while !bytes.is_empty() {
@@ -140,7 +140,8 @@ impl Meter {
                 return;
             }
             DATA => self.content(length),
-            // Whoever asks may open windows for the answer. How much may be asked has limits of its own.
+            // A request allows the client to open windows for the response. The number of requests has limits of its
+            // own.
             HEADERS => self.pay(REQUEST),
             RST_STREAM => self.take(RESET_COST),
             _ => self.take(COST),
@@ -175,7 +176,7 @@ mod tests {
         meter
     }
 
-    /// How many of these frames are taken before it is a flood.
+    /// Counts how many of these frames are accepted before the limit.
     fn allowed(bytes: &[u8]) -> usize {
         let mut meter = after_preface(1000);
         (0..100_000)
@@ -215,7 +216,7 @@ mod tests {
             meter.received(&[&ask[..], &open, &open].concat(), 0);
         }
         assert!(!meter.is_flooded());
-        // The first request found the account full.
+        // The first request found the bucket full.
         assert_eq!(allowed(&[&ask[..], &reset].concat()), 499);
     }
 

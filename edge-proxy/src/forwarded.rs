@@ -5,26 +5,26 @@ use crate::section::digits;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// What one hop wrote: how the request came to it.
+/// One element: the report of one hop about the request it received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element<'a> {
-    /// `for`: who made the request.
+    /// The `for` parameter: the client of the hop.
     pub node: Option<Cow<'a, [u8]>>,
-    /// `by`: where it came in.
+    /// The `by` parameter: the interface of the hop.
     pub by: Option<Cow<'a, [u8]>>,
-    /// `host`: the authority that was asked for.
+    /// The `host` parameter: the requested authority.
     pub host: Option<Cow<'a, [u8]>>,
-    /// `proto`: `http` or `https`.
+    /// The `proto` parameter: `http` or `https`.
     pub proto: Option<Cow<'a, [u8]>>,
 }
 
-/// The field is malformed somewhere.
+/// An error for a malformed Forwarded field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Forwarded field is malformed")]
 pub struct MalformedForwarded;
 
-/// Reads one line of the field: elements separated by commas, pairs by semicolons (RFC 7239 §4). Names that are not
-/// known are skipped.
+/// Parses one line of the field: elements separated by commas, pairs by semicolons (RFC 7239 §4). Unknown parameters
+/// are skipped.
 ///
 /// ```
 /// let elements = edge_proxy::forwarded::parse(br#"for=192.0.2.1, For="[2001:db8::1]:80";proto=https"#).unwrap();
@@ -33,7 +33,7 @@ pub struct MalformedForwarded;
 /// ```
 ///
 /// # Errors
-/// Any part is malformed, empty or there twice.
+/// A part is malformed, empty or duplicate.
 pub fn parse(line: &[u8]) -> Result<Vec<Element<'_>>, MalformedForwarded> {
     let mut elements = Vec::new();
     let mut element = Element::default();
@@ -76,12 +76,12 @@ fn set<'a>(element: &mut Element<'a>, name: &[u8], value: Cow<'a, [u8]>) -> Resu
     }
 }
 
-/// A token or a quoted string at the beginning, and what follows it.
+/// Splits off a token or quoted string at the beginning.
 fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     let Some((b'"', quoted)) = bytes.split_first() else {
         let end = bytes.iter().position(|b| matches!(b, b';' | b',' | b' ' | b'\t')).unwrap_or(bytes.len());
         let (token, rest) = bytes.split_at(end);
-        // RFC 7239 §4 asks that `:` be quoted; many proxies do not, and there is nothing else that it could mean.
+        // RFC 7239 §4 requires quotes around `:`. Many proxies omit them, and no other reading is possible.
         if token.is_empty() || !token.split(|b| *b == b':').all(|part| part.is_empty() || is_token(part)) {
             return Err(MalformedForwarded);
         }
@@ -106,7 +106,7 @@ fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     Err(MalformedForwarded)
 }
 
-/// Appends an address as it is written. Each request has its client's several times, which the usual formatting is slow for.
+/// Appends an address. Each request writes its client's several times, for which the standard formatting is too slow.
 pub(crate) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     use std::io::Write;
     match address {
@@ -123,7 +123,7 @@ pub(crate) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends one element to a field's value: `for`, and where they are given `host` and `proto`.
+/// Appends one element to a field value: `for`, and `host` and `proto` if they are given.
 pub fn write(node: IpAddr, host: Option<&str>, proto: Option<&str>, out: &mut Vec<u8>) {
     if !out.is_empty() {
         out.extend_from_slice(b", ");

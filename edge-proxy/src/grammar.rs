@@ -1,4 +1,4 @@
-//! The character classes of HTTP (RFC 9110 §5.6.2, §5.5; RFC 9112 §3.2).
+//! Character classes of HTTP (RFC 9110 §5.6.2, §5.5; RFC 9112 §3.2).
 
 static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
@@ -28,33 +28,33 @@ static TOKEN: [bool; 256] = {
     table
 };
 
-/// Whether none of the bytes is wrong. Without an early exit, and by comparisons alone, the loop is one of vectors; strangers'
-/// bytes are seldom wrong.
+/// Returns whether no byte is `wrong`. The loop has no early exit and uses comparisons only, so that it vectorises;
+/// wrong bytes are rare.
 fn none(bytes: &[u8], wrong: impl Fn(u8) -> bool) -> bool {
     !bytes.iter().fold(false, |found, byte| found | wrong(*byte))
 }
 
-/// Whether these bytes are a token: at least one, each of the characters of a field name.
+/// Returns whether `bytes` is a token: at least one byte, each valid in a field name.
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)])
 }
 
-/// Whether these bytes are a token without capital letters, as field names are in HTTP/2 and 3.
+/// Returns whether `bytes` is a token without capital letters, as field names are in HTTP/2 and HTTP/3.
 pub(crate) fn is_lower_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)] | byte.is_ascii_uppercase())
 }
 
-/// Whether these bytes can be a field's value: no control characters but tab.
+/// Returns whether `bytes` is a valid field value: no control characters except tab.
 pub fn is_field_value(bytes: &[u8]) -> bool {
     none(bytes, |byte| (byte < b' ') & (byte != b'\t') | (byte == 0x7f))
 }
 
-/// Whether these bytes can be a request target: visible ASCII, at least one.
+/// Returns whether `bytes` is a valid request target: visible ASCII, at least one byte.
 pub fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| (byte <= b' ') | (byte >= 0x7f))
 }
 
-/// Reads a decimal number as the framing of messages wants it: digits only, at least one, no overflow.
+/// Parses a decimal number as message framing requires: digits only, at least one, no overflow.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 20 || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
@@ -62,7 +62,7 @@ pub fn decimal(bytes: &[u8]) -> Option<u64> {
     bytes.iter().try_fold(0u64, |sum, b| sum.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// Without blanks (space and tab) at either end.
+/// Removes spaces and tabs at both ends.
 pub fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -73,7 +73,7 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The members of a comma-separated list (RFC 9110 §5.6.1), empty ones left out.
+/// Iterates over the members of a comma-separated list (RFC 9110 §5.6.1), without empty ones.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(trim).filter(|member| !member.is_empty())
 }

@@ -1,18 +1,18 @@
-//! The heads of requests and responses, the same for every version of HTTP.
+//! Request and response heads, common to all versions of HTTP.
 
 use crate::Fields;
 use std::fmt;
 
-/// The version of HTTP in which a client speaks.
+/// The HTTP version of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
-    /// HTTP/1.0
+    /// HTTP/1.0 (RFC 9112).
     Http10,
-    /// HTTP/1.1
+    /// HTTP/1.1 (RFC 9112).
     Http11,
-    /// HTTP/2
+    /// HTTP/2 (RFC 9113).
     Http2,
-    /// HTTP/3
+    /// HTTP/3 (RFC 9114).
     Http3,
 }
 
@@ -45,7 +45,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Reads a method. `None` if it is no token, or longer than 32 bytes.
+    /// Parses a method. `None` if it is not a token, or longer than 32 bytes.
     pub fn parse(text: &[u8]) -> Option<Self> {
         Some(match text {
             b"GET" => Self::Get,
@@ -64,7 +64,7 @@ impl Method {
         })
     }
 
-    /// The method as it is written.
+    /// Returns the method as written on the wire.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Connect => "CONNECT",
@@ -80,12 +80,12 @@ impl Method {
         }
     }
 
-    /// Whether a request may be sent a second time when its answer never came (RFC 9110 §9.2.2).
+    /// Returns whether a request may be repeated when its response never arrived (RFC 9110 §9.2.2).
     pub const fn is_idempotent(&self) -> bool {
         matches!(self, Self::Delete | Self::Get | Self::Head | Self::Options | Self::Put | Self::Trace)
     }
 
-    /// Whether the method only reads (RFC 9110 §9.2.1).
+    /// Returns whether the method is read-only (RFC 9110 §9.2.1).
     pub const fn is_safe(&self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
     }
@@ -97,43 +97,43 @@ impl fmt::Display for Method {
     }
 }
 
-/// How the content of a message is delimited, whatever its version calls that.
+/// The length of a message's content, independent of the version's framing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyLength {
     /// There is no content.
     #[default]
     None,
-    /// Exactly so many bytes.
+    /// Exactly this many bytes.
     Exact(u64),
-    /// Until the sender says that it ended, trailers possibly after it.
+    /// Unknown until the sender ends it, possibly with trailers.
     Unknown,
 }
 
-/// A request as it was received, before any decision.
+/// A request head as received, before any decision.
 ///
-/// The parser of each version has established: `method` and `target` are valid; `authority` is the one name that the
-/// request is for, without user information; the framing is unambiguous and in `body`; fields are well-formed. Fields
-/// that frame a message (Transfer-Encoding, Content-Length, and Host) are not among `fields`.
+/// The parser of each version guarantees: `method` and `target` are valid; `authority` is the one name of the request,
+/// without user information; the framing is unambiguous and in `body`; fields are well-formed. Fields that frame a
+/// message (Transfer-Encoding, Content-Length, and Host) are not in `fields`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
-    /// The version in which it came.
+    /// The version of the request.
     pub version: Version,
     /// The method. An extended CONNECT (RFC 8441, RFC 9220) is [`Method::Connect`] with `upgrade` set.
     pub method: Method,
-    /// Host, with a port if the client wrote one; spelt as received. Empty if an HTTP/1.0 request had none.
+    /// The host, with a port if the client sent one, spelt as received. Empty if an HTTP/1.0 request had none.
     pub authority: String,
     /// Path and query in origin form, byte for byte, or `*`.
     pub target: String,
-    /// The protocol to switch to: HTTP/1.1's Upgrade, HTTP/2's and 3's `:protocol`.
+    /// The requested protocol: Upgrade of HTTP/1.1, `:protocol` of HTTP/2 and HTTP/3.
     pub upgrade: Option<Box<str>>,
     /// All other fields.
     pub fields: Fields,
-    /// The content that follows.
+    /// The length of the content.
     pub body: BodyLength,
 }
 
 impl RequestHead {
-    /// An empty head, to be filled by a parser.
+    /// Creates an empty head, for a parser to fill.
     pub const fn new(version: Version) -> Self {
         Self {
             version,
@@ -146,7 +146,7 @@ impl RequestHead {
         }
     }
 
-    /// Empties the head; the memory is kept.
+    /// Empties the head and keeps its memory.
     pub fn clear(&mut self) {
         self.method = Method::Get;
         self.authority.clear();
@@ -157,34 +157,35 @@ impl RequestHead {
     }
 }
 
-/// A response as it was received from an upstream or made here.
+/// A response head, received from an upstream or created by the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHead {
-    /// Three digits, 100 to 999.
+    /// The status, 100 to 999.
     pub status: u16,
-    /// All fields but those that frame the message.
+    /// All fields except those that frame the message.
     pub fields: Fields,
-    /// The content that follows. For the answer to HEAD and for 304: what Content-Length said, and no content follows.
+    /// The length of the content. For responses to HEAD and for 304 it is the Content-Length, although no content
+    /// follows.
     pub body: BodyLength,
 }
 
 impl ResponseHead {
-    /// A head without fields and content.
+    /// Creates a head without fields and content.
     pub const fn new(status: u16) -> Self {
         Self { status, fields: Fields::new(), body: BodyLength::None }
     }
 
-    /// Whether it is interim (1xx but 101): another head follows.
+    /// Returns whether the response is interim (1xx except 101), so that another head follows.
     pub const fn is_interim(&self) -> bool {
         self.status >= 100 && self.status < 200 && self.status != 101
     }
 
-    /// Whether no content can follow, given the request's method (RFC 9110 §6.4.1).
+    /// Returns whether no content can follow, given the request's method (RFC 9110 §6.4.1).
     pub fn is_bodiless(&self, method: &Method) -> bool {
         *method == Method::Head || self.status < 200 || self.status == 204 || self.status == 304
     }
 
-    /// Empties the head; the memory is kept.
+    /// Empties the head and keeps its memory.
     pub fn clear(&mut self) {
         self.status = 0;
         self.fields.clear();

@@ -1,10 +1,10 @@
-//! Fields that concern one connection only and are never passed on (RFC 9110 §7.6.1).
+//! Hop-by-hop fields, which concern one connection only and are never forwarded (RFC 9110 §7.6.1).
 
 use crate::grammar::list;
 use crate::{Fields, Name};
 
-/// Removes the fields that concern this hop: Connection and what it nominates, and those that always do. `TE: trailers`
-/// stays, written anew; Early-Data is not removed even if it is nominated (RFC 8470 §5.1).
+/// Removes hop-by-hop fields: Connection, the fields it nominates, and those that are always hop-by-hop. `TE: trailers`
+/// is kept, written anew. Early-Data is kept even if it is nominated (RFC 8470 §5.1).
 ///
 /// ```
 /// use edge_proxy::{Fields, hop_by_hop};
@@ -17,7 +17,7 @@ use crate::{Fields, Name};
 /// assert_eq!(fields.len(), 1);
 /// ```
 pub fn strip(fields: &mut Fields) {
-    // Copied only where something unusual is nominated: the fields cannot be read while they are changed.
+    // Allocated only if something unusual is nominated: the fields cannot be read while they are changed.
     let mut nominated: Vec<u8> = Vec::new();
     let mut present = false;
     let mut trailers = false;
@@ -53,8 +53,8 @@ pub fn strip(fields: &mut Fields) {
     }
 }
 
-/// Whether a field of this name concerns one connection whether or not it is nominated. Those that frame a message are
-/// among them, although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110 §6.6.2).
+/// Returns whether a field is hop-by-hop even if it is not nominated. Fields that frame a message are included,
+/// although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110 §6.6.2).
 const fn always(id: Name) -> bool {
     matches!(
         id,
@@ -71,7 +71,7 @@ const fn always(id: Name) -> bool {
     )
 }
 
-/// Whether this is a connection option that names no field.
+/// Returns whether this connection option names no field.
 fn is_option(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"close")
 }

@@ -1,21 +1,21 @@
-//! Host names: how they are compared, and the patterns that sites have.
+//! Host names: comparison, and the patterns of sites.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// What a request is for: the host of an authority or of an SNI, ready for comparison.
+/// The kind of host in an authority or SNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostKind {
-    /// A name such as `example.org`.
+    /// A host name such as `example.org`.
     Name,
-    /// A raw address.
+    /// A raw IP address.
     Address,
 }
 
-/// Splits an authority into host and port, and says whether the host is a name or a raw address.
+/// Splits an authority into host and port, and classifies the host as a name or a raw address.
 ///
 /// `None` for anything that is neither: user information, an empty host, other characters than letters, digits, `-`,
-/// `_` and `.`, empty labels, more than 253 bytes, a port that is no number up to 65535 (RFC 3986 §3.2, RFC 1123 §2.1).
+/// `_` and `.`, empty labels, more than 253 bytes, a port that is not a number up to 65535 (RFC 3986 §3.2, RFC 1123 §2.1).
 ///
 /// ```
 /// use edge_proxy::host::{split_authority, HostKind};
@@ -53,7 +53,7 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
     Some((host, port, kind))
 }
 
-/// Whether this is a host name, one dot at its end allowed.
+/// Returns whether `name` is a valid host name; one trailing dot is allowed.
 fn is_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let mut label = 0;
@@ -68,31 +68,31 @@ fn is_name(name: &str) -> bool {
     label > 0 && name.len() <= 253
 }
 
-/// The form in which hosts are compared: lower case, no dot at the end.
+/// Normalises a host for comparison: lower case, no trailing dot.
 pub fn normalize(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// A name that a site answers to: exact, or every name below one.
+/// A host pattern of a site: one name, or every name below one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
-    /// Exactly this name (or address), normalised.
+    /// Exactly this name or address, normalised.
     Exact(String),
-    /// `*.` and this: every name below it at any depth, not itself.
+    /// `*.` and this name: every name below it at any depth, but not the name itself.
     Below(String),
 }
 
-/// Why a text is no host pattern.
+/// An error for a text that is not a valid host pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no host name: write a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"
+    "`{text}` is not a valid host name: expected a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"
 )]
 pub struct InvalidHost {
     text: String,
 }
 
 impl HostPattern {
-    /// Reads `example.org`, `*.example.org`, or an address.
+    /// Parses `example.org`, `*.example.org`, or an address.
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
         let invalid = || InvalidHost { text: text.into() };
         let (wild, name) = match text.strip_prefix("*.") {

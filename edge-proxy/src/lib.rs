@@ -1,7 +1,7 @@
-//! An edge proxy to embed: it terminates TLS for HTTP/1.1, HTTP/2 and HTTP/3, forwards to services, drops what was not meant
-//! for it, and knows who its clients are.
+//! An embeddable edge proxy: it terminates TLS for HTTP/1.1, HTTP/2 and HTTP/3, forwards to upstreams, drops connections for
+//! unknown names, and restores the real client address.
 //!
-//! It does not read configuration files, issue certificates or cache. Programs do the first, an ACME client the second.
+//! It does not read configuration files, issue certificates or cache responses.
 //!
 //! ```text
 //! accept → PROXY header → ClientHello → sinkhole or site → handshake → request head
@@ -10,8 +10,8 @@
 //!
 //! # Serving
 //!
-//! [`Proxy::builder`] takes listeners, sites, upstreams, a resolver of certificates and an [`Observer`]; [`ProxyHandle`] is what
-//! serves, on threads of its own. This one answers on a free port of loopback:
+//! [`Proxy::builder`] takes listeners, sites, upstreams, a certificate resolver and an [`Observer`]. [`ProxyHandle`] is the handle
+//! of the proxy, which serves on threads of its own. This example answers on a free loopback port:
 //!
 #![cfg_attr(feature = "server", doc = "```")]
 #![cfg_attr(not(feature = "server"), doc = "```ignore")]
@@ -32,15 +32,15 @@
 //!     stream.read_to_string(&mut answer).map(|_| answer)
 //! };
 //! assert!(ask("hello.test")?.ends_with("hello"));
-//! // A name that no site has gets not one byte.
+//! // An unknown name is closed without a response.
 //! assert_eq!(ask("other.test")?, "");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Deciding without serving
 //!
-//! The policy is a total function over plain values. Without the feature `server` it is all there is, and no runtime is in the
-//! dependency tree:
+//! The policy is a total function over plain values. Without the feature `server` the crate is only that, and its dependency
+//! tree has no async runtime:
 //!
 //! ```
 //! use edge_proxy::config::{Config, Route, Site, Target, Upstream};
@@ -70,13 +70,13 @@
 //!
 //! # Features
 //!
-//! - `server` (default): the I/O shell. It brings tokio, rustls with aws-lc-rs, quinn-proto, and h2 for services that speak it.
-//! - `opentelemetry`: traces. Each request and each attempt at a service is a span, sent to a collector by OTLP over HTTP; the
-//!   trace is taken from hops that are trusted and passed on to services. It brings no further dependency.
+//! - `server` (default): the I/O shell. It adds tokio, rustls with aws-lc-rs, quinn-proto, and h2 for HTTP/2 upstreams.
+//! - `opentelemetry`: tracing. Each request and each upstream attempt is a span, exported to a collector by OTLP over HTTP. The
+//!   trace context is accepted from trusted proxies and propagated to upstreams. It adds no dependency.
 //!
 //! # Limits
 //!
-//! Tested on Linux. A configuration is one process's; there is no response cache.
+//! Tested on Linux. A configuration belongs to one process; there is no response cache.
 
 pub mod auth;
 pub mod balance;

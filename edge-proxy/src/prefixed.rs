@@ -1,9 +1,9 @@
-//! Integers and strings with prefixes, of which HPACK and QPACK are made (RFC 7541 §5, RFC 9204 §4.1).
+//! Prefixed integers and strings, the primitives of HPACK and QPACK (RFC 7541 §5, RFC 9204 §4.1).
 
 pub mod huffman;
 
-/// Reads an integer with a prefix of `bits` bits (RFC 7541 §5.1): the value and the bytes it took. `Ok(None)` if it is
-/// not there whole, `Err` if it does not fit 62 bits.
+/// Parses an integer with a prefix of `bits` bits (RFC 7541 §5.1). Returns its value and its length in bytes;
+/// `Ok(None)` if it is incomplete, `Err` if it exceeds 62 bits.
 pub(crate) fn integer(bytes: &[u8], bits: u32) -> Result<Option<(u64, usize)>, Overflow> {
     let mask = (1u64 << bits) - 1;
     let Some(first) = bytes.first() else { return Ok(None) };
@@ -27,11 +27,11 @@ pub(crate) fn integer(bytes: &[u8], bits: u32) -> Result<Option<(u64, usize)>, O
     Ok(None)
 }
 
-/// An integer that no implementation has to understand (RFC 9204 §4.1.1: 62 bits).
+/// An error for an integer that exceeds what implementations must support (RFC 9204 §4.1.1: 62 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-/// Appends an integer with a prefix of `bits` bits; `first` has the bits above the prefix.
+/// Appends an integer with a prefix of `bits` bits; `first` holds the bits above the prefix.
 pub(crate) fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usize) {
     let mask = (1usize << bits) - 1;
     if value < mask {
@@ -47,15 +47,15 @@ pub(crate) fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usiz
     out.push(rest as u8);
 }
 
-/// Takes an integer from the front. `None` if it is not there whole or does not fit.
+/// Parses an integer and advances past it. `None` if it is incomplete or does not fit.
 pub(crate) fn take_integer(section: &mut &[u8], bits: u32) -> Option<u64> {
     let (value, used) = integer(section, bits).ok().flatten()?;
     *section = &section[used..];
     Some(value)
 }
 
-/// Takes a string whose length has a prefix of `bits` bits with the Huffman flag above it: a part of the section itself, or
-/// decoded into `scratch`.
+/// Takes a string whose length has a prefix of `bits` bits with the Huffman flag above it. Returns a part of the
+/// section, or text decoded into `scratch`.
 pub(crate) fn take_string<'s, 'a: 's>(
     section: &mut &'a [u8],
     bits: u32,
@@ -73,13 +73,13 @@ pub(crate) fn take_string<'s, 'a: 's>(
     Some(scratch)
 }
 
-/// Appends a name as it is, in lower case, with its length before it; `first` has the bits above the prefix.
+/// Appends a name as a literal in lower case, after its length; `first` holds the bits above the prefix.
 pub(crate) fn write_name(out: &mut Vec<u8>, first: u8, bits: u32, name: &[u8]) {
     write_integer(out, first, bits, name.len());
     out.extend(name.iter().map(u8::to_ascii_lowercase));
 }
 
-/// Appends a value as it is, with its length before it.
+/// Appends a value as a literal, after its length.
 pub(crate) fn write_string(out: &mut Vec<u8>, value: &[u8]) {
     write_integer(out, 0, 7, value.len());
     out.extend_from_slice(value);

@@ -1,49 +1,50 @@
-//! How often something may happen: the generic cell rate algorithm (GCRA), whose whole state is one number, so that it can
-//! live in one atomic.
+//! Rate limits by the generic cell rate algorithm (GCRA), a token bucket whose whole state is one number, so that it
+//! fits in one atomic.
 //!
-//! Time is nanoseconds since any fixed moment.
+//! Time is in nanoseconds since any fixed moment.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// So many in a time, and how many at once.
+/// A rate: a number of events per period, and a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
-    /// From one to the next, in nanoseconds. At least 1.
+    /// The interval from one event to the next in nanoseconds, at least 1.
     interval: u64,
-    /// How many may come at once after a pause.
+    /// The number of events allowed at once after a pause.
     burst: u32,
 }
 
-/// A text that is no rate.
+/// An error for a text that is not a valid rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no rate: write one such as 10/s, 600/m or 100/h")]
+#[error("not a valid rate: expected one such as 10/s, 600/m or 100/h")]
 pub struct RateError;
 
 impl Rate {
-    /// `count` in each `period`, `burst` at once. `None` if one of them is 0 or they cannot be told apart from it.
+    /// Creates a rate of `count` events per `period` with a burst. `None` if one of them is 0, or if the interval is
+    /// too short to represent.
     pub fn new(count: u32, period: Duration, burst: u32) -> Option<Self> {
         let interval = u64::try_from(period.as_nanos()).ok()?.checked_div(u64::from(count))?;
         (interval > 0 && burst > 0).then_some(Self { interval, burst })
     }
 
-    /// The same rate with another burst; 0 is taken for 1.
+    /// Returns the same rate with another burst; 0 is treated as 1.
     #[must_use]
     pub const fn with_burst(mut self, burst: u32) -> Self {
         self.burst = if burst == 0 { 1 } else { burst };
         self
     }
 
-    /// How many may come at once after a pause.
+    /// Returns the number of events allowed at once after a pause.
     pub const fn burst(self) -> u32 {
         self.burst
     }
 
-    /// One more at `now`: the new state, or how long until there may be one. The state begins as 0.
+    /// Admits one event at `now` and returns the new state. The state begins as 0.
     ///
     /// # Errors
-    /// It comes too early; the state stays as it was.
+    /// The event is too early: returns the time to wait; the state stays as it was.
     ///
     /// ```
     /// use edge_proxy::rate::Rate;
@@ -56,7 +57,7 @@ impl Rate {
     /// ```
     pub fn step(self, state: u64, now: u64) -> Result<u64, Duration> {
         let tolerance = self.interval.saturating_mul(u64::from(self.burst) - 1);
-        // The state is when the next would be due if all kept their distance.
+        // The state is the time at which the next event would be due if all kept their interval.
         let due = state.max(now);
         let early = due - now;
         if early > tolerance {
@@ -69,7 +70,7 @@ impl Rate {
 impl FromStr for Rate {
     type Err = RateError;
 
-    /// `10/s`, `600/m`, `100/h`, `5/d`; what comes at once is a second's worth, at least one.
+    /// Parses `10/s`, `600/m`, `100/h` or `5/d`. The burst is the rate of one second, at least 1.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (count, unit) = text.split_once('/').ok_or(RateError)?;
         let seconds = match unit {
@@ -85,10 +86,10 @@ impl FromStr for Rate {
     }
 }
 
-/// `one each 100ms, 10 at once`
+/// Formats as `one per 100ms, burst 10`.
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "one each {:?}, {} at once", Duration::from_nanos(self.interval), self.burst)
+        write!(f, "one per {:?}, burst {}", Duration::from_nanos(self.interval), self.burst)
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
     }
 
     proptest! {
-        /// In no window more than the rate gives, and the burst.
+        /// In every window, at most the rate plus the burst is admitted.
         #[test]
         fn never_more_than_the_rate_and_the_burst(
             count in 1u32..1000, burst in 1u32..50, gaps in proptest::collection::vec(0u64..20_000_000, 1..400),
@@ -130,7 +131,7 @@ mod tests {
             }
         }
 
-        /// Whoever waits as long as is said is admitted, and not before.
+        /// An event that waits as long as told is admitted, and not before.
         #[test]
         fn the_wait_is_exact(count in 1u32..1000, burst in 1u32..20, now in 0u64..1_000_000_000) {
             let rate = Rate::new(count, Duration::from_secs(1), burst).unwrap();

@@ -1,15 +1,15 @@
-//! Field sections of HTTP/2 and 3: from field lines to a [`RequestHead`] or trailers (RFC 9113 §8.2, §8.3; RFC 9114 §4.2,
-//! §4.3).
+//! Field sections of HTTP/2 and HTTP/3: from field lines to a [`RequestHead`] or trailers (RFC 9113 §8.2, §8.3; RFC
+//! 9114 §4.2, §4.3).
 
 use crate::grammar::{decimal, is_field_value, is_lower_token, is_target, is_token};
 use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
 
-/// How large a field section may be.
+/// The limits of a field section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionLimits {
-    /// Bytes: names, values, and 32 a field (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
+    /// The largest size in bytes: names, values, and 32 bytes per field (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
     pub section: usize,
-    /// Fields.
+    /// The highest number of fields.
     pub fields: usize,
 }
 
@@ -19,22 +19,22 @@ impl Default for SectionLimits {
     }
 }
 
-/// Why a section is no request's.
+/// The reason a field section is not a valid request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadSection {
     /// The message is malformed.
     Malformed,
-    /// It exceeds the limits.
+    /// The section exceeds the limits.
     TooLarge,
-    /// It is for two names.
+    /// Host and `:authority` name different hosts.
     TwoAuthorities,
-    /// A plain CONNECT, which is for a forward proxy.
+    /// A plain CONNECT, which is meant for a forward proxy.
     Connect,
 }
 
 use BadSection::Malformed;
 
-/// What has been counted against the limits.
+/// The usage counted against the limits.
 struct Spent {
     limits: SectionLimits,
     bytes: usize,
@@ -54,8 +54,9 @@ impl Spent {
     }
 }
 
-/// Whether a field that is no pseudo-header can be in a message at all: RFC 9113 §8.2, RFC 9114 §4.2 and RFC 9110 §5.5. Blanks
-/// around a value are not part of it in any version, so a section that has them was not made by anything that knows HTTP.
+/// Checks that a regular field is allowed in a message: RFC 9113 §8.2, RFC 9114 §4.2 and RFC 9110 §5.5. Whitespace
+/// around a value is not part of it in any version, so a section that contains it was not made by a correct
+/// implementation.
 fn check(id: Name, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
     let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     let wrong = !is_lower_token(name)
@@ -64,7 +65,7 @@ fn check(id: Name, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
         || blank(value.first())
         || blank(value.last())
         || match id {
-            // Fields of a connection, which has no such thing as fields here.
+            // Connection-specific fields, which do not exist in these versions.
             Name::Connection
             | Name::KeepAlive
             | Name::ProxyConnection
@@ -88,7 +89,7 @@ struct Pseudo {
 impl Pseudo {
     fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
         fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), BadSection> {
-            // Twice, or not of its syntax.
+            // Repeated, or syntactically wrong.
             match value {
                 Some(value) if place.is_none() => *place = Some(value),
                 _ => return Err(Malformed),
@@ -101,7 +102,7 @@ impl Pseudo {
         match name {
             b":method" => once(&mut self.method, Method::parse(value)),
             b":scheme" if !self.scheme => {
-                // What ends TLS before an HTTP/2 connection of ours may have to say that it was plain on its outer side.
+                // A TLS terminator in front of an HTTP/2 connection may report that its outer side was plain.
                 let plain = version == Version::Http2 && value.eq_ignore_ascii_case(b"http");
                 self.scheme = plain || value.eq_ignore_ascii_case(b"https");
                 if self.scheme { Ok(()) } else { Err(Malformed) }
@@ -114,7 +115,7 @@ impl Pseudo {
     }
 }
 
-/// The head of a request, taken line by line.
+/// A request head, built line by line.
 pub(crate) struct RequestSection {
     head: RequestHead,
     pseudo: Pseudo,
@@ -138,7 +139,7 @@ impl RequestSection {
         }
     }
 
-    /// Takes the next line. After an error, nothing more is to be given.
+    /// Takes the next line. After an error, no further line may be passed.
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
         self.spent.count(name, value)?;
         if name.first() == Some(&b':') {
@@ -162,8 +163,8 @@ impl RequestSection {
                     return Err(Malformed);
                 }
             }
-            // A cookie may have been cut into several fields, and must be whole again before it leaves (RFC 9113 §8.2.3, RFC
-            // 9114 §4.2.1).
+            // A cookie may have been split into several fields, and must be joined before it is forwarded (RFC 9113
+            // §8.2.3, RFC 9114 §4.2.1).
             Name::Other if name == b"cookie" => {
                 if !self.cookie.is_empty() {
                     self.cookie.extend_from_slice(b"; ");
@@ -175,14 +176,14 @@ impl RequestSection {
         Ok(())
     }
 
-    /// The whole head. `ended` is whether the stream ended with it.
+    /// Completes the head. `ended` tells whether the stream ended with it.
     pub(crate) fn finish(self, ended: bool) -> Result<RequestHead, BadSection> {
         let Self { mut head, pseudo, named, length, cookie, .. } = self;
         if !cookie.is_empty() {
             head.fields.push(b"cookie", &cookie);
         }
         let method = pseudo.method.ok_or(Malformed)?;
-        // Where both are, they agree; one of them is there and names something.
+        // If both are present they must agree; one of them must be present and not empty.
         let authority = match (pseudo.authority, named) {
             (Some(a), Some(b)) if !a.eq_ignore_ascii_case(&b) => return Err(BadSection::TwoAuthorities),
             (Some(a), _) => a,
@@ -193,7 +194,7 @@ impl RequestSection {
             return Err(Malformed);
         }
         if method == Method::Connect && pseudo.protocol.is_none() {
-            // It has neither scheme nor path. Well-formed or not, this is no forward proxy.
+            // It has neither scheme nor path. Well-formed or not, this is not a forward proxy.
             let malformed = pseudo.scheme || pseudo.path.is_some();
             return Err(if malformed { Malformed } else { BadSection::Connect });
         }
@@ -220,7 +221,7 @@ impl RequestSection {
     }
 }
 
-/// A request's trailers, taken line by line. Fields that may not be trailers are left out (RFC 9110 §6.5.1).
+/// Request trailers, built line by line. Fields that are not allowed in trailers are left out (RFC 9110 §6.5.1).
 pub(crate) struct TrailerSection {
     fields: Fields,
     spent: Spent,
@@ -235,7 +236,7 @@ impl TrailerSection {
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
         self.spent.count(name, value)?;
         let id = Name::of(name);
-        // No pseudo-header fields in trailers; a colon is no part of a token.
+        // Pseudo-header fields are not allowed in trailers; a colon is not part of a token.
         check(id, name, value)?;
         if may_be_trailer(id, name) {
             self.fields.push_known(id, name, value);
@@ -248,7 +249,8 @@ impl TrailerSection {
     }
 }
 
-/// Whether a field of a response has no place in HTTP/2 and 3: it belongs to a connection, or the framing says it.
+/// Returns whether a response field has no place in HTTP/2 and HTTP/3 because it is connection-specific or expressed by
+/// the framing.
 pub(crate) const fn is_left_out(id: Name) -> bool {
     matches!(
         id,
@@ -263,13 +265,13 @@ pub(crate) const fn is_left_out(id: Name) -> bool {
     )
 }
 
-/// The three digits of a status.
+/// Returns the three digits of a status.
 pub(crate) fn status_digits(status: u16) -> [u8; 3] {
     let status = status.min(999);
     [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8]
 }
 
-/// The decimal digits of a number.
+/// Formats a number as decimal digits.
 pub(crate) fn digits(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
@@ -282,7 +284,7 @@ pub(crate) fn digits(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// Names of fields that may not be trailers, besides `content-…` and those that a proxy acts upon.
+/// Field names not allowed in trailers, besides `content-…` and those with a meaning for a proxy.
 const NO_TRAILERS: [&[u8]; 13] = [
     b"authorization",
     b"cache-control",
@@ -299,8 +301,8 @@ const NO_TRAILERS: [&[u8]; 13] = [
     b"set-cookie",
 ];
 
-/// Whether a field can be sent after the content, its name in any case (RFC 9110 §6.5.1): nothing that frames, routes,
-/// authenticates, or conditions a message, and nothing that a proxy vouches for.
+/// Returns whether a field may be sent after the content (RFC 9110 §6.5.1), ignoring case: nothing that frames, routes,
+/// authenticates or conditions a message, and nothing that a proxy vouches for.
 pub(crate) fn may_be_trailer(id: Name, name: &[u8]) -> bool {
     const CONTENT: &[u8] = b"content-";
     let of_content = name.get(..CONTENT.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(CONTENT));

@@ -1,4 +1,4 @@
-//! A configuration, checked and indexed.
+//! Snapshots: configurations, validated and indexed.
 
 mod check;
 
@@ -9,8 +9,8 @@ use crate::host::HostPattern;
 use std::collections::HashMap;
 use std::fmt;
 
-/// A [`Config`] that was checked, with what is looked up at every request indexed. It never changes: a new
-/// configuration is a new snapshot.
+/// A validated [`Config`], indexed for the lookups of every request. It is immutable: a new configuration is a
+/// new snapshot.
 ///
 /// ```
 /// use edge_proxy::Snapshot;
@@ -18,7 +18,7 @@ use std::fmt;
 ///
 /// let site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
 /// let errors = Snapshot::new(Config { sites: vec![site], ..Config::default() }).unwrap_err();
-/// assert!(errors.to_string().contains("no upstream has this name"));
+/// assert!(errors.to_string().contains("unknown upstream"));
 /// ```
 #[derive(Debug)]
 pub struct Snapshot {
@@ -40,7 +40,7 @@ impl Snapshot {
     /// Checks and indexes a configuration.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at once.
+    /// Returns all errors of the configuration at once.
     pub fn new(config: Config) -> Result<Self, ConfigErrors> {
         let errors = check::all(&config);
         if !errors.is_empty() {
@@ -60,13 +60,13 @@ impl Snapshot {
         Ok(Self { config, exact, below, sites, identities })
     }
 
-    /// The configuration it was made of.
+    /// Returns the configuration that the snapshot was made from.
     pub const fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The site that answers to this host, normalised by [`host::normalize`](crate::host::normalize): the one that has
-    /// exactly this name, else the one with the longest `*.` pattern above it.
+    /// Returns the position of the site for this host, normalised by [`host::normalize`](crate::host::normalize): the
+    /// site with exactly this name, or else the one with the longest `*.` pattern above it.
     pub fn site(&self, normalized_host: &str) -> Option<usize> {
         if let Some(site) = self.exact.get(normalized_host) {
             return Some(*site);
@@ -84,28 +84,28 @@ impl Snapshot {
         None
     }
 
-    /// The positions of a site's routes, the most specific first.
+    /// Returns the positions of a site's routes, the most specific first.
     pub(crate) fn by_specificity(&self, site: usize) -> &[usize] {
         &self.sites[site].by_specificity
     }
 
-    /// The position of the upstream that a route forwards to.
+    /// Returns the position of the upstream that a route forwards to.
     pub(crate) fn upstream(&self, site: usize, route: usize) -> Option<usize> {
         self.sites[site].upstreams[route]
     }
 
-    /// The position of the upstream with this name.
+    /// Returns the position of the upstream with this name.
     #[cfg(feature = "server")]
     pub(crate) fn upstream_named(&self, name: &str) -> Option<usize> {
         self.config.upstreams.iter().position(|upstream| upstream.name == name)
     }
 
-    /// Fields that say who somebody is, of all sites.
+    /// Returns the fields that carry identities, of all sites.
     pub(crate) fn identities(&self) -> &[String] {
         &self.identities
     }
 
-    /// Whether some path of the site is kept from someone, so that paths must have one reading.
+    /// Returns whether access to the site depends on the path, so that paths must have only one reading.
     pub(crate) fn path_decides_access(&self, site: usize) -> bool {
         self.sites[site].path_decides_access
     }
@@ -159,33 +159,33 @@ impl SiteIndex {
     }
 }
 
-/// Which part of a configuration is meant, by position in its lists.
+/// A part of a configuration, by its position in the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConfigPath {
-    /// What belongs to no list.
+    /// A setting outside the lists.
     Config,
-    /// `listeners[i]`
+    /// A listener: `listeners[i]`.
     Listener(usize),
-    /// `sites[i]`
+    /// A site: `sites[i]`.
     Site(usize),
-    /// `sites[i].routes[j]`
+    /// A route: `sites[i].routes[j]`.
     Route(usize, usize),
-    /// `upstreams[i]`
+    /// An upstream: `upstreams[i]`.
     Upstream(usize),
 }
 
-/// One thing that is wrong with a configuration.
+/// One error in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Which part.
+    /// The part of the configuration.
     pub place: ConfigPath,
-    /// The same for people, such as ``site `git`, route `/api` ``.
+    /// The part as text for people, such as ``site `git`, route `/api` ``.
     pub part: String,
-    /// The key within it.
+    /// The key within that part.
     pub key: &'static str,
-    /// The value it has.
+    /// The value of the key.
     pub value: String,
-    /// What is wrong and what to write instead.
+    /// The error and its fix.
     pub fix: String,
 }
 
@@ -195,7 +195,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with a configuration; never empty.
+/// All errors of a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

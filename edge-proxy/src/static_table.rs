@@ -1,23 +1,23 @@
-//! How a field is found in a static table, HPACK's or QPACK's: by a table of hashes that is made at compile time.
+//! Lookups of fields in a static table, HPACK's or QPACK's, by a hash table built at compile time.
 
 const NONE: u8 = 0xff;
 
-/// The lines of a table by their names.
+/// The lines of a table by name.
 pub(crate) struct Index<const N: usize> {
-    /// By a hash of the name: the first entry of that name.
+    /// For each hash of a name: the first entry of that name.
     slots: [u8; 256],
     /// The next entry with the same name.
     next: [u8; N],
 }
 
-/// Where a field is in the table.
+/// The position of a field in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Name and value.
+    /// Name and value match.
     Both(u8),
-    /// The name alone.
+    /// Only the name matches.
     Name(u8),
-    /// Neither.
+    /// Neither name nor value matches.
     Nothing,
 }
 
@@ -48,7 +48,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl<const N: usize> Index<N> {
-    /// Of this table.
+    /// Builds the index of a table.
     pub(crate) const fn of(table: &[(&[u8], &[u8]); N]) -> Self {
         let mut index = Self { slots: [NONE; 256], next: [NONE; N] };
         let mut i = 0;
@@ -75,7 +75,7 @@ impl<const N: usize> Index<N> {
         index
     }
 
-    /// Looks a field up in the same table, its name in any case.
+    /// Looks up a field in the same table, ignoring the case of its name.
     pub(crate) fn find(&self, table: &[(&[u8], &[u8]); N], name: &[u8], value: &[u8]) -> Found {
         // No name in either table is longer.
         let mut lower = [0u8; 32];

@@ -1,50 +1,50 @@
-//! Who is at the other end of a connection over a tailnet: what the local tailscaled says of an address (its WhoIs).
+//! Identities on a tailnet: the answers of the local tailscaled to a WhoIs query for an address.
 //!
-//! An address of 100.64.0.0/10 proves nothing by itself: it is shared carrier space (RFC 6598), and within a tailnet it says
-//! which machine, not whose. tailscaled knows both, because a peer's address is bound to its key.
+//! An address of 100.64.0.0/10 proves nothing by itself: it is shared carrier space (RFC 6598), and even within a
+//! tailnet it names a machine, not its user. tailscaled knows both, because a peer's address is bound to its key.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A machine of the tailnet, and whose it is.
+/// A machine of the tailnet and its owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Its name within the tailnet, such as `vps-pacman`.
+    /// Its name in the tailnet, such as `vps-pacman`.
     pub name: String,
-    /// Its tags, such as `tag:edge`. A tagged machine is nobody's.
+    /// Its tags, such as `tag:edge`. A tagged machine has no user.
     pub tags: Vec<String>,
-    /// The user whose machine it is. `None` for tagged machines.
+    /// The user who owns the machine. `None` for tagged machines.
     pub user: Option<TailnetUser>,
 }
 
 /// A user of the tailnet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TailnetUser {
-    /// Such as `ann@example.org`.
+    /// The login name, such as `ann@example.org`.
     pub login: String,
-    /// The name that is shown.
+    /// The display name.
     pub name: String,
-    /// The address of a picture; empty without.
+    /// The URL of a profile picture; empty if there is none.
     pub picture: String,
 }
 
-/// What is known of the other end.
+/// The identity of the other end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TailnetIdentity<'a> {
-    /// This machine.
+    /// A known machine of the tailnet.
     Known(&'a Node),
-    /// tailscaled knows nobody with that address.
+    /// No machine of the tailnet has this address.
     Nobody,
-    /// It was not asked: no tailnet is configured, or the address is of none.
+    /// Not looked up: no tailnet is configured, or the address is outside its ranges.
     #[default]
     Unasked,
-    /// It could not be asked.
+    /// Unknown, because tailscaled could not be reached.
     Unreachable,
 }
 
 impl<'a> TailnetIdentity<'a> {
-    /// The machine, if it is known.
+    /// Returns the machine, if it is known.
     pub const fn node(self) -> Option<&'a Node> {
         match self {
             Self::Known(node) => Some(node),
@@ -53,17 +53,17 @@ impl<'a> TailnetIdentity<'a> {
     }
 }
 
-/// What is known of those that a request came by.
+/// The identities of the hops of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identities<'a> {
-    /// Of the connection's source.
+    /// The identity of the connection's source address.
     pub source: TailnetIdentity<'a>,
-    /// Of hops that the trusted header names. Of all others nothing was asked.
+    /// The identities of further hops in the trusted header. Only trusted ranges were looked up.
     pub hops: &'a [(IpAddr, TailnetIdentity<'a>)],
 }
 
 impl<'a> Identities<'a> {
-    /// What is known of a hop that the header names, if it was asked about.
+    /// Returns the identity of a hop in the header, if it was looked up.
     pub fn of(self, hop: IpAddr) -> Option<TailnetIdentity<'a>> {
         self.hops.iter().find(|(address, _)| *address == hop).map(|(_, identity)| *identity)
     }
@@ -75,24 +75,24 @@ impl<'a> From<TailnetIdentity<'a>> for Identities<'a> {
     }
 }
 
-/// Whom a rule means: `node:vps-pacman`, `tag:edge` or `login:ann@example.org`.
+/// A tailnet identity in a rule: `node:vps-pacman`, `tag:edge` or `login:ann@example.org`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
-    /// The machine with this name.
+    /// The machine of this name.
     Node(String),
-    /// Machines with this tag, `tag:` included.
+    /// All machines with this tag; includes the prefix `tag:`.
     Tag(String),
-    /// Machines of this user.
+    /// All machines of this user.
     Login(String),
 }
 
-/// A text that names nobody.
+/// An error for a text that is not a valid tailnet identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("names nobody: write node:NAME, tag:NAME or login:NAME")]
+#[error("not a valid tailnet identity: expected node:NAME, tag:NAME or login:NAME")]
 pub struct WhoError;
 
 impl Who {
-    /// Whether this machine is meant. Names are compared without case.
+    /// Returns whether the rule matches this machine. Names are compared without regard to case.
     pub fn is(&self, node: &Node) -> bool {
         match self {
             Self::Node(name) => node.name.eq_ignore_ascii_case(name),
@@ -128,7 +128,7 @@ impl fmt::Display for Who {
     }
 }
 
-/// The fields in which services are told: those of `tailscale serve`, and the machine.
+/// The fields that carry an identity to upstreams: those of `tailscale serve`, and the machine.
 pub const FIELDS: [&str; 5] = [
     "Tailscale-TailnetUser-Login",
     "Tailscale-TailnetUser-Name",
@@ -137,8 +137,8 @@ pub const FIELDS: [&str; 5] = [
     "Tailscale-Node-Tags",
 ];
 
-/// The names and values that a service is told of a machine. Text that is not ASCII is an encoded word (RFC 2047), as
-/// `tailscale serve` writes it.
+/// Returns the identity fields of a machine. Non-ASCII text becomes an encoded word (RFC 2047), as `tailscale serve`
+/// writes it.
 pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
     let user = node.user.as_ref();
     let values = [
@@ -154,7 +154,7 @@ pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
         .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
 }
 
-/// Printable ASCII as it is, anything else as one encoded word in UTF-8 (RFC 2047 §4.2).
+/// Encodes a field value: printable ASCII as it is, anything else as one encoded word in UTF-8 (RFC 2047 §4.2).
 fn encoded(text: &str) -> String {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains("=?") {
         return text.trim().to_owned();

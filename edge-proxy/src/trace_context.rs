@@ -1,4 +1,4 @@
-//! W3C Trace Context: by which trace a request is known to all services that it passes, and whether its spans are kept.
+//! W3C Trace Context: the identity of a trace across services, and the decision whether its spans are kept.
 //!
 //! ```text
 //! traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
@@ -6,77 +6,77 @@
 //!              version
 //! ```
 //!
-//! Reading and deciding, without I/O: [`received`] takes what a hop said, [`Sampling`] says whether a trace is kept,
-//! [`Context`] is what is passed on. The source is <https://www.w3.org/TR/trace-context-2/>.
+//! Parsing and sampling, without I/O: [`received`] reads the context of a trusted proxy, [`Sampling`] decides whether a
+//! trace is kept, and [`Context`] is propagated. The source is <https://www.w3.org/TR/trace-context-2/>.
 
 use crate::{Fields, Name};
 use std::fmt;
 
-/// The most members that `tracestate` has (§3.3.1.1).
+/// The highest number of members in `tracestate` (§3.3.1.1).
 pub const MAX_MEMBERS: usize = 32;
-/// The bytes of `tracestate` that are passed on; the standard wants at least so many (§3.3.1.5).
+/// The bytes of `tracestate` that are propagated; the standard requires at least this many (§3.3.1.5).
 pub const MAX_STATE: usize = 512;
-/// A member that is longer goes first where the whole is too long (§3.3.1.5).
+/// Members longer than this are dropped first when the whole is too long (§3.3.1.5).
 const LONG_MEMBER: usize = 128;
-/// The bytes of a `traceparent` of version 00.
+/// The length of a `traceparent` of version 00 in bytes.
 const LENGTH: usize = 55;
 
-/// A trace's identifier: 16 bytes, not all zero.
+/// A trace ID: 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId([u8; 16]);
 
-/// A span's identifier: 8 bytes, not all zero.
+/// A span ID: 8 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpanId([u8; 8]);
 
 impl TraceId {
-    /// `None` of zeros, which identify nothing.
+    /// Creates an ID. `None` if all bytes are zero, which identifies nothing.
     pub const fn new(bytes: [u8; 16]) -> Option<Self> {
         if u128::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
     }
 
-    /// Of random numbers.
+    /// Creates an ID from random numbers.
     pub const fn of(high: u64, low: u64) -> Self {
         let whole = ((high as u128) << 64) | low as u128;
         Self(if whole == 0 { 1u128.to_be_bytes() } else { whole.to_be_bytes() })
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the ID.
     pub const fn bytes(self) -> [u8; 16] {
         self.0
     }
 
-    /// The 56 bits that are random (§3.2.2.3.1), by which it is sampled.
+    /// Returns the 56 random bits (§3.2.2.3.1) that sampling uses.
     const fn randomness(self) -> u64 {
         (u128::from_be_bytes(self.0) as u64) & ((1 << 56) - 1)
     }
 }
 
 impl SpanId {
-    /// `None` of zeros, which identify nothing.
+    /// Creates an ID. `None` if all bytes are zero, which identifies nothing.
     pub const fn new(bytes: [u8; 8]) -> Option<Self> {
         if u64::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
     }
 
-    /// Of a random number.
+    /// Creates an ID from a random number.
     pub const fn of(number: u64) -> Self {
         Self(if number == 0 { 1u64.to_be_bytes() } else { number.to_be_bytes() })
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the ID.
     pub const fn bytes(self) -> [u8; 8] {
         self.0
     }
 }
 
-/// In hexadecimal digits.
+/// Formats as hexadecimal digits.
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
-/// In hexadecimal digits.
+/// Formats as hexadecimal digits.
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", u64::from_be_bytes(self.0))
@@ -95,33 +95,33 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// What `traceparent` says.
+/// The content of `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Context {
-    /// The trace.
+    /// The trace ID.
     pub trace: TraceId,
-    /// The span that asks.
+    /// The span ID of the caller.
     pub span: SpanId,
-    /// Whether whoever asks keeps its span.
+    /// True if the caller records its span.
     pub sampled: bool,
-    /// Whether at least 56 bits of the trace's identifier are random.
+    /// True if at least 56 bits of the trace ID are random.
     pub random: bool,
 }
 
-/// A `traceparent` that is none. Its trace must be begun anew (§3.2.2.2).
+/// An error for an invalid `traceparent`, after which a new trace must begin (§3.2.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no traceparent: write 00-TRACE-SPAN-FLAGS in lower-case hexadecimal digits")]
+#[error("not a valid traceparent: expected 00-TRACE-SPAN-FLAGS in lower-case hexadecimal digits")]
 pub struct BadTraceparent;
 
 impl Context {
-    /// Reads a field's value. Of a version after 00 what version 00 has is read, as the standard wants it.
+    /// Parses a field value. A version after 00 is read as version 00, as the standard requires.
     ///
     /// # Errors
     /// [`BadTraceparent`].
     pub fn parse(value: &[u8]) -> Result<Self, BadTraceparent> {
         let head = value.get(..LENGTH).ok_or(BadTraceparent)?;
         let [version] = hex::<1>(&head[..2]).ok_or(BadTraceparent)?;
-        // Later versions may have more behind another dash.
+        // Later versions may append more after another dash.
         let ends = match version {
             0 => value.len() == LENGTH,
             0xff => false,
@@ -136,12 +136,12 @@ impl Context {
         Ok(Self { trace, span, sampled: flags & 1 != 0, random: flags & 2 != 0 })
     }
 
-    /// The flags, with those bits zero that are not known (§3.2.2.3).
+    /// Returns the flags; unknown bits are zero (§3.2.2.3).
     pub const fn flags(self) -> u8 {
         self.sampled as u8 | (self.random as u8) << 1
     }
 
-    /// The field's value, of version 00.
+    /// Formats the field value, as version 00.
     pub fn to_bytes(self) -> [u8; LENGTH] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
@@ -158,7 +158,7 @@ impl Context {
     }
 }
 
-/// Bytes from twice as many lower-case hexadecimal digits.
+/// Decodes lower-case hexadecimal digits.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -172,8 +172,8 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// What a hop of ours said of the trace: `traceparent` and, if there is one that can be read, `tracestate`. `None` without a
-/// `traceparent`, with several, or with one that is none: a new trace begins then, and `tracestate` means nothing.
+/// Reads the trace context of a trusted proxy: `traceparent` and, if it is valid, `tracestate`. `None` if `traceparent`
+/// is missing, repeated or invalid: then a new trace begins, and `tracestate` is ignored.
 ///
 /// ```
 /// use edge_proxy::{Fields, trace_context::received};
@@ -195,8 +195,9 @@ pub fn received(fields: &Fields) -> Option<(Context, Vec<u8>)> {
     Some((context, state(fields.all(Name::Tracestate)).unwrap_or_default()))
 }
 
-/// The members of `tracestate`, of all its fields, as they are passed on: without blanks and empty members, and of at most
-/// [`MAX_STATE`] bytes. `None` if it is malformed, has a key twice or more than [`MAX_MEMBERS`]: all of it is dropped then.
+/// Returns the members of all `tracestate` fields as they are propagated: without whitespace and empty members, in at
+/// most [`MAX_STATE`] bytes. `None` if the field is malformed, repeats a key, or has more than [`MAX_MEMBERS`]: then
+/// all of it is dropped.
 pub fn state<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut members: Vec<&[u8]> = Vec::new();
     for member in values.into_iter().flat_map(|value| value.split(|byte| *byte == b',')) {
@@ -211,7 +212,7 @@ pub fn state<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> 
         members.push(member);
     }
     let length = |members: &[&[u8]]| members.iter().map(|member| member.len() + 1).sum::<usize>();
-    // The long ones from the end, then the last ones.
+    // Long members are dropped first, from the end, then the last ones.
     while length(&members) > MAX_STATE + 1 {
         let long = members.iter().rposition(|member| member.len() > LONG_MEMBER);
         members.remove(long.unwrap_or(members.len() - 1));
@@ -219,7 +220,7 @@ pub fn state<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> 
     Some(members.join(&b','))
 }
 
-/// The key of a member, if it is one (§3.3.1.3).
+/// Returns the key of a member, if it is valid (§3.3.1.3).
 fn key(member: &[u8]) -> Option<&[u8]> {
     let at = member.iter().position(|byte| *byte == b'=')?;
     let (key, value) = (&member[..at], &member[at + 1..]);
@@ -227,12 +228,12 @@ fn key(member: &[u8]) -> Option<&[u8]> {
     let goes_on = key.iter().all(|byte| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@')
     });
-    // Blanks around it are gone already, and commas end it.
+    // Surrounding whitespace is already removed, and commas end the member.
     let valued = value.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'=');
     (begins && goes_on && key.len() <= 256 && valued && (1..=256).contains(&value.len())).then_some(key)
 }
 
-/// Which traces are kept: those that a hop of ours keeps, and of those that begin here a share.
+/// The sampling decision: traces that a trusted proxy samples, and a share of those that begin here.
 ///
 /// ```
 /// use edge_proxy::trace_context::{Sampling, TraceId};
@@ -244,18 +245,19 @@ fn key(member: &[u8]) -> Option<&[u8]> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
-    /// Of 2⁵⁶: a trace is kept whose randomness is at least this.
+    /// The threshold, out of 2⁵⁶: a trace is kept if its randomness is at least this.
     rejected: u64,
 }
 
 impl Sampling {
-    /// This share of the traces that begin here, 0 to 1. `None` of another number.
+    /// Creates a sampling of this share of the traces that begin here, 0 to 1. `None` if `share` is out of range.
     pub fn new(share: f64) -> Option<Self> {
         const ALL: f64 = (1u64 << 56) as f64;
         (0.0..=1.0).contains(&share).then(|| Self { rejected: ((1.0 - share) * ALL).round() as u64 })
     }
 
-    /// Whether this trace is kept. `parent` is what a hop said of it. The same trace is kept at every place with the same share.
+    /// Returns whether this trace is kept. `parent` is the context of a trusted proxy. The same trace is kept wherever
+    /// the share is the same.
     pub const fn keeps(self, parent: Option<Context>, trace: TraceId) -> bool {
         match parent {
             Some(parent) => parent.sampled,
@@ -306,7 +308,7 @@ mod tests {
         let many = (0..33).map(|at| format!("k{at}=v")).collect::<Vec<_>>();
         assert!(whole(&[&many[..32].join(",")]).is_some());
         assert_eq!(whole(&[&many.join(",")]), None);
-        // Long ones go first.
+        // Long members are dropped first.
         let long = format!("a={},b={},c={}", "x".repeat(200), "y".repeat(100), "z".repeat(250));
         assert_eq!(whole(&[&long]).unwrap(), format!("a={},b={}", "x".repeat(200), "y".repeat(100)));
     }
@@ -329,7 +331,7 @@ mod tests {
             prop_assert_eq!(Context::parse(&context.to_bytes()), Ok(context));
         }
 
-        /// Whatever is read, what is passed on of it is read as the same.
+        /// A propagated context parses as itself.
         #[test]
         fn what_is_passed_on_means_the_same(value in proptest::collection::vec(any::<u8>(), 0..80)) {
             if let Ok(context) = Context::parse(&value) {

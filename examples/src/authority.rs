@@ -1,8 +1,10 @@
-//! A CA and DNS as the environment names them.
+//! A CA and DNS provider, configured by the environment.
 //!
-//! `CLOUDFLARE_TOKEN`, or `RFC2136_SERVER`, `RFC2136_KEY_NAME` and `RFC2136_KEY` (base64) for a name server of one's own, is who
-//! takes the records. `ACME_DIRECTORY` is the CA, Let's Encrypt's staging unless given; `ACME_ROOTS` a file of roots for it.
-//! `DNS_SERVER` is who is asked instead of the system's resolvers.
+//! - `CLOUDFLARE_TOKEN`: publish records through Cloudflare.
+//! - `RFC2136_SERVER`, `RFC2136_KEY_NAME` and `RFC2136_KEY` (base64): publish records on your own name server.
+//! - `ACME_DIRECTORY`: the CA; Let's Encrypt staging by default.
+//! - `ACME_ROOTS`: a file with root certificates for the CA.
+//! - `DNS_SERVER`: a resolver instead of the system's.
 
 use acme_dns01::client::{Acme, Http};
 use acme_dns01::dns::Dns;
@@ -16,15 +18,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The name of the authority in the engine.
+/// The name of the CA in the engine.
 pub const CA: &str = "ca";
 
 const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
-/// An engine that keeps its certificates in a folder, and prints what it does.
+/// Creates an engine that stores its certificates in a folder and prints its events.
 ///
 /// # Errors
-/// When the environment names nobody who takes the records, or something that cannot be used.
+/// The environment names no DNS provider, or a value is invalid.
 pub fn engine(folder: &Path) -> Result<Engine, Box<dyn Error>> {
     let roots = var("ACME_ROOTS").ok().map(std::fs::read_to_string).transpose()?;
     let http = Http::new(roots.as_deref())?;

@@ -1,3 +1,4 @@
-//! Programs that embed the crates: see `src/bin`, run by `cargo run -p examples --bin NAME`. Here is what two of them share.
+//! Programs that embed the crates: see `src/bin`, run by `cargo run -p examples --bin NAME`. This library is shared by
+//! two of them.
 
 pub mod authority;

@@ -1,4 +1,4 @@
-//! Every example runs and ends well.
+//! Runs every example, which must succeed.
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ fn pg_hba_policy() {
 
 #[test]
 fn pg_hba_upgrade_gate() {
-    // A pattern for users came with 16; before, it is a name like any other.
+    // Patterns for users exist since 16; before, the text is an ordinary name.
     let text = run(env!("CARGO_BIN_EXE_pg_hba_upgrade_gate"), &[]);
     assert!(text.starts_with("PostgreSQL 18 differs from 15: "), "{text}");
     let folder = tempfile::tempdir().expect("a folder");
@@ -45,7 +45,7 @@ fn pg_hba_upgrade_gate() {
     assert_eq!(text, "PostgreSQL 18 decides every connection as 15 does\n");
 }
 
-/// Two crates: who is ensured is who may connect, by the server's own word.
+/// Combines two crates: the roles that pg-ensure creates may connect under pg-hba's rules, verified at the server.
 #[test]
 fn pg_services() {
     let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
@@ -71,7 +71,7 @@ fn pg_services() {
 fn pg_upgrade_kill() {
     let copy = run(env!("CARGO_BIN_EXE_pg_upgrade_kill"), &[]);
     assert!(copy.contains("commit\n") && !copy.contains("pg_control.old"), "{copy}");
-    // The mode that costs the old cluster says so, and its way back is another one.
+    // The mode that consumes the old cluster says so, and has a different way back.
     let swap = run(env!("CARGO_BIN_EXE_pg_upgrade_kill"), &["swap"]);
     assert!(swap.starts_with("swap: "), "{swap}");
     assert_ne!(copy.lines().count(), swap.lines().count(), "{copy}{swap}");
@@ -129,7 +129,7 @@ fn acme_when() {
     assert!(text.contains("a window     2027-04-19T12:00:00Z"), "the middle of the window: {text}");
 }
 
-/// A server that gets its certificate from a CA of this test's own, and what it says.
+/// A server that gets its certificate from this test's CA, and its output.
 struct Issued {
     program: std::process::Child,
     pebble: testkit::Pebble,
@@ -138,7 +138,7 @@ struct Issued {
 }
 
 impl Issued {
-    /// Waits until it serves by a certificate of the CA.
+    /// Waits until the server presents a certificate of the CA.
     fn start(program: &str, folder: &std::path::Path, more: &[&str]) -> Self {
         use std::io::{BufRead, BufReader};
         use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
@@ -167,7 +167,7 @@ impl Issued {
         for line in lines.map_while(Result::ok) {
             if let Some(address) = line.strip_prefix("serving at ") {
                 address.clone_into(&mut issued.address);
-                // A client that says nothing keeps nobody waiting.
+                // A silent client must not delay others.
                 silent = Some(std::net::TcpStream::connect(address).expect("it listens"));
             }
             if line.contains("www.example.test: deployed") {
@@ -179,7 +179,7 @@ impl Issued {
         panic!("nothing was deployed: {heard:?}");
     }
 
-    /// One request over HTTP/1.1 by a client that believes the CA alone.
+    /// Sends a request over HTTP/1.1 with a client that trusts only the CA.
     fn ask(&self) -> String {
         use std::io::{Read, Write};
         let config = std::sync::Arc::new(testkit::tls_client(&self.pebble.issuing_root(), &[b"http/1.1"]));
@@ -198,7 +198,7 @@ impl Issued {
 }
 
 impl Drop for Issued {
-    /// It would serve for ever.
+    /// The program would run forever.
     fn drop(&mut self) {
         let _ = self.program.kill();
         let _ = self.program.wait();
@@ -212,7 +212,7 @@ fn acme_axum() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello over TLS\n"), "{answer}");
 }
 
-/// Two crates: an edge with a certificate of its own making.
+/// Combines two crates: an edge that gets its own certificate.
 #[test]
 fn edge_acme() {
     use std::io::{BufRead, BufReader, Write};

@@ -1,8 +1,8 @@
-//! What changed between two texts.
+//! Unified diffs of two texts.
 
 use similar::TextDiff;
 
-/// A unified diff with three lines around each change, or an empty text where nothing changed.
+/// Returns a unified diff with three lines of context, or an empty string if the texts are equal.
 ///
 /// ```
 /// let text = cli_support::diff::unified("a\nb\n", "a\nc\n", "app.ini");

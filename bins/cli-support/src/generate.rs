@@ -1,16 +1,16 @@
-//! Shell completions and man pages, generated from the definitions that `--help` shows, so that they cannot differ.
+//! Shell completions and man pages, generated from the definitions behind `--help`, so that they cannot differ.
 
 use clap::{Command, ValueEnum};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// A command that programs flatten into theirs: `completions bash`, `man --folder DIR`.
+/// Commands that a program flattens into its own: `completions bash`, `man --folder DIR`.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Generate {
     /// Print completions for a shell, for its folder of completions
     #[command(hide = true)]
     Completions {
-        /// The shell
+        /// The shell to complete for
         shell: Shell,
     },
     /// Write man pages into a folder, one for the program and one for each command
@@ -22,22 +22,22 @@ pub enum Generate {
     },
 }
 
-/// Shells that there are completions for.
+/// The shells with completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
-    /// bash
+    /// The Bourne-again shell.
     Bash,
-    /// fish
+    /// The friendly interactive shell.
     Fish,
-    /// zsh
+    /// The Z shell.
     Zsh,
 }
 
 impl Generate {
-    /// Does it, for the program that is defined so.
+    /// Runs the command for a program.
     ///
     /// # Errors
-    /// What cannot be written.
+    /// The output cannot be written.
     pub fn run(&self, mut program: Command) -> io::Result<()> {
         match self {
             Self::Completions { shell } => io::stdout().write_all(&completions(&mut program, *shell)),
@@ -47,17 +47,17 @@ impl Generate {
 }
 
 impl Generate {
-    /// The same for programs that end by [`Done`](crate::outcome::Done).
+    /// Runs the command for programs that end with [`Done`](crate::outcome::Done).
     ///
     /// # Errors
-    /// What cannot be written.
+    /// The output cannot be written.
     pub fn outcome(&self, program: Command) -> Result<crate::outcome::Done, crate::outcome::Failure> {
         let done = self.run(program).map(|()| crate::outcome::Done::Fine);
         done.map_err(|why| crate::outcome::Failure::Failed(why.to_string()))
     }
 }
 
-/// Completions for a shell.
+/// Returns the completions for a shell.
 pub fn completions(program: &mut Command, shell: Shell) -> Vec<u8> {
     let shell = match shell {
         Shell::Bash => clap_complete::Shell::Bash,
@@ -73,7 +73,7 @@ pub fn completions(program: &mut Command, shell: Shell) -> Vec<u8> {
 /// Writes `program.1`, and `program-command.1` for each command.
 ///
 /// # Errors
-/// What cannot be written.
+/// A page cannot be written.
 pub fn man(program: &Command, folder: &Path) -> io::Result<()> {
     clap_mangen::generate_to(program.clone(), folder)
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use clap::{CommandFactory, Parser, Subcommand};
 
-    /// A program.
+    /// A sample program.
     #[derive(Parser)]
     #[command(name = "sample")]
     struct Sample {

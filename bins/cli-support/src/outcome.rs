@@ -1,12 +1,12 @@
-//! How a run ends, and how that is said.
+//! The outcome of a run: exit codes and error messages.
 
 use std::process::ExitCode;
 use thiserror::Error;
 
-/// A run that did what it was asked for.
+/// A successful run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// Nothing else to say: exit code 0.
+    /// Success without findings: exit code 0.
     Fine,
     /// Differences or findings: exit code 3.
     Differences,
@@ -21,24 +21,24 @@ impl From<Done> for ExitCode {
     }
 }
 
-/// A run that did not do what it was asked for. The texts are for people: what was wrong, where, and the fix.
+/// A failed run. The text is for people: the error, its place, and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// What was given means nothing: exit code 2.
+    /// Wrong usage or configuration: exit code 2.
     #[error("{0}")]
     Configuration(String),
-    /// It could not be done: exit code 1.
+    /// The operation failed: exit code 1.
     #[error("{0}")]
     Failed(String),
 }
 
 impl Failure {
-    /// A failure of work, with what each cause beneath it says.
+    /// Creates a failure from an error and its causes.
     pub fn because(why: &dyn std::error::Error) -> Self {
         Self::Failed(chain(why))
     }
 
-    /// The exit code.
+    /// Returns the exit code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -46,7 +46,7 @@ impl Failure {
         }
     }
 
-    /// Says it: as `{"error": …}` on standard output for machines, else as a line on standard error.
+    /// Prints the error: as `{"error": …}` on standard output for programs, or as a line on standard error.
     pub fn print(&self, program: &str, json: bool) {
         if json {
             println!("{}", serde_json::json!({"error": self.to_string(), "code": self.code()}));
@@ -55,14 +55,14 @@ impl Failure {
         }
     }
 
-    /// Says it and ends with its code.
+    /// Prints the error and returns its exit code.
     pub fn exit(&self, program: &str, json: bool) -> ExitCode {
         self.print(program, json);
         ExitCode::from(self.code())
     }
 }
 
-/// An error and the causes beneath it, joined by colons. A cause that its error has said already is not repeated.
+/// Joins an error and its causes with colons. A cause that is already part of the text is not repeated.
 pub fn chain(why: &dyn std::error::Error) -> String {
     let mut text = why.to_string();
     let mut beneath = why.source();

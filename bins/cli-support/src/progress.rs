@@ -1,10 +1,10 @@
-//! What a long run is doing, on standard error.
+//! Progress of a long run, on standard error.
 
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-/// Shows one line a step: on a terminal the line of the running step is replaced by its end, elsewhere each end is a
-/// plain line. Standard output is left to results.
+/// A display with one line per step. On a terminal the line of a running step is replaced when it ends; elsewhere each
+/// ended step is a plain line. Standard output is left to results.
 #[derive(Debug)]
 pub struct Progress {
     shown: Shown,
@@ -19,7 +19,7 @@ enum Shown {
 }
 
 impl Progress {
-    /// Progress for people; with `quiet`, as machines want it, nothing is shown.
+    /// Creates a display; with `quiet` it shows nothing, as programs expect.
     pub fn new(quiet: bool) -> Self {
         let shown = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Shown::Nothing,
@@ -29,19 +29,19 @@ impl Progress {
         Self { shown, running: None }
     }
 
-    /// A step begins. One that still runs ends.
+    /// Begins a step. A step that is still running ends.
     pub fn begin(&mut self, what: impl Into<String>) {
         self.end("done");
         let what = what.into();
         if self.shown == Shown::Terminal {
             eprint!("\r\x1b[K… {what}");
-            // Without a line's end nothing else would write it out.
+            // Without a line feed the terminal would not show it yet.
             let _ = std::io::stderr().flush();
         }
         self.running = Some((what, Instant::now()));
     }
 
-    /// How far the running step is, shown on a terminal only.
+    /// Shows the progress of the running step, on a terminal only.
     pub fn at(&self, detail: &str) {
         if let (Shown::Terminal, Some((what, _))) = (self.shown, &self.running) {
             eprint!("\r\x1b[K… {what}: {detail}");
@@ -49,7 +49,7 @@ impl Progress {
         }
     }
 
-    /// The running step ended, and how.
+    /// Ends the running step with its result.
     pub fn end(&mut self, how: &str) {
         let Some((what, began)) = self.running.take() else { return };
         let seconds = began.elapsed().as_secs_f32();
@@ -60,7 +60,7 @@ impl Progress {
         }
     }
 
-    /// A line of its own, between steps or within one.
+    /// Prints a line of its own, between steps or within one.
     pub fn note(&self, text: &str) {
         match self.shown {
             Shown::Nothing => {}
@@ -72,7 +72,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // A step that nobody ended was cut short by an error.
+        // A step without an end was interrupted by an error.
         self.end("failed");
     }
 }

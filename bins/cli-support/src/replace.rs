@@ -1,4 +1,4 @@
-//! Files replaced atomically: a reader sees the old content or the new, a crash leaves one of the two.
+//! Atomic replacement of files: a reader sees the old or the new content, and a crash leaves one of the two.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -6,18 +6,18 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why a file was not replaced. The old one is still there, whole.
+/// The reason a file was not replaced. The old file is intact.
 #[derive(Debug, Error)]
 #[error("{}: {step}", path.display())]
 pub struct ReplaceError {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
     step: &'static str,
     #[source]
     source: io::Error,
 }
 
-/// How a file is replaced. The mode and the owner are set on the new file before it takes the old one's place.
+/// A replacement of a file. Mode and owner are set on the new file before it takes the place of the old one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Replacement {
     mode: Option<u32>,
@@ -25,29 +25,29 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// With the mode and the owner that the file has; a file that is not there yet gets 0600 and the process's own.
+    /// Creates a replacement that keeps mode and owner; a new file gets 0600 and the owner of the process.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a mode (permission bits).
+    /// Sets the mode (permission bits).
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = Some(mode & 0o7777);
         self
     }
 
-    /// With an owner and a group, by number.
+    /// Sets owner and group, by number.
     #[must_use]
     pub fn owner(mut self, user: u32, group: u32) -> Self {
         self.owner = Some((user, group));
         self
     }
 
-    /// Replaces the file. A link stays a link: the file that it points to is replaced.
+    /// Replaces the file. A link is kept: the file it points to is replaced.
     ///
     /// # Errors
-    /// A folder that is missing or not writable, an owner that cannot be given, a full disk.
+    /// A folder that is missing or not writable, an owner that cannot be set, a full disk.
     pub fn write(self, path: &Path, content: &[u8]) -> Result<(), ReplaceError> {
         let failed = |step| move |source| ReplaceError { path: path.to_owned(), step, source };
         let real = match path.canonicalize() {
@@ -60,23 +60,23 @@ impl Replacement {
         let old = match std::fs::metadata(&real) {
             Ok(about) => Some(about),
             Err(why) if why.kind() == io::ErrorKind::NotFound => None,
-            Err(why) => return Err(failed("cannot be looked at")(why)),
+            Err(why) => return Err(failed("cannot be inspected")(why)),
         };
         let mode = self.mode.or_else(|| old.as_ref().map(|old| old.mode() & 0o7777)).unwrap_or(0o600);
         let owner = self.owner.or_else(|| old.as_ref().map(|old| (old.uid(), old.gid())));
 
         let folder = real.parent().unwrap_or(Path::new("/"));
-        // A hidden name that no include of `*.conf` picks up.
+        // A hidden name, which no include of `*.conf` matches.
         let mut fresh = tempfile::Builder::new()
             .prefix(".replace-")
             .tempfile_in(folder)
-            .map_err(failed("no new file can be made beside it"))?;
+            .map_err(failed("cannot create a new file beside it"))?;
         fresh.write_all(content).map_err(failed("the new content cannot be written"))?;
-        let about = fresh.as_file().metadata().map_err(failed("the new file cannot be looked at"))?;
+        let about = fresh.as_file().metadata().map_err(failed("the new file cannot be inspected"))?;
         if let Some((user, group)) = owner.filter(|owner| *owner != (about.uid(), about.gid())) {
             fchown(fresh.as_file(), Some(user), Some(group)).map_err(failed("its owner cannot be kept"))?;
         }
-        // After the owner, since a change of owner takes set-user-id bits away.
+        // After the owner, since changing the owner clears set-user-ID bits.
         fresh
             .as_file()
             .set_permissions(Permissions::from_mode(mode))
@@ -87,7 +87,7 @@ impl Replacement {
     }
 }
 
-/// Replaces a file, with the mode and the owner that it has.
+/// Replaces a file and keeps its mode and owner.
 ///
 /// # Errors
 /// As [`Replacement::write`].

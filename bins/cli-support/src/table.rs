@@ -3,13 +3,13 @@
 use std::fmt;
 use unicode_width::UnicodeWidthStr;
 
-/// The width for output that goes to no terminal.
+/// The width of output that does not go to a terminal.
 const WIDE: usize = 120;
 
-/// Narrower than this, the last column is no longer wrapped: it would be a column of syllables.
+/// Below this width the last column is not wrapped, since it would break within words.
 const NARROWEST: usize = 24;
 
-/// Rows under headings, aligned when shown. The last column is wrapped at the width of the terminal.
+/// A table of rows under headings, aligned when displayed. The last column is wrapped at the width of the terminal.
 ///
 /// ```
 /// use cli_support::table::Table;
@@ -26,7 +26,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with headings, as wide as the terminal that standard output is, else 120 columns.
+    /// Creates a table with headings, as wide as the terminal of standard output, or else 120 columns.
     pub fn new<I>(headings: I) -> Self
     where
         I: IntoIterator,
@@ -44,7 +44,7 @@ impl Table {
         self
     }
 
-    /// Adds a row. Cells that are missing are empty.
+    /// Adds a row. Missing cells are empty.
     pub fn row<I>(&mut self, cells: I)
     where
         I: IntoIterator,
@@ -53,7 +53,7 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// Whether it has no rows beside the headings.
+    /// Returns whether there are no rows besides the headings.
     pub fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Broken at spaces only: a path or a statement that is too long stays whole, so that it can be copied.
+/// Wraps text at spaces only: a long path or statement stays whole, so that it can be copied.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
@@ -140,7 +140,7 @@ mod tests {
             let shown: String = table.to_string().chars().filter(|c| !c.is_whitespace()).collect();
             let given: String =
                 cells.iter().flat_map(|cell| cell.chars()).filter(|c| !c.is_whitespace()).collect();
-            // Wrapping moves words of the last column below, never out of their order: the sum is what counts.
+            // Wrapping moves words of the last column down, never out of order, so comparing the joined text is enough.
             let count = |text: &str| { let mut all: Vec<char> = text.chars().collect(); all.sort_unstable(); all };
             prop_assert_eq!(count(&shown), count(&format!("AB{given}")));
         }

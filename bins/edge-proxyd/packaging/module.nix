@@ -1,4 +1,4 @@
-# services.edgeProxy: the edge, with the program's own settings and a short form of its sites.
+# services.edgeProxy: edge-proxyd, with its own settings and a short form for sites.
 #
 #   imports = [ ./module.nix ];
 #   services.edgeProxy = {
@@ -12,8 +12,8 @@
 #     sites."git.example.org".upstream = "http://100.64.0.2:80";
 #   };
 #
-# The file is /etc/edge-proxyd/edge.toml. When it changes the service is reloaded: no connection is lost, and a configuration
-# that is not valid leaves the old one in force.
+# The configuration is /etc/edge-proxyd/edge.toml. A change reloads the service: no connection is lost, and after an invalid
+# change the old configuration stays in force.
 { config, lib, pkgs, ... }:
 let
   cfg = config.services.edgeProxy;
@@ -47,7 +47,7 @@ in
     certificates = mkOption {
       type = types.str;
       default = "/var/lib/acme";
-      description = "The folder of certificates, one folder each with fullchain.pem and key.pem. A renewed one is taken up at once.";
+      description = "The folder of certificates: one subfolder each, with fullchain.pem and key.pem. Renewed certificates are loaded at once.";
     };
     group = mkOption {
       type = types.str;
@@ -57,7 +57,7 @@ in
     sites = mkOption {
       default = { };
       example = { "git.example.org".upstream = "http://100.64.0.2:80"; };
-      description = "What is served, as [[site]] of the program's file: any of its keys. Nothing else is answered.";
+      description = "The sites, with any key of [[site]] in the configuration. Requests for other names are refused.";
       type = types.attrsOf (types.submodule ({ name, ... }: {
         freeformType = format.type;
         options = {
@@ -70,17 +70,17 @@ in
       type = types.attrsOf types.str;
       default = { };
       example = { cloudflare = "/run/secrets/cloudflare"; };
-      description = "Secret files by name, for `credential:NAME` in the settings. systemd reads them; not paths of the store.";
+      description = "Secret files by name, for `credential:NAME` in the settings. systemd reads them; do not use paths in the store.";
     };
     openFirewall = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether the ports of settings.listen are opened: TCP, and UDP where there is HTTP/3.";
+      description = "Opens the ports of settings.listen in the firewall: TCP, and UDP for HTTP/3.";
     };
     settings = mkOption {
       type = format.type;
       default = { };
-      description = "Anything that the program's file can say; its sites are added to `sites`.";
+      description = "The configuration, with any key; its sites are added to `sites`.";
     };
   };
 
@@ -88,11 +88,11 @@ in
     assertions = [
       {
         assertion = listeners != [ ];
-        message = "services.edgeProxy.settings.listen is empty: say where to listen.";
+        message = "services.edgeProxy.settings.listen is empty: at least one listener is required.";
       }
       {
         assertion = !(cfg.settings ? acme) || !(config.systemd.services ? acme-dns01);
-        message = "services.edgeProxy.settings.acme and security.acmeDns01 would both write certificates: keep one of them.";
+        message = "services.edgeProxy.settings.acme and security.acmeDns01 would both write certificates: remove one of them.";
       }
     ];
 
@@ -154,7 +154,7 @@ in
         RestrictRealtime = true;
         RestrictSUIDSGID = true;
         SystemCallArchitectures = "native";
-        # With what the program confines itself by.
+        # Includes the calls of the program's own sandbox.
         SystemCallFilter = [
           "@system-service landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp"
           "~@privileged @resources"

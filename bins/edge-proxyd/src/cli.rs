@@ -1,4 +1,4 @@
-//! What is written on the command line.
+//! The command line.
 
 use crate::demo;
 use crate::sandbox::Attempt;
@@ -22,140 +22,140 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Read and check a configuration; touch nothing.
+    /// Read and validate a configuration; change nothing.
     Check(CheckArgs),
-    /// Run an edge with its own services and authority, and show what it does.
-    Demo(demo::Arguments),
-    /// Say what would become of a request, and why.
-    Explain(Box<Explain>),
+    /// Run an edge with its own services and certificate authority, and show what it does.
+    Demo(demo::DemoArgs),
+    /// Explain how a request would be handled.
+    Explain(Box<ExplainArgs>),
     #[command(flatten)]
     Generate(Generate),
-    /// Go where `run` would go before it serves, and say what can still be done there.
+    /// Enter the sandbox that `run` uses, and test what it still allows.
     Sandbox(SandboxArgs),
-    /// Write a configuration that does what nginx's does, and say what was not taken over.
+    /// Convert an nginx configuration, and list what was not converted.
     Import(ImportArgs),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
-    /// Show what a running edge-proxyd does: sites, certificates, upstreams, counters.
-    Status(Status),
-    /// Serve. SIGHUP reads the configuration again, SIGUSR1 opens the access log again, SIGUSR2 starts the program anew and
-    /// hands its sockets on, SIGTERM and SIGINT finish what is under way and end.
-    Run(Run),
+    /// Show the state of a running edge-proxyd: sites, certificates, upstreams, counters.
+    Status(StatusArgs),
+    /// Serve. SIGHUP reloads the configuration, SIGUSR1 reopens the access log, SIGUSR2 starts a new process that takes
+    /// over the sockets, SIGTERM and SIGINT finish the requests in flight and exit.
+    Run(RunArgs),
 }
 
 #[derive(Args)]
 pub(crate) struct CheckArgs {
-    /// The configuration.
+    /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args)]
-pub(crate) struct Status {
-    /// The configuration that it runs with, whose section `status` says where to ask.
+pub(crate) struct StatusArgs {
+    /// The configuration of the running process, whose section `status` has the address to ask.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args)]
 pub(crate) struct ImportArgs {
-    /// nginx.conf, or a file of sites that stands in its http.
+    /// The nginx.conf, or a file of its http block.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Print JSON: the configuration and what was not taken over.
+    /// Print JSON: the configuration and what was not converted.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args)]
 pub(crate) struct SandboxArgs {
-    /// The configuration.
+    /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Try this in there: read:PATH, write:PATH, run:PATH, listen:PORT, connect:ADDRESS:PORT, or call:NAME with a system call
-    /// (unshare, ptrace, io_uring_setup, keyctl, mount). May be given several times.
+    /// Try this inside the sandbox: read:PATH, write:PATH, run:PATH, listen:PORT, connect:ADDRESS:PORT, or call:NAME
+    /// with a system call (unshare, ptrace, io_uring_setup, keyctl, mount). May be repeated.
     #[arg(long = "try", value_name = "WHAT:ARGUMENT")]
     pub(crate) attempt: Vec<Attempt>,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args)]
-pub(crate) struct Run {
-    /// The configuration.
+pub(crate) struct RunArgs {
+    /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// How many threads serve; one a core unless given.
+    /// The number of worker threads; by default one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,
-    /// How many seconds requests that are under way have to finish when the program ends.
+    /// The seconds that requests in flight have to finish at shutdown.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) grace: u16,
 }
 
 #[derive(Args)]
-pub(crate) struct Explain {
-    /// The configuration.
+pub(crate) struct ExplainArgs {
+    /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// The other end of the connection.
+    /// The peer of the connection.
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]
     pub(crate) from: SocketAddr,
-    /// The source that the connection's PROXY header names.
+    /// The source address in the connection's PROXY header.
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]
     pub(crate) proxied: Option<SocketAddr>,
-    /// The interface by which the connection comes.
+    /// The interface the connection arrives on.
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
-    /// Who tailscaled says that the source is: node:NAME, tag:NAME or login:NAME. May be given several times.
+    /// The tailnet identity of the source: node:NAME, tag:NAME or login:NAME. May be repeated.
     #[arg(long, value_name = "WHO")]
     pub(crate) who: Vec<Who>,
-    /// The same of a hop that the header names: ADDRESS=node:NAME and so on. May be given several times.
+    /// The tailnet identity of a hop in the header: ADDRESS=node:NAME and so on. May be repeated.
     #[arg(long = "hop", value_name = "ADDRESS=WHO", value_parser = hop)]
     pub(crate) hops: Vec<(IpAddr, Who)>,
-    /// The name in the ClientHello; that of --host unless given. An empty one is none.
+    /// The name in the ClientHello; by default that of --host. An empty one sends no SNI.
     #[arg(long, value_name = "NAME", conflicts_with = "plain")]
     pub(crate) sni: Option<String>,
-    /// The host that is asked for, with a port if need be.
+    /// The host of the request, optionally with a port.
     #[arg(long, value_name = "NAME")]
     pub(crate) host: String,
-    /// Path and query.
+    /// The request target: path and query.
     #[arg(long, value_name = "PATH", default_value = "/")]
     pub(crate) path: String,
-    /// The method.
+    /// The request method.
     #[arg(long, default_value = "GET")]
     pub(crate) method: String,
-    /// A field of the request; may be repeated.
+    /// A header field of the request. May be repeated.
     #[arg(long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
-    /// By plain HTTP instead of TLS.
+    /// Use plain HTTP instead of TLS.
     #[arg(long, conflicts_with = "quic")]
     pub(crate) plain: bool,
-    /// By QUIC instead of TLS on TCP.
+    /// Use QUIC instead of TLS over TCP.
     #[arg(long)]
     pub(crate) quic: bool,
-    /// In early data (0-RTT).
+    /// Send the request in early data (0-RTT).
     #[arg(long, conflicts_with = "plain")]
     pub(crate) early: bool,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Clone, Copy)]
 pub(crate) enum Exit {
     Done,
-    /// It could not be done, or broke off.
+    /// The command failed or was interrupted.
     Failed,
-    /// A wrong usage or configuration.
+    /// Wrong usage or configuration.
     Wrong,
     /// Differences were found.
     Differs,
@@ -174,15 +174,21 @@ impl From<Exit> for ExitCode {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    text.parse::<SocketAddr>()
-        .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0)))
-        .map_err(|_| "write an address such as 192.0.2.1, 192.0.2.1:40000 or [2001:db8::1]:40000".into())
+    text.parse::<SocketAddr>().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0))).map_err(
+        |_| {
+            "not a valid address: expected one such as 192.0.2.1, 192.0.2.1:40000 or [2001:db8::1]:40000"
+                .into()
+        },
+    )
 }
 
-/// A hop and who it is.
+/// Parses a hop and its identity.
 fn hop(text: &str) -> Result<(IpAddr, Who), String> {
-    let wrong =
-        || format!("`{text}` is no hop: write ADDRESS=node:NAME, ADDRESS=tag:NAME or ADDRESS=login:NAME");
+    let wrong = || {
+        format!(
+            "`{text}` is not a valid hop: expected ADDRESS=node:NAME, ADDRESS=tag:NAME or ADDRESS=login:NAME"
+        )
+    };
     let (address, who) = text.split_once('=').ok_or_else(wrong)?;
     Ok((address.parse().map_err(|_| wrong())?, who.parse().map_err(|_| wrong())?))
 }

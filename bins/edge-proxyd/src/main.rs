@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         cli::Command::Import(args) => commands::import::run(&args).into(),
         cli::Command::Sandbox(args) => commands::sandbox::run(&args).into(),
         cli::Command::Schema => {
-            // Text and numbers only: nothing in it cannot be written.
+            // Contains only text and numbers, so serialisation cannot fail.
             println!("{}", serde_json::to_string_pretty(&config::schema()).unwrap_or_default());
             ExitCode::SUCCESS
         }

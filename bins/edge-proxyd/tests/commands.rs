@@ -88,7 +88,7 @@ fn explain_who_hops_are() {
 #[test]
 fn explain_the_sinkhole() {
     let value = explain(PACMAN, &["--from", "192.0.2.1", "--host", "other.org"]);
-    assert_eq!(value["handshake"]["what"], "dropped without a byte");
+    assert_eq!(value["handshake"]["what"], "dropped without a response");
     let value = explain(PACMAN, &["--plain", "--from", "192.0.2.1", "--host", "198.51.100.7"]);
     assert_eq!(value["code"], "raw-address");
     let value =

@@ -139,7 +139,7 @@ fn run_serves_reloads_and_ends() {
     std::fs::write(&path, good.replace("hosts =", "hots =")).expect("a file");
     served.signal("HUP");
     served.wait_for("hots");
-    served.wait_for("stays as it was");
+    served.wait_for("the configuration is unchanged");
     assert!(ask(&mut kept, "a.test").starts_with("HTTP/1.1 308"));
 
     // A right one counts from the next request on, on the same connection.

@@ -1,7 +1,7 @@
-"""A client of what curl does not speak: WebSocket over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220), and HTTP/3 in early data.
+"""A client for what curl does not support: WebSocket over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220), and HTTP/3 in early data.
 
-  client.py websocket-h2 | websocket-h3                   a WebSocket to the application: what it said
-  client.py early ADDRESS PORT METHOD PATH                two connections over QUIC, the second with a request in early data
+  client.py websocket-h2 | websocket-h3                   open a WebSocket to the application and print its message
+  client.py early ADDRESS PORT METHOD PATH                make two connections over QUIC, the second with a request in early data
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from aioquic.quic.configuration import QuicConfiguration
 NAME, EDGE, ROOTS = "git.example.org", "203.0.113.1", "/run/issuing.pem"
 ENABLE_CONNECT_PROTOCOL = 8
 PATIENCE = 15
-# With an address that is not the client's, which must not get through.
+# Contains a forged client address, which must not reach the application.
 OPEN = [
     (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", "/socket"), (":authority", NAME),
     ("sec-websocket-version", "13"), ("x-real-ip", "6.6.6.6"),
@@ -31,13 +31,13 @@ OPEN = [
 
 
 def frame(text):
-    """A text in one frame, masked as a client has to."""
+    """Return a text as one frame, masked as clients must."""
     mask = os.urandom(4)
     return bytes([0x81, 0x80 | len(text)]) + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(text))
 
 
 def unframed(data):
-    """The text of a frame, once it is there in full."""
+    """Return the text of a complete frame, or None."""
     if len(data) < 2 or len(data) < 2 + data[1]:
         return None
     return data[2:2 + data[1]].decode()

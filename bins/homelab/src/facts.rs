@@ -1,22 +1,22 @@
-//! What was found: a line a fact, with what was seen and how long it took.
+//! The results of the checks: one line each, with the observation and the time.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// One fact.
+/// The result of a check.
 #[derive(Clone)]
 pub(crate) struct Fact {
     pub(crate) chapter: &'static str,
     pub(crate) what: String,
-    /// What was seen, or why it does not hold.
+    /// The observation, or the reason for the failure.
     pub(crate) seen: Result<String, String>,
-    /// Since the beginning.
+    /// Time since the start.
     pub(crate) at: Duration,
     pub(crate) took: Duration,
 }
 
-/// All facts of a day, from several threads.
+/// The results of all checks, from several threads.
 pub(crate) struct Facts {
     began: Instant,
     all: Mutex<Vec<Fact>>,
@@ -28,7 +28,7 @@ impl Facts {
         Self { began: Instant::now(), all: Mutex::default(), failed: AtomicUsize::new(0) }
     }
 
-    /// Looks whether something holds, and says so at once. Whether it does.
+    /// Runs a check, prints its result at once, and returns whether it passed.
     pub(crate) fn fact(
         &self,
         chapter: &'static str,
@@ -56,7 +56,7 @@ impl Facts {
         holds
     }
 
-    /// How many do not hold.
+    /// Returns the number of failed checks.
     pub(crate) fn failed(&self) -> usize {
         self.failed.load(Ordering::Relaxed)
     }
@@ -65,7 +65,7 @@ impl Facts {
         self.began.elapsed()
     }
 
-    /// In the order in which they began.
+    /// Returns the results, ordered by start.
     pub(crate) fn all(&self) -> Vec<Fact> {
         let mut all = self.all.lock().expect("no panic").clone();
         all.sort_by_key(|fact| fact.at);
@@ -73,7 +73,7 @@ impl Facts {
     }
 }
 
-/// Asks again until something holds, and gives the last reason if it does not.
+/// Retries a check until it passes, and returns its last error if it does not.
 pub(crate) fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let end = Instant::now() + within;
     loop {
@@ -87,7 +87,7 @@ pub(crate) fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, Str
     }
 }
 
-/// Fails with words unless something holds.
+/// Returns an error with this message unless the condition holds.
 pub(crate) fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(words()) }
 }

@@ -1,6 +1,7 @@
-//! What stands at the addresses of the CA and of Cloudflare: TLS by their names, Pebble and the imitation of the API behind.
+//! The servers at the addresses of the CA and of Cloudflare: TLS for their names in front of Pebble and the mock of the
+//! API.
 //!
-//! It does the faults of the CA, and carries what the API was told into the name server, as Cloudflare does.
+//! Injects the failures of the CA, and publishes records of the API on the name server, as Cloudflare does.
 
 use rustls::pki_types::ServerName;
 use rustls::server::ResolvesServerCertUsingSni;
@@ -15,11 +16,11 @@ use std::sync::{Arc, Mutex};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
 use testkit::{Authority, CloudflareMock, tls_client};
 
-/// The names that it has.
+/// The names it serves.
 const CA: &str = "acme-v02.api.letsencrypt.org";
 const CLOUDFLARE: &str = "api.cloudflare.com";
 
-/// What is behind it, and what it does to requests.
+/// The server: its backends, and the failures it injects.
 pub(crate) struct Front {
     ca: SocketAddr,
     ca_client: Arc<ClientConfig>,
@@ -27,18 +28,18 @@ pub(crate) struct Front {
     zone: &'static str,
     names: Mutex<BTreeSet<String>>,
     requests: Mutex<Vec<String>>,
-    /// How many orders the CA still answers 500 to.
+    /// The number of orders that the CA still answers with 500.
     pub(crate) failures: AtomicUsize,
 }
 
-/// A request or an answer.
+/// An HTTP request or response.
 struct Message {
     head: String,
     body: Vec<u8>,
 }
 
 impl Front {
-    /// Begins to serve on this thread's network.
+    /// Starts to serve on this thread's network.
     pub(crate) fn start(
         at: &str,
         authority: &Authority,
@@ -87,12 +88,12 @@ impl Front {
         Ok(front)
     }
 
-    /// How many requests to the CA began with this: `POST /order-plz`.
+    /// Counts requests to the CA that begin with `begin`, such as `POST /order-plz`.
     pub(crate) fn count(&self, begin: &str) -> usize {
         self.requests.lock().expect("no panic").iter().filter(|line| line.starts_with(begin)).count()
     }
 
-    /// Every request so far.
+    /// Returns all requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("no panic").clone()
     }
@@ -123,12 +124,12 @@ impl Front {
         let name = ServerName::try_from("localhost").ok()?;
         let tls = StreamOwned::new(ClientConnection::new(self.ca_client.clone(), name).ok()?, tcp);
         let mut answer = exchange(tls, &head, &request.body)?;
-        // Pebble wants to be asked about renewals every six hours.
+        // Pebble sends a Retry-After of six hours for renewal information.
         answer.head = answer.head.replace("Retry-After: 21600", "Retry-After: 1");
         Some(whole(&answer))
     }
 
-    /// What was written through the API is soon with the name servers.
+    /// Publishes on the name server what was written through the API.
     fn publish(&self, line: &str, body: &[u8]) {
         if line.starts_with("GET ") {
             return;
@@ -137,7 +138,7 @@ impl Front {
         let record: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         names.extend(record["name"].as_str().map(str::to_owned));
         let mut script =
-            format!("server {}\nzone {}\n", crate::world::NAME_SERVER.replace(':', " "), self.zone);
+            format!("server {}\nzone {}\n", crate::topology::NAME_SERVER.replace(':', " "), self.zone);
         for name in names.iter() {
             script.push_str(&format!("del {name}. TXT\n"));
             for value in self.cloudflare.txt(name) {
@@ -151,7 +152,7 @@ impl Front {
             .stdout(Stdio::null())
             .spawn();
         let Ok(mut update) = update else {
-            return eprintln!("homelab: knsupdate is not there: cargo xtask tools");
+            return eprintln!("homelab: knsupdate is missing: run `cargo xtask tools`");
         };
         if let Some(mut input) = update.stdin.take() {
             let _ = input.write_all(script.as_bytes());
@@ -160,7 +161,7 @@ impl Front {
     }
 }
 
-/// A TCP port of this network that leads to another one.
+/// Forwards a TCP port of this network to another address.
 pub(crate) fn forward(from: &str, to: SocketAddr) -> Result<(), String> {
     let listener = TcpListener::bind(from).map_err(|why| format!("{from}: {why}"))?;
     std::thread::spawn(move || {
@@ -185,7 +186,7 @@ fn field(head: &str, name: &str) -> Option<String> {
     })
 }
 
-/// A message with the length of its content; without one, as an answer has it, to the end.
+/// Reads a message with Content-Length. Without one, a response ends with the connection.
 fn read(stream: &mut impl Read) -> Option<Message> {
     let mut bytes = Vec::new();
     let mut part = [0; 16_384];
@@ -204,7 +205,7 @@ fn read(stream: &mut impl Read) -> Option<Message> {
     }
 }
 
-/// Asks and reads to the end.
+/// Sends a request and reads the whole response.
 fn exchange(mut stream: impl Read + Write, head: &str, body: &[u8]) -> Option<Message> {
     let head: Vec<&str> =
         head.lines().filter(|line| !line.to_lowercase().starts_with("connection:")).collect();

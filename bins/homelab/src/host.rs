@@ -1,5 +1,5 @@
-//! A host: namespaces of its own for the network, mounts and processes, with a first process that ends with this program.
-//! Nothing of it has a name outside, so nothing is left behind, however this program ends.
+//! A host: its own namespaces for network, mounts and processes, with a first process that exits with this program. The
+//! namespaces have no names outside, so nothing is left behind, however this program exits.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -14,42 +14,42 @@ use std::time::{Duration, Instant};
 /// A running host.
 pub(crate) struct Host {
     pub(crate) name: &'static str,
-    /// What is mounted into it, and what it writes: `var-lib` is its /var/lib.
+    /// The folder with the files that are mounted into the host and those it writes. `var-lib` is its /var/lib.
     pub(crate) folder: PathBuf,
     holder: Mutex<Child>,
-    /// Its first process, as this program sees it.
+    /// The process ID of its first process, outside its namespace.
     pid: u32,
 }
 
-/// What every host gets.
+/// The files and programs that every host gets.
 pub(crate) struct Given<'a> {
-    /// Where hosts have their folders.
+    /// The folder for the hosts' folders.
     pub(crate) folder: &'a Path,
-    /// The certificate authorities that it believes, in PEM.
+    /// The certificate authorities that the host trusts, in PEM.
     pub(crate) roots: &'a str,
-    /// Its /etc/hosts, besides itself.
+    /// The content of /etc/hosts, besides the host itself.
     pub(crate) names: &'a str,
-    /// Its /usr/local/bin.
+    /// The folder mounted at /usr/local/bin.
     pub(crate) programs: &'a Path,
-    /// Its /opt.
+    /// The folder mounted at /opt.
     pub(crate) tools: &'a Path,
-    /// Its /srv.
+    /// The folder mounted at /srv.
     pub(crate) configurations: &'a Path,
 }
 
-/// A program that runs on a host.
+/// A program running on a host.
 pub(crate) struct Running {
     child: Child,
     said: Receiver<String>,
     all: Vec<String>,
 }
 
-/// The numbers of accounts that the hosts have besides the machine's.
+/// The group ID of the group `acme`, which only the hosts have.
 pub(crate) const ACME_GROUP: u32 = 61_950;
 pub(crate) const EDGE: u32 = 61_951;
-/// A member of the group `acme`.
+/// The user ID of a member of the group `acme`.
 pub(crate) const MEMBER: u32 = 61_952;
-/// Nobody's friend.
+/// The user ID of an account without any group.
 pub(crate) const STRANGER: u32 = 61_953;
 
 impl Host {
@@ -61,7 +61,7 @@ impl Host {
         for part in ["var-lib", "run"] {
             std::fs::create_dir_all(folder.join(part)).map_err(said)?;
         }
-        // An /etc of its own, so that it can differ from the machine's.
+        // The host has its own /etc, which may differ from the machine's.
         let etc = folder.join("etc");
         if !etc.exists() {
             let copied = Command::new("cp").args(["-a", "/etc"]).arg(&etc).status().map_err(said)?;
@@ -74,7 +74,7 @@ impl Host {
         }
         let write = |file: &str, text: String| {
             let path = etc.join(file);
-            // What may be a link to somewhere else is not written through.
+            // Never write through a symbolic link.
             let _ = std::fs::remove_file(&path);
             std::fs::write(path, text).map_err(said)
         };
@@ -100,7 +100,7 @@ impl Host {
             configurations.display(),
         );
         let program = std::env::current_exe().map_err(said)?;
-        // Its first process ends when nobody holds its input any more, and with it everything on the host.
+        // The first process exits when its standard input is closed, and everything on the host with it.
         let mut holder = Command::new("unshare")
             .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-c", &script])
@@ -121,12 +121,12 @@ impl Host {
         Ok(Self { name, folder, holder: Mutex::new(holder), pid })
     }
 
-    /// The number of its first process: `ip link … netns PID`.
+    /// The process ID of the first process, for `ip link … netns PID`.
     pub(crate) const fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// A shell command on it.
+    /// A shell command on the host.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.pid.to_string(), "--net", "--mount", "--uts", "--ipc", "--pid"]);
@@ -139,7 +139,7 @@ impl Host {
         self.shell(script).output().expect("nsenter, of util-linux, runs")
     }
 
-    /// What a shell command prints, if it ends well.
+    /// Runs a shell command and returns its output, if it succeeds.
     pub(crate) fn ask(&self, script: &str) -> Result<String, String> {
         let output = self.run(script);
         let out = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
@@ -150,7 +150,7 @@ impl Host {
         Err(format!("{}: {script}: {} {} {}", self.name, output.status, out, err.trim_end()))
     }
 
-    /// What a shell command says when it must not end well.
+    /// Runs a shell command that must fail, and returns its error output.
     pub(crate) fn refused(&self, script: &str) -> Result<String, String> {
         let output = self.run(script);
         let out = String::from_utf8_lossy(&output.stdout);
@@ -160,7 +160,7 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }
 
-    /// Lays a secret out, as agenix or systemd would.
+    /// Writes a secret, as agenix or systemd would.
     pub(crate) fn secret(&self, path: &str, text: &str, owner: u32) -> std::io::Result<()> {
         let path = self.folder.join(path);
         std::fs::create_dir_all(path.parent().expect("a folder"))?;
@@ -169,7 +169,7 @@ impl Host {
         chown(&path, Some(owner), None)
     }
 
-    /// Starts a program that goes on.
+    /// Starts a program in the background.
     pub(crate) fn start(&self, script: &str) -> Result<Running, String> {
         let mut child = self
             .shell(&format!("exec {script}"))
@@ -181,7 +181,7 @@ impl Host {
         Ok(Running { child, said, all: Vec::new() })
     }
 
-    /// Does something in its network: sockets, threads and processes that are made there are on it.
+    /// Runs `what` in the host's network: sockets, threads and processes created there belong to it.
     pub(crate) fn within<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
         let network = File::open(format!("/proc/{}/ns/net", self.pid)).expect("the host runs");
         std::thread::scope(|scope| {
@@ -194,13 +194,13 @@ impl Host {
         })
     }
 
-    /// Ends it at once with all that runs on it, as when its power fails.
+    /// Kills the host with all its processes, like a power failure.
     pub(crate) fn cut_power(&self) {
         let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = holder.kill();
         let _ = holder.wait();
         let until = Instant::now() + Duration::from_secs(10);
-        // It has ended when everything on the host has. Nobody may have waited for it yet.
+        // The host is gone when all its processes are; the first process may still be a zombie.
         let ended = || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
             stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
@@ -228,7 +228,7 @@ fn hear(errors: ChildStderr) -> Receiver<String> {
 }
 
 impl Running {
-    /// Waits until it has said something that it did not say before.
+    /// Waits for new output that contains `words`.
     pub(crate) fn hears(&mut self, words: &str, within: Duration) -> Result<String, String> {
         let until = Instant::now() + within;
         while let Ok(line) = self.said.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -239,21 +239,21 @@ impl Running {
         }
         let last: Vec<&str> = self.all.iter().rev().take(12).rev().map(String::as_str).collect();
         Err(format!(
-            "{words:?} was not said within {} s; the last lines:\n{}",
+            "no output with {words:?} within {} s; the last lines:\n{}",
             within.as_secs(),
             last.join("\n")
         ))
     }
 
-    /// Everything that it has said so far.
+    /// Returns all output so far.
     pub(crate) fn all(&mut self) -> &[String] {
         self.all.extend(self.said.try_iter());
         &self.all
     }
 
-    /// Kills it as `kill -9` does.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) {
-        // nsenter's child is the program; it goes by its own number.
+        // The program is the child of nsenter and has its own process ID.
         let id = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         for child in children.split_whitespace() {
@@ -270,7 +270,7 @@ impl Drop for Running {
     }
 }
 
-/// What the first process of a host does: it waits for whoever ends, until the program that booted it is gone.
+/// The first process of a host: reaps children until the program that booted it exits.
 pub(crate) fn init() -> ! {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());

@@ -1,10 +1,11 @@
-//! The day's morning: servers of the internet, the owner's programs, and what chapters ask them with.
+//! The laboratory of the scenario: the servers of the internet, the programs under test, and the clients of the
+//! chapters.
 
 use crate::facts::{ensure, until};
 use crate::front::forward;
 use crate::host::{EDGE, Host, Running};
 use crate::outside::Outside;
-use crate::world::{MAILJET, PACMAN, STALWART, World};
+use crate::topology::{MAILJET, PACMAN, STALWART, Topology};
 use crate::{postgres, programs};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -16,16 +17,16 @@ use testkit::cloudflare::TOKEN;
 use testkit::mail::{Pair, Postfix};
 use testkit::tls_client;
 
-/// What the account at Mailjet and that at Stalwart are proven by.
+/// The password of the accounts at Mailjet and Stalwart.
 pub(crate) const MAIL_PASSWORD: &str = "pa#ss;w%rd`\"";
-/// The account at Mailjet: an API key.
+/// The API key of the account at Mailjet.
 pub(crate) const MAIL_KEY: &str = "0123456789abcdef0123456789abcdef";
 /// The public address of the edge.
 pub(crate) const EDGE_ADDRESS: &str = PACMAN.v4;
 
-/// Everything that runs.
+/// The running hosts and programs.
 pub(crate) struct Lab {
-    pub(crate) world: World,
+    pub(crate) topology: Topology,
     pub(crate) outside: Outside,
     pub(crate) stalwart: Postfix,
     pub(crate) mailjet: Postfix,
@@ -33,12 +34,12 @@ pub(crate) struct Lab {
     services: Mutex<Vec<Running>>,
 }
 
-/// The records of the owner's mail.
+/// DNS records for mail.
 const MAIL: &str = "mail A 203.0.113.25\n@ MX 10 mail\n\
     @ TXT \"v=spf1 ip4:203.0.113.25 include:spf.mailjet.com -all\"\n\
     _dmarc TXT \"v=DMARC1; p=reject; adkim=s\"";
 
-/// The records of DKIM that both services want.
+/// Returns the DKIM records that both services require.
 fn domain_keys() -> Result<String, String> {
     let script =
         "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 | openssl pkey -pubout | grep -v ^-";
@@ -51,14 +52,14 @@ fn domain_keys() -> Result<String, String> {
 }
 
 impl Lab {
-    /// Starts the servers of the internet, and lays the owner's secrets out. None of the owner's programs runs yet.
-    pub(crate) fn new(world: World) -> Result<Self, String> {
-        let internet = &world.internet;
+    /// Starts the servers of the internet and writes the secrets. None of the programs under test runs yet.
+    pub(crate) fn new(topology: Topology) -> Result<Self, String> {
+        let internet = &topology.internet;
         let mail = |name: &str, account: &str| {
-            let pair = Pair::write(&world.folder, name, &world.public_authority.issue(&[name]));
+            let pair = Pair::write(&topology.folder, name, &topology.public_authority.issue(&[name]));
             internet.within(|| Postfix::start_for(&pair, account, MAIL_PASSWORD, "forge"))
         };
-        let outside = Outside::start(&world, &[PACMAN], &format!("{MAIL}\n{}", domain_keys()?))?;
+        let outside = Outside::start(&topology, &[PACMAN], &format!("{MAIL}\n{}", domain_keys()?))?;
         let stalwart = mail("mail.example.org", "forge");
         let mailjet = mail("in-v3.mailjet.com", MAIL_KEY);
         internet.within(|| {
@@ -66,14 +67,14 @@ impl Lab {
             forward(MAILJET, ([127, 0, 0, 1], mailjet.smtps).into())
         })?;
         let lab =
-            Self { world, outside, stalwart, mailjet, edge: Mutex::default(), services: Mutex::default() };
+            Self { topology, outside, stalwart, mailjet, edge: Mutex::default(), services: Mutex::default() };
         lab.secrets().map_err(|why| format!("secrets: {why}"))?;
         Ok(lab)
     }
 
-    /// What agenix or systemd would lay out.
+    /// Writes the secrets that agenix or systemd would.
     fn secrets(&self) -> std::io::Result<()> {
-        let (vps, matrix) = (&self.world.vps, &self.world.matrix);
+        let (vps, matrix) = (&self.topology.vps, &self.topology.matrix);
         vps.secret("run/credentials/edge-proxyd.service/cloudflare", TOKEN, EDGE)?;
         let account = postgres::account(matrix);
         for name in ["vaultwarden", "headscale", "forgejo"] {
@@ -82,35 +83,42 @@ impl Lab {
         matrix.secret("run/credentials/pg-ensure.service/grafana-db", "first of grafana", account)?;
         matrix.secret("run/agenix/mailjet-secret-key", MAIL_PASSWORD, 0)?;
         matrix.secret("run/agenix/forgejo-smtp", MAIL_PASSWORD, 0)?;
-        self.world.lay_out(&self.outside.issuing_root)
+        self.topology.lay_out(&self.outside.issuing_root)
     }
 
-    /// The edge.
+    /// Starts the edge.
     pub(crate) fn start_edge(&self, environment: &str) -> Result<(), String> {
-        let edge = programs::edge(&self.world.vps, "/srv/vps-pacman/edge.toml", environment)?;
+        let edge = programs::edge(&self.topology.vps, "/srv/vps-pacman/edge.toml", environment)?;
         *self.edge.lock().expect("no panic") = Some(edge);
         Ok(())
     }
 
-    /// The edge of a node.
+    /// Starts the edge of a node.
     pub(crate) fn start_node(&self, host: &Host) -> Result<(), String> {
         self.keep(programs::node(host)?);
         Ok(())
     }
 
-    /// An application of a node.
+    /// Starts an application of a node.
     pub(crate) fn start_service(&self, host: &Host, arguments: &str) -> Result<(), String> {
         self.keep(programs::service(host, arguments)?);
         Ok(())
+    }
+
+    /// Starts the programs of the second node.
+    pub(crate) fn start_second_node(&self) -> Result<(), String> {
+        let node = self.topology.eniac.lock().expect("no panic");
+        self.start_node(&node)?;
+        self.start_service(&node, "eniac 127.0.0.1:3000")
     }
 
     fn keep(&self, running: Running) {
         self.services.lock().expect("no panic").push(running);
     }
 
-    /// curl with HTTP/3 on the client's host. The answer's version, status and content.
+    /// Runs curl with HTTP/3 on the client's host and returns version, status and content of the response.
     pub(crate) fn curl(&self, arguments: &str) -> Result<String, String> {
-        self.curl_from(&self.world.client, arguments)
+        self.curl_from(&self.topology.client, arguments)
     }
 
     pub(crate) fn curl_from(&self, host: &Host, arguments: &str) -> Result<String, String> {
@@ -119,30 +127,32 @@ impl Lab {
         ))
     }
 
-    /// `client.py` on the client's host: what it said.
+    /// Runs `client.py` on the client's host and returns its output.
     pub(crate) fn python_client(&self, arguments: &str) -> Result<String, String> {
-        let client = &self.world.client;
+        let client = &self.topology.client;
         std::fs::write(client.folder.join("run/client.py"), include_str!("client.py"))
             .map_err(|why| why.to_string())?;
-        client.ask(&format!("PYTHONPATH=/opt/python-judges timeout 40 python3 -B /run/client.py {arguments}"))
+        client.ask(&format!(
+            "PYTHONPATH=/opt/python-conformance timeout 40 python3 -B /run/client.py {arguments}"
+        ))
     }
 
-    /// The last lines of both edges' logs about requests that were not served, for the reason.
+    /// Returns the last log lines of both edges about rejected requests, for error messages.
     pub(crate) fn refused_by_edges(&self) -> String {
         let last = |host: &Host| {
             let log = std::fs::read_to_string(host.folder.join("run/access.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"status\":5")).collect();
             format!("{}: {}", host.name, lines[lines.len().saturating_sub(2)..].join("; "))
         };
-        format!("{}; {}", last(&self.world.vps), last(&self.world.matrix))
+        format!("{}; {}", last(&self.topology.vps), last(&self.topology.matrix))
     }
 
-    /// TLS as a client that believes the CA.
+    /// The TLS configuration of a client that trusts the CA.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::new(tls_client(&self.outside.issuing_root, &[b"http/1.1"]))
     }
 
-    /// One request over HTTP/1.1 on a connection of its own, from this thread's network: status and content.
+    /// Sends a request over HTTP/1.1 on its own connection, from this thread's network. Returns status and content.
     pub(crate) fn request(
         &self,
         tls: &Arc<ClientConfig>,
@@ -170,12 +180,12 @@ impl Lab {
         Ok((status, text.split_once("\r\n\r\n").map_or("", |(_, content)| content).to_owned()))
     }
 
-    /// What PostgreSQL on the node says to its superuser.
+    /// Runs a statement as the superuser of the node's PostgreSQL.
     pub(crate) fn sql(&self, database: &str, statement: &str) -> Result<String, String> {
-        postgres::sql(&self.world.matrix, database, statement)
+        postgres::sql(&self.topology.matrix, database, statement)
     }
 
-    /// Waits until a site answers with a status.
+    /// Waits until a site responds with a status.
     pub(crate) fn answers(
         &self,
         host: &str,
@@ -184,7 +194,7 @@ impl Lab {
         within: Duration,
     ) -> Result<String, String> {
         let tls = self.tls();
-        self.world.client.within(|| {
+        self.topology.client.within(|| {
             until(within, || {
                 let (got, content) = self.request(&tls, "GET", host, path)?;
                 ensure(got == status, || format!("{host}{path} answers {got}: {content}"))?;
@@ -194,7 +204,7 @@ impl Lab {
     }
 }
 
-/// The value of a field that the application got.
+/// Returns the value of a field that the application received.
 pub(crate) fn field(content: &str, name: &str) -> Result<String, String> {
     let json = content.lines().next().unwrap_or_default();
     let value: serde_json::Value = serde_json::from_str(json).map_err(|why| format!("{why}: {content}"))?;

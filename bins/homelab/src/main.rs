@@ -1,8 +1,8 @@
-//! The owner's hosts on one machine, in namespaces of the kernel, and a day of theirs: a line a fact, a report at the end.
+//! Integration test of all programs: the hosts of a small installation in network namespaces on one machine, and a
+//! scenario of checks with a report.
 //!
-//! `cargo xtask homelab` builds the programs and runs this. It takes root, for the namespaces.
+//! `cargo xtask homelab` builds the programs and runs this. Requires root for the namespaces.
 
-mod day;
 mod edges;
 mod facts;
 mod front;
@@ -12,17 +12,18 @@ mod outside;
 mod postgres;
 mod programs;
 mod report;
-mod world;
+mod scenario;
+mod topology;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: homelab [--two-edges] [--quick] [--report FILE]
+const USAGE: &str = "Usage: homelab [--two-edges] [--quick] [--report FILE]
 
-  --two-edges     the other form: two edges that share what they know, and lose a database, and each other
-  --quick         the tailnet is away for 4 s instead of 30
-  --report FILE   where the report is written, and pages of the programs beside it; beside what cargo builds unless given
+  --two-edges     the scenario with two edges that share state, and lose a database and each other
+  --quick         cut the tailnet for 4 s instead of 30 s
+  --report FILE   file for the report; pages of the programs are saved beside it (default: in cargo's target folder)
 ";
 
 struct Arguments {
@@ -34,7 +35,7 @@ struct Arguments {
 
 fn arguments() -> Result<Arguments, String> {
     let program = std::env::current_exe().map_err(|why| why.to_string())?;
-    let programs = program.parent().ok_or("no folder of programs")?.to_owned();
+    let programs = program.parent().ok_or("this program has no parent folder")?.to_owned();
     let mut arguments =
         Arguments { two_edges: false, quick: false, report: PathBuf::new(), programs: programs.clone() };
     let mut given = std::env::args().skip(1);
@@ -42,7 +43,7 @@ fn arguments() -> Result<Arguments, String> {
         match argument.as_str() {
             "--two-edges" => arguments.two_edges = true,
             "--quick" => arguments.quick = true,
-            "--report" => arguments.report = given.next().ok_or("--report takes a file")?.into(),
+            "--report" => arguments.report = given.next().ok_or("--report requires a file")?.into(),
             _ => return Err(USAGE.to_owned()),
         }
     }
@@ -54,7 +55,7 @@ fn arguments() -> Result<Arguments, String> {
         let path = arguments.programs.join(name);
         if !path.exists() {
             return Err(format!(
-                "{} is not there: run `cargo xtask homelab`, which builds it",
+                "{} does not exist: run `cargo xtask homelab`, which builds it",
                 path.display()
             ));
         }
@@ -65,7 +66,7 @@ fn arguments() -> Result<Arguments, String> {
         ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "libfaketime"),
     ] {
         if !PathBuf::from(path).exists() {
-            return Err(format!("{path} ({package}) is not there: run `cargo xtask tools` first"));
+            return Err(format!("{path} does not exist (package {package}): run `cargo xtask tools` first"));
         }
     }
     Ok(arguments)
@@ -74,24 +75,27 @@ fn arguments() -> Result<Arguments, String> {
 fn run() -> Result<bool, String> {
     let arguments = arguments()?;
     if !rustix::process::geteuid().is_root() {
-        return Err("namespaces take root: sudo cargo xtask homelab".to_owned());
+        return Err("network namespaces require root: run `sudo cargo xtask homelab`".to_owned());
     }
     let folder =
         tempfile::Builder::new().prefix("homelab-").tempdir_in("/tmp").map_err(|why| why.to_string())?;
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .map_err(|why| why.to_string())?;
     let facts = facts::Facts::new();
-    let world = world::World::new(folder.path(), &arguments.programs, arguments.two_edges)?;
-    let (ended, text) =
-        if arguments.two_edges { two_edges(world, &facts)? } else { day(world, &facts, &arguments)? };
+    let topology = topology::Topology::new(folder.path(), &arguments.programs, arguments.two_edges)?;
+    let (ended, text) = if arguments.two_edges {
+        two_edges(topology, &facts)?
+    } else {
+        one_edge(topology, &facts, &arguments)?
+    };
     std::fs::write(&arguments.report, text)
         .map_err(|why| format!("{}: {why}", arguments.report.display()))?;
     if let Err(why) = ended {
-        println!("homelab: it ended early: {why}");
+        println!("homelab: stopped early: {why}");
         return Ok(false);
     }
     println!(
-        "homelab: {} facts, {} fail, {:.0} s; {}",
+        "homelab: {} checks, {} failed, {:.0} s; {}",
         facts.all().len(),
         facts.failed(),
         facts.elapsed().as_secs_f64(),
@@ -100,28 +104,29 @@ fn run() -> Result<bool, String> {
     Ok(facts.failed() == 0)
 }
 
-/// How a form ended, and its report.
+/// The result of a scenario, and its report.
 type Ended = (Result<(), String>, String);
 
-fn day(world: world::World, facts: &facts::Facts, arguments: &Arguments) -> Result<Ended, String> {
-    let lab = lab::Lab::new(world)?;
-    println!("homelab: eight hosts and the internet are up after {:.1} s", facts.elapsed().as_secs_f64());
-    let pace = day::Pace {
+fn one_edge(
+    topology: topology::Topology,
+    facts: &facts::Facts,
+    arguments: &Arguments,
+) -> Result<Ended, String> {
+    let lab = lab::Lab::new(topology)?;
+    println!("homelab: eight hosts are up after {:.1} s", facts.elapsed().as_secs_f64());
+    let pace = scenario::Pace {
         tailnet_away: Duration::from_secs(if arguments.quick { 4 } else { 30 }),
         pages: arguments.report.parent().unwrap_or(Path::new("")).to_owned(),
     };
-    let ended = day::run(&lab, facts, &pace);
-    Ok((ended, report::html(&report::DAY, facts, &lab.world, &lab.outside)))
+    let ended = scenario::run(&lab, facts, &pace);
+    Ok((ended, report::html(&report::ONE_EDGE, facts, &lab.topology, &lab.outside)))
 }
 
-fn two_edges(world: world::World, facts: &facts::Facts) -> Result<Ended, String> {
-    let edges = edges::Edges::new(world)?;
-    println!(
-        "homelab: two edges, two nodes and the internet are up after {:.1} s",
-        facts.elapsed().as_secs_f64()
-    );
+fn two_edges(topology: topology::Topology, facts: &facts::Facts) -> Result<Ended, String> {
+    let edges = edges::Edges::new(topology)?;
+    println!("homelab: two edges and two nodes are up after {:.1} s", facts.elapsed().as_secs_f64());
     let ended = edges::run(&edges, facts);
-    Ok((ended, report::html(&report::TWO_EDGES, facts, &edges.world, &edges.outside)))
+    Ok((ended, report::html(&report::TWO_EDGES, facts, &edges.topology, &edges.outside)))
 }
 
 fn main() -> ExitCode {

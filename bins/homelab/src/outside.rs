@@ -1,14 +1,14 @@
-//! What the hosts meet on the internet that is not theirs: a CA, Cloudflare's API, and a name server with their zone.
+//! The servers of the internet that the hosts use: a CA, Cloudflare's API, and a name server with their zone.
 
 use crate::front::Front;
-use crate::world::{Address, NAME_SERVER, WEB, World};
+use crate::topology::{Address, NAME_SERVER, Topology, WEB};
 use std::sync::Arc;
 use testkit::{CloudflareMock, Knot, Pebble, PebbleVersion};
 
-/// The owner's zone.
+/// The zone of the hosts.
 pub(crate) const ZONE: &str = "example.org";
 
-/// The zones of the name server besides the owner's.
+/// The other zones of the name server.
 const REST: &[(&str, &str)] = &[
     ("org", "example NS ns.example\nns.example A 203.0.113.53\nacme-v02.api.letsencrypt A 203.0.113.80"),
     (
@@ -17,19 +17,19 @@ const REST: &[(&str, &str)] = &[
     ),
 ];
 
-/// The servers.
+/// The running servers.
 pub(crate) struct Outside {
     pub(crate) front: Arc<Front>,
     pub(crate) cloudflare: CloudflareMock,
     pub(crate) knot: Knot,
     pub(crate) pebble: Pebble,
-    /// The root of what the CA issues, in PEM.
+    /// The root certificate of the issuing CA, in PEM.
     pub(crate) issuing_root: String,
 }
 
 impl Outside {
-    /// Starts them, with every name of the zone at the edges' addresses, and more records of it.
-    pub(crate) fn start(world: &World, edges: &[Address], more: &str) -> Result<Self, String> {
+    /// Starts the servers. All names of the zone get the edges' addresses; `more` adds records.
+    pub(crate) fn start(topology: &Topology, edges: &[Address], more: &str) -> Result<Self, String> {
         let mut owners = String::new();
         for name in ["@", "*", "eniac", "*.eniac"] {
             for edge in edges {
@@ -37,7 +37,7 @@ impl Outside {
             }
         }
         owners.push_str(more);
-        let (knot, cloudflare, pebble, front) = world.internet.within(|| {
+        let (knot, cloudflare, pebble, front) = topology.internet.within(|| {
             let mut zones = vec![(ZONE, owners.as_str())];
             zones.extend(REST);
             let server: std::net::SocketAddrV4 = NAME_SERVER.parse().expect("an address");
@@ -45,22 +45,22 @@ impl Outside {
             let cloudflare = CloudflareMock::start(&[ZONE]);
             let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
             let ca = (pebble.address(), pebble.tls_root());
-            let front = Front::start(WEB, &world.public_authority, ca, cloudflare.clone(), ZONE)?;
+            let front = Front::start(WEB, &topology.public_authority, ca, cloudflare.clone(), ZONE)?;
             Ok::<_, String>((knot, cloudflare, pebble, front))
         })?;
-        let issuing_root = world.internet.within(|| pebble.issuing_root());
+        let issuing_root = topology.internet.within(|| pebble.issuing_root());
         Ok(Self { front, cloudflare, knot, pebble, issuing_root })
     }
 
-    /// How many orders the CA was asked for.
+    /// Returns the number of orders that the CA received.
     pub(crate) fn orders(&self) -> usize {
         self.front.count("POST /order-plz")
     }
 
-    /// Has the CA suggest that this chain is replaced now (ARI, RFC 9773).
-    pub(crate) fn suggest_renewal(&self, world: &World, chain: &str) {
+    /// Makes the CA suggest to replace this chain now (ARI, RFC 9773).
+    pub(crate) fn suggest_renewal(&self, topology: &Topology, chain: &str) {
         const PAST: &str =
             r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#;
-        world.internet.within(|| self.pebble.set_renewal_info(chain, PAST));
+        topology.internet.within(|| self.pebble.set_renewal_info(chain, PAST));
     }
 }

@@ -1,14 +1,14 @@
-//! PostgreSQL on a host, as its account.
+//! PostgreSQL on a host, run by its account.
 
 use crate::host::Host;
 
-/// Its programs as the hosts see them.
+/// The folder of its programs on the hosts.
 pub(crate) fn programs(major: u32) -> String {
-    // The 17 with ICU is of a suite whose fixes are newer than those of the 18: an upgrade from it is refused, rightly.
+    // The 17 with ICU comes from a suite with newer fixes than those of the 18; pg_upgrade refuses that combination.
     if major == 17 { "/opt/postgresql-17/bin".to_owned() } else { format!("/opt/postgresql-{major}-icu/bin") }
 }
 
-/// A command as its account, which may pass folders that are root's: the tools may be in one.
+/// Wraps a command to run as the PostgreSQL account. It may enter folders of root, where the tools may be.
 pub(crate) fn as_account(command: &str) -> String {
     format!(
         "setpriv --reuid postgres --regid postgres --clear-groups --inh-caps=-all,+dac_read_search \
@@ -16,12 +16,12 @@ pub(crate) fn as_account(command: &str) -> String {
     )
 }
 
-/// The number of its account on this machine.
+/// Returns the user ID of the PostgreSQL account on this machine.
 pub(crate) fn account(host: &Host) -> u32 {
     host.ask("id -u postgres").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Makes a cluster in `/var/lib/postgresql/MAJOR` with a certificate of its own. Nothing runs yet.
+/// Creates a cluster in `/var/lib/postgresql/MAJOR` with a certificate, without starting it.
 pub(crate) fn init(host: &Host, major: u32, (chain, key): (&str, &str)) -> Result<(), String> {
     folders(host)?;
     let data = host.folder.join(format!("var-lib/postgresql/{major}"));
@@ -41,7 +41,7 @@ pub(crate) fn init(host: &Host, major: u32, (chain, key): (&str, &str)) -> Resul
     std::fs::write(&conf, text + settings).map_err(|why| why.to_string())
 }
 
-/// The folders that a package makes.
+/// Creates the folders that the Debian package creates.
 pub(crate) fn folders(host: &Host) -> Result<(), String> {
     host.ask(
         "mkdir -p /run/postgresql /var/lib/postgresql && chown postgres:postgres /var/lib/postgresql /run/postgresql",
@@ -58,7 +58,7 @@ pub(crate) fn control(host: &Host, major: u32, verb: &str) -> Result<(), String>
     host.ask(&as_account(&command)).map(drop)
 }
 
-/// What the server says to its superuser.
+/// Runs a statement as superuser and returns the result.
 pub(crate) fn sql(host: &Host, database: &str, statement: &str) -> Result<String, String> {
     let psql = format!("{}/psql", programs(18));
     let command = format!(

@@ -2,7 +2,8 @@
 
 use crate::host::{Host, Running};
 
-/// The edge, as its unit runs it: an account of its own in the group `acme`, which may listen below 1024.
+/// Starts the edge as its systemd unit does: with its own account in the group `acme`, allowed to bind ports below
+/// 1024.
 pub(crate) fn edge(host: &Host, config: &str, environment: &str) -> Result<Running, String> {
     host.start(&format!(
         "setpriv --reuid edge-proxy --regid acme --clear-groups --inh-caps=-all,+net_bind_service \
@@ -11,7 +12,7 @@ pub(crate) fn edge(host: &Host, config: &str, environment: &str) -> Result<Runni
     ))
 }
 
-/// The edge of a node, by the configuration of its name.
+/// Starts the edge of a node, with the configuration named after it.
 pub(crate) fn node(host: &Host) -> Result<Running, String> {
     host.start(&format!(
         "edge-proxyd run --workers 1 --grace 2 --config /srv/{}/edge.toml >> /run/access.log",
@@ -19,7 +20,7 @@ pub(crate) fn node(host: &Host) -> Result<Running, String> {
     ))
 }
 
-/// An application, started again whenever it ends.
+/// Starts an application, restarted whenever it exits.
 pub(crate) fn service(host: &Host, arguments: &str) -> Result<Running, String> {
     let script = host.folder.join("run/service.py");
     std::fs::write(script, include_str!("service.py")).map_err(|why| why.to_string())?;

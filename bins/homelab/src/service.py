@@ -1,5 +1,5 @@
-"""An application of a node: it says what it was asked and by whom, counts what must happen once, and, with a database, keeps
-what it was given there. It ends when its database does, as many do, and its first lines wait for it as a unit would."""
+"""An application of a node. It reports the fields of requests, counts requests that must arrive once, and stores rows in its
+database, if it has one. It exits when the database stops, as many applications do, and waits for the database at start."""
 
 import base64
 import collections

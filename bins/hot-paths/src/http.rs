@@ -1,4 +1,4 @@
-//! Codecs: heads, field sections and frames of each version of HTTP, as browsers and services write them.
+//! Codecs: heads, field sections and frames of each version of HTTP, as browsers and services send them.
 
 use crate::Path;
 use edge_proxy::flood::Meter;
@@ -25,7 +25,7 @@ pub(crate) const PATHS: &[Path] = &[
     ("h3-response-write", h3_response_write),
 ];
 
-/// What a browser asks for a page.
+/// A page request of a browser.
 pub(crate) const REQUEST: &[u8] = b"GET /repository/src/branch/main?raw=1 HTTP/1.1\r\n\
     Host: git.example.org\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0\r\n\
@@ -38,7 +38,7 @@ pub(crate) const REQUEST: &[u8] = b"GET /repository/src/branch/main?raw=1 HTTP/1
     Sec-Fetch-Mode: navigate\r\n\
     Sec-Fetch-Site: none\r\n\r\n";
 
-/// What a service answers.
+/// The response of a service.
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Server: nginx\r\n\
     Date: Fri, 27 Nov 2026 12:00:00 GMT\r\n\
@@ -49,7 +49,7 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     X-Frame-Options: SAMEORIGIN\r\n\
     ETag: \"67489a00-400\"\r\n\r\n";
 
-/// The request, read.
+/// Parses the request.
 pub(crate) fn request() -> RequestHead {
     let mut head = RequestHead::new(Version::Http11);
     let found = h1::request(REQUEST, &HeadLimits::default(), &mut head).expect("a good head");
@@ -57,7 +57,7 @@ pub(crate) fn request() -> RequestHead {
     head
 }
 
-/// The answer, read.
+/// Parses the response.
 pub(crate) fn response() -> ResponseHead {
     let mut head = ResponseHead::default();
     let found = h1::response(RESPONSE, &HeadLimits::default(), &Method::Get, &mut head).expect("a good head");
@@ -99,7 +99,7 @@ fn h1_response_write(count: u32) {
     }
 }
 
-/// 16 chunks of 256 bytes.
+/// Decodes 16 chunks of 256 bytes.
 fn h1_chunked(count: u32) {
     let mut wire: Vec<u8> =
         std::iter::repeat_n([&b"100\r\n"[..], &[b'x'; 256], b"\r\n"].concat(), 16).flatten().collect();
@@ -118,7 +118,7 @@ fn h1_chunked(count: u32) {
     }
 }
 
-/// The request's fields as HTTP/2 and 3 have them.
+/// Returns the fields of the request as HTTP/2 and HTTP/3 represent them.
 fn pairs(head: &RequestHead) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = [
         (":method", "GET"),
@@ -156,7 +156,7 @@ fn h2_section_read(count: u32) {
     }
 }
 
-/// The second request of a connection, most of which is in the table by then.
+/// Decodes the second request of a connection, most of which is in the dynamic table.
 fn h2_section_known(count: u32) {
     let pairs = pairs(&request());
     let (mut first, mut again) = (vec![0x82, 0x87], vec![0x82, 0x87]);
@@ -168,7 +168,7 @@ fn h2_section_known(count: u32) {
             first.extend_from_slice(text);
         }
     }
-    // The newest line is the first behind the static table's 61.
+    // The newest line follows the static table's 61.
     again.extend((0..lines.len() as u8).rev().map(|nth| 0x80 | (62 + nth)));
     let mut decoder = hpack::HpackDecoder::default();
     decoder.decode(&first, |_, _| {}).expect("a good section");
@@ -179,7 +179,7 @@ fn h2_section_known(count: u32) {
     }
 }
 
-/// 32 heads: their frames, and what is counted of them against floods.
+/// Parses 32 HEADERS frames and counts them for flood protection.
 fn h2_frames(count: u32) {
     let mut wire = Vec::new();
     for id in 0..32 {
@@ -208,7 +208,7 @@ fn h2_response_write(count: u32) {
     }
 }
 
-/// A request in the Huffman code, as browsers send it, from the stream's first byte to the head.
+/// Decodes a Huffman-coded request, as browsers send it, from the first byte of the stream to the head.
 fn h3_request_read(count: u32) {
     let (mut section, mut wire) = (Vec::new(), Vec::new());
     qpack::write_prefix(&mut section);

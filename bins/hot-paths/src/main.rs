@@ -1,13 +1,14 @@
-//! Walks one path of the pure cores a number of times, so that `cargo xtask instructions` can count what one walk costs.
+//! Runs one path of the pure cores repeatedly, so that `cargo xtask instructions` can count the cost of one run.
 //!
-//! `hot-paths --list` names the paths; `hot-paths NAME COUNT` walks one. Two runs of different counts differ by the walks alone.
+//! `hot-paths --list` names the paths; `hot-paths NAME COUNT` runs one. Two processes with different counts differ by
+//! the runs alone.
 
 mod http;
 mod policy;
 
 use std::process::ExitCode;
 
-/// A path: its name, and what walks it so many times.
+/// A path: its name, and the function that runs it the given number of times.
 type Path = (&'static str, fn(u32));
 
 const PATHS: &[&[Path]] = &[http::PATHS, policy::PATHS];
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         [name, count] => {
             let path = PATHS.iter().copied().flatten().find(|(known, _)| *known == name);
             let (Some((_, walk)), Ok(count)) = (path, count.parse()) else {
-                eprintln!("hot-paths: no path {name}, or {count} is no number");
+                eprintln!("hot-paths: unknown path {name}, or {count} is not a number");
                 return ExitCode::from(2);
             };
             walk(count);

@@ -1,4 +1,4 @@
-//! Decisions: what becomes of a request, who asks, what is told to the service; and whom PostgreSQL lets in.
+//! Decisions about requests, clients and upstream fields, and about logins to PostgreSQL.
 
 use crate::{Path, http};
 use edge_proxy::config::{Config, Route, Site, Target, Upstream};
@@ -23,7 +23,7 @@ pub(crate) const PATHS: &[Path] = &[
     ("pg-hba-parse", pg_hba_parse),
 ];
 
-/// A hundred sites; the request is for the last.
+/// Returns a snapshot of a hundred sites; the request is for the last.
 fn snapshot() -> Snapshot {
     let mut config = Config::default();
     for n in 0..99 {
@@ -61,7 +61,7 @@ fn decide_direct(count: u32) {
     }
 }
 
-/// From a hop of ours that names two more and the client.
+/// Decides about a request from a trusted proxy whose header names two more hops and the client.
 fn decide_behind_hops(count: u32) {
     let (snapshot, facts, mut head) = (snapshot(), facts("100.64.0.1:40000"), http::request());
     head.fields.push(b"X-Forwarded-For", b"203.0.113.7, 100.64.0.9, 100.64.0.5");
@@ -71,7 +71,7 @@ fn decide_behind_hops(count: u32) {
     }
 }
 
-/// What is taken out of a request and put in; the copy of the head that is worked on is counted too.
+/// Rewrites the fields of a request; includes the copy of the head.
 fn fields(count: u32) {
     let (snapshot, facts, head) = (snapshot(), facts("203.0.113.7:40000"), http::request());
     let decision = decide(&snapshot, &facts, &head);
@@ -82,7 +82,7 @@ fn fields(count: u32) {
     }
 }
 
-/// The same of its answer.
+/// Rewrites the fields of a response; includes the copy of the head.
 fn answer_fields(count: u32) {
     let (snapshot, facts, response) = (snapshot(), facts("203.0.113.7:40000"), http::response());
     let decision = decide(&snapshot, &facts, &http::request());
@@ -108,7 +108,7 @@ fn proxy_header(count: u32) {
     }
 }
 
-/// What a hop said of a trace, whether it is kept, and what the service is told.
+/// Reads a trace context, samples it, and formats it for the upstream.
 fn trace_context(count: u32) {
     let (sampling, mut head) = (Sampling::new(0.1).expect("a share"), http::request());
     head.fields.push(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
@@ -131,7 +131,7 @@ fn rules(count: usize) -> String {
     text
 }
 
-/// Among a thousand rules.
+/// Decides among a thousand rules.
 fn pg_hba_decide(count: u32) {
     let document = Document::parse(&rules(1_000), &Server::new(Version::V18));
     let index = Index::new(document.rules().expect("rules"));
@@ -141,7 +141,7 @@ fn pg_hba_decide(count: u32) {
     }
 }
 
-/// Ten rules from text.
+/// Parses ten rules.
 fn pg_hba_parse(count: u32) {
     let (text, server) = (rules(9), Server::new(Version::V18));
     for _ in 0..count {

@@ -1,24 +1,24 @@
-//! What a run is told.
+//! The command line of the benchmark.
 
 use std::path::PathBuf;
 
-/// A run.
+/// The options of a run.
 pub(crate) struct Args {
-    /// edge-proxyd, built for release.
+    /// The release build of edge-proxyd.
     pub(crate) edge: PathBuf,
-    /// The folder into which the peers' packages are unpacked.
+    /// The folder of the unpacked peer packages.
     pub(crate) peers: PathBuf,
     /// The pingora proxy, if it was built.
     pub(crate) pingora: Option<PathBuf>,
-    /// Workloads to run, by the beginning of their names; all if empty.
+    /// Names of the workloads to run; all if empty.
     pub(crate) only: Vec<String>,
-    /// How often each contender has its turn at each workload.
+    /// Turns of each contender at each workload.
     pub(crate) rounds: usize,
-    /// How long a turn is, in seconds.
+    /// The length of a turn in seconds.
     pub(crate) seconds: u32,
-    /// Contenders to run; all if empty.
+    /// Names of the contenders to run; all if empty.
     pub(crate) contenders: Vec<String>,
-    /// The folder for `BENCHMARKS.md`, `benchmarks.json` and `benchmarks.svg`; nothing is written without it.
+    /// The folder for `BENCHMARKS.md`, `benchmarks.json` and `benchmarks.svg`; without it nothing is written.
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -26,7 +26,7 @@ const USAGE: &str = "usage: peer-bench --edge PROGRAM --peers FOLDER [--pingora 
     [--only WORKLOAD]… [--contender NAME]… [--out FOLDER]";
 
 impl Args {
-    /// Reads them.
+    /// Parses the command line.
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut parsed = Self {
             edge: PathBuf::new(),
@@ -40,9 +40,9 @@ impl Args {
         };
         let mut args = args;
         while let Some(key) = args.next() {
-            let value = args.next().ok_or_else(|| format!("{key} wants a value\n{USAGE}"))?;
+            let value = args.next().ok_or_else(|| format!("{key} needs a value\n{USAGE}"))?;
             let number =
-                |value: &str| value.parse::<u32>().map_err(|_| format!("{key}: {value} is no number"));
+                |value: &str| value.parse::<u32>().map_err(|_| format!("{key}: {value} is not a number"));
             match key.as_str() {
                 "--edge" => parsed.edge = value.into(),
                 "--peers" => parsed.peers = value.into(),
@@ -52,7 +52,7 @@ impl Args {
                 "--only" => parsed.only.push(value),
                 "--contender" => parsed.contenders.push(value),
                 "--out" => parsed.out = Some(value.into()),
-                _ => return Err(format!("{key} is not known\n{USAGE}")),
+                _ => return Err(format!("unknown option {key}\n{USAGE}")),
             }
         }
         if parsed.edge.as_os_str().is_empty() || parsed.peers.as_os_str().is_empty() {

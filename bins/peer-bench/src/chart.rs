@@ -1,6 +1,6 @@
-//! The ratios as a picture.
+//! The chart of ratios, as SVG.
 
-use crate::report::Line;
+use crate::figures::Line;
 use crate::workload::Measure;
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ const ROW: usize = 26;
 const LEFT: usize = 360;
 const WIDE: f64 = 420.0;
 
-/// One bar a workload: what ours costs where the peer costs 1, and a mark where was aimed.
+/// Draws one bar per workload: the cost of edge-proxyd relative to the peer's, with a mark at the target.
 pub(crate) fn draw(lines: &[Line]) -> String {
     let rows: Vec<(&Line, f64, &str)> = lines
         .iter()

@@ -1,7 +1,7 @@
-//! Clients of our own, for what the tools cannot do: handshakes one by one, connections that are turned away, connections
-//! that only stand there.
+//! Load generators for what the tools cannot do: single handshakes, rejected connections, and idle connections.
 
-use crate::contender::{LOAD_CORE, Ports, pin_this_thread};
+use crate::cores::{LOAD_CORE, pin_this_thread};
+use crate::ports::Ports;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Threads that make connections one after the other.
+/// Threads that open connections one after another.
 const THREADS: usize = 8;
 
-/// Makes the TLS of clients.
+/// Returns the TLS configuration of clients.
 pub(crate) fn tls(roots: &RootCertStore, resume: bool) -> Arc<ClientConfig> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -29,18 +29,18 @@ pub(crate) fn tls(roots: &RootCertStore, resume: bool) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// What is done on each connection.
+/// The work on each connection.
 #[derive(Clone)]
 pub(crate) enum Visit {
-    /// A handshake, one request, the end.
+    /// A handshake, one request, and the end.
     Request(Arc<ClientConfig>),
-    /// A ClientHello for a name that is not served.
+    /// A ClientHello for an unknown name.
     UnknownName(Vec<u8>),
-    /// A plain request for a host that is not served.
+    /// A plain request for an unknown host.
     UnknownHost,
 }
 
-/// Visits for this long. The number of visits.
+/// Opens connections for this long. Returns their number.
 pub(crate) fn visit(ports: Ports, visit: &Visit, seconds: u32) -> Result<u64, String> {
     let done = Arc::new(AtomicU64::new(0));
     let until = Instant::now() + Duration::from_secs(seconds.into());
@@ -84,7 +84,7 @@ fn one(ports: Ports, visit: &Visit) -> std::io::Result<()> {
         Visit::UnknownHost => {
             let mut socket = TcpStream::connect(("127.0.0.1", ports.plain))?;
             socket.write_all(b"GET /1k HTTP/1.1\r\nHost: stranger.example\r\n\r\n")?;
-            // HAProxy's silent drop leaves the client's end open: who is not answered within this time has gone.
+            // HAProxy's silent drop leaves the client's side open: no response within this time counts as dropped.
             socket.set_read_timeout(Some(Duration::from_millis(200)))?;
             match end_of(&mut socket) {
                 Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
@@ -109,7 +109,7 @@ fn connect(ports: Ports, config: &Arc<ClientConfig>) -> std::io::Result<(ClientC
     Ok((tls, socket))
 }
 
-/// One request for 1 KiB, read to its last byte.
+/// Sends one request for 1 KiB and reads the response to its last byte.
 fn request(tls: &mut ClientConnection, socket: &mut TcpStream) -> std::io::Result<()> {
     let mut stream = Stream::new(tls, socket);
     stream.write_all(b"GET /1k HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
@@ -128,7 +128,7 @@ fn request(tls: &mut ClientConnection, socket: &mut TcpStream) -> std::io::Resul
     }
 }
 
-/// The bytes of a ClientHello for a name that nobody serves.
+/// Returns the bytes of a ClientHello for an unknown name.
 pub(crate) fn hello_for_a_stranger(config: &Arc<ClientConfig>) -> Vec<u8> {
     let name = ServerName::try_from("stranger.example").expect("a name");
     let mut tls = ClientConnection::new(config.clone(), name).expect("a configuration that works");
@@ -137,7 +137,7 @@ pub(crate) fn hello_for_a_stranger(config: &Arc<ClientConfig>) -> Vec<u8> {
     hello
 }
 
-/// Makes this many connections, each with a handshake and one request, and leaves them open.
+/// Opens this many connections, each with a handshake and one request, and keeps them open.
 pub(crate) fn stand(
     ports: Ports,
     config: &Arc<ClientConfig>,

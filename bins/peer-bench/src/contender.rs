@@ -1,128 +1,33 @@
-//! The proxies that are compared, each configured to do the same: one worker, the same certificate and cipher, connections
-//! kept on both sides, the client's address handed on, no access log.
+//! The proxies under comparison, each configured alike: one worker, the same certificate and cipher, connections reused
+//! on both sides, the client's address forwarded, no access log.
 
+use crate::cores::PROXY_CORE;
+use crate::ports::{DOWNLOADS, Ports, UPLOADS};
+use crate::program::{Program, Running, nginx_temporary};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The core of whoever is measured.
-pub(crate) const PROXY_CORE: &str = "0";
-/// The core of the load and of the service.
-pub(crate) const LOAD_CORE: &str = "1";
-
-/// A program of another suite of Debian, run with the C library that it was built for.
-#[derive(Clone)]
-pub(crate) struct Program {
-    command: Vec<String>,
-}
-
-impl Program {
-    /// A program that runs as it is.
-    pub(crate) fn plain(path: &Path) -> Self {
-        Self { command: vec![path.display().to_string()] }
-    }
-
-    /// A program below a folder of unpacked packages.
-    pub(crate) fn unpacked(folder: &Path, path: &str) -> Result<Self, String> {
-        let (libraries, program) = (folder.join("usr/lib/x86_64-linux-gnu"), folder.join(path));
-        if !program.exists() {
-            return Err(format!("{} is missing: cargo xtask bench installs it", program.display()));
-        }
-        let loader = libraries.join("ld-linux-x86-64.so.2").display().to_string();
-        let libraries = libraries.display().to_string();
-        Ok(Self { command: vec![loader, "--library-path".into(), libraries, program.display().to_string()] })
-    }
-
-    /// It, on these cores, with these arguments.
-    pub(crate) fn command(&self, cores: &str, args: &[&str]) -> Command {
-        let mut command = Command::new("taskset");
-        command.args(["-c", cores]).args(&self.command).args(args);
-        command
-    }
-
-    /// Starts it.
-    pub(crate) fn start(&self, cores: &str, args: &[&str]) -> Result<Running, String> {
-        self.start_with(cores, args, &[])
-    }
-
-    fn start_with(&self, cores: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Running, String> {
-        let mut command = self.command(cores, args);
-        let name = self.command.iter().rev().find_map(|word| Path::new(word).file_name()).unwrap_or_default();
-        let said = std::env::temp_dir().join(format!("{}-{}.said", name.display(), std::process::id()));
-        let errors = fs::File::create(&said).map_err(|why| format!("{}: {why}", said.display()))?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).envs(env.iter().copied());
-        let child = command.spawn().map_err(|why| format!("{command:?}: {why}"))?;
-        Ok(Running { child, said })
-    }
-}
-
-/// A started program; it ends when this is dropped.
-pub(crate) struct Running {
-    child: Child,
-    /// What it says of errors.
-    said: PathBuf,
-}
-
-impl Running {
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // The first first: it would start others in the place of those that it sees end.
-        for pid in crate::cost::family(self.child.id()) {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.said);
-    }
-}
-
-/// Keeps the calling thread on these cores.
-pub(crate) fn pin_this_thread(cores: &str) {
-    let mut set = rustix::thread::CpuSet::new();
-    for core in cores.split(',').filter_map(|core| core.parse().ok()) {
-        set.set(core);
-    }
-    // Where it fails the figures are only noisier.
-    let _ = rustix::thread::sched_setaffinity(None, &set);
-}
-
-/// Where a contender listens.
-#[derive(Clone, Copy)]
-pub(crate) struct Ports {
-    /// HTTP/1.1 without TLS.
-    pub(crate) plain: u16,
-    /// HTTP/1.1 and HTTP/2 over TLS, and HTTP/3 on the same UDP port.
-    pub(crate) tls: u16,
-}
-
-/// The proxies.
+/// The proxies under comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Contender {
-    /// Ours.
+    /// edge-proxyd of this workspace.
     Edge,
-    /// nginx.
+    /// The nginx server.
     Nginx,
-    /// HAProxy.
+    /// The HAProxy load balancer.
     Haproxy,
-    /// Caddy.
+    /// The Caddy server.
     Caddy,
-    /// A proxy on pingora, without HTTP/3.
+    /// A small proxy built on pingora, without HTTP/3.
     Pingora,
 }
 
-/// All of them, ours first.
+/// All contenders, edge-proxyd first.
 pub(crate) const ALL: &[Contender] =
     &[Contender::Edge, Contender::Nginx, Contender::Haproxy, Contender::Caddy, Contender::Pingora];
 
-/// What contenders are started from.
+/// The files that contenders are started from.
 pub(crate) struct Parts<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) edge: &'a Path,
@@ -131,7 +36,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Contender {
-    /// As tables have it.
+    /// Returns the name in tables.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Edge => "edge-proxyd",
@@ -142,7 +47,7 @@ impl Contender {
         }
     }
 
-    /// Where it listens.
+    /// Returns the ports it listens on.
     pub(crate) const fn ports(self) -> Ports {
         let base = 17_100 + self as u16 * 10;
         Ports { plain: base, tls: base + 1 }
@@ -152,9 +57,9 @@ impl Contender {
     pub(crate) fn start(self, parts: &Parts<'_>, workers: usize) -> Result<Running, String> {
         let cores = if workers == 1 { PROXY_CORE } else { "0,1" };
         for port in [self.ports().plain, self.ports().tls] {
-            // Two nginx would share the port, and each would seem to cost half.
+            // Two nginx processes would share the port, and each would seem to cost half.
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Err(format!("port {port} is taken: end what an earlier run left there"));
+                return Err(format!("port {port} is in use: stop the process of an earlier run"));
             }
         }
         let folder = parts.folder.join(self.name());
@@ -190,8 +95,8 @@ impl Contender {
                     ports.tls.to_string(),
                     parts.folder.join("certificates/bench/fullchain.pem").display().to_string(),
                     parts.folder.join("certificates/bench/key.pem").display().to_string(),
-                    crate::origin::DOWNLOADS.to_string(),
-                    crate::origin::UPLOADS.to_string(),
+                    DOWNLOADS.to_string(),
+                    UPLOADS.to_string(),
                     workers.to_string(),
                 ];
                 Program::plain(program).start(cores, &args.each_ref().map(String::as_str))?
@@ -201,7 +106,7 @@ impl Contender {
         for port in [self.ports().plain, self.ports().tls] {
             while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
                 if Instant::now() > until {
-                    let said = fs::read_to_string(&running.said).unwrap_or_default();
+                    let said = running.errors();
                     return Err(format!("{} does not listen on port {port}: {}", self.name(), said.trim()));
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -244,20 +149,9 @@ path = "/upload"
 upstream = "http://127.0.0.1:{uploads}"
 "#,
         folder = folder.display(),
-        downloads = crate::origin::DOWNLOADS,
-        uploads = crate::origin::UPLOADS,
+        downloads = DOWNLOADS,
+        uploads = UPLOADS,
     )
-}
-
-/// nginx's folders for temporary files, which it wants to exist.
-pub(crate) fn nginx_temporary(folder: &Path, name: &str) -> Result<String, String> {
-    let mut text = String::new();
-    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        let path = folder.join(format!("{name}-{kind}"));
-        fs::create_dir_all(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-        text.push_str(&format!("{kind}_temp_path {};", path.display()));
-    }
-    Ok(text)
 }
 
 fn nginx(ports: Ports, folder: &Path, workers: usize) -> Result<String, String> {
@@ -291,8 +185,8 @@ http {{
 "#,
         temporary = nginx_temporary(folder, "nginx")?,
         folder = folder.display(),
-        downloads = crate::origin::DOWNLOADS,
-        uploads = crate::origin::UPLOADS,
+        downloads = DOWNLOADS,
+        uploads = UPLOADS,
     ))
 }
 
@@ -329,8 +223,8 @@ backend up
   server origin 127.0.0.1:{uploads} pool-max-conn -1
 "#,
         folder = folder.display(),
-        downloads = crate::origin::DOWNLOADS,
-        uploads = crate::origin::UPLOADS,
+        downloads = DOWNLOADS,
+        uploads = UPLOADS,
     )
 }
 
@@ -375,7 +269,7 @@ https://localhost:{tls} {{
   import routes
 }}
 "#,
-        downloads = crate::origin::DOWNLOADS,
-        uploads = crate::origin::UPLOADS,
+        downloads = DOWNLOADS,
+        uploads = UPLOADS,
     )
 }

@@ -1,9 +1,9 @@
-//! What a contender costs: the processor time and the resident memory of its processes, as the kernel counts them.
+//! The cost of a contender: processor time and resident memory of its processes, as the kernel counts them.
 
 use std::collections::HashMap;
 use std::fs;
 
-/// A process and all that came of it.
+/// Returns a process and its descendants.
 pub(crate) fn family(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -27,11 +27,12 @@ pub(crate) fn family(root: u32) -> Vec<u32> {
 
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, so what counts is behind the last one.
+    // The name in parentheses may contain anything, so parse after the last one.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Nanoseconds on a processor, of all threads of the family. Exact, where `utime` and `stime` are in ticks.
+/// Returns the processor time of all threads of the family in nanoseconds. More exact than `utime` and `stime`, which
+/// are in ticks.
 pub(crate) fn processor(root: u32) -> u64 {
     family(root).into_iter().map(process_time).sum()
 }
@@ -45,7 +46,7 @@ fn process_time(pid: u32) -> u64 {
     sum
 }
 
-/// Resident bytes of the family that are not shared with files: what a worker shares with its master counts once each.
+/// Returns the proportional set size of the family in bytes: pages shared between a worker and its master count once.
 pub(crate) fn resident(root: u32) -> u64 {
     let of = |pid: u32| {
         let said = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -55,7 +56,7 @@ pub(crate) fn resident(root: u32) -> u64 {
     family(root).into_iter().map(of).sum()
 }
 
-/// The largest resident set that any one process of the family ever had.
+/// Returns the largest peak resident set of any process of the family.
 pub(crate) fn peak(root: u32) -> u64 {
     let of = |pid: u32| {
         let said = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -1,9 +1,11 @@
-//! A load of HTTP/3: Debian's h2load is built without QUIC. Requests are bytes that were made before; of answers the status and the
-//! length are looked at, and nothing is kept of them.
+//! An HTTP/3 load generator, since Debian's h2load is built without QUIC. Requests are encoded once; of responses only
+//! status and length are checked.
 
 use crate::client;
-use crate::contender::{LOAD_CORE, Ports, pin_this_thread};
-use crate::load::{Said, Until, Work};
+use crate::cores::{LOAD_CORE, pin_this_thread};
+use crate::files::{UPLOAD, size};
+use crate::load::{LoadResult, Until, Work};
+use crate::ports::Ports;
 use edge_proxy::h3::frame::{self, FrameReader, Step};
 use edge_proxy::h3::{control, qpack};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -14,15 +16,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes of an upload.
-pub(crate) const UPLOAD: usize = 10 << 20;
-/// Bytes in flight that are taken on a stream and on a connection, as h2load is told for HTTP/2.
+/// The flow-control windows of streams and connections, as h2load uses for HTTP/2.
 const WINDOW: u32 = 1 << 24;
 
 /// `:status: 200` of QPACK's static table.
 const OK: u8 = 0xc0 | 25;
 
-/// What all streams share.
+/// State shared by all streams.
 struct Shared {
     head: Vec<u8>,
     content: Option<Vec<u8>>,
@@ -32,12 +32,12 @@ struct Shared {
     done: RefCell<Vec<u32>>,
 }
 
-/// Does the work, on a thread of its own.
-pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &Work<'_>) -> Result<Said, String> {
+/// Runs the work on a separate thread.
+pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &Work<'_>) -> Result<LoadResult, String> {
     let (roots, cores) = (roots.clone(), work.cores.unwrap_or(LOAD_CORE).to_owned());
     let (clients, streams, until) = (work.clients, work.streams, work.until);
     let (head, content) = (head(work.path, work.upload), work.upload.then(|| vec![b'u'; UPLOAD]));
-    let expected = if work.upload { 2 } else { crate::origin::size(work.path) };
+    let expected = if work.upload { 2 } else { size(work.path) };
     let worker = std::thread::spawn(move || {
         pin_this_thread(&cores);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -77,14 +77,14 @@ pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &Work<'_>) -> Resu
             done.sort_unstable();
             let at = |part: f64| done.get((done.len() as f64 * part) as usize).copied().unwrap_or(0).into();
             let requests = done.len() as f64;
-            Ok(Said { requests, rate: requests / took, p50: at(0.50), p99: at(0.99) })
+            Ok(LoadResult { requests, rate: requests / took, p50: at(0.50), p99: at(0.99) })
         })
     });
-    let said: Result<Said, String> = worker.join().map_err(|_| "the load panicked".to_owned())?;
-    said.and_then(|said| if said.requests > 0.0 { Ok(said) } else { Err("nothing was answered".into()) })
+    let said: Result<LoadResult, String> = worker.join().map_err(|_| "the load panicked".to_owned())?;
+    said.and_then(|said| if said.requests > 0.0 { Ok(said) } else { Err("no response received".into()) })
 }
 
-/// A connection with a socket of its own, so that workers share them.
+/// Opens a connection on a separate socket, so that workers share the connections.
 async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Connection), String> {
     let mut tls = (*client::tls(roots, false)).clone();
     tls.alpn_protocols = vec![b"h3".to_vec()];
@@ -103,7 +103,7 @@ async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Conne
         .write_all(&[control::CONTROL as u8, frame::SETTINGS as u8, 0])
         .await
         .map_err(|why| why.to_string())?;
-    // It stays open for as long as the connection does.
+    // The control stream stays open as long as the connection.
     let held = connection.clone();
     tokio::task::spawn_local(async move {
         held.closed().await;
@@ -112,7 +112,7 @@ async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Conne
     Ok((endpoint, connection))
 }
 
-/// One request after the other.
+/// Sends one request after another.
 async fn stream(connection: Connection, shared: Rc<Shared>) -> Result<(), String> {
     loop {
         let began = Instant::now();
@@ -137,7 +137,7 @@ async fn stream(connection: Connection, shared: Rc<Shared>) -> Result<(), String
         sent.map_err(|why| format!("a request could not be sent: {why}"))?;
         let length = length?;
         if length != shared.expected {
-            return Err(format!("{length} bytes came instead of {}", shared.expected));
+            return Err(format!("{length} bytes received instead of {}", shared.expected));
         }
         let now = Instant::now();
         if shared.until.is_none_or(|until| now < until) {
@@ -146,23 +146,23 @@ async fn stream(connection: Connection, shared: Rc<Shared>) -> Result<(), String
     }
 }
 
-/// Reads an answer to its end: how long its content is, if it is a good one.
+/// Reads a response to its end. Returns the length of its content, if its status is 200.
 async fn answer(mut receive: RecvStream) -> Result<usize, String> {
     let mut frames = Frames::default();
     while let Some(chunk) =
-        receive.read_chunk(1 << 20, true).await.map_err(|why| format!("an answer broke off: {why}"))?
+        receive.read_chunk(1 << 20, true).await.map_err(|why| format!("a response was aborted: {why}"))?
     {
         frames.take(&chunk.bytes)?;
     }
-    if frames.good { Ok(frames.content) } else { Err("an answer had no head".into()) }
+    if frames.good { Ok(frames.content) } else { Err("a response had no head".into()) }
 }
 
-/// An answer, as far as it came.
+/// A partial response.
 #[derive(Default)]
 struct Frames {
     reader: FrameReader,
     kind: u64,
-    /// The first bytes of a head.
+    /// The first bytes of the head.
     begun: Vec<u8>,
     good: bool,
     content: usize,
@@ -188,11 +188,11 @@ impl Frames {
             match self.kind {
                 frame::DATA => self.content += part.len(),
                 frame::HEADERS if !self.good => {
-                    // Behind the two bytes of a section's prefix.
+                    // After the two bytes of the section prefix.
                     self.begun.extend(part.iter().take(3 - self.begun.len()));
                     if self.begun.len() == 3 || end {
                         if self.begun.get(2) != Some(&OK) {
-                            return Err("an answer was not 200".into());
+                            return Err("a response was not 200".into());
                         }
                         self.good = true;
                     }
@@ -203,7 +203,7 @@ impl Frames {
     }
 }
 
-/// A request's HEADERS, and the header of the one DATA frame of an upload.
+/// Encodes the HEADERS of a request, and the header of the DATA frame of an upload.
 fn head(path: &str, upload: bool) -> Vec<u8> {
     let mut section = Vec::new();
     qpack::write_prefix(&mut section);

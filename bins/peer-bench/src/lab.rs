@@ -1,19 +1,20 @@
-//! What is the same for all contenders: the certificate, the service, the tools.
+//! The common environment of all contenders: certificate, origin, tools.
 
 use crate::args::Args;
-use crate::contender::{Parts, Program, Running};
+use crate::contender::Parts;
 use crate::load::Tools;
 use crate::origin;
+use crate::program::{Program, Running};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fs;
 use std::path::PathBuf;
 
-/// Twice the connections of the measurement of memory, and some: HAProxy asks for that.
+/// The descriptor limit: over twice the connections of the memory measurement, as HAProxy requires.
 const DESCRIPTORS: u64 = 65_536;
 
-/// It.
+/// The environment of the measurements.
 pub(crate) struct Lab {
     folder: PathBuf,
     pub(crate) roots: RootCertStore,
@@ -22,11 +23,11 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Sets it up.
+    /// Sets up the environment.
     pub(crate) fn new(args: &Args) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("peer-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-        // As many descriptors as are allowed: the measurement of memory has 10,000 connections.
+        // Raises the descriptor limit: the memory measurement has 10,000 connections.
         let known = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let raise = |to: Option<u64>| {
             let limit = rustix::process::Rlimit { current: to, maximum: to };
@@ -51,7 +52,7 @@ impl Lab {
         Ok(Self { folder, roots, tools, _origin: origin })
     }
 
-    /// What contenders are started from.
+    /// Returns the files that contenders are started from.
     pub(crate) fn parts<'a>(&'a self, args: &'a Args) -> Parts<'a> {
         Parts { folder: &self.folder, edge: &args.edge, peers: &args.peers, pingora: args.pingora.as_ref() }
     }

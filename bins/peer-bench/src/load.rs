@@ -1,9 +1,11 @@
-//! The tools that make the load, and what they say.
+//! Load-generating tools, and parsers of their output.
 
-use crate::contender::{LOAD_CORE, Ports, Program};
+use crate::cores::LOAD_CORE;
+use crate::ports::Ports;
+use crate::program::Program;
 use std::path::Path;
 
-/// The two tools.
+/// The installed tools.
 pub(crate) struct Tools {
     wrk: Program,
     h2load: Program,
@@ -11,12 +13,12 @@ pub(crate) struct Tools {
     upload: String,
 }
 
-/// What a tool said of its run.
+/// The figures that a tool reports.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Said {
-    /// Requests that were answered well.
+pub(crate) struct LoadResult {
+    /// The number of successful requests.
     pub(crate) requests: f64,
-    /// Requests a second.
+    /// Requests per second.
     pub(crate) rate: f64,
     /// The median latency in microseconds.
     pub(crate) p50: f64,
@@ -24,7 +26,7 @@ pub(crate) struct Said {
     pub(crate) p99: f64,
 }
 
-/// What is asked for, and how.
+/// The protocol of requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Protocol {
     /// HTTP/1.1 without TLS.
@@ -33,14 +35,14 @@ pub(crate) enum Protocol {
     Http1,
     /// HTTP/2 over TLS.
     Http2,
-    /// HTTP/3.
+    /// HTTP/3 over QUIC.
     Http3,
 }
 
 impl Tools {
-    /// Finds them below the folder of the peers.
+    /// Finds the tools in the folder of the peers.
     pub(crate) fn find(peers: &Path, folder: &Path) -> Result<Self, String> {
-        // wrk has no options for TLS, but OpenSSL reads its defaults: all clients offer the one cipher and group.
+        // wrk has no TLS options, but OpenSSL reads its defaults: all clients offer only this cipher and group.
         let config = folder.join("openssl.cnf");
         let text = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
             Ciphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\nMinProtocol = TLSv1.3\n";
@@ -53,7 +55,7 @@ impl Tools {
         })
     }
 
-    /// HTTP/1.1 with this many connections for this many seconds.
+    /// Runs wrk over HTTP/1.1 with this many connections for this many seconds.
     pub(crate) fn wrk(
         &self,
         ports: Ports,
@@ -61,7 +63,7 @@ impl Tools {
         path: &str,
         clients: usize,
         seconds: u32,
-    ) -> Result<Said, String> {
+    ) -> Result<LoadResult, String> {
         let url = match protocol {
             Protocol::Plain => format!("http://localhost:{}{path}", ports.plain),
             _ => format!("https://localhost:{}{path}", ports.tls),
@@ -71,11 +73,11 @@ impl Tools {
         command.env("OPENSSL_CONF", &self.openssl_config);
         let output = command.output().map_err(|why| format!("wrk: {why}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        read_wrk(&text).ok_or_else(|| format!("wrk did not do its work: {text}"))
+        read_wrk(&text).ok_or_else(|| format!("wrk failed: {text}"))
     }
 
-    /// HTTP/1.1 or 2 with this many connections of this many streams, until so many requests or seconds are over.
-    pub(crate) fn h2load(&self, ports: Ports, protocol: Protocol, work: &Work) -> Result<Said, String> {
+    /// Runs h2load over HTTP/1.1 or HTTP/2 with these connections and streams, for a number of requests or seconds.
+    pub(crate) fn h2load(&self, ports: Ports, protocol: Protocol, work: &Work) -> Result<LoadResult, String> {
         let (scheme, port) = match protocol {
             Protocol::Plain => ("http", ports.plain),
             _ => ("https", ports.tls),
@@ -96,8 +98,8 @@ impl Tools {
         match protocol {
             Protocol::Plain | Protocol::Http1 => args.push("--h1".into()),
             Protocol::Http2 => args.push("--alpn-list=h2".into()),
-            // Debian builds it without QUIC: asked for HTTP/3 it would speak TCP, and say nothing of it.
-            Protocol::Http3 => return Err("HTTP/3 is not h2load's".into()),
+            // Debian builds it without QUIC: asked for HTTP/3, it would silently use TCP.
+            Protocol::Http3 => return Err("h2load cannot send HTTP/3".into()),
         }
         if work.upload {
             args.push(format!("-d{}", self.upload));
@@ -107,13 +109,12 @@ impl Tools {
         let cores = work.cores.unwrap_or(LOAD_CORE);
         let output = self.h2load.command(cores, &args).output().map_err(|why| format!("h2load: {why}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        read_h2load(&text).ok_or_else(|| {
-            format!("h2load did not do its work: {text}{}", String::from_utf8_lossy(&output.stderr))
-        })
+        read_h2load(&text)
+            .ok_or_else(|| format!("h2load failed: {text}{}", String::from_utf8_lossy(&output.stderr)))
     }
 }
 
-/// When h2load ends.
+/// The end of a run.
 #[derive(Clone, Copy)]
 pub(crate) enum Until {
     /// After this many seconds.
@@ -122,18 +123,18 @@ pub(crate) enum Until {
     Requests(u32),
 }
 
-/// What h2load does.
+/// The work of a load generator.
 pub(crate) struct Work<'a> {
     pub(crate) path: &'a str,
     pub(crate) clients: usize,
     pub(crate) streams: usize,
     pub(crate) until: Until,
     pub(crate) upload: bool,
-    /// On which cores, if not on that of the load.
+    /// The cores to use, if not the load core.
     pub(crate) cores: Option<&'a str>,
 }
 
-fn read_wrk(text: &str) -> Option<Said> {
+fn read_wrk(text: &str) -> Option<LoadResult> {
     let after = |mark: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(mark))?;
         line.trim_start().strip_prefix(mark)?.split_whitespace().next()
@@ -143,7 +144,7 @@ fn read_wrk(text: &str) -> Option<Said> {
     if text.contains("Non-2xx") || requests == 0.0 {
         return None;
     }
-    Some(Said {
+    Some(LoadResult {
         requests,
         rate: after("Requests/sec:")?.parse().ok()?,
         p50: micros(after("50%")?)?,
@@ -151,7 +152,7 @@ fn read_wrk(text: &str) -> Option<Said> {
     })
 }
 
-fn read_h2load(text: &str) -> Option<Said> {
+fn read_h2load(text: &str) -> Option<LoadResult> {
     let line = |mark: &str| text.lines().find(|line| line.starts_with(mark));
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let totals = words(line("requests: ")?);
@@ -163,10 +164,15 @@ fn read_h2load(text: &str) -> Option<Said> {
     }
     let rate = words(line("finished in ")?).get(3)?.parse().ok()?;
     let latency = words(line("request     :")?);
-    Some(Said { requests: succeeded, rate, p50: micros(latency.get(4)?)?, p99: micros(latency.get(6)?)? })
+    Some(LoadResult {
+        requests: succeeded,
+        rate,
+        p50: micros(latency.get(4)?)?,
+        p99: micros(latency.get(6)?)?,
+    })
 }
 
-/// `12us`, `1.5ms`, `2s` as microseconds.
+/// Parses `12us`, `1.5ms` or `2s` into microseconds.
 fn micros(text: &str) -> Option<f64> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
     let number: f64 = number.parse().ok()?;

@@ -1,15 +1,20 @@
-//! `cargo xtask bench`: edge-proxyd beside nginx, HAProxy, Caddy and a small pingora proxy. Each does the same work on a core
-//! of its own, in turns, and what is compared is the processor time that each spends on a request.
+//! `cargo xtask bench`: edge-proxyd beside nginx, HAProxy, Caddy and a small pingora proxy. Each does the same work on
+//! the same core, in turns, and the processor time per request is compared.
 
 mod args;
 mod chart;
 mod client;
 mod contender;
+mod cores;
 mod cost;
+mod figures;
+mod files;
 mod http3;
 mod lab;
 mod load;
 mod origin;
+mod ports;
+mod program;
 mod report;
 mod run;
 mod workload;

@@ -1,24 +1,14 @@
-//! The service behind every contender: nginx for downloads, and a reader of our own for uploads, since nginx answers those
+//! The origin behind every contender: nginx for downloads, and a built-in reader for uploads, since nginx responds
 //! before it has read them.
 
-use crate::contender::{Program, Running};
+use crate::cores::{LOAD_CORE, pin_this_thread};
+use crate::files::{FILES, UPLOAD};
+use crate::ports::{DOWNLOADS, UPLOADS};
+use crate::program::{Program, Running, nginx_temporary};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-
-/// The port of downloads.
-pub(crate) const DOWNLOADS: u16 = 17_001;
-/// The port of uploads.
-pub(crate) const UPLOADS: u16 = 17_002;
-
-/// The sizes that are served, by path.
-pub(crate) const FILES: &[(&str, usize)] = &[("1k", 1024), ("1m", 1 << 20), ("100m", 100 << 20)];
-
-/// How long what is served at a path is.
-pub(crate) fn size(path: &str) -> usize {
-    FILES.iter().find(|(name, _)| path.strip_prefix('/') == Some(*name)).map_or(0, |(_, size)| *size)
-}
 
 /// Writes the files and starts nginx.
 pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
@@ -28,8 +18,7 @@ pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
         let content: Vec<u8> = (0..*size).map(|at| b'a' + (at % 23) as u8).collect();
         fs::write(files.join(name), content).map_err(|why| format!("{name}: {why}"))?;
     }
-    fs::write(files.join("upload"), vec![b'u'; crate::http3::UPLOAD])
-        .map_err(|why| format!("upload: {why}"))?;
+    fs::write(files.join("upload"), vec![b'u'; UPLOAD]).map_err(|why| format!("upload: {why}"))?;
     std::thread::spawn(uploads);
     let config = format!(
         "daemon off; master_process off; worker_processes 1; pid {folder}/origin.pid; error_log stderr crit; \
@@ -37,26 +26,23 @@ pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
          http {{ access_log off; {temporary} keepalive_requests 1000000000; keepalive_timeout 1h; sendfile on; \
          open_file_cache max=10; server {{ listen 127.0.0.1:{DOWNLOADS} backlog=4096; root {folder}/files; }} }}\n",
         folder = folder.display(),
-        temporary = crate::contender::nginx_temporary(folder, "origin")?,
+        temporary = nginx_temporary(folder, "origin")?,
     );
     let path = folder.join("origin.conf");
     fs::write(&path, config).map_err(|why| format!("{}: {why}", path.display()))?;
     let folder = folder.display().to_string();
-    nginx.start(
-        crate::contender::LOAD_CORE,
-        &["-p", &folder, "-e", "stderr", "-c", &path.display().to_string()],
-    )
+    nginx.start(LOAD_CORE, &["-p", &folder, "-e", "stderr", "-c", &path.display().to_string()])
 }
 
 fn uploads() {
     let Ok(listener) = TcpListener::bind(("127.0.0.1", UPLOADS)) else { return };
-    crate::contender::pin_this_thread(crate::contender::LOAD_CORE);
+    pin_this_thread(LOAD_CORE);
     for stream in listener.incoming().flatten() {
         std::thread::spawn(move || while let Ok(true) = one_upload(&stream) {});
     }
 }
 
-/// Reads one request to its end and answers it. Whether another may follow.
+/// Reads one request to its end and responds. Returns whether another may follow.
 fn one_upload(stream: &TcpStream) -> std::io::Result<bool> {
     let mut reader = BufReader::with_capacity(256 * 1024, stream);
     loop {

@@ -1,21 +1,23 @@
-//! The turns: at each workload all contenders run side by side, and take turns round by round, so that whatever else the
-//! machine does hits all of them.
+//! Scheduling of turns: at each workload all contenders run at the same time and take turns round by round, so that
+//! other load on the machine affects all alike.
 
 use crate::args::Args;
 use crate::client::{self, Visit};
-use crate::contender::{ALL, Contender, Running};
+use crate::contender::{ALL, Contender};
 use crate::cost;
+use crate::figures::{Line, Sample};
 use crate::http3;
 use crate::lab::Lab;
-use crate::load::{Protocol, Said, Until, Work};
-use crate::report::{Line, Report, Sample};
+use crate::load::{LoadResult, Protocol, Until, Work};
+use crate::program::Running;
+use crate::report::Report;
 use crate::workload::{self, Kind, Workload};
 use std::time::{Duration, Instant};
 
-/// Connections of the measurement of memory.
+/// Connections of the memory measurement.
 const STANDING: usize = 10_000;
 
-/// Runs what was asked for, prints the table, writes the files.
+/// Runs the selected workloads, prints the table, writes the files.
 pub(crate) fn all(args: &Args) -> Result<(), String> {
     let lab = Lab::new(args)?;
     let contenders: Vec<Contender> = ALL
@@ -45,7 +47,7 @@ pub(crate) fn all(args: &Args) -> Result<(), String> {
     args.out.as_ref().map_or(Ok(()), |folder| report.write(folder))
 }
 
-/// Rounds of turns. What a contender was measured at, for each of them.
+/// Runs rounds of turns. Returns the samples of each contender.
 fn turns(
     lab: &Lab,
     args: &Args,
@@ -58,10 +60,10 @@ fn turns(
         running.push(contender.start(&parts, workload.workers())?);
     }
     let mut samples = vec![Vec::new(); contenders.len()];
-    // The first round warms up: caches, connections to the service, the pages of a program.
+    // The first round warms up caches, upstream connections and program pages.
     for round in 0..=args.rounds {
         for at in 0..contenders.len() {
-            // Whoever is first in a round has it no better over all rounds.
+            // The first contender of a round changes, so that no one is favoured.
             let at = (at + round) % contenders.len();
             let pid = running[at].pid();
             let before = cost::processor(pid);
@@ -82,7 +84,7 @@ fn turns(
     Ok(samples)
 }
 
-/// The processor time once the contender has nothing more to do.
+/// Returns the processor time once the contender has become idle.
 fn settled(pid: u32) -> u64 {
     let mut last = cost::processor(pid);
     for _ in 0..10 {
@@ -102,7 +104,7 @@ fn turn(
     workload: &Workload,
     contender: Contender,
     warm_up: bool,
-) -> Result<Said, String> {
+) -> Result<LoadResult, String> {
     let ports = contender.ports();
     let seconds = if warm_up { 1 } else { args.seconds };
     let load = |protocol, work: &Work<'_>| match protocol {
@@ -112,7 +114,11 @@ fn turn(
     let visits = |visit: &Visit| {
         let began = Instant::now();
         let count = client::visit(ports, visit, seconds)? as f64;
-        Ok(Said { requests: count, rate: count / began.elapsed().as_secs_f64(), ..Said::default() })
+        Ok(LoadResult {
+            requests: count,
+            rate: count / began.elapsed().as_secs_f64(),
+            ..LoadResult::default()
+        })
     };
     match workload.kind {
         Kind::Small { protocol: protocol @ (Protocol::Plain | Protocol::Http1), clients, .. } => {
@@ -141,18 +147,18 @@ fn turn(
             visits(&Visit::UnknownName(hello))
         }
         Kind::UnknownHost => visits(&Visit::UnknownHost),
-        Kind::Idle => Err("has turns of its own".into()),
+        Kind::Idle => Err("measured separately".into()),
     }
 }
 
-/// Memory is stable, so one round is enough; each contender alone, fresh.
+/// Measures memory. It is stable, so one round is enough; each contender runs alone, freshly started.
 fn memory(lab: &Lab, args: &Args, contenders: &[Contender]) -> Result<Vec<Vec<Sample>>, String> {
     let parts = lab.parts(args);
     let config = client::tls(&lab.roots, false);
     let mut samples = Vec::new();
     for contender in contenders {
         let running = contender.start(&parts, 1)?;
-        // What is only there once, such as the first buffers, is not a connection's.
+        // One-time allocations, such as the first buffers, do not count per connection.
         drop(client::stand(contender.ports(), &config, 64)?);
         std::thread::sleep(Duration::from_millis(500));
         let before = cost::resident(running.pid());

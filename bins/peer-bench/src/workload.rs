@@ -1,55 +1,55 @@
-//! What is measured, beside whom, and which ratio was aimed at.
+//! The workloads, their peers, and the target ratios.
 
 use crate::contender::Contender;
 use crate::load::Protocol;
 
-/// What the load does.
+/// The work of a workload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// Small requests over connections that are kept.
+    /// Small requests over reused connections.
     Small { protocol: Protocol, clients: usize, streams: usize },
     /// A new connection for each request.
     Handshakes { resumed: bool },
-    /// This path, this often.
+    /// Downloads of this path.
     Down { protocol: Protocol, path: &'static str, requests: u32, clients: usize },
-    /// 10 MiB, this often.
+    /// Uploads of 10 MiB.
     Up { protocol: Protocol, requests: u32 },
-    /// 10,000 connections that stand there: bytes each.
+    /// Idle connections, 10,000 of them: memory per connection.
     Idle,
-    /// Connections for names that are not served.
+    /// Connections for unknown names.
     UnknownName,
-    /// Plain requests for hosts that are not served.
+    /// Plain requests for unknown hosts.
     UnknownHost,
-    /// Two workers on two cores: requests a second, so that more is better.
+    /// Two workers on two cores: requests per second, where higher is better.
     TwoWorkers { protocol: Protocol, clients: usize, streams: usize },
 }
 
-/// What is compared.
+/// The compared figure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Measure {
-    /// Microseconds of processor time a request.
+    /// Processor time per request in microseconds.
     Processor,
-    /// Bytes of memory a connection.
+    /// Memory per connection in bytes.
     Memory,
-    /// Requests a second.
+    /// Requests per second.
     Rate,
 }
 
 /// One line of the table.
 pub(crate) struct Workload {
-    /// Its short name, by which it is chosen.
+    /// The short name, which selects it.
     pub(crate) name: &'static str,
-    /// As the table has it.
+    /// The title in the table.
     pub(crate) title: &'static str,
     pub(crate) kind: Kind,
-    /// The peers that ours is compared with; the best of them counts.
+    /// The peers to compare with; the best of them counts.
     pub(crate) beside: &'static [Contender],
-    /// The ratio aimed at, ours divided by the peer's.
+    /// The target ratio, edge-proxyd's figure divided by the peer's.
     pub(crate) reach: f64,
 }
 
 impl Workload {
-    /// What it compares.
+    /// Returns the compared figure.
     pub(crate) const fn measure(&self) -> Measure {
         match self.kind {
             Kind::Idle => Measure::Memory,
@@ -58,14 +58,14 @@ impl Workload {
         }
     }
 
-    /// Whether a contender can do it.
+    /// Returns whether a contender supports it.
     pub(crate) fn can(&self, contender: Contender) -> bool {
         let protocol = match self.kind {
             Kind::Small { protocol, .. }
             | Kind::Down { protocol, .. }
             | Kind::Up { protocol, .. }
             | Kind::TwoWorkers { protocol, .. } => protocol,
-            // HAProxy reserves two descriptors a connection, which is more than most machines allow.
+            // HAProxy reserves two descriptors per connection, more than most machines allow.
             Kind::Idle => return contender != Contender::Haproxy,
             // The small pingora proxy serves every name.
             Kind::UnknownName | Kind::UnknownHost => return contender != Contender::Pingora,
@@ -74,7 +74,7 @@ impl Workload {
         contender != Contender::Pingora || protocol != Protocol::Http3
     }
 
-    /// Workers.
+    /// Returns the number of workers.
     pub(crate) const fn workers(&self) -> usize {
         if matches!(self.kind, Kind::TwoWorkers { .. }) { 2 } else { 1 }
     }
@@ -84,7 +84,7 @@ const NGINX: &[Contender] = &[Contender::Nginx];
 const PINGORA: &[Contender] = &[Contender::Pingora];
 const ANY: &[Contender] = &[Contender::Nginx, Contender::Haproxy, Contender::Caddy];
 
-/// All of them.
+/// All workloads, in the order of the table.
 pub(crate) const ALL: &[Workload] = &[
     small("h1", "HTTP/1.1, 1 KiB, 64 connections", Protocol::Plain, 64, 1, 0.82),
     small("h1-tls", "HTTP/1.1 over TLS 1.3, 1 KiB, 64 connections", Protocol::Http1, 64, 1, 0.75),

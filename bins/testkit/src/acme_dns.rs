@@ -1,5 +1,5 @@
-//! An imitation of acme-dns: `POST /update` with its credentials; the last two values of a registration are served, here by the
-//! name server of the test.
+//! A mock of acme-dns: `POST /update` with the credentials of a registration, whose last two values the test's name
+//! server publishes.
 
 use crate::{Knot, Origin};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ const SUBDOMAIN: &str = "8e5700ea-a4bf-41c7-8a77-e990661dcc6a";
 const USERNAME: &str = "c36f50e8-4632-44f0-83fe-e070fef28a10";
 const PASSWORD: &str = "htB9mR9DYgcu9bX_afHF62erXaH2TS7bg9KW3F7Z";
 
-/// A running one, with one registration.
+/// A running mock, with one registration.
 #[derive(Debug)]
 pub struct AcmeDnsMock {
     base: String,
@@ -16,7 +16,7 @@ pub struct AcmeDnsMock {
 }
 
 impl AcmeDnsMock {
-    /// One whose registration is this name in a zone of a name server.
+    /// Starts a mock whose registration is `full_domain` in a zone of a name server.
     #[must_use]
     pub fn start(knot: &Knot, zone: &str, full_domain: &str) -> Self {
         let values: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -59,34 +59,34 @@ impl AcmeDnsMock {
         Self { base: format!("http://{}", origin.address()), values }
     }
 
-    /// Its address.
+    /// Returns the base URL.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// The registration's subdomain.
+    /// The subdomain of the registration.
     #[must_use]
     pub const fn subdomain(&self) -> &'static str {
         SUBDOMAIN
     }
 
-    /// The registration's user.
+    /// The user of the registration.
     #[must_use]
     pub const fn username(&self) -> &'static str {
         USERNAME
     }
 
-    /// The registration's password.
+    /// The password of the registration.
     #[must_use]
     pub const fn password(&self) -> &'static str {
         PASSWORD
     }
 
-    /// How many updates it took.
+    /// Returns the number of accepted updates.
     ///
     /// # Panics
-    /// When an update panicked.
+    /// If an update panicked.
     #[must_use]
     pub fn updates(&self) -> usize {
         self.values.lock().expect("no panic while updating").len()

@@ -1,4 +1,4 @@
-//! Knot as an authoritative name server that takes RFC 2136 updates signed by TSIG.
+//! Knot DNS as an authoritative name server that accepts RFC 2136 updates signed by TSIG.
 
 use crate::free_port;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A running knot.
+/// A running Knot server.
 #[derive(Debug)]
 pub struct Knot {
     child: Child,
@@ -15,17 +15,17 @@ pub struct Knot {
     address: SocketAddr,
 }
 
-/// The name of its TSIG key, HMAC-SHA-256.
+/// The name of the TSIG key, which uses HMAC-SHA-256.
 pub const TSIG_NAME: &str = "acme-key";
-/// The secret of its TSIG key, in base64.
+/// The secret of the TSIG key, in base64.
 pub const TSIG_SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
 
 impl Knot {
-    /// A server with these zones and `test`, each with more records in the form of a zone file. Each zone's name server is
-    /// `ns.<zone>` at 127.0.0.1.
+    /// Starts a server with these zones and `test`, each with additional records in zone file format. The name server
+    /// of each zone is `ns.<zone>` at 127.0.0.1.
     ///
     /// # Panics
-    /// When knot is not installed or does not start.
+    /// If Knot is not installed or does not start.
     #[must_use]
     pub fn start(zones: &[(&str, &str)]) -> Self {
         let mut all = zones.to_vec();
@@ -35,11 +35,11 @@ impl Knot {
         Self::start_at(Ipv4Addr::LOCALHOST, free_port(), &all, &[])
     }
 
-    /// A server at another address of this machine, with these zones only. It has lost the content of the zones of `missing`, for
-    /// which it answers SERVFAIL.
+    /// Starts a server at another address of this machine, with these zones only. The zones in `missing` have lost
+    /// their content; queries for them get SERVFAIL.
     ///
     /// # Panics
-    /// When knot is not installed or does not start.
+    /// If Knot is not installed or does not start.
     #[must_use]
     pub fn start_at(ip: Ipv4Addr, port: u16, zones: &[(&str, &str)], missing: &[&str]) -> Self {
         assert!(Path::new("/usr/sbin/knotd").exists(), "knot is not there: run `cargo xtask tools` first");
@@ -88,7 +88,7 @@ impl Knot {
         server
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -98,15 +98,15 @@ impl Knot {
         format!("@{}", self.address.ip())
     }
 
-    /// Sends lines of `knsupdate`, signed by the key: `zone …`, `add …`, `del …`.
+    /// Sends `knsupdate` commands, signed by the key: `zone …`, `add …`, `del …`.
     ///
     /// # Panics
-    /// When the update is refused.
+    /// If the update is refused.
     pub fn update(&self, lines: &str) {
         self.updater()(lines);
     }
 
-    /// The same for whoever does not have the server.
+    /// Like [`update`](Self::update), as a function that does not borrow the server.
     pub(crate) fn updater(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let address = self.address;
         move |lines| {
@@ -120,10 +120,10 @@ impl Knot {
         }
     }
 
-    /// What kdig says.
+    /// Runs kdig and returns its output.
     ///
     /// # Panics
-    /// When kdig is not installed.
+    /// If kdig is not installed.
     #[must_use]
     pub fn dig(&self, arguments: &[&str]) -> String {
         let output = Command::new("/usr/bin/kdig")
@@ -137,7 +137,7 @@ impl Knot {
             .collect()
     }
 
-    /// The TXT values at a name, sorted.
+    /// Returns the TXT values at a name, sorted.
     #[must_use]
     pub fn txt(&self, name: &str) -> Vec<String> {
         let output = Command::new("/usr/bin/kdig")

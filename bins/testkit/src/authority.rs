@@ -1,4 +1,4 @@
-//! A certificate authority for one test, and clients that believe it.
+//! A certificate authority for one test, and clients that trust it.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// An authority with a key of its own.
+/// A certificate authority with its own key.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: String,
@@ -29,7 +29,7 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// A new one.
+    /// Creates an authority with a new key.
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
         params.distinguished_name.push(DnType::CommonName, "the authority of a test");
@@ -45,7 +45,7 @@ impl Authority {
         &self.root
     }
 
-    /// A chain and its key as PEM.
+    /// Issues a certificate: the chain and its key as PEM.
     pub fn issue(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().expect("a key");
@@ -56,7 +56,7 @@ impl Authority {
         (chain, key.serialize_pem())
     }
 
-    /// A chain that has expired, and its key, as PEM.
+    /// Issues an expired certificate: the chain and its key as PEM.
     pub fn issue_expired(&self, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -66,7 +66,7 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
     }
 
-    /// Writes a pair in the layout of `/var/lib/acme/<name>`.
+    /// Writes a certificate and key in the layout of `/var/lib/acme/<name>`.
     pub fn write(&self, folder: &Path, names: &[&str]) {
         let (chain, key) = self.issue(names);
         std::fs::create_dir_all(folder).expect("a folder");
@@ -75,7 +75,7 @@ impl Authority {
         std::fs::write(folder.join("fullchain.pem"), chain).expect("a chain file");
     }
 
-    /// A pair as rustls has it.
+    /// Issues a certificate and key as types of rustls.
     pub fn pair(&self, names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let (chain, key) = self.issue(names);
         let chain =
@@ -84,7 +84,7 @@ impl Authority {
     }
 }
 
-/// TLS as a client that believes this root.
+/// The TLS configuration of a client that trusts this root.
 pub fn tls_client(root: &str, alpn: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("PEM")).expect("a root");

@@ -1,25 +1,25 @@
-//! Cloudflare's API v4, as far as TXT records go, with faults.
+//! A mock of Cloudflare's API v4 for TXT records, with fault injection.
 
 use crate::{Origin, answer};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-/// The token that it takes.
+/// The API token that the mock accepts.
 pub const TOKEN: &str = "cloudflare-token";
 
-/// The records and what is done to requests.
+/// The records, and the pending faults.
 #[derive(Debug, Default)]
 struct State {
     zones: Vec<(String, String)>,
     records: Vec<Value>,
     next: usize,
     requests: Vec<String>,
-    /// Answers for the next requests whose line begins with a text.
+    /// Responses for the next requests whose request line begins with a text.
     faults: Vec<(String, String, Value)>,
 }
 
-/// The mock.
+/// A running mock.
 #[derive(Clone)]
 pub struct CloudflareMock {
     origin: Arc<Origin>,
@@ -33,7 +33,7 @@ impl std::fmt::Debug for CloudflareMock {
 }
 
 impl CloudflareMock {
-    /// A mock with these zones; every zone's id is `id-` and its name.
+    /// Starts a mock with these zones. The ID of a zone is `id-` and its name.
     #[must_use]
     pub fn start(zones: &[&str]) -> Self {
         let zones = zones.iter().map(|zone| (format!("id-{zone}"), (*zone).to_owned())).collect();
@@ -53,31 +53,32 @@ impl CloudflareMock {
         Self { origin: Arc::new(origin), state }
     }
 
-    /// Where it listens, as the API's base.
+    /// Returns the base URL of the API.
     #[must_use]
     pub fn base(&self) -> String {
         format!("http://{}/client/v4", self.address())
     }
 
-    /// Where it listens.
+    /// Returns the address of the mock.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.origin.address()
     }
 
-    /// Answers the next request whose line begins with this (`POST /zones`) with a status (`200 OK`) and an envelope.
+    /// Responds to the next request whose line begins with `line` (`POST /zones`) with a status (`200 OK`) and an
+    /// envelope.
     ///
     /// # Panics
-    /// When serving panicked.
+    /// If the server panicked.
     pub fn fault(&self, line: &str, status: &str, envelope: Value) {
         let fault = (line.to_owned(), status.to_owned(), envelope);
         self.state.lock().expect("no panic").faults.push(fault);
     }
 
-    /// Puts a record there that is nobody's business.
+    /// Adds a record that belongs to someone else.
     ///
     /// # Panics
-    /// When serving panicked.
+    /// If the server panicked.
     pub fn put(&self, zone: &str, name: &str, content: &str) {
         let mut state = self.state.lock().expect("no panic");
         state.next += 1;
@@ -87,10 +88,10 @@ impl CloudflareMock {
         );
     }
 
-    /// The values at a name, without their quotes.
+    /// Returns the values at a name, without quotes.
     ///
     /// # Panics
-    /// When serving panicked.
+    /// If the server panicked.
     #[must_use]
     pub fn txt(&self, name: &str) -> Vec<String> {
         let state = self.state.lock().expect("no panic");
@@ -100,10 +101,10 @@ impl CloudflareMock {
             .collect()
     }
 
-    /// The requests so far, as `POST /zones/…`.
+    /// Returns the requests so far, as `POST /zones/…`.
     ///
     /// # Panics
-    /// When serving panicked.
+    /// If the server panicked.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         self.state.lock().expect("no panic").requests.clone()
@@ -151,7 +152,7 @@ impl State {
                     .map(|(id, name)| json!({"id": id, "name": name}))
                     .collect();
                 if zones.is_empty() && wanted.is_some() {
-                    // As for a zone that is not in the token's scope.
+                    // The response for a zone outside the token's scope.
                     return with_status(
                         "403 Forbidden",
                         &refused(0, "Actor requires permission \"com.cloudflare.api.account.zone.list\""),
@@ -167,7 +168,7 @@ impl State {
                     .iter()
                     .filter(|record| record["zone"] == *zone && record["name"] == name.as_str())
                     .collect();
-                // Two a page, whatever is asked for.
+                // Two records per page, whatever the request says.
                 let pages = found.len().div_ceil(2).max(1);
                 let part: Vec<&&Value> = found.iter().skip((page - 1) * 2).take(2).collect();
                 ok(&json!({"success": true, "errors": [], "messages": [], "result": part, "result_info":
@@ -189,7 +190,7 @@ impl State {
                 record["id"] = format!("record-{}", self.next).into();
                 record["zone"] = (*zone).into();
                 if self.next.is_multiple_of(2) {
-                    // It comes back with its quotes and without.
+                    // Cloudflare accepts content with and without quotes.
                     record["content"] = bare(&record).into();
                 }
                 self.records.push(record.clone());

@@ -1,4 +1,4 @@
-//! A proxy before a server that speaks TLS, which does to requests what a test wants.
+//! A TLS proxy in front of a server, with fault injection.
 
 use crate::{Authority, tls_client};
 use rustls::pki_types::ServerName;
@@ -8,23 +8,23 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// What becomes of a request.
+/// The action for a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It is forwarded, and so is its answer.
+    /// Forward the request and its response.
     Pass,
-    /// It is not forwarded; this is the answer: status line after the version, fields, content.
+    /// Respond without forwarding: status line after the version, fields, content.
     Answer(String, String, String),
-    /// It is forwarded, but nobody hears the answer.
+    /// Forward the request, and drop the response.
     Swallow,
-    /// It is forwarded; in the answer, its header too, one text is replaced by another.
+    /// Forward the request, and replace a text in the response, head included.
     Replace(String, String),
 }
 
-/// `POST /path`, and how many requests of the same kind there were before.
-type Script = dyn Fn(&str, usize) -> Fault + Send + Sync;
+/// The function that chooses the fault: it gets `POST /path` and the number of earlier requests of this kind.
+type FaultScript = dyn Fn(&str, usize) -> Fault + Send + Sync;
 
-/// The proxy.
+/// A running proxy.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -33,10 +33,10 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// A proxy before `localhost` at this address, whose certificate comes from `root`.
+    /// Starts a proxy for the server on `localhost` at this address, whose certificate chains to `root`.
     ///
     /// # Panics
-    /// When no port is free.
+    /// If no port is free.
     pub fn start(
         to: SocketAddr,
         root: &str,
@@ -55,7 +55,7 @@ impl FaultProxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let requests: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
-        let (record, script): (_, Arc<Script>) = (requests.clone(), Arc::new(script));
+        let (record, script): (_, Arc<FaultScript>) = (requests.clone(), Arc::new(script));
         std::thread::spawn(move || {
             for tcp in listener.incoming().flatten() {
                 let (record, script, config, client) =
@@ -115,42 +115,42 @@ impl FaultProxy {
         Self { address, authority, requests }
     }
 
-    /// Where it listens.
+    /// Returns the address of the proxy.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The directory of an ACME server behind it.
+    /// Returns the directory URL of the ACME server behind the proxy.
     #[must_use]
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.address.port())
     }
 
-    /// The root that its certificate comes from.
+    /// The root of the proxy's certificate, in PEM.
     #[must_use]
     pub fn root(&self) -> &str {
         self.authority.root()
     }
 
-    /// The requests so far, as `POST /path`.
+    /// Returns the requests so far, as `POST /path`.
     ///
     /// # Panics
-    /// When recording panicked.
+    /// If recording panicked.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         let all = self.requests.lock().expect("no panic while recording");
         all.iter().map(|(_, line)| line.clone()).collect()
     }
 
-    /// How many requests of this kind there were: `POST /order-plz`.
+    /// Returns the number of requests of this kind, such as `POST /order-plz`.
     #[must_use]
     pub fn count(&self, line: &str) -> usize {
         self.requests().iter().filter(|found| kind(found) == line).count()
     }
 }
 
-/// Method and first part of the path.
+/// Returns the method and the first segment of the path.
 fn kind(line: &str) -> &str {
     let at = line.find('/').map_or(line.len(), |first| {
         line[first + 1..].find('/').map_or(line.len(), |second| first + 1 + second)

@@ -1,5 +1,5 @@
-//! A test inside of another kernel: user-mode Linux runs the test's own program again, over the host's files, which it can only
-//! read. It has one processor and no network but its own loopback.
+//! A test in a guest with another kernel: user-mode Linux runs the test's own program again, on the host's files,
+//! mounted read-only. The guest has one processor and only its loopback network.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The first process of the guest. What the kernel lacks it loads from the modules beside it.
+/// The first process of the guest. It loads the missing modules of the kernel.
 const INIT: &str = r#"#!/bin/sh
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run
 mkdir -p /run/tmp /run/kernel/lib; cd /run/tmp
@@ -28,18 +28,18 @@ busybox poweroff -f
 pub struct Guest {
     program: PathBuf,
     modules: PathBuf,
-    /// Libraries that it was linked to, if they are not the system's.
+    /// The libraries the kernel is linked to, if not the system's.
     libraries: Option<PathBuf>,
 }
 
 impl Guest {
-    /// The distribution's: Linux 6.1.
+    /// The kernel of the distribution: Linux 6.1.
     pub fn of_the_distribution() -> Self {
         Self { program: "/usr/bin/linux.uml".into(), modules: "/usr/lib/uml/modules".into(), libraries: None }
             .installed()
     }
 
-    /// A newer suite's, from the folder of tools: Linux 7.
+    /// The kernel of a newer suite, from the tools folder: Linux 7.
     pub fn newer(tools: &Path) -> Self {
         let home = tools.join("newer-kernel");
         Self { program: home.join("linux"), modules: home.join("usr/lib/uml/modules"), libraries: Some(home) }
@@ -52,11 +52,11 @@ impl Guest {
         self
     }
 
-    /// Runs this program's test of this name in the guest, in this role, with these modules. What it wrote, and what
-    /// /proc/net/tls_stat said at the end.
+    /// Runs the test of this name of this program in the guest, with this role and these modules. Returns its output,
+    /// and /proc/net/tls_stat at the end.
     ///
     /// # Panics
-    /// If the test fails there, or takes longer than this.
+    /// If the test fails in the guest, or exceeds the limit.
     pub fn run(&self, test: &str, role: &str, modules: &str, limit: Duration) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let init = folder.path().join("init");
@@ -86,7 +86,7 @@ impl Guest {
             "mem=512M rootfstype=hostfs root=/dev/root ro quiet panic=-1 con=null con0=null,fd:1".split(' '),
         );
         command.arg(format!("init={}", init.display()));
-        // Its memory is a file that must allow execution.
+        // The memory of the guest is a file on a file system that allows execution.
         command.env("TMPDIR", "/dev/shm").stdin(Stdio::null());
         let output = command.output().expect("timeout is there");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! What the tests share. Whatever cannot be had is a panic that says so: a test must never pass because of it.
+//! Test servers, mocks and helpers for the integration tests. A missing prerequisite is a panic, never a passing test.
 
 mod acme_dns;
 pub mod authoritative;

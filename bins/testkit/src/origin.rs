@@ -1,28 +1,28 @@
-//! An origin that records every byte it got, and answers as the test says.
+//! An origin server that records every byte it receives, with scripted responses.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How an origin answers: given everything that came on the connection and is not answered yet, the answer, and how many
-/// bytes of it were for that. `None` waits for more. An empty answer closes the connection.
-type Script = dyn Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync;
+/// The function that makes responses. It gets all bytes of the connection without a response so far, and returns the
+/// response and the number of bytes it is for. `None` waits for more; an empty response closes the connection.
+type ResponseScript = dyn Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync;
 
-/// A TCP server on a free port of loopback. It lives as long as the test's process.
+/// A TCP server on a free loopback port. It runs until the test's process exits.
 #[derive(Clone)]
 pub struct Origin {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-/// A complete answer with this content.
+/// A complete response with this content.
 pub fn answer(content: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{content}", content.len()).into_bytes()
 }
 
 impl Origin {
-    /// Answers each request whose head is complete with 200 and `ok`, whatever its content.
+    /// Starts an origin that responds to each complete request head with 200 and `ok`.
     pub fn simple() -> Self {
         Self::scripted(|bytes| {
             let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
@@ -38,12 +38,12 @@ impl Origin {
         })
     }
 
-    /// Answers by this script.
+    /// Starts an origin with a script.
     pub fn scripted(script: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let connections: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-        let (record, script): (_, Arc<Script>) = (connections.clone(), Arc::new(script));
+        let (record, script): (_, Arc<ResponseScript>) = (connections.clone(), Arc::new(script));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (record, script) = (record.clone(), script.clone());
@@ -53,27 +53,27 @@ impl Origin {
         Self { address, connections }
     }
 
-    /// Where it listens.
+    /// Returns the address of the origin.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Everything it got, a connection after another.
+    /// Returns all bytes received, connection by connection.
     pub fn bytes(&self) -> Vec<u8> {
         self.connections.lock().expect("no panic while recording").concat()
     }
 
-    /// Everything it got, as text.
+    /// Returns all bytes received, as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// How many connections were made to it.
+    /// Returns the number of connections accepted.
     pub fn connections(&self) -> usize {
         self.connections.lock().expect("no panic while recording").len()
     }
 
-    /// Waits until what it got satisfies this, up to five seconds. Whether it did.
+    /// Waits up to five seconds until the received text satisfies `enough`. Returns whether it does.
     pub fn wait(&self, enough: impl Fn(&str) -> bool) -> bool {
         let until = Instant::now() + Duration::from_secs(5);
         while Instant::now() < until {
@@ -86,7 +86,7 @@ impl Origin {
     }
 }
 
-fn serve(mut stream: TcpStream, record: &Mutex<Vec<Vec<u8>>>, script: &Script) {
+fn serve(mut stream: TcpStream, record: &Mutex<Vec<Vec<u8>>>, script: &ResponseScript) {
     let number = {
         let mut all = record.lock().expect("no panic while recording");
         all.push(Vec::new());

@@ -1,4 +1,4 @@
-//! Pebble, the test CA of Let's Encrypt: 2.4 of the distribution, and 2.10, which has ARI and profiles.
+//! Pebble, the test CA of Let's Encrypt: 2.4 of the distribution, and 2.10 with ARI and profiles.
 
 use crate::free_port;
 use crate::{Authority, tls_client};
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Which Pebble.
+/// The version of Pebble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PebbleVersion {
-    /// 2.4 of Debian 12: no ARI, no profiles.
+    /// 2.4 of Debian 12, without ARI and profiles.
     V2_4,
-    /// 2.10 of a newer suite: ARI and profiles.
+    /// 2.10 of a newer suite, with ARI and profiles.
     V2_10,
 }
 
-/// A running Pebble.
+/// A running Pebble server.
 #[derive(Debug)]
 pub struct Pebble {
     child: Child,
@@ -33,19 +33,19 @@ pub struct Pebble {
 }
 
 impl Pebble {
-    /// A Pebble that asks this name server. `knobs` are its environment, beside those that make it quick.
+    /// Starts a Pebble that uses this name server. `knobs` is its environment, added to the settings that make it fast.
     ///
     /// # Panics
-    /// When it is not installed or does not start.
+    /// If Pebble is not installed or does not start.
     #[must_use]
     pub fn start(version: PebbleVersion, dns: SocketAddr, knobs: &[(&str, &str)]) -> Self {
         Self::start_with(version, dns, knobs, "")
     }
 
-    /// The same with more of the configuration, as members of its JSON that end in a comma.
+    /// Starts a Pebble with additional configuration: JSON members, each with a trailing comma.
     ///
     /// # Panics
-    /// When it is not installed or does not start.
+    /// If Pebble is not installed or does not start.
     #[must_use]
     pub fn start_with(version: PebbleVersion, dns: SocketAddr, knobs: &[(&str, &str)], more: &str) -> Self {
         let program = match version {
@@ -94,10 +94,10 @@ impl Pebble {
             .expect("pebble runs")
     }
 
-    /// Ends it and starts it again at the same place: it has forgotten everything.
+    /// Restarts it at the same address, without any of its state.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -114,49 +114,49 @@ impl Pebble {
         }
     }
 
-    /// Its directory.
+    /// Returns the directory URL.
     #[must_use]
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.port)
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// The root that its own certificate comes from.
+    /// The root of its own TLS certificate, in PEM.
     #[must_use]
     pub fn tls_root(&self) -> &str {
         &self.root
     }
 
-    /// The root of what it issues.
+    /// Returns the root of the certificates it issues.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// If the server does not respond.
     #[must_use]
     pub fn issuing_root(&self) -> String {
         self.try_get(self.management, "/roots/0").expect("pebble answers")
     }
 
-    /// What it has logged.
+    /// Returns the content of the log.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// How often its log has a text.
+    /// Returns how often the log contains a text.
     #[must_use]
     pub fn logged(&self, text: &str) -> usize {
         self.log().matches(text).count()
     }
 
-    /// Sets what ARI says of a certificate, given in PEM (2.10 only): a JSON of RFC 9773.
+    /// Sets the renewal information (ARI, RFC 9773) of a certificate, given in PEM. 2.10 only.
     ///
     /// # Panics
-    /// When it does not take it.
+    /// If the server rejects it.
     pub fn set_renewal_info(&self, certificate: &str, answer: &str) {
         let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let body = format!(
@@ -172,10 +172,10 @@ impl Pebble {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
-    /// What it says of a certificate by its serial number: its status, and the reason if it is revoked.
+    /// Returns the status of a certificate by its serial number, and the reason if it is revoked.
     ///
     /// # Panics
-    /// When it does not know it.
+    /// If the server does not know the certificate.
     #[must_use]
     pub fn status(&self, serial: &str) -> String {
         let even = if serial.len() % 2 == 1 { format!("0{serial}") } else { serial.to_owned() };
@@ -200,7 +200,7 @@ impl Pebble {
             return None;
         }
         let mut answer = Vec::new();
-        // It closes without a word, which is an error to TLS and none to us.
+        // Pebble closes without close_notify, which rustls reports as an error.
         let _ = stream.read_to_end(&mut answer);
         Some(String::from_utf8_lossy(&answer).into_owned())
     }

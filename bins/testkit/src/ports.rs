@@ -1,22 +1,22 @@
-//! Ports for servers that have to be told theirs.
+//! Ports for servers that cannot choose a free port themselves.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
-/// Below what Linux gives out by itself (`net.ipv4.ip_local_port_range` begins at 32768): a connection, or a server that asks
-/// for any port, never takes one of these between the moment it is found and the moment it is listened on.
+/// The lowest port. The range lies below the ephemeral ports of Linux (`net.ipv4.ip_local_port_range` begins at 32768),
+/// so no outgoing connection and no server with an ephemeral port can take a port between its selection and its use.
 const FROM: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// A port that is free for TCP and UDP. Another test may take it only by being given the same one of 12,000 by chance.
+/// Returns a port that is free for TCP and UDP. Another test may get the same one of 12,000 by chance.
 ///
 /// # Panics
-/// When there is none.
+/// If none is free.
 #[must_use]
 pub fn free_port() -> u16 {
     for _ in 0..200 {
-        // The keys of a `RandomState` are random, the rest of the number is not asked for much.
+        // `RandomState` has random keys, which is random enough here.
         let any = RandomState::new().build_hasher().finish();
         let port = FROM + u16::try_from(any % u64::from(COUNT)).expect("less than COUNT");
         let at = (Ipv4Addr::LOCALHOST, port);
@@ -27,10 +27,10 @@ pub fn free_port() -> u16 {
     panic!("no port from {FROM} on is free for both")
 }
 
-/// An address of this machine where nobody listens.
+/// Returns an address of this machine without a listener.
 ///
 /// # Panics
-/// When there is none.
+/// If no port is free.
 #[must_use]
 pub fn nobody() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()

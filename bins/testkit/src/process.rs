@@ -1,48 +1,48 @@
-//! A test in several processes, so that what one of them uses can be measured: the test's own program is started again
-//! for the same test, with a role.
+//! A test in several processes, to measure the resources of one of them: the test starts its own program again for the
+//! same test, with a role.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 pub(crate) const ROLE: &str = "TESTKIT_ROLE";
-/// What the lines begin with that are for the parent.
+/// The prefix of lines for the parent.
 const MARK: &str = "@@ ";
 
-/// What this process is, if it is not the test itself.
+/// Returns the role of this process, or nothing in the test itself.
 pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// Says a line to the parent.
+/// Sends a line to the parent.
 pub fn say(line: &str) {
-    // The test's harness may have left a line open.
+    // The test harness may have left a line unfinished.
     println!("\n{MARK}{line}");
     std::io::stdout().flush().expect("a parent that listens");
 }
 
-/// Keeps this process until its parent ends or drops it.
+/// Keeps this process running until its parent exits or drops it.
 pub fn serve_until_parent_ends() -> ! {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     std::process::exit(0)
 }
 
-/// What a process uses, in bytes.
+/// The memory usage of a process, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Resident now.
+    /// Resident memory now.
     pub resident: usize,
-    /// The most that ever was resident.
+    /// The peak of resident memory.
     pub peak: usize,
 }
 
-/// A process with a role. It ends when this is dropped.
+/// A process with a role. It is killed when this is dropped.
 pub struct Process {
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
 impl Process {
-    /// Starts this program again for the test of this name, with as many open files as the system allows.
+    /// Starts this program again for the test of this name, with the maximum limit of open files.
     pub fn start(test: &str, role: &str, environment: &[(&str, String)]) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let mut child = Command::new("sh")
@@ -59,7 +59,7 @@ impl Process {
         Self { child, said }
     }
 
-    /// The next line that it says.
+    /// Returns the next line from the process.
     pub fn hear(&mut self) -> String {
         let mut line = String::new();
         loop {
@@ -71,7 +71,7 @@ impl Process {
         }
     }
 
-    /// What it uses.
+    /// Returns the memory usage of the process.
     pub fn memory(&self) -> Memory {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("a process that runs");

@@ -1,4 +1,4 @@
-//! A client that resumes its sessions and sends early data, and keeps all that it sent, so that it can be sent again.
+//! A client that resumes sessions and sends early data, and records all bytes it sends, for replays.
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
@@ -7,43 +7,43 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Whom a client believes, what it remembers, and how long it waits.
+/// The TLS configuration, the stored sessions and the timeouts of a client.
 #[derive(Clone)]
 pub struct Resuming {
     tls: Arc<ClientConfig>,
-    /// For a connection to be made.
+    /// The timeout for connecting.
     pub connect: Duration,
-    /// For the next bytes.
+    /// The timeout for the next bytes.
     pub patience: Duration,
 }
 
-/// How a request went.
+/// The result of a request.
 #[derive(Debug)]
 pub struct Went {
-    /// The session was one of an earlier connection.
+    /// True if an earlier session was resumed.
     pub resumed: bool,
-    /// The request was taken from early data.
+    /// True if the server accepted the request as early data.
     pub early: bool,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
-    /// Its content.
+    /// The content of the response.
     pub content: String,
-    /// All that the client sent.
+    /// All bytes that the client sent.
     pub flight: Vec<u8>,
-    /// From the connection to the answer's end.
+    /// Time from connecting to the end of the response.
     pub took: Duration,
 }
 
-/// Why there was no answer.
+/// The reason for a missing response.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// There was no connection.
+    /// The connection could not be made.
     Unreached(io::Error),
-    /// There was one, and it ended.
+    /// The connection was closed early.
     Cut(String),
 }
 
-/// A stream that keeps what is written.
+/// A stream that records what is written.
 struct Kept {
     tcp: TcpStream,
     written: Vec<u8>,
@@ -68,7 +68,7 @@ impl Write for Kept {
 }
 
 impl Resuming {
-    /// A client that speaks HTTP/1.1 by this configuration, which remembers its sessions, and waits a minute for anything.
+    /// Creates an HTTP/1.1 client with this configuration that stores its sessions, with timeouts of a minute.
     #[must_use]
     pub fn new(mut config: ClientConfig) -> Self {
         config.enable_early_data = true;
@@ -81,17 +81,17 @@ impl Resuming {
         ClientConnection::new(self.tls.clone(), name).expect("a client")
     }
 
-    /// One request on a connection of its own: as early data where the client may, and again after the handshake where that was
-    /// refused.
+    /// Sends a request on its own connection: as early data if possible, and again after the handshake if the server
+    /// rejects that.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// There is no response.
     pub fn ask(&self, address: SocketAddr, host: &str, path: &str) -> Result<Went, Unanswered> {
         let begun = Instant::now();
         let tcp = TcpStream::connect_timeout(&address, self.connect).map_err(Unanswered::Unreached)?;
         let cut = |why: io::Error| Unanswered::Cut(why.to_string());
         tcp.set_read_timeout(Some(self.patience)).map_err(cut)?;
-        // As browsers do.
+        // Browsers do the same.
         tcp.set_nodelay(true).map_err(cut)?;
         let mut io = Kept { tcp, written: Vec::new() };
         let mut tls = self.begin(host);
@@ -129,10 +129,10 @@ impl Resuming {
         Ok(Went { resumed, early, status, content, flight: io.written, took: begun.elapsed() })
     }
 
-    /// What a client with a session sends first, sent to nobody.
+    /// Returns the first flight of a client with a session, without sending it.
     ///
     /// # Panics
-    /// If it has no session that early data may be sent in.
+    /// If there is no session that allows early data.
     #[must_use]
     pub fn first_flight(&self, host: &str, path: &str) -> Vec<u8> {
         let mut tls = self.begin(host);
@@ -150,7 +150,7 @@ fn request(host: &str, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes()
 }
 
-/// Sends somebody's bytes once more, until the server has said all that it will, for at most so long. How many bytes it said.
+/// Sends recorded bytes again and reads until the server closes or `within` expires. Returns the number of bytes read.
 pub fn replay(address: SocketAddr, flight: &[u8], within: Duration) -> io::Result<usize> {
     let mut tcp = TcpStream::connect_timeout(&address, within)?;
     tcp.set_read_timeout(Some(within))?;

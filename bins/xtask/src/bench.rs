@@ -1,19 +1,18 @@
-//! `cargo xtask bench`: the peers installed, everything built for release, and the comparison run.
+//! `cargo xtask bench`: installs the peers, builds everything for release, and runs the comparison.
 
 use crate::clients;
-use crate::steps::{Outcome, cargo, root, step, target};
-use crate::tools::directory;
+use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::process::Command;
 
-/// The peers and the tools that make the load.
+/// The peers and the load generators.
 const PACKAGES: &str = "nginx haproxy caddy nghttp2-client wrk";
 
-/// What pingora's zlib is built with, as PyPI has it: version and digest.
+/// The build tool of pingora's zlib, from PyPI: version and digest.
 const CMAKE: (&str, &str) = ("4.4.5", "85625a9b6d5e88ff99c7eb79123d85570844e77ac076366cf75c609cc0b1b579");
 
-/// Installs cmake if it is not there, and says where programs are looked for.
+/// Installs cmake if it is missing, and returns the search path for programs.
 fn cmake() -> Result<String, String> {
-    let folder = directory().join(format!("cmake-{}", CMAKE.0));
+    let folder = tools_folder().join(format!("cmake-{}", CMAKE.0));
     let programs = folder.join("cmake/data/bin");
     if !programs.join("cmake").exists() {
         let requirement = folder.with_extension("requirement");
@@ -26,20 +25,20 @@ fn cmake() -> Result<String, String> {
     Ok(format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default()))
 }
 
-/// Installs, builds, runs. Without arguments the documents are written too.
+/// Installs, builds and runs. Without arguments the documents are written too.
 pub(crate) fn run(extra: &[&str]) -> Outcome {
-    let peers = directory().join("peers");
-    std::fs::create_dir_all(directory()).map_err(|why| format!("{}: {why}", directory().display()))?;
+    let peers = tools_folder().join("peers");
+    std::fs::create_dir_all(tools_folder()).map_err(|why| format!("{}: {why}", tools_folder().display()))?;
     if !peers.join("usr/bin/wrk").exists() {
         clients::unpack("nginx, HAProxy, Caddy, h2load, wrk", &peers, PACKAGES, "")?;
     }
-    // One after the other, so that what the bench depends on adds no features to the program that is measured.
+    // One after another, so that the bench's dependencies add no features to the measured program.
     for package in ["edge-proxyd", "peer-bench"] {
         let build = ["build", "--release", "--locked", "--package", package];
         step(&format!("{package}: building"), cargo(&build))?;
     }
     let path = cmake()?;
-    // In a folder of its own: its packages have other features than ours.
+    // In a separate folder: its packages have other features.
     let pingora = target().join("pingora");
     let mut build = cargo(&["build", "--release", "--locked"]);
     build

@@ -1,15 +1,14 @@
-//! Programs of others for the tests: a curl with HTTP/3 and a kernel whose TLS takes new keys from a newer suite of Debian, Python's gRPC, WebSocket, SMTP
-//! server and OTLP messages, node's SMTP server.
+//! Third-party programs for the tests: a curl with HTTP/3 and a kernel with TLS key updates from a newer Debian suite,
+//! Python's gRPC, WebSocket, SMTP server and OTLP messages, node's SMTP server.
 
-use crate::steps::{Outcome, step};
-use crate::tools::directory;
+use crate::process::{Outcome, step, tools_folder};
 use std::path::Path;
 use std::process::Command;
 
-/// The suite whose curl has HTTP/3. Only its packages are unpacked, nothing of it is installed.
+/// The suite whose curl has HTTP/3. Its packages are only unpacked, never installed.
 pub(crate) const SUITE: &str = "forky";
 
-/// Packages of Python, by pinned version.
+/// Python packages, by pinned version.
 const PYTHON: &[&str] = &[
     "aiosmtpd==1.4.6",
     "atpublic==5.1",
@@ -26,10 +25,10 @@ const PYTHON: &[&str] = &[
     "websockets==15.0.1",
 ];
 
-/// Packages of node, by pinned version: an SMTP server with CRAM-MD5 and XOAUTH2, and what it needs.
+/// Node packages, by pinned version: an SMTP server with CRAM-MD5 and XOAUTH2, and its dependencies.
 const NODE: &[&str] = &["smtp-server@3.21.6", "nodemailer@10.6.0", "punycode.js@2.3.1"];
 
-/// Unpacks packages and what they depend on into a folder of the tools folder.
+/// Unpacks packages and their dependencies into a folder of the tools folder.
 pub(crate) const FETCH: &str = r#"set -eu
 state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
@@ -48,7 +47,7 @@ rm -rf "$home"; mkdir -p "$home"
 for package in "$state"/cache/archives/*.deb; do dpkg -x "$package" "$home"; done
 "#;
 
-/// A script that runs the curl of that folder.
+/// A script that runs the curl in that folder.
 const CURL: &str = r#"
 cat > "$home/curl" <<'END'
 #!/bin/sh
@@ -59,8 +58,8 @@ chmod +x "$home/curl"
 "$home/curl" --version | grep -q HTTP3
 "#;
 
-/// Makes of user-mode Linux a program that runs with the libraries of its own suite, which are in `lib` of the folder that it is
-/// started in: another loader in its head, of a path that is no longer. Of its modules only those for TLS are kept.
+/// Makes user-mode Linux run with the libraries of its own suite, which are in `lib` of its working folder, by a loader
+/// path of the same length in its ELF header. Only its TLS modules are kept.
 const KERNEL: &str = r#"
 LC_ALL=C sed 's#/lib64/ld-linux-x86-64.so.2#lib/ld-linux-x86-64.so.2\x00\x00\x00#' "$home/usr/bin/linux.uml" > "$home/linux"
 chmod +x "$home/linux"
@@ -69,21 +68,21 @@ find "$home/usr/lib/uml/modules" -name '*.ko*' -not -path '*/crypto/*' -not -pat
 cd "$home" && env LD_LIBRARY_PATH="$home/lib" ./linux --version > /dev/null
 "#;
 
-/// Installs what is missing.
+/// Installs whatever is missing.
 pub(crate) fn install() -> Outcome {
-    let newer = directory().join("newer");
+    let newer = tools_folder().join("newer");
     if newer.join("curl").exists() {
         println!("xtask: curl with HTTP/3: there");
     } else {
         unpack("curl with HTTP/3", &newer, "curl", CURL)?;
     }
-    let pebble = directory().join("newer-pebble");
+    let pebble = tools_folder().join("newer-pebble");
     if pebble.join("usr/bin/pebble").exists() {
         println!("xtask: pebble with ARI: there");
     } else {
         unpack("pebble with ARI", &pebble, "pebble lego", "")?;
     }
-    let kernel = directory().join("newer-kernel");
+    let kernel = tools_folder().join("newer-kernel");
     if kernel.join("linux").exists() {
         println!("xtask: a newer user-mode Linux: there");
     } else {
@@ -92,21 +91,21 @@ pub(crate) fn install() -> Outcome {
         unpack.env("home", &kernel).env("suite", SUITE).env("packages", "user-mode-linux");
         step("a newer user-mode Linux: unpacking", unpack)?;
     }
-    // What is installed is in the stamp, not in its name, which has a longest length.
-    let (stamp, wanted) = (directory().join("python-installed"), PYTHON.join(" "));
+    // The installed versions are in the stamp, not in its name, whose length is limited.
+    let (stamp, wanted) = (tools_folder().join("python-installed"), PYTHON.join(" "));
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         println!("xtask: {wanted}: there");
         return node();
     }
     let mut pip = Command::new("/usr/bin/python3");
     pip.args(["-m", "pip", "--quiet", "install", "--no-deps", "--upgrade", "--target"]);
-    pip.arg(directory().join("python")).args(PYTHON);
+    pip.arg(tools_folder().join("python")).args(PYTHON);
     step(&format!("{wanted}: installing"), pip)?;
     std::fs::write(&stamp, wanted).map_err(|why| format!("{}: {why}", stamp.display()))?;
     node()
 }
 
-/// Unpacks packages of the newer suite, and what they depend on, into a folder; runs `then` in the same shell.
+/// Unpacks packages of the newer suite with their dependencies into a folder, then runs `then` in the same shell.
 pub(crate) fn unpack(what: &str, home: &Path, packages: &str, then: &str) -> Outcome {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{FETCH}{then}")]);
@@ -114,16 +113,16 @@ pub(crate) fn unpack(what: &str, home: &Path, packages: &str, then: &str) -> Out
     step(&format!("{what}: unpacking"), command)
 }
 
-/// Installs the packages of node into `node` of the tools folder.
+/// Installs the node packages into `node` of the tools folder.
 fn node() -> Outcome {
-    let stamp = directory().join(format!("node-{}", NODE.join("-").replace('@', "-")));
+    let stamp = tools_folder().join(format!("node-{}", NODE.join("-").replace('@', "-")));
     if stamp.exists() {
         println!("xtask: {}: there", NODE.join(" "));
         return Ok(());
     }
     let mut npm = Command::new("/usr/bin/npm");
     npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix"]);
-    npm.arg(directory().join("node")).args(NODE);
+    npm.arg(tools_folder().join("node")).args(NODE);
     step(&format!("{}: installing", NODE.join(" ")), npm)?;
     std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
 }

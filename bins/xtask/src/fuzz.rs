@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: every fuzz target of every crate, from seeds and from what earlier sessions found.
+//! `cargo xtask fuzz`: every fuzz target of every crate, from seeds and from the corpus of earlier sessions.
 
-use crate::steps::{Outcome, root, step, target};
-use crate::tools;
+use crate::process::{Outcome, root, step, target, tools_folder};
+use crate::{minutes, tools};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -14,11 +14,11 @@ const CARGO_FUZZ: (&str, &str, &str, &str) = (
     "612108f626b6ee0e5d63b1a0e257c89c13abffbd8fff539ccbffb7205b33093f",
 );
 
-/// The folders of crates that have fuzz targets.
+/// The folders of crates with fuzz targets.
 const CRATES: &[&str] =
     &["acme-dns01", "bins/edge-proxyd", "edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
 
-/// Files of this project that a target may begin with: target, and the files.
+/// Files of this project that seed a target: target, and the files.
 const FILES: &[(&str, &[&str])] = &[
     (
         "configuration",
@@ -33,7 +33,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("nginx", &["bins/edge-proxyd/tests/service/import/site.conf"]),
 ];
 
-/// Texts that a target may begin with.
+/// Texts that seed a target.
 const TEXTS: &[(&str, &[&str])] = &[
     ("acl", &["{=Tc/postgres,app=CTc/postgres}", "{\"a b\"=r*w/postgres}"]),
     (
@@ -81,24 +81,24 @@ const TEXTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Which targets run, and how.
+/// The targets to run, and how.
 pub(crate) struct Session<'a> {
-    /// How long each runs.
+    /// The duration of each target in minutes.
     pub(crate) minutes: u32,
-    /// All at the same time, rather than one after another. They share the processors then.
+    /// True if the targets run concurrently, sharing the processors, rather than one after another.
     pub(crate) at_once: bool,
-    /// Only these, if any are named.
+    /// Names of the targets to run; all if empty.
     pub(crate) only: &'a [&'a str],
 }
 
 impl<'a> Session<'a> {
-    /// Reads `[--minutes N] [--at-once] [TARGET…]`.
+    /// Parses `[--minutes N] [--at-once] [TARGET…]`.
     pub(crate) fn parse(mut arguments: &'a [&'a str]) -> Result<Self, String> {
         let mut session = Self { minutes: 1, at_once: false, only: &[] };
         loop {
             arguments = match arguments {
                 ["--minutes", minutes, rest @ ..] => {
-                    session.minutes = crate::number(minutes)?;
+                    session.minutes = minutes::parse(minutes)?;
                     rest
                 }
                 ["--at-once", rest @ ..] => {
@@ -106,7 +106,9 @@ impl<'a> Session<'a> {
                     rest
                 }
                 [unknown, ..] if unknown.starts_with('-') => {
-                    return Err(format!("fuzz takes --minutes N, --at-once and targets, not {unknown}"));
+                    return Err(format!(
+                        "unknown option {unknown}: fuzz takes --minutes N, --at-once and targets"
+                    ));
                 }
                 only => break session.only = only,
             };
@@ -115,7 +117,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// One target of a crate, and where its corpus and its words go.
+/// A fuzz target of a crate, with its corpus and its log.
 struct Target {
     folder: &'static str,
     name: String,
@@ -131,11 +133,11 @@ impl Target {
     }
 }
 
-/// Runs a session, and says what each target came to.
+/// Runs a session, and reports the result of each target.
 pub(crate) fn run(session: &Session<'_>) -> Outcome {
     let nightly = Command::new("rustc").args(["+nightly", "--version"]).output();
     if !nightly.is_ok_and(|output| output.status.success()) {
-        return Err("fuzzing takes a nightly compiler: rustup toolchain install nightly".into());
+        return Err("fuzzing needs a nightly compiler: rustup toolchain install nightly".into());
     }
     tools::wheel_tool(CARGO_FUZZ)?;
     let mut known = Vec::new();
@@ -145,7 +147,7 @@ pub(crate) fn run(session: &Session<'_>) -> Outcome {
     if let Some(unknown) = session.only.iter().find(|only| !known.iter().any(|target| target.name == **only))
     {
         let names: Vec<&str> = known.iter().map(|target| target.name.as_str()).collect();
-        return Err(format!("there is no fuzz target {unknown}; there are {}", names.join(", ")));
+        return Err(format!("unknown fuzz target {unknown}: expected one of {}", names.join(", ")));
     }
     known.retain(|target| session.only.is_empty() || session.only.contains(&target.name.as_str()));
     for target in &known {
@@ -166,13 +168,13 @@ pub(crate) fn run(session: &Session<'_>) -> Outcome {
         let tried = tried(&target.log()).map(|runs| format!("{runs} inputs tried, ")).unwrap_or_default();
         println!("xtask: {}: {}: {found} ({tried}{inputs} in its corpus)", target.folder, target.name);
     }
-    if failed.is_empty() { Ok(()) } else { Err(format!("what failed is in {}", failed.join(", "))) }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failing inputs are in {}", failed.join(", "))) }
 }
 
-/// One after another, with their words where this program's go.
+/// Runs targets one after another, with their output inline.
 fn in_turn(targets: &[Target], minutes: u32) -> Vec<Outcome> {
     let fuzz = |target: &Target| {
-        // Of an earlier session.
+        // From an earlier session.
         let _ = std::fs::remove_file(target.log());
         let what = format!("fuzz {}: {}, {minutes} min", target.folder, target.name);
         step(&what, &mut fuzz(target, minutes, 20))
@@ -180,7 +182,7 @@ fn in_turn(targets: &[Target], minutes: u32) -> Vec<Outcome> {
     targets.iter().map(fuzz).collect()
 }
 
-/// All at the same time, built first. What each says is in a file of its own.
+/// Builds the targets, then runs them concurrently, each with a log file.
 fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     for folder in CRATES.iter().filter(|folder| targets.iter().any(|target| target.folder == **folder)) {
         step(&format!("fuzz {folder}: build"), cargo_fuzz(folder, &["build"]))?;
@@ -190,7 +192,7 @@ fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     for target in targets {
         let said = |why: std::io::Error| format!("{}: {why}", target.log().display());
         let log = File::create(target.log()).map_err(said)?;
-        // A process that waits for its turn is not one that hangs.
+        // A process that waits for its turn does not hang.
         let mut command = fuzz(target, minutes, 300);
         command.stdout(log.try_clone().map_err(said)?).stderr(log);
         running.push(command.spawn().map_err(|why| format!("{command:?}: {why}"))?);
@@ -203,14 +205,14 @@ fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     Ok(targets.iter().zip(running).map(wait).collect())
 }
 
-/// How many inputs a run tried, by its last words.
+/// Returns the number of inputs that a run tried, from the end of its log.
 fn tried(log: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(log).ok()?;
     let line = text.lines().find(|line| line.starts_with("stat::number_of_executed_units:"))?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// The names of the targets of a crate.
+/// Returns the names of the targets of a crate.
 fn targets(folder: &str) -> Result<Vec<String>, String> {
     let path = root().join(folder).join("fuzz/Cargo.toml");
     let text = std::fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()))?;
@@ -223,7 +225,7 @@ fn targets(folder: &str) -> Result<Vec<String>, String> {
     Ok(bins.filter_map(name).collect())
 }
 
-/// Puts what a target may begin with into its corpus.
+/// Puts the seeds of a target into its corpus.
 fn seed(name: &str, corpus: &Path) -> Outcome {
     let failed = |why: std::io::Error| format!("{}: {why}", corpus.display());
     std::fs::create_dir_all(corpus).map_err(failed)?;
@@ -239,7 +241,7 @@ fn seed(name: &str, corpus: &Path) -> Outcome {
     Ok(())
 }
 
-/// One target, for so many minutes, with a limit in seconds for one input.
+/// Returns the command for one target, with a duration in minutes and a limit in seconds per input.
 fn fuzz(target: &Target, minutes: u32, limit: u32) -> Command {
     let mut fuzz = cargo_fuzz(target.folder, &["run", &target.name]);
     fuzz.arg(target.corpus()).arg("--").args([
@@ -251,16 +253,16 @@ fn fuzz(target: &Target, minutes: u32, limit: u32) -> Command {
     fuzz
 }
 
-/// cargo-fuzz in a crate's folder.
+/// Returns the cargo-fuzz command in a crate's folder.
 fn cargo_fuzz(folder: &str, arguments: &[&str]) -> Command {
-    let mut path = vec![tools::directory().join("bin")];
+    let mut path = vec![tools_folder().join("bin")];
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     let path = std::env::join_paths(path).unwrap_or_default();
     let mut fuzz = Command::new("cargo");
     fuzz.args(["+nightly", "fuzz"]).args(arguments);
     let shared: PathBuf = target().join("fuzz/build");
     fuzz.current_dir(root().join(folder)).env("PATH", path).env("CARGO_TARGET_DIR", shared);
-    // The compiler that this command was started with would be taken instead.
+    // Otherwise the compiler that runs this command would be used.
     fuzz.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
     fuzz
 }

@@ -1,14 +1,14 @@
-//! A day of the owner's hosts: `bins/homelab`, with the programs that it runs.
+//! The home lab: `bins/homelab`, with the programs that it runs.
 
-use crate::steps::{Outcome, cargo, step, target};
+use crate::process::{Outcome, cargo, step, target};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// Builds and runs it, with its arguments.
+/// Builds the programs and runs the home lab with these arguments.
 pub(crate) fn whole(arguments: &[&str]) -> Outcome {
-    // With the features that the tests build them with, so that nothing is built twice.
+    // With the features of the tests, so that nothing is built twice.
     step(
         "homelab: building the programs",
         cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
@@ -16,18 +16,18 @@ pub(crate) fn whole(arguments: &[&str]) -> Outcome {
     step("homelab", Command::new(program()).args(arguments))
 }
 
-/// A short day, beside other work: it waits more than it works. What it says is in a file until it ends.
-pub(crate) struct Day {
+/// A quick scenario that runs beside other steps, since it mostly waits. Its output is kept in a file until it ends.
+pub(crate) struct Scenario {
     name: &'static str,
     child: Child,
     said: PathBuf,
     began: Instant,
 }
 
-impl Day {
-    /// Begins it in this form, with the programs that are built.
+impl Scenario {
+    /// Starts the scenario in this form, with the programs already built.
     pub(crate) fn begin(name: &'static str, form: &[&str]) -> Result<Self, String> {
-        println!("xtask: {name}, a short day, beside what follows …");
+        println!("xtask: {name}: quick scenario, in the background …");
         let said = target().join(format!("{name}.log"));
         let file = File::create(&said).map_err(|why| format!("{}: {why}", said.display()))?;
         let errors = file.try_clone().map_err(|why| format!("{}: {why}", said.display()))?;
@@ -37,7 +37,7 @@ impl Day {
         Ok(Self { name, child, said, began: Instant::now() })
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the scenario.
     pub(crate) fn end(mut self) -> Outcome {
         let name = self.name;
         let status = self.child.wait().map_err(|why| format!("{name}: {why}"))?;
@@ -50,8 +50,8 @@ impl Day {
     }
 }
 
-impl Drop for Day {
-    /// Where another step failed, it is not waited for.
+impl Drop for Scenario {
+    /// If another step failed, the scenario is not waited for.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,21 +1,20 @@
-//! PostgreSQL 17 and 18 with ICU, lz4 and TLS, which the wheels lack: Debian's packages of newer suites, unpacked and never
-//! installed. Their programs get the C library that is unpacked beside them.
+//! PostgreSQL 17 and 18 with ICU, lz4 and TLS, which the wheels lack: packages of newer Debian suites, unpacked but not
+//! installed, and run with the C library beside them.
 
-use crate::steps::{Outcome, step};
-use crate::tools::directory;
+use crate::process::{Outcome, step, tools_folder};
 use std::process::Command;
 
-/// Major version, suite of Debian, and the packages whose libraries the server and its programs are linked to.
+/// Major version, Debian suite, and the packages with libraries of the server and its programs.
 const SUITES: &[(u32, &str, &str)] =
     &[(17, "trixie", "libicu76 libxml2"), (18, "forky", "libicu78 libxml2-16 liburing2")];
 
-/// Packages that every suite has by the same name.
+/// Packages with the same name in every suite.
 const PACKAGES: &str = "libc6 libgcc-s1 libstdc++6 libpq5 libssl3t64 libldap2 libsasl2-2 libgssapi-krb5-2 libkrb5-3 \
     libk5crypto3 libkrb5support0 libcom-err2 libkeyutils1 libpam0g libaudit1 libcap-ng0 libselinux1 libpcre2-8-0 \
     libsystemd0 libcap2 liblz4-1 libzstd1 liblzma5 zlib1g libreadline8t64 libtinfo6 libedit2 libbsd0 libmd0 libnuma1 \
     libgcrypt20 libgpg-error0 libcrypt1";
 
-/// Unpacks into `home`; runs what it has unpacked before it says that it is there.
+/// Unpacks into `home`, and runs the programs before reporting success.
 const UNPACK: &str = r#"set -eu
 state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
@@ -54,11 +53,11 @@ ln -sfn "usr/lib/postgresql/$major/bin" "$home/bin"
 "$home/bin/pg_upgrade" --version
 "#;
 
-/// Installs what is missing into `postgresql-<major>-icu` of the tools folder.
+/// Installs whatever is missing into `postgresql-<major>-icu` of the tools folder.
 pub(crate) fn install() -> Outcome {
     for (major, suite, packages) in SUITES {
-        let home = directory().join(format!("postgresql-{major}-icu"));
-        let stamp = directory().join(format!("postgresql-{major}-icu-{suite}"));
+        let home = tools_folder().join(format!("postgresql-{major}-icu"));
+        let stamp = tools_folder().join(format!("postgresql-{major}-icu-{suite}"));
         if stamp.exists() {
             println!("xtask: PostgreSQL {major} with ICU: there");
             continue;

@@ -1,18 +1,17 @@
-//! `cargo xtask instructions`: how many instructions the paths of `bins/hot-paths` take, counted by valgrind, against what was
-//! recorded. Times tell nothing on a shared machine; counts are the same on every run.
+//! `cargo xtask instructions`: counts the instructions of the paths in `bins/hot-paths` with valgrind and compares them
+//! with the record. Times mean nothing on a shared machine; counts are the same in every run.
 
-use crate::steps::{Outcome, cargo, root, step, target};
+use crate::process::{Outcome, cargo, root, step, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Walks of the two runs whose difference is counted: starting and preparing cost the same in both.
+/// The repetitions of the two processes whose difference is counted, so that start-up cost cancels out.
 const WALKS: (u64, u64) = (100, 1_100);
 
-/// A path may take this much more than was recorded, in parts of a hundred: libraries of the system and the order of fields in
-/// memory differ a little from machine to machine.
+/// The tolerated increase in percent: system libraries and the memory layout differ a little between machines.
 const TOLERANCE: u64 = 10;
 
-/// How many are counted at once.
+/// The number of paths counted concurrently.
 const AT_ONCE: usize = 2;
 
 /// Counts, and compares or, with `--record`, records.
@@ -46,7 +45,7 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
         return Ok(());
     }
     let recorded = std::fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
-    // Tables are hashed by a key that each run draws anew, so a run can be unlucky, but not all of three.
+    // Tables are hashed with a random key, so a single run can be unlucky, but not three.
     for (name, least) in &mut counted {
         let before = recorded.lines().find_map(|line| record(line).filter(|(known, _)| known == name));
         for _ in 0..2 {
@@ -62,7 +61,7 @@ fn file() -> PathBuf {
     root().join("bins/hot-paths/instructions.txt")
 }
 
-/// Instructions of one walk.
+/// Returns the instructions of one repetition.
 fn count(program: &Path, name: &str) -> Result<u64, String> {
     let run = |walks: u64| {
         let mut valgrind = Command::new("valgrind");
@@ -74,7 +73,7 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     Ok(many.saturating_sub(few) / (WALKS.1 - WALKS.0))
 }
 
-/// What a command writes to its output and to its errors.
+/// Returns the standard output and standard error of a command.
 fn said(command: &mut Command) -> Result<(String, String), String> {
     let output =
         command.output().map_err(|why| format!("{command:?}: {why}: cargo xtask tools installs it"))?;
@@ -83,13 +82,13 @@ fn said(command: &mut Command) -> Result<(String, String), String> {
     if output.status.success() { Ok((said, errors)) } else { Err(format!("{command:?}: {errors}")) }
 }
 
-/// `==1== I   refs:      1,234,567`.
+/// Parses `==1== I   refs:      1,234,567`.
 fn references(words: &str) -> Option<u64> {
     let line = words.lines().find(|line| line.contains("refs:") && line.contains("== I"))?;
     line.split_whitespace().last()?.replace(',', "").parse().ok()
 }
 
-/// A line of the record.
+/// Parses a line of the record.
 fn record(line: &str) -> Option<(&str, u64)> {
     let (name, count) = line.split_once(' ')?;
     Some((name, count.parse().ok()?))
@@ -99,15 +98,15 @@ const fn exceeds(count: u64, before: u64) -> bool {
     count * 100 > before * (100 + TOLERANCE)
 }
 
-/// Every path beside what was recorded of it. More than the tolerance is an error, and so is a path without a record or a record
-/// without a path; less is said, so that it can be recorded.
+/// Compares every path with the record. An increase above the tolerance is an error, as is a path without a record or a
+/// record without a path; a decrease is reported, so that it can be recorded.
 fn compare(counted: &[(&str, u64)], recorded: &str) -> Outcome {
     let mut faults = Vec::new();
     let mut records = Vec::new();
     for (at, line) in recorded.lines().enumerate() {
         match record(line) {
             Some(record) => records.push(record),
-            None => faults.push(format!("line {} of the record is no name and number: {line}", at + 1)),
+            None => faults.push(format!("line {} of the record is not a name and a number: {line}", at + 1)),
         }
     }
     for (name, count) in counted {
@@ -121,17 +120,17 @@ fn compare(counted: &[(&str, u64)], recorded: &str) -> Outcome {
             faults.push(format!("{name} takes {count} instructions instead of {before}"));
         } else if count * (100 + TOLERANCE) < before * 100 {
             println!(
-                "xtask: instructions: {name} became cheaper: cargo xtask instructions --record keeps it so"
+                "xtask: instructions: {name} became cheaper: cargo xtask instructions --record keeps the gain"
             );
         }
     }
     let gone = records.iter().filter(|(name, _)| counted.iter().all(|(known, _)| known != name));
-    faults.extend(gone.map(|(name, _)| format!("{name} is recorded and is no path")));
+    faults.extend(gone.map(|(name, _)| format!("{name} is recorded but is not a path")));
     if faults.is_empty() {
         return Ok(());
     }
     Err(format!(
-        "instructions: {}. If that is what it is worth: cargo xtask instructions --record, and say why in the commit",
+        "instructions: {}. If the increase is justified: cargo xtask instructions --record, and explain it in the commit",
         faults.join("; ")
     ))
 }
@@ -158,7 +157,7 @@ mod tests {
     #[test]
     fn the_record_and_the_paths_are_the_same() {
         assert!(compare(&[("a", 1)], "").is_err_and(|why| why.contains("has no record")));
-        assert!(compare(&[], "a 1\n").is_err_and(|why| why.contains("is no path")));
+        assert!(compare(&[], "a 1\n").is_err_and(|why| why.contains("is not a path")));
         assert!(compare(&[], "a\n").is_err_and(|why| why.contains("line 1")));
     }
 }

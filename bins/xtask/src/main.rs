@@ -1,19 +1,24 @@
-//! The project's own commands. `cargo xtask test` does everything a change must pass, on a fresh machine too.
+//! The project's own commands. `cargo xtask test` runs everything that a change must pass, on a fresh machine too.
 
 mod bench;
 mod clients;
+mod conformance;
+mod cycles;
 mod fuzz;
 mod homelab;
 mod icu;
 mod instructions;
-mod judges;
+mod minutes;
 mod nix;
 mod package;
 mod postgres;
+mod process;
+mod prose;
 mod purity;
 mod registry;
 mod screenshots;
 mod soak;
+mod source;
 mod steps;
 mod testing;
 mod tools;
@@ -25,27 +30,30 @@ usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
   homelab [-- --two-edges]
-                build the programs and run a day of the owner's hosts in namespaces of this machine, or one of two edges that
-                share what they know; ends with a report
-  package       build the programs as they are released, and a Debian package of each; with --static linked with musl, so
-                that they run on any Linux; with --prove package what is built for tests, install it into a root of its own,
-                look at it there, and purge it
+                build the programs and run the scenario of the example hosts in network namespaces of this machine, or that
+                of two edges that share state; ends with a report
+  package       build the programs for release, and a Debian package of each; with --static linked with musl, so that they
+                run on any Linux; with --prove package the debug build, install it into a separate root, verify it there,
+                and purge it
   nix [--lib NIXPKGS/lib]
-                build the programs and prove the NixOS modules: whole hosts evaluated, by nixpkgs' own lib where one is named
+                build the programs and check the NixOS modules by evaluating whole hosts, with nixpkgs' own lib if given
   fuzz [--minutes N] [--at-once] [TARGET…]
-                every fuzz target, or these, N minutes each (1), one after another or at the same time
-  judges        what others wrote to find fault with servers, against edge-proxyd and nginx; writes edge-proxy/JUDGES.md
+                run every fuzz target, or these, for N minutes each (1), one after another or concurrently
+  conformance   run third-party conformance suites against edge-proxyd and nginx; writes edge-proxy/CONFORMANCE.md
+                (the former name, judges, still works)
   screenshots [--again]
-                the pictures in the documentation: a short day of the hosts, or the last one, and Chromium
+                render the pictures in the documentation from a quick scenario, or from the last one, with Chromium
   soak [--minutes N]
-                everything at once for N minutes (10)
+                run the soak test for N minutes (10)
   tools         only install what the tests need
   bench [ARGS]  measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
   instructions [--record]
                 count the instructions of the hot paths against bins/hot-paths/instructions.txt, or record them there
-  registry      only make the packages that are published, and prove that they hold what they need
-  purity        only prove that the pure cores have no runtime in their dependency tree
+  registry      only build the published packages, and check that they are complete
+  purity        only check that the pure cores have no runtime in their dependency tree
+  prose         only check documentation and messages: relative clauses, one- and two-word docs, ambiguous type names
+  cycles        only check that the files of each crate do not import each other in cycles
 ";
 
 fn main() -> ExitCode {
@@ -63,15 +71,21 @@ fn main() -> ExitCode {
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
         (Some("fuzz"), arguments) => fuzz::Session::parse(arguments).and_then(|session| fuzz::run(&session)),
         (Some("soak"), []) => soak::run(10),
-        (Some("soak"), ["--minutes", minutes]) => number(minutes).and_then(soak::run),
+        (Some("soak"), ["--minutes", minutes]) => minutes::parse(minutes).and_then(soak::run),
         (Some("screenshots"), []) => screenshots::take(true),
         (Some("screenshots"), ["--again"]) => screenshots::take(false),
-        (Some("judges"), []) => judges::all(),
+        (Some("conformance"), []) => tools::install().and_then(|()| conformance::all()),
+        (Some("judges"), []) => {
+            eprintln!("xtask: judges is deprecated: use conformance");
+            tools::install().and_then(|()| conformance::all())
+        }
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
         (Some("instructions"), extra) => instructions::run(extra),
         (Some("registry"), []) => registry::prove(),
         (Some("purity"), []) => purity::check(),
+        (Some("prose"), []) => prose::check(),
+        (Some("cycles"), []) => cycles::check(),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
@@ -84,11 +98,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn number(text: &str) -> Result<u32, String> {
-    text.parse()
-        .ok()
-        .filter(|number| (1..=1440).contains(number))
-        .ok_or_else(|| format!("{text} is no number of minutes from 1 to 1440"))
 }

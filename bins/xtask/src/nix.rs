@@ -1,8 +1,8 @@
-//! The NixOS modules: whole hosts are evaluated by `bins/packaging/nix/test.nix`, without network and without nixpkgs, and what
-//! that names is looked at: units by systemd, files by the programs that read them.
+//! The check of the NixOS modules: `bins/packaging/nix/test.nix` evaluates whole hosts without network and nixpkgs. The
+//! results are verified: units by systemd, files by the programs that read them.
 
 use crate::package::exposure;
-use crate::steps::{Outcome, cargo, root, step, target};
+use crate::process::{Outcome, cargo, root, step, target};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ const NIX: &str = "/usr/bin/nix";
 /// The programs whose files the modules write.
 const PROGRAMS: &[&str] = &["acme-dns01", "edge-proxyd", "pg-ensure", "smtp-config", "upgrade-pg-cluster"];
 
-/// Builds the programs and proves the modules, by nixpkgs' own lib where one is named.
+/// Builds the programs and checks the modules, with nixpkgs' own lib if one is given.
 pub(crate) fn whole(lib: Option<&str>) -> Outcome {
     step(
         "nix: building the programs",
@@ -20,10 +20,10 @@ pub(crate) fn whole(lib: Option<&str>) -> Outcome {
     prove(lib)
 }
 
-/// Proves the modules with the programs that are built.
+/// Checks the modules with the programs already built.
 pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     if !Path::new(NIX).exists() {
-        return Err(format!("{NIX} is not there: run `cargo xtask tools` first"));
+        return Err(format!("{NIX} is missing: run `cargo xtask tools` first"));
     }
     let work = target().join("nix-test");
     let _ = std::fs::remove_dir_all(&work);
@@ -49,7 +49,7 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     let mut nix = Command::new(NIX);
     nix.args(["--extra-experimental-features", "nix-command", "eval", "--offline", "--impure", "--raw"]);
     nix.args(["--expr", &expression]);
-    // Nothing is built, and nothing outside this folder is written.
+    // Nothing is built, and nothing is written outside this folder.
     for (variable, place) in
         [("NIX_STORE_DIR", "store"), ("NIX_STATE_DIR", "state"), ("NIX_LOG_DIR", "log"), ("HOME", "home")]
     {
@@ -70,7 +70,7 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
                 runs += 1;
             }
             ["host", _, _] => hosts += 1,
-            _ => return Err(format!("nix: test.nix says {line:?}, which means nothing")),
+            _ => return Err(format!("nix: unexpected output of test.nix: {line:?}")),
         }
     }
     for unit in &units {
@@ -78,16 +78,16 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
         exposure(Path::new(unit))?;
     }
     if (hosts, runs) == (0, 0) || units.is_empty() {
-        return Err("nix: test.nix named nothing to look at".to_owned());
+        return Err("nix: test.nix named nothing to verify".to_owned());
     }
     let _ = std::fs::remove_dir_all(&work);
-    println!("xtask: nix: {hosts} hosts evaluated, {} units looked at, {runs} scripts run", units.len());
+    println!("xtask: nix: {hosts} hosts evaluated, {} units verified, {runs} scripts run", units.len());
     Ok(())
 }
 
-/// Systemd knows every key of the unit, and what it starts is there.
+/// Checks that systemd knows every key of the unit, and that its programs exist.
 fn known(unit: &Path) -> Outcome {
-    // By the name after the store's digest, as NixOS links it.
+    // Under the name after the store digest, as NixOS links it.
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let plain = unit.with_file_name(name.split_once('-').map_or(name, |(_, rest)| rest));
     std::fs::copy(unit, &plain).map_err(|why| format!("{}: {why}", plain.display()))?;

@@ -1,27 +1,29 @@
-//! Packages for Debian: `cargo xtask package` writes a `.deb` for each folder of `bins/packaging/deb`, with dpkg's own tools.
+//! Debian packages: `cargo xtask package` writes a `.deb` for each folder of `bins/packaging/deb`, with dpkg's own
+//! tools.
 //!
-//! Man pages and completions are asked of the programs that are packaged, so that they say what `--help` says.
+//! Man pages and completions come from the packaged programs, so that they agree with `--help`.
 
-use crate::steps::{Outcome, PROGRAMS, cargo, root, step, target};
+use crate::process::{Outcome, cargo, root, step, target};
+use crate::registry::PROGRAMS;
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where packages are described.
+/// The folder of package descriptions.
 const FOLDER: &str = "bins/packaging/deb";
-/// Debian's revision.
+/// The Debian revision.
 const REVISION: &str = "1";
-/// Kinds of units of systemd.
+/// The systemd unit types that are packaged.
 const UNITS: &[&str] = &["path", "service", "socket", "timer"];
-/// Shells: what the program calls them, and where Debian keeps their completions, below /usr/share.
+/// Shells: the program's name for each, and Debian's folder, prefix and suffix for its completions below /usr/share.
 const SHELLS: &[(&str, &str, &str, &str)] = &[
     ("bash", "bash-completion/completions", "", ""),
     ("fish", "fish/vendor_completions.d", "", ".fish"),
     ("zsh", "zsh/vendor-completions", "_", ""),
 ];
 
-/// Builds the programs as they are released, and packages them.
+/// Builds the programs for release, and packages them.
 pub(crate) fn release() -> Outcome {
     step(
         "package: building the programs",
@@ -30,7 +32,8 @@ pub(crate) fn release() -> Outcome {
     build(&target().join("release"), &target().join("debian"), "xz").map(drop)
 }
 
-/// The same with programs that are linked statically with musl, and so run on any Linux of this architecture.
+/// Builds and packages programs that are linked statically with musl, so that they run on any Linux of this
+/// architecture.
 pub(crate) fn release_static() -> Outcome {
     let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let found = |program: &str, arguments: &[&str]| {
@@ -38,10 +41,10 @@ pub(crate) fn release_static() -> Outcome {
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
     };
     if found("musl-gcc", &["--version"]).is_err() {
-        return Err("musl-gcc is not there: apt-get install musl-tools".into());
+        return Err("musl-gcc is missing: apt-get install musl-tools".into());
     }
     if !found("rustup", &["target", "list", "--installed"]).is_ok_and(|all| all.contains(&triple)) {
-        return Err(format!("the compiler has no library for {triple}: rustup target add {triple}"));
+        return Err(format!("the target {triple} is missing: rustup target add {triple}"));
     }
     let mut command = cargo(&["build", "--release", "--bins", "--locked", "--target", &triple]);
     // One of them is a library.
@@ -54,13 +57,13 @@ pub(crate) fn release_static() -> Outcome {
     for package in packages {
         let path = programs.join(package.strip_suffix("-cli").unwrap_or(package));
         if !is_static(&path)? {
-            return Err(format!("{} needs libraries", path.display()));
+            return Err(format!("{} is not statically linked", path.display()));
         }
     }
     build(&programs, &target().join("debian-static"), "xz").map(drop)
 }
 
-/// Packages the programs of a folder; where the packages are.
+/// Packages the programs of a folder. Returns the paths of the packages.
 pub(crate) fn build(programs: &Path, out: &Path, compression: &str) -> Result<Vec<PathBuf>, String> {
     let work = out.join("work");
     let _ = std::fs::remove_dir_all(&work);
@@ -85,37 +88,41 @@ pub(crate) fn build(programs: &Path, out: &Path, compression: &str) -> Result<Ve
 
 fn architecture() -> Result<String, String> {
     let output = Command::new("dpkg").arg("--print-architecture").output();
-    let output = output.map_err(|why| format!("dpkg: {why}: packages are made on Debian or a relative"))?;
+    let output =
+        output.map_err(|why| format!("dpkg: {why}: packages are built on Debian or a derivative"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Whether a program needs no library, by `ldd`.
+/// Returns whether a program needs no shared library, by `ldd`.
 fn is_static(program: &Path) -> Result<bool, String> {
     let output = Command::new("ldd").arg(program).output().map_err(|why| format!("ldd: {why}"))?;
     let said = [output.stdout, output.stderr].concat();
     Ok(!String::from_utf8_lossy(&said).contains("=>"))
 }
 
-/// What the program says that it is, with Debian's revision.
+/// Returns the version that the program prints, with the Debian revision.
 fn version(name: &str, programs: &Path) -> Result<String, String> {
     let output = Command::new(programs.join(name)).arg("--version").output();
     let output = output.map_err(|why| format!("{name}: {why}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let number = text.split_whitespace().last().ok_or_else(|| format!("{name} --version says nothing"))?;
+    let number = text.split_whitespace().last().ok_or_else(|| format!("{name} --version prints nothing"))?;
     Ok(format!("{number}-{REVISION}"))
 }
 
-/// The tree of one package.
+/// Lays out the tree of one package.
 fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outcome {
     let read = |file: &str| std::fs::read_to_string(description.join(file));
     let install = read("install").map_err(|why| format!("install: {why}"))?;
     for (number, line) in install.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [source, place, mode] = words.as_slice() else {
-            return Err(format!("install:{}: a line is a source, a place and a mode: {line}", number + 1));
+            return Err(format!(
+                "install:{}: expected a source, a destination and a mode: {line}",
+                number + 1
+            ));
         };
         let mode = u32::from_str_radix(mode, 8)
-            .map_err(|_| format!("install:{}: {mode:?} is no mode", number + 1))?;
+            .map_err(|_| format!("install:{}: {mode:?} is not a valid mode", number + 1))?;
         put(source, programs, &tree.join(place.trim_start_matches('/')), mode)
             .map_err(|why| format!("install:{}: {source}: {why}", number + 1))?;
     }
@@ -123,9 +130,9 @@ fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outc
     std::fs::create_dir_all(&control).map_err(|why| why.to_string())?;
     let text = read("control").map_err(|why| format!("control: {why}"))?;
     let size = size_of(tree).div_ceil(1024);
-    // In the order of Debian's policy; the description, which has further lines, stays last.
+    // In the order of Debian's policy; the multi-line description comes last.
     let (head, description_field) = text.split_once("Description:").ok_or("control has no Description")?;
-    // What is linked statically needs nothing.
+    // A statically linked program has no dependencies.
     let needs = !is_static(&programs.join(name))?;
     let lines = head.lines().filter(|line| needs || !line.starts_with("Depends: libc6"));
     let head: String = lines.flat_map(|line| [line, "\n"]).collect();
@@ -144,7 +151,7 @@ fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outc
     std::fs::write(control.join("md5sums"), sums).map_err(|why| why.to_string())
 }
 
-/// One line of `install`.
+/// Processes one line of `install`.
 fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
     if let Some(program) = source.strip_prefix("program:") {
         copy(&programs.join(program), place, mode)?;
@@ -155,7 +162,7 @@ fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
         quiet(Command::new(programs.join(program)).args(["man", "--folder"]).arg(place))?;
         let pages = std::fs::read_dir(place).map_err(|why| why.to_string())?;
         return pages.filter_map(Result::ok).try_for_each(|page| {
-            // Without a time, so that the same program makes the same package.
+            // Without a timestamp, so that packages are reproducible.
             quiet(Command::new("gzip").args(["-9", "-n"]).arg(page.path()))
         });
     }
@@ -198,7 +205,7 @@ fn quiet(command: &mut Command) -> Outcome {
     Err(format!("{command:?}: {} {}", output.status, String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The files of a package, below its root, in order.
+/// Returns the files of a package below its root, sorted.
 fn files(tree: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![tree.to_owned()];
@@ -231,7 +238,7 @@ fn sums(tree: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Packages what the tests were built with, installs it into a root of its own, looks at it there, and removes it again.
+/// Packages the debug build, installs it into a separate root, verifies it there, and removes it again.
 pub(crate) fn prove() -> Outcome {
     let out = target().join("debian-test");
     let packages = build(&target().join("debug"), &out, "none")?;
@@ -249,9 +256,9 @@ pub(crate) fn prove() -> Outcome {
     }
     let dpkg = |arguments: &[&str]| {
         let mut command = Command::new("dpkg");
-        // The root has nothing else, not even a C library; scripts are told where it is.
+        // The root has nothing else, not even a C library; scripts learn its path.
         command.arg(format!("--root={}", system.display()));
-        // Machines that leave manuals out do so by their own configuration of dpkg.
+        // Machines that exclude manuals do so in their own dpkg configuration.
         command.arg("--path-include=/*");
         command.args(["--force-depends", "--force-script-chrootless", "--no-triggers"]).args(arguments);
         quiet(&mut command)
@@ -276,17 +283,17 @@ pub(crate) fn prove() -> Outcome {
     }
     let _ = std::fs::remove_dir_all(&out);
     println!(
-        "xtask: {} packages installed, looked at and purged; {} units, each under 2.0",
+        "xtask: {} packages installed, verified and purged; {} units, each with an exposure under 2.0",
         packages.len(),
         units.len()
     );
     Ok(())
 }
 
-/// Whether a package brought this file.
+/// Returns whether a package installed this file.
 fn ours(path: &Path, system: &Path) -> bool {
     let below = path.strip_prefix(system).unwrap_or(path);
-    // dpkg's own records, and the accounts, which are never taken back.
+    // dpkg's own records, and accounts, which are never removed.
     !below.starts_with("var/lib/dpkg")
         && !below.starts_with("var/log")
         && !below.starts_with("etc/.pwd.lock")
@@ -296,7 +303,7 @@ fn ours(path: &Path, system: &Path) -> bool {
         })
 }
 
-/// The programs run, the configurations are valid, pages and completions are there, accounts were made.
+/// Checks that the programs run, configurations are valid, man pages and completions exist, and accounts were created.
 fn installed(system: &Path) -> Outcome {
     let entries = std::fs::read_dir(root().join(FOLDER)).map_err(|why| why.to_string())?;
     for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
@@ -310,7 +317,7 @@ fn installed(system: &Path) -> Outcome {
             format!("usr/share/doc/{name}/LICENSE-MIT"),
         ];
         if let Some(missing) = wanted.iter().find(|path| !system.join(path).exists()) {
-            return Err(format!("package {name}: {missing} is not there"));
+            return Err(format!("package {name}: {missing} is missing"));
         }
     }
     let check = |program: &str, arguments: &[&str]| {
@@ -322,13 +329,13 @@ fn installed(system: &Path) -> Outcome {
     let accounts = std::fs::read_to_string(system.join("etc/passwd")).map_err(|why| why.to_string())?;
     for account in ["acme", "edge-proxy"] {
         if !accounts.lines().any(|line| line.starts_with(&format!("{account}:"))) {
-            return Err(format!("the account {account} was not made: {accounts}"));
+            return Err(format!("the account {account} was not created: {accounts}"));
         }
     }
     Ok(())
 }
 
-/// The units that packages brought, each verified: what it starts is there and its settings are known.
+/// Verifies the installed units: their programs exist and their settings are known.
 fn units(system: &Path) -> Result<Vec<PathBuf>, String> {
     let folder = system.join("usr/lib/systemd/system");
     let units = std::fs::read_dir(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
@@ -343,7 +350,7 @@ fn units(system: &Path) -> Result<Vec<PathBuf>, String> {
         let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
         let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let said = String::from_utf8_lossy(&output.stderr);
-        // The programs are in this root, where this systemd does not look.
+        // The programs are in this root, where systemd does not look.
         let wrong: Vec<&str> = said
             .lines()
             .filter(|line| line.contains(name.split(['@', '.']).next().unwrap_or(name)))
@@ -356,7 +363,7 @@ fn units(system: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(units.into_iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")).collect())
 }
 
-/// How exposed a unit is, by systemd's own measure; under 2.0 or it is an error.
+/// Checks the exposure of a unit by systemd's own measure, which must be under 2.0.
 pub(crate) fn exposure(unit: &Path) -> Outcome {
     let output = Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--threshold=19", "--no-pager"])

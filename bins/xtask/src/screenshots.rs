@@ -1,7 +1,7 @@
-//! The pictures in the documentation, by Chromium, of pages that the programs made in a day of the owner's hosts.
+//! The pictures in the documentation, rendered by Chromium from pages of the home lab.
 
 use crate::homelab;
-use crate::steps::{Outcome, root, step, target};
+use crate::process::{Outcome, root, step, target};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,10 +13,10 @@ const PICTURES: &[(&str, &str, u32, u32)] = &[
     ("homelab-hba.html", "bins/pg-hba/matrix.png", 1180, 350),
 ];
 
-/// Runs a short day, unless its pages are to be taken as they are, and takes the pictures.
+/// Runs a quick scenario, unless the existing pages are to be used, and takes the pictures.
 pub(crate) fn take(run: bool) -> Outcome {
     if !Path::new(CHROMIUM).exists() {
-        return Err(format!("{CHROMIUM} is not there: run `cargo xtask tools` first"));
+        return Err(format!("{CHROMIUM} is missing: run `cargo xtask tools` first"));
     }
     if run {
         homelab::whole(&["--quick"])?;
@@ -24,11 +24,11 @@ pub(crate) fn take(run: bool) -> Outcome {
     for (page, picture, width, height) in PICTURES {
         let page = target().join("debug").join(page);
         if !page.exists() {
-            return Err(format!("{} is not there: run `cargo xtask screenshots`", page.display()));
+            return Err(format!("{} is missing: run `cargo xtask screenshots`", page.display()));
         }
         let profile = target().join("chromium-profile");
         let mut chromium = Command::new(CHROMIUM);
-        // Nothing of the page is a script or from elsewhere; root has no sandbox.
+        // The page has no scripts and loads nothing; as root Chromium has no sandbox.
         chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]);
         chromium.arg(format!("--user-data-dir={}", profile.display()));
         chromium.arg(format!("--window-size={width},{height}"));

@@ -1,8 +1,8 @@
-//! `cargo xtask soak`: the soak of the tests, for longer.
+//! `cargo xtask soak`: the soak test for a longer time.
 
-use crate::steps::{Outcome, cargo, step};
+use crate::process::{Outcome, cargo, step};
 
-/// For so many minutes.
+/// Runs the soak test for this many minutes.
 pub(crate) fn run(minutes: u32) -> Outcome {
     let arguments = [
         "test",

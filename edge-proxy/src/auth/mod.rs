@@ -1,5 +1,5 @@
-//! Who a request is from, where that is asked before it is passed on: by a password ([`basic`]), or by a service that
-//! knows ([`forward`]). What is here reads and writes heads; asking is the shell's.
+//! Authentication before a request is forwarded: by password ([`basic`]) or by an external service ([`forward`]). These
+//! modules read and write message heads only; the I/O shell sends the authentication request.
 
 pub mod basic;
 pub mod forward;

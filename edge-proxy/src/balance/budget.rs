@@ -1,14 +1,15 @@
-//! How many repetitions an upstream may get.
+//! The retry budget of an upstream.
 
-/// What a repetition costs, in the unit that requests pay in.
+/// The cost of one retry, in units that requests deposit.
 const COST: u64 = 100;
 
-/// A repetition is allowed for every so many requests, so that a service that fails is not sent a multiple of its load.
+/// A retry budget: a token bucket that allows one retry for a number of requests, so that retries cannot multiply the
+/// load of a failing service.
 ///
 /// ```
 /// use edge_proxy::balance::Budget;
 ///
-/// // One repetition for five requests, and three at the start.
+/// // One retry for five requests, and three at the start.
 /// let mut budget = Budget::new(20, 3);
 /// assert!((0..3).all(|_| budget.take()));
 /// assert!(!budget.take());
@@ -24,26 +25,27 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// `percent` repetitions for a hundred requests (0 to 100), and `reserve` for when there were few requests.
+    /// Creates a budget of `percent` retries per hundred requests (0 to 100), plus `reserve` retries for times with few
+    /// requests.
     pub const fn new(percent: u8, reserve: u16) -> Self {
         let (percent, reserve) = (percent as u64, reserve as u64 * COST);
-        // What was not used does not add up beyond ten times the reserve: it would be a flood when it is.
+        // Unused budget accumulates up to ten times the reserve only; more would allow a flood of retries at once.
         let most = if reserve == 0 { COST } else { reserve * 10 };
         Self { percent: if percent > 100 { 100 } else { percent }, left: reserve, most }
     }
 
-    /// A request was made.
+    /// Records a request, which pays into the budget.
     pub const fn request(&mut self) {
         let left = self.left.saturating_add(self.percent);
         self.left = if left > self.most { self.most } else { left };
     }
 
-    /// Whether one more repetition is allowed.
+    /// Returns whether one more retry is allowed.
     pub const fn allows(&self) -> bool {
         self.left >= COST
     }
 
-    /// Takes one repetition, if it is allowed.
+    /// Takes one retry from the budget, if it is allowed.
     pub const fn take(&mut self) -> bool {
         let allowed = self.allows();
         if allowed {

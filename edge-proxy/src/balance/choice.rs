@@ -1,42 +1,43 @@
-//! Picking one of several targets.
+//! Choice of one target among several.
 
 use super::health::Availability;
 use crate::config::Balance;
 
-/// Targets that were tried already for one request, by position. Holds 64, which is the most that an upstream has.
+/// The set of targets already tried for one request, by position: a bit set of 64, the highest number of targets of an
+/// upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TriedTargets(u64);
 
 impl TriedTargets {
-    /// Adds a target.
+    /// Adds a target to the set.
     pub const fn add(&mut self, target: usize) {
         self.0 |= 1 << (target & 63);
     }
 
-    /// Whether this target was tried.
+    /// Returns whether this target was tried.
     pub const fn contains(self, target: usize) -> bool {
         self.0 >> (target & 63) & 1 == 1
     }
 }
 
-/// What is known of one target at the moment of choosing.
+/// The state of one target at the moment of choosing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Whether it may be used.
+    /// The availability of the target.
     pub availability: Availability,
-    /// Requests under way at it.
+    /// The requests in flight at the target.
     pub in_flight: u32,
     /// The hash of its address, by [`hash()`].
     pub identity: u64,
 }
 
 impl Candidate {
-    /// A place that no target has.
+    /// The candidate for a position without a target.
     pub const NONE: Self = Self { availability: Availability::Down, in_flight: 0, identity: 0 };
 }
 
-/// FNV-1a of some bytes, mixed: what consistent hashing compares. The same in every process, so that two proxies with the
-/// same targets choose alike.
+/// Hashes bytes by FNV-1a with a finaliser, for rendezvous hashing. The result is the same in every process, so that
+/// two proxies with the same targets choose alike.
 pub fn hash(bytes: &[u8]) -> u64 {
     let fnv = bytes
         .iter()
@@ -51,11 +52,11 @@ const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The target for one request, or none if all that may be used were tried.
+/// Chooses the target for one request. `None` if every usable target was tried.
 ///
-/// Targets that are well come first, by the balance that is configured. If none of them is left, one that was ejected is
-/// used: its service may be back, and an error would be the answer anyway. One that an active check found down is never
-/// used. `turn` counts requests; `key` is what the request is told apart by where the balance is a hash.
+/// Healthy targets come first, by the configured balance. If none is left, an ejected target is used: its service may
+/// have recovered, and the alternative is an error anyway. A target that an active health check found down is never
+/// used. `turn` counts requests; `key` is the hash key of the request for [`Balance::Hash`].
 ///
 /// ```
 /// use edge_proxy::balance::health::Availability;
@@ -80,15 +81,15 @@ pub fn choose(
     let classes = [Availability::Trial, Availability::Well, Availability::Ejected];
     classes.into_iter().find_map(|class| {
         let usable = |at: &usize| targets[*at].availability == class && !tried.contains(*at);
-        // From the turn on, so that equals are used in turn.
+        // Starts at the turn, so that equal targets are used in rotation.
         let from = if targets.is_empty() { 0 } else { turn % targets.len() };
         let mut in_turn = (from..targets.len()).chain(0..from).filter(usable);
         match balance {
-            // Whose turn it is to be tried again gets one request, whatever the balance.
+            // A target due for a trial gets one request, whatever the balance.
             _ if class == Availability::Trial => in_turn.next(),
             Balance::RoundRobin => in_turn.next(),
             Balance::LeastConnections => in_turn.min_by_key(|at| targets[*at].in_flight),
-            // The highest weight wins (rendezvous hashing): a target that goes moves only its own keys.
+            // Rendezvous hashing: the highest weight wins, so that a target that leaves moves only its own keys.
             Balance::Hash(_) => in_turn.max_by_key(|at| mix(targets[*at].identity ^ key)),
         }
     })
@@ -143,7 +144,7 @@ mod tests {
             prop_assert!(!order.contains(&Availability::Down));
             let usable = targets.iter().filter(|t| t.availability != Availability::Down).count();
             prop_assert_eq!(order.len(), usable);
-            // Those that are ejected come last.
+            // Ejected targets come last.
             let first = order.iter().position(|a| *a == Availability::Ejected).unwrap_or(order.len());
             prop_assert!(order[first..].iter().all(|a| *a == Availability::Ejected));
         }

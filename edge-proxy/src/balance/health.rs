@@ -1,59 +1,59 @@
-//! What is known of one target: by the requests that went there, and by checks of its own.
+//! The health of one target, from the outcome of requests (passive) and from active checks.
 //!
 //! ```text
-//!            failures in a row                 its time is over: one request
+//!        consecutive failures                   ejection ends: one request
 //!   well ───────────────────────→ ejected ───────────────────────→ trial
 //!    ↑                               ↑                               │
 //!    │                               └── failed: twice as long ──────┤
 //!    └────────────────────────────────────────────────── succeeded ──┘
 //! ```
 //!
-//! Independently of that an active check can find it down, and up again.
+//! Independently, an active check can mark the target down, and up again.
 
 use std::time::Duration;
 
-/// When a target is ejected, and when a check's word counts.
+/// The thresholds of passive and active health checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Requests that must fail in a row before the target is ejected. 0 never ejects.
+    /// Consecutive failed requests until a target is ejected. 0 never ejects.
     pub failures: u8,
-    /// For how long it is ejected at first. It doubles with each failed trial, up to [`LONGEST`].
+    /// Duration of the first ejection. It doubles with each failed trial, up to [`LONGEST`].
     pub eject: Duration,
-    /// Checks that must succeed in a row before a target that is down counts as up.
+    /// Consecutive successful checks until a target that is down counts as up.
     pub rise: u8,
-    /// Checks that must fail in a row before a target counts as down.
+    /// Consecutive failed checks until a target counts as down.
     pub fall: u8,
 }
 
-/// The longest time for which a target is ejected.
+/// The longest duration of an ejection.
 pub const LONGEST: Duration = Duration::from_secs(300);
 
-/// In the place of a count of failures: a trial is under way, and its outcome counts at once.
+/// A value of the failure counter that marks a trial in flight, whose outcome counts at once.
 const TRYING: u8 = u8::MAX;
 
-/// The state of one target. It fits in 64 bits, so that all workers share it without a lock.
+/// The health of one target in 64 bits, so that all workers can share it in an atomic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Requests that failed in a row.
+    /// Consecutive failed requests.
     failures: u8,
-    /// How often it was ejected in a row; 0 is not ejected.
+    /// Consecutive ejections; 0 if the target is not ejected.
     ejections: u8,
-    /// Checks in a row that said the opposite of `down`.
+    /// Consecutive checks that contradict `down`.
     streak: u8,
-    /// What the checks say.
+    /// The state found by active checks.
     down: bool,
-    /// Until when it is ejected, or a trial is under way, in tenths of a second.
+    /// End of the ejection or of the trial, in tenths of a second.
     until: u32,
 }
 
-/// What happened at a target.
+/// An event at a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A request succeeded.
     Succeeded,
-    /// A request failed: no connection, a broken one, nonsense, no answer in time.
+    /// A request failed: connection refused or broken, malformed response, or timeout.
     Failed,
-    /// A trial begins: the next is not allowed before this one ended or took too long.
+    /// A trial request begins. The next is allowed once this one ended or timed out.
     Trying,
     /// An active check succeeded.
     CheckedUp,
@@ -61,21 +61,21 @@ pub enum Event {
     CheckedDown,
 }
 
-/// Whether a target may be used.
+/// The availability of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Availability {
-    /// The active check finds it down: it is not used.
+    /// Found down by active checks; never used.
     Down,
-    /// Ejected after failures: used only if nothing else is left.
+    /// Ejected after failures; used only if nothing else is left.
     Ejected,
-    /// Its time is over: one request may find out.
+    /// The ejection has ended; one trial request is allowed.
     Trial,
-    /// It is used.
+    /// Healthy: in normal use.
     Well,
 }
 
 impl Availability {
-    /// The stable name, for metrics and pages.
+    /// Returns the stable name, for metrics and the status page.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Down => "down",
@@ -87,12 +87,12 @@ impl Availability {
 }
 
 const fn tenths(milliseconds: u64) -> u32 {
-    // Four hundred million seconds from the start are beyond any process.
+    // The counter lasts for four hundred million seconds from the start of the process.
     (milliseconds / 100) as u32
 }
 
 impl Health {
-    /// Whether the target may be used now, in milliseconds.
+    /// Returns the availability at `now`, in milliseconds.
     pub const fn availability(self, now: u64) -> Availability {
         if self.down {
             Availability::Down
@@ -105,13 +105,13 @@ impl Health {
         }
     }
 
-    /// The state after an event.
+    /// Returns the state after an event at `now`, in milliseconds.
     #[must_use]
     pub fn after(mut self, event: Event, now: u64, rules: &Rules) -> Self {
         match event {
             Event::Succeeded => (self.failures, self.ejections, self.until) = (0, 0, 0),
             Event::Failed => {
-                // While it is ejected, late failures of earlier requests say nothing new.
+                // During an ejection, failures of requests that began before it carry no new information.
                 let trial = self.ejections > 0 && self.failures == TRYING;
                 self.failures = self.failures.saturating_add(1).min(TRYING - 1);
                 if rules.failures > 0 && (trial || (self.ejections == 0 && self.failures >= rules.failures)) {
@@ -119,7 +119,7 @@ impl Health {
                     let length = doubled.min(LONGEST.max(rules.eject));
                     self.ejections = self.ejections.saturating_add(1);
                     self.failures = 0;
-                    // At least a tenth, so that there is an end to come.
+                    // At least a tenth of a second, so that the end is distinguishable from the start.
                     self.until = tenths(now).saturating_add(tenths(length.as_millis() as u64).max(1));
                 }
             }
@@ -145,13 +145,13 @@ impl Health {
             self.down = down;
             self.streak = 0;
             if !down {
-                // Its own check knows better than what failed before.
+                // An active check overrides earlier passive failures.
                 (self.failures, self.ejections, self.until) = (0, 0, 0);
             }
         }
     }
 
-    /// As one number, for an atomic.
+    /// Encodes the state as one number, for an atomic.
     pub const fn to_bits(self) -> u64 {
         (self.failures as u64)
             | (self.ejections as u64) << 8
@@ -160,7 +160,7 @@ impl Health {
             | (self.until as u64) << 32
     }
 
-    /// From [`Health::to_bits`].
+    /// Decodes the number from [`Health::to_bits`].
     pub const fn from_bits(bits: u64) -> Self {
         Self {
             failures: bits as u8,
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(health.availability(1000), Availability::Well);
         health = fail(health, 1000);
         assert_eq!(health.availability(10_900), Availability::Ejected);
-        // Others that were under way fail too: no longer ejection for that.
+        // Other requests in flight fail too; that must not extend the ejection.
         health = fail(fail(health, 1100), 1200);
         assert_eq!(health.availability(11_000), Availability::Trial);
         health = health.after(Event::Trying, 11_000, &RULES);
@@ -249,7 +249,7 @@ mod tests {
                     prop_assert!(health.availability(now) != Availability::Ejected);
                 }
             }
-            // Never ejected for longer than the longest time.
+            // No ejection is longer than `LONGEST`.
             let later = now + LONGEST.as_millis() as u64 + 100;
             prop_assert!(health.availability(later) != Availability::Ejected);
             let checked = health.after(Event::CheckedUp, now, &rules).after(Event::CheckedUp, now, &rules);

@@ -1,7 +1,7 @@
-//! Which of an upstream's targets a request goes to, and when it goes to another: total functions over plain values.
+//! Load balancing: the choice of a target, target health and retries, as total functions over plain values.
 //!
-//! [`health`] is what is known of one target, [`choose`] picks one of several, [`Budget`] says how many repetitions there
-//! may be. Time comes in as milliseconds since any fixed moment.
+//! [`health`] is the state of one target, [`choose`] picks one of several, [`Budget`] limits retries. Time is an
+//! argument, in milliseconds since any fixed moment.
 
 mod budget;
 mod choice;

@@ -1,9 +1,9 @@
-//! One entry of a list of addresses, as proxies write them.
+//! Parser for one entry of an address list, as proxies write it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Reads `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`. A zone is taken off, IPv4
-/// mapped into IPv6 becomes IPv4. Everything else is `None`: an empty entry, `unknown`, `_hidden`, a name.
+/// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`. A zone is removed, and an
+/// IPv4-mapped IPv6 address becomes IPv4. Anything else is `None`: an empty entry, `unknown`, `_hidden`, a name.
 ///
 /// ```
 /// use edge_proxy::client_address::parse_entry;
@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// assert_eq!(parse_entry(b"unknown"), None);
 /// ```
 pub fn parse_entry(entry: &[u8]) -> Option<(IpAddr, Option<u16>)> {
-    // The longest is a bracketed address with a zone and a port; nothing longer is read at all.
+    // The longest valid entry is a bracketed address with a zone and a port; longer ones are rejected unread.
     if entry.len() > 80 {
         return None;
     }

@@ -1,8 +1,8 @@
-//! The real address of a client behind hops of ours.
+//! The real client address behind trusted proxies.
 //!
-//! It starts at the connection's own source and walks the one configured header from right to left, as long as the hop
-//! reached so far is trusted. So an address only ever counts because a trusted hop wrote it; what a stranger wrote
-//! further left never does. Anything that is no address ends the walk where it is.
+//! The walk starts at the source of the connection and reads the one configured header from right to left, as long as
+//! the hop reached so far is trusted. An address therefore counts only if a trusted proxy wrote it; entries that a
+//! client forged further left are never reached. An entry that is not an address ends the walk.
 
 mod entry;
 mod walk;
@@ -14,77 +14,77 @@ use crate::config::TrustedHeader;
 use std::fmt;
 use std::net::IpAddr;
 
-/// Who asks, and how that is known.
+/// The client of a request, and how its address was determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
-    /// The address: never IPv4 mapped into IPv6, never with a zone.
+    /// The IP address: never IPv4-mapped IPv6, never with a zone.
     pub address: IpAddr,
-    /// The port, where it is known.
+    /// The port, if it is known.
     pub port: Option<u16>,
-    /// The hops between the client and this proxy, the nearest last: all of them verified.
+    /// The verified hops between the client and this proxy, the nearest last.
     pub via: Vec<IpAddr>,
-    /// Where the address was found.
+    /// The source of the address.
     pub source: Source,
-    /// Why the walk ended there.
+    /// The reason the walk ended there.
     pub stop: Stop,
-    /// What a trusted hop said about how the client came to it.
+    /// Scheme, host and port as a trusted proxy reported them.
     pub told: ForwardedInfo,
 }
 
-/// Where a client's address was found.
+/// The source of a client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// It is the other end of the connection.
+    /// The peer address of the connection.
     Connection,
-    /// In the configured header.
+    /// The configured header.
     Header(TrustedHeader),
-    /// In the connection's PROXY header.
+    /// The PROXY header of the connection.
     ProxyProtocol,
 }
 
-/// Why the walk from hop to hop ended.
+/// The reason the walk from hop to hop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stop {
     /// The header has no more entries.
     End,
-    /// The next entry is no address: empty, `unknown`, obfuscated, or garbage.
+    /// The next entry is not an address: empty, `unknown`, obfuscated, or garbage.
     Garbage,
     /// There are more than [`MAX_HOPS`] entries or [`MAX_BYTES`] bytes.
     TooLong,
-    /// The address is not of a trusted hop: it is the client.
+    /// The address is not in a trusted range, so it is the client's.
     Untrusted,
-    /// The address is in a trusted range, but is not who hops of ours are: it is the client.
+    /// The address is in a trusted range but fails the identity check, so it is the client's.
     WrongIdentity,
-    /// The connection's source is trusted, but came by another interface than hops of ours do.
+    /// The source of the connection is in a trusted range but used another interface than trusted proxies must use.
     WrongInterface,
 }
 
-/// What a trusted hop said about how the client came to it.
+/// The client's original request parameters, as a trusted proxy reported them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedInfo {
-    /// Whether the client came by https.
+    /// True if the client used HTTPS.
     pub https: Option<bool>,
-    /// The authority that the client asked for.
+    /// The authority of the client's request.
     pub host: Option<Box<str>>,
     /// The port that the client connected to.
     pub port: Option<u16>,
 }
 
-/// The most hops that are walked.
+/// The highest number of hops walked.
 pub const MAX_HOPS: usize = 32;
-/// The most hops of one request that are asked about, besides the connection's source.
+/// The highest number of hops of one request that are looked up in the tailnet, besides the source of the connection.
 pub const MAX_ASKED: usize = 8;
-/// The most bytes of the header that are read.
+/// The highest number of header bytes read.
 pub const MAX_BYTES: usize = 8 * 1024;
 
 impl ClientAddress {
-    /// The client and the hops, in the order of X-Forwarded-For.
+    /// Iterates over the client and the hops, in the order of X-Forwarded-For.
     pub fn chain(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.address).chain(self.via.iter().copied())
     }
 
-    /// Whether the connection came from a trusted hop, so that what it says about requests counts.
+    /// Returns whether the connection came from a trusted proxy, so that its forwarding headers are believed.
     pub const fn is_by_hop(&self) -> bool {
         !self.via.is_empty()
             || !matches!(self.stop, Stop::Untrusted | Stop::WrongIdentity | Stop::WrongInterface)
@@ -94,7 +94,7 @@ impl ClientAddress {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connection => "the other end of the connection",
+            Self::Connection => "the peer of the connection",
             Self::Header(header) => header.name(),
             Self::ProxyProtocol => "the PROXY header",
         })
@@ -102,7 +102,7 @@ impl fmt::Display for Source {
 }
 
 impl Stop {
-    /// The stable name, for logs.
+    /// Returns the stable name, for logs.
     pub const fn code(self) -> &'static str {
         match self {
             Self::End => "end",
@@ -114,7 +114,7 @@ impl Stop {
         }
     }
 
-    /// Whether something was wrong with what the hops wrote, so that the address may be a hop's.
+    /// Returns whether the header was malformed, so that the address may be a hop's.
     pub const fn is_suspect(self) -> bool {
         matches!(self, Self::Garbage | Self::TooLong)
     }
@@ -123,17 +123,17 @@ impl Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::End => "it is trusted, and its header names nobody further",
-            Self::Garbage => "the next entry of the header is no address",
+            Self::End => "a trusted proxy, and the header has no further entry",
+            Self::Garbage => "the next entry of the header is not an address",
             Self::TooLong => "the header has more entries or bytes than are read",
-            Self::Untrusted => "it is no trusted hop",
-            Self::WrongIdentity => "it is in a trusted range, but is not who hops are in the tailnet",
-            Self::WrongInterface => "it is in a trusted range, but came by another interface than hops do",
+            Self::Untrusted => "not a trusted proxy",
+            Self::WrongIdentity => "in a trusted range, but without the required tailnet identity",
+            Self::WrongInterface => "in a trusted range, but not on the required interface",
         })
     }
 }
 
-/// `192.0.2.1 (X-Forwarded-For; it is no trusted hop)`
+/// Formats as `192.0.2.1 (X-Forwarded-For; not a trusted proxy)`.
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}; {})", self.address, self.source, self.stop)

@@ -1,4 +1,4 @@
-//! The walk from hop to hop.
+//! The walk from hop to hop through the trusted header.
 
 use super::{ClientAddress, ForwardedInfo, MAX_ASKED, MAX_BYTES, MAX_HOPS, Source, Stop, parse_entry};
 use crate::config::{Trust, TrustedHeader};
@@ -7,9 +7,9 @@ use crate::tailnet::{Identities, TailnetIdentity};
 use crate::{Fields, Name, forwarded, host};
 use std::net::{IpAddr, SocketAddr};
 
-/// Restores the client's address. `source` is the peer, or what its accepted PROXY header named; `interface` is that by
-/// which the connection came; `identities` is what tailscaled says of the source, and of hops that the header names
-/// ([`unasked`] says of which it should be asked).
+/// Restores the client's address. `source` is the peer, or the address in its accepted PROXY header; `interface` is the
+/// one the connection arrived on; `identities` are tailscaled's answers for the source and for hops in the header.
+/// [`unasked`] tells which hops to look up.
 ///
 /// ```
 /// use edge_proxy::config::Trust;
@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 /// fields.push(b"X-Forwarded-For", b"10.0.0.1, 203.0.113.7");
 /// let client = restore(&trust, "100.64.0.2:40000".parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
 /// assert_eq!(client.address.to_string(), "203.0.113.7");
-/// // Of a stranger nothing is believed.
+/// // The header of an untrusted peer is ignored.
 /// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
 /// assert_eq!(client.address.to_string(), "198.51.100.1");
 /// ```
@@ -62,8 +62,9 @@ pub fn restore<'i>(
     client
 }
 
-/// The hop that the walk stopped at because nobody was asked who it is. Whoever can ask does, adds the answer to `identities`,
-/// and asks again, until there is none: after [`MAX_ASKED`] at the latest, so that a long header is not many questions.
+/// Returns the hop at which the walk stopped because its identity was not looked up. The caller looks it up, adds the
+/// answer to `identities` and calls again until `None`. At most [`MAX_ASKED`] hops are returned, so that a long header
+/// cannot cause many lookups.
 pub fn unasked<'i>(
     trust: &Trust,
     source: SocketAddr,
@@ -84,7 +85,8 @@ fn is_in_range(trust: &Trust, address: IpAddr) -> bool {
     trust.ranges.iter().any(|range| range.contains(&address))
 }
 
-/// Why the walk ends at an address that a hop wrote, if it does: only a hop of ours is asked for more.
+/// Returns the reason the walk ends at an address that a hop wrote, or `None` if the walk goes on because the address
+/// is a trusted proxy.
 fn end(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<Stop> {
     if !is_in_range(trust, address) {
         return Some(Stop::Untrusted);
@@ -93,7 +95,7 @@ fn end(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<Sto
     (!is_one_of(trust, identity)).then_some(Stop::WrongIdentity)
 }
 
-/// Whether that is who hops of ours are.
+/// Returns whether this identity is one of the trusted proxies'.
 fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     if trust.who.is_empty() {
         return true;
@@ -105,7 +107,7 @@ fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     }
 }
 
-/// Makes this address the client, and what was the client a hop.
+/// Makes this address the client, and the previous client a hop.
 fn step(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
     client.via.insert(0, client.address);
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
@@ -138,14 +140,14 @@ fn walk_forwarded(
     client: &mut ClientAddress,
 ) -> Stop {
     let mut bytes = 0;
-    // What the hop wrote last is the client's own connection to it; further left is about earlier connections.
+    // The last element is the client's own connection to the hop; further left are earlier connections.
     for line in fields.all(Name::Forwarded).rev() {
         bytes += line.len();
         if bytes > MAX_BYTES {
             return Stop::TooLong;
         }
-        // A quoted string may hold commas, so a line is only understood from its left; one that does not parse as a
-        // whole says nothing.
+        // A quoted string may contain commas, so a line can only be parsed from its left. A line that does not parse as
+        // a whole is ignored.
         let Ok(elements) = forwarded::parse(line) else {
             return Stop::Garbage;
         };
@@ -175,7 +177,7 @@ fn one_address(fields: &Fields, client: &mut ClientAddress) -> Stop {
     let mut values = fields.all(Name::XRealIp);
     match (values.next(), values.next()) {
         (None, _) => Stop::End,
-        // A hop of ours writes one. Two mean that one of them is a stranger's.
+        // A trusted proxy writes one field. With two, one of them may be forged.
         (Some(_), Some(_)) => Stop::Garbage,
         (Some(value), None) => match parse_entry(trim(value)) {
             Some(found) => {
@@ -187,7 +189,7 @@ fn one_address(fields: &Fields, client: &mut ClientAddress) -> Stop {
     }
 }
 
-/// What a trusted hop said besides addresses. A field that is there twice says nothing.
+/// Returns the parameters a trusted proxy reported besides addresses. A duplicate field is ignored.
 fn told(fields: &Fields) -> ForwardedInfo {
     let one = |id| {
         let mut values = fields.all(id);
@@ -274,7 +276,7 @@ mod tests {
         let restored = |value| restored(TrustedHeader::Forwarded, HOP, &[("Forwarded", value)]);
         assert_eq!(restored("for=6.6.6.6, for=\"[2001:db8::7]:80\";proto=https").0, "2001:db8::7");
         assert_eq!(restored("for=6.6.6.6, for=_x").1, Stop::Garbage);
-        // A stranger's open quote must not swallow what the hop added.
+        // A forged open quote must not swallow what the trusted proxy added.
         assert_eq!(restored("for=6.6.6.6;x=\", for=203.0.113.7"), ("100.64.0.2".into(), Stop::Garbage, 0));
         assert_eq!(
             restored("for=6.6.6.6;x=\", for=\"203.0.113.7\""),

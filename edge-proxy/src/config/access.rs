@@ -1,65 +1,67 @@
-//! What stands between a client and a service: who may, how often, and in what form the answer goes back.
+//! Authentication, rate limits, HSTS and compression of a site.
 
 use crate::auth::basic::User;
 use crate::rate::Rate;
 use std::fmt;
 
-/// Who a request must be from.
+/// The authentication that a request must pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Anybody. On a route it lifts what the site asks for.
+    /// No authentication. On a route it lifts the requirement of its site.
     Open,
-    /// Somebody with a password.
+    /// A user name and a password.
     Basic(BasicAuth),
-    /// Whoever another service says.
+    /// The decision of an external authentication service.
     Forward(ForwardAuth),
 }
 
-/// Basic authentication (RFC 7617). The service does not get the password.
+/// Basic authentication (RFC 7617). The upstream does not receive the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicAuth {
-    /// What browsers show when they ask.
+    /// The realm, which browsers show in the password prompt.
     pub realm: String,
-    /// Who may.
+    /// The users who are allowed in.
     pub users: Vec<User>,
-    /// The field in which the service is told the name, such as `Remote-User`. `None` does not tell it.
+    /// The field that carries the user's name to the upstream, such as `Remote-User`. `None` sends no such field.
     pub user_field: Option<String>,
 }
 
-/// A service that is asked about each request, such as Authelia or authentik. If it cannot be reached the answer is 503.
+/// Forward authentication: a service such as Authelia or authentik is asked about each request. If it cannot be reached
+/// the response is 503.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardAuth {
-    /// The upstream of this name is asked.
+    /// The name of the upstream that is asked.
     pub upstream: String,
-    /// For this path, such as `/api/authz/forward-auth` (Authelia) or `/outpost.goauthentik.io/auth/caddy` (authentik).
+    /// The path of the authentication request, such as `/api/authz/forward-auth` (Authelia) or
+    /// `/outpost.goauthentik.io/auth/caddy` (authentik).
     pub path: String,
-    /// Fields of its answer that the request gets. Nobody else can say them.
+    /// Fields that are copied from its response to the request. A client cannot set them itself.
     pub copy: Vec<String>,
 }
 
-/// How often a site may be asked.
+/// The rate limits of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
-    /// By one client: an IPv4 address, or a /64 of IPv6. More is answered 429.
+    /// Requests per client: per IPv4 address, or per /64 of IPv6. A request above the rate gets 429.
     pub client: Option<Rate>,
-    /// By all of them together. More is answered 503.
+    /// Requests of all clients together. A request above the rate gets 503.
     pub site: Option<Rate>,
-    /// Requests under way at once. More are answered 503.
+    /// Requests in flight at once. A request above the limit gets 503.
     pub concurrent: Option<u32>,
 }
 
-/// Strict-Transport-Security (RFC 6797): browsers use https from now on. Sent over TLS only.
+/// Strict-Transport-Security (RFC 6797), which makes browsers use HTTPS only. Sent over TLS only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hsts {
-    /// For how long, in seconds.
+    /// The `max-age` directive, in seconds.
     pub max_age: u64,
-    /// For all names below too.
+    /// The `includeSubDomains` directive.
     pub include_subdomains: bool,
-    /// The owner agrees to be built into browsers.
+    /// The `preload` directive: the owner consents to being built into browsers.
     pub preload: bool,
 }
 
-/// The value of the field: `max-age=31536000; includeSubDomains; preload`
+/// Formats the field value, such as `max-age=31536000; includeSubDomains; preload`.
 impl fmt::Display for Hsts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "max-age={}", self.max_age)?;
@@ -73,12 +75,12 @@ impl fmt::Display for Hsts {
     }
 }
 
-/// Whether and how content is compressed on its way to the client.
+/// Compression of response content on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// In the order in which they are preferred among what the client takes.
+    /// The codings to use, the preferred one first, among those the client accepts.
     pub codings: Vec<Coding>,
-    /// Content shorter than this stays as it is, in bytes (1024).
+    /// The shortest content that is compressed, in bytes (1024).
     pub least: u64,
 }
 
@@ -91,16 +93,16 @@ impl Default for Compression {
 /// A content coding (RFC 9110 §8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
-    /// `br` (RFC 7932)
+    /// Brotli, `br` (RFC 7932).
     Brotli,
-    /// `gzip` (RFC 1952)
+    /// Gzip, `gzip` (RFC 1952).
     Gzip,
-    /// `zstd` (RFC 8878)
+    /// Zstandard, `zstd` (RFC 8878).
     Zstd,
 }
 
 impl Coding {
-    /// As in Accept-Encoding and Content-Encoding.
+    /// Returns the name used in Accept-Encoding and Content-Encoding.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",

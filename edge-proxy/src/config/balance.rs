@@ -1,38 +1,38 @@
-//! How requests are spread over the targets of an upstream, and what is done when one fails.
+//! Load balancing over the targets of an upstream, health checks and retries.
 
 use crate::balance::health::Rules;
 use std::time::Duration;
 
-/// Which target gets the next request.
+/// The policy that chooses the target of the next request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Balance {
-    /// One after another.
+    /// Each target in turn.
     #[default]
     RoundRobin,
-    /// The one with the fewest requests under way.
+    /// The target with the fewest requests in flight.
     LeastConnections,
-    /// Always the same for the same key, for as long as it is well (rendezvous hashing).
+    /// The same target for the same key while it is healthy (rendezvous hashing).
     Hash(HashKey),
 }
 
-/// What requests are told apart by.
+/// The part of a request that [`Balance::Hash`] hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HashKey {
-    /// The restored address of the client.
+    /// The restored client address.
     #[default]
     Client,
-    /// Path and query.
+    /// The request target: path and query.
     Target,
-    /// The host that was asked for.
+    /// The host of the request.
     Host,
 }
 
-/// How targets are found to be well or not.
+/// Health checking of targets: passive, by the outcome of requests, and active, by probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthConfig {
-    /// By what the requests find (3 failures in a row eject for 10 s), and by checks (2 to rise, 3 to fall).
+    /// Thresholds. By default 3 consecutive failures eject a target for 10 s; 2 probes to rise, 3 to fall.
     pub rules: Rules,
-    /// Requests of our own. `None` is without.
+    /// The active health check. `None` sends no probes.
     pub check: Option<Check>,
 }
 
@@ -42,23 +42,23 @@ impl Default for HealthConfig {
     }
 }
 
-/// A request that is made to each target again and again.
+/// An active health check: a request sent to each target at an interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Path and query that are asked for by GET.
+    /// Path and query of the probe, a GET request.
     pub path: String,
-    /// The Host that is sent. `None` is the upstream's, else the target's.
+    /// The Host of the probe. `None` takes the upstream's `host`, or else the target's authority.
     pub host: Option<String>,
-    /// From one check to the next (5 s).
+    /// Time from one probe to the next (5 s).
     pub interval: Duration,
-    /// Within which it is answered (2 s).
+    /// Time within which a target must answer (2 s).
     pub timeout: Duration,
-    /// The lowest and the highest status that is well (200 to 399).
+    /// The lowest and the highest status that counts as healthy (200 to 399).
     pub status: (u16, u16),
 }
 
 impl Check {
-    /// GET of this path every 5 s; 200 to 399 within 2 s is well.
+    /// A GET of this path every 5 s; a status of 200 to 399 within 2 s is healthy.
     pub fn new(path: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -70,15 +70,15 @@ impl Check {
     }
 }
 
-/// When a request is sent to another target. Only what nothing was sent of, or what may be repeated (RFC 9110 §9.2.2) and
-/// has no content that is gone.
+/// The retry policy. A request is sent to another target only if nothing of it was sent yet, or if it is idempotent
+/// (RFC 9110 §9.2.2) and none of its content has been consumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// How often at most, besides the first (2). 0 is never.
+    /// The highest number of retries after the first attempt (2). 0 disables retries.
     pub attempts: u8,
-    /// Answers that are taken for a failure (none). They also count against the target's health.
+    /// Response statuses that count as failures (none by default). They also count against the target's health.
     pub statuses: Vec<u16>,
-    /// Repetitions allowed for a hundred requests (20). Connections that cannot be made are not counted.
+    /// The retry budget: retries allowed per hundred requests (20). Failed connection attempts do not consume it.
     pub budget_percent: u8,
 }
 

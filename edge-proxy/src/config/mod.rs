@@ -1,6 +1,7 @@
-//! What a proxy is told: plain values, made by a builder or from a file, checked once and then immutable.
+//! The configuration of a proxy: plain values, built in code or read from a file, checked once and then immutable.
 //!
-//! [`Config`] is as a person meant it. [`Snapshot`](crate::Snapshot) is the same, checked and indexed; the proxy sees only that.
+//! [`Config`] is the configuration as a person wrote it. [`Snapshot`](crate::Snapshot) is the same, validated and
+//! indexed; the proxy uses only the snapshot.
 
 mod access;
 mod balance;
@@ -23,100 +24,101 @@ use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Everything a proxy is told.
+/// The whole configuration of a proxy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
-    /// Where it listens.
+    /// The sockets to accept connections on.
     pub listeners: Vec<Listener>,
-    /// What it serves. A name that no site has is dropped.
+    /// The virtual hosts. A connection for a name that no site has is dropped.
     pub sites: Vec<Site>,
-    /// Where requests are passed to; [`Action::Forward`] names one.
+    /// The services that requests are forwarded to; [`Action::Forward`] names one.
     pub upstreams: Vec<Upstream>,
-    /// Whose word about the client's address counts.
+    /// The proxies that are trusted to report the client's address.
     pub trust: Trust,
-    /// The tailnet that this host is in. `None` asks nobody who somebody is.
+    /// The tailnet of this host. With `None` tailscaled is never asked for identities.
     pub tailnet: Option<Tailnet>,
-    /// The port that redirects to https name. `None` is 443, which is not written.
+    /// The port used in redirects to HTTPS. `None` means 443, which is left out of the URL.
     pub https_port: Option<u16>,
-    /// What becomes of clients that ask for nothing of ours.
+    /// The way connections and requests for unknown names are rejected.
     pub reject: Reject,
-    /// Whether the kernel encrypts large responses.
+    /// Encryption of large responses by the kernel.
     pub kernel_tls: KernelTls,
-    /// What one client may use up.
+    /// Limits on the resources of one client or connection.
     pub limits: Limits,
-    /// How long things may take, unless a site says otherwise.
+    /// Timeouts, unless a site has its own.
     pub timeouts: Timeouts,
 }
 
 /// One address and port to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// The address and port. Port 0 takes a free one.
+    /// The address and port. Port 0 picks a free one.
     pub address: SocketAddr,
-    /// What is spoken there.
+    /// The protocols served on this listener.
     pub kind: ListenerKind,
-    /// The interface whose packets only are accepted (`SO_BINDTODEVICE`), such as `tailscale0`.
+    /// The only interface to accept packets from (`SO_BINDTODEVICE`), such as `tailscale0`.
     pub interface: Option<String>,
-    /// Peers that begin each connection with a PROXY protocol header. From these it is required, from all others a
-    /// connection is served as it is. TCP only.
+    /// Peers that begin each connection with a PROXY protocol header. The header is required from these peers; other
+    /// peers are served without one. TCP only.
     pub proxy_protocol: Vec<IpNet>,
 }
 
 impl Listener {
-    /// Plain HTTP.
+    /// Returns a listener for plain HTTP.
     pub const fn plain(address: SocketAddr) -> Self {
         Self { address, kind: ListenerKind::Plain, interface: None, proxy_protocol: Vec::new() }
     }
 
-    /// HTTP over TLS on TCP and, if `http3`, over QUIC on the same UDP port.
+    /// Returns a listener for HTTP over TLS on TCP and, if `http3` is set, over QUIC on the same UDP port.
     pub const fn tls(address: SocketAddr, http3: bool) -> Self {
         Self { address, kind: ListenerKind::Tls { http3 }, interface: None, proxy_protocol: Vec::new() }
     }
 }
 
-/// What is spoken on a listener.
+/// The protocols served on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {
     /// HTTP/1.1 without TLS.
     Plain,
     /// TLS with HTTP/1.1 and HTTP/2.
     Tls {
-        /// QUIC with HTTP/3 on the same port too, advertised by Alt-Svc.
+        /// True if HTTP/3 over QUIC is served on the same port too, advertised by Alt-Svc.
         http3: bool,
     },
 }
 
-/// Whose word about the client's address counts, and by which header. The default trusts nobody.
+/// The trusted proxies and the header they report the client's address in. The default trusts no one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// Peers that are hops of ours. Their header is believed, and theirs alone.
+    /// Address ranges of the trusted proxies. The header is believed only from them.
     pub ranges: Vec<IpNet>,
-    /// If set, a peer counts as a hop only when it came in by this interface, such as `tailscale0`: 100.64.0.0/10 is
-    /// shared carrier space (RFC 6598), so the range alone proves nothing elsewhere.
+    /// The interface a trusted proxy must connect through, such as `tailscale0`. 100.64.0.0/10 is shared carrier space
+    /// (RFC 6598), so the range alone proves nothing on other interfaces.
     pub interface: Option<String>,
-    /// If any, an address counts as a hop only when tailscaled says that it is one of these: the peer, and each that the header
-    /// names further left. Needs [`Config::tailnet`].
+    /// Tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header count as
+    /// trusted only when tailscaled confirms one of these identities. Needs [`Config::tailnet`].
     pub who: Vec<Who>,
-    /// While tailscaled cannot be asked, the range alone counts. Without it nobody is a hop then.
+    /// True if the ranges alone decide while tailscaled cannot be reached. If `false`, no hop is trusted during that
+    /// time.
     pub fallback: bool,
-    /// The header in which hops of ours write the client's address.
+    /// The header in which trusted proxies report the client's address.
     pub header: TrustedHeader,
 }
 
-/// The one header that is read. X-Forwarded-For and Forwarded are never merged.
+/// The only header that is read. X-Forwarded-For and Forwarded are never merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TrustedHeader {
-    /// X-Forwarded-For: a list, the nearest hop last.
+    /// X-Forwarded-For: a list of addresses, the nearest hop last.
     #[default]
     XForwardedFor,
-    /// Forwarded (RFC 7239): its `for` parameters.
+    /// Forwarded (RFC 7239): the `for` parameters.
     Forwarded,
-    /// X-Real-IP: one address.
+    /// X-Real-IP: a single address.
     XRealIp,
 }
 
 impl TrustedHeader {
-    /// The field's name.
+    /// Returns the name of the field.
     pub const fn name(self) -> &'static str {
         match self {
             Self::XForwardedFor => "X-Forwarded-For",
@@ -126,16 +128,16 @@ impl TrustedHeader {
     }
 }
 
-/// Whether the kernel encrypts what is sent over HTTP/1.1 and TLS 1.3, so that large content and tunnels go from the service's
-/// socket to the client's without a copy into this process. Where the kernel has no TLS nothing is different.
+/// Use of kernel TLS for sending over HTTP/1.1 and TLS 1.3, so that large content and tunnels go from the upstream's
+/// socket to the client's without a copy into this process. Where the kernel has no TLS, this has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelTls {
-    /// Where the kernel can, for a response or a tunnel that has sent so much already.
+    /// Used where the kernel supports it, once a response or tunnel has sent a given amount.
     Auto {
-        /// Bytes of content that come first (1 MiB).
+        /// Bytes of content that are sent before the kernel takes over (1 MiB).
         after: u64,
     },
-    /// Never.
+    /// Kernel TLS is never used.
     Off,
 }
 
@@ -145,29 +147,31 @@ impl Default for KernelTls {
     }
 }
 
-/// What one client may use up. The defaults suit a public edge.
+/// Limits on the resources of one client or connection. The defaults suit a public edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a request's header section, names and values (16 KiB), as HTTP/1.1 sends them and HTTP/2 and 3 count.
+    /// The longest header section in bytes, names and values (16 KiB), as HTTP/1.1 sends them and as HTTP/2 and HTTP/3
+    /// count them.
     pub header_bytes: usize,
-    /// Fields of a header section (100).
+    /// The highest number of fields in a header section (100).
     pub header_fields: usize,
-    /// Bytes of a request target (8 KiB).
+    /// The longest request target in bytes (8 KiB).
     pub target_bytes: usize,
-    /// Requests at once on one HTTP/2 or HTTP/3 connection (100).
+    /// Concurrent requests on one HTTP/2 or HTTP/3 connection (100).
     pub streams: u32,
-    /// Streams that a client may reset on one connection before it is ended, beyond what it completed (200).
+    /// Streams that a client may reset on one connection, beyond the number it completed, before the connection is
+    /// closed (200).
     pub resets: u32,
-    /// Frames of HTTP/2 that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send on one
-    /// connection beyond what its requests and their content pay for (1000); a tenth of them comes back in a second. Of HTTP/3
-    /// those on the control stream, beyond one a request.
+    /// HTTP/2 frames without useful work (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send on
+    /// one connection beyond those its requests and their content account for (1000). A tenth of the allowance is
+    /// restored each second. For HTTP/3 the limit applies to frames on the control stream beyond one per request.
     pub control_frames: u32,
-    /// Connections at once by one worker, of TCP and of QUIC each (16384).
+    /// Concurrent connections of one worker, counted separately for TCP and QUIC (16384).
     pub connections: usize,
-    /// Connections at once by one client, an IPv4 address or a /64 of IPv6 (256). Hops that are trusted are not counted.
-    /// 0 is without.
+    /// Concurrent connections of one client: an IPv4 address or a /64 of IPv6 (256). Trusted proxies are not counted. 0
+    /// means no limit.
     pub connections_per_client: u32,
-    /// Idle connections to one target kept by one worker (128).
+    /// Idle connections that one worker keeps to one target (128).
     pub idle_upstream: usize,
 }
 
@@ -187,22 +191,22 @@ impl Default for Limits {
     }
 }
 
-/// How long things may take. They are watched by a sweep, so each can be up to half a second late.
+/// Timeouts. A periodic sweep enforces them, so each may fire up to half a second late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From accepting to the end of the TLS handshake (10 s), a PROXY header included.
+    /// Time from accepting a connection to the end of its TLS handshake, PROXY header included (10 s).
     pub handshake: Duration,
-    /// From the first byte of a request's head to its last (15 s).
+    /// Time from the first byte of a request head to its last (15 s).
     pub header: Duration,
-    /// Between two parts of a request's content, and for the client to take the next part of a response (60 s).
+    /// Time between two parts of request content, and for the client to accept the next part of a response (60 s).
     pub body: Duration,
-    /// Idle between requests (75 s).
+    /// Idle time between requests (75 s).
     pub idle: Duration,
-    /// To connect to an upstream, TLS included (5 s).
+    /// Time to connect to an upstream, TLS included (5 s).
     pub connect: Duration,
-    /// From the request's end to the response's head, and between two parts of a response (60 s).
+    /// Time from the end of the request to the response head, and between two parts of a response (60 s).
     pub response: Duration,
-    /// Without a byte either way in a tunnel such as WebSocket (1 h).
+    /// Time without a byte in either direction of a tunnel such as WebSocket (1 h).
     pub tunnel: Duration,
 }
 

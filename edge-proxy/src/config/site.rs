@@ -1,49 +1,49 @@
-//! What is served under which names.
+//! Sites: virtual hosts, their routes and actions.
 
 use crate::config::{Auth, Compression, Hsts, RateLimits, Timeouts};
 use crate::host::HostPattern;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// One virtual host: names, and what is done with requests for them.
+/// A virtual host: its names and the handling of requests for them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Site {
-    /// What it is called in logs and explanations.
+    /// The name used in logs and explanations.
     pub name: String,
-    /// The names it answers to.
+    /// The host names of the site.
     pub hosts: Vec<HostPattern>,
-    /// What is done with requests over plain HTTP.
+    /// The handling of requests over plain HTTP.
     pub plain: Plain,
-    /// Who may use it.
+    /// The client addresses that may use the site.
     pub access: Access,
-    /// How clients that `access` turns away are turned away.
+    /// The way clients that `access` denies are rejected.
     pub reject: Reject,
-    /// Whether requests may be taken from TLS 1.3 early data. Off by default: such requests can be replayed.
+    /// True if requests may be served from TLS 1.3 early data. Off by default, since such requests can be replayed.
     pub early_data: bool,
-    /// Tried in order of specificity: exact paths first, then the longest prefix.
+    /// The routes, tried in order of specificity: exact paths first, then the longest prefix.
     pub routes: Vec<Route>,
-    /// Edits to every request that is forwarded, before those of the route.
+    /// Edits to the header of every forwarded request, applied before those of the route.
     pub request_fields: FieldEdits,
-    /// Edits to every response, before those of the route.
+    /// Edits to the header of every response, applied before those of the route.
     pub response_fields: FieldEdits,
-    /// The largest request content in bytes. `None` is without limit.
+    /// The largest request content in bytes. `None` means no limit.
     pub body_limit: Option<u64>,
-    /// Instead of [`Config::timeouts`](crate::config::Config::timeouts).
+    /// Timeouts of this site, in place of [`Config::timeouts`](crate::config::Config::timeouts).
     pub timeouts: Option<Timeouts>,
-    /// The answer while no target of the upstream can be reached. `None` is a bare 502.
+    /// The response while no target of the upstream can be reached. `None` sends a bare 502.
     pub maintenance: Option<Maintenance>,
-    /// Who a request must be from, unless its route says otherwise. `None` is anybody.
+    /// The authentication required, unless a route has its own. `None` requires none.
     pub auth: Option<Auth>,
-    /// How often it may be asked.
+    /// The rate limits of the site.
     pub rate: RateLimits,
-    /// Whether browsers are told to use https only.
+    /// The Strict-Transport-Security policy. `None` sends no such field.
     pub hsts: Option<Hsts>,
-    /// Whether responses are compressed. Off by default.
+    /// Compression of responses. `None`, the default, leaves them as they are.
     pub compression: Option<Compression>,
 }
 
 impl Site {
-    /// A site that redirects plain HTTP to HTTPS and has no routes yet.
+    /// Returns a site that redirects plain HTTP to HTTPS and has no routes yet.
     pub fn new(name: impl Into<String>, hosts: Vec<HostPattern>) -> Self {
         Self {
             name: name.into(),
@@ -73,73 +73,73 @@ impl Site {
     }
 }
 
-/// What a site does with requests over plain HTTP.
+/// The handling of requests over plain HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plain {
     /// A permanent redirect (308) to the same address with https.
     #[default]
     Redirect,
-    /// Serves them like others: for nodes behind an edge.
+    /// Served like requests over TLS: for nodes behind an edge.
     Serve,
-    /// As if the site did not exist.
+    /// Handled as if the site did not exist.
     Refuse,
 }
 
-/// How clients are turned away.
+/// The way clients are rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reject {
-    /// The connection is closed and nothing is said; over QUIC no packet is sent.
+    /// The connection is closed without a response; over QUIC no packet is sent.
     #[default]
     Silent,
-    /// With a TLS alert, or 421 or 403 where HTTP is spoken already.
+    /// A TLS alert, or 421 or 403 where HTTP is already spoken.
     Alert,
 }
 
-/// Who may use a site, by the restored client address. An empty `allow` allows everybody; `deny` wins.
+/// Access by restored client address. An empty `allow` allows everyone; `deny` takes precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Those who may.
+    /// The ranges that are allowed.
     pub allow: Vec<IpNet>,
-    /// Those who may not.
+    /// The ranges that are denied.
     pub deny: Vec<IpNet>,
 }
 
 impl Access {
-    /// Whether nobody is kept out by their address.
+    /// Returns whether every address is permitted.
     pub const fn is_open(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
     }
 
-    /// Whether this address may: it is on no `deny`, and on `allow` unless that is empty.
+    /// Returns whether `address` is permitted: not in `deny`, and in `allow` unless that is empty.
     pub fn permits(&self, address: IpAddr) -> bool {
         let among = |list: &[IpNet]| list.iter().any(|range| range.contains(&address));
         !among(&self.deny) && (self.allow.is_empty() || among(&self.allow))
     }
 }
 
-/// What is done with the requests of one path or prefix.
+/// A rule for the requests of one path or prefix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// Which paths.
+    /// The paths that the route matches.
     pub path: PathMatch,
-    /// What is done.
+    /// The action taken for a matching request.
     pub action: Action,
-    /// Who may use it, besides the site's own lists. A route with such a list refuses ambiguous paths.
+    /// Access to the route, in addition to the site's own lists. A route with such a list refuses ambiguous paths.
     pub access: Access,
-    /// Removed from the front of the path before forwarding.
+    /// A prefix removed from the path before forwarding.
     pub strip_prefix: Option<String>,
-    /// Edits to the request that is forwarded.
+    /// Edits to the header of the forwarded request.
     pub request_fields: FieldEdits,
-    /// Edits to the response.
+    /// Edits to the header of the response.
     pub response_fields: FieldEdits,
-    /// Instead of the site's.
+    /// The largest request content in bytes, in place of the site's.
     pub body_limit: Option<u64>,
-    /// Instead of the site's. A route with it refuses ambiguous paths.
+    /// The authentication required, in place of the site's. A route with authentication refuses ambiguous paths.
     pub auth: Option<Auth>,
 }
 
 impl Route {
-    /// A route that only does this.
+    /// Returns a route with this action and no other settings.
     pub fn new(path: PathMatch, action: Action) -> Self {
         Self {
             path,
@@ -153,75 +153,76 @@ impl Route {
         }
     }
 
-    /// Everything below `/` to this upstream.
+    /// Returns a route that forwards everything below `/` to this upstream.
     pub fn forward(upstream: impl Into<String>) -> Self {
         Self::new(PathMatch::Prefix("/".into()), Action::Forward { upstream: upstream.into() })
     }
 }
 
-/// Which paths a route is for. Bytes are compared as they came, nothing is decoded.
+/// The paths that a route matches. Paths are compared byte by byte as they arrived; nothing is decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathMatch {
-    /// Exactly this path, whatever the query.
+    /// Exactly this path, with any query.
     Exact(String),
-    /// This path and what is below it: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches what begins so.
+    /// This path and everything below it: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches every path that begins
+    /// with it.
     Prefix(String),
 }
 
-/// What a route does.
+/// The action of a route.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Passes the request to the upstream of this name.
+    /// Forwards the request to the upstream of this name.
     Forward {
         /// The name of an upstream in [`Config::upstreams`](crate::config::Config::upstreams).
         upstream: String,
     },
-    /// Sends the client elsewhere.
+    /// Redirects the client to another URL.
     Redirect {
-        /// 301, 302, 303, 307 or 308.
+        /// The status: 301, 302, 303, 307 or 308.
         status: u16,
-        /// The new address. `{host}`, `{path}` and `{query}` stand for those of the request; `{query}` has its `?`.
+        /// The URL. `{host}`, `{path}` and `{query}` are replaced by those of the request; `{query}` includes its `?`.
         to: String,
     },
-    /// Answers here.
+    /// Sends a configured response.
     Respond(Response),
-    /// Closes the connection without a byte (on HTTP/2 and 3 resets the stream).
+    /// Closes the connection without a response (on HTTP/2 and HTTP/3 resets the stream).
     Drop,
 }
 
-/// An answer given by the proxy itself.
+/// A response sent by the proxy itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// 200 to 599.
+    /// The status, 200 to 599.
     pub status: u16,
     /// The media type of the content.
     pub content_type: String,
-    /// The content.
+    /// The content of the response, which may be empty.
     pub body: Vec<u8>,
 }
 
-/// What is said while a service is away.
+/// The response while a service is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maintenance {
-    /// The answer; its status is usually 503.
+    /// The response; its status is usually 503.
     pub response: Response,
-    /// When clients may come again, in seconds (Retry-After, RFC 9110 §10.2.3). `None` does not say.
+    /// The Retry-After value, in seconds (RFC 9110 §10.2.3). `None` sends no such field.
     pub retry_after: Option<u32>,
 }
 
 /// Edits to a header section: removals first, then `set`, then `add`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldEdits {
-    /// Fields of these names are removed.
+    /// Names of the fields to remove.
     pub remove: Vec<String>,
-    /// Fields of these names are replaced.
+    /// Fields to replace, as name and value.
     pub set: Vec<(String, String)>,
-    /// Appended, whatever is there.
+    /// Fields to append, even where the name is already present.
     pub add: Vec<(String, String)>,
 }
 
 impl FieldEdits {
-    /// Whether nothing is edited.
+    /// Returns whether there are no edits.
     pub const fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }

@@ -1,19 +1,20 @@
-//! The tailnet that this host is in.
+//! The tailnet of this host.
 
 use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How tailscaled is asked who somebody is.
+/// Identity lookups by tailscaled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tailnet {
-    /// Its local socket (`/run/tailscale/tailscaled.sock`).
+    /// The path of tailscaled's local socket (`/run/tailscale/tailscaled.sock`).
     pub socket: PathBuf,
-    /// The addresses that it is asked about (100.64.0.0/10 and fd7a:115c:a1e0::/48).
+    /// The addresses that are looked up (100.64.0.0/10 and fd7a:115c:a1e0::/48).
     pub ranges: Vec<IpNet>,
-    /// For how long an answer is used (60 s).
+    /// Time for which an answer is cached (60 s).
     pub remember: Duration,
-    /// Services are told who somebody is: the fields of `tailscale serve`, [`FIELDS`](crate::tailnet::FIELDS).
+    /// True if upstreams are told the client's identity, in the fields of `tailscale serve`:
+    /// [`FIELDS`](crate::tailnet::FIELDS).
     pub tell: bool,
 }
 

@@ -1,33 +1,33 @@
-//! Traces by OpenTelemetry.
+//! Tracing by OpenTelemetry.
 
 use super::Upstream;
 use crate::trace_context::Sampling;
 use std::fmt;
 use std::time::Duration;
 
-/// Where spans go, and which traces are kept.
+/// The destination of spans, and the sampling of traces.
 #[derive(Clone, PartialEq)]
 pub struct Tracing {
-    /// The collector: one that takes OTLP over HTTP, usually at port 4318.
+    /// The collector, which must accept OTLP over HTTP (usually at port 4318).
     pub collector: Upstream,
-    /// What is posted to there (`/v1/traces`).
+    /// The path that spans are posted to (`/v1/traces`).
     pub path: String,
-    /// Fields of those requests besides, such as Authorization. Their values are in no log and no error.
+    /// Additional fields of those requests, such as Authorization. Their values appear in no log and no error.
     pub fields: Vec<(String, String)>,
-    /// `service.name`: what the proxy is called among the services of a trace.
+    /// The `service.name` attribute: the name of this proxy in traces.
     pub service: String,
-    /// Which traces are kept.
+    /// The share of traces that is kept.
     pub sampling: Sampling,
-    /// Spans that wait at most; more are dropped and counted (2048).
+    /// The longest queue of spans (2048). Further spans are dropped and counted.
     pub queue: usize,
-    /// For how long spans are collected at most before they are sent (5 s). As soon as there are 512 they are sent anyway.
+    /// The longest time that spans are batched before they are sent (5 s). A batch of 512 is sent at once.
     pub interval: Duration,
-    /// Within which time the collector must answer (10 s).
+    /// Time within which the collector must answer (10 s).
     pub timeout: Duration,
 }
 
 impl Tracing {
-    /// This share (0 to 1) of the traces that begin here, to this collector. `None` if it is no share.
+    /// Returns settings that sample `share` (0 to 1) of the traces that begin here. `None` if `share` is out of range.
     pub fn new(collector: Upstream, service: impl Into<String>, share: f64) -> Option<Self> {
         Some(Self {
             collector,
@@ -42,7 +42,7 @@ impl Tracing {
     }
 }
 
-/// Without the values of fields.
+/// Formats everything but the values of fields, which may be secret.
 impl fmt::Debug for Tracing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.fields.iter().map(|(name, _)| name).collect();

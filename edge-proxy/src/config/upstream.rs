@@ -1,34 +1,34 @@
-//! Where requests are passed to.
+//! Upstreams: the services that requests are forwarded to.
 
 use super::{Balance, HealthConfig, Retry};
 use std::path::PathBuf;
 
-/// One service, at one or several targets.
+/// One service with one or more targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// What it is called in routes, logs and explanations.
+    /// The name used in routes, logs and explanations.
     pub name: String,
-    /// Where it is: 1 to 64 places.
+    /// The addresses of the service, 1 to 64.
     pub targets: Vec<Target>,
-    /// Which of them gets the next request.
+    /// The policy that chooses the target of the next request.
     pub balance: Balance,
-    /// How they are found to be well.
+    /// Health checking of the targets.
     pub health: HealthConfig,
-    /// When a request is sent to another.
+    /// The retry policy for other targets.
     pub retry: Retry,
-    /// What is spoken to it.
+    /// The HTTP version spoken to the upstream.
     pub protocol: Protocol,
-    /// TLS on this hop. `None` is plain.
+    /// TLS to the upstream. `None` is plain TCP.
     pub tls: Option<UpstreamTls>,
-    /// A PROXY protocol header with the client's address before each connection. Such connections are not shared
-    /// between clients.
+    /// The PROXY protocol header sent before each connection, with the client's address. Such connections are not
+    /// shared between clients.
     pub proxy_protocol: Option<ProxyOut>,
-    /// Sent instead of the Host that the client asked for.
+    /// The Host sent instead of the client's.
     pub host: Option<String>,
 }
 
 impl Upstream {
-    /// HTTP/1.1 to one target, plain.
+    /// Returns an upstream with one target, spoken to by plain HTTP/1.1.
     pub fn new(name: impl Into<String>, target: Target) -> Self {
         Self {
             name: name.into(),
@@ -44,22 +44,22 @@ impl Upstream {
     }
 }
 
-/// Where a service is.
+/// The address of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// A host name or an address, and a port. A name is looked up again as it changes.
+    /// A host name or an address, and a port. A name is resolved again when its addresses expire.
     Tcp {
-        /// A name, an IPv4 address or an IPv6 address without brackets.
+        /// A name, an IPv4 address, or an IPv6 address without brackets.
         host: String,
-        /// The port.
+        /// The TCP port.
         port: u16,
     },
-    /// A Unix socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 impl Target {
-    /// What a request to it would have as its Host.
+    /// Returns the Host of a request to this target.
     pub fn authority(&self) -> String {
         match self {
             Self::Tcp { host, port: 80 | 443 } if host.contains(':') => format!("[{host}]"),
@@ -80,17 +80,17 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// What is spoken to an upstream.
+/// The HTTP version spoken to an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// HTTP/1.1.
+    /// HTTP/1.1, the default.
     #[default]
     Http1,
     /// HTTP/2: by ALPN with TLS, with prior knowledge (h2c) without.
     Http2,
 }
 
-/// Which PROXY protocol header is sent.
+/// The version of the PROXY protocol header that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyOut {
     /// Version 1, a line of text.
@@ -99,15 +99,15 @@ pub enum ProxyOut {
     V2,
 }
 
-/// TLS to an upstream. The certificate is always verified; there is no switch to turn that off.
+/// TLS to an upstream. The certificate is always verified; verification cannot be turned off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
-    /// A PEM file with the only authorities that are believed. `None` is the system's.
+    /// A PEM file with the only certificate authorities to trust. `None` trusts the system's.
     pub ca: Option<PathBuf>,
-    /// A PEM file with our certificate chain, for upstreams that ask for one.
+    /// A PEM file with the client certificate chain, for upstreams that require one.
     pub certificate: Option<PathBuf>,
-    /// A PEM file with its key. Goes with `certificate`.
+    /// A PEM file with the private key of `certificate`.
     pub key: Option<PathBuf>,
-    /// The name that is sent as SNI and that the certificate must have. `None` is the target's host.
+    /// The name sent as SNI, which the certificate must match. `None` takes the target's host.
     pub server_name: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What is taken out of heads and what is put in, in both directions.
+//! Header rewriting in both directions.
 
 use super::{Decision, RequestContext, Transport, edits, route};
 use crate::config::FieldEdits;
@@ -6,15 +6,16 @@ use crate::host::split_authority;
 use crate::section::digits;
 use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tailnet};
 
-/// Makes a received head the one that is forwarded. Called once, after [`decide()`](super::decide()).
+/// Prepares a received head for forwarding. Called once, after [`decide()`](super::decide()).
 ///
-/// What concerned this hop alone goes first, then what only a proxy may say is written anew, then come the edits of the
-/// site and of the route, and `strip_prefix`. `TE: trailers` stays if it was there: whoever writes HTTP/1.1 nominates it
-/// in Connection or leaves it out, and adds the fields of an upgrade.
+/// Hop-by-hop fields are removed first, then the fields that only a proxy may set are written anew, then the edits of
+/// the site and the route and `strip_prefix` apply. `TE: trailers` is kept: the HTTP/1.1 writer nominates it in
+/// Connection or leaves it out, and adds the fields of an upgrade.
 ///
-/// Written are X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP, so that they agree;
-/// `Early-Data: 1` if the handshake is not complete (RFC 8470 §5.1). What a trusted hop said of the scheme, the host and
-/// the port is kept. Other spellings of these names, such as `X_Forwarded_For`, are removed from everybody's requests.
+/// The fields written are X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP, in agreement
+/// with each other, and `Early-Data: 1` while the handshake is incomplete (RFC 8470 §5.1). Scheme, host and port
+/// reported by a trusted proxy are kept. Other spellings of these names, such as `X_Forwarded_For`, are removed from
+/// every request.
 pub fn request_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -28,7 +29,7 @@ pub fn request_fields(
     if !decision.websocket {
         head.upgrade = None;
     }
-    // Of a hop it would say who the hop is, not who asks.
+    // Behind a hop, the identity would be the hop's, not the client's.
     if decision.tells
         && decision.client.via.is_empty()
         && let Some(node) = facts.identities.source.node()
@@ -52,8 +53,8 @@ pub fn request_fields(
     }
 }
 
-/// Makes an upstream's head the one that is answered. `alt_svc` is the value advertised to clients that come over TLS on
-/// TCP (RFC 7838); an upstream's own speaks of a place that the client cannot see, and is removed.
+/// Prepares an upstream's response head for the client. `alt_svc` is the value advertised to clients on TLS over TCP
+/// (RFC 7838). An upstream's own Alt-Svc names an address that the client cannot reach, and is removed.
 pub fn response_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -62,7 +63,7 @@ pub fn response_fields(
 ) {
     hop_by_hop::strip(&mut head.fields);
     head.fields.remove(Name::AltSvc);
-    // A request's field; hop-by-hop stripping keeps it for them.
+    // A request field, which hop-by-hop stripping keeps for requests.
     head.fields.remove(Name::Te);
     if let Some(value) = alt_svc
         && facts.transport == Transport::Tls
@@ -81,7 +82,7 @@ pub fn response_fields(
     }
 }
 
-/// Names that are written here; each alias of one is removed.
+/// Fields written by the proxy itself; every alias of them is removed.
 const OURS: [&[u8]; 8] = [
     b"forwarded",
     b"early-data",
@@ -93,11 +94,12 @@ const OURS: [&[u8]; 8] = [
     b"proxy",
 ];
 
-/// Removes what only a proxy may say, and aliases of it and of what the edits set or remove.
+/// Removes fields that only a proxy may set, and aliases of them and of edited fields.
 fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {
-    // Whatever else begins with X-Forwarded- is a hop's to say: it stays only if one of ours said it.
+    // Other X-Forwarded- fields are kept only from a trusted proxy.
     let trusted = decision.client.is_by_hop();
-    // Who somebody is comes from those who were asked here, never from the request; a hop may have passed a claim on.
+    // Identity fields come only from authentication here, never from the request, since a hop may have passed on a
+    // forged one.
     for name in decision.identities {
         let name = name.as_bytes();
         fields.retain(|field| !field.name.eq_ignore_ascii_case(name) && !edits::is_alias(field.name, name));
@@ -117,7 +119,7 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         Name::Other if field.name.iter().any(|byte| matches!(byte, b'_' | b'.')) => {
             !is_alias_of_ours(field.name) && !is_edited(field.name)
         }
-        // `X-Forwarded-` itself, and everything else, could still be an alias of a name in an edit that has a `_`.
+        // Any other name, `X-Forwarded-` included, may still be an alias of an edited name that has a `_`.
         _ => !is_edited(field.name),
     });
 }
@@ -129,7 +131,7 @@ fn is_alias_of_ours(name: &[u8]) -> bool {
     prefixed || OURS.iter().any(|ours| edits::is_alias(name, ours))
 }
 
-/// Writes who asks, for which host and by which scheme, in every form that upstreams read.
+/// Writes client, host and scheme in every form that upstreams read.
 fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: &str, fields: &mut Fields) {
     let client = &decision.client;
     let https = client.told.https.unwrap_or_else(|| facts.transport.is_secure());

@@ -1,4 +1,4 @@
-//! The sinkhole: who gets a TLS handshake at all.
+//! The sinkhole: the decision at the ClientHello whether to answer at all.
 
 use super::{Rejection, normalized};
 use crate::Reason;
@@ -6,21 +6,21 @@ use crate::Snapshot;
 use crate::config::Reject;
 use std::net::IpAddr;
 
-/// Decides at the ClientHello, before a byte is answered, whether a site is asked for.
+/// Decides at the ClientHello, before a byte is sent, whether the connection is for a site.
 ///
-/// `client` is the peer, or the source that its PROXY header named; `None` where an address proves nothing yet (QUIC
-/// before validation). Peers in trusted ranges are not turned away for their address here: the client is known only when
-/// a request's head is.
+/// `client` is the peer, or the source in its PROXY header; `None` while the address is unverified (QUIC before address
+/// validation). Peers in trusted ranges are not rejected for their address here, since their client is known only from
+/// a request head.
 ///
 /// # Errors
-/// What is wrong, and how the connection ends.
+/// The reason, and the way the connection is rejected.
 pub fn hello(snapshot: &Snapshot, client: Option<IpAddr>, sni: Option<&str>) -> Result<usize, Rejection> {
     let config = snapshot.config();
     let reject = |how: Reject, why| Err(Rejection { how, why });
     let Some(sni) = sni.filter(|name| !name.is_empty()) else {
         return reject(config.reject, Reason::NoSni);
     };
-    // RFC 6066 §3: an address is no server name.
+    // RFC 6066 §3: a literal address is not a server name.
     if sni.parse::<IpAddr>().is_ok() {
         return reject(config.reject, Reason::RawAddress);
     }

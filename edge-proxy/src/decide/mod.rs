@@ -1,7 +1,7 @@
-//! What becomes of a connection and of a request: total functions over plain values, each result with its reason.
+//! Decisions about connections and requests: total functions over plain values, each result with its reason.
 //!
-//! The order is that of a request: [`hello()`] at the ClientHello, [`decide()`] at the request's head,
-//! [`request_fields()`] before it is forwarded, [`response_fields()`] before the answer goes back.
+//! They follow the order of a request: [`hello()`] at the ClientHello, [`decide()`] at the request head,
+//! [`request_fields()`] before forwarding, [`response_fields()`] before the response is sent.
 
 mod edits;
 mod fields;
@@ -26,101 +26,101 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// By what a request came.
+/// The transport a request arrived over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// TCP without TLS.
     Plain,
-    /// QUIC.
+    /// QUIC over UDP.
     Quic,
     /// TLS on TCP.
     Tls,
 }
 
 impl Transport {
-    /// Whether it is encrypted.
+    /// Returns whether the transport is encrypted.
     pub const fn is_secure(self) -> bool {
         !matches!(self, Self::Plain)
     }
 }
 
-/// What is known of a connection.
+/// The properties of the connection that a request arrived on.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
-    /// By what the request came.
+    /// The transport of the connection.
     pub transport: Transport,
-    /// The other end of the connection.
+    /// The peer address of the connection.
     pub peer: SocketAddr,
-    /// The source that an accepted PROXY header named.
+    /// The source address in an accepted PROXY header.
     pub proxied: Option<SocketAddr>,
-    /// The interface by which the connection came, if it is known.
+    /// The interface the connection arrived on, if it is known.
     pub interface: Option<&'a str>,
-    /// What tailscaled says of the source, and of hops.
+    /// The tailnet identities of the source and of hops.
     pub identities: Identities<'a>,
-    /// The name in the ClientHello.
+    /// The server name in the ClientHello.
     pub sni: Option<&'a str>,
-    /// Whether the head came in early data and the handshake is not complete.
+    /// True if the head arrived in early data and the handshake is incomplete.
     pub early: bool,
 }
 
-/// What becomes of a request, and why.
+/// The decision about a request, with the facts it rests on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision<'s> {
-    /// Who asks.
+    /// The client of the request.
     pub client: ClientAddress,
-    /// The site that the request is for, and its position in the configuration.
+    /// The site of the request, and its position in the configuration.
     pub site: Option<(usize, &'s Site)>,
     /// The route within the site, and its position there.
     pub route: Option<(usize, &'s Route)>,
-    /// Whether it may be acted upon before the handshake is complete.
+    /// True if the request may be processed before the handshake is complete.
     pub early: Early,
-    /// Whether the request asks for WebSocket and may have it. Any other protocol switch is taken out of the request.
+    /// True if the request is a WebSocket upgrade that is allowed. Any other upgrade is removed from the request.
     pub websocket: bool,
-    /// The largest content, for requests whose length is not known beforehand.
+    /// The largest content allowed, for requests of unknown length.
     pub body_limit: Option<u64>,
-    /// Who the request must be from, by its route or its site.
+    /// The authentication required by the route or the site.
     pub auth: Option<&'s Auth>,
-    /// Fields that nobody but the proxy says, on any site: they carry who somebody is.
+    /// Fields that carry identities on any site and that only the proxy may set.
     pub identities: &'s [String],
-    /// Whether services are told who a client is in the tailnet.
+    /// True if upstreams are told the client's tailnet identity.
     pub tells: bool,
-    /// What is done.
+    /// The action to take.
     pub verdict: Verdict<'s>,
 }
 
-/// What is done with a request.
+/// The action for a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict<'s> {
-    /// The connection is closed without a byte; on HTTP/2 and 3 the stream is reset.
+    /// Close the connection without a response; on HTTP/2 and HTTP/3 reset the stream.
     Drop {
-        /// The reason.
+        /// The reason for the drop.
         why: Reason,
     },
-    /// It is passed on.
+    /// Forward to an upstream.
     Forward {
         /// The position in [`Config::upstreams`](crate::config::Config::upstreams).
         upstream: usize,
     },
-    /// The client is sent elsewhere.
+    /// Redirect the client.
     Redirect {
-        /// 301, 302, 303, 307 or 308.
+        /// The status: 301, 302, 303, 307 or 308.
         status: u16,
-        /// The value of Location.
+        /// The value of the Location field.
         location: String,
     },
-    /// It is answered with an error.
+    /// Refuse with an error response.
     Refuse {
-        /// 400 to 599.
+        /// The status, 400 to 599.
         status: u16,
-        /// The reason.
+        /// The reason for the refusal.
         why: Reason,
     },
-    /// It is answered here.
+    /// Send a configured response.
     Respond(&'s Response),
 }
 
 impl Verdict<'_> {
-    /// The reason, if it is a refusal.
+    /// Returns the reason, if the request is refused or dropped.
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Drop { why } | Self::Refuse { why, .. } => Some(*why),
@@ -129,20 +129,20 @@ impl Verdict<'_> {
     }
 }
 
-/// `forwarded to the upstream at 0`, `refused with 421: …`
+/// Formats as `forwarded to upstream 0` or `refused with 421: …`.
 impl fmt::Display for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Drop { why } => write!(f, "dropped without a byte: {why}"),
+            Self::Drop { why } => write!(f, "dropped without a response: {why}"),
             Self::Forward { upstream } => write!(f, "forwarded to upstream {upstream}"),
             Self::Redirect { status, location } => write!(f, "redirected with {status} to {location}"),
             Self::Refuse { status, why } => write!(f, "refused with {status}: {why}"),
-            Self::Respond(response) => write!(f, "answered here with {}", response.status),
+            Self::Respond(response) => write!(f, "answered by the proxy with {}", response.status),
         }
     }
 }
 
-/// The form in which hosts are compared, without a copy where they have it.
+/// Returns the normalised host, without a copy where it already is.
 fn normalized(host: &str) -> Cow<'_, str> {
     if host.ends_with('.') || host.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(crate::host::normalize(host))

@@ -1,10 +1,11 @@
-//! Paths that two programs may read differently.
+//! Ambiguous paths: those that two programs may read differently.
 
-/// Whether another program could take this path for another one (RFC 3986 §6.2.2, RFC 9110 §17.11): dot segments, empty
-/// segments, parameters, backslashes, a fragment, and escapes that need not be or that hide a separator.
+/// Returns whether another program could read this path as a different one (RFC 3986 §6.2.2, RFC 9110 §17.11): dot
+/// segments, empty segments, parameters, backslashes, a fragment, and escapes that are unnecessary or that hide a
+/// separator.
 ///
-/// Routing never decodes, so such a path could reach a place behind a rule that is for another prefix. It is refused
-/// where the path decides access, and forwarded as it is everywhere else.
+/// Routing never decodes, so such a path could bypass the rule of another prefix. It is refused where access depends on
+/// the path, and forwarded unchanged everywhere else.
 pub(super) fn is_ambiguous(path: &[u8]) -> bool {
     let mut at = 0;
     while let Some(found) = path[at..].iter().position(|b| matches!(b, b'%' | b'/' | b';' | b'\\' | b'#')) {
@@ -14,7 +15,7 @@ pub(super) fn is_ambiguous(path: &[u8]) -> bool {
             b'%' => escape_is_ambiguous(rest),
             b'/' => {
                 let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
-                // An empty segment in the middle; the one at the end is a folder's.
+                // An empty segment in the middle; at the end it marks a folder.
                 matches!(&rest[..end], b"." | b"..") || (end == 0 && !rest.is_empty())
             }
             _ => true,
@@ -27,8 +28,8 @@ pub(super) fn is_ambiguous(path: &[u8]) -> bool {
     false
 }
 
-/// Whether the escape whose `%` precedes these bytes is broken, of a control character, of a separator, of a character
-/// that is never escaped, or of a `%` that begins another escape.
+/// Returns whether the escape whose `%` precedes these bytes is broken, or encodes a control character, a separator, a
+/// character that is never escaped, or a `%` that begins another escape.
 fn escape_is_ambiguous(rest: &[u8]) -> bool {
     let digit = |i: usize| rest.get(i).and_then(|b| char::from(*b).to_digit(16));
     let (Some(high), Some(low)) = (digit(0), digit(1)) else {

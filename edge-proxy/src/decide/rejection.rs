@@ -6,8 +6,8 @@ use crate::config::Reject;
 /// A connection that is refused before HTTP is spoken on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// How it ends.
+    /// The way the connection is closed.
     pub how: Reject,
-    /// The reason.
+    /// The reason for the rejection.
     pub why: Reason,
 }

@@ -11,9 +11,9 @@ use crate::{BodyLength, Method, Name, Reason, RequestHead, Snapshot};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Decides what becomes of a request. The rules are tried in this order, and the first that refuses is the reason:
-/// the host and the name of the handshake, plain HTTP, the site's address lists, the method, the target, the route,
-/// ambiguous paths, the route's address lists, the length of the content.
+/// Decides about a request. The rules apply in this order, and the first that refuses gives the reason: host and SNI,
+/// plain HTTP, the site's address lists, the method, the target, the route, ambiguous paths, the route's address lists,
+/// the content length.
 ///
 /// ```
 /// use edge_proxy::config::{Config, Plain, Route, Site, Target, Upstream};
@@ -72,7 +72,7 @@ fn client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> Cl
     client
 }
 
-/// The verdict, an early one as the error. What is found on the way is left in the decision.
+/// Returns the verdict, an early one as the error. Intermediate results are stored in the decision.
 fn judge<'s>(
     snapshot: &'s Snapshot,
     facts: &RequestContext<'_>,
@@ -92,15 +92,15 @@ fn judge<'s>(
         return Err(turned_away(site.reject, 403, Reason::AccessDenied));
     }
     check_head(config, head)?;
-    // A trusted hop says how the client came; a redirect would come back for ever where that was https.
+    // A trusted proxy reports the client's scheme. If that was https, a redirect would loop forever.
     if plain && site.plain == Plain::Redirect && decision.client.told.https != Some(true) {
         return Err(to_https(config, &host, &head.target));
     }
-    // `OPTIONS *` is about the server as a whole, so the route of `/` answers for it.
+    // `OPTIONS *` concerns the server as a whole; the route of `/` answers it.
     let path = if head.target == "*" { "/" } else { route::split(&head.target).0 };
     let found = route::find(snapshot, index, path);
     decision.route = found.map(|i| (i, &site.routes[i]));
-    // Also where no route is found, so that the answer does not depend on how a path is spelt.
+    // Checked even without a route, so that the response does not depend on the spelling of a path.
     if snapshot.path_decides_access(index) && path::is_ambiguous(path.as_bytes()) {
         return Err(refuse(400, Reason::AmbiguousPath));
     }
@@ -114,7 +114,7 @@ fn judge<'s>(
     act(snapshot, (index, site), (number, route), head, &host, decision)
 }
 
-/// The site that a request is for, and its host as it is compared.
+/// Returns the site of a request and the normalised host.
 fn site_of<'h, 's>(
     snapshot: &Snapshot,
     facts: &RequestContext<'_>,
@@ -133,7 +133,7 @@ fn site_of<'h, 's>(
     };
     let asked = snapshot.site(&host);
     if facts.transport.is_secure() {
-        // The handshake chose a site, by which its certificate and its rules were chosen (RFC 9110 §7.4, §15.5.20).
+        // The handshake selected a site, and with it the certificate and the rules (RFC 9110 §7.4, §15.5.20).
         let chosen = facts.sni.and_then(|sni| snapshot.site(&normalized(sni)));
         return match asked {
             Some(site) if chosen == Some(site) => Ok((site, host)),
@@ -147,7 +147,7 @@ fn site_of<'h, 's>(
     }
 }
 
-/// What no site offers.
+/// Refuses what no site supports.
 fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>> {
     if head.method == Method::Trace {
         return Err(refuse(405, Reason::Trace));
@@ -160,7 +160,7 @@ fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>
     if head.fields.contains(Name::Proxy) {
         return Err(refuse(400, Reason::ProxyField));
     }
-    // What HTTP/1.1 reads is bounded before.
+    // HTTP/1.1 bounds the target while parsing.
     if head.target.len() > config.limits.target_bytes {
         return Err(refuse(414, Reason::TargetTooLong));
     }
@@ -172,7 +172,7 @@ fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>
     Ok(())
 }
 
-/// What the route does.
+/// Applies the action of the route.
 fn act<'s>(
     snapshot: &'s Snapshot,
     (index, site): (usize, &'s Site),
@@ -199,14 +199,14 @@ fn act<'s>(
             }
             match snapshot.upstream(index, number) {
                 Some(upstream) => Ok(Verdict::Forward { upstream }),
-                // A snapshot has no such route; it is checked when it is made.
+                // Unreachable: validation of the snapshot rejects such a route.
                 None => Err(refuse(404, Reason::NoRoute)),
             }
         }
     }
 }
 
-/// The same address with https. Addresses get their brackets back.
+/// Returns a redirect to the same URL with https. IPv6 addresses get their brackets back.
 fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
     let target = if target == "*" { "/" } else { target };
     let port = match config.https_port {
@@ -221,7 +221,7 @@ fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
     Verdict::Redirect { status: 308, location }
 }
 
-/// Fills a redirect's placeholders in.
+/// Expands the placeholders of a redirect.
 fn expand(to: &str, host: &str, target: &str) -> String {
     let (path, query) = if target == "*" { ("/", "") } else { route::split(target) };
     let bracketed;
@@ -231,7 +231,7 @@ fn expand(to: &str, host: &str, target: &str) -> String {
     } else {
         host
     };
-    // One pass: what is filled in is not looked at again.
+    // A single pass: inserted text is not expanded again.
     let mut location = String::with_capacity(to.len() + target.len());
     let mut rest = to;
     while let Some(at) = rest.find('{') {
@@ -251,7 +251,7 @@ fn expand(to: &str, host: &str, target: &str) -> String {
     }
     location.push_str(rest);
     if to.starts_with("{path}") {
-        // A path of `//elsewhere` (browsers read `/\` alike) would name another host (RFC 3986 §4.2).
+        // A path of `//elsewhere` (browsers treat `/\` alike) would name another host (RFC 3986 §4.2).
         let rest = location.trim_start_matches(['/', '\\']);
         location = format!("/{rest}");
     }

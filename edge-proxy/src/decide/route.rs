@@ -1,9 +1,10 @@
-//! Which route a path takes.
+//! Matching of paths to routes.
 
 use crate::Snapshot;
 use crate::config::PathMatch;
 
-/// The position of the most specific route of this site for a path: the exact one, else the one with the longest prefix.
+/// Returns the position of the most specific route of the site for a path: an exact match, or else the longest matching
+/// prefix.
 pub(super) fn find(snapshot: &Snapshot, site: usize, path: &str) -> Option<usize> {
     let routes = &snapshot.config().sites[site].routes;
     snapshot.by_specificity(site).iter().copied().find(|i| matches(&routes[*i].path, path))
@@ -19,12 +20,12 @@ fn matches(pattern: &PathMatch, path: &str) -> bool {
     }
 }
 
-/// The path and the query (with its `?`) of a target.
+/// Splits a target into path and query; the query keeps its `?`.
 pub(super) fn split(target: &str) -> (&str, &str) {
     target.split_at(target.find('?').unwrap_or(target.len()))
 }
 
-/// The target without this prefix of its path. What is left begins with `/`.
+/// Removes a prefix from the path of a target. The result begins with `/`.
 pub(super) fn without_prefix(target: &str, prefix: &str) -> Option<String> {
     let (path, query) = split(target);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);

@@ -1,32 +1,32 @@
-//! Chunked content (RFC 9112 §7.1), walked and checked. Extensions are read over and never passed on.
+//! A decoder and validator for chunked content (RFC 9112 §7.1). Extensions are skipped and never forwarded.
 
 use crate::grammar::{is_field_value, is_token, trim};
 use crate::section::may_be_trailer;
 use crate::{Fields, Name};
 use memchr::memchr;
 
-/// Bytes that one chunk-size line with its extensions may have.
+/// The longest chunk-size line with its extensions, in bytes.
 const LINE: usize = 256;
-/// Bytes of extensions in one message. Beyond it somebody is making us read for nothing.
+/// The extension bytes allowed in one message. More would be a way to keep the proxy busy for nothing.
 const EXTENSIONS: usize = 16 * 1024;
-/// Bytes and fields of a trailer section.
+/// The bytes and fields allowed in a trailer section.
 const TRAILER_BYTES: usize = 8 * 1024;
 const TRAILER_FIELDS: usize = 32;
 
-/// Why chunked content is refused. The message must not be completed.
+/// The reason chunked content is refused. The message must not be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadChunk {
-    /// The size is no hexadecimal number, or overflows.
+    /// The size is not a hexadecimal number, or overflows.
     #[error("malformed chunk size")]
     Size,
     /// A bare LF, a CR without LF, or a control character in an extension.
     #[error("malformed chunk line")]
     Line,
-    /// Data longer than its size says.
+    /// The data is longer than its size.
     #[error("chunk data does not end where its size says")]
     Data,
-    /// A malformed trailer field.
+    /// A trailer field is malformed.
     #[error("malformed trailer")]
     Trailer,
     /// Too many bytes of extensions or trailers.
@@ -43,18 +43,18 @@ enum ChunkState {
     End,
 }
 
-/// How far a walk over chunked content has come.
+/// The progress of decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of framing at the front of the buffer that are done with.
+    /// Bytes of framing at the front of the buffer, which are consumed.
     pub framing: usize,
-    /// Bytes of data right behind them. Report what was taken of it by [`Chunks::took`].
+    /// Bytes of data that follow. The caller reports what it took by [`Chunks::took`].
     pub data: usize,
-    /// Whether the content is complete.
+    /// True if the content is complete.
     pub ended: bool,
 }
 
-/// A walk over chunked content.
+/// A decoder for chunked content.
 ///
 /// ```
 /// use edge_proxy::h1::Chunks;
@@ -82,12 +82,12 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// At the first chunk's size.
+    /// Creates a decoder that expects the first chunk size.
     pub const fn new() -> Self {
         Self { state: ChunkState::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
     }
 
-    /// Looks at the bytes that come next.
+    /// Decodes the bytes that come next.
     ///
     /// # Errors
     /// [`BadChunk`] as soon as a byte is wrong.
@@ -128,7 +128,7 @@ impl Chunks {
         }
     }
 
-    /// So many bytes of data were taken from the buffer.
+    /// Reports that `n` bytes of data were taken from the buffer.
     pub fn took(&mut self, n: usize) {
         if let ChunkState::Data(left) = self.state {
             let left = left.saturating_sub(n as u64);
@@ -136,12 +136,12 @@ impl Chunks {
         }
     }
 
-    /// The trailers that may be passed on, once the content has ended.
+    /// Returns the trailers that may be forwarded, once the content has ended.
     pub const fn trailers(&self) -> &Fields {
         &self.trailers
     }
 
-    /// A chunk-size line: how many bytes it took, and the size.
+    /// Parses a chunk-size line. Returns its length in bytes, and the size.
     fn size_line(&mut self, buf: &[u8]) -> Result<Option<(usize, u64)>, BadChunk> {
         let digits = buf.iter().take_while(|b| b.is_ascii_hexdigit()).count();
         if digits > 15 || (digits == 0 && !buf.is_empty()) {
@@ -150,7 +150,7 @@ impl Chunks {
         let after = &buf[digits..];
         match after.first() {
             None => return Ok(None),
-            // Blanks between size and extension are tolerated by some and not by others (RFC 9112 §7.1.1).
+            // Whitespace between size and extension is tolerated by some and not by others (RFC 9112 §7.1.1).
             Some(b'\r' | b';') => {}
             Some(_) => return Err(BadChunk::Size),
         }
@@ -178,7 +178,7 @@ impl Chunks {
         Ok(Some((digits + end + 1, size)))
     }
 
-    /// One line of the trailer section, or the empty one that ends it.
+    /// Parses one line of the trailer section, or the empty line that ends it.
     fn trailer_line(&mut self, buf: &[u8]) -> Result<Option<usize>, BadChunk> {
         let Some(end) = memchr(b'\n', buf) else {
             return if self.trailer_bytes + buf.len() > TRAILER_BYTES {

@@ -1,33 +1,33 @@
-//! Reading the heads of requests and responses.
+//! Parsers for the heads of requests and responses.
 
 use crate::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
 use crate::host::split_authority;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 use memchr::{memchr, memmem};
 
-/// How large a head may be.
+/// The limits of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes of the whole head.
+    /// The longest head in bytes.
     pub bytes: usize,
-    /// Number of fields.
+    /// The highest number of fields.
     pub fields: usize,
-    /// Bytes of the request target.
+    /// The longest request target in bytes.
     pub target: usize,
 }
 
 impl Default for HeadLimits {
-    /// 16 KiB, 100 fields, a target of 8 KiB.
+    /// Returns 16 KiB, 100 fields, and a target of 8 KiB.
     fn default() -> Self {
         Self { bytes: 16 * 1024, fields: 100, target: 8 * 1024 }
     }
 }
 
-/// Why a head is refused.
+/// The reason a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadHead {
-    /// The first bytes are no request at all. Such a stranger gets no answer.
+    /// The first bytes are not a request at all. The connection is closed without a response.
     #[error("not HTTP")]
     NotHttp,
     /// A line ends in a bare LF, or contains a bare CR or NUL.
@@ -36,28 +36,28 @@ pub enum BadHead {
     /// The request or status line is malformed.
     #[error("malformed first line")]
     FirstLine,
-    /// A version other than 1.0 and 1.1.
+    /// A version other than HTTP/1.0 and HTTP/1.1.
     #[error("unsupported version of HTTP")]
     Version,
     /// The target is malformed.
     #[error("malformed request target")]
     Target,
-    /// The target is longer than allowed.
+    /// The target exceeds the limit.
     #[error("request target too long")]
     TargetTooLong,
-    /// A field line is malformed: no colon, a blank before it, folding, a control character.
+    /// A field line is malformed: no colon, whitespace before it, line folding, or a control character.
     #[error("malformed field line")]
     Field,
-    /// More fields, or more bytes, than allowed.
+    /// More fields or bytes than the limits allow.
     #[error("header section too large")]
     TooLarge,
-    /// No Host, several, or one that is no host; or one that differs from an absolute target (RFC 9112 §3.2).
+    /// Host is missing, repeated, malformed, or differs from an absolute target (RFC 9112 §3.2).
     #[error("Host missing, repeated, malformed or different from the target")]
     Host,
-    /// Content-Length is no plain number, or is repeated.
+    /// Content-Length is not a plain number, or is repeated.
     #[error("malformed or repeated Content-Length")]
     ContentLength,
-    /// Transfer-Encoding is not exactly `chunked`, is repeated, or comes in HTTP/1.0.
+    /// Transfer-Encoding is not exactly `chunked`, is repeated, or is used in HTTP/1.0.
     #[error("unacceptable Transfer-Encoding")]
     TransferEncoding,
     /// Both Content-Length and Transfer-Encoding (RFC 9112 §6.1).
@@ -66,7 +66,7 @@ pub enum BadHead {
 }
 
 impl BadHead {
-    /// The status to answer a request with, or `None` for silence.
+    /// Returns the status of the response, or `None` to close without one.
     pub const fn status(self) -> Option<u16> {
         match self {
             Self::NotHttp => None,
@@ -78,42 +78,42 @@ impl BadHead {
     }
 }
 
-/// A request head was found.
+/// A complete request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundRequest {
-    /// How many bytes it took.
+    /// The length of the head in bytes.
     pub used: usize,
-    /// Whether the client keeps the connection open for another request.
+    /// True if the connection persists after this request.
     pub keep_alive: bool,
-    /// Whether the client waits for 100 before it sends content.
+    /// True if the client waits for 100 (Continue) before it sends content.
     pub expects_continue: bool,
 }
 
-/// A response head was found.
+/// A complete response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundResponse {
-    /// How many bytes it took.
+    /// The length of the head in bytes.
     pub used: usize,
-    /// Whether the upstream keeps the connection open.
+    /// True if the connection persists after this response.
     pub keep_alive: bool,
-    /// How its content is delimited on the wire.
+    /// The framing of the content on the wire.
     pub framing: ResponseBody,
 }
 
-/// How a response's content is delimited on the wire (RFC 9112 §6.3).
+/// The framing of response content on the wire (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseBody {
     /// No content follows.
     None,
-    /// So many bytes.
+    /// Content of this many bytes.
     Exact(u64),
-    /// Chunked.
+    /// Chunked transfer coding.
     Chunked,
-    /// Everything until the connection is closed.
+    /// Everything until the connection closes.
     UntilClose,
 }
 
-/// What the fields say about framing and the connection.
+/// The framing and connection options in the fields.
 #[derive(Default)]
 struct Framing {
     length: Option<u64>,
@@ -125,7 +125,7 @@ struct Framing {
     expects_continue: bool,
 }
 
-/// The next line: where it ends (without CR LF), or nothing yet.
+/// Returns the end of the next line without CR LF, or `None` if it is incomplete.
 fn line(buf: &[u8], at: usize) -> Result<Option<usize>, BadHead> {
     match memchr(b'\n', &buf[at..]) {
         Some(0) => Err(BadHead::LineEnd),
@@ -135,7 +135,7 @@ fn line(buf: &[u8], at: usize) -> Result<Option<usize>, BadHead> {
     }
 }
 
-/// Reads field lines into `fields` up to the empty line. Returns where the head ends, or nothing yet.
+/// Parses field lines into `fields` up to the empty line. Returns the end of the head, or `None` if it is incomplete.
 fn section(
     buf: &[u8],
     start: usize,
@@ -169,7 +169,7 @@ fn section(
     Ok(Some(start + block.len() + 2))
 }
 
-/// Whether lines that are no whole section yet can become one.
+/// Checks whether an incomplete section can still become a valid one.
 fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<usize>, BadHead> {
     let (mut at, mut lines) = (start, 0);
     while let Some(end) = line(buf, at)? {
@@ -182,7 +182,7 @@ fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<us
     Ok(None)
 }
 
-/// Reads what the fields say about framing, and takes the framing fields out.
+/// Extracts framing and connection options from the fields.
 fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
     let mut found = Framing::default();
     for field in fields.iter() {
@@ -217,13 +217,13 @@ fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
     Ok(found)
 }
 
-/// Reads a request head from the front of `buf`.
+/// Parses a request head at the front of `buf`.
 ///
-/// `Ok(None)` means that more bytes are needed. `head` is filled; on an error or on `None` what it holds means nothing.
-/// Host, Content-Length and Transfer-Encoding are taken out of the fields and stand in `authority` and `body`.
+/// `Ok(None)` means that more bytes are needed. `head` is filled; after an error or `None` its content is unspecified.
+/// Host, Content-Length and Transfer-Encoding are removed from the fields; `authority` and `body` hold them.
 ///
 /// # Errors
-/// [`BadHead`]: answer with [`BadHead::status`] and close, or close without a byte.
+/// [`BadHead`]: respond with [`BadHead::status`] and close, or close without a response.
 pub fn request(
     buf: &[u8],
     limits: &HeadLimits,
@@ -275,21 +275,21 @@ pub fn request(
     }))
 }
 
-/// Whether the bytes so far can be the beginning of a request line: a method and a space.
+/// Returns whether the bytes so far can begin a request line: a method and a space.
 fn begins_like_a_request(bytes: &[u8]) -> bool {
     let method = &bytes[..memchr(b' ', bytes).unwrap_or(bytes.len()).min(33)];
     bytes.is_empty() || (method.len() <= 32 && is_token(method))
-        // A bare line end is wrong, but somebody is speaking HTTP.
+        // A bare line end is an error, but the client does speak HTTP.
         || (bytes.len() > 3 && bytes[0].is_ascii_uppercase() && method.iter().all(|b| matches!(b, b'\r' | b'\n' | b' '..=b'~')))
 }
 
-/// Where the target names an authority itself.
+/// The authority within an absolute target.
 enum TargetAuthority {
     None,
     Some(std::ops::Range<usize>),
 }
 
-/// Reads the request line into method and target. Gives the authority of an absolute target, as text.
+/// Parses the request line into method and target. Returns the authority of an absolute target.
 fn request_line(
     line: &[u8],
     limits: &HeadLimits,
@@ -338,7 +338,7 @@ fn request_line(
             Some(target[range.clone()].to_owned())
         }
         (TargetAuthority::None, Method::Connect) => {
-            // The authority form (RFC 9112 §3.2.3); a proxy such as this refuses it later, with its reason.
+            // The authority form (RFC 9112 §3.2.3), which the policy refuses later with its own reason.
             head.target.push('*');
             Some(target.to_owned())
         }
@@ -351,7 +351,7 @@ fn request_line(
     Ok((authority, version))
 }
 
-/// The authority within an absolute target with an http or https scheme.
+/// Finds the authority in an absolute target with an http or https scheme.
 fn absolute(target: &str) -> TargetAuthority {
     let at = match target.find("://") {
         Some(at)
@@ -365,7 +365,7 @@ fn absolute(target: &str) -> TargetAuthority {
     TargetAuthority::Some(at..end)
 }
 
-/// Settles what the request is for: one Host, agreeing with an absolute target (RFC 9112 §3.2, attack S10).
+/// Determines the authority of the request: one Host that agrees with an absolute target (RFC 9112 §3.2).
 fn authority(found: &Framing, target: Option<String>, head: &mut RequestHead) -> Result<(), BadHead> {
     let required = usize::from(head.version == Version::Http11);
     if found.hosts > 1 || found.hosts < required {
@@ -387,12 +387,12 @@ fn authority(found: &Framing, target: Option<String>, head: &mut RequestHead) ->
     Ok(())
 }
 
-/// Reads a response head from the front of `buf`. `method` is that of the request, which decides whether content follows.
+/// Parses a response head at the front of `buf`. `method` is the request's, which decides whether content follows.
 ///
-/// `Ok(None)` means that more bytes are needed. Content-Length and Transfer-Encoding are taken out of the fields.
+/// `Ok(None)` means that more bytes are needed. Content-Length and Transfer-Encoding are removed from the fields.
 ///
 /// # Errors
-/// [`BadHead`]: the upstream is not to be believed, the client gets 502.
+/// [`BadHead`]: the upstream cannot be trusted, and the client gets 502.
 pub fn response(
     buf: &[u8],
     limits: &HeadLimits,
@@ -433,7 +433,7 @@ pub fn response(
         (false, false, None) => ResponseBody::UntilClose,
     };
     head.body = match (found.chunked, found.length) {
-        // What HEAD and 304 would have had is worth passing on; 1xx and 204 have no length (RFC 9110 §8.6).
+        // The length of HEAD and 304 is worth forwarding; 1xx and 204 have no length (RFC 9110 §8.6).
         _ if head.status < 200 || head.status == 204 => BodyLength::None,
         (false, Some(length)) => BodyLength::Exact(length),
         (false, None) if bodiless => BodyLength::None,

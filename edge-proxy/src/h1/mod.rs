@@ -1,8 +1,8 @@
-//! HTTP/1.1 and 1.0 (RFC 9112), strictly: what two implementations could read differently is refused, not repaired.
+//! HTTP/1.1 and 1.0 (RFC 9112), strict: what two implementations could read differently is refused, not repaired.
 //!
-//! Nothing here reads or writes a socket. [`request`] and [`response`] read heads from a buffer, [`Chunks`] walks chunked
-//! content, and the writers append to one. Lines end in CR LF; there is no line folding; Content-Length is digits, once;
-//! Transfer-Encoding is `chunked`, once, never with Content-Length, never in HTTP/1.0.
+//! Nothing here reads or writes a socket. [`request`] and [`response`] parse heads from a buffer, [`Chunks`] decodes
+//! chunked content, and the writers append to a buffer. Lines end in CR LF; there is no line folding; Content-Length is
+//! digits, once; Transfer-Encoding is `chunked`, once, never with Content-Length, never in HTTP/1.0.
 //!
 //! ```
 //! use edge_proxy::{BodyLength, RequestHead, Version, h1};

@@ -1,21 +1,21 @@
-//! Writing heads and chunks.
+//! Writers for heads and chunks.
 
 use crate::section::digits;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 
-/// How a response's content is framed towards an HTTP/1 client.
+/// The framing of response content towards an HTTP/1 client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFraming {
-    /// By Content-Length, or there is none.
+    /// Content-Length, or no content.
     Length,
-    /// Chunked.
+    /// Chunked transfer coding.
     Chunked,
-    /// By closing the connection.
+    /// Content until the connection closes.
     Close,
 }
 
 impl ResponseFraming {
-    /// The framing for a response to a client of this version.
+    /// Returns the framing for a response to a client of this version.
     pub fn choose(head: &ResponseHead, method: &Method, version: Version) -> Self {
         if head.is_bodiless(method) || head.body != BodyLength::Unknown {
             Self::Length
@@ -38,7 +38,8 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 fn fields(out: &mut Vec<u8>, fields: &Fields) {
     for field in fields.iter() {
         if field.id == Name::Te {
-            // It is of one connection only, and ours to an HTTP/1 service promises nothing about trailers.
+            // TE concerns one connection only; the proxy's own connection to an HTTP/1 upstream promises nothing about
+            // trailers.
             continue;
         }
         line(out, field.name, field.value);
@@ -72,7 +73,7 @@ pub fn write_request(
     match head.body {
         BodyLength::Exact(length) => length_line(out, length),
         BodyLength::Unknown => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        // Methods that usually have content say that there is none (RFC 9110 §8.6).
+        // Methods that usually have content state its absence (RFC 9110 §8.6).
         BodyLength::None
             if upgrade.is_none() && matches!(method, Method::Post | Method::Put | Method::Patch) =>
         {
@@ -108,7 +109,7 @@ pub fn write_response(
         match (framing, head.body) {
             (ResponseFraming::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             (ResponseFraming::Length, BodyLength::Exact(length)) => length_line(out, length),
-            // Nothing is known of what HEAD and 304 would have had; everything else is empty and says so.
+            // For HEAD and 304 the length is unknown; every other response is empty and says so.
             (ResponseFraming::Length, BodyLength::None) if *method != Method::Head && head.status != 304 => {
                 length_line(out, 0);
             }
@@ -150,7 +151,7 @@ pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The phrase of a status (RFC 9110 §15), empty where there is none.
+/// Returns the reason phrase of a status (RFC 9110 §15), or an empty string.
 pub const fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Continue",

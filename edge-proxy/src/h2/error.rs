@@ -1,23 +1,23 @@
-//! The error codes of RFC 9113 §7.
+//! Error codes of HTTP/2 (RFC 9113 §7).
 
 codes! { u32:
-    /// No error.
+    /// Graceful shutdown, without an error.
     NO_ERROR = 0;
-    /// A violation that no other code names.
+    /// A violation without a more specific code.
     PROTOCOL_ERROR = 1;
-    /// Something failed on this side.
+    /// An internal error on this side.
     INTERNAL_ERROR = 2;
-    /// More was sent than the windows allow.
+    /// More was sent than the flow-control windows allow.
     FLOW_CONTROL_ERROR = 3;
     /// SETTINGS were not acknowledged in time.
     SETTINGS_TIMEOUT = 4;
-    /// A frame for a stream that is closed already.
+    /// A frame for a stream that is already closed.
     STREAM_CLOSED = 5;
-    /// A frame whose size is wrong.
+    /// A frame of the wrong size.
     FRAME_SIZE_ERROR = 6;
-    /// The request was not processed and may be sent again.
+    /// The request was not processed and may be retried.
     REFUSED_STREAM = 7;
-    /// The stream is no longer wanted.
+    /// The stream is no longer needed.
     CANCEL = 8;
     /// A field section cannot be decoded.
     COMPRESSION_ERROR = 9;
@@ -25,8 +25,8 @@ codes! { u32:
     CONNECT_ERROR = 10;
     /// The peer's behaviour costs too much.
     ENHANCE_YOUR_CALM = 11;
-    /// The transport is not secure enough.
+    /// The transport security is insufficient.
     INADEQUATE_SECURITY = 12;
-    /// HTTP/1.1 is asked for instead.
+    /// HTTP/1.1 is required instead.
     HTTP_1_1_REQUIRED = 13;
 }

@@ -1,77 +1,77 @@
-//! The layout of frames (RFC 9113 §4.1, §6).
+//! Frame layout (RFC 9113 §4.1, §6).
 
-/// Content.
+/// The DATA frame: content.
 pub const DATA: u8 = 0;
-/// The beginning of a field section.
+/// The HEADERS frame: the beginning of a field section.
 pub const HEADERS: u8 = 1;
-/// Advice that nobody has to follow any more.
+/// The PRIORITY frame, which is deprecated.
 pub const PRIORITY: u8 = 2;
-/// The end of a stream by an error.
+/// The RST_STREAM frame: aborts a stream.
 pub const RST_STREAM: u8 = 3;
-/// What this side can do.
+/// The SETTINGS frame: parameters of the connection.
 pub const SETTINGS: u8 = 4;
-/// A promise of a server, which no client may make.
+/// The PUSH_PROMISE frame, which a client must not send.
 pub const PUSH_PROMISE: u8 = 5;
-/// A question whether the other side is there.
+/// The PING frame: tests whether the peer is alive.
 pub const PING: u8 = 6;
-/// No more streams are taken.
+/// The GOAWAY frame: no further streams are accepted.
 pub const GOAWAY: u8 = 7;
-/// Leave to send more.
+/// The WINDOW_UPDATE frame: allows the peer to send more.
 pub const WINDOW_UPDATE: u8 = 8;
-/// More of a field section.
+/// The CONTINUATION frame: more of a field section.
 pub const CONTINUATION: u8 = 9;
 
-/// Flag of DATA and HEADERS: nothing more follows on the stream.
+/// Flag of DATA and HEADERS: the stream ends here.
 pub const END_STREAM: u8 = 0x1;
-/// Flag of SETTINGS and PING: an answer.
+/// Flag of SETTINGS and PING: an acknowledgement.
 pub const ACK: u8 = 0x1;
-/// Flag of HEADERS and CONTINUATION: the field section ends.
+/// Flag of HEADERS and CONTINUATION: the field section ends here.
 pub const END_HEADERS: u8 = 0x4;
 /// Flag of DATA and HEADERS: padding follows.
 pub const PADDED: u8 = 0x8;
-/// Flag of HEADERS: advice about priority comes first.
+/// Flag of HEADERS: priority fields come first.
 pub const PRIORITIZED: u8 = 0x20;
 
-/// What a client sends first (RFC 9113 §3.4).
+/// The client connection preface (RFC 9113 §3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The largest payload unless a peer allows more (RFC 9113 §6.5.2).
 pub const MAX_PAYLOAD: u32 = 16_384;
 
-/// The settings that this side looks at or sends (RFC 9113 §6.5.2, RFC 8441 §3).
+/// The settings that are read or sent (RFC 9113 §6.5.2, RFC 8441 §3).
 pub mod setting {
-    /// Whether a server may promise: 0 or 1.
+    /// True if server push is allowed: 0 or 1.
     pub const ENABLE_PUSH: u16 = 2;
-    /// Streams at once.
+    /// The highest number of concurrent streams.
     pub const MAX_CONCURRENT_STREAMS: u16 = 3;
-    /// The window that each stream begins with.
+    /// The initial window of each stream.
     pub const INITIAL_WINDOW_SIZE: u16 = 4;
     /// The largest payload of a frame.
     pub const MAX_FRAME_SIZE: u16 = 5;
-    /// The largest field section, names, values and 32 a field.
+    /// The largest field section: names, values and 32 bytes per field.
     pub const MAX_HEADER_LIST_SIZE: u16 = 6;
-    /// Extended CONNECT is understood.
+    /// True if extended CONNECT is supported.
     pub const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 }
 
-/// What every frame begins with.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Bytes of payload, below 2^24.
+    /// The payload length, below 2^24.
     pub length: u32,
-    /// Which kind of frame it is.
+    /// The frame type.
     pub kind: u8,
-    /// Flags, whose meaning depends on the kind.
+    /// The flags, whose meaning depends on the type.
     pub flags: u8,
     /// The stream, below 2^31; 0 is the connection.
     pub stream: u32,
 }
 
 impl FrameHeader {
-    /// Its bytes on the wire.
+    /// The length on the wire in bytes.
     pub const LEN: usize = 9;
 
-    /// Reads it, if it is there whole. The reserved bit is ignored (RFC 9113 §4.1).
+    /// Parses a frame header, if it is complete. The reserved bit is ignored (RFC 9113 §4.1).
     ///
     /// ```
     /// use edge_proxy::h2::frame::{FrameHeader, PING};
@@ -90,26 +90,26 @@ impl FrameHeader {
         })
     }
 
-    /// Appends it.
+    /// Appends the frame header.
     pub fn write(self, out: &mut Vec<u8>) {
         let [_, a, b, c] = self.length.to_be_bytes();
         let [d, e, f, g] = self.stream.to_be_bytes();
         out.extend_from_slice(&[a, b, c, self.kind, self.flags, d, e, f, g]);
     }
 
-    /// Whether this flag is set.
+    /// Returns whether this flag is set.
     pub const fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 }
 
-/// Appends a whole frame whose payload is short.
+/// Appends a whole frame with a short payload.
 pub fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     FrameHeader { length: payload.len() as u32, kind, flags, stream }.write(out);
     out.extend_from_slice(payload);
 }
 
-/// A payload without its padding (RFC 9113 §6.1). `None` if the padding is as long as all of it.
+/// Removes the padding from a payload (RFC 9113 §6.1). `None` if the padding exceeds the payload.
 pub fn unpad(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
     if !header.has(PADDED) {
         return Some(payload);
@@ -118,7 +118,7 @@ pub fn unpad(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.len().checked_sub(usize::from(*padding))?)
 }
 
-/// The pairs in a payload of SETTINGS whose length is a multiple of six.
+/// Iterates over the pairs in a SETTINGS payload, whose length must be a multiple of six.
 pub fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> {
     payload
         .as_chunks::<6>()
@@ -127,7 +127,7 @@ pub fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> {
         .map(|[a, b, c, d, e, f]| (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f])))
 }
 
-/// The four bytes that begin a payload.
+/// Returns the first four bytes of a payload as an integer.
 pub fn word(payload: &[u8]) -> u32 {
     payload.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }

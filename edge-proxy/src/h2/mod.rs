@@ -1,7 +1,7 @@
 //! HTTP/2 without I/O: frames, HPACK, and field sections.
 //!
-//! Everything here takes bytes and gives values; nothing is read from or written to a connection. The decoders never hold more
-//! than their limits say, and answer whatever RFC 9113 or RFC 7541 calls an error.
+//! All functions work on bytes in memory; none reads from or writes to a connection. The decoders never hold more than
+//! their limits allow, and report every error of RFC 9113 and RFC 7541.
 
 mod error;
 pub mod frame;

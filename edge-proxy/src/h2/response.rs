@@ -1,23 +1,23 @@
-//! Responses as they are written (RFC 9113 §8.1, §8.3.2).
+//! Writers for responses (RFC 9113 §8.1, §8.3.2).
 
 use super::frame::{self, FrameHeader};
 use super::hpack;
 use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
-/// Where a field section goes.
+/// The destination of a field section.
 #[derive(Clone, Copy, Debug)]
 pub struct SectionPlace {
-    /// The stream.
+    /// The stream of the section.
     pub stream: u32,
-    /// Whether nothing follows it.
+    /// True if the section ends the stream.
     pub end: bool,
-    /// Whether it is the first section of the connection.
+    /// True if this is the first section of the connection.
     pub first: bool,
 }
 
-/// Appends the head of a response. Fields that belong to a connection are left out; names become lower case; Content-Length is
-/// what `head.body` says.
+/// Appends a response head. Connection-specific fields are left out, names become lower case, and Content-Length is
+/// that of `head.body`.
 pub fn write_head(out: &mut Vec<u8>, place: SectionPlace, head: &ResponseHead) {
     section(out, place, |out| {
         hpack::write_field(out, b":status", &status_digits(head.status));
@@ -36,7 +36,7 @@ pub fn write_head(out: &mut Vec<u8>, place: SectionPlace, head: &ResponseHead) {
     });
 }
 
-/// Appends trailers. Fields that may not be trailers are left out.
+/// Appends trailers. Fields that are not allowed in trailers are left out.
 pub fn write_trailers(out: &mut Vec<u8>, place: SectionPlace, fields: &Fields) {
     section(out, place, |out| {
         for field in fields.iter() {
@@ -47,7 +47,7 @@ pub fn write_trailers(out: &mut Vec<u8>, place: SectionPlace, fields: &Fields) {
     });
 }
 
-/// Appends a HEADERS frame, and CONTINUATION frames where it is too long for one.
+/// Appends a HEADERS frame, followed by CONTINUATION frames if it is too long for one.
 fn section(out: &mut Vec<u8>, place: SectionPlace, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let end = if place.end { frame::END_STREAM } else { 0 };
@@ -58,7 +58,7 @@ fn section(out: &mut Vec<u8>, place: SectionPlace, fill: impl FnOnce(&mut Vec<u8
     }
     fill(out);
     let length = out.len() - start - FrameHeader::LEN;
-    // Every client takes as much, and nobody is made to wait for more.
+    // Every client accepts this size.
     let most = frame::MAX_PAYLOAD as usize;
     if length <= most {
         let [.., a, b, c] = length.to_be_bytes();

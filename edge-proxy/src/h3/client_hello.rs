@@ -1,22 +1,22 @@
 //! The server name in a TLS ClientHello (RFC 8446 §4.1.2, RFC 6066 §3).
 
-/// What a ClientHello says that matters before anything is answered.
+/// The parts of a ClientHello that matter before anything is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello<'a> {
-    /// The name that the client asks for.
+    /// The server name (SNI).
     pub sni: Option<&'a str>,
-    /// Whether it speaks TLS 1.3 (`supported_versions`, RFC 8446 §4.2.1).
+    /// True if TLS 1.3 is supported (`supported_versions`, RFC 8446 §4.2.1).
     pub tls13: bool,
-    /// The first session that it would resume (`pre_shared_key`, RFC 8446 §4.2.11), the only one that early data can belong to. What
-    /// cannot be read of it is TLS's to refuse.
+    /// The first session ticket offered (`pre_shared_key`, RFC 8446 §4.2.11), the only one that early data can belong
+    /// to. A malformed extension is left to TLS to refuse.
     pub identity: Option<&'a [u8]>,
 }
 
-/// These bytes are no ClientHello.
+/// An error for bytes that are not a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedHello;
 
-/// Reads a ClientHello, as a handshake message without record headers. `Ok(None)` if it is not there whole.
+/// Parses a ClientHello, as a handshake message without record headers. `Ok(None)` if it is incomplete.
 pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> {
     match message.first() {
         None => return Ok(None),
@@ -27,7 +27,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
     let len = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
     let Some(body) = rest.get(..len) else { return Ok(None) };
     let mut body = Reader(body);
-    // legacy_version, random
+    // legacy_version and random.
     body.skip(2 + 32)?;
     let session_id = body.vector8()?;
     let suites = body.vector16()?;
@@ -48,7 +48,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
         let kind = extensions.u16()?;
         let content = extensions.vector16()?;
         if kind == 0 {
-            // RFC 8446 §4.2: no extension twice. Two names would be one for each reader.
+            // RFC 8446 §4.2: no extension may be repeated. Two names would let two readers see different ones.
             if std::mem::replace(&mut seen, true) {
                 return Err(MalformedHello);
             }
@@ -74,7 +74,7 @@ fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
     }
     let kind = list.u8()?;
     let name = list.vector16()?;
-    // RFC 6066 §3: one name of each type, and there is but one type.
+    // RFC 6066 §3: one name of each type, and only one type exists.
     if kind != 0 || name.is_empty() || !list.0.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
         return Err(MalformedHello);
     }

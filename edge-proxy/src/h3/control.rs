@@ -1,4 +1,4 @@
-//! The unidirectional streams that a client opens: control, and QPACK's two (RFC 9114 §6.2, RFC 9204 §4.2).
+//! The unidirectional streams of a client: control, and QPACK's two (RFC 9114 §6.2, RFC 9204 §4.2).
 
 use super::frame::{self, FrameReader, Step};
 use super::settings::Settings;
@@ -8,15 +8,15 @@ use super::{Code, Fault, varint};
 pub const CONTROL: u64 = 0x0;
 /// The type of a push stream, which only a server may open.
 pub const PUSH: u64 = 0x1;
-/// The type of the stream with a QPACK encoder's instructions.
+/// The type of the QPACK encoder stream.
 pub const QPACK_ENCODER: u64 = 0x2;
-/// The type of the stream with a QPACK decoder's instructions.
+/// The type of the QPACK decoder stream.
 pub const QPACK_DECODER: u64 = 0x3;
 
-/// A SETTINGS frame longer than this is an attack: every setting that is known fits a hundred times.
+/// The longest SETTINGS payload accepted. A longer one is an attack: every known setting would fit a hundred times.
 const MAX_PAYLOAD: u64 = 4096;
 
-/// Reads a client's control stream.
+/// A decoder for a client's control stream.
 #[derive(Debug, Default)]
 pub struct ControlStream {
     frames: FrameReader,
@@ -29,22 +29,22 @@ pub struct ControlStream {
 }
 
 impl ControlStream {
-    /// At the beginning, after the stream's type.
+    /// Creates a decoder for the bytes after the stream type.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What the client's SETTINGS said, once they came.
+    /// Returns the client's SETTINGS, once received.
     pub const fn settings(&self) -> Option<Settings> {
         self.settings
     }
 
-    /// How many frames came so far, for a limit on them.
+    /// Returns the number of frames so far, for a limit on them.
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// Takes the next bytes of the stream.
+    /// Decodes the next bytes of the stream.
     pub fn feed(&mut self, mut input: &[u8]) -> Result<(), Fault> {
         loop {
             let (used, step) = self.frames.step(input);
@@ -74,7 +74,7 @@ impl ControlStream {
         self.count += 1;
         self.kind = kind;
         self.payload.clear();
-        // §6.2.1: SETTINGS first, whatever else comes, and (§7.2.4) only once.
+        // §6.2.1: SETTINGS come first, and (§7.2.4) only once.
         if self.settings.is_none() && kind != frame::SETTINGS {
             return Err(Fault::Connection(Code::H3_MISSING_SETTINGS));
         }
@@ -100,7 +100,7 @@ impl ControlStream {
         match self.kind {
             frame::SETTINGS => self.settings = Some(Settings::read(&self.payload)?),
             frame::GOAWAY => {
-                // From a client it is a push id, and may only shrink (§5.2).
+                // From a client it is a push ID, which may only decrease (§5.2).
                 let id = self.single()?;
                 if self.goaway.is_some_and(|last| id > last) {
                     return Err(ID);
@@ -115,7 +115,7 @@ impl ControlStream {
                 self.max_push = Some(id);
             }
             frame::CANCEL_PUSH => {
-                // Nothing is ever promised here, so no push can be cancelled (§7.2.3).
+                // Nothing is ever pushed, so there is no push to cancel (§7.2.3).
                 self.single()?;
                 return Err(ID);
             }
@@ -136,7 +136,7 @@ const fn is_known(kind: u64) -> bool {
     matches!(kind, frame::SETTINGS | frame::GOAWAY | frame::MAX_PUSH_ID | frame::CANCEL_PUSH)
 }
 
-/// Appends a whole GOAWAY frame: requests on this stream and later ones are not processed (§5.2).
+/// Appends a GOAWAY frame: requests on this stream and later ones are not processed (§5.2).
 pub fn write_goaway(out: &mut Vec<u8>, id: u64) {
     let mut payload = Vec::with_capacity(8);
     varint::write(&mut payload, id);

@@ -1,49 +1,49 @@
-//! The frames of HTTP/3 (RFC 9114 §7), read from a stream as it comes.
+//! HTTP/3 frames (RFC 9114 §7), decoded incrementally from a stream.
 
 use super::varint;
 
-/// DATA.
+/// The DATA frame type.
 pub const DATA: u64 = 0x0;
-/// HEADERS.
+/// The HEADERS frame type.
 pub const HEADERS: u64 = 0x1;
-/// CANCEL_PUSH.
+/// The CANCEL_PUSH frame type.
 pub const CANCEL_PUSH: u64 = 0x3;
-/// SETTINGS.
+/// The SETTINGS frame type.
 pub const SETTINGS: u64 = 0x4;
-/// PUSH_PROMISE.
+/// The PUSH_PROMISE frame type.
 pub const PUSH_PROMISE: u64 = 0x5;
-/// GOAWAY.
+/// The GOAWAY frame type.
 pub const GOAWAY: u64 = 0x7;
-/// MAX_PUSH_ID.
+/// The MAX_PUSH_ID frame type.
 pub const MAX_PUSH_ID: u64 = 0xd;
 
-/// Whether this type is reserved because HTTP/2 used it: such a frame is an error wherever it stands (§7.2.8).
+/// Returns whether this type is reserved because HTTP/2 used it; such a frame is an error everywhere (§7.2.8).
 pub const fn is_forbidden(kind: u64) -> bool {
     matches!(kind, 0x2 | 0x6 | 0x8 | 0x9)
 }
 
-/// What the next bytes of a stream are.
+/// The meaning of the next bytes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing yet: all bytes were taken and more are needed.
+    /// All bytes were consumed, and more are needed.
     More,
-    /// A frame of this type begins, with so many bytes of payload to follow. If that is none, it is over already.
+    /// A frame of this type begins. A frame with an empty payload is already complete.
     Begin {
-        /// Its type.
+        /// The frame type.
         kind: u64,
         /// The length of its payload.
         len: u64,
     },
-    /// So many bytes are payload of the frame that began.
+    /// Bytes of the payload of the frame that began.
     Payload {
-        /// How many.
+        /// The number of bytes.
         len: usize,
-        /// Whether the frame ends with them.
+        /// True if the frame ends with them.
         end: bool,
     },
 }
 
-/// Splits a stream of bytes into frames. It holds no payload, only a header that is not whole yet.
+/// A decoder that splits a stream of bytes into frames. It buffers no payload, only an incomplete header.
 #[derive(Clone, Debug, Default)]
 pub struct FrameReader {
     head: [u8; 16],
@@ -52,13 +52,13 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// At the beginning of a stream.
+    /// Creates a decoder at the beginning of a stream.
     pub const fn new() -> Self {
         Self { head: [0; 16], have: 0, left: 0 }
     }
 
-    /// Looks at `input`. Returns how many bytes of it are framing and done with, and what comes after them; the bytes
-    /// of a [`Step::Payload`] are not among the first, and are the caller's.
+    /// Decodes `input`. Returns the number of bytes consumed as framing, and the step after them. The bytes of a
+    /// [`Step::Payload`] are not included and belong to the caller.
     pub fn step(&mut self, input: &[u8]) -> (usize, Step) {
         if self.left > 0 {
             let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
@@ -77,7 +77,7 @@ impl FrameReader {
         for (used, b) in input.iter().enumerate() {
             self.head[usize::from(self.have)] = *b;
             self.have += 1;
-            // Two integers of at most 8 bytes each: at the sixteenth byte at the latest the header is whole.
+            // Two integers of at most 8 bytes each: after sixteen bytes the header is complete.
             if let Some((kind, len, _)) = header(&self.head[..usize::from(self.have)]) {
                 self.have = 0;
                 self.left = len;
@@ -87,7 +87,7 @@ impl FrameReader {
         (input.len(), Step::More)
     }
 
-    /// Whether the stream may end here: not inside a frame (RFC 9114 §7.1).
+    /// Returns whether the stream may end here, that is, not inside a frame (RFC 9114 §7.1).
     pub const fn is_between_frames(&self) -> bool {
         self.have == 0 && self.left == 0
     }

@@ -1,7 +1,7 @@
-//! The first packets of a QUIC connection, as far as the ClientHello in them (RFC 9000 §12, §17.2, §19.6).
+//! Parser for the first packets of a QUIC connection, up to the ClientHello (RFC 9000 §12, §17.2, §19.6).
 //!
-//! Whether a stranger is answered at all depends on the name it asks for, and that is inside packets that anyone who
-//! sees them can decrypt. So they are read here, with no state but the bytes of the ClientHello.
+//! Whether an unknown client gets any answer depends on its server name, which is inside packets that any observer can
+//! decrypt. They are therefore parsed here, with no state except the bytes of the ClientHello.
 
 use super::client_hello::MalformedHello;
 use super::varint;
@@ -9,38 +9,38 @@ use super::varint;
 /// QUIC version 1.
 pub const VERSION_1: u32 = 1;
 
-/// A client's first flight may not come in smaller datagrams (RFC 9000 §14.1).
+/// The smallest datagram allowed in a client's first flight (RFC 9000 §14.1).
 pub const MIN_DATAGRAM: usize = 1200;
 
-/// The types of packets with a long header in version 1.
+/// The types of long-header packets in version 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongKind {
-    /// Initial.
+    /// An Initial packet.
     Initial,
-    /// 0-RTT.
+    /// A 0-RTT packet.
     ZeroRtt,
-    /// Handshake.
+    /// A Handshake packet.
     Handshake,
-    /// Retry, which only a server sends.
+    /// A Retry packet, which only a server sends.
     Retry,
 }
 
-/// The part of a long header that is not protected.
+/// The unprotected part of a long header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongHeader<'a> {
-    /// The version of QUIC.
+    /// The QUIC version.
     pub version: u32,
-    /// The type; only meaningful in version 1.
+    /// The packet type; only meaningful in version 1.
     pub kind: LongKind,
-    /// The connection id that it is for.
+    /// The destination connection ID.
     pub destination: &'a [u8],
-    /// The connection id that it is from.
+    /// The source connection ID.
     pub source: &'a [u8],
-    /// Where what follows the connection ids begins.
+    /// Offset of the bytes after the connection IDs.
     rest_at: usize,
 }
 
-/// Reads the long header at the front of a datagram. `None` if there is none.
+/// Parses the long header at the front of a datagram. `None` if there is none.
 pub fn long_header(datagram: &[u8]) -> Option<LongHeader<'_>> {
     let first = *datagram.first()?;
     if first & 0x80 == 0 {
@@ -66,8 +66,8 @@ pub fn long_header(datagram: &[u8]) -> Option<LongHeader<'_>> {
 }
 
 impl LongHeader<'_> {
-    /// For an Initial, 0-RTT or Handshake packet of version 1: where the protected packet number is, and where the packet
-    /// ends. `None` if the packet is not whole.
+    /// Returns the offset of the protected packet number and the end of the packet, for an Initial, 0-RTT or Handshake
+    /// packet of version 1. `None` if the packet is incomplete.
     pub fn extent(&self, datagram: &[u8]) -> Option<(usize, usize)> {
         let mut rest = datagram.get(self.rest_at..)?;
         match self.kind {
@@ -87,35 +87,35 @@ impl LongHeader<'_> {
     }
 }
 
-/// The bytes of a handshake message, put together from CRYPTO frames in any order.
+/// A handshake message, reassembled from CRYPTO frames in any order.
 #[derive(Clone, Debug, Default)]
 pub struct CryptoBuffer {
     bytes: Vec<u8>,
-    /// The parts that are there: sorted, apart from each other, not empty.
+    /// The received ranges: sorted, disjoint, not empty.
     parts: Vec<(usize, usize)>,
 }
 
 impl CryptoBuffer {
-    /// No ClientHello in the wild is half as long, post-quantum shares included.
+    /// The longest message accepted. Real ClientHellos are less than half as long, post-quantum key shares included.
     pub const MAX_BYTES: usize = 16 * 1024;
 
-    /// Clients shuffle their frames on purpose, but into some ten of them.
+    /// The highest number of separate ranges. Clients shuffle their frames on purpose, but into about ten.
     pub const MAX_PARTS: usize = 64;
 
-    /// An empty one.
+    /// Creates an empty buffer.
     pub const fn new() -> Self {
         Self { bytes: Vec::new(), parts: Vec::new() }
     }
 
-    /// Takes the CRYPTO frames of a decrypted Initial packet. Anything but what a client's Initial may have is an error
-    /// (RFC 9000 §12.4).
+    /// Takes the CRYPTO frames of a decrypted Initial packet. Frames that a client's Initial must not contain are an
+    /// error (RFC 9000 §12.4).
     pub fn take_frames(&mut self, mut payload: &[u8]) -> Result<(), MalformedHello> {
         while let Some((kind, rest)) = payload.split_first() {
             payload = rest;
             match kind {
-                // PADDING, PING
+                // PADDING and PING
                 0x00 | 0x01 => {}
-                // ACK, with the counts of ECN or without
+                // ACK, with or without ECN counts
                 0x02 | 0x03 => {
                     let mut next = || varint::take(&mut payload).ok_or(MalformedHello);
                     next()?;
@@ -141,7 +141,7 @@ impl CryptoBuffer {
                     payload = rest;
                     self.insert(offset, data)?;
                 }
-                // CONNECTION_CLOSE: there is nothing left to answer. The rest is not allowed here.
+                // CONNECTION_CLOSE leaves nothing to answer; other frames are not allowed here.
                 _ => return Err(MalformedHello),
             }
         }
@@ -158,7 +158,7 @@ impl CryptoBuffer {
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
-        // Two versions of one byte would be two ClientHellos: one for this reader and one for the next.
+        // Two versions of one byte would make two ClientHellos: one for this parser and one for the next.
         let changed = |part: &(usize, usize)| {
             let (from, to) = (part.0.max(start), part.1.min(end));
             from < to && self.bytes[from..to] != data[from - start..to - start]
@@ -167,7 +167,7 @@ impl CryptoBuffer {
             return Err(MalformedHello);
         }
         self.bytes[start..end].copy_from_slice(data);
-        // The parts that touch this one become one with it.
+        // Ranges that touch this one are merged with it.
         let from = self.parts.partition_point(|part| part.1 < start);
         let to = self.parts.partition_point(|part| part.0 <= end);
         let joined = self.parts[from..to]
@@ -177,7 +177,7 @@ impl CryptoBuffer {
         if self.parts.len() > Self::MAX_PARTS { Err(MalformedHello) } else { Ok(()) }
     }
 
-    /// What is there from the beginning without a gap.
+    /// Returns the bytes from the beginning up to the first gap.
     pub fn contiguous(&self) -> &[u8] {
         match self.parts.first() {
             Some((0, end)) => &self.bytes[..*end],

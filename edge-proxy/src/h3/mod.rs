@@ -1,8 +1,7 @@
-//! HTTP/3 without I/O: frames, settings, QPACK, and the first flight of QUIC as far as a server name is in it.
+//! HTTP/3 without I/O: frames, settings, QPACK, and the first flight of QUIC up to the server name.
 //!
-//! Everything here takes bytes and gives values; nothing is read from or written to a connection. The decoders are
-//! incremental, never hold more than their limits say, and answer whatever RFC 9114 or RFC 9204 calls an error with the
-//! code that it names.
+//! All functions work on bytes in memory; none reads from or writes to a connection. The decoders are incremental,
+//! never hold more than their limits allow, and report every error of RFC 9114 and RFC 9204 with its code.
 
 pub mod client_hello;
 pub mod control;

@@ -1,4 +1,4 @@
-//! A request stream, read as it comes: head, content, trailers (RFC 9114 §4.1).
+//! An incremental decoder for request streams: head, content, trailers (RFC 9114 §4.1).
 
 use super::frame::{self, FrameReader, Step};
 use super::qpack::QpackDecoder;
@@ -16,20 +16,20 @@ impl From<BadSection> for Fault {
     }
 }
 
-/// Frames without any use, such as empty DATA and types nobody knows, that one request may have. A few are grease; more
-/// are a way to keep a proxy busy for nothing.
+/// The highest number of frames without useful work in one request, such as empty DATA and unknown types. A few are
+/// grease; more are a way to keep a proxy busy for nothing.
 const MAX_IDLE_FRAMES: u32 = 256;
 
-/// What comes next of a request.
+/// The next part of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestItem {
-    /// Nothing yet: all bytes were taken, and more are needed.
+    /// All bytes were consumed, and more are needed.
     More,
-    /// The encoded head is whole: [`RequestDecoder::head`] decodes it.
+    /// The encoded head is complete: [`RequestDecoder::head`] decodes it.
     HeadReady,
-    /// So many bytes are content.
+    /// Content of this many bytes.
     Data(usize),
-    /// The trailers. Only the end of the stream can follow.
+    /// The trailers. Only the end of the stream may follow.
     Trailers(Fields),
 }
 
@@ -37,12 +37,12 @@ pub enum RequestItem {
 enum Phase {
     Head,
     Content,
-    /// The content of an extended CONNECT: DATA alone is allowed (RFC 9114 §4.4).
+    /// The content of an extended CONNECT: only DATA is allowed (RFC 9114 §4.4).
     Tunnel,
     Trailed,
 }
 
-/// Reads one request stream.
+/// A decoder for one request stream.
 #[derive(Debug)]
 pub struct RequestDecoder {
     frames: FrameReader,
@@ -56,7 +56,7 @@ pub struct RequestDecoder {
 }
 
 impl RequestDecoder {
-    /// At the beginning of a stream.
+    /// Creates a decoder at the beginning of a stream.
     pub const fn new(limits: SectionLimits) -> Self {
         Self {
             frames: FrameReader::new(),
@@ -70,8 +70,8 @@ impl RequestDecoder {
         }
     }
 
-    /// Looks at `input`. Returns how many bytes of it are done with, and what follows. The bytes of [`RequestItem::Data`] come
-    /// after those, and are the caller's; the next call begins behind them.
+    /// Decodes `input`. Returns the number of bytes consumed, and the next part. The bytes of [`RequestItem::Data`] follow
+    /// those and belong to the caller; the next call begins after them.
     pub fn step(&mut self, input: &[u8]) -> Result<(usize, RequestItem), Fault> {
         let mut used = 0;
         loop {
@@ -115,7 +115,7 @@ impl RequestDecoder {
                 if !matches!(self.phase, Phase::Content | Phase::Tunnel) {
                     return Err(UNEXPECTED);
                 }
-                // §4.1.2: the sum of the DATA frames is the content's length. What is more is known before it came.
+                // §4.1.2: the DATA frames add up to the content length. An excess is known before it arrives.
                 self.received = self.received.saturating_add(len);
                 if self.expected.is_some_and(|expected| self.received > expected) {
                     return Err(Fault::MESSAGE);
@@ -128,7 +128,7 @@ impl RequestDecoder {
                 if !matches!(self.phase, Phase::Head | Phase::Content) {
                     return Err(UNEXPECTED);
                 }
-                // A field's encoding is shorter than its share of the limit unless it is made to be long.
+                // The encoding of a field is shorter than its share of the limit, unless made longer on purpose.
                 if len > self.limits.section as u64 {
                     return Err(Fault::TooLarge);
                 }
@@ -161,13 +161,13 @@ impl RequestDecoder {
         Ok(Some(RequestItem::Trailers(trailers.finish())))
     }
 
-    /// Decodes the head, once after [`RequestItem::HeadReady`]. `ended` is whether the stream ended right after it.
+    /// Decodes the head, once after [`RequestItem::HeadReady`]. `ended` tells whether the stream ended right after it.
     pub fn head(&mut self, decoder: &mut QpackDecoder, ended: bool) -> Result<RequestHead, Fault> {
         let section = std::mem::take(&mut self.section);
         let mut request = RequestSection::new(Version::Http3, self.limits);
         decoder.decode(&section, |name, value| Ok(request.field(name, value)?))?;
         let head = request.finish(ended)?;
-        // What a CGI program behind the service takes for the proxy that it is to use ("httpoxy"). No client that means well
+        // A CGI program behind the upstream would take it for its outgoing proxy ("httpoxy"). No legitimate client
         // sends it.
         if head.fields.contains(Name::Proxy) {
             return Err(Fault::MESSAGE);
@@ -180,7 +180,7 @@ impl RequestDecoder {
         Ok(head)
     }
 
-    /// The stream ended. It is an error unless the request is whole (§4.1, §4.1.2, §7.1).
+    /// Checks that the request is complete at the end of the stream (§4.1, §4.1.2, §7.1).
     pub fn finish(&self) -> Result<(), Fault> {
         if !self.frames.is_between_frames() {
             return Err(Fault::Connection(Code::H3_FRAME_ERROR));

@@ -1,11 +1,11 @@
-//! Responses as they are written (RFC 9114 §4.1, §4.3.2).
+//! Writers for responses (RFC 9114 §4.1, §4.3.2).
 
 use super::{frame, qpack, varint};
 use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
-/// Appends a HEADERS frame with the head of a response. Fields that belong to a connection are left out; names become
-/// lower case; Content-Length is what `head.body` says.
+/// Appends a HEADERS frame with a response head. Connection-specific fields are left out, names become lower case, and
+/// Content-Length is that of `head.body`.
 pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
     headers(out, |out| {
         qpack::write_field(out, b":status", &status_digits(head.status));
@@ -24,7 +24,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
     });
 }
 
-/// Appends a HEADERS frame with trailers. Fields that may not be trailers are left out.
+/// Appends a HEADERS frame with trailers. Fields that are not allowed in trailers are left out.
 pub fn write_trailers(out: &mut Vec<u8>, fields: &Fields) {
     headers(out, |out| {
         for field in fields.iter() {
@@ -37,7 +37,7 @@ pub fn write_trailers(out: &mut Vec<u8>, fields: &Fields) {
 
 fn headers(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    // Room for the type and for a length of two bytes, which is what nearly every head needs.
+    // Reserves space for the type and a length of two bytes, which suits nearly every head.
     out.extend_from_slice(&[frame::HEADERS as u8, 0x40, 0]);
     qpack::write_prefix(out);
     fill(out);

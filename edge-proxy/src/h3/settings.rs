@@ -1,4 +1,4 @@
-//! SETTINGS (RFC 9114 §7.2.4).
+//! The SETTINGS frame (RFC 9114 §7.2.4).
 
 use super::{Code, Fault, frame, varint};
 
@@ -8,21 +8,21 @@ const QPACK_BLOCKED_STREAMS: u64 = 0x7;
 const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
 const H3_DATAGRAM: u64 = 0x33;
 
-/// What a peer said of itself.
+/// The settings of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The largest field section that it wants to receive. `None` is no limit.
+    /// The largest field section that the peer accepts. `None` means no limit.
     pub max_field_section_size: Option<u64>,
-    /// The capacity of the dynamic table that it offers.
+    /// The capacity of the dynamic table that the peer offers.
     pub qpack_max_table_capacity: u64,
-    /// How many streams it lets wait for the dynamic table.
+    /// The number of streams that the peer lets wait for the dynamic table.
     pub qpack_blocked_streams: u64,
-    /// Whether it takes extended CONNECT (RFC 9220).
+    /// True if the peer supports extended CONNECT (RFC 9220).
     pub enable_connect_protocol: bool,
 }
 
 impl Settings {
-    /// Reads the payload of a SETTINGS frame.
+    /// Parses the payload of a SETTINGS frame.
     pub fn read(mut payload: &[u8]) -> Result<Self, Fault> {
         const WRONG: Fault = Fault::Connection(Code::H3_SETTINGS_ERROR);
         let mut settings = Self::default();
@@ -40,7 +40,7 @@ impl Settings {
                 QPACK_BLOCKED_STREAMS => settings.qpack_blocked_streams = value,
                 ENABLE_CONNECT_PROTOCOL | H3_DATAGRAM if value > 1 => return Err(WRONG),
                 ENABLE_CONNECT_PROTOCOL => settings.enable_connect_protocol = value == 1,
-                // The settings of HTTP/2 that have no meaning here are reserved (§7.2.4.1).
+                // Settings of HTTP/2 without a meaning here are reserved (§7.2.4.1).
                 0x0 | 0x2..=0x5 => return Err(WRONG),
                 _ => {}
             }

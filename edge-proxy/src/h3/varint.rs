@@ -1,9 +1,9 @@
 //! QUIC's variable-length integers (RFC 9000 §16).
 
-/// The largest value that can be written.
+/// The largest value that can be encoded.
 pub const MAX: u64 = (1 << 62) - 1;
 
-/// Reads one from the front: the value, and how many bytes it took. `None` if it is not there whole.
+/// Parses an integer at the front. Returns its value and its length in bytes; `None` if it is incomplete.
 pub fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let len = 1usize << (first >> 6);
@@ -12,14 +12,14 @@ pub fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((value, len))
 }
 
-/// Reads one and moves on.
+/// Parses an integer and advances past it.
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     let (value, len) = read(bytes)?;
     *bytes = &bytes[len..];
     Some(value)
 }
 
-/// Appends `value` in as few bytes as it needs. Values above [`MAX`] cannot be written and are cut off.
+/// Appends `value` in its shortest encoding. Values above [`MAX`] cannot be encoded and are truncated.
 pub fn write(out: &mut Vec<u8>, value: u64) {
     debug_assert!(value <= MAX);
     match value {

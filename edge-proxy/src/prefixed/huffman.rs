@@ -1,9 +1,9 @@
 //! The Huffman code of RFC 7541 Appendix B, which QPACK shares.
 //!
-//! The code is canonical: sorted by length and then by symbol, its words count upwards. So the lengths are all that has
-//! to be written down, and everything else follows at compile time.
+//! The code is canonical: sorted by length and then by symbol, its words count upwards. Only the lengths are written
+//! down; everything else is computed at compile time.
 
-/// How many bits each symbol has.
+/// The length of each symbol's code word in bits.
 #[rustfmt::skip]
 static LENGTHS: [u8; 256] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28,
@@ -22,15 +22,16 @@ static LENGTHS: [u8; 256] = [
 const LONGEST: usize = 30;
 
 struct Tables {
-    /// The word of each symbol.
+    /// The code word of each symbol.
     words: [u32; 256],
     /// The symbols, sorted by length and then by value.
     sorted: [u8; 256],
-    /// For each length: the first word, how many there are, and where their symbols begin in `sorted`.
+    /// For each length: the first word, the number of words, and the offset of their symbols in `sorted`.
     first: [u32; LONGEST + 1],
     count: [u32; LONGEST + 1],
     offset: [u32; LONGEST + 1],
-    /// By the next eight bits: symbol and length of a word that is no longer than that; length 0 if it is.
+    /// For each value of the next eight bits: symbol and length of a word of at most eight bits; length 0 if the word
+    /// is longer.
     short: [(u8, u8); 256],
 }
 
@@ -74,18 +75,19 @@ const fn build() -> Tables {
     t
 }
 
-/// The bytes are no Huffman code: padding of a byte or more, padding other than ones, or the end-of-string symbol.
+/// An error for an invalid Huffman code: padding of a byte or more, padding other than ones, or the end-of-string
+/// symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHuffman;
 
-/// Appends what `input` stands for.
+/// Decodes `input` and appends the result.
 pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
-    // The bits at hand, from the top of `bits` downwards.
+    // The bits available, from the top of `bits` downwards.
     let (mut bits, mut have) = (0u64, 0u32);
     let mut input = input;
     out.reserve(input.len() * 8 / 5);
-    // As long as there are eight bytes, as many of them as fit are taken at once. The bits of the next one that are put in
-    // besides are put in again with it, in the same place.
+    // While eight bytes are left, as many as fit are taken at once. The bits of the next byte that also fit are written
+    // again with that byte, in the same place.
     while let Some(chunk) = input.first_chunk::<8>() {
         bits |= u64::from_be_bytes(*chunk) >> have;
         let taken = (64 - have) / 8;
@@ -121,12 +123,12 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
             have -= len;
             continue;
         }
-        // What is left is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
+        // The rest is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
         return if have < 8 && bits >> (64 - have) == (1 << have) - 1 { Ok(()) } else { Err(InvalidHuffman) };
     }
 }
 
-/// A word of more than eight bits.
+/// Finds a word of more than eight bits.
 fn long(bits: u64) -> Option<(u8, u32)> {
     for len in 9..=LONGEST {
         let word = (bits >> (64 - len)) as u32;
@@ -138,12 +140,12 @@ fn long(bits: u64) -> Option<(u8, u32)> {
     None
 }
 
-/// How many bytes [`encode`] will append.
+/// Returns the number of bytes that [`encode`] appends.
 pub fn encoded_len(input: &[u8]) -> usize {
     input.iter().map(|b| usize::from(LENGTHS[usize::from(*b)])).sum::<usize>().div_ceil(8)
 }
 
-/// Appends `input` in the code, padded with ones to a whole byte.
+/// Encodes and appends `input`, padded with ones to a whole byte.
 pub fn encode(input: &[u8], out: &mut Vec<u8>) {
     let (mut bits, mut have) = (0u64, 0u32);
     for b in input {

@@ -1,6 +1,6 @@
-//! CRC32C (Castagnoli), as in RFC 9260 appendix A. Headers are short, so a bit at a time will do.
+//! CRC32C (Castagnoli), as in RFC 9260 appendix A. Headers are short, so one bit at a time is fast enough.
 
-/// The checksum of these bytes, one part after the other.
+/// Returns the checksum of the concatenated parts.
 pub(super) fn of(parts: &[&[u8]]) -> u32 {
     let mut sum = u32::MAX;
     for byte in parts.iter().copied().flatten() {

@@ -1,4 +1,4 @@
-//! The PROXY protocol, versions 1 and 2, both ways (haproxy.org, doc/proxy-protocol.txt).
+//! The PROXY protocol, versions 1 and 2, in both directions (haproxy.org, doc/proxy-protocol.txt).
 
 mod crc32c;
 pub mod v1;
@@ -6,22 +6,22 @@ pub mod v2;
 
 use std::net::{IpAddr, SocketAddr};
 
-/// What a PROXY header says about the connection that it begins.
+/// The content of a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// The sender speaks for itself, or does not know: the connection's own addresses count.
+    /// The sender opened the connection itself, or does not know the client: the addresses of the connection apply.
     Local,
-    /// The sender passes on a connection.
+    /// The sender forwards a client's connection.
     Proxied {
-        /// The client.
+        /// The client's address.
         source: SocketAddr,
-        /// Where the client connected to.
+        /// The address the client connected to.
         destination: SocketAddr,
     },
 }
 
 impl ProxyHeader {
-    /// The client's address, unless the connection's own counts.
+    /// Returns the client's address, unless the connection's own applies.
     pub const fn source(&self) -> Option<SocketAddr> {
         match self {
             Self::Local => None,
@@ -30,7 +30,7 @@ impl ProxyHeader {
     }
 }
 
-/// Why bytes are no PROXY header. The connection is closed.
+/// The reason bytes are not a valid PROXY header. The connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -40,25 +40,25 @@ pub enum Error {
     /// The checksum is wrong.
     #[error("the PROXY header's checksum is wrong")]
     Checksum,
-    /// A command, family, protocol or version that is not known.
+    /// An unknown command, family, protocol or version.
     #[error("the PROXY header has an unknown command, family, protocol or version")]
     Unknown,
     /// The extensions do not fill their space exactly.
     #[error("the PROXY header's extensions are malformed")]
     Extension,
-    /// The connection begins otherwise.
+    /// The connection does not begin with a PROXY header.
     #[error("the connection does not begin with a PROXY header")]
     Missing,
-    /// The header is longer than allowed.
+    /// The header exceeds the limit.
     #[error("the PROXY header is too long")]
     TooLong,
 }
 
-/// Reads the header that a connection begins with, of either version: how it reads, and its length in bytes. `None` as
-/// long as bytes are missing.
+/// Parses the PROXY header of either version at the beginning of a connection. Returns the header and its length in
+/// bytes; `None` while bytes are missing.
 ///
 /// # Errors
-/// The bytes are no PROXY header, however they go on.
+/// The bytes cannot become a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     match bytes.first() {
         None => Ok(None),
@@ -67,7 +67,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     }
 }
 
-/// Both addresses in one family: a header has one. IPv4 next to IPv6 is mapped into it.
+/// Converts both addresses to one family, as a header requires: next to IPv6, IPv4 is mapped.
 fn same_family(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
     let mapped = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => IpAddr::V6(ip.to_ipv6_mapped()),

@@ -1,15 +1,15 @@
-//! Version 1: one line of text.
+//! PROXY protocol version 1: one line of text.
 
 use super::{Error, ProxyHeader, same_family};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header, its CR LF included.
+/// The longest header, including its CR LF.
 pub const MAX: usize = 107;
 
 const BEGIN: &[u8] = b"PROXY ";
 
-/// Reads a header and its length. `None` as long as bytes are missing.
+/// Parses a header. Returns it with its length; `None` while bytes are missing.
 ///
 /// ```
 /// use edge_proxy::proxy_protocol::v1;
@@ -21,7 +21,7 @@ const BEGIN: &[u8] = b"PROXY ";
 /// ```
 ///
 /// # Errors
-/// The bytes are no such header, however they go on.
+/// The bytes cannot become a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     let known = bytes.len().min(BEGIN.len());
     if bytes[..known] != BEGIN[..known] {
@@ -47,7 +47,7 @@ fn line_of(line: &[u8]) -> Result<ProxyHeader, Error> {
     let mut words = line.split(' ');
     let family = words.next().unwrap_or_default();
     if family == "UNKNOWN" {
-        // What follows is to be ignored, whatever it is.
+        // The rest of the line must be ignored.
         return Ok(ProxyHeader::Local);
     }
     let mut word = || words.next().ok_or(Error::Address);
@@ -74,7 +74,7 @@ fn v6(text: &str) -> Result<Ipv6Addr, Error> {
     text.parse().map_err(|_| Error::Address)
 }
 
-/// Digits without a zero in front.
+/// Parses a port: digits without a leading zero.
 fn port(text: &str) -> Result<u16, Error> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     if !digits || text.len() > 5 || (text.len() > 1 && text.starts_with('0')) {

@@ -1,27 +1,27 @@
-//! Version 2: binary, with extensions (TLVs).
+//! PROXY protocol version 2: binary, with extensions (TLVs).
 
 use super::{Error, ProxyHeader, crc32c, same_family};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header that [`parse`] reads, its first 16 bytes included.
+/// The longest header that [`parse`] accepts, including its first 16 bytes.
 pub const MAX: usize = 4096;
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const FIXED: usize = 16;
 const CRC32C: u8 = 3;
 
-/// Reads a header of at most [`MAX`] bytes and its length. `None` as long as bytes are missing.
+/// Parses a header of at most [`MAX`] bytes. Returns it with its length; `None` while bytes are missing.
 ///
 /// # Errors
-/// The bytes are no such header, however they go on.
+/// The bytes cannot become a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     parse_up_to(bytes, MAX)
 }
 
-/// Reads a header of at most `max` bytes.
+/// Parses a header of at most `max` bytes.
 ///
 /// # Errors
-/// The bytes are no such header, however they go on.
+/// The bytes cannot become a valid header.
 pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usize)>, Error> {
     let known = bytes.len().min(SIGNATURE.len());
     if bytes[..known] != SIGNATURE[..known] {
@@ -40,7 +40,7 @@ pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usiz
     let Some(whole) = bytes.get(..length) else {
         return Ok(None);
     };
-    // LOCAL: the connection's own addresses count, and the rest is discarded (§2.2).
+    // LOCAL: the addresses of the connection apply, and the rest is discarded (§2.2).
     let header = if fixed[12] == 0x20 { ProxyHeader::Local } else { proxied(whole, fixed[13])? };
     Ok(Some((header, length)))
 }
@@ -63,7 +63,7 @@ fn proxied(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
             };
             (pair(ip(0), ip(16), &raw[32..]), 36)
         }
-        // A Unix socket has no address of use here.
+        // The address of a Unix socket is of no use here.
         0x31 if body.len() >= 216 => (ProxyHeader::Local, 216),
         0x31 => return Err(Error::Address),
         _ => return Err(Error::Unknown),
@@ -95,7 +95,7 @@ fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
             if std::mem::replace(&mut checked, true) {
                 return Err(Error::Extension);
             }
-            // It is calculated with its own bytes as zeros (§2.2.4).
+            // The checksum is computed with its own bytes as zeros (§2.2.4).
             let sum = crc32c::of(&[&whole[..value_at], &[0; 4], &whole[end..]]);
             if sum != u32::from_be_bytes(stated) {
                 return Err(Error::Checksum);
@@ -191,7 +191,7 @@ mod tests {
         for at in FIXED..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            // The kind and the length of the extension may make it another one, or none.
+            // Changing the type or length of the extension may make it another one, or none.
             assert!(!matches!(parse(&changed), Ok(Some(_))) || at == bytes.len() - 7, "{at}");
         }
     }

@@ -17,13 +17,13 @@ fn ranges() {
     assert_eq!(Schedule::default().refresh(), Duration::from_secs(60));
 }
 
-/// An edge, by what it has seen of the store at its last refresh. Times are in quarters of a second, so that no refresh falls
+/// An edge with the keys it saw at its last refresh. Times are in quarters of a second, so that no refresh falls
 /// between them.
 struct SimulatedEdge {
-    /// What its clock is ahead.
+    /// The time its clock is ahead.
     ahead: u64,
     phase: u64,
-    /// By epoch, when the key was made.
+    /// The creation time of each epoch's key.
     keys: BTreeMap<u64, u64>,
 }
 
@@ -53,8 +53,8 @@ fn schedules() -> impl Strategy<Value = Schedule> {
 }
 
 proptest! {
-    /// However the clocks differ within the skew and whenever the edges look at the store: what one seals every other opens for a
-    /// lifetime, and no key is kept anywhere for longer than was said.
+    /// For all clocks within the skew and all refresh times: every edge opens what another sealed for a whole lifetime,
+    /// and no key is kept longer than promised.
     #[test]
     fn each_opens_what_another_sealed(
         schedule in schedules(),
@@ -68,7 +68,7 @@ proptest! {
             .map(|(ahead, phase)| SimulatedEdge { ahead: ahead % (skew + 1), phase, keys: BTreeMap::new() })
             .collect();
         let mut store = BTreeMap::new();
-        // By epoch, when its key sealed last.
+        // For each epoch, the time its key sealed last.
         let mut sealed: BTreeMap<u64, u64> = BTreeMap::new();
         let lifetime = schedule.lifetime().as_secs() * 4;
         let whole = schedule.longest().as_secs() * 4;
@@ -76,7 +76,7 @@ proptest! {
             for edge in &mut edges {
                 edge.tick(time, &schedule, every, &mut store);
             }
-            // Everybody has made its keys, and has seen those of the others.
+            // Every edge has created its keys and has seen those of the others.
             if time < start * 4 + 2 * every {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What is checked of a configuration. Each check adds to the list of errors; none ends it.
+//! Validation of a configuration. Each check adds to the list of errors; none ends the validation.
 
 mod access;
 mod field_name;
@@ -10,7 +10,7 @@ use crate::config::{Config, Listener};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// Everything that is wrong.
+/// Returns every error of the configuration.
 pub(super) fn all(config: &Config) -> Vec<ConfigError> {
     let mut errors = Errors(Vec::new());
     for (i, listener) in config.listeners.iter().enumerate() {
@@ -41,7 +41,7 @@ impl Errors {
     }
 }
 
-/// The part that is being checked.
+/// The part that is being validated.
 struct ConfigPart<'a> {
     errors: &'a mut Errors,
     place: ConfigPath,
@@ -63,7 +63,7 @@ impl ConfigPart<'_> {
             self.wrong(
                 "interface",
                 name,
-                "is no interface: write a name of 1 to 15 characters such as tailscale0",
+                "not a valid interface name: expected 1 to 15 characters, such as tailscale0",
             );
         }
     }
@@ -74,14 +74,14 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     part.interface(interface.as_deref());
     let twin = |other: &Listener| other.address == *address && other.interface == *interface;
     if address.port() != 0 && config.listeners[..at].iter().any(twin) {
-        part.wrong("address", address.to_string(), "is listened on twice: remove one of the two");
+        part.wrong("address", address.to_string(), "duplicate listener: remove one of the two");
     }
     for range in proxy_protocol {
         if range.prefix_len() == 0 {
             part.wrong(
                 "proxy_protocol",
                 range.to_string(),
-                "lets everybody choose the address they seem to come from: name the peers that send PROXY headers",
+                "lets any client forge its address: list only the peers that send PROXY headers",
             );
         }
     }
@@ -94,32 +94,36 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
         part.wrong(
             "trust.interface",
             interface,
-            "has no effect without `trust.ranges`: add the ranges of the hops",
+            "has no effect without `trust.ranges`: add the ranges of the trusted proxies",
         );
     }
     if let (Some(who), true) = (trust.who.first(), trust.ranges.is_empty()) {
         part.wrong("trust.who", who.to_string(), "has no effect without `trust.ranges`: add the tailnet's");
     }
     if let (Some(who), None) = (trust.who.first(), &config.tailnet) {
-        part.wrong("trust.who", who.to_string(), "needs the tailnet to be asked: add a `tailnet`");
+        part.wrong("trust.who", who.to_string(), "needs identity lookups: add a `tailnet`");
     }
     if let Some(tailnet) = &config.tailnet
         && (!tailnet.socket.is_absolute() || tailnet.socket.as_os_str().len() > 107)
     {
         let path = tailnet.socket.display().to_string();
-        part.wrong("tailnet.socket", path, "is no socket: write an absolute path of at most 107 bytes");
+        part.wrong(
+            "tailnet.socket",
+            path,
+            "not a valid socket path: expected an absolute path of at most 107 bytes",
+        );
     }
     for range in &trust.ranges {
         if range.prefix_len() == 0 && trust.interface.is_none() {
             part.wrong(
                 "trust.ranges",
                 range.to_string(),
-                "lets everybody choose the address they seem to come from: name the hops, or an interface",
+                "lets any client forge its address: list only the trusted proxies, or set an interface",
             );
         }
     }
     if config.https_port == Some(0) {
-        part.wrong("https_port", "0", "is no port: write 1 to 65535, or leave it out for 443");
+        part.wrong("https_port", "0", "not a valid port: expected 1 to 65535, or leave it out for 443");
     }
     let limits = &config.limits;
     let between = [
@@ -134,7 +138,7 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     ];
     for (key, value, low, high) in between {
         if !(low..=high).contains(&value) {
-            part.wrong(key, value.to_string(), format!("is out of range: write {low} to {high}"));
+            part.wrong(key, value.to_string(), format!("out of range: expected {low} to {high}"));
         }
     }
     check_timeouts(part, &config.timeouts);
@@ -152,12 +156,12 @@ fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts)
     ];
     for (key, value) in all {
         if !(Duration::from_millis(1)..=Duration::from_secs(30 * 86_400)).contains(&value) {
-            part.wrong(key, format!("{value:?}"), "is out of range: write 1 ms to 30 days");
+            part.wrong(key, format!("{value:?}"), "out of range: expected 1 ms to 30 days");
         }
     }
 }
 
-/// The candidate that a person most likely meant by a misspelt word, if any is near: for errors that name the fix.
+/// Returns the candidate closest to a misspelt word, if one is close enough to suggest in an error message.
 ///
 /// ```
 /// assert_eq!(edge_proxy::nearest("adress", ["address", "tls"]), Some("address"));
@@ -172,7 +176,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters must be put in, taken out or changed to make one word the other.
+/// Returns the Levenshtein distance of two words.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -2,7 +2,7 @@
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Encodes into as much of `out` as is needed, four bytes for each three that are begun.
+/// Encodes into as much of `out` as is needed, four bytes for each group of up to three.
 pub(super) fn encode(bytes: &[u8], out: &mut [u8]) {
     for (group, out) in bytes.chunks(3).zip(out.chunks_mut(4)) {
         let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));

@@ -1,4 +1,4 @@
-//! What translating WebSocket handshakes between versions of HTTP needs (RFC 6455 §4, RFC 8441 §5, RFC 9220).
+//! Translation of WebSocket handshakes between versions of HTTP (RFC 6455 §4, RFC 8441 §5, RFC 9220).
 
 mod base64;
 mod sha1;
@@ -7,7 +7,7 @@ use crate::{BodyLength, Method, Name, RequestHead, ResponseHead};
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The value of Sec-WebSocket-Accept that answers this Sec-WebSocket-Key (RFC 6455 §4.2.2).
+/// Computes the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
 ///
 /// ```
 /// assert_eq!(&edge_proxy::websocket::accept(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -18,20 +18,20 @@ pub fn accept(key: &[u8]) -> [u8; 28] {
     out
 }
 
-/// A Sec-WebSocket-Key of 16 random bytes (RFC 6455 §4.1).
+/// Creates a Sec-WebSocket-Key from 16 random bytes (RFC 6455 §4.1).
 pub fn key(nonce: [u8; 16]) -> [u8; 24] {
     let mut out = [0; 24];
     base64::encode(&nonce, &mut out);
     out
 }
 
-/// Whether this names the WebSocket protocol, in an Upgrade field or in `:protocol`.
+/// Returns whether this names the WebSocket protocol, in an Upgrade field or in `:protocol`.
 pub const fn is_websocket(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case("websocket")
 }
 
-/// Makes an extended CONNECT (RFC 8441 §5, RFC 9220) the head of an HTTP/1.1 handshake: GET, and a key of these random
-/// bytes. Returns what Sec-WebSocket-Accept must be. Connection and Upgrade are the writer's.
+/// Converts an extended CONNECT (RFC 8441 §5, RFC 9220) into an HTTP/1.1 handshake: GET, and a key from these random
+/// bytes. Returns the expected Sec-WebSocket-Accept. The writer adds Connection and Upgrade.
 pub fn extended_to_http1(head: &mut RequestHead, nonce: [u8; 16]) -> [u8; 28] {
     let key = key(nonce);
     head.method = Method::Get;
@@ -41,13 +41,14 @@ pub fn extended_to_http1(head: &mut RequestHead, nonce: [u8; 16]) -> [u8; 28] {
     accept(&key)
 }
 
-/// Whether a 101 is the right answer to the handshake: once, exactly this Sec-WebSocket-Accept (RFC 6455 §4.1).
+/// Returns whether a 101 accepts the handshake: exactly one Sec-WebSocket-Accept with the expected value (RFC 6455
+/// §4.1).
 pub fn is_accepted(head: &ResponseHead, expected: &[u8; 28]) -> bool {
     let mut values = head.fields.all(Name::SecWebSocketAccept);
     head.status == 101 && values.next() == Some(&expected[..]) && values.next().is_none()
 }
 
-/// Makes a 101 the answer to an extended CONNECT: 200, without Sec-WebSocket-Accept (RFC 8441 §5).
+/// Converts a 101 into the response to an extended CONNECT: 200, without Sec-WebSocket-Accept (RFC 8441 §5).
 pub fn http1_to_extended(head: &mut ResponseHead) {
     head.status = 200;
     head.body = BodyLength::Unknown;

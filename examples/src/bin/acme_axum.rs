@@ -1,10 +1,11 @@
-//! An axum server that gets its certificate by DNS-01 and renews it while it serves: no file is read by hand, nothing restarts.
+//! An axum server that gets its certificate by DNS-01 and renews it while it serves, without reloading files and
+//! without a restart.
 //!
 //! ```text
 //! CLOUDFLARE_TOKEN=secret acme_axum www.example.org 0.0.0.0:443 /var/lib/www
 //! ```
 //!
-//! `examples::authority` says what else the environment names.
+//! See `examples::authority` for the environment variables.
 
 use acme_dns01::engine::Certificate;
 use acme_dns01::live::Live;
@@ -22,7 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// Connections whose handshake is done. Each is made in a task of its own: whoever is slow, or says nothing, holds up nobody.
+/// Connections with a completed handshake. Each handshake runs in its own task, so that a slow client delays no one
+/// else.
 struct Handshakes {
     address: SocketAddr,
     done: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
@@ -66,7 +68,7 @@ impl Listener for Handshakes {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.done.recv().await {
             Some(connection) => connection,
-            // The task above ends with its runtime only.
+            // The accepting task ends only with its runtime.
             None => std::future::pending().await,
         }
     }
@@ -84,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let name: Name = name.parse()?;
 
-    // The server first: it shows a self-signed certificate until there is a real one.
+    // Start the server first: it presents a self-signed certificate until a real one is issued.
     let live = Live::new();
     let listener = Handshakes::at(address, live.clone()).await?;
     let at = listener.address;

@@ -1,7 +1,7 @@
-//! When is a certificate renewed, and why then? A pure function says so: no clock, no file, no network.
+//! When is a certificate renewed, and why? The answer is a pure function: no clock, no file, no network.
 //!
-//! Lifetimes shrink: what is right for 90 days must be right for 6. Each line is a lifetime with the answer without ARI, with a
-//! window of the CA, and with a window that would come too late.
+//! Lifetimes shrink: a rule for 90 days must also work for 6. Each line shows a lifetime with the answer without ARI,
+//! with a window of the CA, and with a window that would be too late.
 
 use acme_dns01::{Ari, Held, KeyType, Name, Plan, RenewalInfo, Time, Wanted, due, spoken};
 use std::error::Error;

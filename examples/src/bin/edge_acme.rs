@@ -1,11 +1,11 @@
-//! An edge that gets its own certificate by DNS-01 and serves it over TCP and QUIC from the moment that it is issued: two crates
-//! that do not know each other, joined by rustls' resolver.
+//! An edge that gets its own certificate by DNS-01 and serves it over TCP and QUIC as soon as it is issued: two
+//! independent crates, joined by rustls' certificate resolver.
 //!
 //! ```text
 //! CLOUDFLARE_TOKEN=secret edge_acme www.example.org 0.0.0.0:443 /var/lib/edge http://127.0.0.1:3000
 //! ```
 //!
-//! `examples::authority` says what else the environment names.
+//! See `examples::authority` for the environment variables.
 
 use acme_dns01::engine::Certificate;
 use acme_dns01::live::{Check, Greeting, Live};
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .and_then(|service| service.rsplit_once(':'))
         .ok_or("the service is http://HOST:PORT")?;
 
-    // What is asked for by another name, or by none, gets no byte; until there is a certificate, a self-signed one is shown.
+    // Connections for other names, or none, are dropped; until there is a certificate, a self-signed one is presented.
     let live = Live::new();
     let mut config = Config::default();
     config.listeners.push(Listener::tls(address.parse()?, true));
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let at = proxy.addresses()[0];
     println!("serving at {at}");
 
-    // A new certificate has to be shown by a handshake, or the old one is put back.
+    // A handshake must present the new certificate, or the old one is restored.
     let mut certificate: Certificate = Spec::new([name.parse::<Name>()?], authority::CA).into();
     certificate.deployment.checks.push(Check {
         address: at.to_string(),

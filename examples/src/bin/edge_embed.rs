@@ -1,6 +1,6 @@
-//! An edge inside another program: its own service, its own observer, a reload, an orderly end.
+//! An edge inside another program: its own service, its own observer, a reload, a graceful shutdown.
 //!
-//! It listens on a free port of loopback, makes three requests against itself, and prints what its observer was told.
+//! Listens on a free loopback port, sends three requests to itself, and prints the events of its observer.
 
 use edge_proxy::config::{Config, Listener, Plain, Route, Site, Target, Upstream};
 use edge_proxy::{AccessRecord, Observer, Proxy, Reason};
@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Prints a line a request. A real one would count, or hand the line to a thread that writes.
+/// An observer that prints a line per request. A real one would count, or pass the line to a writing thread.
 struct Printer;
 
 impl Observer for Printer {
@@ -21,7 +21,7 @@ impl Observer for Printer {
     }
 }
 
-/// A service that says hello to whoever asks, once a connection.
+/// Starts a service that sends a greeting, one per connection.
 fn service() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert!(ask(edge, "hello.test")?.ends_with("hello 127.0.0.1\n"));
     assert_eq!(ask(edge, "new.test")?, "", "nobody has this name yet");
 
-    // The listener stays as it is; only what is served changes.
+    // The listener stays; only the sites change.
     config.sites[0].hosts.push("new.test".parse()?);
     proxy.reload(config)?;
     std::thread::sleep(Duration::from_millis(100));

@@ -1,11 +1,11 @@
-//! A service that makes its own database true before it starts.
-//! Run: `cargo run -p examples --bin pg_ensure_embed -- "host=/run/postgresql user=postgres"`.
+//! A service that ensures its own database before it starts. Run: `cargo run -p examples --bin pg_ensure_embed --
+//! "host=/run/postgresql user=postgres"`.
 
 use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
 use pg_ensure::{Desired, Name, Password};
 use tokio_postgres::NoTls;
 
-/// Says what is done while it is done.
+/// An observer that prints progress.
 struct Shown;
 
 impl Observer for Shown {

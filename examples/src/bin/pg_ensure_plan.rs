@@ -1,5 +1,5 @@
-//! A plan without any server: what a manifest means for a cluster that is a value.
-//! Run: `cargo run -p examples --bin pg_ensure_plan`.
+//! A plan without a server: compares a manifest with a cluster described in code. Run: `cargo run -p examples --bin
+//! pg_ensure_plan`.
 
 use pg_ensure::current::{Current, Database, Role, Session};
 use pg_ensure::manifest::{Format, Manifest};
@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(MANIFEST);
     let text = std::fs::read_to_string(&path)?;
     let manifest = Manifest::read(MANIFEST, &text, Format::Toml)?;
-    // A program reads the file of the reference; here every password is the same.
+    // A real program would read the referenced file; here every password is the same.
     let desired = manifest.resolve(&mut |_| Ok("correct horse".to_owned().into()))?;
     let mut state = new_cluster()?;
     let plan = diff(&state, &desired, &Consent::none());
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A cluster as initdb leaves it, as far as it matters here. `pg_ensure::client` looks at real ones.
+/// A cluster as initdb creates it, reduced to what matters here. `pg_ensure::client` reads real ones.
 fn new_cluster() -> Result<Current, Box<dyn std::error::Error>> {
     let version = Version::major_version(18);
     let postgres = Name::new("postgres")?;

@@ -1,6 +1,5 @@
-//! An upgrade gate: does this file mean the same to the next server? Run:
-//! `cargo run -p examples --bin pg_hba_upgrade_gate -- /etc/postgresql/15/main/pg_hba.conf 15 18`; without arguments it
-//! shows a file that does not.
+//! An upgrade check: does this file mean the same to the next major version? Run: `cargo run -p examples --bin
+//! pg_hba_upgrade_gate -- /etc/postgresql/15/main/pg_hba.conf 15 18`. Without arguments it shows a file that does not.
 
 use pg_hba::{Diff, Document, Server, Version, diff};
 use std::process::ExitCode;

@@ -1,11 +1,11 @@
-//! The services of a host, from one list: their roles and databases made true, and a `pg_hba.conf` that lets each of them into
-//! its own database. Before anything is written it says who will get in from where.
+//! The services of a host, from one list: ensures their roles and databases, and writes a `pg_hba.conf` that admits
+//! each service to its own database. Prints first who will be able to log in from where.
 //!
 //! ```text
 //! pg_services "host=/run/postgresql user=postgres" vaultwarden headscale forgejo
 //! ```
 //!
-//! It writes the server's file, so it runs on the server's machine.
+//! Run it on the machine of the server, as it writes the server's file.
 
 use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
 use pg_ensure::{Desired, Name};
@@ -13,7 +13,7 @@ use pg_hba::{Attempt, Nowhere, Policy, TAILNET_V4, TAILNET_V6, Tls, install};
 use std::error::Error;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// Nobody looks on.
+/// An observer that ignores all events.
 struct Unseen;
 
 impl Observer for Unseen {
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let services: Vec<String> = arguments.collect();
     let config: Config = connect.parse()?;
 
-    // One list, two meanings.
+    // One list for roles, databases and access rules.
     let mut desired = Desired::new();
     let mut policy =
         Policy::new().tls(Tls::OutsideTailnet).tailnet_ranges([TAILNET_V4.parse()?, TAILNET_V6.parse()?]);
@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let prepared = install::prepare(&client, &policy).await?;
     let old = std::fs::read(&prepared.path)?;
     std::fs::write(&prepared.path, &prepared.text)?;
-    // A service that has to get in, or the old file comes back.
+    // A login that must succeed, or the old file is restored.
     let mut own = config.clone();
     if let Some(service) = services.first() {
         own.user(service).dbname(service);

@@ -1,5 +1,5 @@
-//! What a kill means at each step of an upgrade, and how far back there is: the machine's own words. Run:
-//! `cargo run -p examples --bin pg_upgrade_kill -- swap`; without an argument for copy.
+//! The effect of a kill at each step of an upgrade, and the way back, in the state machine's own words. Run: `cargo run
+//! -p examples --bin pg_upgrade_kill -- swap`. The default mode is copy.
 
 use pg_ensure::upgrade::{Machine, Mode, Old, Reindexing, State};
 
@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for step in Machine::new(mode, Reindexing::BeforeCommit).steps() {
         let machine = Machine::restored(mode, Reindexing::BeforeCommit, State::Running(*step));
-        // From the moment that files are on their way, the old control file is aside in the modes that cost the old one.
+        // In modes that consume the old cluster, the old control file is renamed as soon as the transfer starts.
         let aside = !mode.keeps_the_old() && !machine.before(*step, pg_ensure::upgrade::Step::Transfer);
         let old = if aside { Old::Disabled } else { Old::Whole };
         let on = match machine.recovery(old) {

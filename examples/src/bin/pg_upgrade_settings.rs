@@ -1,6 +1,5 @@
-//! What becomes of a postgresql.conf in a newer version. Run:
-//! `cargo run -p examples --bin pg_upgrade_settings -- /etc/postgresql/15/main/postgresql.conf 15 18`; without arguments it
-//! shows a file with settings that are gone.
+//! Translates a postgresql.conf to a newer major version. Run: `cargo run -p examples --bin pg_upgrade_settings --
+//! /etc/postgresql/15/main/postgresql.conf 15 18`. Without arguments it shows a file with removed settings.
 
 use pg_ensure::upgrade::{Carrying, Major, carried};
 

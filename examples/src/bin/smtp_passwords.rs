@@ -1,4 +1,4 @@
-//! Which passwords survive which way into Forgejo. Run: `cargo run -p examples --bin smtp_passwords`.
+//! Shows which passwords survive which way into Forgejo. Run: `cargo run -p examples --bin smtp_passwords`.
 
 use secrecy::SecretString;
 use smtp_config::{by_app_ini, by_environment_file, by_uri};

@@ -1,5 +1,5 @@
-//! Forgejo pointed at a server of one's own, by every route, and what Forgejo 13 would do with it.
-//! Run: `cargo run -p examples --bin smtp_three_lines`.
+//! Configures Forgejo for your own mail server, by every route, and shows what Forgejo 13 would do. Run: `cargo run -p
+//! examples --bin smtp_three_lines`.
 
 use smtp_config::ini::Ini;
 use smtp_config::{Mailer, SECTION, Version, check, edit, effective, environment, nixos};

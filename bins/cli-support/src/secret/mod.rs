@@ -1,4 +1,4 @@
-//! Secrets by reference: what a configuration names, and a program reads once.
+//! Secrets by reference: a configuration names the source, and the program reads it once.
 
 mod open;
 mod sealed;
@@ -11,10 +11,10 @@ use std::str::FromStr;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// More than any password or key has, in bytes.
+/// The longest secret in bytes, more than any password or key.
 pub const LONGEST: u64 = 64 * 1024;
 
-/// Where a secret is. Shown and serialized it is the reference, never the secret.
+/// The source of a secret. It is displayed and serialized as the reference, never as the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
@@ -28,13 +28,13 @@ pub enum Reference {
     },
     /// `credential:NAME`: a file in `$CREDENTIALS_DIRECTORY`, which systemd provides.
     Credential(String),
-    /// `env:NAME`: a variable of the environment.
+    /// `env:NAME`: an environment variable.
     Environment(String),
-    /// `file:/PATH`: a file.
+    /// `file:/PATH`: an unencrypted file.
     File(PathBuf),
 }
 
-/// A text that is no reference. It is not repeated, since it may be the secret itself.
+/// An error for a text that is not a reference. The text is not repeated, since it may be the secret itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "not a reference to a secret: write file:/path, credential:name, env:NAME or age:/path?identity=/path, never the secret itself"
@@ -73,7 +73,7 @@ impl TryFrom<String> for Reference {
     type Error = ReferenceError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        // It may be a secret in the wrong place.
+        // The text may be a secret in the wrong place.
         Zeroizing::new(text).parse()
     }
 }
@@ -97,36 +97,36 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Why a secret could not be had. No part of the secret is in it.
+/// The reason a secret could not be read. No part of the secret is in it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// age could not open it.
+    /// Decryption by age failed.
     #[error("{file}: {why}")]
     Age {
         /// The encrypted file, or the identity.
         file: String,
-        /// What is wrong and what to change.
+        /// The error and its fix.
         why: String,
     },
-    /// The environment does not have it.
-    #[error("there is no {0} in the environment")]
+    /// The environment variable is not set.
+    #[error("the environment variable {0} is not set")]
     Environment(String),
-    /// It cannot be read.
+    /// The file could not be read.
     #[error("{file}: cannot be read")]
     Read {
-        /// The file.
+        /// The path of the file.
         file: String,
-        /// The system's reason.
+        /// The operating system's error.
         #[source]
         why: std::io::Error,
     },
-    /// It was found, and is not what a secret must be.
+    /// The source exists but is not acceptable.
     #[error("{place}: {why}")]
     Refused {
         /// The file or the variable.
         place: String,
-        /// What is wrong and what to change.
+        /// The error and its fix.
         why: &'static str,
     },
 }
@@ -141,7 +141,8 @@ impl From<SecretError> for crate::outcome::Failure {
 }
 
 impl Reference {
-    /// The file that the secret is in as it stands, where there is one. Another program could be pointed at it.
+    /// Returns the file that holds the unencrypted secret, if there is one, so that another program can be pointed at
+    /// it.
     pub fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Credential(name) => open::credentials().ok().map(|folder| folder.join(name)),
@@ -150,29 +151,29 @@ impl Reference {
         }
     }
 
-    /// Reads a secret of one line, such as a password: UTF-8, one LF or CRLF at its end taken off, neither empty nor
-    /// with a NUL or another line break in it.
+    /// Reads a secret of one line, such as a password: UTF-8, without its final LF or CRLF, not empty, and without NUL
+    /// or further line breaks.
     ///
     /// # Errors
-    /// [`SecretError`]: it cannot be read, others may read it too, or it is no such line.
+    /// [`SecretError`]: it cannot be read, is accessible to others, or is not such a line.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         let bytes = self.read_bytes()?;
         let refused = |why| SecretError::Refused { place: self.place(), why };
         let text = std::str::from_utf8(&bytes).map_err(|_| refused("not UTF-8"))?;
         let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         if line.contains(['\0', '\n', '\r']) {
-            return Err(refused("it has a NUL byte or more than one line"));
+            return Err(refused("contains a NUL byte or more than one line"));
         }
         if line.is_empty() {
-            return Err(refused("it is empty"));
+            return Err(refused("empty"));
         }
         Ok(SecretString::from(line))
     }
 
-    /// Reads a secret as it is, such as a private key.
+    /// Reads a secret unchanged, such as a private key.
     ///
     /// # Errors
-    /// [`SecretError`]: it cannot be read, or others may read it too.
+    /// [`SecretError`]: it cannot be read, or is accessible to others.
     pub fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         match self {
             Self::Age { file, identity } => sealed::read(file, identity),

@@ -1,4 +1,4 @@
-//! Reading a file that only its owner may read.
+//! Reading of files that only their owner may read.
 
 use super::{LONGEST, SecretError};
 use std::fs::OpenOptions;
@@ -7,18 +7,18 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Who keeps others away from the file.
+/// The protection of a file from other users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// systemd, by the folder: credentials have the mode 0440 and an access list.
+    /// By systemd, through the folder: credentials have the mode 0440 and an access list.
     BySystemd,
-    /// Its mode.
+    /// By the mode of the file.
     Privately,
-    /// Nobody has to: it is encrypted.
+    /// Not needed, since the file is encrypted.
     Openly,
 }
 
-/// The folder in which systemd puts a unit's credentials.
+/// Returns the folder of the unit's credentials.
 pub(super) fn credentials() -> Result<PathBuf, SecretError> {
     std::env::var_os("CREDENTIALS_DIRECTORY")
         .filter(|folder| !folder.is_empty())
@@ -26,12 +26,12 @@ pub(super) fn credentials() -> Result<PathBuf, SecretError> {
         .ok_or_else(|| SecretError::Environment("CREDENTIALS_DIRECTORY".to_owned()))
 }
 
-/// Reads a file. Everything is asked of the one descriptor that is read, so that nothing can change in between.
+/// Reads a file. All checks use the descriptor that is read, so that nothing can change in between.
 pub(super) fn read(path: &Path, kept: Kept) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let place = || path.display().to_string();
     let failed = |why| SecretError::Read { file: place(), why };
     let refused = |why| SecretError::Refused { place: place(), why };
-    // A credential is no link to elsewhere. A pipe would wait for its writer.
+    // A credential must not be a link. A pipe would block until it has a writer.
     let follow = if kept == Kept::BySystemd { libc::O_NOFOLLOW } else { 0 };
     let file = OpenOptions::new()
         .read(true)
@@ -45,15 +45,15 @@ pub(super) fn read(path: &Path, kept: Kept) -> Result<Zeroizing<Vec<u8>>, Secret
     // The owner of a process's folder in /proc is its effective user.
     let own = std::fs::metadata("/proc/self").map_err(failed)?.uid();
     if kept != Kept::Openly && about.uid() != own && about.uid() != 0 {
-        return Err(refused("it belongs to somebody else; chown it to yourself or to root"));
+        return Err(refused("belongs to another user; chown it to yourself or to root"));
     }
     if kept == Kept::Privately && about.mode() & 0o077 != 0 {
-        return Err(refused("others may read it; chmod 0400"));
+        return Err(refused("accessible to group or others; chmod 0400"));
     }
     if about.len() > LONGEST {
         return Err(refused("longer than 64 KiB"));
     }
-    // With all its room from the start: growing would leave copies behind.
+    // Allocated at full size: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
     file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > LONGEST {

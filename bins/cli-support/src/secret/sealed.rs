@@ -1,4 +1,4 @@
-//! Secrets in files encrypted by age, as agenix keeps them.
+//! Secrets in files encrypted with age, as agenix stores them.
 
 use super::open::{Kept, read as read_file};
 use super::{LONGEST, SecretError};
@@ -16,13 +16,13 @@ pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, S
         file: file.display().to_string(),
         why: match why {
             DecryptError::NoMatchingKeys => {
-                format!("{} does not open it; encrypt it to that identity too", identity.display())
+                format!("{} cannot decrypt it; encrypt it to that identity too", identity.display())
             }
             DecryptError::UnknownFormat | DecryptError::InvalidHeader => {
                 "not a file that age can read (post-quantum recipients are not supported)".to_owned()
             }
             DecryptError::Io(why) if why.kind() == std::io::ErrorKind::UnexpectedEof => {
-                "not a file that age wrote, or cut short".to_owned()
+                "not an age file, or truncated".to_owned()
             }
             other => other.to_string(),
         },
@@ -42,18 +42,19 @@ fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>, SecretError> {
     let bytes = read_file(path, Kept::Privately)?;
     if bytes.starts_with(b"-----BEGIN") {
         let key = age::ssh::Identity::from_buffer(Cursor::new(bytes.as_slice()), None)
-            .map_err(|_| refused("not an ssh key that can be read".to_owned()))?;
+            .map_err(|_| refused("not a readable SSH key".to_owned()))?;
         return match key {
             age::ssh::Identity::Unencrypted(_) => Ok(vec![Box::new(key)]),
             age::ssh::Identity::Encrypted(_) => Err(refused(
-                "the ssh key has a passphrase, which nobody can be asked for; use a host key".to_owned(),
+                "the SSH key has a passphrase, which cannot be entered here; use a host key".to_owned(),
             )),
             age::ssh::Identity::Unsupported(_) => {
-                Err(refused("age knows ssh-ed25519 and ssh-rsa keys only".to_owned()))
+                Err(refused("unsupported SSH key: age supports ssh-ed25519 and ssh-rsa only".to_owned()))
             }
         };
     }
-    let none = || refused("it holds no X25519 identity (AGE-SECRET-KEY-1…) and no ssh key".to_owned());
+    let none =
+        || refused("contains neither an X25519 identity (AGE-SECRET-KEY-1…) nor an SSH key".to_owned());
     let identities = IdentityFile::from_buffer(Cursor::new(bytes.as_slice()))
         .map_err(|_| none())?
         .into_identities()

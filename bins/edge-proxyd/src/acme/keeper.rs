@@ -1,4 +1,4 @@
-//! The engine beside the proxy.
+//! The ACME engine beside the proxy.
 
 use super::AcmeSection;
 use crate::config::Settings;
@@ -8,17 +8,17 @@ use edge_proxy::config::ListenerKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Keeps the certificates alive until it is dropped.
+/// The ACME engine with its certificates. It renews them until it is dropped.
 pub(crate) struct Keeper {
     engine: Arc<Engine>,
     certificates: Vec<Certificate>,
 }
 
 impl Keeper {
-    /// Reads secrets, opens the store, and makes sure that there is something to serve.
+    /// Reads secrets, opens the store, and ensures that every certificate has something to serve.
     ///
     /// # Errors
-    /// In words.
+    /// A message with the section.
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
         let built = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
         let engine = built.engine.observer(Arc::new(|id, what| eprintln!("edge-proxyd: acme: {id}: {what}")));
@@ -31,7 +31,8 @@ impl Keeper {
         Ok(Self { engine: Arc::new(engine), certificates: built.certificates })
     }
 
-    /// Begins to work on this runtime, until the runtime ends. What is under way then goes on with the next start.
+    /// Starts the engine on this runtime, where it works until the runtime ends. Unfinished orders continue at the next
+    /// start.
     pub(crate) fn start(
         self,
         runtime: &tokio::runtime::Runtime,
@@ -47,7 +48,7 @@ impl Keeper {
         runtime.spawn(async move { self.run(address).await });
     }
 
-    /// Works for ever. The proxy at this address has to show each new certificate, or the old one is put back.
+    /// Runs the engine forever. The proxy at address `tls` must serve each new certificate, or the old one is restored.
     async fn run(&self, tls: Option<SocketAddr>) {
         let mut certificates = self.certificates.clone();
         for certificate in &mut certificates {

@@ -1,7 +1,7 @@
-//! `[acme]`: certificates that the proxy gets for itself, by acme-dns01 in this process.
+//! The section `[acme]`: certificates that the proxy obtains itself, by acme-dns01 in this process.
 //!
-//! They are kept in the folder of `[certificates]`, in the layout that everybody knows, and taken into use from there; the
-//! new serial number is read back by a handshake with the proxy itself.
+//! They are stored in the folder of `[certificates]`, in its usual layout, and loaded from there. A handshake with the
+//! proxy then verifies the new serial number.
 
 mod keeper;
 mod settings;

@@ -1,4 +1,4 @@
-//! The section as written.
+//! Reader for the section `[acme]`.
 
 use acme_dns01_config::{ProviderSettings, Settings};
 use cli_support::secret::Reference;
@@ -7,28 +7,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::DeTable;
 
-/// A section that was read. Two are equal if they were written alike.
+/// A parsed section. Two sections are equal if their text is equivalent.
 #[derive(Clone, Debug)]
 pub(crate) struct AcmeSection {
-    /// What it says.
+    /// The settings of the section.
     pub(crate) settings: Arc<Settings>,
     written: toml::Table,
 }
 
 impl AcmeSection {
-    /// Where certificates are kept.
+    /// Returns the folder that certificates are stored in.
     pub(crate) fn folder(&self) -> PathBuf {
         self.settings.folder.clone()
     }
 
-    /// The files that it names, those of secrets too.
+    /// Returns the files that the section names, including those of secrets.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = Vec::new();
         self.written.values().for_each(|value| named(value, &mut paths));
         paths
     }
 
-    /// The keys by which programs of the owner's are run.
+    /// Returns the keys that run external programs.
     pub(crate) fn programs(&self) -> Vec<&'static str> {
         let settings = &self.settings;
         let certificates = &settings.certificate;
@@ -42,7 +42,7 @@ impl AcmeSection {
     }
 }
 
-/// The files that a value names.
+/// Collects the files that a value names.
 fn named(value: &toml::Value, paths: &mut Vec<PathBuf>) {
     match value {
         toml::Value::String(text) => match text.parse() {
@@ -63,16 +63,16 @@ impl PartialEq for AcmeSection {
     }
 }
 
-/// The section alone: what else is in the file is read by others.
+/// The section alone; the rest of the file is read elsewhere.
 #[derive(Deserialize)]
 struct File<T> {
     acme: T,
 }
 
-/// What may be in the section, as JSON Schema.
+/// Returns the JSON Schema of the section.
 pub(crate) fn schema() -> serde_json::Value {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| {
-        // It stands inside of another schema, where references would lead nowhere.
+        // The result is embedded in another schema, where references would not resolve.
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
@@ -81,17 +81,18 @@ pub(crate) fn schema() -> serde_json::Value {
     schema.to_value()
 }
 
-/// Reads the section from the file's text. The folder is that of `[certificates]`.
+/// Reads the section from the text of the file. The folder is that of `[certificates]`.
 ///
 /// # Errors
-/// In words, for the place of the section; they name the line where it is known.
+/// A message for the position of the section, with the line where it is known.
 pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<AcmeSection, String> {
-    // Without the line itself: somebody may have written a secret where its reference belongs.
+    // Leaves out the line itself: it may hold a secret in place of a reference.
     let wrong = |why: toml::de::Error| {
         let at = provider_key(text, why.message()).or(why.span().map(|span| span.start)).unwrap_or(0);
         let before = text.get(..at).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
-        // What stands right before an equals sign, of a list's first too, is a key. Anything else may be a part of a secret.
+        // The word before an equals sign, or before the first item of a list, is a key. Anything else may be part of a
+        // secret.
         let begun = before.rsplit('\n').next().unwrap_or_default();
         let begun = begun.trim_end_matches([' ', '\t', '[']).strip_suffix('=');
         let key = begun.and_then(|begun| begun.trim_end().rsplit([' ', '\t', ',', '{']).next());
@@ -107,8 +108,8 @@ pub(crate) fn read(text: &str, folder: Option<&Path>) -> Result<AcmeSection, Str
     Ok(AcmeSection { settings: Arc::new(settings), written })
 }
 
-/// Where the value of the key stands that makes a provider wrong, if it is a provider of which this was said. serde forgets the places of what is read by its kind: the key is
-/// the one without which something else is said, or nothing.
+/// Finds the value of the key that makes a provider invalid, if the message is about a provider. serde loses positions
+/// in tagged enums, so each key is removed in turn: the faulty one is the key without which the message changes.
 fn provider_key(text: &str, said: &str) -> Option<usize> {
     let file = DeTable::parse(text).ok()?;
     let providers = file.get_ref().get("acme")?.get_ref().as_table()?.get("provider")?;
@@ -118,7 +119,7 @@ fn provider_key(text: &str, said: &str) -> Option<usize> {
         let why = |table: toml::Table| {
             table.try_into::<ProviderSettings>().err().map(|why| why.message().to_owned())
         };
-        // A field that is missing is named by what is said.
+        // A missing field is named by the message itself.
         if why(table.clone()).is_none_or(|why| why != said || why.starts_with("missing field")) {
             continue;
         }

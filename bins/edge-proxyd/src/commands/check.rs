@@ -1,8 +1,13 @@
-//! `check`: reads and checks a configuration.
+//! The command `check`: reads and validates a configuration.
 
 use crate::cli::{CheckArgs, Exit};
 use crate::config;
 use serde_json::json;
+
+/// Formats a count with its noun in singular or plural.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
 
 pub(crate) fn run(args: &CheckArgs) -> Exit {
     match config::load(&args.config) {
@@ -22,11 +27,11 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
                 );
             } else {
                 println!(
-                    "{}: in order: {} listeners, {} sites, {} upstreams",
+                    "{}: configuration OK: {}, {}, {}",
                     args.config.display(),
-                    config.listeners.len(),
-                    config.sites.len(),
-                    config.upstreams.len()
+                    counted(config.listeners.len(), "listener"),
+                    counted(config.sites.len(), "site"),
+                    counted(config.upstreams.len(), "upstream")
                 );
             }
             Exit::Done

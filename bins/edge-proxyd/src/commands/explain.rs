@@ -1,12 +1,12 @@
-//! `explain`: says what would become of a request, by asking those who decide.
+//! The command `explain`: explains how a request would be handled, by running the actual decision functions.
 
 mod report;
 mod request;
 
-use crate::cli::{Exit, Explain};
+use crate::cli::{Exit, ExplainArgs};
 use crate::config;
 
-pub(crate) fn run(args: &Explain) -> Exit {
+pub(crate) fn run(args: &ExplainArgs) -> Exit {
     let snapshot = match config::load(&args.config) {
         Ok((_, snapshot)) => snapshot,
         Err(problems) => {
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Explain) -> Exit {
     };
     let report = report::Explanation::new(&snapshot, args, head);
     if args.json {
-        // Text and numbers only: nothing in it cannot be written.
+        // Contains only text and numbers, so serialisation cannot fail.
         println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
     } else {
         print!("{report}");

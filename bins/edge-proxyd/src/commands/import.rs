@@ -1,4 +1,4 @@
-//! `import`: a configuration of nginx's becomes one of edge-proxyd's.
+//! The command `import`: converts an nginx configuration.
 
 use crate::cli::{Exit, ImportArgs};
 use crate::import::{import, parse};
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
             return Exit::Wrong;
         }
     };
-    // nginx reads what is included relative to the folder of its main file.
+    // nginx resolves includes relative to the folder of its main file.
     let folder = args.file.parent().unwrap_or(Path::new(".")).to_owned();
     let directives =
         match parse(&args.file.display().to_string(), &text, &mut |pattern| included(&folder, pattern)) {
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
         };
     let import = import(&directives);
     let mut out = std::io::stdout();
-    // Whoever reads it may have read enough.
+    // The reader may have closed its end of the pipe.
     let _ = if args.json {
         let notes = import.notes.iter().map(|note| {
             json!({ "file": note.file, "line": note.line, "directive": note.directive, "what": note.what })
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
     if import.notes.is_empty() { Exit::Done } else { Exit::Differs }
 }
 
-/// The files that an include names: one, or all that a pattern with `*` in its last part is true of.
+/// Reads the files that an include names: one, or all that match a pattern with `*` in its last part.
 fn included(folder: &Path, pattern: &str) -> Result<Vec<(String, String)>, String> {
     let path = folder.join(pattern);
     let read = |path: &Path| {
@@ -49,15 +49,17 @@ fn included(folder: &Path, pattern: &str) -> Result<Vec<(String, String)>, Strin
             .map(|text| (path.display().to_string(), text))
             .map_err(|why| why.to_string())
     };
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or("names no file")?;
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or("not a file name")?;
     if !pattern.contains(['*', '?', '[']) {
         return Ok(vec![read(&path)?]);
     }
     let parent = path.parent().unwrap_or(folder);
     if parent.to_string_lossy().contains(['*', '?', '[']) || name.contains(['?', '[']) {
-        return Err("only * in the name of a file is understood: write the includes out".into());
+        return Err(
+            "unsupported pattern: only * in the file name is supported; list the files instead".into()
+        );
     }
-    // A folder that is not there has no files, which is no mistake to nginx either.
+    // A missing folder has no files, which nginx accepts too.
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.path())
@@ -67,7 +69,7 @@ fn included(folder: &Path, pattern: &str) -> Result<Vec<(String, String)>, Strin
     found.iter().map(|path| read(path)).collect()
 }
 
-/// Whether a pattern with `*` is true of a name. What is hidden it is not true of.
+/// Returns whether a pattern with `*` matches a name. Hidden files do not match.
 fn fits(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;

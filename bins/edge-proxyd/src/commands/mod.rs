@@ -1,4 +1,4 @@
-//! What the program does, a command a file.
+//! The commands of the program, one per file.
 
 pub(crate) mod check;
 pub(crate) mod explain;

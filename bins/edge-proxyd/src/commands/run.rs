@@ -1,7 +1,7 @@
-//! `run`: serves until it is told to end.
+//! The command `run`: serves until it is told to stop.
 
 use crate::acme::Keeper;
-use crate::cli::{Exit, Run};
+use crate::cli::{Exit, RunArgs};
 use crate::config::{self, Mode, Settings};
 use crate::log::Writer;
 use crate::sandbox::{self, Environment, Needs};
@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How often the folder of certificates is looked at.
+/// The interval at which the certificates folder is checked.
 const WATCH: Duration = Duration::from_secs(2);
 
-pub(crate) fn run(args: &Run) -> Exit {
+pub(crate) fn run(args: &RunArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
         Err(problems) => {
@@ -35,8 +35,8 @@ pub(crate) fn run(args: &Run) -> Exit {
     }
 }
 
-fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
-    // First what was handed on, so that no program that is started has it too.
+fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    // Takes inherited sockets first, so that no child process inherits them too.
     let notifier = Notifier::from_environment();
     let predecessor = Predecessor::from_environment()?;
     let (tcp, udp) = service::inherited()?;
@@ -44,7 +44,7 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
     let log = Writer::open(settings.log.format, settings.log.file.as_deref(), settings.log.rejected)
         .map_err(|why| {
             let path = settings.log.file.as_deref().unwrap_or(Path::new("standard output"));
-            format!("the access log {}: {why}", path.display())
+            format!("cannot open the access log {}: {why}", path.display())
         })?;
     let log = Arc::new(log);
     let mut builder = Proxy::builder().config(settings.proxy.clone()).observer(log.clone());
@@ -90,16 +90,16 @@ fn serve(args: &Run, settings: &Settings) -> Result<(), Box<dyn std::error::Erro
     notifier.say("READY=1\nSTATUS=serving");
     runtime.block_on(supervise(args, settings, watched, &notifier, took_over, &confined, signals))?;
     notifier.say("STOPPING=1");
-    // Whoever looks at the status page has seen enough.
+    // Open status connections are not waited for.
     drop(runtime);
     let Some(proxy) = Arc::into_inner(proxy) else { return Ok(()) };
-    eprintln!("edge-proxyd: ending; what is under way has {} s", args.grace);
+    eprintln!("edge-proxyd: shutting down; {} s for requests in flight", args.grace);
     proxy.shutdown(Duration::from_secs(args.grace.into()));
     Ok(())
 }
 
-/// What the process is told by signals. They are caught before anybody hears that it serves: whoever hears that may send one at
-/// once, and one that is not caught ends it.
+/// The signal handlers of the process. They are installed before readiness is announced: a signal may arrive right
+/// after, and an unhandled one would kill the process.
 struct Signals {
     hangup: Signal,
     interrupt: Signal,
@@ -109,7 +109,7 @@ struct Signals {
 }
 
 impl Signals {
-    /// To be called within the runtime.
+    /// Installs the handlers. Must be called within the runtime.
     fn new() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -121,20 +121,20 @@ impl Signals {
     }
 }
 
-/// What this process gave up, and who can still start another that did not.
+/// The sandbox of this process, and the launcher outside it.
 struct Confined {
     needs: Option<Needs>,
     launcher: Option<Launcher>,
 }
 
 impl Confined {
-    /// Gives up what is not needed to serve. There must be no other thread yet.
-    fn enter(args: &Run, settings: &Settings) -> Result<Self, Box<dyn std::error::Error>> {
+    /// Enters the sandbox. There must be no other thread yet.
+    fn enter(args: &RunArgs, settings: &Settings) -> Result<Self, Box<dyn std::error::Error>> {
         if settings.sandbox.mode == Mode::Off {
             eprintln!("edge-proxyd: sandbox: off");
             return Ok(Self { needs: None, launcher: None });
         }
-        let launcher = Launcher::start().map_err(|why| format!("the launcher cannot be started: {why}"))?;
+        let launcher = Launcher::start().map_err(|why| format!("cannot start the launcher: {why}"))?;
         let needs = Needs::of(settings, &args.config, &Environment::read());
         let held = sandbox::enter(settings.sandbox.mode, &needs)?;
         let closed = held.as_ref().is_some_and(|held| held.landlock.files());
@@ -144,14 +144,14 @@ impl Confined {
         Ok(Self { needs: closed.then_some(needs), launcher: Some(launcher) })
     }
 
-    /// What of a new configuration this process cannot do any more.
-    fn lacks(&self, args: &Run, settings: &Settings) -> Vec<String> {
+    /// Returns what a new configuration needs that the sandbox no longer allows.
+    fn lacks(&self, args: &RunArgs, settings: &Settings) -> Vec<String> {
         let Some(needs) = &self.needs else { return Vec::new() };
         needs.lacks(&Needs::of(settings, &args.config, &Environment::read()))
     }
 }
 
-/// Says what became of certificates.
+/// Reports certificates that were loaded or rejected.
 fn tell(refreshed: &RefreshReport) {
     for path in &refreshed.swapped {
         eprintln!("edge-proxyd: {}: in use", path.display());
@@ -161,7 +161,7 @@ fn tell(refreshed: &RefreshReport) {
     }
 }
 
-/// Names the sites that TLS cannot be served for yet.
+/// Reports the TLS sites without a certificate.
 fn tell_missing(certificates: &Certificates, config: &Config) {
     if !config.listeners.iter().any(|listener| listener.kind != ListenerKind::Plain) {
         return;
@@ -177,9 +177,9 @@ fn tell_missing(certificates: &Certificates, config: &Config) {
     }
 }
 
-/// Waits for signals and new certificates until the program is to end.
+/// Handles signals and new certificates until the program stops.
 async fn supervise(
-    args: &Run,
+    args: &RunArgs,
     settings: &Settings,
     watched: Arc<Watched>,
     notifier: &Notifier,
@@ -192,7 +192,7 @@ async fn supervise(
         let bound = status::Listener::bind(address).await;
         match bound {
             Ok(listener) => drop(tokio::spawn(status::run(listener, watched.clone()))),
-            // The predecessor still has it.
+            // The predecessor still holds the address.
             Err(_) if took_over => drop(tokio::spawn(status::run_later(address.clone(), watched.clone()))),
             Err(why) => {
                 let why =
@@ -216,10 +216,10 @@ async fn supervise(
             }
             _ = signals.upgrade.recv() => match hand_over(proxy, notifier, confined.launcher.as_ref()) {
                 Ok(process) => {
-                    eprintln!("edge-proxyd: process {process} serves; this one finishes what is under way");
+                    eprintln!("edge-proxyd: process {process} took over; this one finishes the requests in flight");
                     return Ok(());
                 }
-                Err(why) => eprintln!("edge-proxyd: {why}; this one serves on"),
+                Err(why) => eprintln!("edge-proxyd: {why}; this process continues to serve"),
             },
             _ = next(&mut watchdog) => notifier.say("WATCHDOG=1"),
             _ = watch.tick() => refresh(certificates),
@@ -229,7 +229,7 @@ async fn supervise(
     }
 }
 
-/// The next tick, if there are any.
+/// Waits for the next tick, or forever without a ticker.
 async fn next(ticks: &mut Option<tokio::time::Interval>) {
     match ticks {
         Some(ticks) => drop(ticks.tick().await),
@@ -245,23 +245,26 @@ fn refresh(certificates: Option<&Certificates>) {
     }
 }
 
-/// What helps where a process has given up what it would need now.
+/// Returns advice for a change that the sandbox of this process prevents.
 fn successor() -> String {
-    format!("have a new process take over (kill -USR2 {}), which refuses no connection", std::process::id())
+    format!(
+        "start a new process that takes over without dropping connections (kill -USR2 {})",
+        std::process::id()
+    )
 }
 
-/// Serves by the file as it is now, or goes on as before and says why.
-fn reload(args: &Run, started: &Settings, proxy: &ProxyHandle, confined: &Confined) {
+/// Reloads the configuration, or keeps the old one and reports why.
+fn reload(args: &RunArgs, started: &Settings, proxy: &ProxyHandle, confined: &Confined) {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
         Err(problems) => {
             problems.report(false);
-            eprintln!("edge-proxyd: the configuration stays as it was");
+            eprintln!("edge-proxyd: the configuration is unchanged");
             if confined.needs.is_some()
                 && problems.list.iter().any(|one| one.message.contains("(os error 13)"))
             {
                 eprintln!(
-                    "edge-proxyd: a file may be where the sandbox does not let this process read: {}",
+                    "edge-proxyd: the sandbox may prevent this process from reading a file: {}",
                     successor()
                 );
             }
@@ -271,8 +274,8 @@ fn reload(args: &Run, started: &Settings, proxy: &ProxyHandle, confined: &Confin
     let lacking = confined.lacks(args, &settings);
     if !lacking.is_empty() {
         eprintln!(
-            "edge-proxyd: the sandbox of this process was closed at its start and does not let it {}; the configuration \
-             stays as it was: {}",
+            "edge-proxyd: the sandbox of this process, entered at start, does not allow it to {}; the configuration \
+             is unchanged: {}",
             lacking.join(", "),
             successor()
         );
@@ -286,11 +289,11 @@ fn reload(args: &Run, started: &Settings, proxy: &ProxyHandle, confined: &Confin
         || settings.shared != started.shared
     {
         eprintln!(
-            "edge-proxyd: [certificates], [log], [sandbox], [shared], [status] and [tracing] are read at the start only: restart to change them"
+            "edge-proxyd: [certificates], [log], [sandbox], [shared], [status] and [tracing] are read only at start: restart to apply changes"
         );
     }
     match proxy.reload(settings.proxy) {
         Ok(()) => eprintln!("edge-proxyd: reloaded {}", args.config.display()),
-        Err(why) => eprintln!("edge-proxyd: {why}; the configuration stays as it was"),
+        Err(why) => eprintln!("edge-proxyd: {why}; the configuration is unchanged"),
     }
 }

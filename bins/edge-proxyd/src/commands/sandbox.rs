@@ -1,4 +1,4 @@
-//! `sandbox`: goes where `run` would go, and says what can still be done there.
+//! The command `sandbox`: enters the sandbox of `run` and tests what it still allows.
 
 use crate::cli::{Exit, SandboxArgs};
 use crate::config::{self, Mode};
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &SandboxArgs) -> Exit {
     }
     let mut text = match &held {
         Some(held) => format!("{held}\n"),
-        None => "off: [sandbox] says so\n".to_owned(),
+        None => "off: [sandbox] mode = \"off\"\n".to_owned(),
     };
     for (what, set) in [
         ("reads", &needs.read),
@@ -74,11 +74,11 @@ pub(crate) fn run(args: &SandboxArgs) -> Exit {
     needs.connect.iter().flatten().for_each(|port| text += &format!("connects: {port}\n"));
     for (what, done) in attempts {
         text += &match done {
-            Ok(()) => format!("{what}: can be done\n"),
+            Ok(()) => format!("{what}: allowed\n"),
             Err(why) => format!("{what}: {why}\n"),
         };
     }
-    // Whoever reads it may have read enough.
+    // The reader may have closed its end of the pipe.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Exit::Done
 }

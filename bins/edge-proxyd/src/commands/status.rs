@@ -1,9 +1,9 @@
-//! `status`: asks a running edge-proxyd what it does.
+//! The command `status`: queries a running edge-proxyd.
 
-use crate::cli::{Exit, Status};
+use crate::cli::{Exit, StatusArgs};
 use crate::config::{self, StatusAddress};
 use crate::status::Report;
-use crate::status::shown::{bound, bytes, duration};
+use crate::status::shown::{bound, bytes, duration, state};
 use cli_support::table::Table;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(args: &Status) -> Exit {
+pub(crate) fn run(args: &StatusArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
         Err(problems) => {
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Status) -> Exit {
     let Some(address) = settings.status else {
         let name = args.config.display();
         eprintln!(
-            "edge-proxyd status: {name} has no [status]: add one with address = \"127.0.0.1:9180\", and reload"
+            "edge-proxyd status: {name} has no [status]: add one with address = \"127.0.0.1:9180\", and restart"
         );
         return Exit::Wrong;
     };
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Status) -> Exit {
                 StatusAddress::Loopback(address) => address.to_string(),
                 StatusAddress::Unix(path) => path.display().to_string(),
             };
-            eprintln!("edge-proxyd status: {place}: {why}: does it run, and with this configuration?");
+            eprintln!("edge-proxyd status: {place}: {why}: is edge-proxyd running with this configuration?");
             return Exit::Failed;
         }
     };
@@ -48,7 +48,9 @@ pub(crate) fn run(args: &Status) -> Exit {
             Exit::Done
         }
         Err(why) => {
-            eprintln!("edge-proxyd status: it answers something else: {why}: is it of another version?");
+            eprintln!(
+                "edge-proxyd status: unexpected response: {why}: is the running process another version?"
+            );
             Exit::Failed
         }
     }
@@ -73,7 +75,7 @@ fn get(mut stream: impl Read + Write) -> io::Result<String> {
     stream.write_all(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not the answer of a status page");
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a response of the status page");
     let (head, content) = answer.split_once("\r\n\r\n").ok_or_else(wrong)?;
     if head.starts_with("HTTP/1.1 200 ") { Ok(content.to_owned()) } else { Err(wrong()) }
 }
@@ -90,7 +92,7 @@ fn print(report: &Report) {
         connections.handshakes,
         connections.resumed
     );
-    let mut sites = Table::new(["SITE", "REQUESTS", "4XX", "5XX", "MEDIAN", "99 %", "SENT", "HOSTS"]);
+    let mut sites = Table::new(["SITE", "REQUESTS", "4XX", "5XX", "MEDIAN", "P99", "SENT", "HOSTS"]);
     for site in &report.sites {
         let any = site.requests > 0;
         sites.row([
@@ -109,19 +111,19 @@ fn print(report: &Report) {
     for found in &report.certificates {
         certificates.row([found.folder.clone(), found.days.to_string(), found.names.join(", ")]);
     }
-    let mut targets = Table::new(["UPSTREAM", "STATE", "UNDER WAY", "REQUESTS", "FAILURES", "TARGET"]);
+    let mut targets = Table::new(["UPSTREAM", "STATE", "IN FLIGHT", "REQUESTS", "FAILURES", "TARGET"]);
     for target in &report.targets {
         targets.row([
             target.upstream.clone(),
-            target.state.clone(),
+            state(&target.state).to_owned(),
             target.in_flight.to_string(),
             target.requests.to_string(),
             target.failures.to_string(),
             target.target.clone(),
         ]);
     }
-    let mut away = Table::new(["TURNED AWAY", "COUNT"]);
-    let mut refused = Table::new(["REFUSED OR BROKEN OFF", "COUNT"]);
+    let mut away = Table::new(["REJECTED", "COUNT"]);
+    let mut refused = Table::new(["REFUSED OR ABORTED", "COUNT"]);
     report.turned_away.iter().for_each(|(reason, count)| away.row([reason.clone(), count.to_string()]));
     report.refused.iter().for_each(|(reason, count)| refused.row([reason.clone(), count.to_string()]));
     for table in [certificates, targets, away, refused] {
@@ -137,7 +139,7 @@ fn print(report: &Report) {
     }
     if report.spans_lost > 0 {
         println!(
-            "\n{} spans were lost: the collector of [tracing] is slow, away or refuses them",
+            "\n{} spans were lost: the collector of [tracing] is slow, unavailable or rejects them",
             report.spans_lost
         );
     }

@@ -1,4 +1,4 @@
-//! `auth`, `rate`, `hsts` and `compression` of a site.
+//! Readers for `auth`, `rate`, `hsts` and `compression` of a site.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
@@ -9,7 +9,7 @@ use edge_proxy::config::{
 };
 use edge_proxy::rate::Rate;
 
-/// Services whose paths and fields are known: name, path, fields.
+/// Well-known authentication services: name, path, fields.
 const SERVICES: [(&str, &str, &[&str]); 2] = [
     ("authelia", "/api/authz/forward-auth", &["Remote-User", "Remote-Groups", "Remote-Name", "Remote-Email"]),
     (
@@ -32,7 +32,7 @@ const SERVICES: [(&str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// What `auth` may be.
+/// The forms of `auth`.
 pub(super) const AUTH: Kind = Kind::Either(&[
     Kind::Word(&const { words(&OPEN) }),
     Kind::Table(&[
@@ -75,7 +75,7 @@ const OPEN: [(&str, ()); 1] = [("open", ())];
 const NAMES: [(&str, usize); 2] = [(SERVICES[0].0, 0), (SERVICES[1].0, 1)];
 const CODINGS: [(&str, Coding); 3] = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
 
-/// All of them, into a site.
+/// Reads all of them into a site.
 pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<Upstream>) {
     site.auth = auth(table, upstreams);
     site.rate = table.table("rate").map(|rate| rates(&rate)).unwrap_or_default();
@@ -83,7 +83,7 @@ pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<U
     site.compression = table.get("compression").and_then(|value| compression(&value));
 }
 
-/// `"open"`, or a table: with `users` by password, with `upstream` by another service.
+/// Reads `"open"`, or a table: with `users` for passwords, with `upstream` for an external service.
 pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
     let value = table.get("auth")?;
     if value.value.as_str().is_some() {
@@ -94,13 +94,13 @@ pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Opti
         (Some(file), None) => basic(&table, &file),
         (None, Some(upstream)) => forward(&table, &upstream, upstreams),
         (Some(_), Some(_)) => {
-            table.wrong("users", "does not go with `upstream`: a request is asked for by one of them");
+            table.wrong("users", "excludes `upstream`: a request is authenticated by one of them");
             None
         }
         (None, None) => {
             table.wrong(
                 "users",
-                "is missing: write users = \"/path/of/htpasswd\", or upstream for a service that is asked",
+                "missing: write users = \"/path/of/htpasswd\", or upstream for an authentication service",
             );
             None
         }
@@ -136,7 +136,7 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
     let Some(path) = path.or(service.map(|(_, path, _)| path)) else {
         table.wrong(
             "path",
-            "is missing: write the path that is asked for, or service = \"authelia\" or \"authentik\"",
+            "missing: write the path of the authentication request, or service = \"authelia\" or \"authentik\"",
         );
         return None;
     };
@@ -148,7 +148,7 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
 
 fn rates(table: &Table<'_, '_>) -> RateLimits {
     let rate = |key, burst| {
-        let form = "is no rate: write one such as 10/s, 600/m or 100/h";
+        let form = "not a valid rate: expected one such as 10/s, 600/m or 100/h";
         let rate: Option<Rate> = table.get(key).and_then(|value| value.parsed(form));
         let burst = table.get(burst).and_then(|value| value.number());
         match (rate, burst) {
@@ -164,7 +164,7 @@ fn rates(table: &Table<'_, '_>) -> RateLimits {
     };
     for (key, of) in [("client_burst", "client"), ("site_burst", "site")] {
         if table.get(key).is_some() && table.get(of).is_none() {
-            table.wrong(key, &format!("goes with `{of}`: add it, or leave this out"));
+            table.wrong(key, &format!("has no effect without `{of}`: add it, or leave this out"));
         }
     }
     table.finish();
@@ -185,7 +185,7 @@ fn hsts(table: &Table<'_, '_>) -> Hsts {
     hsts
 }
 
-/// `true`, or a table.
+/// Reads `true`, or a table.
 fn compression(value: &Value<'_, '_>) -> Option<Compression> {
     if let Some(on) = value.value.as_bool() {
         return on.then(Compression::default);

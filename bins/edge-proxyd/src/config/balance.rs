@@ -1,4 +1,4 @@
-//! `balance`, `health` and `retry` of an upstream.
+//! Readers for `balance`, `health` and `retry` of an upstream.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
@@ -66,7 +66,7 @@ pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     } else {
         for key in ["host", "interval", "timeout", "status"] {
             if table.get(key).is_some() {
-                table.wrong(key, "is about an active check: add path = \"/healthz\", or leave it out");
+                table.wrong(key, "applies to active checks only: add path = \"/healthz\", or leave it out");
             }
         }
     }
@@ -74,13 +74,13 @@ pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     health
 }
 
-/// One status, or two with a dash between.
+/// Parses one status, or a range with a dash.
 fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
     let text = value.text()?;
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     let range = low.trim().parse().ok().zip(high.trim().parse().ok());
     if range.is_none() {
-        value.wrong("is no range of statuses: write one such as \"200-399\", or \"204\"");
+        value.wrong("not a valid range of statuses: expected one such as \"200-399\", or \"204\"");
     }
     range
 }

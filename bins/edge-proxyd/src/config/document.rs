@@ -1,4 +1,4 @@
-//! The file as written: every value with its position, every mistake collected.
+//! The parsed document: every value with its position, every error collected.
 
 use super::keys::{Key, Kind};
 use super::problem::{Problem, Problems, position};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A file that was parsed.
+/// A parsed file.
 pub(super) struct Document<'t> {
     text: &'t str,
     root: Option<Spanned<DeTable<'t>>>,
@@ -20,7 +20,7 @@ pub(super) struct Document<'t> {
     pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
-/// Where a part of the configuration is in the file.
+/// The position of a part of the configuration in the file.
 #[derive(Clone)]
 struct Spans {
     path: String,
@@ -28,7 +28,7 @@ struct Spans {
     keys: HashMap<String, usize>,
 }
 
-/// One table.
+/// A table of the document.
 pub(super) struct Table<'d, 't> {
     document: &'d Document<'t>,
     path: String,
@@ -37,16 +37,16 @@ pub(super) struct Table<'d, 't> {
     may: May,
 }
 
-/// What may be in a table.
+/// The entries that a table may have.
 #[derive(Clone, Copy)]
 enum May {
-    /// These keys.
+    /// These keys only.
     Keys(&'static [Key]),
-    /// Names, each with such a value.
+    /// Arbitrary names, each with a value of this kind.
     Names(&'static Kind),
 }
 
-/// One value.
+/// A value of the document.
 pub(super) struct Value<'d, 't> {
     pub(super) document: &'d Document<'t>,
     pub(super) path: String,
@@ -68,7 +68,7 @@ impl<'t> Document<'t> {
         Self { text, root, problems, places: RefCell::default(), files: RefCell::default() }
     }
 
-    /// The whole file, if it is TOML, with the keys that it may have.
+    /// Returns the whole file with the keys that it may have, if it is valid TOML.
     pub(super) fn root(&self, keys: &'static [Key]) -> Option<Table<'_, 't>> {
         let root = self.root.as_ref()?;
         Some(Table {
@@ -84,7 +84,7 @@ impl<'t> Document<'t> {
         self.problems.borrow().is_empty()
     }
 
-    /// The files and folders that were named so far.
+    /// Returns the files and folders named so far.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         self.files.borrow().clone()
     }
@@ -93,12 +93,12 @@ impl<'t> Document<'t> {
         Problems::new(file, self.problems.into_inner())
     }
 
-    /// Remembers where what belongs to no list is.
+    /// Records the position of settings outside the lists.
     pub(super) fn place_root(&self, root: &Table<'_, '_>) {
         root.place(ConfigPath::Config);
     }
 
-    /// Reports what the library found wrong, at its place.
+    /// Reports an error of the library at its position in the file.
     pub(super) fn report(&self, error: &ConfigError) {
         let places = self.places.borrow();
         let key = match error.key {
@@ -109,16 +109,18 @@ impl<'t> Document<'t> {
             other => other,
         };
         let Some(spans) = places.get(&error.place) else {
-            return self.wrong(0, format!("{}: {key} = `{}` {}", error.part, error.value, error.fix));
+            let value = if error.value.is_empty() { String::new() } else { format!(" = `{}`", error.value) };
+            return self.wrong(0, format!("{}: {key}{value}: {}", error.part, error.fix));
         };
-        // A route has its path by either key.
+        // The path of a route is under one of two keys.
         let other = key == "path" && !spans.keys.contains_key("path") && spans.keys.contains_key("exact");
         let key = if other { "exact" } else { key };
         let first = key.split('.').next().unwrap_or(key);
         let at = ["", "s"].iter().find_map(|plural| spans.keys.get(&format!("{first}{plural}")));
         let at = spans.keys.get(key).or(at).copied().unwrap_or(spans.whole);
         let path = if spans.path.is_empty() { key.into() } else { format!("{}.{key}", spans.path) };
-        self.wrong(at, format!("{path} ({}): `{}` {}", error.part, error.value, error.fix));
+        let value = if error.value.is_empty() { String::new() } else { format!(" = `{}`", error.value) };
+        self.wrong(at, format!("{path}{value} ({}): {}", error.part, error.fix));
     }
 
     fn wrong(&self, at: usize, message: String) {
@@ -128,27 +130,27 @@ impl<'t> Document<'t> {
 }
 
 impl<'d, 't> Table<'d, 't> {
-    /// The value of a key of the table of keys.
+    /// Returns the value of a key, which must be in the table of keys.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
         let May::Keys(keys) = self.may else { return None };
         let known = keys.iter().find(|known| known.name == key);
-        debug_assert!(known.is_some(), "the table of keys has no `{key}`");
+        debug_assert!(known.is_some(), "the table of keys lacks `{key}`");
         let value = self.entries.get(key)?;
         Some(self.value(key, value, &known?.kind))
     }
 
-    /// The table of a key.
+    /// Returns the table under a key.
     pub(super) fn table(&self, key: &'static str) -> Option<Self> {
         self.get(key)?.table()
     }
 
-    /// All keys with their values, for tables whose keys are names.
+    /// Iterates over all keys and values, for tables whose keys are names.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'d str, Value<'d, 't>)> {
         let kind = match self.may {
             May::Names(kind) => Some(kind),
             May::Keys(_) => None,
         };
-        debug_assert!(kind.is_some(), "the keys of {} are no names", self.path);
+        debug_assert!(kind.is_some(), "the keys of {} are not names", self.path);
         kind.into_iter().flat_map(|kind| {
             let one = |(key, value): (&'d Spanned<_>, &'d Spanned<_>)| {
                 let key: &'d std::borrow::Cow<'t, str> = key.get_ref();
@@ -163,18 +165,18 @@ impl<'d, 't> Table<'d, 't> {
         Value { document: self.document, path, span: value.span(), value: value.get_ref(), kind }
     }
 
-    /// Reports a key, or the table where it is missing.
+    /// Reports an error at a key, or at the table if the key is missing.
     pub(super) fn wrong(&self, key: &str, message: &str) {
         let at = self.entries.get(key).map_or(self.at, |value| value.span().start);
         let path = if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) };
-        self.document.wrong(at, format!("{path} {message}"));
+        self.document.wrong(at, format!("{path}: {message}"));
     }
 
-    /// Remembers that this part of the configuration is here.
+    /// Records the position of this part of the configuration.
     pub(super) fn place(&self, place: ConfigPath) {
         let mut keys = HashMap::new();
         for (key, value) in self.entries {
-            // Of tables inside too: `health.eject`.
+            // Includes inner tables: `health.eject`.
             for (inner, value) in value.get_ref().as_table().into_iter().flat_map(|table| table.iter()) {
                 keys.insert(format!("{}.{}", key.get_ref(), inner.get_ref()), value.span().start);
             }
@@ -184,7 +186,7 @@ impl<'d, 't> Table<'d, 't> {
         self.document.places.borrow_mut().insert(place, spans);
     }
 
-    /// Reports the keys that the table of keys has not.
+    /// Reports unknown keys.
     pub(super) fn finish(&self) {
         let May::Keys(keys) = self.may else { return };
         let known = || keys.iter().map(|known| known.name);
@@ -195,7 +197,7 @@ impl<'d, 't> Table<'d, 't> {
                 None => {
                     let mut known: Vec<_> = known().collect();
                     known.sort_unstable();
-                    format!("known are {}", known.join(", "))
+                    format!("known keys are {}", known.join(", "))
                 }
             };
             let inside = if self.path.is_empty() { String::new() } else { format!(" in {}", self.path) };
@@ -205,7 +207,7 @@ impl<'d, 't> Table<'d, 't> {
 }
 
 impl<'d, 't> Value<'d, 't> {
-    /// Reports the value.
+    /// Reports an error at the value.
     pub(super) fn wrong(&self, message: &str) {
         let written = self.document.text.get(self.span.clone()).unwrap_or_default();
         let line = written.lines().next().unwrap_or_default();
@@ -213,15 +215,15 @@ impl<'d, 't> Value<'d, 't> {
         self.document.wrong(self.span.start, format!("{} = {short}: {message}", self.path));
     }
 
-    /// Reports the value without repeating it: it may be a secret that stands where its reference belongs.
+    /// Reports an error without repeating the value, which may be a secret in place of a reference.
     pub(super) fn wrong_unseen(&self, message: &str) {
         self.document.wrong(self.span.start, format!("{}: {message}", self.path));
     }
 
-    /// A table.
+    /// Returns the value as a table.
     pub(super) fn table(&self) -> Option<Table<'d, 't>> {
         let may = may(self.kind);
-        debug_assert!(may.is_some(), "{} is no table by the table of keys", self.path);
+        debug_assert!(may.is_some(), "{} is not a table according to the table of keys", self.path);
         match self.value.as_table() {
             Some(entries) => Some(Table {
                 document: self.document,
@@ -231,21 +233,21 @@ impl<'d, 't> Value<'d, 't> {
                 may: may?,
             }),
             None => {
-                self.wrong("is no table: write it as a section in brackets, or { key = value }");
+                self.wrong("expected a table: write it as a section in brackets, or { key = value }");
                 None
             }
         }
     }
 
-    /// The tables of an array of tables, `[[key]]`.
+    /// Returns the tables of an array of tables, `[[key]]`.
     pub(super) fn tables(&self) -> Vec<Table<'d, 't>> {
         if self.value.as_array().is_none() {
-            self.wrong("is no list: write the section's name in two brackets, [[name]]");
+            self.wrong("expected a list of tables: write the section's name in double brackets, [[name]]");
         }
         self.items().iter().filter_map(Self::table).collect()
     }
 
-    /// The items of an array, with their positions in their paths.
+    /// Returns the items of an array, with their positions in their paths.
     pub(super) fn items(&self) -> Vec<Self> {
         let kind = if let Kind::List(item) = self.kind { item } else { self.kind };
         let items = self.value.as_array().into_iter().flat_map(|array| array.iter()).enumerate();
@@ -261,7 +263,7 @@ impl<'d, 't> Value<'d, 't> {
     }
 }
 
-/// What may be in a table of this kind, or in the tables of a list of it.
+/// Returns the entries allowed in a table of this kind, or in the tables of a list of it.
 fn may(kind: &'static Kind) -> Option<May> {
     match kind {
         Kind::Table(keys) | Kind::Tables(keys) => Some(May::Keys(keys)),

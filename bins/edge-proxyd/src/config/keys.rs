@@ -1,12 +1,12 @@
-//! The keys that each table may have, and what their values must be. What reads them and what describes them to editors
-//! ([`schema`](mod@super::schema)) go by the same tables.
+//! The keys of each table and the kinds of their values. The reader and the JSON Schema ([`schema`](mod@super::schema))
+//! use the same tables.
 
-/// A key.
+/// A key of a table.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    /// The table is wrong without it.
+    /// True if the table is invalid without it.
     pub(super) required: bool,
 }
 
@@ -20,47 +20,47 @@ impl Key {
     }
 }
 
-/// What a value must be.
+/// The kind of a value.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// `true` or `false`.
+    /// The boolean `true` or `false`.
     Boolean,
-    /// Text such as `10s`.
+    /// A duration as text, such as `10s`.
     Duration,
-    /// One of these; which, its type says.
+    /// One of several kinds, told apart by the TOML type.
     Either(&'static [Self]),
-    /// A table that another crate reads, which describes it too.
+    /// A table that another crate reads and describes.
     Foreign(fn() -> serde_json::Value),
-    /// Text of which this pattern (ECMA 262) is true. What it means is read by whoever needs it.
+    /// Text that matches this pattern (ECMA 262). The caller interprets it.
     Form(&'static str),
-    /// A list of these, or one.
+    /// A list of these, or a single one.
     List(&'static Self),
     /// A table whose keys are names.
     Named(&'static Self),
-    /// A whole number, from and to.
+    /// A whole number within these bounds, inclusive.
     Number(u64, u64),
     /// An absolute path.
     Path,
-    /// A range of addresses, or one.
+    /// A CIDR range, or a single address.
     Range,
     /// A number from 0 to 1.
     Share,
-    /// Bytes, or text such as `16KiB`.
+    /// A size in bytes, or text such as `16KiB`.
     Size,
     /// A table with these keys.
     Table(&'static [Key]),
     /// A list of such tables, `[[name]]`.
     Tables(&'static [Key]),
-    /// Any text.
+    /// Any text at all.
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
 }
 
-/// An address with its port.
+/// The pattern of an address with its port.
 pub(super) const ADDRESS: &str = r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]):\d{1,5}$";
 
-/// The words of choices.
+/// Returns the words of a list of choices.
 pub(super) const fn words<T: Copy, const N: usize>(choices: &[(&'static str, T); N]) -> [&'static str; N] {
     let mut words = [""; N];
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! `[[listen]]`, `[trust]`, `[limits]`, `[timeouts]` and `[log]`.
+//! Readers for `[[listen]]`, `[trust]`, `[limits]`, `[timeouts]` and `[log]`.
 
 use super::{Log, StatusAddress};
 
@@ -34,7 +34,7 @@ pub(super) static TAILNET: &[Key] = &[
     Key::new("tell", Kind::Boolean),
 ];
 
-/// Narrower bounds are the library's; these only keep the numbers representable.
+/// The library checks tighter bounds; these only keep the numbers representable.
 const COUNT: Kind = Kind::Number(0, u32::MAX as u64);
 
 pub(super) static LIMITS: &[Key] = &[
@@ -89,10 +89,10 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
         let interface = table.get("interface").and_then(|value| value.text()).map(Into::into);
         let proxy_protocol = table.get("proxy_protocol").map(|value| value.ranges()).unwrap_or_default();
         match table.get("address") {
-            None => table.wrong("address", "is missing: write address and port, such as \"0.0.0.0:443\""),
+            None => table.wrong("address", "missing: write address and port, such as \"0.0.0.0:443\""),
             Some(value) => {
                 for address in value.list() {
-                    let form = "is no address and port: write one such as 0.0.0.0:443 or [::]:443";
+                    let form = "not a valid address and port: expected one such as 0.0.0.0:443 or [::]:443";
                     let Some(address) = address.parsed(form) else { continue };
                     table.place(ConfigPath::Listener(listeners.len()));
                     let (interface, proxy_protocol) = (interface.clone(), proxy_protocol.clone());
@@ -112,7 +112,7 @@ pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
         who: table
             .get("who")
             .map(|value| {
-                let form = "names nobody: write node:NAME, tag:NAME or login:NAME";
+                let form = "not a valid tailnet identity: expected node:NAME, tag:NAME or login:NAME";
                 value.list().iter().filter_map(|who| who.parsed(form)).collect()
             })
             .unwrap_or_default(),
@@ -176,10 +176,10 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
 }
 
 const KERNEL_TLS: [(&str, bool); 2] = [("auto", true), ("off", false)];
-/// Whether the kernel may encrypt.
+/// The kind of `kernel_tls`.
 pub(super) const KERNEL_TLS_KIND: Kind = Kind::Word(&const { words(&KERNEL_TLS) });
 
-/// Whether the kernel encrypts, and after how much.
+/// Reads the use of kernel TLS, and the amount sent before it.
 pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
     let mode = root.get("kernel_tls").and_then(|value| value.one_of(&KERNEL_TLS));
     let after = root.get("kernel_tls_after");
@@ -189,13 +189,13 @@ pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
             .map_or_else(KernelTls::default, |after| KernelTls::Auto { after }),
         (false, None) => KernelTls::Off,
         (false, Some(value)) => {
-            value.wrong("is of no use with kernel_tls = \"off\": leave one of them out");
+            value.wrong("has no effect with kernel_tls = \"off\": leave one of them out");
             KernelTls::Off
         }
     }
 }
 
-/// The durations of a table; those that it has not are these.
+/// Reads the durations of a table on top of the given defaults.
 pub(super) fn timeouts(table: &Table<'_, '_>, mut timeouts: Timeouts) -> Timeouts {
     let slots = [
         ("handshake", &mut timeouts.handshake),
@@ -222,17 +222,17 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
             return Some(StatusAddress::Unix(format!("/{path}").into()));
         }
         let Ok(address) = text.parse::<SocketAddr>() else {
-            value.wrong("is no address: write 127.0.0.1:9180 or unix:/run/edge-proxyd/status.sock");
+            value.wrong("not a valid address: expected 127.0.0.1:9180 or unix:/run/edge-proxyd/status.sock");
             return None;
         };
         if !address.ip().is_loopback() {
-            value.wrong("can be reached from elsewhere, and the page is for nobody else: write a loopback address, or unix:/PATH");
+            value.wrong("not a local address, and the page must not be reachable from other hosts: expected a loopback address, or unix:/PATH");
             return None;
         }
         Some(StatusAddress::Loopback(address))
     });
     if table.get("address").is_none() {
-        table.wrong("address", "is missing: write address = \"127.0.0.1:9180\", or unix:/PATH");
+        table.wrong("address", "missing: write address = \"127.0.0.1:9180\", or unix:/PATH");
     }
     table.finish();
     address

@@ -1,8 +1,8 @@
-//! The configuration file: from TOML, as written, to what the proxy is told.
+//! The configuration file: from TOML to the configuration of the library.
 //!
-//! Two stages. `document` is the file with the position of every value; `listen`, `site` and `upstream` make of it what
-//! is meant. No mistake ends the reading, so that all are reported at once; what each part is found wrong for by the
-//! library is reported at its place in the file too.
+//! There are two stages. `document` is the file with the position of every value; `listen`, `site` and `upstream` build
+//! the configuration from it. No error ends the reading, so that all are reported at once. Errors that the library
+//! finds are reported at their positions in the file too.
 
 mod access;
 mod balance;
@@ -31,50 +31,50 @@ use keys::{Key, Kind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What a file says.
+/// The settings of a configuration file.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Settings {
-    /// What the proxy is told.
+    /// The configuration of the proxy.
     pub(crate) proxy: Config,
-    /// The folder of certificates.
+    /// The certificates folder.
     pub(crate) certificates: Option<PathBuf>,
-    /// The certificates that the proxy gets for itself.
+    /// The certificates that the proxy obtains itself.
     pub(crate) acme: Option<crate::acme::AcmeSection>,
     /// The access log.
     pub(crate) log: Log,
-    /// Where spans go. `None` is nowhere.
+    /// The destination of spans. `None` disables tracing.
     pub(crate) tracing: Option<Traces>,
-    /// Where the status page is. `None` is nowhere.
+    /// The address of the status page. `None` disables it.
     pub(crate) status: Option<StatusAddress>,
-    /// What the process gives up before it serves.
+    /// The sandbox that the process enters before it serves.
     pub(crate) sandbox: Sandbox,
-    /// What is shared with other edges.
-    pub(crate) shared: Option<crate::shared::Section>,
-    /// The files and folders that the file names, but for those of `[acme]`.
+    /// The state shared with other edges.
+    pub(crate) shared: Option<crate::shared::SharedSection>,
+    /// The files and folders that the file names, except those of `[acme]`.
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// Where the status page is: never where others can reach it.
+/// The address of the status page, never reachable from other hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StatusAddress {
-    /// An address of loopback.
+    /// A loopback address with its port.
     Loopback(SocketAddr),
-    /// A Unix socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 /// The access log.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Log {
-    /// How lines look.
+    /// The format of lines.
     pub(crate) format: Format,
-    /// Where they go. `None` is standard output.
+    /// The file of the log. `None` is standard output.
     pub(crate) file: Option<PathBuf>,
-    /// Connections that were turned away are logged too.
+    /// True if rejected connections are logged too.
     pub(crate) rejected: bool,
 }
 
-/// Reads and checks a file.
+/// Reads and validates a file.
 pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
@@ -83,11 +83,11 @@ pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
     }
 }
 
-/// Reads and checks a file's text.
+/// Reads and validates the text of a file.
 pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
     let document = Document::new(text);
     let settings = document.root(ROOT).map(|root| settings(&document, &root, text));
-    // What does not parse is not looked at further: what follows from it would only distract.
+    // If the file has errors already, those that follow from them would only distract.
     if let Some(settings) = settings
         && document.is_clean()
     {
@@ -99,7 +99,7 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
     Err(document.into_problems(name))
 }
 
-/// The keys at the top.
+/// The keys at the top level.
 static ROOT: &[Key] = &[
     Key::new("reject", site::REJECT),
     Key::new("https_port", Kind::Number(1, 65_535)),
@@ -138,7 +138,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
     let certificates = root.table("certificates").and_then(|table| {
         let folder = table.get("folder").and_then(|folder| folder.path());
         if folder.is_none() {
-            table.wrong("folder", "is missing: write the folder, such as folder = \"/var/lib/acme\"");
+            table.wrong("folder", "missing: write the folder, such as folder = \"/var/lib/acme\"");
         }
         table.finish();
         folder
@@ -153,14 +153,17 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
     let shared = root.table("shared").and_then(|table| shared::shared(&table));
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
     if proxy.listeners.is_empty() && root.get("listen").is_none() {
-        root.wrong("listen", "is missing, so that nobody can come: add [[listen]] with an address");
+        root.wrong(
+            "listen",
+            "missing, so the proxy would accept no connections: add [[listen]] with an address",
+        );
     } else if certificates.is_none()
         && root.get("certificates").is_none()
         && proxy.listeners.iter().any(|listener| tls(listener.kind))
     {
         root.wrong(
             "certificates",
-            "is missing, and a listener has tls = true: add [certificates] with a folder",
+            "missing, but a listener has tls = true: add [certificates] with a folder",
         );
     }
     root.finish();

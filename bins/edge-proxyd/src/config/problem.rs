@@ -1,19 +1,19 @@
-//! What is wrong with a file, and where.
+//! Errors of a file and their positions.
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// One error of a file.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
-    /// From 1; 0 if the file could not be read.
+    /// The line, from 1; 0 if the file could not be read.
     pub(crate) line: usize,
-    /// From 1, in characters.
+    /// The column, from 1, in characters.
     pub(crate) column: usize,
-    /// The key, the value, and what to write instead.
+    /// The key, the value and the fix.
     pub(crate) message: String,
 }
 
-/// All that is wrong with a file, in the order of its lines.
+/// All errors of a file, in the order of its lines.
 #[derive(Debug)]
 pub(crate) struct Problems {
     pub(crate) file: String,
@@ -21,7 +21,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// Sorts the problems and leaves out those said twice.
+    /// Sorts the errors and removes duplicates.
     pub(super) fn new(file: &str, mut list: Vec<Problem>) -> Self {
         list.sort();
         list.dedup();
@@ -32,7 +32,7 @@ impl Problems {
         Self::new(file, vec![Problem { line: 0, column: 0, message: format!("cannot be read: {why}") }])
     }
 
-    /// To standard error for people, to standard output for programs.
+    /// Prints the errors: to standard error for people, to standard output as JSON.
     pub(crate) fn report(&self, json: bool) {
         if json {
             let list = self.list.iter().map(|problem| {
@@ -62,7 +62,7 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Line and column of a byte of a text, both from 1.
+/// Returns line and column of a byte offset, both from 1.
 pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);

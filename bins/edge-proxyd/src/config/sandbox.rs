@@ -1,41 +1,41 @@
-//! `[sandbox]`.
+//! Reader for the section `[sandbox]`.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use std::path::PathBuf;
 
-/// What the process gives up before it serves.
+/// The sandbox that the process enters before it serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sandbox {
-    /// Whether it does.
+    /// True if and how strictly the process confines itself.
     pub(crate) mode: Mode,
-    /// Which ports it may connect to.
+    /// The TCP ports it may connect to.
     pub(crate) connect: Connect,
-    /// More folders that may be read.
+    /// Additional folders that may be read.
     pub(crate) read: Vec<PathBuf>,
-    /// More folders that may be written to.
+    /// Additional folders that may be written to.
     pub(crate) write: Vec<PathBuf>,
 }
 
-/// Whether the process confines itself.
+/// The strictness of the sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// As far as the kernel can.
+    /// As far as the kernel supports it.
     #[default]
     Auto,
-    /// Not at all.
+    /// Run without a sandbox.
     Off,
-    /// Wholly, or it does not start.
+    /// Complete, or the process does not start.
     Require,
 }
 
-/// Which TCP ports may be connected to.
+/// The TCP ports that may be connected to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Connect {
-    /// All, so that a reload may bring any upstream.
+    /// All ports, so that a reload may add any upstream.
     #[default]
     Any,
-    /// Those that the configuration names.
+    /// The ports in the configuration.
     Configured,
 }
 

@@ -1,14 +1,14 @@
-//! The JSON Schema (draft 2020-12) of the configuration, for editors: from the tables of keys that the reader goes by, with
-//! the words of CONFIG.md.
+//! The JSON Schema (draft 2020-12) of the configuration, for editors: from the reader's tables of keys, with
+//! descriptions from CONFIG.md.
 
 use super::keys::{Key, Kind};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// What the keys mean is written there, once.
+/// The document that describes every key.
 const MEANINGS: &str = include_str!("../../CONFIG.md");
 
-/// The schema.
+/// Returns the schema.
 pub(crate) fn schema() -> Value {
     let meanings = Meanings::read(MEANINGS);
     let mut schema = table(super::ROOT, "", &meanings);
@@ -67,11 +67,11 @@ fn kind(found: &Kind, path: &str, meanings: &Meanings<'_>) -> Value {
     }
 }
 
-/// What keys mean, by their paths.
+/// Descriptions of keys, by their paths.
 pub(super) struct Meanings<'t>(HashMap<String, &'t str>);
 
 impl<'t> Meanings<'t> {
-    /// From the document: a heading names a table, a row of the table below it names keys.
+    /// Reads the document: a heading names a table, a row of the table below it names keys.
     pub(super) fn read(text: &'t str) -> Self {
         let mut all = HashMap::new();
         let mut tables: Vec<String> = Vec::new();
@@ -87,8 +87,8 @@ impl<'t> Meanings<'t> {
                         }
                         vec![format!("{name}.")]
                     }
-                    // What a site and a route have in common has a table of its own, so has the top.
-                    None if heading.starts_with("What is done") => {
+                    // The actions shared by sites and routes have a table of their own, as has the top level.
+                    None if heading.starts_with("Actions") => {
                         vec!["site.".into(), "site.route.".into()]
                     }
                     None => vec![String::new()],
@@ -109,12 +109,12 @@ impl<'t> Meanings<'t> {
         Self(all)
     }
 
-    /// What a key means; of a table whose keys are names what is below a name.
+    /// Returns the description of a key; for a table whose keys are names, that of an entry.
     pub(super) fn of(&self, path: &str) -> Option<&'t str> {
         self.0.get(path).or_else(|| self.0.get(&format!("{path}.NAME"))).copied()
     }
 
-    /// The paths that are written about.
+    /// Returns the paths that have a description.
     #[cfg(test)]
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

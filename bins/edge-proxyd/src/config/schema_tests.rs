@@ -1,4 +1,4 @@
-//! The schema against a validator that others wrote, the reader, and the document.
+//! Tests of the schema against an independent validator, the reader and the document.
 
 use super::keys::{Key, Kind};
 use super::schema::{Meanings, schema};
@@ -13,7 +13,7 @@ const MATRIX: &str = include_str!("../../../../examples/hosts/lab-matrix/edge.to
 const PAIR: &str = include_str!("../../../../examples/hosts/two-edges/edge.toml");
 const README: &str = include_str!("../../../../README.md");
 
-/// Whether each of these texts is valid, by Python's jsonschema and tomllib.
+/// Returns whether each text is valid, by Python's jsonschema and tomllib.
 fn valid(texts: &[String]) -> Vec<bool> {
     let script = "
 import json, sys, tomllib, jsonschema
@@ -51,7 +51,7 @@ fn every_configuration_of_this_project_is_valid() {
     assert_eq!(valid(&all), [true; 5]);
 }
 
-/// The types that a value of a kind may have.
+/// Returns the TOML types that a value of this kind may have.
 fn types(kind: &Kind) -> Vec<&'static str> {
     match kind {
         Kind::Boolean => vec!["boolean"],
@@ -68,7 +68,7 @@ fn types(kind: &Kind) -> Vec<&'static str> {
     }
 }
 
-/// A place in the example: the keys and positions to it, and what kind is there; `None` where another crate reads.
+/// A place in the example: the keys and positions leading to it, and its kind; `None` where another crate reads.
 type Place = (Vec<String>, Option<&'static Kind>);
 
 fn places(value: &Value, kind: Option<&'static Kind>, path: &[String], all: &mut Vec<Place>) {
@@ -88,7 +88,7 @@ fn places(value: &Value, kind: Option<&'static Kind>, path: &[String], all: &mut
                     Some(Kind::List(item)) => Some(*item),
                     other => other,
                 };
-                // A list's item may be no list itself.
+                // An item of a list is not a list itself.
                 let item = if value.is_table() {
                     item
                 } else {
@@ -145,9 +145,9 @@ fn each_wrong_type_is_refused_by_both() {
     ];
     let (mut texts, mut about) = (Vec::new(), Vec::new());
     for (path, kind) in &all {
-        // What another crate reads has the type that the example has; a list may be one text there.
+        // Values that another crate reads have the type in the example; a list may also be a single text.
         let known = kind.map_or_else(|| vec!["string", "array", "table"], types);
-        // A table with a name that nobody knows is nonsense where names are not free.
+        // An unknown key is invalid except where names are free.
         let free = kind.is_some_and(|kind| matches!(kind, Kind::Named(_)))
             || kind.is_none() && path.iter().any(|name| name == "zones");
         for (kind, value) in &wrong {
@@ -162,7 +162,7 @@ fn each_wrong_type_is_refused_by_both() {
     for ((text, about), valid) in texts.iter().zip(&about).zip(valid) {
         let acme_boolean = about.starts_with("acme.") && about.ends_with("boolean");
         if acme_boolean {
-            // Some keys there are true or false.
+            // Some keys there are booleans.
             assert_eq!(is_read(text), valid, "{about}: the reader and the schema differ");
             continue;
         }
@@ -184,7 +184,7 @@ fn every_key_is_in_the_document_and_none_besides() {
 fn walk(keys: &'static [Key], path: &str, meanings: &Meanings<'_>, known: &mut Vec<String>) {
     for key in keys {
         let below = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
-        // Where a table has no heading of its own its key's row names what is in it; a route has what a site has.
+        // Where a table has no heading of its own, its key's row names its keys; a route shares those of a site.
         let told = meanings.of(&below).is_some()
             || meanings.of(&below.replace(".route", "")).is_some()
             || meanings.of(&below.replace("site.timeouts", "timeouts")).is_some()

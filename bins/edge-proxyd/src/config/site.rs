@@ -1,4 +1,4 @@
-//! `[[site]]` and `[[site.route]]`.
+//! Readers for `[[site]]` and `[[site.route]]`.
 
 use super::access;
 use super::document::{Table, Value};
@@ -91,7 +91,7 @@ pub(super) fn sites(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global:
 fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Site {
     table.place(ConfigPath::Site(i));
     let hosts = table.get("hosts").map(|value| value.list()).unwrap_or_default();
-    let host = "is no host: write a name such as example.org or *.example.org, without scheme, port or path";
+    let host = "not a valid host: expected a name such as example.org or *.example.org, without scheme, port or path";
     let hosts: Vec<_> = hosts.iter().filter_map(|value| value.parsed(host)).collect();
     let name = table.get("name").and_then(|value| value.text()).map(String::from);
     let name =
@@ -111,7 +111,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
         table.place(ConfigPath::Route(i, site.routes.len()));
         site.routes.push(route(&table, upstreams));
     }
-    // What a site does outside of its routes is one more route, for everything.
+    // The action of a site outside its routes becomes one more route, for every path.
     if let Some(action) = action(table, upstreams) {
         table.place(ConfigPath::Route(i, site.routes.len()));
         site.routes.push(Route::new(PathMatch::Prefix("/".into()), action));
@@ -126,18 +126,18 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
         (Some(prefix), None) => PathMatch::Prefix(prefix),
         (None, Some(exact)) => PathMatch::Exact(exact),
         (None, None) => {
-            table.wrong("path", "is missing: write path = \"/prefix\", or exact = \"/path\"");
+            table.wrong("path", "missing: write path = \"/prefix\", or exact = \"/path\"");
             PathMatch::Prefix("/".into())
         }
         (Some(prefix), Some(_)) => {
-            table.wrong("exact", "does not go with `path`: write one of them");
+            table.wrong("exact", "excludes `path`: write one of them");
             PathMatch::Prefix(prefix)
         }
     };
     let mut route = Route::new(
         path,
         action(table, upstreams).unwrap_or_else(|| {
-            table.wrong("upstream", "is missing: a route has one of upstream, redirect, respond and drop");
+            table.wrong("upstream", "missing: a route needs one of upstream, redirect, respond and drop");
             Action::Drop
         }),
     );
@@ -151,7 +151,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
     route
 }
 
-/// What a site or a route does, if it says so.
+/// Reads the action of a site or a route, if it has one.
 fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
     let mut actions = Vec::new();
     if let Some(value) = table.get("upstream") {
@@ -163,7 +163,7 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
         let to = value.text().unwrap_or_default();
         actions.push(Action::Redirect { status: status as u16, to: to.into() });
     } else if let Some(status) = status {
-        status.wrong("goes with `redirect`");
+        status.wrong("has no effect without `redirect`");
     }
     if let Some(table) = table.table("respond") {
         actions.push(Action::Respond(response(&table, 200)));
@@ -175,13 +175,13 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
     if actions.len() > 1 {
         table.wrong(
             "upstream",
-            "is one of several actions: upstream, redirect, respond and drop exclude each other",
+            "one of several actions: upstream, redirect, respond and drop exclude each other",
         );
     }
     actions.into_iter().next()
 }
 
-/// An answer: a status, and content from here or from a file.
+/// Reads a response: a status, and content from the configuration or a file.
 fn response(table: &Table<'_, '_>, usual: u64) -> Response {
     let text = |key| table.get(key).and_then(|value| value.text());
     let status = table.get("status").map_or(Some(usual), |status| status.number()).unwrap_or(usual);
@@ -189,7 +189,7 @@ fn response(table: &Table<'_, '_>, usual: u64) -> Response {
     let mut content_type = "text/plain; charset=utf-8";
     if let Some(value) = table.get("file") {
         if table.get("body").is_some() {
-            table.wrong("file", "does not go with `body`: write one of them");
+            table.wrong("file", "excludes `body`: write one of them");
         }
         if let Some(path) = value.path() {
             if path.extension().is_some_and(|extension| extension == "html") {
@@ -224,10 +224,10 @@ pub(super) fn reject(table: &Table<'_, '_>) -> Reject {
 
 fn access(table: &Table<'_, '_>) -> Access {
     let ranges = |key| table.get(key).map(|value| value.ranges());
-    // An empty list would allow everybody, which nobody means who writes it.
+    // An empty list would allow everyone, which is never the intention.
     let allow = ranges("allow");
     if table.get("allow").is_some_and(|value| value.value.as_array().is_some_and(|array| array.is_empty())) {
-        table.wrong("allow", "is empty: write who may, or leave it out for everybody");
+        table.wrong("allow", "empty: list the ranges to allow, or leave it out to allow everyone");
     }
     Access { allow: allow.unwrap_or_default(), deny: ranges("deny").unwrap_or_default() }
 }

@@ -33,7 +33,7 @@ fn the_owners_hosts() {
     let (settings, _) = read("lab-matrix", matrix).map_err(|problems| problems.to_string()).unwrap();
     assert_eq!(settings.proxy.trust.interface.as_deref(), Some("tailscale0"));
     assert_eq!(settings.certificates, None);
-    // Both edges of a pair have this file.
+    // Both edges of a pair use this file.
     let pair = include_str!("../../../../examples/hosts/two-edges/edge.toml");
     let (settings, _) = read("two-edges", pair).map_err(|problems| problems.to_string()).unwrap();
     assert!(settings.shared.is_some() && settings.acme.is_some());
@@ -75,12 +75,12 @@ target = 'ftp://x'
     let found = problems(text);
     for (line, message) in [
         ("edge.toml:2:1: ", "unknown key `adress` in listen[0]: did you mean `address`?"),
-        ("edge.toml:3:7: ", "listen[0].tls = 'yes': is neither true nor false"),
+        ("edge.toml:3:7: ", "listen[0].tls = 'yes': expected true or false"),
         ("edge.toml:5:11: ", "has bits set beyond its prefix: write 100.64.0.0/10"),
-        ("edge.toml:7:8: ", "timeouts.idle = '10': is no duration"),
-        ("edge.toml:9:10: ", "is no host"),
+        ("edge.toml:7:8: ", "timeouts.idle = '10': not a valid duration"),
+        ("edge.toml:9:10: ", "not a valid host"),
         ("edge.toml:10:9: ", "did you mean `serve`?"),
-        ("edge.toml:12:10: ", "is no target"),
+        ("edge.toml:12:10: ", "not a valid target"),
     ] {
         assert!(
             found.iter().any(|one| one.starts_with(line) && one.contains(message)),
@@ -113,11 +113,11 @@ fn malformed_toml_has_a_place() {
 #[test]
 fn conflicts() {
     for (text, message) in [
-        ("", "listen is missing"),
+        ("", "listen: missing"),
         ("listen = [{ address = '0.0.0.0:1', http3 = true }]", "needs tls"),
-        ("listen = [{ address = '0.0.0.0:1', tls = true }]", "certificates is missing"),
+        ("listen = [{ address = '0.0.0.0:1', tls = true }]", "certificates: missing"),
         (&format!("{LISTEN}[[site]]\nhosts='a'\nupstream='http://b'\ndrop=true"), "exclude each other"),
-        (&format!("{LISTEN}[[site]]\nhosts='a'\nallow=[]\ndrop=true"), "is empty"),
+        (&format!("{LISTEN}[[site]]\nhosts='a'\nallow=[]\ndrop=true"), "empty: list"),
         (&format!("{LISTEN}[upstream.a]\ntargets=['http://a','https://b']"), "another scheme"),
         (&format!("{LISTEN}[trust]\nranges=['0.0.0.0/0']"), "trust.ranges"),
     ] {
@@ -127,7 +127,7 @@ fn conflicts() {
 }
 
 proptest! {
-    /// Whatever a file holds, reading it ends; what is wrong is said with a place in it.
+    /// For any text, reading terminates, and every error has a position in it.
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
         for line in problems(&text) {
@@ -135,7 +135,7 @@ proptest! {
         }
     }
 
-    /// So it is for the example with a piece of it replaced by something else.
+    /// The same for the example with a piece replaced.
     #[test]
     fn a_broken_example_is_read_or_refused(at in 0usize..3000, length in 0usize..30, other in "[ -~\n]{0,12}") {
         let text = include_str!("../../edge.toml");

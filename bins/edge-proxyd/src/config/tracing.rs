@@ -1,4 +1,4 @@
-//! `[tracing]`.
+//! Reader for the section `[tracing]`.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind};
@@ -23,38 +23,38 @@ pub(super) static TRACING: &[Key] = &[
     Key::new("timeout", Kind::Duration),
 ];
 
-/// Fields of the proxy's own.
+/// Fields that the proxy sets itself.
 const OURS: [&str; 6] =
     ["connection", "content-length", "content-type", "host", "transfer-encoding", "user-agent"];
 
-/// Where spans go, as written.
+/// The destination of spans, with unread secrets.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Traces {
-    /// What the library is told, but for the fields.
+    /// The settings of the library, without the fields.
     pub(crate) tracing: Tracing,
-    /// The fields that carry secrets.
+    /// Fields whose values are secrets.
     fields: Vec<(String, Reference)>,
 }
 
 impl Traces {
-    /// With the secrets, which are read now.
+    /// Reads the secrets and returns the complete settings.
     ///
     /// # Errors
-    /// In words, without a secret.
+    /// A message without the secret.
     pub(crate) fn ready(&self) -> Result<Tracing, String> {
         let mut tracing = self.tracing.clone();
         for (name, reference) in &self.fields {
             let failed = |why: &dyn std::fmt::Display| format!("[tracing] headers.{name}: {why}");
             let secret = reference.read().map_err(|why| failed(&why))?;
             if !is_field_value(secret.expose_secret().as_bytes()) {
-                return Err(failed(&"it has control characters, which a header cannot have"));
+                return Err(failed(&"contains control characters, which a header must not have"));
             }
             tracing.fields.push((name.clone(), secret.expose_secret().to_owned()));
         }
         Ok(tracing)
     }
 
-    /// The files that secrets are in.
+    /// Returns the files that hold the secrets.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let paths = |reference: &Reference| match reference {
             Reference::Age { file, identity } => vec![file.clone(), identity.clone()],
@@ -70,14 +70,14 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     if table.get("collector").is_none() {
         table.wrong(
             "collector",
-            "is missing: write where OTLP over HTTP is taken, such as collector = \"http://127.0.0.1:4318\"",
+            "missing: write the address of an OTLP/HTTP collector, such as collector = \"http://127.0.0.1:4318\"",
         );
     }
     let path = table.get("path").and_then(|value| path(&value));
     let service = table.get("service").and_then(|value| {
         let text = value.text()?;
         if text.is_empty() {
-            value.wrong("is no name: write what the proxy is called in traces, such as edge");
+            value.wrong("empty: write the name of the proxy in traces, such as edge");
         }
         Some(text.to_owned())
     });
@@ -90,7 +90,7 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
         let value = table.get(key)?;
         let duration = value.duration()?;
         if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&duration) {
-            value.wrong("is out of range: write 1ms to 1h");
+            value.wrong("out of range: expected 1ms to 1h");
         }
         Some(duration)
     };
@@ -110,14 +110,14 @@ fn path(value: &Value<'_, '_>) -> Option<String> {
     if text.starts_with('/') && is_target(text.as_bytes()) {
         return Some(text.to_owned());
     }
-    value.wrong("is no path: begin with /, such as /v1/traces");
+    value.wrong("not a valid path: begin with /, such as /v1/traces");
     None
 }
 
-/// A field of the requests to the collector, whose value is a secret.
+/// Reads a field of requests to the collector, whose value is a secret.
 fn field(name: &str, value: &Value<'_, '_>) -> Option<(String, Reference)> {
     if !is_token(name.as_bytes()) || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
-        value.wrong_unseen("is a field that cannot be set: write another, such as Authorization");
+        value.wrong_unseen("not a field that can be set: write another, such as Authorization");
         return None;
     }
     match value.text()?.parse() {

@@ -1,4 +1,4 @@
-//! `[upstream.NAME]`.
+//! Reader for the sections `[upstream.NAME]`.
 
 use super::balance;
 use super::document::{Table, Value};
@@ -31,7 +31,7 @@ pub(super) static TLS: &[Key] = &[
 
 const VERSIONS: [(&str, ProxyOut); 2] = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
 
-/// The upstreams that have a section of their own.
+/// Reads the upstreams that have a section of their own.
 pub(super) fn named(root: &Table<'_, '_>) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
     let Some(table) = root.table("upstream") else {
@@ -53,12 +53,12 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     for value in &addresses {
         let Some(address) = address(value) else { continue };
         if *first.get_or_insert(address.scheme) != address.scheme {
-            value.wrong("is of another scheme than the first: make it an upstream of its own");
+            value.wrong("has another scheme than the first target: make it an upstream of its own");
         }
         upstream.targets.push(address.target);
     }
     if addresses.is_empty() {
-        table.wrong("target", "is missing: write one such as target = \"http://127.0.0.1:3000\"");
+        table.wrong("target", "missing: write one such as target = \"http://127.0.0.1:3000\"");
     }
     let scheme = first.unwrap_or(Scheme::Http);
     upstream.protocol = scheme.protocol();
@@ -79,7 +79,7 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     upstream
 }
 
-/// The table `tls`.
+/// Reads the table `tls`.
 fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
     let tls = table.table("tls")?;
     if !scheme.is_tls() && scheme != Scheme::Unix {
@@ -96,10 +96,10 @@ fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
     Some(found)
 }
 
-/// The upstream that a key of a table of its own names by its address, with the table `tls`.
+/// Reads the upstream of a table that names it by address, with its table `tls`.
 pub(super) fn addressed(table: &Table<'_, '_>, key: &'static str) -> Option<Upstream> {
     let address = table.get(key).and_then(|value| address(&value));
-    // What is wrong with it is said without the address too.
+    // Errors in the table are reported even without a valid address.
     let written = tls(table, address.as_ref().map_or(Scheme::Https, |address| address.scheme));
     let Address { scheme, target } = address?;
     Some(Upstream {
@@ -111,7 +111,7 @@ pub(super) fn addressed(table: &Table<'_, '_>, key: &'static str) -> Option<Upst
     })
 }
 
-/// The name of the upstream that a site or a route writes: that of a section, or an address, which becomes one.
+/// Returns the name of the upstream in a site or route: that of a section, or an address, which becomes an upstream.
 pub(super) fn referred(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if !text.contains("://") && !text.starts_with("unix:") {
@@ -181,7 +181,7 @@ fn address(value: &Value<'_, '_>) -> Option<Address> {
         })
     };
     if address.is_none() {
-        value.wrong("is no target: write http://HOST:PORT, https://…, h2c://…, h2://… (HTTP/2 with TLS) or unix:/PATH");
+        value.wrong("not a valid target: expected http://HOST:PORT, https://…, h2c://…, h2://… (HTTP/2 with TLS) or unix:/PATH");
     }
     address
 }

@@ -1,4 +1,4 @@
-//! Single values: text, numbers, lists, durations, sizes.
+//! Readers for single values: text, numbers, lists, durations, sizes.
 
 use super::document::Value;
 use super::keys::{Kind, words};
@@ -8,43 +8,43 @@ use std::str::FromStr;
 use std::time::Duration;
 
 impl<'d> Value<'d, '_> {
-    /// Text.
+    /// Returns the value as text.
     pub(super) fn text(&self) -> Option<&'d str> {
         let text = self.value.as_str();
         if text.is_none() {
-            self.wrong("is no text: write it in quotes");
+            self.wrong("expected a string: put it in quotes");
         }
         text
     }
 
-    /// `true` or `false`.
+    /// Returns the value as a boolean.
     pub(super) fn boolean(&self) -> Option<bool> {
         debug_assert!(self.may_be(|kind| matches!(kind, Kind::Boolean)), "{}: {:?}", self.path, self.kind);
         let value = self.value.as_bool();
         if value.is_none() {
-            self.wrong("is neither true nor false");
+            self.wrong("expected true or false");
         }
         value
     }
 
-    /// A whole number in the range of its kind.
+    /// Returns a whole number within the bounds of its kind.
     pub(super) fn number(&self) -> Option<u64> {
         let (low, high) = if let Kind::Number(low, high) = self.kind { (*low, *high) } else { (0, u64::MAX) };
         debug_assert!(
             matches!(self.kind, Kind::Number(..)),
-            "{} is no number by the table of keys",
+            "{} is not a number according to the table of keys",
             self.path
         );
         let number = self.value.as_integer();
         let number = number.and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         let number = number.filter(|n| (low..=high).contains(n));
         if number.is_none() {
-            self.wrong(&format!("is no whole number from {low} to {high}"));
+            self.wrong(&format!("expected a whole number from {low} to {high}"));
         }
         number
     }
 
-    /// A number from 0 to 1.
+    /// Returns a number from 0 to 1.
     pub(super) fn share(&self) -> Option<f64> {
         debug_assert!(matches!(self.kind, Kind::Share), "{}: {:?}", self.path, self.kind);
         let number = match (self.value.as_float(), self.value.as_integer()) {
@@ -54,12 +54,12 @@ impl<'d> Value<'d, '_> {
         };
         let share = number.filter(|number| (0.0..=1.0).contains(number));
         if share.is_none() {
-            self.wrong("is no number from 0 to 1: 0.1 is one in ten, 1 is all");
+            self.wrong("expected a number from 0 to 1: 0.1 is one in ten, 1 is all");
         }
         share
     }
 
-    /// A file or a folder.
+    /// Returns the absolute path of a file or folder.
     pub(super) fn path(&self) -> Option<PathBuf> {
         debug_assert!(matches!(self.kind, Kind::Path), "{}: {:?}", self.path, self.kind);
         let text = self.text()?;
@@ -67,11 +67,11 @@ impl<'d> Value<'d, '_> {
             self.document.files.borrow_mut().push(text.into());
             return Some(text.into());
         }
-        self.wrong("is no absolute path: begin with /");
+        self.wrong("expected an absolute path: begin with /");
         None
     }
 
-    /// One of several words.
+    /// Returns the choice for one of several words.
     pub(super) fn one_of<T: Copy, const N: usize>(&self, choices: &[(&'static str, T); N]) -> Option<T> {
         let words = words(choices);
         debug_assert!(
@@ -85,12 +85,12 @@ impl<'d> Value<'d, '_> {
         if found.is_none() {
             let hint = nearest(text, words.iter().copied())
                 .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            self.wrong(&format!("is none of {}{hint}", words.join(", ")));
+            self.wrong(&format!("must be one of {}{hint}", words.join(", ")));
         }
         found.map(|(_, value)| *value)
     }
 
-    /// Text of a form that the standard library or a crate reads.
+    /// Parses text by the standard library or another crate.
     pub(super) fn parsed<T: FromStr>(&self, form: &str) -> Option<T> {
         debug_assert!(matches!(self.kind, Kind::Form(_) | Kind::Range), "{}: {:?}", self.path, self.kind);
         let value = self.text()?.parse().ok();
@@ -100,7 +100,7 @@ impl<'d> Value<'d, '_> {
         value
     }
 
-    /// A list of values, or one.
+    /// Returns a list of values; a single value is a list of one.
     pub(super) fn list(&self) -> Vec<Self> {
         let Kind::List(kind) = self.kind else {
             debug_assert!(false, "{}: {:?}", self.path, self.kind);
@@ -118,9 +118,9 @@ impl<'d> Value<'d, '_> {
         }]
     }
 
-    /// A list of ranges of addresses; a single address is a range of one.
+    /// Returns a list of CIDR ranges; a single address is a range of one.
     pub(super) fn ranges(&self) -> Vec<ipnet::IpNet> {
-        let form = "is no range of addresses: write one such as 100.64.0.0/10 or 2001:db8::1";
+        let form = "not a valid CIDR range: expected one such as 100.64.0.0/10 or 2001:db8::1";
         let range = |item: &Self| {
             let text = item.text()?;
             if let Ok(address) = text.parse::<std::net::IpAddr>() {
@@ -135,7 +135,7 @@ impl<'d> Value<'d, '_> {
         self.list().iter().filter_map(range).collect()
     }
 
-    /// Whether it may be of such a kind.
+    /// Returns whether the value may be of such a kind.
     fn may_be(&self, such: impl Fn(&Kind) -> bool) -> bool {
         match self.kind {
             Kind::Either(kinds) => kinds.iter().any(such),
@@ -143,17 +143,17 @@ impl<'d> Value<'d, '_> {
         }
     }
 
-    /// A duration: `10s`, `500ms`, `1m30s`, `1h`, `1d`.
+    /// Parses a duration: `10s`, `500ms`, `1m30s`, `1h`, `1d`.
     pub(super) fn duration(&self) -> Option<Duration> {
         debug_assert!(matches!(self.kind, Kind::Duration), "{}: {:?}", self.path, self.kind);
         let duration = self.text().map(duration)?;
         if duration.is_none() {
-            self.wrong("is no duration: write one such as 10s, 500ms, 1m30s or 1h");
+            self.wrong("not a valid duration: expected one such as 10s, 500ms, 1m30s or 1h");
         }
         duration
     }
 
-    /// A size in bytes: a number, or text such as `16KiB`, `10MB`, `1GiB`.
+    /// Parses a size in bytes: a number, or text such as `16KiB`, `10MB`, `1GiB`.
     pub(super) fn size(&self) -> Option<u64> {
         debug_assert!(matches!(self.kind, Kind::Size), "{}: {:?}", self.path, self.kind);
         let size = match self.value.as_str() {
@@ -161,7 +161,7 @@ impl<'d> Value<'d, '_> {
             None => self.value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok()),
         };
         if size.is_none() {
-            self.wrong("is no size: write bytes, or one such as 16KiB, 10MB or 1GiB");
+            self.wrong("not a valid size: expected bytes, or one such as 16KiB, 10MB or 1GiB");
         }
         size
     }
@@ -201,7 +201,7 @@ fn size(text: &str) -> Option<u64> {
     })
 }
 
-/// The digits at the beginning, and what follows.
+/// Splits off the digits at the beginning.
 fn number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))

@@ -1,11 +1,11 @@
-//! Every key of the document, written wrongly: whoever does that is told where, what, and what to write instead.
+//! Tests that write every documented key wrongly and expect the position, the error and the fix.
 
 use super::read;
 use std::collections::BTreeSet;
 
-/// A section: as the document calls it, the file before its key, and what the error calls it.
+/// The sections: heading in the document, file before the key, and path in errors.
 const SECTIONS: &[(&str, &str, &str)] = &[
-    ("At the top", "", ""),
+    ("Top level", "", ""),
     ("[[listen]]", "[[listen]]\n", "listen[0]"),
     ("[trust]", "[trust]\n", "trust"),
     ("[tailnet]", "[tailnet]\n", "tailnet"),
@@ -20,66 +20,67 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     ("[[site]]", "[[site]]\n", "site[0]"),
     ("[site.auth]", "[[site]]\n[site.auth]\n", "site[0].auth"),
     ("[site.rate]", "[[site]]\n[site.rate]\n", "site[0].rate"),
-    ("What is done: in a site or in a route", "[[site]]\n[[site.route]]\n", "site[0].route[0]"),
+    ("Actions: in a site or in a route", "[[site]]\n[[site.route]]\n", "site[0].route[0]"),
     ("[[site.route]]", "[[site]]\n[[site.route]]\n", "site[0].route[0]"),
     ("[upstream.NAME]", "[upstream.a]\n", "upstream.a"),
     ("[upstream.NAME.health]", "[upstream.a.health]\n", "upstream.a.health"),
     ("[upstream.NAME.retry]", "[upstream.a.retry]\n", "upstream.a.retry"),
 ];
 
-/// Besides a value of another kind: a section, a key, what is written, and what the answer has in it. It names the fix.
+/// Wrong values besides those of another type: section, key, value, and a part of the expected error, which names the
+/// fix.
 const WRONG: &[(&str, &str, &str, &str)] = &[
-    ("At the top", "reject", "'silence'", "did you mean `silent`?"),
-    ("At the top", "https_port", "70000", "from 1 to 65535"),
-    ("At the top", "kernel_tls", "'on'", "is none of auto, off"),
-    ("At the top", "kernel_tls_after", "'1 TB'", "16KiB"),
+    ("Top level", "reject", "'silence'", "did you mean `silent`?"),
+    ("Top level", "https_port", "70000", "from 1 to 65535"),
+    ("Top level", "kernel_tls", "'on'", "must be one of auto, off"),
+    ("Top level", "kernel_tls_after", "'1 TB'", "16KiB"),
     ("[[listen]]", "address", "'443'", "0.0.0.0:443"),
-    ("[[listen]]", "tls", "'yes'", "neither true nor false"),
+    ("[[listen]]", "tls", "'yes'", "expected true or false"),
     ("[[listen]]", "http3", "true", "needs tls = true"),
     ("[[listen]]", "interface", "'a/b'", "such as tailscale0"),
     ("[[listen]]", "proxy_protocol", "'10.0.0.1/8'", "write 10.0.0.0/8"),
     ("[trust]", "ranges", "'everybody'", "100.64.0.0/10"),
     ("[trust]", "interface", "'tailscale0'", "without `trust.ranges`"),
     ("[trust]", "who", "'vps'", "node:NAME"),
-    ("[trust]", "fallback", "1", "neither true nor false"),
+    ("[trust]", "fallback", "1", "expected true or false"),
     ("[trust]", "header", "'x-forwarded-fro'", "did you mean `x-forwarded-for`?"),
     ("[tailnet]", "socket", "'tailscaled.sock'", "begin with /"),
     ("[tailnet]", "ranges", "'100.64.0.0/33'", "100.64.0.0/10"),
     ("[tailnet]", "remember", "'60'", "10s"),
-    ("[tailnet]", "tell", "'no'", "neither true nor false"),
+    ("[tailnet]", "tell", "'no'", "expected true or false"),
     ("[certificates]", "folder", "'acme'", "begin with /"),
     ("[log]", "format", "'jsn'", "did you mean `json`?"),
     ("[log]", "file", "'access.log'", "begin with /"),
-    ("[log]", "rejected", "'true'", "neither true nor false"),
+    ("[log]", "rejected", "'true'", "expected true or false"),
     ("[tracing]", "collector", "'127.0.0.1:4318'", "http://HOST:PORT"),
     ("[tracing]", "path", "'v1/traces'", "/v1/traces"),
     ("[tracing]", "tls", "{ ca = 'x' }", "begin with /"),
-    ("[tracing]", "headers", "{ Authorization = 'Bearer hunter2' }", "write file:/path"),
-    ("[tracing]", "service", "''", "what the proxy is called"),
+    ("[tracing]", "headers", "{ Authorization = 'Bearer hunter2' }", "file:/path"),
+    ("[tracing]", "service", "''", "name of the proxy"),
     ("[tracing]", "ratio", "10", "0.1 is one in ten"),
     ("[tracing]", "queue", "0", "from 1 to"),
     ("[tracing]", "interval", "'0s'", "1ms to 1h"),
     ("[tracing]", "timeout", "'5'", "10s"),
     ("[status]", "address", "'0.0.0.0:9180'", "loopback"),
     ("[sandbox]", "mode", "'on'", "is none of auto, off, require"),
-    ("[sandbox]", "connect", "'some'", "is none of any, configured"),
+    ("[sandbox]", "connect", "'some'", "must be one of any, configured"),
     ("[sandbox]", "read", "'x'", "begin with /"),
     ("[sandbox]", "write", "'x'", "begin with /"),
     ("[shared]", "database", "'host=db password=x'", "never the secret itself"),
     ("[shared]", "database_roots", "'roots.pem'", "begin with /"),
     ("[shared]", "secret", "'swordfish'", "never the secret itself"),
-    ("[shared]", "wait", "'6s'", "write 1ms to 5s"),
-    ("[shared]", "rotate", "'1s'", "write 2s to 7d"),
-    ("[shared]", "lifetime", "'8d'", "write 1s to 7d"),
-    ("[limits]", "header_bytes", "'1MiB'", "write 256 to 65535"),
-    ("[limits]", "header_fields", "0", "write 1 to 10000"),
-    ("[limits]", "target_bytes", "1", "write 16 to 65535"),
-    ("[limits]", "streams", "0", "write 1 to 65535"),
-    ("[limits]", "resets", "0", "write 1 to 1000000"),
-    ("[limits]", "control_frames", "1", "write 10 to 1000000"),
-    ("[limits]", "connections", "0", "write 1 to 10000000"),
+    ("[shared]", "wait", "'6s'", "expected 1ms to 5s"),
+    ("[shared]", "rotate", "'1s'", "expected 2s to 7d"),
+    ("[shared]", "lifetime", "'8d'", "expected 1s to 7d"),
+    ("[limits]", "header_bytes", "'1MiB'", "expected 256 to 65535"),
+    ("[limits]", "header_fields", "0", "expected 1 to 10000"),
+    ("[limits]", "target_bytes", "1", "expected 16 to 65535"),
+    ("[limits]", "streams", "0", "expected 1 to 65535"),
+    ("[limits]", "resets", "0", "expected 1 to 1000000"),
+    ("[limits]", "control_frames", "1", "expected 10 to 1000000"),
+    ("[limits]", "connections", "0", "expected 1 to 10000000"),
     ("[limits]", "connections_per_client", "-1", "from 0 to"),
-    ("[limits]", "idle_upstream", "2000000", "write 0 to 1000000"),
+    ("[limits]", "idle_upstream", "2000000", "expected 0 to 1000000"),
     ("[timeouts]", "handshake", "'10'", "10s"),
     ("[timeouts]", "header", "'0s'", "1 ms to 30 days"),
     ("[timeouts]", "body", "60", "quotes"),
@@ -90,42 +91,42 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[[site]]", "hosts", "'https://a'", "without scheme, port or path"),
     ("[[site]]", "name", "''", "name the site"),
     ("[[site]]", "plain", "'sevre'", "did you mean `serve`?"),
-    ("[[site]]", "allow", "[]", "leave it out for everybody"),
+    ("[[site]]", "allow", "[]", "leave it out to allow everyone"),
     ("[[site]]", "deny", "'x'", "100.64.0.0/10"),
-    ("[[site]]", "reject", "'no'", "is none of silent, alert"),
-    ("[[site]]", "early_data", "1", "neither true nor false"),
+    ("[[site]]", "reject", "'no'", "must be one of silent, alert"),
+    ("[[site]]", "early_data", "1", "expected true or false"),
     ("[[site]]", "body_limit", "'1TB'", "16KiB"),
     ("[[site]]", "timeouts", "{ idle = '1' }", "10s"),
     ("[[site]]", "auth", "'opn'", "did you mean `open`?"),
     ("[[site]]", "rate", "{ client = '10' }", "10/s"),
     ("[[site]]", "hsts", "{ max_age = 1 }", "quotes"),
-    ("[[site]]", "compression", "{ codings = ['gz'] }", "is none of zstd, br, gzip"),
+    ("[[site]]", "compression", "{ codings = ['gz'] }", "must be one of zstd, br, gzip"),
     ("[[site]]", "maintenance", "{ status = 99 }", "from 200 to 599"),
     ("[[site]]", "request_headers", "{ remove = 'a b' }", "letters, digits and -"),
     ("[[site]]", "response_headers", "{ set = { 'a b' = 'c' } }", "letters, digits and -"),
     ("[site.auth]", "users", "'users.txt'", "begin with /"),
-    ("[site.auth]", "realm", "1", "write it in quotes"),
-    ("[site.auth]", "user_header", "true", "write it in quotes"),
+    ("[site.auth]", "realm", "1", "put it in quotes"),
+    ("[site.auth]", "user_header", "true", "put it in quotes"),
     ("[site.auth]", "upstream", "'ftp://x'", "http://HOST:PORT"),
     ("[site.auth]", "service", "'autelia'", "did you mean `authelia`?"),
     ("[site.auth]", "path", "'verify'", "/api/authz/forward-auth"),
     ("[site.auth]", "copy", "'a b'", "letters, digits and -"),
     ("[site.rate]", "client", "'10'", "10/s"),
-    ("[site.rate]", "client_burst", "5", "goes with `client`"),
+    ("[site.rate]", "client_burst", "5", "without `client`"),
     ("[site.rate]", "site", "'1/y'", "10/s"),
-    ("[site.rate]", "site_burst", "5", "goes with `site`"),
+    ("[site.rate]", "site_burst", "5", "without `site`"),
     ("[site.rate]", "concurrent", "0", "from 1 to"),
-    ("What is done: in a site or in a route", "upstream", "'forgeo'", "add one"),
-    ("What is done: in a site or in a route", "redirect", "''", "https://example.org{path}{query}"),
-    ("What is done: in a site or in a route", "status", "200", "goes with `redirect`"),
-    ("What is done: in a site or in a route", "respond", "{ status = 99 }", "from 200 to 599"),
-    ("What is done: in a site or in a route", "drop", "'yes'", "neither true nor false"),
+    ("Actions: in a site or in a route", "upstream", "'forgeo'", "add one"),
+    ("Actions: in a site or in a route", "redirect", "''", "https://example.org{path}{query}"),
+    ("Actions: in a site or in a route", "status", "200", "without `redirect`"),
+    ("Actions: in a site or in a route", "respond", "{ status = 99 }", "from 200 to 599"),
+    ("Actions: in a site or in a route", "drop", "'yes'", "expected true or false"),
     ("[[site.route]]", "path", "'a'", "begin with /"),
     ("[[site.route]]", "exact", "'/a?b'", "without ? and #"),
-    ("[[site.route]]", "allow", "[]", "leave it out for everybody"),
+    ("[[site.route]]", "allow", "[]", "leave it out to allow everyone"),
     ("[[site.route]]", "deny", "'x'", "100.64.0.0/10"),
     ("[[site.route]]", "auth", "'opn'", "did you mean `open`?"),
-    ("[[site.route]]", "strip_prefix", "'/b'", "write / or leave it out"),
+    ("[[site.route]]", "strip_prefix", "'/b'", "expected /, or leave it out"),
     ("[[site.route]]", "body_limit", "'1TB'", "16KiB"),
     ("[[site.route]]", "request_headers", "{ remove = 'Host' }", "set `host` of the upstream"),
     ("[[site.route]]", "response_headers", "{ add = { 'a b' = 'c' } }", "letters, digits and -"),
@@ -149,8 +150,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[upstream.NAME.retry]", "budget", "300", "from 0 to 100"),
 ];
 
-/// The sections of `[acme]`, which the library of the program acme-dns01 reads: as the document calls it, and the file before
-/// its key. Which keys a provider has its kind decides.
+/// The sections of `[acme]`, read by the library of the program acme-dns01: heading in the document, and file before
+/// the key. The kind of a provider decides its keys.
 const ACME: &[(&str, &[&str])] = &[
     ("[acme]", &["[acme]\n"]),
     ("[acme.dns]", &["[acme.dns]\n"]),
@@ -170,12 +171,12 @@ const ACME: &[(&str, &[&str])] = &[
     ("[[acme.certificate]]", &["[[acme.certificate]]\n"]),
 ];
 
-/// The keys of each section, by the tables of the document, but for those of `[acme]`.
+/// Returns the keys of each section in the tables of the document, except those of `[acme]`.
 fn documented() -> Vec<(String, BTreeSet<String>)> {
     all_documented().into_iter().filter(|(title, _)| !title.contains("[acme")).collect()
 }
 
-/// The keys of all sections.
+/// Returns the keys of all sections.
 fn all_documented() -> Vec<(String, BTreeSet<String>)> {
     let mut sections: Vec<(String, BTreeSet<String>)> = Vec::new();
     for line in include_str!("../../CONFIG.md").lines() {
@@ -191,7 +192,7 @@ fn all_documented() -> Vec<(String, BTreeSet<String>)> {
     sections
 }
 
-/// What a section may have besides, where that decides which keys there are.
+/// Additional lines of a section that decide which keys it has.
 const KINDS: &[(&str, &[&str])] = &[(
     "[site.auth]",
     &[
@@ -207,7 +208,7 @@ fn kinds(title: &str) -> &'static [&'static str] {
     KINDS.iter().find(|(of, _)| *of == title).map_or(&[""], |(_, kinds)| kinds)
 }
 
-/// The problems of a file that has this before a key, and then this line; and the number of that line.
+/// Returns the errors of a file with these lines, and the number of the last line.
 fn problems(before: &str, line: &str) -> (Vec<String>, usize) {
     let text = format!("{before}{line}\n");
     let found = match read("edge.toml", &text) {
@@ -223,8 +224,8 @@ fn the_document_has_the_keys_that_are_read_and_no_others() {
     let titles: Vec<&str> = documented.iter().map(|(title, _)| title.as_str()).collect();
     let sections: Vec<&str> = SECTIONS.iter().map(|(title, ..)| *title).collect();
     assert_eq!(titles, sections);
-    // What is done is written in a site or in a route, and has a table of its own.
-    let done = documented.iter().find(|(title, _)| title.starts_with("What is done")).unwrap().1.clone();
+    // Actions are keys of a site or a route, and have a table of their own.
+    let done = documented.iter().find(|(title, _)| title.starts_with("Actions")).unwrap().1.clone();
     for ((title, keys), (_, before, path)) in documented.iter().zip(SECTIONS) {
         let mut keys = keys.clone();
         if *path == "site[0]" || path.ends_with("route[0]") {
@@ -235,16 +236,16 @@ fn the_document_has_the_keys_that_are_read_and_no_others() {
                 documented.iter().find(|(title, _)| title == "[[site.route]]").unwrap().1.iter().cloned(),
             );
         }
-        // Whoever writes a key that is far from all others is told all of them.
+        // An unknown key that resembles no other is answered with a list of all.
         let mut known = BTreeSet::new();
         for kind in kinds(title) {
             let (found, _) = problems(&format!("{before}{kind}"), "zzzzzzzzzzzzzzzzzzzzzz = 1");
             let unknown = found.iter().find(|problem| problem.contains("unknown key `zzzz"));
             let unknown = unknown.unwrap_or_else(|| panic!("{title}: {found:#?}"));
-            known.extend(unknown.split("known are ").nth(1).unwrap().split(", ").map(str::to_owned));
+            known.extend(unknown.split("known keys are ").nth(1).unwrap().split(", ").map(str::to_owned));
         }
         if path.is_empty() {
-            // Sections are known at the top too.
+            // At the top level, sections are keys too.
             assert!(keys.is_subset(&known), "{keys:?} {known:?}");
             let rest = known.difference(&keys).map(String::as_str).collect::<Vec<_>>().join(" ");
             assert_eq!(
@@ -267,7 +268,7 @@ const SUBSECTIONS: &[(&str, &str)] =
 fn every_key_says_what_is_wrong_with_it_and_where() {
     for ((title, keys), (_, before, path)) in documented().iter().zip(SECTIONS) {
         for key in keys {
-            // A kind of value that no key takes.
+            // A type of value that no key accepts.
             let said = kinds(title).iter().find_map(|kind| {
                 let (found, line) =
                     problems(&format!("{before}{kind}"), &format!("{key} = [[[1979-05-27]]]"));
@@ -289,10 +290,10 @@ fn wrong_values_name_the_fix() {
     let mut unsaid = Vec::new();
     for (title, key, value, fix) in WRONG {
         let (_, before, path) = SECTIONS.iter().find(|(known, ..)| known == title).expect(title);
-        // What else such a section must have.
+        // Other keys that such a section requires.
         const LISTEN: &str = "listen = [{ address = '127.0.0.1:80' }]\n";
         let before = match *title {
-            "At the top" => String::new(),
+            "Top level" => String::new(),
             "[site.auth]" => format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.auth]\n"),
             "[[site.route]]" => {
                 let path = if matches!(*key, "path" | "exact") { "" } else { "path = '/'\n" };
@@ -304,7 +305,7 @@ fn wrong_values_name_the_fix() {
             "[[listen]]" if *key != "address" => format!("{before}address = '127.0.0.1:80'\n"),
             "[[listen]]" => (*before).to_owned(),
             "[site.rate]" => format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.rate]\n"),
-            title if title.starts_with("What is done") => {
+            title if title.starts_with("Actions") => {
                 format!("{LISTEN}[[site]]\nhosts = 'a.test'\n[[site.route]]\npath = '/'\n")
             }
             "[upstream.NAME.health]" | "[upstream.NAME.retry]" => {
@@ -326,7 +327,7 @@ fn wrong_values_name_the_fix() {
         }
     }
     assert!(unsaid.is_empty(), "{}", unsaid.join("\n"));
-    // Each key has a wrong value of its own.
+    // Every key has a wrong value of its own.
     for (title, keys) in &documented() {
         let wrong: BTreeSet<String> =
             WRONG.iter().filter(|(of, ..)| of == title).map(|(_, key, ..)| (*key).to_owned()).collect();
@@ -345,7 +346,7 @@ fn every_key_of_acme_says_what_is_wrong_with_it_and_where() {
         for key in keys {
             let mut all = Vec::new();
             let said = befores.iter().any(|before| {
-                // A kind of value that no key takes.
+                // A type of value that no key accepts.
                 let (found, line) = problems(before, &format!("{key} = [[[1979-05-27]]]"));
                 let here = format!("line {line}, `{key}`: ");
                 let said = found.iter().any(|said| {
@@ -376,7 +377,7 @@ fn a_secret_where_its_reference_belongs_is_not_repeated() {
     let (found, number) = problems(before, "headers = { Authorization = 'hunter2', Host = 'hunter2' }");
     assert!(found.len() >= 2 && found.iter().all(|said| !said.contains("hunter2")), "{found:#?}");
     assert!(found.iter().any(|said| said.starts_with(&format!("edge.toml:{number}:"))), "{found:#?}");
-    // Where several are wrong, line and words are of the same.
+    // If several values are wrong, line and message belong to the same one.
     let (found, _) = problems("[acme]\nemail = 1\n[acme.provider.a]\nkind = 'cloudflare'\n", "token = 1");
     assert!(found.iter().any(|said| said.contains("line 2, `email`: expected text in quotes")), "{found:#?}");
 }

@@ -1,4 +1,4 @@
-//! A certificate authority that lives as long as the demonstration.
+//! A certificate authority for the lifetime of the demonstration.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// The authority.
+/// The certificate authority.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: String,
@@ -25,12 +25,12 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), root })
     }
 
-    /// The root certificate as PEM.
+    /// Returns the root certificate as PEM.
     pub(super) fn root(&self) -> &str {
         &self.root
     }
 
-    /// Writes a pair for these names in the layout of `/var/lib/acme`.
+    /// Writes a key pair for these names in the layout of `/var/lib/acme`.
     pub(super) fn issue(&self, folder: &Path, names: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate()?;
@@ -45,7 +45,7 @@ impl Authority {
     }
 }
 
-/// Replaces a file as a whole, for the owner and the group only.
+/// Replaces a file atomically, readable by owner and group only.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file =

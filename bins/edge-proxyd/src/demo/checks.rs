@@ -1,4 +1,4 @@
-//! The lines of the table: each makes real requests and says what it saw.
+//! The checks of the demonstration: each makes real requests and reports what it observed.
 
 use super::client::{self, Outcome, Tls, plain, tls, whole};
 use super::lab::{Lab, TRUSTED};
@@ -8,12 +8,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-type Check = for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = Outcome<String>> + 'a>>;
+type CheckFn = for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = Outcome<String>> + 'a>>;
 
 macro_rules! checks {
     ($($capability:literal => $check:ident,)*) => {
-        /// All lines in their order.
-        pub(super) const ALL: &[(&str, Check)] = &[$(($capability, |lab| Box::pin($check(lab)))),*];
+        /// All checks in order.
+        pub(super) const ALL: &[(&str, CheckFn)] = &[$(($capability, |lab| Box::pin($check(lab)))),*];
     };
 }
 
@@ -34,7 +34,7 @@ checks! {
     "no SNI on TCP: silence" => no_sni,
     "unknown SNI on QUIC: silence" => unknown_sni_quic,
     "unknown Host on plain HTTP: silence" => unknown_host,
-    "client address from a trusted hop" => trusted_hop,
+    "client address from a trusted proxy" => trusted_hop,
     "client address spoofed: ignored" => spoofed,
     "reload without a lost request" => reload,
 }
@@ -70,8 +70,8 @@ async fn http2(lab: &Lab) -> Outcome<String> {
     for answer in answers {
         served += usize::from(answer.await?.status() == 200);
     }
-    require(served == 8, || format!("{served} of 8 streams were answered 200"))?;
-    Ok("8 streams at once, all 200".into())
+    require(served == 8, || format!("{served} of 8 streams were answered with 200"))?;
+    Ok("8 concurrent streams, all 200".into())
 }
 
 async fn http3(lab: &Lab) -> Outcome<String> {
@@ -92,7 +92,7 @@ async fn redirect(lab: &Lab) -> Outcome<String> {
     Ok(format!("308, {location}"))
 }
 
-/// A masked text frame.
+/// Builds a masked text frame.
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | text.len() as u8, 1, 2, 3, 4];
     frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]));
@@ -115,7 +115,7 @@ async fn websocket(lab: &Lab) -> Outcome<String> {
 
 async fn websocket_http2(lab: &Lab) -> Outcome<String> {
     let mut send = client::http2(lab.tls, "app.localhost", &lab.root).await?;
-    require(send.is_extended_connect_protocol_enabled(), || "extended CONNECT is not offered".into())?;
+    require(send.is_extended_connect_protocol_enabled(), || "extended CONNECT is not supported".into())?;
     let mut request =
         http::Request::connect("https://app.localhost/ws").version(http::Version::HTTP_2).body(())?;
     request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
@@ -141,10 +141,10 @@ async fn grpc(lab: &Lab) -> Outcome<String> {
     while let Some(part) = content.data().await {
         received += part?.len();
     }
-    let trailers = content.trailers().await?.ok_or("no trailers came")?;
-    require(received == 7, || format!("{received} bytes came"))?;
-    let status = trailers.get("grpc-status").ok_or("no grpc-status among the trailers")?;
-    Ok(format!("grpc-status {} behind {received} bytes, HTTP/2 to the service", status.to_str()?))
+    let trailers = content.trailers().await?.ok_or("no trailers received")?;
+    require(received == 7, || format!("{received} bytes received"))?;
+    let status = trailers.get("grpc-status").ok_or("no grpc-status in the trailers")?;
+    Ok(format!("grpc-status {} after {received} bytes, HTTP/2 to the service", status.to_str()?))
 }
 
 async fn resumption(lab: &Lab) -> Outcome<String> {
@@ -159,7 +159,7 @@ async fn resumption(lab: &Lab) -> Outcome<String> {
     Ok("full, then resumed".into())
 }
 
-/// A client whose first flight carries this request, and nothing more until it is told to go on.
+/// Connects with this request in early data, and sends nothing more until told to.
 fn with_early_data(lab: &Lab, request: &str) -> Outcome<Tls> {
     let config = tls(&lab.root, &[b"http/1.1"], true)?;
     Tls::new(lab.tls, "early.localhost", &config)?.ask(&get("early.localhost", "/ticket"), whole)?;
@@ -171,15 +171,15 @@ fn with_early_data(lab: &Lab, request: &str) -> Outcome<Tls> {
 
 async fn early_tcp(lab: &Lab) -> Outcome<String> {
     let mut client = with_early_data(lab, &get("early.localhost", "/early-tcp"))?;
-    // The client's Finished was not sent: what arrives now was forwarded before the handshake was complete.
+    // The client has not sent Finished: whatever arrives now was forwarded before the handshake completed.
     tokio::time::sleep(Duration::from_millis(150)).await;
     let seen = lab.memory.with("/early-tcp");
     let before = seen.first().ok_or("the request waited for the handshake")?;
     require(before.field("early-data") == Some("1"), || format!("{before:?}"))?;
     let answer = client.read(whole)?;
     require(answer.starts_with("HTTP/1.1 200") && client.tls.is_early_data_accepted(), || answer.clone())?;
-    require(lab.memory.with("/early-tcp").len() == 1, || "the request came twice".into())?;
-    Ok("accepted, answered before the handshake's end, Early-Data: 1".into())
+    require(lab.memory.with("/early-tcp").len() == 1, || "the request arrived twice".into())?;
+    Ok("accepted, answered before the handshake completed, Early-Data: 1".into())
 }
 
 async fn early_tcp_post(lab: &Lab) -> Outcome<String> {
@@ -187,7 +187,7 @@ async fn early_tcp_post(lab: &Lab) -> Outcome<String> {
     let mut client = with_early_data(lab, request)?;
     tokio::time::sleep(Duration::from_millis(150)).await;
     require(lab.memory.with("/held-tcp").is_empty(), || {
-        "it was forwarded before the handshake's end".into()
+        "it was forwarded before the handshake completed".into()
     })?;
     let answer = client.read(whole)?;
     let seen = lab.memory.with("/held-tcp");
@@ -202,7 +202,7 @@ async fn quic_early(lab: &Lab, request: http::Request<()>, body: &'static [u8]) 
     let ticket = http::Request::get("https://early.localhost/ticket").body(())?;
     client::http3(first.clone(), ticket, Bytes::new()).await?;
     first.close(0u32.into(), b"");
-    // What the edge sends is held back for a while, so the request is surely there before the handshake's end.
+    // Packets from the edge are delayed, so that the request arrives before the handshake completes.
     let (relay, _) = relay(lab.tls, Duration::from_millis(100)).await?;
     let second = endpoint.connect(relay, "early.localhost")?;
     let (connection, accepted) = second.into_0rtt().map_err(|_| "the ticket allows no early data")?;
@@ -229,7 +229,7 @@ async fn early_quic_post(lab: &Lab) -> Outcome<String> {
     Ok("early data accepted, forwarded once, after the handshake".into())
 }
 
-/// Everything that comes back on a TCP connection until it ends.
+/// Counts the bytes that come back on a TCP connection until it closes.
 fn all_bytes(mut client: Tls) -> Outcome<usize> {
     client.flush()?;
     let mut bytes = Vec::new();
@@ -255,7 +255,7 @@ async fn no_sni(lab: &Lab) -> Outcome<String> {
     Ok("closed, 0 bytes came back".into())
 }
 
-/// Passes datagrams on to the edge, counts what comes back, and gives each to the client after a while.
+/// Relays datagrams to the edge, counts those that come back, and delivers each to the client after a delay.
 async fn relay(
     edge: std::net::SocketAddr,
     after: Duration,
@@ -317,7 +317,7 @@ async fn trusted_hop(lab: &Lab) -> Outcome<String> {
     let seen = lab.memory.with("/hop");
     let chain = seen.first().and_then(|seen| seen.field("x-real-ip")).unwrap_or_default();
     require(chain == "198.51.100.7", || format!("{seen:?}"))?;
-    Ok("198.51.100.7 as the hop said; the entry left of it left out".into())
+    Ok("198.51.100.7 as the trusted proxy reported; the entry left of it ignored".into())
 }
 
 async fn spoofed(lab: &Lab) -> Outcome<String> {
@@ -340,7 +340,7 @@ async fn reload(lab: &Lab) -> Outcome<String> {
             scope.spawn(move || {
                 let mut kept: Option<Tls> = None;
                 while !stop.load(Ordering::Relaxed) {
-                    // Half of the clients keep their connection, half make a new one each time.
+                    // Half of the clients keep their connection, half open a new one each time.
                     let client = kept.take().map_or_else(|| Tls::new(lab.tls, "app.localhost", config), Ok);
                     let outcome = client.and_then(|mut client| {
                         let text = client.ask(&get("app.localhost", "/reload"), whole)?;

@@ -1,4 +1,4 @@
-//! Clients of every version, as strict as needed to see what the proxy really does.
+//! Test clients for every version of HTTP, strict enough to observe what the proxy really does.
 
 use bytes::{Buf, Bytes};
 use rustls::pki_types::ServerName;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How long any one step may take.
+/// The longest time that a step may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// TLS as a client that believes the demonstration's authority. Sessions are remembered for resumption.
+/// Returns a TLS client configuration that trusts the demonstration's authority and remembers sessions.
 pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(root.as_bytes())?)?;
@@ -29,7 +29,7 @@ pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<Client
     Ok(Arc::new(config))
 }
 
-/// A TCP connection from this address of ours.
+/// Opens a TCP connection from this local address.
 pub(super) fn dial(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
@@ -40,7 +40,7 @@ pub(super) fn dial(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
     Ok(stream)
 }
 
-/// TLS over TCP, step by step.
+/// A TLS connection over TCP, driven step by step.
 pub(super) struct Tls {
     pub(super) tls: ClientConnection,
     pub(super) tcp: TcpStream,
@@ -52,7 +52,7 @@ impl Tls {
         Ok(Self { tls: ClientConnection::new(config.clone(), name)?, tcp: dial(to, [127, 0, 0, 1].into())? })
     }
 
-    /// Writes what TLS has to write.
+    /// Writes pending TLS records.
     pub(super) fn flush(&mut self) -> Outcome<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.tcp)?;
@@ -60,13 +60,13 @@ impl Tls {
         Ok(())
     }
 
-    /// Sends a request and reads until what came satisfies `enough`.
+    /// Sends a request and reads until the received text satisfies `enough`.
     pub(super) fn ask(&mut self, request: &str, enough: impl Fn(&str) -> bool) -> Outcome<String> {
         self.tls.writer().write_all(request.as_bytes())?;
         self.read(enough)
     }
 
-    /// Reads until what came satisfies `enough`.
+    /// Reads until the received text satisfies `enough`.
     pub(super) fn read(&mut self, enough: impl Fn(&str) -> bool) -> Outcome<String> {
         let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
         let mut text = Vec::new();
@@ -82,7 +82,7 @@ impl Tls {
     }
 }
 
-/// Whether a text is a whole response with its content, as the origins here answer.
+/// Returns whether a text is a complete response with its content, as the origins here send it.
 pub(super) fn whole(text: &str) -> bool {
     let Some((head, content)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| {
@@ -92,7 +92,8 @@ pub(super) fn whole(text: &str) -> bool {
     content.len() >= length.unwrap_or(0)
 }
 
-/// Plain HTTP/1.1: sends bytes from an address, gives everything until the answer is whole or the connection ends.
+/// Sends bytes over plain HTTP/1.1 from this address, and returns everything until the response is complete or the
+/// connection closes.
 pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<String> {
     let mut stream = dial(to, from)?;
     stream.write_all(request.as_bytes())?;
@@ -112,7 +113,7 @@ pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<Stri
     }
 }
 
-/// An HTTP/2 connection.
+/// Opens an HTTP/2 connection.
 pub(super) async fn http2(to: SocketAddr, name: &str, root: &str) -> Outcome<h2::client::SendRequest<Bytes>> {
     let config = tls(root, &[b"h2"], false)?;
     let tcp = tokio::net::TcpStream::connect(to).await?;
@@ -120,12 +121,12 @@ pub(super) async fn http2(to: SocketAddr, name: &str, root: &str) -> Outcome<h2:
     let stream = tokio_rustls::TlsConnector::from(config).connect(name, tcp).await?;
     let (send, connection) = h2::client::handshake(stream).await?;
     tokio::spawn(connection);
-    // The settings that allow extended CONNECT come in the first flight after the handshake.
+    // The settings that allow extended CONNECT arrive right after the handshake.
     tokio::time::sleep(Duration::from_millis(50)).await;
     Ok(send.ready().await?)
 }
 
-/// A QUIC client that remembers sessions.
+/// Creates a QUIC client that remembers sessions.
 pub(super) fn quic(root: &str) -> Outcome<quinn::Endpoint> {
     let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into())?;
     let mut config = Arc::unwrap_or_clone(tls(root, &[b"h3"], true)?);
@@ -135,7 +136,7 @@ pub(super) fn quic(root: &str) -> Outcome<quinn::Endpoint> {
     Ok(endpoint)
 }
 
-/// One request over HTTP/3 on a connection that is ready, or that sends early data.
+/// Sends one HTTP/3 request on a connection that is established or sends early data.
 pub(super) async fn http3(
     connection: quinn::Connection,
     request: http::Request<()>,

@@ -1,4 +1,4 @@
-//! What the demonstration runs on: the authority, the services, the edge.
+//! The environment of the demonstration: authority, services, edge.
 
 use super::authority::Authority;
 use super::origin::{self, Memory};
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The address of ours that the edge takes for a hop of ours.
+/// The local address that the edge trusts as a proxy.
 pub(super) const TRUSTED: [u8; 4] = [127, 0, 0, 2];
 
-/// Remembers who was turned away.
+/// An observer that records rejected connections.
 #[derive(Debug, Default)]
 pub(super) struct Watcher(Mutex<Vec<(bool, Reason)>>);
 
@@ -31,7 +31,7 @@ impl Observer for Watcher {
 }
 
 impl Watcher {
-    /// How often somebody was turned away for this.
+    /// Returns how often a connection was rejected for this reason.
     pub(super) fn count(&self, quic: bool, reason: &str) -> usize {
         let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.iter().filter(|(was_quic, why)| *was_quic == quic && why.as_str() == reason).count()

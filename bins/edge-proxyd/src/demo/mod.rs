@@ -1,5 +1,5 @@
-//! The demonstration: an edge with its own certificate authority and its own services, and clients that make real requests
-//! against it. Each line of the table is something that was seen.
+//! The demonstration: an edge with its own certificate authority and services, and clients that make real requests.
+//! Each line of the table is an observation.
 
 mod authority;
 mod checks;
@@ -12,16 +12,16 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// What the command line says.
+/// The options of `demo`.
 #[derive(clap::Args, Clone, Debug)]
-pub(crate) struct Arguments {
+pub(crate) struct DemoArgs {
     /// The port for HTTPS, on TCP and UDP of 127.0.0.1
     #[arg(long, default_value_t = 8443)]
     tls_port: u16,
     /// The port for plain HTTP on 127.0.0.1
     #[arg(long, default_value_t = 8080)]
     http_port: u16,
-    /// End after the table, successfully only if every line holds
+    /// Exit after the table, successfully only if every check passed
     #[arg(long)]
     once: bool,
     /// Print the table as JSON
@@ -32,13 +32,13 @@ pub(crate) struct Arguments {
 /// One line of the table.
 struct Capability {
     capability: &'static str,
-    /// What was seen, or what went wrong.
+    /// The observation, or the error.
     seen: Result<String, String>,
     took: Duration,
 }
 
 /// Runs the demonstration.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &DemoArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => {
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             let seen = match outcome {
                 Ok(Ok(seen)) => Ok(seen),
                 Ok(Err(why)) => Err(why.to_string()),
-                Err(_) => Err("nothing was seen in 20 s".into()),
+                Err(_) => Err("no result within 20 s".into()),
             };
             let line = Capability { capability, seen, took: began.elapsed() };
             if !arguments.json {
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         if arguments.json {
             println!("{}", json(&lines));
         } else {
-            println!("\n{held} of {} hold", lines.len());
+            println!("\n{held} of {} checks passed", lines.len());
         }
         if !arguments.once {
             stay(&lab).await;
@@ -110,7 +110,7 @@ fn json(lines: &[Capability]) -> String {
     serde_json::Value::from(rows).to_string()
 }
 
-/// Stays up for a person to try things.
+/// Stays up for people to try requests.
 async fn stay(lab: &Lab) {
     let mut text = String::from("\ntry it:\n");
     let root = lab.root_path();
@@ -126,8 +126,8 @@ async fn stay(lab: &Lab) {
     ] {
         let _ = writeln!(text, "  {line}");
     }
-    println!("{text}\nCtrl-C ends it");
-    // Without signals there is nothing to wait for but the end of the process.
+    println!("{text}\nCtrl-C stops it");
+    // Without signals, wait for the end of the process.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -1,5 +1,5 @@
-//! Two services to forward to: one speaks HTTP/1.1 and WebSocket, the other gRPC's HTTP/2 without TLS. Both remember what
-//! they got.
+//! The upstream services of the demonstration: one speaks HTTP/1.1 and WebSocket, the other gRPC over HTTP/2 without
+//! TLS. Both record the requests they receive.
 
 use base64_accept::accept_key;
 use bytes::Bytes;
@@ -10,13 +10,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 mod base64_accept {
-    /// The answer to a WebSocket key (RFC 6455 §4.2.2).
+    /// Returns the response to a WebSocket key (RFC 6455 §4.2.2).
     pub(super) fn accept_key(key: &str) -> String {
         String::from_utf8_lossy(&edge_proxy::websocket::accept(key.as_bytes())).into_owned()
     }
 }
 
-/// One request as an origin got it.
+/// A request as the origin received it.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) line: String,
@@ -24,7 +24,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The value of a field.
+    /// Returns the value of a field.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()
@@ -33,7 +33,7 @@ impl Seen {
     }
 }
 
-/// What an origin remembers.
+/// The requests that an origin received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Arc<Mutex<Vec<Seen>>>);
 
@@ -42,7 +42,7 @@ impl Memory {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(seen);
     }
 
-    /// The requests whose first line contains this.
+    /// Returns the requests whose first line contains `part`.
     pub(super) fn with(&self, part: &str) -> Vec<Seen> {
         let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.iter().filter(|seen| seen.line.contains(part)).cloned().collect()
@@ -59,7 +59,7 @@ pub(super) async fn http1() -> io::Result<(SocketAddr, Memory)> {
         while let Ok((stream, _)) = listener.accept().await {
             let memory = remember.clone();
             tokio::spawn(async move {
-                // A client that goes away ends its connection, and that is all.
+                // A client that disconnects only ends its own connection.
                 let _ = http1_connection(stream, memory).await;
             });
         }
@@ -107,7 +107,7 @@ async fn http1_connection(stream: TcpStream, memory: Memory) -> io::Result<()> {
     }
 }
 
-/// Sends every message back (RFC 6455 §5.2), until the client closes.
+/// Echoes every message (RFC 6455 §5.2) until the client closes.
 async fn websocket_echo(mut stream: BufReader<TcpStream>) -> io::Result<()> {
     loop {
         let first = stream.read_u8().await?;
@@ -148,7 +148,7 @@ async fn websocket_echo(mut stream: BufReader<TcpStream>) -> io::Result<()> {
     }
 }
 
-/// Starts the gRPC-like service: it sends content back and ends with trailers.
+/// Starts the gRPC-like service, which echoes content and ends with trailers.
 pub(super) async fn grpc() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

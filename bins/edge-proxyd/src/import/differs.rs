@@ -1,9 +1,9 @@
-//! What nginx does by itself, and edge-proxyd otherwise: no directive stands for it, so that no line could be named.
+//! Differences between nginx and edge-proxyd in default behaviour, which no directive expresses.
 
 use super::scope::Scope;
 use super::{Action, Edge};
 
-/// A sentence for each difference that this configuration can show.
+/// Returns a sentence for each difference that this configuration can show.
 pub(super) fn without_a_directive(edge: &Edge) -> Vec<&'static str> {
     let routes = || edge.sites.iter().flat_map(|site| &site.server.routes);
     let scopes =
@@ -15,31 +15,31 @@ pub(super) fn without_a_directive(edge: &Edge) -> Vec<&'static str> {
     let all = [
         (
             forwards,
-            "Services always get X-Real-IP, X-Forwarded-For, -Host, -Port and -Proto and Forwarded. What a client wrote there is removed, unless [trust] names its hop.",
+            "Upstreams always receive X-Real-IP, X-Forwarded-For, -Host, -Port and -Proto, and Forwarded. Values sent by a client are removed, unless [trust] lists it as a proxy.",
         ),
         (
             forwards,
-            "Server, Date and X-Accel-* of a service reach the client; X-Accel-Redirect sends no file.",
+            "Server, Date and X-Accel-* of an upstream reach the client; X-Accel-Redirect has no effect.",
         ),
         (
             scopes().any(told),
-            "What add_header added is on answers of every status, with `always` or without; on the proxy's own refusals (400, 403, 413, 502 and the like) it is not.",
+            "Fields of add_header are added to responses of every status, with or without `always`; the proxy's own error responses (400, 403, 413, 502 and the like) do not have them.",
         ),
         (
             stripped || used.iter().any(|upstream| upstream.host.is_some()),
-            "Location of a service is passed on as it is; nginx rewrites one that begins with the address in proxy_pass.",
+            "The Location of an upstream is forwarded unchanged; nginx rewrites one that begins with the address in proxy_pass.",
         ),
         (
             used.iter().any(|upstream| upstream.targets.iter().any(|target| target.starts_with("https://"))),
-            "The certificate of a service at https:// is verified, which nginx does not by default: [upstream.NAME] tls = { ca = \"/PATH\" } names an authority of your own.",
+            "The certificate of an https:// upstream is verified, which nginx does not do by default: [upstream.NAME] tls = { ca = \"/PATH\" } trusts a private authority.",
         ),
         (
             edge.sites.iter().any(|site| site.server.scope.gzip),
-            "Whatever is text by its media type is compressed, not what gzip_types names.",
+            "Every textual media type is compressed, independently of gzip_types.",
         ),
         (
             routes().any(|route| route.path != "/"),
-            "Paths are compared as they came: %2F and // are not made one before, and refused where a site has routes that not everybody may ask for.",
+            "Paths are compared as they arrive: %2F and // are not normalised, and are refused on sites whose routes restrict access.",
         ),
     ];
     all.into_iter().filter(|(so, _)| *so).map(|(_, sentence)| sentence).collect()

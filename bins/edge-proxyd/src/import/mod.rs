@@ -1,5 +1,5 @@
-//! A configuration of nginx's, as far as edge-proxyd can do the same: read by nginx's grammar, written in edge-proxyd's words, with
-//! a line for everything that means something and was not taken over.
+//! Conversion of an nginx configuration, as far as edge-proxyd supports it: parsed by nginx's grammar, written with
+//! edge-proxyd's keys, and a note for every significant directive that was not converted.
 
 mod differs;
 mod notes;
@@ -20,24 +20,24 @@ use server::{Action, Listen, Route, Server};
 use std::net::{IpAddr, SocketAddr};
 use upstream::{Block, Upstreams};
 
-/// What came of it.
+/// The result of a conversion.
 #[derive(Debug)]
 pub(crate) struct Import {
-    /// The configuration.
+    /// The converted configuration.
     pub(crate) text: String,
-    /// What was not taken over.
+    /// The directives that were not converted.
     pub(crate) notes: Vec<Note>,
 }
 
-/// Whose word about the client's address counts.
+/// The trusted proxies and their header.
 #[derive(Debug, Default)]
 struct RealIp {
     ranges: Vec<IpNet>,
-    /// `None` is nginx's default, X-Real-IP.
+    /// The header; `None` is nginx's default, X-Real-IP.
     header: Option<String>,
 }
 
-/// A site of the new configuration.
+/// A site of the converted configuration.
 #[derive(Debug)]
 struct ImportedSite {
     hosts: Vec<String>,
@@ -45,7 +45,7 @@ struct ImportedSite {
     server: Server,
 }
 
-/// Everything as it will be written.
+/// The configuration to write.
 #[derive(Debug, Default)]
 struct Edge {
     listens: Vec<Listen>,
@@ -55,7 +55,7 @@ struct Edge {
     upstreams: Upstreams,
 }
 
-/// Makes edge-proxyd's configuration of nginx's.
+/// Converts an nginx configuration.
 pub(crate) fn import(directives: &[Directive]) -> Import {
     let (mut edge, mut notes) = (Edge::default(), Notes::default());
     let mut all: Vec<&Directive> = Vec::new();
@@ -80,7 +80,7 @@ pub(crate) fn import(directives: &[Directive]) -> Import {
         match (directive.name.as_str(), &directive.block) {
             ("http", Some(block)) => all.extend(block),
             (name, _) if top.contains(&name) => {}
-            // A file of sites, as distributions have them, is what stands in http.
+            // A file of sites, as distributions ship it, is the content of http.
             _ => all.push(directive),
         }
     }
@@ -100,7 +100,7 @@ fn http(all: &[&Directive], edge: &mut Edge, notes: &mut Notes) {
                 edge.upstreams.blocks.insert(first(), block);
             }
             ("server", Some(_)) => servers.push(*directive),
-            // What a WebSocket needs is done anyway.
+            // WebSocket upgrades need no configuration.
             ("map", Some(_)) if first() == "$http_upgrade" => {}
             ("ssl_certificate", None) => certificate = Some((first(), (*directive).clone())),
             ("ssl_certificate_key", None) => key = Some(first()),
@@ -111,7 +111,7 @@ fn http(all: &[&Directive], edge: &mut Edge, notes: &mut Notes) {
             }
         }
     }
-    // Within servers it would hold for them alone, and here it is of the whole proxy.
+    // nginx allows it per server; here it applies to the whole proxy.
     let mut read = Vec::new();
     for directive in servers {
         let mut directive = directive.clone();
@@ -144,7 +144,7 @@ fn http(all: &[&Directive], edge: &mut Edge, notes: &mut Notes) {
 }
 
 impl RealIp {
-    /// Whether it was about that.
+    /// Takes a directive about the client address. Returns whether it was one.
     fn take(&mut self, directive: &Directive, notes: &mut Notes) -> bool {
         let first = directive.arguments.first().map_or("", String::as_str);
         match directive.name.as_str() {
@@ -153,8 +153,9 @@ impl RealIp {
                 match range.or_else(|_| first.parse::<IpAddr>().map(IpNet::from)) {
                     Ok(range) if !self.ranges.contains(&range) => self.ranges.push(range),
                     Ok(_) => {}
-                    Err(_) => notes
-                        .push(directive, "is no range of addresses: write it into [trust] ranges by hand"),
+                    Err(_) => {
+                        notes.push(directive, "not a valid CIDR range: write it into [trust] ranges by hand")
+                    }
                 }
             }
             "real_ip_header" => match first.to_ascii_lowercase().as_str() {
@@ -163,12 +164,12 @@ impl RealIp {
                 }
                 _ => notes.push(
                     directive,
-                    "edge-proxyd reads X-Forwarded-For, Forwarded, X-Real-IP or the PROXY protocol",
+                    "edge-proxyd supports X-Forwarded-For, Forwarded, X-Real-IP and the PROXY protocol",
                 ),
             },
             "real_ip_recursive" => {
                 if first == "off" {
-                    notes.push(directive, "edge-proxyd walks on through all trusted hops");
+                    notes.push(directive, "edge-proxyd always skips all trusted proxies");
                 }
             }
             _ => return false,
@@ -177,7 +178,7 @@ impl RealIp {
     }
 }
 
-/// The folder of certificates, if all are in folders of one as edge-proxyd wants them.
+/// Returns the folder of certificates, if all are in subfolders of one folder as edge-proxyd expects.
 fn certificates(servers: &[Server], edge: &mut Edge, notes: &mut Notes) {
     let mut folder: Option<&str> = None;
     let mut fits = true;
@@ -197,7 +198,7 @@ fn certificates(servers: &[Server], edge: &mut Edge, notes: &mut Notes) {
         for (certificate, key, directive) in &all {
             notes.push(
                 directive,
-                format!("edge-proxyd reads {folder}/NAME/fullchain.pem and key.pem: link {certificate} and {key} there, or have [acme] get certificates"),
+                format!("edge-proxyd reads {folder}/NAME/fullchain.pem and key.pem: link {certificate} and {key} there, or obtain certificates by [acme]"),
             );
         }
     }
@@ -206,7 +207,7 @@ fn certificates(servers: &[Server], edge: &mut Edge, notes: &mut Notes) {
     }
 }
 
-/// Servers are of a name at an address; a site is of a name at all of them.
+/// Converts servers, which are names at an address, into sites, which are names at all addresses.
 fn sites(servers: Vec<Server>, edge: &mut Edge, notes: &mut Notes) {
     let (everything, named): (Vec<_>, Vec<_>) =
         servers.into_iter().partition(|server| server.names.is_empty());
@@ -220,7 +221,7 @@ fn sites(servers: Vec<Server>, edge: &mut Edge, notes: &mut Notes) {
         if default && !harmless {
             notes.push(
                 &server.directive,
-                "answers for names that no server has; edge-proxyd drops those: add each name to its site",
+                "answers for unknown names, which edge-proxyd drops: add each name to its site",
             );
         }
     }
@@ -231,7 +232,7 @@ fn sites(servers: Vec<Server>, edge: &mut Edge, notes: &mut Notes) {
     for server in tls {
         let hosts: Vec<String> = server.names.iter().filter(|name| !taken.contains(name)).cloned().collect();
         if hosts.is_empty() {
-            notes.push(&server.directive, "another server has its names already");
+            notes.push(&server.directive, "another server already has its names");
             continue;
         }
         taken.extend(hosts.iter().cloned());
@@ -244,16 +245,15 @@ fn sites(servers: Vec<Server>, edge: &mut Edge, notes: &mut Notes) {
                 {
                     notes.push(
                         &beside.directive,
-                        format!("it redirects by 308, which keeps the method, instead of {status}"),
+                        format!(
+                            "edge-proxyd redirects with 308, which keeps the method, instead of {status}"
+                        ),
                     );
                 }
                 "redirect"
             }
             Some(beside) => {
-                notes.push(
-                    &beside.directive,
-                    "over plain HTTP the same is served as over TLS, not what this server does",
-                );
+                notes.push(&beside.directive, "plain HTTP is served like TLS, not as this server does");
                 "serve"
             }
             None if redirects_all => "redirect",
@@ -271,7 +271,7 @@ fn sites(servers: Vec<Server>, edge: &mut Edge, notes: &mut Notes) {
     }
 }
 
-/// The port to redirect to, where it is not the usual one.
+/// Returns the port of redirects to HTTPS, if it is not the default.
 fn https_port(listens: &[Listen]) -> Option<u16> {
     let port = |listen: &&Listen| listen.tls.then(|| SocketAddr::port(&listen.address));
     listens.iter().find_map(|listen| port(&listen)).filter(|port| *port != 443)

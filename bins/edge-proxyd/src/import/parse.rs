@@ -1,27 +1,27 @@
-//! The grammar of nginx's configuration files (`ngx_conf_read_token` in `src/core/ngx_conf_file.c`): words, quotes, escapes,
-//! comments, blocks.
+//! Parser for the grammar of nginx configuration files (`ngx_conf_read_token` in `src/core/ngx_conf_file.c`): words,
+//! quotes, escapes, comments, blocks.
 
 use std::fmt;
 use std::rc::Rc;
 
-/// How deep blocks and included files may be.
+/// The deepest nesting of blocks and included files.
 const DEEPEST: usize = 32;
-/// How many directives there may be in all, those of included files counted.
+/// The highest number of directives, including those of included files.
 const MOST: usize = 100_000;
 
-/// One directive with its arguments.
+/// A directive with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directive {
     pub(crate) file: Rc<str>,
-    /// From 1.
+    /// The line, from 1.
     pub(crate) line: usize,
     pub(crate) name: String,
     pub(crate) arguments: Vec<String>,
-    /// What is in braces behind it.
+    /// The block in braces after it.
     pub(crate) block: Option<Vec<Self>>,
 }
 
-/// Why a file is no configuration of nginx's.
+/// An error for a file that is not a valid nginx configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ParseError {
     pub(crate) file: Rc<str>,
@@ -35,10 +35,10 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// Gives the files that an `include` names: their names and texts, in the order in which nginx reads them.
+/// Loads the files that an `include` names: their names and texts, in the order in which nginx reads them.
 pub(crate) type Loader<'l> = dyn FnMut(&str) -> Result<Vec<(String, String)>, String> + 'l;
 
-/// Reads a file, and those that it includes.
+/// Parses a file and those it includes.
 pub(crate) fn parse(file: &str, text: &str, loader: &mut Loader<'_>) -> Result<Vec<Directive>, ParseError> {
     let mut count = 0;
     let mut parser =
@@ -68,10 +68,10 @@ impl Parser<'_, '_> {
         Err(ParseError { file: self.file.clone(), line, what: what.into() })
     }
 
-    /// Directives up to the end of the file or of the block.
+    /// Parses directives up to the end of the file or the block.
     fn block(&mut self, depth: usize, inside: bool) -> Result<Vec<Directive>, ParseError> {
         if depth > DEEPEST {
-            return self.wrong(self.line, "blocks and included files are too deep");
+            return self.wrong(self.line, "blocks and included files are nested too deeply");
         }
         let mut all = Vec::new();
         loop {
@@ -87,23 +87,23 @@ impl Parser<'_, '_> {
                     }
                     Token::Over if words.is_empty() && !inside => return Ok(all),
                     Token::Over if words.is_empty() => {
-                        return self.wrong(self.line, "the file ends before a block: a } is missing");
+                        return self.wrong(self.line, "missing } at the end of the file");
                     }
-                    Token::Over => return self.wrong(line, format!("`{}` has no ; at its end", words[0])),
+                    Token::Over => return self.wrong(line, format!("missing ; after `{}`", words[0])),
                     Token::Close if words.is_empty() && inside => return Ok(all),
                     Token::Close if words.is_empty() => {
-                        return self.wrong(self.line, "there is nothing that this } ends");
+                        return self.wrong(self.line, "unexpected }");
                     }
-                    Token::Close => return self.wrong(line, format!("`{}` has no ; at its end", words[0])),
+                    Token::Close => return self.wrong(line, format!("missing ; after `{}`", words[0])),
                     Token::End | Token::Open if words.is_empty() => {
-                        return self.wrong(self.line, "a directive has no name");
+                        return self.wrong(self.line, "a directive without a name");
                     }
                     Token::End => {
                         self.directive(&mut all, line, words, None, depth)?;
                         break;
                     }
                     Token::Open => {
-                        // The bodies of Lua's and njs's are no configuration.
+                        // Blocks of Lua and njs are programs, not configuration.
                         if words[0].ends_with("_by_lua_block") {
                             return self.wrong(line, format!("`{}`: programs cannot be imported", words[0]));
                         }
@@ -126,7 +126,7 @@ impl Parser<'_, '_> {
     ) -> Result<(), ParseError> {
         *self.count += 1;
         if *self.count > MOST {
-            return self.wrong(line, "there are too many directives");
+            return self.wrong(line, "too many directives");
         }
         let name = words.remove(0);
         if name != "include" || block.is_some() {
@@ -191,7 +191,7 @@ impl Parser<'_, '_> {
         let mut word = Vec::new();
         loop {
             match self.next() {
-                None => return self.wrong(line, "a quote is not closed"),
+                None => return self.wrong(line, "unclosed quote"),
                 Some(byte) if byte == quote => break,
                 Some(b'\\') => self.escaped(&mut word),
                 Some(byte) => word.push(byte),
@@ -199,11 +199,11 @@ impl Parser<'_, '_> {
         }
         match self.peek() {
             None | Some(b' ' | b'\t' | b'\r' | b'\n' | b';' | b'{' | b')') => self.word(word),
-            Some(_) => self.wrong(self.line, "there must be a blank, ; or { behind a quote"),
+            Some(_) => self.wrong(self.line, "expected a space, ; or { after a quote"),
         }
     }
 
-    /// What a backslash makes of the next byte.
+    /// Appends the character of an escape sequence.
     fn escaped(&mut self, word: &mut Vec<u8>) {
         match self.next() {
             Some(byte @ (b'"' | b'\'' | b'\\')) => word.push(byte),
@@ -220,7 +220,7 @@ impl Parser<'_, '_> {
         loop {
             match self.peek() {
                 None | Some(b' ' | b'\t' | b'\r' | b'\n' | b';') => break,
-                // `${name}` is a variable, and no block.
+                // `${name}` is a variable, not a block.
                 Some(b'{') if word.last() == Some(&b'$') => word.extend(self.next()),
                 Some(b'{') => break,
                 Some(b'\\') => {
@@ -239,7 +239,7 @@ impl Parser<'_, '_> {
     fn word(&self, word: Vec<u8>) -> Result<Token, ParseError> {
         match String::from_utf8(word) {
             Ok(word) => Ok(Token::Word(word)),
-            Err(_) => self.wrong(self.line, "this is not UTF-8"),
+            Err(_) => self.wrong(self.line, "not valid UTF-8"),
         }
     }
 }
@@ -288,10 +288,10 @@ mod tests {
     #[test]
     fn a_file_that_includes_itself_ends() {
         let mut loader = |_: &str| Ok(vec![("b".to_owned(), "include b;".to_owned())]);
-        assert!(parse("a", "include b;", &mut loader).unwrap_err().what.contains("too deep"));
+        assert!(parse("a", "include b;", &mut loader).unwrap_err().what.contains("too deeply"));
     }
 
-    /// A directive written so that it can be read.
+    /// Formats a directive so that it can be parsed.
     fn written(directive: &Directive, out: &mut String) {
         out.push_str(&directive.name);
         for argument in &directive.arguments {
@@ -331,7 +331,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is written is read as the same.
+        /// A formatted directive parses as itself.
         #[test]
         fn round_trip(directives in prop::collection::vec(directive(), 0..4)) {
             let mut text = String::new();
@@ -340,7 +340,7 @@ mod tests {
             prop_assert_eq!(found, directives);
         }
 
-        /// Reading ends, whatever is there; what is wrong is in the text.
+        /// For any text, parsing terminates, and errors are positions in the text.
         #[test]
         fn any_text(text in "[a-z{};'\"\\\\$# \n]{0,200}") {
             if let Err(why) = read(&text) {

@@ -1,20 +1,20 @@
-//! What `http`, `server` and `location` have in common and inherit.
+//! Settings that `http`, `server` and `location` share and inherit.
 
 use super::notes::Notes;
 use super::parse::Directive;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// What holds at a place of the file.
+/// The settings in effect at a place of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
-    /// As nginx writes it; its default is 1m.
+    /// The limit as nginx writes it; its default is 1m.
     pub(super) body_limit: String,
     pub(super) gzip: bool,
     pub(super) gzip_least: String,
-    /// `proxy_set_header`: what a level has replaces all of the one above.
+    /// `proxy_set_header`: the list of a level replaces the inherited one.
     pub(super) request: Vec<Directive>,
-    /// `add_header`, likewise.
+    /// `add_header`: the list of a level replaces the inherited one.
     pub(super) response: Vec<Directive>,
     pub(super) hidden: Vec<String>,
     pub(super) realm: Option<String>,
@@ -43,7 +43,7 @@ impl Default for Scope {
     }
 }
 
-/// What edge-proxyd does by itself, or what says nothing about how requests are answered.
+/// Directives that edge-proxyd fulfils by itself, or that do not affect responses.
 const IMPLIED: &[&str] = &[
     "access_log",
     "charset",
@@ -108,14 +108,14 @@ const IMPLIED: &[&str] = &[
     "variables_hash_bucket_size",
 ];
 
-/// Whether this may be the name of a field (RFC 9110 §5.6.2, a token).
+/// Returns whether this is a valid field name (RFC 9110 §5.6.2, a token).
 fn is_name(text: &str) -> bool {
     let other = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || other(byte))
 }
 
 impl Scope {
-    /// What a level adds: its own lists replace those from above.
+    /// Returns the settings of a block: its own lists replace inherited ones.
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
         let mut inner = self.clone();
         let has = |name: &str| block.iter().any(|directive| directive.name == name);
@@ -131,7 +131,7 @@ impl Scope {
         inner
     }
 
-    /// Takes a directive over that may stand at any level. Whether it was one.
+    /// Takes a directive that is allowed at any level. Returns whether it was one.
     pub(super) fn take(&mut self, directive: &Directive, notes: &mut Notes) -> bool {
         let first = || directive.arguments.first().cloned().unwrap_or_default();
         match directive.name.as_str() {
@@ -140,7 +140,7 @@ impl Scope {
             "gzip_min_length" => self.gzip_least = first(),
             "default_type" => self.content_type = first(),
             "proxy_set_header" | "proxy_hide_header" | "add_header" if !is_name(&first()) => {
-                notes.push(directive, "takes the name of a field, of letters, digits and -");
+                notes.push(directive, "expected a field name of letters, digits and -");
             }
             "proxy_set_header" => {
                 Self::check_field(directive, notes);
@@ -160,7 +160,7 @@ impl Scope {
                 if named != ["TLSv1.2", "TLSv1.3"] {
                     notes.push(
                         directive,
-                        "edge-proxyd speaks TLS 1.2 and TLS 1.3, nothing older, and never one of them alone",
+                        "edge-proxyd supports TLS 1.2 and TLS 1.3, always both and nothing older",
                     );
                 }
             }
@@ -178,20 +178,21 @@ impl Scope {
         true
     }
 
-    /// Who may come: with nginx the first line decides that is true of the client, with edge-proxyd `deny` always does.
+    /// Takes an access rule. nginx applies the first rule that matches the client; in edge-proxyd `deny` always takes
+    /// precedence.
     fn may(&mut self, directive: &Directive, notes: &mut Notes) {
         let of = |one: &Directive| one.arguments.first().cloned().unwrap_or_default();
-        // What stands behind a line for everybody is never come to.
+        // Rules after one for everyone have no effect.
         if self.access.iter().any(|one| of(one) == "all") {
             return notes
-                .push(directive, "stands behind a line for all, so nginx never comes to it: it is left out");
+                .push(directive, "has no effect in nginx, since it follows a rule for all: left out");
         }
         let range = of(directive);
         let Some(net) = net_of(&range) else {
             if range == "all" {
                 self.access.push(directive.clone());
             } else {
-                notes.push(directive, "is no range of addresses: write it into `allow` or `deny` by hand");
+                notes.push(directive, "not a valid CIDR range: write it into `allow` or `deny` by hand");
             }
             return;
         };
@@ -203,7 +204,7 @@ impl Scope {
             .find(|one| net_of(&of(one)).is_some_and(|of| of.contains(&net) || net.contains(&of)));
         if let Some(earlier) = earlier {
             let what = format!(
-                "`allow {}` stands before it and wins with nginx; here `deny` always wins: write the ranges apart",
+                "nginx gives precedence to `allow {}` before it; here `deny` always takes precedence: write disjoint ranges",
                 of(earlier)
             );
             notes.push(directive, what);
@@ -212,33 +213,33 @@ impl Scope {
     }
 
     fn timeout(&mut self, key: &'static str, value: String, directive: &Directive, notes: &mut Notes) {
-        // A number alone is of seconds.
+        // A number without a unit is in seconds.
         let value = if value.bytes().all(|byte| byte.is_ascii_digit()) { format!("{value}s") } else { value };
         if value == "0s" || value.contains(['w', 'M', 'y', ' ']) {
-            return notes.push(directive, "is no time that edge-proxyd has: write [timeouts] by hand");
+            return notes.push(directive, "not a supported duration: write [timeouts] by hand");
         }
         self.timeouts.retain(|(known, _)| *known != key);
         self.timeouts.push((key, value));
     }
 
-    /// The largest content; none is without limit.
+    /// Returns the largest content; `None` means no limit.
     pub(super) fn body_limit(&self) -> Option<String> {
         size(&self.body_limit)
     }
 
-    /// Content shorter than this stays as it is.
+    /// Returns the shortest content that is compressed.
     pub(super) fn least(&self) -> String {
         size(&self.gzip_least).unwrap_or_else(|| "0".into())
     }
 }
 
-/// A range, or one address.
+/// Parses a range, or a single address.
 fn net_of(text: &str) -> Option<IpNet> {
     let range = text.parse::<IpNet>().map(|range| range.trunc());
     range.ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
 }
 
-/// A size as edge-proxyd writes it: nginx counts in powers of two.
+/// Converts a size: nginx counts in powers of two.
 fn size(text: &str) -> Option<String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     if digits.parse::<u64>().ok()? == 0 {
@@ -252,7 +253,7 @@ fn size(text: &str) -> Option<String> {
     })
 }
 
-/// Fields that edge-proxyd writes for every service, in the spelling that lower case gives.
+/// Fields that edge-proxyd writes for every upstream, in lower case.
 const WRITTEN: &[&str] = &[
     "host",
     "connection",
@@ -267,7 +268,7 @@ const WRITTEN: &[&str] = &[
 ];
 
 impl Scope {
-    /// The fields that are set for the service, besides those that edge-proxyd writes anyway.
+    /// Returns the fields set for the upstream, besides those that edge-proxyd writes anyway.
     pub(super) fn requested(&self) -> Vec<(String, String)> {
         let own = |name: &str| WRITTEN.contains(&name.to_ascii_lowercase().as_str());
         let pair = |one: &Directive| Some((one.arguments.first()?.clone(), one.arguments.get(1)?.clone()));
@@ -278,10 +279,10 @@ impl Scope {
             .collect()
     }
 
-    /// Says which of them cannot be taken over.
+    /// Notes fields that cannot be converted.
     fn check_field(directive: &Directive, notes: &mut Notes) {
         let (Some(name), Some(value)) = (directive.arguments.first(), directive.arguments.get(1)) else {
-            return notes.push(directive, "takes a name and a value");
+            return notes.push(directive, "expected a name and a value");
         };
         let own = WRITTEN.contains(&name.to_ascii_lowercase().as_str());
         if directive.name == "proxy_set_header" {
@@ -311,7 +312,7 @@ impl Scope {
             if own && !usual.contains(&value.as_str()) {
                 notes.push(directive, "edge-proxyd writes this field itself");
             } else if !own && value.contains('$') {
-                notes.push(directive, "edge-proxyd has no variables: services get X-Real-IP and X-Forwarded-For, -Host and -Proto");
+                notes.push(directive, "edge-proxyd has no variables: upstreams receive X-Real-IP and X-Forwarded-For, -Host and -Proto");
             }
         } else if value.contains('$') && !name.eq_ignore_ascii_case("alt-svc") {
             notes.push(directive, "edge-proxyd has no variables");

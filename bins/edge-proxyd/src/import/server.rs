@@ -1,4 +1,4 @@
-//! `server` and `location`.
+//! Conversion of `server` and `location`.
 
 use super::notes::Notes;
 use super::parse::Directive;
@@ -6,7 +6,7 @@ use super::scope::Scope;
 use super::upstream::Upstreams;
 use std::net::SocketAddr;
 
-/// Where a server listens.
+/// A `listen` directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listen {
     pub(super) address: SocketAddr,
@@ -16,7 +16,7 @@ pub(super) struct Listen {
     pub(super) default: bool,
 }
 
-/// What is done with a request.
+/// The action for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Drop,
@@ -25,7 +25,7 @@ pub(super) enum Action {
     Respond { status: u16, body: String, content_type: String },
 }
 
-/// A location.
+/// A converted location.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub(super) path: String,
@@ -34,16 +34,16 @@ pub(super) struct Route {
     pub(super) scope: Scope,
 }
 
-/// A server.
+/// A converted server.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     pub(super) directive: Directive,
     pub(super) listens: Vec<Listen>,
     pub(super) names: Vec<String>,
-    /// Whether it is for names that no other server has.
+    /// True if it answers for names of no other server.
     pub(super) catches_all: bool,
     pub(super) scope: Scope,
-    /// Its own `return`, which comes before all locations.
+    /// Its own `return`, which takes precedence over locations.
     pub(super) action: Option<Action>,
     pub(super) routes: Vec<Route>,
     pub(super) early_data: bool,
@@ -59,7 +59,7 @@ impl Server {
         self.listens.iter().any(|listen| !listen.tls)
     }
 
-    /// What is done with everything, if it is one thing.
+    /// Returns the action for every request, if there is only one.
     pub(super) fn only(&self) -> Option<&Action> {
         match (&self.action, self.routes.as_slice()) {
             (Some(action), _) => Some(action),
@@ -98,7 +98,7 @@ impl Server {
                 "ssl_certificate_key" => key = Some(first()),
                 "ssl_early_data" => server.early_data = first() == "on",
                 "location" | "return" => later.push(directive),
-                // Such servers listen twice.
+                // Servers with it listen on both kinds of port.
                 "ssl" if first() == "off" => {}
                 _ => {
                     if !scope.take(directive, notes) {
@@ -138,10 +138,10 @@ impl Server {
                 "_" | "" => self.catches_all = true,
                 name if name.starts_with('~') => notes.push(
                     directive,
-                    format!("`{name}`: names are no patterns: write them out, or *.example.org"),
+                    format!("`{name}`: regular expressions are not supported: list the names, or write *.example.org"),
                 ),
                 name if name.ends_with(".*") => {
-                    notes.push(directive, format!("`{name}`: write out which domains are yours"));
+                    notes.push(directive, format!("`{name}`: list your domains instead"));
                 }
                 name => match name.strip_prefix('.') {
                     Some(name) => self.names.extend([name.to_owned(), format!("*.{name}")]),
@@ -163,12 +163,15 @@ impl Server {
             ["=", path] => (true, *path),
             ["^~", path] => (false, *path),
             ["~" | "~*", _] => {
-                return notes.push(directive, "paths are no patterns: write a route for each prefix");
+                return notes
+                    .push(directive, "regular expressions are not supported: write a route for each prefix");
             }
-            [path] if path.starts_with('@') => return notes.push(directive, "there are no named locations"),
-            // Without a blank between, as nginx takes it too.
+            [path] if path.starts_with('@') => {
+                return notes.push(directive, "named locations are not supported");
+            }
+            // nginx accepts it without a space too.
             [path] => path.strip_prefix('=').map_or((false, *path), |path| (true, path)),
-            _ => return notes.push(directive, "is no location that edge-proxyd knows"),
+            _ => return notes.push(directive, "not a supported location"),
         };
         let block = directive.block.as_deref().unwrap_or_default();
         let mut scope = outer.enter(block);
@@ -179,9 +182,9 @@ impl Server {
                 "proxy_pass" => pass = Some(inner),
                 "return" => action = returned(inner, &scope, &self.names, notes),
                 "location" => {
-                    notes.push(inner, "locations inside of others are not taken over: write them beside");
+                    notes.push(inner, "nested locations are not converted: write them side by side");
                 }
-                "internal" => return notes.push(directive, "there are no internal locations"),
+                "internal" => return notes.push(directive, "internal locations are not supported"),
                 "gzip"
                 | "gzip_min_length"
                 | "proxy_read_timeout"
@@ -195,7 +198,7 @@ impl Server {
                         || changed.gzip_least != outer.gzip_least
                         || changed.timeouts != outer.timeouts
                     {
-                        notes.push(inner, "is of a whole site: write it there if it is meant for all of it");
+                        notes.push(inner, "applies to a whole site: write it there if that is intended");
                     }
                 }
                 _ => {
@@ -205,7 +208,7 @@ impl Server {
                 }
             }
         }
-        // A return comes first whatever else is there.
+        // A return takes precedence over everything else.
         if let (None, Some(pass)) = (&action, pass) {
             action = upstreams.pass(pass, &scope, notes).and_then(|passed| {
                 let strip = match passed.path.as_deref() {
@@ -214,10 +217,8 @@ impl Server {
                     Some("/") if path == "/" => None,
                     Some("/") if path.ends_with('/') && !exact => Some(path.to_owned()),
                     Some(to) => {
-                        notes.push(
-                            pass,
-                            format!("a path can be taken off, and not be changed from {path} to {to}"),
-                        );
+                        notes
+                            .push(pass, format!("a prefix can be removed, but not replaced: {path} by {to}"));
                         return None;
                     }
                 };
@@ -225,10 +226,10 @@ impl Server {
             });
         }
         let Some(action) = action else {
-            return notes.push(directive, "nothing of what it does could be taken over, so it is left out");
+            return notes.push(directive, "none of it could be converted, so it is left out");
         };
         if !exact && !path.ends_with('/') {
-            notes.push(directive, format!("is for what begins with {path}; here it is for {path} and what is below it, not for {path}x"));
+            notes.push(directive, format!("matches every path that begins with {path}; here it matches {path} and everything below it, but not {path}x"));
         }
         self.routes.push(Route { path: path.to_owned(), exact, action, scope });
     }
@@ -250,7 +251,7 @@ fn listen(directive: &Directive, notes: &mut Notes) -> Option<Listen> {
         })
     };
     let Some(address) = address else {
-        notes.push(directive, "is no address and port that edge-proxyd can listen on");
+        notes.push(directive, "not an address and port that edge-proxyd can listen on");
         return None;
     };
     let has = |name: &str| options.iter().any(|option| option == name);
@@ -272,7 +273,7 @@ fn listen(directive: &Directive, notes: &mut Notes) -> Option<Listen> {
                 .iter()
                 .any(|begin| option.starts_with(begin))
         {
-            notes.push(directive, format!("`{option}` is not known to edge-proxyd"));
+            notes.push(directive, format!("`{option}` is not supported by edge-proxyd"));
         }
     }
     Some(Listen {
@@ -297,22 +298,22 @@ fn returned(directive: &Directive, scope: &Scope, names: &[String], notes: &mut 
         301 | 302 | 303 | 307 | 308 if !text.is_empty() => match location(text, names) {
             Some(to) => Some(Action::Redirect { status, to }),
             None => {
-                notes.push(directive, "of variables only $scheme, $host, $server_name, $uri, $request_uri and $args can be taken over");
+                notes.push(directive, "unsupported variable: only $scheme, $host, $server_name, $uri, $request_uri and $args can be converted");
                 None
             }
         },
         200..=599 if !text.contains('$') => {
-            // nginx gives its own pages for statuses without a text.
+            // nginx sends its own pages for statuses without a text.
             Some(Action::Respond { status, body: text.to_owned(), content_type: scope.content_type.clone() })
         }
         _ => {
-            notes.push(directive, "this answer cannot be given");
+            notes.push(directive, "this response is not supported");
             None
         }
     }
 }
 
-/// The target of a redirect in edge-proxyd's words.
+/// Converts the target of a redirect.
 fn location(text: &str, names: &[String]) -> Option<String> {
     let name = names.first().map_or("{host}", String::as_str);
     let known = [
@@ -323,7 +324,7 @@ fn location(text: &str, names: &[String]) -> Option<String> {
         ("$http_host", "{host}"),
         ("$host", "{host}"),
         ("$uri", "{path}"),
-        // Who is sent elsewhere is sent to where it is safe.
+        // Redirects always lead to https.
         ("$scheme", "https"),
     ];
     let mut to = text.to_owned();

@@ -1,4 +1,4 @@
-//! `upstream` and `proxy_pass`.
+//! Conversion of `upstream` and `proxy_pass`.
 
 use super::notes::Notes;
 use super::parse::Directive;
@@ -6,7 +6,7 @@ use super::scope::Scope;
 use edge_proxy::host::split_authority;
 use std::collections::BTreeMap;
 
-/// What `upstream NAME { … }` says.
+/// The content of an `upstream NAME { … }` block.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     servers: Vec<String>,
@@ -41,13 +41,16 @@ impl Block {
                                 found.set("eject", toml::Value::String(time).to_string());
                             }
                             Some(("max_conns", _)) => {
-                                notes.push(directive, "connections to one target are not limited by number");
+                                notes.push(
+                                    directive,
+                                    "the number of connections to a target cannot be limited",
+                                );
                             }
                             _ if *option == "backup" => notes.push(
                                 directive,
-                                "there are no targets in reserve: it is used as the others are",
+                                "backup targets are not supported: it is used like the others",
                             ),
-                            _ => notes.push(directive, format!("{option} is not known to edge-proxyd")),
+                            _ => notes.push(directive, format!("{option} is not supported by edge-proxyd")),
                         }
                     }
                     weights.push((weight.to_owned(), directive));
@@ -58,7 +61,7 @@ impl Block {
                     "$request_uri" | "$uri" => found.balance = Some("hash-target"),
                     "$host" | "$http_host" => found.balance = Some("hash-host"),
                     "$remote_addr" | "$binary_remote_addr" => found.balance = Some("hash-client"),
-                    _ => notes.push(directive, "edge-proxyd tells requests apart by client, host or target"),
+                    _ => notes.push(directive, "edge-proxyd hashes by client, host or target only"),
                 },
                 ("keepalive" | "keepalive_requests" | "keepalive_timeout" | "zone", _) => {}
                 _ => notes.unknown(directive),
@@ -66,7 +69,7 @@ impl Block {
         }
         let same = weights.iter().all(|(weight, _)| *weight == weights[0].0);
         for (_, directive) in weights.iter().filter(|(weight, _)| !same && weight != "1") {
-            notes.push(directive, "targets have no weights: each gets as many requests as the others");
+            notes.push(directive, "weights are not supported: each target gets the same share of requests");
         }
         found
     }
@@ -78,7 +81,7 @@ impl Block {
     }
 }
 
-/// An upstream of the new configuration.
+/// An upstream of the converted configuration.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) name: String,
@@ -88,27 +91,27 @@ pub(super) struct Upstream {
     pub(super) host: Option<String>,
 }
 
-/// The upstreams that `proxy_pass` led to.
+/// The upstreams that `proxy_pass` refers to.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
     pub(super) blocks: BTreeMap<String, Block>,
     pub(super) used: Vec<Upstream>,
 }
 
-/// Where `proxy_pass` leads: the upstream, and what of its address is a path.
+/// The destination of `proxy_pass`: the upstream, and the path in its address.
 pub(super) struct Passed {
     pub(super) upstream: String,
     pub(super) path: Option<String>,
 }
 
 impl Upstreams {
-    /// The upstream for a `proxy_pass` in this scope.
+    /// Returns the upstream for a `proxy_pass` in this scope.
     pub(super) fn pass(&mut self, directive: &Directive, scope: &Scope, notes: &mut Notes) -> Option<Passed> {
         let url = directive.arguments.first()?;
         let (scheme, rest) = match url.split_once("://") {
             Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
             _ => {
-                notes.push(directive, "is no address with http:// or https://");
+                notes.push(directive, "not an http:// or https:// address");
                 return None;
             }
         };
@@ -152,7 +155,8 @@ impl Upstreams {
         Some(Passed { upstream: name, path })
     }
 
-    /// The Host that the service gets: `None` is the client's. nginx sends the service's own unless it is told otherwise.
+    /// Returns the Host for the upstream: `None` keeps the client's. nginx sends the upstream's own unless configured
+    /// otherwise.
     fn host(
         &self,
         directive: &Directive,
@@ -174,7 +178,7 @@ impl Upstreams {
             _ => {
                 notes.push(
                     set.unwrap_or(directive),
-                    "edge-proxyd has no variables: the service gets the client's Host",
+                    "edge-proxyd has no variables: the upstream receives the client's Host",
                 );
                 return None;
             }
@@ -182,7 +186,7 @@ impl Upstreams {
         if split_authority(host).is_none() {
             notes.push(
                 set.unwrap_or(directive),
-                format!("`{host}` is no host that could be sent: the service gets the client's"),
+                format!("`{host}` is not a valid Host: the upstream receives the client's"),
             );
             return None;
         }

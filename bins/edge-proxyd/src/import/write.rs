@@ -1,11 +1,11 @@
-//! The new configuration as text.
+//! Writer for the converted configuration.
 
 use super::differs;
 use super::scope::Scope;
 use super::{Action, Edge, ImportedSite, Route, https_port};
 use std::fmt::Write;
 
-/// Text as TOML has it on one line, so that it may be a key too.
+/// Quotes text as a single-line TOML string, which may also be a key.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for letter in text.chars() {
@@ -89,7 +89,7 @@ fn site(line: &mut impl FnMut(String), site: &ImportedSite) {
         line("early_data = true".into());
     }
     if !scope.access.is_empty() || server.routes.iter().any(|route| !route.scope.access.is_empty()) {
-        // nginx answers 403.
+        // nginx responds with 403.
         line("reject = \"alert\"".into());
     }
     if scope.gzip {
@@ -102,7 +102,7 @@ fn site(line: &mut impl FnMut(String), site: &ImportedSite) {
     }
     if let Some(action) = &server.action {
         shared(line, scope, false);
-        // nginx looks at nobody's password before it returns.
+        // nginx does not authenticate before it returns.
         done(line, action);
         return;
     }
@@ -117,13 +117,13 @@ fn site(line: &mut impl FnMut(String), site: &ImportedSite) {
 fn route(line: &mut impl FnMut(String), route: &Route) {
     let key = if route.exact { "exact" } else { "path" };
     line(format!("\n[[site.route]]\n{key} = {}", quoted(&route.path)));
-    // What is answered here asks for nothing before.
+    // A response of the proxy itself requires nothing before it.
     let forwards = matches!(route.action, Action::Forward { .. });
     shared(line, &route.scope, forwards);
     done(line, &route.action);
 }
 
-/// What holds for a request besides what is done with it.
+/// Writes the settings of a request besides its action.
 fn shared(line: &mut impl FnMut(String), scope: &Scope, forwards: bool) {
     if forwards && let Some(limit) = scope.body_limit() {
         line(format!("body_limit = {}", quoted(&limit)));
@@ -191,10 +191,10 @@ fn edits(line: &mut impl FnMut(String), key: &str, set: &[(String, String)], hid
             let values: Vec<_> =
                 set.iter().filter(|(known, _)| known == name).map(|(_, value)| value.clone()).collect();
             let comma = if pairs.is_empty() { "" } else { ", " };
-            // A string takes whatever is written.
+            // Writing to a string cannot fail.
             let _ = write!(pairs, "{comma}{} = {}", quoted(name), list(&values));
         }
-        // What nginx adds stands beside what the service sent; what it sets for a service replaces what the client sent.
+        // nginx adds response fields beside the upstream's, and replaces request fields of the client.
         let what = if key == "request_headers" { "set" } else { "add" };
         parts.push(format!("{what} = {{ {pairs} }}"));
     }
@@ -236,7 +236,7 @@ mod tests {
         let directives = parse("nginx.conf", text, &mut |_| Ok(Vec::new())).expect("nginx's grammar");
         let found = import(&directives);
         let noted: Vec<_> = found.notes.iter().map(|note| note.what.as_str()).collect();
-        assert_eq!(noted, ["takes the name of a field, of letters, digits and -"; 2], "{:?}", found.notes);
+        assert_eq!(noted, ["expected a field name of letters, digits and -"; 2], "{:?}", found.notes);
         assert!(found.text.parse::<toml::Table>().is_ok() && !found.text.contains("DENY"), "{}", found.text);
     }
 

@@ -1,10 +1,10 @@
-//! NCSA's combined format: `client - - [date] "request" status bytes "referer" "user agent"`.
+//! The NCSA combined format: `client - - [date] "request" status bytes "referer" "user agent"`.
 
-use super::Line;
+use super::LogRecord;
 use super::time::Date;
 use std::io::Write;
 
-pub(super) fn write(line: &Line<'_>, out: &mut Vec<u8>) {
+pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     let date = Date::of(line.time);
     // Writing to memory does not fail.
     let _ = write!(
@@ -21,7 +21,7 @@ pub(super) fn write(line: &Line<'_>, out: &mut Vec<u8>) {
     escaped(line.method.as_bytes(), out);
     out.push(b' ');
     escaped(line.target.as_bytes(), out);
-    // 444 is what log readers know from nginx for a client that got no answer.
+    // Log readers know 444 from nginx as the status of a client that got no response.
     let _ = write!(out, " {}\" {} {} \"", line.version, line.status.unwrap_or(444), line.sent);
     escaped(line.referer.unwrap_or(b"-"), out);
     out.extend_from_slice(b"\" \"");
@@ -29,7 +29,7 @@ pub(super) fn write(line: &Line<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"\n");
 }
 
-/// What could end a part or a line is written as `\xNN`.
+/// Escapes characters that could end a part or a line as `\xNN`.
 fn escaped(text: &[u8], out: &mut Vec<u8>) {
     for b in text {
         match b {

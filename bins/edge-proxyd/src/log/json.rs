@@ -1,6 +1,6 @@
-//! One JSON object a line.
+//! The JSON format: one object per line.
 
-use super::Line;
+use super::LogRecord;
 use super::time::Date;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -26,7 +26,7 @@ struct Object<'a> {
     user_agent: Option<Cow<'a, str>>,
 }
 
-pub(super) fn write(line: &Line<'_>, out: &mut Vec<u8>) {
+pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     let Date { year, month, day, hour, minute, second, millisecond } = Date::of(line.time);
     let object = Object {
         time: format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"),
@@ -47,7 +47,7 @@ pub(super) fn write(line: &Line<'_>, out: &mut Vec<u8>) {
         referer: line.referer.map(String::from_utf8_lossy),
         user_agent: line.user_agent.map(String::from_utf8_lossy),
     };
-    // Text and numbers only, into memory: it does not fail.
+    // Contains only text and numbers, so serialisation into memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, &object);
     out.push(b'\n');
 }

@@ -1,4 +1,4 @@
-//! The access log: one line a request, as JSON or in the combined format.
+//! The access log: one line per request, as JSON or in the combined format.
 
 mod combined;
 mod json;
@@ -10,15 +10,15 @@ pub(crate) use writer::Writer;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-/// How lines look.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// NCSA's combined format, which most log readers know.
+    /// The NCSA combined format, which most log readers know.
     Combined,
-    /// One JSON object a line.
+    /// One JSON object per line.
     #[default]
     Json,
-    /// No lines.
+    /// No access log.
     Off,
 }
 
@@ -32,8 +32,8 @@ impl Format {
     }
 }
 
-/// One request.
-pub(crate) struct Line<'a> {
+/// The log line of one request.
+pub(crate) struct LogRecord<'a> {
     pub(crate) time: SystemTime,
     pub(crate) client: IpAddr,
     pub(crate) peer: SocketAddr,
@@ -41,7 +41,7 @@ pub(crate) struct Line<'a> {
     pub(crate) authority: &'a str,
     pub(crate) target: &'a str,
     pub(crate) version: &'a str,
-    /// `None` if the client got no answer.
+    /// The status; `None` if the client got no response.
     pub(crate) status: Option<u16>,
     pub(crate) received: u64,
     pub(crate) sent: u64,
@@ -54,8 +54,8 @@ pub(crate) struct Line<'a> {
     pub(crate) user_agent: Option<&'a [u8]>,
 }
 
-impl Line<'_> {
-    /// Appends the line, its end included.
+impl LogRecord<'_> {
+    /// Appends the line, including its line feed.
     pub(crate) fn write(&self, format: Format, out: &mut Vec<u8>) {
         match format {
             Format::Combined => combined::write(self, out),
@@ -69,8 +69,8 @@ impl Line<'_> {
 mod tests {
     use super::*;
 
-    fn line(user_agent: &[u8]) -> Line<'_> {
-        Line {
+    fn line(user_agent: &[u8]) -> LogRecord<'_> {
+        LogRecord {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_794_000_000_123),
             client: [203, 0, 113, 7].into(),
             peer: ([100, 64, 0, 2], 40_000).into(),

@@ -1,8 +1,8 @@
-//! Dates, in UTC.
+//! Calendar dates in UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A moment taken apart.
+/// The parts of a date and time.
 pub(super) struct Date {
     pub(super) year: u64,
     pub(super) month: usize,
@@ -14,7 +14,7 @@ pub(super) struct Date {
 }
 
 impl Date {
-    /// Takes a moment apart; one before 1970 is 1970.
+    /// Splits a time into its parts; times before 1970 become 1970.
     pub(super) fn of(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -36,7 +36,7 @@ impl Date {
         }
     }
 
-    /// The month in English, short.
+    /// Returns the English abbreviation of the month.
     pub(super) const fn month_name(&self) -> &'static str {
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][self.month - 1]
     }

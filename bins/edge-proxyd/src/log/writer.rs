@@ -1,6 +1,7 @@
-//! Where lines go: formatted by the workers, written by a thread of its own, so that a slow disk never slows a request.
+//! The writer of the log. Workers format lines; a separate thread writes them, so that a slow disk never slows a
+//! request.
 
-use super::{Format, Line};
+use super::{Format, LogRecord};
 use edge_proxy::{AccessRecord, ConnectionRejected, Observer, Reason, SharedEvent};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,21 +11,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::SystemTime;
 
-/// Lines that may wait to be written. Beyond that they are counted instead.
+/// The longest queue of lines. Further lines are dropped and counted.
 const WAITING: usize = 8192;
 
-/// Writes the access log.
+/// The writer of the access log.
 pub(crate) struct Writer {
     format: Format,
     rejected: bool,
     lines: SyncSender<Vec<u8>>,
     lost: AtomicU64,
-    /// The file is to be opened again, because somebody moved it away.
+    /// Set when the file must be reopened after it was renamed.
     reopen: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Opens the log. Without a file lines go to standard output.
+    /// Opens the log. Without a file, lines go to standard output.
     pub(crate) fn open(format: Format, file: Option<&Path>, rejected: bool) -> io::Result<Self> {
         let out = file.map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()?;
         let (lines, receiver) = sync_channel(WAITING);
@@ -36,14 +37,14 @@ impl Writer {
         Ok(Self { format, rejected, lines, lost: AtomicU64::new(0), reopen })
     }
 
-    /// Opens the file again before the next line: what was moved away is left alone.
+    /// Reopens the file before the next line; a renamed file is left alone.
     pub(crate) fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
         // An empty line wakes the thread and writes nothing.
         self.send(Vec::new());
     }
 
-    /// Lines that were not written because the disk was too slow.
+    /// Returns the number of lines lost because the disk was too slow.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -55,7 +56,7 @@ impl Writer {
     }
 }
 
-/// Writes what waits, as much at once as there is.
+/// Writes queued lines in batches.
 fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>, path: Option<&Path>, reopen: &AtomicBool) {
     let mut batch = Vec::new();
     while let Ok(line) = lines.recv() {
@@ -70,10 +71,10 @@ fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>, path: Option<&Path>,
         {
             match OpenOptions::new().append(true).create(true).open(path) {
                 Ok(opened) => file = Some(opened),
-                Err(why) => eprintln!("edge-proxyd: the access log {}: {why}", path.display()),
+                Err(why) => eprintln!("edge-proxyd: cannot open the access log {}: {why}", path.display()),
             }
         }
-        // A full disk must not end the service; the lines are lost.
+        // A full disk must not stop the service; the lines are lost.
         let _ = match &mut file {
             Some(file) => file.write_all(&batch),
             None => io::stdout().lock().write_all(&batch),
@@ -93,7 +94,7 @@ impl Observer for Writer {
             return;
         }
         let mut line = Vec::with_capacity(384);
-        Line {
+        LogRecord {
             time: SystemTime::now(),
             client: record.client,
             peer: record.peer,

@@ -1,4 +1,4 @@
-//! Files and ports, by Landlock (landlock(7)).
+//! Confinement of files and ports by Landlock (landlock(7)).
 
 use super::Needs;
 use landlock::{
@@ -8,36 +8,36 @@ use landlock::{
 };
 use std::path::{Path, PathBuf};
 
-/// The newest rules that are asked for; older kernels have fewer of them.
+/// The newest ABI that is requested; older kernels enforce less of it.
 const NEWEST: ABI = ABI::V6;
 
-/// What the kernel enforces.
+/// The Landlock rules that the kernel enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Enforced {
-    /// Nothing, for this reason.
+    /// None, for this reason.
     Nothing(&'static str),
-    /// Rules of this version of its interface.
+    /// The rules of this ABI version.
     Version(u32),
 }
 
 impl Enforced {
-    /// Files that were not named cannot be opened.
+    /// Returns whether only listed files can be opened.
     pub(crate) const fn files(&self) -> bool {
         matches!(self, Self::Version(1..))
     }
 
-    /// Ports that were not named cannot be listened on.
+    /// Returns whether only listed ports can be bound.
     pub(crate) const fn ports(&self) -> bool {
         matches!(self, Self::Version(4..))
     }
 
-    /// Processes outside get no signals.
+    /// Returns whether signals to other processes are blocked.
     pub(crate) const fn signals(&self) -> bool {
         matches!(self, Self::Version(6..))
     }
 }
 
-/// Gives up everything else, for this thread and all that it starts.
+/// Restricts this thread and everything it starts to `needs`.
 ///
 /// # Errors
 /// The kernel refused a rule.
@@ -45,7 +45,7 @@ pub(super) fn enter(needs: &Needs) -> Result<Enforced, RulesetError> {
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let append = read | make_bitflags!(AccessFs::{WriteFile | MakeReg});
     let socket = make_bitflags!(AccessFs::{MakeSock | RemoveFile});
-    // All but to run programs and to make devices.
+    // Everything except running programs and creating devices.
     let change =
         AccessFs::from_all(NEWEST) & !make_bitflags!(AccessFs::{Execute | MakeBlock | MakeChar | IoctlDev});
     let mut net = BitFlags::from(AccessNet::BindTcp);
@@ -69,7 +69,7 @@ pub(super) fn enter(needs: &Needs) -> Result<Enforced, RulesetError> {
             rules = grant(rules, path, access)?;
         }
     }
-    // Where a child's output is thrown away.
+    // Child processes discard their output here.
     rules = grant(rules, Path::new("/dev/null"), make_bitflags!(AccessFs::{ReadFile | WriteFile}))?;
     for port in &needs.listen {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
@@ -84,13 +84,13 @@ pub(super) fn enter(needs: &Needs) -> Result<Enforced, RulesetError> {
             Enforced::Nothing("this kernel has no Landlock (Linux 5.13 or newer has)")
         }
         LandlockStatus::Available { .. } if status.ruleset == RulesetStatus::NotEnforced => {
-            Enforced::Nothing("the kernel enforces nothing of it")
+            Enforced::Nothing("the kernel does not enforce it")
         }
         LandlockStatus::Available { effective_abi, .. } => Enforced::Version(effective_abi as u32),
     })
 }
 
-/// A folder that is not there yet is made in one that is: that one is granted then.
+/// Grants access to a path. A folder that does not exist yet is created in an existing one, which is granted instead.
 fn grant(
     rules: landlock::RulesetCreated,
     path: &Path,
@@ -103,12 +103,12 @@ fn grant(
     rules.add_rule(PathBeneath::new(opened, access))
 }
 
-/// The folder, and whatever links in it and in its folders lead to: certificates are often links to elsewhere.
+/// Returns the folder, and the targets of links in it and its subfolders: certificates are often links.
 fn reached(path: &Path) -> Vec<PathBuf> {
     let mut all = vec![path.to_owned()];
     let entries =
         |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    // A folder for each certificate, with a few files in it.
+    // One subfolder for each certificate, with a few files in it.
     let first: Vec<PathBuf> = entries(path).take(1024).collect();
     let second = first.iter().filter(|path| path.is_dir()).flat_map(|path| entries(path).take(16));
     for entry in first.iter().cloned().chain(second) {

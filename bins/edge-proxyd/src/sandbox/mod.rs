@@ -1,6 +1,6 @@
-//! What the process gives up before it serves, so that whoever found a way into it could not do much there: files other
-//! than its own, ports, other programs, and the system calls that no proxy makes. What is started before keeps what it had:
-//! the sockets that were handed on, and the process that starts a successor.
+//! The sandbox that the process enters before it serves, so that an attacker inside it can do little: no other files,
+//! ports or programs, and only the system calls that a proxy needs. What was started before keeps its rights: inherited
+//! sockets, and the process that starts a successor.
 
 mod landlock;
 mod needs;
@@ -14,30 +14,30 @@ pub(crate) use probe::{Attempt, attempt};
 use crate::config::Mode;
 use std::fmt;
 
-/// What holds.
+/// The confinement in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
     /// Files and ports.
     pub(crate) landlock: Enforced,
-    /// System calls; why not, if so.
+    /// System calls; the error if they are not confined.
     pub(crate) seccomp: Result<(), String>,
-    /// The keys because of which programs may be run.
+    /// The keys that require running programs.
     pub(crate) programs: Vec<&'static str>,
-    /// Whether connecting is restricted.
+    /// True if outbound connections are restricted.
     pub(crate) connect: bool,
 }
 
 impl Held {
-    /// Whether everything holds that could.
+    /// Returns whether every part is enforced.
     pub(crate) const fn whole(&self) -> bool {
         self.landlock.signals() && self.seccomp.is_ok()
     }
 }
 
-/// Confines this thread and all that it starts. `None` if that is off.
+/// Confines this thread and everything it starts. `None` if the sandbox is off.
 ///
 /// # Errors
-/// In words: it is required and the kernel cannot do all of it, or refused a part.
+/// A message: the sandbox is required but the kernel lacks a part of it, or refused one.
 pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Held>, String> {
     if mode == Mode::Off {
         return Ok(None);
@@ -46,18 +46,19 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Held>, String> {
     let landlock = if programs.is_empty() {
         landlock::enter(needs).map_err(|why| format!("[sandbox] Landlock: {why}"))?
     } else {
-        // What a program of the owner's needs nobody knows, and it would get no more than this process.
-        Enforced::Nothing("programs of [acme] are run, of which nobody knows what they need")
+        // The needs of external programs are unknown, and they would inherit the restrictions of this process.
+        Enforced::Nothing("[acme] runs external programs, whose needs are unknown")
     };
     let seccomp = no_new_privileges().and_then(|()| seccomp::enter(!programs.is_empty()));
     let held = Held { landlock, seccomp, programs, connect: needs.connect.is_some() };
     if mode == Mode::Require && !held.whole() {
-        return Err(format!("[sandbox] mode = \"require\", and this does not hold: {held}"));
+        return Err(format!("[sandbox] mode = \"require\", but the sandbox is incomplete: {held}"));
     }
     Ok(Some(held))
 }
 
-/// Programs that are run cannot gain privileges (`PR_SET_NO_NEW_PRIVS`), without which nobody may filter system calls.
+/// Prevents programs from gaining privileges (`PR_SET_NO_NEW_PRIVS`), which is a precondition for filtering system
+/// calls.
 fn no_new_privileges() -> Result<(), String> {
     rustix::thread::set_no_new_privs(true).map_err(|why| format!("no_new_privs: {why}"))
 }
@@ -65,26 +66,28 @@ fn no_new_privileges() -> Result<(), String> {
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.landlock {
-            Enforced::Nothing(why) => write!(f, "files and ports are open ({why})")?,
+            Enforced::Nothing(why) => write!(f, "files and ports unrestricted ({why})")?,
             Enforced::Version(version) => {
-                write!(f, "files are closed but for its own (Landlock {version}), ports ")?;
+                write!(f, "Landlock {version} (listed files only), ")?;
                 match (self.landlock.ports(), self.connect) {
-                    (false, _) => f.write_str("are open (Linux 6.7 or newer can close them)")?,
-                    (true, false) => f.write_str("but for listening on its own are open")?,
-                    (true, true) => f.write_str("are closed but for its own")?,
+                    (false, _) => f.write_str("ports unrestricted (needs Linux 6.7)")?,
+                    (true, false) => {
+                        f.write_str("listening ports restricted, outbound ports unrestricted")?
+                    }
+                    (true, true) => f.write_str("ports restricted")?,
                 }
                 if !self.landlock.signals() {
-                    f.write_str(", signals are open (Linux 6.12 or newer can close them)")?;
+                    f.write_str(", signals unrestricted (needs Linux 6.12)")?;
                 }
             }
         }
         match &self.seccomp {
-            Ok(()) => f.write_str("; system calls are closed but for a proxy's")?,
-            Err(why) => write!(f, "; system calls are open ({why})")?,
+            Ok(()) => f.write_str("; seccomp on")?,
+            Err(why) => write!(f, "; system calls unrestricted ({why})")?,
         }
         if self.programs.is_empty() {
-            return f.write_str(if self.seccomp.is_ok() { "; no program can be run" } else { "" });
+            return f.write_str(if self.seccomp.is_ok() { "; programs blocked" } else { "" });
         }
-        write!(f, "; programs can be run, for {} of [acme]", self.programs.join(", "))
+        write!(f, "; programs allowed, for {} of [acme]", self.programs.join(", "))
     }
 }

@@ -1,12 +1,12 @@
-//! What a process needs once it serves, from its configuration alone.
+//! The resources that a serving process needs, derived from its configuration.
 
 use crate::config::{Connect, Settings, StatusAddress};
 use edge_proxy::config::Target;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Where every system has what is read by the C library (names, the resolver) and by TLS (authorities). Folders, since the
-/// files in them are replaced while the process runs. What a system lacks is left out.
+/// Folders of every system that the C library (names, the resolver) and TLS (authorities) read. Folders, since their
+/// files are replaced while the process runs. Missing ones are ignored.
 const SYSTEM: &[&str] = &[
     "/dev/null",
     "/dev/urandom",
@@ -24,7 +24,7 @@ const SYSTEM: &[&str] = &[
     "/usr/share",
 ];
 
-/// What the environment adds.
+/// The needs that come from the environment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     /// `CREDENTIALS_DIRECTORY`, where systemd puts secrets.
@@ -34,7 +34,7 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// This process's.
+    /// Reads the environment of this process.
     pub(crate) fn read() -> Self {
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         Self {
@@ -44,34 +44,34 @@ impl Environment {
     }
 }
 
-/// What a process needs. Folders stand for everything in them.
+/// The resources that a process needs. Folders stand for everything in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Read.
+    /// Paths that are read.
     pub(crate) read: BTreeSet<PathBuf>,
-    /// Read too, wherever links in it lead to.
+    /// Paths that are read, including the targets of links in them.
     pub(crate) linked: BTreeSet<PathBuf>,
-    /// Appended to, in files that may be new.
+    /// Folders with files that are appended to or created.
     pub(crate) append: BTreeSet<PathBuf>,
-    /// Changed at will: certificates that are obtained here.
+    /// Folders that are changed at will: certificates obtained by this process.
     pub(crate) change: BTreeSet<PathBuf>,
-    /// A Unix socket is made there.
+    /// Folders in which a Unix socket is created.
     pub(crate) socket: BTreeSet<PathBuf>,
     /// TCP ports that are listened on.
     pub(crate) listen: BTreeSet<u16>,
-    /// TCP ports that are connected to. `None` is all.
+    /// TCP ports that are connected to. `None` means any.
     pub(crate) connect: Option<BTreeSet<u16>>,
-    /// Keys of `[acme]` that run programs of the owner's, of which nobody knows what they need.
+    /// Keys of `[acme]` that run external programs, whose needs are unknown.
     pub(crate) programs: BTreeSet<&'static str>,
 }
 
 impl Needs {
-    /// Of a configuration that was read from this file.
+    /// Returns the needs of a configuration read from `file`.
     pub(crate) fn of(settings: &Settings, file: &Path, environment: &Environment) -> Self {
         let mut needs = Self::default();
         needs.read.extend(SYSTEM.iter().map(PathBuf::from));
         needs.read.insert(folder(file));
-        // Files are replaced by new ones of their name, so it is the folder that counts.
+        // Files are replaced by new ones of the same name, so access is granted to their folder.
         needs.read.extend(settings.files.iter().map(|file| folder(file)));
         needs.linked.extend(settings.certificates.clone());
         needs.read.extend(settings.sandbox.read.iter().cloned());
@@ -96,12 +96,12 @@ impl Needs {
                 Target::Tcp { port, .. } => Some(*port),
                 Target::Unix(_) => None,
             });
-            // DNS is asked by TCP when an answer is large.
+            // DNS uses TCP for large responses.
             needs.connect = Some(ports.chain([53]).collect());
         }
         if let Some(shared) = &settings.shared {
             needs.read.extend(shared.paths().iter().map(|file| folder(file)));
-            // Where the database is stands in a secret.
+            // The address of the database is in a secret.
             needs.connect = None;
         }
         if let Some(acme) = &settings.acme {
@@ -109,13 +109,13 @@ impl Needs {
             needs.change.insert(acme.folder());
             needs.read.extend(acme.paths().iter().map(|file| folder(file)));
             needs.programs.extend(acme.programs());
-            // Where CAs and the programming interfaces of DNS providers are is known only while talking to them.
+            // The addresses of CAs and of DNS providers are known only while talking to them.
             needs.connect = None;
         }
         needs
     }
 
-    /// What of another's needs is not among these, a sentence each.
+    /// Returns the needs of `other` that these do not cover, one phrase each.
     pub(crate) fn lacks(&self, other: &Self) -> Vec<String> {
         let mut lacking = Vec::new();
         let within = |folders: &[&BTreeSet<PathBuf>], path: &Path| {
@@ -130,7 +130,7 @@ impl Needs {
         paths("read", &other.linked, &readable);
         paths("write to", &other.append, &[&self.append, &self.change]);
         paths("change", &other.change, &[&self.change]);
-        paths("make a socket in", &other.socket, &[&self.socket, &self.change]);
+        paths("create a socket in", &other.socket, &[&self.socket, &self.change]);
         let ports = other.listen.difference(&self.listen);
         lacking.extend(ports.map(|port| format!("listen on port {port}")));
         match (&self.connect, &other.connect) {
@@ -145,7 +145,7 @@ impl Needs {
     }
 }
 
-/// The folder that a file is in.
+/// Returns the folder of a file.
 fn folder(file: &Path) -> PathBuf {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new(".")).to_owned()
@@ -220,7 +220,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nobody lacks what it needs, and who lacks nothing of more lacks nothing of less.
+        /// No needs lack anything of themselves, and more needs cover fewer.
         #[test]
         fn lacking_is_an_order(a in any(), b in any(), c in any()) {
             prop_assert!(a.lacks(&a).is_empty());

@@ -1,4 +1,4 @@
-//! Attempts from inside: what is done, and what the kernel says.
+//! Attempts from inside the sandbox, with the kernel's response.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -9,24 +9,24 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Something that could be tried.
+/// An action to attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
-    /// Open a file or a folder to read it.
+    /// Open a file or a folder for reading.
     Read(PathBuf),
-    /// Open a file to write to it; one that was not there is removed again.
+    /// Open a file for writing; a new file is removed again.
     Write(PathBuf),
     /// Run a program.
     Run(PathBuf),
-    /// Listen on a port of loopback.
+    /// Listen on a loopback port.
     Listen(u16),
-    /// Connect.
+    /// Connect to an address.
     Connect(SocketAddr),
-    /// Make a system call that gains whoever may something: `unshare`, `ptrace`, `io_uring_setup`, `keyctl` or `mount`.
+    /// Make a privileged system call: `unshare`, `ptrace`, `io_uring_setup`, `keyctl` or `mount`.
     Call(Call),
 }
 
-/// A system call to try, with arguments that change nothing outside of this process.
+/// A system call to attempt, with arguments that change nothing outside this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     name: &'static str,
@@ -36,10 +36,10 @@ pub(crate) struct Call {
 
 const CALLS: [Call; 5] = [
     Call { name: "unshare", number: libc::SYS_unshare, arguments: [libc::CLONE_NEWUSER as i64, 0, 0] },
-    // Tracing no process at all: ESRCH if it may.
+    // Traces no process at all: ESRCH if allowed.
     Call { name: "ptrace", number: libc::SYS_ptrace, arguments: [libc::PTRACE_ATTACH as i64, 0, 0] },
     Call { name: "io_uring_setup", number: libc::SYS_io_uring_setup, arguments: [1, 0, 0] },
-    // KEYCTL_GET_KEYRING_ID of the session's.
+    // KEYCTL_GET_KEYRING_ID of the session keyring.
     Call { name: "keyctl", number: libc::SYS_keyctl, arguments: [0, -3, 0] },
     Call { name: "mount", number: libc::SYS_mount, arguments: [0, 0, 0] },
 ];
@@ -51,7 +51,7 @@ impl FromStr for Attempt {
         let wrong = || {
             let calls = CALLS.map(|call| call.name).join(", ");
             format!(
-                "write read:PATH, write:PATH, run:PATH, listen:PORT, connect:ADDRESS:PORT, or call: with one of {calls}"
+                "expected read:PATH, write:PATH, run:PATH, listen:PORT, connect:ADDRESS:PORT, or call: with one of {calls}"
             )
         };
         let (what, argument) = text.split_once(':').ok_or_else(wrong)?;
@@ -80,7 +80,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Does it, and undoes what there is to undo.
+/// Attempts an action, and undoes it where possible.
 pub(crate) fn attempt(what: &Attempt) -> io::Result<()> {
     match what {
         Attempt::Read(path) => File::open(path).map(drop),
@@ -88,7 +88,7 @@ pub(crate) fn attempt(what: &Attempt) -> io::Result<()> {
             let there = path.exists();
             OpenOptions::new().append(true).create(true).open(path)?;
             if !there {
-                // It cannot always be: who may add may not always remove.
+                // Permission to create does not imply permission to remove.
                 let _ = std::fs::remove_file(path);
             }
             Ok(())
@@ -101,7 +101,8 @@ pub(crate) fn attempt(what: &Attempt) -> io::Result<()> {
         Attempt::Connect(address) => TcpStream::connect_timeout(address, Duration::from_secs(5)).map(drop),
         Attempt::Call(call) => {
             let [a, b, c] = call.arguments;
-            // SAFETY: of the calls in `CALLS` none writes to memory of this process: they get numbers, and null for pointers.
+            // SAFETY: none of the calls in `CALLS` writes to memory of this process: they get numbers, and null for
+            // pointers.
             #[allow(unsafe_code)]
             let done = unsafe { libc::syscall(call.number, a, b, c, 0, 0) };
             if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

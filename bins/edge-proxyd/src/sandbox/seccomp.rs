@@ -1,9 +1,9 @@
-//! System calls, by seccomp (seccomp(2)): those that a proxy and its libraries make, and no others.
+//! Confinement of system calls by seccomp (seccomp(2)) to those that a proxy and its libraries make.
 //!
-//! What is refused fails with an error number and does not end the process: a call that is refused gains an attacker nothing,
-//! while a mistake in the list would end the service for everybody. Two filters, and the stricter answer counts. The first refuses
-//! by name what is worth an attacker's while (EPERM). The second lets through what is listed, and answers everything else as
-//! a kernel would that does not have it (ENOSYS), which is what C libraries know how to go on from.
+//! A refused call fails with an error number and does not kill the process: a refused call gains an attacker nothing,
+//! while a gap in the list would stop the service for everyone. There are two filters, and the stricter result applies.
+//! The first refuses calls that are useful to an attacker (EPERM). The second allows the listed calls, and answers all
+//! others like a kernel without them (ENOSYS), from which C libraries know how to recover.
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// What no proxy does: other processes, the kernel itself, mounts, namespaces, keys, clocks.
+/// Calls that no proxy makes: other processes, the kernel itself, mounts, namespaces, keys, clocks.
 const REFUSED: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -64,10 +64,10 @@ const REFUSED: &[i64] = &[
     libc::SYS_vhangup,
 ];
 
-/// Running another program.
+/// Calls that run another program.
 const PROGRAMS: &[i64] = &[libc::SYS_execve, libc::SYS_execveat];
 
-/// What the program, its runtime, its cryptography and the C library call.
+/// Calls that the program, its runtime, its cryptography and the C library make.
 const LET_THROUGH: &[i64] = &[
     // Memory.
     libc::SYS_brk,
@@ -131,7 +131,7 @@ const LET_THROUGH: &[i64] = &[
     libc::SYS_uname,
     libc::SYS_wait4,
     libc::SYS_waitid,
-    // Time and chance.
+    // Time and randomness.
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -228,14 +228,14 @@ const LET_THROUGH: &[i64] = &[
     libc::SYS_shutdown,
     libc::SYS_socket,
     libc::SYS_socketpair,
-    // Giving up more.
+    // Further confinement.
     libc::SYS_landlock_add_rule,
     libc::SYS_landlock_create_ruleset,
     libc::SYS_landlock_restrict_self,
     libc::SYS_seccomp,
 ];
 
-/// Names that only older machines' kernels still have for what is let through above.
+/// Older names of allowed calls, which only older architectures have.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[i64] = &[
     libc::SYS_access,
@@ -267,7 +267,7 @@ const OLD: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[i64] = &[];
 
-/// Namespaces of one's own, as clone(2) makes them.
+/// New namespaces, as clone(2) creates them.
 const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWCGROUP,
     libc::CLONE_NEWIPC,
@@ -278,22 +278,22 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWUTS,
 ];
 
-/// The families of sockets that there is a use for.
+/// The address families that are used.
 const FAMILIES: [i32; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_UNIX];
 
-/// The architecture, if filters can be made for it.
+/// Returns the architecture, if filters can be compiled for it.
 fn architecture() -> Option<TargetArch> {
     std::env::consts::ARCH.try_into().ok()
 }
 
-/// Gives up everything else, for this thread and all that it starts. Where programs of the owner's are run only what is refused
-/// by name is given up: what they need nobody knows.
+/// Restricts this thread and everything it starts. If external programs are run, only the refused calls are blocked,
+/// since the needs of those programs are unknown.
 ///
 /// # Errors
-/// In words; nothing is given up then.
+/// A message; nothing is restricted then.
 pub(super) fn enter(programs: bool) -> Result<(), String> {
     let architecture =
-        architecture().ok_or_else(|| format!("no filter can be made for {}", std::env::consts::ARCH))?;
+        architecture().ok_or_else(|| format!("unsupported architecture: {}", std::env::consts::ARCH))?;
     let failed = |why: &dyn std::fmt::Display| why.to_string();
     let refused = compile(refused(programs).map_err(|why| failed(&why))?, false, architecture)?;
     let listed = if programs { None } else { Some(compile(listed(), true, architecture)?) };
@@ -314,7 +314,7 @@ fn compile(rules: Rules, listed: bool, architecture: TargetArch) -> Result<BpfPr
     filter.try_into().map_err(|why: seccompiler::BackendError| why.to_string())
 }
 
-/// What is refused by name.
+/// Returns the rules that refuse calls.
 fn refused(programs: bool) -> Result<Rules, seccompiler::BackendError> {
     let one = |argument, length, operator, value| {
         SeccompCondition::new(argument, length, operator, value).map(|condition| vec![condition])
@@ -327,7 +327,7 @@ fn refused(programs: bool) -> Result<Rules, seccompiler::BackendError> {
         let flag = u64::from(namespace as u32);
         when(libc::SYS_clone, one(0, Len::Qword, Op::MaskedEq(flag), flag)?)?;
     }
-    // Characters put into a terminal are read by the shell behind it.
+    // Characters injected into a terminal would be read by the shell behind it.
     when(libc::SYS_ioctl, one(1, Len::Dword, Op::Eq, libc::TIOCSTI as _)?)?;
     if !programs {
         let families: Result<Vec<_>, _> = FAMILIES
@@ -335,7 +335,7 @@ fn refused(programs: bool) -> Result<Rules, seccompiler::BackendError> {
             .map(|family| SeccompCondition::new(0, Len::Dword, Op::Ne, *family as u64))
             .collect();
         when(libc::SYS_socket, families?)?;
-        // Memory that was written to is never run: code is mapped from files.
+        // Writable memory is never executed: code is mapped from files.
         let (write, execute) = (libc::PROT_WRITE as u64, libc::PROT_EXEC as u64);
         when(libc::SYS_mmap, one(2, Len::Dword, Op::MaskedEq(write | execute), write | execute)?)?;
         when(libc::SYS_mprotect, one(2, Len::Dword, Op::MaskedEq(execute), execute)?)?;
@@ -344,7 +344,7 @@ fn refused(programs: bool) -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// What is let through, or has its answer from the other filter.
+/// Returns the rules that allow calls, including those that the other filter refuses.
 fn listed() -> Rules {
     let all = LET_THROUGH.iter().chain(OLD).chain(REFUSED).chain(PROGRAMS);
     all.map(|call| (*call, Vec::new())).collect()

@@ -1,8 +1,9 @@
-//! Who starts a successor: a small process beside this one, from before it gave up what it does not need to serve. What a
-//! process gave up no program gets back that it starts, so a successor of its own could never serve more than it.
+//! The launcher: a small process that starts a successor, forked before this process enters its sandbox. A child
+//! inherits the restrictions of its parent, so a successor started from inside could never serve more than this
+//! process.
 //!
-//! It knows one program with one line of arguments, its own, and gets nothing but sockets to hand on. It ends with the process
-//! that it belongs to.
+//! The launcher runs only this program with the same arguments, receives nothing but sockets to pass on, and exits with
+//! its owner.
 
 use super::sockets::{SOCKETS, owned};
 use super::successor::{PROGRAM, READY, successor};
@@ -17,26 +18,26 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitCode, Stdio};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Names the descriptor by which a launcher is spoken to.
+/// Environment variable with the descriptor of the launcher's socket.
 const LAUNCHER: &str = "EDGE_PROXYD_LAUNCHER";
-/// Descriptors in one message; the kernel takes 253 (SCM_MAX_FD).
+/// Descriptors per message; the kernel allows 253 (SCM_MAX_FD).
 const BATCH: usize = 128;
 
-/// What a message is.
+/// The types of messages.
 const MORE: u8 = b'm';
 const START: u8 = b's';
 const END: u8 = b'e';
 const KEEP: u8 = b'k';
 
-/// The way to the launcher.
+/// The connection to the launcher.
 pub(crate) struct Launcher {
     socket: OwnedFd,
-    /// Kept so that it is not a zombie while this process lives.
+    /// Held so that the child is reaped by this process.
     _process: Child,
 }
 
 impl Launcher {
-    /// Starts it. To be called while this process still may, and has no threads that handle descriptors.
+    /// Starts the launcher. Must be called before the sandbox and before other threads handle descriptors.
     pub(crate) fn start() -> io::Result<Self> {
         let (here, there) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -54,7 +55,7 @@ impl Launcher {
         Ok(Self { socket: here, _process: process })
     }
 
-    /// Has a successor started with these sockets; the last descriptor is the one on which it says that it serves. Its process.
+    /// Starts a successor with these sockets; it reports readiness on `ready`. Returns its process ID.
     pub(super) fn launch(&self, sockets: &[OwnedFd], ready: &OwnedFd) -> io::Result<u32> {
         for batch in sockets.chunks(BATCH) {
             let batch: Vec<_> = batch.iter().map(AsFd::as_fd).collect();
@@ -64,17 +65,17 @@ impl Launcher {
         let mut answer = [0; 256];
         let (n, _) = receive(self.socket.as_fd(), &mut answer)?;
         let text = String::from_utf8_lossy(&answer[..n]).into_owned();
-        text.parse().map_err(|_| io::Error::other(format!("the new process was not started: {text}")))
+        text.parse().map_err(|_| io::Error::other(format!("the new process could not be started: {text}")))
     }
 
-    /// The successor does not serve: it has to go.
+    /// Stops a successor that does not serve.
     pub(super) fn end(&self) {
-        // A launcher that is gone has nothing to end.
+        // If the launcher is gone, there is nothing to stop.
         let _ = send(self.socket.as_fd(), &[END], &[]);
         let _ = receive(self.socket.as_fd(), &mut [0; 8]);
     }
 
-    /// The successor serves: it is nobody's any more.
+    /// Releases a successor that serves.
     pub(super) fn keep(&self) {
         let _ = send(self.socket.as_fd(), &[KEEP], &[]);
     }
@@ -90,7 +91,8 @@ fn send(socket: BorrowedFd<'_>, content: &[u8], descriptors: &[BorrowedFd<'_>]) 
     Ok(())
 }
 
-/// The next message: how long it is, and the descriptors that came with it. Of length 0 if the other end is gone.
+/// Receives the next message: its length, and the descriptors that came with it. The length is 0 if the other end is
+/// closed.
 fn receive(socket: BorrowedFd<'_>, content: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
     loop {
@@ -112,20 +114,20 @@ fn receive(socket: BorrowedFd<'_>, content: &mut [u8]) -> io::Result<(usize, Vec
     }
 }
 
-/// Serves as a launcher, if this process was started as one, until the process that started it is gone.
+/// Runs as a launcher, if this process was started as one, until its owner exits.
 pub(crate) fn serve_as_launcher() -> Option<ExitCode> {
     let fd = std::env::var(LAUNCHER).ok()?.parse().ok()?;
     Some(match owned(fd).and_then(|socket| serve(&socket)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("edge-proxyd: the launcher: {why}");
+            eprintln!("edge-proxyd: launcher: {why}");
             ExitCode::FAILURE
         }
     })
 }
 
 fn serve(socket: &OwnedFd) -> io::Result<()> {
-    // Signals that are meant for the server often reach every process of a service.
+    // Signals meant for the server often reach every process of a service.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _entered = runtime.enter();
     for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
@@ -146,7 +148,7 @@ fn serve(socket: &OwnedFd) -> io::Result<()> {
                 let ready = descriptors.into_iter().next();
                 let started = match &ready {
                     Some(ready) => successor(&sockets, ready, Some(LAUNCHER)),
-                    None => Err(io::Error::other("no descriptor came")),
+                    None => Err(io::Error::other("no descriptor received")),
                 };
                 sockets.clear();
                 let answer = match started {

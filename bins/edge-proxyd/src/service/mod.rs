@@ -1,4 +1,4 @@
-//! The program as a service: what it tells its manager, and the sockets that it gets and hands on.
+//! Integration with the service manager: notifications, inherited sockets, and takeover by a new process.
 
 mod launcher;
 mod notify;

@@ -1,4 +1,4 @@
-//! Telling the service manager (sd_notify(3)): a datagram to the socket that `NOTIFY_SOCKET` names. Without it nobody is told.
+//! Notifications to the service manager (sd_notify(3)): datagrams to the socket in `NOTIFY_SOCKET`, if it is set.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,35 +7,35 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// How long a manager whose queue is full is waited for.
+/// The longest wait for a manager whose queue is full.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The way to the manager.
+/// The connection to the service manager.
 pub(crate) struct Notifier {
     socket: Option<UnixDatagram>,
-    /// How often it wants to hear, or it takes the program for dead.
+    /// The interval of watchdog messages, without which the manager considers the program dead.
     pub(crate) watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// As the environment says.
+    /// Connects as the environment specifies.
     pub(crate) fn from_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|name| connect(&name).ok());
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let mine = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-        // Half the time: one message may be late.
+        // Half the interval, since one message may be late.
         let watchdog = number("WATCHDOG_USEC").filter(|_| mine).map(|usec| Duration::from_micros(usec / 2));
         Self { socket, watchdog: watchdog.filter(|every| !every.is_zero()) }
     }
 
-    /// Says it. A manager that does not listen is not waited for much.
+    /// Sends a state. A manager that does not read is not waited for long.
     pub(crate) fn say(&self, state: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(state.as_bytes());
         }
     }
 
-    /// The configuration is being read again (`Type=notify-reload`).
+    /// Announces a reload of the configuration (`Type=notify-reload`).
     pub(crate) fn reloading(&self) {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is a timespec that lives through the call.

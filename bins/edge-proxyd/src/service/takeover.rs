@@ -1,5 +1,5 @@
-//! A new binary takes over: it is started with the sockets that are listened on, says when it serves, and then the old
-//! process finishes what is under way and ends. If it does not come so far the old one goes on.
+//! Takeover by a new process: it is started with the listening sockets and reports when it serves; then the old process
+//! finishes its requests in flight and exits. If the new one fails, the old one continues.
 
 use super::Notifier;
 use super::launcher::Launcher;
@@ -12,14 +12,14 @@ use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::Duration;
 
-/// Within which it must.
+/// Time within which a successor must serve.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts this program anew from its file, with all that this process listens on, and waits until it serves. If this process
-/// gave something up the launcher does it.
+/// Starts this program again from its file with all listening sockets, and waits until it serves. If this process is
+/// confined, the launcher starts it.
 ///
 /// # Errors
-/// It could not be started, ended, or did not serve in time. It is gone then.
+/// The successor could not be started, exited, or did not serve in time. It is stopped then.
 pub(crate) fn hand_over(
     proxy: &ProxyHandle,
     notifier: &Notifier,
@@ -32,7 +32,7 @@ pub(crate) fn hand_over(
         tcp.into_iter().map(OwnedFd::from).chain(udp.into_iter().map(OwnedFd::from)).collect();
     notifier.say("STATUS=handing over to a new process");
     let mut started = Started::new(&sockets, &there, launcher)?;
-    // Once ours is closed, the end of theirs is the end of the stream.
+    // Once this end is closed, the exit of the successor ends the stream.
     drop((sockets, there));
     here.set_read_timeout(Some(PATIENCE))?;
     if here.read(&mut [0]).unwrap_or(0) == 1 {
@@ -40,10 +40,10 @@ pub(crate) fn hand_over(
     }
     started.end();
     notifier.say("STATUS=serving");
-    Err(io::Error::other("the new process did not begin to serve"))
+    Err(io::Error::other("the new process did not start serving"))
 }
 
-/// A successor that was started, by this process or by its launcher.
+/// A successor started by this process or by its launcher.
 enum Started<'a> {
     Here(Child),
     Launched(&'a Launcher, u32),
@@ -82,21 +82,21 @@ impl<'a> Started<'a> {
 pub(crate) struct Predecessor(Option<UnixStream>);
 
 impl Predecessor {
-    /// As the environment says. Called once.
+    /// Connects as the environment specifies. Must be called once.
     pub(crate) fn from_environment() -> io::Result<Self> {
         let fd = std::env::var(READY).ok().and_then(|text| text.parse::<RawFd>().ok());
         let stream = fd.map(|fd| owned(fd).map(UnixStream::from)).transpose()?;
         if let Some(stream) = &stream {
-            // Programs that are started later must not have it: it would never end then.
+            // Child processes must not inherit it, or it would never close.
             socket2::SockRef::from(stream).set_cloexec(true)?;
         }
         Ok(Self(stream))
     }
 
-    /// Says that this process serves. Whether there was a predecessor.
+    /// Reports that this process serves. Returns whether there was a predecessor.
     pub(crate) fn serving(self) -> bool {
         let Some(mut stream) = self.0 else { return false };
-        // If it is gone nobody is waiting.
+        // A predecessor that is gone does not wait.
         let _ = stream.write_all(b"1");
         true
     }

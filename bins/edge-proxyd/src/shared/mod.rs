@@ -1,21 +1,21 @@
-//! `[shared]`: what several edges share through PostgreSQL, so that a client resumes its session at any of them, and early data is
-//! accepted once by all together.
+//! The section `[shared]`: state shared by several edges through PostgreSQL, so that a client can resume its session at
+//! any of them, and early data is accepted only once by all together.
 
 mod postgres;
 mod settings;
 
-pub(crate) use settings::Section;
+pub(crate) use settings::SharedSection;
 
 use edge_proxy::{Shared, SharedEvent};
 use postgres::Postgres;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 
-/// Reads the secrets of the section. Nothing is connected to yet.
+/// Reads the secrets of the section, without connecting.
 ///
 /// # Errors
-/// In words, with the key.
-pub(crate) fn prepare(section: &Section) -> Result<Shared, String> {
+/// A message with the key.
+pub(crate) fn prepare(section: &SharedSection) -> Result<Shared, String> {
     let database = section.database.read().map_err(|why| format!("[shared] database: {}", words(&why)))?;
     let store = Postgres::new(database.expose_secret(), section.roots.as_deref())
         .map_err(|why| format!("[shared] {why}"))?;
@@ -25,15 +25,15 @@ pub(crate) fn prepare(section: &Section) -> Result<Shared, String> {
     Ok(shared.schedule(section.schedule).wait(section.wait))
 }
 
-/// Says what became of the database.
+/// Reports changes of the database connection.
 pub(crate) fn tell(event: &SharedEvent) {
     match event {
         SharedEvent::Away(why) => eprintln!(
-            "edge-proxyd: [shared] {why}; clients make full handshakes where they would resume a session of another edge"
+            "edge-proxyd: [shared] {why}; sessions of other edges cannot be resumed, so clients make full handshakes"
         ),
-        SharedEvent::Reached => eprintln!("edge-proxyd: [shared] the database answers"),
+        SharedEvent::Reached => eprintln!("edge-proxyd: [shared] connected to the database"),
         SharedEvent::OtherSecret => eprintln!(
-            "edge-proxyd: [shared] the database has keys under another secret: give all edges the same, and delete the rows of \
+            "edge-proxyd: [shared] the database has keys sealed with another secret: use the same secret on all edges, and delete the rows of \
              edge_proxy_ticket_key"
         ),
         _ => {}

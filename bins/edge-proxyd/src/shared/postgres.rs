@@ -1,8 +1,8 @@
-//! The store, in PostgreSQL.
+//! The shared store in PostgreSQL.
 //!
-//! Keys are in an ordinary table, so that replicas have them and a promoted one goes on with the tickets that there are. Sessions
-//! are in a table that is not logged, and that is what makes them single-use beyond one server: a replica never has them, a
-//! promoted one begins without any, and a crash forgets them all, so that none that was taken comes back.
+//! Keys are in an ordinary table, so that replicas have them and a promoted one continues with existing tickets.
+//! Sessions are in an unlogged table, which keeps them single-use beyond one server: a replica never has them, a
+//! promoted one starts without any, and a crash loses them all, so no used session can come back.
 
 use acme_dns01::store::{Database, Encryption};
 use edge_proxy::{SealedKey, SealedSession, SharedStore, StoreError, StoreFuture};
@@ -29,26 +29,27 @@ const KEYS: &str = "SELECT epoch, sealed, extract(epoch FROM ends)::float8 FROM 
 const PUT: &str =
     "INSERT INTO edge_proxy_session VALUES ($1, $2, now() + $3 * interval '1 second') ON CONFLICT DO NOTHING";
 const TAKE: &str = "DELETE FROM edge_proxy_session WHERE id = $1 AND ends > now() RETURNING sealed";
-/// Those that have ended, and the oldest of more than [`MOST`], a part at a time. Edges that do the same do not wait for each other.
+/// Deletes expired sessions, and the oldest beyond [`MOST`], in batches. Edges that do so at the same time do not wait
+/// for each other.
 const END: &str = "DELETE FROM edge_proxy_session WHERE id IN (SELECT id FROM edge_proxy_session \
      WHERE ends <= greatest(now(), (SELECT ends FROM edge_proxy_session ORDER BY ends DESC OFFSET $1 LIMIT 1)) \
      ORDER BY ends LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-/// Sessions that are kept.
+/// The highest number of sessions kept.
 const MOST: i64 = 200_000;
-/// Sessions that are deleted at once, and how often in a row.
+/// The sessions deleted per batch, and the batches in a row.
 const PART: i64 = 5000;
 const PARTS: usize = 20;
 
-/// How long a server that works takes at most to say that it is there.
+/// The longest time that a healthy server takes to respond.
 const ALIVE: Duration = Duration::from_secs(1);
-/// How long a connection to one host may take, unless the connection string says so itself, and to all of them.
+/// The connect timeout for one host, unless the connection string has one, and for all hosts together.
 const WITHIN: Duration = Duration::from_secs(1);
 const ALL: Duration = Duration::from_secs(3);
-/// How long a server may be silent before the connection counts as broken.
+/// The time of silence after which a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// The tables are made by one edge at a time.
+/// The advisory lock for creating the tables.
 const LOCK: i64 = 7_103_127_102;
 
 pub(super) struct Postgres {
@@ -63,23 +64,24 @@ struct Connection {
 }
 
 impl Postgres {
-    /// A store in this database, in libpq's words. Nothing is connected to.
+    /// Creates a store in this database from a libpq connection string, without connecting.
     ///
     /// # Errors
-    /// In words, with the key.
+    /// A message with the key.
     pub(super) fn new(text: &str, roots: Option<&Path>) -> Result<Self, String> {
-        // What is wrong is not said: the password is in it.
+        // The cause is left out: it may contain the password.
         let mut config: Config = text.trim().parse().map_err(|_| {
-            "database: is no connection string of libpq: host=… dbname=… user=… password=…".to_owned()
+            "database: not a valid libpq connection string: expected host=… dbname=… user=… password=…"
+                .to_owned()
         })?;
         let wrong =
             |path: &Path, why: &dyn Display| format!("database_roots = \"{}\": {why}", path.display());
         let pem = roots.map(|path| std::fs::read_to_string(path).map_err(|why| wrong(path, &why)));
         let encryption = Encryption::of(&config, pem.transpose()?).ok_or(
-            "database: is elsewhere, and what is sent would cross the network as it is: write sslmode=require, with \
+            "database: the server is remote and the connection would not be encrypted: write sslmode=require, with \
              database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself",
         )?;
-        // So that each of them has been asked before [`SharedStore::keys`] has to answer.
+        // Every host must have been tried before [`SharedStore::keys`] returns.
         let share = ALL / u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
         let limit = config.get_connect_timeout().map_or(WITHIN, |limit| (*limit).min(share)).min(share);
         config.connect_timeout(limit).tcp_user_timeout(SILENCE);
@@ -91,7 +93,7 @@ impl Postgres {
         Ok(Self { database, connection: RwLock::default() })
     }
 
-    /// The connection, if there is one. It is made by [`SharedStore::keys`] alone, so that nobody who is in a hurry waits for it.
+    /// Returns the connection, if there is one. Only [`SharedStore::keys`] connects, so that no handshake waits for it.
     fn connected(&self) -> Result<Arc<Connection>, StoreError> {
         let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner).clone();
         connection
@@ -116,7 +118,7 @@ impl Postgres {
         Ok(connection)
     }
 
-    /// What failed, in words. A server that has become a replica is left.
+    /// Converts an error. The connection to a server that became a replica is dropped.
     fn failed(&self, why: &tokio_postgres::Error) -> StoreError {
         if why.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
             self.set(None);
@@ -148,18 +150,18 @@ impl Postgres {
     }
 }
 
-/// Whether the server answers. One that hangs, as a machine that is paused does, keeps its connections open.
+/// Returns whether the server responds. A hung server, such as a paused machine, keeps its connections open.
 async fn alive(client: &Client) -> bool {
     matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
 }
 
-/// Makes the tables where they are missing, and makes sure that sessions are not in what is replicated.
+/// Creates missing tables, and verifies that sessions are not replicated.
 async fn prepare(client: &Client) -> Result<(), StoreError> {
     let failed = |why| failed(&why);
     client.batch_execute("SET statement_timeout = 5000").await.map_err(failed)?;
     let there = "SELECT to_regclass('edge_proxy_ticket_key') IS NOT NULL \
          AND to_regclass('edge_proxy_session_ends') IS NOT NULL";
-    // Whoever may not make tables may use those that there are.
+    // A role without permission to create tables may use existing ones.
     if !client.query_one(there, &[]).await.map_err(failed)?.get::<_, bool>(0) {
         client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(failed)?;
         let made = client.batch_execute(SCHEMA).await;
@@ -170,8 +172,8 @@ async fn prepare(client: &Client) -> Result<(), StoreError> {
     if client.query_one(unlogged, &[]).await.map_err(failed)?.get::<_, bool>(0) {
         Ok(())
     } else {
-        let why = "the table edge_proxy_session is logged, so that a replica could bring back a session that was used: DROP TABLE \
-                   edge_proxy_session, and it is made again as it should be";
+        let why = "the table edge_proxy_session is logged, so a replica could bring back a used session: DROP TABLE \
+                   edge_proxy_session, and it is created again as unlogged";
         Err(StoreError(why.into()))
     }
 }
@@ -180,9 +182,9 @@ fn failed(why: &tokio_postgres::Error) -> StoreError {
     let words = why.as_db_error().map_or_else(
         || {
             let below = std::error::Error::source(why).map(|below| format!(": {below}"));
-            format!("the database is away: {why}{}", below.unwrap_or_default())
+            format!("the database is unreachable: {why}{}", below.unwrap_or_default())
         },
-        |why| format!("the database says: {why}"),
+        |why| format!("database error: {why}"),
     );
     StoreError(words)
 }

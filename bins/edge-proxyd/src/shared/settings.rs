@@ -1,27 +1,27 @@
-//! The section as it is meant.
+//! The settings of the section `[shared]`.
 
 use cli_support::secret::Reference;
 use edge_proxy::shared::Schedule;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is shared, and where.
+/// The shared state and its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Section {
-    /// The database, in libpq's words.
+pub(crate) struct SharedSection {
+    /// The libpq connection string of the database.
     pub(crate) database: Reference,
-    /// Roots that its certificate may come from, beside the system's.
+    /// Additional root certificates for its TLS, besides the system's.
     pub(crate) roots: Option<PathBuf>,
-    /// What the keys are sealed by in the database.
+    /// The secret that seals keys in the database.
     pub(crate) secret: Reference,
-    /// How long a handshake waits.
+    /// The longest wait of a handshake.
     pub(crate) wait: Duration,
-    /// When keys change.
+    /// The schedule of ticket keys.
     pub(crate) schedule: Schedule,
 }
 
-impl Section {
-    /// The files that it names.
+impl SharedSection {
+    /// Returns the files that the section names.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let mut paths: Vec<_> = self.roots.iter().cloned().collect();
         for reference in [&self.database, &self.secret] {

@@ -1,19 +1,20 @@
-//! Lines over time, as SVG within the page.
+//! Line charts over time, as inline SVG.
 
 use std::fmt::Write;
 
-/// The picture, in its own units.
+/// The size of a chart, in its own units.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 120.0;
 
-/// One line: its name, its class in the page's style, and a value a step; a step without one is a gap.
+/// One line: its name, its CSS class, and a value per step; a step without a value is a gap.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
     pub(super) class: &'a str,
     pub(super) values: Vec<Option<f64>>,
 }
 
-/// A chart of lines from zero to the largest value, the newest at the right. `show` writes a value with its unit.
+/// Draws a chart of lines from zero to the largest value, the newest at the right. `show` formats a value with its
+/// unit.
 pub(super) fn svg(title: &str, series: &[Series<'_>], show: impl Fn(f64) -> String) -> String {
     let all = || series.iter().flat_map(|series| &series.values).flatten();
     let most = all().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
@@ -61,7 +62,7 @@ fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
     text
 }
 
-/// The next round number: 1, 2 or 5 times a power of ten.
+/// Returns the next round number: 1, 2 or 5 times a power of ten.
 fn nice(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;

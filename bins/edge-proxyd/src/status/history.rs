@@ -1,32 +1,32 @@
-//! The last hour, a sample each few seconds.
+//! Samples of the last hour.
 
 use edge_proxy::{Histogram, Metrics};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// From one sample to the next.
+/// The interval between samples.
 pub(crate) const STEP: Duration = Duration::from_secs(5);
-/// An hour of samples.
+/// The samples of one hour.
 const KEPT: usize = 720;
 
-/// What happened in one step, a second.
+/// The rates within one step, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Point {
-    /// Requests.
+    /// Requests per second.
     pub(crate) requests: f64,
-    /// Those that were answered 5xx.
+    /// Responses with status 5xx per second.
     pub(crate) errors: f64,
-    /// Connections that were turned away.
+    /// Rejected connections per second.
     pub(crate) turned_away: f64,
-    /// Bytes of content to clients.
+    /// Bytes of content sent to clients per second.
     pub(crate) sent: f64,
-    /// Half of the requests took at most this long, in seconds.
+    /// The median duration of requests in seconds.
     pub(crate) median: Option<f64>,
-    /// Of a hundred requests one took longer.
+    /// The 99th percentile of durations in seconds.
     pub(crate) p99: Option<f64>,
 }
 
-/// The counters before, and what came of them.
+/// The previous counters, and the samples.
 #[derive(Default)]
 pub(crate) struct History {
     before: Option<Totals>,
@@ -69,12 +69,12 @@ impl Totals {
 }
 
 impl History {
-    /// Adds what happened since the last sample.
+    /// Adds a sample from the counters since the last one.
     pub(crate) fn add(&mut self, metrics: &Metrics) {
         let now = Totals::of(metrics);
         if let Some(before) = &self.before {
             let seconds = now.uptime.saturating_sub(before.uptime).as_secs_f64().max(0.001);
-            // A site that a reload took away takes its counts with it.
+            // A site that a reload removed takes its counters with it.
             let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
             let durations = now.durations.since(&before.durations);
             self.points.push_back(Point {
@@ -92,7 +92,7 @@ impl History {
         self.before = Some(now);
     }
 
-    /// The points, the oldest first.
+    /// Returns the samples, the oldest first.
     pub(crate) fn points(&self) -> impl ExactSizeIterator<Item = &Point> {
         self.points.iter()
     }
@@ -121,7 +121,7 @@ mod tests {
         }
         assert_eq!(history.points().len(), KEPT);
         assert!(history.points().all(|point| point.requests == 10.0 && point.p99 == Some(0.01)));
-        // A reload took counts away: no negative rate.
+        // A reload removed counters: the rate must not be negative.
         history.add(&metrics(5000, 3));
         assert_eq!(history.points().last().map(|point| point.requests), Some(0.0));
     }

@@ -1,5 +1,5 @@
-//! What a running proxy does, for whoever looks after it: a page, metrics for Prometheus, JSON, and the `status` command.
-//! It is served where nobody else can reach it.
+//! The state of a running proxy for its operator: a page, Prometheus metrics, JSON, and the `status` command. It is
+//! served only where other hosts cannot reach it.
 
 mod chart;
 mod history;
@@ -9,9 +9,9 @@ mod serve;
 
 pub(crate) use history::{History, STEP};
 pub(crate) use report::Report;
-/// How numbers are shown.
+/// Formatting of numbers.
 pub(crate) mod shown {
-    pub(crate) use super::report::{bound, bytes, duration};
+    pub(crate) use super::report::{bound, bytes, duration, state};
 }
 pub(crate) use serve::{Listener, run, run_later};
 
@@ -19,7 +19,7 @@ use crate::log::Writer;
 use edge_proxy::{Certificates, ProxyHandle};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What the page is made of.
+/// The sources of the status page.
 pub(crate) struct Watched {
     pub(crate) proxy: Arc<ProxyHandle>,
     pub(crate) certificates: Option<Arc<Certificates>>,
@@ -28,13 +28,13 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Everything as it is now.
+    /// Returns the current state.
     pub(crate) fn report(&self) -> Report {
         let certificates = self.certificates.as_ref().map(|found| found.list()).unwrap_or_default();
         Report::new(&self.proxy.metrics(), &self.proxy.config(), &certificates, self.log.lost())
     }
 
-    /// Remembers the counters of this moment.
+    /// Records the current counters.
     pub(crate) fn sample(&self) {
         let metrics = self.proxy.metrics();
         self.history.lock().unwrap_or_else(PoisonError::into_inner).add(&metrics);

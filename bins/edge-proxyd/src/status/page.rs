@@ -1,8 +1,8 @@
-//! The page: everything on one screen, without scripts, made anew at each look.
+//! The status page: everything on one screen, without scripts, rendered for each request.
 
 use super::chart::{Series, svg};
 use super::history::{History, Point};
-use super::report::{Report, bound, bytes, duration};
+use super::report::{Report, bound, bytes, duration, state};
 use std::fmt::Write;
 
 const STYLE: &str = "\
@@ -20,7 +20,7 @@ svg{width:100%;display:block}svg line{stroke:var(--line)}svg text{fill:var(--sof
 .table{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{padding:6px 14px;text-align:left;border-top:1px solid var(--line)}thead th{border:0;color:var(--soft);font-weight:500}\
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:var(--bad);font-weight:600}.good{color:var(--good)}.none{padding:10px 14px;color:var(--soft);margin:0}";
 
-/// Makes the page.
+/// Renders the page.
 pub(super) fn html(report: &Report, history: &History) -> String {
     let mut page = String::with_capacity(64 * 1024);
     // Writing to memory does not fail.
@@ -37,8 +37,8 @@ pub(super) fn html(report: &Report, history: &History) -> String {
     sites(&mut page, report);
     certificates(&mut page, report);
     targets(&mut page, report);
-    reasons(&mut page, "Connections turned away", &report.turned_away);
-    reasons(&mut page, "Requests refused or broken off", &report.refused);
+    reasons(&mut page, "Connections rejected", &report.turned_away);
+    reasons(&mut page, "Requests refused or aborted", &report.refused);
     page.push_str("</main></html>");
     page
 }
@@ -53,7 +53,7 @@ fn facts(page: &mut String, report: &Report) {
         ("sent", bytes(sent as f64)),
         ("open, TCP", report.connections.tcp_open.to_string()),
         ("open, QUIC", report.connections.quic_open.to_string()),
-        ("turned away", away.to_string()),
+        ("rejected", away.to_string()),
         ("days to the next expiry", soonest.map_or("–".into(), |days| days.to_string())),
     ];
     page.push_str("<div class=\"facts\">");
@@ -71,7 +71,7 @@ fn facts(page: &mut String, report: &Report) {
     if report.spans_lost > 0 {
         let _ = write!(
             page,
-            "<p class=\"bad\">{} spans were lost: the collector of [tracing] is slow, away or refuses them</p>",
+            "<p class=\"bad\">{} spans were lost: the collector of [tracing] is slow, unavailable or rejects them</p>",
             report.spans_lost
         );
     }
@@ -91,18 +91,18 @@ fn charts(page: &mut String, history: &History) {
         count,
     ));
     page.push_str(&svg(
-        "Time to answer",
-        &[line("median", "a", &|point| point.median), line("99 %", "b", &|point| point.p99)],
+        "Response time",
+        &[line("median", "a", &|point| point.median), line("p99", "b", &|point| point.p99)],
         |value| if value < 1.0 { format!("{:.0} ms", value * 1000.0) } else { format!("{value:.0} s") },
     ));
     page.push_str(&svg("Content sent", &[line("", "a", &|point| Some(point.sent))], |value| {
         format!("{}/s", bytes(value))
     }));
-    page.push_str(&svg("Turned away", &[line("", "b", &|point| Some(point.turned_away))], count));
+    page.push_str(&svg("Rejected", &[line("", "b", &|point| Some(point.turned_away))], count));
     page.push_str("</div>");
 }
 
-/// A table, or that there is nothing. Columns whose heading begins with `#` are numbers.
+/// Renders a table, or `none` if it is empty. Columns whose heading begins with `#` are numeric.
 fn table(page: &mut String, title: &str, headings: &[&str], rows: &[Vec<String>]) {
     let _ = write!(page, "<h2>{title}</h2><div class=\"table\">");
     if rows.is_empty() {
@@ -150,17 +150,8 @@ fn sites(page: &mut String, report: &Report) {
             ]
         })
         .collect();
-    let headings = [
-        "site",
-        "hosts",
-        "#requests",
-        "#4xx",
-        "#5xx",
-        "#median",
-        "#99 %",
-        "#sent",
-        "#HTTP/1.0 / 1.1 / 2 / 3",
-    ];
+    let headings =
+        ["site", "hosts", "#requests", "#4xx", "#5xx", "#median", "#p99", "#sent", "#HTTP/1.0 / 1.1 / 2 / 3"];
     table(page, "Sites", &headings, &rows);
 }
 
@@ -190,14 +181,14 @@ fn targets(page: &mut String, report: &Report) {
             vec![
                 escaped(&target.upstream),
                 escaped(&target.target),
-                format!("<span class=\"{class}\">{}</span>", escaped(&target.state)),
+                format!("<span class=\"{class}\">{}</span>", escaped(state(&target.state))),
                 target.in_flight.to_string(),
                 target.requests.to_string(),
                 target.failures.to_string(),
             ]
         })
         .collect();
-    table(page, "Upstreams", &["upstream", "target", "state", "#under way", "#requests", "#failures"], &rows);
+    table(page, "Upstreams", &["upstream", "target", "state", "#in flight", "#requests", "#failures"], &rows);
 }
 
 fn reasons(page: &mut String, title: &str, all: &[(String, u64)]) {
@@ -205,7 +196,7 @@ fn reasons(page: &mut String, title: &str, all: &[(String, u64)]) {
     table(page, title, &["reason", "#count"], &rows);
 }
 
-/// Text as HTML shows it: names and paths come from files and from the network.
+/// Escapes text for HTML: names and paths come from files and from the network.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,27 +1,27 @@
-//! What is told, as values: the page, the JSON and the command show the same.
+//! The status report as values: the page, the JSON and the command show the same.
 
 use edge_proxy::config::Config;
 use edge_proxy::{CertificateInfo, Metrics, Reason};
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// All of it.
+/// The whole report.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     pub(crate) version: String,
     /// Seconds since the start.
     pub(crate) uptime: u64,
     pub(crate) connections: Connections,
-    pub(crate) sites: Vec<Site>,
+    pub(crate) sites: Vec<SiteStatus>,
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) targets: Vec<Target>,
-    /// Connections that were turned away, by reason.
+    /// Rejected connections, by reason.
     pub(crate) turned_away: Vec<(String, u64)>,
-    /// Requests that ended without the service's own answer, by reason.
+    /// Requests that ended without a response of the upstream, by reason.
     pub(crate) refused: Vec<(String, u64)>,
-    /// Lines of the access log that were not written.
+    /// Lines of the access log that were lost.
     pub(crate) log_lines_lost: u64,
-    /// Spans of traces that the collector did not get.
+    /// Spans that the collector did not receive.
     #[serde(default)]
     pub(crate) spans_lost: u64,
 }
@@ -37,8 +37,8 @@ pub(crate) struct Connections {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct Site {
-    /// Empty for requests of no site.
+pub(crate) struct SiteStatus {
+    /// The name of the site; empty for requests of no site.
     pub(crate) name: String,
     pub(crate) hosts: Vec<String>,
     pub(crate) requests: u64,
@@ -47,10 +47,10 @@ pub(crate) struct Site {
     pub(crate) server_errors: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    /// Bounds in seconds, where there were requests.
+    /// Bounds in seconds, if there were requests.
     pub(crate) median: Option<f64>,
     pub(crate) p99: Option<f64>,
-    /// HTTP/1.0, 1.1, 2 and 3.
+    /// Requests by version: HTTP/1.0, 1.1, 2 and 3.
     pub(crate) versions: [u64; 4],
 }
 
@@ -59,9 +59,9 @@ pub(crate) struct Certificate {
     pub(crate) folder: String,
     pub(crate) names: Vec<String>,
     pub(crate) serial: String,
-    /// Seconds since 1970.
+    /// The expiry, in seconds since 1970.
     pub(crate) not_after: i64,
-    /// Whole days left; negative when it has ended.
+    /// Whole days left; negative after expiry.
     pub(crate) days: i64,
 }
 
@@ -84,7 +84,7 @@ impl Report {
     ) -> Self {
         let now =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |duration| duration.as_secs() as i64);
-        // A quantile in the last bucket has no bound; JSON has no infinity either.
+        // A quantile in the last bucket has no bound, and JSON has no infinity.
         let bounded = |bound: Option<f64>| bound.filter(|bound| bound.is_finite());
         let hosts = |name: &str| {
             let site = config.sites.iter().find(|site| site.name == name);
@@ -108,7 +108,7 @@ impl Report {
             sites: metrics
                 .sites
                 .iter()
-                .map(|site| Site {
+                .map(|site| SiteStatus {
                     hosts: hosts(&site.name),
                     name: site.name.clone(),
                     requests: site.requests(),
@@ -152,7 +152,7 @@ impl Report {
     }
 }
 
-/// `1.2 GB`
+/// Formats a number of bytes, such as `1.2 GB`.
 pub(crate) fn bytes(n: f64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let (mut n, mut unit) = (n, 0);
@@ -163,14 +163,19 @@ pub(crate) fn bytes(n: f64) -> String {
     if unit == 0 { format!("{n:.0} B") } else { format!("{n:.1} {}", units[unit]) }
 }
 
-/// `3d 04:05:06`
+/// Formats a duration, such as `3d 04:05:06`.
 pub(crate) fn duration(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
     if days > 0 { format!("{days}d {clock}") } else { clock }
 }
 
-/// `≤ 25 ms`, or that it is more than is told apart.
+/// Returns the word for a target's state code: `well` is shown as healthy.
+pub(crate) fn state(code: &str) -> &str {
+    if code == "well" { "healthy" } else { code }
+}
+
+/// Formats an upper bound, such as `≤ 25 ms`, or `> 10 s` beyond the last bucket.
 pub(crate) fn bound(seconds: Option<f64>, any: bool) -> String {
     match seconds {
         Some(seconds) if seconds >= 1.0 => format!("≤ {seconds} s"),

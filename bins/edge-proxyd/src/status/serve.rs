@@ -1,5 +1,5 @@
-//! Serving the page on loopback or a Unix socket. Requests must name loopback as their host, so that no page elsewhere can
-//! make a browser read it by a name that points here.
+//! The server of the status page on loopback or a Unix socket. Requests must name loopback as their host, so that a
+//! page elsewhere cannot make a browser read it by a name that resolves here (DNS rebinding).
 
 use super::{Watched, page};
 use crate::config::StatusAddress;
@@ -14,17 +14,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
-/// Within which a request is read and answered.
+/// The time limit for reading and answering a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where it listens.
+/// The listening socket.
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Listener {
-    /// Begins to listen. A socket that a predecessor left is taken over.
+    /// Binds the address. A stale Unix socket is replaced.
     pub(crate) async fn bind(address: &StatusAddress) -> io::Result<Self> {
         match address {
             StatusAddress::Loopback(address) => TcpListener::bind(address).await.map(Self::Tcp),
@@ -39,7 +39,7 @@ impl Listener {
     }
 }
 
-/// The same once the address is free.
+/// Serves once the address becomes free.
 pub(crate) async fn run_later(address: StatusAddress, watched: Arc<Watched>) {
     loop {
         if let Ok(listener) = Listener::bind(&address).await {
@@ -49,7 +49,7 @@ pub(crate) async fn run_later(address: StatusAddress, watched: Arc<Watched>) {
     }
 }
 
-/// Serves for as long as it is polled.
+/// Serves the status page until the process exits.
 pub(crate) async fn run(listener: Listener, watched: Arc<Watched>) {
     loop {
         let accepted = match &listener {
@@ -67,13 +67,13 @@ pub(crate) async fn run(listener: Listener, watched: Arc<Watched>) {
             }),
         };
         if accepted.is_err() {
-            // Out of descriptors: the proxy itself has more need of them.
+            // Out of descriptors: leave the remaining ones to the proxy.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 }
 
-/// One request and its answer.
+/// Handles one request.
 async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     by_name: bool,
@@ -110,10 +110,10 @@ async fn one<S: AsyncRead + AsyncWrite + Unpin>(
 fn answer(head: &RequestHead, by_name: bool, watched: &Watched) -> (&'static str, &'static str, String) {
     const TEXT: &str = "text/plain; charset=utf-8";
     if by_name && !is_here(&head.authority) {
-        return ("421 Misdirected Request", TEXT, "ask for it by an address of loopback\n".into());
+        return ("421 Misdirected Request", TEXT, "request it by a loopback address or localhost\n".into());
     }
     if !matches!(head.method, Method::Get | Method::Head) {
-        return ("405 Method Not Allowed", TEXT, "it can only be read\n".into());
+        return ("405 Method Not Allowed", TEXT, "only GET and HEAD are allowed\n".into());
     }
     match head.target.split('?').next().unwrap_or_default() {
         "/" => {
@@ -123,15 +123,15 @@ fn answer(head: &RequestHead, by_name: bool, watched: &Watched) -> (&'static str
         "/metrics" => {
             ("200 OK", "text/plain; version=0.0.4; charset=utf-8", watched.proxy.metrics().to_prometheus())
         }
-        // Text and numbers only: nothing in it cannot be written.
+        // Contains only text and numbers, so serialisation cannot fail.
         "/status.json" => {
             ("200 OK", "application/json", serde_json::to_string(&watched.report()).unwrap_or_default())
         }
-        _ => ("404 Not Found", TEXT, "there are /, /metrics and /status.json\n".into()),
+        _ => ("404 Not Found", TEXT, "not found; available: /, /metrics and /status.json\n".into()),
     }
 }
 
-/// Whether this names loopback.
+/// Returns whether this names loopback.
 fn is_here(authority: &str) -> bool {
     let Some((host, _, _)) = split_authority(authority) else { return false };
     host.eq_ignore_ascii_case("localhost")

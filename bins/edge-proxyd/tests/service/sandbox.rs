@@ -186,7 +186,7 @@ fn a_reload_that_needs_more_is_told_how() {
     let mut said = String::new();
     service.0.stderr.take().expect("it is piped").read_to_string(&mut said).expect("text");
     assert!(said.contains(&format!("kill -USR2 {}", service.0.id())), "{said}");
-    assert!(said.contains("sandbox: files are closed"), "{said}");
+    assert!(said.contains("sandbox: Landlock"), "{said}");
 }
 
 /// The number behind a name in /proc/net/tls_stat.

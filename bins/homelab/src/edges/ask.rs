@@ -1,4 +1,4 @@
-//! A client that has the addresses of both edges and tries the next one, as browsers do, and never stops asking.
+//! A client that has the addresses of both edges and tries the next one on failure, as browsers do.
 
 use super::{Edges, addresses};
 use crate::facts::ensure;
@@ -6,33 +6,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use testkit::Unanswered;
 
-/// How long it waits for a connection before it tries the next address: what RFC 8305 recommends.
+/// The time to wait for a connection before trying the next address, as RFC 8305 recommends.
 const CONNECT: Duration = Duration::from_millis(250);
-/// How long it waits for an answer before it asks elsewhere.
+/// The time to wait for a response before trying the other edge.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What it got.
+/// The results of the client.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     answered: usize,
     resumed: usize,
     early: usize,
-    /// Requests for which an edge could not be reached, and the other was.
+    /// Requests that one edge did not accept and the other served.
     moved: usize,
-    /// Requests that were cut short, and were answered when they were sent again.
+    /// Requests that were cut off and succeeded on retry.
     again: usize,
     lost: Vec<String>,
     longest: Duration,
 }
 
 impl Tally {
-    /// Whether nothing was lost although an edge was away.
+    /// Checks that no request was lost although an edge was away.
     pub(super) fn held_without_one(&self) -> Result<String, String> {
         ensure(self.moved + self.again > 0, || "no request met the edge that was away".to_owned())?;
         self.held()
     }
 
-    /// Whether nothing was lost.
+    /// Checks that no request was lost.
     pub(super) fn held(&self) -> Result<String, String> {
         ensure(self.lost.is_empty(), || format!("{} lost: {:?}", self.lost.len(), self.lost))?;
         ensure(self.answered >= 10, || format!("only {} requests", self.answered))?;
@@ -49,12 +49,12 @@ impl Tally {
     }
 }
 
-/// Asks for as long as something is done.
+/// Sends requests while `what` runs.
 pub(super) fn asking<T>(edges: &Edges, host: &str, what: impl FnOnce() -> T) -> (Result<Tally, String>, T) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| edges.world.client.within(|| client(edges, host, &stop)));
-        // Its first requests come before what is done.
+        let client = scope.spawn(|| edges.topology.client.within(|| client(edges, host, &stop)));
+        // The first requests precede `what`.
         std::thread::sleep(Duration::from_millis(500));
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
         std::thread::sleep(Duration::from_millis(500));
@@ -75,7 +75,7 @@ fn client(edges: &Edges, host: &str, stop: &AtomicBool) -> Tally {
         let mut order = addresses();
         order.rotate_left(number % 2);
         let mut failed = Vec::new();
-        // Each address once more at the end: the answer to a GET that was cut short may be asked for again.
+        // Each address is tried a second time: a GET that was cut off may be repeated.
         for address in [order, order].concat() {
             match client.ask(address, host, &format!("/asked/{number}")) {
                 Ok(went) if went.status == 200 => {

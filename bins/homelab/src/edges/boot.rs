@@ -1,4 +1,4 @@
-//! Both edges begin at once: one order for both, and one for the next certificate.
+//! Both edges start at the same time: one order for both, and one renewal.
 
 use super::{Edges, addresses, database};
 use crate::facts::{Facts, ensure, until};
@@ -8,15 +8,15 @@ use std::time::Duration;
 const CHAPTER: &str = "One order for both";
 const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];
 
-/// Starts everything.
+/// Starts all programs.
 pub(super) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
     database::boot(edges, facts)?;
-    let matrix = &edges.world.matrix;
+    let matrix = &edges.topology.matrix;
     matrix.ask("mkdir -p /run/forgejo")?;
     let mut services =
         vec![programs::node(matrix)?, programs::service(matrix, "forgejo unix:/run/forgejo/forgejo.sock")?];
     {
-        let eniac = edges.world.eniac.lock().expect("no panic");
+        let eniac = edges.topology.eniac.lock().expect("no panic");
         services.extend([programs::node(&eniac)?, programs::service(&eniac, "eniac 127.0.0.1:3000")?]);
     }
     edges.services.lock().expect("no panic").extend(services);
@@ -24,9 +24,9 @@ pub(super) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
     edges.start(1)?;
     let issued = facts.fact(
         CHAPTER,
-        "both start at the same time, by the same file: two certificates, two orders, one account",
+        "both start at the same time with the same file: two certificates, two orders, one account",
         || {
-            // What both have at first is their own, and believed by nobody.
+            // Until then both serve their own self-signed certificates.
             until(Duration::from_secs(90), || {
                 let believed = NAMES.iter().try_for_each(|name| serial(edges, name).map(drop));
                 believed
@@ -39,14 +39,14 @@ pub(super) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
         },
     );
     ensure(issued, || "without certificates there is nothing to serve".to_owned())?;
-    facts.fact(CHAPTER, "both serve the same, over TCP and over QUIC", || {
+    facts.fact(CHAPTER, "both serve the same certificate, over TCP and over QUIC", || {
         let serials: Vec<String> = NAMES.iter().map(|name| serial(edges, name)).collect::<Result<_, _>>()?;
         Ok(serials.join(", "))
     });
-    facts.fact(CHAPTER, "the database has the keys of certificates, and a host of the public side cannot even ask for them", || {
+    facts.fact(CHAPTER, "the database stores the certificates' keys, and the public network cannot log in to it", || {
         let tables = postgres::sql(matrix, "edges", "SELECT string_agg(relname, ', ' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")?;
         ensure(tables.contains("edge_proxy_session") && tables.contains("acme_dns01"), || tables.clone())?;
-        let why = edges.world.attacker.refused(&format!(
+        let why = edges.topology.attacker.refused(&format!(
             "{}/psql -wqAtX 'host=203.0.113.2 user=edges dbname=edges connect_timeout=3' -c 'SELECT 1'",
             postgres::programs(18)
         ))?;
@@ -56,7 +56,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// The chain of a name, if both edges have the same chain and key.
+/// Returns the chain of a name, if both edges have the same chain and key.
 fn same(edges: &Edges, name: &str) -> Result<String, String> {
     let read = |file: &str| {
         let of = |host: &crate::host::Host| {
@@ -72,13 +72,13 @@ fn same(edges: &Edges, name: &str) -> Result<String, String> {
     read("fullchain.pem")
 }
 
-/// The serial number of a name's certificate, as a client that believes the CA alone sees it at both edges, over TCP and QUIC: it
-/// must be one.
+/// Returns the serial number of a name's certificate, as a client that trusts only the CA sees it at both edges, over
+/// TCP and QUIC. All must agree.
 fn serial(edges: &Edges, name: &str) -> Result<String, String> {
     let mut serials = Vec::new();
     for address in addresses() {
         for how in ["--http1.1", "--http3-only"] {
-            serials.push(edges.world.client.ask(&format!(
+            serials.push(edges.topology.client.ask(&format!(
                 "certificate=$(/opt/newer/curl -sS --max-time 15 {how} --cacert /run/issuing.pem --resolve {name}:443:{} -o /dev/null \
                  -w '%{{certs}}' https://{name}/who) && echo \"$certificate\" | openssl x509 -noout -serial",
                 address.ip()
@@ -90,16 +90,16 @@ fn serial(edges: &Edges, name: &str) -> Result<String, String> {
     Ok(serials.swap_remove(0).to_lowercase().replace('=', " "))
 }
 
-/// The CA wants a certificate replaced, after the database was promoted.
+/// Renews a certificate that the CA wants replaced, after the promotion of the database.
 pub(super) fn renewal(edges: &Edges, facts: &Facts) {
     facts.fact(
         CHAPTER,
-        "the CA suggests a window that has begun (ARI), on the promoted database: one order, and both edges serve the new one",
+        "the CA suggests immediate renewal (ARI), on the promoted database: one order, and both edges serve the new certificate",
         || {
             let name = NAMES[1];
             let (first, before, orders) = (same(edges, name)?, serial(edges, name)?, edges.outside.orders());
-            edges.outside.suggest_renewal(&edges.world, &first);
-            // It is asked once a minute at most.
+            edges.outside.suggest_renewal(&edges.topology, &first);
+            // The edge asks the CA once a minute at most.
             until(Duration::from_secs(150), || {
                 let now = same(edges, name)?;
                 ensure(now != first, || "the chain is the old one".to_owned())

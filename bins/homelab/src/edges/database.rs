@@ -1,4 +1,4 @@
-//! The database of both edges: a primary on the first node, a replica on the second, and the day the first node is lost.
+//! The database of both edges: a primary on the first node, a replica on the second, and the loss of the first node.
 
 use super::ask::asking;
 use super::sessions::{TAKEN, volley};
@@ -9,29 +9,29 @@ use std::time::{Duration, Instant};
 
 const CHAPTER: &str = "The database of both";
 
-/// The replica's password.
+/// The password of the replication role.
 pub(super) const REPLICATOR: &str = "of the replica";
 
 const APPLY: &str = "pg-ensure apply /srv/two-edges/databases.toml --hba /srv/two-edges/hba.toml \
     --connect 'host=/run/postgresql user=postgres'";
 
-/// Makes the primary and its replica.
+/// Creates the primary and its replica.
 pub(super) fn boot(edges: &Edges, facts: &Facts) -> Result<(), String> {
-    let matrix = &edges.world.matrix;
-    let (chain, key) = edges.world.public_authority.issue(&["lab-matrix"]);
+    let matrix = &edges.topology.matrix;
+    let (chain, key) = edges.topology.public_authority.issue(&["lab-matrix"]);
     postgres::init(matrix, 18, (&chain, &key))?;
     postgres::control(matrix, 18, "start")?;
     let there = facts.fact(
         CHAPTER,
-        "on the first node: the role and the database of the edges, and a role for the replica, by one command",
+        "on the first node: one command creates the role and database of the edges and a replication role",
         || {
             matrix.ask(&postgres::as_account(APPLY))?;
             postgres::sql(matrix, "postgres", "SELECT string_agg(rolname, ', ' ORDER BY rolname) FROM pg_roles WHERE rolname IN ('edges', 'replicator')")
                 .and_then(|roles| ensure(roles == "edges, replicator", || roles.clone()).map(|()| roles))
         },
     );
-    let follows = facts.fact(CHAPTER, "on the second node: a replica, over the tailnet, by its password", || {
-        let eniac = edges.world.eniac.lock().expect("no panic");
+    let follows = facts.fact(CHAPTER, "on the second node: a replica, over the tailnet, with a password", || {
+        let eniac = edges.topology.eniac.lock().expect("no panic");
         postgres::folders(&eniac)?;
         eniac.ask(&postgres::as_account(&format!(
             "env PGPASSWORD='{REPLICATOR}' {}/pg_basebackup -h lab-matrix -U replicator -D /var/lib/postgresql/18 -R -X stream \
@@ -52,32 +52,32 @@ pub(super) fn boot(edges: &Edges, facts: &Facts) -> Result<(), String> {
     ensure(there && follows, || "without a database there is nothing to share".to_owned())
 }
 
-/// The node of the primary loses its power under clients; the replica is promoted.
+/// Cuts the power of the primary's node under load, and promotes the replica.
 pub(super) fn lost(edges: &Edges, facts: &Facts) -> Result<(), String> {
     let [one, other] = addresses();
-    let world = &edges.world;
+    let topology = &edges.topology;
     let tickets = edges.client();
     let said = |why| format!("{why:?}");
-    world.client.within(|| tickets.ask(one, APEX, "/before").map_err(said))?;
-    // What was used before the loss must not be usable after it.
+    topology.client.within(|| tickets.ask(one, APEX, "/before").map_err(said))?;
+    // Early data used before the loss must not be accepted after it.
     let (used, path) = edges.early_elsewhere(0, "used")?;
-    // What these clients have is known to the first primary alone.
+    // Only the first primary knows the sessions of these clients.
     let sessions = edges.with_sessions(0)?;
     let unused = edges.with_sessions(0)?.first_flight(EARLY, "/unused");
 
     let (tally, promoted) = asking(edges, EARLY, || {
         facts.fact(
             CHAPTER,
-            "the first node loses its power: what it serves is away, everything else goes on, with full handshakes",
+            "the first node loses power: its sites are down, everything else works, with full handshakes",
             || {
-                world.matrix.cut_power();
+                topology.matrix.cut_power();
                 let began = Instant::now();
-                let late = world.client.within(|| sessions.ask(other, EARLY, "/away").map_err(said))?;
+                let late = topology.client.within(|| sessions.ask(other, EARLY, "/away").map_err(said))?;
                 ensure(late.status == 200 && !late.early, || format!("{late:?}"))?;
                 ensure(late.took < Duration::from_secs(5), || format!("it took {:?}", late.took))?;
                 let away = until(Duration::from_secs(20), || {
                     let away =
-                        world.client.within(|| edges.client().ask(one, TICKETS, "/").map_err(said))?;
+                        topology.client.within(|| edges.client().ask(one, TICKETS, "/").map_err(said))?;
                     ensure(away.status == 503 && away.content == "The node is away.\n", || format!("{away:?}"))?;
                     Ok(began.elapsed())
                 })?;
@@ -88,9 +88,9 @@ pub(super) fn lost(edges: &Edges, facts: &Facts) -> Result<(), String> {
                 ))
             },
         );
-        facts.fact(CHAPTER, "the replica is promoted: both edges find it by themselves", || {
+        facts.fact(CHAPTER, "the replica is promoted: both edges find it without a change", || {
             let began = Instant::now();
-            postgres::control(&world.eniac.lock().expect("no panic"), 18, "promote")?;
+            postgres::control(&topology.eniac.lock().expect("no panic"), 18, "promote")?;
             let promoted = began.elapsed();
             for edge in [0, 1] {
                 edges.reaches(edge, Duration::from_secs(40))?;
@@ -102,35 +102,32 @@ pub(super) fn lost(edges: &Edges, facts: &Facts) -> Result<(), String> {
             ))
         })
     });
-    facts.fact(
-        CHAPTER,
-        "not one request was lost meanwhile, of clients that resume their sessions at both edges",
-        || tally?.held(),
-    );
+    facts
+        .fact(CHAPTER, "no request is lost, of clients that resume sessions at both edges", || tally?.held());
     ensure(promoted, || "without the promoted database there is nothing to share".to_owned())?;
     facts.fact(
         CHAPTER,
-        "tickets from before the loss are good at both edges: their keys were replicated",
+        "tickets from before the loss resume at both edges: their keys were replicated",
         || {
             for edge in [one, other] {
-                let went = world.client.within(|| tickets.ask(edge, APEX, "/after").map_err(said))?;
+                let went = topology.client.within(|| tickets.ask(edge, APEX, "/after").map_err(said))?;
                 ensure(went.resumed && went.status == 308, || format!("{edge}: {went:?}"))?;
             }
             Ok("resumed at both".to_owned())
         },
     );
-    facts.fact(CHAPTER, "no session of the lost primary came back, neither one that was used nor one that was not: each sent to both, eight times", || {
+    facts.fact(CHAPTER, "early data with sessions of the lost primary is rejected, used or unused: each sent to both edges eight times", || {
         let taken = edges.sum(TAKEN)?;
         volley(edges, &used.flight);
         volley(edges, &unused);
         let (used, unused, taken) = (edges.count(&path)?, edges.count("/unused")?, edges.sum(TAKEN)? - taken);
         ensure(used == 1 && unused == 0 && taken == 0, || {
-            format!("the used one has arrived {used} times, the other {unused}; {taken} were taken")
+            format!("the used one arrived {used} times, the other {unused} times; {taken} sessions accepted")
         })?;
         Ok("the used one has arrived once, before; the other never".to_owned())
     });
-    facts.fact(CHAPTER, "new sessions are shared again, and taken once", || {
-        edges.early_elsewhere(0, "anew")?;
+    facts.fact(CHAPTER, "new sessions are shared again, and accepted once", || {
+        edges.early_elsewhere(0, "again")?;
         Ok("made at one edge, early data accepted at the other".to_owned())
     });
     Ok(())

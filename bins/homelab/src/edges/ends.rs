@@ -1,4 +1,4 @@
-//! Either edge ends, and a client that has both addresses does not notice.
+//! Either edge stops, and a client that has both addresses does not notice.
 
 use super::ask::asking;
 use super::{EARLY, Edges, TRIES, addresses};
@@ -9,13 +9,13 @@ const CHAPTER: &str = "Either edge ends";
 
 pub(super) fn run(edges: &Edges, facts: &Facts) {
     let said = |why| format!("{why:?}");
-    let (client, address) = (&edges.world.client, addresses());
+    let (client, address) = (&edges.topology.client, addresses());
     for killed in [0, 1] {
         let (name, survivor) = (edges.hosts()[killed].name, 1 - killed);
         let (tally, ()) = asking(edges, EARLY, || {
             facts.fact(
                 CHAPTER,
-                format!("{name} is killed: its sessions go on at the other edge, with early data"),
+                format!("{name} is killed: its sessions resume at the other edge, with early data"),
                 || {
                     let made: Vec<_> =
                         (0..TRIES).map(|_| edges.with_sessions(killed)).collect::<Result<_, _>>()?;
@@ -28,7 +28,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
                     Ok(format!("resumed at {}", edges.hosts()[survivor].name))
                 },
             );
-            facts.fact(CHAPTER, "curl with the names of the DNS alone finds the one that is left", || {
+            facts.fact(CHAPTER, "curl with only the DNS names reaches the remaining edge", || {
                 let answer = client.ask(&format!(
                     "/opt/newer/curl -sS -4 --max-time 15 --cacert /run/issuing.pem -o /dev/null -w '%{{http_code}} %{{remote_ip}}' \
                      https://{EARLY}/who"
@@ -36,11 +36,11 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
                 ensure(answer == format!("200 {}", address[survivor].ip()), || answer.clone())?;
                 Ok(answer)
             });
-            // It stays away for a while.
+            // The edge stays away for a while.
             std::thread::sleep(Duration::from_secs(2));
             facts.fact(
                 CHAPTER,
-                format!("{name} starts again: it serves what it has, and orders nothing"),
+                format!("{name} restarts: it serves its stored certificates and orders none"),
                 || {
                     let (orders, began) = (edges.outside.orders(), Instant::now());
                     edges.start(killed)?;
@@ -56,16 +56,14 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
                 },
             );
         });
-        facts.fact(
-            CHAPTER,
-            format!("while {name} was killed and came back: not one request was lost"),
-            || tally?.held_without_one(),
-        );
+        facts.fact(CHAPTER, format!("while {name} is killed and restarted: no request is lost"), || {
+            tally?.held_without_one()
+        });
     }
     let (tally, cut) = asking(edges, EARLY, || {
-        facts.fact(CHAPTER, "vps-galaga loses its power: no packet comes back from it, and everything goes on at the other", || {
+        facts.fact(CHAPTER, "vps-galaga loses power: it sends no packet, and everything continues at the other edge", || {
             edges.hosts()[1].cut_power();
-            // Until the neighbours have forgotten it, what is sent to it vanishes.
+            // Packets to the edge vanish until the neighbours' ARP entries expire.
             std::thread::sleep(Duration::from_secs(5));
             let answer = client.ask(&format!(
                 "/opt/newer/curl -sS -4 --max-time 20 --cacert /run/issuing.pem -o /dev/null -w '%{{http_code}} %{{remote_ip}}' \
@@ -75,7 +73,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
             Ok(answer)
         })
     });
-    facts.fact(CHAPTER, "meanwhile not one request was lost", || {
+    facts.fact(CHAPTER, "meanwhile no request is lost", || {
         ensure(cut, || "the power was not cut".to_owned())?;
         tally?.held_without_one()
     });

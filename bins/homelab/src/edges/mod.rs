@@ -1,5 +1,5 @@
-//! Two edges in front of the same nodes, and what becomes of them: one order for both, sessions that go on at the other edge,
-//! a database that is lost and promoted, and either edge killed under a client that never stops asking.
+//! Two edges in front of the same nodes: one certificate order for both, sessions that resume at the other edge, the
+//! loss and promotion of a database, and either edge killed under load.
 
 mod ask;
 mod boot;
@@ -11,37 +11,37 @@ use crate::facts::{Facts, ensure, until};
 use crate::host::{EDGE, Host, Running};
 use crate::outside::Outside;
 use crate::postgres;
-use crate::world::{GALAGA, PACMAN, World};
+use crate::topology::{GALAGA, PACMAN, Topology};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 use testkit::cloudflare::TOKEN;
 use testkit::{Resuming, Went, tls_client};
 
-/// The file that both edges run by.
+/// The configuration file of both edges.
 const CONFIG: &str = "/srv/two-edges/edge.toml";
-/// Served by the second node, with early data.
+/// A name that the second node serves, with early data.
 const EARLY: &str = "eniac.example.org";
-/// Served by the first node, without.
+/// A name that the first node serves, without early data.
 const TICKETS: &str = "git.example.org";
-/// How often something is tried that may be too late.
+/// Attempts at what a slow machine may miss in time.
 const TRIES: usize = 8;
-/// Answered by the edges themselves.
+/// A name for which the edges themselves respond.
 const APEX: &str = "www.example.org";
 
-/// Everything that runs.
+/// The running hosts and programs.
 pub(crate) struct Edges {
-    pub(crate) world: World,
+    pub(crate) topology: Topology,
     pub(crate) outside: Outside,
     edges: [Mutex<Option<Running>>; 2],
     services: Mutex<Vec<Running>>,
 }
 
 impl Edges {
-    /// Starts the servers of the internet, and lays the owner's secrets out. None of the owner's programs runs yet.
-    pub(crate) fn new(world: World) -> Result<Self, String> {
-        let outside = Outside::start(&world, &[PACMAN, GALAGA], "")?;
-        let edges = Self { world, outside, edges: Default::default(), services: Mutex::default() };
+    /// Starts the servers of the internet and writes the secrets. None of the programs under test runs yet.
+    pub(crate) fn new(topology: Topology) -> Result<Self, String> {
+        let outside = Outside::start(&topology, &[PACMAN, GALAGA], "")?;
+        let edges = Self { topology, outside, edges: Default::default(), services: Mutex::default() };
         edges.secrets().map_err(|why| format!("secrets: {why}"))?;
         Ok(edges)
     }
@@ -54,15 +54,15 @@ impl Edges {
             credential("database", "host=id3-eniac,lab-matrix user=edges dbname=edges sslmode=disable")?;
             credential("shared", "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=")?;
         }
-        let matrix = &self.world.matrix;
+        let matrix = &self.topology.matrix;
         let account = postgres::account(matrix);
         matrix.secret("run/credentials/pg-ensure.service/replicator", database::REPLICATOR, account)?;
-        self.world.lay_out(&self.outside.issuing_root)
+        self.topology.lay_out(&self.outside.issuing_root)
     }
 
-    /// Both edges' hosts.
+    /// The hosts of both edges.
     fn hosts(&self) -> [&Host; 2] {
-        [&self.world.vps, self.world.galaga.as_ref().expect("this form has two edges")]
+        [&self.topology.vps, self.topology.galaga.as_ref().expect("this form has two edges")]
     }
 
     fn start(&self, edge: usize) -> Result<(), String> {
@@ -77,27 +77,27 @@ impl Edges {
         }
     }
 
-    /// What an edge has said.
+    /// Returns the log lines of an edge.
     fn said(&self, edge: usize) -> Vec<String> {
         let mut running = self.edges[edge].lock().expect("no panic");
         running.as_mut().map(|running| running.all().to_vec()).unwrap_or_default()
     }
 
-    /// A client that has no session yet.
+    /// Creates a client without a session.
     fn client(&self) -> Resuming {
         let mut client = Resuming::new(tls_client(&self.outside.issuing_root, &[b"http/1.1"]));
         client.patience = Duration::from_secs(20);
         client
     }
 
-    /// A number of an edge's metrics.
+    /// Returns the value of a metric of an edge.
     fn metric(&self, edge: usize, name: &str) -> Result<u64, String> {
         let said = self.hosts()[edge].ask("curl -sS --max-time 5 http://127.0.0.1:9180/metrics")?;
         let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         line.ok_or_else(|| format!("{name} is missing"))
     }
 
-    /// Waits until an edge reaches the database that can be written to.
+    /// Waits until an edge reaches the writable database.
     fn reaches(&self, edge: usize, within: Duration) -> Result<(), String> {
         until(within, || {
             let up = self.metric(edge, "edge_shared_up")?;
@@ -105,11 +105,11 @@ impl Edges {
         })
     }
 
-    /// A client with sessions of an edge that the database has.
+    /// Returns a client with sessions of an edge that the database has.
     fn with_sessions(&self, edge: usize) -> Result<Resuming, String> {
         let kept = || self.metric(edge, "edge_shared_sessions_total{result=\"kept\"}");
         let (client, had) = (self.client(), kept()?);
-        let made = self.world.client.within(|| client.ask(addresses()[edge], EARLY, "/made"));
+        let made = self.topology.client.within(|| client.ask(addresses()[edge], EARLY, "/made"));
         made.map_err(|why| format!("{why:?}"))?;
         until(Duration::from_secs(20), || {
             ensure(kept()? >= had + 2, || "the database does not have the sessions".into())
@@ -117,14 +117,14 @@ impl Edges {
         Ok(client)
     }
 
-    /// A request in early data at another edge than that which made the session, and its path. An edge asks the database for 200 ms
-    /// at most, which a machine with other work may need: then the request comes after a full handshake, and another session is
-    /// tried. Whatever happens, each has arrived once.
+    /// Sends a request in early data to the other edge than the one that issued the session, and returns its path. An
+    /// edge waits at most 200 ms for the database, which a loaded machine may exceed: the request then follows a full
+    /// handshake, and another session is tried. In every case, each request must arrive exactly once.
     fn early_elsewhere(&self, from: usize, name: &str) -> Result<(Went, String), String> {
         let to = addresses()[1 - from];
         for number in 1..=TRIES {
             let (client, path) = (self.with_sessions(from)?, format!("/{name}-{number}"));
-            let went = self.world.client.within(|| client.ask(to, EARLY, &path));
+            let went = self.topology.client.within(|| client.ask(to, EARLY, &path));
             let went = went.map_err(|why| format!("{why:?}"))?;
             let count = self.count(&path)?;
             ensure(went.status == 200 && count == 1, || format!("it arrived {count} times: {went:?}"))?;
@@ -135,26 +135,27 @@ impl Edges {
         Err(format!("no session of {TRIES} was resumed with early data"))
     }
 
-    /// The sum of both edges' counters.
+    /// Returns the sum of a counter over both edges.
     fn sum(&self, name: &str) -> Result<u64, String> {
         Ok(self.metric(0, name)? + self.metric(1, name)?)
     }
 
-    /// How often the application of the second node was asked for a path. It is asked on its host, past the edges.
+    /// Returns the number of requests for a path that reached the application of the second node. Asks on that host,
+    /// not through the edges.
     fn count(&self, path: &str) -> Result<u64, String> {
-        let eniac = self.world.eniac.lock().expect("no panic");
+        let eniac = self.topology.eniac.lock().expect("no panic");
         let said = eniac.ask(&format!("curl -sS --max-time 10 'http://127.0.0.1:3000/count?of={path}'"))?;
         let json: serde_json::Value = serde_json::from_str(&said).map_err(|why| format!("{why}: {said}"))?;
         json["count"].as_u64().ok_or(said)
     }
 }
 
-/// Where the edges are reached.
+/// The addresses of the edges.
 fn addresses() -> [SocketAddr; 2] {
     [PACMAN, GALAGA].map(|edge| (edge.v4.parse::<Ipv4Addr>().expect("an address"), 443).into())
 }
 
-/// All of it.
+/// Runs all chapters.
 pub(crate) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
     boot::run(edges, facts)?;
     sessions::run(edges, facts);

@@ -1,4 +1,4 @@
-//! Sessions that go on at the other edge, and early data that is accepted once by both together.
+//! Sessions that resume at the other edge, and early data that both edges together accept once.
 
 use super::{APEX, EARLY, Edges, TRIES, addresses};
 use crate::facts::{Facts, ensure};
@@ -10,7 +10,7 @@ pub(super) const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";
 
 pub(super) fn run(edges: &Edges, facts: &Facts) {
     let [one, other] = addresses();
-    let world = &edges.world;
+    let topology = &edges.topology;
     let said = |why| format!("{why:?}");
     facts.fact(CHAPTER, "both edges reach the database", || {
         for edge in [0, 1] {
@@ -18,9 +18,9 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
         }
         Ok("edge_shared_up is 1 on both".to_owned())
     });
-    facts.fact(CHAPTER, "a ticket of one edge is good at the other, there and back", || {
+    facts.fact(CHAPTER, "a ticket of one edge resumes at the other, in both directions", || {
         let client = edges.client();
-        world.client.within(|| {
+        topology.client.within(|| {
             let first = client.ask(one, APEX, "/").map_err(said)?;
             let there = client.ask(other, APEX, "/").map_err(said)?;
             let back = client.ask(one, APEX, "/").map_err(said)?;
@@ -34,7 +34,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
     });
     facts.fact(CHAPTER, "so it is for openssl: a session saved at one edge, reused at the other", || {
         let at = |edge: std::net::SocketAddr, session: &str| {
-            world.client.ask(&format!(
+            topology.client.ask(&format!(
                 "printf 'HEAD / HTTP/1.1\\r\\nHost: {APEX}\\r\\nConnection: close\\r\\n\\r\\n' | timeout 15 openssl s_client \
                  -connect {edge} -servername {APEX} -CAfile /run/issuing.pem -alpn http/1.1 -ign_eof {session} 2>&1"
             ))
@@ -47,7 +47,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
     let mut used = None;
     facts.fact(
         CHAPTER,
-        "early data is accepted at the edge that did not make the session, and arrives once",
+        "early data is accepted at the edge that did not issue the session, and arrives once",
         || {
             let (went, path) = edges.early_elsewhere(0, "early")?;
             used = Some((went.flight, path));
@@ -56,7 +56,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
     );
     facts.fact(
         CHAPTER,
-        "the attacker has the same bytes and sends them to both, eight times each at once: refused by both",
+        "an attacker replays the same bytes to both edges, eight times each: rejected by both",
         || {
             let (flight, path) = used.as_ref().ok_or("there was no early data")?;
             let taken = edges.sum(TAKEN)?;
@@ -69,7 +69,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
     );
     facts.fact(
         CHAPTER,
-        "a first flight that the attacker held back, sent to both at once: one handshake at most gets the session",
+        "a withheld first flight, sent to both edges at the same time: at most one handshake gets the session",
         || {
             for number in 1..=TRIES {
                 let (client, path) = (edges.with_sessions(0)?, format!("/held-{number}"));
@@ -77,7 +77,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
                 volley(edges, &client.first_flight(EARLY, &path));
                 let (count, got) = (edges.count(&path)?, edges.sum(TAKEN)? - taken);
                 ensure(got <= 1 && count <= 1, || format!("{got} got the session, {count} arrived"))?;
-                // Where the database was late for all of them nobody has it, and nothing was shown.
+                // If the database was late for all of them, no edge accepted the early data, and nothing is proved.
                 if got == 1 {
                     return Ok(format!("16 were sent, 1 got the session, {count} arrived"));
                 }
@@ -87,9 +87,9 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
     );
 }
 
-/// The attacker sends a flight to both edges, eight times each, at once.
+/// Sends a flight to both edges from the attacker, eight times each, at the same time.
 pub(super) fn volley(edges: &Edges, flight: &[u8]) {
-    edges.world.attacker.within(|| {
+    edges.topology.attacker.within(|| {
         std::thread::scope(|scope| {
             for round in 0..16 {
                 let edge = addresses()[round % 2];

@@ -1,4 +1,4 @@
-//! A server that speaks up to a stage, and then never again.
+//! An SMTP server that stops responding at a chosen stage.
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,37 +6,37 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where it stops.
+/// The stage at which the server stops responding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Before its greeting, or before TLS.
+    /// Before the greeting, or before TLS.
     Greeting,
-    /// At EHLO.
+    /// After EHLO is received.
     Ehlo,
-    /// At STARTTLS.
+    /// After STARTTLS is received.
     StartTls,
-    /// At the handshake of TLS after STARTTLS.
+    /// During the TLS handshake after STARTTLS.
     Handshake,
-    /// At AUTH.
+    /// After AUTH is received.
     Auth,
-    /// At MAIL FROM.
+    /// After MAIL FROM is received.
     Mail,
-    /// At RCPT TO.
+    /// After RCPT TO is received.
     Rcpt,
-    /// At DATA.
+    /// After DATA is received.
     Data,
-    /// At the end of the message.
+    /// After the end of the message.
     Message,
 }
 
-/// It takes one connection after another until the test ends.
+/// A server that serves one connection at a time until the test ends.
 pub struct Faulty {
-    /// Where it listens.
+    /// The port of the server.
     pub port: u16,
 }
 
 impl Faulty {
-    /// Starts it, with STARTTLS, for `name` by a pair of an authority.
+    /// Starts a server with STARTTLS and this certificate.
     pub fn start(stage: Stage, config: Arc<ServerConfig>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -46,7 +46,7 @@ impl Faulty {
                 std::thread::spawn(move || {
                     let kept = stream.try_clone();
                     let _ = serve(stream, stage, config);
-                    // Neither an answer nor an end: that is what it is for.
+                    // Keep the connection open without a response.
                     std::thread::sleep(Duration::from_secs(120));
                     drop(kept);
                 });
@@ -64,7 +64,7 @@ fn serve(mut stream: TcpStream, stage: Stage, config: Arc<ServerConfig>) -> std:
     let mut line = String::new();
     loop {
         line.clear();
-        // Byte by byte: what follows STARTTLS is TLS.
+        // Byte by byte, because TLS follows STARTTLS immediately.
         while !line.ends_with('\n') {
             let mut byte = [0];
             stream.read_exact(&mut byte)?;

@@ -1,4 +1,4 @@
-//! Mail servers for one test each: real ones, and one that stops speaking where it is told to.
+//! Mail servers for tests: real ones, and one that stops responding on purpose.
 
 mod faulty;
 mod postfix;
@@ -12,17 +12,17 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A certificate and its key, as files.
+/// The paths of a certificate and its key.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// The chain.
+    /// The file with the certificate chain.
     pub chain: PathBuf,
-    /// The key.
+    /// The file with the private key.
     pub key: PathBuf,
 }
 
 impl Pair {
-    /// Writes what an authority has issued.
+    /// Writes a certificate issued by an authority.
     pub fn write(folder: &Path, name: &str, (chain, key): &(String, String)) -> Self {
         let pair =
             Self { chain: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")) };
@@ -32,7 +32,7 @@ impl Pair {
     }
 }
 
-/// Waits until something holds, for at most a minute.
+/// Waits until a condition holds, for at most a minute.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {

@@ -1,4 +1,4 @@
-//! Postfix, with Dovecot for its authentication.
+//! Postfix, with Dovecot for authentication.
 
 use super::{Pair, listening, until};
 use crate::free_port;
@@ -8,30 +8,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// The number of nobody, as whom mail is delivered.
+/// The user ID of nobody, who receives the mail.
 const NOBODY: u32 = 65_534;
 
-/// Postfix with one account, which may send as `ACCOUNT@example.org` and as nothing else. Mail for example.org arrives in
-/// a folder. It takes root, as mail servers do. It ends when this is dropped.
+/// Postfix with one account, which may send only as `ACCOUNT@example.org`. Mail for example.org is delivered to a
+/// folder. Requires root, as mail servers do; stops when dropped.
 pub struct Postfix {
     folder: TempDir,
     master: Child,
     dovecot: Child,
-    /// TLS from the first byte.
+    /// The port for implicit TLS.
     pub smtps: u16,
-    /// STARTTLS, and AUTH only after it.
+    /// The port for STARTTLS, with AUTH only after it.
     pub submission: u16,
-    /// STARTTLS, and AUTH before it too.
+    /// The port for STARTTLS, with AUTH before it too.
     pub careless: u16,
 }
 
 impl Postfix {
-    /// Starts it.
+    /// Starts the server.
     pub fn start(pair: &Pair, account: &str, password: &str) -> Self {
         Self::start_for(pair, account, password, account)
     }
 
-    /// The same for an account that sends as somebody with another name: `SENDER@example.org`.
+    /// Starts the server for an account that sends with another name: `SENDER@example.org`.
     pub fn start_for(pair: &Pair, account: &str, password: &str, sender: &str) -> Self {
         assert!(
             Path::new("/usr/sbin/postfix").exists() && Path::new("/usr/sbin/dovecot").exists(),
@@ -107,7 +107,7 @@ impl Postfix {
         postfix
     }
 
-    /// Waits for a message whose text has these words, and gives it.
+    /// Waits for a message that contains `words`, and returns it.
     pub fn delivered(&self, words: &str) -> String {
         let new = self.folder.path().join("mail/box/new");
         let mut found = None;
@@ -120,13 +120,13 @@ impl Postfix {
         found.expect("it is there")
     }
 
-    /// The command that makes it read its certificate again.
+    /// Returns the command that reloads the certificate.
     pub fn reload(&self) -> Vec<String> {
         let conf = self.folder.path().join("conf").display().to_string();
         ["/usr/sbin/postfix", "-c", &conf, "reload"].map(str::to_owned).to_vec()
     }
 
-    /// What it has logged.
+    /// Returns the content of the log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

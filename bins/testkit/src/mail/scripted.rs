@@ -1,13 +1,13 @@
-//! The SMTP servers of Python and node, run by a few lines each.
+//! SMTP servers for Python and Node.js, each driven by a short script.
 
 use super::{Pair, listening, tools, until};
 use crate::free_port;
 use std::process::{Child, Command, Stdio};
 
-/// A server in a process of its own. It ends when this is dropped.
+/// A server in its own process. It stops when this is dropped.
 pub struct Scripted {
     child: Child,
-    /// Where it listens.
+    /// The port of the server.
     pub port: u16,
 }
 
@@ -75,8 +75,8 @@ new SMTPServer({
 }).on("error", () => {}).listen(Number(port), "127.0.0.1");
 "#;
 
-/// Python's aiosmtpd: `mode` is `smtps` or `starttls`; `flags` are of `greylist`, `refuse-sender` and `careless`, by
-/// commas.
+/// Starts Python's aiosmtpd. `mode` is `smtps` or `starttls`; `flags` is a comma-separated subset of `greylist`,
+/// `refuse-sender` and `careless`.
 pub fn aiosmtpd(mode: &str, pair: &Pair, user: &str, password: &str, flags: &str) -> Scripted {
     let packages = tools().join("python");
     assert!(packages.join("aiosmtpd").is_dir(), "aiosmtpd is missing: cargo xtask tools");
@@ -85,12 +85,13 @@ pub fn aiosmtpd(mode: &str, pair: &Pair, user: &str, password: &str, flags: &str
     started(python, mode, pair, user, password, flags)
 }
 
-/// Node's smtp-server: `mode` is `smtps` or `starttls`; `mechanisms` are what it offers, by commas.
+/// Starts Node's smtp-server. `mode` is `smtps` or `starttls`; `mechanisms` is a comma-separated list of those to
+/// offer.
 pub fn node(mode: &str, pair: &Pair, user: &str, password: &str, mechanisms: &str) -> Scripted {
     let packages = tools().join("node/node_modules");
     assert!(packages.join("smtp-server").is_dir(), "smtp-server is missing: cargo xtask tools");
     let mut node = Command::new("/usr/bin/node");
-    // With an empty name of a script the arguments stand where those of a script do.
+    // `script` takes the place of a script's name, so that the arguments have their usual positions.
     node.arg("-e").arg(NODE).arg("--").arg("script").env("NODE_PATH", packages);
     started(node, mode, pair, user, password, mechanisms)
 }
@@ -106,7 +107,7 @@ fn started(
     let port = free_port();
     let words = [&port.to_string(), mode];
     program.args(words).arg(&pair.chain).arg(&pair.key).args([user, password, flags]);
-    // Its errors are what the tests make happen.
+    // The tests provoke errors on purpose; do not print them.
     let child =
         program.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts: cargo xtask tools");
     let scripted = Scripted { child, port };

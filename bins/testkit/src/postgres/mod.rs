@@ -1,6 +1,6 @@
-//! Throwaway PostgreSQL servers: a version, a `pg_hba.conf`, gone when dropped.
+//! Temporary PostgreSQL servers, with a version and a `pg_hba.conf`, deleted when dropped.
 //!
-//! The programs come from `<target>/tools/postgresql-<major>`, where `cargo xtask tools` puts them. The server refuses
+//! The programs are in `<target>/tools/postgresql-<major>`, where `cargo xtask tools` installs them. PostgreSQL refuses
 //! to run as root, so root starts it as another user.
 
 mod session;
@@ -25,21 +25,21 @@ pub struct Postgres {
     frozen: AtomicBool,
 }
 
-/// What a server is started with.
+/// The options of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// 15, 17 or 18.
+    /// The major version: 15, 17 or 18.
     pub major: u32,
-    /// Its first `pg_hba.conf`.
+    /// The initial content of `pg_hba.conf`.
     pub hba: String,
-    /// Lines of `postgresql.conf`, after those that every throwaway server has.
+    /// Lines for `postgresql.conf`, after the common settings.
     pub settings: String,
-    /// Whether it speaks TLS, by a certificate made for it. The 18 of the tools folder cannot.
+    /// True if the server supports TLS, with a generated certificate. The 18 of the tools folder cannot.
     pub tls: bool,
 }
 
 impl Options {
-    /// A server that trusts everybody.
+    /// The options of a server that trusts everyone.
     #[must_use]
     pub fn new(major: u32) -> Self {
         Self {
@@ -52,10 +52,10 @@ impl Options {
 }
 
 impl Postgres {
-    /// Makes a cluster and starts it.
+    /// Creates a cluster and starts it.
     ///
     /// # Panics
-    /// When the programs are missing, or the server does not start.
+    /// If the programs are missing, or the server does not start.
     #[must_use]
     pub fn start(options: &Options) -> Self {
         let programs = tools().join(format!("postgresql-{}/bin", options.major));
@@ -116,10 +116,10 @@ impl Postgres {
         self.write_hba(&options.hba);
     }
 
-    /// A standby of a server: a copy that follows it by streaming.
+    /// Creates and starts a streaming standby of a server.
     ///
     /// # Panics
-    /// When it cannot be made or started.
+    /// If it cannot be created or started.
     #[must_use]
     pub fn standby_of(primary: &Self) -> Self {
         let (folder, account, port) = place();
@@ -148,24 +148,25 @@ impl Postgres {
         server
     }
 
-    /// Makes a standby a primary, and waits until it is one.
+    /// Promotes the standby, and waits until it is a primary.
     ///
     /// # Panics
-    /// When it does not become one.
+    /// If the promotion fails.
     pub fn promote(&self) {
         self.control(&["-w", "promote"]);
     }
 
-    /// Stops the server and all of its processes where they are, as when its machine is paused: its port is open, and nothing is said.
+    /// Stops all processes of the server with SIGSTOP, like a paused machine: the port stays open, without any
+    /// response.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If the server does not run.
     pub fn freeze(&self) {
         self.signal("-STOP");
         self.frozen.store(true, Ordering::Relaxed);
     }
 
-    /// Sends a signal to the server and its processes. Its own number.
+    /// Sends a signal to all processes of the server. Returns the process ID of the postmaster.
     fn signal(&self, signal: &str) -> String {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a server that runs");
         let pid = file.lines().next().expect("its process").trim().to_owned();
@@ -175,13 +176,13 @@ impl Postgres {
         pid
     }
 
-    /// Kills the server and all of its processes without warning, as `kill -9` does.
+    /// Kills all processes of the server with SIGKILL.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If the server does not run.
     pub fn kill(&self) {
         let pid = self.signal("-9");
-        // Nothing starts again in a data folder whose shared memory is still in use.
+        // PostgreSQL refuses to start while shared memory of the data folder is in use.
         for _ in 0..500 {
             if !Path::new("/proc").join(&pid).exists() {
                 return;
@@ -191,10 +192,10 @@ impl Postgres {
         panic!("process {pid} does not end");
     }
 
-    /// Starts it again where it has ended, however that came.
+    /// Starts the server again after it stopped, however that happened.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn restart(&self) {
         let log = self.log_path().display().to_string();
         for _ in 0..20 {
@@ -209,37 +210,37 @@ impl Postgres {
         panic!("it does not start again: {}", self.log());
     }
 
-    /// Its major version.
+    /// Returns the major version.
     #[must_use]
     pub fn major(&self) -> u32 {
         self.major
     }
 
-    /// The port, over TCP and in the socket's name.
+    /// Returns the port, for TCP and for the name of the socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The folder of its socket.
+    /// Returns the folder of the Unix socket.
     #[must_use]
     pub fn socket_folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The folder of its programs.
+    /// Returns the folder of the programs.
     #[must_use]
     pub fn programs(&self) -> &Path {
         &self.programs
     }
 
-    /// The data folder.
+    /// Returns the data folder.
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Its `pg_hba.conf`.
+    /// Returns the path of `pg_hba.conf`.
     #[must_use]
     pub fn hba_path(&self) -> PathBuf {
         self.data().join("pg_hba.conf")
@@ -249,24 +250,24 @@ impl Postgres {
         self.folder.path().join("log")
     }
 
-    /// What the server has logged.
+    /// Returns the content of the log.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// Overwrites `pg_hba.conf`, keeping its owner; does not reload.
+    /// Overwrites `pg_hba.conf` and keeps its owner, without a reload.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// If the file cannot be written.
     pub fn write_hba(&self, text: &str) {
         std::fs::write(self.hba_path(), text).expect("pg_hba.conf");
     }
 
-    /// Makes the server read its files again, and waits until it has.
+    /// Makes the server reload its files, and waits until it has.
     ///
     /// # Panics
-    /// When it does not.
+    /// If it does not reload.
     pub fn reload(&self, session: &Session) {
         let loaded =
             |session: &Session| session.query("SELECT pg_conf_load_time()").expect("a time")[0][0].clone();
@@ -281,10 +282,10 @@ impl Postgres {
         panic!("the server has not reloaded: {}", self.log());
     }
 
-    /// A session of the superuser over the socket.
+    /// Opens a session of the superuser over the socket.
     ///
     /// # Panics
-    /// When there is none to be had.
+    /// If the connection fails.
     #[must_use]
     pub fn session(&self) -> Session {
         Session::open(&format!(
@@ -295,10 +296,10 @@ impl Postgres {
         .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
     }
 
-    /// A session of the superuser in another database.
+    /// Opens a session of the superuser in another database.
     ///
     /// # Panics
-    /// When there is none to be had.
+    /// If the connection fails.
     #[must_use]
     pub fn session_in(&self, database: &str) -> Session {
         let folder = self.folder.path().display();
@@ -306,7 +307,7 @@ impl Postgres {
             .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
     }
 
-    /// A command as the account that the server runs as.
+    /// A command that runs as the server's account.
     #[must_use]
     pub fn as_account(&self, program: &str, args: &[&str]) -> Command {
         let mut command = self.switched(Path::new(program));
@@ -314,10 +315,10 @@ impl Postgres {
         command
     }
 
-    /// A new folder that belongs to the server's account.
+    /// Creates a folder that belongs to the server's account.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// If the folder cannot be created.
     #[must_use]
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.folder.path().join(name);
@@ -332,7 +333,7 @@ impl Postgres {
         }
     }
 
-    /// One of its programs, as the account that may run the server.
+    /// A command for one of the server's programs, run as the server's account.
     fn program(&self, program: &str) -> Command {
         self.switched(&self.programs.join(program))
     }
@@ -340,7 +341,7 @@ impl Postgres {
     fn switched(&self, path: &Path) -> Command {
         let Some(account) = self.account else { return Command::new(path) };
         let mut command = Command::new("setpriv");
-        // The programs may lie in a folder that the account cannot enter, such as root's home.
+        // The programs may be in a folder that the account cannot enter, such as root's home.
         let capability = "-all,+dac_read_search";
         command.args(["--reuid", account, "--regid", "nogroup", "--clear-groups"]);
         command.args(["--inh-caps", capability, "--ambient-caps", capability]).arg(path);
@@ -373,19 +374,19 @@ impl Drop for Postgres {
     }
 }
 
-/// The processes whose parent is this one.
+/// Returns the process IDs of the children of a process.
 fn children_of(pid: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
     let child = |folder: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(folder.path().join("stat")).ok()?;
-        // The name, in parentheses, may hold anything; the state and the parent follow it.
+        // The name, in parentheses, may contain anything; state and parent follow it.
         let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.to_owned();
         (parent == pid).then(|| folder.file_name().to_string_lossy().into_owned())
     };
     processes.filter_map(child).collect()
 }
 
-/// A folder, the account that the server runs as, and a port that is free.
+/// Returns a folder, the account of the server, and a free port.
 fn place() -> (TempDir, Option<&'static str>, u16) {
     let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").expect("a temporary folder");
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
@@ -396,10 +397,10 @@ fn place() -> (TempDir, Option<&'static str>, u16) {
     (folder, account, free_port())
 }
 
-/// The tools folder of the target folder that this program was built into.
+/// Returns the tools folder inside the target folder of this program.
 ///
 /// # Panics
-/// When there is none.
+/// If it does not exist.
 #[must_use]
 pub fn tools() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");

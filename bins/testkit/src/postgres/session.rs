@@ -1,9 +1,9 @@
-//! A connection for tests that are not asynchronous.
+//! A blocking connection for synchronous tests.
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-/// A connection that answers in text.
+/// A connection that returns values as text.
 #[derive(Debug)]
 pub struct Session {
     runtime: Runtime,
@@ -11,13 +11,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects.
+    /// Connects to a server.
     ///
     /// # Errors
-    /// In the server's words.
+    /// The message of the server.
     ///
     /// # Panics
-    /// When the system has no runtime to give.
+    /// If no runtime can be created.
     pub fn open(config: &str) -> Result<Self, String> {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let client = runtime.block_on(async {
@@ -29,10 +29,10 @@ impl Session {
         Ok(Self { runtime, client })
     }
 
-    /// The rows of one or several statements.
+    /// Runs one or more statements and returns the rows.
     ///
     /// # Errors
-    /// In the server's words.
+    /// The message of the server.
     pub fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
         let messages = self.runtime.block_on(self.client.simple_query(sql)).map_err(|why| words(&why))?;
         Ok(messages

@@ -1,22 +1,22 @@
 //! HPACK (RFC 7541).
 //!
-//! Requests are read with a dynamic table. Responses are written without one, with the static table and literals: they can be
-//! written by whoever has them, in any order, and nothing of them is kept for a connection that waits.
+//! Requests are decoded with a dynamic table. Responses are encoded without one, using the static table and literals:
+//! they can be encoded in any order, and idle connections keep no state for them.
 
 mod table;
 
 use crate::prefixed::{self, write_integer, write_name, write_string};
 use table::{Dynamic, Found};
 
-/// The size of the dynamic table that a peer may use unless told otherwise (RFC 9113 §6.5.2).
+/// The default size of a peer's dynamic table (RFC 9113 §6.5.2).
 pub const TABLE_SIZE: usize = 4096;
 
-/// A field section that cannot be decoded: the connection has to end (RFC 9113 §4.3).
+/// An error for a field section that cannot be decoded, which ends the connection (RFC 9113 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field section that cannot be decoded")]
 pub struct InvalidBlock;
 
-/// Decodes the field sections of one connection, one after the other.
+/// A decoder for the field sections of one connection, in order.
 ///
 /// ```
 /// use edge_proxy::h2::hpack::HpackDecoder;
@@ -41,19 +41,19 @@ impl Default for HpackDecoder {
 }
 
 impl HpackDecoder {
-    /// A decoder whose dynamic table is empty and holds [`TABLE_SIZE`] bytes at most.
+    /// Creates a decoder with an empty dynamic table of at most [`TABLE_SIZE`] bytes.
     pub const fn new() -> Self {
         Self { table: Dynamic::new(TABLE_SIZE), name: Vec::new(), value: Vec::new() }
     }
 
-    /// Hands every field line of a section to `field`, in their order. A section has to be decoded to its end whatever is in it,
-    /// since the table changes with it.
+    /// Passes every field line of a section to `field`, in order. A section must be decoded to its end whatever it
+    /// contains, since it changes the table.
     pub fn decode(
         &mut self,
         mut block: &[u8],
         mut field: impl FnMut(&[u8], &[u8]),
     ) -> Result<(), InvalidBlock> {
-        // A change of the table's size comes before the first line (RFC 7541 §4.2).
+        // A change of the table size comes before the first line (RFC 7541 §4.2).
         while let Some(0x20..=0x3f) = block.first() {
             let size = take_integer(&mut block, 5)?;
             if size > TABLE_SIZE {
@@ -63,12 +63,12 @@ impl HpackDecoder {
         }
         while let Some(first) = block.first() {
             match first {
-                // §6.1: indexed.
+                // §6.1: an indexed field.
                 0x80.. => {
                     let (name, value) = self.table.line(take_integer(&mut block, 7)?).ok_or(InvalidBlock)?;
                     field(name, value);
                 }
-                // §6.2.1: a literal that enters the table.
+                // §6.2.1: a literal that is added to the table.
                 0x40..=0x7f => {
                     let index = take_integer(&mut block, 6)?;
                     if index == 0 {
@@ -80,13 +80,13 @@ impl HpackDecoder {
                         let value = take_string(&mut block, &mut self.value)?;
                         let (name, _) = self.table.line(index).ok_or(InvalidBlock)?;
                         field(name, value);
-                        // What it is named after may leave the table for it.
+                        // The entry that holds the name may be evicted.
                         self.name.clear();
                         self.name.extend_from_slice(name);
                         self.table.insert(&self.name, value);
                     }
                 }
-                // §6.2.2, §6.2.3: a literal that does not.
+                // §6.2.2, §6.2.3: a literal that is not added.
                 0x00..=0x1f => {
                     let index = take_integer(&mut block, 4)?;
                     if index == 0 {
@@ -114,7 +114,7 @@ fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Re
     prefixed::take_string(block, 7, scratch).ok_or(InvalidBlock)
 }
 
-/// Appends the line that says that this side's dynamic table has no room. It comes before the first line of the first section.
+/// Appends the instruction that this side's dynamic table has size 0. It precedes the first line of the first section.
 pub fn write_no_table(out: &mut Vec<u8>) {
     out.push(0x20);
 }

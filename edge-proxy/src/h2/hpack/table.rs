@@ -1,11 +1,11 @@
-//! HPACK's tables (RFC 7541 §2.3, appendix A).
+//! The static and dynamic tables of HPACK (RFC 7541 §2.3, appendix A).
 
 use crate::static_table::Index;
 use std::collections::VecDeque;
 
 pub(super) use crate::static_table::Found;
 
-/// Names and values by their index, which begins with 1 on the wire.
+/// Names and values by index; indexes on the wire begin with 1.
 pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
     (b":authority", b""),
     (b":method", b"GET"),
@@ -72,15 +72,15 @@ pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
 
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
-/// Looks a field up in the static table. Its name may be in any case. What is found counts from 0.
+/// Looks up a field in the static table, ignoring the case of its name. Indexes count from 0.
 pub(super) fn find(name: &[u8], value: &[u8]) -> Found {
     INDEX.find(&STATIC, name, value)
 }
 
-/// The lines that came before, the newest first, as many as fit.
+/// The dynamic table: the most recent lines, the newest first.
 #[derive(Debug)]
 pub(super) struct Dynamic {
-    /// Name and value in one, and how long the name is.
+    /// Name and value in one allocation, and the length of the name.
     lines: VecDeque<(Box<[u8]>, usize)>,
     size: usize,
     most: usize,
@@ -91,7 +91,7 @@ impl Dynamic {
         Self { lines: VecDeque::new(), size: 0, most }
     }
 
-    /// The line of an index in both tables, which begins with 1.
+    /// Returns the line of an index in both tables, which begins with 1.
     pub(super) fn line(&self, index: usize) -> Option<(&[u8], &[u8])> {
         let at = index.checked_sub(1)?;
         if let Some(line) = STATIC.get(at) {
@@ -101,7 +101,7 @@ impl Dynamic {
         line.split_at_checked(*name)
     }
 
-    /// The table has so much room from now on.
+    /// Sets the maximum size of the table.
     pub(super) fn resize(&mut self, most: usize) {
         self.most = most;
         self.shrink(most);
@@ -115,7 +115,7 @@ impl Dynamic {
         }
     }
 
-    /// Puts a line in. One that is larger than the table empties it (RFC 7541 §4.4).
+    /// Inserts a line. A line larger than the table empties it (RFC 7541 §4.4).
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
         let size = name.len() + value.len() + 32;
         self.shrink(self.most.saturating_sub(size));

@@ -21,7 +21,7 @@ fn shown(lines: &[Line]) -> Vec<String> {
         .collect()
 }
 
-/// RFC 7541, appendix C: a connection's sections, what they are, and the size of the table behind each.
+/// Runs a sequence of RFC 7541, appendix C: encoded sections, their lines, and the table size after each.
 fn appendix(sections: &[(&str, &[&str], usize)]) {
     let mut decoder = HpackDecoder::new();
     for (hex, expected, size) in sections {
@@ -100,19 +100,19 @@ fn the_table_gives_up_its_oldest_lines() {
     entering(b"a", &[b'x'; 2000]);
     entering(b"b", &[b'y'; 2000]);
     entering(b"c", b"z");
-    // 2033 twice and 34: the first is gone.
+    // 2033 twice and 34: the first line was evicted.
     assert_eq!(decoder.table.size(), 2033 + 34);
     assert_eq!(lines(&mut decoder, &[0x80 | 62]).unwrap()[0].0, b"c");
     assert_eq!(lines(&mut decoder, &[0x80 | 63]).unwrap()[0].0, b"b");
     assert_eq!(lines(&mut decoder, &[0x80 | 64]), Err(InvalidBlock));
-    // A line that is named after one that leaves for it.
+    // A line whose name is that of the line evicted for it.
     let mut block = Vec::new();
     write_integer(&mut block, 0x40, 6, 63);
     write_integer(&mut block, 0, 7, 4050);
     block.extend_from_slice(&[b'q'; 4050]);
     assert_eq!(lines(&mut decoder, &block).unwrap()[0].0, b"b");
     assert_eq!(decoder.table.size(), 1 + 4050 + 32);
-    // Room for nothing, said by the client.
+    // The client sets the table size to 0.
     assert_eq!(lines(&mut decoder, &[0x20, 0x82]).unwrap().len(), 1);
     assert_eq!(decoder.table.size(), 0);
 }

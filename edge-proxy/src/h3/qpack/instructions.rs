@@ -1,67 +1,67 @@
-//! The instructions on a peer's encoder and decoder streams (RFC 9204 §4.3, §4.4), as far as there can be any without
+//! The instructions on a peer's encoder and decoder streams (RFC 9204 §4.3, §4.4), as far as they are possible without
 //! a dynamic table.
 
 use super::super::{Code, Fault};
 use crate::prefixed::integer;
 
-/// Reads the stream on which a peer's encoder would fill a dynamic table.
+/// A decoder for a peer's encoder stream, which would fill a dynamic table.
 #[derive(Debug, Default)]
 pub struct EncoderStream {
     partial: Vec<u8>,
 }
 
 impl EncoderStream {
-    /// At the beginning, after the stream's type.
+    /// Creates a decoder for the bytes after the stream type.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the next bytes of the stream.
+    /// Decodes the next bytes of the stream.
     pub fn feed(&mut self, input: &[u8]) -> Result<(), Fault> {
         const WRONG: Fault = Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR);
         instructions(&mut self.partial, input, WRONG, |first| {
-            // Set Dynamic Table Capacity, to nothing but 0. An insertion or a duplicate never fits a table of no
-            // capacity.
+            // Set Dynamic Table Capacity, with 0 as the only allowed value. An insertion or duplicate never fits a
+            // table without capacity.
             if first & 0xe0 == 0x20 { Ok((5, Some(0))) } else { Err(WRONG) }
         })
     }
 
-    /// Whether the stream is inside an instruction.
+    /// Returns whether the stream is inside an instruction.
     pub fn is_truncated(&self) -> bool {
         !self.partial.is_empty()
     }
 }
 
-/// Reads the stream on which a peer's decoder tells what it did with this side's insertions, of which there are none.
+/// A decoder for a peer's decoder stream, which would acknowledge insertions of this side, of which there are none.
 #[derive(Debug, Default)]
 pub struct DecoderStream {
     partial: Vec<u8>,
 }
 
 impl DecoderStream {
-    /// At the beginning, after the stream's type.
+    /// Creates a decoder for the bytes after the stream type.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the next bytes of the stream.
+    /// Decodes the next bytes of the stream.
     pub fn feed(&mut self, input: &[u8]) -> Result<(), Fault> {
         const WRONG: Fault = Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR);
         instructions(&mut self.partial, input, WRONG, |first| {
             // Stream Cancellation, which a decoder may always send. Section Acknowledgment and Insert Count Increment
-            // answer what never was.
+            // would answer insertions that never happened.
             if first & 0xc0 == 0x40 { Ok((6, None)) } else { Err(WRONG) }
         })
     }
 
-    /// Whether the stream is inside an instruction.
+    /// Returns whether the stream is inside an instruction.
     pub fn is_truncated(&self) -> bool {
         !self.partial.is_empty()
     }
 }
 
-/// Reads instructions of one integer each. `kind` says for a first byte how many bits the prefix has, and which value
-/// alone is allowed.
+/// Decodes instructions of one integer each. `kind` maps a first byte to the size of its prefix and to the only allowed
+/// value.
 fn instructions(
     partial: &mut Vec<u8>,
     input: &[u8],

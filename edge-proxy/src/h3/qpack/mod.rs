@@ -1,7 +1,7 @@
-//! QPACK (RFC 9204) with the static table alone.
+//! QPACK (RFC 9204) with the static table only.
 //!
-//! This side offers a dynamic table of no capacity, so a peer can refer to none, insert nothing, and block nothing:
-//! whatever does is an error. What this side sends uses the static table and literals.
+//! This side offers a dynamic table without capacity, so a peer cannot refer to entries, insert any, or block streams:
+//! all of these are errors. This side encodes with the static table and literals.
 
 mod instructions;
 mod table;
@@ -15,7 +15,7 @@ use table::Found;
 
 const FAILED: Fault = Fault::Connection(Code::QPACK_DECOMPRESSION_FAILED);
 
-/// Decodes field sections. It keeps only scratch space.
+/// A decoder for field sections. Its only state is scratch space.
 #[derive(Debug, Default)]
 pub struct QpackDecoder {
     name: Vec<u8>,
@@ -23,18 +23,18 @@ pub struct QpackDecoder {
 }
 
 impl QpackDecoder {
-    /// A decoder.
+    /// Creates a decoder.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Hands every field line of an encoded section to `field`, in their order. An error of `field` ends the decoding.
+    /// Passes every field line of an encoded section to `field`, in order. An error of `field` ends the decoding.
     pub fn decode(
         &mut self,
         mut section: &[u8],
         mut field: impl FnMut(&[u8], &[u8]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        // §4.5.1: without insertions the required insert count is 0, and a base below that cannot be.
+        // §4.5.1: without insertions the required insert count is 0, and a base below that is impossible.
         if take_integer(&mut section, 8)? != 0 {
             return Err(FAILED);
         }
@@ -45,7 +45,7 @@ impl QpackDecoder {
         }
         while let Some(first) = section.first() {
             match first {
-                // §4.5.2: indexed, from the static table.
+                // §4.5.2: an indexed field of the static table.
                 0xc0.. => {
                     let (name, value) = entry(take_integer(&mut section, 6)?)?;
                     field(name, value)?;
@@ -62,7 +62,7 @@ impl QpackDecoder {
                     let value = take_string(&mut section, 7, &mut self.value)?;
                     field(name, value)?;
                 }
-                // The dynamic table, before or after the base.
+                // References to the dynamic table, before or after the base.
                 0x00..=0x1f | 0x40..=0x4f | 0x60..=0x6f | 0x80..=0xbf => return Err(FAILED),
             }
         }
@@ -86,7 +86,7 @@ fn take_string<'s, 'a: 's>(
     prefixed::take_string(section, bits, scratch).ok_or(FAILED)
 }
 
-/// Appends the two integers that every encoded section begins with.
+/// Appends the two integers at the beginning of every encoded section.
 pub fn write_prefix(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0]);
 }

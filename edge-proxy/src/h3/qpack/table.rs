@@ -1,10 +1,10 @@
-//! QPACK's static table (RFC 9204 Appendix A), and how a field is found in it.
+//! QPACK's static table (RFC 9204 Appendix A), and lookups in it.
 
 use crate::static_table::Index;
 
 pub(super) use crate::static_table::Found;
 
-/// Names and values by their index.
+/// Names and values by index.
 pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
     (b":authority", b""),
     (b":path", b"/"),
@@ -109,7 +109,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
 
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
-/// Looks a field up. Its name may be in any case.
+/// Looks up a field, ignoring the case of its name.
 pub(super) fn find(name: &[u8], value: &[u8]) -> Found {
     INDEX.find(&STATIC, name, value)
 }

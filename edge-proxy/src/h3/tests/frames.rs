@@ -26,7 +26,7 @@ fn control(parts: &[&[u8]]) -> Result<(), Fault> {
     let mut whole = Vec::new();
     parts.iter().for_each(|part| whole.extend_from_slice(part));
     stream.feed(&whole)?;
-    // Byte by byte it is the same.
+    // Byte by byte the result is the same.
     let mut stream = ControlStream::new();
     whole.iter().try_for_each(|b| stream.feed(std::slice::from_ref(b)))
 }

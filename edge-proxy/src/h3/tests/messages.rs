@@ -40,7 +40,7 @@ struct Request {
     trailers: Option<Fields>,
 }
 
-/// Reads a whole stream, in pieces of this size.
+/// Decodes a whole stream, in pieces of this size.
 fn read(stream: &[u8], step: usize) -> Result<Request, Fault> {
     let mut decoder = RequestDecoder::new(SectionLimits::default());
     let mut qpack = QpackDecoder::new();
@@ -298,7 +298,7 @@ fn limits() {
     let many: Vec<_> = std::iter::repeat_n(("a", "b"), 125).collect();
     assert_eq!(head(&with(GET, &many)), Err(Fault::TooLarge));
     assert!(head(&with(GET, &many[1..])).is_ok());
-    // Static references are small on the wire and not in memory.
+    // Static references are small on the wire but not in memory.
     let bomb: Vec<_> = std::iter::repeat_n(("accept", "*/*"), 400).collect();
     assert_eq!(head(&with(GET, &bomb)), Err(Fault::TooLarge));
 }

@@ -1,4 +1,4 @@
-//! Vectors from the RFCs, what must be refused, and properties.
+//! Tests: vectors from the RFCs, refused input, and properties.
 
 mod first_flight;
 mod frames;

@@ -1,4 +1,4 @@
-//! What stands before sites: authentication, rates, HSTS, compression.
+//! Validation of authentication, rates, HSTS and compression.
 
 use super::field_name::check_name;
 use super::{ConfigPart, nearest};
@@ -6,7 +6,7 @@ use crate::config::{Auth, Config, ForwardAuth, Site};
 use crate::grammar::is_target;
 use std::collections::HashSet;
 
-/// What a year has, in seconds: the least that the preload list takes.
+/// A year in seconds: the shortest `max-age` that the preload list accepts.
 const YEAR: u64 = 31_536_000;
 
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
@@ -14,7 +14,11 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         check_auth(part, config, auth);
     }
     if site.rate.concurrent == Some(0) {
-        part.wrong("rate.concurrent", "0", "would refuse every request: write at least 1, or leave it out");
+        part.wrong(
+            "rate.concurrent",
+            "0",
+            "would reject every request: expected at least 1, or leave it out",
+        );
     }
     if let Some(hsts) = site.hsts
         && hsts.preload
@@ -23,17 +27,17 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         part.wrong(
             "hsts.preload",
             "true",
-            "needs include_subdomains = true and a max_age of a year, or browsers' list refuses it",
+            "needs include_subdomains = true and a max_age of at least a year, or the preload list refuses it",
         );
     }
     if let Some(compression) = &site.compression {
         let mut seen = HashSet::new();
         if compression.codings.is_empty() {
-            part.wrong("compression.codings", "", "is empty: add zstd, br or gzip, or leave compression out");
+            part.wrong("compression.codings", "", "empty: add zstd, br or gzip, or leave compression out");
         }
         for coding in &compression.codings {
             if !seen.insert(*coding) {
-                part.wrong("compression.codings", coding.name(), "is there twice: remove one of the two");
+                part.wrong("compression.codings", coding.name(), "duplicate entry: remove one of the two");
             }
         }
     }
@@ -44,11 +48,19 @@ pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth
         Auth::Open => {}
         Auth::Basic(basic) => {
             if basic.users.is_empty() {
-                part.wrong("auth.users", "", "has nobody, so that nobody may: add a user, or leave auth out");
+                part.wrong(
+                    "auth.users",
+                    "",
+                    "empty, so every request would be rejected: add a user, or leave auth out",
+                );
             }
             let fine = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
             if basic.realm.is_empty() || !basic.realm.bytes().all(fine) {
-                part.wrong("auth.realm", &basic.realm, "is no realm: write plain ASCII words without quotes");
+                part.wrong(
+                    "auth.realm",
+                    &basic.realm,
+                    "not a valid realm: expected ASCII words without quotes",
+                );
             }
             if let Some(name) = &basic.user_field {
                 check_name(part, "auth.user_header", name);
@@ -65,10 +77,14 @@ fn check_forward(part: &mut ConfigPart<'_>, config: &Config, forward: &ForwardAu
             Some(name) => format!("did you mean `{name}`?"),
             None => "add one".into(),
         };
-        part.wrong("auth.upstream", &forward.upstream, format!("no upstream has this name: {hint}"));
+        part.wrong("auth.upstream", &forward.upstream, format!("unknown upstream: {hint}"));
     }
     if !forward.path.starts_with('/') || !is_target(forward.path.as_bytes()) {
-        part.wrong("auth.path", &forward.path, "is no path: write one such as /api/authz/forward-auth");
+        part.wrong(
+            "auth.path",
+            &forward.path,
+            "not a valid path: expected one such as /api/authz/forward-auth",
+        );
     }
     for name in &forward.copy {
         check_name(part, "auth.copy", name);

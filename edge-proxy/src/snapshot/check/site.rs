@@ -1,4 +1,4 @@
-//! Sites and routes.
+//! Validation of sites and routes.
 
 use super::super::ConfigPath;
 use super::field_name::check_name;
@@ -17,34 +17,26 @@ pub(super) fn check<'a>(
 ) {
     let mut part = errors.of(ConfigPath::Site(i), format!("site `{}`", site.name));
     if site.name.is_empty() {
-        part.wrong("name", "", "is empty: name the site");
+        part.wrong("name", "", "empty: name the site");
     } else if !names.insert(&site.name) {
-        part.wrong("name", &site.name, "is the name of another site too: choose another");
+        part.wrong("name", &site.name, "duplicate site name: choose another");
     }
     if site.hosts.is_empty() {
-        part.wrong(
-            "hosts",
-            "",
-            "is empty, so that nobody can ask for the site: add a name such as example.org",
-        );
+        part.wrong("hosts", "", "empty, so no request would match the site: add a name such as example.org");
     }
     for host in &site.hosts {
         let text = host.to_string();
         if HostPattern::parse(&text).as_ref() != Ok(host) {
-            part.wrong("hosts", text, "is no host in lower case: make it by HostPattern::parse");
+            part.wrong("hosts", text, "not a normalised host: use HostPattern::parse");
         } else if !hosts.insert(host) {
-            part.wrong(
-                "hosts",
-                text,
-                "is a host of another site too, or twice of this one: remove it from one",
-            );
+            part.wrong("hosts", text, "duplicate host, in this site or another: remove one of the two");
         }
     }
     if site.routes.is_empty() {
         part.wrong(
             "routes",
             "",
-            "is empty, so that every request would be answered 404: add a route or an upstream",
+            "empty, so every request would be answered with 404: add a route or an upstream",
         );
     }
     if let Some(timeouts) = &site.timeouts {
@@ -61,7 +53,7 @@ pub(super) fn check<'a>(
         let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
         let part = &mut errors.of(ConfigPath::Route(i, j), format!("site `{}`, route `{path}`", site.name));
         if !paths.insert((matches!(route.path, PathMatch::Exact(_)), path)) {
-            part.wrong("path", path, "is the path of another route too: remove one of the two");
+            part.wrong("path", path, "duplicate path: remove one of the two routes");
         }
         check_route(part, config, route, path);
     }
@@ -72,7 +64,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
         part.wrong(
             "path",
             path,
-            "is no path: begin with / and write it as browsers send it (%20 for a blank), without ? and #",
+            "not a valid path: begin with / and write it as browsers send it (%20 for a space), without ? and #",
         );
     }
     if let Some(prefix) = &route.strip_prefix {
@@ -82,7 +74,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
             part.wrong(
                 "strip_prefix",
                 prefix,
-                format!("is not what the path begins with: write {path} or leave it out"),
+                format!("not a prefix of the route's path: expected {path}, or leave it out"),
             );
         }
     }
@@ -100,12 +92,16 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
                     Some(name) => format!("did you mean `{name}`?"),
                     None => "add one".into(),
                 };
-                part.wrong("upstream", upstream, format!("no upstream has this name: {hint}"));
+                part.wrong("upstream", upstream, format!("unknown upstream: {hint}"));
             }
         }
         Action::Redirect { status, to } => {
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-                part.wrong("status", status.to_string(), "is no redirect: write 301, 302, 303, 307 or 308");
+                part.wrong(
+                    "status",
+                    status.to_string(),
+                    "not a redirect status: expected 301, 302, 303, 307 or 308",
+                );
             }
             check_location(part, to);
         }
@@ -113,27 +109,35 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     }
 }
 
-/// An answer that the configuration has.
+/// Validates a configured response.
 fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     if !(200..=599).contains(&response.status) {
-        part.wrong("status", response.status.to_string(), "is no final status: write 200 to 599");
+        part.wrong("status", response.status.to_string(), "not a final status: expected 200 to 599");
     }
     if matches!(response.status, 204 | 205 | 304) && !response.body.is_empty() {
-        part.wrong("status", response.status.to_string(), "has no content: leave the body out");
+        part.wrong(
+            "status",
+            response.status.to_string(),
+            "this status allows no content: leave the body out",
+        );
     }
     if !is_value(&response.content_type) || (response.content_type.is_empty() && !response.body.is_empty()) {
-        part.wrong("content_type", &response.content_type, "is no media type: write one such as text/plain");
+        part.wrong(
+            "content_type",
+            &response.content_type,
+            "not a valid media type: expected one such as text/plain",
+        );
     }
 }
 
 fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     let bare = to.replace("{host}", "").replace("{path}", "").replace("{query}", "");
     if to.is_empty() || !bare.is_empty() && !is_target(bare.as_bytes()) {
-        part.wrong("to", to, "is no address: write one such as https://example.org{path}{query}");
+        part.wrong("to", to, "not a valid URL: expected one such as https://example.org{path}{query}");
     } else if bare.contains(['{', '}']) {
-        part.wrong("to", to, "has an unknown placeholder: {host}, {path} and {query} are known");
+        part.wrong("to", to, "unknown placeholder: only {host}, {path} and {query} are supported");
     } else if !to.starts_with("{path}") && !to.starts_with('/') && !to.contains("://") {
-        part.wrong("to", to, "is relative to the path asked for: begin with https://, / or {path}");
+        part.wrong("to", to, "relative to the requested path: begin with https://, / or {path}");
     }
 }
 
@@ -144,7 +148,7 @@ fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits)
             part.wrong(
                 key,
                 format!("{name}: {}", value.escape_default()),
-                "has characters that no field value may have",
+                "contains characters that a field value must not have",
             );
         }
     }
@@ -153,7 +157,7 @@ fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits)
     }
 }
 
-/// Whether this can be a field's value as it stands, without blanks around it.
+/// Returns whether `value` is a valid field value without surrounding whitespace.
 fn is_value(value: &str) -> bool {
     value.is_empty() || is_field_value(value.as_bytes()) && value.trim_matches([' ', '\t']) == value
 }

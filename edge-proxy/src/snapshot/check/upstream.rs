@@ -1,4 +1,4 @@
-//! Upstreams.
+//! Validation of upstreams.
 
 use super::super::ConfigPath;
 use super::{ConfigPart, Errors};
@@ -16,28 +16,32 @@ pub(super) fn check<'a>(
 ) {
     let part = &mut errors.of(ConfigPath::Upstream(i), format!("upstream `{}`", upstream.name));
     if upstream.name.is_empty() {
-        part.wrong("name", "", "is empty: name the upstream");
+        part.wrong("name", "", "empty: name the upstream");
     } else if !names.insert(&upstream.name) {
-        part.wrong("name", &upstream.name, "is the name of another upstream too: choose another");
+        part.wrong("name", &upstream.name, "duplicate upstream name: choose another");
     }
     if upstream.targets.is_empty() {
-        part.wrong("targets", "", "is empty: add one such as http://127.0.0.1:3000");
+        part.wrong("targets", "", "empty: add one such as http://127.0.0.1:3000");
     }
     if upstream.targets.len() > 64 {
         let count = upstream.targets.len().to_string();
-        part.wrong("targets", count, "are too many: an upstream has at most 64");
+        part.wrong("targets", count, "too many: an upstream has at most 64");
     }
     let mut seen = HashSet::new();
     for target in &upstream.targets {
         if !seen.insert(target) {
-            part.wrong("targets", target.to_string(), "is there twice: remove one of the two");
+            part.wrong("targets", target.to_string(), "duplicate target: remove one of the two");
         }
         check_target(part, target, upstream.tls.as_ref());
     }
     if let Some(host) = &upstream.host
         && split_authority(host).is_none()
     {
-        part.wrong("host", host, "is no host: write one such as example.org, with a port if need be");
+        part.wrong(
+            "host",
+            host,
+            "not a valid host: expected one such as example.org, optionally with a port",
+        );
     }
     check_health(part, &upstream.health);
     check_retry(part, &upstream.retry);
@@ -48,7 +52,7 @@ pub(super) fn check<'a>(
         part.wrong(
             "proxy_protocol",
             "with HTTP/2",
-            "one connection would carry several clients' requests: leave it out, or use HTTP/1.1",
+            "one HTTP/2 connection carries requests of several clients: leave it out, or use HTTP/1.1",
         );
     }
 }
@@ -56,34 +60,34 @@ pub(super) fn check<'a>(
 fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     let rules = &health.rules;
     if rules.failures > 0 && rules.eject < Duration::from_millis(100) {
-        part.wrong("health.eject", format!("{:?}", rules.eject), "is too short: write at least 100ms");
+        part.wrong("health.eject", format!("{:?}", rules.eject), "too short: expected at least 100ms");
     }
     for (key, count) in [("health.rise", rules.rise), ("health.fall", rules.fall)] {
         if count == 0 {
-            part.wrong(key, "0", "would never be reached: write at least 1");
+            part.wrong(key, "0", "not a valid threshold: expected at least 1");
         }
     }
     let Some(check) = &health.check else { return };
     if !check.path.starts_with('/') || !is_target(check.path.as_bytes()) {
-        part.wrong("health.path", &check.path, "is no path: write one such as /healthz");
+        part.wrong("health.path", &check.path, "not a valid path: expected one such as /healthz");
     }
     if let Some(host) = &check.host
         && split_authority(host).is_none()
     {
-        part.wrong("health.host", host, "is no host: write one such as example.org");
+        part.wrong("health.host", host, "not a valid host: expected one such as example.org");
     }
     if check.interval < Duration::from_millis(100) {
-        part.wrong("health.interval", format!("{:?}", check.interval), "is too short: write at least 100ms");
+        part.wrong("health.interval", format!("{:?}", check.interval), "too short: expected at least 100ms");
     }
     if check.timeout.is_zero() || check.timeout > Duration::from_secs(60) {
-        part.wrong("health.timeout", format!("{:?}", check.timeout), "is out of range: write 1ms to 60s");
+        part.wrong("health.timeout", format!("{:?}", check.timeout), "out of range: expected 1ms to 60s");
     }
     let (low, high) = check.status;
     if low > high || low < 100 || high > 599 {
         part.wrong(
             "health.status",
             format!("{low}-{high}"),
-            "is no range of statuses: write one such as 200-399",
+            "not a valid range of statuses: expected one such as 200-399",
         );
     }
 }
@@ -91,12 +95,12 @@ fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
 fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     for status in &retry.statuses {
         if !(400..600).contains(status) {
-            part.wrong("retry.statuses", status.to_string(), "is no error: write 400 to 599");
+            part.wrong("retry.statuses", status.to_string(), "not an error status: expected 400 to 599");
         }
     }
     if retry.budget_percent > 100 {
         let percent = retry.budget_percent.to_string();
-        part.wrong("retry.budget", percent, "is more than every request: write 0 to 100");
+        part.wrong("retry.budget", percent, "out of range: expected 0 to 100");
     }
 }
 
@@ -104,27 +108,27 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
     match target {
         Target::Tcp { host, port } => {
             if *port == 0 {
-                part.wrong("targets", target.to_string(), "has no port: write 1 to 65535");
+                part.wrong("targets", target.to_string(), "not a valid port: expected 1 to 65535");
             }
             let name = || split_authority(host).is_some_and(|(_, port, _)| port.is_none());
             if host.parse::<IpAddr>().is_err() && !name() {
-                part.wrong("targets", target.to_string(), "is no host: write a name or an address");
+                part.wrong("targets", target.to_string(), "not a valid host: expected a name or an address");
             }
         }
         Target::Unix(path) => {
-            // The limit is the kernel's (sockaddr_un).
+            // The kernel's limit (sockaddr_un).
             if !path.is_absolute() || path.as_os_str().len() > 107 {
                 part.wrong(
                     "targets",
                     target.to_string(),
-                    "is no socket: write an absolute path of at most 107 bytes",
+                    "not a valid socket path: expected an absolute path of at most 107 bytes",
                 );
             }
             if tls.is_some_and(|tls| tls.server_name.is_none()) {
                 part.wrong(
                     "tls.server_name",
                     "",
-                    "is needed for TLS to a socket, which has no name to verify",
+                    "required for TLS to a Unix socket, which has no name to verify",
                 );
             }
         }
@@ -133,12 +137,12 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
 
 fn check_tls(part: &mut ConfigPart<'_>, tls: &UpstreamTls) {
     if tls.certificate.is_some() != tls.key.is_some() {
-        part.wrong("tls.certificate", "", "goes with `key`: give both or none");
+        part.wrong("tls.certificate", "", "incomplete: set both `certificate` and `key`, or neither");
     }
     if let Some(name) = &tls.server_name
         && name.parse::<IpAddr>().is_err()
         && split_authority(name).is_none_or(|(_, port, _)| port.is_some())
     {
-        part.wrong("tls.server_name", name, "is no name: write one such as example.org");
+        part.wrong("tls.server_name", name, "not a valid name: expected one such as example.org");
     }
 }

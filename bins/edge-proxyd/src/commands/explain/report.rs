@@ -1,6 +1,6 @@
-//! What is told about a request.
+//! The report of `explain`.
 
-use crate::cli::Explain;
+use crate::cli::ExplainArgs;
 use edge_proxy::config::{PathMatch, Reject};
 use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::early_data::Early;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::fmt;
 use std::net::IpAddr;
 
-/// Each answer with its reason.
+/// The decisions about a request, each with its reason.
 #[derive(Serialize)]
 pub(super) struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ struct Answer {
     why: String,
 }
 
-/// The request as the upstream gets it.
+/// The request as the upstream receives it.
 #[derive(Serialize)]
 struct Forwarded {
     upstream: String,
@@ -45,7 +45,7 @@ struct Forwarded {
 }
 
 impl Explanation {
-    pub(super) fn new(snapshot: &Snapshot, args: &Explain, mut head: RequestHead) -> Self {
+    pub(super) fn new(snapshot: &Snapshot, args: &ExplainArgs, mut head: RequestHead) -> Self {
         let transport = match (args.plain, args.quic) {
             (true, _) => Transport::Plain,
             (_, true) => Transport::Quic,
@@ -55,7 +55,7 @@ impl Explanation {
         let sni = match &args.sni {
             _ if args.plain => None,
             Some(name) => Some(normalize(name)).filter(|name| !name.is_empty()),
-            // Clients send no address as SNI (RFC 6066 §3).
+            // Clients do not send an address as SNI (RFC 6066 §3).
             None => host.clone().filter(|host| host.parse::<IpAddr>().is_err()),
         };
         let source_node = node(&args.who);
@@ -89,11 +89,11 @@ impl Explanation {
         let handshake = transport.is_secure().then(|| match hello(snapshot, Some(source), facts.sni) {
             Ok(site) => Answer::new(
                 "accepted",
-                format!("the SNI is of site `{}`", snapshot.config().sites[site].name),
+                format!("the SNI belongs to site `{}`", snapshot.config().sites[site].name),
             ),
             Err(rejection) => Answer::new(
                 match rejection.how {
-                    Reject::Silent => "dropped without a byte",
+                    Reject::Silent => "dropped without a response",
                     Reject::Alert => "refused with an alert",
                 },
                 format!("{} ({})", rejection.why.description(), rejection.why),
@@ -131,7 +131,7 @@ impl Explanation {
     }
 }
 
-/// The machine that tailscaled would describe so.
+/// Returns the machine that these identities describe.
 fn node(who: &[Who]) -> Option<Node> {
     if who.is_empty() {
         return None;
@@ -162,40 +162,41 @@ fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
     };
     let named = |pattern: &&edge_proxy::host::HostPattern| Some(pattern.to_string().as_str()) == host;
     let why = match site.hosts.iter().find(named) {
-        Some(pattern) => format!("it has exactly the host {pattern}"),
-        None => "no site has exactly the host, and its pattern is the longest above it".into(),
+        Some(pattern) => format!("exact match of the host {pattern}"),
+        None => "longest matching pattern".into(),
     };
     Answer::new(&site.name, why)
 }
 
 fn route(decision: &Decision<'_>) -> Answer {
     match decision.route.map(|(_, route)| &route.path) {
-        Some(PathMatch::Exact(path)) => Answer::new(path, "it is exactly the path"),
-        Some(PathMatch::Prefix(path)) => {
-            Answer::new(path, "no route has exactly the path, and its prefix is the longest")
-        }
+        Some(PathMatch::Exact(path)) => Answer::new(path, "exact match of the path"),
+        Some(PathMatch::Prefix(path)) => Answer::new(path, "longest matching prefix"),
         None if decision.verdict.reason().is_some() => {
-            Answer::new("none", "the request was refused before, or none is for it")
+            Answer::new("none", "refused before routing, or no route matches")
         }
-        None => Answer::new("none", "it was answered before"),
+        None => Answer::new("none", "answered before routing"),
     }
 }
 
 fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
     let (what, why): (String, String) = match &decision.verdict {
-        Verdict::Drop { why } => ("dropped without a byte".into(), why.description().into()),
+        Verdict::Drop { why } => ("dropped without a response".into(), why.description().into()),
         Verdict::Forward { upstream } => {
             let name = &snapshot.config().upstreams[*upstream].name;
-            (format!("forwarded to `{name}`"), "the route says so, and no rule is against it".into())
+            (format!("forwarded to `{name}`"), "action of the route; no rule refuses it".into())
         }
         Verdict::Redirect { status, location } => {
-            let why =
-                if decision.route.is_some() { "the route says so" } else { "the site is for https only" };
+            let why = if decision.route.is_some() {
+                "action of the route"
+            } else {
+                "the site redirects plain HTTP to HTTPS"
+            };
             (format!("{status} to {location}"), why.into())
         }
         Verdict::Refuse { status, why } => (format!("refused with {status}"), why.description().into()),
         Verdict::Respond(response) => {
-            (format!("answered with {}", response.status), "the route says so".into())
+            (format!("answered with {}", response.status), "action of the route".into())
         }
     };
     Answer::new(what, why)
@@ -203,10 +204,8 @@ fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
 
 fn early(early: Early) -> Answer {
     match early {
-        Early::Allowed => {
-            Answer::new("forwarded at once", "the site opted in, and the request changes nothing")
-        }
-        Early::NotEarly => Answer::new("not early", "the request did not come in early data"),
+        Early::Allowed => Answer::new("forwarded at once", "the site opted in, and the request is safe"),
+        Early::NotEarly => Answer::new("not early", "the request is not in early data"),
         Early::Wait(why) => Answer::new("waits for the handshake", why.to_string()),
     }
 }

@@ -1,27 +1,30 @@
-//! The request that is asked about, as a parser would hand it over.
+//! The request that `explain` decides about, as a parser would produce it.
 
-use crate::cli::Explain;
+use crate::cli::ExplainArgs;
 use edge_proxy::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
 use edge_proxy::{BodyLength, Method, Name, RequestHead, Version};
 
-pub(super) fn head(args: &Explain) -> Result<RequestHead, String> {
+pub(super) fn head(args: &ExplainArgs) -> Result<RequestHead, String> {
     let version = if args.quic { Version::Http3 } else { Version::Http11 };
     let mut head = RequestHead::new(version);
     let method = Method::parse(args.method.as_bytes());
-    head.method = method.ok_or_else(|| format!("--method `{}` is no method", args.method))?;
+    head.method = method.ok_or_else(|| format!("--method `{}` is not a valid method", args.method))?;
     if !is_target(args.path.as_bytes()) {
-        return Err(format!("--path `{}`: write it as browsers send it, such as /a%20b?c=d", args.path));
+        return Err(format!(
+            "--path `{}` is not a valid target: write it as browsers send it, such as /a%20b?c=d",
+            args.path
+        ));
     }
     head.authority.clone_from(&args.host);
     head.target.clone_from(&args.path);
     for line in &args.headers {
-        let wrong = || format!("--header `{line}` is no field: write 'Name: value'");
+        let wrong = || format!("--header `{line}` is not a valid field: expected 'Name: value'");
         let (name, value) = line.split_once(':').ok_or_else(wrong)?;
         let value = trim(value.as_bytes());
         if !is_token(name.as_bytes()) || !(value.is_empty() || is_field_value(value)) {
             return Err(wrong());
         }
-        // What parsers take out of the fields.
+        // Parsers remove these from the fields.
         match Name::of(name.as_bytes()) {
             Name::Host => return Err("--header Host: use --host".into()),
             Name::ContentLength => head.body = BodyLength::Exact(decimal(value).ok_or_else(wrong)?),

@@ -278,13 +278,13 @@ fn what_is_not_taken_over_is_said() {
         |path: &str| text.split(&format!("path = \"{path}\"")).nth(1).unwrap().split("[[").next().unwrap();
     assert!(of("/b/").contains("deny = [\"0.0.0.0/0\", \"::/0\"]"), "{text}");
     assert!(!of("/c/").contains("deny") && !of("/c/").contains("allow"), "{text}");
-    assert!(text.contains("certificate of a service at https:// is verified"), "{text}");
+    assert!(text.contains("certificate of an https:// upstream is verified"), "{text}");
     // What is no configuration of nginx's changes nothing and names its line.
     std::fs::write(&file, "server {\n  listen 80\n}\n").expect("a file");
     let output = import(&file);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("site.conf:2: `listen` has no ;")
+        String::from_utf8_lossy(&output.stderr).contains("site.conf:2: missing ; after `listen`")
             && output.stdout.is_empty()
     );
 }

@@ -1,4 +1,4 @@
-//! What a stranger hears: nothing. Every packet is captured where the stranger is.
+//! Unauthenticated clients get no response. Every packet is captured on the attacker's host.
 
 use crate::facts::{Facts, ensure, until};
 use crate::lab::Lab;
@@ -8,16 +8,16 @@ use std::time::Duration;
 
 const CHAPTER: &str = "Silence";
 
-/// What one side sent in a capture.
+/// The packets that one side sent in a capture.
 #[derive(Default)]
 struct Sent {
     packets: usize,
     datagrams: usize,
-    /// Content of TCP, beyond its headers.
+    /// Bytes of TCP payload.
     content: usize,
 }
 
-/// What this address sent, by a capture of Ethernet in the format of tcpdump.
+/// Counts what this address sent, in a capture of Ethernet in tcpdump's format.
 fn sent(file: &Path, from: Ipv4Addr) -> Result<Sent, String> {
     let bytes = std::fs::read(file).map_err(|why| format!("{}: {why}", file.display()))?;
     let number = |at: usize| {
@@ -55,7 +55,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let probes: [(&str, &str, &str); 4] = [
         (
             "tcp",
-            "a name that is not ours, and the raw address, over TLS",
+            "an unknown name and the raw address, over TLS",
             "openssl s_client -connect 203.0.113.1:443 -servername unknown.example </dev/null; \
              openssl s_client -connect 203.0.113.1:443 -noservername </dev/null",
         ),
@@ -73,7 +73,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
         ),
         (
             "noise",
-            "plain HTTP and noise to the port of TLS",
+            "plain HTTP and random bytes to the TLS port",
             "curl -s --max-time 3 http://203.0.113.1:443/; python3 -c \"
 import socket
 noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noise.send(bytes(2000)); noise.recv(1)\"",
@@ -82,11 +82,13 @@ noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noi
     std::thread::scope(|scope| {
         for (name, what, script) in probes {
             scope.spawn(move || {
-                facts.fact(CHAPTER, format!("{what}: not a byte comes back"), || probe(lab, name, script))
+                facts.fact(CHAPTER, format!("{what}: no response, not a single byte"), || {
+                    probe(lab, name, script)
+                })
             });
         }
     });
-    facts.fact(CHAPTER, "the same capture of a name that is ours has an answer: it can see", || {
+    facts.fact(CHAPTER, "control: for a known name the same capture shows a response", || {
         let (from, to) = captured(
             lab,
             "ours",
@@ -94,13 +96,13 @@ noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noi
             "curl -sk --max-time 5 --resolve git.example.org:443:203.0.113.1 https://git.example.org/",
         )?;
         ensure(from.content > 1_000, || format!("only {} bytes", from.content))?;
-        Ok(format!("{} bytes of TCP content came back for {} sent", from.content, to.content))
+        Ok(format!("{} bytes of TCP payload received for {} sent", from.content, to.content))
     });
 }
 
-/// What the edge and the attacker sent while a script ran, by a filter that tells this script's packets from others'.
+/// Returns what the edge and the attacker sent while a script ran. The filter selects the packets of this script.
 fn captured(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, Sent), String> {
-    let attacker = &lab.world.attacker;
+    let attacker = &lab.topology.attacker;
     let file = attacker.folder.join(format!("run/{name}.pcap"));
     let mut capture =
         attacker.start(&format!("tcpdump -i eth0 -U -Z root -w /run/{name}.pcap '{filter}'"))?;
@@ -113,7 +115,7 @@ fn captured(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, 
         Ok(both)
     };
     until(Duration::from_secs(5), count)?;
-    // What is late still counts.
+    // Late packets count too.
     std::thread::sleep(Duration::from_millis(400));
     let both = count();
     capture.kill();
@@ -128,11 +130,13 @@ fn probe(lab: &Lab, name: &str, script: &str) -> Result<String, String> {
     };
     let (edge, attacker) = captured(lab, name, filter, script)?;
     ensure(edge.datagrams == 0 && edge.content == 0, || {
-        format!("the edge sent {} datagrams and {} bytes of TCP content", edge.datagrams, edge.content)
+        format!("the edge sent {} datagrams and {} bytes of TCP payload", edge.datagrams, edge.content)
     })?;
-    ensure(attacker.datagrams + attacker.content > 0, || "the attacker sent nothing either".to_owned())?;
+    ensure(attacker.datagrams + attacker.content > 0, || {
+        "the attacker did not send anything either".to_owned()
+    })?;
     Ok(format!(
-        "{} datagrams and {} bytes of TCP content went out, 0 and 0 came back ({} bare TCP segments)",
+        "sent {} datagrams and {} bytes of TCP payload, received 0 and 0 ({} TCP segments without payload)",
         attacker.datagrams, attacker.content, edge.packets
     ))
 }

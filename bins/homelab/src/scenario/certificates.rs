@@ -1,4 +1,4 @@
-//! Certificates by DNS-01, from the order to the wire, and the next one.
+//! Certificates by DNS-01: the first order, the certificate served, and its renewal.
 
 use crate::facts::{Facts, ensure, until};
 use crate::host::{MEMBER, STRANGER};
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 const CHAPTER: &str = "Certificates";
 
-/// The folders of both.
+/// Names of the certificate folders.
 const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];
 
-/// The first certificates.
+/// Issues the first certificates.
 pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
     lab.start_edge("")?;
     let issued = facts.fact(
@@ -25,7 +25,7 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
         || {
             until(Duration::from_secs(60), || {
                 let mut edge = lab.edge.lock().expect("no panic");
-                let said = edge.as_mut().ok_or("it does not run")?.all();
+                let said = edge.as_mut().ok_or("the edge is not running")?.all();
                 let done =
                     |name: &&str| said.iter().any(|line| line.contains(&format!("acme: {name}: deployed")));
                 ensure(NAMES.iter().all(done), || said.join("\n"))
@@ -41,30 +41,26 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
         },
     );
     if !issued {
-        return Err("without certificates there is no day".to_owned());
+        return Err("no certificates: the other checks cannot run".to_owned());
     }
-    facts.fact(
-        CHAPTER,
-        "no TXT record of ours is left, neither at Cloudflare nor on the name server",
-        || {
-            for name in ["_acme-challenge.example.org", "_acme-challenge.eniac.example.org"] {
-                let left = until(Duration::from_secs(5), || {
-                    let left = [
-                        lab.outside.cloudflare.txt(name),
-                        lab.world.internet.within(|| lab.outside.knot.txt(name)),
-                    ]
-                    .concat();
-                    ensure(left.is_empty(), || left.join(", "))
-                });
-                left.map_err(|why| format!("{name}: {why}"))?;
-            }
-            Ok("both are empty".to_owned())
-        },
-    );
+    facts.fact(CHAPTER, "no TXT record is left behind, neither at Cloudflare nor on the name server", || {
+        for name in ["_acme-challenge.example.org", "_acme-challenge.eniac.example.org"] {
+            let left = until(Duration::from_secs(5), || {
+                let left = [
+                    lab.outside.cloudflare.txt(name),
+                    lab.topology.internet.within(|| lab.outside.knot.txt(name)),
+                ]
+                .concat();
+                ensure(left.is_empty(), || left.join(", "))
+            });
+            left.map_err(|why| format!("{name}: {why}"))?;
+        }
+        Ok("both are empty".to_owned())
+    });
     for (how, version) in [("--http1.1", "1.1"), ("--http2", "2"), ("--http3-only", "3")] {
         facts.fact(
             CHAPTER,
-            format!("served over HTTP/{version}, and believed by a client that knows the CA alone"),
+            format!("served over HTTP/{version} and trusted by a client whose only root is the CA"),
             || {
                 let said = lab.curl(&format!("{how} -o /dev/null https://git.example.org/"))?;
                 ensure(said.trim() == format!("{version} 200"), || said.clone())?;
@@ -72,22 +68,22 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
             },
         );
     }
-    facts.fact(CHAPTER, "a member of the group `acme` reads the key, somebody else does not", || {
-        let key = lab.world.vps.folder.join("var-lib/acme/example.org/key.pem");
+    facts.fact(CHAPTER, "a member of the group `acme` can read the key, other accounts cannot", || {
+        let key = lab.topology.vps.folder.join("var-lib/acme/example.org/key.pem");
         let mode = std::fs::metadata(key).map_err(|why| why.to_string())?.mode() & 0o777;
         ensure(mode == 0o640, || format!("its mode is {mode:o}"))?;
         let read = |id: u32, groups: &str| {
             format!("setpriv --reuid {id} --regid {id} {groups} head -n 1 /var/lib/acme/example.org/key.pem")
         };
-        let member = lab.world.vps.ask(&read(MEMBER, "--init-groups"))?;
+        let member = lab.topology.vps.ask(&read(MEMBER, "--init-groups"))?;
         ensure(member.starts_with("-----BEGIN"), || member.clone())?;
-        let why = lab.world.vps.refused(&read(STRANGER, "--init-groups"))?;
-        Ok(format!("mode {mode:o}; the stranger: {}", why.rsplit(": ").next().unwrap_or_default()))
+        let why = lab.topology.vps.refused(&read(STRANGER, "--init-groups"))?;
+        Ok(format!("mode {mode:o}; other account: {}", why.rsplit(": ").next().unwrap_or_default()))
     });
     Ok(())
 }
 
-/// A client that never stops asking, on one connection and on new ones.
+/// Sends requests until `stop`, on one connection and on new ones.
 fn load(lab: &Lab, stop: &AtomicBool) -> Result<(usize, usize), String> {
     let tls = lab.tls();
     let name = rustls::pki_types::ServerName::try_from("git.example.org").map_err(|why| why.to_string())?;
@@ -115,26 +111,26 @@ fn load(lab: &Lab, stop: &AtomicBool) -> Result<(usize, usize), String> {
     Ok((on_one, on_new))
 }
 
-/// The CA wants the certificate replaced, and first cannot.
+/// Renews a certificate that the CA wants replaced, after two failures of the CA.
 pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
-    let path = lab.world.vps.folder.join("var-lib/acme/example.org/fullchain.pem");
+    let path = lab.topology.vps.folder.join("var-lib/acme/example.org/fullchain.pem");
     let chain = || std::fs::read_to_string(&path).map_err(|why| why.to_string());
     let stop = Arc::new(AtomicBool::new(false));
     let Ok(first) = chain() else { return };
-    let eniac = std::fs::read(lab.world.vps.folder.join("var-lib/acme/eniac.example.org/fullchain.pem"));
+    let eniac = std::fs::read(lab.topology.vps.folder.join("var-lib/acme/eniac.example.org/fullchain.pem"));
     let before = lab.outside.orders();
-    lab.outside.suggest_renewal(&lab.world, &first);
+    lab.outside.suggest_renewal(&lab.topology, &first);
     lab.outside.front.failures.store(2, Ordering::Relaxed);
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| lab.world.client.within(|| load(lab, &stop)));
+        let load = scope.spawn(|| lab.topology.client.within(|| load(lab, &stop)));
         let renewed = facts.fact(
             CHAPTER,
-            "the CA suggests a window that has begun (ARI); it answers 500 twice, then issues",
+            "the CA suggests immediate renewal (ARI), fails twice with 500, then issues",
             || {
-                // It is asked once a minute at most.
+                // The edge asks the CA once a minute at most.
                 until(Duration::from_secs(150), || {
                     let mut edge = lab.edge.lock().expect("no panic");
-                    let said = edge.as_mut().ok_or("it does not run")?.all();
+                    let said = edge.as_mut().ok_or("the edge is not running")?.all();
                     let done =
                         said.iter().filter(|line| line.contains("acme: example.org: deployed")).count();
                     ensure(done >= 2, || {
@@ -144,40 +140,40 @@ pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
                 let new = chain()?;
                 ensure(new != first, || "the chain is the old one".to_owned())?;
                 let orders = lab.outside.orders() - before;
-                ensure(orders == 3, || format!("{orders} requests for an order"))?;
-                Ok("the third request for an order was granted".to_owned())
+                ensure(orders == 3, || format!("{orders} order requests"))?;
+                Ok("the third order succeeded".to_owned())
             },
         );
         stop.store(true, Ordering::Relaxed);
         facts.fact(
             CHAPTER,
-            "not one request was lost meanwhile, on a connection older than the certificate or on new ones",
+            "no request is lost during the renewal, on an existing connection or on new ones",
             || {
                 let (on_one, on_new) = load.join().map_err(|_| "the client panicked")??;
                 ensure(renewed && on_one > 10, || format!("only {on_one} requests"))?;
-                Ok(format!("{on_one} requests on one connection, {on_new} on new ones, all answered 200"))
+                Ok(format!("{on_one} requests on one connection, {on_new} on new ones, all with status 200"))
             },
         );
     });
-    facts.fact(CHAPTER, "the new certificate is the one on the wire, over TCP and over QUIC", || {
+    facts.fact(CHAPTER, "the new certificate is served over TCP and over QUIC", || {
         let serial = |text: &str| text.lines().find_map(|line| line.strip_prefix("serial=")).map(str::to_lowercase);
         let script = format!("openssl x509 -noout -serial -in {}", path.display());
         let output = std::process::Command::new("sh").args(["-c", &script]).output().map_err(|why| why.to_string())?;
-        let stored = serial(&String::from_utf8_lossy(&output.stdout)).ok_or("no serial in the file")?;
-        let wire = lab.world.client.ask(&format!(
+        let stored = serial(&String::from_utf8_lossy(&output.stdout)).ok_or("no serial number in the file")?;
+        let wire = lab.topology.client.ask(&format!(
             "openssl s_client -connect {EDGE_ADDRESS}:443 -servername git.example.org </dev/null 2>/dev/null | openssl x509 -noout -serial"
         ))?;
         ensure(serial(&wire).as_ref() == Some(&stored), || format!("{wire}, stored {stored}"))?;
-        let quic = lab.world.client.ask(
+        let quic = lab.topology.client.ask(
             "/opt/newer/curl -sS --max-time 15 --http3-only --cacert /run/issuing.pem -o /dev/null -w '%{certs}' \
              https://git.example.org/ | openssl x509 -noout -serial",
         )?;
         ensure(serial(&quic).as_ref() == Some(&stored), || format!("QUIC: {quic}, stored {stored}"))?;
         Ok(format!("serial {stored}"))
     });
-    facts.fact(CHAPTER, "the other certificate was left alone", || {
-        let now = std::fs::read(lab.world.vps.folder.join("var-lib/acme/eniac.example.org/fullchain.pem"));
+    facts.fact(CHAPTER, "the other certificate is unchanged", || {
+        let now = std::fs::read(lab.topology.vps.folder.join("var-lib/acme/eniac.example.org/fullchain.pem"));
         ensure(now.ok() == eniac.ok(), || "it was replaced".to_owned())?;
-        Ok(format!("{ZONE} alone has another serial"))
+        Ok(format!("only {ZONE} has a new serial number"))
     });
 }

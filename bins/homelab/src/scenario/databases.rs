@@ -1,4 +1,4 @@
-//! PostgreSQL on the first node: what there is at boot, who may come in, and what becomes of passwords.
+//! PostgreSQL on the first node: its state after boot, logins, and rotation of passwords.
 
 use crate::facts::{Facts, ensure, until};
 use crate::host::Host;
@@ -8,25 +8,25 @@ use std::time::Duration;
 
 const CHAPTER: &str = "Databases";
 
-/// The unit's command.
+/// The command of the systemd unit.
 const APPLY: &str = "pg-ensure apply /srv/lab-matrix/databases.toml --hba /srv/lab-matrix/hba.toml \
     --connect 'host=/run/postgresql user=postgres'";
 
-/// Starts the server and what its host does after it.
+/// Starts the server and applies the declaration.
 pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
-    let matrix = &lab.world.matrix;
-    let (chain, key) = lab.world.public_authority.issue(&["lab-matrix", "db.example.org"]);
+    let matrix = &lab.topology.matrix;
+    let (chain, key) = lab.topology.public_authority.issue(&["lab-matrix", "db.example.org"]);
     postgres::init(matrix, 17, (&chain, &key))?;
     matrix.ask("mkdir -p /run/forgejo")?;
-    postgres::control(&lab.world.matrix, 17, "start")?;
-    let booted = facts.fact(CHAPTER, "at boot, after one command: the users and their databases are there, and the stated policy is in force", || {
+    postgres::control(&lab.topology.matrix, 17, "start")?;
+    let booted = facts.fact(CHAPTER, "at boot, one command creates the users and databases and applies the declared policy", || {
         let said = matrix.ask(&postgres::as_account(APPLY))?;
         let owners = lab.sql("postgres", "SELECT string_agg(datname || ' of ' || pg_get_userbyid(datdba), ', ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")?;
         ensure(owners == "forgejo of forgejo, headscale of headscale, vaultwarden of vaultwarden", || format!("{owners}\n{said}"))?;
         Ok(owners)
     });
-    ensure(booted, || "without databases there is no day".to_owned())?;
-    facts.fact(CHAPTER, "once more: nothing to do, and nothing done", || {
+    ensure(booted, || "no databases: the other checks cannot run".to_owned())?;
+    facts.fact(CHAPTER, "a second run changes nothing", || {
         let said = matrix.ask(&postgres::as_account(APPLY))?;
         ensure(!said.contains("installed:") && said.contains("unchanged:"), || said.clone())?;
         matrix.ask(&postgres::as_account("pg-ensure check /srv/lab-matrix/databases.toml --connect 'host=/run/postgresql user=postgres'"))
@@ -39,17 +39,10 @@ pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
         matrix,
         &format!("vaultwarden 127.0.0.1:8222 {}/psql vaultwarden", postgres::programs(18)),
     )?;
-    start_eniac(lab)
+    lab.start_second_node()
 }
 
-/// What the second node runs.
-pub(crate) fn start_eniac(lab: &Lab) -> Result<(), String> {
-    let eniac = lab.world.eniac.lock().expect("no panic");
-    lab.start_node(&eniac)?;
-    lab.start_service(&eniac, "eniac 127.0.0.1:3000")
-}
-
-/// A login, with a password if there is one.
+/// A psql command that logs in, with a password if given.
 fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String {
     let password = password.map(|password| format!("PGPASSWORD='{password}' ")).unwrap_or_default();
     format!(
@@ -67,34 +60,34 @@ fn stays_out(host: &Host, command: &str) -> Result<String, String> {
     Ok(why.rsplit("FATAL:").next().unwrap_or_default().trim().lines().next().unwrap_or_default().to_owned())
 }
 
-/// Who comes in.
+/// Checks which logins succeed.
 pub(crate) fn logins(lab: &Lab, facts: &Facts) {
-    let world = &lab.world;
+    let topology = &lab.topology;
     facts.fact(
         CHAPTER,
-        "applications of the host log in without a password, by the socket and by loopback",
+        "applications of the host log in without a password, over the socket and over loopback",
         || {
             for (to, name) in
                 [("/run/postgresql", "vaultwarden"), ("127.0.0.1", "headscale"), ("127.0.0.1", "forgejo")]
             {
-                comes_in(&world.matrix, &login(to, name, name, None))?;
+                comes_in(&topology.matrix, &login(to, name, name, None))?;
             }
             Ok("vaultwarden, headscale and forgejo are in".to_owned())
         },
     );
-    facts.fact(CHAPTER, "but each into its own database, and the superuser not by TCP", || {
-        let other = stays_out(&world.matrix, &login("127.0.0.1", "forgejo", "vaultwarden", None))?;
-        stays_out(&world.matrix, &login("127.0.0.1", "postgres", "postgres", None))?;
+    facts.fact(CHAPTER, "each only into its own database, and the superuser not over TCP", || {
+        let other = stays_out(&topology.matrix, &login("127.0.0.1", "forgejo", "vaultwarden", None))?;
+        stays_out(&topology.matrix, &login("127.0.0.1", "postgres", "postgres", None))?;
         Ok(other)
     });
-    facts.fact(CHAPTER, "a host of the tailnet logs in without a password, its superuser does not", || {
-        let laptop = &world.laptop;
+    facts.fact(CHAPTER, "a host of the tailnet logs in without a password, but not as superuser", || {
+        let laptop = &topology.laptop;
         comes_in(laptop, &login("100.64.0.2", "forgejo", "forgejo", None))?;
         let why = stays_out(laptop, &login("100.64.0.2", "postgres", "postgres", None))?;
-        Ok(format!("forgejo is in; postgres: {why}"))
+        Ok(format!("forgejo logged in; postgres: {why}"))
     });
-    facts.fact(CHAPTER, "a host of the public side logs in by SCRAM over TLS, and in no other way", || {
-        let client = &world.client;
+    facts.fact(CHAPTER, "a host of the public network logs in only by SCRAM over TLS", || {
+        let client = &topology.client;
         let tls = |password| {
             login("203.0.113.2 sslmode=require require_auth=scram-sha-256", "forgejo", "forgejo", password)
         };
@@ -105,8 +98,8 @@ pub(crate) fn logins(lab: &Lab, facts: &Facts) {
         let plain = stays_out(client, &clear)?;
         Ok(format!("without TLS: {plain}; with a wrong password: {wrong}"))
     });
-    facts.fact(CHAPTER, "an attacker does not come in: as the superuser, as a role, or with an address of the tailnet", || {
-        let attacker = &world.attacker;
+    facts.fact(CHAPTER, "an attacker cannot log in: as superuser, as a role, or with a forged tailnet address", || {
+        let attacker = &topology.attacker;
         attacker.run("ip address replace 100.64.0.66/32 dev eth0; ip route replace 100.64.0.2/32 via 203.0.113.2 src 100.64.0.66");
         let mut said = Vec::new();
         for (to, user, password) in [
@@ -119,43 +112,50 @@ pub(crate) fn logins(lab: &Lab, facts: &Facts) {
         }
         Ok(format!("forged: {}", said.last().map_or("", String::as_str).rsplit("failed: ").next().unwrap_or_default()))
     });
-    facts.fact(CHAPTER, "what is stored of passwords are SCRAM verifiers, and no statement with a password was logged", || {
+    facts.fact(CHAPTER, "passwords are stored as SCRAM verifiers only, and no logged statement contains one", || {
         let kinds = lab.sql("postgres", "SELECT string_agg(DISTINCT split_part(rolpassword, chr(36), 1), ',') FROM pg_authid WHERE rolpassword IS NOT NULL")?;
         ensure(kinds == "SCRAM-SHA-256", || kinds.clone())?;
-        let log = std::fs::read_to_string(world.matrix.folder.join("var-lib/postgresql/log")).unwrap_or_default();
+        let log = std::fs::read_to_string(topology.matrix.folder.join("var-lib/postgresql/log")).unwrap_or_default();
         ensure(!log.contains("first of"), || "the log has a password".to_owned())?;
         Ok(kinds)
     });
 }
 
-/// A secret file changes.
+/// Rotates the password in a secret file.
 pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
-    facts.fact(CHAPTER, "a password's file changes: after the next run the new one is good and the old one is not; the others stay", || {
-        let path = lab.world.matrix.folder.join("run/secrets/forgejo-db");
-        let verifier = |name: &str| lab.sql("postgres", &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{name}'"));
-        let other = verifier("headscale")?;
-        std::fs::write(&path, "second of forgejo\n").map_err(|why| why.to_string())?;
-        lab.world.matrix.ask(&postgres::as_account(APPLY))?;
-        let to = "203.0.113.2 sslmode=require";
-        comes_in(&lab.world.client, &login(to, "forgejo", "forgejo", Some("second of forgejo")))?;
-        let why = stays_out(&lab.world.client, &login(to, "forgejo", "forgejo", Some("first of forgejo")))?;
-        ensure(verifier("headscale")? == other, || "another password was touched".to_owned())?;
-        Ok(format!("the old one: {why}"))
-    });
+    facts.fact(
+        CHAPTER,
+        "a changed password file: after the next run only the new password is valid; other passwords stay",
+        || {
+            let path = lab.topology.matrix.folder.join("run/secrets/forgejo-db");
+            let verifier = |name: &str| {
+                lab.sql("postgres", &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{name}'"))
+            };
+            let other = verifier("headscale")?;
+            std::fs::write(&path, "second of forgejo\n").map_err(|why| why.to_string())?;
+            lab.topology.matrix.ask(&postgres::as_account(APPLY))?;
+            let to = "203.0.113.2 sslmode=require";
+            comes_in(&lab.topology.client, &login(to, "forgejo", "forgejo", Some("second of forgejo")))?;
+            let why =
+                stays_out(&lab.topology.client, &login(to, "forgejo", "forgejo", Some("first of forgejo")))?;
+            ensure(verifier("headscale")? == other, || "another password was touched".to_owned())?;
+            Ok(format!("the old password: {why}"))
+        },
+    );
 }
 
-/// The server is restarted under its applications.
+/// Restarts the server while applications use it.
 pub(crate) fn restart(lab: &Lab, facts: &Facts) {
     facts.fact(
         super::faults::CHAPTER,
         "PostgreSQL restarts: its application is back by itself, and everything kept is there",
         || {
             let before = lab.sql("vaultwarden", "SELECT count(*) FROM kept")?;
-            postgres::control(&lab.world.matrix, 18, "restart")?;
+            postgres::control(&lab.topology.matrix, 18, "restart")?;
             until(Duration::from_secs(30), || {
                 let tls = lab.tls();
                 let (status, content) = lab
-                    .world
+                    .topology
                     .client
                     .within(|| lab.request(&tls, "POST", "vault.example.org", "/keep/900000001"))?;
                 ensure(status == 200, || format!("{status} {content}"))

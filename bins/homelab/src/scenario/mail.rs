@@ -1,4 +1,4 @@
-//! Forgejo's mailer: Mailjet's to begin with, then three lines point it at the Stalwart of this network.
+//! Forgejo's mailer: first for Mailjet, then three lines point it to the Stalwart of this network.
 
 use crate::facts::{Facts, ensure};
 use crate::lab::{Lab, MAIL_PASSWORD};
@@ -10,7 +10,7 @@ const BEFORE: &str =
     "APP_NAME = Forge ; ours\n[server]\nDOMAIN = git.example.org\n[security]\nSECRET_KEY = hidden\n";
 
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
-    let matrix = &lab.world.matrix;
+    let matrix = &lab.topology.matrix;
     let path = matrix.folder.join("etc/forgejo/app.ini");
     let written = std::fs::create_dir_all(path.parent().expect("a folder"))
         .and_then(|()| std::fs::write(&path, BEFORE));
@@ -24,7 +24,9 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
     ] {
         facts.fact(
             CHAPTER,
-            format!("{who}: app.ini is rendered, nothing else in it is touched, no password is in it"),
+            format!(
+                "{who}: app.ini gets the mailer section; the rest is unchanged, and it contains no password"
+            ),
             || {
                 matrix.ask(&format!(
                     "smtp-config apply --app-ini {FILE} --settings /srv/lab-matrix/{settings}"
@@ -36,33 +38,27 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
                 Ok(format!("Forgejo 13 speaks smtps to {server}"))
             },
         );
-        facts.fact(CHAPTER, format!("{who}: the doctor finds nothing wrong"), || {
+        facts.fact(CHAPTER, format!("{who}: `doctor` finds no failure"), || {
             let said = matrix.ask(&format!("smtp-config doctor --app-ini {FILE} --no-ports"))?;
             let count = |verdict: &str| said.lines().filter(|line| line.contains(verdict)).count();
             ensure(said.contains("authentication"), || said.clone())?;
             Ok(format!("{} checks pass, {} warn, {} fail", count("pass"), count("warn"), count("fail")))
         });
-        facts.fact(CHAPTER, format!("{who}: a message as Forgejo sends it arrives in the mailbox"), || {
+        facts.fact(CHAPTER, format!("{who}: a message as Forgejo sends it reaches the mailbox"), || {
             arrives(lab, postfix)
         });
     }
-    facts.fact(
-        CHAPTER,
-        "the password goes one way from its file to the server, and is the same there",
-        || {
-            let said = matrix.ask(&format!(
-                "smtp-config trace --app-ini {FILE} --settings /srv/lab-matrix/mailer.toml --server"
-            ))?;
-            ensure(said.contains("one secret, all the way") && !said.contains(MAIL_PASSWORD), || {
-                said.clone()
-            })?;
-            Ok("one secret, all the way".to_owned())
-        },
-    );
+    facts.fact(CHAPTER, "the password is the same in every place from its file to the server", || {
+        let said = matrix.ask(&format!(
+            "smtp-config trace --app-ini {FILE} --settings /srv/lab-matrix/mailer.toml --server"
+        ))?;
+        ensure(said.contains("one secret, all the way") && !said.contains(MAIL_PASSWORD), || said.clone())?;
+        Ok("one secret, all the way".to_owned())
+    });
 }
 
 fn arrives(lab: &Lab, postfix: &Postfix) -> Result<String, String> {
-    lab.world.matrix.ask(&format!("smtp-config send-test --app-ini {FILE} --to someone@example.org"))?;
+    lab.topology.matrix.ask(&format!("smtp-config send-test --app-ini {FILE} --to someone@example.org"))?;
     let message = postfix.delivered("A test of Forgejo's mailer");
     ensure(message.contains("From: Forge <forge@example.org>"), || message.clone())?;
     let line = message.lines().find(|line| line.starts_with("Subject:")).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Who a client is, as the application on the node sees it.
+//! The client address that the application on the node sees.
 
 use crate::facts::{Facts, ensure};
 use crate::lab::{Lab, field};
-use crate::world::port;
+use crate::topology::port;
 use std::time::Duration;
 
 const CHAPTER: &str = "Clients";
@@ -11,8 +11,8 @@ const SPOOFED: &str = "-H 'X-Forwarded-For: 6.6.6.6' -H 'X-Real-IP: 6.6.6.6' -H 
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     through_both_hops(lab, facts);
     websocket(lab, facts);
-    facts.fact(CHAPTER, "the node's own access log has the client, not the edge", || {
-        let log = std::fs::read_to_string(lab.world.matrix.folder.join("run/access.log"))
+    facts.fact(CHAPTER, "the node's access log shows the address of the client, not of the edge", || {
+        let log = std::fs::read_to_string(lab.topology.matrix.folder.join("run/access.log"))
             .map_err(|why| why.to_string())?;
         let lines = log.lines().filter(|line| line.contains("\"client\":\"203.0.113.7\"")).count();
         let others = log.lines().filter(|line| line.contains("\"client\":\"100.64.0.1\"")).count();
@@ -25,7 +25,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
 
 fn through_both_hops(lab: &Lab, facts: &Facts) {
     for (how, version) in [("--http1.1", "1.1"), ("--http2", "2"), ("--http3-only", "3")] {
-        facts.fact(CHAPTER, format!("through both hops over HTTP/{version}: the application sees the client, and nothing of what it forged"), || {
+        facts.fact(CHAPTER, format!("through both hops over HTTP/{version}: the application sees the client's address and none of the forged fields"), || {
             let said = lab.curl(&format!("-4 {how} {SPOOFED} https://git.example.org/who"))?;
             ensure(said.ends_with(&format!("{version} 200")), || said.clone())?;
             ensure(!said.contains("6.6.6.6"), || format!("forged: {said}"))?;
@@ -35,13 +35,13 @@ fn through_both_hops(lab: &Lab, facts: &Facts) {
             Ok(format!("X-Real-IP {real}; X-Forwarded-For {list}"))
         });
     }
-    facts.fact(CHAPTER, "the same by IPv6", || {
+    facts.fact(CHAPTER, "the same over IPv6", || {
         let said = lab.curl("-6 --http3-only https://git.example.org/who")?;
         let real = field(&said, "x-real-ip")?;
         ensure(real == "2001:db8::7", || said.clone())?;
         Ok(format!("X-Real-IP {real}"))
     });
-    facts.fact(CHAPTER, "plain HTTP is sent to https, and nothing else", || {
+    facts.fact(CHAPTER, "plain HTTP is only redirected to HTTPS", || {
         let said = lab.curl("-4 -o /dev/null -w '%{redirect_url}' 'http://git.example.org/a?b=c'")?;
         ensure(said.contains("https://git.example.org/a?b=c"), || said.clone())?;
         Ok("308 to https://git.example.org/a?b=c".to_owned())
@@ -49,8 +49,8 @@ fn through_both_hops(lab: &Lab, facts: &Facts) {
 }
 
 fn websocket(lab: &Lab, facts: &Facts) {
-    facts.fact(CHAPTER, "a WebSocket through both hops: the application knows whose it is", || {
-        let said = lab.world.client.ask(
+    facts.fact(CHAPTER, "a WebSocket through both hops: the application sees the client's address", || {
+        let said = lab.topology.client.ask(
             "PYTHONPATH=/opt/python python3 -c \"
 import socket, ssl, websockets.sync.client as client
 trust = ssl.create_default_context(cafile='/run/issuing.pem')
@@ -74,10 +74,10 @@ with client.connect('wss://git.example.org/socket', ssl=trust, sock=socket.creat
     }
 }
 
-/// Not by the edge's door.
+/// Checks the paths that bypass the edge.
 fn around_the_edge(lab: &Lab, facts: &Facts) {
-    facts.fact(CHAPTER, "the node does not answer the public side, not even somebody there with an address of the tailnet", || {
-        let attacker = &lab.world.attacker;
+    facts.fact(CHAPTER, "the node does not respond to the public network, even to a forged tailnet address", || {
+        let attacker = &lab.topology.attacker;
         attacker.ask("ip address replace 100.64.0.66/32 dev eth0 && ip route replace 100.64.0.2/32 via 203.0.113.2 src 100.64.0.66")?;
         let ask = |to: &str| {
             attacker.refused(&format!("curl -sS --max-time 3 -H 'Host: git.example.org' -H 'X-Forwarded-For: 6.6.6.6' http://{to}/"))
@@ -87,25 +87,25 @@ fn around_the_edge(lab: &Lab, facts: &Facts) {
         let last = |text: &str| text.rsplit(") ").next().unwrap_or_default().to_owned();
         Ok(format!("by 203.0.113.2: {}; as 100.64.0.66: {}", last(&public), last(&forged)))
     });
-    facts.fact(CHAPTER, "what only the tailnet may ask for, the tailnet alone gets", || {
+    facts.fact(CHAPTER, "a route limited to the tailnet is served to the tailnet only", || {
         let refused = lab.curl("-4 -o /dev/null https://vault.example.org/admin").unwrap_or_else(|why| why);
         ensure(!refused.ends_with(" 200"), || refused.clone())?;
         let allowed = lab
-            .world
+            .topology
             .laptop
             .ask("curl -sS --max-time 10 -H 'Host: vault.example.org' http://100.64.0.2/admin")?;
         let real = field(&allowed, "x-real-ip")?;
         ensure(real == "100.64.0.9", || allowed.clone())?;
         Ok(format!(
-            "the public side: {}; the laptop: X-Real-IP {real}",
+            "public network: {}; laptop: X-Real-IP {real}",
             refused.rsplit('\n').next().unwrap_or_default()
         ))
     });
 }
 
 fn double_tls(lab: &Lab, facts: &Facts) {
-    facts.fact(CHAPTER, "double TLS to the second node: on the tailnet nothing of the request can be read; on the plain hop it can", || {
-        let switch = &lab.world.switch;
+    facts.fact(CHAPTER, "double TLS to the second node: the request is not readable on the tailnet, as it is on the plain hop", || {
+        let switch = &lab.topology.switch;
         let capture = |host: &str| {
             let (port, file) = (port(host, "tailnet"), format!("/run/{host}.pcap"));
             let mut running = switch.start(&format!("tcpdump -i {port} -U -Z root -w {file} tcp"))?;
@@ -121,22 +121,22 @@ fn double_tls(lab: &Lab, facts: &Facts) {
             let bytes = std::fs::read(file).unwrap_or_default();
             (bytes.len(), bytes.windows(16).any(|window| window == b"find-this-needle"))
         };
-        // The plain hop is the proof that the capture works.
+        // The capture of the plain hop proves that capturing works.
         crate::facts::until(Duration::from_secs(5), || ensure(has(&other_file).1, || "nothing was captured".into()))?;
         let (length, readable) = has(&one_file);
         one.kill();
         other.kill();
         ensure(length > 1_000 && !readable, || format!("{length} bytes captured, readable: {readable}"))?;
-        Ok(format!("{length} bytes captured on the way to id3-eniac, none of the request; X-Real-IP 203.0.113.7 there"))
+        Ok(format!("{length} bytes captured on the path to id3-eniac, none of the request; X-Real-IP 203.0.113.7 there"))
     });
-    facts.fact(CHAPTER, "the second node is believed by the tailnet's CA alone: the internet's does not make it", || {
+    facts.fact(CHAPTER, "the certificate of the second node verifies against the tailnet's CA only", || {
         let check = |roots: &str| {
-            lab.world.vps.run(&format!(
+            lab.topology.vps.run(&format!(
                 "openssl s_client -connect id3-eniac:443 -servername eniac.example.org -verify_return_error -CAfile {roots} -no-CApath </dev/null"
             ))
         };
-        ensure(check("/etc/edge-proxyd/tailnet-ca.pem").status.success(), || "its own CA does not prove it".into())?;
-        ensure(!check("/etc/ssl/certs/ca-certificates.crt").status.success(), || "the system's CAs prove it".into())?;
-        Ok("verified by /etc/edge-proxyd/tailnet-ca.pem, refused by the system's".to_owned())
+        ensure(check("/etc/edge-proxyd/tailnet-ca.pem").status.success(), || "it does not verify against its own CA".into())?;
+        ensure(!check("/etc/ssl/certs/ca-certificates.crt").status.success(), || "it verifies against the system's CAs".into())?;
+        Ok("verified against /etc/edge-proxyd/tailnet-ca.pem, rejected against the system's CAs".to_owned())
     });
 }

@@ -1,5 +1,5 @@
-//! Pages of the programs themselves, kept beside the report: what the edge's status page shows at the end of a day, and who may
-//! connect to the node's PostgreSQL.
+//! Pages of the programs, saved beside the report: the edge's status page at the end, and the access matrix of the
+//! node's PostgreSQL.
 
 use crate::facts::{Facts, ensure};
 use crate::lab::Lab;
@@ -14,23 +14,23 @@ pub(super) fn keep(lab: &Lab, facts: &Facts, folder: &Path) {
     };
     facts.fact(
         CHAPTER,
-        "the edge's status page has every site and certificate, and is answered on its own host alone",
+        "the edge's status page lists every site and certificate, and is reachable on its own host only",
         || {
-            let page = lab.world.vps.ask("curl -sS --max-time 10 http://127.0.0.1:9180/")?;
+            let page = lab.topology.vps.ask("curl -sS --max-time 10 http://127.0.0.1:9180/")?;
             for words in
                 ["git", "vault", "headscale", "eniac", "apex", "*.example.org", "lab-matrix", "id3-eniac"]
             {
                 ensure(page.contains(words), || format!("{words} is missing"))?;
             }
-            lab.world.attacker.refused("curl -sS --max-time 2 http://203.0.113.1:9180/")?;
-            lab.world.laptop.refused("curl -sS --max-time 2 http://100.64.0.1:9180/")?;
+            lab.topology.attacker.refused("curl -sS --max-time 2 http://203.0.113.1:9180/")?;
+            lab.topology.laptop.refused("curl -sS --max-time 2 http://100.64.0.1:9180/")?;
             write("homelab-status.html", &page)?;
             Ok("homelab-status.html".to_owned())
         },
     );
-    facts.fact(CHAPTER, "who may come from where into what, of the file that PostgreSQL reads", || {
+    facts.fact(CHAPTER, "the access matrix of the pg_hba.conf that PostgreSQL reads", || {
         let hba = lab.sql("postgres", "SHOW hba_file")?;
-        let page = lab.world.matrix.ask(&format!("pg-hba matrix --html {hba}"))?;
+        let page = lab.topology.matrix.ask(&format!("pg-hba matrix --html {hba}"))?;
         for words in ["vaultwarden", "headscale", "forgejo", "grafana"] {
             ensure(page.contains(words), || format!("{words} is missing"))?;
         }

@@ -1,4 +1,4 @@
-//! Early data over QUIC, past somebody on the way who sends every datagram again.
+//! Early data over QUIC, with an attacker on the path who replays every datagram.
 
 use crate::facts::{Facts, ensure};
 use crate::lab::{EDGE_ADDRESS, Lab};
@@ -11,16 +11,16 @@ use std::time::Duration;
 const RELAY: &str = "203.0.113.66";
 const PORT: u16 = 8444;
 
-/// Somebody on the way who keeps the datagrams of each client.
-struct Relay(Arc<Mutex<Vec<Vec<Vec<u8>>>>>);
+/// A relay on the path that records the datagrams of each client.
+struct DatagramRelay(Arc<Mutex<Vec<Vec<Vec<u8>>>>>);
 
-impl Relay {
-    /// On this thread's network.
+impl DatagramRelay {
+    /// Starts the relay on this thread's network.
     fn start() -> Result<Self, String> {
         let said = |why: std::io::Error| format!("{RELAY}:{PORT}: {why}");
         let front = Arc::new(UdpSocket::bind((RELAY, PORT)).map_err(said)?);
         let kept: Arc<Mutex<Vec<Vec<Vec<u8>>>>> = Arc::default();
-        // The sockets of this thread's network are made here; threads that they are handed to need not be in it.
+        // Sockets must be created on this thread, which is in the right network; the threads that use them need not be.
         let spare: Vec<UdpSocket> = (0..8).map(|_| towards_the_edge()).collect::<Result<_, _>>()?;
         let shared = kept.clone();
         std::thread::spawn(move || {
@@ -49,7 +49,7 @@ impl Relay {
         Ok(Self(kept))
     }
 
-    /// Sends the last client's datagrams once more, and reads whatever comes for a while.
+    /// Replays the datagrams of the last client, and reads the response for a while.
     fn replay(&self) -> Result<usize, String> {
         let datagrams = self.0.lock().expect("no panic").last().cloned().ok_or("nothing was sent")?;
         let edge = towards_the_edge()?;
@@ -68,25 +68,25 @@ fn towards_the_edge() -> Result<UdpSocket, String> {
     Ok(socket)
 }
 
-/// `count` is how often the application has been asked for a path.
+/// Runs the checks. `count` returns the number of requests for a path that reached the application.
 pub(super) fn run(
     lab: &Lab,
     facts: &Facts,
     chapter: &'static str,
     count: &dyn Fn(&str) -> Result<u64, String>,
 ) {
-    let relay = match lab.world.attacker.within(Relay::start) {
+    let relay = match lab.topology.attacker.within(DatagramRelay::start) {
         Ok(relay) => relay,
         Err(why) => {
-            facts.fact(chapter, "somebody on the way of datagrams", || Err(why));
+            facts.fact(chapter, "the relay for datagrams", || Err(why));
             return;
         }
     };
     for (method, path) in [("GET", "/early-quic-get"), ("POST", "/early-quic-post")] {
         let what = if method == "GET" {
-            "over QUIC, a GET in early data arrives at the application once; its datagrams sent again, still once"
+            "over QUIC, a GET in early data reaches the application once, also after its datagrams are replayed"
         } else {
-            "over QUIC, a POST in early data waits for the handshake; its datagrams sent again, it happened once"
+            "over QUIC, a POST in early data waits for the handshake and is executed once, also after its datagrams are replayed"
         };
         facts.fact(chapter, what, || {
             let said = lab.python_client(&format!("early {RELAY} {PORT} {method} {path}"))?;
@@ -97,9 +97,9 @@ pub(super) fn run(
             let first = count(path)?;
             ensure(first == 1, || format!("it arrived {first} times"))?;
             let (mut replays, mut answers) = (0, 0);
-            // Until handshakes begin: while the first connection drains, its datagrams are not looked at.
+            // Until handshakes begin: the edge ignores the datagrams of the first connection while that drains.
             while replays < 3 || (answers == 0 && replays < 20) {
-                answers += lab.world.attacker.within(|| relay.replay())?;
+                answers += lab.topology.attacker.within(|| relay.replay())?;
                 replays += 1;
             }
             ensure(answers > 0, || format!("the edge did not look at {replays} replays"))?;

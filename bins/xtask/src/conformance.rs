@@ -1,13 +1,12 @@
-//! `cargo xtask judges`: what others wrote to find fault with servers, against edge-proxyd and against nginx, on the same tests.
-//! What they say is written into `edge-proxy/JUDGES.md`.
+//! `cargo xtask conformance`: third-party conformance suites against edge-proxyd and nginx, with the same tests. The
+//! results are written to `edge-proxy/CONFORMANCE.md`.
 
 use crate::clients::{FETCH, SUITE};
-use crate::steps::{Outcome, cargo, root, step, target};
-use crate::tools::directory;
+use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Packages of Python, by pinned version, in a folder of their own.
+/// Python packages, by pinned version, in a separate folder.
 const PYTHON: &[&str] = &[
     "aioquic==1.7.2",
     "annotated-types==0.8.0",
@@ -36,30 +35,30 @@ const PYTHON: &[&str] = &[
     "typing-inspection==0.4.5",
 ];
 
-/// Runs nginx with the libraries that came with it.
+/// Runs nginx with the libraries of its suite.
 const NGINX: &str = r#"
 libraries="$home/usr/lib/x86_64-linux-gnu"
 "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$home/usr/sbin/nginx" -V 2>&1 | grep -q http_v3_module
 "#;
 
-/// What the table begins with.
+/// The beginning of the document.
 const TOP: &str = "\
-# What third parties say
+# Conformance
 
-`cargo xtask judges` installs what others wrote to find fault with servers and runs it against edge-proxyd and against nginx with
-HTTP/3, both in front of the same origin on loopback, both set up as their documentation sets up a reverse proxy. This file is
-what it wrote. ✓ is as it should be, ≈ is refused but in other words than the RFC's, ✗ is not as it should be.
+`cargo xtask conformance` installs third-party conformance tests and runs them against edge-proxyd and nginx with HTTP/3, both in
+front of the same origin on loopback, both set up as their documentation sets up a reverse proxy. It writes this file. ✓ means
+conformant, ≈ refused but not in the way the RFC prescribes, ✗ not conformant.
 
-h2spec, h3spec and tlsfuzzer are in no registry of packages. Their checks of HTTP/2 and HTTP/3 are made here section by section
-with frames by hand (hyperframe's and aioquic's); of TLS with tlslite-ng, which tlsfuzzer is made with.
+h2spec, h3spec and tlsfuzzer are in no package registry. Their checks of HTTP/2 and HTTP/3 are repeated here section by section
+with hand-made frames (by hyperframe and aioquic), those of TLS with tlslite-ng, on which tlsfuzzer is based.
 
-What is known of the ≈ and ✗ of edge-proxyd: a QUIC packet of an unknown version is met with silence, as every stranger is.
+A known ≈ of edge-proxyd: it does not answer a QUIC packet of an unknown version, as it does not answer any unknown client.
 
 ";
 
-/// Installs what is missing.
+/// Installs whatever is missing.
 pub(crate) fn install() -> Outcome {
-    let nginx = directory().join("newer-nginx");
+    let nginx = tools_folder().join("newer-nginx");
     if nginx.join("usr/sbin/nginx").exists() {
         println!("xtask: nginx with HTTP/3: there");
     } else {
@@ -68,7 +67,7 @@ pub(crate) fn install() -> Outcome {
         unpack.env("home", &nginx).env("suite", SUITE).env("packages", "nginx");
         step("nginx with HTTP/3: unpacking", unpack)?;
     }
-    let stamp = directory().join("python-judges/installed");
+    let stamp = tools_folder().join("python-conformance/installed");
     let wanted = PYTHON.join(" ");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         println!("xtask: {wanted}: there");
@@ -76,40 +75,39 @@ pub(crate) fn install() -> Outcome {
     }
     let mut pip = Command::new("/usr/bin/python3");
     pip.args(["-m", "pip", "--quiet", "install", "--no-deps", "--upgrade", "--target"]);
-    pip.arg(directory().join("python-judges")).args(PYTHON);
+    pip.arg(tools_folder().join("python-conformance")).args(PYTHON);
     step(&format!("{wanted}: installing"), pip)?;
     std::fs::write(&stamp, wanted).map_err(|why| format!("{}: {why}", stamp.display()))
 }
 
-/// All of them, and the table.
+/// Runs all suites, and writes the document. The tools must be installed.
 pub(crate) fn all() -> Outcome {
-    crate::tools::install()?;
     step(
         "build edge-proxyd",
         cargo(&["build", "--workspace", "--all-features", "--locked", "--bin", "edge-proxyd"]),
     )?;
-    let table = target().join("judges.md");
+    let table = target().join("conformance.md");
     let mut run = python(&target().join("debug/edge-proxyd"));
-    run.arg("--nginx").arg(directory().join("newer-nginx")).arg("--markdown").arg(&table);
-    let outcome = step("judges", run);
+    run.arg("--nginx").arg(tools_folder().join("newer-nginx")).arg("--markdown").arg(&table);
+    let outcome = step("conformance", run);
     let said = std::fs::read_to_string(&table).map_err(|why| format!("{}: {why}", table.display()))?;
-    let path = root().join("edge-proxy/JUDGES.md");
+    let path = root().join("edge-proxy/CONFORMANCE.md");
     std::fs::write(&path, format!("{TOP}{said}")).map_err(|why| format!("{}: {why}", path.display()))?;
     println!("xtask: {} is written", path.display());
     outcome
 }
 
-/// What takes less than a minute, against the program that the tests use.
+/// Runs the suites that take less than a minute, with the program that the tests use.
 pub(crate) fn quick() -> Outcome {
     let mut run = python(&target().join("debug/edge-proxyd"));
     run.arg("--quick");
-    step("judges, those that are quick", run)
+    step("conformance, quick suites", run)
 }
 
 fn python(program: &PathBuf) -> Command {
     let mut run = Command::new("/usr/bin/python3");
-    run.arg("-B").arg(root().join("bins/xtask/judges/run.py"));
-    run.arg("--edge").arg(program).arg("--tools").arg(directory());
-    run.env("PYTHONPATH", directory().join("python-judges"));
+    run.arg("-B").arg(root().join("bins/xtask/conformance/run.py"));
+    run.arg("--edge").arg(program).arg("--tools").arg(tools_folder());
+    run.env("PYTHONPATH", tools_folder().join("python-conformance"));
     run
 }

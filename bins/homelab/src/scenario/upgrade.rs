@@ -1,4 +1,4 @@
-//! PostgreSQL from 17 to 18 while a client keeps asking.
+//! The upgrade of PostgreSQL from 17 to 18 under a writing client.
 
 use crate::facts::{Facts, ensure, until};
 use crate::lab::Lab;
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 const CHAPTER: &str = "PostgreSQL 17 to 18";
 const SITE: &str = "vault.example.org";
 
-/// What a client that keeps writing got.
+/// The results of a client that keeps writing.
 #[derive(Default)]
 struct Asked {
     kept: Vec<u64>,
     maintenance: usize,
-    /// Neither kept nor told to come back: the requests that were under way when the server stopped.
+    /// Requests that were neither committed nor refused with a retry hint: those in flight when the server stopped.
     other: Vec<String>,
     longest: Duration,
 }
@@ -43,25 +43,23 @@ fn client(lab: &Lab, asked: &Mutex<Asked>, stop: &AtomicBool) {
 }
 
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
-    let world = &lab.world;
+    let topology = &lab.topology;
     let (asked, stop) = (Mutex::new(Asked::default()), AtomicBool::new(false));
     let kept = || asked.lock().expect("no panic").kept.len();
     let program = |arguments: &str| {
-        world.matrix.ask(
+        topology.matrix.ask(
             "mkdir -p /run/bin && ln -sf /usr/local/bin/upgrade-pg-cluster /run/bin/upgrade-pg-cluster-17-18",
         )?;
-        world.matrix.ask(&postgres::as_account(&format!(
+        topology.matrix.ask(&postgres::as_account(&format!(
             "/run/bin/upgrade-pg-cluster-17-18 {arguments} --old-bin {} --new-bin {}",
             postgres::programs(17),
             postgres::programs(18)
         )))
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| world.client.within(|| client(lab, &asked, &stop)));
-        let before = facts.fact(
-            CHAPTER,
-            "a client writes through the edge, and the plan finds nothing in the way",
-            || {
+        scope.spawn(|| topology.client.within(|| client(lab, &asked, &stop)));
+        let before =
+            facts.fact(CHAPTER, "a client writes through the edge, and `plan` finds no obstacle", || {
                 until(Duration::from_secs(30), || {
                     ensure(kept() >= 5, || asked.lock().expect("no panic").other.join("\n"))
                 })?;
@@ -71,14 +69,13 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
                     kept(),
                     lab.sql("postgres", "SHOW server_version")?
                 ))
-            },
-        );
+            });
         let rules = || {
             lab.sql("postgres", "SELECT string_agg(type || database::text || user_name::text || coalesce(address, '') || auth_method, '|' ORDER BY line_number) FROM pg_hba_file_rules")
         };
         let old_rules = rules();
         let upgraded = before
-            && facts.fact(CHAPTER, "upgrade-pg-cluster-17-18: one command, and 18 runs", || {
+            && facts.fact(CHAPTER, "one command, upgrade-pg-cluster-17-18: PostgreSQL 18 runs", || {
                 program("--stop")?;
                 until(Duration::from_secs(10), || lab.sql("postgres", "SHOW server_version")).and_then(
                     |version| {
@@ -87,22 +84,22 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
                     },
                 )
             });
-        facts.fact(CHAPTER, "meanwhile the edge answered with the maintenance response, and the application came back by itself", || {
+        facts.fact(CHAPTER, "during the upgrade the edge sends the maintenance response, and the application recovers without help", || {
             ensure(upgraded, || "there was no upgrade".to_owned())?;
             let at = kept();
-            until(Duration::from_secs(30), || ensure(kept() > at + 5, || "nothing is kept any more".to_owned()))?;
+            until(Duration::from_secs(30), || ensure(kept() > at + 5, || "no more rows are written".to_owned()))?;
             let asked = asked.lock().expect("no panic");
             ensure(asked.maintenance > 0, || format!("no maintenance response; others: {:?}", asked.other))?;
             ensure(asked.other.len() <= 3, || format!("{} other answers: {:?}", asked.other.len(), asked.other))?;
             Ok(format!(
-                "{} times 503 \"Back in a moment.\", {} requests cut short, {:.1} s between two rows",
+                "{} times 503 \"Back in a moment.\", {} requests cut off, {:.1} s between two rows",
                 asked.maintenance,
                 asked.other.len(),
                 asked.longest.as_secs_f64()
             ))
         });
         stop.store(true, Ordering::Relaxed);
-        facts.fact(CHAPTER, "every row whose keeping was confirmed is there, once", || {
+        facts.fact(CHAPTER, "every confirmed row exists exactly once", || {
             let asked = asked.lock().expect("no panic");
             let list: Vec<String> = asked.kept.iter().map(u64::to_string).collect();
             let found = lab.sql(
@@ -113,32 +110,32 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
                 ),
             )?;
             ensure(found == format!("{0} {0}", list.len()), || {
-                format!("{} confirmed, {found} there", list.len())
+                format!("{} confirmed, {found} found", list.len())
             })?;
-            Ok(format!("{} confirmed, {} there", list.len(), list.len()))
+            Ok(format!("{} confirmed, {} found", list.len(), list.len()))
         });
-        facts.fact(CHAPTER, "who may come in is who could before, and passwords are the same", || {
+        facts.fact(CHAPTER, "access rules and passwords are the same as before", || {
             let (old, new) = (old_rules?, rules()?);
             ensure(old == new, || format!("{old}\n{new}"))?;
             let command = format!(
                 "PGPASSWORD='second of forgejo' {}/psql -wqAtX 'host=203.0.113.2 user=forgejo dbname=forgejo sslmode=require' -c 'SELECT 1'",
                 postgres::programs(18)
             );
-            world.client.ask(&command)?;
-            Ok(format!("{} rules, each the same", new.matches('|').count() + 1))
+            topology.client.ask(&command)?;
+            Ok(format!("{} rules, all unchanged", new.matches('|').count() + 1))
         });
-        facts.fact(CHAPTER, "the command once more touches nothing; the old cluster is still there", || {
+        facts.fact(CHAPTER, "a second run changes nothing; the old cluster still exists", || {
             let said = program("")?;
             ensure(said.contains("nothing was touched"), || said.clone())?;
-            ensure(world.matrix.folder.join("var-lib/postgresql/17/PG_VERSION").exists(), || {
-                "the old cluster is gone".into()
+            ensure(topology.matrix.folder.join("var-lib/postgresql/17/PG_VERSION").exists(), || {
+                "the old cluster was deleted".into()
             })?;
             Ok("nothing was touched".to_owned())
         });
     });
-    // A failed upgrade must not take the rest of the day along.
+    // A failed upgrade must not break the following chapters.
     if lab.sql("postgres", "SELECT 1").is_err() {
-        let _ = postgres::control(&lab.world.matrix, 18, "start")
-            .or_else(|_| postgres::control(&lab.world.matrix, 17, "start"));
+        let _ = postgres::control(&lab.topology.matrix, 18, "start")
+            .or_else(|_| postgres::control(&lab.topology.matrix, 17, "start"));
     }
 }

@@ -1,4 +1,4 @@
-//! The owner's day, a chapter a file.
+//! The scenario of the hosts with one edge, one file per chapter.
 
 mod certificates;
 mod clients;
@@ -16,15 +16,15 @@ use crate::lab::Lab;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a day is run.
+/// Parameters of the scenario.
 pub(crate) struct Pace {
-    /// How long the tailnet is away.
+    /// Duration of the loss of the tailnet.
     pub(crate) tailnet_away: Duration,
-    /// Where pages are kept.
+    /// The folder for saved pages.
     pub(crate) pages: PathBuf,
 }
 
-/// All of it. What does not depend on each other goes on at the same time.
+/// Runs all chapters; independent ones in parallel.
 pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) -> Result<(), String> {
     databases::boot(lab, facts)?;
     certificates::issue(lab, facts)?;
@@ -41,7 +41,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) -> Result<(), String> {
             silence::run(lab, facts);
             early::run(lab, facts);
             faults::node_dies(lab, facts);
-            // What renews waits its minute meanwhile.
+            // The renewal waits up to a minute here.
             certificates::renewal(lab, facts);
         });
     });

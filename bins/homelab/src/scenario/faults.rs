@@ -1,7 +1,6 @@
-//! What breaks, and what becomes of it.
+//! Faults: lost networks, nodes and processes, and a wrong clock.
 
 use super::Pace;
-use super::databases::start_eniac;
 use crate::facts::{Facts, ensure, until};
 use crate::lab::{Lab, field};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,12 +14,12 @@ pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) {
     clock_jumps(lab, facts);
 }
 
-/// A WebSocket that was open before is open afterwards; what was under way is answered, late.
+/// Cuts the tailnet: an open WebSocket must survive, and delayed requests must be answered.
 fn tailnet_away(lab: &Lab, facts: &Facts, pace: &Pace) {
     let away = pace.tailnet_away;
-    facts.fact(CHAPTER, format!("the tailnet is away for {} s: a WebSocket survives it, requests are answered again", away.as_secs()), || {
+    facts.fact(CHAPTER, format!("the tailnet is down for {} s: a WebSocket survives, and requests succeed afterwards", away.as_secs()), || {
         lab.answers("git.example.org", "/who", 200, Duration::from_secs(10))?;
-        let mut socket = lab.world.client.start(
+        let mut socket = lab.topology.client.start(
             "env PYTHONPATH=/opt/python python3 -c \"
 import socket, ssl, sys, time, websockets.sync.client as client
 trust = ssl.create_default_context(cafile='/run/issuing.pem')
@@ -31,58 +30,62 @@ with client.connect('wss://git.example.org/socket', ssl=trust, ping_interval=Non
 \"",
         )?;
         socket.hears("before from 203.0.113.7", Duration::from_secs(60))?;
-        lab.world.plug("lab-matrix", "tailnet", false)?;
+        lab.topology.plug("lab-matrix", "tailnet", false)?;
         std::thread::sleep(away);
         let cut = Instant::now();
-        lab.world.plug("lab-matrix", "tailnet", true)?;
+        lab.topology.plug("lab-matrix", "tailnet", true)?;
         lab.answers("git.example.org", "/who", 200, Duration::from_secs(30))?;
         let back = cut.elapsed();
         socket.hears("during from 203.0.113.7", Duration::from_secs(100))?;
-        Ok(format!("requests pass {:.1} s after it is back; the WebSocket's message was delivered {:.1} s after", back.as_secs_f64(), cut.elapsed().as_secs_f64()))
+        Ok(format!("requests succeed {:.1} s after it is back; the WebSocket message arrived after {:.1} s", back.as_secs_f64(), cut.elapsed().as_secs_f64()))
     });
 }
 
-/// Beside the chapters that do not need the second node.
+/// Cuts the power of the second node. Runs in parallel to chapters that do not need it.
 pub(crate) fn node_dies(lab: &Lab, facts: &Facts) {
-    let died = facts.fact(CHAPTER, "the second node loses its power: its site answers with the maintenance response, the others do not notice", || {
-        lab.answers("eniac.example.org", "/who", 200, Duration::from_secs(10))?;
-        lab.world.eniac.lock().expect("no panic").cut_power();
-        let began = Instant::now();
-        let said = lab.answers("eniac.example.org", "/who", 503, Duration::from_secs(40))?;
-        ensure(said == "The node is away.\n", || said.clone())?;
-        lab.answers("vault.example.org", "/who", 200, Duration::from_secs(10))?;
-        Ok(format!("503 \"The node is away.\" after {:.1} s", began.elapsed().as_secs_f64()))
-    });
-    facts.fact(CHAPTER, "it boots again: its site is back, and nobody touched the edge", || {
-        ensure(died, || "it did not die".to_owned())?;
-        lab.world.boot_eniac_again()?;
-        start_eniac(lab)?;
+    let died = facts.fact(
+        CHAPTER,
+        "the second node loses power: its site gets the maintenance response, other sites are unaffected",
+        || {
+            lab.answers("eniac.example.org", "/who", 200, Duration::from_secs(10))?;
+            lab.topology.eniac.lock().expect("no panic").cut_power();
+            let began = Instant::now();
+            let said = lab.answers("eniac.example.org", "/who", 503, Duration::from_secs(40))?;
+            ensure(said == "The node is away.\n", || said.clone())?;
+            lab.answers("vault.example.org", "/who", 200, Duration::from_secs(10))?;
+            Ok(format!("503 \"The node is away.\" after {:.1} s", began.elapsed().as_secs_f64()))
+        },
+    );
+    facts.fact(CHAPTER, "it boots again: its site recovers without a change at the edge", || {
+        ensure(died, || "the power was not cut".to_owned())?;
+        lab.topology.boot_eniac_again()?;
+        lab.start_second_node()?;
         let began = Instant::now();
         let back = lab.answers("eniac.example.org", "/who", 200, Duration::from_secs(60));
         let said = back.map_err(|why| {
-            let node = lab.world.eniac.lock().expect("no panic").run("ip -br address; ss -lntp; ps ax");
-            let edge = lab.world.vps.run("ip neigh; curl -skv --max-time 5 --connect-to ::id3-eniac https://eniac.example.org/who 2>&1");
+            let node = lab.topology.eniac.lock().expect("no panic").run("ip -br address; ss -lntp; ps ax");
+            let edge = lab.topology.vps.run("ip neigh; curl -skv --max-time 5 --connect-to ::id3-eniac https://eniac.example.org/who 2>&1");
             format!("{why}\n{}\n{}", String::from_utf8_lossy(&node.stdout), String::from_utf8_lossy(&edge.stdout))
         })?;
         Ok(format!("after {:.1} s; X-Real-IP {}", began.elapsed().as_secs_f64(), field(&said, "x-real-ip")?))
     });
 }
 
-/// Killed, not ended: nothing could be put in order.
+/// Kills the edge with SIGKILL, so that it cannot clean up.
 fn edge_killed(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,
-        "the edge is killed and started again: it serves the certificates that it has, and orders none",
+        "the edge is killed and restarted: it serves its stored certificates and orders none",
         || {
             let orders = lab.outside.orders();
             let chain =
-                || std::fs::read(lab.world.vps.folder.join("var-lib/acme/example.org/fullchain.pem")).ok();
+                || std::fs::read(lab.topology.vps.folder.join("var-lib/acme/example.org/fullchain.pem")).ok();
             let before = chain();
             let (stop, answered, away) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
             let took = std::thread::scope(|scope| {
                 scope.spawn(|| {
                     let tls = lab.tls();
-                    lab.world.client.within(|| {
+                    lab.topology.client.within(|| {
                         while !stop.load(Ordering::Relaxed) {
                             let count = if lab.request(&tls, "GET", "git.example.org", "/who").is_ok() {
                                 &answered
@@ -111,7 +114,7 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
                 lab.curl("--http3-only -o /dev/null https://git.example.org/")?.ends_with("3 200"),
                 || "not over QUIC".into(),
             )?;
-            ensure(chain() == before, || "the certificate is another one".into())?;
+            ensure(chain() == before, || "the certificate changed".into())?;
             let now = lab.outside.orders();
             ensure(now == orders, || format!("{} orders", now - orders))?;
             Ok(format!(
@@ -123,11 +126,11 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
     );
 }
 
-/// The edge's clock alone, by libfaketime.
+/// Changes the clock of the edge alone, by libfaketime.
 fn clock_jumps(lab: &Lab, facts: &Facts) {
-    let clock = lab.world.vps.folder.join("run/clock");
+    let clock = lab.topology.vps.folder.join("run/clock");
     let set = |text: &str| std::fs::write(&clock, text).map_err(|why| why.to_string());
-    facts.fact(CHAPTER, "the clock jumps two days ahead, four back, and home: the same certificates are served, and none is ordered", || {
+    facts.fact(CHAPTER, "the clock jumps two days forward, four back, and returns: the same certificates are served and none is ordered", || {
         let orders = lab.outside.orders();
         set("+0d\n")?;
         if let Some(edge) = lab.edge.lock().expect("no panic").as_mut() {
@@ -145,7 +148,7 @@ fn clock_jumps(lab: &Lab, facts: &Facts) {
             std::thread::sleep(Duration::from_millis(600));
             let date = lab.curl("-o /dev/null -D - --http2 https://git.example.org/who").unwrap_or_default();
             ensure(date.ends_with("2 200"), || date.clone())?;
-            let log = std::fs::read_to_string(lab.world.vps.folder.join("run/access.log")).unwrap_or_default();
+            let log = std::fs::read_to_string(lab.topology.vps.folder.join("run/access.log")).unwrap_or_default();
             let line = log.lines().last().unwrap_or_default().to_owned();
             let day = line.split("\"time\":\"").nth(1).and_then(|rest| rest.get(..10)).unwrap_or("?").to_owned();
             seen.push(format!("{jump}: {day}"));

@@ -1,6 +1,6 @@
-//! The hosts and what joins them: a public network, a tailnet, and a machine that stands for the rest of the internet.
+//! The hosts and their networks: a public network, a tailnet, and a machine in place of the rest of the internet.
 //!
-//! Another host is a line in [`World::new`] and its addresses in [`PLACES`].
+//! To add a host, add a line in [`Topology::new`] and its addresses in [`PLACES`].
 
 use crate::host::{ACME_GROUP, EDGE, Given, Host};
 use std::os::unix::fs::chown;
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use testkit::Authority;
 
-/// Who has which address on which network: host, interface, network, addresses.
+/// The addresses: host, interface, network, addresses.
 const PLACES: &[(&str, &str, &str, &[&str])] = &[
     ("vps-pacman", "eth0", "public", &["203.0.113.1/24", "2001:db8::1/64"]),
     ("vps-pacman", "tailscale0", "tailnet", &["100.64.0.1/10", "fd7a:115c:a1e0::1/48"]),
@@ -29,33 +29,33 @@ const PLACES: &[(&str, &str, &str, &[&str])] = &[
     ),
 ];
 
-/// What MagicDNS says.
+/// The names that MagicDNS resolves.
 const TAILNET_NAMES: &str =
     "100.64.0.1 vps-pacman\n100.64.0.2 lab-matrix\n100.64.0.3 id3-eniac\n100.64.0.4 vps-galaga\n";
 
-/// Where a host is on the public network.
+/// The addresses of a host on the public network.
 pub(crate) struct Address {
     pub(crate) v4: &'static str,
     pub(crate) v6: &'static str,
 }
 
-/// The edge, and the second one where there are two.
+/// The edge, and the second edge of the two-edge scenario.
 pub(crate) const PACMAN: Address = Address { v4: "203.0.113.1", v6: "2001:db8::1" };
 pub(crate) const GALAGA: Address = Address { v4: "203.0.113.3", v6: "2001:db8::3" };
 
-/// What the hosts ask for over HTTP and mail that is not theirs: resolved by the name server, which is on the internet too.
+/// The name server of the internet, which resolves every external name the hosts use.
 pub(crate) const NAME_SERVER: &str = "203.0.113.53:53";
-/// Where the CA and Cloudflare's API are.
+/// The address of the CA and of Cloudflare's API.
 pub(crate) const WEB: &str = "203.0.113.80:443";
 /// The Stalwart of this network.
 pub(crate) const STALWART: &str = "203.0.113.25:465";
-/// Mailjet.
+/// The SMTP submission server of Mailjet.
 pub(crate) const MAILJET: &str = "203.0.113.26:465";
 
-/// All of it. It ends when this is dropped.
-pub(crate) struct World {
+/// All hosts and networks. They end when this is dropped.
+pub(crate) struct Topology {
     pub(crate) vps: Host,
-    /// The second edge, where there is one.
+    /// The second edge, in the two-edge scenario.
     pub(crate) galaga: Option<Host>,
     pub(crate) matrix: Host,
     pub(crate) eniac: Mutex<Host>,
@@ -64,17 +64,17 @@ pub(crate) struct World {
     pub(crate) attacker: Host,
     pub(crate) internet: Host,
     pub(crate) switch: Host,
-    /// What the internet's servers prove themselves by.
+    /// The CA of the internet's servers.
     pub(crate) public_authority: Authority,
     /// The CA of the tailnet, for double TLS.
     pub(crate) tailnet_authority: Authority,
-    /// Where the programs are.
+    /// The folder of the programs.
     pub(crate) programs: PathBuf,
     pub(crate) folder: PathBuf,
 }
 
-impl World {
-    /// Boots everything, with one edge or two. It takes root.
+impl Topology {
+    /// Boots all hosts, with one edge or two. Requires root.
     pub(crate) fn new(folder: &Path, programs: &Path, two_edges: bool) -> Result<Self, String> {
         let (public_authority, tailnet_authority) = (Authority::new(), Authority::new());
         let (tools, configurations) = (testkit::tools(), configurations());
@@ -85,7 +85,7 @@ impl World {
             "ip link add public type bridge && ip link set public up && \
              ip link add tailnet mtu 1280 type bridge && ip link set tailnet up",
         )?;
-        let world = Self {
+        let topology = Self {
             vps: boot("vps-pacman")?,
             galaga: two_edges.then(|| boot("vps-galaga")).transpose()?,
             matrix: boot("lab-matrix")?,
@@ -100,22 +100,27 @@ impl World {
             programs: programs.to_owned(),
             folder: folder.to_owned(),
         };
-        for host in
-            [&world.vps, &world.matrix, &world.laptop, &world.client, &world.attacker, &world.internet]
-        {
-            world.connect(host)?;
+        for host in [
+            &topology.vps,
+            &topology.matrix,
+            &topology.laptop,
+            &topology.client,
+            &topology.attacker,
+            &topology.internet,
+        ] {
+            topology.connect(host)?;
         }
-        world.galaga.iter().try_for_each(|host| world.connect(host))?;
-        world.connect(&world.eniac.lock().expect("no panic"))?;
-        Ok(world)
+        topology.galaga.iter().try_for_each(|host| topology.connect(host))?;
+        topology.connect(&topology.eniac.lock().expect("no panic"))?;
+        Ok(topology)
     }
 
-    /// Plugs a host in.
+    /// Connects a host to its networks.
     fn connect(&self, host: &Host) -> Result<(), String> {
         for (_, interface, network, addresses) in PLACES.iter().filter(|place| place.0 == host.name) {
             let port = port(host.name, network);
             let mtu = if *network == "tailnet" { 1280 } else { 1500 };
-            // From outside: the switch does not see the numbers of other hosts' processes.
+            // Run from outside, as the switch's namespace does not see the process IDs of other hosts.
             let mut plug = Command::new("nsenter");
             plug.args(["--target", &self.switch.pid().to_string(), "--net", "ip", "link", "add", &port]);
             plug.args(["mtu", &mtu.to_string(), "type", "veth", "peer", "name", interface]);
@@ -134,8 +139,8 @@ impl World {
         Ok(())
     }
 
-    /// What hosts have of the authorities: the second node its pair of the tailnet's, the edges that authority's root and the
-    /// folder for their own certificates, clients the root of what the CA issues.
+    /// Writes certificates and roots: the second node's pair from the tailnet's CA, that CA's root and the certificate
+    /// folder for the edges, and the issuing root for clients.
     pub(crate) fn lay_out(&self, issuing_root: &str) -> std::io::Result<()> {
         let folder = self.eniac.lock().expect("no panic").folder.join("var-lib/tailnet-ca/eniac.example.org");
         self.tailnet_authority.write(&folder, &["eniac.example.org", "*.eniac.example.org"]);
@@ -155,13 +160,13 @@ impl World {
         Ok(())
     }
 
-    /// Pulls a host's plug of a network, or puts it back in.
+    /// Disconnects a host from a network, or connects it again.
     pub(crate) fn plug(&self, host: &str, network: &str, up: bool) -> Result<(), String> {
         let state = if up { "up" } else { "down" };
         self.switch.ask(&format!("ip link set {} {state}", port(host, network))).map(drop)
     }
 
-    /// The second node, after its power was cut: it boots again, with what is on its disk.
+    /// Boots the second node again after its power was cut, with what is on its disk.
     pub(crate) fn boot_eniac_again(&self) -> Result<(), String> {
         let mut eniac = self.eniac.lock().expect("no panic");
         let (tools, configurations) = (testkit::tools(), configurations());
@@ -172,7 +177,7 @@ impl World {
     }
 }
 
-/// The owner's configurations.
+/// The folder of the example configurations.
 fn configurations() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts"))
 }
@@ -187,7 +192,7 @@ fn given<'a>(
     Given { folder, roots, names: TAILNET_NAMES, programs, tools, configurations }
 }
 
-/// The name of a host's port at the switch, whose names are short.
+/// The interface name of a host's port at the switch, limited to 15 characters.
 pub(crate) fn port(host: &str, network: &str) -> String {
     let short: String = host.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     format!("{}-{short}", &network[..3])

@@ -1,4 +1,4 @@
-//! Early data: what came in it happens once, however often somebody on the way sends it again.
+//! Early data over TCP: a request is executed once, however often an attacker on the path replays it.
 
 use crate::facts::{Facts, ensure};
 use crate::lab::{EDGE_ADDRESS, Lab};
@@ -10,11 +10,11 @@ use std::time::Duration;
 const CHAPTER: &str = "Early data";
 const RELAY: &str = "203.0.113.66:8443";
 
-/// Somebody on the way who keeps what clients send.
-struct Relay(Arc<Mutex<Vec<Vec<u8>>>>);
+/// A relay on the path that records the bytes of each client connection.
+struct TcpRelay(Arc<Mutex<Vec<Vec<u8>>>>);
 
-impl Relay {
-    /// On this thread's network.
+impl TcpRelay {
+    /// Starts the relay on this thread's network.
     fn start() -> Result<Self, String> {
         let listener = TcpListener::bind(RELAY).map_err(|why| format!("{RELAY}: {why}"))?;
         let kept: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
@@ -51,7 +51,7 @@ impl Relay {
         Ok(Self(kept))
     }
 
-    /// Sends the last connection's bytes once more, and reads whatever comes for a while.
+    /// Replays the bytes of the last connection, and reads the response for a while.
     fn replay(&self) -> Result<usize, String> {
         let bytes = self.0.lock().expect("no panic").last().cloned().ok_or("nothing was sent")?;
         let mut tcp = TcpStream::connect((EDGE_ADDRESS, 443)).map_err(|why| why.to_string())?;
@@ -64,14 +64,14 @@ impl Relay {
 }
 
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
-    let relay = match lab.world.attacker.within(Relay::start) {
+    let relay = match lab.topology.attacker.within(TcpRelay::start) {
         Ok(relay) => relay,
         Err(why) => {
-            facts.fact(CHAPTER, "somebody on the way", || Err(why));
+            facts.fact(CHAPTER, "the relay", || Err(why));
             return;
         }
     };
-    let client = &lab.world.client;
+    let client = &lab.topology.client;
     let connect = format!(
         "-connect {RELAY} -servername git.example.org -CAfile /run/issuing.pem -alpn http/1.1 -ign_eof"
     );
@@ -90,9 +90,9 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
     for (method, name) in [("GET", "early-get"), ("POST", "early-post")] {
         let path = format!("/{name}");
         let what = if method == "GET" {
-            "a GET in early data arrives at the application once; sent again three times by somebody on the way, still once"
+            "a GET in early data reaches the application once, also after three replays by an attacker on the path"
         } else {
-            "a POST in early data waits for the handshake; sent again three times, it happened once"
+            "a POST in early data waits for the handshake and is executed once, also after three replays"
         };
         facts.fact(CHAPTER, what, || {
             session(name)?;
@@ -106,7 +106,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
             let first = count(&path)?;
             ensure(first == 1, || format!("it arrived {first} times"))?;
             for _ in 0..3 {
-                lab.world.attacker.within(|| relay.replay())?;
+                lab.topology.attacker.within(|| relay.replay())?;
             }
             let again = count(&path)?;
             ensure(again == 1, || format!("after the replays it has arrived {again} times"))?;

@@ -1,0 +1,43 @@
+//! Commands that the steps run, and the folders they run in.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+/// The result of a step; the error is one line.
+pub(crate) type Outcome = Result<(), String>;
+
+/// Returns the root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace exists")
+}
+
+/// Returns the folder that cargo builds into.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Returns the folder of installed tools, beside cargo's output.
+pub(crate) fn tools_folder() -> PathBuf {
+    target().join("tools")
+}
+
+/// Returns a cargo command at the root of the workspace.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+/// Runs one command, reports its name and duration, and leaves its output visible.
+pub(crate) fn step(what: &str, mut command: impl std::borrow::BorrowMut<Command>) -> Outcome {
+    let command = command.borrow_mut();
+    println!("xtask: {what} …");
+    let began = Instant::now();
+    let status = command.status().map_err(|why| format!("{what}: cannot run {command:?}: {why}"))?;
+    if !status.success() {
+        return Err(format!("{what}: {command:?} ended with {status}"));
+    }
+    println!("xtask: {what}: passed in {} s", began.elapsed().as_secs());
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! `cargo xtask prose`: documentation and messages in plain technical English, as CONTRIBUTING.md asks for.
+//!
+//! It counts, in all sources except tests and fuzz targets: doc comments that begin with a relative clause, doc comments of
+//! one or two words, strings that say "is no …" for "not a valid …", and type names defined in more than one file of a
+//! crate.
+
+use crate::process::{Outcome, root};
+use crate::source;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The highest share of doc comments that may begin with a relative clause, in percent.
+const SHARE: f64 = 3.0;
+
+/// Words that begin a relative clause.
+const RELATIVE: &[&str] = &["What", "Whether", "How", "Where", "Why", "Who", "Which", "Whom", "Whose"];
+
+/// Folders whose sources are not counted.
+const SKIPPED: &[&str] = &["tests", "benches", "fuzz"];
+
+/// Checks the workspace.
+pub(crate) fn check() -> Outcome {
+    let top = root();
+    let mut count = Count::default();
+    let mut types: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    for file in source::files(&top)? {
+        let Some(folder) = folder(&file) else { continue };
+        let text = source::read(&top, &file)?;
+        let name = file.display().to_string();
+        count.add(&name, &text);
+        for defined in text.lines().filter_map(type_name) {
+            types.entry((folder.clone(), defined.to_owned())).or_default().insert(name.clone());
+        }
+    }
+    let twice = types.iter().filter(|(_, files)| files.len() > 1);
+    let twice: Vec<String> = twice.map(|((folder, name), _)| format!("{folder}: {name}")).collect();
+    let faults = count.faults(&twice);
+    println!("xtask: prose: {count}");
+    if faults.is_empty() { Ok(()) } else { Err(format!("prose:\n{}", faults.join("\n"))) }
+}
+
+/// Returns the folder of the crate that a source belongs to, or `None` if it is not counted.
+fn folder(file: &Path) -> Option<String> {
+    let parent = file.parent()?;
+    if parent.iter().any(|part| SKIPPED.iter().any(|skipped| part == *skipped)) {
+        return None;
+    }
+    let text = parent.to_str()?;
+    let at = text.find("src").filter(|at| *at == 0 || text[..*at].ends_with('/'))?;
+    Some(text[..at].trim_end_matches('/').to_owned())
+}
+
+/// Counts over all sources, with the places of faults.
+#[derive(Default)]
+struct Count {
+    docs: usize,
+    relative: Vec<String>,
+    short: Vec<String>,
+    messages: Vec<String>,
+}
+
+impl Count {
+    fn add(&mut self, file: &str, text: &str) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let place = || format!("{file}:{}: {}", at + 1, line.trim());
+            let Some(doc) = doc(line) else {
+                if says_no(line) {
+                    self.messages.push(place());
+                }
+                continue;
+            };
+            if at > 0 && self::doc(lines[at - 1]).is_some() {
+                continue;
+            }
+            self.docs += 1;
+            let words: Vec<&str> = doc.split_whitespace().collect();
+            let first = words.first().map_or("", |word| word.trim_end_matches(['.', ',', ':', ';']));
+            if RELATIVE.contains(&first) {
+                self.relative.push(place());
+            }
+            let single = lines.get(at + 1).is_none_or(|next| self::doc(next).is_none());
+            if single && (1..=2).contains(&words.len()) {
+                self.short.push(place());
+            }
+        }
+    }
+
+    fn share(&self) -> f64 {
+        100.0 * self.relative.len() as f64 / self.docs.max(1) as f64
+    }
+
+    fn faults(&self, twice: &[String]) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.share() > SHARE {
+            faults.push("begin these with a noun phrase or a verb in the third person:".to_owned());
+            faults.extend(self.relative.iter().cloned());
+        }
+        let all = [
+            ("say more than one or two words here:", &self.short[..]),
+            ("write \"not a valid …: expected …\" in these messages:", &self.messages),
+            ("these type names are defined in more than one file of their crate:", twice),
+        ];
+        for (what, places) in all.into_iter().filter(|(_, places)| !places.is_empty()) {
+            faults.push(what.to_owned());
+            faults.extend(places.iter().cloned());
+        }
+        faults
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} docs, {} begin with a relative clause ({:.1} %), {} have one or two words, {} messages say \"is no\"",
+            self.docs,
+            self.relative.len(),
+            self.share(),
+            self.short.len(),
+            self.messages.len()
+        )
+    }
+}
+
+/// Returns the text of a doc comment line.
+fn doc(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))
+}
+
+/// Returns whether a string in the line says "is no X" or "is none". "There is no" and "is no longer" are good English.
+fn says_no(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    lower.match_indices("is no").any(|(at, found)| {
+        let (before, after) = (&lower[..at], &lower[at + found.len()..]);
+        let none = after.strip_prefix("ne").is_some_and(|rest| !rest.starts_with(word));
+        let other = after.strip_prefix(' ').is_some_and(|rest| {
+            let longer = rest.strip_prefix("longer").is_some_and(|rest| !rest.starts_with(word));
+            rest.starts_with(|c: char| c.is_ascii_lowercase()) && !longer
+        });
+        before.contains('"') && !before.ends_with(word) && !before.ends_with("there ") && (none || other)
+    })
+}
+
+/// Returns the name of the type that a line defines. Aliases count only outside of other items.
+fn type_name(line: &str) -> Option<&str> {
+    let visible = |text: &str| {
+        let Some(rest) = text.strip_prefix("pub") else { return Some(text.len()) };
+        let rest = match rest.strip_prefix('(') {
+            Some(inside) => inside.split_once(')')?.1,
+            None => rest,
+        };
+        rest.strip_prefix(' ').map(str::len)
+    };
+    let item = |text| visible(text).map(|length| &text[text.len() - length..]);
+    let named = |rest: &'static str, text| item(text).and_then(|item: &str| item.strip_prefix(rest));
+    let trimmed = line.trim_start();
+    let rest = ["struct ", "enum ", "trait "]
+        .into_iter()
+        .find_map(|keyword| named(keyword, trimmed))
+        .or_else(|| named("type ", line))?;
+    let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+    Some(&rest[..end]).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documentation_is_counted() {
+        let mut count = Count::default();
+        count.add(
+            "a.rs",
+            "//! What it is.\n\n/// Two words.\nfn a() {}\n/// Whether\n/// it is so.\n/// More.\nfn b() {}",
+        );
+        assert_eq!((count.docs, count.relative.len(), count.short.len()), (3, 2, 1));
+        assert_eq!(count.short, ["a.rs:3: /// Two words."]);
+        assert_eq!(count.faults(&[]).len(), 5);
+        let mut good = Count::default();
+        good.add("a.rs", "/// Returns the length of it.\nfn a() { b(\"not a valid length\") }");
+        assert_eq!((good.docs, good.faults(&[])), (1, Vec::new()));
+        assert_eq!(good.faults(&["a: B".to_owned()]).len(), 2);
+    }
+
+    #[test]
+    fn messages_are_judged() {
+        // Written with a mark, so that this file passes its own check.
+        let marked = |line: &str| line.replace('~', "is no");
+        for line in ["f(\"it ~ host\")", "f(\"a\", \"~ne of a, b\")", "\"that ~ne\""] {
+            assert!(says_no(&marked(line)), "{line}");
+            assert!(says_no(&marked(line).to_uppercase()), "{line}");
+        }
+        for line in
+            ["\"there ~ host\"", "\"it ~ longer so\"", "// it ~ host", "\"this nobody\"", "\"it ~t a host\""]
+        {
+            assert!(!says_no(&marked(line)), "{line}");
+        }
+    }
+
+    #[test]
+    fn types_are_named() {
+        for line in ["struct Name;", "  pub(crate) enum Name {", "pub trait Name<T> {", "pub type Name = u8;"]
+        {
+            assert_eq!(type_name(line), Some("Name"), "{line}");
+        }
+        for line in ["    type Name = u8;", "let structure = 1;", "impl Name {"] {
+            assert_eq!(type_name(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn sources_belong_to_crates() {
+        assert_eq!(folder(Path::new("bins/a/src/b/c.rs")).as_deref(), Some("bins/a"));
+        for path in ["a/tests/src/b.rs", "a/src/tests/b.rs", "a/build.rs", "a/fuzz/src/b.rs"] {
+            assert_eq!(folder(Path::new(path)), None, "{path}");
+        }
+    }
+}

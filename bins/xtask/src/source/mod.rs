@@ -1,0 +1,45 @@
+//! The Rust sources of the workspace, for checks that read them as text.
+
+pub(crate) mod imports;
+mod strip;
+
+pub(crate) use strip::code;
+
+use std::path::{Path, PathBuf};
+
+/// Folders that hold no sources of a crate: build output and separate workspaces.
+const SKIPPED: &[&str] = &["target", ".git"];
+
+/// Returns the paths of all Rust files below a folder, relative to it, sorted.
+///
+/// # Errors
+/// A folder cannot be read.
+pub(crate) fn files(top: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    let mut folders = vec![top.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |why: std::io::Error| format!("{}: {why}", folder.display());
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_symlink() || SKIPPED.contains(&name) {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path.strip_prefix(top).map_or_else(|_| path.clone(), Path::to_owned));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Reads a file below a folder.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn read(top: &Path, file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(top.join(file)).map_err(|why| format!("{}: {why}", file.display()))
+}
