@@ -98,6 +98,7 @@ mod head;
 pub mod hop_by_hop;
 pub mod host;
 mod prefixed;
+pub mod priority;
 pub mod proxy_protocol;
 pub mod rate;
 mod reason;
@@ -122,7 +123,7 @@ pub use server::{
     certificates::{CertificateError, CertificateInfo, Certificates, RefreshReport},
     error::StartError,
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
-    observe::{AccessRecord, ConnectionRejected, NoopObserver, Observer},
+    observe::{AcceptEvent, AccessRecord, ConnectionRejected, NoopObserver, Observer},
     proxy::{Builder, Proxy, ProxyHandle},
     resumption::{
         SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore, StoreError,

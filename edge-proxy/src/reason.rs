@@ -74,6 +74,7 @@ reasons! {
     ClientSlow = "client-slow", request, "the client took too long to send or to receive";
     Connect = "connect", request, "CONNECT is not supported";
     ContentTooLarge = "content-too-large", request, "the content is longer than the limit";
+    EdgeOutOfResources = "edge-out-of-resources", request, "this system is out of descriptors, memory or ports";
     HandshakeFailed = "handshake-failed", connection, "the TLS handshake failed";
     HandshakeNotCompleted = "handshake-not-completed", request, "the request came as early data, and the handshake was not completed";
     HandshakeTooSlow = "handshake-too-slow", connection, "the TLS handshake was not completed in time";

@@ -20,6 +20,8 @@ pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 /// The CONTINUATION frame: more of a field section.
 pub const CONTINUATION: u8 = 9;
+/// A priority that changes (RFC 9218 §7.1).
+pub const PRIORITY_UPDATE: u8 = 0x10;
 
 /// Flag of DATA and HEADERS: the stream ends here.
 pub const END_STREAM: u8 = 0x1;

@@ -3,6 +3,7 @@
 use super::frame::{self, FrameReader, Step};
 use super::settings::Settings;
 use super::{Code, Fault, varint};
+use crate::priority::Priority;
 
 /// The type of the control stream.
 pub const CONTROL: u64 = 0x0;
@@ -16,6 +17,9 @@ pub const QPACK_DECODER: u64 = 0x3;
 /// The longest SETTINGS payload accepted. A longer one is an attack: every known setting would fit a hundred times.
 const MAX_PAYLOAD: u64 = 4096;
 
+/// Priorities kept until they are taken. Later ones replace the oldest.
+const MAX_PRIORITIES: usize = 64;
+
 /// A decoder for a client's control stream.
 #[derive(Debug, Default)]
 pub struct ControlStream {
@@ -26,6 +30,7 @@ pub struct ControlStream {
     goaway: Option<u64>,
     max_push: Option<u64>,
     count: u64,
+    priorities: Vec<(u64, Priority)>,
 }
 
 impl ControlStream {
@@ -42,6 +47,11 @@ impl ControlStream {
     /// Returns the number of frames so far, for a limit on them.
     pub const fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Returns the priorities that request streams were given since the last call (RFC 9218 §7.2), in order.
+    pub fn take_priorities(&mut self) -> Vec<(u64, Priority)> {
+        std::mem::take(&mut self.priorities)
     }
 
     /// Decodes the next bytes of the stream.
@@ -86,7 +96,7 @@ impl ControlStream {
         if unexpected {
             return Err(Fault::Connection(Code::H3_FRAME_UNEXPECTED));
         }
-        if kind == frame::SETTINGS && len > MAX_PAYLOAD {
+        if matches!(kind, frame::SETTINGS | frame::PRIORITY_UPDATE) && len > MAX_PAYLOAD {
             return Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD));
         }
         if matches!(kind, frame::GOAWAY | frame::MAX_PUSH_ID | frame::CANCEL_PUSH) && len > 8 {
@@ -119,6 +129,20 @@ impl ControlStream {
                 self.single()?;
                 return Err(ID);
             }
+            frame::PRIORITY_UPDATE => {
+                let mut value = self.payload.as_slice();
+                let id = varint::take(&mut value).ok_or(Fault::Connection(Code::H3_FRAME_ERROR))?;
+                // RFC 9218 §7.2: only streams that clients open in both directions have requests.
+                if id & 3 != 0 {
+                    return Err(ID);
+                }
+                if self.priorities.len() == MAX_PRIORITIES {
+                    self.priorities.remove(0);
+                }
+                self.priorities.push((id, Priority::parse(value)));
+            }
+            // RFC 9218 §7.2: nothing was promised.
+            frame::PRIORITY_UPDATE_PUSH => return Err(ID),
             _ => {}
         }
         Ok(())
@@ -133,7 +157,10 @@ impl ControlStream {
 }
 
 const fn is_known(kind: u64) -> bool {
-    matches!(kind, frame::SETTINGS | frame::GOAWAY | frame::MAX_PUSH_ID | frame::CANCEL_PUSH)
+    matches!(
+        kind,
+        frame::SETTINGS | frame::GOAWAY | frame::MAX_PUSH_ID | frame::CANCEL_PUSH | frame::PRIORITY_UPDATE
+    )
 }
 
 /// Appends a GOAWAY frame: requests on this stream and later ones are not processed (§5.2).

@@ -17,6 +17,11 @@ pub const GOAWAY: u64 = 0x7;
 /// The MAX_PUSH_ID frame type.
 pub const MAX_PUSH_ID: u64 = 0xd;
 
+/// The PRIORITY_UPDATE frame type for request streams (RFC 9218 §7.2).
+pub const PRIORITY_UPDATE: u64 = 0xf_0700;
+/// The PRIORITY_UPDATE frame type for pushes (RFC 9218 §7.2).
+pub const PRIORITY_UPDATE_PUSH: u64 = 0xf_0701;
+
 /// Returns whether this type is reserved because HTTP/2 used it; such a frame is an error everywhere (§7.2.8).
 pub const fn is_forbidden(kind: u64) -> bool {
     matches!(kind, 0x2 | 0x6 | 0x8 | 0x9)

@@ -254,7 +254,13 @@ impl Output {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.written < self.bytes.len() {
-            let n = ready!(Pin::new(&mut *io).poll_write(cx, &self.bytes[self.written..]))?;
+            let n = match Pin::new(&mut *io).poll_write(cx, &self.bytes[self.written..]) {
+                Poll::Ready(n) => n?,
+                Poll::Pending => {
+                    self.compact();
+                    return Poll::Pending;
+                }
+            };
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -262,6 +268,14 @@ impl Output {
         }
         self.release();
         Poll::Ready(Ok(()))
+    }
+
+    /// Drops what was written, once it is much: else a client that always leaves something would make the memory grow.
+    fn compact(&mut self) {
+        if self.written >= SIZE / 2 {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
     }
 
     /// Forgets what waits.

@@ -6,7 +6,7 @@ use super::downstream::tcp;
 use super::observe::Observer;
 use super::runtime::{Runtime, h3_limits};
 use super::traces::{TraceSink, Tracer};
-use super::upstream::Checks;
+use super::upstream::{Checks, PERIOD};
 use super::view::View;
 use super::worker::Worker;
 use crate::config::Listener;
@@ -55,10 +55,14 @@ pub(crate) fn run(
     local.block_on(&tokio, async move {
         let worker = Rc::new(Worker::new(number, View::new(runtime, None), observer, Tracer::new(traces)));
         tokio::task::spawn_local(worker.sweep().clone().run());
-        let checks_of = |view: &View| {
-            if number == 0 { Checks::of(&view.pools, worker.sweep()) } else { Checks::default() }
+        tokio::task::spawn_local(trim(worker.clone()));
+        let checks_now = |checks: &mut Checks, view: &View| {
+            if number == 0 {
+                checks.update(&view.pools, worker.sweep());
+            }
         };
-        let mut checks = checks_of(&worker.view());
+        let mut checks = Checks::default();
+        checks_now(&mut checks, &worker.view());
         let mut listening: HashMap<SocketAddr, (Listener, ActiveListener)> = HashMap::new();
         for sockets in sockets {
             listening.insert(sockets.address, (sockets.listener.clone(), listen(&worker, sockets)?));
@@ -68,7 +72,7 @@ pub(crate) fn run(
                 Some(Command::Reload { runtime, opened, closed }) => {
                     let view = View::new(runtime, Some(&worker.view()));
                     worker.set_view(view.clone());
-                    drop(std::mem::replace(&mut checks, checks_of(&view)));
+                    checks_now(&mut checks, &view);
                     listening.retain(|_, (listener, running)| {
                         let stays = !closed.contains(listener);
                         if !stays {
@@ -98,6 +102,16 @@ pub(crate) fn run(
             }
         }
     })
+}
+
+/// Closes connections to upstreams that are not needed any more, for as long as the worker lives.
+async fn trim(worker: Rc<Worker>) {
+    let mut periods = tokio::time::interval(PERIOD);
+    periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        periods.tick().await;
+        worker.view().pools.iter().for_each(|pool| pool.trim());
+    }
 }
 
 /// Begins to serve a listener.

@@ -11,9 +11,17 @@ const BACKLOG: i32 = 4096;
 /// Kernel buffers of a QUIC socket, in bytes; the kernel may give less.
 const UDP_BUFFER: usize = 2 * 1024 * 1024;
 
-fn shared(listener: &Listener, address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+/// A socket that shares its port with those of the other workers.
+fn shared(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = alone(listener, kind, protocol)?;
     socket.set_reuse_port(true)?;
+    Ok(socket)
+}
+
+/// A socket that shares its port with no other.
+fn alone(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let address = listener.address;
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
         // Each family has a listener of its own, so that an address is what it looks like.
@@ -70,6 +78,27 @@ impl Inherited {
     }
 }
 
+/// Makes sure that no other program listens on these addresses. Sockets that share a port (SO_REUSEPORT) would not show it: each
+/// would get a part of the connections. Addresses whose sockets were handed on are this process's by right.
+pub(crate) fn probe(listeners: &[Listener], inherited: &Inherited) -> Result<(), (SocketAddr, io::Error)> {
+    for listener in listeners.iter().filter(|listener| listener.address.port() != 0) {
+        let has = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == listener.address);
+        let quic = listener.kind == ListenerKind::Tls { http3: true };
+        let failed = |why| (listener.address, why);
+        if !inherited.tcp.iter().any(|socket| has(socket.local_addr())) {
+            let socket = alone(listener, Type::STREAM, Protocol::TCP).map_err(failed)?;
+            // Connections of a predecessor may linger in TIME_WAIT.
+            socket.set_reuse_address(true).map_err(failed)?;
+            socket.bind(&listener.address.into()).map_err(failed)?;
+        }
+        if quic && !inherited.udp.iter().any(|socket| has(socket.local_addr())) {
+            let socket = alone(listener, Type::DGRAM, Protocol::UDP).map_err(failed)?;
+            socket.bind(&listener.address.into()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 /// The TCP sockets of one listener, and the address with the port that was given.
 pub(crate) fn tcp(
     listener: &Listener,
@@ -88,7 +117,7 @@ pub(crate) fn tcp(
     let mut address = listener.address;
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
-        let socket = shared(listener, address, Type::STREAM, Protocol::TCP)?;
+        let socket = shared(listener, Type::STREAM, Protocol::TCP)?;
         // Connections of a predecessor may linger in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
@@ -120,7 +149,7 @@ pub(crate) fn udp(
     }
     (0..workers)
         .map(|_| {
-            let socket = shared(listener, address, Type::DGRAM, Protocol::UDP)?;
+            let socket = shared(listener, Type::DGRAM, Protocol::UDP)?;
             // Best effort: the kernel caps both by net.core.rmem_max and wmem_max.
             let _ = socket.set_recv_buffer_size(UDP_BUFFER);
             let _ = socket.set_send_buffer_size(UDP_BUFFER);

@@ -2,6 +2,7 @@
 
 use super::resumption::SharedEvent;
 use crate::{Method, Reason, RequestHead, Version};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -14,8 +15,50 @@ pub trait Observer: Send + Sync + 'static {
     /// A connection was turned away before it asked for anything.
     fn turned_away(&self, _record: &ConnectionRejected<'_>) {}
 
+    /// A worker cannot accept connections for now, or can again. Called once for each such change.
+    fn accepting(&self, _event: &AcceptEvent<'_>) {}
+
     /// The store of shared state came or went. Not called by a worker.
     fn shared(&self, _event: &SharedEvent) {}
+}
+
+/// A change in whether connections are accepted on a listener. Until they are, they wait in the kernel's queue.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AcceptEvent<'a> {
+    /// The system could not accept a connection.
+    Failed {
+        /// The listener's address.
+        local: SocketAddr,
+        /// The error.
+        why: &'a io::Error,
+    },
+    /// Clients have as many descriptors as they may: the rest is kept for upstreams, checks, the status page and the log.
+    OutOfDescriptors {
+        /// The listener's address.
+        local: SocketAddr,
+    },
+    /// Connections are accepted again.
+    Recovered {
+        /// The listener's address.
+        local: SocketAddr,
+    },
+}
+
+impl std::fmt::Display for AcceptEvent<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed { local, why } => write!(
+                f,
+                "{local}: cannot accept connections: {why}; they wait until it can (raise LimitNOFILE= if descriptors are missing)"
+            ),
+            Self::OutOfDescriptors { local } => write!(
+                f,
+                "{local}: clients have all descriptors that they may; connections wait (raise LimitNOFILE=, or lower limits.connections)"
+            ),
+            Self::Recovered { local } => write!(f, "{local}: connections are accepted again"),
+        }
+    }
 }
 
 /// An observer that is told and says nothing.

@@ -143,6 +143,8 @@ impl Builder {
         let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
         let lasting = ReloadSurvivors::new(self.workers, shared.map_err(StartError::Thread)?)?;
         let listeners = snapshot.config().listeners.clone();
+        listen::probe(&listeners, &self.inherited)
+            .map_err(|(address, why)| StartError::Listen { address, why })?;
         let (mut sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
         let held = RetainedSockets::of(&listeners, &sockets)?;
         let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
@@ -282,6 +284,11 @@ impl ProxyHandle {
     /// The addresses that are listened on, in the order of the listeners, with the ports that were given for 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
+    }
+
+    /// The number of workers.
+    pub const fn workers(&self) -> usize {
+        self.workers.len()
     }
 
     /// What is listened on, for a process that takes over ([`Builder::sockets`]): connections that wait in these sockets'

@@ -79,6 +79,16 @@ impl Socket {
         };
     }
 
+    /// Limits what the kernel keeps beyond what the path takes, in bytes, so that what is sent next does not wait long.
+    pub(crate) fn limit_unsent(&self, bytes: u32) {
+        // Where it cannot be had, more waits in the kernel.
+        let _ = match self {
+            Self::Fresh(Some(stream)) => socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes),
+            Self::Tcp(stream) => socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes),
+            Self::Fresh(None) | Self::Unix(_) => Ok(()),
+        };
+    }
+
     /// Writes what it takes without waiting.
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {

@@ -3,6 +3,7 @@
 use super::runtime::Runtime;
 use super::tailscale::WhoIs;
 use super::upstream::{Pool, Pools};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,18 +17,20 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(runtime: Arc<Runtime>, before: Option<&Self>) -> Rc<Self> {
         let config = runtime.snapshot().config();
+        let before_by_name: HashMap<&str, &Rc<Pool>> = before
+            .map(|view| view.pools.iter().map(|pool| (pool.upstream().name.as_str(), pool)).collect())
+            .unwrap_or_default();
         let pools = config
             .upstreams
             .iter()
             .zip(&runtime.upstream_tls)
             .zip(&runtime.targets)
             .map(|((upstream, tls), targets)| {
-                let kept = before
-                    .and_then(|view| view.pools.iter().find(|pool| pool.serves(upstream, tls.as_ref())));
-                kept.cloned().unwrap_or_else(|| {
-                    let limit = config.limits.idle_upstream;
-                    Rc::new(Pool::new(upstream.clone(), targets, tls.clone(), limit))
-                })
+                let limit = config.limits.idle_upstream;
+                let kept = before_by_name.get(upstream.name.as_str()).copied();
+                let kept = kept.filter(|pool| pool.serves(upstream, tls.as_ref()));
+                kept.cloned()
+                    .unwrap_or_else(|| Rc::new(Pool::new(upstream.clone(), targets, tls.clone(), limit)))
             })
             .collect();
         let whois = config.tailnet.as_ref().map(|tailnet| {

@@ -2,7 +2,7 @@
 
 use super::deadline::Sweep;
 use super::metrics::counters::Shard;
-use super::observe::{AccessRecord, ConnectionRejected, Observer};
+use super::observe::{AcceptEvent, AccessRecord, ConnectionRejected, Observer};
 use super::traces::Tracer;
 use super::view::View;
 use crate::Version;
@@ -52,6 +52,11 @@ impl Worker {
     /// What this worker counts.
     pub(crate) fn with_counts<T>(&self, use_them: impl FnOnce(&Shard) -> T) -> T {
         use_them(self.view.borrow().runtime.counts.of(self.number))
+    }
+
+    /// Accepting connections on a listener waits from now on, or goes on.
+    pub(crate) fn accepting(&self, event: &AcceptEvent<'_>) {
+        self.observer.accepting(event);
     }
 
     /// A connection was turned away.

@@ -3,6 +3,8 @@
 // Several test programs share this, and none uses all of it.
 #![allow(dead_code)]
 
+#[path = "link.rs"]
+pub(crate) mod link;
 #[path = "wire2.rs"]
 pub(crate) mod wire2;
 #[path = "wire3.rs"]

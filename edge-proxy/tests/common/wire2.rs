@@ -13,7 +13,7 @@ use testkit::tls_client;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -250,6 +250,25 @@ impl Http2 {
             }
             _ => {}
         }
+    }
+
+    /// The next frame of any stream: its type, its flags, its stream and its payload. The windows are opened again by as much.
+    pub(crate) fn next(&mut self) -> Result<(u8, u8, u32, Vec<u8>), End> {
+        let frame = self.receive()?;
+        if frame.0 == DATA && !frame.3.is_empty() {
+            let size = (frame.3.len() as u32).to_be_bytes();
+            self.frame(WINDOW_UPDATE, 0, 0, &size);
+            if frame.1 & END_STREAM == 0 {
+                self.frame(WINDOW_UPDATE, 0, frame.2, &size);
+            }
+        }
+        Ok(frame)
+    }
+
+    /// Lets the other side send so much on the connection beyond what it may, as browsers do.
+    pub(crate) fn widen(&mut self, bytes: u32) {
+        self.frame(SETTINGS, 0, 0, &[&[0, 4][..], &bytes.to_be_bytes()].concat());
+        self.frame(WINDOW_UPDATE, 0, 0, &bytes.to_be_bytes());
     }
 
     /// Everything of one stream until it ends. Content goes to `sink`.

@@ -5,7 +5,7 @@ use crate::cli::{Exit, RunArgs};
 use crate::config::{self, Mode, Settings};
 use crate::log::Writer;
 use crate::sandbox::{self, Environment, Needs};
-use crate::service::{self, Launcher, Notifier, Predecessor, hand_over};
+use crate::service::{self, Launcher, Notifier, Predecessor, descriptors, hand_over};
 use crate::shared;
 use crate::status::{self, Watched};
 use edge_proxy::config::{Config, ListenerKind};
@@ -36,6 +36,7 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
 }
 
 fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let descriptors = descriptors::raise();
     // Takes inherited sockets first, so that no child process inherits them too.
     let notifier = Notifier::from_environment();
     let predecessor = Predecessor::from_environment()?;
@@ -76,6 +77,9 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         certificates = Some(found);
     }
     let proxy = Arc::new(builder.start()?);
+    if let Some(warning) = descriptors::shortage(descriptors, proxy.workers(), &settings.proxy) {
+        eprintln!("edge-proxyd: {warning}");
+    }
     for address in proxy.addresses() {
         eprintln!("edge-proxyd: listening on {address}");
     }

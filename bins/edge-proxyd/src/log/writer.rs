@@ -2,7 +2,7 @@
 //! request.
 
 use super::{Format, LogRecord};
-use edge_proxy::{AccessRecord, ConnectionRejected, Observer, Reason, SharedEvent};
+use edge_proxy::{AcceptEvent, AccessRecord, ConnectionRejected, Observer, Reason, SharedEvent};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(crate) struct Writer {
     format: Format,
     rejected: bool,
     lines: SyncSender<Vec<u8>>,
-    lost: AtomicU64,
+    lost: Arc<AtomicU64>,
     /// Set when the file must be reopened after it was renamed.
     reopen: Arc<AtomicBool>,
 }
@@ -30,11 +30,12 @@ impl Writer {
         let out = file.map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()?;
         let (lines, receiver) = sync_channel(WAITING);
         let reopen = Arc::new(AtomicBool::new(false));
-        let (path, asked) = (file.map(Path::to_owned), reopen.clone());
+        let lost = Arc::new(AtomicU64::new(0));
+        let (path, asked, counted) = (file.map(Path::to_owned), reopen.clone(), lost.clone());
         std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write(&receiver, out, path.as_deref(), &asked))?;
-        Ok(Self { format, rejected, lines, lost: AtomicU64::new(0), reopen })
+            .spawn(move || write(&receiver, out, path.as_deref(), &asked, &counted))?;
+        Ok(Self { format, rejected, lines, lost, reopen })
     }
 
     /// Reopens the file before the next line; a renamed file is left alone.
@@ -44,7 +45,7 @@ impl Writer {
         self.send(Vec::new());
     }
 
-    /// Returns the number of lines lost because the disk was too slow.
+    /// Returns the number of lines lost because the disk was too slow or full.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -57,7 +58,16 @@ impl Writer {
 }
 
 /// Writes queued lines in batches.
-fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>, path: Option<&Path>, reopen: &AtomicBool) {
+fn write(
+    lines: &Receiver<Vec<u8>>,
+    file: Option<File>,
+    path: Option<&Path>,
+    reopen: &AtomicBool,
+    lost: &AtomicU64,
+) {
+    let mut log =
+        Log::new(file.map_or_else(|| Box::new(io::stdout()) as Box<dyn Write>, |file| Box::new(file)));
+    let name = path.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
     let mut batch = Vec::new();
     while let Ok(line) = lines.recv() {
         batch.extend_from_slice(&line);
@@ -70,20 +80,114 @@ fn write(lines: &Receiver<Vec<u8>>, mut file: Option<File>, path: Option<&Path>,
             && reopen.swap(false, Ordering::Relaxed)
         {
             match OpenOptions::new().append(true).create(true).open(path) {
-                Ok(opened) => file = Some(opened),
-                Err(why) => eprintln!("edge-proxyd: cannot open the access log {}: {why}", path.display()),
+                Ok(opened) => log = Log::new(Box::new(opened)),
+                Err(why) => eprintln!("edge-proxyd: cannot open the access log {name}: {why}"),
             }
         }
-        // A full disk must not stop the service; the lines are lost.
-        let _ = match &mut file {
-            Some(file) => file.write_all(&batch),
-            None => io::stdout().lock().write_all(&batch),
-        };
+        // A full disk must not stop the service.
+        let written = log.write(&batch);
+        lost.fetch_add(written.lost, Ordering::Relaxed);
+        match written.turn {
+            Some(Turn::Failed(why)) => {
+                eprintln!(
+                    "edge-proxyd: cannot write the access log {name}: {why}; lines are lost until it can be written"
+                );
+            }
+            Some(Turn::Recovered(lost)) => {
+                eprintln!("edge-proxyd: the access log {name} can be written again; {lost} lines were lost");
+            }
+            None => {}
+        }
         batch.clear();
     }
 }
 
+/// A log that may fail for a while, as on a full disk. A line is in it whole, or is counted as lost.
+struct Log<W> {
+    out: W,
+    /// The last line was cut off: the next one begins on a line of its own.
+    cut: bool,
+    /// Lines that were lost since it failed, while it fails.
+    failing: Option<u64>,
+}
+
+/// The outcome of writing some lines.
+struct Written {
+    lost: u64,
+    turn: Option<Turn>,
+}
+
+/// A change between writing and failing.
+enum Turn {
+    Failed(io::Error),
+    /// After so many lines were lost.
+    Recovered(u64),
+}
+
+impl<W: Write> Log<W> {
+    const fn new(out: W) -> Self {
+        Self { out, cut: false, failing: None }
+    }
+
+    fn write(&mut self, batch: &[u8]) -> Written {
+        if batch.is_empty() {
+            return Written { lost: 0, turn: None };
+        }
+        let (written, failed) = self.attempt(batch);
+        // One that is whole but for its end gets that before the next.
+        let rest = &batch[written..];
+        let rest = if self.cut { rest.strip_prefix(b"\n").unwrap_or(rest) } else { rest };
+        let lost = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let turn = match (failed, self.failing) {
+            (Some(why), None) => {
+                self.failing = Some(lost);
+                Some(Turn::Failed(why))
+            }
+            (Some(_), Some(before)) => {
+                self.failing = Some(before + lost);
+                None
+            }
+            (None, Some(before)) => {
+                self.failing = None;
+                Some(Turn::Recovered(before))
+            }
+            (None, None) => None,
+        };
+        Written { lost, turn }
+    }
+
+    /// Writes as much as it can. Returns how much that was, and why it was not all.
+    fn attempt(&mut self, batch: &[u8]) -> (usize, Option<io::Error>) {
+        while self.cut {
+            match self.out.write(b"\n") {
+                Ok(1..) => self.cut = false,
+                Ok(0) => return (0, Some(io::ErrorKind::WriteZero.into())),
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => return (0, Some(why)),
+            }
+        }
+        let mut written = 0;
+        let failed = loop {
+            if written == batch.len() {
+                break self.out.flush().err();
+            }
+            match self.out.write(&batch[written..]) {
+                Ok(0) => break Some(io::ErrorKind::WriteZero.into()),
+                Ok(n) => written += n,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => break Some(why),
+            }
+        };
+        self.cut = written > 0 && batch[written - 1] != b'\n';
+        (written, failed)
+    }
+}
+
 impl Observer for Writer {
+    fn accepting(&self, event: &AcceptEvent<'_>) {
+        eprintln!("edge-proxyd: {event}");
+    }
+
     fn shared(&self, event: &SharedEvent) {
         crate::shared::tell(event);
     }
@@ -129,5 +233,63 @@ impl Observer for Writer {
             "transport": if record.quic { "quic" } else { "tcp" },
         });
         self.send(format!("{value}\n").into_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    /// A disk with so much room.
+    struct Disk {
+        bytes: Vec<u8>,
+        room: Rc<Cell<usize>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            let n = buf.len().min(self.room.get());
+            if n == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room.set(self.room.get() - n);
+            self.bytes.extend_from_slice(&buf[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    proptest! {
+        /// Whatever room there is and when it comes back: a line is whole in the log or counted as lost, each failure is said once,
+        /// and no line is glued to another.
+        #[test]
+        fn lines_are_whole_or_counted(steps in proptest::collection::vec((0usize..60, 1usize..4), 1..60)) {
+            let room = Rc::new(Cell::new(0));
+            let mut log = Log::new(Disk { bytes: Vec::new(), room: room.clone() });
+            let (mut lost, mut all, mut failing) = (0, 0, false);
+            for (more, lines) in steps {
+                room.set(room.get() + more);
+                let batch: String = (0..lines).map(|line| format!("{{{}}}\n", all + line)).collect();
+                all += lines;
+                let written = log.write(batch.as_bytes());
+                lost += written.lost;
+                match written.turn {
+                    Some(Turn::Failed(_)) => prop_assert!(!std::mem::replace(&mut failing, true)),
+                    Some(Turn::Recovered(_)) => prop_assert!(std::mem::replace(&mut failing, false)),
+                    None => prop_assert!(written.lost == 0 || failing),
+                }
+            }
+            let text = String::from_utf8(log.out.bytes).unwrap();
+            let whole = text.lines().filter(|line| line.starts_with('{') && line.ends_with('}'));
+            prop_assert_eq!(whole.count() as u64 + lost, all as u64);
+            let glued = text.lines().any(|line| line.matches('{').count() > 1);
+            prop_assert!(!glued);
+        }
     }
 }

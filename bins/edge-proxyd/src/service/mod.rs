@@ -1,5 +1,6 @@
 //! Integration with the service manager: notifications, inherited sockets, and takeover by a new process.
 
+pub(crate) mod descriptors;
 mod launcher;
 mod notify;
 mod sockets;

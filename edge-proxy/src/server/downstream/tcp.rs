@@ -6,8 +6,9 @@ use crate::config::{Listener, ListenerKind, Reject};
 use crate::decide::{self, Transport};
 use crate::server::buffer::Input;
 use crate::server::deadline::Deadline;
+use crate::server::descriptors;
 use crate::server::exchange::Connection;
-use crate::server::observe::ConnectionRejected;
+use crate::server::observe::{AcceptEvent, ConnectionRejected};
 use crate::server::resumption::{self, OfferedSession};
 use crate::server::socket::Socket;
 use crate::server::tls::{Hello, TlsStream, read_hello, send_alert};
@@ -17,8 +18,9 @@ use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 
@@ -28,6 +30,12 @@ const UNRECOGNIZED_NAME: u8 = 112;
 /// Connections that are accepted one after the other, before those that are served have their turn.
 const AT_ONCE: usize = 32;
 
+/// Time without trouble after which accepting counts as recovered.
+const OVER: Duration = Duration::from_secs(10);
+
+/// Time between two looks at whether connections can be accepted again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Accepts until it is aborted, or the runtime ends.
 pub(crate) async fn run(
     worker: Rc<Worker>,
@@ -35,13 +43,27 @@ pub(crate) async fn run(
     address: SocketAddr,
     tcp: AsyncFd<TcpListener>,
 ) {
+    let ceiling = descriptors::ceiling();
+    let mut trouble = Trouble { worker: &worker, local: address, last: None };
     while let Ok(mut ready) = tcp.readable().await {
         for one in 1_usize.. {
             match ready.try_io(|tcp| accept(tcp.get_ref())) {
-                Ok(Ok((stream, peer))) => begin(&worker, &listener, address, stream, peer),
+                Ok(Ok((stream, peer))) => {
+                    let scarce = stream.as_raw_fd() >= ceiling;
+                    begin(&worker, &listener, address, stream, peer);
+                    if scarce {
+                        trouble.begin(&AcceptEvent::OutOfDescriptors { local: address });
+                        while !has_room(tcp.get_ref(), ceiling) {
+                            tokio::time::sleep(PAUSE).await;
+                        }
+                    } else {
+                        trouble.end();
+                    }
+                }
                 // Out of descriptors or memory: connections wait in the kernel's queue until there is room again.
                 Ok(Err(why)) if why.kind() != io::ErrorKind::ConnectionAborted => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    trouble.begin(&AcceptEvent::Failed { local: address, why: &why });
+                    tokio::time::sleep(PAUSE).await;
                 }
                 Ok(Err(_)) => {}
                 Err(_would_block) => break,
@@ -51,6 +73,33 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// Trouble with accepting: it is counted each time, and reported when it begins and when it has been over for a while.
+struct Trouble<'a> {
+    worker: &'a Worker,
+    local: SocketAddr,
+    last: Option<Instant>,
+}
+
+impl Trouble<'_> {
+    fn begin(&mut self, event: &AcceptEvent<'_>) {
+        self.worker.with_counts(|counts| counts.accept_waits.add(1));
+        if self.last.replace(Instant::now()).is_none() {
+            self.worker.accepting(event);
+        }
+    }
+
+    fn end(&mut self) {
+        if self.last.take_if(|last| last.elapsed() > OVER).is_some() {
+            self.worker.accepting(&AcceptEvent::Recovered { local: self.local });
+        }
+    }
+}
+
+/// Whether clients may have another descriptor: the next one is below this number.
+fn has_room(tcp: &TcpListener, ceiling: RawFd) -> bool {
+    tcp.try_clone().is_ok_and(|next| next.as_raw_fd() < ceiling)
 }
 
 /// Accepts a connection that does not block.

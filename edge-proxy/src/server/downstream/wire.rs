@@ -43,7 +43,7 @@ impl ClientTransport {
         }
     }
 
-    pub(super) fn socket(&self) -> &Socket {
+    pub(in crate::server) fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.socket(),

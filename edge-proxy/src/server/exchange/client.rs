@@ -60,6 +60,12 @@ pub(crate) trait Downstream {
     /// least one, or lost.
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>>;
 
+    /// Bytes that the client's connection has taken so far, if this exchange only waits for its turn among others on the
+    /// connection. `None` if it is the client that keeps this exchange from sending, or if there are no others.
+    fn progress(&self) -> Option<u64> {
+        None
+    }
+
     /// Sends a 1xx head. Left out where the client cannot understand it (HTTP/1.0).
     fn send_interim(&mut self, head: &ResponseHead);
 

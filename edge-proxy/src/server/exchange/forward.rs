@@ -11,7 +11,7 @@ use crate::compression::{self, Skip};
 use crate::config::{Balance, Coding, HashKey, Maintenance};
 use crate::decide::{request_fields, response_fields};
 use crate::server::date;
-use crate::server::upstream::{ConnectOptions, UpstreamError};
+use crate::server::upstream::{ConnectError, ConnectOptions, UpstreamError};
 use crate::{BodyLength, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -197,6 +197,7 @@ impl Forwarding<'_, '_> {
             Failure::TooLarge => (Some(413), Abort::Refused),
             Failure::ClientSlow => (Some(408), Abort::TimedOut),
             Failure::Upstream(error) => match error {
+                UpstreamError::Connect(ConnectError::Resources) => (Some(503), Abort::Truncated),
                 UpstreamError::Connect(_)
                 | UpstreamError::Stale
                 | UpstreamError::Broken

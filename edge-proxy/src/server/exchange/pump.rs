@@ -41,6 +41,8 @@ pub(super) struct Pump<'a> {
     armed: bool,
     /// There is content that the client does not take.
     client_waits: bool,
+    /// [`Downstream::progress`] when the deadline for the client was set.
+    progress: Option<u64>,
     encoder: Option<Encoder>,
     /// After so many bytes content may go past us.
     direct_after: Option<u64>,
@@ -80,6 +82,7 @@ impl<'a> Pump<'a> {
             tunnel: false,
             armed: false,
             client_waits: false,
+            progress: None,
             encoder: None,
             direct_after: None,
             relay: None,
@@ -148,6 +151,7 @@ impl<'a> Pump<'a> {
         }
         if moved {
             self.armed = true;
+            self.progress = if self.client_waits { down.progress() } else { None };
             deadline.set(if self.tunnel {
                 self.timeouts.tunnel
             } else if self.request_done && !self.client_waits {
@@ -158,14 +162,30 @@ impl<'a> Pump<'a> {
         } else if self.client_waits && !self.tunnel {
             // It may be that the service was waited for until now, which may take longer.
             deadline.sooner(self.timeouts.body);
+            self.progress = self.progress.or_else(|| down.progress());
         }
         match deadline.poll_due(cx) {
+            Poll::Ready(()) if self.client_waits && self.may_wait_on(down) => {
+                deadline.set(self.timeouts.body);
+                match deadline.poll_due(cx) {
+                    Poll::Ready(()) => Poll::Ready(Err(Failure::ClientSlow)),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
             Poll::Ready(()) if !self.request_done || self.client_waits => {
                 Poll::Ready(Err(Failure::ClientSlow))
             }
             Poll::Ready(()) => Poll::Ready(Err(Failure::Upstream(UpstreamError::TimedOut))),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Whether the client took something since the deadline was set, while this exchange waited for its turn behind others of
+    /// the same connection: then the client is not too slow.
+    fn may_wait_on<D: Downstream>(&mut self, down: &D) -> bool {
+        let now = down.progress();
+        let before = std::mem::replace(&mut self.progress, now);
+        matches!((before, now), (Some(before), Some(now)) if now > before)
     }
 
     /// Content of the request, from the client to the service.

@@ -34,6 +34,8 @@ impl Count {
 pub(crate) struct Shard {
     pub(crate) tcp: Count,
     pub(crate) tcp_open: Count,
+    /// Times that accepting had to wait, for descriptors or after an error.
+    pub(crate) accept_waits: Count,
     pub(crate) quic: Count,
     pub(crate) quic_open: Count,
     pub(crate) handshakes: Count,
@@ -52,6 +54,7 @@ impl Default for Shard {
         Self {
             tcp: Count::default(),
             tcp_open: Count::default(),
+            accept_waits: Count::default(),
             quic: Count::default(),
             quic_open: Count::default(),
             handshakes: Count::default(),

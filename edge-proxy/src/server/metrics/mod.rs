@@ -19,6 +19,8 @@ pub struct Metrics {
     pub tcp_connections: u64,
     /// Those that are open.
     pub tcp_open: u64,
+    /// Times that accepting had to wait, because descriptors were missing or the system could not accept.
+    pub accept_waits: u64,
     /// QUIC connections that were accepted.
     pub quic_connections: u64,
     /// Those that are open.
@@ -172,6 +174,7 @@ pub(crate) fn read(
         quic_open: shards.sum(|shard| &shard.quic_open),
         handshakes: shards.sum(|shard| &shard.handshakes),
         resumed: shards.sum(|shard| &shard.resumed),
+        accept_waits: shards.sum(|shard| &shard.accept_waits),
         kernel_tls: shards.sum(|shard| &shard.kernel_tls),
         kernel_tls_bytes: shards.sum(|shard| &shard.kernel_tls_bytes),
         turned_away: by_reason(shards, Reason::is_of_connections, |shard| &shard.turned_away),

@@ -45,6 +45,8 @@ impl Metrics {
         let mut family = Family::new(text, "edge_connections_open", "gauge", "Connections that are open.");
         family.sample("", &[("transport", "tcp")], self.tcp_open);
         family.sample("", &[("transport", "quic")], self.quic_open);
+        let help = "Times that accepting connections had to wait, for descriptors or after an error.";
+        Family::new(text, "edge_accept_waits_total", "counter", help).sample("", &[], self.accept_waits);
         let mut family = Family::new(text, "edge_tls_handshakes_total", "counter", "TLS handshakes on TCP.");
         family.sample("", &[("kind", "full")], self.handshakes.saturating_sub(self.resumed));
         family.sample("", &[("kind", "resumed")], self.resumed);

@@ -1,57 +1,111 @@
 //! Active checks: a request of our own to each target, again and again, by one of the workers for all of them.
 
+use super::error::{ConnectError, UpstreamError};
 use super::pool::{ConnectOptions, Pool};
 use crate::balance::health::Event;
 use crate::config::Check;
 use crate::server::deadline::Sweep;
 use crate::server::traces::Trace;
 use crate::{RequestHead, ResponseHead, Version};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// Checks that run; they end when this is dropped.
-#[derive(Default)]
-pub(crate) struct Checks(Vec<AbortHandle>);
+/// Checks under way at a time. Others wait, so that requests have descriptors and time.
+const AT_ONCE: usize = 256;
+
+/// The checks of the pools that are served by; they end when this is dropped.
+pub(crate) struct Checks {
+    running: HashMap<*const Pool, Running>,
+    places: Rc<Semaphore>,
+    /// Checks that were begun so far.
+    begun: u32,
+}
+
+/// The checks of one pool. It keeps the pool, so that no other can have its address.
+struct Running {
+    _pool: Rc<Pool>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { running: HashMap::new(), places: Rc::new(Semaphore::new(AT_ONCE)), begun: 0 }
+    }
+}
 
 impl Checks {
-    /// Begins to check every target of the pools that want it.
-    pub(crate) fn of(pools: &[Rc<Pool>], sweep: &Rc<Sweep>) -> Self {
-        let mut tasks = Vec::new();
+    /// Checks every target of these pools from now on, where that is configured, and no other. Those of pools that were there before
+    /// go on as they are.
+    pub(crate) fn update(&mut self, pools: &[Rc<Pool>], sweep: &Rc<Sweep>) {
+        let mut before = std::mem::take(&mut self.running);
         for pool in pools {
             let Some(check) = &pool.upstream().health.check else { continue };
-            for at in 0..pool.upstream().targets.len() {
-                let task = again(pool.clone(), at, check.clone(), sweep.clone());
-                tasks.push(tokio::task::spawn_local(task).abort_handle());
-            }
+            let running = before.remove(&Rc::as_ptr(pool)).unwrap_or_else(|| {
+                let tasks = (0..pool.upstream().targets.len()).map(|at| {
+                    let delay = phase(self.begun, check.interval);
+                    self.begun = self.begun.wrapping_add(1);
+                    let task =
+                        again(pool.clone(), at, delay, check.clone(), sweep.clone(), self.places.clone());
+                    tokio::task::spawn_local(task).abort_handle()
+                });
+                Running { tasks: tasks.collect(), _pool: pool.clone() }
+            });
+            self.running.insert(Rc::as_ptr(pool), running);
         }
-        Self(tasks)
     }
 }
 
-impl Drop for Checks {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
-async fn again(pool: Rc<Pool>, at: usize, check: Check, sweep: Rc<Sweep>) {
-    // Spread over the first interval, so that many targets are not asked in the same moment.
-    let count = pool.upstream().targets.len() as u32;
-    tokio::time::sleep(check.interval.min(Duration::from_secs(1)) / count * at as u32).await;
+/// The delay of the `number`-th check: multiples of the golden ratio, so that any number of them is spread evenly over the interval.
+fn phase(number: u32, interval: Duration) -> Duration {
+    const RATIO: u32 = 0x9e37_79b9;
+    interval.mul_f64(f64::from(number.wrapping_mul(RATIO)) / (f64::from(u32::MAX) + 1.0))
+}
+
+async fn again(
+    pool: Rc<Pool>,
+    at: usize,
+    delay: Duration,
+    check: Check,
+    sweep: Rc<Sweep>,
+    places: Rc<Semaphore>,
+) {
+    tokio::time::sleep(delay).await;
     let mut ticks = tokio::time::interval(check.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let well = tokio::time::timeout(check.timeout, once(&pool, at, &check, &sweep)).await;
-        let event = if well.unwrap_or(false) { Event::CheckedUp } else { Event::CheckedDown };
+        // It is never closed.
+        let _place = places.acquire().await;
+        let event = match tokio::time::timeout(check.timeout, once(&pool, at, &check, &sweep)).await {
+            Ok(Outcome::Up) => Event::CheckedUp,
+            Ok(Outcome::Unknown) => continue,
+            Ok(Outcome::Down) | Err(_) => Event::CheckedDown,
+        };
         pool.shared(at).tell(event, &pool.upstream().health.rules);
     }
 }
 
-async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> bool {
+/// The outcome of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Up,
+    Down,
+    /// It could not be made here, which says nothing about the target.
+    Unknown,
+}
+
+async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Outcome {
     let mut head = RequestHead::new(Version::Http11);
     head.target.clone_from(&check.path);
     head.authority = match &check.host {
@@ -72,7 +126,11 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> bool 
         host: check.host.is_none(),
         trace: &Trace::NONE,
     };
-    let Ok(mut exchange) = pool.begin_at(at, &head, &options).await else { return false };
+    let mut exchange = match pool.begin_at(at, &head, &options).await {
+        Ok(exchange) => exchange,
+        Err(UpstreamError::Connect(ConnectError::Resources)) => return Outcome::Unknown,
+        Err(_) => return Outcome::Down,
+    };
     let mut answer = ResponseHead::default();
     loop {
         let asked = poll_fn(|cx| {
@@ -81,10 +139,32 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> bool 
             exchange.poll_head(cx, &mut answer)
         });
         if asked.await.is_err() {
-            return false;
+            return Outcome::Down;
         }
         if !answer.is_interim() {
-            return (check.status.0..=check.status.1).contains(&answer.status);
+            let up = (check.status.0..=check.status.1).contains(&answer.status);
+            return if up { Outcome::Up } else { Outcome::Down };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However many checks there are and at whichever number they begin: no tenth of the interval has many more than its share.
+        #[test]
+        fn checks_are_spread_over_the_interval(first in any::<u32>(), count in 1u32..3000, seconds in 1u64..100) {
+            let interval = Duration::from_secs(seconds);
+            let mut tenths = [0u32; 10];
+            for number in 0..count {
+                let delay = phase(first.wrapping_add(number), interval);
+                prop_assert!(delay < interval + Duration::from_nanos(1));
+                tenths[(delay.as_secs_f64() / interval.as_secs_f64() * 10.0).min(9.0) as usize] += 1;
+            }
+            prop_assert!(tenths.iter().all(|in_it| in_it.abs_diff(count / 10) <= 4), "{tenths:?} of {count}");
         }
     }
 }

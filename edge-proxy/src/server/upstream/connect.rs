@@ -2,6 +2,7 @@
 
 use super::UpstreamError;
 use super::error::ConnectError;
+use super::names::addresses;
 use super::wire::UpstreamTransport;
 use crate::config::{ProxyOut, Target};
 use crate::proxy_protocol;
@@ -9,42 +10,11 @@ use crate::server::socket::Socket;
 use crate::server::tls::TlsStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
-
-/// How long an answer of the resolver is used.
-const FRESH: Duration = Duration::from_secs(10);
-
-thread_local! {
-    static NAMES: RefCell<HashMap<String, (Instant, Vec<IpAddr>)>> = RefCell::new(HashMap::new());
-}
-
-/// The addresses of a host. When the resolver fails, what it said last is still used.
-async fn addresses(host: &str) -> Result<Vec<IpAddr>, UpstreamError> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
-    let known = NAMES.with_borrow(|names| names.get(host).cloned());
-    if let Some((at, found)) = &known
-        && at.elapsed() < FRESH
-    {
-        return Ok(found.clone());
-    }
-    match tokio::net::lookup_host((host, 0)).await {
-        Ok(found) => {
-            let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-            NAMES.with_borrow_mut(|names| names.insert(host.to_owned(), (Instant::now(), found.clone())));
-            Ok(found)
-        }
-        Err(_) => known.map(|(_, found)| found).ok_or(ConnectError::Dns.into()),
-    }
-}
 
 /// The PROXY header to send first, and whom it names.
 pub(crate) struct Announce {
@@ -66,7 +36,7 @@ pub(crate) async fn dial(
         Target::Tcp { host, port } => {
             // A name without an address, or the error at the last address.
             let mut connected = Err(ConnectError::Dns);
-            for address in addresses(host).await? {
+            for address in addresses(host).await.ok_or(ConnectError::Dns)? {
                 connected =
                     TcpStream::connect((address, *port)).await.map_err(|error| ConnectError::of(&error));
                 if connected.is_ok() {

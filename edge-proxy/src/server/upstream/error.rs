@@ -10,6 +10,8 @@ pub(crate) enum ConnectError {
     Dns,
     /// The connection broke while it was set up, or the system could not make it.
     Io,
+    /// This system is out of descriptors, memory or ports, which is no failure of the target.
+    Resources,
     /// The target refused the connection, or the socket does not exist.
     Refused,
     /// The connection was not made in time.
@@ -21,6 +23,11 @@ pub(crate) enum ConnectError {
 impl ConnectError {
     /// The cause behind an error of the socket.
     pub(super) fn of(error: &io::Error) -> Self {
+        // Out of descriptors (of the process, of the system), of memory, of buffers, of local ports.
+        let resources = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
+        if error.raw_os_error().is_some_and(|code| resources.contains(&code)) {
+            return Self::Resources;
+        }
         match error.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
             io::ErrorKind::TimedOut => Self::TimedOut,
@@ -31,6 +38,7 @@ impl ConnectError {
     /// The reason that is logged, counted and traced.
     pub(crate) const fn reason(self) -> Reason {
         match self {
+            Self::Resources => Reason::EdgeOutOfResources,
             Self::Dns | Self::Io | Self::Refused | Self::TimedOut | Self::Tls => Reason::UpstreamUnreachable,
         }
     }

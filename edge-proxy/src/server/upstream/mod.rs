@@ -6,6 +6,7 @@ mod error;
 mod fields;
 mod h1;
 mod h2;
+mod names;
 mod pool;
 mod read;
 mod target;
@@ -14,8 +15,8 @@ mod tls;
 mod wire;
 
 pub(crate) use check::Checks;
-pub(crate) use error::UpstreamError;
-pub(crate) use pool::{ConnectOptions, Pool, Pools};
+pub(crate) use error::{ConnectError, UpstreamError};
+pub(crate) use pool::{ConnectOptions, PERIOD, Pool, Pools};
 pub(crate) use read::read_whole;
 pub use target::TargetStatus;
 pub(crate) use target::{SharedTarget, Targets};

@@ -31,6 +31,9 @@ pub(crate) struct Pool {
 /// Repetitions that an upstream may have before there were any requests, in one worker.
 const RESERVE: u16 = 10;
 
+/// The time between two looks at connections that are not needed any more.
+pub(crate) const PERIOD: Duration = Duration::from_secs(5);
+
 /// All pools of a worker, in the order of the configuration's upstreams.
 pub(crate) type Pools = Vec<Rc<Pool>>;
 
@@ -95,6 +98,11 @@ impl Pool {
         }
     }
 
+    /// Closes connections that are not needed any more. Called once a [period](PERIOD).
+    pub(crate) fn trim(&self) {
+        self.targets.iter().for_each(|target| target.trim());
+    }
+
     /// Whether this pool serves that upstream, so that a reload can keep it.
     pub(crate) fn serves(&self, upstream: &Upstream, tls: Option<&Arc<ClientConfig>>) -> bool {
         self.upstream == *upstream
@@ -139,6 +147,10 @@ impl Pool {
                 Err(UpstreamError::Stale) if !options.fresh => return Err(UpstreamError::Stale),
                 Err(why) => {
                     options.trace.missed(&self.upstream, at, since, head, why);
+                    if why == UpstreamError::Connect(ConnectError::Resources) {
+                        // No other target could be reached either, and none is to blame.
+                        return Err(why);
+                    }
                     shared.tell(Event::Failed, &rules);
                     tried.add(at);
                     last = why;

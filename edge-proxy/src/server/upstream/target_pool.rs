@@ -1,9 +1,9 @@
-//! Idle connections of one worker to one target, last in first out.
+//! Connections of one worker to one target: as many are kept as were in use at once lately, last in first out.
 
 use super::h2;
 use super::target::SharedTarget;
 use super::wire::UpstreamTransport;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,17 +16,57 @@ struct IdleConnection {
     since: Instant,
 }
 
+/// The most connections that were in use at once, over the last three periods and the current one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Demand {
+    in_use: usize,
+    peaks: [usize; 4],
+}
+
+impl Demand {
+    fn begin(&mut self) {
+        self.in_use += 1;
+        self.peaks[0] = self.peaks[0].max(self.in_use);
+    }
+
+    const fn end(&mut self) {
+        self.in_use = self.in_use.saturating_sub(1);
+    }
+
+    fn peak(&self) -> usize {
+        self.peaks.into_iter().max().unwrap_or(0)
+    }
+
+    /// Connections that may be idle beside those in use.
+    fn spare(&self, limit: usize) -> usize {
+        self.peak().saturating_sub(self.in_use).min(limit)
+    }
+
+    /// Begins the next period.
+    fn turn(&mut self) {
+        self.peaks.rotate_right(1);
+        self.peaks[0] = self.in_use;
+    }
+}
+
 /// The connections of one worker to one target.
 pub(super) struct TargetPool {
     pub(super) shared: Arc<SharedTarget>,
     idle: RefCell<Vec<IdleConnection>>,
     pub(super) multiplexed: RefCell<Option<h2::RequestSender>>,
+    demand: Cell<Demand>,
     limit: usize,
 }
 
 impl TargetPool {
     pub(super) fn new(shared: Arc<SharedTarget>, limit: usize) -> Rc<Self> {
-        Rc::new(Self { shared, idle: RefCell::default(), multiplexed: RefCell::default(), limit })
+        Rc::new(Self {
+            shared,
+            idle: RefCell::default(),
+            multiplexed: RefCell::default(),
+            demand: Cell::default(),
+            limit,
+        })
     }
 
     /// Takes out the connection that became idle last and is still usable.
@@ -38,22 +78,90 @@ impl TargetPool {
             }
         }
     }
+
+    fn change(&self, change: impl FnOnce(&mut Demand)) {
+        let mut demand = self.demand.get();
+        change(&mut demand);
+        self.demand.set(demand);
+    }
+
+    /// Ends a period: closes connections that are not needed any more, that are too old, or that the service closed.
+    pub(super) fn trim(&self) {
+        self.change(Demand::turn);
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            return;
+        }
+        idle.retain_mut(|idle| idle.since.elapsed() < IDLE && idle.wire.is_quiet());
+        // Those that became idle first go first.
+        let excess = idle.len().saturating_sub(self.demand.get().spare(self.limit));
+        idle.drain(..excess);
+        if idle.capacity() > 64 && idle.capacity() > 4 * idle.len() {
+            idle.shrink_to_fit();
+        }
+    }
 }
 
-/// The pool that a connection is checked in to after its exchange, if it may be reused.
+/// The pool that a connection is checked in to after its exchange, if it may be reused. Until it is dropped, the connection is in
+/// use.
 pub(crate) struct CheckIn(Option<Rc<TargetPool>>);
 
 impl CheckIn {
-    pub(super) const fn new(pool: Option<Rc<TargetPool>>) -> Self {
+    pub(super) fn new(pool: Option<Rc<TargetPool>>) -> Self {
+        if let Some(pool) = &pool {
+            pool.change(Demand::begin);
+        }
         Self(pool)
     }
 
-    pub(super) fn keep(self, wire: UpstreamTransport) {
-        if let Some(pool) = self.0 {
+    pub(super) fn keep(mut self, wire: UpstreamTransport) {
+        if let Some(pool) = self.0.take() {
+            pool.change(Demand::end);
             let mut idle = pool.idle.borrow_mut();
-            if idle.len() < pool.limit {
+            if idle.len() < pool.demand.get().spare(pool.limit) {
                 idle.push(IdleConnection { wire, since: Instant::now() });
             }
+        }
+    }
+}
+
+impl Drop for CheckIn {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.0 {
+            pool.change(Demand::end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Work that returns within three periods finds as many connections as it had before, up to the limit; without work none
+        /// are kept after four.
+        #[test]
+        fn as_many_are_kept_as_were_in_use(
+            most in 1usize..5000,
+            limit in 0usize..5000,
+            quiet in 0usize..4,
+            busy in 0usize..10,
+        ) {
+            let mut demand = Demand::default();
+            (0..most).for_each(|_| demand.begin());
+            let mut idle = 0;
+            for _ in 0..most {
+                demand.end();
+                idle += usize::from(idle < demand.spare(limit));
+            }
+            (0..quiet).for_each(|_| demand.turn());
+            prop_assert_eq!(idle.min(demand.spare(limit)), most.min(limit));
+            (0..4).for_each(|_| demand.turn());
+            prop_assert_eq!(demand.spare(limit), 0);
+            // Never more beside those in use than were in use at once.
+            (0..busy).for_each(|_| demand.begin());
+            prop_assert!(demand.spare(limit) + demand.in_use <= demand.peak().max(busy));
         }
     }
 }

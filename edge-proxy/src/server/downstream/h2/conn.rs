@@ -9,6 +9,7 @@ use crate::h2::{Code, frame, response};
 use crate::section::SectionLimits;
 use crate::server::body::BodyError;
 use crate::server::buffer::{Output, SIZE};
+use crate::server::turns::Turns;
 use crate::{Reason, RequestHead, ResponseHead};
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -23,7 +24,7 @@ const MOST: i64 = (1 << 31) - 1;
 /// With more than this to be written, nothing more is read: content never takes more than half of it, and whoever asks on
 /// without taking the answers fills the rest with heads.
 const UNTAKEN: usize = 2 * SIZE;
-/// What a response puts into the buffer at once while others wait.
+/// The least that a response may put into the buffer in its turn while others wait, in bytes.
 const TURN: usize = 16 * 1024;
 /// As many streams that were reset are remembered, for what the client sent before it heard of it.
 const REMEMBERED: usize = 128;
@@ -92,8 +93,12 @@ pub(super) struct Http2Connection {
     forgiven: Instant,
     failed: Option<Code>,
     lost: bool,
-    /// Streams that wait for room in the buffer or in the connection's window, in their order.
-    waiting: VecDeque<u32>,
+    /// Streams that wait for room in the buffer or in the connection's window.
+    turns: Turns<u32>,
+    /// Several streams want to send: each may send what its turn allows, and then waits for the next.
+    contended: bool,
+    /// Bytes that the client's connection took so far.
+    taken: u64,
     waker: Option<Waker>,
     /// The connection's task will look again.
     awake: bool,
@@ -127,7 +132,9 @@ impl Http2Connection {
             forgiven: now,
             failed: None,
             lost: false,
-            waiting: VecDeque::new(),
+            turns: Turns::default(),
+            contended: false,
+            taken: 0,
             waker: None,
             awake: false,
             refused: Vec::new(),
@@ -211,7 +218,7 @@ impl Http2Connection {
 
     fn end_all(&mut self) {
         self.block = None;
-        self.waiting.clear();
+        self.turns.clear();
         for slot in self.slots.values_mut() {
             slot.end(BodyError::Lost);
         }
@@ -300,34 +307,71 @@ impl Http2Connection {
         self.release_all(n);
     }
 
-    /// How much content of a stream can be sent now. With `waker`, it is woken when nothing can and that changes.
+    /// Room in the buffer and in the connection's window, in bytes.
+    fn shared_room(&self) -> usize {
+        let window = usize::try_from(self.send_window).unwrap_or(0);
+        window.min(SIZE.saturating_sub(self.out.len()))
+    }
+
+    /// Bytes of a stream's content that can be sent now. If there is no room, `waker` is woken when that changes; a stream that
+    /// only others keep from sending waits for its turn.
     pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
+        let shared = self.shared_room();
+        let contended = self.contended || !self.turns.is_empty();
         let slot = self.slots.get_mut(&id).filter(|slot| !slot.dead)?;
-        let shared = self.send_window.min((SIZE.saturating_sub(self.out.len())) as i64);
-        let turn = if self.waiting.is_empty() { shared } else { shared.min(TURN as i64) };
-        let room = slot.send_window.min(turn).max(0) as usize;
+        let own = usize::try_from(slot.send_window).unwrap_or(0);
+        let turn = if contended { slot.turn } else { shared };
+        let room = own.min(shared).min(turn);
         if room == 0 {
             super::slot::remember(&mut slot.writer, waker);
-            if shared <= 0 && !slot.waits {
+            if own > 0 && !slot.waits {
                 slot.waits = true;
-                self.waiting.push_back(id);
+                self.turns.push(id, slot.urgency);
+                if shared > 0 {
+                    self.touch();
+                }
             }
         }
         Some(room)
     }
 
-    /// Streams that waited for room may look again.
-    pub(super) fn wake_waiting(&mut self) {
-        if self.waiting.is_empty() || self.send_window <= 0 || self.out.len() >= SIZE {
+    /// Bytes that the connection took so far, if a stream waits for nothing but its turn on the connection. `None` if its own
+    /// window is used up, which only its client can change.
+    pub(super) fn progress(&self, id: u32) -> Option<u64> {
+        self.slots.get(&id).filter(|slot| slot.send_window > 0).map(|_| self.taken)
+    }
+
+    /// Counts bytes that the client's connection took.
+    pub(super) const fn count_taken(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+    }
+
+    /// Divides the room that there is among the streams that wait, in equal parts of at least a turn.
+    pub(super) fn give_turns(&mut self) {
+        let waiting = self.turns.equals();
+        if waiting == 0 {
+            self.contended = false;
             return;
         }
-        for id in self.waiting.drain(..) {
+        let shared = self.shared_room();
+        if shared == 0 {
+            return;
+        }
+        self.contended = self.turns.len() > 1;
+        let admitted = waiting.min((shared / TURN).max(1));
+        for _ in 0..admitted {
+            let Some((id, _)) = self.turns.pop() else { break };
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.waits = false;
+                slot.turn = shared / admitted;
                 if let Some(writer) = slot.writer.take() {
                     writer.wake();
                 }
             }
+        }
+        if !self.turns.is_empty() {
+            // Those whose turn it is may have nothing to send: then it is the next ones' turn.
+            self.touch();
         }
     }
 
@@ -358,6 +402,7 @@ impl Http2Connection {
     pub(super) fn send_data(&mut self, id: u32, data: &[u8]) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
         slot.send_window -= data.len() as i64;
+        slot.turn = slot.turn.saturating_sub(data.len());
         self.send_window -= data.len() as i64;
         let out = self.out.push();
         for part in data.chunks(frame::MAX_PAYLOAD as usize) {

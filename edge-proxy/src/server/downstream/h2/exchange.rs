@@ -165,6 +165,10 @@ impl Downstream for Http2Exchange {
         self.sent = SendState::All;
     }
 
+    fn progress(&self) -> Option<u64> {
+        self.conn.borrow().progress(self.id)
+    }
+
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         Poll::Ready(Ok(()))
     }

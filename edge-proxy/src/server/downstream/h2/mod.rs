@@ -29,8 +29,12 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 /// As often is read at once before the tasks of the streams get their turn.
 const READS: usize = 8;
 
+/// Bytes that may wait in the kernel beyond what the path takes: what a small response waits for behind a large one.
+const UNSENT: u32 = 128 * 1024;
+
 /// Serves the connection until it ends.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport) {
+    wire.socket().limit_unsent(UNSENT);
     let view = worker.view();
     let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
     drop(view);
@@ -96,7 +100,7 @@ impl Driver {
         if conn.is_over() && (self.gone || matches!(written, Ok(true))) {
             return Poll::Ready(());
         }
-        conn.wake_waiting();
+        conn.give_turns();
         if more && conn.is_taken() {
             cx.waker().wake_by_ref();
         }
@@ -199,7 +203,9 @@ impl Driver {
         if waiting > 0 {
             conn.begin_to_write();
             let written = conn.out.poll_write(&mut self.wire, cx);
-            self.meter.sent(waiting - conn.out.len());
+            let sent = waiting - conn.out.len();
+            self.meter.sent(sent);
+            conn.count_taken(sent);
             if let Poll::Ready(written) = written {
                 written?;
             } else {

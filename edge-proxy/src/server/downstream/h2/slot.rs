@@ -46,8 +46,12 @@ pub(super) struct StreamSlot {
     pub(super) unreleased: u32,
     /// Nothing more can be sent: it was reset, by whichever side, or its connection ended.
     pub(super) dead: bool,
-    /// It is among those that wait for room.
+    /// It waits for its turn to send.
     pub(super) waits: bool,
+    /// Bytes that it may still send in its turn while others wait.
+    pub(super) turn: usize,
+    /// How urgent its response is, from 0 to 7 (RFC 9218 §4.1).
+    pub(super) urgency: u8,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
     pub(super) watcher: Option<Waker>,

@@ -1,6 +1,6 @@
 //! The configuration of an engine and of the QUIC connections that it accepts.
 
-use super::{Handover, QuicLimits, conn};
+use super::{Handover, QuicLimits, congestion, conn};
 use quinn_proto as quic;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub(crate) fn server_config(
         .max_concurrent_uni_streams(8u32.into())
         .stream_receive_window(limits.stream_window.into())
         .receive_window(limits.connection_window.into())
+        .congestion_controller_factory(Arc::new(congestion::Factory))
         .send_window(conn::SEND_WINDOW.min(limits.send_window))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(limits.idle.try_into().ok());

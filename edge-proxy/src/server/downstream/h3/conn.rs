@@ -1,5 +1,6 @@
 //! One connection: QUIC's state machine, and HTTP/3's above it.
 
+mod sending;
 mod upkeep;
 
 use super::engine_state::EngineState;
@@ -9,7 +10,9 @@ use super::{Closed, Heads};
 use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::settings::Settings;
 use crate::h3::{Code, Fault, control, response};
+use crate::priority::Priority;
 use crate::server::date;
+use crate::server::turns::Turns;
 use crate::{RequestHead, ResponseHead};
 use bytes::{Buf, Bytes};
 use quinn_proto as quic;
@@ -20,8 +23,12 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
-/// What a connection may have in flight or waiting until its path proves to be faster.
-pub(super) const SEND_WINDOW: u64 = 512 * 1024;
+/// Bytes that a connection may have in flight or waiting in QUIC until its path proves to be faster: what other streams wait
+/// behind, and twice what may be in flight at first.
+pub(super) const SEND_WINDOW: u64 = 128 * 1024;
+
+/// Bytes that a stream gives QUIC in its turn while others wait.
+const TURN: usize = 16 * 1024;
 
 /// As much of a stream as is taken from QUIC at once.
 const MAX_CHUNK: usize = 64 * 1024;
@@ -68,6 +75,10 @@ pub(super) struct QuicConnection {
     moved: Option<(SocketAddr, Instant)>,
     /// QUIC did not take all that there was to send.
     blocked: bool,
+    /// Streams that wait until QUIC takes more.
+    turns: Turns<StreamId>,
+    /// Bytes that QUIC took so far. It takes more only when the client acknowledges what was sent.
+    taken: u64,
     pinged: Instant,
     /// Since the service was told.
     pub(super) refused: Heads,
@@ -96,6 +107,8 @@ impl QuicConnection {
             forgiven: now,
             moved: None,
             blocked: false,
+            turns: Turns::default(),
+            taken: 0,
             pinged: now,
             refused: Heads::default(),
         }
@@ -171,16 +184,13 @@ impl QuicConnection {
                     reader.wake();
                 }
             }
-            StreamEvent::Writable { id } if Some(id) == self.control => self.flush_control(),
             StreamEvent::Writable { id } => {
-                self.flush(id);
-                if let Some(slot) = self.slots.get_mut(&id)
-                    && slot.out_bytes < shared.limits().send_buffer
-                    && let Some(writer) = slot.writer.take()
-                {
-                    shared.tasks.set(true);
-                    writer.wake();
+                if Some(id) == self.control {
+                    self.flush_control();
+                } else {
+                    self.wait(id);
                 }
+                self.give_turns(shared);
             }
             StreamEvent::Stopped { id, .. } if Some(id) == self.control => {
                 // §6.2.1: neither side may close a control stream, whoever sends on it.
@@ -273,6 +283,11 @@ impl QuicConnection {
                     next.map(|()| UniAction::Read)
                 }
             };
+            if let Some(Uni::EngineControl(control)) = self.uni.get_mut(&id) {
+                for (stream, priority) in control.take_priorities() {
+                    self.reprioritize(stream, priority.urgency);
+                }
+            }
             match next {
                 Ok(UniAction::Read) => {}
                 Ok(UniAction::Stop) => {
@@ -345,6 +360,9 @@ impl QuicConnection {
         match decoder.head(&mut shared.decoder.borrow_mut(), ended) {
             Ok(head_of) => {
                 slot.taken = true;
+                let urgency = Priority::of(&head_of).urgency;
+                slot.urgency = urgency;
+                self.prioritize(id, urgency);
                 self.requests += 1;
                 arrived.push(QuicRequest { id, head: head_of, decoder: head.0, input, ended });
             }
@@ -365,35 +383,6 @@ impl QuicConnection {
         // Whether that is worth a packet is seen when the connection is asked for one.
         let _ = chunks.finalize();
         read
-    }
-
-    /// Gives QUIC what a stream has to send, as much as it takes.
-    pub(super) fn flush(&mut self, id: StreamId) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        if slot.dead {
-            return;
-        }
-        let mut stream = self.quic.send_stream(id);
-        while !slot.out.is_empty() {
-            match stream.write_chunks(slot.out.make_contiguous()) {
-                Ok(written) => {
-                    slot.out.drain(..written.chunks);
-                    slot.out_bytes -= written.bytes;
-                }
-                Err(quic::WriteError::Blocked) => {
-                    self.blocked = true;
-                    return;
-                }
-                // The engine is told so, too, and does the rest.
-                Err(quic::WriteError::Stopped(_) | quic::WriteError::ClosedStream) => return,
-            }
-        }
-        if slot.fin {
-            let _ = stream.finish();
-            if !slot.taken {
-                self.slots.remove(&id);
-            }
-        }
     }
 
     /// A request is not answered: reset in both directions, and forgotten unless a task has it.
@@ -433,7 +422,7 @@ impl QuicConnection {
                     slot.out.push_back(bytes);
                     slot.fin = true;
                 }
-                self.flush(id);
+                self.flush(shared, id);
             }
         }
     }
@@ -450,6 +439,7 @@ impl QuicConnection {
 
     fn lose(&mut self, shared: &EngineState) {
         self.lost = true;
+        self.turns.clear();
         self.handshake.drain(..).for_each(Waker::wake);
         for slot in self.slots.values_mut() {
             slot.wake();

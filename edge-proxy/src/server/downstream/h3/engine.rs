@@ -9,12 +9,14 @@ use super::gate::{FirstFlightFilter, Flow};
 use super::socket::{Blocked, Datagram, QuicSocket};
 use super::stream::H3Stream;
 use super::timers::Timers;
+use super::unproved::Unproved;
 use super::{AcceptedConnection, Closed, ControlReceiver, EngineConfig, Handover, Heads, Service};
 use crate::h3::{Code, initial};
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, EndpointConfig};
 use shutdown::Shutdown;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,8 +50,8 @@ struct Entry<C> {
     flow: Flow,
     /// The earliest time in the heap.
     armed: Option<Instant>,
-    /// Its handshake is under way.
-    unproved: bool,
+    /// The client that it counts for while its handshake is under way.
+    unproved: Option<IpAddr>,
     /// It is among those that may have something to send.
     queued: bool,
     /// The service knows that it is over.
@@ -67,8 +69,8 @@ struct Engine<S: Service> {
     /// By the number that the endpoint gave them.
     conns: Vec<Option<Entry<S::Conn>>>,
     live: usize,
-    /// How many of them are in their handshake.
-    unproved: usize,
+    /// Those of them that are in their handshake.
+    unproved: Unproved,
     timers: Timers,
     sleep: Pin<Box<Sleep>>,
     sleeping_until: Option<Instant>,
@@ -106,7 +108,7 @@ impl<S: Service> Engine<S> {
             shared: EngineState::new(config.limits),
             conns: Vec::new(),
             live: 0,
-            unproved: 0,
+            unproved: Unproved::default(),
             timers: Timers::default(),
             sleep: Box::pin(tokio::time::sleep_until((now + SWEEP).into())),
             sleeping_until: None,
@@ -249,9 +251,10 @@ impl<S: Service> Engine<S> {
             };
             entry.user = Some(Rc::new(self.service.opened(opened)));
         }
-        if entry.unproved && !state.quic.is_handshaking() {
-            entry.unproved = false;
-            self.unproved -= 1;
+        if !state.quic.is_handshaking()
+            && let Some(client) = entry.unproved.take()
+        {
+            self.unproved.remove(client);
         }
         let (peer, closed) = (state.peer(), state.closed);
         let refused = std::mem::take(&mut state.refused);
@@ -288,8 +291,11 @@ impl<S: Service> Engine<S> {
             if drained {
                 drop(state);
                 self.gate.forget(&entry.flow);
-                self.unproved -= usize::from(entry.unproved);
+                let client = entry.unproved;
                 self.conns[index] = None;
+                if let Some(client) = client {
+                    self.unproved.remove(client);
+                }
                 self.live -= 1;
                 return;
             }

@@ -34,6 +34,8 @@ pub(crate) struct QuicLimits {
     /// Handshakes under way from addresses that are not proved. Beyond that a client must prove its own before anything
     /// is computed for it (RFC 9000 §8.1.2).
     pub(crate) unproved: usize,
+    /// The same from one client, an IPv4 address or a /64 of IPv6.
+    pub(crate) unproved_per_client: u32,
     /// First flights of strangers that are not whole yet.
     pub(crate) pending_flows: usize,
     /// Bytes of them.
@@ -59,6 +61,7 @@ impl Default for QuicLimits {
             idle: Duration::from_secs(60),
             connections: 100_000,
             unproved: 1000,
+            unproved_per_client: 16,
             pending_flows: 1024,
             pending_bytes: 4 * 1024 * 1024,
             pending_time: Duration::from_secs(5),

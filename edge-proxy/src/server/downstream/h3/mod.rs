@@ -7,6 +7,7 @@
 
 mod cid;
 mod config;
+mod congestion;
 mod conn;
 mod control;
 mod engine;
@@ -22,6 +23,7 @@ mod stream;
 mod tests;
 mod timers;
 mod uni;
+mod unproved;
 
 pub(crate) use cid::Handover;
 pub(crate) use config::{EngineConfig, server_config};

@@ -19,6 +19,12 @@ pub(super) struct RequestSlot {
     /// What QUIC did not take yet.
     pub(super) out: VecDeque<Bytes>,
     pub(super) out_bytes: usize,
+    /// It waits for its turn to give QUIC what it has.
+    pub(super) waits: bool,
+    /// Its own window is used up, which only its client can change.
+    pub(super) stalled: bool,
+    /// How urgent its response is, from 0 to 7 (RFC 9218 §4.1).
+    pub(super) urgency: u8,
     /// The stream ends after that.
     pub(super) fin: bool,
     /// Nothing more can be sent: it was reset, or the client stopped it.

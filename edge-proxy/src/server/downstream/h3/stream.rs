@@ -75,7 +75,7 @@ impl H3Stream {
             slot.out.push_back(part);
         }
         slot.fin |= fin;
-        conn.flush(self.id);
+        conn.flush(&self.conn.shared, self.id);
         drop(conn);
         self.conn.touch();
     }
@@ -319,6 +319,10 @@ impl Downstream for H3Stream {
         };
         self.push([trailers], true);
         self.sent = StreamSendState::All;
+    }
+
+    fn progress(&self) -> Option<u64> {
+        self.conn.state.borrow().progress(self.id)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {

@@ -4,6 +4,7 @@ use super::super::slot::StreamBody;
 use super::{GoAway, Http2Connection, MOST, PendingRequest};
 use crate::h2::Code;
 use crate::h2::frame::{self, FrameHeader, setting};
+use crate::priority::Priority;
 use crate::server::body::BodyError;
 use std::time::Instant;
 
@@ -64,6 +65,7 @@ impl Http2Connection {
             frame::GOAWAY => self.goaway(header, payload),
             frame::WINDOW_UPDATE => self.window_update(header, payload),
             frame::CONTINUATION => self.continuation(header, payload, arrived),
+            frame::PRIORITY_UPDATE => self.priority_update(header, payload),
             // §4.1: types that nobody knows are ignored.
             _ => {}
         }
@@ -142,6 +144,22 @@ impl Http2Connection {
         };
         // There is no stream to reset before it begins (§5.1), and nothing to say about one that ended.
         if self.is_idle(id) { self.fail(wrong) } else { self.stream_error(id, wrong) }
+    }
+
+    /// RFC 9218 §7.1. An update for a stream that has not begun is ignored: its request can say the same.
+    fn priority_update(&mut self, header: FrameHeader, payload: &[u8]) {
+        if header.stream != 0 {
+            return self.fail(Code::PROTOCOL_ERROR);
+        }
+        let Some((id, value)) = payload.split_at_checked(4) else { return self.fail(Code::FRAME_SIZE_ERROR) };
+        let id = frame::word(id) & 0x7fff_ffff;
+        if id == 0 {
+            return self.fail(Code::PROTOCOL_ERROR);
+        }
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.urgency = Priority::parse(value).urgency;
+            self.turns.set_urgency(id, slot.urgency);
+        }
     }
 
     fn rst_stream(&mut self, header: FrameHeader, payload: &[u8]) {

@@ -4,6 +4,7 @@ use super::super::slot::{StreamBody, StreamSlot};
 use super::{Block, Http2Connection, PendingRequest, STREAM_WINDOW};
 use crate::h2::frame::{self, FrameHeader};
 use crate::h2::{Code, hpack, response};
+use crate::priority::Priority;
 use crate::section::{BadSection, RequestSection, TrailerSection};
 use crate::server::date;
 use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version};
@@ -116,6 +117,7 @@ impl Http2Connection {
     fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<PendingRequest>) {
         let mut slot = StreamSlot::new();
         slot.send_window = self.initial_window;
+        slot.urgency = Priority::of(&head).urgency;
         slot.receive_window = i64::from(STREAM_WINDOW);
         slot.body = if end { StreamBody::Ended } else { StreamBody::Coming };
         slot.expected = match head.body {

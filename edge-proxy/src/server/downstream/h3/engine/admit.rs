@@ -10,6 +10,7 @@ use crate::h3::initial;
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, DatagramEvent};
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -108,7 +109,7 @@ impl<S: Service> Engine<S> {
                     _ => None,
                 };
                 match (admitted, admit) {
-                    (Some(_), _) if !proved && self.unproved >= self.shared.limits().unproved => {
+                    (Some(_), _) if !proved && self.must_prove(remote.ip()) => {
                         if let Ok(transmit) = self.endpoint.retry(incoming, &mut answer) {
                             let _ = self.socket.send(&transmit, &answer);
                         }
@@ -117,7 +118,7 @@ impl<S: Service> Engine<S> {
                     (Some(flow), _) => {
                         match self.endpoint.accept(incoming, now, &mut answer, None) {
                             Ok((handle, conn)) => {
-                                self.add(handle, conn, flow);
+                                self.add(handle, conn, flow, proved);
                                 return Fed::New;
                             }
                             Err(error) => {
@@ -143,20 +144,25 @@ impl<S: Service> Engine<S> {
         Fed::Nothing
     }
 
-    fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow) {
+    fn must_prove(&self, address: IpAddr) -> bool {
+        let limits = self.shared.limits();
+        self.unproved.must_prove(address, limits.unproved_per_client, limits.unproved)
+    }
+
+    fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow, proved: bool) {
         let cell = Rc::new(QuicConnectionCell {
             shared: Rc::clone(&self.shared),
             index: handle.0,
             dirty: Cell::new(false),
             state: RefCell::new(QuicConnection::new(conn, self.shared.now.get())),
         });
+        let unproved = (!proved).then(|| self.unproved.add(flow.0.ip()));
         cell.touch();
         if self.conns.len() <= handle.0 {
             self.conns.resize_with(handle.0 + 1, || None);
         }
         self.conns[handle.0] =
-            Some(Entry { cell, user: None, flow, armed: None, unproved: true, queued: false, told: false });
+            Some(Entry { cell, user: None, flow, armed: None, unproved, queued: false, told: false });
         self.live += 1;
-        self.unproved += 1;
     }
 }

@@ -1,0 +1,75 @@
+//! Handshakes under way whose clients have not proved their addresses.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Counts handshakes under way, all together and by address. What an address has here is only its claim: nothing that its proved
+/// connections use is charged for it.
+#[derive(Debug, Default)]
+pub(super) struct Unproved {
+    by_client: HashMap<IpAddr, u32>,
+    all: usize,
+}
+
+impl Unproved {
+    /// Adds a handshake. Returns the key to [remove](Self::remove) it by.
+    pub(super) fn add(&mut self, address: IpAddr) -> IpAddr {
+        let client = client(address);
+        self.all += 1;
+        *self.by_client.entry(client).or_insert(0) += 1;
+        client
+    }
+
+    /// Removes a handshake that is complete or over.
+    pub(super) fn remove(&mut self, client: IpAddr) {
+        self.all = self.all.saturating_sub(1);
+        if let Some(count) = self.by_client.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_client.remove(&client);
+            }
+        }
+    }
+
+    /// Whether one more from this address has to prove it first.
+    pub(super) fn must_prove(&self, address: IpAddr, per_client: u32, all: usize) -> bool {
+        self.all >= all || self.by_client.get(&client(address)).is_some_and(|count| *count >= per_client)
+    }
+}
+
+/// The addresses of one client: an IPv4 address, or a /64 of IPv6.
+fn client(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn counts_come_and_go(steps in proptest::collection::vec((0u8..4, any::<bool>()), 0..200)) {
+            let mut unproved = Unproved::default();
+            let mut held: Vec<(u8, IpAddr)> = Vec::new();
+            for (number, adds) in steps {
+                let address: IpAddr = format!("2001:db8:0:{number}::{}", held.len()).parse().unwrap();
+                if adds {
+                    held.push((number, unproved.add(address)));
+                } else if let Some(at) = held.iter().position(|(of, _)| *of == number) {
+                    unproved.remove(held.swap_remove(at).1);
+                }
+                let of = held.iter().filter(|(of, _)| *of == number).count();
+                prop_assert_eq!(unproved.must_prove(address, 3, 1000), of >= 3);
+                prop_assert_eq!(unproved.must_prove("192.0.2.1".parse().unwrap(), 3, 5), held.len() >= 5);
+            }
+            for (_, client) in held {
+                unproved.remove(client);
+            }
+            prop_assert!(unproved.by_client.is_empty() && unproved.all == 0);
+        }
+    }
+}

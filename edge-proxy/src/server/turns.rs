@@ -1,0 +1,99 @@
+//! The order in which the streams of one connection send.
+
+use std::collections::VecDeque;
+
+/// Streams that wait to send: the most urgent first, and in turns among those that are equally urgent.
+#[derive(Debug)]
+pub(crate) struct Turns<K> {
+    queue: VecDeque<(K, u8)>,
+}
+
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new() }
+    }
+}
+
+impl<K: Copy + PartialEq> Turns<K> {
+    /// Appends a stream behind those that are as urgent. 0 is the most urgent (RFC 9218 §4.1).
+    pub(crate) fn push(&mut self, stream: K, urgency: u8) {
+        self.queue.push_back((stream, urgency));
+    }
+
+    /// Puts a stream back that was taken by [`Turns::pop`] and could not send.
+    pub(crate) fn push_front(&mut self, stream: K, urgency: u8) {
+        self.queue.push_front((stream, urgency));
+    }
+
+    /// Takes the stream whose turn it is.
+    pub(crate) fn pop(&mut self) -> Option<(K, u8)> {
+        let (at, _) = self.queue.iter().enumerate().min_by_key(|(_, (_, urgency))| *urgency)?;
+        self.queue.remove(at)
+    }
+
+    /// Changes how urgent a waiting stream is. It keeps its place among those that wait.
+    pub(crate) fn set_urgency(&mut self, stream: K, urgency: u8) {
+        self.queue.iter_mut().filter(|(waiting, _)| *waiting == stream).for_each(|(_, of)| *of = urgency);
+    }
+
+    /// Streams that wait and are as urgent as the first.
+    pub(crate) fn equals(&self) -> usize {
+        let first = self.queue.iter().map(|(_, urgency)| *urgency).min();
+        self.queue.iter().filter(|(_, urgency)| Some(*urgency) == first).count()
+    }
+
+    /// Streams that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether no stream waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Forgets all streams.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn streams_of_one_urgency_send_in_turns(urgencies in proptest::collection::vec(0u8..8, 1..40)) {
+            let mut turns = Turns::default();
+            for (stream, urgency) in urgencies.iter().enumerate() {
+                turns.push(stream, *urgency);
+            }
+            let first = *urgencies.iter().min().unwrap();
+            prop_assert_eq!(turns.equals(), urgencies.iter().filter(|urgency| **urgency == first).count());
+            let mut sent = vec![0u32; urgencies.len()];
+            for _ in 0..4 * urgencies.len() {
+                let (stream, urgency) = turns.pop().unwrap();
+                prop_assert_eq!(urgency, first);
+                sent[stream] += 1;
+                turns.push(stream, urgency);
+                let equal = || sent.iter().zip(&urgencies).filter(|(_, urgency)| **urgency == first);
+                let most = equal().map(|(sent, _)| *sent).max().unwrap();
+                prop_assert!(equal().all(|(sent, _)| most - sent <= 1));
+            }
+            prop_assert_eq!(turns.len(), urgencies.len());
+        }
+    }
+
+    #[test]
+    fn an_urgent_stream_overtakes() {
+        let mut turns = Turns::default();
+        turns.push(1, 3);
+        turns.push(2, 3);
+        turns.push(3, 0);
+        turns.set_urgency(2, 1);
+        let order: Vec<_> = std::iter::from_fn(|| turns.pop()).map(|(stream, _)| stream).collect();
+        assert_eq!(order, [3, 2, 1]);
+    }
+}

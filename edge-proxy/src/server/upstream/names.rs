@@ -1,0 +1,333 @@
+//! Addresses of the hosts of upstreams: looked up on threads of their own, one look-up a name at a time, and kept.
+//!
+//! The system's resolver takes up to ten seconds to give up, so nobody waits for it who has an address: what is known is used while
+//! it is looked up again. Names that were never answered may not take all threads, so they delay no other name.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Time for which an answer is used without asking again.
+const FRESH: Duration = Duration::from_secs(10);
+/// Age from which an answer is used only if no newer one comes soon: the address may be somebody else's by now.
+const OLD: Duration = Duration::from_secs(60);
+/// Time that a newer answer has to replace an old one.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Time for which a name that was not found is not looked up again.
+const FAILED: Duration = Duration::from_secs(3);
+/// Time after which a name that nobody asks for is forgotten.
+const UNUSED: Duration = Duration::from_secs(3600);
+/// Look-ups at a time.
+const THREADS: usize = 32;
+/// Look-ups at a time of names whose last look-up failed, or that were never answered.
+const DOUBTFUL: usize = 24;
+
+static NAMES: LazyLock<Arc<Names>> = LazyLock::new(|| {
+    Names::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+});
+
+/// The addresses of a host, in the order in which the resolver returned them. `None` if it has none, as far as the resolver says.
+pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
+    match host.parse() {
+        Ok(address) => Some(vec![address]),
+        Err(_) => NAMES.addresses(host).await,
+    }
+}
+
+type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
+/// All names of a process.
+struct Names {
+    look_up: Box<LookUp>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<String, Name>,
+    /// Names that wait for a thread: those that were answered last time, and all others.
+    good: VecDeque<String>,
+    doubtful: VecDeque<String>,
+    threads: usize,
+    doubtful_threads: usize,
+}
+
+/// The knowledge about one name.
+#[derive(Default)]
+struct Name {
+    addresses: Vec<IpAddr>,
+    answered: Option<Instant>,
+    /// The last look-up failed then.
+    failed: Option<Instant>,
+    /// A look-up is under way since then.
+    begun: Option<Instant>,
+    asked: Option<Instant>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// The way to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The known addresses are used.
+    Use,
+    /// The known addresses are used if no newer ones come until then.
+    UseFrom(Instant),
+    /// There are none before the look-up ends.
+    Wait,
+    /// There are none.
+    Fail,
+}
+
+impl Name {
+    /// The way to an address at this time, and whether a look-up begins.
+    fn step(&self, now: Instant) -> (Step, bool) {
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let failed_lately = since(self.failed).is_some_and(|age| age < FAILED);
+        let begins = self.begun.is_none() && !failed_lately;
+        match since(self.answered) {
+            Some(age) if age < FRESH => (Step::Use, false),
+            Some(age) if age < OLD || failed_lately => (Step::Use, begins),
+            Some(_) => (Step::UseFrom(self.begun.unwrap_or(now) + PATIENCE), begins),
+            None if self.begun.is_none() && failed_lately => (Step::Fail, false),
+            None => (Step::Wait, begins),
+        }
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.answered.is_none() || self.failed.is_some()
+    }
+}
+
+impl Names {
+    fn new(look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { look_up: Box::new(look_up), state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn addresses(self: &Arc<Self>, host: &str) -> Option<Vec<IpAddr>> {
+        loop {
+            let now = Instant::now();
+            let (step, ended) = self.ask(host, now);
+            let known = || self.state().known.get(host).map(|name| name.addresses.clone());
+            match step {
+                Step::Use => return known(),
+                Step::Fail => return None,
+                Step::UseFrom(until) if until <= now => return known(),
+                Step::UseFrom(until) => {
+                    let _ = tokio::time::timeout_at(until.into(), ended).await;
+                }
+                Step::Wait => {
+                    let _ = ended.await;
+                    // Whoever waited takes the outcome as it is, however old it is by now.
+                    return known().filter(|addresses| !addresses.is_empty());
+                }
+            }
+        }
+    }
+
+    /// The step for a name now. A look-up begins if it must, and its end is told.
+    fn ask(self: &Arc<Self>, host: &str, now: Instant) -> (Step, oneshot::Receiver<()>) {
+        let (sender, ended) = oneshot::channel();
+        let mut state = self.state();
+        if !state.known.contains_key(host) {
+            // Names of configurations that are no longer served.
+            let used = |name: &Name| name.asked.is_some_and(|at| now.saturating_duration_since(at) < UNUSED);
+            state.known.retain(|_, name| name.begun.is_some() || used(name));
+        }
+        let name = state.known.entry(host.to_owned()).or_default();
+        name.asked = Some(now);
+        let (step, begins) = name.step(now);
+        if matches!(step, Step::Wait | Step::UseFrom(_)) {
+            name.waiting.push(sender);
+        }
+        if begins {
+            name.begun = Some(now);
+            let queue = if name.is_doubtful() { &mut state.doubtful } else { &mut state.good };
+            queue.push_back(host.to_owned());
+            self.hire(&mut state);
+        }
+        (step, ended)
+    }
+
+    /// Starts a thread if one may take what waits.
+    fn hire(self: &Arc<Self>, state: &mut State) {
+        let Some((host, doubtful)) = state.take() else { return };
+        let names = self.clone();
+        let thread = std::thread::Builder::new().name("resolve".into());
+        let first = host.clone();
+        if thread.spawn(move || names.work(first, doubtful)).is_err() {
+            // Out of threads: whoever waits is told, and those who ask later try again.
+            state.release(doubtful);
+            state.end(&host, Err(io::ErrorKind::OutOfMemory.into()), Instant::now());
+        }
+    }
+
+    /// Looks names up as long as there are any.
+    fn work(&self, mut host: String, mut doubtful: bool) {
+        loop {
+            let found = (self.look_up)(&host);
+            let mut state = self.state();
+            state.release(doubtful);
+            state.end(&host, found, Instant::now());
+            match state.take() {
+                Some(next) => (host, doubtful) = next,
+                None => return,
+            }
+        }
+    }
+}
+
+impl State {
+    /// Takes a name that a thread may look up now, and counts the thread. Also whether the name is doubtful.
+    fn take(&mut self) -> Option<(String, bool)> {
+        if self.threads >= THREADS {
+            return None;
+        }
+        let (host, doubtful) = match self.good.pop_front() {
+            Some(host) => (host, false),
+            None if self.doubtful_threads < DOUBTFUL => (self.doubtful.pop_front()?, true),
+            None => return None,
+        };
+        self.threads += 1;
+        self.doubtful_threads += usize::from(doubtful);
+        Some((host, doubtful))
+    }
+
+    fn release(&mut self, doubtful: bool) {
+        self.threads -= 1;
+        self.doubtful_threads -= usize::from(doubtful);
+    }
+
+    /// Takes the outcome of a look-up, and wakes those who wait for it.
+    fn end(&mut self, host: &str, found: io::Result<Vec<IpAddr>>, now: Instant) {
+        let Some(name) = self.known.get_mut(host) else { return };
+        name.begun = None;
+        match found {
+            Ok(addresses) if !addresses.is_empty() => {
+                name.addresses = addresses;
+                name.answered = Some(now);
+                name.failed = None;
+            }
+            // The last answer stays: a resolver that fails says nothing about the address.
+            _ => name.failed = Some(now),
+        }
+        for waiting in name.waiting.drain(..) {
+            let _ = waiting.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(limit, future).await.ok() })
+    }
+
+    /// Never answers: the thread sleeps for longer than any test takes.
+    fn silence() -> ! {
+        loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
+    }
+
+    fn age(names: &Names, host: &str, age: Duration) {
+        let mut state = names.state();
+        let name = state.known.get_mut(host).unwrap();
+        name.answered = Instant::now().checked_sub(age);
+    }
+
+    #[test]
+    fn a_known_address_is_used_while_the_resolver_is_silent() {
+        static SILENT: AtomicBool = AtomicBool::new(false);
+        let names = Names::new(|_| if SILENT.load(SeqCst) { silence() } else { Ok(vec![LOCAL]) });
+        assert_eq!(within(Duration::from_secs(5), names.addresses("a.test")).unwrap(), Some(vec![LOCAL]));
+        SILENT.store(true, SeqCst);
+        for old in [11, 59, 61, 3000] {
+            age(&names, "a.test", Duration::from_secs(old));
+            for _ in 0..5 {
+                let found = within(Duration::from_secs(2), names.addresses("a.test"));
+                assert_eq!(found.expect("an answer in time"), Some(vec![LOCAL]), "{old}");
+            }
+        }
+        assert_eq!(names.state().threads, 1, "one look-up at a time");
+    }
+
+    #[test]
+    fn names_that_nobody_answers_delay_no_other() {
+        let names = Names::new(|host| if host.starts_with("dead") { silence() } else { Ok(vec![LOCAL]) });
+        assert!(within(Duration::from_secs(5), names.addresses("live.test")).unwrap().is_some());
+        for number in 0..100 {
+            let host = format!("dead{number}.test");
+            assert_eq!(within(Duration::from_millis(1), names.addresses(&host)), None);
+        }
+        assert_eq!(names.state().doubtful_threads, DOUBTFUL);
+        // One that was answered before is looked up again beside all of them.
+        age(&names, "live.test", Duration::from_secs(61));
+        let before = names.state().known["live.test"].answered;
+        assert!(within(Duration::from_secs(5), names.addresses("live.test")).unwrap().is_some());
+        assert!(names.state().known["live.test"].answered > before);
+    }
+
+    #[test]
+    fn many_ask_and_one_look_up_is_made() {
+        static LOOK_UPS: AtomicUsize = AtomicUsize::new(0);
+        let names = Names::new(|_| {
+            LOOK_UPS.fetch_add(1, SeqCst);
+            std::thread::sleep(Duration::from_millis(50));
+            Err(io::ErrorKind::NotFound.into())
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let asked: Vec<_> = (0..20)
+                .map(|_| {
+                    let names = names.clone();
+                    tokio::spawn(async move { names.addresses("none.test").await })
+                })
+                .collect();
+            for asked in asked {
+                assert_eq!(asked.await.unwrap(), None);
+            }
+        });
+        // That there is none is remembered for a while.
+        assert_eq!(within(Duration::from_secs(1), names.addresses("none.test")).unwrap(), None);
+        assert_eq!(LOOK_UPS.load(SeqCst), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_has_an_address_waits_for_nobody_long(
+            answered in proptest::option::of(0u64..4000),
+            failed in proptest::option::of(0u64..4000),
+            begun in proptest::option::of(0u64..20),
+        ) {
+            let now = Instant::now() + Duration::from_secs(5000);
+            let at = |ago: Option<u64>| ago.map(|ago| now - Duration::from_secs(ago));
+            let name = Name { answered: at(answered), failed: at(failed), begun: at(begun), ..Name::default() };
+            let (step, begins) = name.step(now);
+            // One look-up at a time, and none where there is a fresh answer.
+            prop_assert!(!begins || (begun.is_none() && answered.is_none_or(|age| age >= 10)));
+            match step {
+                Step::Use => prop_assert!(answered.is_some()),
+                Step::UseFrom(until) => {
+                    prop_assert!(answered.is_some_and(|age| age >= 60));
+                    prop_assert!(until <= now + PATIENCE && (begins || begun.is_some()));
+                }
+                Step::Wait => prop_assert!(answered.is_none() && (begins || begun.is_some())),
+                Step::Fail => prop_assert!(answered.is_none() && failed.is_some_and(|age| age < 3)),
+            }
+        }
+    }
+}

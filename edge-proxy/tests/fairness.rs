@@ -1,0 +1,156 @@
+//! Streams of one connection share a slow link: none starves, and a small response does not wait for large ones.
+
+#![cfg(feature = "server")]
+
+mod common;
+
+use common::wire2::{self, Http2};
+use common::wire3::{self, End, Http3};
+use common::{Edge, link};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use testkit::Origin;
+
+/// Bytes a second.
+const RATE: u64 = 2_000_000;
+const BULK: usize = 1_000_000;
+
+/// Answers `/N` with N bytes, at once.
+fn sized() -> Origin {
+    Origin::scripted(|bytes| {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let line = std::str::from_utf8(bytes).ok()?.split(' ').nth(1)?;
+        let size: usize = line.trim_start_matches('/').parse().ok()?;
+        let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+        answer.resize(answer.len() + size, b'x');
+        Some((answer, end))
+    })
+}
+
+/// The bytes that each stream had when the first was complete must be alike.
+fn assert_fair(had: &[usize]) {
+    let least = had.iter().min().unwrap();
+    assert!(*least * 3 >= BULK * 2, "when one of the streams had all of its {BULK} bytes they had {had:?}");
+}
+
+#[test]
+fn equal_streams_share_an_http2_connection() {
+    let origin = sized();
+    let edge = Edge::before(origin.address(), 1);
+    let mut client = Http2::connect(link::tcp(edge.tls(), RATE), edge.root(), "a.test");
+    client.widen(8 << 20);
+    let path = format!("/{BULK}");
+    let streams: Vec<u32> = (0..5).map(|_| client.request("GET", "a.test", &path, &[], true)).collect();
+    let mut had: HashMap<u32, usize> = streams.iter().map(|stream| (*stream, 0)).collect();
+    let mut first = None;
+    let mut whole = 0;
+    while whole < streams.len() {
+        let (kind, flags, stream, payload) = client.next().expect("a frame");
+        assert_ne!(kind, wire2::RST_STREAM, "stream {stream} was reset");
+        if kind == wire2::DATA {
+            *had.get_mut(&stream).unwrap() += payload.len();
+            if flags & wire2::END_STREAM != 0 {
+                whole += 1;
+                first.get_or_insert_with(|| had.values().copied().collect::<Vec<_>>());
+            }
+        }
+    }
+    assert_fair(&first.unwrap());
+    assert!(had.values().all(|had| *had == BULK));
+}
+
+#[test]
+fn a_small_response_overtakes_large_ones_over_http2() {
+    let origin = sized();
+    let edge = Edge::before(origin.address(), 1);
+    for bulks in [1, 4] {
+        let mut client = Http2::connect(link::tcp(edge.tls(), RATE), edge.root(), "a.test");
+        client.widen(8 << 20);
+        for _ in 0..bulks {
+            client.request("GET", "a.test", &format!("/{}", 8 * BULK / bulks), &[], true);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(700) {
+            client.next().expect("a frame");
+        }
+        for _ in 0..3 {
+            let asked = Instant::now();
+            let small = client.request("GET", "a.test", "/1000", &[], true);
+            loop {
+                let (kind, flags, stream, _) = client.next().expect("a frame");
+                if kind == wire2::DATA && stream == small && flags & wire2::END_STREAM != 0 {
+                    break;
+                }
+            }
+            // All that may be before it in buffers is a quarter of a megabyte or so.
+            assert!(asked.elapsed() < Duration::from_millis(600), "{bulks} {:?}", asked.elapsed());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(3), "the large ones were under way all the time");
+    }
+}
+
+#[test]
+fn equal_streams_share_an_http3_connection() {
+    let origin = sized();
+    let edge = Edge::before(origin.address(), 1);
+    wire3::run(async {
+        let client = Http3::connect(link::udp(edge.tls(), RATE), edge.root(), "a.test").await;
+        let had = std::rc::Rc::new(std::cell::RefCell::new(vec![0; 5]));
+        let first = std::rc::Rc::new(std::cell::RefCell::new(None));
+        let local = tokio::task::LocalSet::new();
+        for at in 0..5 {
+            let request = wire3::request("GET", "a.test", &format!("/{BULK}"), &[]);
+            let (mut send, mut reader) = client.open(&request).await;
+            let _ = send.finish();
+            let (had, first) = (had.clone(), first.clone());
+            local.spawn_local(async move {
+                assert_eq!(reader.head_of_content().await.1, BULK as u64);
+                while had.borrow()[at] < BULK {
+                    let part = reader.part(65_536).await.expect("content");
+                    assert!(!part.is_empty(), "the stream ended");
+                    had.borrow_mut()[at] += part.len();
+                }
+                first.borrow_mut().get_or_insert_with(|| had.borrow().clone());
+                assert_eq!(reader.part(1).await, Ok(Vec::new()));
+            });
+        }
+        local.await;
+        assert_fair(first.borrow().as_ref().unwrap());
+        assert_eq!(*had.borrow(), [BULK; 5]);
+    });
+}
+
+#[test]
+fn a_small_response_overtakes_large_ones_over_http3() {
+    let origin = sized();
+    let edge = Edge::before(origin.address(), 1);
+    wire3::run(async {
+        for bulks in [1, 4] {
+            let client = Http3::connect(link::udp(edge.tls(), RATE), edge.root(), "a.test").await;
+            let local = tokio::task::LocalSet::new();
+            for _ in 0..bulks {
+                let request = wire3::request("GET", "a.test", &format!("/{}", 8 * BULK / bulks), &[]);
+                let (mut send, mut reader) = client.open(&request).await;
+                let _ = send.finish();
+                local.spawn_local(async move {
+                    while reader.part(65_536).await.is_ok_and(|part| !part.is_empty()) {}
+                });
+            }
+            local
+                .run_until(async {
+                    tokio::time::sleep(Duration::from_millis(700)).await;
+                    for _ in 0..3 {
+                        let asked = Instant::now();
+                        let answer = client.get("a.test", "/1000").await;
+                        assert_eq!((answer.end, answer.content.len()), (End::Stream, 1000));
+                        assert!(
+                            asked.elapsed() < Duration::from_millis(400),
+                            "{bulks} {:?}",
+                            asked.elapsed()
+                        );
+                    }
+                })
+                .await;
+        }
+    });
+}
