@@ -1,4 +1,4 @@
-//! Several targets: who gets which request, what happens when one dies, and what the client sees of it.
+//! Several targets: the distribution of requests, the failure of a target, and its effect on clients.
 
 use edge_proxy::balance::health::Availability;
 use edge_proxy::config::{
@@ -21,12 +21,12 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
     Some(bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4)
 }
 
-/// Answers each request with its name.
+/// An origin that responds with its name.
 fn named(name: &'static str) -> Origin {
     Origin::scripted(move |bytes| Some((answer(name), head_end(bytes)?)))
 }
 
-/// Answers with an error as long as it is told to.
+/// An origin that responds with an error while it is told to.
 fn failing(name: &'static str, status: &'static str, fails: &Arc<AtomicBool>) -> Origin {
     let fails = fails.clone();
     Origin::scripted(move |bytes| {
@@ -122,7 +122,7 @@ fn a_target_that_is_dead_costs_no_request_and_is_left_alone() {
     assert!(got.keys().all(|name| name == "a" || name == "b"), "{got:?}");
     let dead = &edge.targets()[1];
     assert_eq!(dead.availability, Availability::Ejected);
-    // Three in a row, and then it is no longer asked.
+    // After three failures in a row it gets no more requests.
     assert_eq!((dead.requests, dead.failures, dead.in_flight), (3, 3, 0));
 }
 
@@ -139,7 +139,7 @@ fn an_ejected_target_comes_back_by_one_trial() {
     assert_eq!(availability(&edge), [Availability::Well, Availability::Ejected]);
     let requests = edge.targets()[1].requests;
     assert_eq!(requests, 3);
-    // It still fails: one request finds out, and it is ejected for longer.
+    // It still fails: one request notices, and it is ejected for longer.
     until("its time is over", || availability(&edge)[1] == Availability::Trial);
     shares(&edge, 10);
     assert_eq!(edge.targets()[1].requests, 4);
@@ -152,7 +152,7 @@ fn an_ejected_target_comes_back_by_one_trial() {
 
 #[test]
 fn the_least_busy_gets_the_request() {
-    // `a` answers only when it may.
+    // `a` responds only when allowed.
     let may = Arc::new(AtomicBool::new(false));
     let waits = may.clone();
     let slow = Origin::scripted(move |bytes| {
@@ -191,7 +191,7 @@ fn a_client_stays_where_it_was_while_others_move() {
     names.sort();
     names.dedup();
     assert_eq!(names, ["a", "b", "c"]);
-    // Without `c` only those who were there move.
+    // Without `c`, only its clients move.
     edge.reload(config(&addresses[..2], by_client)).unwrap();
     for (client, before) in (1..40).zip(&before) {
         let after = home(client);
@@ -233,7 +233,7 @@ fn checks_take_a_target_out_and_bring_it_back() {
     sick.store(false, SeqCst);
     until("it is found up", || availability(&edge)[0] == Availability::Well);
     assert_eq!(shares(&edge, 10).len(), 2);
-    // A reload goes on with what is known, and without the check that is gone.
+    // A reload keeps the known health, without the removed check.
     sick.store(true, SeqCst);
     until("it is found down again", || availability(&edge)[0] == Availability::Down);
     let addresses = [checked.address(), other.address()];
@@ -247,7 +247,7 @@ fn checks_take_a_target_out_and_bring_it_back() {
 
 #[test]
 fn only_what_may_be_repeated_is_sent_again() {
-    // Each connection of this origin ends without an answer.
+    // Each connection of this origin ends without a response.
     let broken = Origin::scripted(|bytes| head_end(bytes).map(|end| (Vec::new(), end)));
     let well = named("b");
     let edge = edge(&[broken.address(), well.address()], |upstream| upstream.health.rules.failures = 0);
@@ -258,7 +258,7 @@ fn only_what_may_be_repeated_is_sent_again() {
     let refused = posts.iter().filter(|got| got.starts_with("HTTP/1.1 502")).count();
     assert_eq!(refused, 5, "{posts:?}");
     assert_eq!(broken.text().matches("POST").count() + well.text().matches("POST").count(), 10);
-    // Content that is gone cannot be sent again.
+    // Consumed content cannot be sent again.
     let put = "PUT / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
     let puts: Vec<String> = (0..4).map(|_| ask(&edge, put)).collect();
     assert_eq!(puts.iter().filter(|got| got.starts_with("HTTP/1.1 502")).count(), 2, "{puts:?}");
@@ -275,7 +275,7 @@ fn repetitions_have_a_budget() {
         upstream.health.rules.failures = 0;
     });
     for _ in 0..200 {
-        // What is passed on is the service's own answer.
+        // The upstream's own response is forwarded.
         assert!(ask(&edge, GET).ends_with("sad\n"));
     }
     let sent = origins.iter().map(|origin| origin.text().matches("GET / ").count()).sum::<usize>();
@@ -313,7 +313,7 @@ fn while_nobody_is_there_the_owner_speaks_and_it_ends_by_itself() {
     assert_eq!(availability(&edge), [Availability::Ejected]);
     let head = ask(&edge, &GET.replace("GET", "HEAD"));
     assert!(head.contains("Content-Length: 18\r\n") && head.ends_with("\r\n\r\n"), "{head}");
-    // The service is back at the same place: the next request is served, ejected or not.
+    // The origin is back at the same address: the next request is served, ejected or not.
     let listener = TcpListener::bind(place).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {

@@ -1,4 +1,4 @@
-//! Clients that others wrote, through the edge: a browser, curl, Python's gRPC and WebSocket.
+//! Third-party clients through the edge: a browser, curl, Python's gRPC and WebSocket.
 #![cfg(feature = "server")]
 
 use edge_proxy::config::{Listener, Protocol, Route, Site, Target, Upstream};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::{Authority, Origin, answer};
 
-/// What the tests' set-up installed.
+/// The programs that the tests' setup installed.
 fn tool(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
@@ -18,7 +18,7 @@ fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// A page that asks for more, opens a WebSocket, and reports what it saw to the origin.
+/// A page that loads resources, opens a WebSocket, and reports its observations to the origin.
 const PAGE: &str = r#"<!doctype html><title>edge</title><script>
 const report = (name, value) => fetch('/report/' + name + '/' + encodeURIComponent(value));
 (async () => {
@@ -32,7 +32,7 @@ const report = (name, value) => fetch('/report/' + name + '/' + encodeURICompone
 })();
 </script>"#;
 
-/// Serves the page, says `ok` to everything else, and sends WebSocket messages back.
+/// An origin that serves the page, responds `ok` to everything else, and echoes WebSocket messages.
 fn origin() -> Origin {
     Origin::scripted(|bytes| {
         if !bytes.first()?.is_ascii_uppercase() {
@@ -75,7 +75,7 @@ fn origin() -> Origin {
     })
 }
 
-/// One short message, unmasked and sent back (RFC 6455 §5.2).
+/// Reads one short message and sends it back unmasked (RFC 6455 §5.2).
 fn websocket_echo(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let length = usize::from(*bytes.get(1)? & 0x7f);
     assert!(length < 126, "only short messages are sent here");
@@ -114,7 +114,7 @@ fn before(origin: &Origin) -> Edge {
     edge(Upstream::new("origin", Target::Tcp { host: "127.0.0.1".into(), port: origin.address().port() }))
 }
 
-/// Ends its process when the test ends.
+/// Kills its process when the test ends.
 struct Process(Child);
 
 impl Drop for Process {
@@ -149,7 +149,7 @@ fn curl_over_three_versions() {
     assert!(origin.bytes().len() > 9 << 20, "three uploads arrived whole");
 }
 
-/// The digest by which a browser is told to believe this key.
+/// The key digest by which a browser is told to trust this certificate.
 fn spki(folder: &Path) -> String {
     let script = "openssl x509 -in \"$chain\" -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64";
     let chain = folder.join("acme/test/fullchain.pem");

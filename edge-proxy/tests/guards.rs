@@ -1,4 +1,4 @@
-//! What stands before a site: authentication, rates, HSTS, compression, as clients see it.
+//! The guards of a site as clients see them: authentication, rate limits, HSTS, compression.
 
 mod common;
 
@@ -67,7 +67,7 @@ fn run(program: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
 #[test]
 fn a_password_is_asked_for_and_kept_from_the_service() {
     let origin = Origin::simple();
-    // As `htpasswd` and `argon2` of the distribution write them.
+    // As written by the distribution's `htpasswd` and `argon2`.
     let argon2 = run("argon2", &["some-salt", "-id", "-t", "1", "-k", "64", "-p", "1", "-e"], b"gr\xc3\xbcn");
     let argon2 = format!("bob:{}", String::from_utf8(argon2).unwrap().trim());
     let htpasswd = String::from_utf8(run("htpasswd", &["-nbB", "-C", "4", "cy", "x:y"], b"")).unwrap();
@@ -96,7 +96,7 @@ fn a_password_is_asked_for_and_kept_from_the_service() {
     }
     assert!(!origin.text().to_lowercase().contains("authorization"));
     assert!(!origin.text().contains("root"));
-    // A route of its own is open, and a claim is taken out there too.
+    // A route with `auth = "open"`; claimed identities are removed there too.
     assert!(get(&edge, "/here", "").starts_with("HTTP/1.1 200"));
 }
 
@@ -114,11 +114,11 @@ fn whoever_guesses_passwords_is_slowed_down() {
     assert_eq!(counted(&edge, "wrong-passwords", refused as u64), refused as u64);
     let series = format!("edge_requests_refused_total{{reason=\"wrong-passwords\"}} {refused}\n");
     assert!(edge.proxy.metrics().to_prometheus().contains(&series));
-    // Who knows it is served all the same.
+    // A client with the right password is served nevertheless.
     assert!(get(&edge, "/", &basic("ann", "correct horse")).starts_with("HTTP/1.1 200"));
 }
 
-/// What Authelia and authentik answer, by the session that the cookie names.
+/// The responses of Authelia and authentik, by the session in the cookie.
 fn portal() -> Origin {
     Origin::scripted(|bytes| {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
@@ -150,7 +150,7 @@ fn asks(config: &mut Config, portal: SocketAddr) {
 fn another_service_says_who_it_is() {
     let (origin, portal) = (Origin::simple(), portal());
     let edge = edge(origin.address(), |config| asks(config, portal.address()));
-    // Nobody yet: the portal's redirect, with its cookie, is the answer.
+    // Without a session: the response is the portal's redirect, with its cookie.
     let got = get(&edge, "/x?y=1", "Accept: text/html\r\nRemote-User: root\r\n");
     assert!(got.starts_with("HTTP/1.1 302 Found\r\n"), "{got}");
     assert!(got.contains("Location: https://auth.a.test/?rd=https%3A%2F%2Fa.test%2Fx&rm=GET\r\n"), "{got}");
@@ -171,7 +171,7 @@ fn another_service_says_who_it_is() {
     assert!(!asked.contains("root"));
     assert!(get(&edge, "/", "Authorization: Bearer x\r\n").starts_with("HTTP/1.1 401"));
     assert_eq!(origin.bytes(), b"", "nothing of it reached the service");
-    // Somebody: the service is told who, the client gets the renewed cookie, and the content goes through.
+    // With a session: the upstream gets the identity, the client the renewed cookie, and the content passes.
     let post = "POST /form HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nCookie: authelia_session=ann\r\n\
                 Remote-User: root\r\nREMOTE_GROUPS: root\r\nRemote-Name: root\r\nContent-Length: 5\r\n\r\nhello";
     let got = send(&edge, post);
@@ -210,7 +210,7 @@ fn whoever_asks_too_often_is_told_when_to_come_again() {
     assert!((5..=most).contains(&served), "{served} of {most}");
     let refused = got.iter().find(|got| got.starts_with("HTTP/1.1 429 Too Many Requests\r\n")).unwrap();
     assert!(refused.contains("Retry-After: 1\r\n"), "{refused}");
-    // Another client has a rate of its own.
+    // Another client has its own rate.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
     socket.connect(&edge.plain().into()).unwrap();
@@ -291,7 +291,7 @@ fn browsers_are_told_to_use_https_over_https_only() {
     assert!(!get(&edge, "/no", "").contains("Strict-Transport-Security"));
 }
 
-/// An origin of text: with a length, in chunks, and one that pauses in the middle.
+/// An origin of text: with a length, in chunks, and with a pause in the middle.
 fn texts() -> Origin {
     Origin::scripted(|bytes| {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
@@ -360,7 +360,7 @@ fn content_is_compressed_for_curl_over_every_version() {
                 assert!(!head.contains("content-length"), "{head}");
                 assert!(output.len() < text().len() / 5, "{version} {coding}: {}", output.len());
                 if version == "--http1.1" {
-                    // --raw leaves the chunks in; the versions without them are decoded below.
+                    // --raw keeps the chunks; other encodings are decoded below.
                     continue;
                 }
                 let decoder: (&str, &[&str]) = match coding {
@@ -389,12 +389,12 @@ fn lengths_tell_nothing_of_a_password_that_the_service_never_sees() {
         "{}",
         &plain[..300]
     );
-    // A browser that says that the site itself asks cannot be made to guess.
+    // A browser that sends same-origin requests cannot be tricked.
     let same = get(&edge, "/", &format!("{fields}Sec-Fetch-Site: same-origin\r\n"));
     assert!(same.contains("Content-Encoding: gzip\r\n"), "{}", &same[..300]);
 }
 
-/// The curl that speaks HTTP/3, which `cargo xtask tools` unpacks.
+/// The curl with HTTP/3 that `cargo xtask tools` unpacks.
 fn testkit_curl() -> String {
     let tools = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
@@ -427,7 +427,7 @@ fn what_comes_slowly_is_not_held_back() {
         .unwrap();
     let head = common::read_until(&mut stream, "\r\n\r\n");
     assert!(head.contains("Content-Encoding: gzip"), "{head}");
-    // The first chunk arrives while the service still waits, and says the first word.
+    // The first chunk arrives while the origin still waits, with the first word.
     let size = common::read_until(&mut stream, "\r\n");
     let mut first = vec![0; usize::from_str_radix(size.trim(), 16).unwrap()];
     stream.read_exact(&mut first).unwrap();
@@ -438,7 +438,7 @@ fn what_comes_slowly_is_not_held_back() {
 
 #[test]
 fn certificates_are_compressed_for_those_who_can() {
-    // RFC 8879: the same handshake with and without, counted in bytes on the wire.
+    // RFC 8879: the same handshake with and without compression, in bytes on the wire.
     let edge = common::Edge::before(Origin::simple().address(), 1);
     let with = handshake(&edge, true);
     let without = handshake(&edge, false);
@@ -460,7 +460,7 @@ fn handshake(edge: &common::Edge, compressed: bool) -> u64 {
     read
 }
 
-/// How often this was counted, of connections or of requests, as soon as it was so often.
+/// Returns the count of connections or requests with this reason, once it has reached this value.
 fn counted(edge: &common::Edge, reason: &str, least: u64) -> u64 {
     let until = Instant::now() + Duration::from_secs(10);
     loop {
@@ -499,7 +499,7 @@ fn what_a_client_may_use_up_is_configured_and_counted() {
     assert_eq!(http2.answer(stream).status(), Some("431"));
     assert_eq!(http2.get("a.test", &format!("/{long}")).status(), Some("414"));
     assert_eq!(http2.get("a.test", "/").status(), Some("200"));
-    // As many as are allowed and paid for, and then some.
+    // All that the limit allows, and a few more.
     (0..60).for_each(|_| http2.frame(6, 0, 0, &[0; 8]));
     assert_eq!(counted(&edge, "http2-flood", 1), 1);
     run(async {

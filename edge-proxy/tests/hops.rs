@@ -1,4 +1,4 @@
-//! The hops at either side: TLS to services, Unix sockets, the PROXY protocol in and out.
+//! The hops on either side: TLS to upstreams, Unix sockets, the PROXY protocol in and out.
 #![cfg(feature = "server")]
 
 use edge_proxy::config::{Listener, Plain, ProxyOut, Route, Site, Target, Upstream, UpstreamTls};
@@ -39,7 +39,7 @@ fn send(proxy: &ProxyHandle, bytes: &[u8]) -> String {
     }
 }
 
-/// A TLS service that answers every request with 200 and the name that was asked for.
+/// A TLS origin that responds with 200 and the requested server name.
 fn tls_service(authority: &Authority, clients: Option<&Authority>) -> SocketAddr {
     let (chain, key) = authority.pair(&["node.internal"]);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -159,7 +159,7 @@ fn double_tls_with_a_client_certificate() {
 fn s16_plaintext_from_a_tls_upstream() {
     let authority = Authority::new();
     let files = Files::new(&authority, &authority);
-    // It answers the ClientHello in the clear.
+    // It responds to the ClientHello in cleartext.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -199,7 +199,7 @@ fn proxy_protocol_out() {
         (ProxyOut::V1, &b"PROXY TCP4 127.0.0.1 127.0.0.1 "[..]),
         (ProxyOut::V2, b"\r\n\r\n\0\r\nQUIT\n\x21\x11"),
     ] {
-        // It only listens: what it would make of the header does not matter.
+        // It only listens; its interpretation of the header does not matter.
         let origin = Origin::scripted(|_| None);
         let mut upstream = Upstream::new("origin", tcp(origin.address()));
         upstream.proxy_protocol = Some(version);
@@ -222,7 +222,7 @@ fn proxy_protocol_in() {
     bytes.extend_from_slice(GET);
     assert!(send(&proxy, &bytes).starts_with("HTTP/1.1 200"));
     assert!(origin.text().contains("X-Real-IP: 203.0.113.7\r\n"), "{}", origin.text());
-    // D9: a header that is missing, malformed or too long ends the connection without a byte.
+    // D9: a missing, malformed or overlong header closes the connection without a response.
     for bytes in [
         GET,
         b"PROXY TCP4 203.0.113.7 192.0.2.1 40000\r\n",

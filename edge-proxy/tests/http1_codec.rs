@@ -49,7 +49,7 @@ prop_compose! {
     }
 }
 
-/// Content cut into chunks as they are written.
+/// Content split into chunks as they are sent.
 fn chunked(parts: &[Vec<u8>], trailers: &Fields) -> Vec<u8> {
     let mut wire = Vec::new();
     for part in parts.iter().filter(|part| !part.is_empty()) {
@@ -61,7 +61,7 @@ fn chunked(parts: &[Vec<u8>], trailers: &Fields) -> Vec<u8> {
     wire
 }
 
-/// Walks over a wire that arrives in pieces. The content, or nothing if it is refused or never ends.
+/// Parses input that arrives in pieces. Returns the content, or nothing if it is rejected or never ends.
 fn walk(wire: &[u8], cuts: &[usize]) -> Option<(Vec<u8>, usize)> {
     let mut chunks = Chunks::new();
     let (mut held, mut content, mut used) = (Vec::new(), Vec::new(), 0);
@@ -89,7 +89,7 @@ fn walk(wire: &[u8], cuts: &[usize]) -> Option<(Vec<u8>, usize)> {
 }
 
 proptest! {
-    /// What is written is what is read, however it is cut short before.
+    /// Written messages are read back unchanged, however they are split.
     #[test]
     fn requests_round_trip(head in head(), cut in 0usize..1000) {
         let mut wire = Vec::new();
@@ -103,7 +103,7 @@ proptest! {
         prop_assert_eq!(request(&wire[..cut], &limits, &mut read).unwrap(), None);
     }
 
-    /// A head that is accepted means the same to the strictest of readers: one length at the most, no stray line ends.
+    /// An accepted head means the same to the strictest parser: at most one length, no stray line ends.
     #[test]
     fn what_is_accepted_is_unambiguous(noise in proptest::collection::vec(any::<u8>(), 0..40), at in 0usize..200) {
         let mut wire = b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\nX: y\r\n\r\n".to_vec();
@@ -153,7 +153,7 @@ proptest! {
         prop_assert!(found.keep_alive);
         prop_assert_eq!(read.status, head.status);
         prop_assert_eq!(&read.fields, &head.fields);
-        // Nothing and zero bytes are the same on the wire.
+        // Absent and empty content are the same on the wire.
         let same = read.body == head.body || (head.body == BodyLength::None && read.body == BodyLength::Exact(0));
         prop_assert!(same, "{:?} came back as {:?}", head.body, read.body);
     }
@@ -174,7 +174,7 @@ proptest! {
         prop_assert_eq!(used, length);
     }
 
-    /// Content without its last chunk is never taken for complete.
+    /// Content without its last chunk is never considered complete.
     #[test]
     fn a_cut_wire_never_ends(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 1..4), cut in 0usize..100) {
         let wire = chunked(&parts, &Fields::new());

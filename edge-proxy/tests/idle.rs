@@ -1,4 +1,4 @@
-//! What ten thousand idle TLS connections cost: the proxy and its clients are processes of their own, so that only the
+//! Memory of ten thousand idle TLS connections. The proxy and its clients are separate processes, so that only the
 //! proxy's memory is measured.
 
 #![cfg(feature = "server")]
@@ -13,18 +13,18 @@ use std::time::Duration;
 use testkit::{Origin, Process, role, say, serve_until_parent_ends, tls_client};
 
 const CONNECTIONS: usize = 10_000;
-/// Bytes that one of them may cost.
+/// The maximum of bytes per connection.
 const BUDGET: usize = 6_500;
-/// The same where HTTP/2 is spoken.
+/// The maximum of bytes per HTTP/2 connection.
 const BUDGET_HTTP2: usize = 9_000;
 const TEST: &str = "ten_thousand_idle_connections";
 
-/// Opens connections, asks once on each so that all buffers were in use, and holds them.
+/// Opens connections, sends one request on each so that all buffers were in use, and holds them.
 fn client(alpn: &'static [u8]) -> ! {
     let address: SocketAddr = std::env::var("EDGE").unwrap().parse().unwrap();
     let count: usize = std::env::var("COUNT").unwrap().parse().unwrap();
     let root = std::fs::read_to_string(std::env::var("ROOT").unwrap()).unwrap();
-    // Tickets are remembered by none of them: each handshake is a full one.
+    // No client stores tickets: each handshake is a full one.
     let mut config = tls_client(&root, &[alpn]);
     config.resumption = rustls::client::Resumption::disabled();
     let config = Arc::new(config);
@@ -35,7 +35,7 @@ fn client(alpn: &'static [u8]) -> ! {
             read_until(&mut stream, "\r\n\r\nok");
         } else {
             let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-            // And the answer to the proxy's settings, so that nothing is under way.
+            // Includes the acknowledgement of the proxy's settings, so that nothing is in flight.
             stream.write_all(preface).unwrap();
             stream.write_all(b"\0\0\0\x04\x01\0\0\0\0").unwrap();
         }
@@ -61,13 +61,13 @@ fn proxy() -> ! {
     serve_until_parent_ends()
 }
 
-/// Connections opened by a process of their own, all of them once it has said so.
+/// Opens connections in a separate process, and returns when all are open.
 fn clients(role: &str, count: usize, address: &str, root: &str) -> Process {
     let count = count.to_string();
     let environment = [("EDGE", address.to_owned()), ("ROOT", root.to_owned()), ("COUNT", count.clone())];
     let mut clients = Process::start(TEST, role, &environment);
     assert_eq!(clients.hear(), count);
-    // What the handshakes left behind is freed, and what the proxy still had to read was read.
+    // Remains of the handshakes are freed, and everything sent to the proxy was read.
     std::thread::sleep(Duration::from_millis(500));
     clients
 }
@@ -83,10 +83,10 @@ fn ten_thousand_idle_connections() {
     }
     let profile = if cfg!(debug_assertions) { "test profile" } else { "release profile" };
     for (role, count) in [("http1", CONNECTIONS), ("http2", 1_000)] {
-        // A proxy of its own, so that nothing is measured by memory that others have left behind.
+        // A separate proxy, so that no memory of earlier tests is measured.
         let mut edge = Process::start(TEST, "proxy", &[]);
         let (address, root) = (edge.hear(), edge.hear());
-        // What is allocated once is allocated now.
+        // One-time allocations happen now.
         drop(clients(role, 100, &address, &root));
         std::thread::sleep(Duration::from_millis(200));
         let before = edge.memory().resident;
@@ -95,7 +95,7 @@ fn ten_thousand_idle_connections() {
         let each = after.saturating_sub(before) / count;
         println!("{count} idle connections, {role}, {profile}: {each} bytes each ({before} to {after})");
         assert!(each > 100, "the connections are not there");
-        // HTTP/2 has the table of its fields besides, and the memory of its streams.
+        // HTTP/2 also needs the field table and the memory of its streams.
         let budget = if role == "http1" { BUDGET } else { BUDGET_HTTP2 };
         assert!(each < budget, "{each} bytes each");
         drop(held);

@@ -44,12 +44,12 @@ fn fields(lines: &[String]) -> Fields {
     lines.iter().flat_map(|line| names.map(|name| (name.as_bytes(), line.as_bytes()))).collect()
 }
 
-/// A few addresses, most of them where hops are, so that they meet.
+/// A few addresses, most of them in trusted ranges, so that they occur together.
 fn near() -> impl Strategy<Value = IpAddr> {
     prop_oneof![4 => (0u8..12).prop_map(|d| IpAddr::from([100, 64, 0, d])), 1 => (0u8..4).prop_map(|d| IpAddr::from([203, 0, 113, d]))]
 }
 
-/// Both lists of these addresses.
+/// Returns both header fields with these addresses.
 fn listed(entries: &[IpAddr]) -> Fields {
     let list = |each: fn(&IpAddr) -> String| entries.iter().map(each).collect::<Vec<_>>().join(", ");
     let (plain, forwarded) = (list(ToString::to_string), list(|address| format!("for={address}")));
@@ -95,14 +95,14 @@ proptest! {
     ) {
         let lines: Vec<String> = lines.iter().map(|entries| entries.join(",")).collect();
         let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields(&lines));
-        // Each hop on the way is trusted, and the last is the connection's own source.
+        // Each proxy on the path is trusted, and the last is the connection's source.
         prop_assert!(found.via.iter().all(|address| is_hop(*address)));
         prop_assert!(found.via.len() <= MAX_HOPS);
         prop_assert_eq!(found.chain().last(), Some(peer.to_canonical()));
         prop_assert_eq!(found.address, found.address.to_canonical());
     }
 
-    /// With identities, each hop on the way is one of ours and not only where ours are.
+    /// With identities, each proxy on the path is identified as one of ours, not only located in the range.
     #[test]
     fn only_hops_that_are_who_they_should_be_are_passed(
         entries in proptest::collection::vec(near(), 0..12),
@@ -119,7 +119,7 @@ proptest! {
         loop {
             let identities = Identities { source: said(peer), hops: &hops };
             let Some(hop) = unasked(&trust, (peer, 1).into(), None, identities, &fields) else { break };
-            // Each is asked about once, and only those that stand where hops stand.
+            // Each is asked about once, and only addresses in trusted positions.
             prop_assert!(is_hop(hop) && hops.iter().all(|(known, _)| *known != hop));
             hops.push((hop, said(hop)));
             prop_assert!(hops.len() <= MAX_ASKED);
@@ -127,7 +127,7 @@ proptest! {
         let found = restore(&trust, (peer, 1).into(), None, Identities { source: said(peer), hops: &hops }, &fields);
         prop_assert!(found.via.iter().all(|hop| ours.contains(hop)));
         prop_assert!(found.stop != Stop::WrongIdentity || is_hop(found.address));
-        // It is where somebody comes to who knows all of them, unless they were too many to ask about.
+        // The walk reaches the address of one that knows all of them, unless they were too many to ask about.
         let all: Vec<_> = entries.iter().map(|address| (*address, said(*address))).collect();
         let known = restore(&trust, (peer, 1).into(), None, Identities { source: said(peer), hops: &all }, &fields);
         if hops.len() < MAX_ASKED {
@@ -135,7 +135,7 @@ proptest! {
         } else {
             prop_assert!(known.via.ends_with(&found.via));
         }
-        // Without identities the same ranges let everybody through who is in them: more, never others.
+        // Without identities the same ranges trust every address in them: more, never others.
         let ranges = restore(&Trust { who: Vec::new(), ..trust }, (peer, 1).into(), None, TailnetIdentity::Unasked, &fields);
         prop_assert!(ranges.via.ends_with(&found.via));
     }
@@ -205,7 +205,7 @@ proptest! {
             if source.is_ipv4() == destination.is_ipv4() {
                 prop_assert_eq!(ProxyHeader::Proxied { source: from, destination: to }, header);
             }
-            // No beginning of it is refused, or taken for the whole.
+            // No prefix of it is rejected, or accepted as complete.
             for end in 0..length {
                 prop_assert_eq!(proxy_protocol::parse(&bytes[..end]), Ok(None));
             }

@@ -1,4 +1,4 @@
-//! What is decided about connections and requests, by the attacks that it is to withstand, and by properties.
+//! Decisions about connections and requests, by known attacks and by properties.
 
 use edge_proxy::config::{
     Access, Action, Config, FieldEdits, PathMatch, Plain, Reject, Response, Route, Site, Target, Trust,
@@ -259,7 +259,7 @@ fn redirects() {
         location(config(), &facts, &get("git.example.org", "/old?q")),
         (301, "https://x.org/old?q".into())
     );
-    // A hop that says https must not be sent in a circle.
+    // A trusted proxy that reports https must not be redirected in a loop.
     let mut head = get("r.example.org", "/");
     head.fields.push(b"X-Forwarded-Proto", b"https");
     assert!(matches!(decide(&snapshot(), &plain("100.64.0.1"), &head).verdict, Verdict::Forward { .. }));
@@ -485,7 +485,7 @@ proptest! {
             prop_assert!(!sent.fields.contains(name));
         }
         prop_assert!(!facts.early || sent.fields.contains(Name::EarlyData));
-        // What was sent on is read alike by the next hop that trusts this one.
+        // The forwarded request means the same to the next proxy that trusts this one.
         if decision.route.is_none_or(|(_, route)| route.strip_prefix.is_none()) {
             prop_assert_eq!(&sent.target, &head.target);
         }

@@ -1,4 +1,4 @@
-//! A reload loses nothing: no request, no connection, no WebSocket. And everything can be reloaded.
+//! A reload loses nothing: no request, no connection, no WebSocket. Everything can be reloaded.
 
 #![cfg(feature = "server")]
 
@@ -16,7 +16,7 @@ use testkit::Origin;
 const RELOADS: usize = 5;
 const GET: &[u8] = b"GET /load HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
-/// An origin that takes WebSockets and sends back what comes, and that answers everything else.
+/// An origin that accepts and echoes WebSockets, and responds to all other requests.
 fn origin() -> SocketAddr {
     let simple = Origin::simple().address();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -63,7 +63,7 @@ fn relay(mut client: TcpStream, to: SocketAddr, head: &[u8]) {
     let _ = std::io::copy(&mut client, &mut origin);
 }
 
-/// How many requests were made and how many of them were not answered.
+/// The number of requests, and the number without a response.
 #[derive(Default)]
 struct Count {
     made: AtomicUsize,
@@ -99,7 +99,7 @@ fn http1_load(edge: &Edge, kept: bool, count: &Count, stop: &AtomicBool) {
 }
 
 fn http2_load(edge: &Edge, count: &Count, stop: &AtomicBool) {
-    // One connection for all of it: were it cut, every request after that would be lost.
+    // One connection for the whole test: if it were closed, every later request would be lost.
     let mut client = Http2::connect(edge.tls(), edge.root(), "a.test");
     while !stop.load(Ordering::Relaxed) {
         let answer = client.get("a.test", "/load");
@@ -153,7 +153,7 @@ fn five_reloads_under_load_lose_nothing() {
         for number in 0..RELOADS {
             std::thread::sleep(Duration::from_millis(200));
             let mut config = edge.config.clone();
-            // Something else each time, and no listener.
+            // A different change each time, without listeners.
             config.limits.header_fields += number + 1;
             edge.proxy.reload(config).unwrap();
             let word = format!("after reload {number}");
@@ -192,7 +192,7 @@ fn the_port_that_was_given_is_advertised() {
 fn listeners_come_and_go_by_reloads() {
     let edge = Edge::before(Origin::simple().address(), 2);
     let mut config = edge.config.clone();
-    // Two more, whose ports are chosen by the system.
+    // Two more, whose ports the system chooses.
     let more = edge_proxy::config::Listener::plain(([127, 0, 0, 2], 0).into());
     let secure = edge_proxy::config::Listener::tls(([127, 0, 0, 2], 0).into(), true);
     config.listeners.extend([more, secure]);
@@ -214,7 +214,7 @@ fn listeners_come_and_go_by_reloads() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    // Who came by it is still served.
+    // Connections of the removed listener are still served.
     assert!(ask().starts_with("HTTP/1.1 200 "));
     assert!(Http2::connect(edge.tls(), edge.root(), "a.test").get("a.test", "/").status() == Some("200"));
 }
@@ -258,7 +258,7 @@ fn a_wrong_configuration_changes_nothing() {
     assert!(read_until(&mut stream, "\r\n\r\nok").starts_with("HTTP/1.1 200 "));
 }
 
-/// The certificate that a new handshake shows, over TCP and over QUIC.
+/// The certificate that a new handshake presents, over TCP and over QUIC.
 fn shown(edge: &Edge) -> Vec<u8> {
     let stream = tls(edge.tls(), &http1(edge.root())).unwrap();
     let tcp = stream.conn.peer_certificates().unwrap()[0].to_vec();
@@ -283,7 +283,7 @@ fn certificates_change_without_a_restart() {
     let second = shown(&edge);
     assert_ne!(first, second, "the old certificate is still shown");
 
-    // A chain whose key is another: the good pair stays.
+    // A chain that does not match its key: the valid pair stays.
     let (chain, _) = edge.authority.issue(&["a.test"]);
     std::fs::write(folder.join("fullchain.pem"), chain).unwrap();
     let refreshed = edge.certificates.refresh().unwrap();
@@ -293,12 +293,12 @@ fn certificates_change_without_a_restart() {
     assert_eq!(edge.certificates.refresh().unwrap().problems.len(), 1);
     assert_eq!(shown(&edge), second);
 
-    // And the connection from before all that is still there.
+    // The connection from before all that is still open.
     open.write_all(GET).unwrap();
     assert!(read_until(&mut open, "\r\n\r\nok").starts_with("HTTP/1.1 200 "));
 }
 
-/// An origin that takes its time for the second half of its answer.
+/// An origin that delays the second half of its response.
 fn slow() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -330,7 +330,7 @@ fn a_shutdown_finishes_slow_responses() {
         wire3::run(async {
             let client = Http3::connect(address, &root, "a.test").await;
             let answer = client.get("a.test", "/").await;
-            // The client stays, and is told that it ends.
+            // The client stays connected, and is told that the connection ends.
             (answer, client.quic.closed().await)
         })
     });
@@ -341,7 +341,7 @@ fn a_shutdown_finishes_slow_responses() {
     assert_eq!(read_until(&mut over1, "half"), "half");
     let rest = over2.answer(stream2);
     assert_eq!((&rest.content[..], rest.end), (&b"half"[..], End::Stream));
-    // Connections are ended once nothing is under way on them: their clients see it.
+    // Connections are closed once nothing is in flight on them; their clients notice.
     assert_eq!(over1.read(&mut [0]).unwrap(), 0);
     assert_eq!(over2.answer(stream2).end, End::Closed);
     let (over3, closed) = over3.join().unwrap();

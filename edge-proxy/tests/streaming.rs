@@ -1,4 +1,4 @@
-//! Content as it passes: at once, both ways, whatever its length, and never more of it in memory than a few buffers.
+//! Streaming content: without delay, in both directions, of any length, with only a few buffers in memory.
 
 #![cfg(feature = "server")]
 
@@ -24,7 +24,7 @@ fn plain(edge: &Edge) -> TcpStream {
     stream
 }
 
-/// Answers at the head, and then sends each chunk back as it comes.
+/// An origin that responds to the head, and then echoes each chunk as it arrives.
 fn echo() -> Origin {
     Origin::scripted(|bytes| {
         if bytes.starts_with(b"POST") {
@@ -82,7 +82,7 @@ fn full_duplex_http3() {
     });
 }
 
-/// A client that leaves Nagle's algorithm on, as many do: its request waits until its Finished is acknowledged.
+/// A client with Nagle's algorithm enabled, as many have: its request waits until its Finished is acknowledged.
 #[test]
 fn a_client_that_gathers_what_it_writes_is_not_held_up() {
     let edge = Edge::before(Origin::simple().address(), 1);
@@ -101,7 +101,7 @@ fn a_client_that_gathers_what_it_writes_is_not_held_up() {
         assert_eq!(&part, b"HTTP/1.1 200");
         began.elapsed()
     };
-    // The machine may be slow now and then, but not always.
+    // The machine may be slow sometimes, but not always.
     let took = (0..20).map(|_| ask()).min().unwrap();
     assert!(
         took < Duration::from_millis(25),
@@ -109,7 +109,7 @@ fn a_client_that_gathers_what_it_writes_is_not_held_up() {
     );
 }
 
-/// Answers without content.
+/// An origin that responds without content.
 fn bodiless() -> Origin {
     Origin::scripted(|bytes| {
         let end = head_end(bytes)?;
@@ -128,7 +128,7 @@ fn bodiless() -> Origin {
 #[test]
 fn answers_without_content() {
     let edge = Edge::before(bodiless().address(), 1);
-    // One connection: were a byte too many or too few taken for content, the next answer would not be read as one.
+    // One connection: if one byte too many or too few were read as content, the next response would be unreadable.
     let mut stream = plain(&edge);
     for (asked, status) in [("HEAD /", "200"), ("GET /204", "204"), ("HEAD /", "200"), ("GET /304", "304")] {
         stream.write_all(format!("{asked} HTTP/1.1\r\nHost: a.test\r\n\r\n").as_bytes()).unwrap();
@@ -156,7 +156,7 @@ fn answers_without_content() {
     });
 }
 
-/// Says 100 to what expects it, and 103 before its answer to the rest.
+/// An origin that sends 100 when expected, and 103 before its response to other requests.
 fn interim() -> Origin {
     Origin::scripted(|bytes| {
         if bytes.starts_with(b"hello") {
@@ -229,11 +229,11 @@ fn chunks_and_trailers_both_ways() {
     let block = common::wire2::block(&trailers);
     let flags = common::wire2::END_HEADERS | common::wire2::END_STREAM;
     client.frame(common::wire2::HEADERS, flags, stream, &block);
-    // Names are passed on as they came; this origin waits for another spelling, so it is asked what it got.
+    // Names are passed on as they arrived; this origin expects another case, so it is asked what it received.
     assert!(origin.wait(|text| text.ends_with("0\r\nx-sum: 9\r\n\r\n")), "{}", origin.text());
 }
 
-/// Content is a row of these bytes, so that what is lost, doubled or misplaced is seen.
+/// Content is a sequence of these bytes, so that lost, duplicated or misplaced bytes are detected.
 const PERIOD: usize = 251;
 const PART: usize = 64 * 1024;
 
@@ -260,7 +260,7 @@ impl Pattern {
     }
 }
 
-/// Sends as many bytes as the path says, or reads what is sent to it and says how much it was.
+/// An origin that sends as many bytes as the path says, or counts received bytes.
 fn bulk_origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -311,7 +311,7 @@ fn bulk_origin() -> SocketAddr {
     address
 }
 
-/// The proxy in a process of its own.
+/// The proxy in a separate process.
 struct Apart {
     process: Process,
     tls: SocketAddr,
@@ -326,7 +326,7 @@ impl Apart {
         Self { process, tls, root }
     }
 
-    /// What that process does.
+    /// Runs the proxy in that process.
     fn serve() -> ! {
         let edge = Edge::before(std::env::var("ORIGIN").unwrap().parse().unwrap(), 1);
         let root = edge.folder.path().join("root.pem");
@@ -336,7 +336,7 @@ impl Apart {
         serve_until_parent_ends()
     }
 
-    /// Says how it was, and that memory stayed below 100 MB.
+    /// Prints the figures, and asserts that memory stayed below 100 MB.
     fn report(&self, what: &str, bytes: u64, began: Instant) {
         let took = began.elapsed().as_secs_f64();
         let peak = self.process.memory().peak;
@@ -350,7 +350,7 @@ impl Apart {
     }
 }
 
-/// How much is sent each way: `EDGE_STREAM_BYTES`, or this.
+/// The bytes sent in each direction: `EDGE_STREAM_BYTES`, or this default.
 fn amount(default: u64) -> u64 {
     std::env::var("EDGE_STREAM_BYTES").map_or(default, |bytes| bytes.parse().expect("a number of bytes"))
 }
@@ -437,7 +437,7 @@ fn large_content_in_constant_memory_http3() {
         let asked = wire3::request("GET", "a.test", &format!("/{bytes}"), &[]);
         let (mut send, mut reader) = client.open(&asked).await;
         send.finish().unwrap();
-        // One frame has all of the content, since its length is known: it is read as it comes.
+        // One frame has all of the content, since its length is known: it is read as it arrives.
         let (_, length) = reader.head_of_content().await;
         assert_eq!(length, bytes);
         let mut pattern = Pattern::new();

@@ -1,4 +1,4 @@
-//! Who somebody is in the tailnet, by a tailscaled that answers on its local socket.
+//! Tailnet identities, with a mock tailscaled on its local socket.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::Origin;
 
-/// Answers as tailscaled does: 127.0.0.2 is Ann's laptop, 127.0.0.3 the edge, nobody else is known.
+/// A mock of tailscaled: 127.0.0.2 is Ann's laptop, 127.0.0.3 the edge, all others are unknown.
 fn tailscaled(path: &Path) -> Arc<Mutex<Vec<String>>> {
     let listener = UnixListener::bind(path).unwrap();
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -84,7 +84,7 @@ fn ask(edge: &common::Edge, from: u8, path: &str, fields: &str) {
     assert!(got.starts_with("HTTP/1.1 200"), "{got}");
 }
 
-/// What the service got for this path.
+/// Returns the fields that the upstream received for this path.
 fn served(origin: &Origin, path: &str) -> String {
     let text = origin.text();
     let start = text.find(&format!("GET {path} ")).unwrap();
@@ -120,7 +120,7 @@ fn services_are_told_who_asks_and_nobody_else_can_tell_them() {
     assert!(!edge.contains("User-Login"), "a tagged machine is nobody's: {edge}");
     assert!(!served(&origin, "/nobody").to_lowercase().contains("tailscale"));
     assert!(!origin.text().contains("root"));
-    // One question an address, not one a request.
+    // One lookup per address, not per request.
     assert_eq!(asked.lock().unwrap().iter().filter(|request| request.contains("127.0.0.2:")).count(), 1);
 }
 
@@ -142,7 +142,7 @@ fn a_hop_is_who_it_is_not_where_it_is() {
     }
     assert!(served(&origin, "/edge").contains("X-Real-IP: 203.0.113.7\r\n"));
     assert!(!served(&origin, "/edge").contains("Tailscale"), "the hop is not who asks");
-    // Within the range too, and yet no hops.
+    // In the range too, and yet not proxies.
     assert!(served(&origin, "/laptop").contains("X-Real-IP: 127.0.0.2\r\n"));
     assert!(served(&origin, "/laptop").contains("Tailscale-User-Login: ann@a.test\r\n"));
     assert!(served(&origin, "/nobody").contains("X-Real-IP: 127.0.0.4\r\n"));
@@ -164,10 +164,10 @@ fn so_is_a_hop_that_another_one_names() {
     for number in 0..5 {
         chain(&format!("/edge{number}-"), "6.6.6.6, 203.0.113.7, 127.0.0.3");
     }
-    // Ann's laptop is where hops are, and none: what it wrote does not count.
+    // Ann's laptop is in the range but not a proxy: its header does not count.
     chain("/laptop", "203.0.113.7, 127.0.0.2");
     chain("/nobody", "203.0.113.7, 127.0.0.4, 127.0.0.3");
-    // Very many are not asked about.
+    // Very many are not looked up.
     let many: Vec<String> = (10..30).map(|at| format!("127.0.0.{at}")).collect();
     chain("/many", &many.join(", "));
     for (path, client) in [
@@ -183,7 +183,7 @@ fn so_is_a_hop_that_another_one_names() {
             served(&origin, path)
         );
     }
-    // The hop itself once, the laptop, nobody, and the first of the many.
+    // The proxy itself once, the laptop, an unknown address, and the first of the many.
     assert_eq!(asked.lock().unwrap().len(), 4);
 }
 
@@ -206,7 +206,7 @@ fn while_tailscaled_is_away_the_range_counts_only_if_that_was_said() {
         if fallback {
             continue;
         }
-        // It comes back, and is asked again after a moment.
+        // It returns, and is asked again after a moment.
         tailscaled(&socket);
         let until = Instant::now() + Duration::from_secs(10);
         for number in 0.. {

@@ -1,5 +1,5 @@
-//! The proxy gets its certificates from Pebble by DNS-01, serves them over TCP and QUIC, and renews them by ARI without a
-//! dropped connection.
+//! The proxy obtains certificates from Pebble by DNS-01, serves them over TCP and QUIC, and renews them by ARI without
+//! dropping a connection.
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +17,7 @@ use testkit::{Fault, FaultProxy, Knot, Origin, Pebble, PebbleVersion, tls_client
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
 
-/// A proxy that runs, and what it says.
+/// A running proxy, and its output.
 struct Served(Child);
 
 impl Drop for Served {
@@ -40,7 +40,7 @@ fn wait_for(said: &Receiver<String>, words: &str) {
     panic!("`{words}` was not said:\n{all}");
 }
 
-/// Where everything is that a proxy with `[acme]` needs.
+/// The servers and files that a proxy with `[acme]` needs.
 struct Lab {
     knot: Knot,
     pebble: Pebble,
@@ -62,7 +62,8 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// Starts a proxy of this name, with its certificates in a folder of this name. `more` is the beginning of `[acme]`.
+    /// Starts a proxy of this name, with its certificates in a folder of this name. `more` is the beginning of
+    /// `[acme]`.
     fn serve(&self, name: &str, port: u16, directory: &str, more: &str) -> (Served, Receiver<String>) {
         let home = self.folder.path().display();
         let config = format!(
@@ -126,7 +127,7 @@ ari_floor = 1
 #[test]
 fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
     let lab = Lab::start();
-    // Pebble says to ask again after six hours.
+    // Pebble sends a Retry-After of six hours.
     let before = FaultProxy::start(lab.pebble.address(), lab.pebble.tls_root(), |line, _| {
         if line.starts_with("GET /draft-ietf-acme-ari") || line.contains("renewal") {
             return Fault::Replace("Retry-After: 21600".into(), "Retry-After: 1".into());
@@ -162,7 +163,7 @@ fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
     assert_eq!(curl(&["--http2"]), "200 2");
     assert_eq!(curl(&["--http3-only"]), "200 3");
 
-    // A connection that stays open over the renewal.
+    // A connection that stays open across the renewal.
     let first = lab.chain("acme");
     let name = rustls::pki_types::ServerName::try_from("a.example.test").expect("a name");
     let config = Arc::new(tls_client(&lab.pebble.issuing_root(), &[b"http/1.1"]));
@@ -190,10 +191,10 @@ fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
     assert_eq!(lab.knot.txt("_acme-challenge.a.example.test"), Vec::<String>::new());
 }
 
-/// What two proxies show.
+/// The certificates that both proxies present.
 type Seen = [Option<Vec<u8>>; 2];
 
-/// What the proxy at this port shows, verified against the CA's root.
+/// Returns the certificate of the proxy at this port, verified against the CA's root.
 fn shown(lab: &Lab, port: u16) -> Option<Vec<u8>> {
     let name = rustls::pki_types::ServerName::try_from("a.example.test").expect("a name");
     let config = Arc::new(tls_client(&lab.pebble.issuing_root(), &[b"http/1.1"]));
@@ -239,14 +240,14 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
     assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0, "one account for both");
     assert_eq!(lab.chain("one"), lab.chain("other"));
 
-    // The CA wants it replaced. One asks at its next start, and both show the new one; neither the other's connections nor
-    // its process are touched.
+    // The CA wants the certificate replaced. One proxy renews at its next start, and both serve the new one; the
+    // other's connections and process are unaffected.
     lab.pebble.set_renewal_info(
         &lab.chain("one"),
         r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#,
     );
     let session = postgres.session();
-    // What was heard of ARI is forgotten, as after the hours that it holds.
+    // Forget the renewal information, as after its Retry-After.
     session
         .query(
             "UPDATE acme_dns01_journal SET record = regexp_replace(record, '\"next\":[0-9]+', '\"next\":0')",
@@ -257,10 +258,11 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
     wait("both serve the new one", &|seen| seen[0].is_some() && seen[0] == seen[1] && seen[0] != first[0]);
     assert_eq!(lab.pebble.logged("There are now 3 orders"), 0, "one order for both");
     assert!(other.0.try_wait().expect("a child").is_none(), "it runs as it did");
-    // What is served comes first; the record is removed after it.
+    // The certificate is served first; the record is removed afterwards.
     wait("no TXT record is left", &|_| lab.knot.txt("_acme-challenge.a.example.test").is_empty());
 
-    // One starts while the database hangs: its port is open, and nobody answers there for as long as anybody waits.
+    // A proxy starts while the database hangs: its port is open, and nothing responds on it however long a client
+    // waits.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let hangs = format!(
         "host=127.0.0.1 port={} user=postgres connect_timeout=600",

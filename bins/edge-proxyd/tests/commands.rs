@@ -1,4 +1,4 @@
-//! The commands as a person runs them.
+//! The commands as a user runs them.
 
 use std::process::{Command, Output};
 
@@ -107,7 +107,7 @@ fn explain_early_data() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("forwarded to `lab-matrix`"));
 }
 
-/// What the guide shows is what the program takes.
+/// Verifies that the program accepts the examples of the guide.
 #[test]
 fn every_block_of_the_migration_guide_is_valid() {
     let guide = include_str!("../../../MIGRATING.md");

@@ -1,4 +1,4 @@
-//! The program as its user runs it: the demonstration, and `run` with signals, curl as the client.
+//! The program as a user runs it: the demo, and `run` with signals and curl as client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,7 +22,7 @@ fn every_line_of_the_demonstration_holds() {
     assert!(lines.iter().all(|line| line["holds"] == true), "{text}");
 }
 
-/// The program, serving from a folder of its own.
+/// The program, serving from its own folder.
 struct Served {
     child: Child,
     folder: tempfile::TempDir,
@@ -64,7 +64,7 @@ impl Served {
         served
     }
 
-    /// Waits until it says this.
+    /// Waits until the program prints this.
     #[track_caller]
     fn wait_for(&self, text: &str) {
         let until = Instant::now() + Duration::from_secs(10);
@@ -122,7 +122,7 @@ fn run_serves_reloads_and_ends() {
     let unknown = served.curl(&["-H", "Host: unknown.test", &format!("http://127.0.0.1:{plain}/")]);
     assert!(unknown.contains("Empty reply from server"), "{unknown}");
 
-    // A connection that is open across everything that follows.
+    // A connection that stays open through the whole test.
     let mut kept = TcpStream::connect(served.addresses[1]).expect("it listens");
     let ask = |stream: &mut TcpStream, host: &str| {
         stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
@@ -133,7 +133,7 @@ fn run_serves_reloads_and_ends() {
     };
     assert!(ask(&mut kept, "a.test").starts_with("HTTP/1.1 308"));
 
-    // A wrong file is refused, by line and with the nearest key, and nothing changes.
+    // An invalid file is rejected with line and nearest key, and nothing changes.
     let path = served.folder.path().join("edge.toml");
     let good = std::fs::read_to_string(&path).expect("the file");
     std::fs::write(&path, good.replace("hosts =", "hots =")).expect("a file");
@@ -142,14 +142,14 @@ fn run_serves_reloads_and_ends() {
     served.wait_for("the configuration is unchanged");
     assert!(ask(&mut kept, "a.test").starts_with("HTTP/1.1 308"));
 
-    // A right one counts from the next request on, on the same connection.
+    // A valid file takes effect with the next request, on the same connection.
     std::fs::write(&path, good.replace("[\"a.test\"]", "[\"a.test\"]\nplain = \"serve\"")).expect("a file");
     served.signal("HUP");
     served.wait_for("reloaded");
     std::thread::sleep(Duration::from_millis(100));
     assert!(ask(&mut kept, "a.test").starts_with("HTTP/1.1 200"));
 
-    // A certificate that is replaced is served without a word from anybody.
+    // A replaced certificate is served without any signal.
     let serial = || {
         let script = format!(
             "openssl s_client -connect 127.0.0.1:{tls} -servername a.test </dev/null 2>/dev/null | openssl x509 -noout -serial"

@@ -1,4 +1,4 @@
-//! What a running program shows of itself: the page in a browser, the metrics to Prometheus' own parser, the command.
+//! The status of a running program: the page in a browser, the metrics in Prometheus' own parser, the command.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ impl Running {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Requests of several kinds: 12 that are served, 3 for unknown names, 2 handshakes without a name.
+    /// Sends requests of several kinds: 12 that succeed, 3 for unknown names, 2 handshakes without a name.
     fn traffic(&self) {
         for _ in 0..6 {
             let (plain, tls) =
@@ -105,7 +105,7 @@ fn metrics_are_what_prometheus_reads() {
     let text = running.curl(&[&running.page("metrics")]).expect("metrics");
     let file = running.folder.path().join("metrics");
     std::fs::write(&file, &text).expect("a file");
-    // The parser of Prometheus' own client says what it read, a sample a line.
+    // The parser of Prometheus' client library prints one sample per line.
     let script = "import sys\nfrom prometheus_client.parser import text_string_to_metric_families as parse\n\
                   for family in parse(open(sys.argv[1]).read()):\n  assert family.type != 'unknown', family\n  \
                   for s in family.samples: print(s.name, sorted(s.labels.items()), float(s.value))";

@@ -19,7 +19,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(args: &Args, contenders: &[Contender]) -> Self {
         let about = format!(
-            "{} rounds of turns of {} s after one to warm up; the machine: {}, {} cores, Linux {}",
+            "{} rounds of turns of {} s after one to warm up; machine: {}, {} cores, Linux {}",
             args.rounds,
             args.seconds,
             first_of("/proc/cpuinfo", "model name"),
@@ -39,7 +39,7 @@ impl Report {
         for contender in &self.contenders {
             let _ = write!(text, " {} |", contender.name());
         }
-        text.push_str(" ratio | of medians | aim |\n|-|");
+        text.push_str(" ratio | of medians | target |\n|-|");
         text.push_str(&"-|".repeat(self.contenders.len() + 3));
         text.push('\n');
         for line in &self.lines {
@@ -68,7 +68,7 @@ impl Report {
                 text.push_str(" – | – | – |\n");
             }
         }
-        text.push_str("\n| requests a second, p50, p99, peak memory |");
+        text.push_str("\n| requests per second, p50, p99, peak memory |");
         for contender in &self.contenders {
             let _ = write!(text, " {} |", contender.name());
         }
@@ -106,7 +106,7 @@ impl Report {
         let known = std::fs::read_to_string(&table).unwrap_or_default();
         // The table is between two marks; text around it is kept.
         let (begin, end) = ("<!-- table -->\n", "<!-- end of table -->\n");
-        let before = known.split_once(begin).map_or("# Beside the peers\n\n", |(before, _)| before);
+        let before = known.split_once(begin).map_or("# Benchmarks\n\n", |(before, _)| before);
         let after = known.split_once(end).map_or("", |(_, after)| after);
         let text = format!("{before}{begin}{}{end}{after}", self.table());
         for (name, text) in

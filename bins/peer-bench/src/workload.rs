@@ -93,14 +93,14 @@ pub(crate) const ALL: &[Workload] = &[
     small("h3-few", "HTTP/3, 1 KiB, 4 × 1 streams", Protocol::Http3, 4, 1, 0.85),
     Workload {
         name: "handshake",
-        title: "full TLS handshake and 1 request",
+        title: "full TLS handshake and one request",
         kind: Kind::Handshakes { resumed: false },
         beside: PINGORA,
         reach: 0.70,
     },
     Workload {
         name: "resumed",
-        title: "resumed TLS handshake and 1 request",
+        title: "resumed TLS handshake and one request",
         kind: Kind::Handshakes { resumed: true },
         beside: PINGORA,
         reach: 0.70,
@@ -121,21 +121,21 @@ pub(crate) const ALL: &[Workload] = &[
     },
     Workload {
         name: "unknown-name",
-        title: "a ClientHello for an unknown name",
+        title: "ClientHello for an unknown name",
         kind: Kind::UnknownName,
         beside: NGINX,
         reach: 0.60,
     },
     Workload {
         name: "unknown-host",
-        title: "a plain request for an unknown host",
+        title: "plain request for an unknown host",
         kind: Kind::UnknownHost,
         beside: NGINX,
         reach: 0.80,
     },
-    two("two-h1", "two workers, HTTP/1.1 over TLS, requests a second", Protocol::Http1, 64, 1),
-    two("two-h2", "two workers, HTTP/2, requests a second", Protocol::Http2, 16, 32),
-    two("two-h3", "two workers, HTTP/3, requests a second", Protocol::Http3, 16, 32),
+    two("two-h1", "two workers, HTTP/1.1 over TLS, requests per second", Protocol::Http1, 64, 1),
+    two("two-h2", "two workers, HTTP/2, requests per second", Protocol::Http2, 16, 32),
+    two("two-h3", "two workers, HTTP/3, requests per second", Protocol::Http3, 16, 32),
 ];
 
 const fn small(

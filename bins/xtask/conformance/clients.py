@@ -1,4 +1,4 @@
-"""Clients that others wrote: curl over three versions of HTTP, h2load, a browser."""
+"""Third-party clients: curl with three versions of HTTP, h2load, a browser."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def transfer(server, origin, flag):
 
 
 def upgraded(server):
-    """curl finds HTTP/3 by Alt-Svc."""
+    """curl discovers HTTP/3 by Alt-Svc."""
     with tempfile.NamedTemporaryFile() as cache:
         url = f"https://a.test:{server.tls}/"
         curl(server, "--alt-svc", cache.name, "-o", os.devnull, url)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as RFC 9110 and 9112 want it of a gateway: what must be refused, what must be passed on, and how."""
+"""HTTP/1.1 requirements of RFC 9110 and 9112 for gateways: what to refuse and what to forward."""
 
 import re
 import socket
@@ -7,7 +7,7 @@ OK, REFUSED = "answered", "refused"
 
 
 def talk(server, request, wait=3.0, parts=None):
-    """Sends bytes, and gives back everything that came until the end or a pause."""
+    """Send bytes, and return everything received until the end or a pause."""
     with socket.create_connection(("127.0.0.1", server.plain), 5) as stream:
         stream.settimeout(wait)
         closed, got = False, b""
@@ -30,7 +30,7 @@ def talk(server, request, wait=3.0, parts=None):
 
 
 def complete(got, request):
-    """Whether a whole answer is there; what follows is waited for a little only."""
+    """Return whether a complete response has arrived."""
     head, found, body = got.partition(b"\r\n\r\n")
     if not found:
         return False
@@ -52,7 +52,7 @@ def request(fields=b"", line=b"GET / HTTP/1.1", host=HOST, body=b""):
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
-# What must not reach the origin as a request: it is answered 400 (or another of 4xx and 5xx), or the connection is closed.
+# Must not reach the origin as a request: gets 400 (or another 4xx or 5xx), or the connection is closed.
 REFUSE = [
     ("no Host", "RFC 9112 3.2", request(host=b"")),
     ("two Hosts", "RFC 9112 3.2", request(b"Host: b.test\r\n")),
@@ -109,7 +109,7 @@ def refused(server, origin, bytes_):
 
 
 def forwarded(server, origin, bytes_, wait=3.0):
-    """The only request that reached the origin, and the answer's status."""
+    """Return the only request that reached the origin, and the status of the response."""
     origin.take()
     got, closed = talk(server, bytes_, wait)
     requests = origin.take()
@@ -121,7 +121,7 @@ def names(one):
 
 
 def either(server, origin, bytes_, good):
-    """Refused, or passed on so that nobody reads it in another way."""
+    """Check that it is refused, or forwarded in a form that is unambiguous."""
     found, one, _, closed = forwarded(server, origin, bytes_)
     if one is None:
         return ("pass", f"{found or 'closed'}") if found is None or found >= 400 else ("fail", f"answered {found}")

@@ -1,4 +1,4 @@
-"""HTTP/2 (RFC 9113) and HPACK (RFC 7541) as h2spec asks for them, section by section."""
+"""HTTP/2 (RFC 9113) and HPACK (RFC 7541), with the checks of h2spec, section by section."""
 
 import struct
 
@@ -9,7 +9,7 @@ from wire2 import (
 
 GET = headers(1, head())
 OPEN = headers(1, head("POST", more=[("content-length", "4")]), END_HEADERS)
-# Without a length, so that no service can answer before the end.
+# Without a length, so that no origin can respond before the end.
 ENDLESS = headers(1, head("POST"), END_HEADERS)
 WINDOW = struct.pack(">I", 1)
 CANCEL = struct.pack(">I", 8)
@@ -17,7 +17,7 @@ DEPENDS = struct.pack(">IB", 0, 16)
 
 
 def refused(*frames, codes=(), stream=None, scope=None, settle=True):
-    """These frames end the stream or the connection; with one of these codes where the RFC names one."""
+    """Check that these frames end the stream or the connection, with one of these codes if the RFC names one."""
 
     def run(server):
         with Connection(server) as one:
@@ -30,7 +30,7 @@ def refused(*frames, codes=(), stream=None, scope=None, settle=True):
             if scope == "connection" and error[0] == "stream":
                 return "fail", f"the stream only: {error[1]}"
             if error[0] != "closed" and codes and error[1] not in codes:
-                # It was refused, and in other words than the RFC's.
+                # Refused, but not in the way the RFC prescribes.
                 return "partly", f"{error[1]} instead of {' or '.join(codes)}"
             return "pass", error[1] or "closed"
 
@@ -49,7 +49,7 @@ def answered(*frames, stream=1, status=(200,), preface=PREFACE + settings()):
 
 
 def ignored(*frames, or_ends=False):
-    """The connection goes on; or, where that is as good, ends without an error."""
+    """Check that the connection stays open or, where that is allowed, ends without an error."""
 
     def run(server):
         with Connection(server) as one:
@@ -63,7 +63,7 @@ def ignored(*frames, or_ends=False):
 
 
 def malformed(fields, more=b"", flags=END_HEADERS | END_STREAM, or_dropped=False):
-    """A malformed request is a stream error of PROTOCOL_ERROR, or answered 400 (RFC 9113 8.1.1)."""
+    """A malformed request is a stream error of PROTOCOL_ERROR, or gets 400 (RFC 9113 8.1.1)."""
 
     def run(server):
         with Connection(server) as one:
@@ -85,7 +85,7 @@ def malformed(fields, more=b"", flags=END_HEADERS | END_STREAM, or_dropped=False
 
 
 def after(first, then, codes, scope=None):
-    """The first is answered, then comes the second."""
+    """The second request follows the response to the first."""
 
     def run(server):
         with Connection(server) as one:
@@ -132,7 +132,7 @@ def settings_ack(server):
 
 
 def window_of(size, more=()):
-    """Content comes only as far as the window of the stream reaches, and goes on when it grows."""
+    """Content stops at the window of the stream and continues when the window grows."""
 
     def run(server):
         with Connection(server, PREFACE + settings((4, size))) as one:

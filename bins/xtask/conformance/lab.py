@@ -1,4 +1,4 @@
-"""The servers that are judged, each before the same origin, all on loopback."""
+"""The servers under test, each in front of the same origin, all on loopback."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ HOSTS = ["a.test", "b.test", "early.test"]
 
 
 def free_port():
-    """A port that is free for TCP and UDP."""
+    """Return a port that is free for TCP and UDP."""
     while True:
         tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with tcp, udp:
@@ -28,7 +28,7 @@ def free_port():
 
 
 class Origin:
-    """Answers every request that it understands, and keeps the bytes of each."""
+    """An origin that responds to every request it understands, and records the bytes."""
 
     def __init__(self):
         self.requests = []
@@ -92,17 +92,17 @@ class Origin:
         return True
 
     def take(self):
-        """What came since it was asked last."""
+        """Return the requests since the last call."""
         taken, self.requests = self.requests, []
         return taken
 
 
 def certificates(folder):
-    """An authority, and one certificate for all hosts."""
+    """Create a CA, and one certificate for all hosts."""
     names = ",".join(f"DNS:{host}" for host in HOSTS)
     script = f"""set -e
 openssl ecparam -name prime256v1 -genkey -noout -out ca.key
-openssl req -x509 -new -key ca.key -days 30 -subj '/CN=the authority of the judges' -out ca.pem \
+openssl req -x509 -new -key ca.key -days 30 -subj '/CN=conformance test CA' -out ca.pem \
     -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
 mkdir -p acme/a.test
 openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out acme/a.test/key.pem
@@ -115,7 +115,7 @@ openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 20
 
 
 class Server:
-    """One that is judged."""
+    """A server under test."""
 
     def __init__(self, name, command, tls, plain, folder):
         self.name, self.tls, self.plain, self.folder = name, tls, plain, folder
@@ -135,7 +135,7 @@ class Server:
                     time.sleep(0.05)
 
     def alive(self):
-        """Whether it still runs, and has not panicked."""
+        """Return whether it still runs and has not panicked."""
         said = (self.folder / "output.txt").read_bytes()
         return self.process.poll() is None and b"panicked" not in said
 
@@ -148,8 +148,8 @@ class Server:
 
 
 def edge_proxyd(program, folder, origin, validating=False):
-    """Ours, with what is default, and early data for one site. Whether clients must prove their address it decides by how many
-    have not; where that is looked at it has one worker, and they have as long as it takes to become many."""
+    """edge-proxyd with defaults, and early data for one site. It sends Retry depending on the number of unvalidated addresses; for
+    that check it has one worker and a long handshake timeout."""
     own = pathlib.Path(tempfile.mkdtemp(prefix="edge-proxyd-", dir=folder))
     more = '[timeouts]\nhandshake = "60s"\n' if validating else ""
     tls, plain = free_port(), free_port()
@@ -181,10 +181,10 @@ upstream = "http://127.0.0.1:{origin.port}"
 
 
 def nginx(root, folder, origin, validating=False):
-    """nginx as its documentation sets a reverse proxy up, dropping unknown names too. Whether clients must prove their address
-    its configuration says."""
+    """nginx configured as a reverse proxy as in its documentation, dropping unknown names too. Retry depends on its
+    configuration."""
     own = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=folder))
-    # Its workers are another user's, and keep content there.
+    # Its workers run as another user and store content there.
     own.chmod(0o755)
     more = "quic_retry on;" if validating else ""
     tls, plain = free_port(), free_port()

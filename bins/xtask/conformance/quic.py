@@ -30,7 +30,7 @@ ERRORS = {
 
 
 class Client(QuicConnectionProtocol):
-    """Answers by stream, and how the connection or a stream ended."""
+    """Collect responses by stream, and the end of the connection or of streams."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -185,7 +185,7 @@ async def another_id(server):
 
 
 async def another_port(server):
-    """The client's port changes, as behind a NAT. Several times, since another of a server's workers may get its packets then."""
+    """The client's port changes, as behind a NAT; several times, as another worker may receive its packets then."""
     survived = [await moved(server) for _ in range(5)]
     return says(all(survived), f"{sum(survived)} of {len(survived)}")
 
@@ -208,7 +208,7 @@ async def moved(server):
 
 
 def version(server):
-    """A packet of a version that nobody has is answered with those that there are."""
+    """A packet of an unknown version gets Version Negotiation."""
     packet = b"\xc0" + b"\xba\xba\xba\xba" + b"\x08" + os.urandom(8) + b"\x08" + os.urandom(8) + os.urandom(1200)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.settimeout(2)
@@ -216,13 +216,13 @@ def version(server):
         try:
             got = sender.recv(2048)
         except socket.timeout:
-            # A server should say which versions it speaks; one that is silent to all strangers does not.
+            # A server should list its versions; one that ignores all unknown clients does not.
             return "partly", "silence, as to every stranger"
         return says(got[0] & 0x80 and got[1:5] == b"\0\0\0\0" and b"\0\0\0\1" in got[5:])
 
 
 def small(server):
-    """A first packet of less than 1200 bytes is not answered (RFC 9000 14.1)."""
+    """A first datagram of less than 1200 bytes gets no response (RFC 9000 14.1)."""
     packet = b"\xc0" + b"\0\0\0\1" + b"\x08" + os.urandom(8) + b"\x00\x00" + b"\x41\x00" + os.urandom(256)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.settimeout(1)
@@ -234,7 +234,7 @@ def small(server):
 
 
 async def stranger(server):
-    """A name that no site has: not one packet."""
+    """An unknown name gets not a single packet."""
     configuration = configured(server, "unknown.test", verify_mode=ssl.CERT_NONE)
     seen = []
 
@@ -253,13 +253,13 @@ async def stranger(server):
     return says(not seen, f"{len(seen)} packets, {sum(seen)} bytes" if seen else "")
 
 
-# Twice what a worker keeps of clients that have not proved their address.
+# Twice the number of unvalidated clients that a worker keeps.
 UNPROVED = 2000
 
 
 @contextlib.contextmanager
 def validating(server):
-    """A server that asks clients to prove their address: ours because many have not, nginx by its configuration."""
+    """A server that sends Retry: edge-proxyd because of many unvalidated addresses, nginx by its configuration."""
     other, held = server.validating(), []
     try:
         held = half_open(other) if server.name == "edge-proxyd" else []
@@ -271,8 +271,8 @@ def validating(server):
 
 
 def half_open(server):
-    """First flights of clients that say nothing more, until all of them are asked to prove their address, or there were many:
-    the sockets that they are from. One ClientHello, under the keys that follow from a connection id of each."""
+    """Send first flights without more, until all get Retry, or there were many; return their sockets. One ClientHello, encrypted
+    with the keys derived from a connection ID each."""
     hello = QuicConnection(configuration=configured(server))
     hello.connect(("127.0.0.1", server.tls), time.time())
     source, content = hello.host_cid, bytes(hello._crypto_streams[Epoch.INITIAL].sender._buffer)
@@ -280,7 +280,7 @@ def half_open(server):
     payload = crypto.ljust(1180 - len(source), b"\0")
     length = (0x4000 | (2 + len(payload) + 16)).to_bytes(2, "big")
     senders = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(60)]
-    # Of one address there may be too many before there are too many of all.
+    # The limit of one address may be reached before the total.
     for n, sender in enumerate(senders):
         sender.bind((f"127.0.1.{n + 1}", 0))
     for _ in range(UNPROVED // len(senders)):
@@ -290,21 +290,21 @@ def half_open(server):
             keys = CryptoPair()
             keys.setup_initial(chosen, is_client=True, version=1)
             sender.sendto(keys.encrypt_packet(header, payload, 0), ("127.0.0.1", server.tls))
-        # Each is answered before more are sent, so that nothing is lost in a queue of the kernel's.
+        # Wait for each response, so that nothing is lost in the kernel's queue.
         if all([is_retry(sender) for sender in senders]):
             break
     return senders
 
 
 def is_retry(sender):
-    """Whether the newest answer is a Retry (RFC 9000 17.2.5)."""
+    """Return whether the newest response is a Retry (RFC 9000 17.2.5)."""
     sender.settimeout(1)
     newest = b"\0"
     try:
         while True:
             newest = sender.recv(2048)
             sender.setblocking(False)
-            # What came late of an answer before is none to this.
+            # Late packets of an earlier response do not count.
             if newest[0] & 0xF0 == 0xF0:
                 return True
     except (BlockingIOError, socket.timeout):
@@ -312,14 +312,14 @@ def is_retry(sender):
 
 
 async def retried(server):
-    """Whoever is asked to prove the address does, and is served."""
+    """A client that gets Retry validates its address and is served."""
     async with to(server) as client:
         found = await client.start().answer(client.ask())
         return says(client._quic._retry_count == 1 and found.get("status") == 200, f"{client._quic._retry_count} Retry, then {found.get('status')}")
 
 
 def kinds(receiver, seconds):
-    """The kinds of the packets that come."""
+    """Return the types of received packets."""
     found, end = set(), time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         receiver.settimeout(left)
@@ -335,7 +335,7 @@ def kinds(receiver, seconds):
 
 
 def stolen(server):
-    """A token is good at the address that it was given to, and nowhere else (RFC 9000 8.1.3)."""
+    """A token is valid only at the address that it was sent to (RFC 9000 8.1.3)."""
     client, there = QuicConnection(configuration=configured(server)), ("127.0.0.1", server.tls)
     done = []
 
@@ -384,7 +384,7 @@ def frame(kind, content=b""):
 
 
 class Raw(Client):
-    """HTTP/3 by hand: nothing is sent but what the check says."""
+    """HTTP/3 by hand: only the check's bytes are sent."""
 
     def quic_event_received(self, event):
         if isinstance(event, StreamDataReceived):
@@ -392,7 +392,7 @@ class Raw(Client):
         super().quic_event_received(event)
 
     def refused(self, stream):
-        """Whether the answer on a stream is of 4xx: what its first frame says, which needs no table."""
+        """Return whether the response on a stream is 4xx, from its first frame, which needs no dynamic table."""
         got = self.raw.get(stream, b"")
         try:
             buffer = Buffer(data=got)
@@ -418,7 +418,7 @@ GET = frame(1, LINES)
 
 
 def by_hand(control, requests, codes, uni=(), stream_too=True):
-    """What is sent on the control stream, on requests, and on more streams of one direction; and what that ends with."""
+    """Send bytes on the control stream, on request streams, and on unidirectional streams; check the end."""
 
     async def run(server):
         async with connect("127.0.0.1", server.tls, configuration=configured(server), create_protocol=Raw) as client:
@@ -448,7 +448,7 @@ def extra(*fields, pseudo=LINES):
 
 
 def answers(control, content):
-    """It is passed over, and the request is answered."""
+    """It is ignored, and the request gets a response."""
 
     async def run(server):
         async with to(server) as client:
@@ -530,9 +530,9 @@ def checks(server, origin):
     for name, where, do in BY_HAND:
         yield name, where, lambda do=do: ran(do(server))
 
-    def asked(judge):
+    def asked(check):
         with validating(server) as other:
-            return judge(other)
+            return check(other)
 
     yield "Retry is followed, and the request served", "RFC 9000 8.1.2", lambda: asked(lambda other: ran(retried(other)))
     yield "Retry's token from another address", "RFC 9000 8.1.3", lambda: asked(stolen)

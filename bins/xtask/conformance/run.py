@@ -1,4 +1,4 @@
-"""Runs the judges against the servers, and says what they said: as JSON, and as a table in Markdown."""
+"""Run the conformance suites against the servers, and print the results or write them as a table in Markdown."""
 
 import argparse
 import importlib
@@ -11,19 +11,19 @@ import traceback
 
 import lab
 
-JUDGES = ["http1", "http2", "quic", "tls", "clients", "slow"]
+SUITES = ["http1", "http2", "quic", "tls", "clients", "slow"]
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--edge", required=True, help="the program edge-proxyd")
-    parser.add_argument("--nginx", help="the folder with an nginx unpacked")
-    parser.add_argument("--tools", required=True, help="the folder of tools")
-    parser.add_argument("--quick", action="store_true", help="what is done in less than a minute")
-    parser.add_argument("--only", help="these judges, with commas between")
-    parser.add_argument("--markdown", help="where the table is written")
+    parser.add_argument("--edge", required=True, help="the edge-proxyd program")
+    parser.add_argument("--nginx", help="the folder of an unpacked nginx")
+    parser.add_argument("--tools", required=True, help="the tools folder")
+    parser.add_argument("--quick", action="store_true", help="only checks that take less than a minute")
+    parser.add_argument("--only", help="only these suites, separated by commas")
+    parser.add_argument("--markdown", help="write the table to this file")
     args = parser.parse_args()
-    judges = args.only.split(",") if args.only else JUDGES
+    suites = args.only.split(",") if args.only else SUITES
     results, versions = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -34,32 +34,32 @@ def main():
         try:
             if args.nginx:
                 servers.append(lab.nginx(pathlib.Path(args.nginx).resolve(), folder, origin))
-            for judge in judges:
-                module = importlib.import_module(judge)
+            for suite in suites:
+                module = importlib.import_module(suite)
                 module.TOOLS, module.QUICK = pathlib.Path(args.tools), args.quick
                 began = time.monotonic()
                 for server in servers:
-                    run(judge, module, server, origin, results)
+                    run(suite, module, server, origin, results)
                 versions.update(getattr(module, "VERSIONS", {}))
-                print(f"{judge}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+                print(f"{suite}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         finally:
             for server in servers:
                 server.stop()
     names = [server.name for server in servers]
     failed = [key for key, found in results.items() if found.get("edge-proxyd", ("fail", ""))[0] == "fail"]
-    for judge, check, where in failed:
-        detail = results[judge, check, where].get("edge-proxyd", ("", "was not run"))[1]
-        print(f"edge-proxyd failed: {judge}: {check} ({where}): {detail}")
+    for suite, check, where in failed:
+        detail = results[suite, check, where].get("edge-proxyd", ("", "was not run"))[1]
+        print(f"edge-proxyd failed: {suite}: {check} ({where}): {detail}")
     for name in names:
         said = [found[name][0] for found in results.values() if name in found]
-        print(f"{name}: {said.count('pass')} passed, {said.count('partly')} in other words, {said.count('fail')} failed, {said.count('none')} do not apply")
+        print(f"{name}: {said.count('pass')} passed, {said.count('partly')} refused in another way, {said.count('fail')} failed, {said.count('none')} do not apply")
     if args.markdown:
         pathlib.Path(args.markdown).write_text(markdown(results, names, versions))
     print(f"{len(results) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
 
-def run(judge, module, server, origin, results):
+def run(suite, module, server, origin, results):
     for check, where, do in module.checks(server, origin):
         try:
             verdict, detail = do()
@@ -67,8 +67,8 @@ def run(judge, module, server, origin, results):
             traceback.print_exc()
             verdict, detail = "fail", f"{type(why).__name__}: {why}"
         if not server.alive():
-            verdict, detail = "fail", "it ended or panicked"
-        results.setdefault((judge, check, where), {})[server.name] = (verdict, detail)
+            verdict, detail = "fail", "the server exited or panicked"
+        results.setdefault((suite, check, where), {})[server.name] = (verdict, detail)
 
 
 TITLES = {
@@ -84,8 +84,8 @@ TITLES = {
 def markdown(results, names, versions):
     signs = {"pass": "✓", "partly": "≈", "fail": "✗", "none": "–"}
     lines = []
-    for judge, title in TITLES.items():
-        rows = [(key, found) for key, found in results.items() if key[0] == judge]
+    for suite, title in TITLES.items():
+        rows = [(key, found) for key, found in results.items() if key[0] == suite]
         if not rows:
             continue
         lines += [f"## {title}", ""]

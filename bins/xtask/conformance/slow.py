@@ -1,4 +1,4 @@
-"""Slow clients: slowhttptest holds 200 connections by each of its means; meanwhile others are to be served."""
+"""Slow clients: slowhttptest holds 200 connections in each of its modes, while others must be served."""
 
 import os
 import re
@@ -13,9 +13,9 @@ CONNECTIONS = 200
 
 
 def attack(server, mode, seconds, path="/"):
-    """Whether a client of another kind is served all the time, and how many connections still stand at the end."""
+    """Return whether a normal client is served all the time, and the number of connections left at the end."""
     command = ["slowhttptest", *mode, "-c", str(CONNECTIONS), "-r", "200", "-l", str(seconds), "-p", "3", "-u", f"http://a.test:{server.plain}{path}"]
-    # It asks the system for the host's address; its own file of hosts is nobody else's.
+    # It resolves the host with the system's resolver, so it gets its own hosts file.
     with tempfile.TemporaryDirectory() as folder:
         hosts = os.path.join(folder, "hosts")
         with open(hosts, "w") as file:

@@ -1,4 +1,4 @@
-"""TLS: what sslyze and testssl.sh find, and records by hand with tlslite-ng's and Python's own TLS."""
+"""TLS: findings of sslyze and testssl.sh, and hand-made records with tlslite-ng's and Python's own TLS."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def says(good, detail=""):
     return ("pass" if good else "fail"), detail
 
 
-# sslyze: what each scan must find.
+# sslyze: the required result of each scan.
 def sslyze(server):
     out = str(server.folder / "sslyze.json")
     command = [
@@ -74,7 +74,7 @@ def by_sslyze(server):
 
 
 def by_testssl(server):
-    """Each finding that testssl.sh calls worse than a notice is a failure."""
+    """Every finding of testssl.sh above the level of a notice is a failure."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out.json")
         command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--ip", "127.0.0.1", "--sneaky", "-p", "-s", "-f", "-U", "-S", "--add-ca", server.ca, "--jsonfile", out, f"a.test:{server.tls}"]
@@ -89,7 +89,7 @@ def by_testssl(server):
 
 
 def hello(server, **more):
-    """A ClientHello of Python's TLS, as bytes."""
+    """Return a ClientHello of Python's TLS as bytes."""
     context = ssl.create_default_context(cafile=server.ca)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = context.wrap_bio(incoming, outgoing, server_hostname=more.get("host", "a.test"))
@@ -101,7 +101,7 @@ def hello(server, **more):
 
 
 def finish(server, parts, session, incoming, outgoing):
-    """Whether a handshake that begins with these bytes comes to its end."""
+    """Return whether a handshake that begins with these bytes completes."""
     with socket.create_connection(("127.0.0.1", server.tls), 5) as stream:
         stream.settimeout(5)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -122,7 +122,7 @@ def finish(server, parts, session, incoming, outgoing):
 
 
 def alert(server, content, wait=3):
-    """The alert that these bytes are answered with: its number, "closed" or "silence"."""
+    """Return the alert for these bytes: its number, "closed" or "silence"."""
     with socket.create_connection(("127.0.0.1", server.tls), 5) as stream:
         stream.settimeout(wait)
         try:
@@ -199,7 +199,7 @@ def nameless(server):
 
 
 def by_tlslite(server):
-    """tlslite-ng speaks TLS in ways that OpenSSL would not."""
+    """tlslite-ng uses TLS in ways that OpenSSL does not."""
     from tlslite.api import HandshakeSettings, TLSConnection
 
     def dial(change):

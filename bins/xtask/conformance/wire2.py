@@ -1,4 +1,4 @@
-"""HTTP/2 by hand: one connection, frames as they are written, and what came back."""
+"""HTTP/2 by hand: one connection, with raw frames and the responses."""
 
 import socket
 import ssl
@@ -27,7 +27,7 @@ def settings(*pairs):
 
 
 def block(fields):
-    """Fields without the dynamic table, so that no order of frames can make it wrong."""
+    """Encode fields without the dynamic table, so that the order of frames does not matter."""
     out = b""
     for name, value in fields:
         name, value = name.encode("latin-1"), value.encode("latin-1")
@@ -54,7 +54,7 @@ def headers(stream, fields, flags=END_HEADERS | END_STREAM):
 
 
 class Connection:
-    """A connection whose handshake is done."""
+    """A connection with a completed handshake."""
 
     def __init__(self, server, preface=PREFACE + settings(), host="a.test"):
         context = ssl.create_default_context(cafile=server.ca)
@@ -80,7 +80,7 @@ class Connection:
             self.closed = True
 
     def read(self, wait=2.0):
-        """The next frame, or nothing after this time or the end."""
+        """Return the next frame, or None after this time or at the end."""
         until = time.monotonic() + wait
         while True:
             if len(self.waiting) >= 9:
@@ -110,7 +110,7 @@ class Connection:
             self.waiting += part
 
     def until(self, wanted, wait=3.0):
-        """Frames until one is as wanted; that one."""
+        """Read frames until one matches, and return it."""
         end = time.monotonic() + wait
         while (left := end - time.monotonic()) > 0:
             found = self.read(left)
@@ -123,12 +123,12 @@ class Connection:
         return None
 
     def settled(self):
-        """Both sides' settings were exchanged."""
+        """Exchange the settings of both sides."""
         self.until(lambda kind, flags, *_: kind == SETTINGS and flags & ACK)
         return self
 
     def answer(self, stream=1, wait=3.0):
-        """The status of a stream's answer; everything of it was read."""
+        """Read a stream to its end and return the status."""
         status = None
 
         def last(kind, flags, number, payload):
@@ -144,7 +144,7 @@ class Connection:
         return int(status) if found and found[0] in (HEADERS, DATA) and status else None
 
     def error(self, stream=None, wait=3.0):
-        """How it was refused: ("connection", code), ("stream", code), ("closed", None), or nothing."""
+        """Return how it was refused: ("connection", code), ("stream", code), ("closed", None), or None."""
 
         def wanted(kind, _, number, __):
             return kind == GOAWAY or kind == RST_STREAM and (stream is None or number == stream)
@@ -157,6 +157,6 @@ class Connection:
         return ("connection" if kind == GOAWAY else "stream", ERRORS[code] if code < len(ERRORS) else hex(code))
 
     def works(self):
-        """A PING comes back, so the connection goes on."""
+        """Check with a PING that the connection is alive."""
         self.send(frame(PING, payload=b"judgment"))
         return self.until(lambda kind, flags, _, payload: kind == PING and flags & ACK and payload == b"judgment") is not None

@@ -35,7 +35,7 @@ const PYTHON: &[&str] = &[
     "typing-inspection==0.4.5",
 ];
 
-/// Runs nginx with the libraries of its suite.
+/// A script that runs nginx with the libraries of its suite.
 const NGINX: &str = r#"
 libraries="$home/usr/lib/x86_64-linux-gnu"
 "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$home/usr/sbin/nginx" -V 2>&1 | grep -q http_v3_module

@@ -1,4 +1,4 @@
-//! Whatever a header says, only verified addresses are returned.
+//! Whatever a header contains, only verified addresses are returned.
 #![no_main]
 
 use edge_proxy::Fields;
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let peer = "100.64.0.2:1".parse().unwrap();
     for header in [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp] {
         let trust = Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], header, ..Trust::default() };
-        // A line each, all of one name.
+        // One line per field, all with the same name.
         let fields: Fields = bytes.split(|b| *b == b'\n').map(|line| (header.name().as_bytes(), line)).collect();
         let client = restore(&trust, peer, None, TailnetIdentity::Unasked, &fields);
         assert!(client.via.len() <= MAX_HOPS);

@@ -1,4 +1,4 @@
-//! A line that is read has only what the grammar allows, and never more elements than commas allow.
+//! A parsed line has only what the grammar allows, and never more elements than commas allow.
 #![no_main]
 
 use edge_proxy::forwarded::parse;

@@ -1,4 +1,4 @@
-//! Request streams and control streams say the same however they are cut.
+//! Request streams and control streams parse the same however they are split.
 #![no_main]
 
 use edge_proxy::h3::control::ControlStream;
@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
     let step = usize::from(*step) + 1;
     check(data, step);
 
-    // The same bytes after a head that is well-formed, and as the fields of one.
+    // The same bytes after a valid head, and as the fields of one.
     let mut section = Vec::new();
     write_prefix(&mut section);
     for (name, value) in [(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/")] {

@@ -1,5 +1,5 @@
-//! The field sections of one connection, cut at zero bytes: whatever comes, a section that can be decoded is the same after it
-//! was encoded and decoded again.
+//! The field sections of one connection, split at zero bytes: any decodable section is the same after encoding and
+//! decoding again.
 #![no_main]
 
 use edge_proxy::h2::hpack::{HpackDecoder, InvalidBlock, write_field, write_no_table};
@@ -9,7 +9,7 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn decode(decoder: &mut HpackDecoder, section: &[u8]) -> Result<Pairs, InvalidBlock> {
     let mut fields = Vec::new();
-    // A section of indexes alone can name a line of the table as often as it has bytes.
+    // A section of indexes alone can reference an entry of the table as often as it has bytes.
     let mut left = 1 << 20;
     decoder.decode(section, |name, value| {
         if let Some(rest) = usize::checked_sub(left, name.len() + value.len() + 32) {

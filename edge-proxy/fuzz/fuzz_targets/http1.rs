@@ -1,4 +1,4 @@
-//! Heads and chunks from strangers: never a panic, and what is accepted stays the same when it is read again.
+//! Heads and chunks from untrusted peers: never a panic, and accepted input is the same when it is parsed again.
 #![no_main]
 
 use edge_proxy::h1::{Chunks, HeadLimits, request, response};

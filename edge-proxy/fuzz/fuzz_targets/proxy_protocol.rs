@@ -1,4 +1,4 @@
-//! A header that is read is read again from what is written of it, and is read from no beginning of it.
+//! A parsed header is the same when it is formatted and parsed again, and no prefix of it is accepted.
 #![no_main]
 
 use edge_proxy::proxy_protocol::{parse, v1, v2};

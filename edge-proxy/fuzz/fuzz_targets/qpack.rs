@@ -1,5 +1,5 @@
-//! A section that can be decoded is the same after it was encoded and decoded again; instructions read the same however
-//! they are cut; Huffman codes are undone.
+//! A decodable section is the same after encoding and decoding again; instructions parse the same however they are
+//! split; Huffman codes are inverted.
 #![no_main]
 
 use edge_proxy::h3::Fault;

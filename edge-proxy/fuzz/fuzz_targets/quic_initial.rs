@@ -1,4 +1,4 @@
-//! The first flight of a stranger: headers, frames, and the ClientHello.
+//! The first flight of an untrusted client: headers, frames, and the ClientHello.
 #![no_main]
 
 use edge_proxy::h3::client_hello;
@@ -14,13 +14,13 @@ fuzz_target!(|data: &[u8]| {
     let mut crypto = CryptoBuffer::new();
     if crypto.take_frames(data).is_ok() {
         let _ = client_hello::parse(crypto.contiguous());
-        // Again they change nothing.
+        // A repetition changes nothing.
         let before = crypto.contiguous().to_vec();
         assert!(crypto.take_frames(data).is_ok());
         assert_eq!(crypto.contiguous(), before);
     }
     if let Ok(Some(hello)) = client_hello::parse(data) {
-        // It does not matter what follows a whole one.
+        // Bytes after a complete one do not matter.
         let more = [data, b"x"].concat();
         assert_eq!(client_hello::parse(&more), Ok(Some(hello)));
     }

@@ -1,5 +1,5 @@
-//! What hops say of a trace: whatever is taken of it means the same when it is passed on, and is no longer than it may be. Each
-//! line of the input is a field; those that begin with `=` are of tracestate.
+//! Trace fields of other proxies: accepted values mean the same when passed on, and stay within the length limit. Each
+//! line of the input is a field; those that begin with `=` are tracestate.
 #![no_main]
 
 use edge_proxy::Fields;

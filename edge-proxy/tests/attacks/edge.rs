@@ -1,4 +1,4 @@
-//! A proxy with one site before a recording origin, and raw clients.
+//! A proxy with one site in front of a recording origin, and raw clients.
 
 use edge_proxy::config::{Listener, Plain, Route, Site, Target, Upstream};
 use edge_proxy::host::HostPattern;
@@ -26,7 +26,7 @@ pub(crate) fn site(name: &str) -> Site {
 }
 
 impl Edge {
-    /// `a.test` and `b.test` before this origin.
+    /// Starts a proxy with `a.test` and `b.test` in front of this origin.
     pub(crate) fn before(origin: Origin) -> Self {
         Self::with(origin, vec![site("a.test"), site("b.test")])
     }
@@ -36,7 +36,7 @@ impl Edge {
         Self::build(origin, Upstream::new("origin", target), sites)
     }
 
-    /// The same with an upstream of which `origin` need not know.
+    /// Starts the proxy with this upstream, which need not point to `origin`.
     pub(crate) fn build(origin: Origin, upstream: Upstream, sites: Vec<Site>) -> Self {
         let authority = Authority::new();
         let folder = tempfile::tempdir().unwrap();
@@ -64,14 +64,14 @@ impl Edge {
         }
     }
 
-    /// Sends bytes over plain HTTP and reads until the proxy closes, or nothing came for a second.
+    /// Sends bytes over plain HTTP and reads until the proxy closes, or a second passes without data.
     pub(crate) fn send(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.plain).unwrap();
         stream.write_all(bytes).unwrap();
         read(&mut stream)
     }
 
-    /// A TLS connection with this name and these protocols, or why there is none.
+    /// Opens a TLS connection with this name and these protocols, or returns the reason for the failure.
     pub(crate) fn tls(&self, name: &str, alpn: &[&[u8]]) -> std::io::Result<Tls> {
         let config = Arc::new(tls_client(&self.root, alpn));
         let session = rustls::ClientConnection::new(config, name.to_owned().try_into().unwrap()).unwrap();
@@ -84,15 +84,15 @@ impl Edge {
         Ok(stream)
     }
 
-    /// Nothing at all went to the origin.
+    /// Asserts that nothing was sent to the origin.
     #[track_caller]
     pub(crate) fn assert_nothing_forwarded(&self) {
-        // Whatever is on its way has time to arrive.
+        // Bytes in transit have time to arrive.
         std::thread::sleep(Duration::from_millis(30));
         assert_eq!(self.origin.text(), "", "bytes were sent upstream");
     }
 
-    /// The request is answered 400 (or this status), the connection is closed, and nothing is sent upstream.
+    /// Asserts that the request gets 400 (or this status), the connection is closed, and nothing is sent upstream.
     #[track_caller]
     pub(crate) fn assert_refused(&self, bytes: &[u8], status: u16) {
         let shown = bytes.escape_ascii();
@@ -107,7 +107,7 @@ impl Edge {
 
 pub(crate) type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
-/// Reads until the end, or until nothing came for a second.
+/// Reads until the end, or until a second passes without data.
 pub(crate) fn read(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let mut all = Vec::new();

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 use testkit::Origin;
 
-/// Requests that are refused with 400, with nothing forwarded, each on a connection of its own.
+/// Asserts that each request gets 400 on its own connection, with nothing forwarded.
 fn refused(requests: &[&[u8]]) {
     let edge = Edge::before(Origin::simple());
     for request in requests {
@@ -139,7 +139,7 @@ fn s5_heads_that_are_too_large() {
 
 #[test]
 fn s6_bytes_behind_an_upgrade_wait_for_101() {
-    // The origin refuses the upgrade: what the client sent behind it must never reach it as another request.
+    // The origin refuses the upgrade: bytes behind it must never reach it as another request.
     let edge = Edge::before(Origin::simple());
     let mut stream = TcpStream::connect(edge.plain).unwrap();
     stream
@@ -150,7 +150,7 @@ fn s6_bytes_behind_an_upgrade_wait_for_101() {
         .unwrap();
     let answer = crate::edge::read(&mut stream);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
-    // It is the next request of the client, for a name that is not served.
+    // They are the client's next request, for a name that is not served.
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer:?}");
     assert!(!edge.origin.text().contains("smuggled"), "{}", edge.origin.text());
 }
@@ -171,7 +171,7 @@ fn s6_connect_and_h2c_get_nowhere() {
 
 #[test]
 fn s7_an_early_answer_does_not_turn_content_into_a_request() {
-    // The origin answers at the head and never reads the content.
+    // The origin responds to the head and never reads the content.
     let edge = Edge::before(Origin::scripted(|bytes| {
         let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         Some((

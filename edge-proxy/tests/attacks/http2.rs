@@ -1,4 +1,4 @@
-//! The same attacks in the framing of HTTP/2, sent frame by frame.
+//! The same attacks in HTTP/2 framing, sent frame by frame.
 
 use crate::edge::{Edge, site};
 use crate::wire2::{Answer, DATA, END_HEADERS, END_STREAM, End, Field, HEADERS, Http2, block};
@@ -13,14 +13,14 @@ fn connect(edge: &Edge) -> Http2 {
     Http2::connect(edge.tls, &edge.root, "a.test")
 }
 
-/// The stream, or the connection with it, ended by an error, and there was no answer.
+/// Asserts that the stream, or its connection, ended by an error and without a response.
 #[track_caller]
 fn assert_stream_error(answer: &Answer, shown: &str) {
     let error = matches!(answer.end, End::Reset(1..) | End::GoAway(1..));
     assert!(error && answer.sections.is_empty(), "{shown}: {answer:?}");
 }
 
-/// A head that is refused by an error of its stream with nothing forwarded; whether a good one passes is asked first.
+/// Asserts that a head gets a stream error and is not forwarded; first verifies that a valid one passes.
 fn refused(cases: &[&[Field<'_>]]) {
     let edge = Edge::before(Origin::simple());
     for fields in cases {
@@ -34,7 +34,7 @@ fn refused(cases: &[&[Field<'_>]]) {
     assert_eq!(connect(&edge).get("a.test", "/").status(), Some("200"));
 }
 
-/// The usual request with this besides.
+/// The usual request with these additional fields.
 fn with(more: Field<'static>) -> Vec<Field<'static>> {
     let mut fields: Vec<Field<'_>> =
         vec![(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.test"), (b":path", b"/")];
@@ -42,7 +42,7 @@ fn with(more: Field<'static>) -> Vec<Field<'static>> {
     fields
 }
 
-/// Whether a request with this head and so many bytes of content got to the origin as a whole.
+/// Returns whether a request with this head and this much content reached the origin completely.
 fn completed(forwarded: &str) -> bool {
     let Some((head, content)) = forwarded.split_once("\r\n\r\n") else { return false };
     let head = head.to_lowercase();
@@ -56,7 +56,7 @@ fn completed(forwarded: &str) -> bool {
 
 #[test]
 fn s8_content_is_not_as_long_as_announced() {
-    // What is announced, the frames of content, and whether trailers follow.
+    // The declared length, the content frames, and whether trailers follow.
     for (length, content, trailers) in [
         ("5", &["abc"][..], false),
         ("5", &["abc", ""], false),
@@ -88,7 +88,7 @@ fn s8_content_is_not_as_long_as_announced() {
 #[test]
 fn s8_what_announces_no_content_waits_for_its_end() {
     let none: Field<'_> = (b"content-length", b"0");
-    // Content comes late: had the head gone on alone, it would be a whole request.
+    // Content arrives late: if the head had been forwarded alone, it would be a complete request.
     let edge = Edge::before(Origin::simple());
     let mut client = connect(&edge);
     let stream = client.request("POST", "a.test", "/", &[none], false);
@@ -97,7 +97,7 @@ fn s8_what_announces_no_content_waits_for_its_end() {
     client.data(stream, b"a", true);
     assert_stream_error(&client.answer(stream), "late content");
     edge.assert_nothing_forwarded();
-    // The end comes late: the request is served.
+    // The end arrives late: the request is served.
     let stream = client.request("POST", "a.test", "/", &[none], false);
     std::thread::sleep(std::time::Duration::from_millis(50));
     client.data(stream, b"", true);
@@ -119,7 +119,7 @@ fn s8_content_that_ends_with_the_head() {
 
 #[test]
 fn s8_more_content_than_announced_does_not_pass() {
-    // The first part is the whole of what was announced; what follows must not get anywhere.
+    // The first part is all that was declared; the following bytes must not get anywhere.
     let edge = Edge::before(Origin::simple());
     let mut client = connect(&edge);
     let stream = client.request("POST", "a.test", "/", &[(b"content-length", b"3")], false);
@@ -239,7 +239,7 @@ fn s9_trailers() {
         std::thread::sleep(std::time::Duration::from_millis(30));
         assert!(!completed(&edge.origin.text()), "{shown}: {}", edge.origin.text());
     }
-    // Trailers that name what the proxy vouches for, or what frames a message, do not pass; others do.
+    // Trailers with names that the proxy asserts, or that frame messages, are dropped; others pass.
     let edge = Edge::before(Origin::simple());
     let mut client = connect(&edge);
     let stream = client.request("POST", "a.test", "/", &[], false);
@@ -275,7 +275,8 @@ fn s10_disagreeing_authorities() {
 
 #[test]
 fn s11_an_authority_of_another_site_than_the_sni() {
-    // A name that is served elsewhere and one that is not are answered alike: who asks learns nothing of other names.
+    // A name that is served elsewhere and an unknown one get the same response, which reveals nothing about other
+    // names.
     let edge = Edge::before(Origin::simple());
     for authority in ["b.test", "unknown.test", "127.0.0.1", "[::1]:443"] {
         let answer = connect(&edge).get(authority, "/");
@@ -329,7 +330,7 @@ fn sinkhole_resets_the_stream() {
     assert_eq!(answer.end, End::Reset(REFUSED_STREAM));
     assert!(answer.sections.is_empty(), "{answer:?}");
     edge.assert_nothing_forwarded();
-    // The connection is not touched by it.
+    // The connection is unaffected.
     assert_eq!(client.get("a.test", "/").status(), Some("200"));
 }
 
@@ -365,7 +366,7 @@ fn tunnels_to_elsewhere_are_refused() {
 
 #[test]
 fn s7_an_answer_before_the_end_of_the_request_arrives() {
-    // What is refused at its head, and what the origin answers at the head: the client goes on sending.
+    // Requests rejected at the head, and an origin that responds to the head: the client continues to send.
     let edge = Edge::before(Origin::scripted(|bytes| {
         let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         Some((b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n".to_vec(), head))
@@ -376,7 +377,7 @@ fn s7_an_answer_before_the_end_of_the_request_arrives() {
         client.data(stream, b"abc", false);
         let answer = client.answer(stream);
         assert_eq!((answer.status(), answer.end), (Some(status), End::Stream), "{answer:?}");
-        // The rest is not wanted, which is no error.
+        // The rest is not needed, which is not an error.
         assert_eq!(client.answer(stream).end, End::Reset(0));
     }
 }
@@ -395,7 +396,7 @@ fn a_response_cut_short_is_reset() {
         let mut client = connect(&edge);
         let answer = client.get("a.test", "/");
         assert_eq!(answer.end, End::Reset(INTERNAL_ERROR), "{}: {answer:?}", said.escape_ascii());
-        // Other requests of the client go on.
+        // Other requests of the client continue.
         assert_eq!(client.get("a.test", "/").end, End::Reset(INTERNAL_ERROR));
     }
 }

@@ -1,4 +1,4 @@
-//! The same attacks in the framing of HTTP/3, sent frame by frame; and what else only HTTP/3 has.
+//! The same attacks in HTTP/3 framing, sent frame by frame, and attacks specific to HTTP/3.
 
 use crate::edge::{Edge, site};
 use crate::wire3::{Answer, End, Field, Http3, data, headers, request, run};
@@ -23,8 +23,7 @@ fn assert_message_error(answer: &Answer, shown: &str) {
     assert!(answer.sections.is_empty(), "{shown}: {answer:?}");
 }
 
-/// Heads that are refused by an error of their streams, all on one connection, which goes on serving; nothing of them is
-/// forwarded.
+/// Asserts that heads get stream errors, all on one connection that continues to serve; none is forwarded.
 fn refused(cases: &[&[Field<'_>]]) {
     let edge = Edge::before(Origin::simple());
     run(async {
@@ -39,7 +38,7 @@ fn refused(cases: &[&[Field<'_>]]) {
     });
 }
 
-/// The usual request with this besides.
+/// The usual request with these additional fields.
 fn with(more: Field<'static>) -> Vec<Field<'static>> {
     let mut fields: Vec<Field<'_>> =
         vec![(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.test"), (b":path", b"/")];
@@ -101,7 +100,7 @@ fn s8_an_empty_fin_ends_content_too_early() {
             let mut bytes = request("POST", "a.test", "/", &[(b"content-length", b"5")]);
             bytes.extend(data(sent));
             let (mut send, mut reader) = client.open(&bytes).await;
-            // The FIN comes alone, when all before it was read.
+            // The FIN arrives alone, after everything before it was read.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             send.finish().unwrap();
             assert_message_error(&reader.answer().await, &sent.escape_ascii().to_string());
@@ -290,7 +289,7 @@ fn extended(protocol: &str) -> Vec<u8> {
     ])
 }
 
-/// An origin that takes a WebSocket and sends back what comes.
+/// An origin that accepts a WebSocket and echoes it.
 fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -349,13 +348,13 @@ fn a_websocket_by_extended_connect() {
             }
             assert_eq!(back, message.as_bytes());
         }
-        // The end of one direction is passed on, and comes back as the end of the other.
+        // The end of one direction is forwarded, and comes back as the end of the other.
         send.finish().unwrap();
         assert_eq!(reader.frame().await, Err(End::Stream));
     });
 }
 
-/// An HTTP/2 origin without TLS that sends content back, with trailers that tell which trailers it got.
+/// An HTTP/2 origin without TLS that echoes content, with trailers that report the trailers it received.
 fn grpc() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,6 +1,6 @@
-//! What attackers send, against the running proxy, with an origin that records every byte it got.
+//! Attacks against the running proxy, with an origin that records every byte it receives.
 //!
-//! The numbers are those of a list of known attacks: S for framing and routing.
+//! The numbers refer to `ATTACKS.md`: S for framing and routing.
 
 #![cfg(feature = "server")]
 

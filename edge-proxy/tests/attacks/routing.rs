@@ -1,4 +1,4 @@
-//! S10 to S14 and the sinkhole: who a request is for, and who it is from.
+//! S10 to S14 and unknown names: the destination and the source of a request.
 
 use crate::edge::{Edge, site};
 use edge_proxy::config::{Access, PathMatch, Route};

@@ -1,4 +1,4 @@
-//! What an origin can do wrong: the client must be able to tell that something is missing, and nothing is sent twice.
+//! Faulty origins: the client must be able to detect missing content, and no request may be sent twice.
 
 use crate::edge::Edge;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
     Some(bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4)
 }
 
-/// An origin that answers every request with these bytes and then closes.
+/// An origin that responds to every request with these bytes and then closes.
 fn says(bytes: &'static [u8]) -> Origin {
     Origin::scripted(move |got| {
         head_end(got)?;
@@ -41,10 +41,10 @@ fn garbage_is_answered_502() {
 
 #[test]
 fn a_response_cut_short_is_not_completed() {
-    // Announced 10, sent 4.
+    // Declares 10, sends 4.
     let got = Edge::before(says(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour")).send(GET);
     assert!(!got.contains("Content-Length: 4"), "{got:?}");
-    // Chunked without the last chunk: the client must not get one.
+    // Chunked without the last chunk: the client must not receive one.
     let got =
         Edge::before(says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n")).send(GET);
     assert!(!got.ends_with("0\r\n\r\n"), "{got:?}");
@@ -52,7 +52,7 @@ fn a_response_cut_short_is_not_completed() {
 
 #[test]
 fn a_kept_connection_that_ended_is_not_a_502() {
-    // The origin closes after each answer without saying so.
+    // The origin closes after each response without announcing it.
     let edge = Edge::before(Origin::scripted(|bytes| {
         let head = head_end(bytes)?;
         let _ = head;
@@ -66,7 +66,7 @@ fn a_kept_connection_that_ended_is_not_a_502() {
 
 #[test]
 fn a_post_is_never_sent_twice() {
-    // The origin answers the first request on a connection and ends the connection at the second.
+    // The origin responds to the first request on a connection and closes at the second.
     let posts = Arc::new(AtomicUsize::new(0));
     let count = posts.clone();
     let edge = Edge::before(Origin::scripted(move |bytes| {

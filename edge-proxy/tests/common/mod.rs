@@ -1,6 +1,6 @@
-//! A proxy with the site `a.test` before one origin, and clients of every version.
+//! A proxy with the site `a.test` in front of one origin, and clients of every HTTP version.
 
-// Several test programs share this, and none uses all of it.
+// Shared by several test programs, none of which uses all of it.
 #![allow(dead_code)]
 
 #[path = "link.rs"]
@@ -22,7 +22,7 @@ use testkit::{Authority, tls_client};
 
 pub(crate) type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
-/// The proxy.
+/// A running proxy for one site.
 pub(crate) struct Edge {
     pub(crate) proxy: ProxyHandle,
     pub(crate) config: Config,
@@ -52,7 +52,7 @@ impl Edge {
             ],
             sites: vec![site],
             upstreams: vec![Upstream::new("origin", target)],
-            // All clients are at one address here.
+            // All clients share one address here.
             limits: Limits { connections_per_client: 0, ..Limits::default() },
             ..Config::default()
         };
@@ -78,7 +78,7 @@ impl Edge {
     }
 }
 
-/// TLS for HTTP/1.1.
+/// TLS clients for HTTP/1.1.
 pub(crate) fn tls(address: SocketAddr, config: &Arc<rustls::ClientConfig>) -> std::io::Result<Tls> {
     let session = rustls::ClientConnection::new(config.clone(), "a.test".try_into().unwrap()).unwrap();
     let stream = TcpStream::connect(address)?;
@@ -95,7 +95,7 @@ pub(crate) fn http1(root: &str) -> Arc<rustls::ClientConfig> {
     Arc::new(tls_client(root, &[b"http/1.1"]))
 }
 
-/// Reads one byte after another until what came ends so: slow, and never a byte too many.
+/// Reads byte by byte until the input ends with a delimiter: slow, but never a byte too many.
 pub(crate) fn read_until(stream: &mut impl std::io::Read, end: &str) -> String {
     let mut all = Vec::new();
     let mut byte = [0];

@@ -1,6 +1,6 @@
-//! HTTP/2 frame by frame over TLS, so that anything can be said, and everything that is answered is seen.
+//! HTTP/2 frame by frame over TLS, to send arbitrary frames and observe every response.
 
-// Several test programs share this, and none uses all of it.
+// Shared by several test programs, none of which uses all of it.
 #![allow(dead_code)]
 
 use edge_proxy::h3::qpack::huffman;
@@ -22,22 +22,22 @@ const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By END_STREAM.
+    /// Ended by END_STREAM.
     Stream,
-    /// By RST_STREAM with this code.
+    /// Ended by RST_STREAM with this code.
     Reset(u32),
-    /// With its connection, by GOAWAY with this code.
+    /// Ended with its connection, by GOAWAY with this code.
     GoAway(u32),
-    /// With its connection, without a word.
+    /// Ended with its connection, without GOAWAY.
     Closed,
-    /// Not at all, for as long as the client waits.
+    /// Not ended while the client waits.
     Silence,
 }
 
-/// Everything that came on one stream.
+/// All frames received on one stream.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) sections: Vec<Vec<(String, String)>>,
@@ -58,7 +58,7 @@ impl Answer {
 
 pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
 
-/// Field lines as literals (RFC 7541 §6.2.2), whatever is in them.
+/// Encodes field lines as literals (RFC 7541 §6.2.2), whatever they contain.
 pub(crate) fn block(fields: &[Field<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -87,7 +87,7 @@ pub(crate) struct Http2 {
     input: Vec<u8>,
     start: usize,
     next: u32,
-    /// What may be sent: on the connection (0) and on streams.
+    /// The send windows of the connection (0) and of streams.
     windows: HashMap<u32, i64>,
     initial: i64,
     broken: bool,
@@ -106,13 +106,13 @@ impl Http2 {
         let mut this =
             Self { tls, input: Vec::new(), start: 0, next: 1, windows, initial: 65_535, broken: false };
         this.tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-        // No dynamic table, so that field sections can be read one by one; windows of 1 MiB.
+        // No dynamic table, so that field sections can be decoded one by one; windows of 1 MiB.
         this.frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0, 0, 4, 0, 16, 0, 0]);
         this.frame(WINDOW_UPDATE, 0, 0, &(1u32 << 20).to_be_bytes());
         this
     }
 
-    /// Sends a frame. That the other side has closed is seen when reading.
+    /// Sends a frame. A closed connection is noticed when reading.
     pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut bytes = Vec::with_capacity(9 + payload.len());
         bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
@@ -122,12 +122,13 @@ impl Http2 {
         self.broken |= self.tls.write_all(&bytes).is_err();
     }
 
-    /// Whether nothing can be sent any more.
+    /// Returns whether the connection no longer accepts data.
     pub(crate) const fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// How each of these streams ended, until all have or nothing comes for this long. Windows are not opened again.
+    /// Returns the end of each of these streams, once all have ended or nothing arrives for this long. Windows are not
+    /// reopened.
     pub(crate) fn ends(&mut self, streams: &[u32], patience: Duration) -> HashMap<u32, End> {
         self.tls.sock.set_read_timeout(Some(patience)).unwrap();
         let mut ends = HashMap::new();
@@ -150,7 +151,7 @@ impl Http2 {
         ends
     }
 
-    /// Begins a stream with these fields.
+    /// Opens a stream with these fields.
     pub(crate) fn open(&mut self, fields: &[Field<'_>], end: bool) -> u32 {
         let stream = self.next;
         self.next += 2;
@@ -159,7 +160,7 @@ impl Http2 {
         stream
     }
 
-    /// Begins a stream with the usual pseudo-header fields and these.
+    /// Opens a stream with the usual pseudo-header fields and these.
     pub(crate) fn request(
         &mut self,
         method: &str,
@@ -177,7 +178,7 @@ impl Http2 {
         self.open(&[&usual[..], more].concat(), end)
     }
 
-    /// A whole request without content, and its answer.
+    /// Sends a complete request without content, and returns its response.
     pub(crate) fn get(&mut self, authority: &str, path: &str) -> Answer {
         let stream = self.request("GET", authority, path, &[], true);
         self.answer(stream)
@@ -190,7 +191,7 @@ impl Http2 {
         *self.windows.entry(stream).or_insert(initial) -= content.len() as i64;
     }
 
-    /// How much may be sent on a stream now; waits until it is something.
+    /// Returns the send window of a stream; waits until it is not empty.
     pub(crate) fn room(&mut self, stream: u32) -> usize {
         loop {
             let own = *self.windows.entry(stream).or_insert(self.initial);
@@ -207,7 +208,7 @@ impl Http2 {
         &self.input[self.start..]
     }
 
-    /// The next frame. What the connection as a whole is about was done already.
+    /// Returns the next frame. Frames of the connection are already handled.
     fn receive(&mut self) -> Result<(u8, u8, u32, Vec<u8>), End> {
         loop {
             if let Some(head) = self.bytes().get(..9) {
@@ -252,7 +253,7 @@ impl Http2 {
         }
     }
 
-    /// The next frame of any stream: its type, its flags, its stream and its payload. The windows are opened again by as much.
+    /// Returns the next frame of any stream: type, flags, stream and payload. Reopens the windows by its length.
     pub(crate) fn next(&mut self) -> Result<(u8, u8, u32, Vec<u8>), End> {
         let frame = self.receive()?;
         if frame.0 == DATA && !frame.3.is_empty() {
@@ -265,13 +266,13 @@ impl Http2 {
         Ok(frame)
     }
 
-    /// Lets the other side send so much on the connection beyond what it may, as browsers do.
+    /// Widens the connection's receive window by this many bytes, as browsers do.
     pub(crate) fn widen(&mut self, bytes: u32) {
         self.frame(SETTINGS, 0, 0, &[&[0, 4][..], &bytes.to_be_bytes()].concat());
         self.frame(WINDOW_UPDATE, 0, 0, &bytes.to_be_bytes());
     }
 
-    /// Everything of one stream until it ends. Content goes to `sink`.
+    /// Reads everything of one stream until it ends. Content goes to `sink`.
     pub(crate) fn read(&mut self, stream: u32, mut sink: impl FnMut(&[u8]) -> bool) -> Answer {
         let mut answer = Answer { sections: Vec::new(), content: Vec::new(), end: End::Silence };
         let mut section = Vec::new();
@@ -316,7 +317,7 @@ impl Http2 {
         }
     }
 
-    /// Everything of one stream until it ends.
+    /// Reads everything of one stream until it ends.
     pub(crate) fn answer(&mut self, stream: u32) -> Answer {
         let mut content = Vec::new();
         let answer = self.read(stream, |part| {
@@ -326,7 +327,7 @@ impl Http2 {
         Answer { content, ..answer }
     }
 
-    /// The content of one stream until there are so many bytes.
+    /// Reads the content of one stream until it has this many bytes.
     pub(crate) fn content(&mut self, stream: u32, enough: usize) -> (Answer, Vec<u8>) {
         let mut content = Vec::new();
         let answer = self.read(stream, |part| {
@@ -337,7 +338,7 @@ impl Http2 {
     }
 }
 
-/// Reads a field section that uses no dynamic table (RFC 7541 §6).
+/// Decodes a field section without the dynamic table (RFC 7541 §6).
 fn fields(mut bytes: &[u8]) -> Vec<(String, String)> {
     fn integer(bytes: &mut &[u8], bits: u32) -> usize {
         let mask = (1usize << bits) - 1;
@@ -386,7 +387,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(String, String)> {
     all
 }
 
-/// RFC 7541, Appendix A.
+/// The static table (RFC 7541, Appendix A).
 #[rustfmt::skip]
 const STATIC: [(&str, &str); 61] = [
     (":authority", ""), (":method", "GET"), (":method", "POST"), (":path", "/"), (":path", "/index.html"),

@@ -1,6 +1,6 @@
-//! HTTP/3 frame by frame over QUIC, so that anything can be said, and everything that is answered is seen.
+//! HTTP/3 frame by frame over QUIC, to send arbitrary frames and observe every response.
 
-// Several test programs share this, and none uses all of it.
+// Shared by several test programs, none of which uses all of it.
 #![allow(dead_code)]
 
 use edge_proxy::h3::qpack::{QpackDecoder, write_prefix};
@@ -13,20 +13,20 @@ use testkit::tls_client;
 
 pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By FIN.
+    /// Ended by FIN.
     Stream,
-    /// By a reset with this code.
+    /// Ended by a reset with this code.
     Reset(u64),
-    /// With its connection, by this code.
+    /// Ended with its connection, by this code.
     Closed(u64),
-    /// Otherwise.
+    /// Ended in another way.
     Other(String),
 }
 
-/// Everything that came on one stream.
+/// Everything received on one stream.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) sections: Vec<Vec<(String, String)>>,
@@ -45,14 +45,14 @@ impl Answer {
     }
 }
 
-/// Runs a client to its end, within a while.
+/// Runs a client to its end, with a timeout.
 pub(crate) fn run<T>(client: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let within = async { tokio::time::timeout(Duration::from_secs(600), client).await };
     runtime.block_on(within).expect("the client waited for ten minutes")
 }
 
-/// Field lines as literals (RFC 9204 §4.5.6), whatever is in them.
+/// Encodes field lines as literals (RFC 9204 §4.5.6), whatever they contain.
 pub(crate) fn section(fields: &[Field<'_>]) -> Vec<u8> {
     fn integer(out: &mut Vec<u8>, first: u8, mask: usize, value: usize) {
         if value < mask {
@@ -126,15 +126,15 @@ impl Http3 {
         self.control.take().unwrap()
     }
 
-    /// A stream with these bytes on it, not ended.
+    /// Opens a stream with these bytes, without ending it.
     pub(crate) async fn open(&self, bytes: &[u8]) -> (quinn::SendStream, Reader) {
         let (mut send, receive) = self.quic.open_bi().await.unwrap();
-        // That the other side stopped it is seen when reading.
+        // A stop by the peer is noticed when reading.
         let _ = send.write_all(bytes).await;
         (send, Reader { receive, bytes: Vec::new() })
     }
 
-    /// A stream with these bytes on it and no more; its answer.
+    /// Opens a stream with these bytes and ends it; returns its response.
     pub(crate) async fn ask(&self, bytes: &[u8]) -> Answer {
         let (mut send, mut reader) = self.open(bytes).await;
         let _ = send.finish();
@@ -146,14 +146,14 @@ impl Http3 {
     }
 }
 
-/// The other direction of a stream.
+/// The receiving direction of a stream.
 pub(crate) struct Reader {
     receive: quinn::RecvStream,
     bytes: Vec<u8>,
 }
 
 impl Reader {
-    /// The next frame, or how the stream ended.
+    /// Returns the next frame, or the end of the stream.
     pub(crate) async fn frame(&mut self) -> Result<(u64, Vec<u8>), End> {
         loop {
             if let Some((kind, a)) = varint::read(&self.bytes)
@@ -174,7 +174,7 @@ impl Reader {
         }
     }
 
-    /// The frames of a response up to where the first frame of content begins: its fields, and how long that frame is.
+    /// Reads a response up to its first DATA frame: returns its fields, and the length of that frame.
     pub(crate) async fn head_of_content(&mut self) -> (Vec<(String, String)>, u64) {
         let (kind, section) = self.frame().await.unwrap();
         assert_eq!(kind, frame::HEADERS);
@@ -192,7 +192,7 @@ impl Reader {
         }
     }
 
-    /// Bytes as they come; none at the end of the stream.
+    /// Returns the next bytes; none at the end of the stream.
     pub(crate) async fn part(&mut self, most: usize) -> Result<Vec<u8>, End> {
         if !self.bytes.is_empty() {
             return Ok(std::mem::take(&mut self.bytes));
@@ -212,7 +212,7 @@ impl Reader {
         }
     }
 
-    /// Everything until the stream ends.
+    /// Reads everything until the stream ends.
     pub(crate) async fn answer(&mut self) -> Answer {
         let mut answer = Answer { sections: Vec::new(), content: Vec::new(), end: End::Stream };
         loop {

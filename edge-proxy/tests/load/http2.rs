@@ -21,7 +21,8 @@ fn usual() -> [Field<'static>; 4] {
     [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.test"), (b":path", b"/")]
 }
 
-/// Sends rounds until the connection is ended, at most so many. Whether it was, and by which code if one was said.
+/// Sends rounds until the connection is closed, up to a maximum. Returns whether it was closed, and its error code if
+/// any.
 fn flood(target: &Target, rounds: usize, mut round: impl FnMut(&mut Http2, usize)) -> Option<u32> {
     let mut client = Http2::connect(target.tls, &target.root, "a.test");
     let until = Instant::now() + Duration::from_secs(20);
@@ -38,7 +39,7 @@ fn flood(target: &Target, rounds: usize, mut round: impl FnMut(&mut Http2, usize
     }
 }
 
-/// The flood is answered by ENHANCE_YOUR_CALM, or the connection is just closed behind it.
+/// Asserts that the flood is answered with ENHANCE_YOUR_CALM, or that the connection is closed.
 #[track_caller]
 fn is_calmed(target: &Target, rounds: usize, round: impl FnMut(&mut Http2, usize) + Send) {
     target.withstands(|target| matches!(flood(target, rounds, round), Some(0 | ENHANCE_YOUR_CALM)));
@@ -55,7 +56,7 @@ fn d1_rapid_reset() {
 
 #[test]
 fn d1_made_you_reset() {
-    // The client makes the proxy reset the stream: by a window of nothing, and by content after the end (CVE-2025-8671).
+    // The client provokes resets by the proxy: by an empty window, and by content after the end (CVE-2025-8671).
     let target = Target::start("http2::d1_made_you_reset");
     is_calmed(&target, 200_000, |client, number| {
         let stream = client.open(&usual(), true);
@@ -151,17 +152,17 @@ fn d2_padding_only_data() {
 
 #[test]
 fn d3_header_bombs() {
-    // A field of 4 KiB goes into the table once, and is named by a byte each time from then on (CVE-2026-49975).
+    // A field of 4 KiB enters the table once and is referenced with one byte from then on (CVE-2026-49975).
     let target = Target::start("http2::d3_header_bombs");
     target.withstands(|target| {
         let mut refused = 0;
         for _ in 0..20 {
             let mut client = Http2::connect(target.tls, &target.root, "a.test");
             let mut bomb = block(&usual());
-            // Literal with incremental indexing, a new name (RFC 7541 §6.2.1).
+            // Literal with incremental indexing, new name (RFC 7541 §6.2.1).
             bomb.push(0x40);
             bomb.extend_from_slice(&block(&[(b"x-bomb", &[b'x'; 3000])])[1..]);
-            // The first entry of the dynamic table, again and again.
+            // The first entry of the dynamic table, repeatedly.
             bomb.resize(bomb.len() + 12_000, 0x80 | 62);
             client.frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb);
             let answer = client.answer(1);
@@ -179,7 +180,7 @@ fn d3_streams_that_are_never_finished_are_reaped() {
         let streams: Vec<u32> = (0..100)
             .map(|_| client.request("POST", "a.test", "/", &[(b"content-length", b"9")], false))
             .collect();
-        // Each is answered 408 or reset within the deadline for content.
+        // Each gets 408 or a reset within the deadline for content.
         let ends = client.ends(&streams, Duration::from_secs(10));
         streams.iter().all(|stream| ends.get(stream).is_some_and(|end| *end != End::Silence))
     });
@@ -187,7 +188,7 @@ fn d3_streams_that_are_never_finished_are_reaped() {
 
 #[test]
 fn d4_answers_without_content_that_nobody_takes() {
-    // Each is a head alone, so that no window stands against it.
+    // Each is only a head, so that no window limits it.
     let target = Target::start("http2::d4_answers_without_content_that_nobody_takes");
     let (mut asked, mut end) = (0, End::Silence);
     target.withstands(|target| {
@@ -195,12 +196,12 @@ fn d4_answers_without_content_that_nobody_takes() {
         while asked < 200_000 && !client.is_broken() {
             client.request("GET", "b.test", "/", &[], true);
             asked += 1;
-            // Not more at once than it may, if the proxy is quick enough: that is another offence.
+            // No more at once than allowed, if the proxy is fast enough: that would be another offence.
             if asked % 50 == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        // The proxy reads no further, and ends it when it took nothing for a while.
+        // The proxy stops reading, and closes the connection after a time without progress.
         end = client.answer(u32::MAX).end;
         end != End::Silence
     });

@@ -1,4 +1,4 @@
-//! D1 and D4 to D7: what is sent over QUIC.
+//! D1 and D4 to D7: abuse over QUIC.
 
 use crate::common::wire3::{self, Answer, End, Field, Http3, headers};
 use crate::{Target, seen};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-/// The code that ends a connection for its load (RFC 9114 §8.1).
+/// The code of connections closed for excessive load (RFC 9114 §8.1).
 const EXCESSIVE_LOAD: u64 = 0x107;
 
 #[test]
@@ -32,7 +32,7 @@ fn d1_resets_of_requests() {
     });
 }
 
-/// By which code of HTTP/3 the connection was closed, within a while.
+/// Waits until the connection is closed, and returns its HTTP/3 error code.
 async fn ended(client: &Http3) -> Option<u64> {
     match tokio::time::timeout(Duration::from_secs(10), client.quic.closed()).await {
         Ok(quinn::ConnectionError::ApplicationClosed(close)) => Some(close.error_code.into_inner()),
@@ -47,7 +47,7 @@ fn d1_frames_of_no_use_on_the_control_stream() {
         wire3::run(async {
             let mut client = Http3::connect(target.tls, &target.root, "a.test").await;
             let mut control = client.take_control();
-            // A reserved kind, which is to be ignored (RFC 9114 §7.2.8): so often that it is a flood.
+            // A reserved frame type, which receivers ignore (RFC 9114 §7.2.8): often enough to be a flood.
             let one = wire3::frame(0x21, b"");
             let many = one.repeat(1000);
             for _ in 0..2000 {
@@ -80,7 +80,7 @@ fn d4_sections_of_very_many_fields() {
                 if !refused {
                     return false;
                 }
-                // Trailers too. The service may have answered before they came; its answer is not what is asked here.
+                // Trailers too. The origin may have responded before; its response does not matter here.
                 let mut bytes = wire3::request("POST", "a.test", "/", &[]);
                 bytes.extend(headers(&vec![field; count]));
                 client.ask(&bytes).await;
@@ -110,13 +110,13 @@ fn d5_packets_that_are_none() {
             let length = [1, 20, 50, 1199, 1200, 1472][(random() % 6) as usize];
             let mut packet: Vec<u8> = (0..length).map(|_| random() as u8).collect();
             if round % 4 != 0 && length > 30 {
-                // An Initial of version 1 whose ids, token and length are of any size.
+                // An Initial of version 1 with IDs, token and length of any size.
                 packet[0] = 0xc0 | (random() as u8 & 0x0f);
                 packet[1..5].copy_from_slice(&1u32.to_be_bytes());
                 packet[5] = [0, 1, 7, 8, 20, 21, 255][(random() % 7) as usize];
                 let after = 6 + usize::from(packet[5]).min(length - 8);
                 packet[after] = 0;
-                // A token's length: a whole varint, or one that is cut.
+                // The length of a token: a complete varint, or a truncated one.
                 let mut token = Vec::new();
                 varint::write(&mut token, [0, 1, 63, 64, 16_383, 1 << 30][(random() % 6) as usize]);
                 for (at, byte) in token.iter().enumerate() {
@@ -133,7 +133,7 @@ fn d5_packets_that_are_none() {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        // There is no connection to end: it is enough that nobody gets more back than was sent.
+        // There is no connection to close: it is enough that no address gets more bytes than were sent.
         answered < 2000
     });
 }
@@ -142,7 +142,7 @@ fn d5_packets_that_are_none() {
 fn d6_no_more_than_three_times_before_the_address_is_proved() {
     let target = Target::start("http3::d6_no_more_than_three_times_before_the_address_is_proved");
     target.withstands(|target| {
-        // Between a client and the proxy: the client's first flight gets through, nothing of it afterwards.
+        // Between a client and the proxy: the client's first flight passes, everything later is dropped.
         let between = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = between.local_addr().unwrap();
         let root = target.root.clone();
@@ -155,7 +155,7 @@ fn d6_no_more_than_three_times_before_the_address_is_proved() {
         let outside = UdpSocket::bind("127.0.0.1:0").unwrap();
         outside.connect(target.tls).unwrap();
         outside.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        // A ClientHello with a key for quantum computers fills more than one datagram.
+        // A ClientHello with a post-quantum key share needs more than one datagram.
         let (mut sent, mut datagram) = (0, [0; 2048]);
         while let Ok((n, _)) = between.recv_from(&mut datagram) {
             sent += outside.send(&datagram[..n]).unwrap();
@@ -171,19 +171,19 @@ fn d6_no_more_than_three_times_before_the_address_is_proved() {
     });
 }
 
-/// From which of two addresses a client's packets come, as the proxy sees it.
+/// The address of a client's packets as the proxy sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum From {
-    /// The first.
+    /// The first address.
     First,
-    /// The second, where nobody gets an answer: it is forged.
+    /// The second address, which gets no response: it is forged.
     Forged,
-    /// Now this, now that one, and no answer at the second.
+    /// Alternating addresses, without responses at the second.
     Either,
 }
 
-/// Between a client and the proxy.
+/// A relay between a client and the proxy.
 struct Between {
     address: SocketAddr,
     from: Arc<AtomicU8>,
@@ -204,7 +204,7 @@ impl Between {
         let answered = answers.clone();
         inside.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         outside.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
-        // Ends when nobody else has the switch any more.
+        // Ends when no one else holds the switch.
         std::thread::spawn(move || {
             let (mut datagram, mut client, mut turn) = ([0; 2048], None, 0);
             while Arc::strong_count(&now) > 1 {
@@ -234,7 +234,7 @@ impl Between {
     }
 }
 
-/// Sends requests without waiting for their answers.
+/// Sends requests without waiting for their responses.
 async fn send(client: &Http3, path: &str) -> Vec<tokio::task::JoinHandle<Answer>> {
     let mut answers = Vec::new();
     for number in 0..40 {
@@ -254,7 +254,7 @@ async fn send(client: &Http3, path: &str) -> Vec<tokio::task::JoinHandle<Answer>
 fn d7_an_address_that_is_not_proved() {
     let target = Target::start("http3::d7_an_address_that_is_not_proved");
     target.withstands(|target| {
-        // At the first address a client is kept out; the second is where the others are served.
+        // At the first address a client is denied; the second is where others are served.
         let between = Between::new(target.tls, [127, 0, 0, 9], [127, 0, 0, 1]);
         wire3::run(async {
             let client = Http3::connect(between.address, &target.root, "a.test").await;
@@ -267,7 +267,7 @@ fn d7_an_address_that_is_not_proved() {
                 // The connection is where it was.
                 assert_eq!(client.get("a.test", "/seen/kept-out").await.status(), None);
             }
-            // What came from there was taken for the client's, and yet for nobody who may.
+            // Requests from there were attributed to the client, and not to an allowed address.
             assert!(between.answers.load(SeqCst) > 0, "nothing of it came to the proxy");
             let (count, mut refused) = (answers.len(), 0);
             for answer in answers {
@@ -284,7 +284,7 @@ fn d7_an_address_that_is_not_proved() {
 fn d7_an_address_that_is_not_proved_is_not_told() {
     let target = Target::start("http3::d7_an_address_that_is_not_proved_is_not_told");
     target.withstands(|target| {
-        // Here the client may, wherever it says it is; the service is told where it was proved to be.
+        // Here the client is allowed, whatever address it uses; the upstream gets the validated one.
         let between = Between::new(target.tls, [127, 0, 0, 1], [127, 0, 0, 7]);
         wire3::run(async {
             let client = Http3::connect(between.address, &target.root, "a.test").await;

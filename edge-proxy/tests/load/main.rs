@@ -1,5 +1,5 @@
-//! Load and abuse: each attack goes on while another client is served. What is held: the other client waits for a bounded
-//! time only, the proxy's memory stays under a ceiling, and the offender's connection is ended.
+//! Load and abuse: each attack runs while another client is served. Asserts that the other client waits for a bounded
+//! time only, the proxy's memory stays below a ceiling, and the offender's connection is closed.
 
 #![cfg(feature = "server")]
 
@@ -19,24 +19,25 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::{Process, role, say, serve_until_parent_ends, tls_client};
 
-/// Memory beyond what a proxy has after its first requests.
+/// The maximum growth of memory after a proxy's first requests.
 const CEILING: usize = 48 << 20;
-/// How long the other client waits for an answer, on a machine that does other things too.
+/// The maximum time the other client waits for a response, generous for loaded machines.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The proxy, in a process of its own.
+/// The proxy, in a separate process.
 pub(crate) struct Target {
     process: Process,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
-    /// Where each connection must begin with a PROXY header.
+    /// The listener on which each connection must begin with a PROXY header.
     pub(crate) proxied: SocketAddr,
     pub(crate) root: String,
     before: usize,
 }
 
 impl Target {
-    /// Starts it for the test of this name, or is it, in the child. Deadlines are short: what they are is not the question.
+    /// Starts the process for the test of this name, or serves, in the child. Deadlines are short; their values are not
+    /// under test.
     pub(crate) fn start(test: &str) -> Self {
         if role().as_deref() == Some("proxy") {
             proxy();
@@ -53,7 +54,7 @@ impl Target {
         target
     }
 
-    /// One request on a TLS connection of its own.
+    /// Sends a request on its own TLS connection.
     fn ask(&self) -> std::io::Result<Duration> {
         let began = Instant::now();
         let config = Arc::new(tls_client(&self.root, &[b"http/1.1"]));
@@ -68,7 +69,8 @@ impl Target {
         Ok(began.elapsed())
     }
 
-    /// Attacks while another client asks, and holds what is to be held. The attack says whether its connection was ended.
+    /// Runs an attack while another client sends requests, and asserts the bounds. The attack returns whether its
+    /// connection was closed.
     #[track_caller]
     pub(crate) fn withstands(&self, attack: impl FnOnce(&Self) -> bool + Send) {
         let over = AtomicBool::new(false);
@@ -97,7 +99,7 @@ impl Target {
     }
 }
 
-/// Tells the other client to end.
+/// Tells the other client to stop.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -106,16 +108,16 @@ impl Drop for Over<'_> {
     }
 }
 
-/// The heads that reached the service with a path that begins with `/seen`, in small letters.
+/// The heads of requests for paths that begin with `/seen`, in lower case.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Those of them that have this in them.
+/// Returns those of them that contain this text.
 pub(crate) fn seen(text: &str) -> Vec<String> {
     SEEN.lock().unwrap().iter().filter(|head| head.contains(text)).cloned().collect()
 }
 
-/// Answers `ok` when the content is complete, and 64 MiB where the path is `/long`. In the test's own process, so that the
-/// proxy's memory is its own.
+/// An origin that responds `ok` when the content is complete, and with 64 MiB for the path `/long`. It runs in the
+/// test's own process, so that the proxy's memory is measured alone.
 fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -166,7 +168,7 @@ fn proxy() -> ! {
     };
     let proxy_protocol = vec!["127.0.0.1/32".parse().unwrap()];
     config.listeners.push(Listener { proxy_protocol, ..Listener::plain(([127, 0, 0, 1], 0).into()) });
-    // Who is kept out, if that is what their address is.
+    // An address that is denied.
     config.sites[0].access.deny = vec!["127.0.0.9/32".parse().unwrap()];
     edge.proxy.reload(config).unwrap();
     let root = edge.folder.path().join("root.pem");

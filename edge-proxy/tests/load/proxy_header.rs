@@ -1,4 +1,4 @@
-//! D9: PROXY headers that are none, or more than there may be.
+//! D9: malformed and excessive PROXY headers.
 
 use crate::{Target, seen};
 use std::io::{Read, Write};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// A request behind a header.
+/// Returns a request behind a header.
 fn request(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").into()
 }
 
-/// A header of version 2 that announces so many bytes, and has these.
+/// Returns a version 2 header that declares this length and has these bytes.
 fn v2(command: u8, family: u8, announced: u16, bytes: &[u8]) -> Vec<u8> {
     let mut header = [SIGNATURE, &[command, family]].concat();
     header.extend_from_slice(&announced.to_be_bytes());
@@ -20,12 +20,12 @@ fn v2(command: u8, family: u8, announced: u16, bytes: &[u8]) -> Vec<u8> {
     header
 }
 
-/// What a connection that begins so gets, and how long it was open.
+/// Returns the response to a connection that begins with these bytes, and how long it was open.
 fn begin(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, Duration) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let began = Instant::now();
-    // It may be closed before all of it is written.
+    // It may be closed before everything is written.
     let _ = stream.write_all(bytes);
     let mut said = Vec::new();
     let ended = stream.read_to_end(&mut said);
@@ -34,15 +34,15 @@ fn begin(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, Duration) {
     (said, began.elapsed())
 }
 
-/// Each is closed without a byte, and without waiting for more.
+/// Asserts that each is closed without a response, and without waiting for more.
 fn closed_at_once(target: &Target, beginnings: &[Vec<u8>], times: usize) -> bool {
-    // The deadline is of two seconds, for all of these together far longer.
+    // The deadline is two seconds; for all of these together far longer.
     let quick = (0..times).flat_map(|_| beginnings).filter(|bytes| {
         let (said, open) = begin(target.proxied, bytes);
         assert!(said.is_empty(), "{}", said.escape_ascii());
         open < Duration::from_millis(1500)
     });
-    // Others take their share of the machine.
+    // Other tests use the machine too.
     quick.count() * 10 >= times * beginnings.len() * 9
 }
 
@@ -52,7 +52,7 @@ fn d9_headers_that_are_too_long() {
     target.withstands(|target| {
         let address = [127, 0, 0, 1, 127, 0, 0, 1, 0, 1, 0, 1];
         let beginnings = [
-            // Nothing of what is announced has to come for that.
+            // None of the declared bytes needs to arrive for that.
             v2(0x21, 0x11, u16::MAX, &address),
             v2(0x20, 0x00, 4096, b""),
             v2(0x21, 0x11, 60_000, &vec![0; 60_000]),
@@ -70,12 +70,12 @@ fn d9_headers_that_are_missing_or_none() {
         let behind = |header: Vec<u8>| [header, request("/seen/none")].concat();
         let beginnings = [
             request("/seen/none"),
-            // A ClientHello's beginning.
+            // The beginning of a ClientHello.
             vec![22, 3, 1, 2, 0, 1, 0, 1, 252],
             behind(v2(0x22, 0x11, 12, &address)),
             behind(v2(0x11, 0x11, 12, &address)),
             behind(v2(0x21, 0x77, 12, &address)),
-            // Addresses of another family than there is room for, and an extension that is longer than its space.
+            // Addresses of a family that does not fit, and an extension longer than its space.
             behind(v2(0x21, 0x21, 12, &address)),
             behind(v2(0x21, 0x11, 16, &[&address[..], &[4, 1, 0, 0]].concat())),
             b"PROXY UNKNOWN-AND-MORE\r\n".to_vec(),
@@ -89,7 +89,7 @@ fn d9_headers_that_are_missing_or_none() {
 fn d9_local_headers() {
     let target = Target::start("proxy_header::d9_local_headers");
     target.withstands(|target| {
-        // Whatever it says, the connection's own address counts (§2.2).
+        // Whatever it contains, the connection's own address counts (§2.2).
         let lies = [6, 6, 6, 6, 6, 6, 6, 6, 0, 1, 0, 1];
         for _ in 0..200 {
             for header in
@@ -104,7 +104,7 @@ fn d9_local_headers() {
             heads.len() == 600 && heads.iter().all(|head| head.contains("x-forwarded-for: 127.0.0.1\r\n")),
             "{heads:?}"
         );
-        // Three hundred who say no more than that, and half of it: each is ended by its deadline.
+        // Three hundred that send no more than that, or half of it: each is closed by its deadline.
         let held: Vec<_> = (0..300)
             .map(|number| {
                 let mut stream = TcpStream::connect(target.proxied).unwrap();

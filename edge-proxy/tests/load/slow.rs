@@ -1,4 +1,4 @@
-//! D8: clients that take their time.
+//! D8: slow clients.
 
 use crate::Target;
 use crate::common::wire2::{End, Http2};
@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// Writes a byte now and then until the other side ends it, at most for this long. Whether it ended.
+/// Writes a byte now and then until the peer closes, for at most this long. Returns whether it closed.
 fn drip(stream: &mut TcpStream, bytes: &[u8], most: Duration) -> bool {
     stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let until = Instant::now() + most;
@@ -43,7 +43,7 @@ fn d8_a_client_hello_that_never_ends() {
     let target = Target::start("slow::d8_a_client_hello_that_never_ends");
     target.withstands(|target| {
         let mut stream = TcpStream::connect(target.tls).unwrap();
-        // A record of a handshake that announces 512 bytes.
+        // A handshake record that declares 512 bytes.
         stream.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252]).unwrap();
         drip(&mut stream, &[3], Duration::from_secs(10))
     });
@@ -76,7 +76,7 @@ fn d8_content_that_stops() {
 
 #[test]
 fn d8_many_who_read_nothing() {
-    // Forty ask for 64 MiB each and never read. What is held for each is bounded, and each is ended.
+    // Forty clients request 64 MiB each and never read. Memory for each is bounded, and each is closed.
     let target = Target::start("slow::d8_many_who_read_nothing");
     target.withstands(|target| {
         let ask = b"GET /long HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -90,7 +90,7 @@ fn d8_many_who_read_nothing() {
         std::thread::sleep(Duration::from_secs(5));
         held.iter_mut().all(|stream| {
             let mut left = Vec::new();
-            // What was in the kernels' buffers, and then the end: not the whole of it.
+            // The content of the kernels' buffers, and then the end: not all of it.
             let _ = stream.read_to_end(&mut left);
             left.len() < 64 << 20
         })

@@ -1,4 +1,4 @@
-# The node on NixOS: what edge.toml, databases.toml and mailer.toml beside this say.
+# The node on NixOS, equivalent to edge.toml, databases.toml and mailer.toml beside this file.
 { config, pkgs, ... }:
 let
   tailnet = [ "100.64.0.0/10" "fd7a:115c:a1e0::/48" ];
@@ -10,7 +10,7 @@ in
     enable = true;
     settings = {
       listen = [ { address = "100.64.0.2:80"; interface = "tailscale0"; } ];
-      # 100.64.0.0/10 is shared carrier space too, so it counts only on the tailnet's own interface.
+      # 100.64.0.0/10 is also used by carriers (RFC 6598), so it is trusted only on the tailnet's own interface.
       trust = { ranges = tailnet; interface = "tailscale0"; header = "x-forwarded-for"; };
       log.format = "json";
       upstream = {
@@ -59,7 +59,7 @@ in
     };
   };
 
-  # From 17 to 18 when the package changes.
+  # Upgrades from 17 to 18 when the package changes.
   services.postgresql.package = pkgs.postgresql_18;
   services.upgradePgCluster = {
     enable = true;

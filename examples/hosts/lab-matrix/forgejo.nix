@@ -1,4 +1,4 @@
-# The same on NixOS, by the module beside the program: the password goes by agenix and systemd, and stands nowhere else.
+# The same on NixOS, with the module of the program: agenix and systemd pass the password, which is stored nowhere else.
 { config, ... }:
 {
   imports = [ ../../../bins/smtp-config/packaging/module.nix ];

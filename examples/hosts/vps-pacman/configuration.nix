@@ -1,4 +1,4 @@
-# The public edge on NixOS: what edge.toml beside this says, with certificates by a service of their own.
+# The public edge on NixOS, equivalent to edge.toml beside this file, but with a separate service for certificates.
 {
   imports = [ ../../../bins/packaging/nix ];
 
@@ -7,7 +7,7 @@
     defaults = {
       email = "admin@example.org";
       dnsProvider = "cloudflare";
-      # A token that may edit the records of this zone, and no other.
+      # A token with permission to edit the records of this zone only.
       credentialFiles.CLOUDFLARE_DNS_API_TOKEN_FILE = "/run/secrets/cloudflare";
     };
     certs."example.org".extraDomainNames = [ "*.example.org" ];
@@ -25,7 +25,7 @@
       log = { format = "json"; rejected = true; };
       status.address = "127.0.0.1:9180";
       upstream.lab-matrix.target = "http://lab-matrix:80";
-      # Double TLS: the second node proves itself by the tailnet's own CA, which is the only one that is believed here.
+      # Double TLS: the certificate of the second node must chain to the tailnet's own CA, the only one trusted here.
       upstream.id3-eniac = {
         target = "https://id3-eniac:443";
         tls = { ca = "/etc/edge-proxyd/tailnet-ca.pem"; server_name = "eniac.example.org"; };
@@ -50,7 +50,7 @@
       headscale = {
         hosts = [ "headscale.example.org" ];
         upstream = "lab-matrix";
-        # Clients keep one request open for as long as they are connected.
+        # Clients keep one request open while they are connected.
         timeouts = { response = "1h"; tunnel = "1d"; };
       };
       vault = {

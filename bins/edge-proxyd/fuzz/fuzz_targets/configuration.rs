@@ -1,11 +1,11 @@
-//! Whatever a configuration file holds, reading it ends, with settings or with problems that name a line of it.
+//! Whatever a configuration file contains, reading it terminates, with settings or with errors that name a line.
 #![no_main]
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../../src/config/mod.rs"]
 mod config;
 
-/// What the configuration needs of certificates of its own: another crate reads them.
+/// The part of the configuration that another crate parses: certificates.
 mod acme {
     use std::path::Path;
 
@@ -21,9 +21,9 @@ mod acme {
     }
 }
 
-/// What the configuration needs of the log: its formats.
+/// The part of the configuration for the log: its formats.
 mod log {
-    /// How lines look.
+    /// The formats of log lines.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub enum Format {
         Combined,
@@ -43,7 +43,7 @@ mod log {
     }
 }
 
-// What is meant by the section of what several edges share.
+// The section for state shared by edges.
 #[path = "../../src/shared/settings.rs"]
 mod shared;
 

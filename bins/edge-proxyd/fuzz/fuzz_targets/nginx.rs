@@ -1,4 +1,4 @@
-//! Whatever a file of nginx's holds, importing it ends, and what comes of it is TOML.
+//! Whatever an nginx file contains, importing it terminates, and the result is TOML.
 #![no_main]
 #![allow(dead_code, unreachable_pub)]
 

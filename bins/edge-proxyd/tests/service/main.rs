@@ -1,4 +1,4 @@
-//! The program as a service: what its manager hears, sockets that were open before, and a new binary that takes over.
+//! The program as a service: readiness notification, inherited sockets, and takeover by a new binary.
 
 mod import;
 mod sandbox;
@@ -17,7 +17,7 @@ use testkit::{Origin, free_port};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
 
-/// A service manager with one service.
+/// A mock of a service manager with one service.
 struct Manager {
     folder: tempfile::TempDir,
     socket: UnixDatagram,
@@ -58,7 +58,7 @@ impl Manager {
         self.command(program).stderr(Stdio::null()).spawn().expect("the program was built")
     }
 
-    /// Waits for a message that has this line; the line.
+    /// Waits for a message with this line, and returns the line.
     #[track_caller]
     fn hear(&self, begin: &str) -> String {
         let mut part = [0; 4096];
@@ -88,7 +88,7 @@ fn ends(child: &mut Child) {
     }
 }
 
-/// Ends when the test does.
+/// Kills the process when the test ends.
 struct Guarded(Child);
 
 impl Drop for Guarded {
@@ -125,7 +125,7 @@ fn the_manager_hears_how_it_goes() {
 
 #[test]
 fn sockets_may_be_the_managers() {
-    // systemd's own tool opens them and starts the program at the first connection.
+    // systemd's own tool opens the sockets and starts the program at the first connection.
     let manager = Manager::new(Origin::simple().address());
     let mut activate = Command::new("systemd-socket-activate");
     activate.arg("-l").arg(manager.plain.to_string()).arg(PROGRAM).args(["run", "--config"]);
@@ -141,7 +141,7 @@ fn sockets_may_be_the_managers() {
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    // The connection that started it is served too.
+    // The connection that triggered the start is served too.
     first.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     first.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").expect("it is open");
     let mut text = String::new();
@@ -178,13 +178,13 @@ fn a_new_binary_takes_over_without_refusing_a_connection() {
             });
         }
         let stops = Stop(&stop);
-        // What is under way at the old process when it is asked to go.
+        // A request in flight at the old process during the takeover.
         let mut slow = TcpStream::connect(manager.plain).expect("it listens");
         slow.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
         slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
             .expect("it is open");
         std::thread::sleep(Duration::from_millis(300));
-        // A new link in the place of the old, as an upgrade does it.
+        // A new link replaces the old one, as an upgrade does.
         let fresh = manager.folder.path().join("fresh");
         std::os::unix::fs::symlink(PROGRAM, &fresh).expect("a link");
         std::fs::rename(&fresh, &program).expect("replaced");
@@ -202,7 +202,7 @@ fn a_new_binary_takes_over_without_refusing_a_connection() {
     assert!(served.load(SeqCst) > 50, "{served:?}");
     assert_ne!(successor, old.0.id());
     assert!(ask(manager.plain).expect("the successor serves").starts_with("HTTP/1.1 200"));
-    // Its status page comes when the old one is gone.
+    // The status page appears once the old process has exited.
     let status = SocketAddr::from(([127, 0, 0, 1], manager.status));
     let until = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(status).is_err() {
@@ -213,7 +213,7 @@ fn a_new_binary_takes_over_without_refusing_a_connection() {
     manager.hear("STOPPING=1");
 }
 
-/// Ends the load, also when the test fails.
+/// Stops the load, also if the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

@@ -1,4 +1,4 @@
-//! What the process gives up before it serves: tried from inside, and seen on the process that serves.
+//! The restrictions of the process: tested from inside, and observed on the serving process.
 
 use super::{Guarded, Manager, PROGRAM, ask, free_port, signal};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use testkit::{Authority, Guest, Origin, role};
 const EPERM: i64 = 1;
 const EACCES: i64 = 13;
 
-/// The version of Landlock's interface, asked of the kernel by somebody else. 0 is none.
+/// The Landlock version of the kernel, asked by another program. 0 if there is none.
 fn landlock() -> i64 {
     let script = "import ctypes; print(max(0, ctypes.CDLL(None).syscall(444, None, 0, 1)))";
     let output = Command::new("/usr/bin/python3").args(["-c", script]).output().expect("python3 runs");
@@ -41,7 +41,7 @@ impl Inside {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         if program != PROGRAM {
-            // Every call of it fails, as in a kernel that was built without.
+            // Every call fails, as in a kernel without Landlock.
             command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=landlock_create_ruleset"]);
             command.args(["-e", "inject=landlock_create_ruleset:error=ENOSYS"]).arg(PROGRAM);
         }
@@ -49,7 +49,7 @@ impl Inside {
         command
     }
 
-    /// What can be done in there.
+    /// Returns what is allowed inside the sandbox.
     fn attempts(&self, attempts: &[&str]) -> Value {
         let mut command = self.command(PROGRAM);
         for attempt in attempts {
@@ -89,7 +89,7 @@ fn what_was_not_named_cannot_be_done() {
         (Some(landlock() >= 1), Some(landlock() >= 4))
     );
     assert!(!inside.folder.path().join("log/other.log").exists() || landlock() >= 1);
-    // What system calls gain.
+    // The effect of system calls.
     let calls = ["unshare", "ptrace", "io_uring_setup", "keyctl", "mount"].map(|name| format!("call:{name}"));
     let value = inside.attempts(&calls.each_ref().map(String::as_str));
     assert_eq!(errors(&value), [Some(EPERM); 5], "{value:#}");
@@ -99,7 +99,7 @@ fn what_was_not_named_cannot_be_done() {
 
 #[test]
 fn off_is_off() {
-    // Else the refusals above would prove nothing.
+    // Otherwise the refusals above would prove nothing.
     let inside = Inside::new("sandbox = { mode = \"off\" }\n");
     let value = inside.attempts(&["read:FOLDER/secret/key", "write:FOLDER/new", "run:/bin/true"]);
     assert_eq!(errors(&value), [None; 3], "{value:#}");
@@ -144,7 +144,7 @@ fn every_thread_that_serves_is_confined() {
         assert!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "{status}");
         threads += 1;
     }
-    // Its own, the log's, and two that serve.
+    // The threads: main, log, and two workers.
     assert!(threads >= 4, "{threads}");
 }
 
@@ -170,7 +170,7 @@ fn a_reload_that_needs_more_is_told_how() {
         return;
     }
     assert!(before.ends_with("ok"), "{before}");
-    // The one who starts another is outside, so the other has what this one lacks.
+    // The launcher is outside the sandbox, so the successor gets what this process lacks.
     signal(service.0.id(), "USR2");
     let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
     manager.hear("READY=1");
@@ -189,13 +189,13 @@ fn a_reload_that_needs_more_is_told_how() {
     assert!(said.contains("sandbox: Landlock"), "{said}");
 }
 
-/// The number behind a name in /proc/net/tls_stat.
+/// Returns the number behind a name in /proc/net/tls_stat.
 fn kernels_count(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.split_whitespace().next() == Some(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// A large response through kernel TLS by a process that is confined, in the guest.
+/// Sends a large response through kernel TLS from a sandboxed process in the guest.
 fn kernel_tls_inside() {
     const LENGTH: usize = 4 << 20;
     let content: Vec<u8> =
@@ -225,7 +225,7 @@ fn kernel_tls_inside() {
         let text = std::fs::read_to_string("/proc/net/tls_stat").expect("the module tls");
         kernels_count(&text, "TlsTxSw").unwrap_or_else(|| panic!("{text}"))
     };
-    // The program has tried by now what the kernel can.
+    // By now the program has probed the kernel's capabilities.
     let before = taken();
     let output = Command::new("/usr/bin/curl")
         .args(["-sS", "--http1.1", "--tlsv1.3", "--max-time", "60", "--cacert"])
@@ -245,9 +245,9 @@ fn kernel_tls_inside() {
     println!("landlock: {}", landlock());
 }
 
-/// Everything that kernel TLS asks of the kernel (setsockopt with TCP_ULP and SOL_TLS, pipe2, splice) is let through. The
-/// distribution's user-mode Linux has seccomp and TLS but no Landlock, which confines files and ports and is asked by none of
-/// those calls: all of them are on sockets that are open.
+/// Every system call of kernel TLS (setsockopt with TCP_ULP and SOL_TLS, pipe2, splice) is allowed. The distribution's
+/// user-mode Linux has seccomp and TLS but no Landlock, which restricts files and ports and is not involved in these
+/// calls: all of them use open sockets.
 #[test]
 fn kernel_tls_goes_on_in_a_process_that_is_confined() {
     if role().is_some() {

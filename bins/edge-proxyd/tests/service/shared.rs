@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use testkit::postgres::{Options, Postgres};
 use testkit::{Authority, Origin, Resuming, Went, free_port, replay, tls_client};
 
-/// How long anything may take, on a machine that does much else.
+/// The timeout of every step, generous for loaded machines.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Edge {
@@ -27,7 +27,7 @@ struct Lab {
 }
 
 impl Lab {
-    /// `database` is where edges find it.
+    /// Prepares edges that use the database at this connection string.
     fn new(database: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let authority = Authority::new();
@@ -42,7 +42,7 @@ impl Lab {
         Self { folder, authority, origin: Origin::simple() }
     }
 
-    /// An edge of two workers that serves `a.test` with early data and `b.test` without.
+    /// Starts an edge with two workers that serves `a.test` with early data and `b.test` without.
     fn edge(&self, name: &str, more: &str) -> Edge {
         let (port, status) = (free_port(), free_port());
         let (home, origin) = (self.folder.path().display(), self.origin.address());
@@ -59,7 +59,7 @@ impl Lab {
         command.args(["run", "--workers", "2", "--grace", "1", "--config"]).arg(path).stderr(Stdio::null());
         let process = Guarded(command.spawn().expect("the program was built"));
         let edge = Edge { process, port, status };
-        // The status page comes after the listeners.
+        // The status page starts after the listeners.
         let serves = || [port, status].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok());
         wait("the edge serves", serves);
         edge
@@ -96,7 +96,7 @@ fn wait(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// One request, which is answered.
+/// Sends a request that must get a response.
 #[track_caller]
 fn ask(client: &Resuming, port: u16, host: &str, path: &str) -> Went {
     let went = client.ask(([127, 0, 0, 1], port).into(), host, path).expect("an answer");
@@ -104,7 +104,7 @@ fn ask(client: &Resuming, port: u16, host: &str, path: &str) -> Went {
     went
 }
 
-/// The same bytes again, until the edge has said all that it will.
+/// Replays the same bytes and reads until the edge closes.
 fn again(port: u16, flight: &[u8]) {
     replay(([127, 0, 0, 1], port).into(), flight, PATIENCE).expect("it listens");
 }
@@ -129,12 +129,12 @@ fn connection_string(postgres: &Postgres) -> String {
 fn two_edges_resume_each_others_sessions_and_take_early_data_once() {
     let postgres = Postgres::start(&Options::new(18));
     let lab = Lab::new(&connection_string(&postgres));
-    // The machine may be slow; that nobody waits in vain is another test's.
+    // The machine may be slow; another test bounds the waiting time.
     let edges = [lab.edge("one", "wait = \"5s\""), lab.edge("other", "wait = \"5s\"")];
     for edge in &edges {
         wait("the database answers", || edge.metric("edge_shared_up") == 1);
     }
-    // Tickets, of both versions.
+    // Tickets, of both TLS versions.
     for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
         for host in
             if versions == [&rustls::version::TLS12] { &["a.test", "b.test"][..] } else { &["b.test"] }
@@ -145,14 +145,14 @@ fn two_edges_resume_each_others_sessions_and_take_early_data_once() {
             assert!(there.resumed && !there.early, "{host}: {there:?}");
         }
     }
-    // Early data, at the other edge and back again.
+    // Early data, at the other edge and back.
     let client = lab.client(&[&rustls::version::TLS13]);
     assert!(!ask(&client, edges[0].port, "a.test", "/made").resumed);
     wait("the sessions are kept", || edges[0].metric("edge_shared_sessions_total{result=\"kept\"}") >= 2);
     let there = ask(&client, edges[1].port, "a.test", "/early");
     assert!(there.resumed && there.early, "{there:?}");
     assert_eq!(lab.count("/early"), 1);
-    // Whoever was on the way sends it again, to both, at the same time and often.
+    // An attacker on the path replays it to both edges, in parallel and often.
     let taken =
         || edges.iter().map(|edge| edge.metric("edge_shared_takes_total{result=\"taken\"}")).sum::<u64>();
     let took = taken();
@@ -164,7 +164,7 @@ fn two_edges_resume_each_others_sessions_and_take_early_data_once() {
     });
     assert_eq!(lab.count("/early"), 1, "a replay arrived");
     assert_eq!(taken(), took, "a replay got a session");
-    // One that nobody has used yet, first seen at both at once.
+    // An unused one, received by both edges at the same time.
     let fresh = lab.client(&[&rustls::version::TLS13]);
     let kept =
         || edges.iter().map(|edge| edge.metric("edge_shared_sessions_total{result=\"kept\"}")).sum::<u64>();
@@ -201,14 +201,14 @@ fn keys_rotate_a_database_that_is_away_holds_nobody_up_and_a_promoted_one_is_fou
     for edge in &edges {
         wait("the database answers", || edge.metric("edge_shared_up") == 1);
     }
-    // A ticket outlives the key's turn.
+    // A ticket survives a key rotation.
     let client = lab.client(&[&rustls::version::TLS13]);
     ask(&client, edges[0].port, "b.test", "/first");
     let keys = edges[1].metric("edge_shared_ticket_keys");
     wait("another key is there", || edges[1].metric("edge_shared_ticket_keys") >= keys + 2);
     assert!(ask(&client, edges[1].port, "b.test", "/after").resumed);
 
-    // A session of the first primary, which hangs without a word, as when its machine is paused: its connections stay open.
+    // A session of the first primary, which then hangs like a paused machine: its connections stay open.
     let early = lab.client(&[&rustls::version::TLS13]);
     ask(&early, edges[0].port, "a.test", "/made");
     wait("the sessions are kept", || edges[0].metric("edge_shared_sessions_total{result=\"kept\"}") >= 2);
@@ -223,7 +223,7 @@ fn keys_rotate_a_database_that_is_away_holds_nobody_up_and_a_promoted_one_is_fou
     for edge in &edges {
         wait("the promoted one answers", || edge.metric("edge_shared_up") == 1);
     }
-    // Tickets go on; no session comes back; new ones are shared again.
+    // Tickets still work; no session is accepted again; new ones are shared again.
     assert!(ask(&client, edges[0].port, "b.test", "/promoted").resumed);
     let kept = || edges[0].metric("edge_shared_sessions_total{result=\"kept\"}");
     let had = kept();

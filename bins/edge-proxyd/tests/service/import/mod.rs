@@ -1,4 +1,4 @@
-//! A configuration of nginx's, imported: real nginx with the one and edge-proxyd with the other answer the same requests alike.
+//! An imported nginx configuration: real nginx with the original and edge-proxyd with the result respond alike.
 
 use super::{Guarded, PROGRAM, free_port};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use testkit::{Authority, Origin, answer};
 
 const SITE: &str = include_str!("site.conf");
 
-/// nginx, as the tests' set-up installed it.
+/// The nginx that the tests' setup installed.
 fn nginx() -> Command {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
@@ -23,7 +23,7 @@ fn nginx() -> Command {
     command
 }
 
-/// Says what it was asked, and with which fields of interest.
+/// An origin that responds with the request and its relevant fields.
 fn origin() -> Origin {
     Origin::scripted(|bytes| {
         let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
@@ -40,12 +40,12 @@ fn origin() -> Origin {
         let asked: Vec<&str> = text.lines().next()?.split(' ').take(2).collect();
         let mut said = asked.join(" ");
         for name in ["host", "x-real-ip", "x-kind", "x-secret", "content-length"] {
-            // The client's address edge-proxyd tells every service; nginx, where it is told to.
+            // edge-proxyd tells every upstream the client's address; nginx only where configured.
             if name != "x-real-ip" || field("x-kind").is_some() {
                 said += &format!("\n{name}: {}", field(name).unwrap_or_default());
             }
         }
-        // Long enough to be compressed where that is wanted.
+        // Long enough to be compressed.
         if asked[1].contains("long") {
             said += &"\nlong text".repeat(500);
         }
@@ -53,7 +53,7 @@ fn origin() -> Origin {
     })
 }
 
-/// What is to be alike: status, some fields, content. Nothing if there was no answer.
+/// The compared parts of a response: status, some fields, content. None without a response.
 type Answer = Option<(u16, BTreeMap<String, String>, Vec<u8>)>;
 
 fn ask(address: SocketAddr, request: &str) -> Answer {
@@ -61,7 +61,7 @@ fn ask(address: SocketAddr, request: &str) -> Answer {
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     stream.write_all(request.as_bytes()).expect("it is open");
     let mut got = Vec::new();
-    // A connection that is reset ends too.
+    // A reset ends the connection too.
     let _ = stream.read_to_end(&mut got);
     let end = got.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&got[..end]).into_owned();
@@ -71,10 +71,10 @@ fn ask(address: SocketAddr, request: &str) -> Answer {
     let fields = fields.map(|(name, value)| (name.to_lowercase(), value.replace(", charset=\"UTF-8\"", "")));
     let fields: BTreeMap<_, _> = fields
         .filter(|(name, _)| wanted.contains(&name.as_str()))
-        // What a site adds edge-proxyd adds to what it passes on, not to its own refusals.
+        // edge-proxyd adds fields of a site to forwarded responses, not to its own refusals.
         .filter(|(name, _)| status < 400 || name != "x-frame-options")
         .collect();
-    // Pages of their own for errors are each one's.
+    // Error pages differ.
     let content = if status == 200 && !fields.contains_key("content-encoding") {
         got[end + 4..].to_vec()
     } else {
@@ -91,7 +91,7 @@ fn import(file: &Path) -> std::process::Output {
 fn both_answer_alike() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().display().to_string();
-    // nginx drops to another user, who has to read it.
+    // nginx drops to another user, who must be able to read the files.
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .expect("a mode");
     Authority::new().write(&folder.path().join("acme/git.test"), &["git.test", "www.git.test"]);
@@ -131,11 +131,11 @@ fn both_answer_alike() {
     let imported = import(&folder.path().join("other/nginx.conf"));
     let said = String::from_utf8_lossy(&imported.stderr);
     let text = String::from_utf8_lossy(&imported.stdout).into_owned();
-    // The temporary folders, and the time-out of one location, are what it says it did not take over.
+    // The notes list the temporary folders and the timeout of one location as not converted.
     assert_eq!(imported.status.code(), Some(3), "{said}");
     let left: Vec<&str> = said.lines().filter(|line| !line.contains("_temp_path")).collect();
     assert!(matches!(left.as_slice(), [one] if one.contains("proxy_read_timeout 120s")), "{said}");
-    // What no directive stands for is said at the head of what was written.
+    // Differences that no directive expresses are listed at the top.
     let head: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
     for part in ["X-Real-IP", "X-Accel", "add_header", "Location", "gzip_types", "%2F"] {
         assert_eq!(head.iter().filter(|line| line.contains(part)).count(), 1, "{part}: {head:#?}");
@@ -207,7 +207,7 @@ fn both_answer_alike() {
         let (one, other) = (ask(theirs, &request), ask(ours, &request));
         let short: String = request.chars().take(200).collect();
         assert_eq!(one.as_ref().map(|answer| answer.0), status, "nginx: {short}");
-        // Only HTML is compressed by nginx unless it is told more; what the test is about is the rest.
+        // By default nginx compresses HTML only; the test is about the rest.
         assert_eq!(other, one, "edge-proxyd differs: {short}\n{text}");
     }
 }
@@ -239,7 +239,7 @@ fn what_is_not_taken_over_is_said() {
         assert!(said.lines().any(|found| found.starts_with(&wanted)), "{wanted}\n{said}");
     }
     assert_eq!(said.lines().count(), 8, "{said}");
-    // What was taken over is a configuration, but for the certificate that it says has to be put where it belongs.
+    // The result is a valid configuration, apart from the certificate, which the notes say must be moved.
     let config = folder.path().join("edge.toml");
     std::fs::write(&config, &output.stdout).expect("a file");
     let check =
@@ -250,7 +250,7 @@ fn what_is_not_taken_over_is_said() {
         String::from_utf8_lossy(&check.stderr),
         String::from_utf8_lossy(&output.stdout)
     );
-    // What would be silently otherwise: who may come, who is asked for a certificate, what is spoken.
+    // Differences that must not be silent: access rules, client certificates, protocols.
     let text = "server {\n  listen 80;\n  server_name a.test;\n  ssl_protocols TLSv1.3;\n  ssl_verify_client on;\n  \
                 location / {\n    proxy_pass https://10.0.0.1;\n    allow 10.0.0.5;\n    deny 10.0.0.0/8;\n    \
                 proxy_redirect http://a/ /;\n    proxy_set_body x;\n  }\n  location /b/ {\n    deny all;\n    \
@@ -273,13 +273,13 @@ fn what_is_not_taken_over_is_said() {
     }
     assert_eq!(said.lines().count(), 7, "{said}");
     let text = String::from_utf8_lossy(&output.stdout);
-    // Nobody at /b/, everybody at /c/, as with nginx.
+    // /b/ is denied to all, /c/ is open to all, as with nginx.
     let of =
         |path: &str| text.split(&format!("path = \"{path}\"")).nth(1).unwrap().split("[[").next().unwrap();
     assert!(of("/b/").contains("deny = [\"0.0.0.0/0\", \"::/0\"]"), "{text}");
     assert!(!of("/c/").contains("deny") && !of("/c/").contains("allow"), "{text}");
     assert!(text.contains("certificate of an https:// upstream is verified"), "{text}");
-    // What is no configuration of nginx's changes nothing and names its line.
+    // A file that is not an nginx configuration changes nothing, and the error names its line.
     std::fs::write(&file, "server {\n  listen 80\n}\n").expect("a file");
     let output = import(&file);
     assert_eq!(output.status.code(), Some(2));

@@ -1,4 +1,4 @@
-//! What strangers do meanwhile.
+//! The attacks that run during the soak test.
 
 use super::Lab;
 use super::traffic::Outcome;
@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UdpSocket};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// All of them, one round after another. How many rounds there were, and what did not end as it should.
+/// Runs all attacks in rounds. Returns the number of rounds and the attacks with an unexpected end.
 pub(super) async fn all(lab: Arc<Lab>) -> (u64, Vec<String>) {
     let (mut rounds, mut wrong) = (0, Vec::new());
     let mut slow = Vec::new();
@@ -25,7 +25,7 @@ pub(super) async fn all(lab: Arc<Lab>) -> (u64, Vec<String>) {
                 Err(_) => wrong.push(format!("{name}: it went on")),
             }
         }
-        // Clients that never finish what they say; the oldest leave.
+        // Clients that never finish their request; the oldest are closed.
         for _ in 0..5 {
             if let Ok(mut stream) = TcpStream::connect(lab.plain).await {
                 let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a.te").await;
@@ -39,7 +39,7 @@ pub(super) async fn all(lab: Arc<Lab>) -> (u64, Vec<String>) {
     (rounds, wrong)
 }
 
-/// Requests that are reset at once, until the connection is ended (CVE-2023-44487).
+/// Sends requests and resets them at once, until the connection is closed (CVE-2023-44487).
 async fn rapid_reset(lab: &Lab) -> Outcome<()> {
     let stream = TcpStream::connect(lab.tls).await?;
     let connector = tokio_rustls::TlsConnector::from(lab.client(&[b"h2"]));
@@ -69,7 +69,7 @@ async fn rapid_reset(lab: &Lab) -> Outcome<()> {
     Ok(())
 }
 
-/// Not a byte comes back.
+/// Expects no response, not a single byte.
 async fn unknown(lab: &Lab) -> Outcome<()> {
     let stream = TcpStream::connect(lab.tls).await?;
     let connector = tokio_rustls::TlsConnector::from(lab.client(&[b"http/1.1"]));
@@ -79,7 +79,7 @@ async fn unknown(lab: &Lab) -> Outcome<()> {
     }
 }
 
-/// Bytes that mean nothing, on every port.
+/// Sends random bytes to every port.
 async fn garbage(lab: &Lab, round: u64) -> Outcome<()> {
     let mut state = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = || -> Vec<u8> {
@@ -95,14 +95,14 @@ async fn garbage(lab: &Lab, round: u64) -> Outcome<()> {
         let mut stream = TcpStream::connect(address).await?;
         let _ = stream.write_all(&bytes()).await;
         let _ = stream.shutdown().await;
-        // A reset is an end too.
+        // A reset ends the connection too.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
     let socket = UdpSocket::bind("127.0.0.1:0").await?;
     for first in [0xc3, 0xff, 0x40, 0x00] {
         let mut datagram = bytes();
         datagram[0] = first;
-        // Those of version 1 get further.
+        // Packets of version 1 get further.
         datagram[1..5].copy_from_slice(&[0, 0, 0, u8::from(first == 0xc3)]);
         socket.send_to(&datagram, lab.tls).await?;
     }

@@ -1,6 +1,6 @@
-//! Everything at once for a while: three versions of HTTP, WebSockets, uploads and downloads, reloads, a service that dies and
-//! comes back, attacks. In the end no request was lost, memory is flat, and nothing panicked. `cargo xtask soak` lets it run
-//! longer (`SOAK_SECONDS`).
+//! Everything at the same time: three versions of HTTP, WebSockets, uploads and downloads, reloads, an origin that dies
+//! and returns, attacks. No request may be lost, memory must stay flat, and nothing may panic. `cargo xtask soak` runs
+//! it longer (`SOAK_SECONDS`).
 
 mod attacks;
 mod origin;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::{Authority, tls_client};
 
-/// What all need to know.
+/// The state shared by all tasks.
 pub(super) struct Lab {
     tls: SocketAddr,
     plain: SocketAddr,
@@ -34,23 +34,23 @@ impl Lab {
     }
 }
 
-/// What became of the requests of one kind.
+/// The results of requests of one kind.
 #[derive(Default)]
 pub(super) struct Tally {
     served: AtomicU64,
-    /// Answered 502 or 503.
+    /// Responses with 502 or 503.
     unavailable: AtomicU64,
     lost: Mutex<Vec<String>>,
 }
 
 impl Tally {
-    /// Counts an answer. Whether the connection can be used on.
+    /// Counts a response. Returns whether the connection can be reused.
     fn add(&self, outcome: Result<traffic::Outcome<u16>, tokio::time::error::Elapsed>) -> bool {
         match outcome {
             Ok(Ok(200)) => drop(self.served.fetch_add(1, SeqCst)),
             Ok(Ok(502 | 503)) => {
                 self.unavailable.fetch_add(1, SeqCst);
-                // An answer that is given before a request's content came may end the connection.
+                // A response sent before the request's content arrived may close the connection.
                 return false;
             }
             Ok(Ok(status)) => self.push(format!("answered {status}")),
@@ -166,7 +166,7 @@ async fn run(length: Duration) -> String {
     clients.spawn(traffic::http1(lab.clone(), tallies[6].clone(), "mortal.test", false, true));
     let attacks = tokio::spawn(attacks::all(lab.clone()));
 
-    // Disturbances, and what is resident meanwhile.
+    // Inject faults, and record the resident memory.
     let (began, mut samples, mut reloads, mut deaths) = (Instant::now(), Vec::new(), 0u32, 0u32);
     let mut tick = 0u32;
     while began.elapsed() < length {
@@ -197,7 +197,7 @@ async fn run(length: Duration) -> String {
     super::ends(&mut service.0);
     let text = std::fs::read_to_string(&said).expect("text");
 
-    // The first tenth warms up.
+    // The first tenth is a warm-up.
     let steady = &samples[samples.len() / 10..];
     let third = steady.len() / 3;
     let middle = |part: &[u64]| {

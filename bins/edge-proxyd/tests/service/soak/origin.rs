@@ -1,4 +1,4 @@
-//! A service that can die and come back on the same port.
+//! An origin that can die and return on the same port.
 
 use edge_proxy::websocket;
 use std::io;
@@ -9,18 +9,18 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-/// What a path asks for: this many bytes.
+/// Returns content of this size, as requested by a path.
 pub(super) fn content(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at % 251) as u8).collect()
 }
 
-/// What is said of content that came: how long it is, and the sum of its bytes.
+/// Describes received content by its length and a checksum.
 pub(super) fn digest(content: &[u8]) -> String {
     let sum = content.iter().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     format!("{} {sum}", content.len())
 }
 
-/// The service.
+/// A running origin.
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) address: SocketAddr,
@@ -35,7 +35,7 @@ impl Service {
         service
     }
 
-    /// Listens, on the port that it had.
+    /// Listens again on its former port.
     pub(super) async fn revive(&self) -> SocketAddr {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_reuseaddr(true).expect("an option");
@@ -43,7 +43,7 @@ impl Service {
         let listener = socket.listen(1024).expect("it listens");
         let address = listener.local_addr().expect("an address");
         let task = tokio::spawn(async move {
-            // When this task is ended the connections are too.
+            // The connections end with this task.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
@@ -54,7 +54,7 @@ impl Service {
         address
     }
 
-    /// Breaks everything off.
+    /// Aborts all connections.
     pub(super) async fn die(&self) {
         if let Some(task) = self.running.lock().await.take() {
             task.abort();
@@ -116,7 +116,7 @@ async fn echo(mut stream: TcpStream, already: Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Everything up to this and with it; nothing if the connection ended before.
+/// Reads up to and including a delimiter. Returns nothing if the connection ends before.
 pub(super) async fn until(
     stream: &mut (impl tokio::io::AsyncRead + Unpin),
     waiting: &mut Vec<u8>,
@@ -132,7 +132,7 @@ pub(super) async fn until(
     }
 }
 
-/// So many bytes.
+/// Reads exactly this many bytes.
 pub(super) async fn exactly(
     stream: &mut (impl tokio::io::AsyncRead + Unpin),
     waiting: &mut Vec<u8>,

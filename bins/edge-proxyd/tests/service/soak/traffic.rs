@@ -1,4 +1,4 @@
-//! Clients that are served all the time, and see to it that each answer is whole and right.
+//! Clients that are served continuously and verify that each response is complete and correct.
 
 use super::origin::{content, digest, exactly, until};
 use super::{Lab, Tally};
@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 
 pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Within which an answer must be whole.
+/// The time within which a response must be complete.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two requests of a client, so that the machine has room for all of them.
+/// The pause between requests of a client, so that the machine can serve all of them.
 const PAUSE: Duration = Duration::from_millis(4);
 
-/// What is asked for, one after another.
+/// The sequence of requests.
 #[derive(Clone, Copy)]
 pub(super) struct Ask {
     pub(super) upload: Option<usize>,
@@ -57,11 +57,11 @@ impl Ask {
     }
 }
 
-/// An HTTP/1.1 connection, with what was read too much.
+/// An HTTP/1.1 connection, with bytes read ahead.
 pub(super) struct Http1<S>(S, Vec<u8>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
-    /// One request; its status if the answer was whole and right.
+    /// Sends a request and returns its status, if the response is complete and correct.
     pub(super) async fn ask(&mut self, host: &str, ask: Ask) -> Outcome<u16> {
         let body = ask.body();
         let length = ask.upload.map_or(String::new(), |size| format!("Content-Length: {size}\r\n"));
@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
     }
 }
 
-/// Connections one after another, each for many requests, until it is over.
+/// Opens connections one after another, with many requests each, until the end.
 pub(super) async fn http1(lab: Arc<Lab>, tally: Arc<Tally>, host: &'static str, tls: bool, gets: bool) {
     let mut n = 0;
     while !lab.over() {
@@ -117,7 +117,7 @@ pub(super) async fn http1(lab: Arc<Lab>, tally: Arc<Tally>, host: &'static str, 
 pub(super) trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 
-/// HTTP/2: three requests at once on each connection.
+/// HTTP/2 clients with three concurrent requests per connection.
 pub(super) async fn http2(lab: Arc<Lab>, tally: Arc<Tally>) {
     let mut n = 0;
     while !lab.over() {
@@ -173,7 +173,7 @@ async fn ask2(send: h2::client::SendRequest<Bytes>, ask: Ask) -> Outcome<u16> {
     ask.judge(status, &got)
 }
 
-/// HTTP/3.
+/// HTTP/3 clients with one request at a time.
 pub(super) async fn http3(lab: Arc<Lab>, tally: Arc<Tally>) {
     let mut n = 0;
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(lab.client(&[b"h3"])).expect("TLS 1.3");
@@ -220,7 +220,7 @@ pub(super) async fn http3(lab: Arc<Lab>, tally: Arc<Tally>) {
     }
 }
 
-/// One WebSocket from the beginning to the end: no reload may cut it.
+/// A WebSocket from beginning to end: no reload may close it.
 pub(super) async fn websocket(lab: Arc<Lab>, tally: Arc<Tally>) {
     let talking = async {
         let stream = TcpStream::connect(lab.tls).await?;

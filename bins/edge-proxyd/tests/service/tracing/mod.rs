@@ -1,4 +1,5 @@
-//! Traces: the program in its sandbox, between curl and services, and a collector that reads by OpenTelemetry's own definitions.
+//! Tracing: the sandboxed program between curl and origins, and a collector that parses with OpenTelemetry's own
+//! definitions.
 
 use super::{Guarded, Manager, PROGRAM, ends, signal};
 use serde_json::Value;
@@ -22,7 +23,7 @@ fn tools() -> PathBuf {
     target.join("tools")
 }
 
-/// A collector on this port, and the spans that it gets.
+/// A collector on this port, and the spans it receives.
 fn collector(port: u16) -> (Guarded, Receiver<Value>) {
     let python = tools().join("python");
     assert!(
@@ -48,7 +49,7 @@ fn collector(port: u16) -> (Guarded, Receiver<Value>) {
     (Guarded(child), spans)
 }
 
-/// One trace as a client asked for it, and as the service heard of it.
+/// A trace as the client sent it, and as the origin received it.
 struct Seen {
     server: Value,
     clients: Vec<Value>,
@@ -62,7 +63,7 @@ fn of<'a>(spans: &'a [Value], path: &str) -> Vec<&'a Value> {
     spans.iter().filter(matches).collect()
 }
 
-/// The spans of the request for this path.
+/// Returns the spans of the request for this path.
 #[track_caller]
 fn seen(spans: &[Value], path: &str) -> Seen {
     let mine = of(spans, path);
@@ -82,7 +83,7 @@ fn seen(spans: &[Value], path: &str) -> Seen {
     Seen { server: servers[0].clone(), clients }
 }
 
-/// The head of the request for this path, as a service got it, in small letters.
+/// Returns the head of the request for this path as an origin received it, in lower case.
 #[track_caller]
 fn head(origin: &Origin, path: &str) -> String {
     let text = origin.text();
@@ -109,7 +110,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let origin = Origin::simple();
-        // Every connection of this one ends without an answer.
+        // Every connection of this one ends without a response.
         let broken = Origin::scripted(|bytes| {
             bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|end| (Vec::new(), end + 4))
         });
@@ -142,7 +143,7 @@ impl Lab {
         Self { manager, origin, tls, collector }
     }
 
-    /// Asks by curl, from this address.
+    /// Sends a request with curl, from this address.
     #[track_caller]
     fn ask(&self, version: &str, from: &str, path: &str, fields: &[&str]) {
         let mut curl = Command::new(tools().join("newer/curl"));
@@ -158,7 +159,7 @@ impl Lab {
         assert!(text.ends_with("200"), "{path}: {text} {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// What became of spans: those that the collector took, those without room, those that were refused.
+    /// Returns counts of spans: exported, dropped for lack of room, and rejected.
     fn counts(&self) -> [u64; 3] {
         let mut stream = TcpStream::connect(("127.0.0.1", self.manager.status)).expect("the status page");
         stream
@@ -179,7 +180,7 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     let lab = Lab::new();
     let mut service = Guarded(lab.manager.start(Path::new(PROGRAM)));
     lab.manager.hear("READY=1");
-    // A thread names itself once it runs.
+    // A thread sets its name once it runs.
     let until = Instant::now() + Duration::from_secs(20);
     while !confined(service.0.id(), "edge-spans") {
         assert!(Instant::now() < until, "no thread of that name is confined");
@@ -187,7 +188,7 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     }
     let spoofed = format!("traceparent: {SPOOFED}");
     let (stranger, hop) = ("127.0.0.1", "127.0.0.2");
-    // The collector is away.
+    // The collector is down.
     let versions = [("--http1.1", "1.1"), ("--http2", "2"), ("--http3-only", "3")];
     for (flag, version) in versions {
         lab.ask(
@@ -203,12 +204,12 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     lab.ask("--http2", hop, "/unsampled", &[&format!("traceparent: {UNSAMPLED}"), "tracestate: c=3"]);
     lab.ask("--http2", hop, "/malformed", &["traceparent: 00-zz", "tracestate: d=4"]);
     lab.ask("--http1.1", stranger, "/here", &[]);
-    // One target breaks off, one is away, one is well; where the first goes is the worker's turn.
+    // One target aborts, one is down, one is healthy; the worker's turn decides where the first attempt goes.
     for at in 0..6 {
         lab.ask("--http1.1", stranger, &format!("/pair/{at}"), &[]);
     }
     assert_eq!(lab.counts(), [0, 0, 0], "nobody took any, and there is room");
-    // More than there is room for.
+    // More spans than fit into the queue.
     let mut stream = TcpStream::connect(lab.manager.plain).expect("it serves");
     for _ in 0..100 {
         stream.write_all(b"GET /flood HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("it is open");
@@ -227,17 +228,17 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     let lost = told.lines().find_map(|line| line.split_once(" spans were lost")?.0.parse().ok());
     // The last of them may have been counted in between.
     assert!(lost.is_some_and(|lost: u64| (dropped..=200).contains(&lost)), "{lost:?}: {told}");
-    // It comes, refuses the first request, and gets everything that was kept.
+    // The collector starts, rejects the first export, and then receives all queued spans.
     let (_collector, arriving) = collector(lab.collector);
     let mut spans: Vec<Value> = Vec::new();
     let until = Instant::now() + Duration::from_secs(60);
-    // The attempt that was answered is a request's last span.
+    // The attempt that succeeded is the last span of a request.
     let whole = |spans: &[Value], path: &str| {
         of(spans, path).iter().any(|span| {
             span["kind"] == "SPAN_KIND_CLIENT" && span["attributes"]["http.response.status_code"] == 200
         })
     };
-    // The last request before the flood; the queue keeps their order.
+    // The last request before the flood; the queue preserves order.
     let wanted = |spans: &[Value]| whole(spans, "/pair/5");
     while !wanted(&spans) {
         assert!(Instant::now() < until, "not all arrived: {spans:#?}");
@@ -252,7 +253,7 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
         strangers(&lab, &spans, version);
         by_hop(&lab, &spans, version);
     }
-    // Not kept, and passed on as such.
+    // Not sampled, and passed on as such.
     let told = head(&lab.origin, "/unsampled");
     let passed = field(&told, "traceparent").expect("it is passed on");
     assert!(passed.starts_with(&UNSAMPLED[..36]) && passed.ends_with("-00"), "{passed}");
@@ -264,7 +265,7 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     let Seen { server, clients } = seen(&spans, "/here");
     assert_eq!((server["attributes"]["http.route"].as_str(), clients.len()), (Some("/here"), 0));
     repeated(&lab, &spans);
-    // What is under way when it ends is told too.
+    // Requests in flight at shutdown are exported too.
     lab.ask("--http2", stranger, "/at-the-end", &[]);
     signal(service.0.id(), "TERM");
     ends(&mut service.0);
@@ -275,7 +276,7 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     }
 }
 
-/// Whether the process has a thread of this name, and that may not do what a proxy does not.
+/// Returns whether the process has a thread of this name with the restrictions of the sandbox.
 fn confined(process: u32, name: &str) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("a process");
     let mut of = tasks.map(|task| std::fs::read_to_string(task.expect("a thread").path().join("status")));
@@ -285,13 +286,13 @@ fn confined(process: u32, name: &str) -> bool {
     })
 }
 
-/// A client that nobody trusts: a new trace, whatever it said.
+/// Requests of an untrusted client get a new trace, whatever the client sent.
 fn strangers(lab: &Lab, spans: &[Value], version: &str) {
     let path = format!("/from-outside-{version}");
     let Seen { server, clients } = seen(spans, &path);
     assert_eq!((server["service"].as_str(), server["parent"].as_str()), (Some("edge"), Some("")));
     assert_eq!((server["name"].as_str(), server["state"].as_str()), (Some("GET /*"), Some("")));
-    // Sampled, with random bits, and of no other service.
+    // Sampled, with random bits, and without state of other vendors.
     assert_eq!((server["flags"].as_u64(), server["failed"].as_bool()), (Some(0b1_0000_0011), Some(false)));
     let said = &server["attributes"];
     let wanted = serde_json::json!({
@@ -329,7 +330,7 @@ fn strangers(lab: &Lab, spans: &[Value], version: &str) {
     assert_eq!(field(&told, "tracestate"), None);
 }
 
-/// A client behind a hop: the trace goes on.
+/// Requests of a client behind a trusted proxy continue the trace.
 fn by_hop(lab: &Lab, spans: &[Value], version: &str) {
     let path = format!("/by-hop-{version}");
     let Seen { server, clients } = seen(spans, &path);
@@ -337,7 +338,7 @@ fn by_hop(lab: &Lab, spans: &[Value], version: &str) {
         (server["trace"].as_str(), server["parent"].as_str()),
         (Some(&HOP[3..35]), Some(&HOP[36..52]))
     );
-    // Sampled, and of another service.
+    // Sampled, with state of another vendor.
     assert_eq!(
         (server["flags"].as_u64(), server["state"].as_str()),
         (Some(0b11_0000_0001), Some("a=1,b@c=2"))
@@ -352,8 +353,8 @@ fn by_hop(lab: &Lab, spans: &[Value], version: &str) {
     assert_eq!(field(&told, "tracestate").as_deref(), Some("a=1,b@c=2"));
 }
 
-/// A request of which the first attempts failed: each of them has a span, and the one that was answered says how often it was
-/// sent before.
+/// A request whose first attempts fail: each attempt has a span, and the successful one has the number of earlier
+/// attempts.
 fn repeated(lab: &Lab, spans: &[Value]) {
     let mut kinds = HashSet::new();
     for at in 0..6 {
