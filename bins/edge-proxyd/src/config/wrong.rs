@@ -62,7 +62,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[tracing]", "interval", "'0s'", "1ms to 1h"),
     ("[tracing]", "timeout", "'5'", "10s"),
     ("[status]", "address", "'0.0.0.0:9180'", "loopback"),
-    ("[sandbox]", "mode", "'on'", "is none of auto, off, require"),
+    ("[sandbox]", "mode", "'on'", "must be one of auto, off, require"),
     ("[sandbox]", "connect", "'some'", "must be one of any, configured"),
     ("[sandbox]", "read", "'x'", "begin with /"),
     ("[sandbox]", "write", "'x'", "begin with /"),

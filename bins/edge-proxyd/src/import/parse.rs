@@ -272,12 +272,12 @@ mod tests {
     #[test]
     fn what_is_wrong_has_its_line() {
         for (text, line, what) in [
-            ("a\nb", 1, "has no ;"),
-            ("a;\n}", 2, "nothing that this }"),
-            ("a {\n b;\n", 3, "a } is missing"),
-            ("a 'b;\n\n", 1, "not closed"),
-            ("a;\na 'b'c;", 2, "behind a quote"),
-            ("\n;", 2, "no name"),
+            ("a\nb", 1, "missing ;"),
+            ("a;\n}", 2, "unexpected }"),
+            ("a {\n b;\n", 3, "missing }"),
+            ("a 'b;\n\n", 1, "unclosed quote"),
+            ("a;\na 'b'c;", 2, "after a quote"),
+            ("\n;", 2, "without a name"),
             ("include x;", 1, "there is none"),
         ] {
             let why = read(text).unwrap_err();

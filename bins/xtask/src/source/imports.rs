@@ -26,7 +26,7 @@ pub(crate) fn read(code: &str) -> Imports {
     for start in ["crate", "super", "self"] {
         for (at, _) in code.match_indices(start) {
             let path = inline(&code[at..]);
-            if !code[..at].ends_with(is_word) && path.len() > start.len() {
+            if !code[..at].ends_with(is_word) && path[start.len()..].starts_with("::") {
                 imports.used.push(path.to_owned());
             }
         }
