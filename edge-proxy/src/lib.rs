@@ -44,7 +44,7 @@
 //!
 //! ```
 //! use edge_proxy::config::{Config, Route, Site, Target, Upstream};
-//! use edge_proxy::decide::{RequestContext, Transport, Verdict, decide};
+//! use edge_proxy::decide::{RequestContext, Verdict, decide};
 //! use edge_proxy::{RequestHead, Snapshot, Version};
 //!
 //! let mut config = Config::default();
@@ -55,15 +55,7 @@
 //! let mut head = RequestHead::new(Version::Http11);
 //! head.authority = "git.example.org".into();
 //! head.target = "/".into();
-//! let facts = RequestContext {
-//!     transport: Transport::Tls,
-//!     peer: "203.0.113.7:40000".parse()?,
-//!     proxied: None,
-//!     interface: None,
-//!     identities: Default::default(),
-//!     sni: Some("git.example.org"),
-//!     early: false,
-//! };
+//! let facts = RequestContext::tls("203.0.113.7:40000".parse()?, "git.example.org");
 //! assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -78,53 +70,73 @@
 //!
 //! Tested on Linux. A configuration belongs to one process; there is no response cache.
 
+// Modules that are hidden from the documentation are public for fuzzing and measurements only: they may change in any release.
 pub mod auth;
 pub mod balance;
 pub mod client_address;
 #[macro_use]
 mod codes;
+#[doc(hidden)]
 pub mod compression;
 pub mod config;
 pub mod decide;
 pub mod early_data;
 mod fields;
+#[doc(hidden)]
 pub mod flood;
+#[doc(hidden)]
 pub mod forwarded;
+#[doc(hidden)]
 pub mod grammar;
+#[doc(hidden)]
 pub mod h1;
+#[doc(hidden)]
 pub mod h2;
+#[doc(hidden)]
 pub mod h3;
+pub mod handler;
 mod head;
+#[doc(hidden)]
 pub mod hop_by_hop;
 pub mod host;
 mod prefixed;
+#[doc(hidden)]
 pub mod priority;
+#[doc(hidden)]
 pub mod proxy_protocol;
 pub mod rate;
 mod reason;
 mod section;
 #[cfg(feature = "server")]
 mod server;
-pub mod shared;
 mod snapshot;
 mod static_table;
 pub mod tailnet;
+mod ticket_schedule;
+#[doc(hidden)]
 pub mod trace_context;
+#[doc(hidden)]
 pub mod websocket;
+
+pub use ipnet;
+#[cfg(feature = "server")]
+pub use rustls;
 
 pub use fields::{Field, Fields, Name};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
 pub use reason::{Reason, UnknownReason};
 pub use snapshot::{ConfigError, ConfigErrors, ConfigPath, Snapshot, nearest};
+pub use ticket_schedule::{ScheduleError, TicketSchedule};
 
 #[cfg(feature = "server")]
 pub use server::{
     TargetStatus, UpstreamTlsError,
+    builder::{Builder, Proxy},
     certificates::{CertificateError, CertificateInfo, Certificates, RefreshReport},
     error::StartError,
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
-    observe::{AcceptEvent, AccessRecord, ConnectionRejected, NoopObserver, Observer},
-    proxy::{Builder, Proxy, ProxyHandle},
+    observe::{AcceptEvent, AccessRecord, ConnectionRejected, NoopObserver, Observer, WorkerFailure},
+    proxy::{ProxyHandle, WorkerStatus},
     resumption::{
         SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore, StoreError,
         StoreFuture,

@@ -140,8 +140,13 @@ impl SiteIndex {
             PathMatch::Prefix(prefix) => (1, usize::MAX - prefix.len()),
         });
         let upstream = |action: &Action| match action {
-            Action::Forward { upstream } => config.upstreams.iter().position(|u| u.name == *upstream),
-            _ => None,
+            Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {
+                config.upstreams.iter().position(|u| u.name == *upstream)
+            }
+            Action::Handle { upstream: None, .. }
+            | Action::Redirect { .. }
+            | Action::Respond(_)
+            | Action::Drop => None,
         };
         Self {
             by_specificity,
@@ -150,9 +155,9 @@ impl SiteIndex {
                 !route.access.is_open()
                     || route.auth.is_some()
                     || match &route.action {
-                        Action::Drop => true,
+                        Action::Drop | Action::Handle { .. } => true,
                         Action::Respond(response) => (400..500).contains(&response.status),
-                        _ => false,
+                        Action::Forward { .. } | Action::Redirect { .. } => false,
                     }
             }),
         }

@@ -102,7 +102,7 @@ fn edge(upstream: Upstream) -> Edge {
     let proxy = Proxy::builder()
         .workers(1)
         .certificates(certificates)
-        .listener(Listener::tls(([127, 0, 0, 1], 0).into(), true))
+        .listener(Listener::tls(([127, 0, 0, 1], 0).into()).http3(true))
         .site(Site::new("test", hosts).route(Route::forward("origin")))
         .upstream(upstream)
         .start()

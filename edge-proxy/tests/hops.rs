@@ -139,9 +139,10 @@ fn a_missing_authority_is_found_at_the_start() {
     let tls = UpstreamTls { ca: Some("/nonexistent/ca.pem".into()), ..UpstreamTls::default() };
     let upstream = tls_upstream(([127, 0, 0, 1], 1).into(), tls);
     let site = Site::new("a", vec!["a.test".parse().unwrap()]).route(Route::forward("origin"));
-    let why =
-        Proxy::builder().workers(1).site(site).upstream(upstream).start().map(drop).unwrap_err().to_string();
-    assert!(why.contains("upstream `origin`") && why.contains("/nonexistent/ca.pem"), "{why}");
+    let error = Proxy::builder().workers(1).site(site).upstream(upstream).start().map(drop).unwrap_err();
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(error.to_string().contains("upstream `origin`"), "{error}");
+    assert!(cause.contains("/nonexistent/ca.pem"), "{cause}");
 }
 
 #[test]

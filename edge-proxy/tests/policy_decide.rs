@@ -8,7 +8,6 @@ use edge_proxy::decide::{
     Decision, Rejection, RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
 use edge_proxy::early_data::{Early, EarlyWait};
-use edge_proxy::tailnet::TailnetIdentity;
 use edge_proxy::{
     BodyLength, ConfigPath, Method, Name, Reason, RequestHead, ResponseHead, Snapshot, Version,
 };
@@ -60,19 +59,17 @@ fn snapshot() -> Snapshot {
 }
 
 fn plain(peer: &str) -> RequestContext<'static> {
-    RequestContext {
-        transport: Transport::Plain,
-        peer: format!("{peer}:40000").parse().unwrap(),
-        proxied: None,
-        interface: None,
-        identities: TailnetIdentity::Unasked.into(),
-        sni: None,
-        early: false,
-    }
+    RequestContext::plain(format!("{peer}:40000").parse().unwrap())
 }
 
 fn tls(sni: &str) -> RequestContext<'_> {
-    RequestContext { transport: Transport::Tls, sni: Some(sni), ..plain("192.0.2.1") }
+    RequestContext::tls("192.0.2.1:40000".parse().unwrap(), sni)
+}
+
+fn early(sni: &str) -> RequestContext<'_> {
+    let mut context = tls(sni);
+    context.early = true;
+    context
 }
 
 fn get(authority: &str, target: &str) -> RequestHead {
@@ -143,7 +140,9 @@ fn s11_another_sites_authority() {
         assert_eq!(refused(&tls("git.example.org"), &get(authority, "/")), not_covered);
     }
     assert_eq!(refused(&tls("git.example.org"), &get("a.git.example.org:8443", "/")), None);
-    assert_eq!(refused(&RequestContext { sni: None, ..tls("") }, &get("git.example.org", "/")), not_covered);
+    let mut nameless = tls("");
+    nameless.sni = None;
+    assert_eq!(refused(&nameless, &get("git.example.org", "/")), not_covered);
 }
 
 #[test]
@@ -283,7 +282,7 @@ fn early_data() {
     let verdict = |host: &'static str, change: fn(&mut RequestHead)| {
         let mut head = get(host, "/");
         change(&mut head);
-        decide(&snapshot(), &RequestContext { early: true, ..tls(host) }, &head).early
+        decide(&snapshot(), &early(host), &head).early
     };
     assert_eq!(verdict("git.example.org", |_| {}), Early::Allowed);
     assert_eq!(verdict("git.example.org", |head| head.method = Method::Post), Early::Wait(EarlyWait::Method));
@@ -297,7 +296,7 @@ fn early_data() {
     let address = verdict("vault.example.org", |head| head.target = "/admin".into());
     assert_eq!(address, Early::Wait(EarlyWait::AddressRule));
 
-    let early = RequestContext { early: true, ..tls("git.example.org") };
+    let early = early("git.example.org");
     let head = get("git.example.org", "/");
     assert_eq!(values(&forwarded(&early, &head, true), "early-data"), ["1"]);
     assert!(values(&forwarded(&early, &head, false), "early-data").is_empty());
@@ -438,14 +437,10 @@ fn any_facts() -> impl Strategy<Value = RequestContext<'static>> {
     let hop = Just("100.64.0.1:1".parse().unwrap());
     let peer = prop_oneof![any::<std::net::SocketAddr>(), hop];
     (transport, sni, peer, any::<Option<std::net::SocketAddr>>(), any::<bool>()).prop_map(
-        |(transport, sni, peer, proxied, early)| RequestContext {
-            transport,
-            peer,
-            proxied,
-            interface: None,
-            identities: TailnetIdentity::Unasked.into(),
-            sni,
-            early,
+        |(transport, sni, peer, proxied, early)| {
+            let mut context = RequestContext::new(transport, peer);
+            (context.proxied, context.sni, context.early) = (proxied, sni, early);
+            context
         },
     )
 }

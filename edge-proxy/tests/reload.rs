@@ -194,7 +194,7 @@ fn listeners_come_and_go_by_reloads() {
     let mut config = edge.config.clone();
     // Two more, whose ports the system chooses.
     let more = edge_proxy::config::Listener::plain(([127, 0, 0, 2], 0).into());
-    let secure = edge_proxy::config::Listener::tls(([127, 0, 0, 2], 0).into(), true);
+    let secure = edge_proxy::config::Listener::tls(([127, 0, 0, 2], 0).into()).http3(true);
     config.listeners.extend([more, secure]);
     edge.proxy.reload(config).unwrap();
     let addresses = edge.proxy.addresses();
@@ -355,4 +355,81 @@ fn a_shutdown_finishes_slow_responses() {
     // Nothing listens any more.
     assert!(TcpStream::connect(address).is_err());
     drop(folder);
+}
+
+#[test]
+fn a_watched_folder_is_swapped_without_a_call() {
+    let authority = testkit::Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    authority.write(&folder.path().join("test"), &["a.test"]);
+    let (reports, reported) = std::sync::mpsc::channel();
+    let report = move |looked: Result<edge_proxy::RefreshReport, _>| {
+        let _ = reports.send(looked.map(|report| (report.swapped.len(), report.problems.len())).ok());
+    };
+    let watched = edge_proxy::Certificates::watch(folder.path(), Duration::from_millis(50), report).unwrap();
+    let limit = Duration::from_secs(20);
+    assert_eq!(reported.recv_timeout(limit), Ok(Some((1, 0))));
+    let before = watched.list();
+    authority.write(&folder.path().join("test"), &["a.test"]);
+    while watched.list() == before {
+        assert!(reported.recv_timeout(limit).is_ok(), "nothing was reported");
+    }
+    drop(watched);
+    // The thread ends with the certificates, and its report with it.
+    while reported.recv_timeout(limit) != Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {}
+}
+
+/// However few descriptors there are: a proxy that has started serves with all of its workers, or the start is an error.
+#[test]
+fn a_start_that_is_no_error_serves() {
+    if std::env::var_os("EDGE_PROXY_FEW_DESCRIPTORS").is_some() {
+        return serve_with_few_descriptors();
+    }
+    let program = std::env::current_exe().unwrap();
+    let (mut refused, mut served) = (0, 0);
+    for limit in (32..=104).step_by(6) {
+        let command =
+            format!("ulimit -n {limit}; exec \"$0\" --exact a_start_that_is_no_error_serves --nocapture");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &command])
+            .arg(&program)
+            .env("EDGE_PROXY_FEW_DESCRIPTORS", "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{limit}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        refused += usize::from(text.contains("does not start: "));
+        served += usize::from(text.contains("all are served"));
+    }
+    assert!(refused > 0 && served > 0 && refused + served == 13, "{refused} refused, {served} served");
+}
+
+fn serve_with_few_descriptors() {
+    use edge_proxy::config::{Action, Listener, PathMatch, Plain, Response, Route, Site};
+    // Left over for the requests, which need some too.
+    let spare: Result<Vec<_>, _> = (0..8).map(|_| std::fs::File::open("/dev/null")).collect();
+    let Ok(spare) = spare else { return println!("does not start: no descriptors at all") };
+    let said = Response { status: 200, content_type: "text/plain".into(), body: b"ok".to_vec() };
+    let mut site = Site::new("a", vec!["a.test".parse().unwrap()])
+        .route(Route::new(PathMatch::Prefix("/".into()), Action::Respond(said)));
+    site.plain = Plain::Serve;
+    let mut builder = edge_proxy::Proxy::builder().workers(4).site(site);
+    for _ in 0..3 {
+        builder = builder.listener(Listener::plain(([127, 0, 0, 1], 0).into()));
+    }
+    let proxy = match builder.start() {
+        Ok(proxy) => proxy,
+        Err(error) => return println!("does not start: {error}: {:?}", std::error::Error::source(&error)),
+    };
+    drop(spare);
+    for at in 0..24 {
+        let mut stream = TcpStream::connect(proxy.addresses()[at % 3]).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("ok"), "{answer}");
+    }
+    assert!(proxy.workers() == 4 && proxy.worker_status().iter().all(|worker| worker.error.is_none()));
+    println!("all are served");
 }

@@ -2,3 +2,6 @@
 //! two of them.
 
 pub mod authority;
+mod echo;
+
+pub use echo::echo_service;

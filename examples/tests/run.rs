@@ -17,6 +17,18 @@ fn edge_embed() {
 }
 
 #[test]
+fn edge_handler() {
+    let text = run(env!("CARGO_BIN_EXE_edge_handler"), &[]);
+    assert!(text.contains("request 1\n") && text.contains("request 2\n"), "{text}");
+    let of = |path: &str| text.split(&format!("{path}\nHTTP/1.1 200")).nth(1).expect("an answer").to_owned();
+    let tenant = of("/tenant/ann/inbox");
+    let (tenant, _) = tenant.split_once("\n/elsewhere\n").expect("the next answer");
+    assert!(tenant.contains("X-Tenant: ann") && !tenant.contains("Server:"), "{tenant}");
+    let other = of("/elsewhere");
+    assert!(other.contains("Server: echo/1") && !other.contains("X-Tenant"), "{other}");
+}
+
+#[test]
 fn edge_client_address() {
     let text = run(env!("CARGO_BIN_EXE_edge_client_address"), &["100.64.0.2", "6.6.6.6, 203.0.113.7"]);
     assert!(text.contains("client  203.0.113.7"), "{text}");

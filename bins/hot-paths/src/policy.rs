@@ -2,9 +2,7 @@
 
 use crate::{Path, http};
 use edge_proxy::config::{Config, Route, Site, Target, Upstream};
-use edge_proxy::decide::{
-    RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
-};
+use edge_proxy::decide::{RequestContext, Verdict, decide, hello, request_fields, response_fields};
 use edge_proxy::trace_context::{Context, Sampling, received};
 use edge_proxy::{Snapshot, proxy_protocol};
 use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
@@ -42,15 +40,7 @@ fn snapshot() -> Snapshot {
 }
 
 fn facts(peer: &str) -> RequestContext<'static> {
-    RequestContext {
-        transport: Transport::Tls,
-        peer: peer.parse().expect("an address"),
-        proxied: None,
-        interface: None,
-        identities: Default::default(),
-        sni: Some("git.example.org"),
-        early: false,
-    }
+    RequestContext::tls(peer.parse().expect("an address"), "git.example.org")
 }
 
 fn decide_direct(count: u32) {

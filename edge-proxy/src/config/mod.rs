@@ -69,9 +69,23 @@ impl Listener {
         Self { address, kind: ListenerKind::Plain, interface: None, proxy_protocol: Vec::new() }
     }
 
-    /// Returns a listener for HTTP over TLS on TCP and, if `http3` is set, over QUIC on the same UDP port.
-    pub const fn tls(address: SocketAddr, http3: bool) -> Self {
-        Self { address, kind: ListenerKind::Tls { http3 }, interface: None, proxy_protocol: Vec::new() }
+    /// Returns a listener for HTTP/1.1 and HTTP/2 over TLS on TCP. [`Listener::http3`] adds QUIC.
+    pub const fn tls(address: SocketAddr) -> Self {
+        Self {
+            address,
+            kind: ListenerKind::Tls { http3: false },
+            interface: None,
+            proxy_protocol: Vec::new(),
+        }
+    }
+
+    /// Serves HTTP/3 over QUIC on the same UDP port as well, and advertises it by Alt-Svc. Without effect on a plain listener.
+    #[must_use]
+    pub const fn http3(mut self, http3: bool) -> Self {
+        if let ListenerKind::Tls { .. } = self.kind {
+            self.kind = ListenerKind::Tls { http3 };
+        }
+        self
     }
 }
 

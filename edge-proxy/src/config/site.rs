@@ -1,12 +1,14 @@
 //! Sites: virtual hosts, their routes and actions.
 
 use crate::config::{Auth, Compression, Hsts, RateLimits, Timeouts};
+use crate::handler::{Handler, HandlerRef};
 use crate::host::HostPattern;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// A virtual host: its names and the handling of requests for them.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Site {
     /// The name used in logs and explanations.
     pub name: String,
@@ -119,6 +121,7 @@ impl Access {
 
 /// A rule for the requests of one path or prefix.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Route {
     /// The paths that the route matches.
     pub path: PathMatch,
@@ -159,6 +162,18 @@ impl Route {
     }
 }
 
+impl Action {
+    /// Hands requests to this code, which has to answer them.
+    pub fn handle(handler: impl Handler) -> Self {
+        Self::Handle { handler: HandlerRef::new(handler), upstream: None }
+    }
+
+    /// Hands requests to this code, and forwards to the upstream of this name those that it does not answer.
+    pub fn handle_or_forward(handler: impl Handler, upstream: impl Into<String>) -> Self {
+        Self::Handle { handler: HandlerRef::new(handler), upstream: Some(upstream.into()) }
+    }
+}
+
 /// The paths that a route matches. Paths are compared byte by byte as they arrived; nothing is decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathMatch {
@@ -171,11 +186,19 @@ pub enum PathMatch {
 
 /// The action of a route.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Action {
     /// Forwards the request to the upstream of this name.
     Forward {
         /// The name of an upstream in [`Config::upstreams`](crate::config::Config::upstreams).
         upstream: String,
+    },
+    /// Hands the request to code of the program: see [`Handler`](crate::handler::Handler). Such a route refuses ambiguous paths.
+    Handle {
+        /// The handler.
+        handler: HandlerRef,
+        /// The name of the upstream that the request is forwarded to unless the handler answers it.
+        upstream: Option<String>,
     },
     /// Redirects the client to another URL.
     Redirect {

@@ -21,6 +21,7 @@ use crate::Reason;
 use crate::client_address::ClientAddress;
 use crate::config::{Auth, Response, Route, Site};
 use crate::early_data::Early;
+use crate::handler::HandlerRef;
 use crate::tailnet::Identities;
 use std::borrow::Cow;
 use std::fmt;
@@ -46,6 +47,7 @@ impl Transport {
 
 /// The properties of the connection that a request arrived on.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct RequestContext<'a> {
     /// The transport of the connection.
     pub transport: Transport,
@@ -63,8 +65,27 @@ pub struct RequestContext<'a> {
     pub early: bool,
 }
 
+impl<'a> RequestContext<'a> {
+    /// A request over plain HTTP from this peer.
+    pub fn plain(peer: SocketAddr) -> Self {
+        Self::new(Transport::Plain, peer)
+    }
+
+    /// A request over TLS on TCP from this peer, which named this host in its ClientHello.
+    pub fn tls(peer: SocketAddr, sni: &'a str) -> Self {
+        Self { sni: Some(sni), ..Self::new(Transport::Tls, peer) }
+    }
+
+    /// A request over this transport from this peer. Nothing else is known of it.
+    pub fn new(transport: Transport, peer: SocketAddr) -> Self {
+        let identities = Identities::default();
+        Self { transport, peer, proxied: None, interface: None, identities, sni: None, early: false }
+    }
+}
+
 /// The decision about a request, with the facts it rests on.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Decision<'s> {
     /// The client of the request.
     pub client: ClientAddress,
@@ -101,6 +122,14 @@ pub enum Verdict<'s> {
         /// The position in [`Config::upstreams`](crate::config::Config::upstreams).
         upstream: usize,
     },
+    /// It is handed to code of the program.
+    Handle {
+        /// The handler.
+        handler: &'s HandlerRef,
+        /// The position in [`Config::upstreams`](crate::config::Config::upstreams) of the upstream that it is forwarded to unless
+        /// the handler answers it.
+        upstream: Option<usize>,
+    },
     /// Redirect the client.
     Redirect {
         /// The status: 301, 302, 303, 307 or 308.
@@ -124,7 +153,7 @@ impl Verdict<'_> {
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Drop { why } | Self::Refuse { why, .. } => Some(*why),
-            _ => None,
+            Self::Forward { .. } | Self::Handle { .. } | Self::Redirect { .. } | Self::Respond(_) => None,
         }
     }
 }
@@ -135,6 +164,7 @@ impl fmt::Display for Verdict<'_> {
         match self {
             Self::Drop { why } => write!(f, "dropped without a response: {why}"),
             Self::Forward { upstream } => write!(f, "forwarded to upstream {upstream}"),
+            Self::Handle { .. } => f.write_str("handled by the program"),
             Self::Redirect { status, location } => write!(f, "redirected with {status} to {location}"),
             Self::Refuse { status, why } => write!(f, "refused with {status}: {why}"),
             Self::Respond(response) => write!(f, "answered by the proxy with {}", response.status),

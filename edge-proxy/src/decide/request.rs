@@ -17,7 +17,7 @@ use std::net::IpAddr;
 ///
 /// ```
 /// use edge_proxy::config::{Config, Plain, Route, Site, Target, Upstream};
-/// use edge_proxy::decide::{RequestContext, Transport, Verdict, decide};
+/// use edge_proxy::decide::{RequestContext, Verdict, decide};
 /// use edge_proxy::{Reason, RequestHead, Snapshot, Version};
 ///
 /// let mut site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
@@ -25,15 +25,7 @@ use std::net::IpAddr;
 /// let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 };
 /// let config = Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() };
 /// let snapshot = Snapshot::new(config).unwrap();
-/// let facts = RequestContext {
-///     transport: Transport::Plain,
-///     peer: "192.0.2.1:40000".parse().unwrap(),
-///     proxied: None,
-///     interface: None,
-///     identities: Default::default(),
-///     sni: None,
-///     early: false,
-/// };
+/// let facts = RequestContext::plain("192.0.2.1:40000".parse().unwrap());
 /// let mut head = RequestHead::new(Version::Http11);
 /// (head.authority, head.target) = ("git.example.org".into(), "/".into());
 /// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
@@ -187,7 +179,7 @@ fn act<'s>(
         Action::Redirect { status, to } => {
             Ok(Verdict::Redirect { status: *status, location: expand(to, host, &head.target) })
         }
-        Action::Forward { .. } => {
+        Action::Forward { .. } | Action::Handle { .. } => {
             decision.websocket = upgrade::of(head) == Upgrade::WebSocket;
             if !decision.websocket {
                 decision.body_limit = route.body_limit.or(site.body_limit);
@@ -197,10 +189,11 @@ fn act<'s>(
             {
                 return Err(refuse(413, Reason::ContentTooLarge));
             }
-            match snapshot.upstream(index, number) {
-                Some(upstream) => Ok(Verdict::Forward { upstream }),
+            match (&route.action, snapshot.upstream(index, number)) {
+                (Action::Handle { handler, .. }, upstream) => Ok(Verdict::Handle { handler, upstream }),
+                (_, Some(upstream)) => Ok(Verdict::Forward { upstream }),
                 // Unreachable: validation of the snapshot rejects such a route.
-                None => Err(refuse(404, Reason::NoRoute)),
+                (_, None) => Err(refuse(404, Reason::NoRoute)),
             }
         }
     }

@@ -10,27 +10,27 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-/// Why a certificate is not used. The one that was used before stays.
+/// The error of a certificate that is not used. The one that was used before stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
     /// The folder cannot be read.
-    #[error("{}: {why}", path.display())]
+    #[error("cannot read the folder {}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// The reason.
-        why: io::Error,
+        /// The cause.
+        source: io::Error,
     },
     /// A file cannot be read.
-    #[error("{}: {why}{}", path.display(), advice(path, why))]
+    #[error("cannot read {}{}", path.display(), advice(path, source))]
     File {
         /// The file.
         path: PathBuf,
-        /// The reason.
-        why: io::Error,
+        /// The cause.
+        source: io::Error,
     },
     /// Everybody on the machine can read the key.
     #[error("{}: everybody can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
@@ -49,18 +49,18 @@ pub enum CertificateError {
         why: String,
     },
     /// The key is not that of the certificate, or of a kind that is not supported.
-    #[error("{}: {why}", path.display())]
+    #[error("the pair in {} cannot be used", path.display())]
     Pair {
         /// The folder of the pair.
         path: PathBuf,
-        /// The reason.
-        why: rustls::Error,
+        /// The cause.
+        source: rustls::Error,
     },
 }
 
-/// What would help where permission is missing: the group that may read the file.
-fn advice(path: &Path, why: &io::Error) -> String {
-    if why.kind() != io::ErrorKind::PermissionDenied {
+/// Advice where permission is missing: the group that may read the file.
+fn advice(path: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
     match std::fs::metadata(path).or_else(|_| std::fs::metadata(path.parent().unwrap_or(path))) {
@@ -117,6 +117,7 @@ impl fmt::Debug for Certificates {
 
 /// What [`Certificates::refresh`] did.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct RefreshReport {
     /// Folders whose pair is new.
     pub swapped: Vec<PathBuf>,
@@ -128,11 +129,42 @@ impl Certificates {
     /// Reads the folder.
     ///
     /// # Errors
-    /// Only if the folder itself cannot be read. What is wrong with single pairs is in the second value.
+    /// Only if the folder itself cannot be read. Pairs that cannot be used are in the report.
     pub fn load(folder: impl Into<PathBuf>) -> Result<(Arc<Self>, RefreshReport), CertificateError> {
         let found = Self { folder: folder.into(), index: RwLock::default() };
         let refreshed = found.refresh()?;
         Ok((Arc::new(found), refreshed))
+    }
+
+    /// Reads the folder now, and again after each `interval` on a thread of its own, until the certificates are dropped. `report`
+    /// is told what each look brought: what was swapped, and pairs that cannot be used, each once.
+    ///
+    /// # Errors
+    /// Only if the folder itself cannot be read now, or the thread cannot be started.
+    pub fn watch(
+        folder: impl Into<PathBuf>,
+        interval: Duration,
+        report: impl Fn(Result<RefreshReport, CertificateError>) + Send + 'static,
+    ) -> Result<Arc<Self>, CertificateError> {
+        let folder = folder.into();
+        let (found, first) = Self::load(&folder)?;
+        report(Ok(first));
+        let watched = Arc::downgrade(&found);
+        let look = move || {
+            loop {
+                std::thread::sleep(interval);
+                let Some(found) = watched.upgrade() else { return };
+                match found.refresh() {
+                    Ok(nothing) if nothing.swapped.is_empty() && nothing.problems.is_empty() => {}
+                    looked => report(looked),
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("edge-certificates".into())
+            .spawn(look)
+            .map_err(|source| CertificateError::Folder { path: folder, source })?;
+        Ok(found)
     }
 
     /// Reads again what changed since.
@@ -144,7 +176,7 @@ impl Certificates {
         let mut refreshed = RefreshReport::default();
         let mut pairs = HashMap::new();
         let mut refused = HashMap::new();
-        let unreadable = |why| CertificateError::Folder { path: self.folder.clone(), why };
+        let unreadable = |source| CertificateError::Folder { path: self.folder.clone(), source };
         for entry in std::fs::read_dir(&self.folder).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
             if !path.is_dir()
@@ -231,6 +263,7 @@ impl Certificates {
 
 /// What is known of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CertificateInfo {
     /// Its folder.
     pub folder: PathBuf,
@@ -277,8 +310,9 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 fn read_pair(path: &Path, stamp: Stamps) -> Result<Pair, CertificateError> {
     let (chain_path, key_path) = (path.join("fullchain.pem"), path.join("key.pem"));
-    let read =
-        |path: &Path| std::fs::read(path).map_err(|why| CertificateError::File { path: path.into(), why });
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| CertificateError::File { path: path.into(), source })
+    };
     let mode = std::fs::metadata(&key_path).map_or(0, |found| found.mode() & 0o7777);
     if mode & 0o007 != 0 {
         return Err(CertificateError::Readable { path: key_path, mode });
@@ -297,6 +331,6 @@ fn read_pair(path: &Path, stamp: Stamps) -> Result<Pair, CertificateError> {
         .collect();
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let key = CertifiedKey::from_der(chain, key, &provider)
-        .map_err(|why| CertificateError::Pair { path: path.into(), why })?;
+        .map_err(|source| CertificateError::Pair { path: path.into(), source })?;
     Ok(Pair { stamp, names, key: Arc::new(key) })
 }

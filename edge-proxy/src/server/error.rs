@@ -5,52 +5,60 @@ use crate::ConfigErrors;
 use std::io;
 use std::net::SocketAddr;
 
-/// Why a proxy does not start, or does not take a new configuration. Nothing changed then.
+/// The error of a start or a reload, after which nothing has changed. [`source`](std::error::Error::source) has the cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration is wrong.
-    #[error("the configuration is wrong: {0}")]
-    Config(ConfigErrors),
+    /// The configuration is not valid.
+    #[error("the configuration is not valid")]
+    Config(#[source] ConfigErrors),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {why}{}", bind_advice(*address, why))]
+    #[error("cannot listen on {address}{}", bind_advice(*address, source))]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The reason.
-        why: io::Error,
+        /// The cause.
+        source: io::Error,
     },
     /// TLS to an upstream cannot be set up.
-    #[error("upstream `{upstream}`: {why}")]
+    #[error("TLS to the upstream `{upstream}` cannot be set up")]
     UpstreamTls {
         /// The upstream's name.
         upstream: String,
-        /// The reason.
-        why: UpstreamTlsError,
+        /// The cause.
+        source: UpstreamTlsError,
     },
     /// TLS cannot be set up.
-    #[error("TLS: {0}")]
+    #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
     /// QUIC cannot be set up.
-    #[error("QUIC: {why}")]
+    #[error("QUIC cannot be set up")]
     Quic {
-        /// The reason.
-        why: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Traces cannot be sent as it was said.
+    /// Traces cannot be exported as configured.
     #[error("tracing: {why}")]
     Tracing {
-        /// What is wrong and what to write instead, without the value of a field.
+        /// The mistake and what to write instead, without the value of a field.
         why: String,
     },
     /// A thread cannot be started.
-    #[error("cannot start a worker: {0}")]
-    Thread(io::Error),
+    #[error("a thread cannot be started")]
+    Thread(#[source] io::Error),
+    /// A worker cannot open its listeners, or has ended.
+    #[error("worker {number} does not serve")]
+    Worker {
+        /// The number of the worker, from 0.
+        number: usize,
+        /// The cause.
+        source: io::Error,
+    },
 }
 
-/// What would help where an address cannot be taken.
-fn bind_advice(address: SocketAddr, why: &io::Error) -> &'static str {
-    match why.kind() {
+/// Advice for an address that cannot be bound.
+fn bind_advice(address: SocketAddr, error: &io::Error) -> &'static str {
+    match error.kind() {
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {
             " (ports below 1024 take CAP_NET_BIND_SERVICE: AmbientCapabilities= in the unit, or setcap)"
         }

@@ -11,9 +11,11 @@ use super::view::View;
 use super::worker::Worker;
 use crate::config::Listener;
 use std::collections::HashMap;
+use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -28,28 +30,40 @@ pub(crate) struct Sockets {
     pub(crate) quic: Option<(UdpSocket, h3::Handover)>,
 }
 
-/// What a worker can be told.
+/// A command to a worker.
 pub(crate) enum Command {
-    /// Serve by this from now on.
-    Reload { runtime: Arc<Runtime>, opened: Vec<Sockets>, closed: Vec<Listener> },
+    /// Open these listeners for a configuration, and reply whether that was possible. Nothing is accepted yet.
+    Prepare { runtime: Arc<Runtime>, opened: Vec<Sockets>, reply: std_mpsc::Sender<(usize, io::Result<()>)> },
+    /// Serve by the configuration that was prepared, and close these listeners.
+    Commit { closed: Vec<Listener> },
+    /// Forget the configuration that was prepared.
+    Abandon,
     /// Take no new connections, finish what is under way, and end at the latest after this time.
     Drain(Duration),
 }
 
-/// What runs for one listener.
+/// A listener that is open and accepts nothing yet.
+struct PreparedListener {
+    listener: Rc<Listener>,
+    address: SocketAddr,
+    tcp: AsyncFd<TcpListener>,
+    engine: Option<(h3::EngineControl, Pin<Box<dyn Future<Output = io::Result<()>>>>)>,
+}
+
+/// The tasks of one listener.
 struct ActiveListener {
     accepting: AbortHandle,
     engine: Option<(h3::EngineControl, tokio::task::JoinHandle<()>)>,
 }
 
-/// Runs a worker on this thread until it is told to drain. The first one checks the upstreams for all.
+/// Runs a worker on this thread until it is told to drain. It has no listeners before the first [`Command::Commit`]. The first
+/// worker checks the upstreams for all.
 pub(crate) fn run(
     number: usize,
     runtime: Arc<Runtime>,
-    sockets: Vec<Sockets>,
     (observer, traces): (Arc<dyn Observer>, TraceSink),
     mut commands: mpsc::UnboundedReceiver<Command>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&tokio, async move {
@@ -62,14 +76,20 @@ pub(crate) fn run(
             }
         };
         let mut checks = Checks::default();
-        checks_now(&mut checks, &worker.view());
-        let mut listening: HashMap<SocketAddr, (Listener, ActiveListener)> = HashMap::new();
-        for sockets in sockets {
-            listening.insert(sockets.address, (sockets.listener.clone(), listen(&worker, sockets)?));
-        }
+        let mut listening: HashMap<SocketAddr, (Rc<Listener>, ActiveListener)> = HashMap::new();
+        let mut next: Option<(Arc<Runtime>, Vec<PreparedListener>)> = None;
         loop {
             match commands.recv().await {
-                Some(Command::Reload { runtime, opened, closed }) => {
+                Some(Command::Prepare { runtime, opened, reply }) => {
+                    let prepared: io::Result<Vec<_>> =
+                        opened.into_iter().map(|sockets| prepare(&worker, &runtime, sockets)).collect();
+                    let prepared = prepared.map(|listeners| next = Some((runtime, listeners)));
+                    // A handle that waits no longer abandons it.
+                    let _ = reply.send((number, prepared));
+                }
+                Some(Command::Abandon) => next = None,
+                Some(Command::Commit { closed }) => {
+                    let Some((runtime, prepared)) = next.take() else { continue };
                     let view = View::new(runtime, Some(&worker.view()));
                     worker.set_view(view.clone());
                     checks_now(&mut checks, &view);
@@ -86,12 +106,9 @@ pub(crate) fn run(
                         }
                         stays
                     });
-                    for sockets in opened {
-                        let (listener, address) = (sockets.listener.clone(), sockets.address);
-                        match listen(&worker, sockets) {
-                            Ok(running) => drop(listening.insert(address, (listener, running))),
-                            Err(_) => continue,
-                        }
+                    for prepared in prepared {
+                        let (listener, address) = (prepared.listener.clone(), prepared.address);
+                        listening.insert(address, (listener, prepared.start(&worker)));
                     }
                 }
                 Some(Command::Drain(within)) => {
@@ -114,41 +131,51 @@ async fn trim(worker: Rc<Worker>) {
     }
 }
 
-/// Begins to serve a listener.
-fn listen(worker: &Rc<Worker>, sockets: Sockets) -> std::io::Result<ActiveListener> {
+/// Opens a listener for a configuration, without accepting anything.
+fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Result<PreparedListener> {
     // What replaces it is unsafe, for types whose descriptor may change or be closed under it. A listener's does not.
     #[allow(deprecated)]
     let tcp = AsyncFd::with_interest(sockets.tcp, Interest::READABLE)?;
-    let listener = Rc::new(sockets.listener);
-    let accepting =
-        tokio::task::spawn_local(tcp::run(worker.clone(), listener.clone(), sockets.address, tcp))
-            .abort_handle();
-    let view = worker.view();
-    let engine = match (sockets.quic, &view.runtime.quic) {
+    let (listener, address) = (Rc::new(sockets.listener), sockets.address);
+    let engine = match (sockets.quic, &runtime.quic) {
         (Some((socket, handover)), Some(server)) => {
             let (control, receiver) = h3::EngineControl::new();
-            let config = EngineConfig {
-                socket,
-                server: server.clone(),
-                handover,
-                limits: h3_limits(view.runtime.snapshot().config()),
-            };
-            let service = Rc::new(H3Service::new(worker.clone(), &listener, sockets.address));
-            let task = tokio::task::spawn_local(async move {
-                // An engine ends by an error only when its socket is gone; TCP is served on.
-                let _ = h3::run(config, service, receiver).await;
-            });
-            Some((control, task))
+            let limits = h3_limits(runtime.snapshot().config());
+            let config = EngineConfig { socket, server: server.clone(), handover, limits };
+            let service = Rc::new(H3Service::new(worker.clone(), &listener, address));
+            let engine: Pin<Box<dyn Future<Output = io::Result<()>>>> =
+                Box::pin(h3::open(config, service, receiver)?);
+            Some((control, engine))
         }
         _ => None,
     };
-    Ok(ActiveListener { accepting, engine })
+    Ok(PreparedListener { listener, address, tcp, engine })
+}
+
+impl PreparedListener {
+    /// Accepts from now on.
+    fn start(self, worker: &Rc<Worker>) -> ActiveListener {
+        let Self { listener, address, tcp, engine } = self;
+        let accepting =
+            tokio::task::spawn_local(tcp::run(worker.clone(), listener, address, tcp)).abort_handle();
+        let engine = engine.map(|(control, engine)| {
+            let worker = worker.clone();
+            let task = tokio::task::spawn_local(async move {
+                // An engine ends by an error only when its socket is unusable; TCP is still served.
+                if let Err(error) = engine.await {
+                    worker.quic_failed(address, &error);
+                }
+            });
+            (control, task)
+        });
+        ActiveListener { accepting, engine }
+    }
 }
 
 /// Finishes what is under way.
 async fn drain(
     worker: &Rc<Worker>,
-    listening: HashMap<SocketAddr, (Listener, ActiveListener)>,
+    listening: HashMap<SocketAddr, (Rc<Listener>, ActiveListener)>,
     within: Duration,
 ) {
     let until = Instant::now() + within;

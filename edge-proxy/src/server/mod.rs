@@ -1,7 +1,9 @@
 //! The I/O shell: one worker a core, each with its own runtime, listeners and upstream connections.
 
 mod body;
+mod bound_sockets;
 mod buffer;
+pub(crate) mod builder;
 pub(crate) mod certificates;
 mod date;
 mod deadline;

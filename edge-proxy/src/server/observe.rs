@@ -20,6 +20,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// The store of shared state came or went. Not called by a worker.
     fn shared(&self, _event: &SharedEvent) {}
+
+    /// A worker, or the QUIC socket of one of its listeners, ended by an error. The other workers go on.
+    fn worker_failed(&self, _failure: &WorkerFailure<'_>) {}
 }
 
 /// A change in whether connections are accepted on a listener. Until they are, they wait in the kernel's queue.
@@ -69,6 +72,7 @@ impl Observer for NoopObserver {}
 
 /// One request.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AccessRecord<'a> {
     /// The restored address of the client.
     pub client: IpAddr,
@@ -104,6 +108,7 @@ pub struct AccessRecord<'a> {
 
 /// A connection that was turned away.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConnectionRejected<'a> {
     /// The other end.
     pub peer: SocketAddr,
@@ -115,4 +120,16 @@ pub struct ConnectionRejected<'a> {
     pub quic: bool,
     /// The reason.
     pub reason: Reason,
+}
+
+/// The failure of a worker while it serves.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct WorkerFailure<'a> {
+    /// The number of the worker, from 0.
+    pub worker: usize,
+    /// The listener whose QUIC socket failed, if the worker itself goes on.
+    pub quic: Option<SocketAddr>,
+    /// The error.
+    pub error: &'a io::Error,
 }

@@ -1,273 +1,77 @@
-//! The proxy as an embedder sees it: built, started, reloaded, shut down.
+//! A running proxy as an embedder sees it: reloaded, measured, shut down.
 
-use super::downstream::h3::Handover;
+use super::bound_sockets::{RetainedSockets, open};
 use super::error::StartError;
-use super::lifecycle::{self, Command, Sockets};
-use super::listen::{self, Inherited};
+use super::lifecycle::{Command, Sockets};
+use super::listen::Inherited;
 use super::metrics::{self, Metrics, SiteMetrics};
-use super::observe::{NoopObserver, Observer};
-use super::resumption::{self, Shared};
 use super::runtime::{ReloadSurvivors, Runtime};
 #[cfg(feature = "opentelemetry")]
 use super::traces::Exporter;
-use super::traces::TraceSink;
 use super::upstream::TargetStatus;
 use crate::Snapshot;
-#[cfg(feature = "opentelemetry")]
-use crate::config::Tracing;
-use crate::config::{Config, Listener, ListenerKind, Site, Upstream};
-use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
+use crate::config::{Config, Listener};
+use rustls::server::ResolvesServerCert;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// A proxy that is being described.
-pub struct Builder {
-    config: Config,
-    certificates: Arc<dyn ResolvesServerCert>,
-    observer: Arc<dyn Observer>,
-    workers: usize,
-    inherited: Inherited,
-    shared: Option<Shared>,
-    #[cfg(feature = "opentelemetry")]
-    tracing: Option<Tracing>,
+/// The state of a running proxy that a reload replaces.
+pub(super) struct ProxyState {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) runtime: Arc<Runtime>,
+    /// The sockets of all workers, so that they can be handed on.
+    pub(super) held: Vec<RetainedSockets>,
+    /// Workers that ended by an error, with the error.
+    pub(super) failures: Vec<(usize, String)>,
 }
 
-/// The entry: see the front page of the crate.
-#[derive(Debug)]
-pub struct Proxy(());
+impl ProxyState {
+    /// A worker ended by this error: its sockets are closed.
+    pub(super) fn fail(&mut self, worker: usize, error: &io::Error) {
+        self.failures.push((worker, error.to_string()));
+        self.held.iter_mut().for_each(|held| held.release(worker));
+    }
 
-impl Proxy {
-    /// Begins to describe a proxy. Without more it has no listeners, no sites and no certificates.
-    pub fn builder() -> Builder {
-        Builder {
-            config: Config::default(),
-            certificates: Arc::new(ResolvesServerCertUsingSni::new()),
-            observer: Arc::new(NoopObserver),
-            workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
-            inherited: Inherited::default(),
-            shared: None,
-            #[cfg(feature = "opentelemetry")]
-            tracing: None,
-        }
+    /// The error that a worker ended by.
+    fn failure_of(&self, worker: usize) -> io::Error {
+        let found = self.failures.iter().find(|(number, _)| *number == worker);
+        io::Error::other(found.map_or("the worker has ended", |(_, error)| error.as_str()).to_owned())
     }
 }
 
-impl Builder {
-    /// The whole configuration at once, instead of what was added before.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Adds an address to listen on.
-    #[must_use]
-    pub fn listener(mut self, listener: Listener) -> Self {
-        self.config.listeners.push(listener);
-        self
-    }
-
-    /// Adds a site.
-    #[must_use]
-    pub fn site(mut self, site: Site) -> Self {
-        self.config.sites.push(site);
-        self
-    }
-
-    /// Adds an upstream.
-    #[must_use]
-    pub fn upstream(mut self, upstream: Upstream) -> Self {
-        self.config.upstreams.push(upstream);
-        self
-    }
-
-    /// Where certificates come from: [`Certificates`](crate::Certificates), or any resolver of rustls.
-    #[must_use]
-    pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
-        self.certificates = certificates;
-        self
-    }
-
-    /// Who is told what happens.
-    #[must_use]
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// What it shares with other edges that serve the same names: tickets, and the sessions that early data comes with. Without
-    /// it they are this process's.
-    #[must_use]
-    pub fn shared(mut self, shared: Shared) -> Self {
-        self.shared = Some(shared);
-        self
-    }
-
-    /// Makes spans and sends them to a collector. A trace is taken from hops whose word about the client's address counts
-    /// ([`Config::trust`]), from nobody else; without this call what clients say of traces is passed on as it is. It stays as it is through
-    /// reloads.
-    #[cfg(feature = "opentelemetry")]
-    #[must_use]
-    pub fn tracing(mut self, tracing: Tracing) -> Self {
-        self.tracing = Some(tracing);
-        self
-    }
-
-    /// How many workers, 1 to 64. The default is one a core.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers.clamp(1, 64);
-        self
-    }
-
-    /// Sockets that are open already, by a service manager or by a process that this one takes over from
-    /// ([`ProxyHandle::sockets`]). A listener whose address they have listens on them. Where there are more of one address than
-    /// workers there are as many workers, so that no connection waits on a socket that nobody looks at.
-    #[must_use]
-    pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
-        self.inherited = Inherited { tcp, udp };
-        self.workers = self.workers.max(self.inherited.most()).min(64);
-        self
-    }
-
-    /// Listens and serves, on threads of its own. With [`Builder::shared`], waits up to 2 s for the first keys.
-    ///
-    /// # Errors
-    /// [`StartError`]; nothing runs then.
-    pub fn start(mut self) -> Result<ProxyHandle, StartError> {
-        let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
-        let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
-        let lasting = ReloadSurvivors::new(self.workers, shared.map_err(StartError::Thread)?)?;
-        let listeners = snapshot.config().listeners.clone();
-        listen::probe(&listeners, &self.inherited)
-            .map_err(|(address, why)| StartError::Listen { address, why })?;
-        let (mut sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
-        let held = RetainedSockets::of(&listeners, &sockets)?;
-        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
-        #[cfg(feature = "opentelemetry")]
-        let (exporter, traces) = match self.tracing.take().map(Exporter::start).transpose()? {
-            Some((exporter, traces)) => (Some(exporter), traces),
-            None => (None, TraceSink::default()),
-        };
-        #[cfg(not(feature = "opentelemetry"))]
-        let traces = TraceSink::default();
-        let mut workers = Vec::with_capacity(self.workers);
-        for number in 0..self.workers {
-            let mine = sockets.iter_mut().filter_map(Vec::pop).collect();
-            let (commands, receiver) = tokio::sync::mpsc::unbounded_channel();
-            let (runtime, told) = (runtime.clone(), (self.observer.clone(), traces.clone()));
-            let thread = std::thread::Builder::new()
-                .name(format!("edge-{number}"))
-                .spawn(move || lifecycle::run(number, runtime, mine, told, receiver))
-                .map_err(StartError::Thread)?;
-            workers.push((commands, thread));
-        }
-        let state = ProxyState { listeners, addresses, runtime, held };
-        Ok(ProxyHandle {
-            workers,
-            state: Mutex::new(state),
-            certificates: self.certificates,
-            lasting,
-            #[cfg(feature = "opentelemetry")]
-            exporter,
-        })
-    }
+/// The status of one worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// The number of the worker, from 0.
+    pub number: usize,
+    /// The error that it ended by; `None` while it serves.
+    pub error: Option<String>,
 }
 
-/// The sockets of some listeners, by listener and then by worker; and their addresses.
-type OpenListeners = (Vec<Vec<Sockets>>, Vec<SocketAddr>);
-
-fn open(
-    listeners: &[Listener],
-    workers: usize,
-    inherited: &mut Inherited,
-) -> Result<OpenListeners, StartError> {
-    let mut all = Vec::new();
-    let mut addresses = Vec::new();
-    for listener in listeners {
-        let failed = |why| StartError::Listen { address: listener.address, why };
-        let (address, tcp) = listen::tcp(listener, workers, inherited).map_err(failed)?;
-        let udp = listen::udp(listener, address, workers, inherited).map_err(failed)?;
-        let mut udp = udp.into_iter();
-        let mut places = if listener.kind == (ListenerKind::Tls { http3: true }) {
-            Handover::mesh(workers as u8).into_iter()
-        } else {
-            Vec::new().into_iter()
-        };
-        let mut mine: Vec<Sockets> = tcp
-            .into_iter()
-            .map(|tcp| Sockets {
-                listener: listener.clone(),
-                address,
-                tcp,
-                quic: udp.next().zip(places.next()),
-            })
-            .collect();
-        // Workers take from the end, so that the first worker gets the first socket.
-        mine.reverse();
-        all.push(mine);
-        addresses.push(address);
-    }
-    Ok((all, addresses))
+/// The thread of a worker, and the commands to it.
+pub(super) struct WorkerHandle {
+    pub(super) commands: UnboundedSender<Command>,
+    pub(super) thread: JoinHandle<()>,
 }
 
-struct ProxyState {
-    listeners: Vec<Listener>,
-    addresses: Vec<SocketAddr>,
-    runtime: Arc<Runtime>,
-    /// What is listened on, so that it can be handed on.
-    held: Vec<RetainedSockets>,
-}
-
-/// The sockets of one listener, besides those that the workers have.
-struct RetainedSockets {
-    listener: Listener,
-    tcp: Vec<TcpListener>,
-    udp: Vec<UdpSocket>,
-}
-
-impl RetainedSockets {
-    fn of(listeners: &[Listener], sockets: &[Vec<Sockets>]) -> Result<Vec<Self>, StartError> {
-        let one = |(listener, sockets): (&Listener, &Vec<Sockets>)| {
-            let tcp = sockets.iter().map(|sockets| sockets.tcp.try_clone());
-            let quic = sockets.iter().filter_map(|sockets| sockets.quic.as_ref());
-            Ok(Self {
-                listener: listener.clone(),
-                tcp: tcp.collect::<io::Result<_>>()?,
-                udp: quic.map(|(socket, _)| socket.try_clone()).collect::<io::Result<_>>()?,
-            })
-        };
-        listeners
-            .iter()
-            .zip(sockets)
-            .map(|each| one(each).map_err(|why| StartError::Listen { address: each.0.address, why }))
-            .collect()
-    }
-
-    fn again(&self) -> Result<Self, StartError> {
-        let failed = |why| StartError::Listen { address: self.listener.address, why };
-        Ok(Self {
-            listener: self.listener.clone(),
-            tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>().map_err(failed)?,
-            udp: self.udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>().map_err(failed)?,
-        })
-    }
-}
-
-type WorkerHandle = (UnboundedSender<Command>, JoinHandle<io::Result<()>>);
+/// The time that workers have to open their listeners.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A proxy that serves. Dropping it ends it at once; [`ProxyHandle::shutdown`] lets what is under way finish.
 pub struct ProxyHandle {
-    workers: Vec<WorkerHandle>,
-    state: Mutex<ProxyState>,
-    certificates: Arc<dyn ResolvesServerCert>,
-    lasting: ReloadSurvivors,
+    pub(super) workers: Vec<WorkerHandle>,
+    pub(super) state: Arc<Mutex<ProxyState>>,
+    pub(super) reloading: Mutex<()>,
+    pub(super) certificates: Arc<dyn ResolvesServerCert>,
+    pub(super) lasting: ReloadSurvivors,
     #[cfg(feature = "opentelemetry")]
-    exporter: Option<Exporter>,
+    pub(super) exporter: Option<Exporter>,
 }
 
 impl std::fmt::Debug for ProxyHandle {
@@ -277,8 +81,8 @@ impl std::fmt::Debug for ProxyHandle {
 }
 
 impl ProxyHandle {
-    fn state(&self) -> std::sync::MutexGuard<'_, ProxyState> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ProxyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The addresses that are listened on, in the order of the listeners, with the ports that were given for 0.
@@ -291,7 +95,7 @@ impl ProxyHandle {
         self.workers.len()
     }
 
-    /// What is listened on, for a process that takes over ([`Builder::sockets`]): connections that wait in these sockets'
+    /// What is listened on, for a process that takes over ([`Builder::sockets`](crate::Builder::sockets)): connections that wait in these sockets'
     /// queues are accepted by whoever of the two comes first, so none is refused. QUIC connections stay with one process,
     /// while packets come to both: they end, and clients open new ones.
     ///
@@ -299,8 +103,8 @@ impl ProxyHandle {
     /// Out of descriptors.
     pub fn sockets(&self) -> io::Result<(Vec<TcpListener>, Vec<UdpSocket>)> {
         let state = self.state();
-        let tcp = state.held.iter().flat_map(|held| &held.tcp).map(TcpListener::try_clone);
-        let udp = state.held.iter().flat_map(|held| &held.udp).map(UdpSocket::try_clone);
+        let tcp = state.held.iter().flat_map(RetainedSockets::tcp).map(TcpListener::try_clone);
+        let udp = state.held.iter().flat_map(RetainedSockets::udp).map(UdpSocket::try_clone);
         Ok((tcp.collect::<io::Result<_>>()?, udp.collect::<io::Result<_>>()?))
     }
 
@@ -337,41 +141,103 @@ impl ProxyHandle {
             .collect()
     }
 
-    /// Serves by this configuration from the next request on. What is under way goes on by the old one; connections,
-    /// WebSockets and QUIC connections stay. Listeners that both configurations have are not touched.
+    /// The status of each worker.
+    pub fn worker_status(&self) -> Vec<WorkerStatus> {
+        let state = self.state();
+        let error = |number| state.failures.iter().find(|(worker, _)| *worker == number);
+        (0..self.workers.len())
+            .map(|number| WorkerStatus { number, error: error(number).map(|(_, error)| error.clone()) })
+            .collect()
+    }
+
+    /// Has every worker open these sockets, and then has all of them serve by `runtime`. If one cannot, none does.
+    pub(super) fn serve(
+        &self,
+        runtime: &Arc<Runtime>,
+        mut sockets: Vec<Vec<Sockets>>,
+        closed: &[Listener],
+    ) -> Result<(), StartError> {
+        let (reply, replies) = mpsc::channel();
+        for worker in &self.workers {
+            let opened = sockets.iter_mut().filter_map(Vec::pop).collect();
+            // A worker that has ended drops its sender, and is missed below.
+            let _ = worker.commands.send(Command::Prepare {
+                runtime: runtime.clone(),
+                opened,
+                reply: reply.clone(),
+            });
+        }
+        drop(reply);
+        let prepared = self.prepared(&replies);
+        for worker in &self.workers {
+            let _ = worker.commands.send(match prepared {
+                Ok(()) => Command::Commit { closed: closed.to_vec() },
+                Err(_) => Command::Abandon,
+            });
+        }
+        prepared
+    }
+
+    /// Waits until every worker has replied that it is prepared.
+    fn prepared(&self, replies: &mpsc::Receiver<(usize, io::Result<()>)>) -> Result<(), StartError> {
+        let mut missing: Vec<usize> = (0..self.workers.len()).collect();
+        while let Some(&number) = missing.first() {
+            match replies.recv_timeout(PATIENCE) {
+                Ok((number, Ok(()))) => missing.retain(|worker| *worker != number),
+                Ok((number, Err(source))) => return Err(StartError::Worker { number, source }),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let source = io::Error::new(io::ErrorKind::TimedOut, "the worker does not respond");
+                    return Err(StartError::Worker { number, source });
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    // The thread records its failure after it has dropped the commands.
+                    let known = || self.state().failures.iter().any(|(worker, _)| *worker == number);
+                    let until = Instant::now() + Duration::from_secs(1);
+                    while !known() && Instant::now() < until {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    let source = self.state().failure_of(number);
+                    return Err(StartError::Worker { number, source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves by this configuration from the next request on. Requests in flight go on by the old one; connections, WebSockets
+    /// and QUIC connections stay. Listeners that both configurations have are not touched. Returns when every worker serves. It
+    /// blocks, and must not be called by an [`Observer`](crate::Observer) while it is told of a request.
     ///
     /// # Errors
-    /// [`StartError`]; everything stays as it was then.
+    /// [`StartError`]; everything stays as it was then. [`StartError::Worker`] if a worker cannot open a listener, or has ended.
     pub fn reload(&self, config: Config) -> Result<(), StartError> {
-        let mut state = self.state();
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = Snapshot::new(config).map_err(StartError::Config)?;
         let listeners = snapshot.config().listeners.clone();
+        let (before, known) = {
+            let state = self.state();
+            (state.listeners.clone(), state.addresses.clone())
+        };
         let added: Vec<Listener> =
-            listeners.iter().filter(|listener| !state.listeners.contains(listener)).cloned().collect();
+            listeners.iter().filter(|listener| !before.contains(listener)).cloned().collect();
         let closed: Vec<Listener> =
-            state.listeners.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
-        let (mut sockets, opened) = open(&added, self.workers.len(), &mut Inherited::default())?;
-        let mut held = RetainedSockets::of(&added, &sockets)?;
-        let kept = state.held.iter().filter(|held| listeners.contains(&held.listener));
-        for kept in kept {
-            held.push(kept.again()?);
-        }
+            before.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
+        let (sockets, opened) = open(&added, self.workers.len(), &mut Inherited::default())?;
+        let retained = RetainedSockets::of(&added, &sockets)?;
         let mut opened = opened.into_iter();
         let addresses: Vec<SocketAddr> = listeners
             .iter()
-            .map(|listener| match state.listeners.iter().position(|old| old == listener) {
-                Some(at) => state.addresses[at],
+            .map(|listener| match before.iter().position(|old| old == listener) {
+                Some(at) => known[at],
                 None => opened.next().unwrap_or(listener.address),
             })
             .collect();
         let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &self.lasting, &addresses)?);
-        for (commands, _) in &self.workers {
-            let opened = sockets.iter_mut().filter_map(Vec::pop).collect();
-            // A worker that is gone has taken its listeners with it; the others serve on.
-            let _ =
-                commands.send(Command::Reload { runtime: runtime.clone(), opened, closed: closed.clone() });
-        }
-        *state = ProxyState { listeners, addresses, runtime, held };
+        self.serve(&runtime, sockets, &closed)?;
+        let mut state = self.state();
+        state.held.retain(|held| listeners.contains(&held.listener));
+        state.held.extend(retained);
+        (state.listeners, state.addresses, state.runtime) = (listeners, addresses, runtime);
         Ok(())
     }
 
@@ -379,19 +245,19 @@ impl ProxyHandle {
     /// are sent then, for which there is half a second also where the time is spent.
     pub fn shutdown(mut self, within: Duration) {
         #[cfg(feature = "opentelemetry")]
-        let until = std::time::Instant::now() + within;
+        let until = Instant::now() + within;
         // Else connections would still be accepted by the kernel, and nobody would take them.
         self.state().held.clear();
-        for (commands, _) in &self.workers {
-            let _ = commands.send(Command::Drain(within));
+        for worker in &self.workers {
+            let _ = worker.commands.send(Command::Drain(within));
         }
-        for (_, thread) in self.workers.drain(..) {
-            // A worker that panicked has said so on standard error.
-            let _ = thread.join();
+        for worker in self.workers.drain(..) {
+            // A worker that failed was reported when it did.
+            let _ = worker.thread.join();
         }
         #[cfg(feature = "opentelemetry")]
         if let Some(exporter) = &mut self.exporter {
-            let left = until.saturating_duration_since(std::time::Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             exporter.end(left.max(Duration::from_millis(500)));
         }
     }
@@ -399,11 +265,11 @@ impl ProxyHandle {
 
 impl Drop for ProxyHandle {
     fn drop(&mut self) {
-        for (commands, _) in &self.workers {
-            let _ = commands.send(Command::Drain(Duration::ZERO));
+        for worker in &self.workers {
+            let _ = worker.commands.send(Command::Drain(Duration::ZERO));
         }
-        for (_, thread) in self.workers.drain(..) {
-            let _ = thread.join();
+        for worker in self.workers.drain(..) {
+            let _ = worker.thread.join();
         }
     }
 }

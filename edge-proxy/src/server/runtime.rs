@@ -137,10 +137,7 @@ impl Runtime {
                     tls.ticketer = lasting.tickets.clone();
                 }
                 let limits = h3_limits(config);
-                Some(
-                    h3::server_config(tls, &limits)
-                        .map_err(|why| StartError::Quic { why: why.to_string() })?,
-                )
+                Some(h3::server_config(tls, &limits).map_err(|why| StartError::Quic { source: why.into() })?)
             }
         };
         let alt_svc = http3.map(|port| format!("h3=\":{port}\"; ma=86400"));
@@ -153,7 +150,7 @@ impl Runtime {
                     .as_ref()
                     .map(|tls| client_config(tls, upstream.protocol == Protocol::Http2))
                     .transpose()
-                    .map_err(|why| StartError::UpstreamTls { upstream: upstream.name.clone(), why })
+                    .map_err(|source| StartError::UpstreamTls { upstream: upstream.name.clone(), source })
             })
             .collect::<Result<_, _>>()?;
         let targets = lasting.targets.of(&snapshot.config().upstreams);

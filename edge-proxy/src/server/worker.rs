@@ -2,11 +2,13 @@
 
 use super::deadline::Sweep;
 use super::metrics::counters::Shard;
-use super::observe::{AcceptEvent, AccessRecord, ConnectionRejected, Observer};
+use super::observe::{AcceptEvent, AccessRecord, ConnectionRejected, Observer, WorkerFailure};
 use super::traces::Tracer;
 use super::view::View;
 use crate::Version;
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -63,6 +65,11 @@ impl Worker {
     pub(crate) fn turned_away(&self, record: &ConnectionRejected<'_>) {
         self.with_counts(|counts| counts.turned_away(record.reason));
         self.observer.turned_away(record);
+    }
+
+    /// The QUIC engine of a listener ended by an error.
+    pub(crate) fn quic_failed(&self, listener: SocketAddr, error: &io::Error) {
+        self.observer.worker_failed(&WorkerFailure { worker: self.number, quic: Some(listener), error });
     }
 
     /// A request ended. `site` is its position in the view's configuration.

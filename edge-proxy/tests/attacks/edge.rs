@@ -47,7 +47,7 @@ impl Edge {
             .workers(1)
             .certificates(certificates)
             .listener(Listener::plain(([127, 0, 0, 1], 0).into()))
-            .listener(Listener::tls(([127, 0, 0, 1], 0).into(), true))
+            .listener(Listener::tls(([127, 0, 0, 1], 0).into()).http3(true))
             .upstream(upstream);
         for site in sites {
             builder = builder.site(site);

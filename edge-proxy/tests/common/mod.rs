@@ -48,7 +48,7 @@ impl Edge {
         let config = Config {
             listeners: vec![
                 Listener::plain(([127, 0, 0, 1], 0).into()),
-                Listener::tls(([127, 0, 0, 1], 0).into(), true),
+                Listener::tls(([127, 0, 0, 1], 0).into()).http3(true),
             ],
             sites: vec![site],
             upstreams: vec![Upstream::new("origin", target)],

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Connections for other names, or none, are dropped; until there is a certificate, a self-signed one is presented.
     let live = Live::new();
     let mut config = Config::default();
-    config.listeners.push(Listener::tls(address.parse()?, true));
+    config.listeners.push(Listener::tls(address.parse()?).http3(true));
     config
         .upstreams
         .push(Upstream::new("service", Target::Tcp { host: host.to_owned(), port: port.parse()? }));

@@ -8,6 +8,7 @@ use crate::sandbox::{self, Environment, Needs};
 use crate::service::{self, Launcher, Notifier, Predecessor, descriptors, hand_over};
 use crate::shared;
 use crate::status::{self, Watched};
+use cli_support::outcome::chain;
 use edge_proxy::config::{Config, ListenerKind};
 use edge_proxy::{Certificates, Proxy, ProxyHandle, RefreshReport};
 use std::path::Path;
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
     match serve(args, &settings) {
         Ok(()) => Exit::Done,
         Err(why) => {
-            eprintln!("edge-proxyd: {why}");
+            eprintln!("edge-proxyd: {}", chain(&*why));
             Exit::Failed
         }
     }
@@ -161,7 +162,7 @@ fn tell(refreshed: &RefreshReport) {
         eprintln!("edge-proxyd: {}: in use", path.display());
     }
     for problem in &refreshed.problems {
-        eprintln!("edge-proxyd: not used: {problem}");
+        eprintln!("edge-proxyd: not used: {}", chain(problem));
     }
 }
 
@@ -298,6 +299,6 @@ fn reload(args: &RunArgs, started: &Settings, proxy: &ProxyHandle, confined: &Co
     }
     match proxy.reload(settings.proxy) {
         Ok(()) => eprintln!("edge-proxyd: reloaded {}", args.config.display()),
-        Err(why) => eprintln!("edge-proxyd: {why}; the configuration is unchanged"),
+        Err(error) => eprintln!("edge-proxyd: {}; the configuration is unchanged", chain(&error)),
     }
 }

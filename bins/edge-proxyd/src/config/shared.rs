@@ -4,7 +4,7 @@ use super::document::Table;
 use super::keys::{Key, Kind};
 use crate::shared::SharedSection;
 use cli_support::secret::Reference;
-use edge_proxy::shared::Schedule;
+use edge_proxy::TicketSchedule;
 use std::time::Duration;
 
 /// The form of a reference to a secret.
@@ -21,7 +21,7 @@ pub(super) static SHARED: &[Key] = &[
 
 pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
     let (database, secret) = (reference(table, "database"), reference(table, "secret"));
-    let usual = Schedule::default();
+    let usual = TicketSchedule::default();
     let duration = |key| table.get(key).and_then(|value| value.duration());
     let wait = duration("wait").unwrap_or(Duration::from_millis(200));
     if !(Duration::from_millis(1)..=Duration::from_secs(5)).contains(&wait) {
@@ -32,11 +32,11 @@ pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
     }
     let (rotate, lifetime) =
         (duration("rotate").unwrap_or(usual.rotate()), duration("lifetime").unwrap_or(usual.lifetime()));
-    let schedule = Schedule::new(rotate, lifetime, usual.skew());
-    if Schedule::new(rotate, usual.lifetime(), usual.skew()).is_err() {
+    let schedule = TicketSchedule::new(rotate, lifetime, usual.skew());
+    if TicketSchedule::new(rotate, usual.lifetime(), usual.skew()).is_err() {
         table.wrong("rotate", "out of range: expected 2s to 7d");
     }
-    if Schedule::new(usual.rotate(), lifetime, usual.skew()).is_err() {
+    if TicketSchedule::new(usual.rotate(), lifetime, usual.skew()).is_err() {
         table.wrong(
             "lifetime",
             "out of range: expected 1s to 7d, the longest lifetime that TLS allows a ticket",

@@ -80,7 +80,7 @@ impl Lab {
         grpc_upstream.protocol = Protocol::Http2;
         let mut config = Config {
             listeners: vec![
-                Listener::tls(([127, 0, 0, 1], tls_port).into(), true),
+                Listener::tls(([127, 0, 0, 1], tls_port).into()).http3(true),
                 Listener::plain(([127, 0, 0, 1], http_port).into()),
             ],
             sites: vec![site("app.localhost", "app")?, early, node, site("grpc.localhost", "grpc")?],

@@ -2,7 +2,9 @@
 //! request.
 
 use super::{Format, LogRecord};
-use edge_proxy::{AcceptEvent, AccessRecord, ConnectionRejected, Observer, Reason, SharedEvent};
+use edge_proxy::{
+    AcceptEvent, AccessRecord, ConnectionRejected, Observer, Reason, SharedEvent, WorkerFailure,
+};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -219,6 +221,16 @@ impl Observer for Writer {
         }
         .write(self.format, &mut line);
         self.send(line);
+    }
+
+    fn worker_failed(&self, failure: &WorkerFailure<'_>) {
+        let WorkerFailure { worker, quic, error, .. } = failure;
+        match quic {
+            Some(listener) => {
+                eprintln!("edge-proxyd: worker {worker} no longer serves HTTP/3 on {listener}: {error}");
+            }
+            None => eprintln!("edge-proxyd: worker {worker} has ended, and its connections with it: {error}"),
+        }
     }
 
     fn turned_away(&self, record: &ConnectionRejected<'_>) {

@@ -1,7 +1,7 @@
 //! The settings of the section `[shared]`.
 
 use cli_support::secret::Reference;
-use edge_proxy::shared::Schedule;
+use edge_proxy::TicketSchedule;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct SharedSection {
     /// The longest wait of a handshake.
     pub(crate) wait: Duration,
     /// The schedule of ticket keys.
-    pub(crate) schedule: Schedule,
+    pub(crate) schedule: TicketSchedule,
 }
 
 impl SharedSection {

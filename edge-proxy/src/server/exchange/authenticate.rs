@@ -31,6 +31,14 @@ pub(super) enum AuthIdentity<'a> {
 }
 
 impl AuthIdentity<'_> {
+    /// The user name, if the request was authenticated by a password.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Basic(_, user) => Some(user),
+            Self::Unasked | Self::Forward(..) => None,
+        }
+    }
+
     /// Tells the service who asks.
     pub(super) fn tell(&self, fields: &mut Fields) {
         match self {

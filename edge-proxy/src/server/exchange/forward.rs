@@ -10,11 +10,13 @@ use crate::balance::{TriedTargets, hash};
 use crate::compression::{self, Skip};
 use crate::config::{Balance, Coding, HashKey, Maintenance};
 use crate::decide::{request_fields, response_fields};
+use crate::handler::{HandlerRef, HandlerResponse};
 use crate::server::date;
 use crate::server::upstream::{ConnectError, ConnectOptions, UpstreamError};
 use crate::{BodyLength, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A request that is forwarded to an upstream.
 pub(super) struct Forwarding<'c, 'a> {
@@ -22,6 +24,8 @@ pub(super) struct Forwarding<'c, 'a> {
     /// The upstream's position in the configuration.
     pub(super) upstream: usize,
     pub(super) identity: AuthIdentity<'a>,
+    /// The code that edits the response.
+    pub(super) handler: Option<&'a HandlerRef>,
 }
 
 impl Forwarding<'_, '_> {
@@ -77,6 +81,7 @@ impl Forwarding<'_, '_> {
                 .direct_after(self.context.view.runtime.direct_after());
             let facts = self.context.facts(false);
             let alt_svc = self.context.view.alt_svc();
+            let forwarded = &*head;
             let outcome = poll_fn(|cx| {
                 pump.poll(cx, down, &method, self.context.deadline, &mut |response, untouched| {
                     let failure = retry.statuses.contains(&response.status);
@@ -88,6 +93,9 @@ impl Forwarding<'_, '_> {
                     }
                     response_fields(self.context.decision, &facts, alt_svc, response);
                     self.identity.answer(&mut response.fields);
+                    if !response.is_interim() {
+                        self.handle(response, forwarded)?;
+                    }
                     Ok(if response.is_interim() { None } else { self.coding(asked.as_ref(), response) })
                 })
             })
@@ -146,6 +154,13 @@ impl Forwarding<'_, '_> {
         }
     }
 
+    /// Has the handler of the route edit the response.
+    fn handle(&self, response: &mut ResponseHead, request: &RequestHead) -> Result<(), UpstreamError> {
+        let Some(handler) = self.handler else { return Ok(()) };
+        let edit = || handler.get().response(&mut HandlerResponse::new(response, request));
+        catch_unwind(AssertUnwindSafe(edit)).map_err(|_| UpstreamError::Handler)
+    }
+
     /// How the response is compressed, if it is; its head becomes that of what is sent.
     fn coding(&self, request: Option<&RequestHead>, response: &mut ResponseHead) -> Option<Coding> {
         let request = request?;
@@ -202,6 +217,7 @@ impl Forwarding<'_, '_> {
                 | UpstreamError::Stale
                 | UpstreamError::Broken
                 | UpstreamError::Malformed => (Some(502), Abort::Truncated),
+                UpstreamError::Handler => (Some(500), Abort::Truncated),
                 UpstreamError::NoTarget => (Some(503), Abort::Truncated),
                 UpstreamError::Status(status) => (Some(status), Abort::Truncated),
                 UpstreamError::TimedOut => (Some(504), Abort::TimedOut),

@@ -10,6 +10,7 @@ use super::{Abort, ClientGone, Connection, Downstream};
 use crate::client_address::unasked;
 use crate::decide::{Verdict, decide, response_fields};
 use crate::early_data::Early;
+use crate::handler::{HandlerAction, HandlerRequest};
 use crate::server::body::BodyPart;
 use crate::server::deadline::Deadline;
 use crate::server::observe::AccessRecord;
@@ -20,6 +21,7 @@ use crate::tailnet::{Identities, TailnetIdentity};
 use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -191,7 +193,33 @@ async fn act<D: Downstream>(
             Box::pin(answer(down, &head.method, answered, &response.body, deadline, &timeouts)).await
         }
         (Verdict::Forward { upstream }, _) => {
-            Forwarding { context, upstream: *upstream, identity }.forward(head, down).await
+            Forwarding { context, upstream: *upstream, identity, handler: None }.forward(head, down).await
+        }
+        (Verdict::Handle { handler, upstream }, _) => {
+            let site = decision.site.map_or("", |(_, site)| site.name.as_str());
+            let handled = catch_unwind(AssertUnwindSafe(|| {
+                let mut request = HandlerRequest::new(head, decision.client.address, site, identity.user());
+                handler.get().request(&mut request)
+            }));
+            match (handled, *upstream) {
+                (Ok(HandlerAction::Forward), Some(upstream)) => {
+                    let handler = Some(*handler);
+                    Forwarding { context, upstream, identity, handler }.forward(head, down).await
+                }
+                (Ok(HandlerAction::Respond(reply)), _) => {
+                    let (mut response, content) = reply.into_parts();
+                    fields(&mut response);
+                    Box::pin(answer(down, &head.method, response, &content, deadline, &timeouts)).await
+                }
+                (Ok(HandlerAction::Forward), None) => {
+                    Box::pin(answer(down, &head.method, empty(404), b"", deadline, &timeouts))
+                        .await
+                        .because(Reason::NoRoute)
+                }
+                (Err(_), _) => Box::pin(answer(down, &head.method, empty(500), b"", deadline, &timeouts))
+                    .await
+                    .because(Reason::HandlerFailed),
+            }
         }
     }
 }

@@ -109,7 +109,7 @@ impl Edge {
         let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()]).route(Route::forward("origin"));
         site.plain = Plain::Serve;
         let config = crate::config::Config {
-            listeners: vec![Listener::tls(([127, 0, 0, 1], 0).into(), false)],
+            listeners: vec![Listener::tls(([127, 0, 0, 1], 0).into())],
             sites: vec![site],
             upstreams: vec![Upstream::new("origin", target)],
             kernel_tls,

@@ -1,7 +1,7 @@
 //! The keys: by which tickets and sessions are sealed, and the one by which those keys are.
 
 use super::SealedKey;
-use crate::shared::Schedule;
+use crate::TicketSchedule;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, rand};
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ impl Ring {
     /// Seals by the key of now. `None` if there is none.
     pub(super) fn seal(
         &self,
-        schedule: &Schedule,
+        schedule: &TicketSchedule,
         now: u64,
         what: SealedKind<'_>,
         plain: &[u8],
@@ -81,7 +81,7 @@ impl Ring {
 
     pub(super) fn open(
         &self,
-        schedule: &Schedule,
+        schedule: &TicketSchedule,
         now: u64,
         what: SealedKind<'_>,
         sealed: &[u8],
@@ -97,7 +97,7 @@ impl Ring {
     /// deleted them. Whether all could be opened.
     pub(super) fn renewed(
         &self,
-        schedule: &Schedule,
+        schedule: &TicketSchedule,
         now: u64,
         wrapping: &Wrapping,
         found: &[SealedKey],
@@ -136,7 +136,7 @@ impl Wrapping {
     }
 
     /// A new key for an epoch.
-    pub(super) fn make(&self, schedule: &Schedule, epoch: u64) -> Option<SealedKey> {
+    pub(super) fn make(&self, schedule: &TicketSchedule, epoch: u64) -> Option<SealedKey> {
         let mut bytes = Zeroizing::new([0; 32]);
         rand::fill(&mut *bytes).ok()?;
         let sealed = self.0.seal(&Self::aad(epoch), &*bytes)?;

@@ -1,7 +1,7 @@
 //! State that several edges share, so that a client that comes to another edge resumes its session there, and so that early data is
 //! accepted once by all of them together.
 //!
-//! - **Tickets** (sites without early data) are sealed by keys that all edges have ([`Schedule`]).
+//! - **Tickets** (sites without early data) are sealed by keys that all edges have ([`TicketSchedule`]).
 //! - **Sessions** (sites with early data) are in the store, sealed by the same keys, each under the hash of the identity that its
 //!   ticket is. Whoever resumes one takes it: the store deletes it and says whether it was there. This is RFC 8446 §8.1, single-use
 //!   tickets, over all edges; rustls adds §8.3, the check of freshness. Where a session cannot be taken, for whatever reason, the
@@ -24,7 +24,7 @@ pub(crate) use sessions::{OfferedSession, Sessions};
 pub(crate) use store::Link;
 pub(crate) use tickets::Tickets;
 
-use crate::shared::Schedule;
+use crate::TicketSchedule;
 use key_ring::Wrapping;
 use std::fmt;
 use std::future::Future;
@@ -43,7 +43,7 @@ pub struct StoreError(pub String);
 /// The key of an epoch, as the store keeps it: sealed by the edges' secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedKey {
-    /// The epoch ([`Schedule::sealing`]).
+    /// The epoch ([`TicketSchedule::sealing`]).
     pub epoch: u64,
     /// When it is to be deleted, in seconds since 1970.
     pub ends: u64,
@@ -108,7 +108,7 @@ const LEAST_SECRET: usize = 32;
 pub struct Shared {
     store: Arc<dyn SharedStore>,
     wrapping: Arc<Wrapping>,
-    schedule: Schedule,
+    schedule: TicketSchedule,
     wait: Duration,
 }
 
@@ -129,12 +129,12 @@ impl Shared {
             return Err(SharedError::Secret(secret.len()));
         }
         let wrapping = Arc::new(Wrapping::new(secret));
-        Ok(Self { store, wrapping, schedule: Schedule::default(), wait: Duration::from_millis(200) })
+        Ok(Self { store, wrapping, schedule: TicketSchedule::default(), wait: Duration::from_millis(200) })
     }
 
     /// When keys change and how long tickets live. All edges have the same.
     #[must_use]
-    pub const fn schedule(mut self, schedule: Schedule) -> Self {
+    pub const fn schedule(mut self, schedule: TicketSchedule) -> Self {
         self.schedule = schedule;
         self
     }

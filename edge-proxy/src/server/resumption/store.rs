@@ -3,7 +3,7 @@
 use super::key_ring::{Ring, SealedKind};
 use super::session_claim::{SessionClaim, session_id};
 use super::{SealedSession, SharedMetrics, StoreError};
-use crate::shared::Schedule;
+use crate::TicketSchedule;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +23,7 @@ pub(super) enum StoreRequest {
 
 /// What all workers share of it.
 pub(crate) struct Link {
-    schedule: Schedule,
+    schedule: TicketSchedule,
     wait: Duration,
     ring: RwLock<Arc<Ring>>,
     wishes: mpsc::Sender<StoreRequest>,
@@ -52,7 +52,7 @@ pub(super) fn now() -> u64 {
 }
 
 impl Link {
-    pub(super) fn new(schedule: Schedule, wait: Duration, wishes: mpsc::Sender<StoreRequest>) -> Self {
+    pub(super) fn new(schedule: TicketSchedule, wait: Duration, wishes: mpsc::Sender<StoreRequest>) -> Self {
         Self {
             schedule,
             wait,
@@ -65,7 +65,7 @@ impl Link {
         }
     }
 
-    pub(super) const fn schedule(&self) -> &Schedule {
+    pub(super) const fn schedule(&self) -> &TicketSchedule {
         &self.schedule
     }
 

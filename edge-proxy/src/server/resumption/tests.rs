@@ -7,8 +7,8 @@ use rustls::server::StoresServerSessions;
 
 const SECRET: &[u8] = b"an edge's secret of enough bytes, shared";
 
-fn schedule() -> Schedule {
-    Schedule::new(Duration::from_secs(100), Duration::from_secs(50), Duration::from_secs(5))
+fn schedule() -> TicketSchedule {
+    TicketSchedule::new(Duration::from_secs(100), Duration::from_secs(50), Duration::from_secs(5))
         .expect("it is in range")
 }
 

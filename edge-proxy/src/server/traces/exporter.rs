@@ -46,7 +46,8 @@ impl Exporter {
         let upstream = &tracing.collector;
         let tls = upstream.tls.as_ref();
         let tls = tls.map(|tls| client_config(tls, upstream.protocol == Protocol::Http2)).transpose();
-        let tls = tls.map_err(|why| StartError::UpstreamTls { upstream: upstream.name.clone(), why })?;
+        let tls =
+            tls.map_err(|source| StartError::UpstreamTls { upstream: upstream.name.clone(), source })?;
         let (queue, spans) = mpsc::channel(tracing.queue.max(1));
         let (stop, stopped) = watch::channel(None);
         let counts = Arc::new(SpanCounters::default());

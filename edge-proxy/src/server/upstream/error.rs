@@ -57,6 +57,8 @@ pub(crate) enum UpstreamError {
     Connect(ConnectError),
     /// A kept connection was closed before it answered a byte: the request may or may not have been seen.
     Stale,
+    /// The handler of the route panicked at the response, which is no fault of the upstream.
+    Handler,
     /// The connection broke, or the stream was reset.
     Broken,
     /// What came was not HTTP, or broke its own framing.
@@ -75,6 +77,7 @@ impl UpstreamError {
         match self {
             Self::Broken | Self::Stale => Reason::UpstreamBrokeOff,
             Self::Connect(cause) => cause.reason(),
+            Self::Handler => Reason::HandlerFailed,
             Self::Malformed => Reason::UpstreamMalformed,
             Self::NoTarget => Reason::UpstreamDown,
             Self::Status(_) => Reason::UpstreamFailed,

@@ -23,6 +23,7 @@ pub(crate) struct SharedTarget {
 
 /// What is known of one target, for whoever watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TargetStatus {
     /// The upstream's name.
     pub upstream: String,
@@ -126,8 +127,8 @@ impl InFlightGuard {
 
     /// An error of the target's, or of nobody's.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
-        // A connection that was kept too long says nothing about the service.
-        if why != UpstreamError::Stale {
+        // A connection that was kept too long says nothing about the service, nor does a handler.
+        if !matches!(why, UpstreamError::Stale | UpstreamError::Handler) {
             self.failed();
         }
     }

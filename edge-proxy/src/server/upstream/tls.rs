@@ -7,7 +7,7 @@ use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why TLS to an upstream cannot be set up.
+/// The error of TLS to an upstream that cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamTlsError {
@@ -22,8 +22,8 @@ pub enum UpstreamTlsError {
     /// A certificate without its key or the other way round.
     #[error("`certificate` and `key` go together")]
     Half,
-    /// rustls refuses what the files say.
-    #[error("{0}")]
+    /// rustls refuses the content of the files.
+    #[error("rustls refuses the certificates or the key")]
     Refused(#[from] rustls::Error),
     /// The system has no certificate authorities.
     #[error(

@@ -84,8 +84,8 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
         access::check_auth(part, config, auth);
     }
     match &route.action {
-        Action::Drop => {}
-        Action::Forward { upstream } => {
+        Action::Drop | Action::Handle { upstream: None, .. } => {}
+        Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {
             let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
             if !names().any(|name| name == upstream) {
                 let hint = match nearest(upstream, names()) {

@@ -76,15 +76,12 @@ impl Explanation {
             .iter()
             .map(|(address, node)| (address.to_canonical(), TailnetIdentity::Known(node)))
             .collect();
-        let facts = RequestContext {
-            transport,
-            peer: args.from,
-            proxied: args.proxied,
-            interface: args.interface.as_deref(),
-            identities: Identities { source: identity, hops: &hops },
-            sni: sni.as_deref(),
-            early: args.early,
-        };
+        let mut facts = RequestContext::new(transport, args.from);
+        facts.proxied = args.proxied;
+        facts.interface = args.interface.as_deref();
+        facts.identities = Identities { source: identity, hops: &hops };
+        facts.sni = sni.as_deref();
+        facts.early = args.early;
         let source = args.proxied.unwrap_or(args.from).ip();
         let handshake = transport.is_secure().then(|| match hello(snapshot, Some(source), facts.sni) {
             Ok(site) => Answer::new(
@@ -186,6 +183,8 @@ fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
             let name = &snapshot.config().upstreams[*upstream].name;
             (format!("forwarded to `{name}`"), "action of the route; no rule refuses it".into())
         }
+        // A configuration file has no handlers.
+        Verdict::Handle { .. } => ("handled by the program".into(), "the route says so".into()),
         Verdict::Redirect { status, location } => {
             let why = if decision.route.is_some() {
                 "action of the route"

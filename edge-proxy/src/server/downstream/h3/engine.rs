@@ -33,15 +33,15 @@ const TRANSMITS: usize = 8;
 /// How often everything is looked at for what took too long.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Runs an engine until it is told to shut down, in a task of a thread that has a `LocalSet`. An error is one of its
-/// socket, which is of no use any more.
-pub(crate) async fn run<S: Service>(
+/// Opens an engine. The future runs it until it is told to shut down, in a task of a thread that has a `LocalSet`; its error
+/// is one of the socket, which cannot be used any more.
+pub(crate) fn open<S: Service>(
     config: EngineConfig,
     service: Rc<S>,
     control: ControlReceiver,
-) -> io::Result<()> {
+) -> io::Result<impl Future<Output = io::Result<()>> + use<S>> {
     let mut engine = Engine::new(config, service, control)?;
-    std::future::poll_fn(|cx| engine.poll(cx)).await
+    Ok(std::future::poll_fn(move |cx| engine.poll(cx)))
 }
 
 struct Entry<C> {

@@ -28,7 +28,7 @@ mod unproved;
 pub(crate) use cid::Handover;
 pub(crate) use config::{EngineConfig, server_config};
 pub(crate) use control::{ControlReceiver, EngineControl};
-pub(crate) use engine::run;
+pub(crate) use engine::open;
 pub(crate) use event::{AcceptedConnection, Closed, Dropped, Heads, HelloVerdict};
 pub(crate) use limits::QuicLimits;
 pub(crate) use service::Service;

@@ -3,7 +3,7 @@
 use crate::server::body::{BodyError, BodyPart};
 use crate::server::downstream::h3::{
     AcceptedConnection, Closed, Dropped, EngineConfig, EngineControl, H3Stream, Handover, HelloVerdict,
-    QuicLimits, Service, run, server_config,
+    QuicLimits, Service, open, server_config,
 };
 use crate::server::exchange::{Abort, ClientGone, Downstream};
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
@@ -281,7 +281,7 @@ pub(super) fn start_some(workers: u8, limits: &QuicLimits) -> Vec<Server> {
             identity: identity.clone(),
             log,
             control,
-            task: spawn_local(run(engine, service, receiver)),
+            task: spawn_local(open(engine, service, receiver).unwrap()),
             config: Arc::clone(&config),
         });
     }

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 #[test]
 fn ranges() {
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
-    assert_eq!(Schedule::new(second, day, second), Err(ScheduleError::Rotate));
-    assert_eq!(Schedule::new(8 * day, day, second), Err(ScheduleError::Rotate));
-    assert_eq!(Schedule::new(day, second / 2, second), Err(ScheduleError::Lifetime));
-    assert_eq!(Schedule::new(day, 8 * day, second), Err(ScheduleError::Lifetime));
-    assert_eq!(Schedule::new(day, day, day), Err(ScheduleError::Skew));
+    assert_eq!(TicketSchedule::new(second, day, second), Err(ScheduleError::Rotate));
+    assert_eq!(TicketSchedule::new(8 * day, day, second), Err(ScheduleError::Rotate));
+    assert_eq!(TicketSchedule::new(day, second / 2, second), Err(ScheduleError::Lifetime));
+    assert_eq!(TicketSchedule::new(day, 8 * day, second), Err(ScheduleError::Lifetime));
+    assert_eq!(TicketSchedule::new(day, day, day), Err(ScheduleError::Skew));
     assert_eq!(
-        Schedule::new(2 * second, second, Duration::ZERO).map(|found| found.refresh()),
+        TicketSchedule::new(2 * second, second, Duration::ZERO).map(|found| found.refresh()),
         Ok(second / 2)
     );
-    assert_eq!(Schedule::default().refresh(), Duration::from_secs(60));
+    assert_eq!(TicketSchedule::default().refresh(), Duration::from_secs(60));
 }
 
 /// An edge with the keys it saw at its last refresh. Times are in quarters of a second, so that no refresh falls
@@ -32,7 +32,7 @@ impl SimulatedEdge {
         (time + self.ahead) / 4
     }
 
-    fn tick(&mut self, time: u64, schedule: &Schedule, every: u64, store: &mut BTreeMap<u64, u64>) {
+    fn tick(&mut self, time: u64, schedule: &TicketSchedule, every: u64, store: &mut BTreeMap<u64, u64>) {
         let now = self.clock(time);
         self.keys.retain(|epoch, _| schedule.opens(*epoch, now));
         if time % every == self.phase % every {
@@ -45,10 +45,10 @@ impl SimulatedEdge {
     }
 }
 
-fn schedules() -> impl Strategy<Value = Schedule> {
+fn schedules() -> impl Strategy<Value = TicketSchedule> {
     (2u64..40, 1u64..80, 0u64..10).prop_map(|(rotate, lifetime, skew)| {
         let seconds = Duration::from_secs;
-        Schedule::new(seconds(rotate), seconds(lifetime), seconds(skew)).expect("it is in range")
+        TicketSchedule::new(seconds(rotate), seconds(lifetime), seconds(skew)).expect("it is in range")
     })
 }
 

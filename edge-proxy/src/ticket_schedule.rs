@@ -1,23 +1,23 @@
 //! Session tickets shared between edges of the same names: the schedule by which a ticket key is created, seals, opens
 //! and is deleted.
 //!
-//! Time is divided into epochs of [`Schedule::rotate`] since 1970. Each epoch has one key, which seals tickets during
+//! Time is divided into epochs of [`TicketSchedule::rotate`] since 1970. Each epoch has one key, which seals tickets during
 //! that epoch. The key of an epoch is created during the previous one by whichever edge comes first; the store keeps
 //! the first. It opens tickets until the last one it sealed has expired, and is then deleted. Keys are random: once a
 //! key is deleted, recorded traffic stays unreadable even to someone who obtains the edges' shared secret. A key
 //! derived from that secret could not offer this.
 //!
-//! Clocks of edges may differ by [`Schedule::skew`].
+//! Clocks of edges may differ by [`TicketSchedule::skew`].
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The longest lifetime of a ticket: seven days (RFC 8446 §4.6.1).
-pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The lifecycle of ticket keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
+pub struct TicketSchedule {
     rotate: u64,
     lifetime: u64,
     skew: u64,
@@ -38,14 +38,14 @@ pub enum ScheduleError {
     Skew,
 }
 
-impl Default for Schedule {
+impl Default for TicketSchedule {
     /// Returns a rotation of 6 hours, a ticket lifetime of 12 hours, and a skew of one minute.
     fn default() -> Self {
         Self { rotate: 6 * 3600, lifetime: 12 * 3600, skew: 60 }
     }
 }
 
-impl Schedule {
+impl TicketSchedule {
     /// Creates a schedule in which a key seals for `rotate`, its tickets can be opened for `lifetime`, and clocks
     /// differ by at most `skew`. Fractions of seconds are dropped.
     ///

@@ -1,0 +1,197 @@
+//! The description of a proxy, from which it is started.
+
+use super::bound_sockets::{RetainedSockets, open};
+use super::error::StartError;
+use super::lifecycle;
+use super::listen::{self, Inherited};
+use super::observe::{NoopObserver, Observer, WorkerFailure};
+use super::proxy::{ProxyHandle, ProxyState, WorkerHandle};
+use super::resumption::{self, Shared};
+use super::runtime::{ReloadSurvivors, Runtime};
+#[cfg(feature = "opentelemetry")]
+use super::traces::Exporter;
+use super::traces::TraceSink;
+use crate::Snapshot;
+#[cfg(feature = "opentelemetry")]
+use crate::config::Tracing;
+use crate::config::{Config, Listener, Site, Upstream};
+use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The description of a proxy before its start: see [`Proxy::builder`].
+pub struct Builder {
+    config: Config,
+    certificates: Arc<dyn ResolvesServerCert>,
+    observer: Arc<dyn Observer>,
+    workers: usize,
+    inherited: Inherited,
+    shared: Option<Shared>,
+    #[cfg(feature = "opentelemetry")]
+    tracing: Option<Tracing>,
+}
+
+/// The entry: see the front page of the crate.
+#[derive(Debug)]
+pub struct Proxy(());
+
+impl Proxy {
+    /// Begins to describe a proxy. Without more it has no listeners, no sites and no certificates.
+    pub fn builder() -> Builder {
+        Builder {
+            config: Config::default(),
+            certificates: Arc::new(ResolvesServerCertUsingSni::new()),
+            observer: Arc::new(NoopObserver),
+            workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            inherited: Inherited::default(),
+            shared: None,
+            #[cfg(feature = "opentelemetry")]
+            tracing: None,
+        }
+    }
+}
+
+impl Builder {
+    /// The whole configuration at once, instead of what was added before.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds an address to listen on.
+    #[must_use]
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.config.listeners.push(listener);
+        self
+    }
+
+    /// Adds a site.
+    #[must_use]
+    pub fn site(mut self, site: Site) -> Self {
+        self.config.sites.push(site);
+        self
+    }
+
+    /// Adds an upstream.
+    #[must_use]
+    pub fn upstream(mut self, upstream: Upstream) -> Self {
+        self.config.upstreams.push(upstream);
+        self
+    }
+
+    /// Where certificates come from: [`Certificates`](crate::Certificates), or any resolver of rustls.
+    #[must_use]
+    pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
+    /// Who is told what happens.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// What it shares with other edges that serve the same names: tickets, and the sessions that early data comes with. Without
+    /// it they are this process's.
+    #[must_use]
+    pub fn shared(mut self, shared: Shared) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
+    /// Makes spans and sends them to a collector. A trace is taken from hops whose word about the client's address counts
+    /// ([`Config::trust`]), from nobody else; without this call what clients say of traces is passed on as it is. It stays as it is through
+    /// reloads.
+    #[cfg(feature = "opentelemetry")]
+    #[must_use]
+    pub fn tracing(mut self, tracing: Tracing) -> Self {
+        self.tracing = Some(tracing);
+        self
+    }
+
+    /// How many workers, 1 to 64. The default is one a core.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.clamp(1, 64);
+        self
+    }
+
+    /// Sockets that are open already, by a service manager or by a process that this one takes over from
+    /// ([`ProxyHandle::sockets`]). A listener whose address they have listens on them. Where there are more of one address than
+    /// workers there are as many workers, so that no connection waits on a socket that nobody looks at.
+    #[must_use]
+    pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
+        self.inherited = Inherited { tcp, udp };
+        self.workers = self.workers.max(self.inherited.most()).min(64);
+        self
+    }
+
+    /// Binds the listeners and starts the workers. Returns when every worker serves. With [`Builder::shared`], waits up to 2 s
+    /// for the first keys. It blocks: call it outside of an asynchronous runtime's threads, or by `spawn_blocking`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then. [`StartError::Worker`] if a worker cannot serve.
+    pub fn start(mut self) -> Result<ProxyHandle, StartError> {
+        let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
+        let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
+        let lasting = ReloadSurvivors::new(self.workers, shared.map_err(StartError::Thread)?)?;
+        let listeners = snapshot.config().listeners.clone();
+        listen::probe(&listeners, &self.inherited)
+            .map_err(|(address, source)| StartError::Listen { address, source })?;
+        let (sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
+        let held = RetainedSockets::of(&listeners, &sockets)?;
+        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
+        #[cfg(feature = "opentelemetry")]
+        let (exporter, traces) = match self.tracing.take().map(Exporter::start).transpose()? {
+            Some((exporter, traces)) => (Some(exporter), traces),
+            None => (None, TraceSink::default()),
+        };
+        #[cfg(not(feature = "opentelemetry"))]
+        let traces = TraceSink::default();
+        let state = ProxyState { listeners, addresses, runtime: runtime.clone(), held, failures: Vec::new() };
+        let mut handle = ProxyHandle {
+            workers: Vec::with_capacity(self.workers),
+            state: Arc::new(Mutex::new(state)),
+            reloading: Mutex::new(()),
+            certificates: self.certificates,
+            lasting,
+            #[cfg(feature = "opentelemetry")]
+            exporter,
+        };
+        for number in 0..self.workers {
+            let observer = self.observer.clone();
+            let worker =
+                start_worker(number, runtime.clone(), observer, traces.clone(), handle.state.clone())?;
+            handle.workers.push(worker);
+        }
+        // A handle that is dropped ends its workers.
+        handle.serve(&runtime, sockets, &[])?;
+        Ok(handle)
+    }
+}
+
+/// Starts the thread of a worker, which has no listeners yet.
+fn start_worker(
+    number: usize,
+    runtime: Arc<Runtime>,
+    observer: Arc<dyn Observer>,
+    traces: TraceSink,
+    state: Arc<Mutex<ProxyState>>,
+) -> Result<WorkerHandle, StartError> {
+    let (commands, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new().name(format!("edge-{number}")).spawn(move || {
+        let run = || lifecycle::run(number, runtime, (observer.clone(), traces), receiver);
+        let ended = catch_unwind(AssertUnwindSafe(run));
+        if let Err(error) = ended.unwrap_or_else(|_| Err(io::Error::other("the worker panicked"))) {
+            // Its sockets would go on to be given connections, which nobody accepts.
+            state.lock().unwrap_or_else(PoisonError::into_inner).fail(number, &error);
+            observer.worker_failed(&WorkerFailure { worker: number, quic: None, error: &error });
+        }
+    });
+    Ok(WorkerHandle { commands, thread: thread.map_err(StartError::Thread)? })
+}
