@@ -16,7 +16,6 @@ mod object;
 pub mod plan;
 mod scram;
 mod time;
-pub mod upgrade;
 mod version;
 
 pub use acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};

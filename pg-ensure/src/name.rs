@@ -12,7 +12,7 @@ pub const MAX_IDENTIFIER: usize = 63;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// Why a text is no [`Name`].
+/// A text that is not a valid [`Name`].
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
@@ -25,7 +25,7 @@ pub enum NameError {
     /// It is too long.
     #[error("the name {name:?} is {length} bytes long; PostgreSQL keeps at most 63, so shorten it")]
     TooLong {
-        /// The name.
+        /// The rejected name.
         name: String,
         /// Its length in bytes.
         length: usize,
@@ -50,7 +50,7 @@ impl Name {
         Ok(Self(name.into()))
     }
 
-    /// As text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -133,7 +133,7 @@ impl Text {
         if text.contains('\0') { Err(ContainsNul) } else { Ok(Self(text.into())) }
     }
 
-    /// As text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

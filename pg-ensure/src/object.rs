@@ -1,4 +1,4 @@
-//! What privileges can be granted on.
+//! Objects that privileges can be granted on.
 
 use crate::acl::ObjectKind;
 use crate::name::{Name, Text, identifier};
@@ -7,9 +7,9 @@ use std::fmt;
 /// An object with an access control list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
-    /// A database.
+    /// A database object.
     Database(Name),
-    /// A tablespace.
+    /// A tablespace object.
     Tablespace(Name),
     /// A configuration parameter (PostgreSQL 15).
     Parameter(Setting),
@@ -20,13 +20,13 @@ pub enum Object {
 /// An object inside a database.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Local {
-    /// A schema.
+    /// A schema object.
     Schema(Name),
     /// A table, view, materialised view, foreign or partitioned table.
     Table(Name, Name),
     /// A column of one of those: schema, table, column.
     Column(Name, Name, Name),
-    /// A sequence.
+    /// A sequence object.
     Sequence(Name, Name),
     /// A function, procedure or aggregate: schema, name, argument types as `regprocedure` writes them.
     Routine(Name, Name, Text),
@@ -43,7 +43,7 @@ pub enum Local {
 }
 
 impl Object {
-    /// Its kind.
+    /// Returns the object's kind.
     #[must_use]
     pub fn kind(&self) -> ObjectKind {
         match self {
@@ -59,7 +59,7 @@ impl Object {
     pub fn database(&self) -> Option<&Name> {
         match self {
             Self::Inside(database, _) => Some(database),
-            _ => None,
+            Self::Database(_) | Self::Tablespace(_) | Self::Parameter(_) => None,
         }
     }
 
@@ -76,7 +76,7 @@ impl Object {
 }
 
 impl Local {
-    /// Its kind.
+    /// Returns the object's kind.
     #[must_use]
     pub fn kind(&self) -> ObjectKind {
         match self {
@@ -102,7 +102,11 @@ impl Local {
             | Self::Sequence(schema, _)
             | Self::Routine(schema, ..)
             | Self::Type(schema, _) => Some(schema),
-            _ => None,
+            Self::Schema(_)
+            | Self::Language(_)
+            | Self::ForeignDataWrapper(_)
+            | Self::ForeignServer(_)
+            | Self::LargeObject(_) => None,
         }
     }
 
@@ -170,7 +174,7 @@ impl Setting {
     /// Checks and lowers a name.
     ///
     /// # Errors
-    /// When it is no identifier, or several joined by dots.
+    /// When it is neither an identifier nor several joined by dots.
     pub fn new(name: &str) -> Result<Self, NotASetting> {
         let wrong = || NotASetting(name.to_owned());
         let part = |part: &str| {
@@ -184,19 +188,19 @@ impl Setting {
         Name::new(&name.to_ascii_lowercase()).map(Self).map_err(|_| wrong())
     }
 
-    /// As text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// As SQL.
+    /// Returns the SQL form.
     #[must_use]
     pub fn sql(&self) -> String {
         self.0.as_str().split('.').map(identifier).collect::<Vec<_>>().join(".")
     }
 
-    /// Whether its value is a list whose elements are quoted one by one (`GUC_LIST_QUOTE`, the same set as in
+    /// Returns true if its value is a list whose elements are quoted one by one (`GUC_LIST_QUOTE`, the same set as in
     /// `variable_is_guc_list_quote()`).
     #[must_use]
     pub fn is_list(&self) -> bool {
@@ -223,7 +227,7 @@ impl Setting {
         parts.iter().map(|part| crate::name::literal(part)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether two values are the same.
+    /// Returns true if two values are the same.
     pub(crate) fn same(&self, one: &Text, other: &Text) -> bool {
         one == other || self.is_list() && list(one.as_str()) == list(other.as_str())
     }
@@ -235,9 +239,9 @@ impl fmt::Display for Setting {
     }
 }
 
-/// A text is no name of a parameter.
+/// A text that is not a valid parameter name.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no name of a parameter; one is for example \"work_mem\" or \"app.tenant\"")]
+#[error("{0:?} is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"")]
 pub struct NotASetting(pub String);
 
 /// The elements of a list, as `SplitIdentifierString()` takes them apart: folded unless quoted.

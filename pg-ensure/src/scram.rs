@@ -19,7 +19,7 @@ pub const DEFAULT_ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 /// The longest verifier that PostgreSQL 18 stores, in bytes.
 pub const MAX_VERIFIER: usize = 512;
 
-/// What the server stores of a password. Its text is a secret: `Debug` shows the iterations alone.
+/// A SCRAM-SHA-256 verifier, which the server stores instead of a password. Secret: `Debug` shows only the iterations.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verifier {
     iterations: NonZeroU32,
@@ -28,7 +28,7 @@ pub struct Verifier {
     server_key: [u8; 32],
 }
 
-/// Why a text is no verifier. The server would take it for a plaintext password.
+/// A text that is not a valid verifier. The server would take it for a plaintext password.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifierError {
@@ -36,9 +36,9 @@ pub enum VerifierError {
     #[error("it does not begin with SCRAM-SHA-256$")]
     Scheme,
     /// The iteration count.
-    #[error("its iteration count is no number from 1 to 2147483647")]
+    #[error("its iteration count is not a number from 1 to 2147483647")]
     Iterations,
-    /// The salt.
+    /// Returns the salt.
     #[error("its salt is not base64 of at least one byte")]
     Salt,
     /// One of the keys.
@@ -49,7 +49,7 @@ pub enum VerifierError {
     TooLong,
 }
 
-/// Why a password cannot be one.
+/// A password that PostgreSQL cannot use.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PasswordError {
@@ -118,7 +118,7 @@ impl Verifier {
         format!("SCRAM-SHA-256${}:{salt}${stored}:{server}", self.iterations).into()
     }
 
-    /// Whether this is the verifier of a password, compared in constant time.
+    /// Returns true if this is the verifier of a password, compared in constant time.
     #[must_use]
     pub fn matches(&self, password: &SecretString) -> bool {
         let Ok(derived) = Self::derive(password, &self.salt, self.iterations) else { return false };
@@ -126,13 +126,13 @@ impl Verifier {
         same.into()
     }
 
-    /// How many times the hash was iterated.
+    /// The iteration count of the hash.
     #[must_use]
     pub fn iterations(&self) -> NonZeroU32 {
         self.iterations
     }
 
-    /// The salt.
+    /// Returns the salt.
     #[must_use]
     pub fn salt(&self) -> &[u8] {
         &self.salt
@@ -145,7 +145,7 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// What a password is once SASLprep (RFC 4013) has been applied, as PostgreSQL's servers and clients do: where it is
+/// The password after SASLprep (RFC 4013), as PostgreSQL's servers and clients apply it: where it is
 /// prohibited, the password stays as it is.
 ///
 /// # Errors

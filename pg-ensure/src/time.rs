@@ -18,12 +18,12 @@ pub enum ValidUntil {
 /// A text is no point in time.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is no point in time; write one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\""
+    "{0:?} is not a valid time: expected one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\""
 )]
 pub struct NotATime(pub String);
 
 impl ValidUntil {
-    /// As SQL.
+    /// Returns the SQL form.
     #[must_use]
     pub fn sql(self) -> String {
         format!("'{self}'")

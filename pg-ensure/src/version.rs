@@ -1,4 +1,4 @@
-//! What a version of the server can do.
+//! Server versions and the features that each has.
 
 use std::fmt;
 use thiserror::Error;

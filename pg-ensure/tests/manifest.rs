@@ -8,6 +8,8 @@ use secrecy::SecretString;
 fn secrets(reference: &str) -> Result<SecretString, String> {
     match reference {
         "file:/good" => Ok("good".to_owned().into()),
+        "md5hash" => Ok(format!("md5{}", "0a".repeat(16)).into()),
+        "halfscram" => Ok("SCRAM-SHA-256$4096:x".to_owned().into()),
         "file:/nul" => Ok("a\0b".to_owned().into()),
         other => Err(format!("{other}: cannot be read: no such file")),
     }
@@ -32,38 +34,46 @@ fn each_mistake_is_one_error_with_its_place() {
             format!("m:2:8: the name \"{long}\" is 64 bytes long; PostgreSQL keeps at most 63, so shorten it"),
         ),
         ("[[role]]\nname = \"a\\u0000\"", "m:2:8: the name \"a\\0\" holds a NUL byte, which no PostgreSQL name can".into()),
-        ("[[role]]\nname = \"pg_mine\"", "m:2:8: role \"pg_mine\": \"pg_mine\" is reserved by PostgreSQL; take another name".into()),
-        ("[[role]]\nname = \"public\"", "m:2:8: role \"public\": \"public\" is reserved by PostgreSQL; take another name".into()),
+        ("[[role]]\nname = \"pg_mine\"", "m:2:8: role \"pg_mine\": \"pg_mine\" is reserved by PostgreSQL: use another name".into()),
+        ("[[role]]\nname = \"public\"", "m:2:8: role \"public\": \"public\" is reserved by PostgreSQL: use another name".into()),
         // Keys.
-        ("[[ensure]]\nname = \"a\"\nownr = \"b\"", "m:3:1: unknown field `ownr`, expected one of `name`, `database`, `password`, `passwordFile`, `password_file`".into()),
+        ("[[ensure]]\nname = \"a\"\nownr = \"b\"", "m:3:1: unknown field `ownr`, expected one of `name`, `database`, `password`, `passwordFile`, `password_file`, `databases`, `extensions`, `connectionLimit`, `connection_limit`, `settings`, `reassignOwned`, `reassign_owned`".into()),
         ("ensures = 1", "m:1:1: unknown field `ensures`, expected one of `external`, `ensure`, `role`, `membership`, `database`, `grant`, `default_privileges`, `settings`".into()),
         ("[[role]]\nname = \"a\"\nlogin = \"yes\"", "m:3:9: invalid type: string \"yes\", expected a boolean".into()),
         // Twice.
-        ("[[ensure]]\nname = \"a\"\n[[role]]\nname = \"a\"", "m:4:8: role \"a\" is declared twice; the first time in line 2".into()),
+        ("[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"", "m:4:8: role \"a\" is declared twice; the first time in line 2".into()),
+        // The short form may add, and may not contradict.
+        ("[[ensure]]\nname = \"a\"\n[[role]]\nname = \"a\"\nlogin = false", "m:2:8: role \"a\": login contradicts its declaration in line 4: keep one of them".into()),
+        ("[[ensure]]\nname = \"a\"\n[[role]]\nname = \"b\"\n[[database]]\nname = \"a\"\nowner = \"b\"", "m:2:8: database \"a\": owner contradicts its declaration in line 6: keep one of them".into()),
+        ("[[ensure]]\nname = \"a\"\nconnection_limit = 3\n[[role]]\nname = \"a\"\nconnection_limit = 4", "m:2:8: role \"a\": connection_limit contradicts its declaration in line 5: keep one of them".into()),
+        ("[[ensure]]\nname = \"a\"\ndatabase = \"x\"\ndatabases = [\"y\"]", "m:2:8: database and databases exclude each other: keep one".into()),
+        ("[[ensure]]\nname = \"a\"\npassword = \"md5hash\"", "m:3:12: the secret is an MD5 hash, which cannot be turned into a SCRAM verifier: store the password itself, or a SCRAM-SHA-256 verifier".into()),
+        ("[[ensure]]\nname = \"a\"\npassword = \"halfscram\"", "m:3:12: the secret begins like a SCRAM verifier and is not valid: VERIFIER".into()),
         // Circles of membership.
         (
             "[[role]]\nname = \"a\"\nmember_of = [\"b\"]\n[[role]]\nname = \"b\"\nmember_of = [\"c\"]\n[[role]]\nname = \"c\"\nmember_of = [\"a\"]",
             "m:3:14: membership of \"a\" in \"b\": the roles are members of each other in a circle: a → b → c → a".into(),
         ),
-        // An owner who is nowhere.
-        ("[[database]]\nname = \"a\"\nowner = \"nobody\"", "m:3:9: database \"a\": the owner \"nobody\" is nowhere; declare it as a role, or list it under external".into()),
+        // An owner that is not declared.
+        ("[[database]]\nname = \"a\"\nowner = \"nobody\"", "m:3:9: database \"a\": the owner \"nobody\" is not declared: add a [[role]] for it, or list it under external".into()),
         ("[[role]]\nname = \"gone\"\nabsent = true\n[[database]]\nname = \"a\"\nowner = \"gone\"", "m:6:9: database \"a\": the owner \"gone\" is declared absent".into()),
         // Secrets.
         ("[[ensure]]\nname = \"a\"\npassword_file = \"/none\"", "m:3:17: file:/none: cannot be read: no such file".into()),
         ("[[ensure]]\nname = \"a\"\npassword_file = \"/nul\"", "m:3:17: role \"a\": the password holds a NUL byte".into()),
         ("[[ensure]]\nname = \"a\"\npassword = \"file:/good\"\npassword_file = \"/good\"", "m:2:8: password, password_file and no_password exclude each other; keep one".into()),
         // Values.
-        ("[[role]]\nname = \"a\"\nvalid_until = \"soon\"", "m:3:15: \"soon\" is no point in time; write one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\"".into()),
-        ("[[role]]\nname = \"a\"\nconnection_limit = -2", "m:3:20: role \"a\": the connection limit -2 is below -1, which means none".into()),
-        ("[[role]]\nname = \"a\"\n[role.settings]\n\"work mem\" = 1", "m:4:1: \"work mem\" is no name of a parameter; one is for example \"work_mem\" or \"app.tenant\"".into()),
+        ("[[role]]\nname = \"a\"\nvalid_until = \"soon\"", "m:3:15: \"soon\" is not a valid time: expected one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\"".into()),
+        ("[[role]]\nname = \"a\"\nconnection_limit = -2", "m:3:20: role \"a\": the connection limit -2 is below -1: use -1 for no limit".into()),
+        ("[[role]]\nname = \"a\"\n[role.settings]\n\"work mem\" = 1", "m:4:1: \"work mem\" is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"".into()),
         // Grants.
-        ("[[grant]]\nto = \"public\"\non = \"database\"\nname = \"a\"\nprivileges = [\"connct\"]", "m:5:15: \"connct\" is no privilege of PostgreSQL; one is for example \"select\" or \"usage\"".into()),
-        ("[[grant]]\nto = \"public\"\non = \"database\"\nname = \"a\"\nprivileges = [\"select\"]", "m:4:8: grant number 1: SELECT is no privilege of a database; it has CREATE, CONNECT, TEMPORARY".into()),
+        ("[[grant]]\nto = \"public\"\non = \"database\"\nname = \"a\"\nprivileges = [\"connct\"]", "m:5:15: \"connct\" is not a PostgreSQL privilege: expected one such as \"select\" or \"usage\"".into()),
+        ("[[grant]]\nto = \"public\"\non = \"database\"\nname = \"a\"\nprivileges = [\"select\"]", "m:4:8: grant number 1: SELECT is not a privilege of a database: expected one of CREATE, CONNECT, TEMPORARY".into()),
         ("[[grant]]\nto = \"public\"\non = \"table\"\nname = \"a\"\nprivileges = [\"select\"]", "m:3:6: a grant on this needs a database".into()),
-        ("[[grant]]\nto = \"x\"\non = \"database\"\nname = \"a\"\nabsent = true", "m:2:6: grant number 1: the grantee \"x\" is nowhere; declare it as a role, or list it under external".into()),
+        ("[[grant]]\nto = \"x\"\non = \"database\"\nname = \"a\"\nabsent = true", "m:2:6: grant number 1: the grantee \"x\" is not declared: add a [[role]] for it, or list it under external".into()),
         ("[[grant]]\nto = \"public\"\non = \"database\"\nname = \"a\"", "m:4:8: say the privileges, or absent = true to take everything away".into()),
     ] {
-        assert_eq!(wrong(toml), said, "{toml}");
+        let broken = pg_ensure::Verifier::parse("SCRAM-SHA-256$4096:x").expect_err("no verifier").to_string();
+        assert_eq!(wrong(toml), said.replace("VERIFIER", &broken), "{toml}");
     }
 }
 
@@ -85,11 +95,11 @@ fn json_says_the_same_with_its_places() {
     for (json, said) in [
         ("{\"role\": [\n{\"name\": \"a\",\n \"logn\": true}]}", "m:3:2: unknown field `logn`"),
         ("{\"role\": [\n{\"name\": \"\"}]}", "m:2:10: a name is empty"),
-        ("{\"role\": [\n{\"name\": \"a\"]}", "m:2:13: a comma or } is missing"),
-        ("{\"role\": [],\n\"role\": []}", "m:2:1: the same key is there twice"),
-        ("[]", "m:1:1: a manifest is an object"),
-        ("{} x", "m:1:4: something follows the end"),
-        ("{\"role\": 01}", "m:1:10: 01 is no number"),
+        ("{\"role\": [\n{\"name\": \"a\"]}", "m:2:13: expected a comma or }"),
+        ("{\"role\": [],\n\"role\": []}", "m:2:1: duplicate key"),
+        ("[]", "m:1:1: expected an object"),
+        ("{} x", "m:1:4: unexpected text after the end"),
+        ("{\"role\": 01}", "m:1:10: 01 is not a valid number"),
     ] {
         let found = read(json, Format::Json).expect_err(json).to_string();
         assert!(found.starts_with(said), "{json}: {found}");
@@ -228,4 +238,54 @@ fn secrets_are_never_written_or_shown() {
     let desired = read(EVERYTHING, Format::Toml).expect("a manifest");
     assert!(write(&desired, Format::Toml).is_err());
     assert!(!format!("{desired:?}").contains("\"good\""));
+}
+
+/// The short form takes what an application needs, and merges with the long ones of the same names.
+#[test]
+fn the_short_form_goes_all_the_way() {
+    let desired = read(
+        r#"
+[[ensure]]
+name = "immich"
+extensions = ["vector", "pg_trgm"]
+connection_limit = 30
+settings = { search_path = ["public", "vectors"] }
+reassign_owned = true
+
+[[ensure]]
+name = "immich"
+databases = ["jobs", "cache"]
+extensions = ["pg_trgm"]
+
+[[database]]
+name = "immich"
+comment = "photos"
+extension = [{ name = "vector", version = "0.8" }]
+
+[[role]]
+name = "immich"
+comment = "an application"
+connection_limit = 30
+"#,
+        Format::Toml,
+    )
+    .expect("a manifest");
+    let role = &desired.roles["immich"];
+    assert_eq!((role.login, role.connection_limit), (Some(true), Some(30)));
+    assert!(role.comment.is_some());
+    let names: Vec<&str> = desired.databases.keys().map(Name::as_str).collect();
+    assert_eq!(names, ["cache", "immich", "jobs"]);
+    assert!(
+        desired
+            .databases
+            .values()
+            .all(|database| database.owner.as_ref().is_some_and(|owner| *owner == "immich"))
+    );
+    let database = &desired.databases["immich"];
+    assert!(database.comment.is_some() && database.reassign_owned);
+    assert_eq!(database.extensions.len(), 2);
+    assert_eq!(database.extensions["vector"].version.as_ref().map(pg_ensure::Text::as_str), Some("0.8"));
+    assert_eq!(desired.databases["jobs"].extensions.len(), 1);
+    assert_eq!(desired.settings.len(), 1);
+    assert_eq!(desired.validate(), []);
 }

@@ -1,7 +1,7 @@
 //! Properties of the pure core, over arbitrary clusters and wishes.
 
 use pg_ensure::current::{
-    Contents, DefaultKind, Extension, MembershipOptions, Owned, Session, SettingKey, StoredPassword,
+    Contents, DefaultKind, InstalledExtension, MembershipOptions, Owned, Session, SettingKey, StoredPassword,
 };
 use pg_ensure::desired::{self, DefaultGrant, Desired, Grant, Membership, On, Presence, PrivilegeSet};
 use pg_ensure::{
@@ -217,7 +217,7 @@ fn valid(mut wish: Desired) -> Desired {
 fn empty(major: u32) -> Current {
     let version = Version::major_version(major);
     let postgres = name("postgres");
-    let all = pg_ensure::current::Role {
+    let all = pg_ensure::current::RoleState {
         superuser: true,
         createdb: true,
         createrole: true,
@@ -226,9 +226,9 @@ fn empty(major: u32) -> Current {
         bypassrls: true,
         ..Default::default()
     };
-    let database = |template: bool| pg_ensure::current::Database {
+    let database = |template: bool| pg_ensure::current::DatabaseState {
         is_template: template,
-        ..pg_ensure::current::Database::plain(&postgres, version)
+        ..pg_ensure::current::DatabaseState::plain(&postgres, version)
     };
     let mut template = database(true);
     // What is made from it has a table to grant on.
@@ -551,7 +551,7 @@ fn extensions_that_the_server_lacks_are_named() {
     assert_eq!(plan.blocked.len(), 1);
     assert!(plan.blocked[0].to_string().contains("install its package"), "{}", plan.blocked[0]);
     let inside = after.databases["x"].contents.as_ref().expect("it is new");
-    let found = Extension { version: text("1.0"), schema: name("public"), owner: name("postgres") };
+    let found = InstalledExtension { version: text("1.0"), schema: name("public"), owner: name("postgres") };
     assert_eq!(inside.extensions.get("hstore"), Some(&found));
 }
 

@@ -1,4 +1,4 @@
-# services.pgEnsure: databases, roles and passwords, made true before the services that need them start.
+# services.pgEnsure: databases, roles and passwords, applied before the services that need them start.
 #
 #   imports = [ ./module.nix ];
 #   services.pgEnsure = {
@@ -90,7 +90,7 @@ let
 in
 {
   options.services.pgEnsure = {
-    enable = mkEnableOption "PostgreSQL's databases, roles and passwords, made true";
+    enable = mkEnableOption "declared databases, roles and passwords of PostgreSQL";
     package = mkOption {
       type = types.package;
       default = pkgs.pg-ensure;
@@ -129,6 +129,12 @@ in
       default = { };
       description = "Anything else that a manifest can say, merged with the above.";
     };
+    requiredBy = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [ "vaultwarden.service" ];
+      description = "Units that start only once the manifest is applied, beside those that wait for postgresql.target.";
+    };
     hbaPolicy = mkOption {
       type = types.nullOr types.path;
       default = null;
@@ -148,8 +154,11 @@ in
       owners;
 
     systemd.services.pg-ensure = {
-      description = "PostgreSQL's roles and databases, made true";
-      after = [ "postgresql.service" ];
+      description = "Roles and databases of PostgreSQL";
+      after = [ "postgresql.service" "postgresql-setup.service" ];
+      # Services of nixpkgs wait for this target, and so for the manifest.
+      before = [ "postgresql.target" ] ++ cfg.requiredBy;
+      requiredBy = [ "postgresql.target" ] ++ cfg.requiredBy;
       requires = [ "postgresql.service" ];
       partOf = [ "postgresql.service" ];
       wantedBy = [ "multi-user.target" ];
@@ -188,6 +197,8 @@ in
         SystemCallArchitectures = "native";
         SystemCallFilter = "@system-service";
         UMask = "0077";
+        StateDirectory = "pg-ensure";
+        StateDirectoryMode = "0700";
       };
     };
   };

@@ -6,7 +6,7 @@ use cli_support::secret::Reference;
 use pg_ensure::Destroyed;
 use std::path::PathBuf;
 
-/// PostgreSQL's databases, roles, ownership and passwords, made true.
+/// Apply a declared set of databases, roles, ownership and passwords to PostgreSQL.
 ///
 /// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences found.
 #[derive(Debug, Parser)]
@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     #[command(flatten)]
     Shell(Generate),
-    /// Show what would be done; ends with 3 if there is anything.
+    /// Show the changes that `apply` would make; exit status 3 if there are any.
     Plan {
         /// The manifest: TOML, or JSON by its name's end.
         manifest: PathBuf,
@@ -38,7 +38,7 @@ pub(crate) enum Command {
         #[arg(long)]
         sql: bool,
     },
-    /// Make it so, and look again afterwards.
+    /// Apply the manifest, then verify.
     Apply {
         /// The manifest; not needed with --plan, which knows it.
         #[arg(required_unless_present = "plan")]
@@ -56,10 +56,13 @@ pub(crate) enum Command {
         /// A login that must work after the policy was installed, as in libpq; the session's own unless given.
         #[arg(long, requires = "hba")]
         canary: Option<String>,
+        /// On a standby: look again every so many seconds, and apply once it is promoted.
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "10")]
+        follow: Option<u64>,
     },
-    /// Say whether everything is as the manifest has it; ends with 3 if not.
+    /// Compare the server with the manifest; exit status 3 if they differ.
     Check {
-        /// The manifest.
+        /// The manifest's path.
         manifest: PathBuf,
         #[command(flatten)]
         server: ServerArgs,
@@ -67,11 +70,11 @@ pub(crate) enum Command {
         #[arg(long)]
         offline: bool,
     },
-    /// Write the manifest of a cluster as it is. Passwords are left out.
+    /// Write a manifest of the cluster's current state, without passwords.
     Generate {
         #[command(flatten)]
         server: ServerArgs,
-        /// The format.
+        /// The output format.
         #[arg(long, value_enum, default_value = "toml")]
         format: Written,
     },
@@ -90,19 +93,24 @@ pub(crate) enum Written {
 
 #[derive(Debug, Arguments)]
 pub(crate) struct ServerArgs {
-    /// How to connect, as in libpq: "host=… user=…" or a postgresql:// address. No password belongs here.
-    #[arg(long, default_value = "host=/run/postgresql user=postgres")]
-    pub(crate) connect: String,
+    /// Connection string as in libpq: "host=… user=…" or a postgresql:// URI. It must not hold a password.
+    /// Without it: PGHOST and the other variables of libpq, else "host=/run/postgresql user=postgres".
+    #[arg(long)]
+    pub(crate) connect: Option<String>,
     /// The password to connect with: file:/path, credential:name, env:NAME or age:/path?identity=/path.
     #[arg(long, value_name = "REFERENCE")]
     pub(crate) password: Option<Reference>,
-    /// Whether TLS is used: disable, prefer, require, verify-ca or verify-full. Also as sslmode in --connect.
+    /// Use of TLS: disable, prefer, require, verify-ca or verify-full. Also as sslmode in --connect.
     #[arg(long, value_enum)]
     pub(crate) sslmode: Option<crate::tls::Mode>,
     /// Certificates to trust, in PEM, or "system". Also as sslrootcert in --connect.
     #[arg(long, value_name = "FILE")]
     pub(crate) sslrootcert: Option<PathBuf>,
-    /// How long a server is waited for that starts, recovers or is not there, in seconds.
+    /// Folder of a record of the passwords that were set (verifiers, not passwords), for a session that cannot read the
+    /// server's; by default $STATE_DIRECTORY.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Seconds to wait for a server that is starting, recovering or not reachable.
     #[arg(long, default_value_t = 60)]
     pub(crate) timeout: u64,
 }

@@ -1,9 +1,11 @@
-//! What each command does.
+//! The commands of the program.
 
 use crate::args::{Args, Command, ConsentArgs, ServerArgs, Written};
 use crate::connect;
 use crate::hba;
+use crate::record::Record;
 use crate::report::{self, Shown};
+use crate::runtime::block_on;
 use crate::saved::Saved;
 use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure};
@@ -13,8 +15,8 @@ use pg_ensure::client::{Applied, ApplyOptions, Error, Outcome};
 use pg_ensure::manifest::{Format, Manifest, write};
 use pg_ensure::{Consent, Desired, Digest, import};
 use serde_json::json;
-use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
@@ -35,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             }
             Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
         }
-        Command::Apply { manifest, server, consent, plan, hba, canary } => {
+        Command::Apply { manifest, server, consent, plan, hba, canary, follow } => {
             let saved = plan.as_deref().map(Saved::read).transpose()?;
             let manifest = match (manifest, &saved) {
                 (Some(manifest), _) => manifest,
@@ -49,7 +51,11 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             let desired = read(manifest)?;
             // A policy that means nothing is found before anything is changed.
             let policy = hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
-            let done = apply(&desired, server, consent, expected, args.json)?;
+            let mut done = apply(&desired, server, consent.clone(), expected, args.json)?;
+            while let (None, Some(pause)) = (done, follow) {
+                std::thread::sleep(Duration::from_secs((*pause).max(1)));
+                done = apply(&desired, server, consent.clone(), expected, args.json)?;
+            }
             match (policy, done) {
                 (Some(policy), Some(())) => hba::install(&policy, server, canary.as_deref(), args.json),
                 _ => Ok(Done::Fine),
@@ -99,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     }
 }
 
-/// Whether the run went through; nothing on a standby.
+/// Applies the manifest; returns `None` on a standby.
 fn apply(
     desired: &Desired,
     server: &ServerArgs,
@@ -107,6 +113,8 @@ fn apply(
     expected: Option<Digest>,
     as_json: bool,
 ) -> Result<Option<()>, Failure> {
+    let (config, _) = connect::config(server)?;
+    let record = Record::of(server, &config)?;
     let server = connect::server(server)?;
     let mut options = ApplyOptions::default().consent(consent);
     if let Some(expected) = expected {
@@ -118,12 +126,15 @@ fn apply(
     shown.0.end("done");
     drop(shown);
     let Applied { done, left, .. } = match outcome {
-        Outcome::Applied(applied) => applied,
+        Outcome::Applied(applied) => {
+            record.add(&applied.passwords)?;
+            applied
+        }
         _ => {
             if as_json {
                 println!("{}", json!({"result": "standby"}));
             } else {
-                println!("the server is a standby: left alone");
+                println!("the server is a standby: nothing was changed");
             }
             return Ok(None);
         }
@@ -174,9 +185,4 @@ fn failure(why: &Error) -> Failure {
         Error::Invalid(_) => Failure::Configuration(why.to_string()),
         _ => Failure::because(why),
     }
-}
-
-pub(crate) fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    Ok(runtime.map_err(|why| Failure::Failed(format!("no runtime: {why}")))?.block_on(work))
 }

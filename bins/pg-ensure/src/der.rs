@@ -5,9 +5,9 @@
 pub(crate) enum Hash {
     /// SHA-256; also what stands for MD5 and SHA-1 (RFC 5929, section 4.1).
     Sha256,
-    /// SHA-384.
+    /// The SHA-384 hash.
     Sha384,
-    /// SHA-512.
+    /// The SHA-512 hash.
     Sha512,
 }
 

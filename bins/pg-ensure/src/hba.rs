@@ -1,8 +1,8 @@
 //! The authentication policy of the same list: who may connect is who was ensured.
 
 use crate::args::ServerArgs;
-use crate::commands::block_on;
 use crate::connect;
+use crate::runtime::block_on;
 use crate::tls::Connector;
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::replace::replace;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::{Client, Config};
 
-/// How long a login may take.
+/// The time limit of a login.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a policy, and adds every database of the manifest with its owner, and every role that has powers.
@@ -87,7 +87,7 @@ async fn put(
     Ok(Done::Fine)
 }
 
-/// What the policy is to blame for is a matter of configuration.
+/// Maps errors that the policy causes to configuration failures.
 fn refused(why: &InstallError) -> Failure {
     match why {
         InstallError::LockedOut(_) | InstallError::Refused { .. } | InstallError::Render(_) => {

@@ -5,7 +5,11 @@ mod commands;
 mod connect;
 mod der;
 mod hba;
+mod libpq;
+mod names;
+mod record;
 mod report;
+mod runtime;
 mod saved;
 mod tls;
 

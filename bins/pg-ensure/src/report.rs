@@ -1,4 +1,4 @@
-//! What is shown of plans and runs.
+//! The display of plans and runs.
 
 use cli_support::progress::Progress;
 use cli_support::table::Table;
@@ -72,7 +72,16 @@ pub(crate) struct Shown(pub(crate) Progress);
 impl Observer for Shown {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Waiting => self.0.note("another run is under way; waiting for it"),
+            Event::Waiting => self.0.note("waiting for another run of pg-ensure"),
+            Event::Connecting(why) => {
+                self.0.note(&format!("{}; waiting for the server", cli_support::outcome::chain(*why)));
+            }
+            Event::Recovering => self.0.note("the server is in archive recovery; waiting for its end"),
+            Event::Planned { plan } => {
+                for blocked in &plan.blocked {
+                    self.0.note(&format!("blocked: {blocked}"));
+                }
+            }
             Event::Step { number, of, step } => {
                 if *number == 1 {
                     self.0.begin(format!("{of} steps"));
@@ -82,11 +91,11 @@ impl Observer for Shown {
             }
             Event::Again(why) => {
                 self.0.end("interrupted");
-                self.0.note(&format!("{}; beginning again", cli_support::outcome::chain(*why)));
+                self.0.note(&format!("{}; starting again", cli_support::outcome::chain(*why)));
             }
             Event::Verify => {
                 self.0.end("done");
-                self.0.begin("looking at what came of it");
+                self.0.begin("verifying");
             }
             _ => {}
         }

@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Saved {
     /// The program's version, since a digest means nothing to another.
     program: String,
-    /// The manifest.
+    /// The manifest's path.
     pub(crate) manifest: PathBuf,
-    /// What binds the plan to its state.
+    /// The digest that binds the plan to its state.
     digest: String,
-    /// What it may destroy.
+    /// The objects that the run may destroy.
     destroy: Vec<String>,
-    /// What it is, as `plan --json` shows it.
+    /// The plan as `plan --json` shows it.
     plan: Value,
 }
 

@@ -1,15 +1,17 @@
 //! TLS to servers, by rustls.
 
 use crate::der::{Hash, signature_hash};
+use crate::names;
 use aws_lc_rs::digest;
 use clap::ValueEnum;
 use cli_support::outcome::Failure;
+use cli_support::secret::Reference;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -19,11 +21,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 
-/// Whether and how TLS is used, as libpq's `sslmode`.
+/// The use of TLS, as libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// Never.
+    /// TLS is never used.
     Disable,
+    /// As `prefer`: TLS is used wherever the server has it.
+    Allow,
     /// If the server has it; its certificate is not looked at.
     Prefer,
     /// Always; its certificate is looked at if certificates to trust are given.
@@ -41,46 +45,86 @@ pub(crate) struct Connector {
     server: Option<ServerName<'static>>,
 }
 
+/// The files of a client certificate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client<'c> {
+    pub(crate) certificate: &'c Path,
+    pub(crate) key: &'c Path,
+}
+
+impl Client<'_> {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
+        let wrong = |why: String| Failure::Configuration(format!("{}: {why}", self.certificate.display()));
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_file_iter(self.certificate).map_err(|why| wrong(why.to_string()))?.collect();
+        let chain = chain.map_err(|why| wrong(why.to_string()))?;
+        // By the rules for secrets, which are PostgreSQL's own for keys.
+        let bytes = Reference::File(self.key.to_owned()).read_bytes()?;
+        let key = PrivateKeyDer::from_pem_slice(&bytes)
+            .map_err(|why| Failure::Configuration(format!("{}: {why}", self.key.display())))?;
+        Ok((chain, key))
+    }
+}
+
 impl Connector {
-    pub(crate) fn new(mode: Mode, roots: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn new(mode: Mode, roots: Option<&Path>, client: Option<Client<'_>>) -> Result<Self, Failure> {
         let provider = Arc::new(provider::default_provider());
         let check = match (mode, roots) {
             (Mode::VerifyFull, _) => Check::Name,
             (Mode::VerifyCa, _) | (Mode::Require, Some(_)) => Check::Authority,
-            _ => Check::Nothing,
+            (Mode::Disable | Mode::Allow | Mode::Prefer, _) | (Mode::Require, None) => Check::Nothing,
         };
         let verifier: Arc<dyn ServerCertVerifier> = if check == Check::Nothing {
-            Arc::new(Verifier { check, inner: None, provider: Arc::clone(&provider) })
+            Arc::new(Verifier { check, inner: None, roots: Vec::new(), provider: Arc::clone(&provider) })
         } else {
-            let roots = Arc::new(trusted(roots)?);
+            let (roots, certificates) = trusted(roots)?;
+            let roots = Arc::new(roots);
             let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
             let inner = inner.map_err(|why| Failure::Configuration(format!("sslrootcert: {why}")))?;
-            Arc::new(Verifier { check, inner: Some(inner), provider: Arc::clone(&provider) })
+            Arc::new(Verifier {
+                check,
+                inner: Some(inner),
+                roots: certificates,
+                provider: Arc::clone(&provider),
+            })
         };
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.map_err(|why| Failure::Failed(format!("TLS: {why}")))?;
-        let mut config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        let config = config.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match client {
+            None => config.with_no_client_auth(),
+            Some(client) => {
+                let (chain, key) = client.read()?;
+                let config = config.with_client_auth_cert(chain, key);
+                config.map_err(|why| {
+                    Failure::Configuration(format!("{}: {why}", client.certificate.display()))
+                })?
+            }
+        };
         config.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(Self { config: Arc::new(config), server: None })
     }
 }
 
-fn trusted(path: Option<&Path>) -> Result<RootCertStore, Failure> {
+/// The certificates to trust, as a store and, where they are from a file, one by one.
+fn trusted(path: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Failure> {
     let mut store = RootCertStore::empty();
+    let mut all = Vec::new();
     let Some(path) = path.filter(|path| *path != Path::new("system")) else {
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(store);
+        return Ok((store, all));
     };
     let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
     let certificates = CertificateDer::pem_file_iter(path).map_err(|why| wrong(why.to_string()))?;
     for certificate in certificates {
         let certificate = certificate.map_err(|why| wrong(why.to_string()))?;
-        store.add(certificate).map_err(|why| wrong(why.to_string()))?;
+        store.add(certificate.clone()).map_err(|why| wrong(why.to_string()))?;
+        all.push(certificate);
     }
     if store.is_empty() {
         return Err(wrong("it holds no certificate in PEM".to_owned()));
     }
-    Ok(store)
+    Ok((store, all))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +139,8 @@ enum Check {
 struct Verifier {
     check: Check,
     inner: Option<Arc<WebPkiServerVerifier>>,
+    /// The certificates of `sslrootcert`.
+    roots: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -108,11 +154,28 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
-        match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.check == Check::Authority => Ok(ServerCertVerified::assertion()),
-            other => other,
+        // A server's own certificate in `sslrootcert` is trusted as it is, as OpenSSL does: such is one made by
+        // `openssl req -x509`, as PostgreSQL's manual says.
+        let pinned = self.roots.iter().any(|root| root.as_ref() == end_entity.as_ref());
+        let verified = if pinned {
+            let valid = names::valid_at(end_entity, now.as_secs());
+            if !valid {
+                return Err(rustls::Error::InvalidCertificate(CertificateError::Expired));
+            }
+            Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName))
+        } else {
+            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        };
+        match (verified, self.check) {
+            (
+                Err(rustls::Error::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                )),
+                check,
+            ) if check == Check::Authority || names::is_for(end_entity, server_name) => {
+                Ok(ServerCertVerified::assertion())
+            }
+            (other, _) => other,
         }
     }
 

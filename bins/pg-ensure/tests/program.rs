@@ -104,7 +104,7 @@ fn everything_wrong_is_said_before_the_server_is_asked() {
             "[[ensure]]\nname = \"a\"\npassword = \"hunter2\"".to_owned(),
             vec!["m.toml:3:12:", "not a reference to a secret"],
         ),
-        ("[[database]]\nname = \"a\"\nowner = \"b\"".to_owned(), vec!["m.toml:3:9:", "nowhere"]),
+        ("[[database]]\nname = \"a\"\nowner = \"b\"".to_owned(), vec!["m.toml:3:9:", "not declared"]),
     ] {
         let manifest = write(folder.path(), "m.toml", &text);
         for command in ["plan", "apply", "check"] {
@@ -116,7 +116,7 @@ fn everything_wrong_is_said_before_the_server_is_asked() {
     let good = write(folder.path(), "good.toml", "[[ensure]]\nname = \"a\"\n");
     expect(&["plan", &good, "--connect", &nowhere, "--timeout", "0"], 1, &["cannot connect"]);
     expect(&["plan", &good, "--connect", "host=x password=hunter2"], 2, &["--password file:"]);
-    expect(&["plan", &good, "--destroy", "everything"], 2, &["names nothing to destroy"]);
+    expect(&["plan", &good, "--destroy", "everything"], 2, &["does not name an object to destroy"]);
     expect(&["apply"], 2, &["MANIFEST"]);
     expect(&["plan", "/none.toml"], 2, &["/none.toml"]);
 }
@@ -293,8 +293,9 @@ fn the_quick_start_of_the_readme_provisions_a_throwaway_server() {
         readme.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("its script");
     // The server refuses to run as root, so that everything is done as its account.
     let postgres = Postgres::start(&Options::new(18));
-    let program = Path::new(env!("CARGO_BIN_EXE_pg-ensure")).parent().expect("a folder");
-    let path = format!("{}:{}:/usr/bin:/bin", postgres.programs().display(), program.display());
+    let program = testkit::postgres::readable(Path::new(env!("CARGO_BIN_EXE_pg-ensure")));
+    let program = program.parent().expect("a folder").display();
+    let path = format!("{}:{program}:/usr/bin:/bin", postgres.programs().display());
     let output =
         postgres.as_account("sh", &["-euc", script]).env("PATH", path).env("TMPDIR", "/tmp").output();
     let output = output.expect("a shell");
@@ -322,15 +323,15 @@ fn every_manifest_that_is_shown_is_valid() {
     }
     let shown: Vec<&str> =
         readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [short, long] = shown.as_slice() else { panic!("two manifests are shown") };
+    let [short, application, long] = shown.as_slice() else { panic!("three manifests are shown") };
     // The long one refers to the role of the short one.
     let (head, tail) = long.split_once("[[role]]").expect("a role");
-    let joined = format!("{head}{short}[[role]]{tail}");
+    let joined = format!("{head}{short}{application}[[role]]{tail}");
     let pair = include_str!("../../../examples/hosts/two-edges/databases.toml").to_owned();
     for text in [joined, own, pair] {
         let mut text = text.replace("credential:grafana-db", &format!("file:{secret}"));
         text = text.replace("credential:replicator", &format!("file:{secret}"));
-        for name in ["vaultwarden", "headscale", "forgejo"] {
+        for name in ["vaultwarden", "headscale", "forgejo", "immich"] {
             text = text.replace(&format!("/run/secrets/{name}-db"), &secret);
         }
         let manifest = write(folder.path(), "m.toml", &text);
@@ -377,7 +378,7 @@ let
   clauses = { superuser = null; createrole = null; createdb = true; "inherit" = null; login = null; replication = null;
     bypassrls = null; };
   cfg = {
-    enable = true; package = "/x"; connect = "host=/run/postgresql user=postgres"; hbaPolicy = null; credentials = { };
+    enable = true; package = "/x"; connect = "host=/run/postgresql user=postgres"; hbaPolicy = null; credentials = { }; requiredBy = [ "vaultwarden.service" ];
     ensures = [
       { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; database = null; }
       { name = "head-scale"; passwordFile = null; database = "mesh"; }
@@ -394,6 +395,7 @@ in
   credentials = service.serviceConfig.LoadCredential;
   asserted = builtins.all (entry: entry.assertion) module.config.assertions;
   start = service.serviceConfig.ExecStart;
+  before = service.before;
 }
 "##;
 
@@ -416,6 +418,7 @@ fn the_nixos_module_makes_a_manifest_that_the_program_takes() {
     assert!(output.status.success(), "{}", text(&output));
     let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(value["asserted"], true);
+    assert_eq!(value["before"], serde_json::json!(["postgresql.target", "vaultwarden.service"]));
     assert!(value["start"].as_str().expect("a command").starts_with("/x/bin/pg-ensure apply "));
     let credential = value["credentials"][0].as_str().expect("a credential");
     let (name, file) = credential.split_once(':').expect("a name and a file");
@@ -439,4 +442,121 @@ fn the_nixos_module_makes_a_manifest_that_the_program_takes() {
         "forgejo=forgejo mesh=head-scale postgres=postgres shared=postgres vaultwarden=vaultwarden";
     assert_eq!(owners.as_deref(), Some(expected));
     assert_eq!(run("check").status.code(), Some(0));
+}
+
+/// A server's own certificate, made as PostgreSQL's manual says: no alternative name, and no authority above it.
+#[test]
+fn a_self_signed_certificate_is_verified_as_by_libpq() {
+    let mut options = Options::new(15);
+    options.hba = "local all postgres trust\nhostssl all all all scram-sha-256\n".to_owned();
+    options.tls = true;
+    let postgres = Postgres::start(&options);
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-new",
+            "-x509",
+            "-days",
+            "365",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-newkey",
+            "rsa:2048",
+        ])
+        .arg("-out")
+        .arg(postgres.data().join("server.crt"))
+        .arg("-keyout")
+        .arg(postgres.data().join("server.key"))
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", text(&made));
+    let session = postgres.session();
+    session.query("CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'pw'").expect("a role");
+    postgres.reload(&session);
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("root.crt");
+    std::fs::copy(postgres.data().join("server.crt"), &root).expect("a copy");
+    let admin = format!("file:{}", write(folder.path(), "admin", "pw\n"));
+    let manifest = write(folder.path(), "m.toml", "[[ensure]]\nname = \"app\"\n");
+    let to = |host: &str, mode: &str| {
+        format!(
+            "host={host} port={} user=admin dbname=postgres sslmode={mode} sslrootcert={}",
+            postgres.port(),
+            root.display()
+        )
+    };
+    let run = |host: &str, mode: &str, code: i32, words: &[&str]| {
+        let to = to(host, mode);
+        expect(&["plan", &manifest, "--connect", &to, "--password", &admin, "--timeout", "1"], code, words)
+    };
+    run("localhost", "verify-full", 3, &["CREATE ROLE"]);
+    run("localhost", "verify-ca", 3, &["CREATE ROLE"]);
+    run("127.0.0.1", "verify-ca", 3, &["CREATE ROLE"]);
+    run("127.0.0.1", "verify-full", 1, &["cannot connect"]);
+    // Another certificate of the same name is not trusted for it.
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(&root, other.cert.pem()).expect("a file");
+    run("localhost", "verify-full", 1, &["cannot connect"]);
+}
+
+/// The environment, a service and a password file, as psql takes them.
+#[test]
+fn it_connects_as_libpq_does() {
+    let mut options = Options::new(17);
+    options.hba = "local all postgres trust\nhost all all all scram-sha-256\n".to_owned();
+    let postgres = Postgres::start(&options);
+    postgres.session().query("CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'pw'").expect("a role");
+    let home = tempfile::tempdir().expect("a folder");
+    let manifest = write(home.path(), "m.toml", "[[ensure]]\nname = \"app\"\n");
+    write(home.path(), ".pgpass", &format!("localhost:{}:*:admin:pw\n", postgres.port()));
+    write(
+        home.path(),
+        ".pg_service.conf",
+        &format!("[here]\nhost=localhost\nport={}\nuser=admin\n", postgres.port()),
+    );
+    let run = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pg-ensure"));
+        command.args(["plan", &manifest, "--timeout", "1"]).args(args).env("HOME", home.path());
+        let output = command.envs(variables.iter().copied()).output().expect("the program runs");
+        (output.status.code(), text(&output))
+    };
+    let port = postgres.port().to_string();
+    let (port, socket) = (port.as_str(), postgres.socket_folder().display().to_string());
+    for (args, variables) in [
+        (&["--connect", "service=here"][..], &[][..]),
+        (&[][..], &[("PGSERVICE", "here")][..]),
+        (&[][..], &[("PGHOST", "localhost"), ("PGPORT", port), ("PGUSER", "admin")][..]),
+        (&[][..], &[("PGHOST", socket.as_str()), ("PGPORT", port)][..]),
+        (&["--connect", "host=localhost user=admin"][..], &[("PGPORT", port), ("PGPASSWORD", "pw")][..]),
+    ] {
+        let (code, said) = run(args, variables);
+        assert_eq!(code, Some(3), "{args:?} {variables:?}: {said}");
+    }
+    let (code, said) = run(&["--connect", "host=localhost require_auth=none"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("require_auth=none is not supported"), "{said}");
+}
+
+/// A standby is left alone, and ensured once it is promoted.
+#[test]
+fn a_standby_is_followed_until_it_is_promoted() {
+    let mut options = Options::new(18);
+    options.hba.push_str("local replication all trust\n");
+    let primary = Postgres::start(&options);
+    let standby = Postgres::standby_of(&primary);
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = write(folder.path(), "m.toml", "[[ensure]]\nname = \"app\"\n");
+    let to = connect(&standby);
+    expect(&["apply", &manifest, "--connect", &to], 0, &["standby"]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
+        .args(["apply", &manifest, "--connect", &to, "--follow", "1"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(child.try_wait().expect("a status").is_none(), "it waits");
+    standby.promote();
+    assert!(child.wait().expect("it ends").success());
+    expect(&["check", &manifest, "--connect", &to], 0, &[]);
 }

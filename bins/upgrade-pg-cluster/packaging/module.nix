@@ -87,7 +87,7 @@ in
         PrivateNetwork = true;
         PrivateTmp = true;
         RestrictAddressFamilies = [ "AF_UNIX" ];
-        ExecStart = "${lib.getExe' cfg.package "upgrade-pg-cluster"} ${arguments} --until commit";
+        ExecStart = "${lib.getExe' cfg.package "upgrade-pg-cluster"} run ${arguments} --until commit";
       };
     };
     systemd.services.upgrade-pg-cluster-finish = lib.recursiveUpdate common {
@@ -96,7 +96,7 @@ in
       requires = [ "postgresql.service" ];
       wantedBy = [ "postgresql.service" ];
       serviceConfig.RestrictAddressFamilies = [ "AF_UNIX" "AF_INET" "AF_INET6" ];
-      serviceConfig.ExecStart = "${lib.getExe' cfg.package "upgrade-pg-cluster"} ${arguments} --no-start";
+      serviceConfig.ExecStart = "${lib.getExe' cfg.package "upgrade-pg-cluster"} run ${arguments} --no-start";
     };
   };
 }

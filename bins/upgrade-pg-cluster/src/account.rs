@@ -7,7 +7,7 @@
 
 use crate::service::Systemd;
 use cli_support::outcome::Failure;
-use pg_ensure::upgrade::Services;
+use pg_upgrade::Services;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -22,12 +22,12 @@ pub(crate) const STOP: u8 = 100;
 /// The status by which it asks for the service to be started.
 pub(crate) const START: u8 = 101;
 
-/// Whether this process is root.
+/// Returns true if this process is root.
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }
 
-/// Whether root has started this process as the owner.
+/// Returns true if root has started this process as the owner.
 pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }

@@ -3,19 +3,17 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
 use cli_support::outcome::Failure;
-use pg_ensure::upgrade::{
-    Amcheck, Backup, Major, Mode, Reindexing, Request, Step, Stopping, versions_in_name,
-};
+use pg_upgrade::{Amcheck, Backup, Major, Mode, Reindexing, Request, Step, Stopping, versions_in_name};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A major upgrade of a PostgreSQL cluster that cannot lose data.
 ///
-/// Without a command it upgrades, or goes on with an upgrade that was cut short. It runs as the cluster's owner, or as
-/// root, who becomes the owner for everything but stopping and starting the service. Called by a name such as
-/// upgrade-pg-cluster-17-18 it takes the versions from there.
+/// `plan` shows the steps and every obstacle, `run` upgrades or resumes an interrupted upgrade, `rollback` returns to the
+/// old cluster. Run it as the cluster's owner, or as root, which becomes the owner for everything but stopping and starting
+/// the service. Called by a name such as upgrade-pg-cluster-17-18 it takes the versions from there.
 ///
-/// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 something stands in the way (plan) or is left to do.
+/// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 obstacles found (plan).
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110)]
 pub(crate) struct Args {
@@ -34,9 +32,9 @@ pub(crate) struct Args {
     /// Answer in JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Go back to the old cluster. Possible until the new folder has its name.
-    #[arg(long)]
-    pub(crate) rollback: bool,
+    /// Deprecated: use the command rollback.
+    #[arg(long, hide = true)]
+    rollback: bool,
     #[command(flatten)]
     pub(crate) options: Options,
     #[command(subcommand)]
@@ -60,14 +58,17 @@ pub(crate) struct Options {
     /// The folder of the new version's programs.
     #[arg(long, global = true, value_name = "DIR")]
     new_bin: Option<PathBuf>,
-    /// How files are transferred: copy, clone, copy-file-range; link and swap cost the old cluster. By default the best
+    /// The folder of the new cluster's write-ahead log, where it shall not be among the data.
+    #[arg(long, global = true, value_name = "DIR")]
+    waldir: Option<PathBuf>,
+    /// Transfer mode: copy, clone, copy-file-range; link and swap cost the old cluster. By default the best
     /// of the first three that the file system allows.
     #[arg(long, global = true)]
     mode: Option<Mode>,
-    /// How many files or databases at once; by default as many as there are processors.
+    /// Number of parallel jobs; by default the number of processors.
     #[arg(long, short, global = true, value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
-    /// Where the base backup is made, instead of beside the old folder.
+    /// Folder of the base backup, instead of one beside the old folder.
     #[arg(long, global = true, value_name = "DIR", conflicts_with_all = ["backup_dump", "backup_exists"])]
     backup: Option<PathBuf>,
     /// Make the backup by pg_dumpall, into this file.
@@ -97,7 +98,7 @@ pub(crate) struct Options {
     /// Rebuild indexes of changed collations at the end and concurrently, while clients work with them.
     #[arg(long, global = true)]
     reindex_online: bool,
-    /// How thoroughly pg_amcheck looks at the new cluster.
+    /// Extent of the check of the new cluster by pg_amcheck.
     #[arg(long, global = true, value_enum, default_value = "sample")]
     amcheck: Depth,
     /// A superuser to connect as, where it is neither the owner's name nor "postgres".
@@ -119,13 +120,23 @@ pub(crate) enum Depth {
 pub(crate) enum Command {
     #[command(flatten)]
     Shell(Generate),
-    /// Show what would be done and what stands in the way; touch nothing.
+    /// Show the steps and every obstacle; touch nothing.
     Plan,
-    /// Show where an upgrade stands.
+    /// Check the cluster for what a later version announces, whose programs need not be there; touch nothing.
+    Check {
+        /// The later version.
+        #[arg(long, value_name = "MAJOR")]
+        next: Major,
+    },
+    /// Upgrade, or resume an interrupted upgrade.
+    Run,
+    /// Return to the old cluster. Possible until the new folder has its name.
+    Rollback,
+    /// Show the state of an upgrade.
     Status,
     /// Print the report of an upgrade.
     Report {
-        /// As HTML.
+        /// Print it as HTML.
         #[arg(long)]
         html: bool,
     },
@@ -145,7 +156,7 @@ pub(crate) enum Command {
 
 /// An age: a number and a unit.
 fn age(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no age such as 30d, 2w or 12h");
+    let wrong = || format!("{text:?} is not a valid age: expected one such as 30d, 2w or 12h");
     let (number, unit) =
         text.split_at(text.len().checked_sub(1).filter(|at| text.is_char_boundary(*at)).ok_or_else(wrong)?);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -160,15 +171,51 @@ fn age(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
+/// The work that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Run,
+    Rollback,
+}
+
 impl Args {
+    /// The command that changes something; without a command, as before there was one, it is `run`.
+    pub(crate) fn action(&self) -> Option<Action> {
+        match (&self.command, self.rollback) {
+            (Some(Command::Rollback), _) | (None, true) => Some(Action::Rollback),
+            (Some(Command::Run) | None, _) => Some(Action::Run),
+            (
+                Some(
+                    Command::Plan
+                    | Command::Check { .. }
+                    | Command::Status
+                    | Command::Report { .. }
+                    | Command::Gc { .. },
+                ),
+                _,
+            )
+            | (Some(Command::Shell(_)), _) => None,
+        }
+    }
+
+    /// The command that stands for a deprecated way to call the program.
+    pub(crate) fn deprecated(&self) -> Option<&'static str> {
+        match (&self.command, self.rollback) {
+            (None, true) => Some("rollback"),
+            (None, false) => Some("run"),
+            (Some(_), _) => None,
+        }
+    }
+
     /// The request, with the versions from the flags or from the name that the program was called by.
     pub(crate) fn request(&self, called: &str) -> Result<Request, Failure> {
         let named = versions_in_name(called);
         let from = self.from.or(named.map(|(from, _)| from));
-        let to = self.to.or(named.map(|(_, to)| to));
+        let next = if let Some(Command::Check { next }) = &self.command { Some(*next) } else { None };
+        let to = next.or(self.to).or(named.map(|(_, to)| to));
         let (Some(from), Some(to)) = (from, to) else {
             return Err(Failure::Configuration(
-                "which versions? Give --from and --to, such as --from 17 --to 18".to_owned(),
+                "the versions are missing: give --from and --to, such as --from 17 --to 18".to_owned(),
             ));
         };
         let mut request = Request::new(from, to);
@@ -185,6 +232,7 @@ impl Args {
         request.old_config = fuller(&options.old_config)?;
         request.old_bin = fuller(&options.old_bin)?;
         request.new_bin = fuller(&options.new_bin)?;
+        request.wal_dir = fuller(&options.waldir)?;
         request.mode = options.mode;
         request.jobs = options.jobs.unwrap_or(request.jobs);
         request.backup = match (&options.backup, &options.backup_dump, &options.backup_exists) {

@@ -1,14 +1,14 @@
-//! What each command does.
+//! The commands of the program.
 
 use crate::account::{self, START, STOP};
-use crate::args::{Args, Command};
+use crate::args::{Action, Args, Command};
 use crate::hba::Meaning;
 use crate::progress::Lines;
 use crate::service::{Parent, Systemd};
 use crate::views;
 use clap::CommandFactory;
-use cli_support::outcome::{Done, Failure};
-use pg_ensure::upgrade::{Outcome, Services, Stopping, Upgrade, UpgradeError, collect, html, passes, report};
+use cli_support::outcome::{Done, Failure, chain};
+use pg_upgrade::{Outcome, Services, State, Stopping, Upgrade, UpgradeError, collect, html, passes, report};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -33,12 +33,18 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
         let stop = if let Stopping::Service(unit) = &stopping { Some(unit.as_str()) } else { None };
         let folder = if upgrade.old_data().exists() { upgrade.old_data() } else { upgrade.base() };
         // Going back starts the old server, whatever the new one's unit is called.
-        let start = if args.rollback { None } else { start_service.as_deref() };
+        let rolls_back = args.action() == Some(Action::Rollback);
+        let start = if rolls_back { None } else { start_service.as_deref() };
+        deprecation(args);
         return account::as_owner(folder, stop, start);
+    }
+    if !account::is_child() {
+        deprecation(args);
     }
     let services: &dyn Services = if account::is_child() { &Parent } else { &Systemd };
     match &args.command {
         Some(Command::Plan) => plan(&upgrade, args.json),
+        Some(Command::Check { .. }) => check(&upgrade, args.json),
         Some(Command::Status) => status(&upgrade, args.json),
         Some(Command::Report { html: as_html }) => {
             let record = upgrade.status().map_err(|why| failure(&why))?.ok_or_else(nothing)?;
@@ -50,7 +56,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
             Ok(Done::Fine.into())
         }
         Some(Command::Gc { .. } | Command::Shell(_)) => unreachable!("handled above"),
-        None if args.rollback => {
+        Some(Command::Run | Command::Rollback) | None if args.action() == Some(Action::Rollback) => {
             let mut lines = Lines::new(args.json);
             match upgrade.roll_back(&Meaning, services, &mut lines) {
                 Ok(record) if args.json => println!("{}", views::record(&record)),
@@ -58,11 +64,11 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
                     println!("undone: {} is as it was", record.choices.old_data.display());
                     record.left.iter().for_each(|left| println!("{left}"));
                 }
-                Err(why) => return failed(&why, args.json),
+                Err(why) => return failed(&upgrade, &why, args.json),
             }
             Ok(Done::Fine.into())
         }
-        None => go(&upgrade, services, args.json),
+        Some(Command::Run | Command::Rollback) | None => go(&upgrade, services, args.json),
     }
 }
 
@@ -76,7 +82,7 @@ fn go(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitC
         Ok(ended) => ended,
         Err(why) => {
             drop(lines);
-            return failed(&why, as_json);
+            return failed(upgrade, &why, as_json);
         }
     };
     drop(lines);
@@ -109,6 +115,22 @@ fn plan(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     Ok(if passes(&plan.findings) { Done::Fine } else { Done::Differences }.into())
 }
 
+/// Findings about the content of the cluster that are about the machine only when an upgrade is run.
+const OF_A_RUN: [&str; 9] =
+    ["backup", "base", "disk-space", "live", "mode", "programs", "staging", "target", "unit"];
+
+fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
+    let plan = upgrade.plan(&Meaning).map_err(|why| failure(&why))?;
+    let mut findings = plan.findings;
+    findings.retain(|finding| !OF_A_RUN.contains(&finding.code.as_str()));
+    if as_json {
+        println!("{}", json!({"findings": findings, "passes": passes(&findings)}));
+    } else {
+        print!("{}", views::findings_text(&findings));
+    }
+    Ok(if passes(&findings) { Done::Fine } else { Done::Differences }.into())
+}
+
 fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let Some(record) = upgrade.status().map_err(|why| failure(&why))? else {
         if as_json {
@@ -132,8 +154,29 @@ fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     Ok(Done::Fine.into())
 }
 
+/// Names the command that replaces a deprecated way to call the program.
+fn deprecation(args: &Args) {
+    if let Some(command) = args.deprecated() {
+        eprintln!("{}: deprecated without a command: use `{0} {command}`", crate::NAME);
+    }
+}
+
+/// The next step of the operator after a failure.
+fn advice(upgrade: &Upgrade) -> Option<String> {
+    let record = upgrade.status().ok()??;
+    let back = match upgrade.way_back(&record) {
+        Ok(()) => format!("`{} rollback` returns to the old cluster", crate::NAME),
+        Err(why) => format!("no rollback: {why}"),
+    };
+    match record.state {
+        State::Ready(_) | State::Running(_) => Some(format!("`{} run` resumes; {back}", crate::NAME)),
+        State::Undoing(_) => Some(back),
+        State::Undone | State::Done => None,
+    }
+}
+
 /// A failure, for people or for the parent.
-fn failed(why: &UpgradeError, as_json: bool) -> Result<ExitCode, Failure> {
+fn failed(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Result<ExitCode, Failure> {
     match why {
         UpgradeError::ServiceNeeded { start, .. } if account::is_child() => {
             Ok(ExitCode::from(if *start { START } else { STOP }))
@@ -147,11 +190,13 @@ fn failed(why: &UpgradeError, as_json: bool) -> Result<ExitCode, Failure> {
             }
             Ok(ExitCode::from(1))
         }
-        UpgradeError::Differs(differences) if !as_json => {
-            differences.iter().take(40).for_each(|difference| eprintln!("{difference}"));
-            Err(failure(why))
+        _ => {
+            if let (UpgradeError::Differs(differences), false) = (why, as_json) {
+                differences.iter().take(40).for_each(|difference| eprintln!("{difference}"));
+            }
+            let advice = advice(upgrade).map(|advice| format!("; {advice}")).unwrap_or_default();
+            Err(Failure::Failed(format!("{}{advice}", chain(why))))
         }
-        _ => Err(failure(why)),
     }
 }
 

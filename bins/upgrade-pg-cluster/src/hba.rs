@@ -1,7 +1,7 @@
 //! `pg_hba.conf` compared by meaning under both versions.
 
-use pg_ensure::upgrade::{Hba, HbaChecker, Major};
 use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, diff};
+use pg_upgrade::{Hba, HbaChecker, Major};
 use std::path::Path;
 
 /// Reads the file as each version does, and compares what they make of it.
@@ -15,6 +15,9 @@ impl HbaChecker for Meaning {
             Err(why) => return Hba::Unknown(format!("{}: {why}", file.display())),
         };
         let name = file.display().to_string();
+        if let Some(unknown) = [from, to].iter().find(|major| major.to_string().parse::<Version>().is_err()) {
+            return Hba::Unknown(format!("the rules of {unknown} are not known to this program"));
+        }
         let rules = |major: Major| {
             let version: Version = major.to_string().parse().map_err(|_| format!("{major} is not known"))?;
             let document = Document::load(&name, &text, &Server::new(version), &mut Disk);

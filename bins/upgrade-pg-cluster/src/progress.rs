@@ -1,7 +1,7 @@
 //! Progress on the terminal.
 
 use cli_support::progress::Progress;
-use pg_ensure::upgrade::{Observer, Step};
+use pg_upgrade::{Observer, Step};
 
 /// One line a step.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Stopping and starting services: by `systemctl`, or by the parent that has the right to.
 
-use pg_ensure::upgrade::Services;
+use pg_upgrade::Services;
 use std::process::{Command, Stdio};
 
-/// Systemd's services.
+/// Services managed by systemd.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Systemd;
 

@@ -1,7 +1,7 @@
-//! How plans, states and findings look, for people and for machines.
+//! The display of plans, states and findings, as text and as JSON.
 
 use cli_support::table::Table;
-use pg_ensure::upgrade::{Finding, Garbage, Outcome, Plan, Record, Severity, State, passes, span};
+use pg_upgrade::{Finding, Garbage, Outcome, Plan, Record, Severity, State, passes, span};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -73,9 +73,9 @@ pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> Strin
     let standing = match record.state {
         State::Ready(step) => format!("next is {step}: {}", step.what()),
         State::Running(step) => {
-            format!("{step} was begun, and either runs or was cut short: run again to go on")
+            format!("{step} was begun, and either runs or was interrupted: `upgrade-pg-cluster run` resumes")
         }
-        State::Undoing(_) => "being undone: --rollback finishes that".to_owned(),
+        State::Undoing(_) => "being rolled back: `upgrade-pg-cluster rollback` finishes that".to_owned(),
         State::Undone => "undone".to_owned(),
         State::Done => "done".to_owned(),
     };
@@ -91,8 +91,8 @@ pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> Strin
     }
     let _ = write!(out, "{table}");
     let _ = match no_way_back {
-        None => writeln!(out, "--rollback leads back to the old cluster."),
-        Some(why) => writeln!(out, "No way back: {why}."),
+        None => writeln!(out, "`upgrade-pg-cluster rollback` returns to the old cluster."),
+        Some(why) => writeln!(out, "No rollback: {why}."),
     };
     out
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The published libraries.
-pub(crate) const LIBRARIES: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
+pub(crate) const LIBRARIES: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "pg-upgrade", "smtp-config"];
 
 /// The published programs.
 pub(crate) const PROGRAMS: &[&str] = &[
@@ -49,8 +49,14 @@ pub(crate) fn prove() -> Outcome {
     )
 }
 
+/// Libraries that lie inside the folder of another, after which they are unpacked.
+const NESTED: &[(&str, &str)] = &[("pg-upgrade", "pg-ensure/upgrade")];
+
 /// Returns the folder that a package is built from.
 fn folder(name: &str) -> PathBuf {
+    if let Some((_, folder)) = NESTED.iter().find(|(nested, _)| *nested == name) {
+        return folder.into();
+    }
     if LIBRARIES.contains(&name) {
         return name.into();
     }
@@ -70,7 +76,12 @@ fn unpack(name: &str, folder: &Path, place: &Path) -> Outcome {
         return Err(format!("{}: {}", package.display(), String::from_utf8_lossy(&output.stderr).trim()));
     }
     let to = place.join(folder);
-    let moved = fs::remove_dir_all(&to).and_then(|()| fs::rename(place.join(&whole), &to));
+    // The folder of a nested package is gone already where its parent was unpacked.
+    let removed = match fs::remove_dir_all(&to) {
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    let moved = removed.and_then(|()| fs::rename(place.join(&whole), &to));
     moved.map_err(|why| format!("{}: {why}", to.display()))
 }
 

@@ -1,7 +1,7 @@
 //! A plan without a server: compares a manifest with a cluster described in code. Run: `cargo run -p examples --bin
 //! pg_ensure_plan`.
 
-use pg_ensure::current::{Current, Database, Role, Session};
+use pg_ensure::current::{Current, DatabaseState, RoleState, Session};
 use pg_ensure::manifest::{Format, Manifest};
 use pg_ensure::{Consent, DEFAULT_ITERATIONS, Name, Version, diff, model};
 
@@ -37,7 +37,7 @@ fn new_cluster() -> Result<Current, Box<dyn std::error::Error>> {
         self_grant: (false, false),
     };
     let mut state = Current::new(version, session, DEFAULT_ITERATIONS);
-    state.databases.insert(Name::new("template1")?, Database::plain(&postgres, version));
-    state.roles.insert(postgres, Role { superuser: true, login: true, ..Role::default() });
+    state.databases.insert(Name::new("template1")?, DatabaseState::plain(&postgres, version));
+    state.roles.insert(postgres, RoleState { superuser: true, login: true, ..RoleState::default() });
     Ok(state)
 }

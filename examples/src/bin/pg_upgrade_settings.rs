@@ -1,7 +1,7 @@
 //! Translates a postgresql.conf to a newer major version. Run: `cargo run -p examples --bin pg_upgrade_settings --
 //! /etc/postgresql/15/main/postgresql.conf 15 18`. Without arguments it shows a file with removed settings.
 
-use pg_ensure::upgrade::{Carrying, Major, carried};
+use pg_upgrade::{Carrying, Major, carried};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -11,17 +11,17 @@ use crate::version::Version;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Who a privilege is granted to.
+/// The recipient of a privilege.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grantee {
-    /// Everybody.
+    /// Everybody, `PUBLIC` in SQL.
     Public,
-    /// A role.
+    /// A role by name.
     Role(Name),
 }
 
 impl Grantee {
-    /// As SQL.
+    /// Returns the SQL form.
     #[must_use]
     pub fn sql(&self) -> String {
         match self {
@@ -55,12 +55,12 @@ impl fmt::Display for Grantee {
     }
 }
 
-/// What one grantee holds.
+/// The privileges that one grantee holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rights {
-    /// What it may.
+    /// The privileges held.
     pub privileges: Privileges,
-    /// What of that it may grant on.
+    /// The privileges among them that carry the grant option.
     pub grantable: Privileges,
 }
 
@@ -93,13 +93,13 @@ impl Acl {
         self.0.iter().map(|((grantee, grantor), rights)| (grantee, grantor, *rights))
     }
 
-    /// Whether it grants nothing.
+    /// Returns true if it grants nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What a grantee holds from all grantors together.
+    /// Returns the privileges that a grantee holds from all grantors together.
     #[must_use]
     pub fn held(&self, grantee: &Grantee) -> Rights {
         let mut held = Rights::default();
@@ -107,7 +107,7 @@ impl Acl {
         held
     }
 
-    /// What a grantee holds from each grantor.
+    /// Returns the privileges that a grantee holds, by grantor.
     pub fn by_grantor(&self, grantee: &Grantee) -> impl Iterator<Item = (&Name, Rights)> {
         self.0.iter().filter(move |((who, _), _)| who == grantee).map(|((_, by), rights)| (by, *rights))
     }
@@ -163,7 +163,7 @@ impl Acl {
         }
     }
 
-    /// Who holds any of these privileges from a grantor.
+    /// Returns the grantees that hold any of these privileges from a grantor.
     #[must_use]
     pub fn dependents(&self, grantor: &Name, privileges: Privileges) -> Vec<Grantee> {
         self.0

@@ -4,7 +4,7 @@ use super::{Acl, Grantee, Privilege, Privileges};
 use crate::name::{Name, NameError};
 use thiserror::Error;
 
-/// Why a text is no aclitem.
+/// A text that is not a valid aclitem.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AclError {
@@ -14,17 +14,17 @@ pub enum AclError {
     /// A letter is none of a privilege.
     #[error("the aclitem {item:?} holds the unknown privilege {letter:?}")]
     Letter {
-        /// The item.
+        /// The rejected item.
         item: String,
-        /// The letter.
+        /// The unknown letter.
         letter: char,
     },
     /// A role's name is none.
     #[error("the aclitem {item:?} names no role")]
     Role {
-        /// The item.
+        /// The rejected item.
         item: String,
-        /// Why.
+        /// The underlying cause.
         #[source]
         source: NameError,
     },

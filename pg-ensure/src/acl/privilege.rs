@@ -6,7 +6,7 @@ use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// One privilege.
+/// A single privilege.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is named as PostgreSQL names it")]
 pub enum Privilege {
@@ -29,7 +29,7 @@ pub enum Privilege {
 
 /// A word that is no privilege.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{0:?} is no privilege of PostgreSQL; one is for example \"select\" or \"usage\"")]
+#[error("{0:?} is not a PostgreSQL privilege: expected one such as \"select\" or \"usage\"")]
 pub struct UnknownPrivilege(pub String);
 
 impl Privilege {
@@ -124,22 +124,22 @@ impl FromStr for Privilege {
 pub struct Privileges(u16);
 
 impl Privileges {
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// Whether there is none.
+    /// Returns true if there is none.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether one is in it.
+    /// Returns true if one is in it.
     #[must_use]
     pub fn contains(self, privilege: Privilege) -> bool {
         self.0 & privilege.bit() != 0
     }
 
-    /// Whether all of others are in it.
+    /// Returns true if all of others are in it.
     #[must_use]
     pub fn includes(self, others: Self) -> bool {
         others.0 & !self.0 == 0
@@ -231,7 +231,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// What `ALL` means.
+    /// Returns the privileges that `ALL` stands for.
     #[must_use]
     pub fn all(self, version: Version) -> Privileges {
         use Privilege as P;
@@ -260,14 +260,22 @@ impl ObjectKind {
         }
     }
 
-    /// What everybody may by default.
+    /// Returns the privileges that PUBLIC has by default.
     #[must_use]
     pub fn public_default(self) -> Privileges {
         match self {
             Self::Database => [Privilege::Temporary, Privilege::Connect].into(),
             Self::Routine => Privilege::Execute.into(),
             Self::Type | Self::Language => Privilege::Usage.into(),
-            _ => Privileges::NONE,
+            Self::Tablespace
+            | Self::Parameter
+            | Self::Schema
+            | Self::Table
+            | Self::Column
+            | Self::Sequence
+            | Self::ForeignDataWrapper
+            | Self::ForeignServer
+            | Self::LargeObject => Privileges::NONE,
         }
     }
 }

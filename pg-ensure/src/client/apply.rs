@@ -1,14 +1,16 @@
 //! Applying: under one lock, by a plan made for what is then there, and looked at again afterwards.
 
-use super::connect::{Server, Session};
+use super::connect::{Connection, Server};
 use super::error::Error;
 use super::execute::Order;
-use super::inspect::preflight;
+use super::observer::{Event, Observer};
 use super::password::Set;
 use crate::desired::Desired;
 use crate::diff::diff;
 use crate::name::Name;
-use crate::plan::{Consent, Digest, Plan, Step};
+use crate::plan::{Blocked, Consent, Digest, Obstacle, Plan, Risk, Step};
+use secrecy::SecretString;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Socket;
@@ -16,20 +18,20 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 /// The key of the advisory lock: "pg-ensur".
 const LOCK: i64 = 0x7067_2d65_6e73_7572;
-/// How often a plan is made anew for what creating databases has brought to light.
+/// The number of plans made after databases were created, whose contents were unknown before.
 const ROUNDS: usize = 4;
 
-/// How a run is done.
+/// The options of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApplyOptions {
-    /// What may be destroyed.
+    /// The objects that may be destroyed.
     pub consent: Consent,
     /// The plan that was agreed to: a run that would do anything else is refused.
     pub expected: Option<Digest>,
-    /// How often a run is begun again after a transient error.
+    /// The number of attempts; a run starts again after a transient error.
     pub attempts: u32,
-    /// How many statements are under way at once.
+    /// The number of statements in flight.
     pub pipeline: usize,
 }
 
@@ -54,6 +56,13 @@ impl ApplyOptions {
         self
     }
 
+    /// Sets the number of attempts, from 1.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
     /// With so many statements under way at once.
     #[must_use]
     pub fn pipeline(mut self, statements: usize) -> Self {
@@ -62,63 +71,34 @@ impl ApplyOptions {
     }
 }
 
-/// How a run has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The result of a run.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The server is a standby. It was left alone: what its primary has, it gets.
+    /// The server is a standby and was left alone: it gets the state of its primary. Apply again once it is promoted.
     Standby,
-    /// It was looked at and changed where it was needed.
+    /// The server was inspected and changed where necessary. See [`Applied::is_complete`].
     Applied(Applied),
 }
 
-/// What a run has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The steps made by a run and the remaining plan.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Applied {
     /// The steps that were made.
     pub done: Vec<Step>,
-    /// What is left: no steps, only what was blocked, and notes.
+    /// The remaining plan: no steps, only blocked changes and notes.
     pub left: Plan,
+    /// The verifiers that were stored, by role, for [`Server::known_passwords`] of a later run.
+    pub passwords: BTreeMap<Name, SecretString>,
 }
 
-/// What happens in a run.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// Another run holds the lock.
-    Waiting,
-    /// A step is about to be made.
-    Step {
-        /// Its number, from 1.
-        number: usize,
-        /// How many there are.
-        of: usize,
-        /// The step.
-        step: &'a Step,
-    },
-    /// A transaction is about to be committed.
-    Commit,
-    /// It was committed.
-    Committed,
-    /// The run begins again.
-    Again(&'a Error),
-    /// It is looked at what came of it.
-    Verify,
-}
-
-/// Whoever follows a run.
-pub trait Observer: Send {
-    /// Something happens.
-    fn event(&mut self, event: &Event<'_>);
-}
-
-/// Nobody follows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl Observer for Silent {
-    fn event(&mut self, _: &Event<'_>) {}
+impl Applied {
+    /// Returns true if the cluster is as desired: nothing was blocked.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.left.blocked.is_empty()
+    }
 }
 
 impl<T> Server<T>
@@ -128,7 +108,7 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// What would be done.
+    /// Plans the changes without making them.
     ///
     /// # Errors
     /// When the desired state is wrong, or the server cannot be reached or asked.
@@ -137,12 +117,14 @@ where
         Ok(diff(&self.inspect(desired).await?, desired, consent))
     }
 
-    /// Makes it so: looks, and if anything is to be done, takes the lock, looks again, does it, and looks whether it is
-    /// done. A run that finds nothing to do takes no lock and writes nothing.
+    /// Applies the desired state: inspects, and if anything is to be changed, takes the lock, plans again, makes the steps
+    /// and verifies them. A run that finds nothing to change takes no lock and writes nothing.
+    ///
+    /// What the first plan calls blocked never happens in the run, even where a step makes it possible.
     ///
     /// # Errors
-    /// When the desired state is wrong, the server cannot be reached or asked, a step fails for good, the state is not
-    /// the expected one, or something is left to be done after everything was.
+    /// When the desired state is invalid, the server cannot be reached or queried, a step fails for good, the state is not
+    /// the expected one, or changes remain after all steps were made.
     pub async fn apply(
         &self,
         desired: &Desired,
@@ -151,10 +133,11 @@ where
     ) -> Result<Outcome, Error> {
         validated(desired)?;
         let mut attempt = 1;
-        let mut done = Vec::new();
+        let mut progress = Progress::default();
         loop {
-            match self.attempt(desired, options, observer, &mut done).await {
-                Err(why) if why.is_transient() && attempt < options.attempts => {
+            match self.attempt(desired, options, observer, &mut progress).await {
+                // A server that was waited for in vain has used up the time limit of the whole run.
+                Err(why) if why.is_transient() && !why.is_unreachable() && attempt < options.attempts => {
                     observer.event(&Event::Again(&why));
                     tokio::time::sleep(Duration::from_millis(50 << attempt.min(6))).await;
                     attempt += 1;
@@ -169,33 +152,32 @@ where
         desired: &Desired,
         options: &ApplyOptions,
         observer: &mut dyn Observer,
-        done: &mut Vec<Step>,
+        progress: &mut Progress,
     ) -> Result<Outcome, Error> {
-        let session = self.connect(None).await?;
-        let outcome = self.run(&session, desired, options, observer, done).await;
+        let session = self.connect_observed(None, Some(observer)).await?;
+        let outcome = self.run(&session, desired, options, observer, progress).await;
         session.close().await;
         outcome
     }
 
     async fn run(
         &self,
-        session: &Session,
+        session: &Connection,
         desired: &Desired,
         options: &ApplyOptions,
         observer: &mut dyn Observer,
-        done: &mut Vec<Step>,
+        progress: &mut Progress,
     ) -> Result<Outcome, Error> {
-        if preflight(&session.client).await?.in_recovery {
+        if self.stays_in_recovery(session, observer).await? {
             return Ok(Outcome::Standby);
         }
-        let mut set = Set::new();
-        let plan = diff(&self.look(session, desired, &set).await?, desired, &options.consent);
-        check(options, &plan, done)?;
+        let plan = diff(&self.look(session, desired, &progress.set).await?, desired, &options.consent);
+        check(options, &plan, progress)?;
         if plan.steps.is_empty() {
-            return Ok(Outcome::Applied(Applied { done: std::mem::take(done), left: plan }));
+            return Ok(progress.applied(plan));
         }
         let lock = self.lock(session, observer).await?;
-        let outcome = self.locked(session, desired, options, observer, done, &mut set).await;
+        let outcome = self.locked(session, desired, options, observer, progress).await;
         match lock {
             // The lock goes with the connection that holds it.
             Some(other) => other.close().await,
@@ -211,45 +193,55 @@ where
 
     async fn locked(
         &self,
-        session: &Session,
+        session: &Connection,
         desired: &Desired,
         options: &ApplyOptions,
         observer: &mut dyn Observer,
-        done: &mut Vec<Step>,
-        set: &mut Set,
+        progress: &mut Progress,
     ) -> Result<Outcome, Error> {
         let rounds = if options.expected.is_some() { 1 } else { ROUNDS };
         let mut round = 0;
         loop {
-            let current = self.look(session, desired, set).await?;
-            let plan = diff(&current, desired, &options.consent);
+            let current = self.look(session, desired, &progress.set).await?;
+            let mut plan = diff(&current, desired, &options.consent);
             if round == 0 {
-                check(options, &plan, done)?;
+                check(options, &plan, progress)?;
+            }
+            match &progress.agreed {
+                Some(agreed) => agreed.hold_back(&mut plan),
+                None => {
+                    observer.event(&Event::Planned { plan: &plan });
+                    progress.agreed = Some(Agreement::of(&plan));
+                }
             }
             if plan.steps.is_empty() {
-                return Ok(Outcome::Applied(Applied { done: std::mem::take(done), left: plan }));
+                return Ok(progress.applied(plan));
             }
             if round == rounds {
                 return Err(Error::NotConverged(Box::new(plan)));
             }
             round += 1;
             let order = Order { current: &current, plan: &plan, desired, pipeline: options.pipeline };
-            self.execute(session, &order, set, observer).await?;
-            done.extend(plan.steps);
+            self.execute(session, &order, &mut progress.set, observer).await?;
+            progress.done.extend(plan.steps);
             observer.event(&Event::Verify);
         }
     }
 
     /// Takes the lock. Advisory locks are a database's own, so that all runs take theirs in `postgres` where there is
     /// one, by a connection that holds nothing else.
-    async fn lock(&self, session: &Session, observer: &mut dyn Observer) -> Result<Option<Session>, Error> {
+    async fn lock(
+        &self,
+        session: &Connection,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Connection>, Error> {
         let postgres = Name::new("postgres").expect("a name");
         let mut other = None;
         if self.config.get_dbname() != Some("postgres") {
             let hurried = self.clone().patience(super::Patience { connect: Duration::ZERO, ..self.patience });
             other = hurried.connect(Some(&postgres)).await.ok();
         }
-        let client = other.as_ref().map_or(&session.client, |other: &Session| &other.client);
+        let client = other.as_ref().map_or(&session.client, |other: &Connection| &other.client);
         let end = Instant::now() + self.patience.lock;
         let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK})");
         let mut told = false;
@@ -271,15 +263,59 @@ where
     }
 }
 
+/// The progress of a run over its attempts.
+#[derive(Default)]
+struct Progress {
+    done: Vec<Step>,
+    set: Set,
+    /// The plan that the run began with.
+    agreed: Option<Agreement>,
+}
+
+impl Progress {
+    fn applied(&mut self, left: Plan) -> Outcome {
+        let (done, passwords) = (std::mem::take(&mut self.done), std::mem::take(&mut self.set));
+        Outcome::Applied(Applied { done, left, passwords })
+    }
+}
+
+/// The statements of the plan that a run began with.
+struct Agreement {
+    steps: BTreeSet<String>,
+    blocked: BTreeSet<String>,
+}
+
+impl Agreement {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            steps: plan.steps.iter().map(|step| step.change.sql(plan.version)).collect(),
+            blocked: plan.blocked.iter().map(|blocked| blocked.what.clone()).collect(),
+        }
+    }
+
+    /// Takes out of a later plan what the agreed one called blocked, and what takes something away and was not in it.
+    fn hold_back(&self, plan: &mut Plan) {
+        let version = plan.version;
+        let held = plan.steps.extract_if(.., |step| {
+            let sql = step.change.sql(version);
+            let more = self.blocked.contains(&sql) || step.change.risk() >= Risk::TakesAway;
+            more && !self.steps.contains(&sql)
+        });
+        let held: Vec<Blocked> =
+            held.map(|step| Blocked { what: step.change.sql(version), why: Obstacle::Unplanned }).collect();
+        plan.blocked.extend(held);
+    }
+}
+
 fn validated(desired: &Desired) -> Result<(), Error> {
     let invalid = desired.validate();
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }
 
-/// Whether this is the plan that was agreed to. Once steps were made in this run, a plan is for what is left of it.
-fn check(options: &ApplyOptions, plan: &Plan, done: &[Step]) -> Result<(), Error> {
+/// Checks that this is the agreed plan. Once steps were made in this run, a plan covers the rest of it.
+fn check(options: &ApplyOptions, plan: &Plan, progress: &Progress) -> Result<(), Error> {
     match options.expected {
-        Some(expected) if expected != plan.digest && done.is_empty() => {
+        Some(expected) if expected != plan.digest && progress.done.is_empty() => {
             Err(Error::Moved { expected, found: Box::new(plan.digest) })
         }
         _ => Ok(()),

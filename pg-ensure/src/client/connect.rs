@@ -1,15 +1,18 @@
 //! Connections: waited for while a server starts, to the primary where there are several hosts.
 
 use super::error::{Error, transient};
+use super::observer::{Event, Observer};
 use crate::name::Name;
+use crate::scram::Verifier;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Socket};
 
-/// How long something is waited for.
+/// Time limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// For a server that starts, recovers, or is not there yet.
@@ -33,15 +36,16 @@ pub struct Server<T> {
     pub(super) config: Config,
     pub(super) tls: T,
     pub(super) patience: Patience,
+    pub(super) known: BTreeMap<Name, Verifier>,
 }
 
-/// A connection.
-pub(super) struct Session {
+/// An open connection.
+pub(super) struct Connection {
     pub(super) client: Client,
     task: JoinHandle<()>,
 }
 
-impl Session {
+impl Connection {
     /// Ends it, and waits until it has ended.
     pub(super) async fn close(self) {
         let Self { client, task } = self;
@@ -70,13 +74,21 @@ where
         if several && config.get_target_session_attrs() == TargetSessionAttrs::Any {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Self { config, tls, patience: Patience::default() }
+        Self { config, tls, patience: Patience::default(), known: BTreeMap::new() }
     }
 
-    /// How long it is waited for.
+    /// Sets the time limits.
     #[must_use]
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Verifiers that earlier runs have stored, as [`Applied`](super::Applied) returns them. A session that cannot read
+    /// stored passwords sets one again only where its secret does not match the record.
+    #[must_use]
+    pub fn known_passwords(mut self, verifiers: BTreeMap<Name, Verifier>) -> Self {
+        self.known = verifiers;
         self
     }
 
@@ -89,8 +101,17 @@ where
         Ok(())
     }
 
-    /// A connection to a database, or the configured one. What may change by waiting is waited for.
-    pub(super) async fn connect(&self, database: Option<&Name>) -> Result<Session, Error> {
+    /// Opens a connection to a database, or the configured one. Waits where waiting may help.
+    pub(super) async fn connect(&self, database: Option<&Name>) -> Result<Connection, Error> {
+        self.connect_observed(database, None).await
+    }
+
+    /// Opens a connection, telling an observer if the server cannot be reached at once.
+    pub(super) async fn connect_observed(
+        &self,
+        database: Option<&Name>,
+        mut observer: Option<&mut dyn Observer>,
+    ) -> Result<Connection, Error> {
         let mut config = self.config.clone();
         if let Some(database) = database {
             config.dbname(database.as_str());
@@ -107,16 +128,32 @@ where
                         // The client is told of any error by itself.
                         let _ = connection.await;
                     });
-                    return Ok(Session { client, task });
+                    return Ok(Connection { client, task });
                 }
                 Ok(Err(why)) => why,
             };
             if !transient(&why) || Instant::now() + pause >= end {
                 let database = config.get_dbname().unwrap_or_default().to_owned();
-                return Err(Error::Connect { database, source: why });
+                return Err(Error::Connect { database, server: address(&config), source: why });
+            }
+            if let Some(observer) = observer.take() {
+                observer.event(&Event::Connecting(&why));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(500));
         }
     }
+}
+
+/// The hosts and ports of a configuration, for messages.
+fn address(config: &Config) -> String {
+    let ports = config.get_ports();
+    let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
+        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(folder) => folder.join(format!(".s.PGSQL.{port}")).display().to_string(),
+        }
+    });
+    hosts.collect::<Vec<_>>().join(", ")
 }

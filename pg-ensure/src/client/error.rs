@@ -1,4 +1,4 @@
-//! What can go wrong with a server.
+//! Errors of the client.
 
 use super::rows::SnapshotError;
 use crate::desired::Invalid;
@@ -7,7 +7,7 @@ use crate::version::TooOld;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-/// Why a cluster could not be looked at or changed.
+/// A cluster could not be inspected or changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,11 +15,13 @@ pub enum Error {
     #[error("the desired state is wrong: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Invalid>),
     /// No connection, not even after waiting.
-    #[error("cannot connect to {database}")]
+    #[error("cannot connect to the database {database} at {server}")]
     Connect {
-        /// The database.
+        /// The database's name.
         database: String,
-        /// Why.
+        /// The sockets and addresses that were tried.
+        server: String,
+        /// The underlying cause.
         #[source]
         source: tokio_postgres::Error,
     },
@@ -32,9 +34,9 @@ pub enum Error {
     /// A question failed.
     #[error("{what} failed")]
     Query {
-        /// What was asked.
+        /// The query's subject.
         what: &'static str,
-        /// Why.
+        /// The underlying cause.
         #[source]
         source: tokio_postgres::Error,
     },
@@ -46,7 +48,7 @@ pub enum Error {
     Step {
         /// The step, without secrets.
         sql: String,
-        /// Why.
+        /// The underlying cause.
         #[source]
         source: tokio_postgres::Error,
     },
@@ -56,9 +58,9 @@ pub enum Error {
     /// A password cannot be one.
     #[error("the password of role {role:?} cannot be used")]
     Password {
-        /// The role.
+        /// The role's name.
         role: String,
-        /// Why.
+        /// The underlying cause.
         #[source]
         source: crate::scram::PasswordError,
     },
@@ -72,9 +74,12 @@ pub enum Error {
         /// The plan as it would be now.
         found: Box<Digest>,
     },
-    /// Everything was done, and yet differences are there.
-    #[error("{} differences are left after everything was done; the first: {}", .0.steps.len(), first(.0))]
+    /// Every step was made, and differences remain.
+    #[error("{} changes could not be applied; the first: {}", .0.steps.len(), first(.0))]
     NotConverged(Box<Plan>),
+    /// The server was still recovering from an archive when the time limit was reached.
+    #[error("the server has been in archive recovery for {0} s")]
+    Recovering(u64),
     /// Another run has held the lock for too long.
     #[error("another run has held the lock for {0} s")]
     Locked(u64),
@@ -88,7 +93,7 @@ fn first(plan: &Plan) -> String {
 }
 
 impl Error {
-    /// Whether trying again from the beginning may succeed: exactly the codes by which PostgreSQL says that somebody
+    /// Returns true if another attempt may succeed: exactly the codes by which PostgreSQL says that somebody
     /// else was at it, or that it is going down or coming up.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -96,8 +101,23 @@ impl Error {
             Self::Connect { source, .. } | Self::Query { source, .. } | Self::Step { source, .. } => {
                 transient(source)
             }
-            _ => false,
+            Self::Invalid(_)
+            | Self::Silent(_)
+            | Self::Version(_)
+            | Self::Snapshot(_)
+            | Self::Random(_)
+            | Self::Password { .. }
+            | Self::Moved { .. }
+            | Self::NotConverged(_)
+            | Self::Recovering(_)
+            | Self::Locked(_) => false,
         }
+    }
+
+    /// Returns true if no connection could be had within the time limit.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Silent(_))
     }
 }
 
@@ -115,13 +135,15 @@ pub(super) fn transient(why: &tokio_postgres::Error) -> bool {
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::TOO_MANY_CONNECTIONS,
+        // The primary became a standby meanwhile.
+        SqlState::READ_ONLY_SQL_TRANSACTION,
     ]
     .contains(code)
         || *code == SqlState::INTERNAL_ERROR
             && why.as_db_error().is_some_and(|error| error.message().contains("tuple concurrently"))
 }
 
-/// Whether the connection broke, or was not to be had.
+/// Returns true if the connection broke, or was not to be had.
 fn broken(why: &tokio_postgres::Error) -> bool {
     let mut source = std::error::Error::source(why);
     while let Some(inner) = source {

@@ -1,8 +1,8 @@
 //! Making the steps of a plan: transaction by transaction, the statements of each sent without waiting for answers.
 
-use super::apply::{Event, Observer};
-use super::connect::{Server, Session};
+use super::connect::{Connection, Server};
 use super::error::Error;
+use super::observer::{Event, Observer};
 use super::password::{self, Set};
 use crate::current::Current;
 use crate::desired::Desired;
@@ -22,7 +22,7 @@ where
     /// Makes every step. Passwords that were set are added to `set`.
     pub(super) async fn execute(
         &self,
-        session: &Session,
+        session: &Connection,
         order: &Order<'_>,
         set: &mut Set,
         observer: &mut dyn Observer,
@@ -31,7 +31,7 @@ where
         let passwords: Vec<&Name> = plan.steps.iter().filter_map(|step| password_of(&step.change)).collect();
         let verifiers = password::verifiers(desired, &passwords, current.iterations).await?;
         let superuser = current.superuser();
-        let mut work = Work { plan, verifiers: &verifiers, superuser, pipeline, done: 0, observer };
+        let mut work = Execution { plan, verifiers: &verifiers, superuser, pipeline, done: 0, observer };
         for (place, steps) in plan.transactions() {
             match place {
                 Place::Alone => work.alone(&session.client, steps).await?,
@@ -82,7 +82,7 @@ where
     }
 }
 
-/// What is to be made, of what.
+/// The input of an execution: the plan and the states it was made from.
 pub(super) struct Order<'a> {
     pub(super) current: &'a Current,
     pub(super) plan: &'a Plan,
@@ -92,7 +92,7 @@ pub(super) struct Order<'a> {
 
 /// From how many passwords on several connections are worth their transactions.
 const MANY: usize = 100;
-/// How many connections.
+/// The number of connections.
 const CONNECTIONS: usize = 4;
 
 /// Steps that set passwords apart from others.
@@ -107,7 +107,7 @@ fn password_of(change: &Change) -> Option<&Name> {
     }
 }
 
-struct Work<'a> {
+struct Execution<'a> {
     plan: &'a Plan,
     verifiers: &'a Set,
     superuser: bool,
@@ -116,7 +116,7 @@ struct Work<'a> {
     observer: &'a mut dyn Observer,
 }
 
-impl Work<'_> {
+impl Execution<'_> {
     fn announce(&mut self, steps: &[Step]) {
         for step in steps {
             self.done += 1;

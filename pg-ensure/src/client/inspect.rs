@@ -1,20 +1,22 @@
 //! Looking: one snapshot of the cluster, one of each database that is looked into.
 
-use super::connect::{Server, Session};
+use super::connect::{Connection, Server};
 use super::error::Error;
 use super::password::{self, Set};
 use super::query;
+use super::refused;
 use super::rows::{self, Preflight};
 use crate::current::{Contents, Current};
 use crate::desired::{Desired, On};
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
+use std::collections::BTreeSet;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Socket};
 
-/// How many databases are looked into at once.
+/// The number of databases that are inspected concurrently.
 const AT_ONCE: usize = 8;
 
 impl<T> Server<T>
@@ -60,18 +62,24 @@ where
     /// Looks, by a connection that is there. The passwords of `set` are known to be right.
     pub(super) async fn look(
         &self,
-        session: &Session,
+        session: &Connection,
         desired: &Desired,
         set: &Set,
     ) -> Result<Current, Error> {
         let before = preflight(&session.client).await?;
         let extensions = desired.databases.values().any(|database| !database.extensions.is_empty());
         let mut current = cluster(&session.client, before, desired, extensions).await?;
-        let inside = desired.looks_into().into_iter();
+        let mut inside = desired.looks_into();
+        inside.extend(templates(&current, desired, &inside));
+        inside.extend(changing_owner(&current, desired));
         let inside: Vec<Name> = inside
+            .into_iter()
             .filter(|name| current.databases.get(name).is_some_and(|found| found.allow_connections))
             .collect();
         self.look_into(session, &mut current, &inside, desired).await?;
+        if !current.session.in_recovery {
+            refused::find(&session.client, &mut current, desired).await?;
+        }
         password::compare(&mut current, desired, set).await;
         self.probe(&mut current, desired, set).await;
         Ok(current)
@@ -79,7 +87,7 @@ where
 
     async fn look_into(
         &self,
-        session: &Session,
+        session: &Connection,
         current: &mut Current,
         databases: &[Name],
         desired: &Desired,
@@ -105,6 +113,26 @@ where
         }
         Ok(())
     }
+}
+
+/// The templates of databases that do not exist yet, whose contents they will begin with.
+fn templates(current: &Current, desired: &Desired, inside: &BTreeSet<Name>) -> Vec<Name> {
+    let made = inside.iter().filter(|name| !current.databases.contains_key(*name));
+    let template1 = || Name::new("template1").expect("a name");
+    made.map(|name| {
+        let wanted = desired.databases.get(name);
+        wanted.and_then(|wanted| wanted.template.clone()).unwrap_or_else(template1)
+    })
+    .collect()
+}
+
+/// The databases whose owner will change, and whose contents stay the old owner's.
+fn changing_owner(current: &Current, desired: &Desired) -> Vec<Name> {
+    let changing = desired.databases.iter().filter(|(name, wanted)| {
+        let found = current.databases.get(*name);
+        wanted.owner.as_ref().is_some_and(|owner| found.is_some_and(|found| found.owned.owner != *owner))
+    });
+    changing.map(|(name, _)| name.clone()).collect()
 }
 
 fn failed(what: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {

@@ -5,13 +5,17 @@ mod connect;
 mod error;
 mod execute;
 mod inspect;
+mod observer;
 mod password;
 mod probe;
 mod query;
+mod recovery;
+mod refused;
 mod rows;
 
-pub use apply::{Applied, ApplyOptions, Event, Observer, Outcome, Silent};
+pub use apply::{Applied, ApplyOptions, Outcome};
 pub use connect::{Patience, Server};
 pub use error::Error;
+pub use observer::{Event, Observer, Silent};
 pub use password::SET_PASSWORDS;
 pub use rows::SnapshotError;

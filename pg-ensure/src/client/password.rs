@@ -14,7 +14,7 @@ use std::pin::pin;
 use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
-/// What this run has stored so far.
+/// The verifiers that this run has stored so far.
 pub(super) type Set = BTreeMap<Name, SecretString>;
 
 /// Compares the stored passwords with the wanted ones. What this run has stored itself is only compared with that.
@@ -105,7 +105,7 @@ where
     results
 }
 
-/// What a superuser's session does so that not even nested statements are recorded.
+/// Settings by which a superuser's session keeps even nested statements out of logs and statistics.
 const UNRECORDED: &str = "SET LOCAL log_statement TO 'none'; SET LOCAL log_min_error_statement TO 'panic'; \
      SET LOCAL log_min_duration_statement TO -1; SET LOCAL pg_stat_statements.track TO 'none'";
 

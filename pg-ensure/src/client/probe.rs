@@ -1,4 +1,4 @@
-//! Whether a password is right, found out by a login: for sessions that cannot read stored passwords.
+//! Password checks by login, for sessions that cannot read stored passwords.
 //!
 //! The password is proven by SCRAM and never sent. A server that asks for it in the clear, or for its MD5, gets no answer,
 //! and one that asks for nothing says nothing.
@@ -8,6 +8,7 @@ use super::password::Set;
 use crate::current::{Current, StoredPassword};
 use crate::desired::{Desired, Password};
 use crate::name::Name;
+use crate::scram::Verifier;
 use bytes::BytesMut;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::backend::Message;
@@ -21,9 +22,9 @@ use tokio_postgres::config::{ChannelBinding as ChannelBindingMode, Host, SslMode
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
-/// How long a login may take.
+/// The time limit of a login.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How many logins are tried at once.
+/// The number of concurrent logins.
 const AT_ONCE: usize = 4;
 
 impl<T> Server<T>
@@ -43,7 +44,13 @@ where
             }
             if set.contains_key(name) {
                 role.password = StoredPassword::Right(None);
-            } else if let (Password::Secret(secret), true) = (wanted, role.login) {
+                continue;
+            }
+            if self.known.get(name).is_some_and(|known| matches(known, wanted)) {
+                // What a login cannot tell, the record of an earlier run does; what a login tells counts more.
+                role.password = StoredPassword::Right(None);
+            }
+            if let (Password::Secret(secret), true) = (wanted, role.login) {
                 let owned = current
                     .databases
                     .iter()
@@ -66,7 +73,7 @@ where
         }
     }
 
-    /// Whether a password is right; nothing if the server does not say.
+    /// Returns true if the password is right; `None` if the server does not tell.
     async fn login(&self, user: &Name, secret: &SecretString, database: &str) -> io::Result<Option<bool>> {
         let ports = self.config.get_ports();
         for (index, host) in self.config.get_hosts().iter().enumerate() {
@@ -107,6 +114,15 @@ where
             Ok(_) => Some(true),
             Err(why) => (why.code() == Some(&SqlState::INVALID_PASSWORD)).then_some(false),
         }
+    }
+}
+
+/// Returns true if a recorded verifier is that of the wanted password.
+fn matches(known: &Verifier, wanted: &Password) -> bool {
+    match wanted {
+        Password::None => false,
+        Password::Secret(secret) => known.matches(secret),
+        Password::Verifier(verifier) => known == verifier,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::version::Version;
 
-/// What has to be known before the rest can be asked.
+/// The first query: the version and the session's rights, on which the others depend.
 pub(super) const PREFLIGHT: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
      pg_catalog.pg_is_in_recovery(), pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
 
@@ -78,8 +78,9 @@ pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
 'privileged', CASE WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN '[]'::json
     ELSE (SELECT coalesce(json_agg(s.name), '[]') FROM pg_settings s
         WHERE s.context IN ('superuser', 'superuser-backend') {may_set}) END,
-'dependencies', (SELECT coalesce(json_agg(DISTINCT jsonb_build_array(r.rolname, d.datname)), '[]')
-    FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid LEFT JOIN pg_database d ON d.oid = s.dbid
+'dependencies', (SELECT coalesce(json_agg(DISTINCT jsonb_build_array(r.rolname, s.dbid <> 0, d.datname)), '[]')
+    FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid LEFT JOIN pg_database d ON d.oid = CASE WHEN s.dbid <> 0
+        THEN s.dbid WHEN s.classid = 'pg_database'::regclass THEN s.objid END
     WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = ANY ($2) {membership_itself}),
 'available', CASE WHEN $3 THEN (SELECT coalesce(json_agg(json_build_array(v.name, v.version, v.trusted, v.schema,
     e.default_version)), '[]') FROM pg_available_extension_versions v JOIN pg_available_extensions e USING (name))

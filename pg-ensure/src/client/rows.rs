@@ -2,8 +2,9 @@
 
 use crate::acl::{Acl, AclError, ObjectKind};
 use crate::current::{
-    Available, Contents, Current, Database, DefaultKey, DefaultKind, Extension, MembershipKey,
-    MembershipOptions, Owned, Provider, Role, Schema, Session, SettingKey, StoredPassword,
+    Available, Contents, Current, DatabaseState, DefaultKey, DefaultKind, Dependency, InstalledExtension,
+    MembershipKey, MembershipOptions, Owned, Provider, RoleState, SchemaState, Session, SettingKey,
+    StoredPassword,
 };
 use crate::name::{ContainsNul, Name, NameError, Text};
 use crate::object::{Local, NotASetting, Setting};
@@ -16,27 +17,27 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// Why what the server said means nothing. It is a mistake in this crate, or a server that is none.
+/// A snapshot that cannot be read: a mistake in this crate, or a server that is not PostgreSQL.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// It is no JSON of the expected shape.
-    #[error("the answer has another shape than was asked for")]
+    /// The JSON does not have the expected shape.
+    #[error("the snapshot does not have the expected shape")]
     Shape(#[source] serde_json::Error),
-    /// A name is none.
-    #[error("a name is none")]
+    /// A name is not valid.
+    #[error("the snapshot holds an invalid name")]
     Name(#[from] NameError),
     /// A text holds NUL.
-    #[error("a text is none")]
+    #[error("the snapshot holds a text with a NUL byte")]
     Text(#[from] ContainsNul),
     /// An access control list cannot be read.
-    #[error("an access control list cannot be read")]
+    #[error("the snapshot holds an access control list that cannot be parsed")]
     Acl(#[from] AclError),
-    /// A setting has no name.
-    #[error("a setting has no name")]
+    /// A parameter name is not valid.
+    #[error("the snapshot holds an invalid parameter name")]
     Setting(#[from] NotASetting),
-    /// A value is none of those known.
-    #[error("{0:?} is unknown")]
+    /// A value is not one of those known.
+    #[error("the snapshot holds the unknown value {0:?}")]
     Value(String),
 }
 
@@ -66,7 +67,7 @@ struct ClusterRows<'a> {
     #[serde(borrow)]
     privileged: Vec<Str<'a>>,
     #[serde(borrow)]
-    dependencies: Vec<(Str<'a>, Option<Str<'a>>)>,
+    dependencies: Vec<(Str<'a>, bool, Option<Str<'a>>)>,
     #[serde(borrow)]
     available: Vec<AvailableRow<'a>>,
 }
@@ -123,7 +124,7 @@ struct ContentsRows<'a> {
     defaults: Vec<(Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>)>,
 }
 
-/// What the preflight query says.
+/// The result of the preflight query.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Preflight {
     pub(super) version: Version,
@@ -183,7 +184,7 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, Snapshot
     let mut current = Current::new(version, session, iterations);
     current.privileged_settings = rows.privileged.iter().filter_map(|name| Setting::new(name).ok()).collect();
     for row in rows.roles {
-        let role = Role {
+        let role = RoleState {
             superuser: row.1,
             createdb: row.2,
             createrole: row.3,
@@ -221,7 +222,7 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, Snapshot
             (Some(recorded), Some(actual)) if recorded != actual => Some((text(recorded)?, text(actual)?)),
             _ => None,
         };
-        let database = Database {
+        let database = DatabaseState {
             owned: owned(ObjectKind::Database, names.get(&row.1)?, &row.2, version)?,
             encoding: text(&row.3)?,
             provider,
@@ -254,9 +255,13 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, Snapshot
             settings.insert(Setting::new(name)?, text(value)?);
         }
     }
-    for (role, database) in rows.dependencies {
-        let database = names.maybe(database.as_ref())?;
-        current.dependencies.entry(names.get(&role)?).or_default().insert(database);
+    for (role, inside, database) in rows.dependencies {
+        let dependency = match (inside, names.maybe(database.as_ref())?) {
+            (true, Some(database)) => Dependency::Inside(database),
+            (false, Some(database)) => Dependency::Database(database),
+            (_, None) => Dependency::Shared,
+        };
+        current.dependencies.entry(names.get(&role)?).or_default().insert(dependency);
     }
     for (name, version, trusted, schema, default) in rows.available {
         let found: &mut Available = current.available.entry(names.get(&name)?).or_default();
@@ -288,11 +293,14 @@ pub(super) fn contents(json: &str, version: Version) -> Result<Contents, Snapsho
         if occupied {
             contents.occupied.insert(name.clone());
         }
-        contents.schemas.insert(name, Schema { owned, comment: maybe_text(comment.as_ref())? });
+        contents.schemas.insert(name, SchemaState { owned, comment: maybe_text(comment.as_ref())? });
     }
     for (name, version, schema, owner) in rows.extensions {
-        let extension =
-            Extension { version: text(&version)?, schema: names.get(&schema)?, owner: names.get(&owner)? };
+        let extension = InstalledExtension {
+            version: text(&version)?,
+            schema: names.get(&schema)?,
+            owner: names.get(&owner)?,
+        };
         contents.extensions.insert(names.get(&name)?, extension);
     }
     for (kind, space, name, extra, owner, acl) in rows.objects {

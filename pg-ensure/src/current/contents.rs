@@ -1,4 +1,4 @@
-//! What is inside a database, and what default privileges its new objects get.
+//! The contents of a database, and its default privileges.
 
 use super::Owned;
 use crate::acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};
@@ -7,38 +7,38 @@ use crate::object::Local;
 use crate::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is inside a database.
+/// The contents of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Schemas, without those of the system.
-    pub schemas: BTreeMap<Name, Schema>,
-    /// Installed extensions.
-    pub extensions: BTreeMap<Name, Extension>,
+    pub schemas: BTreeMap<Name, SchemaState>,
+    /// Installed extensions by name.
+    pub extensions: BTreeMap<Name, InstalledExtension>,
     /// Owners and privileges of everything else.
     pub objects: BTreeMap<Local, Owned>,
     /// Default privileges that differ from PostgreSQL's own.
     pub defaults: BTreeMap<DefaultKey, Acl>,
-    /// Whether anything else depends on a schema, so that it cannot be dropped without that.
+    /// Schemas that other objects depend on, and that can only be dropped with them.
     pub occupied: BTreeSet<Name>,
 }
 
-/// A schema.
+/// A schema object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schema {
+pub struct SchemaState {
     /// Its owner and privileges.
     pub owned: Owned,
-    /// Its comment.
+    /// The schema's comment.
     pub comment: Option<Text>,
 }
 
 /// An installed extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extension {
-    /// Its version.
+pub struct InstalledExtension {
+    /// The installed version.
     pub version: Text,
-    /// Its schema.
+    /// The extension's schema.
     pub schema: Name,
-    /// Its owner.
+    /// The extension's owner.
     pub owner: Name,
 }
 
@@ -47,22 +47,22 @@ pub struct Extension {
 pub struct Available {
     /// The version that is installed when none is said.
     pub default: Option<Text>,
-    /// Every version.
+    /// All available versions.
     pub versions: BTreeSet<Text>,
-    /// Whether whoever may create in the database may install it.
+    /// True if the extension is trusted: CREATE on the database is enough to install it.
     pub trusted: bool,
     /// The schema that it insists on.
     pub schema: Option<Name>,
 }
 
-/// What default privileges are about.
+/// The key of a set of default privileges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefaultKey {
-    /// Whose new objects.
+    /// The role that will create the objects.
     pub creator: Name,
     /// In which schema; `None` for everywhere.
     pub schema: Option<Name>,
-    /// Which objects.
+    /// The kind of object.
     pub kind: DefaultKind,
 }
 
@@ -71,13 +71,13 @@ pub struct DefaultKey {
 pub enum DefaultKind {
     /// Tables and what is like them.
     Tables,
-    /// Sequences.
+    /// Sequences of all types.
     Sequences,
     /// Functions, procedures and aggregates.
     Routines,
     /// Types and domains.
     Types,
-    /// Schemas.
+    /// Schemas by name.
     Schemas,
     /// Large objects (PostgreSQL 18).
     LargeObjects,
@@ -97,7 +97,7 @@ impl DefaultKind {
         }
     }
 
-    /// As SQL.
+    /// Returns the SQL form.
     #[must_use]
     pub fn sql(self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ impl DefaultKind {
 }
 
 impl Contents {
-    /// What is in a database that was just made from an untouched template1.
+    /// Returns the contents of a database freshly created from an unmodified template1.
     #[must_use]
     pub fn fresh(bootstrap: &Name, version: Version) -> Self {
         let name = |name: &str| Name::new(name).expect("a name");
@@ -123,12 +123,12 @@ impl Contents {
         owned.acl.grant(&Grantee::Public, &owner, everybody, Privileges::NONE);
         let comment = Text::new("standard public schema").ok();
         let mut fresh = Self::default();
-        fresh.schemas.insert(name("public"), Schema { owned, comment });
+        fresh.schemas.insert(name("public"), SchemaState { owned, comment });
         for language in ["c", "internal", "plpgsql", "sql"] {
             let owned = Owned::new(ObjectKind::Language, bootstrap, version);
             fresh.objects.insert(Local::Language(name(language)), owned);
         }
-        let plpgsql = Extension {
+        let plpgsql = InstalledExtension {
             version: Text::new("1.0").expect("a text"),
             schema: name("pg_catalog"),
             owner: bootstrap.clone(),
@@ -139,7 +139,7 @@ impl Contents {
 }
 
 impl DefaultKey {
-    /// What holds where nothing was said: PostgreSQL's defaults everywhere, nothing more in one schema.
+    /// Returns the built-in default: PostgreSQL's own for the whole database, nothing more for one schema.
     #[must_use]
     pub fn base(&self, version: Version) -> Acl {
         match self.schema {

@@ -1,8 +1,8 @@
-//! What a cluster is like now.
+//! The current state of a cluster.
 
 mod contents;
 
-pub use contents::{Available, Contents, DefaultKey, DefaultKind, Extension, Schema};
+pub use contents::{Available, Contents, DefaultKey, DefaultKind, InstalledExtension, SchemaState};
 
 use crate::acl::{Acl, ObjectKind};
 use crate::name::{Name, Text};
@@ -19,17 +19,17 @@ use std::num::NonZeroU32;
 pub struct Current {
     /// The server's version.
     pub version: Version,
-    /// Who looks, and what it may.
+    /// The session that took the snapshot.
     pub session: Session,
     /// `scram_iterations`, or what stands for it before PostgreSQL 16.
     pub iterations: NonZeroU32,
-    /// Every role.
-    pub roles: BTreeMap<Name, Role>,
-    /// Every membership.
+    /// All roles by name.
+    pub roles: BTreeMap<Name, RoleState>,
+    /// All memberships of roles.
     pub memberships: BTreeMap<MembershipKey, MembershipOptions>,
-    /// Every database.
-    pub databases: BTreeMap<Name, Database>,
-    /// Every tablespace.
+    /// All databases by name.
+    pub databases: BTreeMap<Name, DatabaseState>,
+    /// All tablespaces by name.
     pub tablespaces: BTreeMap<Name, Owned>,
     /// The parameters that somebody has privileges on.
     pub parameters: BTreeMap<Setting, Acl>,
@@ -39,12 +39,24 @@ pub struct Current {
     pub available: BTreeMap<Name, Available>,
     /// Settings that this session may not set for others.
     pub privileged_settings: BTreeSet<Setting>,
-    /// For roles that are to go: the databases in which something is theirs or granted to them, shared objects
-    /// under `None`.
-    pub dependencies: BTreeMap<Name, BTreeSet<Option<Name>>>,
+    /// For roles that are declared absent: everything that they own or hold privileges on.
+    pub dependencies: BTreeMap<Name, BTreeSet<Dependency>>,
+    /// Wanted values of settings that the server refuses, each with its reason.
+    pub refused: BTreeMap<(Setting, Text), String>,
 }
 
-/// Whose settings: a role or all, in a database or all.
+/// Objects that a role owns or holds privileges on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dependency {
+    /// A database itself.
+    Database(Name),
+    /// Objects inside a database.
+    Inside(Name),
+    /// Other objects that all databases share, such as tablespaces.
+    Shared,
+}
+
+/// The scope of settings: a role or all roles, in a database or all databases.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SettingKey {
     /// A role; `None` for all.
@@ -53,53 +65,53 @@ pub struct SettingKey {
     pub database: Option<Name>,
 }
 
-/// Who looks at the cluster, and acts on it.
+/// The session that inspects and changes the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The role.
+    /// The role's name.
     pub user: Name,
     /// The role that initdb made, which grants what creating a role grants.
     pub bootstrap: Name,
     /// The database of the connection.
     pub database: Name,
-    /// Whether the server is in recovery, and nothing can be changed.
+    /// True if the server is in recovery, and nothing can be changed.
     pub in_recovery: bool,
-    /// Whether stored passwords can be read.
+    /// True if stored passwords can be read.
     pub reads_passwords: bool,
     /// `createrole_self_grant`: whether it holds SET and INHERIT.
     pub self_grant: (bool, bool),
 }
 
-/// A role.
+/// A role by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "as PostgreSQL has them")]
-pub struct Role {
-    /// SUPERUSER.
+pub struct RoleState {
+    /// The SUPERUSER attribute.
     pub superuser: bool,
-    /// CREATEDB.
+    /// The CREATEDB attribute.
     pub createdb: bool,
-    /// CREATEROLE.
+    /// The CREATEROLE attribute.
     pub createrole: bool,
-    /// INHERIT.
+    /// The INHERIT attribute.
     pub inherit: bool,
-    /// LOGIN.
+    /// The LOGIN attribute.
     pub login: bool,
-    /// REPLICATION.
+    /// The REPLICATION attribute.
     pub replication: bool,
-    /// BYPASSRLS.
+    /// The BYPASSRLS attribute.
     pub bypassrls: bool,
     /// CONNECTION LIMIT; -1 is none.
     pub connection_limit: i32,
-    /// VALID UNTIL.
+    /// The VALID UNTIL time.
     pub valid_until: ValidUntil,
-    /// The password.
+    /// The role's password.
     pub password: StoredPassword,
-    /// The comment.
+    /// The object's comment.
     pub comment: Option<Text>,
 }
 
-impl Default for Role {
-    /// What `CREATE ROLE` makes.
+impl Default for RoleState {
+    /// Returns a role with the defaults of `CREATE ROLE`.
     fn default() -> Self {
         Self {
             superuser: false,
@@ -117,14 +129,14 @@ impl Default for Role {
     }
 }
 
-/// What is known of a stored password.
+/// The stored password of a role, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredPassword {
     /// There is none.
     None,
     /// An MD5 hash, which is always replaced.
     Md5,
-    /// A verifier.
+    /// A SCRAM verifier.
     Scram(Verifier),
     /// It was compared: it is the wanted one, hashed this many times (`None` where that cannot be seen).
     Right(Option<NonZeroU32>),
@@ -135,7 +147,7 @@ pub enum StoredPassword {
 }
 
 impl StoredPassword {
-    /// What `rolpassword` holds.
+    /// Parses the content of `rolpassword`.
     #[must_use]
     pub fn parse(stored: Option<&SecretString>) -> Self {
         use secrecy::ExposeSecret;
@@ -154,9 +166,9 @@ impl StoredPassword {
 pub struct MembershipKey {
     /// The role that has members.
     pub role: Name,
-    /// The member.
+    /// The member's name.
     pub member: Name,
-    /// Who granted it. Before PostgreSQL 16 this means nothing, and is the bootstrap superuser.
+    /// The grantor. Before PostgreSQL 16 it has no meaning, and is the bootstrap superuser.
     pub grantor: Name,
 }
 
@@ -174,7 +186,7 @@ pub struct MembershipOptions {
 /// The owner and privileges of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owned {
-    /// The owner.
+    /// The owner's name.
     pub owner: Name,
     /// The privileges, defaults filled in.
     pub acl: Acl,
@@ -194,14 +206,14 @@ pub enum Provider {
     /// The C library.
     #[default]
     Libc,
-    /// ICU.
+    /// The ICU library.
     Icu,
     /// PostgreSQL itself (17).
     Builtin,
 }
 
 impl Provider {
-    /// As SQL.
+    /// Returns the SQL form.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -212,40 +224,40 @@ impl Provider {
     }
 }
 
-/// A database.
+/// A database object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database {
+pub struct DatabaseState {
     /// Its owner and privileges.
     pub owned: Owned,
     /// The encoding, as `pg_encoding_to_char()` names it.
     pub encoding: Text,
     /// The locale provider.
     pub provider: Provider,
-    /// LC_COLLATE.
+    /// The LC_COLLATE locale.
     pub collate: Text,
-    /// LC_CTYPE.
+    /// The LC_CTYPE locale.
     pub ctype: Text,
     /// The locale of ICU or the builtin provider.
     pub locale: Option<Text>,
     /// ICU's own rules.
     pub icu_rules: Option<Text>,
-    /// The tablespace.
+    /// The tablespace's name.
     pub tablespace: Name,
     /// CONNECTION LIMIT; -1 is none.
     pub connection_limit: i32,
-    /// ALLOW_CONNECTIONS.
+    /// The ALLOW_CONNECTIONS option.
     pub allow_connections: bool,
-    /// IS_TEMPLATE.
+    /// The IS_TEMPLATE option.
     pub is_template: bool,
-    /// The comment.
+    /// The object's comment.
     pub comment: Option<Text>,
     /// The collation version recorded, and the one the system has now, where they differ.
     pub collation_mismatch: Option<(Text, Text)>,
-    /// What is inside, if that was looked at.
+    /// The contents, if they were inspected.
     pub contents: Option<Contents>,
 }
 
-impl Database {
+impl DatabaseState {
     /// A database in UTF-8 and the C locale, with nothing said of anything else.
     #[must_use]
     pub fn plain(owner: &Name, version: Version) -> Self {
@@ -286,6 +298,7 @@ impl Current {
             available: BTreeMap::new(),
             privileged_settings: BTreeSet::new(),
             dependencies: BTreeMap::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -296,13 +309,30 @@ impl Current {
         self.settings.get(&key).and_then(|settings| settings.get(setting))
     }
 
-    /// Whether the session's role is a superuser.
+    /// Returns what a role still owns or holds privileges on. Of databases the current owners and privileges count.
+    #[must_use]
+    pub fn remaining(&self, role: &Name) -> BTreeSet<Dependency> {
+        let depends = |owned: &Owned| owned.owner == *role || owned.acl.roles().any(|other| other == role);
+        let found = self.dependencies.get(role).into_iter().flatten();
+        found
+            .filter(|dependency| match dependency {
+                Dependency::Database(name) => {
+                    self.databases.get(name).is_some_and(|found| depends(&found.owned))
+                }
+                Dependency::Inside(name) => self.databases.contains_key(name),
+                Dependency::Shared => true,
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// Returns true if the session's role is a superuser.
     #[must_use]
     pub fn superuser(&self) -> bool {
         self.roles.get(&self.session.user).is_some_and(|role| role.superuser)
     }
 
-    /// Whether a role has the privileges of another without SET ROLE (`has_privs_of_role()`).
+    /// Returns true if a role has the privileges of another without SET ROLE (`has_privs_of_role()`).
     #[must_use]
     pub fn has_privileges_of(&self, who: &Name, role: &Name) -> bool {
         let inherits = |key: &MembershipKey, options: &MembershipOptions| {
@@ -315,7 +345,7 @@ impl Current {
         self.is_superuser(who) || self.reaches(who, role, inherits)
     }
 
-    /// Whether a role may SET ROLE to another (`member_can_set_role()`).
+    /// Returns true if a role may SET ROLE to another (`member_can_set_role()`).
     #[must_use]
     pub fn can_set(&self, who: &Name, role: &Name) -> bool {
         let may = |_: &MembershipKey, options: &MembershipOptions| {
@@ -324,7 +354,7 @@ impl Current {
         self.is_superuser(who) || self.reaches(who, role, may)
     }
 
-    /// Whether a role may grant another (`is_admin_of_role()`).
+    /// Returns true if a role may grant another (`is_admin_of_role()`).
     #[must_use]
     pub fn is_admin_of(&self, who: &Name, role: &Name) -> bool {
         self.is_superuser(who)
@@ -333,7 +363,7 @@ impl Current {
                 .any(|(key, options)| options.admin && self.reaches(who, &key.member, |_, _| true))
     }
 
-    /// Whether a role is a member of another, directly or not.
+    /// Returns true if a role is a member of another, directly or not.
     #[must_use]
     pub fn is_member(&self, who: &Name, role: &Name) -> bool {
         self.reaches(who, role, |_, _| true)

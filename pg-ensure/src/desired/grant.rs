@@ -1,4 +1,4 @@
-//! Wanted privileges.
+//! Grants that are wanted.
 
 use crate::acl::{Grantee, ObjectKind, Privileges};
 use crate::current::DefaultKind;
@@ -10,26 +10,26 @@ use std::fmt;
 /// Exactly what a grantee is to hold on something. Other grantees are not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Who.
+    /// The grantee's name.
     pub to: Grantee,
-    /// On what.
+    /// The object concerned.
     pub on: On,
-    /// What; nothing takes everything away.
+    /// The privileges; an empty set revokes everything.
     pub privileges: PrivilegeSet,
-    /// Whether the grantee may grant it on.
+    /// True if the grantee may grant it on.
     pub grantable: bool,
 }
 
-/// What a grant is about.
+/// The object or objects of a grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum On {
-    /// One object.
+    /// A single object.
     One(Object),
     /// Every object of a kind that a schema holds now: tables, sequences or routines.
     AllIn {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// The schema.
+        /// The schema's name.
         schema: Name,
         /// [`ObjectKind::Table`], [`ObjectKind::Sequence`], [`ObjectKind::Routine`] or [`ObjectKind::Type`].
         kind: ObjectKind,
@@ -46,7 +46,7 @@ impl On {
         }
     }
 
-    /// The kind.
+    /// The kind of object.
     #[must_use]
     pub fn kind(&self) -> ObjectKind {
         match self {
@@ -72,12 +72,12 @@ impl fmt::Display for On {
 pub enum PrivilegeSet {
     /// Whatever `ALL` means on the server's version.
     All,
-    /// These.
+    /// These privileges only.
     Only(Privileges),
 }
 
 impl PrivilegeSet {
-    /// What it is for a kind on a version.
+    /// Returns the privileges for a kind of object on a version.
     #[must_use]
     pub fn expand(self, kind: ObjectKind, version: Version) -> Privileges {
         match self {
@@ -90,18 +90,18 @@ impl PrivilegeSet {
 /// Exactly what a grantee gets on what a role will create. Objects that exist already are not touched by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefaultGrant {
-    /// The database.
+    /// The database's name.
     pub database: Name,
-    /// Whose new objects.
+    /// The role that will create the objects.
     pub creator: Name,
     /// In which schema; `None` for everywhere.
     pub schema: Option<Name>,
-    /// Which objects.
+    /// The kind of object.
     pub kind: DefaultKind,
-    /// Who.
+    /// The grantee's name.
     pub to: Grantee,
-    /// What; nothing takes everything away.
+    /// The privileges; an empty set revokes everything.
     pub privileges: PrivilegeSet,
-    /// Whether the grantee may grant it on.
+    /// True if the grantee may grant it on.
     pub grantable: bool,
 }

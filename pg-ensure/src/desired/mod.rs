@@ -1,4 +1,4 @@
-//! What a cluster is to be like. What is left out is not managed.
+//! The desired state of a cluster. Whatever is omitted is not managed.
 
 mod grant;
 mod validate;
@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Whether something is to be there.
+/// The wanted presence of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Presence {
     /// It is to exist.
@@ -41,16 +41,16 @@ pub enum Presence {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
-    /// Roles.
+    /// Roles by name.
     pub roles: BTreeMap<Name, Role>,
-    /// Databases.
+    /// Databases by name.
     pub databases: BTreeMap<Name, Database>,
     /// Memberships: role, member.
     pub memberships: BTreeMap<(Name, Name), Membership>,
     /// Privileges, in the order in which they were said. Where two are about the same object and grantee, what
     /// names the object goes before what means all of a schema.
     pub grants: Vec<Grant>,
-    /// Default privileges.
+    /// Privileges on future objects.
     pub defaults: Vec<DefaultGrant>,
     /// Settings of roles and databases; `None` takes a setting away.
     pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Option<Text>>>,
@@ -62,29 +62,29 @@ pub struct Desired {
 /// A role. Every field may be left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Role {
-    /// Whether it is to exist.
+    /// The wanted presence.
     pub presence: Presence,
-    /// Who gets what a role owns that is to go. Without it a role that owns anything stays.
+    /// The new owner of the objects of an absent role. Without one, a role that owns anything stays.
     pub reassign_to: Option<Name>,
-    /// SUPERUSER.
+    /// The SUPERUSER attribute.
     pub superuser: Option<bool>,
-    /// CREATEDB.
+    /// The CREATEDB attribute.
     pub createdb: Option<bool>,
-    /// CREATEROLE.
+    /// The CREATEROLE attribute.
     pub createrole: Option<bool>,
-    /// INHERIT.
+    /// The INHERIT attribute.
     pub inherit: Option<bool>,
-    /// LOGIN.
+    /// The LOGIN attribute.
     pub login: Option<bool>,
-    /// REPLICATION.
+    /// The REPLICATION attribute.
     pub replication: Option<bool>,
-    /// BYPASSRLS.
+    /// The BYPASSRLS attribute.
     pub bypassrls: Option<bool>,
     /// CONNECTION LIMIT; -1 is none.
     pub connection_limit: Option<i32>,
-    /// VALID UNTIL.
+    /// The VALID UNTIL time.
     pub valid_until: Option<ValidUntil>,
-    /// The password.
+    /// The role's password.
     pub password: Option<Password>,
     /// The comment; empty for none.
     pub comment: Option<Text>,
@@ -115,29 +115,29 @@ impl Role {
     }
 
     setter! {
-        /// SUPERUSER.
+        /// The SUPERUSER attribute.
         superuser: bool,
-        /// CREATEDB.
+        /// The CREATEDB attribute.
         createdb: bool,
-        /// CREATEROLE.
+        /// The CREATEROLE attribute.
         createrole: bool,
-        /// INHERIT.
+        /// The INHERIT attribute.
         inherit: bool,
-        /// LOGIN.
+        /// The LOGIN attribute.
         login: bool,
-        /// REPLICATION.
+        /// The REPLICATION attribute.
         replication: bool,
-        /// BYPASSRLS.
+        /// The BYPASSRLS attribute.
         bypassrls: bool,
         /// CONNECTION LIMIT; -1 is none.
         connection_limit: i32,
-        /// VALID UNTIL.
+        /// The VALID UNTIL time.
         valid_until: ValidUntil,
-        /// The password.
+        /// The role's password.
         password: Password,
         /// The comment; empty for none.
         comment: Text,
-        /// Who gets what it owns, if it is to go.
+        /// The new owner of its objects, if the role is absent.
         reassign_to: Name,
     }
 }
@@ -185,9 +185,9 @@ impl PartialEq for Password {
 /// A database. Every field may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Database {
-    /// Whether it is to exist.
+    /// The wanted presence.
     pub presence: Presence,
-    /// The owner.
+    /// The owner's name.
     pub owner: Option<Name>,
     /// The encoding. It cannot be changed later, nor can the locale.
     pub encoding: Option<Text>,
@@ -195,28 +195,30 @@ pub struct Database {
     pub provider: Option<Provider>,
     /// The locale: LC_COLLATE and LC_CTYPE with libc, the provider's own otherwise.
     pub locale: Option<Text>,
-    /// LC_COLLATE.
+    /// The LC_COLLATE locale.
     pub collate: Option<Text>,
-    /// LC_CTYPE.
+    /// The LC_CTYPE locale.
     pub ctype: Option<Text>,
     /// Rules for ICU (PostgreSQL 16).
     pub icu_rules: Option<Text>,
-    /// What it is made from. Means nothing once it exists.
+    /// The template database. Ignored once the database exists.
     pub template: Option<Name>,
-    /// The tablespace.
+    /// The tablespace's name.
     pub tablespace: Option<Name>,
     /// CONNECTION LIMIT; -1 is none.
     pub connection_limit: Option<i32>,
-    /// ALLOW_CONNECTIONS.
+    /// The ALLOW_CONNECTIONS option.
     pub allow_connections: Option<bool>,
-    /// IS_TEMPLATE.
+    /// The IS_TEMPLATE option.
     pub is_template: Option<bool>,
     /// The comment; empty for none.
     pub comment: Option<Text>,
-    /// Extensions.
+    /// Extensions by name.
     pub extensions: BTreeMap<Name, Extension>,
-    /// Schemas.
+    /// Schemas by name.
     pub schemas: BTreeMap<Name, Schema>,
+    /// True to hand the objects of a former owner over to the new one.
+    pub reassign_owned: bool,
 }
 
 impl Database {
@@ -249,31 +251,31 @@ impl Database {
     }
 
     setter! {
-        /// The owner.
+        /// The owner's name.
         owner: Name,
         /// The locale provider.
         provider: Provider,
-        /// The locale.
+        /// The locale's name.
         locale: Text,
-        /// LC_COLLATE.
+        /// The LC_COLLATE locale.
         collate: Text,
-        /// LC_CTYPE.
+        /// The LC_CTYPE locale.
         ctype: Text,
         /// Rules for ICU.
         icu_rules: Text,
-        /// What it is made from.
+        /// The template database.
         template: Name,
-        /// The tablespace.
+        /// The tablespace's name.
         tablespace: Name,
         /// CONNECTION LIMIT; -1 is none.
         connection_limit: i32,
-        /// ALLOW_CONNECTIONS.
+        /// The ALLOW_CONNECTIONS option.
         allow_connections: bool,
         /// The comment; empty for none.
         comment: Text,
     }
 
-    /// IS_TEMPLATE.
+    /// The IS_TEMPLATE option.
     #[must_use]
     pub fn marked_template(mut self, is_template: bool) -> Self {
         self.is_template = Some(is_template);
@@ -298,20 +300,20 @@ impl Database {
 /// An extension of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extension {
-    /// Whether it is to be installed.
+    /// The wanted presence.
     pub presence: Presence,
     /// The version; without one, whichever is there.
     pub version: Option<Text>,
-    /// The schema.
+    /// The schema's name.
     pub schema: Option<Name>,
 }
 
 /// A schema of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
-    /// Whether it is to exist.
+    /// The wanted presence.
     pub presence: Presence,
-    /// The owner.
+    /// The owner's name.
     pub owner: Option<Name>,
     /// The comment; empty for none.
     pub comment: Option<Text>,
@@ -320,9 +322,9 @@ pub struct Schema {
 /// A membership of one role in another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// Whether it is to exist.
+    /// The wanted presence.
     pub presence: Presence,
-    /// WITH ADMIN.
+    /// The ADMIN option.
     pub admin: Option<bool>,
     /// WITH INHERIT (PostgreSQL 16).
     pub inherit: Option<bool>,
@@ -343,19 +345,19 @@ impl Desired {
         self.role(name.clone(), role).database(name.clone(), Database::owned_by(name))
     }
 
-    /// A role.
+    /// A role by name.
     pub fn role(&mut self, name: Name, role: Role) -> &mut Self {
         self.roles.insert(name, role);
         self
     }
 
-    /// A database.
+    /// A database object.
     pub fn database(&mut self, name: Name, database: Database) -> &mut Self {
         self.databases.insert(name, database);
         self
     }
 
-    /// A membership.
+    /// Adds a membership.
     pub fn membership(&mut self, role: Name, member: Name, membership: Membership) -> &mut Self {
         self.memberships.insert((role, member), membership);
         self

@@ -1,4 +1,4 @@
-//! What is wrong with a desired state, before any server is asked.
+//! Validation of a desired state, without a server.
 
 use super::{Desired, On, Presence, PrivilegeSet};
 use crate::acl::{Grantee, Privilege};
@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use thiserror::Error;
 
-/// Where something is wrong.
+/// The declaration that a problem belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// A role.
+    /// A role by name.
     Role(Name),
-    /// A database.
+    /// A database object.
     Database(Name),
     /// An extension of a database.
     Extension(Name, Name),
@@ -49,37 +49,37 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{subject}: {why}")]
 pub struct Invalid {
-    /// Where.
+    /// The declaration concerned.
     pub subject: Subject,
-    /// What.
+    /// The privileges concerned.
     pub why: Why,
 }
 
-/// What is wrong.
+/// A reason for which a declaration is invalid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// A role is referred to that is nowhere.
-    #[error("the {what} {role:?} is nowhere; declare it as a role, or list it under external")]
+    /// A role is referred to that is not declared.
+    #[error("the {what} {role:?} is not declared: add a [[role]] for it, or list it under external")]
     UnknownRole {
-        /// As what.
+        /// The role's function there.
         what: &'static str,
-        /// The role.
+        /// The role's name.
         role: Name,
     },
     /// A role is needed that is to go.
     #[error("the {what} {role:?} is declared absent")]
     RoleLeaves {
-        /// As what.
+        /// The role's function there.
         what: &'static str,
-        /// The role.
+        /// The role's name.
         role: Name,
     },
     /// A database is referred to that is to go.
     #[error("the database {0:?} is declared absent")]
     DatabaseLeaves(Name),
     /// A name that PostgreSQL keeps for itself.
-    #[error("{0:?} is reserved by PostgreSQL; take another name")]
+    #[error("{0:?} is reserved by PostgreSQL: use another name")]
     Reserved(Name),
     /// Roles are members of each other.
     #[error("the roles are members of each other in a circle: {}", circle(.0))]
@@ -88,17 +88,17 @@ pub enum Why {
     #[error("the databases are templates of each other in a circle: {}", circle(.0))]
     TemplateCircle(Vec<Name>),
     /// A connection limit below -1.
-    #[error("the connection limit {0} is below -1, which means none")]
+    #[error("the connection limit {0} is below -1: use -1 for no limit")]
     ConnectionLimit(i32),
     /// A password that cannot be one.
     #[error("{0}")]
     Password(crate::scram::PasswordError),
     /// A privilege that objects of the kind do not have.
-    #[error("{} is no privilege of a {kind}; it has {}", .privilege.sql(), kind.all(Version::major_version(18)).sql())]
+    #[error("{} is not a privilege of a {kind}: expected one of {}", .privilege.sql(), kind.all(Version::major_version(18)).sql())]
     Privilege {
-        /// The privilege.
+        /// The rejected privilege.
         privilege: Privilege,
-        /// The kind.
+        /// The kind of object.
         kind: crate::acl::ObjectKind,
     },
     /// Everybody cannot grant on.
@@ -108,7 +108,7 @@ pub enum Why {
     #[error("grant number {} is about the same object and grantee", .0 + 1)]
     Twice(usize),
     /// A kind of object that no schema holds as a whole.
-    #[error("\"all of a schema\" exists for tables, sequences, routines and types alone")]
+    #[error("\"all of a schema\" exists only for tables, sequences, routines and types")]
     AllOf,
     /// Default privileges on schemas or large objects cannot be for one schema.
     #[error("default privileges on these cannot be for one schema")]

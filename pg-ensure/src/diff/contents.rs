@@ -1,4 +1,4 @@
-//! What is inside a database: schemas, extensions, privileges.
+//! Plans the contents of a database: schemas, extensions, privileges.
 
 use super::{Planner, roles::comment};
 use crate::current::Contents;
@@ -46,7 +46,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What is inside a database now, if that is known.
+    /// Returns the current contents of a database, if known.
     pub(super) fn inside(&self, database: &Name) -> Option<&Contents> {
         self.now.databases.get(database)?.contents.as_ref()
     }
@@ -144,7 +144,7 @@ impl Planner<'_> {
         let what = format!("DROP EXTENSION {} in database {database}", name.quoted());
         if there && self.may_destroy(&what, Destroyed::Extension(database.clone(), name.clone())) {
             let change = Change::DropExtension { database: database.clone(), name: name.clone() };
-            self.emit(change, "it is to go, and was named");
+            self.emit(change, "declared absent and listed in --destroy");
         }
     }
 
@@ -156,7 +156,7 @@ impl Planner<'_> {
         let what = format!("DROP SCHEMA {} in database {database}", name.quoted());
         if self.may_destroy(&what, Destroyed::Schema(database.clone(), name.clone())) {
             let change = Change::DropSchema { database: database.clone(), name: name.clone(), cascade };
-            self.emit(change, "it is to go, and was named");
+            self.emit(change, "declared absent and listed in --destroy");
         }
     }
 }

@@ -120,6 +120,7 @@ impl Planner<'_> {
             self.act_as(&before);
             self.act_as(owner);
             self.emit(Change::DatabaseOwner { name: name.clone(), owner: owner.clone() }, reason);
+            self.former_owner(name, &before, owner, wanted.reassign_owned);
         }
         let Some(database) = found(self) else { return };
         now = &database;
@@ -152,6 +153,43 @@ impl Planner<'_> {
         }
     }
 
+    /// The objects of a former owner: handed over if that is wanted, and named otherwise.
+    fn former_owner(&mut self, database: &Name, before: &Name, owner: &Name, reassign: bool) {
+        let Some(contents) = self.inside(database) else { return };
+        let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *before).count();
+        let objects = contents.objects.values().filter(|owned| owned.owner == *before).count();
+        if schemas + objects == 0 {
+            return;
+        }
+        let what =
+            format!("{schemas} schemas and {objects} other objects of {before} in database {database}");
+        if !reassign {
+            self.notes.push(format!(
+                "{what} stay as they are: set reassign_owned = true, or give them to {owner} by ALTER … OWNER TO"
+            ));
+            return;
+        }
+        // REASSIGN OWNED hands over whatever all databases share, too.
+        let databases = self.now.databases.iter().filter(|(_, found)| found.owned.owner == *before);
+        let tablespaces = self.now.tablespaces.iter().filter(|(_, owned)| owned.owner == *before);
+        let others: Vec<String> = databases
+            .map(|(name, _)| format!("database {name}"))
+            .chain(tablespaces.map(|(name, _)| format!("tablespace {name}")))
+            .collect();
+        let change =
+            Change::ReassignOwned { database: database.clone(), from: before.clone(), to: owner.clone() };
+        if *before == self.now.session.bootstrap {
+            let why =
+                format!("{before} owns the system's own objects: give {what} to {owner} by ALTER … OWNER TO");
+            self.block(change.sql(self.now.version), Obstacle::InUse(why));
+        } else if !others.is_empty() {
+            let why = format!("{before} also owns {}, which it would hand over too", others.join(", "));
+            self.block(change.sql(self.now.version), Obstacle::InUse(why));
+        } else {
+            self.emit(change, format!("{before} was the owner of database {database}"));
+        }
+    }
+
     pub(super) fn drop_databases(&mut self) {
         let desired = self.desired;
         for (name, wanted) in &desired.databases {
@@ -172,13 +210,13 @@ impl Planner<'_> {
                 };
                 self.emit(change, "a template cannot be dropped");
             }
-            self.emit(Change::DropDatabase { name: name.clone() }, "it is to go, and was named");
+            self.emit(Change::DropDatabase { name: name.clone() }, "declared absent and listed in --destroy");
         }
     }
 }
 
-/// What is other than wanted, and can only be said when a database is made.
-fn immutable(found: &current::Database, wanted: &Database) -> Vec<(&'static str, String, String)> {
+/// Returns the properties that differ and can only be set when a database is created.
+fn immutable(found: &current::DatabaseState, wanted: &Database) -> Vec<(&'static str, String, String)> {
     let mut differences = Vec::new();
     let mut compare = |what, is: &str, wanted: Option<&str>, same: fn(&str, &str) -> bool| {
         if let Some(wanted) = wanted.filter(|wanted| !same(is, wanted)) {

@@ -46,7 +46,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What `All` or a list means here; nothing where the version lacks one of them.
+    /// Expands `All` or a list; `None` where the version lacks one of them.
     fn wanted(&mut self, what: &str, set: PrivilegeSet, kind: ObjectKind) -> Option<Privileges> {
         let version = self.now.version;
         let wanted = set.expand(kind, version);
@@ -173,7 +173,7 @@ impl Planner<'_> {
     }
 }
 
-/// What a grantee holds beside what it is to hold.
+/// The difference between the privileges a grantee holds and should hold.
 struct Difference {
     wanted: Privileges,
     wanted_options: Privileges,
@@ -202,7 +202,7 @@ impl Difference {
         !self.extra && self.missing.is_empty() && self.options.is_empty()
     }
 
-    /// What one grantor's entry has too much: privileges, and options of those that stay.
+    /// Returns the surplus of one grantor's entry: privileges, and grant options of those that stay.
     fn to_revoke(&self, privileges: Privileges, grantable: Privileges) -> (Privileges, Privileges) {
         let extra = privileges - self.wanted;
         (extra, grantable - extra - self.wanted_options)

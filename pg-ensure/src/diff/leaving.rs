@@ -1,6 +1,7 @@
 //! Roles that are to go.
 
 use super::Planner;
+use crate::current::Dependency;
 use crate::name::Name;
 use crate::plan::{Change, Destroyed, Obstacle};
 
@@ -23,27 +24,35 @@ impl Planner<'_> {
             }
         }
         for name in going {
-            if self.now.dependencies.get(name).is_some_and(|found| !found.is_empty()) {
+            if !self.now.remaining(name).is_empty() {
                 continue;
             }
-            self.emit(Change::DropRole { name: name.clone() }, "it is to go, and was named");
+            self.emit(Change::DropRole { name: name.clone() }, "declared absent and listed in --destroy");
         }
     }
 
     /// Hands over what a role owns and takes what it was granted.
     fn empty(&mut self, name: &Name, heir: Option<&Name>) {
-        let places = self.now.dependencies.get(name).cloned().unwrap_or_default();
+        let places = self.now.remaining(name);
         if places.is_empty() {
             return;
         }
-        let mut databases: Vec<Name> = places.iter().flatten().cloned().collect();
+        let inside = places.iter().filter_map(|place| match place {
+            Dependency::Inside(database) => Some(database.clone()),
+            Dependency::Database(_) | Dependency::Shared => None,
+        });
+        let mut databases: Vec<Name> = inside.collect();
         let Some(heir) = heir else {
-            let mut list: Vec<String> = databases.iter().map(|name| format!("database {name}")).collect();
-            if places.contains(&None) {
-                list.push("objects that databases share".to_owned());
-            }
+            let list: Vec<String> = places
+                .iter()
+                .map(|place| match place {
+                    Dependency::Database(database) => format!("database {database} itself"),
+                    Dependency::Inside(database) => format!("objects in database {database}"),
+                    Dependency::Shared => "objects that databases share".to_owned(),
+                })
+                .collect();
             let why = format!(
-                "it owns or was granted something in {}; say reassign_to, or hand that over first",
+                "it owns or holds privileges on {}: set reassign_to, or hand these over first",
                 list.join(", ")
             );
             return self.block(format!("DROP ROLE {}", name.quoted()), Obstacle::InUse(why));

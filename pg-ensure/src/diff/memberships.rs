@@ -65,7 +65,7 @@ impl Planner<'_> {
             }
             let options = Options { admin: wanted.admin, inherit: None, set: None };
             if rows.is_empty() {
-                self.emit(grant(options, None), "it is no member");
+                self.emit(grant(options, None), "it is not a member");
             } else if wanted.admin == Some(true) && !has(|row| row.admin) {
                 self.emit(grant(options, None), "it has no ADMIN option");
             } else if wanted.admin == Some(false) && has(|row| row.admin) {
@@ -80,7 +80,7 @@ impl Planner<'_> {
             return;
         }
         if rows.is_empty() {
-            self.emit(grant(said(wanted), None), "it is no member");
+            self.emit(grant(said(wanted), None), "it is not a member");
             return;
         }
         let lacks = |wanted: Option<bool>, which| wanted == Some(true) && !has(which);
@@ -133,7 +133,7 @@ impl Planner<'_> {
         (self.now.version.membership_options() && key.grantor != own).then(|| key.grantor.clone())
     }
 
-    /// Whether the member has granted the role on, by this membership.
+    /// Returns true if the member has granted the role to others through this membership.
     fn depends(&self, key: &MembershipKey) -> bool {
         self.now.version.membership_options()
             && self.now.members(&key.role).any(|(other, _)| other.grantor == key.member && other != key)

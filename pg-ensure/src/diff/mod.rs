@@ -15,7 +15,7 @@ use crate::name::Name;
 use crate::plan::{Blocked, Change, Consent, Destroyed, Digest, Obstacle, Options, Plan, Step};
 use std::borrow::Cow;
 
-/// What has to be done so that a cluster is as desired: the least of it, in an order that works.
+/// Plans the fewest changes that bring a cluster to its desired state, in a valid order.
 ///
 /// Whatever the session may not do, PostgreSQL cannot do, or was not allowed to be destroyed is listed as blocked; the
 /// rest is planned all the same. The desired state should have been [validated](Desired::validate).
@@ -76,7 +76,7 @@ impl Planner<'_> {
         self.blocked.push(Blocked { what: what.into(), why });
     }
 
-    /// Whether something may be destroyed; if not, that is listed.
+    /// Returns true if something may be destroyed; otherwise records it as blocked.
     fn may_destroy(&mut self, what: &str, named: Destroyed) -> bool {
         let may = self.consent.destroy.contains(&named);
         if !may {
@@ -109,7 +109,7 @@ impl Planner<'_> {
             grantor: None,
         };
         if permission::permitted(&self.now, &grant).is_ok() {
-            self.emit(grant, format!("{user} acts for {role}, and is no superuser"));
+            self.emit(grant, format!("{user} needs it to act for {role}, since it is not a superuser"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a session may do that is no superuser's, as the sources of PostgreSQL 13 to 18 have it.
+//! The rights of a session that is not a superuser's, after the sources of PostgreSQL 13 to 18.
 
 use super::grants::list;
 use crate::current::Current;
@@ -6,7 +6,7 @@ use crate::name::Name;
 use crate::object::Object;
 use crate::plan::{Attributes, Change, Commented, NewDatabase};
 
-/// Whether the session may make a change.
+/// Checks that the session may make a change.
 pub(super) fn permitted(now: &Current, change: &Change) -> Result<(), String> {
     if now.superuser() {
         return Ok(());
@@ -101,7 +101,7 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn own(&self, attribute: fn(&crate::current::Role) -> bool) -> bool {
+    fn own(&self, attribute: fn(&crate::current::RoleState) -> bool) -> bool {
         self.now.roles.get(self.user).is_some_and(attribute)
     }
 
@@ -140,7 +140,7 @@ impl Rules<'_> {
         Ok(())
     }
 
-    /// Whether the session may alter a role.
+    /// Checks that the session may alter a role.
     fn manages(&self, role: &Name) -> Result<(), String> {
         self.createrole()?;
         let found = self.now.roles.get(role);
@@ -193,7 +193,7 @@ impl Rules<'_> {
         new.tablespace.as_ref().map_or(Ok(()), |tablespace| self.creates_in_tablespace(tablespace))
     }
 
-    /// Whether the session may make a role the owner of something: `check_can_set_role()`.
+    /// Checks that the session may make a role the owner of something: `check_can_set_role()`.
     fn becomes(&self, role: &Name) -> Result<(), String> {
         if !self.now.roles.contains_key(role) || self.now.can_set(self.user, role) {
             return Ok(());
@@ -222,7 +222,7 @@ impl Rules<'_> {
         owner.map_or(Ok(()), |owner| self.has(owner))
     }
 
-    /// Whether the session has the owner's privileges on an object. What is not there is refused for that.
+    /// Checks that the session has the owner's privileges on an object. Missing objects pass here; the model refuses them.
     fn owns(&self, object: &Object) -> Result<(), String> {
         let Some((owner, acl)) = list(self.now, object) else { return Ok(()) };
         let as_owner = self.has_or_implied(&owner, object.database());

@@ -1,7 +1,7 @@
 //! Roles, their passwords, comments and settings.
 
 use super::Planner;
-use crate::current::{Role, StoredPassword};
+use crate::current::{RoleState, StoredPassword};
 use crate::desired::{self, Password, Presence};
 use crate::name::{Name, Text};
 use crate::object::Setting;
@@ -14,7 +14,7 @@ impl Planner<'_> {
         for (name, wanted) in present() {
             match self.now.roles.get(name) {
                 None => {
-                    let attributes = changed(&Role::default(), wanted);
+                    let attributes = changed(&RoleState::default(), wanted);
                     self.emit(Change::CreateRole { name: name.clone(), attributes }, "there is no such role");
                 }
                 Some(found) => {
@@ -110,6 +110,12 @@ impl Planner<'_> {
             (Some(found), _) => format!("it is {found:?}"),
         };
         let (role, database) = (role.cloned(), database.cloned());
+        let refused = value.and_then(|value| self.now.refused.get(&(setting.clone(), value.clone())));
+        if let Some(why) = refused.cloned() {
+            let change = Change::Set { role, database, setting: setting.clone(), value: value.cloned() };
+            let what = change.sql(self.now.version);
+            return self.block(what, Obstacle::Refused(why));
+        }
         self.emit(Change::Set { role, database, setting: setting.clone(), value: value.cloned() }, reason);
     }
 
@@ -118,7 +124,7 @@ impl Planner<'_> {
     }
 }
 
-/// What to do about a password.
+/// The action for a password.
 enum Verdict {
     Fine,
     Unseen,
@@ -128,23 +134,26 @@ enum Verdict {
 
 fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdict {
     let set = |why: &str| Verdict::Set(why.to_owned());
-    let weak =
-        |count: NonZeroU32| (count < least).then(|| format!("it is hashed {count} times, and not {least}"));
+    let weak = |count: NonZeroU32| {
+        (count < least).then(|| format!("it is hashed with {count} iterations instead of {least}"))
+    };
     match (wanted, stored) {
         (Password::None, StoredPassword::None) => Verdict::Fine,
         (Password::None, StoredPassword::Unknown) => Verdict::Unseen,
         (Password::None, _) => Verdict::Clear,
         (_, StoredPassword::None) => set("it has no password"),
         (_, StoredPassword::Md5) => set("its password is hashed by MD5"),
-        (_, StoredPassword::Wrong) => set("its password is another"),
-        (_, StoredPassword::Unknown) => set("its password cannot be seen"),
+        (_, StoredPassword::Wrong) => set("its password differs"),
+        (_, StoredPassword::Unknown) => {
+            set("its password cannot be read, and no record says that it was set")
+        }
         (Password::Secret(secret), StoredPassword::Scram(verifier)) => match weak(verifier.iterations()) {
             Some(why) => Verdict::Set(why),
             None if verifier.matches(secret) => Verdict::Fine,
-            None => set("its password is another"),
+            None => set("its password differs"),
         },
         (Password::Verifier(wanted), StoredPassword::Scram(stored)) if wanted == stored => Verdict::Fine,
-        (Password::Verifier(_), StoredPassword::Scram(_)) => set("its password is another"),
+        (Password::Verifier(_), StoredPassword::Scram(_)) => set("its password differs"),
         (Password::Secret(_), StoredPassword::Right(Some(count))) => {
             weak(*count).map_or(Verdict::Fine, Verdict::Set)
         }
@@ -158,7 +167,7 @@ pub(super) fn comment(found: Option<&Text>, wanted: Option<&Text>) -> Option<Opt
     (found != wanted).then(|| wanted.cloned())
 }
 
-fn changed(found: &Role, wanted: &desired::Role) -> Attributes {
+fn changed(found: &RoleState, wanted: &desired::Role) -> Attributes {
     fn other<T: PartialEq + Copy>(found: T, wanted: Option<T>) -> Option<T> {
         wanted.filter(|wanted| *wanted != found)
     }

@@ -23,19 +23,19 @@ pub struct Document {
     /// A role that logs in, and a database of the same name that it owns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ensure: Vec<EnsureDto>,
-    /// Roles.
+    /// Roles by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub role: Vec<RoleDto>,
-    /// Memberships.
+    /// Memberships of roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub membership: Vec<MembershipDto>,
-    /// Databases.
+    /// Databases by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub database: Vec<DatabaseDto>,
-    /// Privileges.
+    /// Privileges on objects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grant: Vec<GrantDto>,
-    /// Default privileges.
+    /// Privileges on future objects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub default_privileges: Vec<DefaultDto>,
     /// Settings of all roles in all databases.
@@ -58,9 +58,24 @@ pub struct EnsureDto {
     /// A file that holds the password.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "passwordFile")]
     pub password_file: Option<Word>,
+    /// Several databases, instead of `database`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<Word>,
+    /// Extensions of each of its databases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Word>,
+    /// The role's connection limit.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "connectionLimit")]
+    pub connection_limit: Option<Spanned<i32>>,
+    /// Settings of each of its databases.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: Settings,
+    /// True to hand the objects of a former owner of its databases over to the role.
+    #[serde(default, skip_serializing_if = "no", alias = "reassignOwned")]
+    pub reassign_owned: bool,
 }
 
-/// See [`crate::Role`].
+/// The written form of [`crate::Role`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::Role")]
@@ -111,7 +126,7 @@ pub struct RoleDto {
     pub settings_in: BTreeMap<Word, Settings>,
 }
 
-/// See [`crate::desired::Membership`].
+/// The written form of [`crate::desired::Membership`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Membership")]
@@ -128,7 +143,7 @@ pub struct MembershipDto {
     pub set: Option<bool>,
 }
 
-/// See [`crate::desired::Database`].
+/// The written form of [`crate::desired::Database`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Database")]
@@ -166,18 +181,21 @@ pub struct DatabaseDto {
     /// Extensions of which nothing but the name is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Word>,
-    /// Extensions.
+    /// Extensions by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<ExtensionDto>,
-    /// Schemas.
+    /// Schemas by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<SchemaDto>,
-    /// Its settings.
+    /// Settings of the database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
+    /// True to hand the objects of a former owner over to the owner.
+    #[serde(default, skip_serializing_if = "no")]
+    pub reassign_owned: bool,
 }
 
-/// See [`crate::current::Provider`].
+/// The written form of [`crate::current::Provider`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is that of crate::current::Provider")]
@@ -187,7 +205,7 @@ pub enum ProviderDto {
     Builtin,
 }
 
-/// See [`crate::desired::Extension`].
+/// The written form of [`crate::desired::Extension`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Extension")]
@@ -201,7 +219,7 @@ pub struct ExtensionDto {
     pub schema: Option<Word>,
 }
 
-/// See [`crate::desired::Schema`].
+/// The written form of [`crate::desired::Schema`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Schema")]
@@ -215,7 +233,7 @@ pub struct SchemaDto {
     pub comment: Option<Word>,
 }
 
-/// See [`crate::desired::Grant`].
+/// The written form of [`crate::desired::Grant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantDto {
@@ -241,7 +259,7 @@ pub struct GrantDto {
     /// The privileges, or `all`; nothing takes everything away.
     #[serde(default)]
     pub privileges: Vec<Word>,
-    /// Whether they may be granted on.
+    /// True if they may be granted on.
     #[serde(default, skip_serializing_if = "no")]
     pub grantable: bool,
     /// That the grantee is to hold nothing.
@@ -249,7 +267,7 @@ pub struct GrantDto {
     pub absent: bool,
 }
 
-/// See [`crate::ObjectKind`].
+/// The written form of [`crate::ObjectKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each is that of crate::ObjectKind")]
@@ -269,13 +287,13 @@ pub enum KindDto {
     LargeObject,
 }
 
-/// See [`crate::desired::DefaultGrant`].
+/// The written form of [`crate::desired::DefaultGrant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefaultDto {
-    /// The database.
+    /// The database's name.
     pub database: Word,
-    /// Whose new objects.
+    /// The role that will create the objects.
     pub creator: Word,
     /// In which schema; without one, everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -287,15 +305,15 @@ pub struct DefaultDto {
     /// The privileges, or `all`; nothing takes everything away.
     #[serde(default)]
     pub privileges: Vec<Word>,
-    /// Whether they may be granted on.
+    /// True if they may be granted on.
     #[serde(default, skip_serializing_if = "no")]
     pub grantable: bool,
-    /// Whether what exists already in the schema gets the same, which default privileges by themselves do not do.
+    /// True if what exists already in the schema gets the same, which default privileges by themselves do not do.
     #[serde(default, skip_serializing_if = "no")]
     pub existing: bool,
 }
 
-/// See [`crate::current::DefaultKind`].
+/// The written form of [`crate::current::DefaultKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each is that of crate::current::DefaultKind")]
@@ -316,7 +334,7 @@ pub enum SettingValue {
     Flag(bool),
     /// A whole number.
     Integer(i64),
-    /// Another number.
+    /// A floating-point number.
     Number(f64),
     /// A text, or the elements of a list joined by commas.
     Text(String),
@@ -330,6 +348,6 @@ pub enum SettingValue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AbsentDto {
-    /// Always true.
+    /// Must be true.
     pub absent: bool,
 }

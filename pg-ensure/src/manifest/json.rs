@@ -5,10 +5,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// How deep values may be nested.
+/// The deepest nesting of values.
 const DEPTH: usize = 32;
 
-/// What is wrong, and where.
+/// A message with its byte range.
 pub(super) type Wrong = (Range<usize>, String);
 
 /// Reads an object.
@@ -17,13 +17,13 @@ pub(super) fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, Wrong> {
     let value = reader.value(0)?;
     reader.blank();
     if reader.at < text.len() {
-        return Err(reader.wrong("something follows the end"));
+        return Err(reader.wrong("unexpected text after the end"));
     }
-    let Some(value) = value else { return Err((0..0, "null is no manifest".to_owned())) };
+    let Some(value) = value else { return Err((0..0, "expected an object, found null".to_owned())) };
     let span = value.span();
     match value.into_inner() {
         DeValue::Table(table) => Ok(Spanned::new(span, table)),
-        _ => Err((span, "a manifest is an object".to_owned())),
+        _ => Err((span, "expected an object".to_owned())),
     }
 }
 
@@ -60,7 +60,7 @@ impl<'i> Reader<'i> {
         self.blank();
         let start = self.at;
         let value = match self.rest().bytes().next() {
-            None => return Err(self.wrong("a value is missing")),
+            None => return Err(self.wrong("expected a value")),
             Some(b'{') => DeValue::Table(self.object(depth)?),
             Some(b'[') => DeValue::Array(self.array(depth)?),
             Some(b'"') => DeValue::String(Cow::Owned(self.string()?)),
@@ -68,7 +68,7 @@ impl<'i> Reader<'i> {
             _ if self.take("true") => DeValue::Boolean(true),
             _ if self.take("false") => DeValue::Boolean(false),
             _ if self.take("null") => return Ok(None),
-            _ => return Err(self.wrong("this is no JSON value")),
+            _ => return Err(self.wrong("not a valid JSON value")),
         };
         Ok(Some(Spanned::new(start..self.at, value)))
     }
@@ -84,18 +84,18 @@ impl<'i> Reader<'i> {
             self.blank();
             let start = self.at;
             if !self.rest().starts_with('"') {
-                return Err(self.wrong("a key in quotes is missing"));
+                return Err(self.wrong("expected a key in quotes"));
             }
             let key = self.string()?;
             let span = start..self.at;
             self.blank();
             if !self.take(":") {
-                return Err(self.wrong("a colon is missing"));
+                return Err(self.wrong("expected a colon"));
             }
             let value = self.value(depth + 1)?;
             let key: Spanned<Cow<'i, str>> = Spanned::new(span.clone(), Cow::Owned(key));
             if table.contains_key(&key) {
-                return Err((span, "the same key is there twice".to_owned()));
+                return Err((span, "duplicate key".to_owned()));
             }
             if let Some(value) = value {
                 table.insert(key, value);
@@ -105,7 +105,7 @@ impl<'i> Reader<'i> {
                 return Ok(table);
             }
             if !self.take(",") {
-                return Err(self.wrong("a comma or } is missing"));
+                return Err(self.wrong("expected a comma or }"));
             }
         }
     }
@@ -119,13 +119,13 @@ impl<'i> Reader<'i> {
         }
         loop {
             let value = self.value(depth + 1)?;
-            array.push(value.ok_or_else(|| self.wrong("null is no element of a list"))?);
+            array.push(value.ok_or_else(|| self.wrong("a list cannot hold null"))?);
             self.blank();
             if self.take("]") {
                 return Ok(array);
             }
             if !self.take(",") {
-                return Err(self.wrong("a comma or ] is missing"));
+                return Err(self.wrong("expected a comma or ]"));
             }
         }
     }
@@ -138,10 +138,10 @@ impl<'i> Reader<'i> {
             escaped = byte == b'\\' && !escaped;
             ends
         });
-        let Some(end) = end else { return Err(self.wrong("a text has no end")) };
+        let Some(end) = end else { return Err(self.wrong("unterminated string")) };
         self.at += end + 2;
         let raw = &self.text[start..self.at];
-        serde_json::from_str(raw).map_err(|_| (start..self.at, "this is no JSON text".to_owned()))
+        serde_json::from_str(raw).map_err(|_| (start..self.at, "not a valid JSON string".to_owned()))
     }
 
     fn number(&mut self) -> Result<DeValue<'i>, Wrong> {
@@ -149,7 +149,7 @@ impl<'i> Reader<'i> {
         let rest = self.rest();
         let length = rest.bytes().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count();
         let raw = &rest[..length];
-        let wrong = (start..start + length, format!("{raw} is no number that can be used"));
+        let wrong = (start..start + length, format!("{raw} is not a valid number"));
         if serde_json::from_str::<serde_json::Number>(raw).is_err() {
             return Err(wrong);
         }

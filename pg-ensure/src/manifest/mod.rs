@@ -21,7 +21,7 @@
 //!
 //! let wrong = Manifest::read("hosts.toml", "[[database]]\nname = \"a\"\nowner = \"nobody\"\n", Format::Toml)?;
 //! let why = wrong.resolve(&mut |_| unreachable!()).unwrap_err().to_string();
-//! assert!(why.starts_with("hosts.toml:3:9: database \"a\": the owner \"nobody\" is nowhere"), "{why}");
+//! assert!(why.starts_with("hosts.toml:3:9: database \"a\": the owner \"nobody\" is not declared"), "{why}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -38,12 +38,12 @@ use serde::Deserialize;
 use std::fmt;
 use std::ops::Range;
 
-/// How a manifest is written.
+/// The file format of a manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// JSON.
+    /// The JSON format.
     Json,
-    /// TOML.
+    /// The TOML format.
     #[default]
     Toml,
 }
@@ -52,7 +52,7 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     file: String,
-    /// Where each line begins.
+    /// The byte offset of each line.
     lines: Vec<usize>,
     document: Document,
 }
@@ -60,13 +60,13 @@ pub struct Manifest {
 /// One thing that is wrong in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file.
+    /// The file's name.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
     /// The column in bytes, from 1.
     pub column: usize,
-    /// What is wrong, and what to do.
+    /// A message that says what is wrong and how to fix it.
     pub message: String,
 }
 

@@ -1,8 +1,8 @@
 //! From the manifest as written to the desired state as meant.
 
 use super::dto::{
-    DatabaseDto, DefaultDto, DefaultKindDto, GrantDto, KindDto, ProviderDto, RoleDto, SettingValue, Settings,
-    Word,
+    DatabaseDto, DefaultDto, DefaultKindDto, EnsureDto, GrantDto, KindDto, ProviderDto, RoleDto,
+    SettingValue, Settings, Word,
 };
 use super::{Manifest, Problem, Problems};
 use crate::acl::{Grantee, ObjectKind, Privilege, Privileges};
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 
-/// What reads a secret by its reference, such as `file:/run/secrets/x`.
+/// A function that reads a secret by its reference, such as `file:/run/secrets/x`.
 pub type Resolver<'a> = dyn FnMut(&str) -> Result<SecretString, String> + 'a;
 
 impl Manifest {
@@ -28,7 +28,7 @@ impl Manifest {
     /// # Errors
     /// With all that is wrong, each with its place.
     pub fn resolve(&self, secrets: &mut Resolver<'_>) -> Result<Desired, Problems> {
-        let mut work = Work {
+        let mut work = Resolution {
             manifest: self,
             secrets,
             desired: Desired::new(),
@@ -36,7 +36,7 @@ impl Manifest {
             places: BTreeMap::new(),
         };
         work.document();
-        let Work { desired, mut problems, places, .. } = work;
+        let Resolution { desired, mut problems, places, .. } = work;
         // What refers to something broken would only be said twice.
         if problems.is_empty() {
             for invalid in desired.validate() {
@@ -50,14 +50,14 @@ impl Manifest {
     }
 }
 
-/// Where something stands, and its values that can be wrong beside others.
+/// The source span of a declaration, and of those of its values that can contradict others.
 #[derive(Clone, Debug, Default)]
-struct Place {
+struct SourceSpan {
     name: Range<usize>,
     fields: Vec<(&'static str, Range<usize>)>,
 }
 
-impl Place {
+impl SourceSpan {
     fn of(&self, why: &Why) -> Range<usize> {
         let field = match why {
             Why::Password(_) => "password",
@@ -78,15 +78,15 @@ fn fields<const N: usize>(
     all.into_iter().filter_map(|(name, span)| span.map(|span| (name, span))).collect()
 }
 
-struct Work<'a, 'r> {
+struct Resolution<'a, 'r> {
     manifest: &'a Manifest,
     secrets: &'a mut Resolver<'r>,
     desired: Desired,
     problems: Vec<Problem>,
-    places: BTreeMap<Subject, Place>,
+    places: BTreeMap<Subject, SourceSpan>,
 }
 
-impl Work<'_, '_> {
+impl Resolution<'_, '_> {
     fn wrong(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.problems.push(self.manifest.problem(span, message.into()));
     }
@@ -128,7 +128,7 @@ impl Work<'_, '_> {
             self.wrong(name, format!("{subject} is declared twice; the first time in line {line}"));
             return false;
         }
-        self.places.insert(subject, Place { name, fields });
+        self.places.insert(subject, SourceSpan { name, fields });
         true
     }
 
@@ -137,26 +137,6 @@ impl Work<'_, '_> {
         for role in &document.external {
             if let Some(role) = self.name(role) {
                 self.desired.external(role);
-            }
-        }
-        for ensure in &document.ensure {
-            let Some(name) = self.name(&ensure.name) else { continue };
-            let span = ensure.name.span();
-            let (password, place) =
-                self.password(ensure.password.as_ref(), ensure.password_file.as_ref(), None, &span);
-            let database = match &ensure.database {
-                Some(database) => self.name(database),
-                None => Some(name.clone()),
-            };
-            let Some(database) = database else { continue };
-            let fields = fields([("password", place)]);
-            if self.place(Subject::Role(name.clone()), span.clone(), fields) {
-                let role = Role { login: Some(true), password, ..Role::default() };
-                self.desired.role(name.clone(), role);
-            }
-            let span = ensure.database.as_ref().map_or(span, Spanned::span);
-            if self.place(Subject::Database(database.clone()), span, Vec::new()) {
-                self.desired.database(database, Database::owned_by(&name));
             }
         }
         document.role.iter().for_each(|role| self.role(role));
@@ -172,9 +152,103 @@ impl Work<'_, '_> {
             self.membership(role, member, wanted, membership.member.span());
         }
         document.database.iter().for_each(|database| self.database(database));
+        document.ensure.iter().for_each(|ensure| self.ensure(ensure));
         document.grant.iter().for_each(|grant| self.grant(grant));
         document.default_privileges.iter().for_each(|grant| self.default_grant(grant));
         self.settings(None, None, &document.settings);
+    }
+
+    /// The short form: a role that logs in, and databases that it owns. It may add to what is declared elsewhere, and may
+    /// not contradict it.
+    fn ensure(&mut self, dto: &EnsureDto) {
+        let Some(name) = self.name(&dto.name) else { return };
+        let span = dto.name.span();
+        let (password, place) = self.password(dto.password.as_ref(), dto.password_file.as_ref(), None, &span);
+        let limit = dto.connection_limit.as_ref().map(|limit| *limit.as_ref());
+        let subject = Subject::Role(name.clone());
+        if let Some(role) = self.desired.roles.get_mut(&name) {
+            let differs = [
+                ("absent", role.presence == Presence::Absent),
+                ("login", role.login == Some(false)),
+                (
+                    "password",
+                    password.is_some()
+                        && role.password.as_ref().is_some_and(|known| Some(known) != password.as_ref()),
+                ),
+                (
+                    "connection_limit",
+                    limit.is_some() && role.connection_limit.is_some_and(|known| Some(known) != limit),
+                ),
+            ];
+            role.login = Some(true);
+            role.password = role.password.take().or(password);
+            role.connection_limit = role.connection_limit.or(limit);
+            self.contradictions(&subject, &span, &differs);
+        } else {
+            let role = Role { login: Some(true), password, connection_limit: limit, ..Role::default() };
+            self.desired.role(name.clone(), role);
+        }
+        let fields = fields([
+            ("password", place),
+            ("connection_limit", dto.connection_limit.as_ref().map(Spanned::span)),
+        ]);
+        self.places.entry(subject).or_insert_with(|| SourceSpan { name: span.clone(), fields });
+        if dto.database.is_some() && !dto.databases.is_empty() {
+            self.wrong(span.clone(), "database and databases exclude each other: keep one");
+        }
+        let named: Vec<&Word> = dto.database.iter().chain(&dto.databases).collect();
+        let named = if named.is_empty() { vec![&dto.name] } else { named };
+        for word in named {
+            if let Some(database) = self.name(word) {
+                self.ensured_database(&name, &database, word.span(), dto);
+            }
+        }
+    }
+
+    fn ensured_database(&mut self, owner: &Name, name: &Name, span: Range<usize>, dto: &EnsureDto) {
+        let subject = Subject::Database(name.clone());
+        if let Some(database) = self.desired.databases.get_mut(name) {
+            let differs = [
+                ("absent", database.presence == Presence::Absent),
+                ("owner", database.owner.as_ref().is_some_and(|known| known != owner)),
+            ];
+            database.owner = database.owner.take().or_else(|| Some(owner.clone()));
+            database.reassign_owned |= dto.reassign_owned;
+            self.contradictions(&subject, &span, &differs);
+        } else {
+            let database = Database { reassign_owned: dto.reassign_owned, ..Database::owned_by(owner) };
+            self.desired.database(name.clone(), database);
+        }
+        self.places.entry(subject).or_insert_with(|| SourceSpan { name: span, fields: Vec::new() });
+        for word in &dto.extensions {
+            let Some(extension) = self.name(word) else { continue };
+            let known = self.desired.databases.get(name).and_then(|known| known.extensions.get(&extension));
+            let absent = known.is_some_and(|known| known.presence == Presence::Absent);
+            let subject = Subject::Extension(name.clone(), extension.clone());
+            self.contradictions(&subject, &word.span(), &[("absent", absent)]);
+            if let Some(database) = self.desired.databases.get_mut(name) {
+                database.extensions.entry(extension).or_default();
+            }
+            self.places
+                .entry(subject)
+                .or_insert_with(|| SourceSpan { name: word.span(), fields: Vec::new() });
+        }
+        self.settings(None, Some(name), &dto.settings);
+    }
+
+    /// Names the fields in which a short form contradicts another declaration.
+    fn contradictions(&mut self, subject: &Subject, span: &Range<usize>, fields: &[(&str, bool)]) {
+        for (field, _) in fields.iter().filter(|(_, differs)| *differs) {
+            let line = self
+                .places
+                .get(subject)
+                .map(|place| self.manifest.problem(place.name.clone(), String::new()).line);
+            let line = line.map(|line| format!(" in line {line}")).unwrap_or_default();
+            self.wrong(
+                span.clone(),
+                format!("{subject}: {field} contradicts its declaration{line}: keep one of them"),
+            );
+        }
     }
 
     /// One password of those that may be said, and its place.
@@ -202,13 +276,25 @@ impl Work<'_, '_> {
         match (self.secrets)(&reference) {
             Ok(secret) => {
                 let text = secret.expose_secret();
-                let verifier =
-                    text.starts_with("SCRAM-SHA-256$").then(|| crate::scram::Verifier::parse(text));
-                let password = match verifier {
-                    Some(Ok(verifier)) => Password::Verifier(verifier),
-                    _ => Password::Secret(secret),
-                };
-                (Some(password), Some(place))
+                if is_md5_hash(text) {
+                    let why = "the secret is an MD5 hash, which cannot be turned into a SCRAM verifier: store the password \
+                               itself, or a SCRAM-SHA-256 verifier";
+                    self.wrong(place, why);
+                    return (None, None);
+                }
+                if !text.starts_with("SCRAM-SHA-256$") {
+                    return (Some(Password::Secret(secret)), Some(place));
+                }
+                match crate::scram::Verifier::parse(text) {
+                    Ok(verifier) => (Some(Password::Verifier(verifier)), Some(place)),
+                    Err(why) => {
+                        self.wrong(
+                            place,
+                            format!("the secret begins like a SCRAM verifier and is not valid: {why}"),
+                        );
+                        (None, None)
+                    }
+                }
             }
             Err(why) => {
                 self.wrong(place, why);
@@ -294,6 +380,7 @@ impl Work<'_, '_> {
             allow_connections: dto.allow_connections,
             is_template: dto.is_template,
             comment: self.text(dto.comment.as_ref()),
+            reassign_owned: dto.reassign_owned,
             ..Database::default()
         };
         for word in &dto.extensions {
@@ -412,7 +499,7 @@ impl Work<'_, '_> {
             self.wrong(dto.name.span(), "this names no object");
         }
         if let (Some(to), Some(on)) = (to, on) {
-            let place = Place { name: dto.name.span(), fields: vec![("grantee", dto.to.span())] };
+            let place = SourceSpan { name: dto.name.span(), fields: vec![("grantee", dto.to.span())] };
             self.places.insert(Subject::Grant(self.desired.grants.len()), place);
             self.desired.grant(Grant { to, on, privileges, grantable: dto.grantable });
         }
@@ -488,7 +575,7 @@ impl Work<'_, '_> {
             DefaultKindDto::Schemas => DefaultKind::Schemas,
             DefaultKindDto::LargeObjects => DefaultKind::LargeObjects,
         };
-        let place = Place { name: dto.to.span(), fields: vec![("creator", dto.creator.span())] };
+        let place = SourceSpan { name: dto.to.span(), fields: vec![("creator", dto.creator.span())] };
         if dto.existing {
             let Some(schema) = schema.clone() else {
                 return self.wrong(dto.to.span(), "existing = true needs a schema");
@@ -509,6 +596,12 @@ impl Work<'_, '_> {
             grantable,
         });
     }
+}
+
+/// Returns true for the form in which PostgreSQL stores MD5 hashes, and which it takes as one.
+fn is_md5_hash(text: &str) -> bool {
+    text.strip_prefix("md5")
+        .is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn presence(absent: bool) -> Presence {

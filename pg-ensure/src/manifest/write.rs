@@ -14,17 +14,17 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use toml::Spanned;
 
-/// Why a desired state cannot be written.
+/// A desired state that cannot be written as a manifest.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// It holds a password, which no manifest does: there, passwords are references.
     #[error("the role {0:?} has a password, and a manifest holds no secrets")]
     Secret(String),
-    /// As TOML.
+    /// The TOML serializer failed.
     #[error("it cannot be written as TOML")]
     Toml(#[source] toml::ser::Error),
-    /// As JSON.
+    /// The JSON serializer failed.
     #[error("it cannot be written as JSON")]
     Json(#[source] serde_json::Error),
 }
@@ -184,6 +184,7 @@ fn database(desired: &Desired, of: &Name, wanted: &Database) -> DatabaseDto {
         extension: extension.collect(),
         schema: schema.collect(),
         settings: settings(desired, None, Some(of)),
+        reassign_owned: wanted.reassign_owned,
     }
 }
 

@@ -1,13 +1,14 @@
-//! What a change does to a cluster: a model of the server.
+//! A model of the server: the effect of each change on a cluster.
 //!
 //! The planner keeps it beside the steps that it makes, so that each step is planned for the state that the steps before
 //! it leave. The tests hold it against real servers.
 
+mod contents;
 mod databases;
 mod roles;
 
 use crate::acl::Acl;
-use crate::current::{Contents, Current, Database};
+use crate::current::{Contents, Current, DatabaseState, StoredPassword};
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::plan::{Change, Commented};
@@ -28,16 +29,28 @@ fn impossible<T>(why: String) -> Result<T, Impossible> {
 /// When the server would refuse it in this state: something is missing, or already there, or in its way.
 pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
     match change {
-        Change::CreateRole { .. }
-        | Change::AlterRole { .. }
-        | Change::SetPassword { .. }
-        | Change::ClearPassword { .. }
-        | Change::DropRole { .. }
-        | Change::GrantRole { .. }
-        | Change::RevokeAdmin { .. }
-        | Change::RevokeRole { .. }
-        | Change::ReassignOwned { .. }
-        | Change::DropOwned { .. } => roles::change(state, change),
+        Change::CreateRole { name, attributes } => roles::create(state, name, attributes),
+        Change::AlterRole { name, attributes } => roles::alter(state, name, attributes),
+        Change::SetPassword { name } => {
+            let password = StoredPassword::Right(Some(state.iterations));
+            roles::set_password(state, name, password)
+        }
+        Change::ClearPassword { name } => roles::set_password(state, name, StoredPassword::None),
+        Change::DropRole { name } => roles::drop_role(state, name),
+        Change::GrantRole { role, member, options, grantor } => {
+            roles::grant(state, role, member, *options, grantor.as_ref())
+        }
+        Change::RevokeAdmin { role, member, grantor, cascade: _ } => {
+            roles::revoke_admin(state, role, member, grantor.as_ref())
+        }
+        Change::RevokeRole { role, member, grantor, cascade: _ } => {
+            roles::revoke(state, role, member, grantor.as_ref())
+        }
+        Change::ReassignOwned { database, from, to } => roles::reassign(state, database, from, to),
+        Change::DropOwned { database, role } => {
+            roles::drop_owned(state, database, role);
+            Ok(())
+        }
         Change::Comment { on, text } => comment(state, on, text.clone()),
         Change::Set { role, database, setting, value } => {
             if let Some(role) = role {
@@ -89,7 +102,38 @@ pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
             }
             Ok(())
         }
-        _ => databases::change(state, change),
+        Change::CreateDatabase(new) => databases::create(state, new),
+        Change::DatabaseOwner { name, owner } => databases::change_owner(state, name, owner),
+        Change::DatabaseTablespace { name, tablespace } => databases::move_to(state, name, tablespace),
+        Change::DatabaseOptions { name, connection_limit, allow_connections, is_template } => {
+            databases::set_options(state, name, *connection_limit, *allow_connections, *is_template)
+        }
+        Change::DropDatabase { name } => databases::drop_database(state, name),
+        Change::CreateSchema { database, name, owner } => {
+            contents::create_schema(state, database, name, owner.as_ref())
+        }
+        Change::SchemaOwner { database, name, owner } => {
+            contents::change_schema_owner(state, database, name, owner)
+        }
+        Change::DropSchema { database, name, cascade } => {
+            contents::drop_schema(state, database, name, *cascade)
+        }
+        Change::CreateExtension { database, name, version, schema } => {
+            contents::create_extension(state, database, name, version.as_ref(), schema.as_ref())
+        }
+        Change::UpdateExtension { database, name, version } => {
+            contents::update_extension(state, database, name, version)
+        }
+        Change::ExtensionSchema { database, name, schema } => {
+            contents::move_extension(state, database, name, schema)
+        }
+        Change::DropExtension { database, name } => contents::drop_extension(state, database, name),
+        Change::GrantDefault { database, key, to, privileges, grantable } => {
+            contents::grant_default(state, database, key, to, *privileges, *grantable)
+        }
+        Change::RevokeDefault { database, key, from, privileges, option_only } => {
+            contents::revoke_default(state, database, key, from, *privileges, *option_only)
+        }
     }
 }
 
@@ -97,12 +141,12 @@ fn role_exists(state: &Current, name: &Name) -> Result<(), Impossible> {
     if state.roles.contains_key(name) { Ok(()) } else { impossible(format!("there is no role {name}")) }
 }
 
-fn database<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut Database, Impossible> {
+fn database<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut DatabaseState, Impossible> {
     state.databases.get_mut(name).ok_or_else(|| Impossible(format!("there is no database {name}")))
 }
 
 /// The contents of a database. What was not looked at is taken to be as new.
-fn contents<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut Contents, Impossible> {
+fn contents_of<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut Contents, Impossible> {
     let (bootstrap, version) = (state.session.bootstrap.clone(), state.version);
     Ok(database(state, name)?.contents.get_or_insert_with(|| Contents::fresh(&bootstrap, version)))
 }
@@ -127,11 +171,11 @@ fn acl<'a>(state: &'a mut Current, on: &Object) -> Result<Option<(Name, &'a mut 
             Ok(Some((owner, acl)))
         }
         Object::Inside(database, Local::Schema(schema)) => {
-            let found = contents(state, database)?.schemas.get_mut(schema).ok_or_else(missing)?;
+            let found = contents_of(state, database)?.schemas.get_mut(schema).ok_or_else(missing)?;
             Ok(Some((found.owned.owner.clone(), &mut found.owned.acl)))
         }
         Object::Inside(database, local) => {
-            let found = contents(state, database)?.objects.get_mut(local).ok_or_else(missing)?;
+            let found = contents_of(state, database)?.objects.get_mut(local).ok_or_else(missing)?;
             Ok(Some((found.owner.clone(), &mut found.acl)))
         }
     }
@@ -146,7 +190,7 @@ fn comment(state: &mut Current, on: &Commented, text: Option<crate::name::Text>)
         }
         Commented::Database(name) => database(state, name)?.comment = text,
         Commented::Schema(database, name) => {
-            let schema = contents(state, database)?.schemas.get_mut(name);
+            let schema = contents_of(state, database)?.schemas.get_mut(name);
             schema.ok_or_else(|| Impossible(format!("there is no schema {name} in {database}")))?.comment =
                 text;
         }

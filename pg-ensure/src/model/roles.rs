@@ -1,68 +1,62 @@
 //! Roles and memberships.
 
 use super::{Impossible, impossible, role_exists};
-use crate::current::{Current, MembershipKey, MembershipOptions, Role, StoredPassword};
+use crate::current::{Current, Dependency, MembershipKey, MembershipOptions, RoleState, StoredPassword};
 use crate::name::Name;
-use crate::plan::{Attributes, Change, Options};
+use crate::plan::{Attributes, Options};
 
-pub(super) fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
-    match change {
-        Change::CreateRole { name, attributes } => create(state, name, attributes),
-        Change::AlterRole { name, attributes } => {
-            set(role(state, name)?, attributes);
-            Ok(())
-        }
-        Change::SetPassword { name } => {
-            let iterations = state.iterations;
-            role(state, name)?.password = StoredPassword::Right(Some(iterations));
-            Ok(())
-        }
-        Change::ClearPassword { name } => {
-            role(state, name)?.password = StoredPassword::None;
-            Ok(())
-        }
-        Change::DropRole { name } => drop_role(state, name),
-        Change::GrantRole { role, member, options, grantor } => {
-            grant(state, role, member, *options, grantor.as_ref())
-        }
-        Change::RevokeAdmin { role, member, grantor, .. } => {
-            let key = key(state, role, member, grantor.as_ref());
-            let Some(found) = state.memberships.get_mut(&key) else {
-                return impossible(format!("{member} is no member of {role}"));
-            };
-            found.admin = false;
-            orphans(state, role, member);
-            Ok(())
-        }
-        Change::RevokeRole { role, member, grantor, .. } => {
-            let key = key(state, role, member, grantor.as_ref());
-            if state.memberships.remove(&key).is_none() {
-                return impossible(format!("{member} is no member of {role}"));
-            }
-            orphans(state, role, member);
-            Ok(())
-        }
-        Change::ReassignOwned { database, from, to } => {
-            role_exists(state, to)?;
-            reassign(state, database, from, to)
-        }
-        Change::DropOwned { database, role } => {
-            drop_owned(state, database, role);
-            Ok(())
-        }
-        _ => Ok(()),
-    }
+pub(super) fn alter(state: &mut Current, name: &Name, attributes: &Attributes) -> Result<(), Impossible> {
+    set(role(state, name)?, attributes);
+    Ok(())
 }
 
-fn role<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut Role, Impossible> {
+pub(super) fn set_password(
+    state: &mut Current,
+    name: &Name,
+    password: StoredPassword,
+) -> Result<(), Impossible> {
+    role(state, name)?.password = password;
+    Ok(())
+}
+
+pub(super) fn revoke_admin(
+    state: &mut Current,
+    role: &Name,
+    member: &Name,
+    grantor: Option<&Name>,
+) -> Result<(), Impossible> {
+    let key = key(state, role, member, grantor);
+    let Some(found) = state.memberships.get_mut(&key) else {
+        return impossible(format!("{member} is not a member of {role}"));
+    };
+    found.admin = false;
+    orphans(state, role, member);
+    Ok(())
+}
+
+pub(super) fn revoke(
+    state: &mut Current,
+    role: &Name,
+    member: &Name,
+    grantor: Option<&Name>,
+) -> Result<(), Impossible> {
+    let key = key(state, role, member, grantor);
+    if state.memberships.remove(&key).is_none() {
+        return impossible(format!("{member} is not a member of {role}"));
+    }
+    orphans(state, role, member);
+    Ok(())
+}
+
+fn role<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut RoleState, Impossible> {
     state.roles.get_mut(name).ok_or_else(|| Impossible(format!("there is no role {name}")))
 }
 
-fn create(state: &mut Current, name: &Name, attributes: &Attributes) -> Result<(), Impossible> {
+pub(super) fn create(state: &mut Current, name: &Name, attributes: &Attributes) -> Result<(), Impossible> {
     if state.roles.contains_key(name) {
         return impossible(format!("there is a role {name} already"));
     }
-    let mut role = Role::default();
+    let mut role = RoleState::default();
     set(&mut role, attributes);
     state.roles.insert(name.clone(), role);
     if state.version.membership_options() && !state.superuser() {
@@ -78,7 +72,7 @@ fn create(state: &mut Current, name: &Name, attributes: &Attributes) -> Result<(
     Ok(())
 }
 
-fn set(role: &mut Role, attributes: &Attributes) {
+fn set(role: &mut RoleState, attributes: &Attributes) {
     let flags = [
         (&mut role.superuser, attributes.superuser),
         (&mut role.createdb, attributes.createdb),
@@ -95,9 +89,9 @@ fn set(role: &mut Role, attributes: &Attributes) {
     role.valid_until = attributes.valid_until.unwrap_or(role.valid_until);
 }
 
-fn drop_role(state: &mut Current, name: &Name) -> Result<(), Impossible> {
+pub(super) fn drop_role(state: &mut Current, name: &Name) -> Result<(), Impossible> {
     role_exists(state, name)?;
-    if state.dependencies.get(name).is_some_and(|found| !found.is_empty()) {
+    if !state.remaining(name).is_empty() {
         return impossible(format!("something depends on the role {name}"));
     }
     for (database, found) in &state.databases {
@@ -130,13 +124,13 @@ fn key(state: &Current, role: &Name, member: &Name, grantor: Option<&Name>) -> M
     MembershipKey { role: role.clone(), member: member.clone(), grantor }
 }
 
-/// Who is the grantor when none is named, as `select_best_admin()` has it: a superuser grants as the bootstrap
+/// The grantor when none is named, as in `select_best_admin()`: a superuser grants as the bootstrap
 /// superuser, others as themselves.
 fn default_grantor(state: &Current, _role: &Name) -> Name {
     if state.superuser() { state.session.bootstrap.clone() } else { state.session.user.clone() }
 }
 
-fn grant(
+pub(super) fn grant(
     state: &mut Current,
     role: &Name,
     member: &Name,
@@ -175,7 +169,8 @@ fn orphans(state: &mut Current, role: &Name, grantor: &Name) {
     }
 }
 
-fn reassign(state: &mut Current, place: &Name, from: &Name, to: &Name) -> Result<(), Impossible> {
+pub(super) fn reassign(state: &mut Current, place: &Name, from: &Name, to: &Name) -> Result<(), Impossible> {
+    role_exists(state, to)?;
     for database in state.databases.values_mut() {
         if database.owned.owner == *from {
             database.owned.acl = database.owned.acl.with_owner(from, to);
@@ -198,7 +193,7 @@ fn reassign(state: &mut Current, place: &Name, from: &Name, to: &Name) -> Result
     Ok(())
 }
 
-fn drop_owned(state: &mut Current, place: &Name, role: &Name) {
+pub(super) fn drop_owned(state: &mut Current, place: &Name, role: &Name) {
     for database in state.databases.values_mut() {
         database.owned.acl.forget(role);
     }
@@ -217,7 +212,8 @@ fn drop_owned(state: &mut Current, place: &Name, role: &Name) {
         contents.defaults.values_mut().for_each(|acl| acl.forget(role));
     }
     if let Some(found) = state.dependencies.get_mut(role) {
-        found.remove(&Some(place.clone()));
-        found.remove(&None);
+        // DROP OWNED also revokes privileges on databases and other shared objects; what is owned was reassigned.
+        found.remove(&Dependency::Inside(place.clone()));
+        found.retain(|dependency| matches!(dependency, Dependency::Inside(_)));
     }
 }

@@ -10,40 +10,40 @@ use crate::object::{Object, Setting};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// `CREATE ROLE`.
+    /// A `CREATE ROLE` statement.
     CreateRole {
-        /// The role.
+        /// The role's name.
         name: Name,
-        /// What is not as `CREATE ROLE` makes it by itself.
+        /// The attributes that differ from the defaults of `CREATE ROLE`.
         attributes: Attributes,
     },
-    /// `ALTER ROLE`.
+    /// A `ALTER ROLE` statement.
     AlterRole {
-        /// The role.
+        /// The role's name.
         name: Name,
-        /// What changes.
+        /// The attributes that change.
         attributes: Attributes,
     },
     /// `ALTER ROLE … PASSWORD`, with a verifier that is no part of the change.
     SetPassword {
-        /// The role.
+        /// The role's name.
         name: Name,
     },
     /// `ALTER ROLE … PASSWORD NULL`.
     ClearPassword {
-        /// The role.
+        /// The role's name.
         name: Name,
     },
-    /// `DROP ROLE`.
+    /// A `DROP ROLE` statement.
     DropRole {
-        /// The role.
+        /// The role's name.
         name: Name,
     },
     /// `GRANT role TO member`, or a change of its options.
     GrantRole {
-        /// The role.
+        /// The role's name.
         role: Name,
-        /// The member.
+        /// The member's name.
         member: Name,
         /// The options that are said.
         options: Options,
@@ -52,29 +52,29 @@ pub enum Change {
     },
     /// `REVOKE ADMIN OPTION FOR role FROM member`.
     RevokeAdmin {
-        /// The role.
+        /// The role's name.
         role: Name,
-        /// The member.
+        /// The member's name.
         member: Name,
         /// On whose behalf (PostgreSQL 16).
         grantor: Option<Name>,
-        /// Whether what depends on it goes too.
+        /// Revokes dependent grants too if true.
         cascade: bool,
     },
     /// `REVOKE role FROM member`.
     RevokeRole {
-        /// The role.
+        /// The role's name.
         role: Name,
-        /// The member.
+        /// The member's name.
         member: Name,
         /// On whose behalf (PostgreSQL 16).
         grantor: Option<Name>,
-        /// Whether what depends on it goes too.
+        /// Revokes dependent grants too if true.
         cascade: bool,
     },
-    /// `COMMENT ON`.
+    /// A `COMMENT ON` statement.
     Comment {
-        /// On what.
+        /// The object concerned.
         on: Commented,
         /// The text; `None` for none.
         text: Option<Text>,
@@ -85,75 +85,75 @@ pub enum Change {
         role: Option<Name>,
         /// The database; `None` for all.
         database: Option<Name>,
-        /// The setting.
+        /// The parameter's name.
         setting: Setting,
         /// The value; `None` takes it away.
         value: Option<Text>,
     },
-    /// `CREATE DATABASE`.
+    /// A `CREATE DATABASE` statement.
     CreateDatabase(Box<NewDatabase>),
     /// `ALTER DATABASE … OWNER TO`.
     DatabaseOwner {
-        /// The database.
+        /// The database's name.
         name: Name,
         /// The new owner.
         owner: Name,
     },
     /// `ALTER DATABASE … SET TABLESPACE`.
     DatabaseTablespace {
-        /// The database.
+        /// The database's name.
         name: Name,
-        /// Where to.
+        /// The target tablespace.
         tablespace: Name,
     },
     /// `ALTER DATABASE … WITH`.
     DatabaseOptions {
-        /// The database.
+        /// The database's name.
         name: Name,
-        /// CONNECTION LIMIT.
+        /// The CONNECTION LIMIT; -1 for none.
         connection_limit: Option<i32>,
-        /// ALLOW_CONNECTIONS.
+        /// The ALLOW_CONNECTIONS option.
         allow_connections: Option<bool>,
-        /// IS_TEMPLATE.
+        /// The IS_TEMPLATE option.
         is_template: Option<bool>,
     },
-    /// `DROP DATABASE`.
+    /// A `DROP DATABASE` statement.
     DropDatabase {
-        /// The database.
+        /// The database's name.
         name: Name,
     },
-    /// `CREATE SCHEMA`.
+    /// A `CREATE SCHEMA` statement.
     CreateSchema {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// The schema.
+        /// The schema's name.
         name: Name,
         /// The owner; `None` for the session's role.
         owner: Option<Name>,
     },
     /// `ALTER SCHEMA … OWNER TO`.
     SchemaOwner {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// The schema.
+        /// The schema's name.
         name: Name,
         /// The new owner.
         owner: Name,
     },
     /// `DROP SCHEMA`, with what is in it if `cascade`.
     DropSchema {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// The schema.
+        /// The schema's name.
         name: Name,
-        /// Whether what is in it goes too.
+        /// Drops its contents too if true.
         cascade: bool,
     },
-    /// `CREATE EXTENSION`.
+    /// A `CREATE EXTENSION` statement.
     CreateExtension {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// The extension.
+        /// The extension's name.
         name: Name,
         /// The version; `None` for the default one.
         version: Option<Text>,
@@ -162,100 +162,100 @@ pub enum Change {
     },
     /// `ALTER EXTENSION … UPDATE TO`.
     UpdateExtension {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// The extension.
+        /// The extension's name.
         name: Name,
-        /// The version.
+        /// The target version.
         version: Text,
     },
     /// `ALTER EXTENSION … SET SCHEMA`.
     ExtensionSchema {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// The extension.
+        /// The extension's name.
         name: Name,
-        /// The schema.
+        /// The schema's name.
         schema: Name,
     },
-    /// `DROP EXTENSION`.
+    /// A `DROP EXTENSION` statement.
     DropExtension {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// The extension.
+        /// The extension's name.
         name: Name,
     },
     /// `GRANT … ON`.
     Grant {
-        /// On what.
+        /// The object concerned.
         on: Object,
-        /// To whom.
+        /// The grantee's name.
         to: Grantee,
-        /// What.
+        /// The privileges concerned.
         privileges: Privileges,
-        /// Whether with the grant option.
+        /// Grants with the grant option if true.
         grantable: bool,
     },
     /// `REVOKE … ON`, or the grant option of it.
     Revoke {
-        /// On what.
+        /// The object concerned.
         on: Object,
-        /// From whom.
+        /// The grantee's name.
         from: Grantee,
-        /// What.
+        /// The privileges concerned.
         privileges: Privileges,
-        /// Whether the grant option alone.
+        /// Revokes only the grant option if true.
         option_only: bool,
-        /// Who granted it, if that is not the owner: it is revoked as that role.
+        /// The grantor, if that is not the owner: the privilege is revoked as that role.
         grantor: Option<Name>,
-        /// Whether what was granted on by it goes too.
+        /// Revokes dependent grants too if true.
         cascade: bool,
     },
     /// `ALTER DEFAULT PRIVILEGES … GRANT`.
     GrantDefault {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// For what.
+        /// The default privileges' key.
         key: DefaultKey,
-        /// To whom.
+        /// The grantee's name.
         to: Grantee,
-        /// What.
+        /// The privileges concerned.
         privileges: Privileges,
-        /// Whether with the grant option.
+        /// Grants with the grant option if true.
         grantable: bool,
     },
     /// `ALTER DEFAULT PRIVILEGES … REVOKE`.
     RevokeDefault {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// For what.
+        /// The default privileges' key.
         key: DefaultKey,
-        /// From whom.
+        /// The grantee's name.
         from: Grantee,
-        /// What.
+        /// The privileges concerned.
         privileges: Privileges,
-        /// Whether the grant option alone.
+        /// Revokes only the grant option if true.
         option_only: bool,
     },
-    /// `REASSIGN OWNED`.
+    /// A `REASSIGN OWNED` statement.
     ReassignOwned {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// Whose.
+        /// The role concerned.
         from: Name,
-        /// To whom.
+        /// The grantee's name.
         to: Name,
     },
     /// `DROP OWNED`, after which a role has no privileges in a database.
     DropOwned {
-        /// The database.
+        /// The database's name.
         database: Name,
-        /// Whose.
+        /// The role concerned.
         role: Name,
     },
 }
 
-/// Where a change is made.
+/// The connection and transaction that a change needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// In a transaction of any database.
@@ -267,7 +267,7 @@ pub enum Place {
 }
 
 impl Change {
-    /// Where it is made.
+    /// Returns the connection and transaction that the change needs.
     #[must_use]
     pub fn place(&self) -> Place {
         match self {
@@ -289,11 +289,22 @@ impl Change {
             Self::Grant { on, .. } | Self::Revoke { on, .. } => {
                 on.database().map_or(Place::Cluster, |database| Place::In(database.clone()))
             }
-            _ => Place::Cluster,
+            Self::Comment { on: Commented::Role(_) | Commented::Database(_), .. }
+            | Self::CreateRole { .. }
+            | Self::AlterRole { .. }
+            | Self::SetPassword { .. }
+            | Self::ClearPassword { .. }
+            | Self::DropRole { .. }
+            | Self::GrantRole { .. }
+            | Self::RevokeAdmin { .. }
+            | Self::RevokeRole { .. }
+            | Self::Set { .. }
+            | Self::DatabaseOwner { .. }
+            | Self::DatabaseOptions { .. } => Place::Cluster,
         }
     }
 
-    /// How much it can break.
+    /// Returns the risk of the change.
     #[must_use]
     pub fn risk(&self) -> Risk {
         match self {
@@ -340,7 +351,13 @@ impl Change {
             | Self::ExtensionSchema { .. }
             | Self::Comment { .. }
             | Self::Set { .. } => Risk::Changes,
-            _ => Risk::Adds,
+            Self::CreateRole { .. }
+            | Self::GrantRole { .. }
+            | Self::CreateDatabase(_)
+            | Self::CreateSchema { .. }
+            | Self::CreateExtension { .. }
+            | Self::Grant { .. }
+            | Self::GrantDefault { .. } => Risk::Adds,
         }
     }
 }

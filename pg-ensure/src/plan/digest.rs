@@ -1,4 +1,4 @@
-//! What binds a plan to the state that it was made for.
+//! The digest that binds a plan to the state it was made for.
 
 use super::Step;
 use crate::current::{Current, StoredPassword};
@@ -88,7 +88,8 @@ fn feed_all(feed: &mut Feed, current: &Current, desired: &Desired, steps: &[Step
             On::One(Object::Parameter(name)) => {
                 write!(feed, "{name:?} {:?}", current.parameters.get(name))?;
             }
-            _ => {}
+            // Their database was added above.
+            On::One(Object::Inside(..)) | On::AllIn { .. } => {}
         }
     }
     for name in databases {

@@ -16,25 +16,25 @@ use crate::version::Version;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// One step.
+/// A step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What is done.
+    /// The change that the step makes.
     pub change: Change,
-    /// Why.
+    /// The underlying cause.
     pub reason: String,
 }
 
-/// What would have to be done, and is not.
+/// A change that is needed and cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
-    /// What, in words.
+    /// The change in words.
     pub what: String,
-    /// Why not.
+    /// The underlying cause.
     pub why: Obstacle,
 }
 
-/// Why something is not done.
+/// The reason for a blocked change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
@@ -50,17 +50,23 @@ pub enum Obstacle {
     InUse(String),
     /// The server's version has no such thing.
     Unsupported(String),
+    /// The server refuses the value.
+    Refused(String),
+    /// It came to light while the plan was applied, and may take something away: it needs a plan of its own.
+    Unplanned,
 }
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotNamed(what) => write!(f, "it destroys; name it to allow it: {what}"),
+            Self::NotNamed(what) => write!(f, "destructive: allow it with --destroy {what}"),
             Self::NotPermitted(why) => write!(f, "not permitted: {why}"),
             Self::Missing(what) => write!(f, "missing: {what}"),
             Self::Immutable(what) => write!(f, "cannot be changed: {what}"),
             Self::InUse(what) => write!(f, "in use: {what}"),
             Self::Unsupported(what) => write!(f, "not in this version of PostgreSQL: {what}"),
+            Self::Refused(why) => write!(f, "the server refuses this value: {why}"),
+            Self::Unplanned => write!(f, "not in the plan that was applied: make a new plan"),
         }
     }
 }
@@ -77,7 +83,7 @@ impl fmt::Display for Blocked {
 pub enum Destroyed {
     /// A database with everything in it.
     Database(Name),
-    /// A role.
+    /// A role by name.
     Role(Name),
     /// A schema of a database, with everything in it.
     Schema(Name, Name),
@@ -97,10 +103,10 @@ impl fmt::Display for Destroyed {
     }
 }
 
-/// A text names nothing that could be destroyed.
+/// A text that does not name a destructible object.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} names nothing to destroy; write role=NAME, database=NAME, schema=DATABASE/NAME or extension=DATABASE/NAME"
+    "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME or extension=DATABASE/NAME"
 )]
 pub struct NotDestroyed(pub String);
 
@@ -128,10 +134,10 @@ impl std::str::FromStr for Destroyed {
     }
 }
 
-/// What a run may do beyond adding and changing.
+/// The destructive changes that a run may make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// What it may destroy.
+    /// The objects that the run may destroy.
     pub destroy: BTreeSet<Destroyed>,
 }
 
@@ -150,23 +156,23 @@ impl Consent {
     }
 }
 
-/// What is to be done.
+/// An ordered list of changes for a state of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The version that the SQL is for.
     pub version: Version,
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// What would be needed beyond them, and is not done.
+    /// Changes that are needed and cannot be made.
     pub blocked: Vec<Blocked>,
-    /// What is to be known though nothing is done about it.
+    /// Remarks about the state that no step addresses.
     pub notes: Vec<String>,
     /// Of the state that it was made for, as far as it matters, and of its steps.
     pub digest: Digest,
 }
 
 impl Plan {
-    /// Whether everything is as it should be.
+    /// Returns true if there is nothing to change and nothing blocked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blocked.is_empty()
@@ -181,7 +187,7 @@ impl Plan {
         self.steps.chunk_by(joined).map(|steps| (steps[0].change.place(), steps))
     }
 
-    /// How much the riskiest step can break.
+    /// Returns the risk of the riskiest step.
     #[must_use]
     pub fn risk(&self) -> Option<Risk> {
         self.steps.iter().map(|step| step.change.risk()).max()

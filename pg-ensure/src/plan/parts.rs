@@ -1,15 +1,15 @@
-//! What changes are made of: what is commented, attributes, options of a membership, a new database.
+//! The parts of changes: comment targets, role attributes, membership options, a new database.
 
 use crate::current::Provider;
 use crate::name::{Name, Text};
 use crate::time::ValidUntil;
 
-/// What is commented.
+/// An object that can have a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commented {
-    /// A role.
+    /// A role by name.
     Role(Name),
-    /// A database.
+    /// A database object.
     Database(Name),
     /// A schema of a database.
     Schema(Name, Name),
@@ -18,28 +18,28 @@ pub enum Commented {
 /// Attributes of a role that are said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// SUPERUSER.
+    /// The SUPERUSER attribute.
     pub superuser: Option<bool>,
-    /// CREATEDB.
+    /// The CREATEDB attribute.
     pub createdb: Option<bool>,
-    /// CREATEROLE.
+    /// The CREATEROLE attribute.
     pub createrole: Option<bool>,
-    /// INHERIT.
+    /// The INHERIT attribute.
     pub inherit: Option<bool>,
-    /// LOGIN.
+    /// The LOGIN attribute.
     pub login: Option<bool>,
-    /// REPLICATION.
+    /// The REPLICATION attribute.
     pub replication: Option<bool>,
-    /// BYPASSRLS.
+    /// The BYPASSRLS attribute.
     pub bypassrls: Option<bool>,
-    /// CONNECTION LIMIT.
+    /// The CONNECTION LIMIT; -1 for none.
     pub connection_limit: Option<i32>,
-    /// VALID UNTIL.
+    /// The VALID UNTIL time.
     pub valid_until: Option<ValidUntil>,
 }
 
 impl Attributes {
-    /// Whether nothing is said.
+    /// Returns true if no attribute is given.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -71,41 +71,41 @@ impl Attributes {
 /// Options of a membership that are said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// WITH ADMIN.
+    /// The ADMIN option.
     pub admin: Option<bool>,
-    /// WITH INHERIT.
+    /// The INHERIT option.
     pub inherit: Option<bool>,
-    /// WITH SET.
+    /// The SET option.
     pub set: Option<bool>,
 }
 
-/// What a database is created with.
+/// The options of `CREATE DATABASE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDatabase {
-    /// Its name.
+    /// The object's name.
     pub name: Name,
     /// Its owner; `None` for the session's role.
     pub owner: Option<Name>,
-    /// What it is made from; `None` for template1.
+    /// The template database; `None` for template1.
     pub template: Option<Name>,
-    /// The encoding.
+    /// The character encoding.
     pub encoding: Option<Text>,
     /// The locale provider.
     pub provider: Option<Provider>,
-    /// LC_COLLATE.
+    /// The LC_COLLATE locale.
     pub collate: Option<Text>,
-    /// LC_CTYPE.
+    /// The LC_CTYPE locale.
     pub ctype: Option<Text>,
     /// The locale of ICU or the builtin provider.
     pub locale: Option<Text>,
-    /// ICU's rules.
+    /// The ICU collation rules.
     pub icu_rules: Option<Text>,
-    /// The tablespace.
+    /// The tablespace's name.
     pub tablespace: Option<Name>,
-    /// CONNECTION LIMIT.
+    /// The CONNECTION LIMIT; -1 for none.
     pub connection_limit: Option<i32>,
-    /// ALLOW_CONNECTIONS.
+    /// The ALLOW_CONNECTIONS option.
     pub allow_connections: Option<bool>,
-    /// IS_TEMPLATE.
+    /// The IS_TEMPLATE option.
     pub is_template: Option<bool>,
 }

@@ -1,8 +1,8 @@
-//! How much a change can break.
+//! The risk of a change.
 
 use std::fmt;
 
-/// How much a change can break, from the least on.
+/// The risk of a change, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Risk {
     /// It adds something.

@@ -7,7 +7,7 @@ use crate::name::{Name, Text};
 use crate::object::{Local, Object};
 use crate::version::Version;
 
-/// What stands for a verifier in the SQL that is shown.
+/// The placeholder for a verifier in displayed SQL.
 pub(crate) const HIDDEN: &str = "'SCRAM-SHA-256$…'";
 
 impl Change {
@@ -190,7 +190,7 @@ fn create_database(new: &NewDatabase, version: Version) -> String {
         let word = match new.provider {
             Some(Provider::Icu) => "ICU_LOCALE",
             Some(Provider::Builtin) if version.maintain() => "BUILTIN_LOCALE",
-            _ => "LOCALE",
+            Some(Provider::Builtin | Provider::Libc) | None => "LOCALE",
         };
         format!("{word} {}", locale.quoted())
     }));

@@ -6,5 +6,6 @@ mod crashes;
 mod nixos;
 mod objects;
 mod passwords;
+mod planned;
 mod standby;
 mod unprivileged;

@@ -58,7 +58,7 @@ fn ensure_db_ownership_without_such_a_database_is_refused_early() {
     // There it is an assertion of the module; here an owner must be declared.
     let mut wish = Desired::new();
     wish.database(name("app"), Database::owned_by(&name("nobody")));
-    assert!(wish.validate()[0].to_string().contains("the owner \"nobody\" is nowhere"));
+    assert!(wish.validate()[0].to_string().contains("the owner \"nobody\" is not declared"));
 }
 
 #[test]

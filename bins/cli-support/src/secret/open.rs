@@ -47,8 +47,15 @@ pub(super) fn read(path: &Path, kept: Kept) -> Result<Zeroizing<Vec<u8>>, Secret
     if kept != Kept::Openly && about.uid() != own && about.uid() != 0 {
         return Err(refused("belongs to another user; chown it to yourself or to root"));
     }
-    if kept == Kept::Privately && about.mode() & 0o077 != 0 {
-        return Err(refused("accessible to group or others; chmod 0400"));
+    // PostgreSQL's own rule for keys: a file of root's may be readable for its group, which is the service's; one's own
+    // may not be.
+    let closed = if about.uid() == 0 && own != 0 { 0o037 } else { 0o077 };
+    if kept == Kept::Privately && about.mode() & closed != 0 {
+        return Err(refused(if closed == 0o037 {
+            "accounts outside of its group may read it, or its group may write it: chmod 0640"
+        } else {
+            "others may read it: chmod 0400, or chown root and chmod 0640 with the group of the service"
+        }));
     }
     if about.len() > LONGEST {
         return Err(refused("longer than 64 KiB"));

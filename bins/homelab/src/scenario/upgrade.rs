@@ -76,7 +76,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
         let old_rules = rules();
         let upgraded = before
             && facts.fact(CHAPTER, "one command, upgrade-pg-cluster-17-18: PostgreSQL 18 runs", || {
-                program("--stop")?;
+                program("run --stop")?;
                 until(Duration::from_secs(10), || lab.sql("postgres", "SHOW server_version")).and_then(
                     |version| {
                         ensure(version.starts_with("18."), || version.clone())?;
@@ -125,7 +125,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
             Ok(format!("{} rules, all unchanged", new.matches('|').count() + 1))
         });
         facts.fact(CHAPTER, "a second run changes nothing; the old cluster still exists", || {
-            let said = program("")?;
+            let said = program("run")?;
             ensure(said.contains("nothing was touched"), || said.clone())?;
             ensure(topology.matrix.folder.join("var-lib/postgresql/17/PG_VERSION").exists(), || {
                 "the old cluster was deleted".into()

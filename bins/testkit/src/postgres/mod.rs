@@ -1,10 +1,12 @@
 //! Temporary PostgreSQL servers, with a version and a `pg_hba.conf`, deleted when dropped.
 //!
-//! The programs are in `<target>/tools/postgresql-<major>`, where `cargo xtask tools` installs them. PostgreSQL refuses
-//! to run as root, so root starts it as another user.
+//! The programs come from `<target>/tools/postgresql-<major>`, where `cargo xtask tools` puts them. The server refuses
+//! to run as root, so root starts it as another account, which must be able to read the programs (see [`programs()`]).
 
+mod programs;
 mod session;
 
+pub use programs::{account, as_account, programs, readable};
 pub use session::Session;
 
 use crate::free_port;
@@ -58,12 +60,7 @@ impl Postgres {
     /// If the programs are missing, or the server does not start.
     #[must_use]
     pub fn start(options: &Options) -> Self {
-        let programs = tools().join(format!("postgresql-{}/bin", options.major));
-        assert!(
-            programs.join("postgres").exists(),
-            "PostgreSQL {} is not there: run `cargo xtask tools` first",
-            options.major
-        );
+        let programs = programs(&options.major.to_string());
         let (folder, account, port) = place();
         let server =
             Self { major: options.major, programs, folder, port, account, frozen: AtomicBool::default() };
@@ -122,28 +119,47 @@ impl Postgres {
     /// If it cannot be created or started.
     #[must_use]
     pub fn standby_of(primary: &Self) -> Self {
+        Self::copy_of(primary, &["-R"], "", None)
+    }
+
+    /// A server in archive recovery: a copy that asks an archive by a command, and accepts writes once that has no more.
+    ///
+    /// # Panics
+    /// When it cannot be made or started.
+    #[must_use]
+    pub fn restored_from(origin: &Self, restore_command: &str) -> Self {
+        let settings = format!("restore_command = '{}'\n", restore_command.replace('\'', "''"));
+        Self::copy_of(origin, &[], &settings, Some("recovery.signal"))
+    }
+
+    fn copy_of(origin: &Self, args: &[&str], settings: &str, signal: Option<&str>) -> Self {
         let (folder, account, port) = place();
         let server = Self {
-            major: primary.major,
-            programs: primary.programs.clone(),
+            major: origin.major,
+            programs: origin.programs.clone(),
             folder,
             port,
             account,
             frozen: AtomicBool::default(),
         };
         server.own(server.folder.path());
-        let (host, data) = (primary.folder.path().display().to_string(), server.data().display().to_string());
+        let (host, data) = (origin.folder.path().display().to_string(), server.data().display().to_string());
         let mut copy = server.program("pg_basebackup");
-        copy.args(["-h", &host, "-p", &primary.port.to_string(), "-U", "postgres", "-D", &data]);
-        succeed(copy.args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]));
-        let settings = server.data().join("postgresql.auto.conf");
-        let text = std::fs::read_to_string(&settings).expect("settings");
+        copy.args(["-h", &host, "-p", &origin.port.to_string(), "-U", "postgres", "-D", &data]);
+        succeed(copy.args(args).args(["-X", "stream", "-c", "fast", "--no-sync"]));
+        let path = server.data().join("postgresql.auto.conf");
+        let text = std::fs::read_to_string(&path).expect("settings");
         let own = format!(
-            "{text}\nport = {}\nunix_socket_directories = '{}'\n",
+            "{text}\nport = {}\nunix_socket_directories = '{}'\n{settings}",
             server.port,
             server.folder.path().display()
         );
-        std::fs::write(&settings, own).expect("settings");
+        std::fs::write(&path, own).expect("settings");
+        if let Some(signal) = signal {
+            let path = server.data().join(signal);
+            std::fs::write(&path, "").expect("a file");
+            server.own(&path);
+        }
         server.restart();
         server
     }
@@ -310,7 +326,7 @@ impl Postgres {
     /// A command that runs as the server's account.
     #[must_use]
     pub fn as_account(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = self.switched(Path::new(program));
+        let mut command = as_account(Path::new(program));
         command.args(args);
         command
     }
@@ -335,18 +351,7 @@ impl Postgres {
 
     /// A command for one of the server's programs, run as the server's account.
     fn program(&self, program: &str) -> Command {
-        self.switched(&self.programs.join(program))
-    }
-
-    fn switched(&self, path: &Path) -> Command {
-        let Some(account) = self.account else { return Command::new(path) };
-        let mut command = Command::new("setpriv");
-        // The programs may be in a folder that the account cannot enter, such as root's home.
-        let capability = "-all,+dac_read_search";
-        command.args(["--reuid", account, "--regid", "nogroup", "--clear-groups"]);
-        command.args(["--inh-caps", capability, "--ambient-caps", capability]).arg(path);
-        command.current_dir("/");
-        command
+        as_account(&self.programs.join(program))
     }
 
     fn control(&self, args: &[&str]) {
@@ -390,11 +395,7 @@ fn children_of(pid: &str) -> Vec<String> {
 fn place() -> (TempDir, Option<&'static str>, u16) {
     let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").expect("a temporary folder");
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
-    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let postgres = passwd.lines().any(|line| line.starts_with("postgres:"));
-    let account = root.then_some(if postgres { "postgres" } else { "nobody" });
-    (folder, account, free_port())
+    (folder, account(), free_port())
 }
 
 /// Returns the tools folder inside the target folder of this program.

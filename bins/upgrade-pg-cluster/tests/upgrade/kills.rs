@@ -30,7 +30,7 @@ fn held(lab: &Lab, args: &[&str]) -> Child {
     let mut command = as_account(Path::new("/usr/bin/strace"));
     command.args(["-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2"]);
     command.args(["-e", "inject=rename,renameat,renameat2:delay_exit=40000"]);
-    command.arg(env!("CARGO_BIN_EXE_upgrade-pg-cluster"));
+    command.arg(crate::lab::program());
     lab.arguments(&mut command, args);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace runs")
 }
@@ -184,7 +184,7 @@ fn swapping_cut_short_is_undone_from_the_backup() {
     let _ = child.wait();
     assert_eq!(lab.state(), "running transfer");
     let ended = lab.run(&args).expect(1);
-    ended.says("--rollback puts the old one back from the backup");
+    ended.says("`rollback` restores the old one from the backup");
     lab.run(&["--rollback", "--json"]).expect(0);
     assert!(lab.live(&lab.old()), "it ran when the upgrade began");
     same(&before, &lab.dump());

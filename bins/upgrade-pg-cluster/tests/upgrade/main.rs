@@ -4,5 +4,6 @@ mod full_disk;
 mod kills;
 mod lab;
 mod matrix;
+mod obstacles;
 mod preflight;
 mod service;

@@ -81,16 +81,16 @@ fn a_plan_touches_nothing() {
     lab.run(&["status"]).expect(0).says("no upgrade has begun");
     assert_eq!(before, listing(&lab.base));
     // Programs that are not there, versions that make no sense, folders that are not there.
-    let mut missing = crate::lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
+    let mut missing = crate::lab::as_account(&crate::lab::program());
     missing.args(["plan", "--json", "--from", "17", "--to", "18", "--old-bin", "/nonexistent", "--base"]);
     let plan = crate::lab::Ended::of(missing.arg(&lab.base)).expect(3).json();
     assert!(codes(&plan, "blocker").contains(&"programs".to_owned()), "{plan}");
-    let mut wrong = crate::lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
+    let mut wrong = crate::lab::as_account(&crate::lab::program());
     wrong.args(["plan", "--from", "18", "--to", "17", "--base", "/nonexistent", "--json"]);
     let plan = crate::lab::Ended::of(&mut wrong).expect(3).json();
     let found = codes(&plan, "blocker");
     assert!(found.contains(&"versions".to_owned()) && found.contains(&"old-folder".to_owned()), "{plan}");
-    let mut none = crate::lab::as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
+    let mut none = crate::lab::as_account(&crate::lab::program());
     crate::lab::Ended::of(none.arg("plan")).expect(2).says("--from");
     assert_eq!(before, listing(&lab.base));
 }
@@ -99,7 +99,7 @@ fn a_plan_touches_nothing() {
 fn the_versions_are_in_the_name() {
     let lab = Lab::new(&Made::new("17", "18"));
     let link = lab.socket_folder().join("upgrade-pg-cluster-17-18");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_upgrade-pg-cluster"), &link).expect("a link");
+    std::os::unix::fs::symlink(crate::lab::program(), &link).expect("a link");
     let mut command = crate::lab::as_account(&link);
     command.args(["plan", "--json", "--base"]).arg(&lab.base).arg("--old-bin").arg(&lab.old_bin);
     let plan = crate::lab::Ended::of(command.arg("--new-bin").arg(&lab.new_bin)).expect(0).json();

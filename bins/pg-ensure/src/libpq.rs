@@ -1,0 +1,450 @@
+//! Connection parameters as libpq reads them: a connection string or URI, a service file, the environment, a password
+//! file, defaults. What is not supported is an error, never ignored.
+
+use cli_support::outcome::Failure;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Parameters by their name in libpq.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parameters(BTreeMap<String, String>);
+
+/// Variables of the environment, and the parameters that they stand for.
+const VARIABLES: [(&str, &str); 22] = [
+    ("PGAPPNAME", "application_name"),
+    ("PGCHANNELBINDING", "channel_binding"),
+    ("PGCLIENTENCODING", "client_encoding"),
+    ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("PGDATABASE", "dbname"),
+    ("PGGSSENCMODE", "gssencmode"),
+    ("PGHOST", "host"),
+    ("PGHOSTADDR", "hostaddr"),
+    ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
+    ("PGOPTIONS", "options"),
+    ("PGPASSFILE", "passfile"),
+    ("PGPASSWORD", "password"),
+    ("PGPORT", "port"),
+    ("PGREQUIREAUTH", "require_auth"),
+    ("PGSSLCERT", "sslcert"),
+    ("PGSSLCRL", "sslcrl"),
+    ("PGSSLKEY", "sslkey"),
+    ("PGSSLMODE", "sslmode"),
+    ("PGSSLNEGOTIATION", "sslnegotiation"),
+    ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGUSER", "user"),
+];
+
+/// Parameters that tokio-postgres takes by the same name.
+const SAME: [&str; 14] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "load_balance_hosts",
+    "options",
+    "port",
+    "sslnegotiation",
+    "user",
+];
+
+/// The world that parameters come from beside the connection string.
+pub(crate) struct Surroundings<'s> {
+    /// Looks a variable of the environment up.
+    pub(crate) variable: &'s dyn Fn(&str) -> Option<String>,
+    /// The home folder.
+    pub(crate) home: Option<PathBuf>,
+    /// The account's name.
+    pub(crate) account: Option<String>,
+}
+
+fn wrong(why: impl Into<String>) -> Failure {
+    Failure::Configuration(format!("--connect: {}", why.into()))
+}
+
+impl Parameters {
+    /// Reads a connection string or URI.
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        let uri = text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"));
+        let found = match uri {
+            Some(rest) => uri_pairs(rest)?,
+            None => pairs(text)?,
+        };
+        Ok(Self(found))
+    }
+
+    /// Adds what the string does not say: a service, the environment, defaults. `fallback` comes before libpq's own.
+    pub(crate) fn complete(
+        mut self,
+        around: &Surroundings<'_>,
+        fallback: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        if self.0.contains_key("password") {
+            return Err(wrong(
+                "it holds a password, which everybody can see; use --password file:/… instead",
+            ));
+        }
+        if let Some(service) = self.0.remove("service").or_else(|| (around.variable)("PGSERVICE")) {
+            let found = service_of(&service, self.0.remove("servicefile").as_deref(), around)?;
+            self.add(found);
+        }
+        let environment = VARIABLES.iter().filter_map(|(variable, name)| {
+            let value = (around.variable)(variable).filter(|value| !value.is_empty())?;
+            Some(((*name).to_owned(), value))
+        });
+        self.add(environment.collect());
+        self.add(fallback.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+        if let Some(name) = self.0.remove("fallback_application_name") {
+            self.0.entry("application_name".to_owned()).or_insert(name);
+        }
+        if !self.0.contains_key("host") && !self.0.contains_key("hostaddr") {
+            self.0.insert("host".to_owned(), default_host(self.0.get("port").map(String::as_str)));
+        }
+        if let (false, Some(account)) = (self.0.contains_key("user"), &around.account) {
+            self.0.insert("user".to_owned(), account.clone());
+        }
+        if !self.0.contains_key("password") {
+            let found = self.password_of(around);
+            self.0.extend(found.map(|password| ("password".to_owned(), password)));
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, more: BTreeMap<String, String>) {
+        for (name, value) in more {
+            self.0.entry(name).or_insert(value);
+        }
+    }
+
+    /// Takes a parameter out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    /// The rest as tokio-postgres reads it. Parameters that have no counterpart there are refused by name.
+    pub(crate) fn config(mut self) -> Result<tokio_postgres::Config, Failure> {
+        let password = self.0.remove("password");
+        self.0.remove("passfile");
+        let target = self.0.remove("target_session_attrs");
+        let target = match target.as_deref() {
+            None => None,
+            Some("any" | "read-write" | "read-only") => target,
+            // A server that takes writes is what changes are made on.
+            Some("primary") => Some("read-write".to_owned()),
+            Some(other) => {
+                return Err(wrong(format!(
+                    "target_session_attrs={other} is not supported: use any, primary or read-write"
+                )));
+            }
+        };
+        let mut text = String::new();
+        let mut say = |name: &str, value: &str| {
+            let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
+            text.push_str(&format!("{name}='{quoted}' "));
+        };
+        for (name, value) in &self.0 {
+            match (name.as_str(), value.as_str()) {
+                (name, value) if SAME.contains(&name) => say(name, value),
+                ("keepalives_count", value) => say("keepalives_retries", value),
+                ("tcp_user_timeout", value) => say("tcp_user_timeout", &milliseconds(value)?),
+                // What the program does in any case.
+                ("client_encoding", value)
+                    if ["auto", "utf8", "utf-8", "unicode"].contains(&value.to_lowercase().as_str()) => {}
+                ("gssencmode", "disable" | "prefer")
+                | ("sslcompression", "0")
+                | ("sslsni", "1")
+                | ("gssdelegation", "0")
+                | ("ssl_min_protocol_version", "TLSv1.2") => {}
+                (name, value) => {
+                    return Err(wrong(format!("{name}={value} is not supported by this program")));
+                }
+            }
+        }
+        if let Some(target) = target {
+            say("target_session_attrs", &target);
+        }
+        // What tokio-postgres says of a wrong text does not repeat a password.
+        let mut config: tokio_postgres::Config =
+            text.parse().map_err(|why: tokio_postgres::Error| wrong(cli_support::outcome::chain(&why)))?;
+        if let Some(password) = password {
+            config.password(password);
+        }
+        Ok(config)
+    }
+
+    /// The password of a password file, for the first host.
+    fn password_of(&self, around: &Surroundings<'_>) -> Option<String> {
+        let default = || around.home.as_ref().map(|home| home.join(".pgpass"));
+        let path = self.0.get("passfile").map(PathBuf::from).or_else(default)?;
+        let about = std::fs::metadata(&path).ok()?;
+        if about.permissions().mode() & 0o077 != 0 {
+            eprintln!("pg-ensure: {}: ignored, since others can read it: chmod 0600", path.display());
+            return None;
+        }
+        let text = std::fs::read_to_string(&path).ok()?;
+        let first =
+            |name: &str| self.0.get(name).and_then(|value| value.split(',').next()).unwrap_or_default();
+        let host = if first("host").is_empty() { first("hostaddr") } else { first("host") };
+        // The default folder of sockets is known as localhost.
+        let host = if DEFAULT_FOLDERS.contains(&host) { "localhost" } else { host };
+        let port = if first("port").is_empty() { "5432" } else { first("port") };
+        let user = first("user");
+        let database = if first("dbname").is_empty() { "postgres" } else { first("dbname") };
+        text.lines().find_map(|line| {
+            let fields = password_fields(line)?;
+            let matches = |field: &str, value: &str| field == "*" || field == value;
+            let [of_host, of_port, of_database, of_user, password] = fields;
+            let found = matches(&of_host, host)
+                && matches(&of_port, port)
+                && matches(&of_database, database)
+                && matches(&of_user, user);
+            found.then_some(password)
+        })
+    }
+}
+
+/// Folders that distributions put sockets into.
+const DEFAULT_FOLDERS: [&str; 3] = ["/run/postgresql", "/var/run/postgresql", "/tmp"];
+
+fn default_host(port: Option<&str>) -> String {
+    let port = port.and_then(|ports| ports.split(',').next()).unwrap_or("5432");
+    let socket = |folder: &&&str| {
+        let path = Path::new(folder).join(format!(".s.PGSQL.{port}"));
+        std::fs::metadata(path).is_ok_and(|about| about.file_type().is_socket())
+    };
+    (*DEFAULT_FOLDERS.iter().find(socket).unwrap_or(&DEFAULT_FOLDERS[0])).to_owned()
+}
+
+fn milliseconds(value: &str) -> Result<String, Failure> {
+    let number: u64 =
+        value.parse().map_err(|_| wrong(format!("tcp_user_timeout={value} is not a number")))?;
+    Ok(number.div_ceil(1000).to_string())
+}
+
+/// The five fields of a line of a password file.
+fn password_fields(line: &str) -> Option<[String; 5]> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let mut fields = vec![String::new()];
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => fields.last_mut()?.extend(chars.next()),
+            ':' if fields.len() < 5 => fields.push(String::new()),
+            c => fields.last_mut()?.push(c),
+        }
+    }
+    fields.try_into().ok()
+}
+
+/// The parameters of a service, from the user's file or the system's.
+fn service_of(
+    name: &str,
+    file: Option<&str>,
+    around: &Surroundings<'_>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let named = file.map(PathBuf::from).or_else(|| (around.variable)("PGSERVICEFILE").map(PathBuf::from));
+    let own = named.or_else(|| around.home.as_ref().map(|home| home.join(".pg_service.conf")));
+    let system = (around.variable)("PGSYSCONFDIR").unwrap_or_else(|| "/etc/postgresql-common".to_owned());
+    let files = own.into_iter().chain([Path::new(&system).join("pg_service.conf")]);
+    for path in files {
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let mut section = None;
+        let mut found = BTreeMap::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = Some(header.to_owned());
+            } else if section.as_deref() == Some(name)
+                && let Some((key, value)) = line.split_once('=')
+            {
+                found.insert(key.trim().to_owned(), value.trim().to_owned());
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Err(wrong(format!("the service {name:?} is in no service file: add it to ~/.pg_service.conf")))
+}
+
+/// The pairs of `key = 'value'`.
+fn pairs(text: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let mut pairs = BTreeMap::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+        if chars.peek().is_none() {
+            return Ok(pairs);
+        }
+        let mut key = String::new();
+        while let Some(c) = chars.next_if(|c| *c != '=') {
+            key.push(c);
+        }
+        let key = key.trim().to_owned();
+        if chars.next().is_none() || key.is_empty() {
+            return Err(wrong("expected key=value"));
+        }
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+        let quoted = chars.next_if_eq(&'\'').is_some();
+        let mut value = String::new();
+        let mut closed = !quoted;
+        while let Some(c) = chars.next_if(|c| quoted || !c.is_whitespace()) {
+            match c {
+                '\\' => value.extend(chars.next()),
+                '\'' if quoted => {
+                    closed = true;
+                    break;
+                }
+                c => value.push(c),
+            }
+        }
+        if !closed {
+            return Err(wrong(format!("the value of {key} has no closing quote")));
+        }
+        pairs.insert(key, value);
+    }
+}
+
+/// The parameters of `user@host:port,host:port/dbname?key=value`.
+fn uri_pairs(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let mut found = BTreeMap::new();
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = address.split_once('/').unwrap_or((address, ""));
+    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let mut set = |name: &str, value: &str| -> Result<(), Failure> {
+        if !value.is_empty() {
+            found.insert(name.to_owned(), decoded(value)?);
+        }
+        Ok(())
+    };
+    set("user", user)?;
+    set("password", password)?;
+    set("dbname", database)?;
+    let (mut names, mut ports) = (Vec::new(), Vec::new());
+    for host in hosts.split(',').filter(|host| !host.is_empty()) {
+        let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((name, port)) => (name, port.trim_start_matches(':')),
+            None => host.split_once(':').unwrap_or((host, "")),
+        };
+        names.push(name);
+        ports.push(if port.is_empty() { "5432" } else { port });
+    }
+    set("host", &names.join(","))?;
+    if hosts.contains(':') {
+        set("port", &ports.join(","))?;
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or_else(|| wrong("expected key=value in the query"))?;
+        set(if name == "ssl" { "sslmode" } else { name }, if name == "ssl" { "require" } else { value })?;
+    }
+    Ok(found)
+}
+
+fn decoded(text: &str) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+        let (Some(high), Some(low)) = (digit(rest.next()), digit(rest.next())) else {
+            return Err(wrong("a % in the URI is not followed by two hexadecimal digits"));
+        };
+        bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("the URI is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(text: &str, variables: &[(&str, &str)], home: &Path) -> Result<Parameters, Failure> {
+        let variable = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        let around =
+            Surroundings { variable: &variable, home: Some(home.to_owned()), account: Some("me".to_owned()) };
+        Parameters::parse(text)?.complete(&around, &[])
+    }
+
+    fn get<'p>(parameters: &'p Parameters, name: &str) -> Option<&'p str> {
+        parameters.0.get(name).map(String::as_str)
+    }
+
+    #[test]
+    fn strings_uris_services_the_environment_and_password_files() {
+        let home = tempfile::tempdir().unwrap();
+        let plain = completed(
+            "dbname = 'a b' options='-c role=x\\'y'",
+            &[("PGHOST", "db"), ("PGUSER", "u")],
+            home.path(),
+        );
+        let plain = plain.unwrap();
+        assert_eq!(get(&plain, "dbname"), Some("a b"));
+        assert_eq!(get(&plain, "options"), Some("-c role=x'y"));
+        assert_eq!((get(&plain, "host"), get(&plain, "user")), (Some("db"), Some("u")));
+        let uri = completed(
+            "postgresql://u%40x@h1:1,[::1]:2/d%20b?sslmode=verify-full&sslrootcert=%2Fa.pem",
+            &[],
+            home.path(),
+        );
+        let uri = uri.unwrap();
+        assert_eq!((get(&uri, "user"), get(&uri, "dbname")), (Some("u@x"), Some("d b")));
+        assert_eq!((get(&uri, "host"), get(&uri, "port")), (Some("h1,::1"), Some("1,2")));
+        assert_eq!(get(&uri, "sslrootcert"), Some("/a.pem"));
+        std::fs::write(
+            home.path().join(".pg_service.conf"),
+            "[other]\nhost=no\n[mine]\n# x\nhost = h\nuser=s\n",
+        )
+        .unwrap();
+        let pgpass = home.path().join(".pgpass");
+        std::fs::write(&pgpass, "# x\nh:*:postgres:s:pa\\:ss\\\\\n*:*:*:*:other\n").unwrap();
+        std::fs::set_permissions(&pgpass, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let service = completed("service=mine", &[("PGUSER", "e")], home.path()).unwrap();
+        assert_eq!((get(&service, "host"), get(&service, "user")), (Some("h"), Some("s")));
+        assert_eq!(get(&service, "password"), Some("pa:ss\\"));
+        std::fs::set_permissions(&pgpass, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let open = completed("service=mine", &[], home.path()).unwrap();
+        assert_eq!(get(&open, "password"), None);
+        // Nothing said: the default socket and the account.
+        let empty = completed("", &[], home.path()).unwrap();
+        assert!(get(&empty, "host").unwrap().starts_with('/'));
+        assert_eq!(get(&empty, "user"), Some("me"));
+    }
+
+    #[test]
+    fn nothing_is_ignored_in_silence() {
+        let home = tempfile::tempdir().unwrap();
+        for (text, word) in [
+            ("host=x require_auth=scram-sha-256", "require_auth"),
+            ("host=x sslcrl=/x", "sslcrl"),
+            ("host=x target_session_attrs=standby", "target_session_attrs"),
+            ("host=x gssencmode=require", "gssencmode"),
+            ("host=x nonsense=1", "nonsense"),
+            ("host=x client_encoding=LATIN1", "client_encoding"),
+        ] {
+            let why = completed(text, &[], home.path()).unwrap().config().unwrap_err();
+            assert!(format!("{why:?}").contains(word), "{text}: {why:?}");
+        }
+        for text in [
+            "host=x gssencmode=prefer client_encoding=UTF8",
+            "host=x target_session_attrs=primary keepalives_count=3",
+        ] {
+            assert!(completed(text, &[], home.path()).unwrap().config().is_ok(), "{text}");
+        }
+        for text in ["host", "host='x", "=x", "postgresql://u@h/%zz", "service=none", "host=x password=y"] {
+            assert!(completed(text, &[], home.path()).is_err(), "{text}");
+        }
+    }
+}

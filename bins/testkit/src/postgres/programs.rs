@@ -1,0 +1,140 @@
+//! PostgreSQL's programs where the account that runs the server may read them.
+//!
+//! The tools folder may lie where other accounts cannot enter, such as root's home. Then the programs are copied into a
+//! folder below `/tmp`, once for each installation. No capability is used for it: containers often lack them.
+
+use super::tools;
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The folder of a version's programs (`15`, `17`, `18`, `17-icu`, `18-icu`), readable by every account.
+///
+/// # Panics
+/// When they are not installed, or cannot be copied.
+#[must_use]
+pub fn programs(version: &str) -> PathBuf {
+    let home = tools().join(format!("postgresql-{version}"));
+    assert!(
+        home.join("bin/postgres").exists(),
+        "PostgreSQL {version} is not there: run `cargo xtask tools` first"
+    );
+    let home = home.canonicalize().expect("it exists");
+    let bin = home.join("bin").canonicalize().expect("it exists");
+    if open_to_all(&bin) {
+        return bin;
+    }
+    let to = copied(&home, &bin.join("postgres"), |from, partial, to| {
+        run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(from.join(".")).arg(partial));
+        run(Command::new("chmod").args(["-R", "a+rX"]).arg(partial));
+        relocate(from, partial, to);
+    });
+    to.join("bin").canonicalize().expect("it was copied")
+}
+
+/// A program of this workspace, readable by every account: itself, or a copy.
+///
+/// # Panics
+/// When it cannot be copied.
+#[must_use]
+pub fn readable(program: &Path) -> PathBuf {
+    let program = program.canonicalize().expect("the program exists");
+    if open_to_all(&program) {
+        return program;
+    }
+    let name = program.file_name().expect("a program has a name");
+    copied(&program, &program, |from, partial, _| {
+        fs::create_dir(partial).expect("a folder");
+        fs::copy(from, partial.join(name)).expect("a copy");
+        run(Command::new("chmod").args(["-R", "a+rX"]).arg(partial));
+    })
+    .join(name)
+}
+
+/// A command as the account that servers run as: another one than root, which PostgreSQL's programs refuse.
+#[must_use]
+pub fn as_account(program: &Path) -> Command {
+    let Some(account) = account() else { return Command::new(program) };
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", account, "--regid", "nogroup", "--clear-groups", "--inh-caps=-all"]);
+    command.arg(program).current_dir("/");
+    command
+}
+
+/// The account that servers run as, where this process is root.
+#[must_use]
+pub fn account() -> Option<&'static str> {
+    if fs::metadata("/proc/self").expect("Linux").uid() != 0 {
+        return None;
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    Some(if passwd.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "nobody" })
+}
+
+/// Returns true if every account can enter the folders above a path, and the path itself.
+fn open_to_all(path: &Path) -> bool {
+    account().is_none()
+        || path.ancestors().all(|part| fs::metadata(part).is_ok_and(|about| about.mode() & 0o001 != 0))
+}
+
+/// The folder of copies, which belongs to this account and is closed to the writing of others.
+fn copies() -> PathBuf {
+    let uid = fs::metadata("/proc/self").expect("Linux").uid();
+    let folder = PathBuf::from(format!("/tmp/testkit-programs-{uid}"));
+    let _ = fs::DirBuilder::new().mode(0o755).create(&folder);
+    let about = fs::symlink_metadata(&folder).expect("a folder below /tmp");
+    assert!(
+        about.is_dir() && about.uid() == uid && about.mode() & 0o022 == 0,
+        "{} is not a folder of this account alone: remove it",
+        folder.display()
+    );
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("permissions");
+    folder
+}
+
+/// The copy of something, made by the first process that needs it. `stamp` changes with the original.
+fn copied(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) -> PathBuf {
+    let folder = copies();
+    let about = fs::metadata(stamp).expect("it exists");
+    let mut hasher = DefaultHasher::new();
+    (from, about.mtime(), about.mtime_nsec(), about.len()).hash(&mut hasher);
+    let name = from.file_name().expect("it has a name").to_string_lossy().into_owned();
+    let to = folder.join(format!("{name}-{:016x}", hasher.finish()));
+    let lock = File::create(folder.join("lock")).expect("a lock file");
+    lock.lock().expect("a lock");
+    if !to.exists() {
+        let partial = folder.join(format!("{name}.partial"));
+        let _ = fs::remove_dir_all(&partial);
+        copy(from, &partial, &to);
+        fs::rename(&partial, &to).expect("a rename");
+    }
+    to
+}
+
+/// Programs that were given the C library beside them name it by its path, which is another one in the copy.
+fn relocate(from: &Path, partial: &Path, to: &Path) {
+    let (old, new) = (from.display().to_string(), to.display().to_string());
+    for entry in fs::read_dir(partial.join("bin")).expect("a folder of programs") {
+        let program = entry.expect("an entry").path();
+        let print = |what: &str| {
+            let output = Command::new("patchelf").arg(what).arg(&program).output().ok()?;
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let Some(interpreter) = print("--print-interpreter").filter(|path| path.starts_with(&old)) else {
+            continue;
+        };
+        let rpath = print("--print-rpath").unwrap_or_default();
+        let mut patch = Command::new("patchelf");
+        patch.args(["--set-interpreter", &interpreter.replace(&old, &new)]);
+        patch.args(["--force-rpath", "--set-rpath", &rpath.replace(&old, &new)]);
+        run(patch.arg(&program));
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,255 @@
+//! Obstacles that `pg_upgrade` would meet with the server stopped: each is found by the plan, with a fix that helps, or is
+//! none any more.
+
+use crate::lab::{Lab, Made, as_account, feed, own, succeed};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// The findings of a severity: code, text and fix.
+fn findings(plan: &Value, severity: &str) -> Vec<(String, String, String)> {
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let all = plan["findings"].as_array().expect("a list").iter();
+    all.filter(|finding| finding["severity"] == severity)
+        .map(|finding| (text(finding, "code"), text(finding, "what"), text(finding, "fix")))
+        .collect()
+}
+
+fn codes(found: &[(String, String, String)]) -> Vec<&str> {
+    found.iter().map(|(code, ..)| code.as_str()).collect()
+}
+
+/// Settings in the catalog that the new server does not know: each with the statement that removes it, after which the
+/// upgrade goes through.
+#[test]
+fn settings_that_the_catalog_holds() {
+    let lab = Lab::new(&Made::new("15", "17"));
+    lab.start_old();
+    feed(
+        &lab,
+        "postgres",
+        "CREATE ROLE \"odd role\"; ALTER ROLE \"odd role\" SET force_parallel_mode = on; CREATE DATABASE app;
+         ALTER DATABASE app SET work_mem = '7MB';
+         ALTER ROLE \"odd role\" IN DATABASE app SET search_path = a, \"B c\"; ALTER ROLE \"odd role\" SET app.tenant = 'x';",
+    );
+    feed(
+        &lab,
+        "app",
+        "CREATE FUNCTION ff(int) RETURNS int LANGUAGE sql SET force_parallel_mode = regress SET work_mem = '1MB' AS 'SELECT $1'",
+    );
+    let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
+    let found = findings(&plan, "blocker");
+    assert_eq!(codes(&found), ["stored-setting"; 2], "{found:?}");
+    let mut fixes: Vec<&str> =
+        found.iter().map(|(.., fix)| fix.split(';').next().unwrap_or_default()).collect();
+    fixes.sort_unstable();
+    assert_eq!(
+        fixes,
+        [
+            "ALTER ROLE \"odd role\" RESET force_parallel_mode",
+            "in database app: ALTER ROUTINE ff(integer) RESET force_parallel_mode"
+        ]
+    );
+    assert!(found[0].2.contains("debug_parallel_query"), "{found:?}");
+    feed(&lab, "postgres", fixes[0]);
+    feed(&lab, "app", fixes[1].strip_prefix("in database app: ").expect("a database"));
+    lab.run(&["run", "--stop", "--json"]).expect(0);
+    assert_eq!(lab.ask("app", "SHOW work_mem"), "7MB");
+}
+
+/// A cluster whose owner has dropped the database `postgres` gets it back by `initdb`, and that is no difference.
+#[test]
+fn without_the_database_postgres() {
+    let lab = Lab::new(&Made::new("17", "18"));
+    lab.start_old();
+    feed(&lab, "postgres", "CREATE DATABASE app");
+    feed(&lab, "app", "DROP DATABASE postgres; CREATE TABLE t AS SELECT 7 AS x");
+    lab.run(&["run", "--stop", "--json"]).expect(0);
+    assert_eq!(lab.ask("app", "SELECT x FROM t"), "7");
+}
+
+#[test]
+fn databases_types_and_libraries() {
+    let mut made = Made::new("15", "18");
+    made.settings = "shared_preload_libraries = 'adminpack'\n";
+    let lab = Lab::new(&made);
+    lab.start_old();
+    feed(&lab, "postgres", "CREATE DATABASE closed; CREATE DATABASE broken; CREATE DATABASE app;");
+    feed(
+        &lab,
+        "app",
+        "CREATE TABLE t (p regproc, c regclass); CREATE DOMAIN d AS regoperator; CREATE TABLE u (x d[]);
+         CREATE TABLE a (x aclitem);",
+    );
+    feed(
+        &lab,
+        "postgres",
+        "ALTER DATABASE closed ALLOW_CONNECTIONS false; UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'broken';",
+    );
+    let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
+    let mut found = findings(&plan, "blocker");
+    found.sort_unstable();
+    assert_eq!(codes(&found), ["closed-database", "column-type", "invalid-database", "library"], "{found:?}");
+    let of = |code: &str| found.iter().find(|(known, ..)| known == code).expect("it is there");
+    for column in ["t.p regproc", "u.x regoperator", "a.x aclitem"] {
+        assert!(of("column-type").1.contains(column), "{found:?}");
+    }
+    assert!(!of("column-type").1.contains("regclass"));
+    assert!(of("library").1.contains("adminpack"));
+    assert_eq!(of("invalid-database").2, "DROP DATABASE \"broken\"");
+    assert!(of("closed-database").2.starts_with("ALTER DATABASE \"closed\" ALLOW_CONNECTIONS true"));
+}
+
+#[test]
+fn slots_whose_changes_nobody_has_read() {
+    let mut made = Made::new("17", "18");
+    made.settings = "wal_level = logical\n";
+    let lab = Lab::new(&made);
+    lab.start_old();
+    feed(
+        &lab,
+        "postgres",
+        "CREATE TABLE t (x int); SELECT pg_create_logical_replication_slot('read', 'test_decoding');",
+    );
+    lab.run(&["plan", "--json", "--stop"]).expect(0);
+    feed(&lab, "postgres", "SELECT pg_create_logical_replication_slot('un''read', 'test_decoding')
+        WHERE false; SELECT pg_create_logical_replication_slot('unread', 'test_decoding'); INSERT INTO t VALUES (1);
+        SELECT count(*) FROM pg_logical_slot_get_changes('read', NULL, NULL);");
+    let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
+    let found = findings(&plan, "blocker");
+    assert_eq!(codes(&found), ["logical-slots"], "{found:?}");
+    assert!(found[0].2.ends_with("SELECT pg_drop_replication_slot('unread')"), "{found:?}");
+    feed(&lab, "postgres", "SELECT pg_drop_replication_slot('unread')");
+    lab.run(&["plan", "--json", "--stop"]).expect(0);
+}
+
+/// Columns that use ICU, where the database does not, and programs without it.
+#[test]
+fn collations_of_columns() {
+    let mut made = Made::new("17-icu", "18");
+    made.initdb = vec!["--locale=C", "--encoding=UTF8"];
+    let lab = Lab::new(&made);
+    lab.start_old();
+    feed(&lab, "postgres", "CREATE TABLE t (x text COLLATE \"en-x-icu\")");
+    let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
+    assert!(codes(&findings(&plan, "blocker")).contains(&"locale"), "{plan}");
+}
+
+/// Reached by TCP alone, and in a folder whose path leaves no room for a socket's name.
+#[test]
+fn by_tcp_and_in_a_deep_folder() {
+    let mut made = Made::new("17", "18");
+    made.settings = "unix_socket_directories = ''\nlisten_addresses = '127.0.0.1'\n";
+    let outer = crate::lab::folder();
+    let deep = outer
+        .path()
+        .join("a-folder-with-a-long-name-that-leaves-no-room-for-the-name-of-a-socket")
+        .join("below");
+    fs::create_dir_all(&deep).expect("folders");
+    own(deep.parent().expect("a folder"));
+    own(&deep);
+    let lab = Lab::within(&made, &deep);
+    lab.start_old();
+    lab.run(&["run", "--stop", "--json"]).expect(0);
+    let mut psql = as_account(&lab.new_bin.join("psql"));
+    psql.args([
+        "-XAtq",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &lab.port.to_string(),
+        "-U",
+        "postgres",
+        "-c",
+        "SHOW server_version_num",
+    ]);
+    let answer = String::from_utf8_lossy(&succeed(&mut psql).stdout).into_owned();
+    assert!(answer.starts_with("18"), "{answer}");
+}
+
+/// Files that the configuration includes by their absolute paths, in the old data folder, and a write-ahead log on a
+/// volume of its own.
+#[test]
+fn absolute_includes_and_a_log_elsewhere() {
+    let lab = Lab::new(&Made::new("17", "18"));
+    let old = lab.old().display().to_string();
+    for (name, text) in
+        [("extra.conf", "work_mem = '6MB'\n"), ("conf.d/a.conf", "maintenance_work_mem = '17MB'\n")]
+    {
+        let path = lab.old().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(&path, text).expect("a file");
+        own(&path);
+        own(path.parent().expect("a folder"));
+    }
+    fs::set_permissions(lab.old(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("permissions");
+    let conf = lab.old().join("postgresql.conf");
+    let text = fs::read_to_string(&conf).expect("a file");
+    fs::write(&conf, format!("{text}include '{old}/extra.conf'\ninclude_dir '{old}/conf.d'\n"))
+        .expect("a file");
+    let wal = lab.socket_folder().join("wal-17");
+    succeed(std::process::Command::new("mv").arg(lab.old().join("pg_wal")).arg(&wal));
+    std::os::unix::fs::symlink(&wal, lab.old().join("pg_wal")).expect("a link");
+    lab.start_old();
+    let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
+    let found = findings(&plan, "consent");
+    assert_eq!(codes(&found), ["wal-folder"], "{found:?}");
+    let new = lab.socket_folder().join("wal-18").display().to_string();
+    lab.run(&["run", "--stop", "--json", "--waldir", &new]).expect(0);
+    assert_eq!(fs::read_link(lab.new_data().join("pg_wal")).expect("a link"), Path::new(&new));
+    assert_eq!(lab.ask("postgres", "SHOW work_mem"), "6MB");
+    assert_eq!(lab.ask("postgres", "SHOW maintenance_work_mem"), "17MB");
+    let file = lab.ask("postgres", "SELECT sourcefile FROM pg_settings WHERE name = 'work_mem'");
+    assert!(file.starts_with(&lab.new_data().display().to_string()), "{file}");
+}
+
+/// What PostgreSQL 19 announces is found without its programs.
+#[test]
+fn the_next_version() {
+    let lab = Lab::new(&Made::new("18", "18"));
+    lab.start_old();
+    feed(
+        &lab,
+        "postgres",
+        "CREATE EXTENSION btree_gist; CREATE TABLE t (x inet); CREATE INDEX ON t USING gist (x gist_inet_ops);
+         ALTER ROLE postgres SET escape_string_warning = off; SET password_encryption = 'md5'; CREATE ROLE old PASSWORD 'x';",
+    );
+    let mut check = as_account(&crate::lab::program());
+    check.args(["check", "--next", "19", "--from", "18", "--json", "--old-bin"]).arg(&lab.old_bin);
+    let found = crate::lab::Ended::of(check.arg("--base").arg(&lab.base)).expect(3).json();
+    let mut blockers = findings(&found, "blocker");
+    blockers.sort_unstable();
+    assert_eq!(codes(&blockers), ["btree-gist", "stored-setting"], "{found}");
+    assert!(blockers[1].2.starts_with("ALTER ROLE postgres RESET escape_string_warning"), "{blockers:?}");
+    assert_eq!(codes(&findings(&found, "consent")), ["untested-version"]);
+    assert!(codes(&findings(&found, "warning")).contains(&"md5"), "{found}");
+}
+
+/// `plan` knows of an upgrade that is under way, errors name the way on and back, and `gc` knows what it has removed.
+#[test]
+fn an_upgrade_that_is_under_way() {
+    let lab = Lab::new(&Made::new("17", "18"));
+    lab.run(&["run", "--until", "check"]).expect(0).says("stopped before");
+    let plan = lab.run(&["plan", "--json"]).expect(0).json();
+    assert_eq!(codes(&findings(&plan, "blocker")), Vec::<&str>::new());
+    assert!(codes(&findings(&plan, "note")).contains(&"under-way"), "{plan}");
+    lab.start_old();
+    let ended = lab.run(&["run"]).expect(1);
+    ended.says("upgrade-pg-cluster run` resumes");
+    ended.says("upgrade-pg-cluster rollback` returns to the old cluster");
+    lab.stop_old();
+    // Without a command it still runs, and says how it is to be called.
+    lab.run(&[]).expect(0).says("deprecated without a command: use `upgrade-pg-cluster run`");
+    lab.run(&["plan"]).expect(0).says("done before");
+    let gc = |more: &[&str]| {
+        let mut command = as_account(&crate::lab::program());
+        command.args(["gc", "--older-than", "0s", "--json", "--base"]).arg(&lab.base).args(more);
+        crate::lab::Ended::of(&mut command).expect(0).json()
+    };
+    assert_eq!(gc(&[])["removed"].as_array().map(Vec::len), Some(1));
+    assert!(lab.backup().exists() && !lab.old().exists());
+    let second = gc(&["--backups"]);
+    assert_eq!(second["removed"].as_array().map(Vec::len), Some(1), "{second}");
+    assert!(!lab.backup().exists());
+    assert_eq!(gc(&["--backups"])["removed"], serde_json::json!([]));
+}

@@ -1,0 +1,428 @@
+//! The plan is what is applied, statement by statement; what it calls blocked never happens; at boot it waits for what
+//! will end by itself.
+
+use crate::common::{apply, apply_with, as_superuser, config, name, on_each, plan, run, text};
+use pg_ensure::client::{ApplyOptions, Error, Event, Observer, Outcome, Patience, Server, Silent};
+use pg_ensure::desired::{Database, Extension, Grant, Membership, On, PrivilegeSet, Schema};
+use pg_ensure::{
+    Change, Consent, Desired, Destroyed, Grantee, Object, Obstacle, Password, Plan, Privilege, Role, Setting,
+    Text, Verifier,
+};
+use secrecy::ExposeSecret;
+use std::time::{Duration, Instant};
+use testkit::postgres::{Options, Postgres};
+use tokio_postgres::{Config, NoTls};
+
+fn setting(name: &str) -> Setting {
+    Setting::new(name).expect(name)
+}
+
+fn consent(all: &[Destroyed]) -> Consent {
+    all.iter().cloned().fold(Consent::none(), Consent::destroying)
+}
+
+/// A role and the database that it owns are dropped by one plan, which a saved plan can be.
+#[test]
+fn a_role_goes_with_its_database() {
+    on_each(|postgres| {
+        let server = as_superuser(postgres);
+        let mut wish = Desired::new();
+        wish.ensure(&name("app"), Some(Password::secret("x")));
+        apply(&server, &wish);
+        let session = postgres.session_in("app");
+        session.query("SET ROLE app; CREATE TABLE t (x int); GRANT SELECT ON t TO PUBLIC").expect("a table");
+        drop(session);
+        let mut gone = Desired::new();
+        gone.role(name("app"), Role::absent());
+        gone.database(name("app"), Database::absent());
+        let consent = consent(&[Destroyed::Role(name("app")), Destroyed::Database(name("app"))]);
+        let planned = run(server.plan(&gone, &consent)).expect("a plan");
+        assert_eq!(planned.blocked, []);
+        let sql: Vec<String> = planned.steps.iter().map(|step| step.change.sql(planned.version)).collect();
+        assert_eq!(sql, ["DROP DATABASE \"app\"", "DROP ROLE \"app\""]);
+        let bound = ApplyOptions::default().consent(consent).expected(planned.digest);
+        let applied = apply_with(&server, &gone, &bound).expect("it applies");
+        assert!(applied.is_complete());
+        assert_eq!(applied.done, planned.steps);
+        assert!(plan(&server, &gone).is_empty());
+    });
+}
+
+/// A step that another step makes possible, which the plan could not know, waits for a plan of its own.
+#[test]
+fn what_is_blocked_never_happens() {
+    on_each(|postgres| {
+        let session = postgres.session();
+        session.query("CREATE ROLE old").expect("a role");
+        session.query("CREATE DATABASE keep").expect("a database");
+        let inside = postgres.session_in("keep");
+        inside
+            .query("CREATE SCHEMA gone; CREATE TABLE gone.t (x int); ALTER TABLE gone.t OWNER TO old")
+            .expect("a table");
+        drop(inside);
+        let mut wish = Desired::new();
+        wish.role(name("old"), Role::absent());
+        let schema = Schema { presence: pg_ensure::desired::Presence::Absent, ..Schema::default() };
+        wish.database(name("keep"), Database::new().schema(name("gone"), schema));
+        let consent = consent(&[Destroyed::Role(name("old")), Destroyed::Schema(name("keep"), name("gone"))]);
+        let server = as_superuser(postgres);
+        let planned = run(server.plan(&wish, &consent)).expect("a plan");
+        assert_eq!(planned.blocked.len(), 1);
+        assert_eq!(planned.blocked[0].what, "DROP ROLE \"old\"");
+        let applied =
+            apply_with(&server, &wish, &ApplyOptions::default().consent(consent.clone())).expect("it runs");
+        assert_eq!(applied.done, planned.steps);
+        assert!(!applied.is_complete());
+        assert_eq!(applied.left.blocked[0].what, "DROP ROLE \"old\"");
+        assert_eq!(applied.left.blocked[0].why, Obstacle::Unplanned);
+        assert_eq!(session.query("SELECT FROM pg_roles WHERE rolname = 'old'").expect("rows").len(), 1);
+        // The next plan has it.
+        let next = apply_with(&server, &wish, &ApplyOptions::default().consent(consent)).expect("it runs");
+        assert_eq!((next.done.len(), next.is_complete()), (1, true));
+    });
+}
+
+/// Values that the server would refuse are refused by the plan, and nothing else is held up by them.
+#[test]
+fn refused_values_are_in_the_plan() {
+    on_each(|postgres| {
+        let server = as_superuser(postgres);
+        let mut wish = Desired::new();
+        wish.role(name("r"), Role::new());
+        for (parameter, value) in [
+            ("nosuch_guc", "1"),
+            ("max_connections", "7"),
+            ("archive_mode", "on"),
+            ("server_version", "1"),
+            ("work_mem", "much"),
+            ("log_connections", "on"),
+            ("log_statement", "some"),
+            ("statement_timeout", "-5"),
+            // These are taken.
+            ("maintenance_work_mem", "64MB"),
+            ("app.tenant", "x"),
+            ("search_path", "a, b"),
+            ("role", "r"),
+            ("default_tablespace", "not_there_yet"),
+        ] {
+            wish.setting(Some(name("r")), None, setting(parameter), Some(text(value)));
+        }
+        let planned = plan(&server, &wish);
+        let mut blocked: Vec<&str> = planned
+            .blocked
+            .iter()
+            .map(|blocked| {
+                assert!(matches!(blocked.why, Obstacle::Refused(_)), "{blocked}");
+                blocked.what.split(" SET ").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap_or_default()
+            })
+            .collect();
+        blocked.sort_unstable();
+        let expected = [
+            "archive_mode",
+            "log_connections",
+            "log_statement",
+            "max_connections",
+            "nosuch_guc",
+            "server_version",
+            "statement_timeout",
+            "work_mem",
+        ];
+        assert_eq!(blocked, expected, "{:#?}", planned.blocked);
+        let applied = apply(&server, &wish);
+        assert_eq!(applied.done, planned.steps);
+        assert_eq!(applied.left.blocked.len(), expected.len());
+        assert!(plan(&server, &wish).steps.is_empty());
+    });
+}
+
+/// A database begins with what its template has, which the plan looks at.
+#[test]
+fn a_template_that_was_changed_is_planned_for() {
+    on_each(|postgres| {
+        let session = postgres.session_in("template1");
+        session
+            .query(
+                "CREATE SCHEMA extra; CREATE TABLE extra.t (x int); REVOKE ALL ON SCHEMA public FROM PUBLIC",
+            )
+            .expect("changes");
+        drop(session);
+        let server = as_superuser(postgres);
+        let mut wish = Desired::new();
+        wish.ensure(&name("app"), None);
+        let database = Database::owned_by(&name("app"))
+            .schema(name("extra"), Schema { owner: Some(name("app")), ..Schema::default() });
+        wish.database(name("app"), database);
+        let on =
+            On::AllIn { database: name("app"), schema: name("extra"), kind: pg_ensure::ObjectKind::Table };
+        let select = PrivilegeSet::Only(Privilege::Select.into());
+        wish.grant(Grant { to: Grantee::Public, on, privileges: select, grantable: false });
+        let planned = plan(&server, &wish);
+        let applied = apply(&server, &wish);
+        assert_eq!(applied.done, planned.steps, "one plan is enough");
+        assert!(applied.is_complete());
+    });
+}
+
+/// The contents of a database stay with a former owner, and the plan says so; or they are handed over.
+#[test]
+fn a_changed_owner_and_the_contents() {
+    on_each(|postgres| {
+        let session = postgres.session();
+        session.query("CREATE ROLE before; CREATE ROLE after").expect("roles");
+        session.query("CREATE DATABASE shop OWNER before").expect("a database");
+        let inside = postgres.session_in("shop");
+        inside
+            .query("SET ROLE before; CREATE SCHEMA app; CREATE TABLE app.t (x serial); RESET ROLE")
+            .expect("a table");
+        drop(inside);
+        let server = as_superuser(postgres);
+        let mut wish = Desired::new();
+        wish.external(name("after")).external(name("before"));
+        wish.database(name("shop"), Database::owned_by(&name("after")));
+        let noted = plan(&server, &wish);
+        assert_eq!(noted.steps.len(), 1);
+        assert!(
+            noted.notes.iter().any(|note| note.contains("before") && note.contains("reassign_owned")),
+            "{:?}",
+            noted.notes
+        );
+        let mut handed = wish.clone();
+        handed.databases.get_mut("shop").expect("there").reassign_owned = true;
+        // What it also owns would go along.
+        session.query("CREATE DATABASE other OWNER before").expect("a database");
+        let blocked = plan(&server, &handed);
+        assert!(
+            matches!(&blocked.blocked[..], [one] if one.to_string().contains("database other")),
+            "{:?}",
+            blocked.blocked
+        );
+        session.query("DROP DATABASE other").expect("it goes");
+        let applied = apply(&server, &handed);
+        assert_eq!(applied.done.len(), 2);
+        let owners = postgres
+            .session_in("shop")
+            .query("SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'app'::regnamespace");
+        assert_eq!(owners.expect("rows"), [[Some("after".to_owned())]]);
+        assert!(plan(&server, &handed).is_empty());
+    });
+}
+
+/// A restored server is waited for until its recovery has ended; it is no standby.
+#[test]
+fn archive_recovery_is_waited_for() {
+    struct Heard(bool);
+    impl Observer for Heard {
+        fn event(&mut self, event: &Event<'_>) {
+            self.0 |= matches!(event, Event::Recovering);
+        }
+    }
+    let mut options = Options::new(18);
+    options.hba.push_str("local replication all trust\n");
+    let origin = Postgres::start(&options);
+    // Each file that the archive is asked for takes its time, and is not there.
+    let restored = Postgres::restored_from(&origin, "sleep 2; false");
+    let mut wish = Desired::new();
+    wish.ensure(&name("app"), None);
+    let hurried = as_superuser(&restored)
+        .patience(Patience { connect: Duration::from_millis(300), ..Patience::default() });
+    let early = run(hurried.apply(&wish, &ApplyOptions::default(), &mut Silent));
+    assert!(matches!(early, Err(Error::Recovering(_))), "{early:?}");
+    let mut heard = Heard(false);
+    let outcome =
+        run(as_superuser(&restored).apply(&wish, &ApplyOptions::default(), &mut heard)).expect("it runs");
+    let Outcome::Applied(applied) = outcome else { panic!("{outcome:?}") };
+    assert!(heard.0 && applied.is_complete() && applied.done.len() == 2);
+}
+
+/// One time limit holds for all attempts together.
+#[test]
+fn a_server_that_is_not_there_takes_the_time_limit_once() {
+    let mut nowhere = Config::new();
+    nowhere.host("127.0.0.1").port(testkit::free_port()).user("x");
+    let server = Server::new(nowhere, NoTls)
+        .patience(Patience { connect: Duration::from_secs(1), ..Patience::default() });
+    let mut wish = Desired::new();
+    wish.ensure(&name("app"), None);
+    let began = Instant::now();
+    let why = run(server.apply(&wish, &ApplyOptions::default(), &mut Silent)).expect_err("nobody is there");
+    assert!(why.is_unreachable() && why.to_string().contains("127.0.0.1:"), "{why}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+/// A session that cannot read passwords, over a connection that asks for none: set once, and again when the secret changes.
+#[test]
+fn a_password_that_cannot_be_seen_is_set_once() {
+    let postgres = Postgres::start(&Options::new(17));
+    postgres.session().query("CREATE ROLE admin LOGIN CREATEROLE CREATEDB").expect("a role");
+    let server = || Server::new(config(&postgres, "admin", "postgres"), NoTls);
+    let wish = |secret: &str| {
+        let mut wish = Desired::new();
+        wish.role(name("app"), Role::new().login(true).password(Password::secret(secret)));
+        wish
+    };
+    let first = apply(&server(), &wish("one"));
+    let known = |applied: &pg_ensure::client::Applied| {
+        let all = applied.passwords.iter();
+        all.map(|(name, secret)| (name.clone(), Verifier::parse(secret.expose_secret()).expect("a verifier")))
+            .collect()
+    };
+    let record: std::collections::BTreeMap<_, _> = known(&first);
+    assert_eq!(record.len(), 1);
+    let with = server().known_passwords(record);
+    assert!(apply(&with, &wish("one")).done.is_empty());
+    let changed = apply(&with, &wish("two"));
+    assert!(matches!(&changed.done[..], [step] if matches!(step.change, Change::SetPassword { .. })));
+    assert!(apply(&server().known_passwords(known(&changed)), &wish("two")).done.is_empty());
+}
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    fn maybe<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        (self.roll(2) == 0).then(|| value(self))
+    }
+}
+
+const NAMES: [&str; 4] = ["a", "b c", "D\"e", "f'g"];
+
+fn random_wish(dice: &mut Dice) -> (Desired, Consent) {
+    let mut wish = Desired::new();
+    let mut destroy = Consent::none();
+    for role in NAMES {
+        if dice.roll(5) == 0 {
+            wish.role(name(role), Role::absent());
+            if dice.roll(2) == 0 {
+                destroy = destroy.destroying(Destroyed::Role(name(role)));
+            }
+            continue;
+        }
+        let wanted = Role {
+            login: dice.maybe(|dice| dice.roll(2) == 0),
+            createdb: dice.maybe(|dice| dice.roll(2) == 0),
+            inherit: dice.maybe(|dice| dice.roll(2) == 0),
+            connection_limit: dice.maybe(|dice| i32::try_from(dice.roll(5)).expect("small")),
+            comment: dice.maybe(|dice| text(&format!("comment {}", dice.roll(3)))),
+            ..Role::default()
+        };
+        wish.role(name(role), wanted);
+        if let Some(value) = dice.maybe(|dice| format!("{}MB", 1 + dice.roll(3))) {
+            wish.setting(Some(name(role)), None, setting("work_mem"), Text::new(&value).ok());
+        }
+    }
+    let present =
+        |wish: &Desired, role: &str| wish.roles[role].presence == pg_ensure::desired::Presence::Present;
+    for (role, member) in [("a", "b c"), ("b c", "f'g"), ("a", "D\"e")] {
+        if present(&wish, role) && present(&wish, member) && dice.roll(2) == 0 {
+            wish.membership(
+                name(role),
+                name(member),
+                Membership { admin: dice.maybe(|dice| dice.roll(2) == 0), ..Membership::default() },
+            );
+        }
+    }
+    for database in ["x", "y z"] {
+        if dice.roll(5) == 0 {
+            wish.database(name(database), Database::absent());
+            destroy = destroy.destroying(Destroyed::Database(name(database)));
+            continue;
+        }
+        let owner = NAMES[usize::try_from(dice.roll(4)).expect("small")];
+        let mut wanted =
+            if present(&wish, owner) { Database::owned_by(&name(owner)) } else { Database::new() };
+        if dice.roll(2) == 0 {
+            wanted = wanted.schema(
+                name("s"),
+                Schema { owner: present(&wish, "a").then(|| name("a")), ..Schema::default() },
+            );
+        }
+        if dice.roll(3) == 0 {
+            wanted = wanted.extension(name("hstore"), Extension::default());
+        }
+        wish.database(name(database), wanted);
+        if present(&wish, "b c") && dice.roll(2) == 0 {
+            let on = On::One(Object::Database(name(database)));
+            let connect = PrivilegeSet::Only(Privilege::Connect.into());
+            wish.grant(Grant { to: Grantee::Role(name("b c")), on, privileges: connect, grantable: false });
+        }
+    }
+    (wish, destroy)
+}
+
+const DRIFT: [&str; 7] = [
+    "ALTER ROLE a CONNECTION LIMIT 9 CREATEROLE",
+    "COMMENT ON ROLE \"b c\" IS 'by hand'",
+    "ALTER ROLE \"f'g\" SET work_mem TO '9MB'",
+    "GRANT \"D\"\"e\" TO a",
+    "ALTER DATABASE x OWNER TO postgres",
+    "GRANT CONNECT ON DATABASE \"y z\" TO a",
+    "CREATE ROLE by_hand; ALTER DATABASE x CONNECTION LIMIT 5",
+];
+
+/// The statements that change something in a log, from a byte on.
+fn statements(log: &str) -> Vec<String> {
+    let words = ["ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "REASSIGN", "REVOKE"];
+    let mut found = Vec::new();
+    for line in log.lines() {
+        let Some((_, sql)) = line.split_once("LOG:  statement: ") else { continue };
+        // As another role where only that one can.
+        let sql = match sql.strip_prefix("SET LOCAL ROLE ") {
+            Some(rest) => {
+                rest.split_once("; ").and_then(|(_, rest)| rest.strip_suffix("; RESET ROLE")).unwrap_or(rest)
+            }
+            None => sql,
+        };
+        if words.iter().any(|word| sql.starts_with(word)) && !sql.contains("pg_ensure_verifiers") {
+            found.push(sql.to_owned());
+        }
+    }
+    found
+}
+
+fn planned_statements(plan: &Plan) -> Vec<String> {
+    let shown = plan.steps.iter().filter(|step| !matches!(step.change, Change::SetPassword { .. }));
+    shown.map(|step| step.change.sql(plan.version)).collect()
+}
+
+/// For random manifests and random drift, what the plan shows is what the server's log shows, statement by statement, and
+/// the second plan has no steps.
+#[test]
+fn the_log_of_the_server_shows_the_plan() {
+    on_each(|postgres| {
+        postgres.session().query("ALTER SYSTEM SET log_statement = 'all'").expect("a setting");
+        postgres.reload(&postgres.session());
+        let server = as_superuser(postgres);
+        let mut dice = Dice(u64::from(postgres.major()));
+        let mut compared = 0;
+        for round in 0..25 {
+            let (wish, consent) = random_wish(&mut dice);
+            let drift = DRIFT[usize::try_from(dice.roll(7)).expect("small")];
+            // Not everything that it names exists.
+            let _ = postgres.session().query(drift);
+            let planned = run(server.plan(&wish, &consent)).expect("a plan");
+            let before = postgres.log().len();
+            let options = ApplyOptions::default().consent(consent.clone());
+            let applied = apply_with(&server, &wish, &options);
+            let applied = applied.unwrap_or_else(|why| {
+                panic!("{round}: {why}: {:?}\n{}", std::error::Error::source(&why), planned.script())
+            });
+            let logged = statements(&postgres.log()[before..]);
+            assert_eq!(logged, planned_statements(&planned), "round {round} on {}", postgres.major());
+            compared += logged.len();
+            assert_eq!(applied.left.steps, []);
+            let again = run(server.plan(&wish, &consent)).expect("a plan");
+            // Nothing is left but what the plan had called blocked and a step made possible.
+            let held = |what: &String| {
+                let mut held = applied.left.blocked.iter().filter(|held| held.why == Obstacle::Unplanned);
+                held.any(|held| held.what == *what)
+            };
+            assert!(planned_statements(&again).iter().all(held), "round {round}: {}", again.script());
+        }
+        assert!(compared > 100, "{compared}");
+    });
+}

@@ -1,0 +1,345 @@
+//! `postgresql.conf` across versions: its lines as the server reads them (guc-file.l), and the edits that an upgrade
+//! makes. Comments and order stay.
+
+use super::version::Major;
+use std::fmt::Write as _;
+
+/// A line of a configuration file that sets something or includes another file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The line number, from 1.
+    pub line: usize,
+    /// The name in lower case; `include`, `include_dir` and `include_if_exists` too.
+    pub name: String,
+    /// The value without its quotes.
+    pub value: String,
+}
+
+/// The settings of a text, in order. Lines that the server would refuse are left out.
+#[must_use]
+pub fn settings(text: &str) -> Vec<Setting> {
+    let lines = text.lines().enumerate();
+    lines
+        .filter_map(|(at, line)| parse(line).map(|(name, value)| Setting { line: at + 1, name, value }))
+        .collect()
+}
+
+/// `name = value`, `name value`, quotes and comments.
+fn parse(line: &str) -> Option<(String, String)> {
+    let line = line.trim_start();
+    let end =
+        line.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '$')) && c.is_ascii());
+    let (name, rest) = line.split_at(end.unwrap_or(line.len()));
+    if name.is_empty() || !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
+    let Some(quoted) = rest.strip_prefix('\'') else {
+        let end = rest.find(|c: char| c.is_whitespace() || c == '#').unwrap_or(rest.len());
+        return (end > 0).then(|| (name.to_ascii_lowercase(), rest[..end].to_owned()));
+    };
+    let mut value = String::new();
+    let mut chars = quoted.chars().peekable();
+    loop {
+        match chars.next()? {
+            '\'' if chars.peek() == Some(&'\'') => {
+                chars.next();
+                value.push('\'');
+            }
+            '\'' => return Some((name.to_ascii_lowercase(), value)),
+            '\\' => match chars.next()? {
+                'n' => value.push('\n'),
+                't' => value.push('\t'),
+                'r' => value.push('\r'),
+                'b' => value.push('\u{8}'),
+                'f' => value.push('\u{c}'),
+                first @ '0'..='7' => {
+                    let mut code = first.to_digit(8)?;
+                    for _ in 0..2 {
+                        let Some(digit) = chars.peek().and_then(|c| c.to_digit(8)) else { break };
+                        code = code * 8 + digit;
+                        chars.next();
+                    }
+                    value.push(char::from_u32(code & 0xff)?);
+                }
+                other => value.push(other),
+            },
+            other => value.push(other),
+        }
+    }
+}
+
+/// A value as it is written into a configuration file.
+#[must_use]
+pub fn quoted(value: &str) -> String {
+    let mut out = String::from("'");
+    for c in value.chars() {
+        match c {
+            '\'' => out.push_str("''"),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            other => out.push(other),
+        }
+    }
+    out.push('\'');
+    out
+}
+
+/// The fate of a setting between two versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has another name.
+    Renamed(&'static str),
+    /// It is gone; the text says what is there instead.
+    Removed(&'static str),
+}
+
+/// A setting's name, the first version without it, and what happened: the release notes of 13 to 19.
+const FATES: &[(&str, u32, Fate)] = &[
+    ("wal_keep_segments", 13, Fate::Removed("wal_keep_size, in megabytes, replaces it")),
+    ("operator_precedence_warning", 14, Fate::Removed("it warned about a change of version 9.5")),
+    ("vacuum_cleanup_index_scale_factor", 14, Fate::Removed("it had no effect since 13.3")),
+    ("stats_temp_directory", 15, Fate::Removed("statistics are in shared memory")),
+    ("force_parallel_mode", 16, Fate::Renamed("debug_parallel_query")),
+    ("promote_trigger_file", 16, Fate::Removed("pg_promote() or pg_ctl promote does it")),
+    ("vacuum_defer_cleanup_age", 16, Fate::Removed("hot_standby_feedback or replication slots do it")),
+    ("db_user_namespace", 17, Fate::Removed("it has no replacement")),
+    ("old_snapshot_threshold", 17, Fate::Removed("it has no replacement")),
+    ("trace_recovery_messages", 17, Fate::Removed("it has no replacement")),
+    ("ssl_ecdh_curve", 18, Fate::Renamed("ssl_groups")),
+    ("escape_string_warning", 19, Fate::Removed("standard_conforming_strings is always on")),
+];
+
+/// Returns the fate of a setting between two versions; `None` where it stays.
+#[must_use]
+pub fn fate(name: &str, from: Major, to: Major) -> Option<Fate> {
+    FATES
+        .iter()
+        .find(|(old, gone, _)| *old == name && from.number() < *gone && *gone <= to.number())
+        .map(|(_, _, fate)| *fate)
+}
+
+/// An edit of one setting, for the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
+pub struct Edit {
+    /// The file's name.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The parameter's name.
+    pub name: String,
+    /// The edit and its reason.
+    pub what: String,
+}
+
+/// The parameters for carrying a configuration file over.
+#[derive(Clone, Copy, Debug)]
+pub struct Carrying<'c> {
+    /// The file's name, for the report.
+    pub file: &'c str,
+    /// The old version.
+    pub from: Major,
+    /// The new version.
+    pub to: Major,
+    /// The old data folder: values that lie in it are pointed at the new one.
+    pub old_data: &'c str,
+    /// The new data folder.
+    pub new_data: &'c str,
+    /// Settings that the new server refuses, with its reason.
+    pub refused: &'c [(String, String)],
+}
+
+/// The file's text for the new version, and what was changed in it. A line that cannot stay becomes a comment.
+///
+/// ```
+/// use pg_upgrade::{Carrying, carried};
+/// let how = Carrying {
+///     file: "postgresql.conf", from: "15".parse()?, to: "18".parse()?,
+///     old_data: "/var/lib/postgresql/15", new_data: "/var/lib/postgresql/18", refused: &[],
+/// };
+/// let (text, edits) = carried("port = 5433 # ours\nforce_parallel_mode = off\n", &how);
+/// assert_eq!(text, "port = 5433 # ours\ndebug_parallel_query = 'off' # was force_parallel_mode until 15\n");
+/// assert_eq!(edits.len(), 1);
+/// # Ok::<(), pg_upgrade::UnknownMajor>(())
+/// ```
+#[must_use]
+pub fn carried(text: &str, how: &Carrying<'_>) -> (String, Vec<Edit>) {
+    let mut out = String::with_capacity(text.len());
+    let mut edits = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let Some((name, value)) = parse(line) else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let mut edit = |what: String| {
+            edits.push(Edit { file: how.file.to_owned(), line: at + 1, name: name.clone(), what });
+        };
+        if let Some((_, why)) = how.refused.iter().find(|(refused, _)| *refused == name) {
+            edit(format!("left out: {why}"));
+            let _ = writeln!(out, "# left out for {}: {why}\n# {line}", how.to);
+            continue;
+        }
+        match fate(&name, how.from, how.to) {
+            Some(Fate::Removed(instead)) => {
+                edit(format!("removed in {}: {instead}", how.to));
+                let _ = writeln!(out, "# not in {}: {instead}\n# {line}", how.to);
+                continue;
+            }
+            Some(Fate::Renamed(new)) => {
+                edit(format!("is now {new}"));
+                let _ = writeln!(out, "{new} = {} # was {name} until {}", quoted(&value), how.from);
+                continue;
+            }
+            None => {}
+        }
+        if how.to.number() >= 19 && name == "standard_conforming_strings" && is_off(&value) {
+            edit(format!("left out: it is always on in {}", how.to));
+            let _ = writeln!(out, "# left out for {}: it is always on\n# {line}", how.to);
+            continue;
+        }
+        if let Some(moved) = moved(&value, how.old_data, how.new_data) {
+            edit(format!("{value} is now {moved}"));
+            let _ = writeln!(out, "{name} = {} # was in {}", quoted(&moved), how.old_data);
+            continue;
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    (out, edits)
+}
+
+/// Returns true for the texts that a server takes as false.
+fn is_off(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    value == "0" || ["off", "of", "false", "fals", "fal", "fa", "f", "no", "n"].contains(&value.as_str())
+}
+
+/// The value with the old folder replaced by the new one, if it is that folder or lies in it.
+fn moved(value: &str, old: &str, new: &str) -> Option<String> {
+    let rest = value.strip_prefix(old)?;
+    (rest.is_empty() || rest.starts_with('/')).then(|| format!("{new}{rest}"))
+}
+
+/// The names of settings that a server's words refuse, with those words: lines such as `unrecognized configuration
+/// parameter "x" in file "y" line 3` and `invalid value for parameter "x": "y"`.
+#[must_use]
+pub fn refusals(words: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for line in words.lines() {
+        let line = line.split_once(":  ").map_or(line, |(_, rest)| rest);
+        if line.contains("contains errors") {
+            continue;
+        }
+        let Some((_, rest)) = line.split_once("parameter \"") else { continue };
+        let Some((name, _)) = rest.split_once('"') else { continue };
+        let name = name.to_ascii_lowercase();
+        if !found.iter().any(|(known, _)| *known == name) {
+            let why = line.split(" in file \"").next().unwrap_or(line);
+            found.push((name, why.to_owned()));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn major(number: u32) -> Major {
+        Major::try_from(number).unwrap()
+    }
+
+    #[test]
+    fn lines_as_the_server_reads_them() {
+        let text = "# port = 1\nport = 5433\nShared_Buffers '16MB' # x\nlisten_addresses='it''s \\'x\\101'\n\
+                    include_dir 'conf.d'\n  work_mem=4MB#c\nbroken = 'x\nx.y = 1\n= 3\nempty = ''\n";
+        let found: Vec<(usize, String, String)> =
+            settings(text).into_iter().map(|s| (s.line, s.name, s.value)).collect();
+        let expected = [
+            (2, "port", "5433"),
+            (3, "shared_buffers", "16MB"),
+            (4, "listen_addresses", "it's 'xA"),
+            (5, "include_dir", "conf.d"),
+            (6, "work_mem", "4MB"),
+            (8, "x.y", "1"),
+            (10, "empty", ""),
+        ];
+        let expected: Vec<_> =
+            expected.iter().map(|(l, n, v)| (*l, (*n).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn edits() {
+        let refused = [("bogus".to_owned(), "unrecognized configuration parameter \"bogus\"".to_owned())];
+        let how = Carrying {
+            file: "postgresql.conf",
+            from: major(15),
+            to: major(18),
+            old_data: "/srv/15",
+            new_data: "/srv/18",
+            refused: &refused,
+        };
+        let old = "old_snapshot_threshold = -1\nssl_cert_file = '/srv/15/a.crt'\nlog_directory = '/srv/150'\nbogus = 1\n";
+        let (new, edits) = carried(old, &how);
+        assert_eq!(edits.len(), 3);
+        let left: Vec<_> = settings(&new).into_iter().map(|s| (s.name, s.value)).collect();
+        assert_eq!(
+            left,
+            [
+                ("ssl_cert_file".to_owned(), "/srv/18/a.crt".to_owned()),
+                ("log_directory".to_owned(), "/srv/150".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn what_19_announces() {
+        let how = Carrying {
+            file: "f",
+            from: major(18),
+            to: major(19),
+            old_data: "/a",
+            new_data: "/b",
+            refused: &[],
+        };
+        let (new, edits) =
+            carried("escape_string_warning = off\nstandard_conforming_strings = off\nport = 1\n", &how);
+        assert_eq!(edits.len(), 2);
+        assert_eq!(settings(&new).len(), 1);
+        let (_, edits) = carried("standard_conforming_strings = on\n", &how);
+        assert!(edits.is_empty());
+    }
+
+    #[test]
+    fn words_of_servers() {
+        let words = "2026-11-23 13:00:00.000 UTC [1] LOG:  unrecognized configuration parameter \"foo\" in file \"/x\" line 3\n\
+                     2026-11-23 13:00:00.000 UTC [1] LOG:  invalid value for parameter \"Wal_level\": \"x\"\n\
+                     2026-11-23 13:00:00.000 UTC [1] LOG:  -1 is outside the valid range for parameter \"port\" (1 .. 65535)\n\
+                     2026-11-23 13:00:00.000 UTC [1] FATAL:  configuration file \"/x\" contains errors\n";
+        let names: Vec<String> = refusals(words).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["foo", "wal_level", "port"]);
+    }
+
+    proptest! {
+        #[test]
+        fn quoting_round_trips(value in "[ -~é\\n]{0,40}") {
+            let line = format!("x = {}", quoted(&value));
+            prop_assert_eq!(settings(&line), vec![Setting { line: 1, name: "x".into(), value }]);
+        }
+
+        #[test]
+        fn what_needs_no_edit_stays_to_the_byte(lines in proptest::collection::vec("[a-z_#= '\\\\0-9]{0,30}", 0..20)) {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let how = Carrying { file: "f", from: major(17), to: major(18), old_data: "/a", new_data: "/b", refused: &[] };
+            let (new, edits) = carried(&text, &how);
+            prop_assert!(edits.is_empty());
+            prop_assert_eq!(new, text);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The transfer modes of `pg_upgrade`.
+
+use super::version::Major;
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// A transfer mode of `pg_upgrade`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Mode {
+    /// Every byte is copied.
+    Copy,
+    /// Files share their blocks until one of them is written to: Btrfs, XFS and others with reflinks.
+    Clone,
+    /// The kernel copies, without the bytes passing through the program; from 17.
+    CopyFileRange,
+    /// Both clusters name the same files. The old one is lost when the new one is first started.
+    Link,
+    /// The old cluster's folders are moved into the new one, from 18. The old one is lost at once.
+    Swap,
+}
+
+impl Mode {
+    /// Every transfer mode.
+    pub const ALL: [Self; 5] = [Self::Copy, Self::Clone, Self::CopyFileRange, Self::Link, Self::Swap];
+
+    /// The option of `pg_upgrade`; copying has none, since before 16 there was none.
+    #[must_use]
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Copy => None,
+            Self::Clone => Some("--clone"),
+            Self::CopyFileRange => Some("--copy-file-range"),
+            Self::Link => Some("--link"),
+            Self::Swap => Some("--swap"),
+        }
+    }
+
+    /// The first version whose `pg_upgrade` has it.
+    #[must_use]
+    pub fn since(self) -> Major {
+        let number = match self {
+            Self::Copy | Self::Clone | Self::Link => 13,
+            Self::CopyFileRange => 17,
+            Self::Swap => 18,
+        };
+        Major::try_from(number).unwrap_or(Major::NEWEST)
+    }
+
+    /// Returns true if the old cluster stays whole whatever happens.
+    #[must_use]
+    pub fn keeps_the_old(self) -> bool {
+        matches!(self, Self::Copy | Self::Clone | Self::CopyFileRange)
+    }
+
+    /// Returns true if data files of the new cluster take room of their own.
+    #[must_use]
+    pub fn takes_room(self) -> bool {
+        matches!(self, Self::Copy | Self::CopyFileRange)
+    }
+
+    /// Returns a warning about what cannot be undone in this mode, if anything.
+    #[must_use]
+    pub fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::Copy | Self::Clone | Self::CopyFileRange => None,
+            Self::Link => Some(
+                "both clusters will name the same files: from the moment the new cluster is first started, which is the \
+                 step verify, the old one can never be started again, and only the backup leads back",
+            ),
+            Self::Swap => Some(
+                "the old cluster's files are moved into the new one: once the step transfer has begun to move them, the \
+                 old cluster is gone, and only the backup leads back",
+            ),
+        }
+    }
+
+    /// The mode for a file system, where none was asked for: clones where they work, else the kernel's copy, else a
+    /// plain one. Never one that costs the old cluster.
+    #[must_use]
+    pub fn choose(to: Major, clones: bool, copies_in_kernel: bool) -> Self {
+        if clones {
+            Self::Clone
+        } else if copies_in_kernel && to >= Self::CopyFileRange.since() {
+            Self::CopyFileRange
+        } else {
+            Self::Copy
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Copy => "copy",
+            Self::Clone => "clone",
+            Self::CopyFileRange => "copy-file-range",
+            Self::Link => "link",
+            Self::Swap => "swap",
+        })
+    }
+}
+
+/// A text that is not the name of a mode.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is not a mode: expected copy, clone, copy-file-range, link or swap")]
+pub struct UnknownMode(String);
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMode> {
+        let found = Self::ALL.into_iter().find(|mode| mode.to_string() == text);
+        found.ok_or_else(|| UnknownMode(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_never_costs_the_old_cluster() {
+        for to in 13..=18 {
+            let to = Major::try_from(to).unwrap();
+            for (clones, kernel) in [(false, false), (false, true), (true, false), (true, true)] {
+                let mode = Mode::choose(to, clones, kernel);
+                assert!(mode.keeps_the_old() && mode.since() <= to);
+            }
+        }
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for mode in Mode::ALL {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+            assert_eq!(mode.keeps_the_old(), mode.warning().is_none());
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The folders that an upgrade reads, makes and switches, and the old cluster as it lies in its own.
+
+use super::finding::List;
+use crate::facts::{Facts, OldFolder, Running, Stopping, Target};
+use crate::machine::State;
+use std::path::Path;
+
+/// The position of an upgrade that is under way.
+fn standing(state: State) -> String {
+    match state {
+        State::Ready(step) => format!("next is {step}"),
+        State::Running(step) => format!("{step} was begun"),
+        State::Undoing(step) => format!("being rolled back from {step}"),
+        State::Undone => "rolled back".to_owned(),
+        State::Done => "done".to_owned(),
+    }
+}
+
+impl List<'_> {
+    pub(super) fn folders(&mut self, facts: &Facts) {
+        if facts.old.is_none() {
+            self.blocker(
+                "old-folder",
+                format!("{} is not there", facts.old_data.display()),
+                "name the folder above it by --base, or the folder itself by --old-data",
+            );
+        }
+        for path in [&facts.old_data, &facts.new_data, &facts.staging] {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+');
+            if !path.to_str().is_some_and(|text| text.chars().all(plain)) {
+                self.blocker(
+                    "path",
+                    format!("{} has characters that pg_upgrade gives to a shell", path.display()),
+                    "use a folder whose name has letters, digits, dots, dashes and underscores only",
+                );
+            }
+        }
+        match facts.target {
+            Target::Absent | Target::Empty => {}
+            Target::Occupied => self.blocker(
+                "target",
+                format!("{} is there and not empty", facts.new_data.display()),
+                "move it away if it is of no use; nothing is ever overwritten",
+            ),
+            Target::OtherFileSystem => self.blocker(
+                "target",
+                format!(
+                    "{} is on another file system than {}: the switch is one rename and cannot cross",
+                    facts.new_data.display(),
+                    facts.staging.display()
+                ),
+                "mount the file system one folder higher, or take another --base",
+            ),
+        }
+        if let Some(wal) = &facts.wal {
+            match &wal.new {
+                None => self.consent(
+                    "wal-folder",
+                    format!(
+                        "pg_wal of the old cluster is a link to {}; the new one would have its write-ahead log among its data",
+                        wal.old.display()
+                    ),
+                    "name a folder for it by --waldir",
+                ),
+                Some(new) if wal.occupied => self.blocker(
+                    "wal-folder",
+                    format!("{} exists and is not empty", new.display()),
+                    "name another folder by --waldir",
+                ),
+                Some(new) => self.note("wal-folder", format!("the new write-ahead log is put into {}", new.display())),
+            }
+        }
+        if let Some(state) = facts.under_way {
+            self.note(
+                "under-way",
+                format!(
+                    "an upgrade is under way, {}: `run` goes on with it, `rollback` leads back",
+                    standing(state)
+                ),
+            );
+        } else if facts.staging_there {
+            self.blocker(
+                "staging",
+                format!("{} is there, and no journal says why", facts.staging.display()),
+                "look what it is, and move it away",
+            );
+        }
+        if !facts.base_writable {
+            let parent = facts.staging.parent().unwrap_or(Path::new("/"));
+            self.blocker(
+                "base",
+                format!("{} cannot be written to by this account", parent.display()),
+                "run as the cluster's owner or as root, or let the owner write there",
+            );
+        }
+    }
+
+    pub(super) fn old_folder(&mut self, facts: &Facts, old: &OldFolder) {
+        match &old.version {
+            None => self.blocker(
+                "old-folder",
+                format!("{} is not a cluster: it has no PG_VERSION", facts.old_data.display()),
+                "name the right folder by --base or --old-data",
+            ),
+            Some(version) if *version != facts.from.to_string() => self.blocker(
+                "old-folder",
+                format!("{} is a cluster of {version}, not of {}", facts.old_data.display(), facts.from),
+                format!("give --from {version}"),
+            ),
+            Some(_) => {}
+        }
+        if !old.owned {
+            self.blocker(
+                "owner",
+                format!("{} belongs to {}", facts.old_data.display(), old.owner),
+                format!("run as {} or as root", old.owner),
+            );
+        }
+        if !old.foreign.is_empty() {
+            self.blocker(
+                "owner",
+                format!(
+                    "these in {} do not belong to {}: {}",
+                    facts.old_data.display(),
+                    old.owner,
+                    old.foreign.join(", ")
+                ),
+                format!("chown -R {} {}", old.owner, facts.old_data.display()),
+            );
+        }
+        if old.mode & 0o027 != 0 {
+            self.blocker(
+                "owner",
+                format!(
+                    "{} has mode {:o}, and the server starts only with 700 or 750",
+                    facts.old_data.display(),
+                    old.mode
+                ),
+                format!("chmod 700 {}", facts.old_data.display()),
+            );
+        }
+        for signal in &old.signals {
+            let (what, fix) = if signal == "backup_label" {
+                ("a backup was put back and never started", "start the old server once, so that it recovers")
+            } else {
+                ("it follows another server", "upgrade the primary; make its standbys anew from it")
+            };
+            self.blocker("recovery", format!("{signal} is there: {what}"), fix);
+        }
+        self.control(facts, old);
+        match (&old.running, &facts.stopping) {
+            (Running::No, _) => {}
+            (Running::StalePidFile, _) => self.note(
+                "stale-pid-file",
+                "postmaster.pid is left from a server that no longer runs; the server itself clears it"
+                    .to_owned(),
+            ),
+            (Running::Live { pid, unit }, Stopping::Refuse) => {
+                let by = unit.as_ref().map_or_else(
+                    || "--stop has it stopped by pg_ctl when its turn comes".to_owned(),
+                    |unit| format!("--service {unit} has it stopped when its turn comes"),
+                );
+                self.blocker(
+                    "live",
+                    format!("the old server runs (process {pid}), and nobody said that it may be stopped"),
+                    format!("{by}; or stop it yourself"),
+                );
+            }
+            (Running::Live { unit: Some(unit), .. }, Stopping::PgCtl) => self.consent(
+                "unit",
+                format!(
+                    "the old server belongs to the unit {unit}, which may start it again when pg_ctl stops it"
+                ),
+                &format!("use --service {unit}"),
+            ),
+            (Running::Live { pid, .. }, _) => {
+                self.note(
+                    "live",
+                    format!("the old server runs (process {pid}) and is stopped when its turn comes"),
+                );
+            }
+        }
+        for space in &old.tablespaces {
+            match &space.location {
+                None => self.blocker(
+                    "tablespace",
+                    format!(
+                        "tablespace {} is a folder within the cluster, which pg_upgrade does not transfer",
+                        space.oid
+                    ),
+                    "move its tables to another tablespace and drop it",
+                ),
+                Some(path) if path.starts_with(&facts.old_data) => self.blocker(
+                    "tablespace",
+                    format!(
+                        "{} lies in the old cluster's folder: the new one would keep needing that",
+                        path.display()
+                    ),
+                    "move the tablespace out of it",
+                ),
+                Some(path) if !space.leftovers.is_empty() => self.blocker(
+                    "tablespace",
+                    format!("{} has {} from another try", path.display(), space.leftovers.join(", ")),
+                    "look what it is, and remove it",
+                ),
+                Some(path) => {
+                    self.note("tablespace", format!("{} is carried over in its place", path.display()));
+                }
+            }
+        }
+    }
+
+    fn control(&mut self, facts: &Facts, old: &OldFolder) {
+        let data = match &old.control {
+            None => return,
+            Some(Err(why)) => {
+                return self.blocker(
+                    "control-file",
+                    format!("the old cluster's control file cannot be read: {why}"),
+                    "if global/pg_control.old is there, an earlier pg_upgrade --link or --swap has been here",
+                );
+            }
+            Some(Ok(data)) => data,
+        };
+        let on = if data.checksums { "on" } else { "off" };
+        let differs = data.checksums != facts.to.checksums_by_default();
+        let told = if differs { ", which initdb is told" } else { "" };
+        self.note("checksums", format!("data checksums are {on} and stay so{told}"));
+        self.note(
+            "wal-segment",
+            format!("segments of the log have {} MB and stay so", data.wal_segment >> 20),
+        );
+        if data.standby() {
+            self.blocker(
+                "recovery",
+                format!("the old cluster is {:?}: it follows another server", data.state),
+                "upgrade the primary; make its standbys anew from it",
+            );
+        } else if matches!(old.running, Running::No | Running::StalePidFile) && !data.clean() {
+            self.warning(
+                "unclean",
+                format!("the old server did not stop in an orderly way ({:?})", data.state),
+                "it is started once on a private socket, so that it recovers, before anything is transferred",
+            );
+        }
+    }
+}

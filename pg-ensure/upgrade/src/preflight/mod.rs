@@ -1,0 +1,329 @@
+//! The preflight: every obstacle at once, each with its fix.
+
+mod catalog;
+mod finding;
+mod folders;
+mod room;
+mod versions;
+
+use finding::List;
+pub use finding::{Finding, Severity, passes};
+
+use super::facts::{Asked, Facts};
+
+/// Programs of the old version that an upgrade runs.
+pub const OLD_PROGRAMS: &[&str] = &["postgres", "pg_ctl", "pg_controldata", "pg_resetwal", "psql"];
+
+/// Programs of the new version that an upgrade runs.
+pub const NEW_PROGRAMS: &[&str] = &[
+    "postgres",
+    "initdb",
+    "pg_ctl",
+    "pg_controldata",
+    "pg_dump",
+    "pg_dumpall",
+    "pg_resetwal",
+    "pg_restore",
+    "pg_upgrade",
+    "psql",
+    "vacuumdb",
+];
+
+/// Judges the facts. Findings in `accepted` that ask for consent become warnings.
+#[must_use]
+pub fn preflight(facts: &Facts, accepted: &[String]) -> Vec<Finding> {
+    let mut list = List { findings: Vec::new(), accepted };
+    list.versions(facts);
+    list.folders(facts);
+    if let Some(old) = &facts.old {
+        list.old_folder(facts, old);
+    }
+    list.mode(facts);
+    list.room(facts);
+    list.backup(facts);
+    match &facts.asked {
+        Asked::Yes(catalog) => list.catalog(facts, catalog),
+        Asked::Refused(why) => list.blocker(
+            "login",
+            format!("the old server does not let the account in over its socket: {why}"),
+            "let it in by a line `local all <superuser> peer`, by ~/.pgpass, or stop the server: it is then asked on a \
+             private socket",
+        ),
+        Asked::No => list.note(
+            "not-asked",
+            "the old server does not run, so extensions, slots, prepared transactions and collations are not known yet; \
+             they are looked at before anything is changed"
+                .to_owned(),
+        ),
+    }
+    for edit in &facts.edits {
+        list.warning(
+            "settings",
+            format!("{} line {}: {}: {}", edit.file, edit.line, edit.name, edit.what),
+            "",
+        );
+    }
+    list.hba(facts);
+    list.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    list.findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{
+        Backup, Catalog, Database, Hba, OldFolder, Programs, Room, Running, Stopping, StoredSetting, Target,
+        WalFolder,
+    };
+    use crate::mode::Mode;
+    use crate::version::Major;
+    use std::path::PathBuf;
+
+    /// A machine on which nothing stands in the way.
+    fn facts() -> Facts {
+        let programs = |version: &str| Programs {
+            folder: Some(PathBuf::from("/usr/lib/postgresql/bin")),
+            version: Some(version.to_owned()),
+            built_with: Some("--with-openssl --with-lz4".to_owned()),
+            extensions: Some(vec!["plpgsql".to_owned()]),
+            ..Programs::default()
+        };
+        let control = "Catalog version number: 1\nDatabase system identifier: 2\nDatabase cluster state: shut down\n\
+            Latest checkpoint location: 0/1\npg_control last modified: now\nBytes per WAL segment: 16777216\n\
+            Data page checksum version: 0\nDatabase block size: 8192\n";
+        Facts {
+            from: Major::try_from(17).unwrap(),
+            to: Major::try_from(18).unwrap(),
+            old_data: PathBuf::from("/srv/17"),
+            new_data: PathBuf::from("/srv/18"),
+            staging: PathBuf::from("/srv/.new-18"),
+            staging_there: false,
+            old_programs: programs("17.10"),
+            new_programs: programs("18.6"),
+            old: Some(OldFolder {
+                version: Some("17".to_owned()),
+                control: Some(Ok(crate::control_data(control).unwrap())),
+                owner: "postgres".to_owned(),
+                owned: true,
+                mode: 0o700,
+                ..OldFolder::default()
+            }),
+            target: Target::Absent,
+            base_writable: true,
+            mode: Mode::Copy,
+            mode_asked: false,
+            clones: false,
+            rooms: vec![Room {
+                folder: PathBuf::from("/srv"),
+                free: 1 << 40,
+                data: 1 << 30,
+                backup: 1 << 30,
+            }],
+            backup: Backup::Base(PathBuf::from("/srv/backup")),
+            backup_there: false,
+            replication_login: None,
+            asked: Asked::Yes(Box::new(Catalog {
+                superuser: "postgres".to_owned(),
+                databases: vec![Database {
+                    name: "app".to_owned(),
+                    provider: "c".to_owned(),
+                    connectable: true,
+                    ..Database::default()
+                }],
+                wal_level: "replica".to_owned(),
+                wal_senders: 10,
+                ..Catalog::default()
+            })),
+            stopping: Stopping::Refuse,
+            edits: Vec::new(),
+            hba: Hba::Same,
+            unknown_options: Vec::new(),
+            refused_settings: Vec::new(),
+            missing_libraries: Vec::new(),
+            wal: None,
+            under_way: None,
+        }
+    }
+
+    /// The code of the only finding in the way, which must have a fix.
+    fn only(facts: &Facts, accepted: &[String]) -> Option<String> {
+        let findings = preflight(facts, accepted);
+        let standing: Vec<_> =
+            findings.iter().filter(|finding| finding.severity >= Severity::Consent).collect();
+        assert!(standing.len() <= 1, "{standing:?}");
+        assert_eq!(passes(&findings), standing.is_empty());
+        assert!(standing.iter().all(|finding| !finding.fix.is_empty()), "{standing:?}");
+        standing.first().map(|finding| finding.code.clone())
+    }
+
+    type Change = fn(&mut Facts);
+
+    #[test]
+    fn each_obstacle_is_found_alone() {
+        assert_eq!(only(&facts(), &[]), None);
+        let cases: [(&str, Change); 18] = [
+            ("disk-space", |facts| facts.rooms[0].free = 2 << 30),
+            ("minor-version", |facts| facts.unknown_options = vec!["new_option".to_owned()]),
+            ("stored-setting", |facts| {
+                facts.refused_settings = vec![(
+                    StoredSetting { reset: "RESET x".to_owned(), ..StoredSetting::default() },
+                    "unknown".to_owned(),
+                )];
+            }),
+            ("library", |facts| facts.missing_libraries = vec!["pgaudit".to_owned()]),
+            ("wal-folder", |facts| {
+                facts.wal = Some(WalFolder { old: "/wal/17".into(), new: None, occupied: false });
+            }),
+            ("wal-folder", |facts| {
+                facts.wal =
+                    Some(WalFolder { old: "/wal/17".into(), new: Some("/wal".into()), occupied: true });
+            }),
+            ("target", |facts| facts.target = Target::OtherFileSystem),
+            ("mode", |facts| facts.mode = Mode::Clone),
+            ("base", |facts| facts.base_writable = false),
+            ("staging", |facts| facts.staging_there = true),
+            ("path", |facts| facts.staging = PathBuf::from("/srv/a b/.new-18")),
+            ("backup", |facts| facts.backup_there = true),
+            ("login", |facts| facts.asked = Asked::Refused("no".to_owned())),
+            ("hba", |facts| facts.hba = Hba::Refused("line 1".to_owned())),
+            ("hba", |facts| facts.hba = Hba::Changed("line 1".to_owned())),
+            ("programs", |facts| facts.new_programs.missing = vec!["vacuumdb".to_owned()]),
+            ("old-folder", |facts| facts.old.as_mut().unwrap().version = Some("16".to_owned())),
+            ("control-file", |facts| facts.old.as_mut().unwrap().control = Some(Err("no".to_owned()))),
+        ];
+        for (code, change) in cases {
+            let mut facts = facts();
+            change(&mut facts);
+            assert_eq!(only(&facts, &[]).as_deref(), Some(code));
+        }
+    }
+
+    type Content = fn(&mut Catalog);
+
+    #[test]
+    fn each_obstacle_within_the_cluster_is_found_alone() {
+        let two = || vec![("app".to_owned(), "x".to_owned())];
+        let cases: [(&str, Content); 9] = [
+            ("invalid-database", |catalog| catalog.databases[0].invalid = true),
+            ("closed-database", |catalog| catalog.databases[0].connectable = false),
+            ("logical-slots", |catalog| {
+                catalog.wal_level = "logical".to_owned();
+                catalog.logical_slots = vec!["s".to_owned()];
+                catalog.unread_slots = vec![("s".to_owned(), None)];
+            }),
+            ("unread-slots", |catalog| {
+                catalog.wal_level = "logical".to_owned();
+                catalog.logical_slots = vec!["s".to_owned()];
+                catalog.unread_slots = vec![("s".to_owned(), Some("its plugin needs options".to_owned()))];
+            }),
+            ("column-type", |catalog| {
+                catalog.columns = vec![("app".to_owned(), "public.t.c regproc".to_owned())];
+            }),
+            ("prepared-transactions", |catalog| catalog.prepared = vec!["x".to_owned()]),
+            ("logical-slots", |catalog| {
+                catalog.logical_slots = vec!["s".to_owned()];
+            }),
+            ("extension", |catalog| catalog.extensions = vec![("vector".to_owned(), vec!["app".to_owned()])]),
+            ("compression", |catalog| catalog.lz4 = true),
+        ];
+        for (code, change) in cases {
+            let mut facts = facts();
+            facts.new_programs.built_with = Some("--with-openssl".to_owned());
+            let Asked::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
+            change(catalog);
+            assert_eq!(only(&facts, &[]).as_deref(), Some(code));
+        }
+        let mut with = facts();
+        let Asked::Yes(catalog) = &mut with.asked else { unreachable!("it was asked") };
+        catalog.subscriptions = two();
+        assert_eq!(only(&with, &[]).as_deref(), Some("subscriptions"));
+    }
+
+    #[test]
+    fn what_19_announces() {
+        let accepted = ["untested-version".to_owned()];
+        let next = || {
+            let mut next = facts();
+            next.to = Major::try_from(19).unwrap();
+            next.new_programs.version = Some("19.0".to_owned());
+            next
+        };
+        assert_eq!(only(&next(), &[]).as_deref(), Some("untested-version"));
+        assert_eq!(only(&next(), &accepted), None);
+        let cases: [(&str, Content); 3] = [
+            ("names", |catalog| catalog.broken_names = vec!["\"a\nb\"".to_owned()]),
+            ("btree-gist", |catalog| catalog.inet_indexes = vec![("app".to_owned(), "t_x_idx".to_owned())]),
+            ("encoding", |catalog| catalog.databases[0].encoding = "MULE_INTERNAL".to_owned()),
+        ];
+        for (code, change) in cases {
+            let (mut later, mut now) = (next(), facts());
+            for facts in [&mut later, &mut now] {
+                let Asked::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
+                change(catalog);
+            }
+            assert_eq!(only(&later, &accepted).as_deref(), Some(code));
+            assert_eq!(only(&now, &[]), None);
+        }
+    }
+
+    #[test]
+    fn columns_that_use_icu_need_it() {
+        let mut lacking = facts();
+        lacking.new_programs.built_with = Some("--without-icu --with-openssl --with-lz4".to_owned());
+        let Asked::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        catalog.collations = vec![("app".to_owned(), "i".to_owned())];
+        assert_eq!(only(&lacking, &[]).as_deref(), Some("locale"));
+    }
+
+    #[test]
+    fn what_is_alike_is_one_finding() {
+        let mut many = facts();
+        let Asked::Yes(catalog) = &mut many.asked else { unreachable!("it was asked") };
+        let one = catalog.databases[0].clone();
+        catalog.databases =
+            (0..300).map(|n| Database { name: format!("app{n:03}"), ..one.clone() }).collect();
+        let findings = preflight(&many, &[]);
+        let locales: Vec<_> = findings.iter().filter(|finding| finding.code == "locale").collect();
+        assert_eq!(locales.len(), 1);
+        assert!(locales[0].what.contains("app004 and 295 more"), "{}", locales[0].what);
+    }
+
+    #[test]
+    fn consent_makes_a_warning_and_nothing_else() {
+        let accepted = ["hba".to_owned(), "prepared-transactions".to_owned()];
+        let mut changed = facts();
+        changed.hba = Hba::Changed("line 1".to_owned());
+        assert_eq!(only(&changed, &accepted), None);
+        // What would lose data is not for acceptance.
+        let Asked::Yes(catalog) = &mut changed.asked else { unreachable!("it was asked") };
+        catalog.prepared = vec!["forgotten".to_owned()];
+        assert_eq!(only(&changed, &accepted).as_deref(), Some("prepared-transactions"));
+    }
+
+    #[test]
+    fn what_the_new_programs_lack() {
+        let mut lacking = facts();
+        lacking.new_programs.built_with = Some("--without-icu --with-openssl --with-lz4".to_owned());
+        assert_eq!(only(&lacking, &[]), None);
+        let Asked::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        catalog.databases[0].provider = "i".to_owned();
+        assert_eq!(only(&lacking, &[]).as_deref(), Some("locale"));
+        let mut lacking = facts();
+        lacking.new_programs.built_with = Some("--with-lz4".to_owned());
+        let Asked::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        catalog.ssl = true;
+        assert_eq!(only(&lacking, &[]).as_deref(), Some("tls"));
+    }
+
+    #[test]
+    fn a_live_server_is_stopped_only_as_its_owner_says() {
+        let mut live = facts();
+        live.old.as_mut().unwrap().running =
+            Running::Live { pid: 7, unit: Some("postgresql.service".to_owned()) };
+        assert_eq!(only(&live, &[]).as_deref(), Some("live"));
+        live.stopping = Stopping::PgCtl;
+        assert_eq!(only(&live, &[]).as_deref(), Some("unit"));
+        live.stopping = Stopping::Service("postgresql.service".to_owned());
+        assert_eq!(only(&live, &[]), None);
+    }
+}

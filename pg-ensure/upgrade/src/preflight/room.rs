@@ -1,0 +1,104 @@
+//! Findings about the transfer mode, disk space and the backup.
+
+use super::finding::List;
+use crate::facts::{Backup, Facts};
+use crate::mode::Mode;
+
+/// Bytes that a new cluster takes before there are data in it, with room for the log that the transfer writes.
+const NEW_CLUSTER: u64 = 160 << 20;
+
+impl List<'_> {
+    pub(super) fn mode(&mut self, facts: &Facts) {
+        if facts.mode.since() > facts.to {
+            self.blocker(
+                "mode",
+                format!("mode {} came with {}", facts.mode, facts.mode.since()),
+                "take copy, or leave --mode out",
+            );
+        }
+        if facts.mode == Mode::Clone && !facts.clones {
+            self.blocker(
+                "mode",
+                "this file system cannot clone files".to_owned(),
+                "leave --mode out, and the best that it can is taken",
+            );
+        }
+        let why = if facts.mode_asked { "as asked" } else { "the best that the file system allows" };
+        match facts.mode.warning() {
+            Some(warning) => self.warning("mode", format!("mode {}: {warning}", facts.mode), ""),
+            None => self.note("mode", format!("mode {}, {why}; the old cluster stays whole", facts.mode)),
+        }
+    }
+
+    pub(super) fn room(&mut self, facts: &Facts) {
+        let beside = facts.staging.parent();
+        for room in &facts.rooms {
+            let data = if facts.mode.takes_room() { room.data } else { room.data / 100 };
+            let new = if Some(room.folder.as_path()) == beside { NEW_CLUSTER } else { 0 };
+            let backup = if matches!(facts.backup, Backup::Asserted(_)) { 0 } else { room.backup };
+            // A twentieth more: what is written while it runs.
+            let need = (data + backup) / 20 + data + backup + new;
+            let text = format!(
+                "{}: {} MB free, {} MB needed (data {}, backup {}, new cluster {})",
+                room.folder.display(),
+                room.free >> 20,
+                need >> 20,
+                data >> 20,
+                backup >> 20,
+                new >> 20
+            );
+            if room.free < need {
+                self.blocker(
+                    "disk-space",
+                    text,
+                    "free that much, put the backup elsewhere by --backup, or take a mode that shares blocks or files",
+                );
+            } else {
+                self.note("disk-space", text);
+            }
+        }
+    }
+
+    pub(super) fn backup(&mut self, facts: &Facts) {
+        match &facts.backup {
+            Backup::Asserted(reason) if reason.trim().is_empty() => self.blocker(
+                "backup",
+                "a backup is asserted without a reason".to_owned(),
+                "say what it is: --backup-exists 'pgBackRest, restored into staging on Monday'",
+            ),
+            Backup::Asserted(reason) => {
+                self.warning("backup", format!("no backup is made; its owner says: {reason}"), "");
+            }
+            Backup::Base(path) | Backup::Dump(path) if facts.backup_there && facts.under_way.is_none() => {
+                self.blocker(
+                    "backup",
+                    format!("{} is there already", path.display()),
+                    "move it away, or name another place by --backup",
+                )
+            }
+            Backup::Base(path) => {
+                self.note("backup", format!("pg_basebackup into {}, then pg_verifybackup", path.display()));
+                for program in ["pg_basebackup", "pg_verifybackup"] {
+                    if facts.old_programs.missing.iter().any(|missing| missing == program) {
+                        self.blocker(
+                            "backup",
+                            format!("{program} of {} is not there", facts.from),
+                            "install it, or take --backup-dump or --backup-exists",
+                        );
+                    }
+                }
+            }
+            Backup::Dump(path) => self.note("backup", format!("pg_dumpall into {}", path.display())),
+        }
+        if let Some(Err(why)) = &facts.replication_login
+            && matches!(facts.backup, Backup::Base(_))
+        {
+            self.blocker(
+                "backup",
+                format!("the old server does not let pg_basebackup in: {why}"),
+                "allow it by a line `local replication <superuser> peer`, take --backup-dump, or stop the server: it is \
+                 then backed up on a private socket",
+            );
+        }
+    }
+}

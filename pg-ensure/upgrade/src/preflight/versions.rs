@@ -1,0 +1,90 @@
+//! The versions, their programs, and what the newer one makes of pg_hba.conf.
+
+use super::finding::List;
+use crate::facts::{Facts, Hba, Programs};
+use crate::version::{Major, version_in_banner};
+
+impl List<'_> {
+    pub(super) fn versions(&mut self, facts: &Facts) {
+        if facts.to <= facts.from {
+            self.blocker(
+                "versions",
+                format!("{} is not newer than {}", facts.to, facts.from),
+                "--from is the version that runs now, --to the newer one",
+            );
+        }
+        if facts.to > Major::TESTED {
+            self.consent(
+                "untested-version",
+                format!(
+                    "what {} changes is known from its release notes alone: this program was not tested against a server of it",
+                    facts.to
+                ),
+                &format!("rehearse the upgrade on a copy, or upgrade to {}", Major::TESTED),
+            );
+        }
+        self.programs("old", facts.from, &facts.old_programs, "--old-bin");
+        self.programs("new", facts.to, &facts.new_programs, "--new-bin");
+    }
+
+    fn programs(&mut self, which: &str, major: Major, found: &Programs, flag: &str) {
+        let Some(folder) = &found.folder else {
+            return self.blocker(
+                "programs",
+                format!("no PostgreSQL {major} was found; looked in {}", found.looked.join(", ")),
+                format!(
+                    "install it (Debian: apt install postgresql-{major}; NixOS: pkgs.postgresql_{major}), or name its folder \
+                     by {flag}"
+                ),
+            );
+        };
+        let version = found.version.as_deref().unwrap_or("unknown");
+        let banner = format!("postgres (PostgreSQL) {version}");
+        if version_in_banner(&banner).map(|(number, _)| number) != Some(major.number()) {
+            self.blocker(
+                "programs",
+                format!("{} has version {version}, not {major}", folder.display()),
+                format!("name the folder of {major} by {flag}"),
+            );
+        }
+        if found.missing.is_empty() {
+            self.note("programs", format!("{which} programs: {version} in {}", folder.display()));
+        } else {
+            self.blocker(
+                "programs",
+                format!("{} lacks {}", folder.display(), found.missing.join(", ")),
+                format!("install the whole of PostgreSQL {major}, its client programs too, or name a folder by {flag}"),
+            );
+        }
+    }
+
+    pub(super) fn hba(&mut self, facts: &Facts) {
+        match &facts.hba {
+            Hba::Unchecked => {}
+            Hba::Same => {
+                self.note(
+                    "hba",
+                    format!(
+                        "pg_hba.conf decides every connection alike under {} and {}",
+                        facts.from, facts.to
+                    ),
+                );
+            }
+            Hba::Changed(example) => self.consent(
+                "hba",
+                format!("pg_hba.conf means something else under {}: {example}", facts.to),
+                "rewrite that line so that it means the same under both",
+            ),
+            Hba::Refused(why) => self.blocker(
+                "hba",
+                format!("{} refuses pg_hba.conf: {why}", facts.to),
+                "correct the line; the old server must still take it",
+            ),
+            Hba::Unknown(why) => self.warning(
+                "hba",
+                format!("whether pg_hba.conf means the same under {} could not be shown: {why}", facts.to),
+                "",
+            ),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The steps without a server for anybody: the inventory, the transfer, the comparison.
+
+use super::error::{At, UpgradeError};
+use super::files;
+use super::gather::account;
+use super::queries;
+use super::run::Run;
+use super::server::{self, Private, Socket, write_rules};
+use super::tools::{command, output};
+use crate::facts::Stopping;
+use crate::inventory::Inventory;
+use crate::machine::Old;
+use crate::record::{Amcheck, Recollated};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Pages that a sample of `pg_amcheck` reads at most: 32 MB.
+const SAMPLE_PAGES: u64 = 4096;
+
+impl Run<'_> {
+    pub(super) fn quiesce(&mut self) -> Result<(), UpgradeError> {
+        let choices = self.record.choices.clone();
+        if server::live(&choices.old_data).is_some() {
+            if self.record.fingerprint.take().is_some() && !choices.mode.keeps_the_old() {
+                // Something may have been written since the backup, which is the only way back in these modes.
+                // Written down before it is removed: a kill in between must not leave a journal that counts on it.
+                self.record.backup_made = false;
+                self.save()?;
+                self.clean(crate::Cleanup::DiscardBackup)?;
+            }
+            self.stop_old()?;
+        }
+        let began = Instant::now();
+        let private = self.private_old(&["default_transaction_read_only=on"])?;
+        let inventory = take_inventory(&choices.new_bin, &self.record.id, &private.socket);
+        private.stop()?;
+        let inventory = inventory?;
+        let text = serde_json::to_vec(&inventory)
+            .map_err(|why| UpgradeError::Other(format!("the inventory cannot be written: {why}")))?;
+        files::replace(&self.work().inventory(), &text, 0o600)?;
+        self.remember_old()?;
+        let (facts, databases) = (inventory.facts.len(), inventory.databases().len());
+        self.note(format!(
+            "{facts} facts about {databases} databases written down in {} ms",
+            began.elapsed().as_millis()
+        ));
+        Ok(())
+    }
+
+    fn stop_old(&mut self) -> Result<(), UpgradeError> {
+        let choices = self.record.choices.clone();
+        match &self.request.stopping {
+            Stopping::Refuse if choices.stopping == Stopping::Refuse => {
+                return Err(UpgradeError::Other(
+                    "the old server runs, and nobody said that it may be stopped: --stop, --service, or stop it".to_owned(),
+                ));
+            }
+            Stopping::Service(unit) => self.stop_service(&unit.clone())?,
+            Stopping::PgCtl => server::stop_public(&choices.old_bin, &choices.old_data, &self.record.id)?,
+            Stopping::Refuse => match &choices.stopping {
+                Stopping::Service(unit) => self.stop_service(unit)?,
+                _ => server::stop_public(&choices.old_bin, &choices.old_data, &self.record.id)?,
+            },
+        }
+        let began = Instant::now();
+        while server::live(&choices.old_data).is_some() {
+            if began.elapsed() > Duration::from_secs(600) {
+                return Err(UpgradeError::Other("the old server does not stop".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.note("the old server is stopped");
+        Ok(())
+    }
+
+    fn stop_service(&self, unit: &str) -> Result<(), UpgradeError> {
+        self.set_service(unit, false)
+    }
+
+    pub(super) fn set_service(&self, unit: &str, start: bool) -> Result<(), UpgradeError> {
+        match self.services.set(unit, start) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(UpgradeError::ServiceNeeded { unit: unit.to_owned(), start }),
+            Err(why) => Err(UpgradeError::Other(why)),
+        }
+    }
+
+    pub(super) fn transfer(&mut self) -> Result<(), UpgradeError> {
+        self.pg_upgrade(false)?;
+        if self.old() == Old::Whole {
+            // pg_upgrade has run the old server itself: what its control file says now is what counts from here on.
+            self.remember_old()?;
+        }
+        let note = format!("by {}", self.record.choices.mode);
+        self.note(note);
+        Ok(())
+    }
+
+    pub(super) fn private_new(&self, more: &[&str]) -> Result<Private, UpgradeError> {
+        let superuser = &self.catalog()?.superuser;
+        write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
+        Private::start(
+            &self.staging_home(),
+            self.work(),
+            superuser,
+            &self.record.id,
+            self.record.choices.to,
+            more,
+        )
+    }
+
+    pub(super) fn verify(&mut self) -> Result<(), UpgradeError> {
+        let text = fs::read(self.work().inventory()).at(&self.work().inventory(), "cannot be read")?;
+        let before: Inventory = serde_json::from_slice(&text)
+            .map_err(|why| UpgradeError::Journal { path: self.work().inventory(), why: why.to_string() })?;
+        let choices = self.record.choices.clone();
+        let private = self.private_new(&[])?;
+        let id = self.record.id.clone();
+        let compare = || -> Result<(Inventory, Vec<Recollated>, Vec<String>), UpgradeError> {
+            // An earlier try may have been cut short with its extension in place.
+            drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
+            let mut after = take_inventory(&choices.new_bin, &id, &private.socket)?;
+            after.without_fresh_postgres(&before);
+            let differences = before.differences(&after);
+            if !differences.is_empty() {
+                return Err(UpgradeError::Differs(differences));
+            }
+            let recollated = recollated(&choices.new_bin, &id, &private.socket, &after)?;
+            let looked = amcheck(
+                &choices.new_bin,
+                &id,
+                &private.socket,
+                &after,
+                choices.amcheck,
+                &recollated,
+                choices.jobs,
+            )?;
+            drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
+            Ok((after, recollated, looked))
+        };
+        let result = compare();
+        let stopped = private.stop();
+        let (after, recollated, looked) = result?;
+        stopped?;
+        self.record.compared = after.counts();
+        for one in &recollated {
+            let what = if one.itself { "its own collation".to_owned() } else { one.collations.join(", ") };
+            self.note(format!("{}: the version of {what} has changed", one.database));
+        }
+        self.record.recollated = recollated;
+        let count = after.facts.len();
+        self.note(format!("{count} facts compared, all equal"));
+        for line in looked {
+            self.note(line);
+        }
+        Ok(())
+    }
+}
+
+/// Writes down what is in a cluster.
+pub(super) fn take_inventory(bin: &Path, id: &str, socket: &Socket) -> Result<Inventory, UpgradeError> {
+    let mut inventory = Inventory::default();
+    inventory.add("cluster", &socket.ask(bin, id, "template1", queries::INVENTORY_CLUSTER)?);
+    let connectable: Vec<String> = inventory
+        .facts
+        .iter()
+        .filter(|(_, fact)| fact.contains(" connect=t"))
+        .filter_map(|(name, _)| name.strip_prefix("cluster/database/").map(str::to_owned))
+        .collect();
+    for database in connectable {
+        inventory.add(&database, &socket.ask(bin, id, &database, queries::INVENTORY_DATABASE)?);
+    }
+    Ok(inventory)
+}
+
+/// The databases that can be connected to.
+pub(super) fn connectable(inventory: &Inventory) -> Vec<String> {
+    let facts = inventory.facts.iter().filter(|(_, fact)| fact.contains(" connect=t"));
+    facts.filter_map(|(name, _)| name.strip_prefix("cluster/database/").map(str::to_owned)).collect()
+}
+
+fn recollated(
+    bin: &Path,
+    id: &str,
+    socket: &Socket,
+    inventory: &Inventory,
+) -> Result<Vec<Recollated>, UpgradeError> {
+    let mut found = Vec::new();
+    for database in connectable(inventory) {
+        let text = socket.ask(bin, id, &database, queries::RECOLLATED)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let rows: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once('\t')).collect();
+        found.push(Recollated {
+            itself: rows.iter().any(|(kind, _)| *kind == "d"),
+            collations: rows
+                .iter()
+                .filter(|(kind, _)| *kind == "c")
+                .map(|(_, name)| (*name).to_owned())
+                .collect(),
+            database,
+        });
+    }
+    Ok(found)
+}
+
+/// Takes the extension `amcheck` away from databases that did not have it.
+fn drop_amcheck(bin: &Path, id: &str, socket: &Socket, before: &Inventory) -> Result<(), UpgradeError> {
+    for database in connectable(before) {
+        if !before.facts.contains_key(&format!("{database}/extension/amcheck")) {
+            socket.ask(
+                bin,
+                id,
+                &database,
+                "SET client_min_messages = error; DROP EXTENSION IF EXISTS amcheck;",
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets `pg_amcheck` look at pages, where it is there. Returns what it did, for the report.
+fn amcheck(
+    bin: &Path,
+    id: &str,
+    socket: &Socket,
+    inventory: &Inventory,
+    depth: Amcheck,
+    recollated: &[Recollated],
+    jobs: u32,
+) -> Result<Vec<String>, UpgradeError> {
+    if depth == Amcheck::Off {
+        return Ok(vec!["pg_amcheck: left out, as asked".to_owned()]);
+    }
+    let there = socket.ask(
+        bin,
+        id,
+        "template1",
+        "SELECT count(*) FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck';",
+    )?;
+    if !bin.join("pg_amcheck").exists() || there.trim() == "0" {
+        return Ok(vec!["pg_amcheck: not there, so pages were not looked at".to_owned()]);
+    }
+    let mut looked = Vec::new();
+    let mut budget = SAMPLE_PAGES;
+    for database in connectable(inventory) {
+        let mut program = command(bin, "pg_amcheck", id);
+        program.args(["--no-password", "--install-missing=pg_catalog", "-j", &jobs.to_string()]);
+        program.args(["-h", &socket.folder, "-p", &socket.port.to_string(), "-U", &socket.user]);
+        if recollated.iter().any(|one| one.database == database) {
+            // Indexes that are about to be rebuilt are in the wrong order, and that is known.
+            program.arg("--no-dependent-indexes");
+        }
+        if depth == Amcheck::Sample {
+            let tables = sample(inventory, &database, &mut budget);
+            if tables.is_empty() {
+                continue;
+            }
+            for table in &tables {
+                program.arg("--table").arg(table);
+            }
+            let count = tables.len();
+            let tables = if count == 1 { "table" } else { "tables" };
+            looked.push(format!("pg_amcheck: {count} {tables} of {database} with the indexes"));
+        } else {
+            program.arg("--exclude-schema=pg_toast_temp*");
+            looked.push(format!("pg_amcheck: all of {database}"));
+        }
+        program.arg(socket.conninfo(&database, ""));
+        output(&mut program)?;
+    }
+    Ok(looked)
+}
+
+/// Tables that fit into what is left of the budget, the largest that do first.
+fn sample(inventory: &Inventory, database: &str, budget: &mut u64) -> Vec<String> {
+    let prefix = format!("{database}/table/");
+    let mut sizes: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for (name, fact) in &inventory.facts {
+        let bytes = fact.split("bytes=").nth(1).and_then(|bytes| bytes.parse::<u64>().ok());
+        if let (Some(name), Some(bytes)) = (name.strip_prefix(&prefix), bytes.filter(|bytes| *bytes > 0)) {
+            // A name with a quote in it would be a pattern of its own.
+            if !name.contains('"') {
+                sizes.entry(bytes / 8192).or_default().push(name);
+            }
+        }
+    }
+    let mut chosen = Vec::new();
+    for (pages, names) in sizes.into_iter().rev() {
+        for name in names {
+            if pages <= *budget && chosen.len() < 200 {
+                *budget -= pages;
+                chosen.push(name.to_owned());
+            }
+        }
+    }
+    chosen
+}

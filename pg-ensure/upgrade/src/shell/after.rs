@@ -1,0 +1,305 @@
+//! The steps that make the new cluster the one that everybody uses.
+
+use super::across::take_inventory;
+use super::before::Reached;
+use super::condition::committed;
+use super::configuration::{self, access_files};
+use super::error::{At, UpgradeError};
+use super::files;
+use super::queries;
+use super::run::Run;
+use super::server::{self, start_public};
+use super::tools::{command, output};
+use crate::facts::Hba;
+use crate::step::Reindexing;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+impl Run<'_> {
+    /// The new server: private before the switch, everybody's after it.
+    fn reach_new(&self) -> Result<Reached, UpgradeError> {
+        if committed(&self.record.choices) {
+            let superuser = &self.catalog()?.superuser;
+            return server::public(&self.record.choices.new_data, superuser).map(Reached::Public);
+        }
+        self.private_new(&[]).map(Reached::Private)
+    }
+
+    pub(super) fn reindex(&mut self) -> Result<(), UpgradeError> {
+        let choices = self.record.choices.clone();
+        if self.record.recollated.is_empty() {
+            self.note("no collation has changed");
+            return Ok(());
+        }
+        let reached = self.reach_new()?;
+        let (bin, id) = (&choices.new_bin, self.record.id.clone());
+        let rebuild = || -> Result<Vec<String>, UpgradeError> {
+            let mut notes = Vec::new();
+            for one in &self.record.recollated {
+                let socket = reached.socket();
+                let online = choices.reindexing == Reindexing::Online;
+                if online {
+                    socket.ask(bin, &id, &one.database, queries::HALF_BUILT)?;
+                }
+                let list =
+                    queries::REINDEX.replace("%CONCURRENTLY%", if online { " CONCURRENTLY" } else { "" });
+                let count = socket.ask(bin, &id, &one.database, &format!("{list};"))?.lines().count();
+                socket.ask(bin, &id, &one.database, &format!("{list}\\gexec\n"))?;
+                let partitions = socket.ask(bin, &id, &one.database, queries::TEXT_PARTITIONS)?;
+                socket.ask(bin, &id, &one.database, queries::REFRESH)?;
+                notes.push(format!(
+                    "{}: {count} indexes rebuilt, the collation's new version recorded",
+                    one.database
+                ));
+                for table in partitions.lines() {
+                    notes.push(format!(
+                        "left: {}: {table} is partitioned by text: look whether its rows are in the right partitions",
+                        one.database
+                    ));
+                }
+            }
+            Ok(notes)
+        };
+        let result = rebuild();
+        let left = reached.leave();
+        for note in result? {
+            match note.strip_prefix("left: ") {
+                Some(text) => self.record.left.push(text.to_owned()),
+                None => self.note(note),
+            }
+        }
+        left
+    }
+
+    pub(super) fn carry(&mut self) -> Result<(), UpgradeError> {
+        let choices = self.record.choices.clone();
+        let (request, layout) = (self.request, self.layout);
+        let configuration = configuration::configuration(request, layout, Some(&choices.new_bin))?;
+        let staging = &choices.staging;
+        for file in &configuration.files {
+            let path = staging.join(&file.name);
+            path.parent().map_or(Ok(()), files::make)?;
+            files::replace(&path, file.text.as_bytes(), 0o600)?;
+        }
+        if !configuration.files.iter().any(|file| file.name == Path::new("postgresql.auto.conf")) {
+            // What the transfer needed is not for good.
+            files::replace(&staging.join("postgresql.auto.conf"), b"", 0o600)?;
+        }
+        let (hba, ident) = access_files(request, layout, self.record.catalog.as_ref());
+        let mut carried: Vec<String> =
+            configuration.files.iter().map(|file| file.name.display().to_string()).collect();
+        for (path, name) in [(&hba, "pg_hba.conf"), (&ident, "pg_ident.conf")] {
+            if let Ok(text) = fs::read(path) {
+                files::replace(&staging.join(name), &text, 0o600)?;
+                carried.push(name.to_owned());
+            }
+        }
+        for name in beside_data(&choices.old_data, &configuration) {
+            let (old, new) = (choices.old_data.join(&name), staging.join(&name));
+            let mode = fs::metadata(&old).at(&old, "cannot be looked at")?.permissions().mode() & 0o777;
+            let content = fs::read(&old).at(&old, "cannot be read")?;
+            new.parent().map_or(Ok(()), files::make)?;
+            files::replace(&new, &content, mode)?;
+            carried.push(name.display().to_string());
+        }
+        match self.hba.check(&hba, request.from, request.to) {
+            Hba::Refused(why) => {
+                return Err(UpgradeError::Other(format!("{} refuses pg_hba.conf: {why}", request.to)));
+            }
+            Hba::Same => self.note("pg_hba.conf decides every connection as before"),
+            Hba::Changed(example) => self.note(format!("pg_hba.conf means something else now: {example}")),
+            Hba::Unknown(why) => self.note(format!("pg_hba.conf was not compared: {why}")),
+            Hba::Unchecked => {}
+        }
+        self.record.edits = configuration.edits;
+        self.record.left.retain(|left| !configuration.left.contains(left));
+        self.record.left.extend(configuration.left);
+        self.note(format!("carried over: {}", carried.join(", ")));
+        Ok(())
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), UpgradeError> {
+        let choices = self.record.choices.clone();
+        if committed(&choices) {
+            self.note("the new folder had its name already");
+            return Ok(());
+        }
+        choices.new_data.parent().map_or(Ok(()), files::make)?;
+        // An empty folder may be there; anything in it refuses the rename.
+        files::rename(&choices.staging, &choices.new_data)?;
+        self.note(format!("{} is now {}", choices.staging.display(), choices.new_data.display()));
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self) -> Result<(), UpgradeError> {
+        let choices = self.record.choices.clone();
+        if server::live(&choices.old_data).is_some() {
+            return Err(UpgradeError::Other(format!(
+                "the old server runs again on {}: what clients write there is not in the new cluster; stop it, and run again",
+                choices.old_data.display()
+            )));
+        }
+        let accepted = self.request.accept.iter().any(|code| code == "old-was-used");
+        if !accepted && self.old_was_used()? {
+            return Err(UpgradeError::Other(format!(
+                "the old server has run on {} since its data were transferred: what clients wrote there is not in the new \
+                 cluster; look what it is, then go on by --accept old-was-used",
+                choices.old_data.display()
+            )));
+        }
+        if server::live(&choices.new_data).is_none() {
+            let unit = self.request.start_service.clone().or_else(|| self.unit());
+            match unit {
+                Some(unit) => self.set_service(&unit, true)?,
+                None => {
+                    let options = self.catalog()?.options.clone();
+                    start_public(&self.new_home(), &options)?;
+                }
+            }
+        }
+        let began = std::time::Instant::now();
+        while !server::live(&choices.new_data).is_some_and(|file| file.ready) {
+            if began.elapsed() > std::time::Duration::from_secs(600) {
+                return Err(UpgradeError::Other(format!("no server runs on {}", choices.new_data.display())));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        self.note(format!("a server runs on {}", choices.new_data.display()));
+        Ok(())
+    }
+
+    pub(super) fn statistics(&mut self) -> Result<(), UpgradeError> {
+        let carries = self.record.choices.to >= 18;
+        let rounds: &[&[&str]] = if carries {
+            // Most came along. What is missing is made; then everything is counted for autovacuum.
+            &[&["--analyze-in-stages", "--missing-stats-only"], &["--analyze-only"]]
+        } else {
+            &[&["--analyze-in-stages"]]
+        };
+        for round in rounds {
+            let socket = server::public(&self.record.choices.new_data, &self.catalog()?.superuser)?;
+            let mut program = command(&self.record.choices.new_bin, "vacuumdb", &self.record.id);
+            program.args(["--all", "--quiet", "--no-password", "-j", &self.record.choices.jobs.to_string()]);
+            program.args(["-h", &socket.folder, "-p", &socket.port.to_string(), "-U", &socket.user]);
+            output(program.args(*round))?;
+        }
+        self.note(if carries {
+            "carried over by pg_upgrade, the missing ones gathered"
+        } else {
+            "gathered anew"
+        });
+        Ok(())
+    }
+
+    pub(super) fn extensions(&mut self) -> Result<(), UpgradeError> {
+        let choices = self.record.choices.clone();
+        let socket = server::public(&choices.new_data, &self.catalog()?.superuser)?;
+        let id = self.record.id.clone();
+        let inventory = {
+            let mut names = Vec::new();
+            for database in &self.catalog()?.databases {
+                if database.connectable {
+                    names.push(database.name.clone());
+                }
+            }
+            names
+        };
+        let mut count = 0;
+        for database in inventory {
+            let text = socket.ask(&choices.new_bin, &id, &database, queries::OUTDATED)?;
+            for row in text.lines() {
+                let columns: Vec<&str> = row.split('\t').collect();
+                let [name, old, new] = columns[..] else { continue };
+                let sql = format!("ALTER EXTENSION \"{}\" UPDATE;", name.replace('"', "\"\""));
+                match socket.ask(&choices.new_bin, &id, &database, &sql) {
+                    Ok(_) => {
+                        count += 1;
+                        self.note(format!("{database}: {name} {old} is now {new}"));
+                    }
+                    // The cluster works with the old one; somebody must look at it.
+                    Err(why) => {
+                        let left = format!("{database}: {name} stays at {old}, not {new}: {why}");
+                        if !self.record.left.contains(&left) {
+                            self.record.left.push(left);
+                        }
+                    }
+                }
+            }
+        }
+        if count == 0 {
+            self.note("all have the version that they should");
+        }
+        let old = format!(
+            "the old cluster is still in {}: `upgrade-pg-cluster gc --older-than 30d` removes it once it is that old",
+            choices.old_data.display()
+        );
+        if !self.record.left.contains(&old) {
+            self.record.left.push(old);
+        }
+        Ok(())
+    }
+}
+
+/// Files in the data folder that the configuration names by relative paths: keys, certificates, included rules.
+fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec<PathBuf> {
+    let mut names: Vec<PathBuf> =
+        ["server.crt", "server.key", "root.crt", "root.crl"].map(PathBuf::from).into();
+    for file in &configuration.files {
+        for setting in crate::settings(&file.text) {
+            let named = [
+                "ssl_cert_file",
+                "ssl_key_file",
+                "ssl_ca_file",
+                "ssl_crl_file",
+                "ssl_dh_params_file",
+                "krb_server_keyfile",
+            ];
+            if named.contains(&setting.name.as_str()) {
+                names.push(PathBuf::from(&setting.value));
+            }
+        }
+    }
+    // Rules may name files of users and databases, and include others.
+    for rules in ["pg_hba.conf", "pg_ident.conf"] {
+        names.extend(named_in_rules(data, Path::new(rules), 0));
+    }
+    names.retain(|name| name.is_relative() && data.join(name).is_file());
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn named_in_rules(data: &Path, rules: &Path, depth: u32) -> Vec<PathBuf> {
+    let text = fs::read_to_string(data.join(rules)).unwrap_or_default();
+    if depth > 10 {
+        return Vec::new();
+    }
+    let mut names = Vec::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split([' ', '\t', ',']).filter(|word| !word.is_empty()).collect();
+        let clean = |word: &str| PathBuf::from(word.trim_matches('"'));
+        match words[..] {
+            ["include" | "include_if_exists", file] => {
+                names.extend(named_in_rules(data, &clean(file), depth + 1));
+                names.push(clean(file));
+            }
+            ["include_dir", folder] => {
+                for name in files::names(&data.join(clean(folder))) {
+                    names.push(clean(folder).join(name));
+                }
+            }
+            _ => names.extend(words.iter().filter_map(|word| word.strip_prefix('@')).map(clean)),
+        }
+    }
+    names
+}
+
+/// Takes the inventory of a running server.
+///
+/// # Errors
+/// When it does not let the role in.
+pub fn inventory_of(bin: &Path, data: &Path, superuser: &str) -> Result<crate::Inventory, UpgradeError> {
+    take_inventory(bin, "inventory", &server::public(data, superuser)?)
+}

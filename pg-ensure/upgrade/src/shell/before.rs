@@ -1,0 +1,358 @@
+//! The steps that leave clients alone: backup, the new cluster, `pg_upgrade --check`.
+
+use super::condition::old_condition;
+use super::error::{At, UpgradeError};
+use super::files;
+use super::gather::{account, control};
+use super::run::Run;
+use super::server::{self, Private, Socket, rules_for_shell, write_rules};
+use super::tools::{command, output, tail};
+use crate::facts::Backup;
+use crate::machine::Old;
+use crate::version::Major;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
+
+/// A server that is reached, and stopped afterwards if it was started for this.
+pub(super) enum Reached {
+    Public(Socket),
+    Private(Private),
+}
+
+impl Reached {
+    pub(super) fn socket(&self) -> &Socket {
+        match self {
+            Self::Public(socket) => socket,
+            Self::Private(private) => &private.socket,
+        }
+    }
+
+    pub(super) fn leave(self) -> Result<(), UpgradeError> {
+        match self {
+            Self::Public(_) => Ok(()),
+            Self::Private(private) => private.stop(),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// The old server: the live one, or a private one.
+    fn reach_old(&self, more: &[&str]) -> Result<Reached, UpgradeError> {
+        let choices = &self.record.choices;
+        let superuser = &self.catalog()?.superuser;
+        if server::live(&choices.old_data).is_some() {
+            return server::public(&choices.old_data, superuser).map(Reached::Public);
+        }
+        self.private_old(more).map(Reached::Private)
+    }
+
+    pub(super) fn private_old(&self, more: &[&str]) -> Result<Private, UpgradeError> {
+        let superuser = &self.catalog()?.superuser;
+        write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
+        Private::start(
+            &self.old_home(),
+            self.work(),
+            superuser,
+            &self.record.id,
+            self.record.choices.from,
+            more,
+        )
+    }
+
+    pub(super) fn backup(&mut self) -> Result<(), UpgradeError> {
+        if self.record.backup_made {
+            self.note("made and verified before, and nothing was written since");
+            return Ok(());
+        }
+        match self.record.choices.backup.clone() {
+            Backup::Asserted(reason) => self.note(format!("none made; its owner says: {reason}")),
+            Backup::Base(path) => self.base_backup(&path)?,
+            Backup::Dump(path) => self.dump(&path)?,
+        }
+        self.record.backup_made = !matches!(self.record.choices.backup, Backup::Asserted(_));
+        if self.record.fingerprint.is_some() {
+            // Taken after the old server was stopped: by a private one, which has left its mark in the control file.
+            self.remember_old()?;
+        }
+        Ok(())
+    }
+
+    fn base_backup(&mut self, path: &Path) -> Result<(), UpgradeError> {
+        let (partial, spaces) = (files::beside(path, ".partial"), files::beside(path, ".tablespaces"));
+        if path.exists() {
+            return Err(UpgradeError::Other(format!("{} is there already: move it away", path.display())));
+        }
+        path.parent().map_or(Ok(()), files::make)?;
+        // Never less than the cluster has: its slots may need more.
+        let level = if self.catalog()?.wal_level == "minimal" { &["wal_level=replica"][..] } else { &[] };
+        let reached = self.reach_old(level)?;
+        let choices = &self.record.choices;
+        let mut program = command(&choices.old_bin, "pg_basebackup", &self.record.id);
+        program.args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "-D"]).arg(&partial);
+        program.arg("-d").arg(reached.socket().conninfo("postgres", ""));
+        let links = choices.old_data.join("pg_tblspc");
+        for oid in files::names(&links) {
+            let location = fs::read_link(links.join(&oid)).at(&links.join(&oid), "cannot be read")?;
+            let escape = |path: &Path| path.display().to_string().replace('=', "\\=");
+            files::make(&spaces)?;
+            program.arg(format!("--tablespace-mapping={}={}", escape(&location), escape(&spaces.join(&oid))));
+        }
+        let made = output(&mut program);
+        let left = reached.leave();
+        made?;
+        left?;
+        output(command(&choices.old_bin, "pg_verifybackup", &self.record.id).arg("--quiet").arg(&partial))?;
+        files::rename(&partial, path)?;
+        let size = files::bytes(path, &[]) + files::bytes(&spaces, &[]);
+        self.note(format!("{} MB in {}, verified by pg_verifybackup", size >> 20, path.display()));
+        Ok(())
+    }
+
+    fn dump(&mut self, path: &Path) -> Result<(), UpgradeError> {
+        let partial = files::beside(path, ".partial");
+        if path.exists() {
+            return Err(UpgradeError::Other(format!("{} is there already: move it away", path.display())));
+        }
+        path.parent().map_or(Ok(()), files::make)?;
+        let reached = self.reach_old(&[])?;
+        let choices = &self.record.choices;
+        // The old version's program, so that the old version can read it; else the new one's.
+        let bin =
+            if choices.old_bin.join("pg_dumpall").exists() { &choices.old_bin } else { &choices.new_bin };
+        let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&partial);
+        let file = file.at(&partial, "cannot be made")?;
+        let copy = file.try_clone().at(&partial, "cannot be made")?;
+        let mut program = command(bin, "pg_dumpall", &self.record.id);
+        program.args(["--no-password", "-d"]).arg(reached.socket().conninfo("template1", "")).stdout(copy);
+        let ended = program.stderr(Stdio::piped()).spawn().and_then(std::process::Child::wait_with_output);
+        let left = reached.leave();
+        let ended = ended.map_err(|source| UpgradeError::Run { program: "pg_dumpall".to_owned(), source })?;
+        left?;
+        if !ended.status.success() {
+            return Err(UpgradeError::Program {
+                program: "pg_dumpall".to_owned(),
+                status: ended.status.to_string(),
+                words: tail(&String::from_utf8_lossy(&ended.stderr), 8),
+            });
+        }
+        file.sync_all().at(&partial, "cannot be synced")?;
+        let databases = self.catalog()?.databases.iter().filter(|database| database.connectable).count();
+        let size = whole_dump(&partial, databases)?;
+        files::rename(&partial, path)?;
+        self.note(format!(
+            "{} MB in {}, whole to its last line, {databases} databases",
+            size >> 20,
+            path.display()
+        ));
+        Ok(())
+    }
+
+    pub(super) fn prepare(&mut self) -> Result<(), UpgradeError> {
+        let choices = &self.record.choices;
+        let (from, to) = (choices.from, Major::try_from(choices.to).unwrap_or(Major::NEWEST));
+        let old = control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
+        let catalog = self.catalog()?;
+        let mut initdb = command(&choices.new_bin, "initdb", &self.record.id);
+        initdb.arg("-D").arg(&choices.staging).args(["-U", &catalog.superuser, "--auth=reject"]);
+        // pg_upgrade syncs the whole folder at its end.
+        initdb.args(["--no-sync", "--no-instructions"]);
+        initdb.arg(format!("--wal-segsize={}", old.wal_segment >> 20));
+        if let Some(folder) = &choices.wal_dir {
+            initdb.arg(format!("--waldir={}", folder.display()));
+        }
+        if old.checksums {
+            initdb.arg("--data-checksums");
+        } else if to.checksums_by_default() {
+            initdb.arg("--no-data-checksums");
+        }
+        let mode = fs::metadata(&choices.old_data)
+            .at(&choices.old_data, "cannot be looked at")?
+            .permissions()
+            .mode();
+        if mode & 0o050 != 0 {
+            initdb.arg("--allow-group-access");
+        }
+        let template = catalog.databases.iter().find(|database| database.name == "template0");
+        if let Some(template) = template {
+            initdb.args(["--encoding", &template.encoding]);
+            initdb
+                .arg(format!("--lc-collate={}", template.collate))
+                .arg(format!("--lc-ctype={}", template.ctype));
+            let locale = template.locale.as_deref().unwrap_or_default();
+            match template.provider.as_str() {
+                "i" => {
+                    initdb.arg("--locale-provider=icu").arg(format!("--icu-locale={locale}"));
+                }
+                "b" => {
+                    initdb.arg("--locale-provider=builtin").arg(format!("--builtin-locale={locale}"));
+                }
+                _ if to.records_collation_version() => {
+                    initdb.arg("--locale-provider=libc");
+                }
+                _ => {}
+            }
+        }
+        output(&mut initdb)?;
+        let mut text = String::new();
+        // What the transfer itself needs; the old configuration takes this file's place later.
+        if !catalog.preload.is_empty() {
+            text.push_str(&format!("shared_preload_libraries = {}\n", crate::quoted(&catalog.preload)));
+        }
+        text.push_str(&format!("max_locks_per_transaction = {}\n", catalog.locks.max(64)));
+        if !catalog.logical_slots.is_empty() && from >= 17 {
+            let slots = catalog.logical_slots.len().max(10);
+            text.push_str(&format!("wal_level = logical\nmax_replication_slots = {slots}\n"));
+        }
+        files::replace(&choices.staging.join("postgresql.auto.conf"), text.as_bytes(), 0o600)?;
+        let new = control(&choices.new_bin, &choices.staging).map_err(UpgradeError::Other)?;
+        let links = choices.old_data.join("pg_tblspc");
+        let folder = format!("PG_{to}_{}", new.catalog);
+        let spaces = files::names(&links).into_iter().filter_map(|oid| fs::read_link(links.join(oid)).ok());
+        let spaces = spaces.map(|location| location.join(&folder)).collect();
+        let staging = choices.staging.display().to_string();
+        self.record.tablespaces = spaces;
+        self.note(format!("made in {staging}"));
+        Ok(())
+    }
+
+    pub(super) fn check(&mut self) -> Result<(), UpgradeError> {
+        if server::live(&self.record.choices.old_data).is_none() {
+            // It is worth its time where clients would wait for a transfer that fails. The transfer begins with the same.
+            self.note("left to the transfer, which begins with the same checks: no client waits");
+            return Ok(());
+        }
+        if server::live(&self.record.choices.old_data).is_some_and(|file| file.tcp_host().is_some()) {
+            self.note("left to the transfer: pg_upgrade reaches a running server by its Unix socket, and there is none");
+            return Ok(());
+        }
+        self.pg_upgrade(true)
+    }
+
+    /// Runs `pg_upgrade`. Its servers are started by the rules of private ones.
+    pub(super) fn pg_upgrade(&mut self, check: bool) -> Result<(), UpgradeError> {
+        let superuser = self.catalog()?.superuser.clone();
+        write_rules(self.work(), &account(), std::slice::from_ref(&superuser))?;
+        let choices = &self.record.choices;
+        let folder = self.work().folder.join("pg_upgrade");
+        files::remove(&folder)?;
+        files::make(&folder)?;
+        let mut program = command(&choices.new_bin, "pg_upgrade", &self.record.id);
+        program.current_dir(&folder).arg("-b").arg(&choices.old_bin).arg("-B").arg(&choices.new_bin);
+        let home = self.old_home();
+        program.arg("-d").arg(home.config.as_ref().unwrap_or(&home.data));
+        program.arg("-D").arg(&choices.staging).args(["-U", &superuser]);
+        program.arg("-s").arg(self.work().private()).args(["-p", "50432", "-P", "50433"]);
+        program.args(["-j", &choices.jobs.to_string()]);
+        let rules = rules_for_shell(self.work());
+        let alone = "-c external_pid_file= -c archive_mode=off -c ssl=off -c logging_collector=off -c synchronous_standby_names=";
+        program.arg("-o").arg(format!("{rules} {alone}")).arg("-O").arg(format!("{rules} {alone}"));
+        program.args(choices.mode.option());
+        if check {
+            program.arg("--check");
+        }
+        let result = output(&mut program);
+        let staging = choices.staging.clone();
+        let text = match result {
+            Ok(text) => text,
+            Err(why) => {
+                let words = complaints(&staging);
+                let UpgradeError::Program { program, status, words: said } = why else { return Err(why) };
+                return Err(UpgradeError::Program {
+                    program,
+                    status,
+                    words: format!("{said}\n{words}").trim().to_owned(),
+                });
+            }
+        };
+        files::make(&self.work().logs())?;
+        let log = self.work().logs().join(if check { "pg_upgrade-check.log" } else { "pg_upgrade.log" });
+        files::replace(&log, text.as_bytes(), 0o600)?;
+        // Its script would delete the old cluster, which is nobody's to do here.
+        files::remove(&folder)?;
+        Ok(())
+    }
+
+    /// Notes what the old control file says now: any other server on it would change that.
+    pub(super) fn remember_old(&mut self) -> Result<(), UpgradeError> {
+        let choices = &self.record.choices;
+        let found = control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
+        if !found.clean() {
+            let state = found.state;
+            return Err(UpgradeError::Other(format!(
+                "the old server did not stop in an orderly way: {state}"
+            )));
+        }
+        self.record.fingerprint = Some(found.fingerprint());
+        Ok(())
+    }
+
+    /// Returns the condition of the old cluster.
+    pub(super) fn old(&self) -> Old {
+        old_condition(&self.record.choices)
+    }
+}
+
+/// Returns what `pg_upgrade` wrote about its failure: short lists beside its logs, and the last errors of the
+/// newest logs.
+fn complaints(staging: &Path) -> String {
+    let root = staging.join("pg_upgrade_output.d");
+    let Some(newest) = files::names(&root).pop() else { return String::new() };
+    let folder = root.join(newest);
+    let mut text = String::new();
+    for name in files::names(&folder) {
+        if name.ends_with(".txt")
+            && let Ok(list) = fs::read_to_string(folder.join(&name))
+        {
+            text.push_str(&format!("{name}: {}\n", tail(&list, 8)));
+        }
+    }
+    for name in files::names(&folder.join("log")) {
+        if let Ok(log) = fs::read_to_string(folder.join("log").join(&name)) {
+            let wrong =
+                |line: &&str| ["ERROR", "FATAL", "PANIC", "rror:"].iter().any(|word| line.contains(word));
+            let lines: Vec<&str> = log.lines().filter(wrong).collect();
+            for line in lines.iter().rev().take(3).rev() {
+                text.push_str(&format!("{name}: {line}\n"));
+            }
+        }
+    }
+    text
+}
+
+/// Checks that a dump is complete: it has pg_dumpall's last line and a part for each database.
+fn whole_dump(path: &Path, databases: usize) -> Result<u64, UpgradeError> {
+    let mut file = File::open(path).at(path, "cannot be read")?;
+    let size = file.metadata().at(path, "cannot be looked at")?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(4096))).at(path, "cannot be read")?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).at(path, "cannot be read")?;
+    if !String::from_utf8_lossy(&end).contains("-- PostgreSQL database cluster dump complete") {
+        return Err(UpgradeError::Other(format!("{} does not end as a whole dump does", path.display())));
+    }
+    // template0 takes no connections and is in no dump.
+    let parts = count(path, b"\n-- PostgreSQL database dump complete")?;
+    if parts < databases {
+        return Err(UpgradeError::Other(format!("{} has {parts} databases of {databases}", path.display())));
+    }
+    Ok(size)
+}
+
+/// Counts the occurrences of a short text in a file, read in pieces.
+fn count(path: &Path, needle: &[u8]) -> Result<usize, UpgradeError> {
+    let mut file = File::open(path).at(path, "cannot be read")?;
+    let mut piece = vec![0; 1 << 20];
+    let (mut kept, mut found) = (0, 0);
+    loop {
+        let read = file.read(&mut piece[kept..]).at(path, "cannot be read")?;
+        if read == 0 {
+            return Ok(found);
+        }
+        let there = kept + read;
+        found += piece[..there].windows(needle.len()).filter(|window| *window == needle).count();
+        kept = (needle.len() - 1).min(there);
+        piece.copy_within(there - kept..there, 0);
+    }
+}

@@ -1,0 +1,22 @@
+//! The state of both clusters as their folders show it.
+
+use crate::machine::{Machine, Old};
+use crate::record::{Choices, Record};
+
+/// The machine in the state that a journal holds.
+pub(super) fn restored(record: &Record) -> Machine {
+    Machine::restored(record.choices.mode, record.choices.reindexing, record.state)
+}
+
+/// The old cluster's condition: disabled once `pg_upgrade` has renamed its control file.
+pub(super) fn old_condition(choices: &Choices) -> Old {
+    let global = choices.old_data.join("global");
+    let aside = global.join("pg_control.old").exists() && !global.join("pg_control").exists();
+    // Swapping moves folders after that, and putting a backup back begins by moving what is left of the cluster away.
+    if aside || !choices.old_data.exists() { Old::Disabled } else { Old::Whole }
+}
+
+/// Returns true once the new folder has been renamed to its final name.
+pub(super) fn committed(choices: &Choices) -> bool {
+    choices.new_data.join("PG_VERSION").exists() && !choices.staging.exists()
+}

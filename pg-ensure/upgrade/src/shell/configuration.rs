@@ -1,0 +1,256 @@
+//! The old cluster's configuration: where it is, what it says, how the new cluster has it.
+
+use super::error::UpgradeError;
+use super::files;
+use super::journal::Layout;
+use super::request::Request;
+use super::tools::{self, command};
+use crate::conf::{Carrying, Edit, carried, fate, quoted, refusals, settings};
+use crate::facts::{Catalog, StoredSetting};
+use crate::version::Major;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Returns the folder of a cluster's configuration, if it is not the data folder.
+pub(super) fn config_folder(request: &Request, layout: &Layout) -> Option<PathBuf> {
+    if let Some(named) = &request.old_config {
+        return Some(named.clone());
+    }
+    if layout.old_data.join("postgresql.conf").exists() {
+        return None;
+    }
+    let name = layout.cluster.as_deref().unwrap_or("main");
+    let debian = PathBuf::from(format!("/etc/postgresql/{}/{name}", request.from));
+    debian.join("postgresql.conf").exists().then_some(debian)
+}
+
+/// A configuration file of the old cluster, and how the new one has it.
+#[derive(Clone, Debug)]
+pub(super) struct Carried {
+    /// Its path below the data folder.
+    pub(super) name: PathBuf,
+    pub(super) text: String,
+}
+
+/// The configuration as it is carried over: the files, the edits, and what could not be carried.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Configuration {
+    pub(super) files: Vec<Carried>,
+    pub(super) edits: Vec<Edit>,
+    pub(super) left: Vec<String>,
+}
+
+/// Reads the old configuration with what it includes, edits it, and lets the new server judge it: what that refuses is
+/// left out and named.
+pub(super) fn configuration(
+    request: &Request,
+    layout: &Layout,
+    new_bin: Option<&Path>,
+) -> Result<Configuration, UpgradeError> {
+    let folder = config_folder(request, layout).unwrap_or_else(|| layout.old_data.clone());
+    let mut left = Vec::new();
+    let mut texts = Vec::new();
+    read(&folder, Path::new("postgresql.conf"), 0, &mut texts, &mut left);
+    let auto = layout.old_data.join("postgresql.auto.conf");
+    if let Ok(text) = fs::read_to_string(&auto) {
+        texts.push((PathBuf::from("postgresql.auto.conf"), text));
+    }
+    let (old_data, new_data) = (layout.old_data.display().to_string(), layout.new_data.display().to_string());
+    let mut refused: Vec<(String, String)> = Vec::new();
+    // Where the files lay outside of the data folder, the settings that say so would lead the new server astray.
+    if folder != layout.old_data {
+        for name in ["data_directory", "hba_file", "ident_file", "external_pid_file"] {
+            refused.push((name.to_owned(), format!("the new cluster has its files in {new_data}")));
+        }
+    }
+    // Each round the server names what it refuses; what it reads late it names in a later round.
+    for _ in 0..8 {
+        let mut result = Configuration { left: left.clone(), ..Configuration::default() };
+        for (name, text) in &texts {
+            let file = name.display().to_string();
+            let how = Carrying {
+                file: &file,
+                from: request.from,
+                to: request.to,
+                old_data: &old_data,
+                new_data: &new_data,
+                refused: &refused,
+            };
+            let (text, edits) = carried(text, &how);
+            result.files.push(Carried { name: name.clone(), text });
+            result.edits.extend(edits);
+        }
+        let Some(new_bin) = new_bin else { return Ok(result) };
+        let fresh = judge(&result.files, &new_data, new_bin)?;
+        let fresh: Vec<_> =
+            fresh.into_iter().filter(|(name, _)| !refused.iter().any(|(known, _)| known == name)).collect();
+        if fresh.is_empty() {
+            return Ok(result);
+        }
+        refused.extend(fresh);
+    }
+    Err(UpgradeError::Other("the new server keeps refusing the old configuration".to_owned()))
+}
+
+/// Reads a file and what it includes. Files outside of the folder stay where they are.
+fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String)>, left: &mut Vec<String>) {
+    if depth > 10 || texts.iter().any(|(known, _)| known == name) {
+        return;
+    }
+    let Ok(text) = fs::read_to_string(folder.join(name)) else { return };
+    let beside = name.parent().unwrap_or(Path::new("")).to_owned();
+    let found = settings(&text);
+    texts.push((name.to_owned(), text));
+    for setting in found {
+        let value = Path::new(&setting.value);
+        if !setting.name.starts_with("include") {
+            continue;
+        }
+        // A path into the folder itself moves with it.
+        let inner = value.strip_prefix(folder).ok().map(Path::to_owned);
+        if value.is_absolute() && inner.is_none() {
+            left.push(format!(
+                "{} line {} includes {}, which stays where it is",
+                name.display(),
+                setting.line,
+                setting.value
+            ));
+            continue;
+        }
+        let target = inner.unwrap_or_else(|| beside.join(value));
+        if setting.name == "include_dir" {
+            let names = files::names(&folder.join(&target));
+            for file in names.iter().filter(|name| name.ends_with(".conf") && !name.starts_with('.')) {
+                read(folder, &target.join(file), depth + 1, texts, left);
+            }
+        } else {
+            read(folder, &target, depth + 1, texts, left);
+        }
+    }
+}
+
+/// Returns the settings in these files that the new server refuses.
+fn judge(files: &[Carried], new_data: &str, bin: &Path) -> Result<Vec<(String, String)>, UpgradeError> {
+    let failed = |source| UpgradeError::File {
+        path: std::env::temp_dir(),
+        doing: "no folder can be made in it",
+        source,
+    };
+    let folder = tempfile::Builder::new().prefix("upgrade-pg-cluster-").tempdir().map_err(failed)?;
+    for file in files {
+        let path = folder.path().join(&file.name);
+        let write = || {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(&path, in_folder(&file.text, new_data, folder.path()))
+        };
+        write().map_err(failed)?;
+    }
+    let mut postgres = command(bin, "postgres", "");
+    postgres.arg("-D").arg(folder.path()).args(["-c", "lc_messages=C", "-c", "log_destination=stderr"]);
+    postgres.arg("-c").arg(format!("data_directory={}", folder.path().display())).args(["-C", "config_file"]);
+    let output =
+        postgres.output().map_err(|source| UpgradeError::Run { program: "postgres".to_owned(), source })?;
+    if output.status.success() {
+        return Ok(Vec::new());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let found = refusals(&words);
+    if found.is_empty() {
+        return Err(UpgradeError::Program {
+            program: "the new server, asked about the old configuration,".to_owned(),
+            status: output.status.to_string(),
+            words: tools::tail(&words, 4),
+        });
+    }
+    Ok(found)
+}
+
+/// A text whose includes from the new data folder are read from another one, since that is not there yet.
+fn in_folder(text: &str, new_data: &str, folder: &Path) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let include = settings(line).into_iter().find(|setting| setting.name.starts_with("include"));
+        let moved = include.and_then(|setting| {
+            let inner = Path::new(&setting.value).strip_prefix(new_data).ok()?.to_owned();
+            Some(format!("{} {}", setting.name, quoted(&folder.join(inner).display().to_string())))
+        });
+        out.push_str(moved.as_deref().unwrap_or(line));
+        out.push('\n');
+    }
+    out
+}
+
+/// The settings of the catalog that the new server refuses, each with its reason.
+pub(super) fn refused_settings(
+    stored: &[StoredSetting],
+    (from, to): (Major, Major),
+    bin: Option<&Path>,
+) -> Result<Vec<(StoredSetting, String)>, UpgradeError> {
+    let mut refused: Vec<(StoredSetting, String)> = Vec::new();
+    let Some(bin) = bin else {
+        let gone = stored.iter().filter(|setting| fate(&setting.name, from, to).is_some());
+        return Ok(gone.map(|setting| (setting.clone(), "it is gone".to_owned())).collect());
+    };
+    let mut left: Vec<&StoredSetting> = stored
+        .iter()
+        // They are set for sessions alone, and a configuration file cannot hold them.
+        .filter(|setting| !["role", "session_authorization"].contains(&setting.name.as_str()))
+        .collect();
+    // Values of one name may differ, and a file has room for one of them: each round has every name once.
+    while !left.is_empty() {
+        let mut round: Vec<&StoredSetting> = Vec::new();
+        left.retain(|setting| {
+            let taken = round.iter().any(|other| other.name == setting.name);
+            if !taken {
+                round.push(setting);
+            }
+            taken
+        });
+        // What the server reads late it names only once the rest is right.
+        for _ in 0..8 {
+            let text: String =
+                round.iter().map(|one| format!("{} = {}\n", one.name, quoted(&one.value))).collect();
+            let file = Carried { name: PathBuf::from("postgresql.conf"), text };
+            let found = judge(&[file], "/nonexistent", bin)?;
+            let before = round.len();
+            round.retain(|setting| {
+                let why = found.iter().find(|(name, _)| *name == setting.name).map(|(_, why)| why.clone());
+                let stays = why.is_none();
+                refused.extend(why.map(|why| ((*setting).clone(), why)));
+                stays
+            });
+            if round.len() == before {
+                break;
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// The old cluster's `pg_hba.conf` and `pg_ident.conf`.
+pub(super) fn access_files(
+    request: &Request,
+    layout: &Layout,
+    catalog: Option<&Catalog>,
+) -> (PathBuf, PathBuf) {
+    let folder = config_folder(request, layout).unwrap_or_else(|| layout.old_data.clone());
+    let private = layout.work.private();
+    let pick = |named: Option<&String>, name: &str| {
+        // A private server has rules of its own, which are not the cluster's.
+        let named = named.map(PathBuf::from).filter(|path| !path.starts_with(&private) && path.exists());
+        named.unwrap_or_else(|| {
+            let setting = if name == "pg_hba.conf" { "hba_file" } else { "ident_file" };
+            from_conf(&folder, setting).unwrap_or_else(|| folder.join(name))
+        })
+    };
+    (
+        pick(catalog.map(|catalog| &catalog.hba_file), "pg_hba.conf"),
+        pick(catalog.map(|catalog| &catalog.ident_file), "pg_ident.conf"),
+    )
+}
+
+fn from_conf(folder: &Path, name: &str) -> Option<PathBuf> {
+    let text = fs::read_to_string(folder.join("postgresql.conf")).ok()?;
+    let found = settings(&text).into_iter().rfind(|setting| setting.name == name)?;
+    Some(folder.join(found.value)).filter(|path| path.exists())
+}

@@ -1,0 +1,128 @@
+//! Files and folders: replaced atomically, measured, removed.
+
+use super::error::{At, UpgradeError};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Replaces a file: the new content is synced before it takes the name.
+pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), UpgradeError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let write = || -> io::Result<()> {
+        let mut fresh = tempfile::Builder::new().prefix(".replace-").tempfile_in(folder)?;
+        fresh.write_all(content)?;
+        fresh.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        fresh.as_file().sync_all()?;
+        fresh.persist(path).map_err(|why| why.error)?;
+        File::open(folder)?.sync_all()
+    };
+    write().at(path, "cannot be written")
+}
+
+/// Makes a folder with its parents for this account only, if it is not there.
+pub(super) fn make(path: &Path) -> Result<(), UpgradeError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at(path, "cannot be made")
+}
+
+/// Makes a folder for this account only, and refuses one that somebody else has made, such as below `/tmp`.
+pub(super) fn make_own(path: &Path) -> Result<(), UpgradeError> {
+    make(path)?;
+    let about = fs::symlink_metadata(path).at(path, "cannot be looked at")?;
+    if !about.is_dir() || about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o077 != 0 {
+        let why = io::Error::other("it is not a folder of this account alone: remove it");
+        return Err(why).at(path, "cannot be used");
+    }
+    Ok(())
+}
+
+/// Makes the names in a folder last.
+pub(super) fn sync_folder(path: &Path) -> Result<(), UpgradeError> {
+    File::open(path).and_then(|folder| folder.sync_all()).at(path, "cannot be synced")
+}
+
+/// Renames, and makes that last.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), UpgradeError> {
+    fs::rename(from, to).at(to, "cannot get its name")?;
+    for folder in [from.parent(), to.parent()].into_iter().flatten() {
+        sync_folder(folder)?;
+    }
+    Ok(())
+}
+
+/// Removes a folder with what is in it, or nothing if it is not there. Links are not followed.
+pub(super) fn remove(path: &Path) -> Result<(), UpgradeError> {
+    match fs::symlink_metadata(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(why) => Err(why).at(path, "cannot be looked at"),
+        Ok(about) if about.is_dir() => fs::remove_dir_all(path).at(path, "cannot be removed"),
+        Ok(_) => fs::remove_file(path).at(path, "cannot be removed"),
+    }
+}
+
+/// A path with a suffix appended to its last name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Bytes that the files of a folder take on the disk. Links are not followed, `skip` names folders at its top that are
+/// left out. Files that vanish meanwhile count nothing.
+pub(super) fn bytes(path: &Path, skip: &[&str]) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| !skip.iter().any(|name| entry.file_name() == *name))
+        .map(|entry| match entry.metadata() {
+            Ok(about) if about.is_dir() => bytes(&entry.path(), &[]),
+            Ok(about) => about.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// Bytes that are free for this account on a folder's file system.
+pub(super) fn free(path: &Path) -> Result<u64, UpgradeError> {
+    let about = rustix::fs::statvfs(path).at(path, "cannot be measured")?;
+    Ok(about.f_bavail * about.f_frsize)
+}
+
+/// The device that a path is on, or that its nearest parent is on which is there.
+pub(super) fn device(path: &Path) -> Option<(PathBuf, u64)> {
+    let there = path.ancestors().find_map(|path| Some((path.to_owned(), fs::metadata(path).ok()?.dev())))?;
+    Some(there)
+}
+
+/// Returns true if files in this folder can share their blocks, tried with files that have no name.
+pub(super) fn clones(folder: &Path) -> bool {
+    let tried = || -> io::Result<()> {
+        let mut source = tempfile::tempfile_in(folder)?;
+        source.write_all(&[7; 8192])?;
+        let target = tempfile::tempfile_in(folder)?;
+        rustix::fs::ioctl_ficlone(&target, &source)?;
+        Ok(())
+    };
+    tried().is_ok()
+}
+
+/// Returns true if the kernel copies between files in this folder.
+pub(super) fn copies_in_kernel(folder: &Path) -> bool {
+    let tried = || -> io::Result<bool> {
+        let mut source = tempfile::tempfile_in(folder)?;
+        source.write_all(&[7; 8192])?;
+        let target = tempfile::tempfile_in(folder)?;
+        let (mut from, mut to) = (0, 0);
+        Ok(rustix::fs::copy_file_range(&source, Some(&mut from), &target, Some(&mut to), 8192)? > 0)
+    };
+    tried().unwrap_or(false)
+}
+
+/// The names in a folder, sorted; none if it is not there.
+pub(super) fn names(path: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
+}

@@ -1,0 +1,509 @@
+//! Gathers the facts that the preflight judges.
+
+use super::configuration::{self, access_files, config_folder, configuration};
+use super::error::UpgradeError;
+use super::files;
+use super::journal::{Layout, Work};
+use super::queries;
+use super::request::{HbaChecker, Request};
+use super::server::{self, Home, Private, Socket};
+use super::tools::{self, command, output};
+use crate::control::{ControlData, control_data};
+use crate::facts::{
+    Asked, Backup, Catalog, Facts, Hba, OldFolder, Programs, Room, Running, StoredSetting, Tablespace,
+    Target, WalFolder,
+};
+use crate::mode::Mode;
+use crate::preflight::{NEW_PROGRAMS, OLD_PROGRAMS};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The account that this process acts as.
+pub(super) fn account() -> String {
+    name_of(rustix::process::geteuid().as_raw())
+}
+
+fn name_of(uid: u32) -> String {
+    let output = std::process::Command::new("id").args(["-un", &uid.to_string()]).output();
+    let name = output.ok().filter(|output| output.status.success());
+    let name = name.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| uid.to_string())
+}
+
+/// Reads a cluster's control file.
+pub(super) fn control(bin: &Path, data: &Path) -> Result<ControlData, String> {
+    let text =
+        output(command(bin, "pg_controldata", "").arg("-D").arg(data)).map_err(|why| why.to_string())?;
+    control_data(&text).map_err(|why| why.to_string())
+}
+
+/// The programs of both versions.
+pub(super) fn programs(request: &Request) -> (Programs, Programs) {
+    let both = ["pg_basebackup", "pg_verifybackup"];
+    let old = tools::find(request.from, request.old_bin.as_deref(), OLD_PROGRAMS, &[]);
+    let new = tools::find(request.to, request.new_bin.as_deref(), NEW_PROGRAMS, &[]);
+    let old = Programs {
+        missing: old
+            .folder
+            .as_ref()
+            .map(|folder| {
+                let absent = both.iter().filter(|program| !folder.join(program).exists());
+                old.missing.iter().cloned().chain(absent.map(|program| (*program).to_owned())).collect()
+            })
+            .unwrap_or_default(),
+        ..old
+    };
+    (old, new)
+}
+
+fn old_folder(request: &Request, layout: &Layout, bin: Option<&Path>) -> Option<OldFolder> {
+    let data = &layout.old_data;
+    let about = fs::metadata(data).ok().filter(fs::Metadata::is_dir)?;
+    let owned = about.uid() == rustix::process::geteuid().as_raw();
+    let foreign = files::names(data)
+        .into_iter()
+        .filter(|name| {
+            fs::symlink_metadata(data.join(name))
+                .is_ok_and(|entry| !entry.is_symlink() && entry.uid() != about.uid())
+        })
+        .collect();
+    let running = match server::live(data) {
+        Some(file) => Running::Live { pid: file.pid, unit: unit(file.pid) },
+        None if data.join("postmaster.pid").exists() => Running::StalePidFile,
+        None => Running::No,
+    };
+    let signals = ["standby.signal", "recovery.signal", "backup_label"]
+        .into_iter()
+        .filter(|name| data.join(name).exists())
+        .map(str::to_owned)
+        .collect();
+    let tablespaces = files::names(&data.join("pg_tblspc"))
+        .into_iter()
+        .map(|oid| {
+            let location = fs::read_link(data.join("pg_tblspc").join(&oid)).ok();
+            let there = location.as_deref().map(files::names).unwrap_or_default();
+            let prefix = format!("PG_{}_", request.to);
+            let leftovers = there.into_iter().filter(|name| name.starts_with(&prefix)).collect();
+            let bytes = location.as_deref().map_or(0, |location| files::bytes(location, &[]));
+            Tablespace { oid, location, bytes, leftovers }
+        })
+        .collect();
+    Some(OldFolder {
+        version: fs::read_to_string(data.join("PG_VERSION")).ok().map(|text| text.trim().to_owned()),
+        control: bin.map(|bin| control(bin, data)),
+        running,
+        owner: name_of(about.uid()),
+        owned,
+        foreign,
+        mode: about.mode() & 0o777,
+        signals,
+        tablespaces,
+    })
+}
+
+/// The service of systemd that a process belongs to.
+fn unit(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let mut units = path.split('/').filter(|part| part.ends_with(".service"));
+    // A server that somebody started from a shell belongs to the shell's service.
+    units.rfind(|unit| unit.contains("postgres")).map(str::to_owned)
+}
+
+fn target(layout: &Layout) -> Target {
+    let there = fs::symlink_metadata(&layout.new_data).is_ok();
+    let device = |path: &Path| files::device(path).map(|(_, device)| device);
+    if there && !files::names(&layout.new_data).is_empty() {
+        Target::Occupied
+    } else if device(&layout.new_data) != device(&layout.staging) {
+        Target::OtherFileSystem
+    } else if there {
+        Target::Empty
+    } else {
+        Target::Absent
+    }
+}
+
+/// The write-ahead log of the old cluster, where it lies outside of the data folder.
+fn wal_folder(request: &Request, layout: &Layout) -> Option<WalFolder> {
+    let link = layout.old_data.join("pg_wal");
+    let old = fs::read_link(&link).ok().map(|to| link.parent().unwrap_or(&link).join(to));
+    let new = request.wal_dir.clone();
+    let occupied = new.as_deref().is_some_and(|new| !files::names(new).is_empty());
+    match (old, new) {
+        (Some(old), new) => Some(WalFolder { old, new, occupied }),
+        (None, Some(new)) => Some(WalFolder { old: link, new: Some(new), occupied }),
+        (None, None) => None,
+    }
+}
+
+/// The file systems that are written to, each once.
+fn rooms(layout: &Layout, backup: &Backup, spaces: &[Tablespace]) -> Vec<Room> {
+    let mut rooms: BTreeMap<u64, Room> = BTreeMap::new();
+    let mut add = |path: &Path, data: u64, backup: u64| {
+        let Some((folder, device)) = files::device(path) else { return };
+        let free = files::free(&folder).unwrap_or(0);
+        let room = rooms.entry(device).or_insert(Room { folder, free, data: 0, backup: 0 });
+        room.data += data;
+        room.backup += backup;
+    };
+    let own = files::bytes(&layout.old_data, &["pg_wal"]);
+    let log = files::bytes(&layout.old_data.join("pg_wal"), &[]);
+    add(layout.staging.parent().unwrap_or(Path::new("/")), own, 0);
+    for space in spaces {
+        if let Some(location) = &space.location {
+            add(location, space.bytes, 0);
+        }
+    }
+    let all = own + spaces.iter().map(|space| space.bytes).sum::<u64>();
+    match backup {
+        Backup::Base(path) => add(path.parent().unwrap_or(Path::new("/")), 0, all + log.min(64 << 20)),
+        // A dump has no indexes and no dead rows, but text takes room: the size of the data is a fair bound.
+        Backup::Dump(path) => add(path.parent().unwrap_or(Path::new("/")), 0, all),
+        Backup::Asserted(_) => {}
+    }
+    rooms.into_values().collect()
+}
+
+/// Returns candidates for the superuser's name: the one asked for, the account's own, `postgres`.
+fn candidates(request: &Request) -> Vec<String> {
+    let mut names: Vec<String> = request.superuser.iter().cloned().collect();
+    if names.is_empty() {
+        names.extend([account(), "postgres".to_owned()]);
+        names.dedup();
+    }
+    names
+}
+
+/// Asks a server everything, in all its databases.
+pub(super) fn catalog(bin: &Path, id: &str, socket: &Socket, from: u32) -> Result<Catalog, UpgradeError> {
+    let first = ["postgres", "template1"];
+    let mut text = Err(UpgradeError::Other(String::new()));
+    for database in first {
+        text = socket.ask(bin, id, database, queries::CATALOG);
+        if text.is_ok() {
+            break;
+        }
+    }
+    let mut catalog: Catalog = serde_json::from_str(text?.trim())
+        .map_err(|why| UpgradeError::Other(format!("the server's answer cannot be read: {why}")))?;
+    if from >= 15 {
+        let actual = socket.ask(bin, id, "template1", queries::ACTUAL)?;
+        for (name, version) in actual.lines().filter_map(|line| line.split_once('\t')) {
+            let version = (!version.is_empty()).then(|| version.to_owned());
+            if let Some(database) = catalog.databases.iter_mut().find(|database| database.name == name) {
+                database.collation_actual = version;
+            }
+        }
+    }
+    let mut extensions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let open: Vec<String> =
+        catalog.databases.iter().filter(|one| one.open()).map(|one| one.name.clone()).collect();
+    for database in &open {
+        let text = socket.ask(bin, id, database, queries::EXTENSIONS)?;
+        for (kind, name) in text.lines().filter_map(|line| line.split_once('\t')) {
+            let found = || (database.clone(), name.to_owned());
+            match kind {
+                "e" => extensions.entry(name.to_owned()).or_default().push(database.clone()),
+                "c" => catalog.collations.push(found()),
+                "l" => catalog.libraries.push(name.to_owned()),
+                "s" => catalog.subscriptions.push(found()),
+                "g" => catalog.inet_indexes.push(found()),
+                "o" if !catalog.column_options.iter().any(|known| known == name) => {
+                    catalog.column_options.push(name.to_owned());
+                }
+                "o" => {}
+                "u" => catalog.unlogged.push(database.clone()),
+                _ => catalog.lz4 = true,
+            }
+        }
+        let settings = socket.ask(bin, id, database, queries::FUNCTION_SETTINGS)?;
+        let settings: Vec<StoredSetting> = serde_json::from_str(settings.trim())
+            .map_err(|why| UpgradeError::Other(format!("the server's answer cannot be read: {why}")))?;
+        catalog.settings.extend(settings);
+        let columns = socket.ask(bin, id, database, queries::COLUMN_TYPES)?;
+        catalog.columns.extend(columns.lines().map(|column| (database.clone(), column.to_owned())));
+    }
+    catalog.libraries.sort_unstable();
+    catalog.libraries.dedup();
+    catalog.unread_slots = unread_slots(bin, id, socket)?;
+    catalog.extensions = extensions.into_iter().collect();
+    Ok(catalog)
+}
+
+/// The slots without a consumer that have changes to be read. A plugin that cannot be asked leaves that open.
+fn unread_slots(
+    bin: &Path,
+    id: &str,
+    socket: &Socket,
+) -> Result<Vec<(String, Option<String>)>, UpgradeError> {
+    let idle = socket.ask(bin, id, "template1", queries::IDLE_SLOTS)?;
+    let mut unread = Vec::new();
+    for row in idle.lines() {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [slot, database, "t"] = columns[..] else { continue };
+        let literal = slot.replace('\'', "''");
+        let peek = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM pg_catalog.pg_logical_slot_peek_binary_changes('{literal}', NULL, 1)) one;"
+        );
+        match socket.ask(bin, id, database, &peek) {
+            Ok(count) if count.trim() == "0" => {}
+            Ok(_) => unread.push((slot.to_owned(), None)),
+            Err(why) => {
+                let why = why.to_string();
+                let words =
+                    why.lines().find_map(|line| line.split_once("ERROR:").map(|(_, rest)| rest.trim()));
+                unread
+                    .push((slot.to_owned(), Some(words.unwrap_or("its plugin cannot be asked").to_owned())));
+            }
+        }
+    }
+    Ok(unread)
+}
+
+/// The options that a live server was started with, beside its folder and its configuration file.
+fn options(data: &Path) -> Vec<String> {
+    let text = fs::read_to_string(data.join("postmaster.opts")).unwrap_or_default();
+    // The file quotes every option: `/bin/postgres "-D" "/data" "-p" "5433"`.
+    let all: Vec<&str> =
+        text.trim().split(" \"").skip(1).map(|option| option.trim_end_matches('"')).collect();
+    let mut options = Vec::new();
+    let mut at = all.iter().peekable();
+    while let Some(option) = at.next() {
+        match *option {
+            "-D" => {
+                at.next();
+            }
+            "-c" if at.peek().is_some_and(|value| {
+                value.starts_with("config_file=") || value.starts_with("data_directory=")
+            }) =>
+            {
+                at.next();
+            }
+            option if option.starts_with("-D") => {}
+            option => options.push(option.to_owned()),
+        }
+    }
+    options
+}
+
+/// Asks the live server, or a private one where `may_start` says that the stopped one may be started.
+pub(super) fn ask(
+    request: &Request,
+    layout: &Layout,
+    old: &OldFolder,
+    old_bin: &Path,
+    new_bin: &Path,
+    id: &str,
+    may_start: bool,
+) -> Result<(Asked, Option<Result<(), String>>), UpgradeError> {
+    let from = request.from.number();
+    if matches!(old.running, Running::Live { .. }) {
+        let mut said = String::new();
+        for user in candidates(request) {
+            let socket = server::public(&layout.old_data, &user)?;
+            match catalog(new_bin, id, &socket, from) {
+                Ok(mut catalog) => {
+                    catalog.options = options(&layout.old_data);
+                    let socket = Socket { user: catalog.superuser.clone(), ..socket };
+                    let login =
+                        socket.ask_with(new_bin, id, "postgres", "IDENTIFY_SYSTEM;", "replication=true");
+                    let login = login.map(|_| ()).map_err(|why| why.to_string());
+                    return Ok((Asked::Yes(Box::new(catalog)), Some(login)));
+                }
+                Err(why) => said = why.to_string(),
+            }
+        }
+        return Ok((Asked::Refused(said), None));
+    }
+    let clean = matches!(&old.control, Some(Ok(data)) if !data.standby()) && old.signals.is_empty();
+    if !may_start || !clean || !old.owned {
+        return Ok((Asked::No, None));
+    }
+    let home = Home {
+        bin: old_bin.to_owned(),
+        data: layout.old_data.clone(),
+        config: config_folder(request, layout),
+    };
+    let asked = ask_private(&home, layout, &candidates(request), new_bin, id, from)?;
+    if let Some(catalog) = asked {
+        return Ok((Asked::Yes(Box::new(catalog)), None));
+    }
+    let superuser = superuser(&home, id)?;
+    let asked = ask_private(&home, layout, &[superuser], new_bin, id, from)?;
+    let catalog = asked
+        .ok_or_else(|| UpgradeError::Other("the superuser cannot log in on a private socket".to_owned()))?;
+    Ok((Asked::Yes(Box::new(catalog)), None))
+}
+
+/// Asks a private server as the first of these roles that is the superuser.
+fn ask_private(
+    home: &Home,
+    layout: &Layout,
+    roles: &[String],
+    new_bin: &Path,
+    id: &str,
+    from: u32,
+) -> Result<Option<Catalog>, UpgradeError> {
+    server::write_rules(&layout.work, &account(), roles)?;
+    let private = Private::start(home, &layout.work, "", id, from, &["default_transaction_read_only=on"])?;
+    let mut asked = Ok(None);
+    for role in roles {
+        let socket = Socket { user: role.clone(), ..private.socket.clone() };
+        // A role that is not there, or may not look, is not it.
+        if socket.ask(new_bin, id, "template1", "SELECT rolname FROM pg_catalog.pg_authid LIMIT 1;").is_ok() {
+            asked = catalog(new_bin, id, &socket, from).map(Some);
+            break;
+        }
+    }
+    private.stop()?;
+    asked
+}
+
+/// The name of the role that initdb made, from a server without clients: it needs no login.
+fn superuser(home: &Home, id: &str) -> Result<String, UpgradeError> {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut postgres = command(&home.bin, "postgres", id);
+    postgres.arg("--single");
+    match &home.config {
+        Some(config) => {
+            postgres.arg("-D").arg(config).arg("-c").arg(format!("data_directory={}", home.data.display()));
+        }
+        None => {
+            postgres.arg("-D").arg(&home.data);
+        }
+    }
+    postgres.args([
+        "-c",
+        "logging_collector=off",
+        "-c",
+        "log_destination=stderr",
+        "-c",
+        "external_pid_file=",
+    ]);
+    postgres.args(["-c", "archive_mode=off", "-c", "lc_messages=C", "template1"]);
+    postgres.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = |source| UpgradeError::Run { program: "postgres --single".to_owned(), source };
+    let mut child = postgres.spawn().map_err(run)?;
+    let mut input = child.stdin.take().expect("it is piped");
+    let _ = input.write_all(b"SELECT rolname FROM pg_catalog.pg_authid WHERE oid = 10;\n");
+    drop(input);
+    let output = child.wait_with_output().map_err(run)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // A row is printed as `1: rolname = "postgres" (typeid = ...)`; the heading has no value.
+    let name = text
+        .lines()
+        .find_map(|line| line.split_once("rolname = \"")?.1.split_once("\"\t"))
+        .map(|(name, _)| name);
+    name.map(str::to_owned).ok_or_else(|| UpgradeError::Program {
+        program: "postgres --single".to_owned(),
+        status: output.status.to_string(),
+        words: tools::tail(&String::from_utf8_lossy(&output.stderr), 8),
+    })
+}
+
+/// Everything that the preflight judges. With `may_start`, a stopped server is started on a private socket to be asked.
+pub(super) fn facts(
+    request: &Request,
+    layout: &Layout,
+    hba: &dyn HbaChecker,
+    id: &str,
+    may_start: bool,
+) -> Result<Facts, UpgradeError> {
+    let (old_programs, new_programs) = programs(request);
+    let old = old_folder(request, layout, old_programs.folder.as_deref());
+    let base = layout.staging.parent().unwrap_or(Path::new("/"));
+    let clones = files::clones(base);
+    let mode =
+        request.mode.unwrap_or_else(|| Mode::choose(request.to, clones, files::copies_in_kernel(base)));
+    let backup = request.backup.clone().unwrap_or_else(|| Backup::Base(layout.backup()));
+    let backup_there = match &backup {
+        Backup::Base(path) | Backup::Dump(path) => fs::symlink_metadata(path).is_ok(),
+        Backup::Asserted(_) => false,
+    };
+    let (mut asked, mut replication_login) = (Asked::No, None);
+    let mut edits = Vec::new();
+    let mut verdict = Hba::Unchecked;
+    // Without the new programs the old ones ask, and what the new server refuses is known from tables alone.
+    let new_bin = new_programs.folder.as_ref().filter(|_| new_programs.version.is_some());
+    if let (Some(old), Some(old_bin)) = (&old, &old_programs.folder)
+        && old_programs.version.is_some()
+        && old.version.as_deref() == Some(request.from.to_string().as_str())
+    {
+        (asked, replication_login) =
+            ask(request, layout, old, old_bin, new_bin.unwrap_or(old_bin), id, may_start)?;
+        edits = configuration(request, layout, new_bin.map(PathBuf::as_path))?.edits;
+        let catalog = if let Asked::Yes(catalog) = &asked { Some(&**catalog) } else { None };
+        let (hba_file, _) = access_files(request, layout, catalog);
+        verdict = hba.check(&hba_file, request.from, request.to);
+    }
+    let spaces = old.as_ref().map(|old| old.tablespaces.clone()).unwrap_or_default();
+    let mut refused_settings = Vec::new();
+    let mut missing_libraries = Vec::new();
+    if let Asked::Yes(catalog) = &asked {
+        refused_settings = configuration::refused_settings(
+            &catalog.settings,
+            (request.from, request.to),
+            new_bin.map(PathBuf::as_path),
+        )?;
+    }
+    if let (Asked::Yes(catalog), Some(new_bin)) = (&asked, new_bin) {
+        if let Some(folder) = tools::library_folder(new_bin) {
+            let lacks = |library: &&String| !tools::has_library(&folder, library);
+            missing_libraries = catalog.libraries.iter().filter(lacks).cloned().collect();
+        }
+    }
+    let unknown_options = match (&asked, &new_programs.folder) {
+        (Asked::Yes(catalog), Some(folder)) => unknown_options(&catalog.column_options, folder),
+        _ => Vec::new(),
+    };
+    Ok(Facts {
+        from: request.from,
+        to: request.to,
+        old_data: layout.old_data.clone(),
+        new_data: layout.new_data.clone(),
+        staging: layout.staging.clone(),
+        staging_there: fs::symlink_metadata(&layout.staging).is_ok(),
+        old_programs,
+        new_programs,
+        old,
+        target: target(layout),
+        base_writable: tempfile::tempfile_in(base).is_ok(),
+        mode,
+        mode_asked: request.mode.is_some(),
+        clones,
+        rooms: rooms(layout, &backup, &spaces),
+        backup,
+        backup_there,
+        replication_login,
+        asked,
+        stopping: request.stopping.clone(),
+        edits,
+        hba: verdict,
+        unknown_options,
+        refused_settings,
+        missing_libraries,
+        wal: wal_folder(request, layout),
+        under_way: None,
+    })
+}
+
+/// The options whose names are not in the new server's program. A security fix of the old version may have brought an
+/// option that an older minor version of the new one refuses, in the middle of a transfer.
+fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
+    if options.is_empty() {
+        return Vec::new();
+    }
+    let Ok(program) = fs::read(bin.join("postgres")) else { return Vec::new() };
+    let known =
+        |option: &&String| !option.is_empty() && memchr::memmem::find(&program, option.as_bytes()).is_none();
+    options.iter().filter(known).cloned().collect()
+}
+
+/// A work folder's private folder, so that what is made in it is gone with it.
+pub(super) fn private_folder(work: &Work) -> Result<(), UpgradeError> {
+    files::make_own(&work.private())
+}

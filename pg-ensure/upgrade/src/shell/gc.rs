@@ -1,0 +1,127 @@
+//! Removing old clusters, once they are old enough.
+
+use super::error::UpgradeError;
+use super::journal::{Work, now};
+use super::upgrade::Upgrade;
+use super::{files, server};
+use crate::facts::Backup;
+use crate::machine::State;
+use crate::record::Record;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The result of a garbage collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Garbage {
+    /// Folders and files, with the bytes that they take.
+    pub removed: Vec<(PathBuf, u64)>,
+    /// Clusters that stay, each with the reason.
+    pub kept: Vec<String>,
+}
+
+/// Looks through the upgrades whose journals are in a folder, and removes the old clusters of those that were done at
+/// least so long ago. With `backups`, their backups too. With `dry`, nothing is removed.
+///
+/// # Errors
+/// When a journal cannot be read, or a folder not removed.
+pub fn collect(base: &Path, older_than: Duration, backups: bool, dry: bool) -> Result<Garbage, UpgradeError> {
+    let mut garbage = Garbage::default();
+    for name in files::names(base).into_iter().filter(|name| name.starts_with("upgrade-")) {
+        let work = Work { folder: base.join(&name) };
+        let Some(record) = work.load()? else { continue };
+        let _lock = work.lock()?;
+        match may_go(&record, older_than) {
+            Ok(()) => {
+                remove(&record, backups, dry, &mut garbage)?;
+                if !dry && !record.removed {
+                    let record = Record { removed: true, ..record };
+                    work.store(&record)?;
+                }
+            }
+            Err(why) => garbage.kept.push(format!("{}: {why}", record.choices.old_data.display())),
+        }
+    }
+    Ok(garbage)
+}
+
+fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
+    let choices = &record.choices;
+    if record.state != State::Done {
+        return Err("its upgrade is not done".to_owned());
+    }
+    let ended = record.ended().ok_or_else(|| "the journal does not say when its upgrade ended".to_owned())?;
+    let age = now().saturating_sub(ended) / 1_000;
+    if age < older_than.as_secs() {
+        return Err(format!("its upgrade was done {} days ago", age / 86_400));
+    }
+    let new = fs::read_to_string(choices.new_data.join("PG_VERSION")).unwrap_or_default();
+    if new.trim() != choices.to.to_string() {
+        return Err(format!("there is no cluster of {} in {}", choices.to, choices.new_data.display()));
+    }
+    if server::live(&choices.old_data).is_some() {
+        return Err("a server runs on it".to_owned());
+    }
+    if record.removed {
+        return Ok(());
+    }
+    let Ok(about) = fs::symlink_metadata(&choices.old_data) else {
+        return Err("it is no longer there, and this program did not remove it".to_owned());
+    };
+    if !about.is_dir() {
+        return Err("it is a link, and where it leads is not known".to_owned());
+    }
+    let version = fs::read_to_string(choices.old_data.join("PG_VERSION")).unwrap_or_default();
+    if version.trim() != choices.from.to_string() {
+        return Err(format!("it is not a cluster of {}", choices.from));
+    }
+    Ok(())
+}
+
+fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut Garbage) -> Result<(), UpgradeError> {
+    let choices = &record.choices;
+    let mut paths = Vec::new();
+    let links = choices.old_data.join("pg_tblspc");
+    for oid in files::names(&links) {
+        let Ok(location) = fs::read_link(links.join(oid)) else { continue };
+        let prefix = format!("PG_{}_", choices.from);
+        let old = files::names(&location).into_iter().filter(|name| name.starts_with(&prefix));
+        paths.extend(old.map(|name| location.join(name)));
+    }
+    if backups && let Backup::Base(path) | Backup::Dump(path) = &choices.backup {
+        let all = [path.clone(), files::beside(path, ".tablespaces")];
+        paths.extend(all.into_iter().filter(|path| fs::symlink_metadata(path).is_ok()));
+    }
+    // Under another name first, so that half of it is never taken for a cluster; and last, since it says where the
+    // tablespaces are.
+    if !record.removed {
+        paths.push(choices.old_data.clone());
+    }
+    for path in paths {
+        let size = if path.is_dir() {
+            files::bytes(&path, &[])
+        } else {
+            fs::metadata(&path).map_or(0, |about| about.len())
+        };
+        if !dry {
+            let going = if path == choices.old_data {
+                let going = files::beside(&path, ".removed");
+                files::rename(&path, &going)?;
+                going
+            } else {
+                path.clone()
+            };
+            files::remove(&going)?;
+        }
+        garbage.removed.push((path, size));
+    }
+    Ok(())
+}
+
+impl Upgrade {
+    /// The folder whose upgrades [`collect`] looks through.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.request.base
+    }
+}

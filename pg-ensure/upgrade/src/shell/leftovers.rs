@@ -1,0 +1,84 @@
+//! Processes that a killed run left behind: its programs and private servers.
+
+use super::error::UpgradeError;
+use super::journal::Work;
+use super::server::live;
+use super::tools::MARK;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The time limit for stopping a private server.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Ends whatever an earlier run of this upgrade started: programs at once, servers in an orderly way.
+pub(super) fn stop(work: &Work, id: &str, folders: &[&Path]) -> Result<(), UpgradeError> {
+    let began = Instant::now();
+    loop {
+        let programs = marked(id, false);
+        for pid in &programs {
+            signal(*pid, Signal::KILL);
+        }
+        if programs.is_empty() {
+            break;
+        }
+        wait(began, "programs of an earlier run do not end")?;
+    }
+    let private = work.private();
+    let mut asked = Vec::new();
+    loop {
+        let mut servers = marked(id, true);
+        for folder in folders {
+            // pg_upgrade's own servers have the same folder for their socket.
+            servers
+                .extend(live(folder).filter(|file| Path::new(&file.socket) == private).map(|file| file.pid));
+        }
+        servers.sort_unstable();
+        servers.dedup();
+        for pid in &servers {
+            if !asked.contains(pid) {
+                signal(*pid, Signal::INT);
+                asked.push(*pid);
+            }
+        }
+        if servers.is_empty() {
+            return Ok(());
+        }
+        wait(began, "a private server of an earlier run does not stop")?;
+    }
+}
+
+fn wait(began: Instant, what: &str) -> Result<(), UpgradeError> {
+    if began.elapsed() > PATIENCE {
+        return Err(UpgradeError::Other(format!("{what}: end them, then run again")));
+    }
+    std::thread::sleep(Duration::from_millis(10));
+    Ok(())
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended meanwhile.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Processes with the mark of this upgrade: servers, or everything else.
+fn marked(id: &str, servers: bool) -> Vec<u32> {
+    let mark = format!("{MARK}={id}");
+    let own = std::process::id();
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| *pid != own)
+        .filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        })
+        .filter(|pid| {
+            let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            program.file_name().is_some_and(|name| name == "postgres") == servers
+        })
+        .collect()
+}

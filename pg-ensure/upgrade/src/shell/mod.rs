@@ -1,0 +1,28 @@
+//! The shell: folders, processes, the journal.
+
+mod across;
+mod after;
+mod back;
+mod before;
+mod condition;
+mod configuration;
+mod error;
+mod files;
+mod gather;
+mod gc;
+mod journal;
+mod leftovers;
+mod outcome;
+mod queries;
+mod request;
+mod run;
+mod server;
+mod tools;
+mod upgrade;
+
+pub use after::inventory_of;
+pub use error::UpgradeError;
+pub use gc::{Garbage, collect};
+pub use outcome::Outcome;
+pub use request::{HbaChecker, Observer, Request, Services, Silent, Unchecked};
+pub use upgrade::{Plan, Upgrade};

@@ -1,0 +1,270 @@
+//! Does what the machine says, and writes down what happened.
+
+use super::condition::{old_condition, restored};
+use super::error::UpgradeError;
+use super::gather;
+use super::journal::{Layout, Work, now};
+use super::outcome::Outcome;
+use super::request::{HbaChecker, Observer, Request, Services};
+use super::server::Home;
+use super::{configuration, files, server};
+use crate::facts::{Asked, Catalog, Running, Stopping};
+use crate::html::html;
+use crate::machine::{Machine, Old, Recovery, State};
+use crate::preflight::{passes, preflight};
+use crate::record::{Entry, Record};
+use crate::report::{report, span};
+use crate::step::Step;
+use std::path::PathBuf;
+
+/// A run under way.
+pub(super) struct Run<'r> {
+    pub(super) request: &'r Request,
+    pub(super) layout: &'r Layout,
+    pub(super) record: Record,
+    pub(super) hba: &'r dyn HbaChecker,
+    pub(super) services: &'r dyn Services,
+    pub(super) observer: &'r mut dyn Observer,
+}
+
+impl Run<'_> {
+    pub(super) fn work(&self) -> &Work {
+        &self.layout.work
+    }
+
+    pub(super) fn save(&self) -> Result<(), UpgradeError> {
+        self.work().store(&self.record)
+    }
+
+    pub(super) fn catalog(&self) -> Result<&Catalog, UpgradeError> {
+        self.record.catalog.as_ref().ok_or_else(|| UpgradeError::Journal {
+            path: self.work().journal(),
+            why: "it does not have what the old server said".to_owned(),
+        })
+    }
+
+    pub(super) fn old_home(&self) -> Home {
+        Home {
+            bin: self.record.choices.old_bin.clone(),
+            data: self.record.choices.old_data.clone(),
+            config: configuration::config_folder(self.request, self.layout),
+        }
+    }
+
+    /// The new cluster, where it is made.
+    pub(super) fn staging_home(&self) -> Home {
+        Home {
+            bin: self.record.choices.new_bin.clone(),
+            data: self.record.choices.staging.clone(),
+            config: None,
+        }
+    }
+
+    /// Notes for the running step.
+    pub(super) fn note(&mut self, text: impl Into<String>) {
+        if let Some(entry) = self.record.history.last_mut() {
+            entry.notes.push(text.into());
+        }
+    }
+
+    pub(super) fn go(&mut self) -> Result<(Record, Outcome), UpgradeError> {
+        self.recover()?;
+        loop {
+            let mut machine = restored(&self.record);
+            let step = match machine.state() {
+                State::Done => {
+                    self.write_reports()?;
+                    return Ok((self.record.clone(), Outcome::Done));
+                }
+                State::Ready(step) => step,
+                State::Running(_) | State::Undoing(_) | State::Undone => {
+                    // Recovered before; and what is being undone was refused there.
+                    return Err(crate::Refused::Over.into());
+                }
+            };
+            if self.request.until.is_some_and(|until| machine.before(until, step)) {
+                self.write_reports()?;
+                return Ok((self.record.clone(), Outcome::Waiting(step)));
+            }
+            if step == Step::Start && self.waits_for_somebody() {
+                self.write_reports()?;
+                return Ok((self.record.clone(), Outcome::Waiting(step)));
+            }
+            if machine.before(Step::Quiesce, step)
+                && machine.before(step, Step::Start)
+                && self.old_was_used()?
+            {
+                let recovery = machine.old_was_used()?;
+                self.observer.note("the old server was started meanwhile: its data are transferred again");
+                self.apply(&recovery)?;
+                continue;
+            }
+            machine.begin()?;
+            self.record.state = machine.state();
+            self.record.history.push(Entry {
+                step,
+                began: now(),
+                ended: None,
+                failed: None,
+                notes: Vec::new(),
+            });
+            self.save()?;
+            self.observer.begin(step);
+            let result = self.step(step);
+            self.ended(machine, step, result)?;
+        }
+    }
+
+    fn ended(
+        &mut self,
+        mut machine: Machine,
+        step: Step,
+        result: Result<(), UpgradeError>,
+    ) -> Result<(), UpgradeError> {
+        match result {
+            Ok(()) => {
+                let ended = now();
+                let mut took = 0;
+                if let Some(entry) = self.record.history.last_mut() {
+                    entry.ended = Some(ended);
+                    took = ended.saturating_sub(entry.began);
+                }
+                self.record.state = machine.finish()?;
+                self.save()?;
+                self.observer.end(step, &format!("done in {}", span(took)));
+                Ok(())
+            }
+            Err(UpgradeError::ServiceNeeded { unit, start }) => {
+                // Nothing was done yet: the step waits as if it had not begun.
+                self.record.history.pop();
+                self.record.state = State::Ready(step);
+                self.save()?;
+                self.observer.end(step, "waits for the service");
+                Err(UpgradeError::ServiceNeeded { unit, start })
+            }
+            Err(why) => {
+                if let Some(entry) = self.record.history.last_mut() {
+                    entry.ended = Some(now());
+                    entry.failed = Some(why.to_string());
+                }
+                self.observer.end(step, "failed");
+                // The step counts as begun, so that the next run puts things in order. A full disk may keep the journal
+                // from being written; then it says so still.
+                let _ = self.save();
+                let _ = self.write_reports();
+                Err(why)
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), UpgradeError> {
+        match step {
+            Step::Discover => self.discover(),
+            Step::Preflight => self.preflight(),
+            Step::Backup => self.backup(),
+            Step::Prepare => self.prepare(),
+            Step::Check => self.check(),
+            Step::Quiesce => self.quiesce(),
+            Step::Transfer => self.transfer(),
+            Step::Verify => self.verify(),
+            Step::Reindex => self.reindex(),
+            Step::Carry => self.carry(),
+            Step::Commit => self.commit(),
+            Step::Start => self.start(),
+            Step::Statistics => self.statistics(),
+            Step::Extensions => self.extensions(),
+        }
+    }
+
+    /// Puts in order what an earlier run left in the middle of a step.
+    fn recover(&mut self) -> Result<(), UpgradeError> {
+        let machine = restored(&self.record);
+        let Some(recovery) = machine.recovery(old_condition(&self.record.choices))? else { return Ok(()) };
+        if let State::Running(step) = machine.state() {
+            self.observer.note(&format!("{step} was cut short: going on from {}", recovery.from));
+        }
+        self.apply(&recovery)
+    }
+
+    fn apply(&mut self, recovery: &Recovery) -> Result<(), UpgradeError> {
+        for cleanup in &recovery.cleanup {
+            self.clean(*cleanup)?;
+        }
+        let mut machine = restored(&self.record);
+        machine.recovered(recovery);
+        self.record.state = machine.state();
+        self.save()
+    }
+
+    fn discover(&mut self) -> Result<(), UpgradeError> {
+        let choices = self.record.choices.clone();
+        self.note(format!("{} in {}", choices.old_version, choices.old_bin.display()));
+        self.note(format!("{} in {}", choices.new_version, choices.new_bin.display()));
+        self.note(format!("mode {}, {} at once", choices.mode, choices.jobs));
+        Ok(())
+    }
+
+    fn preflight(&mut self) -> Result<(), UpgradeError> {
+        let (request, layout) = (self.request, self.layout);
+        let facts = gather::facts(request, layout, self.hba, &self.record.id, true)?;
+        let findings = preflight(&facts, &request.accept);
+        self.record.findings.clone_from(&findings);
+        self.record.was_live =
+            matches!(facts.old.as_ref().map(|old| &old.running), Some(Running::Live { .. }));
+        if !passes(&findings) {
+            return Err(UpgradeError::Blocked(findings));
+        }
+        match facts.asked {
+            Asked::Yes(catalog) => self.record.catalog = Some(*catalog),
+            // Only a cluster that was found wanting is not asked.
+            _ => {
+                return Err(UpgradeError::Other(
+                    "the old server could not be asked what is in it".to_owned(),
+                ));
+            }
+        }
+        let count = findings.len();
+        self.note(format!("{count} findings, none in the way"));
+        Ok(())
+    }
+
+    /// Returns true if the old server has run since it was stopped, by its control file.
+    pub(super) fn old_was_used(&self) -> Result<bool, UpgradeError> {
+        let choices = &self.record.choices;
+        if server::live(&choices.old_data).is_some() {
+            return Ok(true);
+        }
+        let Some(known) = &self.record.fingerprint else { return Ok(false) };
+        if old_condition(choices) == Old::Disabled {
+            // It cannot have been started, or is not there any more.
+            return Ok(false);
+        }
+        let found = gather::control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
+        Ok(found.fingerprint() != *known)
+    }
+
+    fn waits_for_somebody(&self) -> bool {
+        let choices = &self.record.choices;
+        !(self.request.starting && choices.starting) && server::live(&choices.new_data).is_none()
+    }
+
+    /// The report as text and as HTML, beside the journal.
+    pub(super) fn write_reports(&self) -> Result<(), UpgradeError> {
+        let folder = &self.work().folder;
+        files::replace(&folder.join("report.txt"), report(&self.record).as_bytes(), 0o640)?;
+        files::replace(&folder.join("report.html"), html(&self.record).as_bytes(), 0o640)
+    }
+
+    /// The unit that runs the old server, as far as anybody said.
+    pub(super) fn unit(&self) -> Option<String> {
+        match &self.record.choices.stopping {
+            Stopping::Service(unit) => Some(unit.clone()),
+            Stopping::Refuse | Stopping::PgCtl => None,
+        }
+    }
+
+    /// Returns the new cluster in its final folder.
+    pub(super) fn new_home(&self) -> Home {
+        Home { data: PathBuf::from(&self.record.choices.new_data), ..self.staging_home() }
+    }
+}

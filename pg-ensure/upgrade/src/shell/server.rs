@@ -1,0 +1,331 @@
+//! Servers: a private one that nobody else gets into, and the one that everybody uses.
+//!
+//! They are talked to by `psql`. Peer authentication looks at the account of the process that connects; a password comes
+//! from where libpq looks for it; and the version's own client knows old servers. The price is some milliseconds a
+//! question, of which there are few.
+
+use super::error::{At, UpgradeError};
+use super::files;
+use super::journal::Work;
+use super::tools::{command, name, output, tail};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// The port in the name of a private socket.
+const PORT: u16 = 50432;
+
+/// The time limit for starting a server, crash recovery included, or stopping it.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// The socket or address of a server.
+#[derive(Clone, Debug)]
+pub(super) struct Socket {
+    pub(super) folder: String,
+    pub(super) port: u16,
+    pub(super) user: String,
+}
+
+impl Socket {
+    /// The way in, as libpq reads it.
+    pub(super) fn conninfo(&self, database: &str, more: &str) -> String {
+        let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
+        format!(
+            "host={} port={} user={} dbname={} application_name=upgrade-pg-cluster {more}",
+            quote(&self.folder),
+            self.port,
+            quote(&self.user),
+            quote(database)
+        )
+    }
+
+    /// Asks; columns are separated by tabs, rows by line ends.
+    pub(super) fn ask(
+        &self,
+        bin: &Path,
+        id: &str,
+        database: &str,
+        sql: &str,
+    ) -> Result<String, UpgradeError> {
+        self.ask_with(bin, id, database, sql, "")
+    }
+
+    pub(super) fn ask_with(
+        &self,
+        bin: &Path,
+        id: &str,
+        database: &str,
+        sql: &str,
+        more: &str,
+    ) -> Result<String, UpgradeError> {
+        let mut psql = command(bin, "psql", id);
+        psql.args(["-X", "-q", "-A", "-t", "-w", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d"]);
+        psql.arg(self.conninfo(database, more)).env("PGCLIENTENCODING", "UTF8");
+        psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let run = |source| UpgradeError::Run { program: "psql".to_owned(), source };
+        let mut child = psql.spawn().map_err(run)?;
+        let mut input = child.stdin.take().expect("it is piped");
+        let sql = sql.to_owned();
+        let writer = std::thread::spawn(move || {
+            // A psql that ends early says why itself.
+            let _ = input.write_all(sql.as_bytes());
+        });
+        let output = child.wait_with_output().map_err(run)?;
+        let _ = writer.join();
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(UpgradeError::Program {
+            program: format!("psql in {database}"),
+            status: output.status.to_string(),
+            words: tail(&String::from_utf8_lossy(&output.stderr), 4),
+        })
+    }
+}
+
+/// The content of `postmaster.pid`.
+#[derive(Clone, Debug)]
+pub(super) struct PidFile {
+    pub(super) pid: u32,
+    pub(super) port: u16,
+    pub(super) socket: String,
+    pub(super) listen: String,
+    pub(super) ready: bool,
+}
+
+impl PidFile {
+    /// The address of a server that has no socket of its own.
+    pub(super) fn tcp_host(&self) -> Option<String> {
+        self.socket.is_empty().then(|| match self.listen.as_str() {
+            "" | "*" | "0.0.0.0" => "127.0.0.1".to_owned(),
+            "::" => "::1".to_owned(),
+            address => address.to_owned(),
+        })
+    }
+}
+
+pub(super) fn pid_file(data: &Path) -> Option<PidFile> {
+    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let lines: Vec<&str> = text.lines().collect();
+    let line = |at: usize| lines.get(at).map_or("", |line| line.trim());
+    Some(PidFile {
+        pid: line(0).trim_start_matches('-').parse().ok()?,
+        port: line(3).parse().unwrap_or(0),
+        socket: line(4).to_owned(),
+        listen: line(5).to_owned(),
+        ready: line(7) == "ready",
+    })
+}
+
+/// The process of the server that runs on a folder. A pid file whose number now belongs to something else is stale.
+pub(super) fn live(data: &Path) -> Option<PidFile> {
+    let file = pid_file(data)?;
+    let process = PathBuf::from(format!("/proc/{}", file.pid));
+    // Another account's process hides where it is; then its name must do.
+    let here = match fs::read_link(process.join("cwd")) {
+        Ok(cwd) => data.canonicalize().is_ok_and(|data| data == cwd),
+        Err(_) => fs::read_to_string(process.join("comm")).is_ok_and(|comm| comm.starts_with("postgres")),
+    };
+    here.then_some(file)
+}
+
+/// The server on a folder that everybody uses.
+pub(super) fn public(data: &Path, user: &str) -> Result<Socket, UpgradeError> {
+    let Some(file) = live(data) else {
+        return Err(UpgradeError::Other(format!("no server runs on {}", data.display())));
+    };
+    let folder = file.tcp_host().unwrap_or(file.socket);
+    Ok(Socket { folder, port: file.port, user: user.to_owned() })
+}
+
+/// A folder to start a server on: the data, and where its configuration is if not with them.
+#[derive(Clone, Debug)]
+pub(super) struct Home {
+    pub(super) bin: PathBuf,
+    pub(super) data: PathBuf,
+    pub(super) config: Option<PathBuf>,
+}
+
+/// A server that only this account gets into, as one role, over a socket in a folder of its own.
+#[derive(Debug)]
+pub(super) struct Private {
+    child: Child,
+    log: PathBuf,
+    pub(super) socket: Socket,
+}
+
+/// The settings of a private server. Whatever would let somebody in, wait for another server or write outside is off.
+fn settings(work: &Work, major: u32) -> Vec<String> {
+    let private = work.private();
+    let mut settings = vec![
+        format!("port={PORT}"),
+        format!("unix_socket_directories={}", private.display()),
+        format!("hba_file={}", private.join("hba.conf").display()),
+        format!("ident_file={}", private.join("ident.conf").display()),
+        "listen_addresses=".to_owned(),
+        "unix_socket_permissions=0700".to_owned(),
+        "external_pid_file=".to_owned(),
+        "ssl=off".to_owned(),
+        "autovacuum=off".to_owned(),
+        "archive_mode=off".to_owned(),
+        "synchronous_standby_names=".to_owned(),
+        "max_wal_senders=4".to_owned(),
+        "log_destination=stderr".to_owned(),
+        "logging_collector=off".to_owned(),
+        "restart_after_crash=off".to_owned(),
+        "lc_messages=C".to_owned(),
+        "default_transaction_read_only=off".to_owned(),
+        "max_logical_replication_workers=0".to_owned(),
+    ];
+    if major >= 17 {
+        settings.push("event_triggers=off".to_owned());
+    }
+    settings
+}
+
+/// Writes the rules of private servers: one account may be one role, nobody else gets in.
+pub(super) fn write_rules(work: &Work, account: &str, roles: &[String]) -> Result<(), UpgradeError> {
+    let private = work.private();
+    files::make_own(&private)?;
+    let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let users: Vec<String> = roles.iter().map(|role| quote(role)).collect();
+    let hba: String = ["all", "replication"]
+        .iter()
+        .map(|database| format!("local {database} {} peer map=upgrade\n", users.join(",")))
+        .chain(["local all all reject\nhost all all all reject\n".to_owned()])
+        .collect();
+    let ident: String = users.iter().map(|user| format!("upgrade {} {user}\n", quote(account))).collect();
+    files::replace(&private.join("hba.conf"), hba.as_bytes(), 0o600)?;
+    files::replace(&private.join("ident.conf"), ident.as_bytes(), 0o600)
+}
+
+/// Options that make `pg_upgrade` start its servers by the same rules, for a shell.
+pub(super) fn rules_for_shell(work: &Work) -> String {
+    let private = work.private();
+    format!("-c hba_file={0}/hba.conf -c ident_file={0}/ident.conf", private.display())
+}
+
+impl Private {
+    /// Starts the server and waits until it is ready, which after a crash may take a while.
+    pub(super) fn start(
+        home: &Home,
+        work: &Work,
+        user: &str,
+        id: &str,
+        major: u32,
+        more: &[&str],
+    ) -> Result<Self, UpgradeError> {
+        files::make(&work.logs())?;
+        let log = work.logs().join(format!("private-{major}.log"));
+        let file = File::options().create(true).append(true).open(&log).at(&log, "cannot be opened")?;
+        let same = file.try_clone().at(&log, "cannot be opened")?;
+        let mut postgres = command(&home.bin, "postgres", id);
+        match &home.config {
+            Some(config) => {
+                postgres
+                    .arg("-D")
+                    .arg(config)
+                    .arg("-c")
+                    .arg(format!("data_directory={}", home.data.display()));
+            }
+            None => {
+                postgres.arg("-D").arg(&home.data);
+            }
+        }
+        for setting in settings(work, major).iter().map(String::as_str).chain(more.iter().copied()) {
+            postgres.args(["-c", setting]);
+        }
+        postgres.stdout(file).stderr(same);
+        let program = name(&postgres);
+        let child = postgres.spawn().map_err(|source| UpgradeError::Run { program, source })?;
+        let socket =
+            Socket { folder: work.private().display().to_string(), port: PORT, user: user.to_owned() };
+        let mut server = Self { child, log, socket };
+        server.wait_until_ready(&home.data)?;
+        Ok(server)
+    }
+
+    fn wait_until_ready(&mut self, data: &Path) -> Result<(), UpgradeError> {
+        let began = Instant::now();
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(self.failed(&format!("{status}")));
+            }
+            if pid_file(data).is_some_and(|file| file.ready && file.pid == self.child.id()) {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(self.failed("not ready after an hour"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn failed(&self, status: &str) -> UpgradeError {
+        let words = fs::read_to_string(&self.log).unwrap_or_default();
+        UpgradeError::Program {
+            program: "the private server".to_owned(),
+            status: status.to_owned(),
+            words: tail(&words, 8),
+        }
+    }
+
+    /// Stops it in an orderly way.
+    pub(super) fn stop(mut self) -> Result<(), UpgradeError> {
+        self.interrupt(rustix::process::Signal::INT);
+        let status = self
+            .child
+            .wait()
+            .map_err(|source| UpgradeError::Run { program: "the private server".to_owned(), source })?;
+        if status.success() { Ok(()) } else { Err(self.failed(&status.to_string())) }
+    }
+
+    fn interrupt(&self, signal: rustix::process::Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.interrupt(rustix::process::Signal::INT);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Stops the server that everybody uses by `pg_ctl`.
+pub(super) fn stop_public(bin: &Path, data: &Path, id: &str) -> Result<(), UpgradeError> {
+    let mut pg_ctl = command(bin, "pg_ctl", id);
+    pg_ctl.args(["stop", "-m", "fast", "-w", "-t", "600", "-D"]).arg(data);
+    output(&mut pg_ctl).map(|_| ())
+}
+
+/// Starts a server for everybody by `pg_ctl`, with the options that the old one had.
+pub(super) fn start_public(home: &Home, options: &[String]) -> Result<(), UpgradeError> {
+    let mut pg_ctl = command(&home.bin, "pg_ctl", "");
+    pg_ctl.env_remove(super::tools::MARK).args(["start", "-w", "-t", "600", "-D"]).arg(&home.data);
+    let log = home.data.join("server.log");
+    pg_ctl.arg("-l").arg(&log);
+    let quote = |text: &String| format!("'{}'", text.replace('\'', "'\\''"));
+    let mut joined: Vec<String> = options.iter().map(quote).collect();
+    if let Some(config) = &home.config {
+        joined.push(format!("-c config_file={}", config.join("postgresql.conf").display()));
+    }
+    if !joined.is_empty() {
+        pg_ctl.arg("-o").arg(joined.join(" "));
+    }
+    // The server would keep a pipe open for ever.
+    pg_ctl.stdout(Stdio::null()).stderr(Stdio::null());
+    let status =
+        pg_ctl.status().map_err(|source| UpgradeError::Run { program: "pg_ctl".to_owned(), source })?;
+    if status.success() {
+        return Ok(());
+    }
+    let words = tail(&fs::read_to_string(&log).unwrap_or_default(), 8);
+    Err(UpgradeError::Program { program: "pg_ctl start".to_owned(), status: status.to_string(), words })
+}

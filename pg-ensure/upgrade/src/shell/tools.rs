@@ -1,0 +1,193 @@
+//! Running PostgreSQL's programs, and finding them.
+
+use super::error::UpgradeError;
+use super::files;
+use crate::facts::Programs;
+use crate::version::{Major, version_in_banner};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The mark in the environment of whatever a run starts, by which a later run finds what a killed one left behind.
+pub(super) const MARK: &str = "UPGRADE_PG_CLUSTER_ID";
+
+/// A command in the language C, without the settings that libpq would take from the environment. Passwords of
+/// `~/.pgpass` and its like stay usable.
+pub(super) fn command(folder: &Path, program: &str, id: &str) -> Command {
+    let mut command = Command::new(folder.join(program));
+    for (name, _) in std::env::vars_os() {
+        let keep = ["PGPASSFILE", "PGPASSWORD", "PGSERVICEFILE"].iter().any(|kept| name == *kept);
+        if name.as_encoded_bytes().starts_with(b"PG") && !keep {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("LC_ALL", "C")
+        .env("PGCONNECT_TIMEOUT", "20")
+        .env(MARK, id)
+        .stdin(Stdio::null())
+        .current_dir("/");
+    command
+}
+
+/// Runs a command to its end. Returns what it wrote.
+pub(super) fn output(command: &mut Command) -> Result<String, UpgradeError> {
+    let program = name(command);
+    let output = command.output().map_err(|source| UpgradeError::Run { program: program.clone(), source })?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let words = if words.trim().is_empty() { text.as_str() } else { &words };
+    Err(UpgradeError::Program { program, status: output.status.to_string(), words: tail(words, 12) })
+}
+
+/// The name of a command's program, for people.
+pub(super) fn name(command: &Command) -> String {
+    let path = Path::new(command.get_program());
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The last lines of a text that say something.
+pub(super) fn tail(text: &str, lines: usize) -> String {
+    let lines_there: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines_there[lines_there.len().saturating_sub(lines)..].join("\n")
+}
+
+/// Returns the folders that may hold a version's programs, the likeliest first.
+fn places(major: Major) -> Vec<PathBuf> {
+    let mut places = vec![
+        PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")),
+        PathBuf::from(format!("/usr/pgsql-{major}/bin")),
+        PathBuf::from(format!("/usr/lib/postgresql{major}/bin")),
+        PathBuf::from(format!("/opt/postgresql/{major}/bin")),
+    ];
+    // NixOS: with plugins before without, newer minor versions before older ones.
+    let mut store: Vec<(bool, Vec<u32>, PathBuf)> = files::names(Path::new("/nix/store"))
+        .into_iter()
+        .filter_map(|name| {
+            let package = name.split_once('-')?.1;
+            let plugins = package.strip_prefix("postgresql-and-plugins-");
+            let version = plugins.or_else(|| package.strip_prefix("postgresql-"))?;
+            let numbers: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
+            let numbers = numbers.filter(|numbers| numbers.first() == Some(&major.number()))?;
+            Some((plugins.is_some(), numbers, Path::new("/nix/store").join(&name).join("bin")))
+        })
+        .collect();
+    store.sort_by(|a, b| b.cmp(a));
+    places.extend(store.into_iter().map(|(_, _, path)| path));
+    places.extend(wheels());
+    if let Some(path) = std::env::var_os("PATH") {
+        places.extend(std::env::split_paths(&path).filter(|path| path.is_absolute()));
+    }
+    places
+}
+
+/// Programs in Python's wheels: `<site-packages>/<package>/pginstall/bin`.
+fn wheels() -> Vec<PathBuf> {
+    let mut roots: Vec<PathBuf> = ["/usr/lib", "/usr/local/lib"].iter().map(PathBuf::from).collect();
+    for (variable, below) in [("HOME", ".local/lib"), ("VIRTUAL_ENV", "lib")] {
+        roots.extend(std::env::var_os(variable).map(|folder| Path::new(&folder).join(below)));
+    }
+    let mut found = Vec::new();
+    for root in roots {
+        for python in files::names(&root).into_iter().filter(|name| name.starts_with("python3")) {
+            for packages in ["site-packages", "dist-packages"] {
+                let packages = root.join(&python).join(packages);
+                found.extend(
+                    files::names(&packages).into_iter().map(|name| packages.join(name).join("pginstall/bin")),
+                );
+            }
+        }
+    }
+    found
+}
+
+fn runnable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+}
+
+/// The version of the programs in a folder.
+fn banner(folder: &Path) -> Option<(u32, String)> {
+    let postgres = folder.join("postgres");
+    runnable(&postgres)
+        .then(|| output(command(folder, "postgres", "").arg("--version")).ok())
+        .flatten()
+        .and_then(|text| version_in_banner(&text))
+}
+
+/// Finds a version's programs, or looks at those in the folder that was named.
+pub(super) fn find(major: Major, named: Option<&Path>, needed: &[&str], also: &[&str]) -> Programs {
+    let folder = named.map_or_else(
+        || {
+            places(major)
+                .into_iter()
+                .find(|folder| banner(folder).is_some_and(|(number, _)| number == major.number()))
+        },
+        |named| Some(named.to_owned()),
+    );
+    let looked = || {
+        let mut looked = vec![format!("/usr/lib/postgresql/{major}/bin"), format!("/usr/pgsql-{major}/bin")];
+        looked.extend(["/nix/store", "Python's packages", "PATH"].map(str::to_owned));
+        looked
+    };
+    let Some(folder) = folder else { return Programs { looked: looked(), ..Programs::default() } };
+    let missing = needed
+        .iter()
+        .chain(also)
+        .filter(|program| !runnable(&folder.join(program)))
+        .map(|program| (*program).to_owned())
+        .collect();
+    let configured = output(command(&folder, "pg_config", "").args(["--configure"])).ok();
+    Programs {
+        version: banner(&folder).map(|(_, version)| version),
+        missing,
+        looked: Vec::new(),
+        built_with: configured.filter(|text| !text.trim().is_empty()),
+        extensions: extensions(&folder),
+        folder: Some(folder),
+    }
+}
+
+/// The folder of the files that the programs share.
+fn share(folder: &Path) -> Option<String> {
+    output(command(folder, "pg_config", "").arg("--sharedir")).ok().or_else(|| {
+        // initdb says it on standard error, and makes nothing.
+        let shown = command(folder, "initdb", "").args(["--show", "-D", "/nonexistent"]).output().ok()?;
+        let text = String::from_utf8_lossy(&shown.stderr).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("share_path=")).map(str::to_owned)
+    })
+}
+
+/// The folder of the server's libraries, known by a library that every server has.
+pub(super) fn library_folder(folder: &Path) -> Option<PathBuf> {
+    let asked =
+        output(command(folder, "pg_config", "").arg("--pkglibdir")).ok().map(|text| text.trim().into());
+    let above = folder.parent()?;
+    let beside = ["lib/postgresql", "lib", "lib64/postgresql", "lib64"].map(|name| above.join(name));
+    let mut folders: Vec<PathBuf> = asked.into_iter().chain(beside).collect();
+    // Debian: /usr/share/postgresql/17 and /usr/lib/postgresql/17/lib.
+    folders.extend(
+        share(folder).map(|share| PathBuf::from(share.trim().replace("/share/", "/lib/")).join("lib")),
+    );
+    folders.into_iter().find(|folder| folder.join("plpgsql.so").exists())
+}
+
+/// Returns true if a library is in the server's folder, or is named by a path that exists.
+pub(super) fn has_library(folder: &Path, library: &str) -> bool {
+    let plain = library.strip_prefix("$libdir/").unwrap_or(library);
+    let plain = plain.strip_suffix(".so").unwrap_or(plain);
+    let path = folder.join(plain);
+    [path.clone(), files::beside(&path, ".so")].iter().any(|path| path.is_file())
+}
+
+/// The extensions whose control files the programs would find.
+fn extensions(folder: &Path) -> Option<Vec<String>> {
+    let share = share(folder)?;
+    let names = files::names(&Path::new(share.trim()).join("extension"));
+    let controls: Vec<String> =
+        names.iter().filter_map(|name| name.strip_suffix(".control")).map(str::to_owned).collect();
+    (!controls.is_empty()).then_some(controls)
+}

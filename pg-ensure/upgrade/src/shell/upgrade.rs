@@ -1,0 +1,231 @@
+//! An upgrade as it is asked for: what it would do, where it stands, and how a run begins.
+
+use super::condition::{committed, old_condition, restored};
+use super::error::UpgradeError;
+use super::journal::{Layout, Work, layout, now};
+use super::outcome::Outcome;
+use super::request::{HbaChecker, Observer, Request, Services};
+use super::run::Run;
+use super::{files, gather};
+use crate::facts::{Backup, Facts, Running};
+use crate::machine::{Machine, State};
+use crate::preflight::{Finding, Severity, preflight};
+use crate::record::{Choices, Record};
+use crate::step::Step;
+use std::path::Path;
+
+/// The plan of an upgrade.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The gathered facts.
+    pub facts: Facts,
+    /// The findings of the preflight.
+    pub findings: Vec<Finding>,
+    /// The steps in their order.
+    pub steps: Vec<Step>,
+    /// The steps during which no server runs for anybody.
+    pub without_server: Vec<Step>,
+}
+
+/// An upgrade of one cluster.
+#[derive(Debug)]
+pub struct Upgrade {
+    pub(super) request: Request,
+    pub(super) layout: Layout,
+}
+
+impl Upgrade {
+    /// The upgrade that a request asks for. Nothing is touched.
+    #[must_use]
+    pub fn new(request: Request) -> Self {
+        let layout = layout(
+            &request.base,
+            request.from,
+            request.to,
+            request.cluster.as_deref(),
+            request.old_data.as_deref(),
+            request.new_data.as_deref(),
+        );
+        Self { request, layout }
+    }
+
+    /// The old data folder.
+    #[must_use]
+    pub fn old_data(&self) -> &Path {
+        &self.layout.old_data
+    }
+
+    /// The new data folder.
+    #[must_use]
+    pub fn new_data(&self) -> &Path {
+        &self.layout.new_data
+    }
+
+    /// The folder with the journal, the logs and the reports.
+    #[must_use]
+    pub fn work(&self) -> &Path {
+        &self.layout.work.folder
+    }
+
+    /// Plans the upgrade and runs the preflight. Nothing is written, and a stopped server stays stopped.
+    ///
+    /// # Errors
+    /// When a program that should answer cannot be run.
+    pub fn plan(&self, hba: &dyn HbaChecker) -> Result<Plan, UpgradeError> {
+        let mut facts = gather::facts(&self.request, &self.layout, hba, "plan", false)?;
+        let record = self.layout.work.load()?;
+        facts.under_way = record.as_ref().map(|record| record.state).filter(|state| match state {
+            State::Ready(_) | State::Running(_) | State::Undoing(_) => true,
+            State::Undone | State::Done => false,
+        });
+        if let Some(record) = record.as_ref().filter(|record| record.state == State::Done) {
+            let what = format!(
+                "done before: PostgreSQL {} is in {}",
+                record.choices.to,
+                record.choices.new_data.display()
+            );
+            let done =
+                Finding { code: "done".to_owned(), severity: Severity::Note, what, fix: String::new() };
+            return Ok(Plan { facts, findings: vec![done], steps: Vec::new(), without_server: Vec::new() });
+        }
+        let findings = preflight(&facts, &self.request.accept);
+        let machine = Machine::new(facts.mode, self.request.reindexing);
+        let steps = machine.steps().to_vec();
+        let live = matches!(facts.old.as_ref().map(|old| &old.running), Some(Running::Live { .. }));
+        let without_server = steps
+            .iter()
+            .copied()
+            .filter(|step| {
+                live && !machine.before(*step, Step::Quiesce) && machine.before(*step, Step::Start)
+            })
+            .collect();
+        Ok(Plan { facts, findings, steps, without_server })
+    }
+
+    /// Reads the record of the upgrade, if there is one.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn status(&self) -> Result<Option<Record>, UpgradeError> {
+        self.layout.work.load()
+    }
+
+    /// Checks that a rollback is possible now.
+    ///
+    /// # Errors
+    /// With the reason.
+    pub fn way_back(&self, record: &Record) -> Result<(), UpgradeError> {
+        let machine = restored(record);
+        let backup = record.backup_made && matches!(record.choices.backup, Backup::Base(_));
+        machine.way_back(old_condition(&record.choices), committed(&record.choices), backup)?;
+        Ok(())
+    }
+
+    /// Goes on from wherever the upgrade stands, or begins it.
+    ///
+    /// # Errors
+    /// See [`UpgradeError`]. The journal says where it stands, and a later run goes on from there.
+    pub fn run(
+        &self,
+        hba: &dyn HbaChecker,
+        services: &dyn Services,
+        observer: &mut dyn Observer,
+    ) -> Result<(Record, Outcome), UpgradeError> {
+        let work = &self.layout.work;
+        if let Some(record) = work.load()?
+            && record.state == State::Done
+        {
+            return Ok((record, Outcome::WasDone));
+        }
+        let old = &self.layout.old_data;
+        if !old.join("PG_VERSION").exists() && work.load()?.is_none() {
+            // Said before a folder is made for the journal.
+            let plan = self.plan(hba)?;
+            return Err(UpgradeError::Blocked(plan.findings));
+        }
+        self.may_write(hba)?;
+        let _lock = work.lock()?;
+        gather::private_folder(work)?;
+        let record = self.begin_or_go_on(work, hba)?;
+        let mut run = Run { request: &self.request, layout: &self.layout, record, hba, services, observer };
+        run.go()
+    }
+
+    /// A run that may not write says so by its findings, before it fails at the journal.
+    fn may_write(&self, hba: &dyn HbaChecker) -> Result<(), UpgradeError> {
+        let base = self.layout.work.folder.parent().unwrap_or(Path::new("/"));
+        if tempfile::tempfile_in(base).is_err() {
+            let space = files::free(base).unwrap_or(0);
+            if space > 1 << 20 {
+                return Err(UpgradeError::Blocked(self.plan(hba)?.findings));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_or_go_on(&self, work: &Work, hba: &dyn HbaChecker) -> Result<Record, UpgradeError> {
+        if let Some(record) = work.load()? {
+            let early = matches!(
+                record.state,
+                State::Ready(Step::Discover | Step::Preflight)
+                    | State::Running(Step::Discover | Step::Preflight)
+            );
+            match record.state {
+                State::Undone => {
+                    let kept = work.folder.join(format!("journal-{}.json", record.id));
+                    files::rename(&work.journal(), &kept)?;
+                }
+                _ if early => super::leftovers::stop(work, &record.id, &[&self.layout.old_data])?,
+                _ => return Ok(record),
+            }
+        }
+        // Before anything is begun, what a run is asked for is what counts, not what an earlier one was.
+        let (old, new) = gather::programs(&self.request);
+        let (Some(old_bin), Some(new_bin)) = (old.folder.clone(), new.folder.clone()) else {
+            return Err(UpgradeError::Blocked(self.plan(hba)?.findings));
+        };
+        let base = self.layout.staging.parent().unwrap_or(Path::new("/"));
+        let mode = self.request.mode.unwrap_or_else(|| {
+            crate::Mode::choose(self.request.to, files::clones(base), files::copies_in_kernel(base))
+        });
+        let choices = Choices {
+            from: self.request.from.number(),
+            to: self.request.to.number(),
+            old_bin,
+            old_version: old.version.unwrap_or_default(),
+            new_bin,
+            new_version: new.version.unwrap_or_default(),
+            old_data: self.layout.old_data.clone(),
+            new_data: self.layout.new_data.clone(),
+            staging: self.layout.staging.clone(),
+            mode,
+            jobs: self.request.jobs.max(1),
+            backup: self.request.backup.clone().unwrap_or_else(|| Backup::Base(self.layout.backup())),
+            stopping: self.request.stopping.clone(),
+            starting: self.request.starting,
+            reindexing: self.request.reindexing,
+            amcheck: self.request.amcheck,
+            wal_dir: self.request.wal_dir.clone(),
+        };
+        let record = Record {
+            format: 2,
+            id: format!("{}-{}-{:x}", choices.from, choices.to, now()),
+            state: State::Ready(Step::Discover),
+            choices,
+            findings: Vec::new(),
+            history: Vec::new(),
+            catalog: None,
+            was_live: false,
+            backup_made: false,
+            fingerprint: None,
+            tablespaces: Vec::new(),
+            compared: std::collections::BTreeMap::new(),
+            recollated: Vec::new(),
+            edits: Vec::new(),
+            left: Vec::new(),
+            removed: false,
+        };
+        work.store(&record)?;
+        Ok(record)
+    }
+}

@@ -1,0 +1,174 @@
+//! The steps of an upgrade, and their order.
+
+use super::mode::Mode;
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// A step. Each is written to the journal before it begins and after it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Step {
+    /// Programs, folders and the mode are found.
+    Discover,
+    /// Everything that could stand in the way is looked at.
+    Preflight,
+    /// A backup is made and verified.
+    Backup,
+    /// The new cluster is made beside the old one, under another name.
+    Prepare,
+    /// Runs `pg_upgrade --check`.
+    Check,
+    /// The old server is stopped; what is in the cluster is written down.
+    Quiesce,
+    /// Transfers the data by `pg_upgrade`.
+    Transfer,
+    /// The new cluster is started on a private socket and compared with what was written down.
+    Verify,
+    /// Indexes whose collation has changed are built again.
+    Reindex,
+    /// The configuration is carried over.
+    Carry,
+    /// The new folder gets its name.
+    Commit,
+    /// The new server is started for everybody.
+    Start,
+    /// The planner's statistics that are missing are gathered.
+    Statistics,
+    /// Extensions are updated.
+    Extensions,
+}
+
+impl Step {
+    /// Every step, in the order of the copying modes.
+    pub const ALL: [Self; 14] = [
+        Self::Discover,
+        Self::Preflight,
+        Self::Backup,
+        Self::Prepare,
+        Self::Check,
+        Self::Quiesce,
+        Self::Transfer,
+        Self::Verify,
+        Self::Reindex,
+        Self::Carry,
+        Self::Commit,
+        Self::Start,
+        Self::Statistics,
+        Self::Extensions,
+    ];
+
+    /// Describes the step in a few words.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Discover => "find programs and folders",
+            Self::Preflight => "look for what stands in the way",
+            Self::Backup => "back up and verify the backup",
+            Self::Prepare => "make the new cluster beside the old one",
+            Self::Check => "let pg_upgrade check both",
+            Self::Quiesce => "stop the old server and take an inventory",
+            Self::Transfer => "transfer the data",
+            Self::Verify => "compare with the inventory on a private socket",
+            Self::Reindex => "rebuild indexes whose collation changed",
+            Self::Carry => "carry the configuration over",
+            Self::Commit => "give the new folder its name",
+            Self::Start => "start the new server",
+            Self::Statistics => "gather the statistics that are missing",
+            Self::Extensions => "update extensions",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Discover => "discover",
+            Self::Preflight => "preflight",
+            Self::Backup => "backup",
+            Self::Prepare => "prepare",
+            Self::Check => "check",
+            Self::Quiesce => "quiesce",
+            Self::Transfer => "transfer",
+            Self::Verify => "verify",
+            Self::Reindex => "reindex",
+            Self::Carry => "carry",
+            Self::Commit => "commit",
+            Self::Start => "start",
+            Self::Statistics => "statistics",
+            Self::Extensions => "extensions",
+        })
+    }
+}
+
+/// A text that is not the name of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{text:?} is not a step: expected one of {}", Step::ALL.map(|step| step.to_string()).join(", "))]
+pub struct UnknownStep {
+    text: String,
+}
+
+impl FromStr for Step {
+    type Err = UnknownStep;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStep> {
+        let found = Self::ALL.into_iter().find(|step| step.to_string() == text);
+        found.ok_or_else(|| UnknownStep { text: text.to_owned() })
+    }
+}
+
+/// When indexes of a changed collation are rebuilt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Reindexing {
+    /// Before anybody can connect: an index in the wrong order gives wrong answers and lets duplicates in.
+    #[default]
+    BeforeCommit,
+    /// At the end and concurrently, while clients work with what may be wrong.
+    Online,
+}
+
+/// The order of the steps.
+///
+/// Where the mode costs the old cluster, the backup is taken after the old server has been stopped: it is the only way
+/// back, so nothing may be written after it. In the other modes the old cluster itself is the way back, and the backup
+/// is taken while clients work, after `pg_upgrade --check`: an obstacle is found before the time for a backup is spent.
+#[must_use]
+pub fn order(mode: Mode, reindexing: Reindexing) -> Vec<Step> {
+    let mut steps = vec![Step::Discover, Step::Preflight];
+    if mode.keeps_the_old() {
+        steps.extend([Step::Prepare, Step::Check, Step::Backup, Step::Quiesce]);
+    } else {
+        steps.extend([Step::Prepare, Step::Check, Step::Quiesce, Step::Backup]);
+    }
+    steps.extend([Step::Transfer, Step::Verify]);
+    if reindexing == Reindexing::BeforeCommit {
+        steps.push(Step::Reindex);
+    }
+    steps.extend([Step::Carry, Step::Commit, Step::Start, Step::Statistics, Step::Extensions]);
+    if reindexing == Reindexing::Online {
+        steps.push(Step::Reindex);
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_once_in_every_order() {
+        for mode in Mode::ALL {
+            for reindexing in [Reindexing::BeforeCommit, Reindexing::Online] {
+                let order = order(mode, reindexing);
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, Step::ALL);
+                let at = |step| order.iter().position(|other| *other == step);
+                assert!(at(Step::Backup) < at(Step::Transfer));
+                assert!(mode.keeps_the_old() || at(Step::Quiesce) < at(Step::Backup));
+            }
+        }
+        assert_eq!("verify".parse(), Ok(Step::Verify));
+    }
+}
