@@ -147,7 +147,7 @@ fn a_standby_is_left_alone() {
     let standby = Postgres::standby_of(&primary);
     let folder = tempfile::tempdir().expect("a folder");
     let manifest = write(folder.path(), "m.toml", "[[ensure]]\nname = \"a\"\n");
-    expect(&["apply", &manifest, "--connect", &connect(&standby)], 0, &["standby: left alone"]);
+    expect(&["apply", &manifest, "--connect", &connect(&standby)], 0, &["standby: nothing was changed"]);
     let both = format!(
         "host={},{} port={},{} user=postgres",
         standby.socket_folder().display(),
@@ -488,7 +488,7 @@ fn a_self_signed_certificate_is_verified_as_by_libpq() {
     };
     let run = |host: &str, mode: &str, code: i32, words: &[&str]| {
         let to = to(host, mode);
-        expect(&["plan", &manifest, "--connect", &to, "--password", &admin, "--timeout", "1"], code, words)
+        expect(&["plan", &manifest, "--connect", &to, "--password", &admin, "--timeout", "20"], code, words)
     };
     run("localhost", "verify-full", 3, &["CREATE ROLE"]);
     run("localhost", "verify-ca", 3, &["CREATE ROLE"]);
@@ -517,7 +517,7 @@ fn it_connects_as_libpq_does() {
     );
     let run = |args: &[&str], variables: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pg-ensure"));
-        command.args(["plan", &manifest, "--timeout", "1"]).args(args).env("HOME", home.path());
+        command.args(["plan", &manifest, "--timeout", "20"]).args(args).env("HOME", home.path());
         let output = command.envs(variables.iter().copied()).output().expect("the program runs");
         (output.status.code(), text(&output))
     };

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The published libraries.
-pub(crate) const LIBRARIES: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "pg-upgrade", "smtp-config"];
+pub(crate) const LIBRARIES: &[&str] =
+    &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "pg-upgrade", "smtp-config"];
 
 /// The published programs.
 pub(crate) const PROGRAMS: &[&str] = &[

@@ -52,9 +52,9 @@ pub(super) fn read(path: &Path, kept: Kept) -> Result<Zeroizing<Vec<u8>>, Secret
     let closed = if about.uid() == 0 && own != 0 { 0o037 } else { 0o077 };
     if kept == Kept::Privately && about.mode() & closed != 0 {
         return Err(refused(if closed == 0o037 {
-            "accounts outside of its group may read it, or its group may write it: chmod 0640"
+            "accessible to others or writable by its group; chmod 0640"
         } else {
-            "others may read it: chmod 0400, or chown root and chmod 0640 with the group of the service"
+            "accessible to group or others; chmod 0400, or chown root, chgrp to the group of the service and chmod 0640"
         }));
     }
     if about.len() > LONGEST {

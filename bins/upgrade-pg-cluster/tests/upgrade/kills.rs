@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 const STEPS: [&str; 14] = [
     "discover",
     "preflight",
-    "backup",
     "prepare",
     "check",
+    "backup",
     "quiesce",
     "transfer",
     "verify",
@@ -126,9 +126,9 @@ fn killed_at_every_step_it_can_be_rolled_back() {
     let (lab, before) = filled("17", "18");
     // One after another on the same cluster; the backup is made anew each time.
     for (step, wait) in [
-        ("backup", 100),
         ("prepare", 200),
         ("check", 100),
+        ("backup", 100),
         ("quiesce", 0),
         ("transfer", 700),
         ("verify", 100),
