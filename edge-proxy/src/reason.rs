@@ -87,6 +87,7 @@ reasons! {
     Http3Error = "http3-error", connection, "the client violated HTTP/3";
     Http3Flood = "http3-flood", connection, "the client sent too many HTTP/3 resets or control frames";
     MalformedHead = "malformed-head", connection, "the head of a request is malformed";
+    MethodNotAllowed = "method-not-allowed", request, "the route does not take this method";
     NoHost = "no-host", request, "the request does not name a host";
     NoRoute = "no-route", request, "no route of the site matches the path";
     NoSni = "no-sni", connection, "the ClientHello does not name a host";

@@ -4,7 +4,7 @@ mod check;
 
 pub use check::nearest;
 
-use crate::config::{Action, Auth, Config, PathMatch, Site};
+use crate::config::{Action, Auth, Config, ListenerKind, PathMatch, Site};
 use crate::host::HostPattern;
 use std::collections::HashMap;
 use std::fmt;
@@ -23,8 +23,8 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Snapshot {
     config: Config,
-    exact: HashMap<String, usize>,
-    below: HashMap<String, usize>,
+    exact: HashMap<String, Vec<usize>>,
+    below: HashMap<String, Vec<usize>>,
     sites: Vec<SiteIndex>,
     identities: Vec<String>,
 }
@@ -34,6 +34,7 @@ struct SiteIndex {
     by_specificity: Vec<usize>,
     upstreams: Vec<Option<usize>>,
     path_decides_access: bool,
+    http3: bool,
 }
 
 impl Snapshot {
@@ -49,10 +50,12 @@ impl Snapshot {
         let (mut exact, mut below) = (HashMap::new(), HashMap::new());
         for (i, site) in config.sites.iter().enumerate() {
             for host in &site.hosts {
-                match host {
-                    HostPattern::Exact(name) => exact.insert(name.clone(), i),
-                    HostPattern::Below(name) => below.insert(name.clone(), i),
+                let (names, name) = match host {
+                    HostPattern::Exact(name) => (&mut exact, name),
+                    HostPattern::Below(name) => (&mut below, name),
                 };
+                let sites: &mut Vec<usize> = names.entry(name.clone()).or_default();
+                sites.push(i);
             }
         }
         let sites = config.sites.iter().map(|site| SiteIndex::new(&config, site)).collect();
@@ -65,23 +68,43 @@ impl Snapshot {
         &self.config
     }
 
-    /// Returns the position of the site for this host, normalised by [`host::normalize`](crate::host::normalize): the
-    /// site with exactly this name, or else the one with the longest `*.` pattern above it.
-    pub fn site(&self, normalized_host: &str) -> Option<usize> {
-        if let Some(site) = self.exact.get(normalized_host) {
-            return Some(*site);
+    /// Returns the position of the site for this host, normalised by [`host::normalize`](crate::host::normalize), at a
+    /// listener: the site with exactly this name, or else the one with the longest `*.` pattern above it.
+    ///
+    /// The name is looked up first and the listener asked after that: a name that is bound to other listeners exists at none of
+    /// the rest, also where a wildcard of a site without such a bound would cover it.
+    pub fn site_at(&self, normalized_host: &str, listener: Option<&str>) -> Option<usize> {
+        let sites = self.sites_of(normalized_host)?;
+        sites.iter().copied().find(|site| self.serves(*site, listener))
+    }
+
+    /// Returns true if the site exists at the listener of this name; `None` is a listener without a name.
+    pub fn serves(&self, site: usize, listener: Option<&str>) -> bool {
+        let bound = &self.config.sites[site].listen;
+        bound.is_empty() || listener.is_some_and(|name| bound.iter().any(|bound| bound == name))
+    }
+
+    /// The sites of the most specific pattern that covers this host, each at listeners of its own.
+    fn sites_of(&self, normalized_host: &str) -> Option<&[usize]> {
+        if let Some(sites) = self.exact.get(normalized_host) {
+            return Some(sites);
         }
         if self.below.is_empty() {
             return None;
         }
         let mut rest = normalized_host;
         while let Some((_, above)) = rest.split_once('.') {
-            if let Some(site) = self.below.get(above) {
-                return Some(*site);
+            if let Some(sites) = self.below.get(above) {
+                return Some(sites);
             }
             rest = above;
         }
         None
+    }
+
+    /// Returns true if a listener with HTTP/3 serves the site.
+    pub(crate) fn has_http3(&self, site: usize) -> bool {
+        self.sites[site].http3
     }
 
     /// Returns the positions of a site's routes, the most specific first.
@@ -148,11 +171,18 @@ impl SiteIndex {
             | Action::Respond(_)
             | Action::Drop => None,
         };
+        let http3 = config.listeners.iter().any(|listener| {
+            listener.kind == ListenerKind::Tls { http3: true }
+                && (site.listen.is_empty()
+                    || listener.name.as_ref().is_some_and(|name| site.listen.contains(name)))
+        });
         Self {
+            http3,
             by_specificity,
             upstreams: site.routes.iter().map(|route| upstream(&route.action)).collect(),
             path_decides_access: site.routes.iter().any(|route| {
                 !route.access.is_open()
+                    || !route.methods.is_empty()
                     || route.auth.is_some()
                     || match &route.action {
                         Action::Drop | Action::Handle { .. } => true,
@@ -231,12 +261,12 @@ mod tests {
         };
         let sites = vec![site("a", "*.org"), site("b", "*.example.org"), site("c", "git.example.org")];
         let snapshot = Snapshot::new(Config { sites, ..Config::default() }).unwrap();
-        assert_eq!(snapshot.site("git.example.org"), Some(2));
-        assert_eq!(snapshot.site("x.y.example.org"), Some(1));
-        assert_eq!(snapshot.site("x.git.example.org"), Some(1));
-        assert_eq!(snapshot.site("example.org"), Some(0));
-        assert_eq!(snapshot.site("org"), None);
-        assert_eq!(snapshot.site("example.com"), None);
-        assert_eq!(snapshot.site(""), None);
+        assert_eq!(snapshot.site_at("git.example.org", None), Some(2));
+        assert_eq!(snapshot.site_at("x.y.example.org", None), Some(1));
+        assert_eq!(snapshot.site_at("x.git.example.org", None), Some(1));
+        assert_eq!(snapshot.site_at("example.org", None), Some(0));
+        assert_eq!(snapshot.site_at("org", None), None);
+        assert_eq!(snapshot.site_at("example.com", None), None);
+        assert_eq!(snapshot.site_at("", None), None);
     }
 }

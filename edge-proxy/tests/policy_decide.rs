@@ -106,14 +106,14 @@ fn the_sinkhole_at_the_hello() {
     let snapshot = snapshot();
     let silent = |why| Err(Rejection { how: Reject::Silent, why });
     let stranger = Some("192.0.2.1".parse().unwrap());
-    assert_eq!(hello(&snapshot, stranger, Some("git.example.org")), Ok(0));
-    assert_eq!(hello(&snapshot, stranger, Some("A.Git.Example.ORG.")), Ok(0));
-    assert_eq!(hello(&snapshot, stranger, None), silent(Reason::NoSni));
-    assert_eq!(hello(&snapshot, stranger, Some("")), silent(Reason::NoSni));
-    assert_eq!(hello(&snapshot, stranger, Some("192.0.2.9")), silent(Reason::RawAddress));
-    assert_eq!(hello(&snapshot, stranger, Some("example.org")), silent(Reason::UnknownName));
-    assert_eq!(hello(&snapshot, stranger, Some("closed.example.org")), silent(Reason::AccessDenied));
-    assert_eq!(hello(&snapshot, None, Some("closed.example.org")), Ok(2));
+    assert_eq!(hello(&snapshot, None, stranger, Some("git.example.org")), Ok(0));
+    assert_eq!(hello(&snapshot, None, stranger, Some("A.Git.Example.ORG.")), Ok(0));
+    assert_eq!(hello(&snapshot, None, stranger, None), silent(Reason::NoSni));
+    assert_eq!(hello(&snapshot, None, stranger, Some("")), silent(Reason::NoSni));
+    assert_eq!(hello(&snapshot, None, stranger, Some("192.0.2.9")), silent(Reason::RawAddress));
+    assert_eq!(hello(&snapshot, None, stranger, Some("example.org")), silent(Reason::UnknownName));
+    assert_eq!(hello(&snapshot, None, stranger, Some("closed.example.org")), silent(Reason::AccessDenied));
+    assert_eq!(hello(&snapshot, None, None, Some("closed.example.org")), Ok(2));
 }
 
 #[test]
@@ -448,7 +448,7 @@ fn any_facts() -> impl Strategy<Value = RequestContext<'static>> {
 fn is_known(decision: &Decision<'_>, snapshot: &Snapshot, authority: &str) -> bool {
     let host =
         edge_proxy::host::split_authority(authority).map(|(host, _, _)| edge_proxy::host::normalize(host));
-    host.and_then(|host| snapshot.site(&host)) == decision.site.map(|(i, _)| i)
+    host.and_then(|host| snapshot.site_at(&host, None)) == decision.site.map(|(i, _)| i)
 }
 
 proptest! {
@@ -459,7 +459,7 @@ proptest! {
         if let Verdict::Forward { .. } = decision.verdict {
             prop_assert!(decision.site.is_some() && decision.route.is_some());
             prop_assert!(is_known(&decision, &snapshot, &head.authority));
-            prop_assert!(!facts.transport.is_secure() || facts.sni.and_then(|sni| snapshot.site(sni)) == decision.site.map(|(i, _)| i));
+            prop_assert!(!facts.transport.is_secure() || facts.sni.and_then(|sni| snapshot.site_at(sni, None)) == decision.site.map(|(i, _)| i));
         }
         if let Verdict::Redirect { location, .. } = &decision.verdict {
             prop_assert!(edge_proxy::grammar::is_target(location.as_bytes()));
@@ -489,8 +489,8 @@ proptest! {
     #[test]
     fn a_name_that_no_site_has_is_never_forwarded(host in "[a-z]{1,8}(\\.[a-z]{1,8}){0,3}", facts in any_facts()) {
         let snapshot = snapshot();
-        prop_assume!(snapshot.site(&host).is_none());
-        prop_assert!(hello(&snapshot, None, Some(&host)).is_err());
+        prop_assume!(snapshot.site_at(&host, None).is_none());
+        prop_assert!(hello(&snapshot, None, None, Some(&host)).is_err());
         let verdict = decide(&snapshot, &facts, &get(&host, "/")).verdict;
         let refused = matches!(verdict, Verdict::Drop { .. } | Verdict::Refuse { status: 421, .. });
         prop_assert!(refused, "{:?}", verdict);
@@ -498,6 +498,6 @@ proptest! {
 
     #[test]
     fn no_hello_is_too_strange(sni in any::<Option<String>>(), client in any::<Option<std::net::IpAddr>>()) {
-        let _ = hello(&snapshot(), client, sni.as_deref());
+        let _ = hello(&snapshot(), None, client, sni.as_deref());
     }
 }

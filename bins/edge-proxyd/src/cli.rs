@@ -111,6 +111,9 @@ pub(crate) struct ExplainArgs {
     /// The source address in the connection's PROXY header.
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]
     pub(crate) proxied: Option<SocketAddr>,
+    /// The name of the listener that accepts the connection. Default: the first of its transport that serves the host.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) listener: Option<String>,
     /// The interface the connection arrives on.
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,

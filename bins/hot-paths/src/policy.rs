@@ -86,8 +86,8 @@ fn answer_fields(count: u32) {
 fn client_hello(count: u32) {
     let snapshot = snapshot();
     for _ in 0..count {
-        assert!(hello(&snapshot, None, black_box(Some("git.example.org"))).is_ok());
-        assert!(hello(&snapshot, None, black_box(Some("stranger.example.org"))).is_err());
+        assert!(hello(&snapshot, None, None, black_box(Some("git.example.org"))).is_ok());
+        assert!(hello(&snapshot, None, None, black_box(Some("stranger.example.org"))).is_err());
     }
 }
 

@@ -9,10 +9,10 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let peer = "100.64.0.2:1".parse().unwrap();
-    for header in [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp] {
+    for header in [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp, TrustedHeader::Custom("CF-Connecting-IP".into())] {
         let trust = Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], header, ..Trust::default() };
         // One line per field, all with the same name.
-        let fields: Fields = bytes.split(|b| *b == b'\n').map(|line| (header.name().as_bytes(), line)).collect();
+        let fields: Fields = bytes.split(|b| *b == b'\n').map(|line| (trust.header.name().as_bytes(), line)).collect();
         let client = restore(&trust, peer, None, TailnetIdentity::Unasked, &fields);
         assert!(client.via.len() <= MAX_HOPS);
         assert!(client.via.iter().all(|hop| trust.ranges[0].contains(hop)));

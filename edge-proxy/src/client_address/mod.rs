@@ -32,7 +32,7 @@ pub struct ClientAddress {
 }
 
 /// The source of a client's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The peer address of the connection.
     Connection,

@@ -54,10 +54,16 @@ pub fn restore<'i>(
         return client;
     }
     client.told = told(fields);
-    client.stop = match trust.header {
+    client.stop = match &trust.header {
         TrustedHeader::XForwardedFor => walk_list(trust, identities, fields, &mut client),
         TrustedHeader::Forwarded => walk_forwarded(trust, identities, fields, &mut client),
-        TrustedHeader::XRealIp => one_address(fields, &mut client),
+        header @ TrustedHeader::XRealIp => {
+            one_address(fields.all(Name::XRealIp), header.clone(), &mut client)
+        }
+        header @ TrustedHeader::Custom(name) => {
+            let values = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+            one_address(values.map(|field| field.value), header.clone(), &mut client)
+        }
     };
     client
 }
@@ -173,15 +179,18 @@ fn walk_forwarded(
     Stop::End
 }
 
-fn one_address(fields: &Fields, client: &mut ClientAddress) -> Stop {
-    let mut values = fields.all(Name::XRealIp);
+fn one_address<'v>(
+    mut values: impl Iterator<Item = &'v [u8]>,
+    header: TrustedHeader,
+    client: &mut ClientAddress,
+) -> Stop {
     match (values.next(), values.next()) {
         (None, _) => Stop::End,
         // A trusted proxy writes one field. With two, one of them may be forged.
         (Some(_), Some(_)) => Stop::Garbage,
         (Some(value), None) => match parse_entry(trim(value)) {
             Some(found) => {
-                step(client, found, TrustedHeader::XRealIp);
+                step(client, found, header);
                 Stop::Untrusted
             }
             None => Stop::Garbage,

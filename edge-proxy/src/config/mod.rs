@@ -13,7 +13,9 @@ mod upstream;
 
 pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
-pub use site::{Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site};
+pub use site::{
+    Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
+};
 pub use tailnet::Tailnet;
 #[cfg(feature = "opentelemetry")]
 pub use tracing::Tracing;
@@ -22,6 +24,7 @@ pub use upstream::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 use crate::tailnet::Who;
 use ipnet::IpNet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The whole configuration of a proxy.
@@ -52,6 +55,8 @@ pub struct Config {
 /// One address and port to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
+    /// The name by which [`Site::listen`] refers to it. Several listeners may share one.
+    pub name: Option<String>,
     /// The address and port. Port 0 picks a free one.
     pub address: SocketAddr,
     /// The protocols served on this listener.
@@ -66,12 +71,13 @@ pub struct Listener {
 impl Listener {
     /// Returns a listener for plain HTTP.
     pub const fn plain(address: SocketAddr) -> Self {
-        Self { address, kind: ListenerKind::Plain, interface: None, proxy_protocol: Vec::new() }
+        Self { name: None, address, kind: ListenerKind::Plain, interface: None, proxy_protocol: Vec::new() }
     }
 
     /// Returns a listener for HTTP/1.1 and HTTP/2 over TLS on TCP. [`Listener::http3`] adds QUIC.
     pub const fn tls(address: SocketAddr) -> Self {
         Self {
+            name: None,
             address,
             kind: ListenerKind::Tls { http3: false },
             interface: None,
@@ -85,6 +91,13 @@ impl Listener {
         if let ListenerKind::Tls { .. } = self.kind {
             self.kind = ListenerKind::Tls { http3 };
         }
+        self
+    }
+
+    /// Returns the same listener under a name that sites can be bound to.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 }
@@ -120,7 +133,7 @@ pub struct Trust {
 }
 
 /// The only header that is read. X-Forwarded-For and Forwarded are never merged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TrustedHeader {
     /// X-Forwarded-For: a list of addresses, the nearest hop last.
     #[default]
@@ -129,15 +142,18 @@ pub enum TrustedHeader {
     Forwarded,
     /// X-Real-IP: a single address.
     XRealIp,
+    /// Another field with one address, such as CF-Connecting-IP. Requests that did not come through a trusted hop lose it.
+    Custom(Arc<str>),
 }
 
 impl TrustedHeader {
     /// Returns the name of the field.
-    pub const fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::XForwardedFor => "X-Forwarded-For",
             Self::Forwarded => "Forwarded",
             Self::XRealIp => "X-Real-IP",
+            Self::Custom(name) => name,
         }
     }
 }

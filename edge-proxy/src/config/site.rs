@@ -14,10 +14,14 @@ pub struct Site {
     pub name: String,
     /// The host names of the site.
     pub hosts: Vec<HostPattern>,
+    /// Names of the listeners that serve the site; on all others it does not exist. Empty means every listener.
+    pub listen: Vec<String>,
     /// The handling of requests over plain HTTP.
     pub plain: Plain,
     /// The client addresses that may use the site.
     pub access: Access,
+    /// The combination of `access` with `auth`.
+    pub satisfy: Satisfy,
     /// The way clients that `access` denies are rejected.
     pub reject: Reject,
     /// True if requests may be served from TLS 1.3 early data. Off by default, since such requests can be replayed.
@@ -50,8 +54,10 @@ impl Site {
         Self {
             name: name.into(),
             hosts,
+            listen: Vec::new(),
             plain: Plain::default(),
             access: Access::default(),
+            satisfy: Satisfy::default(),
             reject: Reject::default(),
             early_data: false,
             routes: Vec::new(),
@@ -119,6 +125,16 @@ impl Access {
     }
 }
 
+/// Combination of an address list with authentication, as nginx's `satisfy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Satisfy {
+    /// The client needs an address that the list permits, and to authenticate.
+    #[default]
+    All,
+    /// An address that the list permits is enough; every other client has to authenticate.
+    Any,
+}
+
 /// A rule for the requests of one path or prefix.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -129,6 +145,10 @@ pub struct Route {
     pub action: Action,
     /// Access to the route, in addition to the site's own lists. A route with such a list refuses ambiguous paths.
     pub access: Access,
+    /// The combination of the route's `access` with its `auth`.
+    pub satisfy: Satisfy,
+    /// Methods the route takes; the others are answered 405. GET includes HEAD. Empty means every method.
+    pub methods: Vec<String>,
     /// A prefix removed from the path before forwarding.
     pub strip_prefix: Option<String>,
     /// Edits to the header of the forwarded request.
@@ -148,6 +168,8 @@ impl Route {
             path,
             action,
             access: Access::default(),
+            satisfy: Satisfy::default(),
+            methods: Vec::new(),
             strip_prefix: None,
             request_fields: FieldEdits::default(),
             response_fields: FieldEdits::default(),

@@ -1,7 +1,8 @@
 //! Header rewriting in both directions.
 
 use super::{Decision, RequestContext, Transport, edits, route};
-use crate::config::FieldEdits;
+use crate::client_address::Source;
+use crate::config::{FieldEdits, TrustedHeader};
 use crate::host::split_authority;
 use crate::section::digits;
 use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tailnet};
@@ -67,6 +68,7 @@ pub fn response_fields(
     head.fields.remove(Name::Te);
     if let Some(value) = alt_svc
         && facts.transport == Transport::Tls
+        && (decision.http3 || decision.site.is_none())
     {
         head.fields.push(b"Alt-Svc", value.as_bytes());
     }
@@ -103,6 +105,13 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
     for name in decision.identities {
         let name = name.as_bytes();
         fields.retain(|field| !field.name.eq_ignore_ascii_case(name) && !edits::is_alias(field.name, name));
+    }
+    if let Some(name) = decision.address_field {
+        let name = name.as_bytes();
+        let written_by_hop = matches!(decision.client.source, Source::Header(TrustedHeader::Custom(_)));
+        fields.retain(|field| {
+            if field.name.eq_ignore_ascii_case(name) { written_by_hop } else { !edits::is_alias(field.name, name) }
+        });
     }
     let edited = edits.into_iter().flatten().any(|edits| !edits.is_empty());
     let is_edited =

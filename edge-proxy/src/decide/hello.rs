@@ -3,18 +3,24 @@
 use super::{Rejection, normalized};
 use crate::Reason;
 use crate::Snapshot;
-use crate::config::Reject;
+use crate::config::{Reject, Satisfy};
 use std::net::IpAddr;
 
 /// Decides at the ClientHello, before a byte is sent, whether the connection is for a site.
 ///
+/// `listener` is the name of the listener that accepted the connection.
 /// `client` is the peer, or the source in its PROXY header; `None` while the address is unverified (QUIC before address
 /// validation). Peers in trusted ranges are not rejected for their address here, since their client is known only from
 /// a request head.
 ///
 /// # Errors
 /// The reason, and the way the connection is rejected.
-pub fn hello(snapshot: &Snapshot, client: Option<IpAddr>, sni: Option<&str>) -> Result<usize, Rejection> {
+pub fn hello(
+    snapshot: &Snapshot,
+    listener: Option<&str>,
+    client: Option<IpAddr>,
+    sni: Option<&str>,
+) -> Result<usize, Rejection> {
     let config = snapshot.config();
     let reject = |how: Reject, why| Err(Rejection { how, why });
     let Some(sni) = sni.filter(|name| !name.is_empty()) else {
@@ -24,12 +30,13 @@ pub fn hello(snapshot: &Snapshot, client: Option<IpAddr>, sni: Option<&str>) -> 
     if sni.parse::<IpAddr>().is_ok() {
         return reject(config.reject, Reason::RawAddress);
     }
-    let Some(index) = snapshot.site(&normalized(sni)) else {
+    let Some(index) = snapshot.site_at(&normalized(sni), listener) else {
         return reject(config.reject, Reason::UnknownName);
     };
     let site = &config.sites[index];
     if let Some(client) = client.map(|address| address.to_canonical())
         && !config.trust.ranges.iter().any(|range| range.contains(&client))
+        && site.satisfy == Satisfy::All
         && !site.access.permits(client)
     {
         return reject(site.reject, Reason::AccessDenied);

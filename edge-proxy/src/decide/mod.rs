@@ -57,6 +57,8 @@ pub struct RequestContext<'a> {
     pub proxied: Option<SocketAddr>,
     /// The interface the connection arrived on, if it is known.
     pub interface: Option<&'a str>,
+    /// The name of the listener that accepted the connection, if it has one.
+    pub listener: Option<&'a str>,
     /// The tailnet identities of the source and of hops.
     pub identities: Identities<'a>,
     /// The server name in the ClientHello.
@@ -79,7 +81,7 @@ impl<'a> RequestContext<'a> {
     /// A request over this transport from this peer. Nothing else is known of it.
     pub fn new(transport: Transport, peer: SocketAddr) -> Self {
         let identities = Identities::default();
-        Self { transport, peer, proxied: None, interface: None, identities, sni: None, early: false }
+        Self { transport, peer, proxied: None, interface: None, listener: None, identities, sni: None, early: false }
     }
 }
 
@@ -99,8 +101,13 @@ pub struct Decision<'s> {
     pub websocket: bool,
     /// The largest content allowed, for requests of unknown length.
     pub body_limit: Option<u64>,
-    /// The authentication required by the route or the site.
+    /// The authentication required by the route or the site. `None` also where
+    /// `satisfy = any` and the address suffices.
     pub auth: Option<&'s Auth>,
+    /// The custom field in which trusted proxies write the client's address, if one is configured.
+    pub address_field: Option<&'s str>,
+    /// Whether the site can be reached over HTTP/3.
+    pub http3: bool,
     /// Fields that carry identities on any site and that only the proxy may set.
     pub identities: &'s [String],
     /// True if upstreams are told the client's tailnet identity.
@@ -146,6 +153,20 @@ pub enum Verdict<'s> {
     },
     /// Send a configured response.
     Respond(&'s Response),
+}
+
+impl Decision<'_> {
+    /// The value of Allow (RFC 9110 §10.2.1) for a method that the route does not take.
+    pub fn allowed_methods(&self) -> Option<String> {
+        let (_, route) = self.route?;
+        let wrong_method = self.verdict.refusal() == Some(Reason::MethodNotAllowed);
+        (wrong_method && !route.methods.is_empty()).then(|| {
+            let implied = route.methods.iter().any(|method| method == "GET")
+                && !route.methods.iter().any(|method| method == "HEAD");
+            let methods = route.methods.iter().map(String::as_str).chain(implied.then_some("HEAD"));
+            methods.collect::<Vec<_>>().join(", ")
+        })
+    }
 }
 
 impl Verdict<'_> {

@@ -3,7 +3,7 @@
 use super::upgrade::{self, Upgrade};
 use super::{Decision, RequestContext, Transport, Verdict, normalized, path, route};
 use crate::client_address::{self, ClientAddress, Source};
-use crate::config::{Action, Config, Plain, Reject, Route, Site};
+use crate::config::{Access, Action, Auth, Config, Plain, Reject, Route, Satisfy, Site, TrustedHeader};
 use crate::early_data::{self, Early};
 use crate::grammar::is_target;
 use crate::host::{HostKind, split_authority};
@@ -42,6 +42,11 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
         websocket: false,
         body_limit: None,
         auth: None,
+        address_field: match &config.trust.header {
+            TrustedHeader::Custom(name) => Some(name),
+            TrustedHeader::Forwarded | TrustedHeader::XForwardedFor | TrustedHeader::XRealIp => None,
+        },
+        http3: false,
         identities: snapshot.identities(),
         tells: config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell),
         verdict: Verdict::Drop { why: Reason::UnknownName },
@@ -75,12 +80,14 @@ fn judge<'s>(
     let (index, host) = site_of(snapshot, facts, head)?;
     let site = &config.sites[index];
     decision.site = Some((index, site));
+    decision.http3 = snapshot.has_http3(index);
     let plain = facts.transport == Transport::Plain;
     if plain && site.plain == Plain::Refuse {
         return Err(turned_away(config.reject, 421, Reason::PlainRefused));
     }
     let client = decision.client.address;
-    if !site.access.permits(client) {
+    // With `satisfy = any` the address list is asked once it is known which authentication could stand in for it.
+    if site.satisfy == Satisfy::All && !site.access.permits(client) {
         return Err(turned_away(site.reject, 403, Reason::AccessDenied));
     }
     check_head(config, head)?;
@@ -97,13 +104,55 @@ fn judge<'s>(
         return Err(refuse(400, Reason::AmbiguousPath));
     }
     let Some((number, route)) = decision.route else {
-        return Err(refuse(404, Reason::NoRoute));
+        // Where an authentication could stand in for the address, none does without a route.
+        let permitted = site.satisfy == Satisfy::All || site.access.permits(client);
+        return Err(if permitted {
+            refuse(404, Reason::NoRoute)
+        } else {
+            turned_away(site.reject, 403, Reason::AccessDenied)
+        });
     };
-    if !route.access.permits(client) {
-        return Err(turned_away(site.reject, 403, Reason::AccessDenied));
+    decision.auth = authentication(site, route, client)?;
+    if !takes(route, &head.method) {
+        return Err(refuse(405, Reason::MethodNotAllowed));
     }
-    decision.auth = route.auth.as_ref().or(site.auth.as_ref());
     act(snapshot, (index, site), (number, route), head, &host, decision)
+}
+
+/// Returns the authentication that is still required once the address lists of the site and of the route have been checked.
+///
+/// Each list belongs to its level. With `satisfy = all` it must permit the client. With `any` a client that it permits is excused
+/// from the authentication of the same level, and one that it does not permit needs the authentication in force, whatever level
+/// that comes from.
+fn authentication<'s>(
+    site: &'s Site,
+    route: &'s Route,
+    client: IpAddr,
+) -> Result<Option<&'s Auth>, Verdict<'s>> {
+    let auth = route.auth.as_ref().or(site.auth.as_ref()).filter(|auth| **auth != Auth::Open);
+    let mut stands_in = false;
+    for (access, satisfy) in [(&site.access, site.satisfy), (&route.access, route.satisfy)] {
+        if !access.permits(client) {
+            if satisfy == Satisfy::All || auth.is_none() {
+                return Err(turned_away(site.reject, 403, Reason::AccessDenied));
+            }
+            stands_in = true;
+        }
+    }
+    let excuses = |access: &Access, satisfy| satisfy == Satisfy::Any && !access.is_open();
+    let excused = if route.auth.is_some() {
+        excuses(&route.access, route.satisfy)
+    } else {
+        excuses(&site.access, site.satisfy)
+    };
+    Ok(auth.filter(|_| stands_in || !excused))
+}
+
+/// Returns true if the route accepts the method.
+fn takes(route: &Route, method: &Method) -> bool {
+    let named = |name: &str| route.methods.iter().any(|taken| taken == name);
+    // HEAD asks for what GET would answer (RFC 9110 §9.3.2).
+    route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
 }
 
 /// Returns the site of a request and the normalised host.
@@ -123,10 +172,10 @@ fn site_of<'h, 's>(
         (HostKind::Address, Ok(address)) => Cow::Owned(address.to_string()),
         _ => normalized(host),
     };
-    let asked = snapshot.site(&host);
+    let asked = snapshot.site_at(&host, facts.listener);
     if facts.transport.is_secure() {
         // The handshake selected a site, and with it the certificate and the rules (RFC 9110 §7.4, §15.5.20).
-        let chosen = facts.sni.and_then(|sni| snapshot.site(&normalized(sni)));
+        let chosen = facts.sni.and_then(|sni| snapshot.site_at(&normalized(sni), facts.listener));
         return match asked {
             Some(site) if chosen == Some(site) => Ok((site, host)),
             _ => Err(refuse(421, Reason::AuthorityNotCovered)),

@@ -6,8 +6,10 @@ mod site;
 mod upstream;
 
 use super::{ConfigError, ConfigPath};
-use crate::config::{Config, Listener};
-use std::collections::HashSet;
+use crate::Name;
+use crate::config::{Config, Listener, TrustedHeader};
+use crate::grammar::is_token;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// Returns every error of the configuration.
@@ -22,7 +24,7 @@ pub(super) fn all(config: &Config) -> Vec<ConfigError> {
     }
     check_global(&mut errors.of(ConfigPath::Config, "configuration".into()), config);
     let mut names = HashSet::new();
-    let mut hosts = HashSet::new();
+    let mut hosts = HashMap::new();
     for (i, site) in config.sites.iter().enumerate() {
         site::check(&mut errors, config, (i, site), &mut names, &mut hosts);
     }
@@ -72,6 +74,11 @@ impl ConfigPart<'_> {
 fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     let Listener { address, interface, proxy_protocol, .. } = &config.listeners[at];
     part.interface(interface.as_deref());
+    if let Some(name) = &config.listeners[at].name
+        && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        part.wrong("name", name.escape_default().to_string(), "not a valid name: write 1 to 64 letters, digits or - such as tailnet");
+    }
     let twin = |other: &Listener| other.address == *address && other.interface == *interface;
     if address.port() != 0 && config.listeners[..at].iter().any(twin) {
         part.wrong("address", address.to_string(), "duplicate listener: remove one of the two");
@@ -96,6 +103,9 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
             interface,
             "has no effect without `trust.ranges`: add the ranges of the trusted proxies",
         );
+    }
+    if let TrustedHeader::Custom(name) = &trust.header {
+        check_custom_header(part, name, trust.ranges.is_empty());
     }
     if let (Some(who), true) = (trust.who.first(), trust.ranges.is_empty()) {
         part.wrong("trust.who", who.to_string(), "has no effect without `trust.ranges`: add the tailnet's");
@@ -142,6 +152,21 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
         }
     }
     check_timeouts(part, &config.timeouts);
+}
+
+/// Checks a field in which trusted hops write the client's address.
+fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted: bool) {
+    if !is_token(name.as_bytes()) || name.len() > 256 {
+        part.wrong("trust.header", name, "not a valid field name: write one such as CF-Connecting-IP");
+    } else if !matches!(Name::of(name.as_bytes()), Name::Other) {
+        part.wrong(
+            "trust.header",
+            name,
+            "has another meaning: write x-forwarded-for, forwarded, x-real-ip, or a field of its own such as CF-Connecting-IP",
+        );
+    } else if nobody_is_trusted {
+        part.wrong("trust.header", name, "has no effect without `trust.ranges`: add the ranges of the hops");
+    }
 }
 
 fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts) {

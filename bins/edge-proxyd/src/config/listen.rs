@@ -2,10 +2,10 @@
 
 use super::{Log, StatusAddress};
 
-use super::document::Table;
+use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
 use crate::log::Format;
-use edge_proxy::ConfigPath;
+use edge_proxy::{ConfigPath, nearest};
 use edge_proxy::config::{
     KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
 };
@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 pub(super) static LISTEN: &[Key] = &[
     Key::required("address", Kind::List(&Kind::Form(ADDRESS))),
+    Key::new("name", Kind::Text),
     Key::new("tls", Kind::Boolean),
     Key::new("http3", Kind::Boolean),
     Key::new("interface", Kind::Text),
@@ -24,7 +25,7 @@ pub(super) static TRUST: &[Key] = &[
     Key::new("interface", Kind::Text),
     Key::new("who", Kind::List(&Kind::Form("^(node|tag|login):."))),
     Key::new("fallback", Kind::Boolean),
-    Key::new("header", Kind::Word(&const { words(&HEADERS) })),
+    Key::new("header", Kind::Form("^[A-Za-z0-9-]+$")),
 ];
 
 pub(super) static TAILNET: &[Key] = &[
@@ -68,12 +69,6 @@ pub(super) static LOG: &[Key] = &[
     Key::new("rejected", Kind::Boolean),
 ];
 
-const HEADERS: [(&str, TrustedHeader); 3] = [
-    ("x-forwarded-for", TrustedHeader::XForwardedFor),
-    ("forwarded", TrustedHeader::Forwarded),
-    ("x-real-ip", TrustedHeader::XRealIp),
-];
-
 const FORMATS: [(&str, Format); 3] =
     [("json", Format::Json), ("combined", Format::Combined), ("off", Format::Off)];
 
@@ -86,6 +81,7 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
             table.wrong("http3", "needs tls = true: HTTP/3 is always encrypted");
         }
         let kind = if tls { ListenerKind::Tls { http3 } } else { ListenerKind::Plain };
+        let name: Option<String> = table.get("name").and_then(|value| value.text()).map(Into::into);
         let interface = table.get("interface").and_then(|value| value.text()).map(Into::into);
         let proxy_protocol = table.get("proxy_protocol").map(|value| value.ranges()).unwrap_or_default();
         match table.get("address") {
@@ -95,8 +91,9 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
                     let form = "not a valid address and port: expected one such as 0.0.0.0:443 or [::]:443";
                     let Some(address) = address.parsed(form) else { continue };
                     table.place(ConfigPath::Listener(listeners.len()));
-                    let (interface, proxy_protocol) = (interface.clone(), proxy_protocol.clone());
-                    listeners.push(Listener { address, kind, interface, proxy_protocol });
+                    let (name, interface) = (name.clone(), interface.clone());
+                    let proxy_protocol = proxy_protocol.clone();
+                    listeners.push(Listener { name, address, kind, interface, proxy_protocol });
                 }
             }
         }
@@ -117,10 +114,28 @@ pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
             })
             .unwrap_or_default(),
         fallback: table.get("fallback").and_then(|value| value.boolean()).unwrap_or(false),
-        header: table.get("header").and_then(|value| value.one_of(&HEADERS)).unwrap_or_default(),
+        header: table.get("header").and_then(|value| trusted_header(&value)).unwrap_or_default(),
     };
     table.finish();
     trust
+}
+
+/// The header of trusted hops: one of the usual three in any case, or another field that carries one address.
+fn trusted_header(value: &Value<'_, '_>) -> Option<TrustedHeader> {
+    let name = value.text()?;
+    let usual = [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp];
+    if let Some(header) = usual.iter().find(|header| header.name().eq_ignore_ascii_case(name)) {
+        return Some(header.clone());
+    }
+    // A misspelt usual name would trust a field that nobody writes, or that clients write.
+    if let Some(near) = nearest(&name.to_ascii_lowercase(), ["x-forwarded-for", "forwarded", "x-real-ip"])
+        && near.len().abs_diff(name.len()) <= 2
+        && near.as_bytes()[..3].eq_ignore_ascii_case(&name.as_bytes()[..3.min(name.len())])
+    {
+        value.wrong(&format!("not a known header: did you mean `{near}`?"));
+        return None;
+    }
+    Some(TrustedHeader::Custom(name.into()))
 }
 
 pub(super) fn tailnet(table: &Table<'_, '_>) -> Tailnet {

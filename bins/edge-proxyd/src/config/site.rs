@@ -7,16 +7,18 @@ use super::listen::{TIMEOUTS, timeouts};
 use super::upstream::{REFERRED, referred};
 use edge_proxy::ConfigPath;
 use edge_proxy::config::{
-    Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Site, Timeouts,
+    Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site, Timeouts,
     Upstream,
 };
 
 pub(super) static SITE: &[Key] = &[
     Key::required("hosts", Kind::List(&Kind::Form("^[^/\\s]+$"))),
     Key::new("name", Kind::Text),
+    Key::new("listen", Kind::List(&Kind::Text)),
     Key::new("plain", Kind::Word(&const { words(&PLAINS) })),
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
+    Key::new("satisfy", SATISFY),
     Key::new("reject", REJECT),
     Key::new("early_data", Kind::Boolean),
     Key::new("body_limit", Kind::Size),
@@ -41,6 +43,8 @@ static ROUTE: &[Key] = &[
     Key::new("exact", Kind::Text),
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
+    Key::new("satisfy", SATISFY),
+    Key::new("methods", Kind::List(&Kind::Text)),
     Key::new("auth", access::AUTH),
     Key::new("strip_prefix", Kind::Text),
     Key::new("body_limit", Kind::Size),
@@ -77,10 +81,13 @@ static EDITS: &[Key] = &[
     Key::new("add", Kind::Named(&Kind::List(&Kind::Text))),
 ];
 
+const SATISFY: Kind = Kind::Word(&const { words(&SATISFIES) });
+
 pub(super) const REJECT: Kind = Kind::Word(&const { words(&REJECTS) });
 
 const PLAINS: [(&str, Plain); 3] =
     [("redirect", Plain::Redirect), ("serve", Plain::Serve), ("refuse", Plain::Refuse)];
+const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy::Any)];
 const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
 
 pub(super) fn sites(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Vec<Site> {
@@ -98,7 +105,12 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
         name.or_else(|| hosts.first().map(ToString::to_string)).unwrap_or_else(|| format!("site {}", i + 1));
     let mut site = Site::new(name, hosts);
     site.plain = table.get("plain").and_then(|value| value.one_of(&PLAINS)).unwrap_or_default();
+    site.listen = texts(table, "listen");
+    if site.listen.is_empty() && table.get("listen").is_some_and(|value| value.value.is_array()) {
+        table.wrong("listen", "is empty: name the listeners that serve the site, or leave it out for all");
+    }
     site.access = access(table);
+    site.satisfy = satisfy(table);
     site.reject = reject(table);
     site.early_data = table.get("early_data").and_then(|value| value.boolean()).unwrap_or(false);
     site.request_fields = edits(table, "request_headers");
@@ -142,6 +154,11 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
         }),
     );
     route.access = access(table);
+    route.satisfy = satisfy(table);
+    route.methods = texts(table, "methods");
+    if route.methods.is_empty() && table.get("methods").is_some_and(|value| value.value.is_array()) {
+        table.wrong("methods", "is empty: write the methods that the route takes, or leave it out for all");
+    }
     route.strip_prefix = text("strip_prefix");
     route.request_fields = edits(table, "request_headers");
     route.response_fields = edits(table, "response_headers");
@@ -220,6 +237,15 @@ fn maintenance(table: &Table<'_, '_>) -> Maintenance {
 
 pub(super) fn reject(table: &Table<'_, '_>) -> Reject {
     table.get("reject").and_then(|value| value.one_of(&REJECTS)).unwrap_or_default()
+}
+
+fn satisfy(table: &Table<'_, '_>) -> Satisfy {
+    table.get("satisfy").and_then(|value| value.one_of(&SATISFIES)).unwrap_or_default()
+}
+
+fn texts(table: &Table<'_, '_>, key: &'static str) -> Vec<String> {
+    let values = table.get(key).map(|value| value.list()).unwrap_or_default();
+    values.iter().filter_map(Value::text).map(String::from).collect()
 }
 
 fn access(table: &Table<'_, '_>) -> Access {

@@ -17,12 +17,18 @@ use std::rc::Rc;
 pub(crate) struct H3Service {
     worker: Rc<Worker>,
     interface: Option<Rc<str>>,
+    listener: Option<Rc<str>>,
     address: SocketAddr,
 }
 
 impl H3Service {
     pub(crate) fn new(worker: Rc<Worker>, listener: &Listener, address: SocketAddr) -> Self {
-        Self { worker, interface: listener.interface.as_deref().map(Rc::from), address }
+        Self {
+            worker,
+            interface: listener.interface.as_deref().map(Rc::from),
+            listener: listener.name.as_deref().map(Rc::from),
+            address,
+        }
     }
 
     fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
@@ -41,7 +47,7 @@ impl Service for H3Service {
             return HelloVerdict::Silent;
         }
         // The source of a first flight is not proved: address lists are asked at each request instead.
-        match decide::hello(view.runtime.snapshot(), None, sni.as_deref()) {
+        match decide::hello(view.runtime.snapshot(), self.listener.as_deref(), None, sni.as_deref()) {
             Ok(_) => HelloVerdict::Accept,
             Err(rejection) => {
                 self.turned_away(peer, sni.as_deref(), rejection.why);
@@ -62,6 +68,7 @@ impl Service for H3Service {
             local: SocketAddr::new(ip, self.address.port()),
             proxied: None,
             interface: self.interface.clone(),
+            listener: self.listener.clone(),
             // Whoever got in between counts too, if only there is room.
             held: self.worker.view().runtime.hold(opened.peer.ip()).ok().flatten().map(Rc::new),
             sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),

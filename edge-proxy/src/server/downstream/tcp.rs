@@ -147,6 +147,7 @@ async fn connection(
         local,
         proxied: None,
         interface: listener.interface.as_deref().map(Rc::from),
+        listener: listener.name.as_deref().map(Rc::from),
         sni: None,
         held: None,
     };
@@ -233,7 +234,12 @@ async fn handshake(
     };
     connection.sni = accepted.client_hello().server_name().map(|name| host::normalize(name).into_boxed_str());
     let client = connection.proxied.unwrap_or(connection.peer).ip();
-    let site = match decide::hello(view.runtime.snapshot(), Some(client), connection.sni.as_deref()) {
+    let site = match decide::hello(
+        view.runtime.snapshot(),
+        connection.listener.as_deref(),
+        Some(client),
+        connection.sni.as_deref(),
+    ) {
         Ok(site) => site,
         Err(rejection) => {
             turned_away(worker, connection, rejection.why);

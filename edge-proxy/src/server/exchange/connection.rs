@@ -14,6 +14,8 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     pub(crate) proxied: Option<SocketAddr>,
     pub(crate) interface: Option<Rc<str>>,
+    /// The name of the listener that accepted the connection.
+    pub(crate) listener: Option<Rc<str>>,
     pub(crate) sni: Option<Box<str>>,
     /// Counts it for its client. Only its end matters, when the last clone of the connection goes.
     #[allow(dead_code)]
@@ -27,6 +29,7 @@ impl Connection {
             peer: self.peer,
             proxied: self.proxied,
             interface: self.interface.as_deref(),
+            listener: self.listener.as_deref(),
             identities,
             sni: self.sni.as_deref(),
             early,

@@ -179,7 +179,11 @@ async fn act<D: Downstream>(
             Outcome { status: None, ..Outcome::answered(0).because(*why) }
         }
         (Verdict::Refuse { status, why }, _) => {
-            Box::pin(answer(down, &head.method, empty(*status), b"", deadline, &timeouts)).await.because(*why)
+            let mut response = empty(*status);
+            if let Some(methods) = decision.allowed_methods() {
+                response.fields.push(b"Allow", methods.as_bytes());
+            }
+            Box::pin(answer(down, &head.method, response, b"", deadline, &timeouts)).await.because(*why)
         }
         (Verdict::Redirect { status, location }, _) => {
             let mut response = empty(*status);

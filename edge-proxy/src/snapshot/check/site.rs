@@ -2,18 +2,18 @@
 
 use super::super::ConfigPath;
 use super::field_name::check_name;
-use super::{ConfigPart, Errors, access, check_timeouts, nearest};
-use crate::config::{Action, Config, FieldEdits, PathMatch, Response, Route, Site};
-use crate::grammar::{is_field_value, is_target};
+use super::{Errors, ConfigPart, access, check_timeouts, nearest};
+use crate::config::{Access, Action, Auth, Config, FieldEdits, PathMatch, Response, Route, Satisfy, Site};
+use crate::grammar::{is_field_value, is_target, is_token};
 use crate::host::HostPattern;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 pub(super) fn check<'a>(
     errors: &mut Errors,
     config: &'a Config,
     (i, site): (usize, &'a Site),
     names: &mut HashSet<&'a str>,
-    hosts: &mut HashSet<&'a HostPattern>,
+    hosts: &mut HashMap<&'a HostPattern, Vec<&'a Site>>,
 ) {
     let mut part = errors.of(ConfigPath::Site(i), format!("site `{}`", site.name));
     if site.name.is_empty() {
@@ -28,10 +28,21 @@ pub(super) fn check<'a>(
         let text = host.to_string();
         if HostPattern::parse(&text).as_ref() != Ok(host) {
             part.wrong("hosts", text, "not a normalised host: use HostPattern::parse");
-        } else if !hosts.insert(host) {
-            part.wrong("hosts", text, "duplicate host, in this site or another: remove one of the two");
+            continue;
         }
+        // The same name may be served by another site at other listeners.
+        let others = hosts.entry(host).or_default();
+        if others.iter().any(|other| share_a_listener(site, other)) {
+            part.wrong(
+                "hosts",
+                text,
+                "duplicate host, in this site or another: remove one of the two, or bind the sites to different listeners by `listen`",
+            );
+        }
+        others.push(site);
     }
+    check_listen(&mut part, config, site);
+    check_satisfy(&mut part, (site.satisfy, &site.access), site.auth.as_ref());
     if site.routes.is_empty() {
         part.wrong(
             "routes",
@@ -80,6 +91,8 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     }
     check_edits(part, "request_fields", &route.request_fields);
     check_edits(part, "response_fields", &route.response_fields);
+    check_methods(part, &route.methods);
+    check_satisfy(part, (route.satisfy, &route.access), route.auth.as_ref());
     if let Some(auth) = &route.auth {
         access::check_auth(part, config, auth);
     }
@@ -106,6 +119,49 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
             check_location(part, to);
         }
         Action::Respond(response) => check_response(part, response),
+    }
+}
+
+/// Whether some listener serves both sites.
+fn share_a_listener(one: &Site, other: &Site) -> bool {
+    one.listen.is_empty() || other.listen.is_empty() || one.listen.iter().any(|name| other.listen.contains(name))
+}
+
+/// Checks that the listeners that a site is bound to exist.
+fn check_listen(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
+    let names = || config.listeners.iter().filter_map(|listener| listener.name.as_deref());
+    for name in site.listen.iter().filter(|name| !names().any(|known| known == name.as_str())) {
+        let hint = match nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "give a listener this name, or leave `listen` out to serve the site everywhere".into(),
+        };
+        part.wrong("listen", name, format!("no listener has this name: {hint}"));
+    }
+}
+
+/// Checks that `satisfy = any` has both of its alternatives on its level.
+fn check_satisfy(part: &mut ConfigPart<'_>, (satisfy, access): (Satisfy, &Access), auth: Option<&Auth>) {
+    if satisfy == Satisfy::All {
+        return;
+    }
+    if access.is_open() {
+        part.wrong("satisfy", "any", "has no effect without an address list beside it: add `allow`");
+    }
+    if !matches!(auth, Some(Auth::Basic(_) | Auth::Forward(_))) {
+        part.wrong("satisfy", "any", "has no effect without authentication beside it: add `auth`");
+    }
+}
+
+fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
+    let mut seen = HashSet::new();
+    for method in methods {
+        if !is_token(method.as_bytes()) || method.bytes().any(|b| b.is_ascii_lowercase()) {
+            part.wrong("methods", method, "not a valid method: write it in capitals, such as GET");
+        } else if matches!(method.as_str(), "CONNECT" | "TRACE") {
+            part.wrong("methods", method, "is never forwarded: leave it out");
+        } else if !seen.insert(method) {
+            part.wrong("methods", method, "is listed twice: remove one of the two");
+        }
     }
 }
 

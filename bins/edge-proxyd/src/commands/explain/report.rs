@@ -1,7 +1,7 @@
 //! The report of `explain`.
 
 use crate::cli::ExplainArgs;
-use edge_proxy::config::{PathMatch, Reject};
+use edge_proxy::config::{Listener, ListenerKind, PathMatch, Reject};
 use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::early_data::Early;
 use edge_proxy::host::{normalize, split_authority};
@@ -14,6 +14,7 @@ use std::net::IpAddr;
 /// The decisions about a request, each with its reason.
 #[derive(Serialize)]
 pub(super) struct Explanation {
+    listener: Answer,
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake: Option<Answer>,
     client: Answer,
@@ -76,14 +77,16 @@ impl Explanation {
             .iter()
             .map(|(address, node)| (address.to_canonical(), TailnetIdentity::Known(node)))
             .collect();
+        let listener = listener(snapshot, args, transport, sni.as_deref().or(host.as_deref()));
         let mut facts = RequestContext::new(transport, args.from);
         facts.proxied = args.proxied;
         facts.interface = args.interface.as_deref();
+        facts.listener = listener.as_ref().and_then(|found| found.name.as_deref());
         facts.identities = Identities { source: identity, hops: &hops };
         facts.sni = sni.as_deref();
         facts.early = args.early;
         let source = args.proxied.unwrap_or(args.from).ip();
-        let handshake = transport.is_secure().then(|| match hello(snapshot, Some(source), facts.sni) {
+        let handshake = transport.is_secure().then(|| match hello(snapshot, facts.listener, Some(source), facts.sni) {
             Ok(site) => Answer::new(
                 "accepted",
                 format!("the SNI belongs to site `{}`", snapshot.config().sites[site].name),
@@ -113,6 +116,7 @@ impl Explanation {
             _ => None,
         };
         Self {
+            listener: listener_answer(args, listener),
             handshake,
             client: Answer::new(
                 decision.client.address.to_string(),
@@ -125,6 +129,46 @@ impl Explanation {
             early: early(decision.early),
             forwarded,
         }
+    }
+}
+
+/// Returns the listener that accepts the request: the one named by `--listener`, or else the first of the transport that serves
+/// the host.
+fn listener<'s>(
+    snapshot: &'s Snapshot,
+    args: &ExplainArgs,
+    transport: Transport,
+    host: Option<&str>,
+) -> Option<&'s Listener> {
+    let suits = |listener: &&Listener| match (listener.kind, transport) {
+        (ListenerKind::Plain, Transport::Plain)
+        | (ListenerKind::Tls { .. }, Transport::Tls)
+        | (ListenerKind::Tls { http3: true }, Transport::Quic) => {
+            args.listener.is_none() || listener.name == args.listener
+        }
+        _ => false,
+    };
+    let mut all = snapshot.config().listeners.iter().filter(suits);
+    let serves = |listener: &&Listener| {
+        host.is_some_and(|host| snapshot.site_at(host, listener.name.as_deref()).is_some())
+    };
+    all.clone().find(serves).or_else(|| all.next())
+}
+
+fn listener_answer(args: &ExplainArgs, listener: Option<&Listener>) -> Answer {
+    match listener {
+        Some(found) => {
+            let what = match &found.name {
+                Some(name) => format!("{name} ({})", found.address),
+                None => found.address.to_string(),
+            };
+            let why = match args.listener {
+                Some(_) => "named by --listener",
+                None => "the first listener of this transport that serves the host, or else the first",
+            };
+            Answer::new(what, why)
+        }
+        None => Answer::new("none", "no listener has this name and transport, so no connection would be accepted"),
     }
 }
 
@@ -216,6 +260,7 @@ fn text(bytes: &[u8]) -> String {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = [
+            ("listener", Some(&self.listener)),
             ("handshake", self.handshake.as_ref()),
             ("client", Some(&self.client)),
             ("site", Some(&self.site)),
