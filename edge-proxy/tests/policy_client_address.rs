@@ -82,7 +82,7 @@ proptest! {
     fn a_strangers_word_never_counts(
         lines in proptest::collection::vec("[ -~]{0,60}", 0..4), peer in stranger(), which in 0..3usize,
     ) {
-        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields(&lines));
+        let found = restore(&trust(HEADERS[which].clone()), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields(&lines));
         prop_assert_eq!((found.address, found.via.len()), (peer, 0));
         prop_assert_eq!(found.told, Default::default());
     }
@@ -94,7 +94,7 @@ proptest! {
         which in 0..3usize,
     ) {
         let lines: Vec<String> = lines.iter().map(|entries| entries.join(",")).collect();
-        let found = restore(&trust(HEADERS[which]), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields(&lines));
+        let found = restore(&trust(HEADERS[which].clone()), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields(&lines));
         // Each proxy on the path is trusted, and the last is the connection's source.
         prop_assert!(found.via.iter().all(|address| is_hop(*address)));
         prop_assert!(found.via.len() <= MAX_HOPS);
@@ -111,7 +111,7 @@ proptest! {
         fallback in any::<bool>(),
         which in 0..2usize,
     ) {
-        let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which]) };
+        let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which].clone()) };
         let edge = Node { tags: vec!["tag:edge".into()], ..Node::default() };
         let fields = listed(&entries);
         let said = |address: IpAddr| if ours.contains(&address) { TailnetIdentity::Known(&edge) } else { TailnetIdentity::Nobody };
@@ -144,7 +144,7 @@ proptest! {
     fn while_nobody_can_be_asked_the_range_counts_only_by_the_fallback(
         entries in proptest::collection::vec(near(), 0..12), peer in near(), fallback in any::<bool>(), which in 0..2usize,
     ) {
-        let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which]) };
+        let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which].clone()) };
         let fields = listed(&entries);
         let hops: Vec<_> = entries.iter().map(|address| (*address, TailnetIdentity::Unreachable)).collect();
         let identities = Identities { source: TailnetIdentity::Unreachable, hops: &hops };

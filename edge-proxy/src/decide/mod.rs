@@ -159,7 +159,7 @@ impl Decision<'_> {
     /// The value of Allow (RFC 9110 §10.2.1) for a method that the route does not take.
     pub fn allowed_methods(&self) -> Option<String> {
         let (_, route) = self.route?;
-        let wrong_method = self.verdict.refusal() == Some(Reason::MethodNotAllowed);
+        let wrong_method = self.verdict.reason() == Some(Reason::MethodNotAllowed);
         (wrong_method && !route.methods.is_empty()).then(|| {
             let implied = route.methods.iter().any(|method| method == "GET")
                 && !route.methods.iter().any(|method| method == "HEAD");
