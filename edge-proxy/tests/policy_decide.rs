@@ -1,7 +1,7 @@
 //! Decisions about connections and requests, by known attacks and by properties.
 
 use edge_proxy::config::{
-    Access, Action, Config, FieldEdits, PathMatch, Plain, Reject, Response, Route, Site, Target, Trust,
+    Access, Action, Config, FieldEdits, Listener, PathMatch, Plain, Reject, Response, Route, Site, Target, Trust,
     Upstream,
 };
 use edge_proxy::decide::{
@@ -55,7 +55,9 @@ fn config() -> Config {
 }
 
 fn snapshot() -> Snapshot {
-    Snapshot::new(config()).unwrap()
+    let mut config = config();
+    config.listeners.push(Listener::tls(([127, 0, 0, 1], 443).into(), true));
+    Snapshot::new(config).unwrap()
 }
 
 fn plain(peer: &str) -> RequestContext<'static> {
