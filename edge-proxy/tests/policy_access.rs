@@ -1,11 +1,11 @@
 //! Who may reach a site: listeners, address lists, authentication and methods together, as one decision.
 
+use edge_proxy::Reason;
 use edge_proxy::auth::basic::users;
 use edge_proxy::config::{
-    Access, Auth, BasicAuth, Config, Listener, PathMatch, Plain, Route, Satisfy, Site, Target, Trust, TrustedHeader,
-    Upstream,
+    Access, Auth, BasicAuth, Config, Listener, PathMatch, Plain, Route, Satisfy, Site, Target, Trust,
+    TrustedHeader, Upstream,
 };
-use edge_proxy::Reason;
 use edge_proxy::decide::{RequestContext, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::{Method, RequestHead, Snapshot, Version};
 use proptest::prelude::*;
@@ -13,11 +13,17 @@ use proptest::prelude::*;
 const LISTENERS: [&str; 2] = ["public", "tailnet"];
 
 fn password() -> Auth {
-    let users = users("ann:$2y$05$abcdefghijklmnopqrstuuJ6p8XYeKQnRrRrPR8XO0Xg1bQ2w1gXq").expect("a bcrypt hash");
+    let users =
+        users("ann:$2y$05$abcdefghijklmnopqrstuuJ6p8XYeKQnRrRrPR8XO0Xg1bQ2w1gXq").expect("a bcrypt hash");
     Auth::Basic(BasicAuth { realm: "r".into(), users, user_field: None })
 }
 
-fn facts<'a>(transport: Transport, listener: Option<&'a str>, host: &'a str, peer: &str) -> RequestContext<'a> {
+fn facts<'a>(
+    transport: Transport,
+    listener: Option<&'a str>,
+    host: &'a str,
+    peer: &str,
+) -> RequestContext<'a> {
     let mut context = RequestContext::new(transport, format!("{peer}:40000").parse().expect("an address"));
     context.listener = listener;
     context.sni = transport.is_secure().then_some(host);
@@ -87,7 +93,11 @@ fn one_host_is_two_sites_at_two_listeners() {
     let both = config(vec![bound("outside", "public"), bound("inside", "tailnet")]);
     let snapshot = Snapshot::new(both).expect("valid");
     let at = |listener| {
-        chosen(&snapshot, &facts(Transport::Tls, Some(listener), "git.example.org", "192.0.2.1"), "git.example.org")
+        chosen(
+            &snapshot,
+            &facts(Transport::Tls, Some(listener), "git.example.org", "192.0.2.1"),
+            "git.example.org",
+        )
     };
     assert_eq!(at("public").as_deref(), Some("outside"));
     assert_eq!(at("tailnet").as_deref(), Some("inside"));
@@ -97,7 +107,10 @@ fn one_host_is_two_sites_at_two_listeners() {
         vec![bound("a", "pubic")],
     ] {
         let errors = Snapshot::new(config(wrong)).expect_err("ambiguous or unknown").to_string();
-        assert!(errors.contains("different listeners") || errors.contains("did you mean `public`?"), "{errors}");
+        assert!(
+            errors.contains("different listeners") || errors.contains("did you mean `public`?"),
+            "{errors}"
+        );
     }
 }
 
@@ -126,7 +139,8 @@ fn a_route_takes_its_methods() {
     config.sites[0].routes[0].methods = vec!["GET".into(), "PUT".into()];
     let snapshot = Snapshot::new(config).expect("valid");
     let facts = facts(Transport::Tls, Some("public"), "a.example.org", "192.0.2.1");
-    for (method, taken) in [("GET", true), ("HEAD", true), ("PUT", true), ("POST", false), ("OPTIONS", false), ("get", false)]
+    for (method, taken) in
+        [("GET", true), ("HEAD", true), ("PUT", true), ("POST", false), ("OPTIONS", false), ("get", false)]
     {
         let head = head(method, "a.example.org", "/");
         let decision = decide(&snapshot, &facts, &head);
@@ -176,7 +190,10 @@ fn the_clients_address_by_a_field_of_the_owners_choice() {
         (address, passed)
     };
     let hop = "203.0.113.9";
-    assert_eq!(ask(hop, &[("cf-connecting-ip", "198.51.100.7")]), ("198.51.100.7".into(), vec!["198.51.100.7".into()]));
+    assert_eq!(
+        ask(hop, &[("cf-connecting-ip", "198.51.100.7")]),
+        ("198.51.100.7".into(), vec!["198.51.100.7".into()])
+    );
     // Neither a second field, nor a list, nor X-Real-IP, nor another spelling counts, and none goes on.
     for fields in [
         &[("CF-Connecting-IP", "198.51.100.7"), ("CF-Connecting-IP", "10.0.0.1")][..],
@@ -267,7 +284,8 @@ fn restrict(config: &mut Config, restriction: Restriction) {
     }
 }
 
-fn any_request() -> impl Strategy<Value = (Transport, Option<&'static str>, &'static str, &'static str, &'static str)> {
+fn any_request()
+-> impl Strategy<Value = (Transport, Option<&'static str>, &'static str, &'static str, &'static str)> {
     (
         prop_oneof![Just(Transport::Plain), Just(Transport::Tls), Just(Transport::Quic)],
         prop_oneof![Just(None), Just(Some("public")), Just(Some("tailnet"))],

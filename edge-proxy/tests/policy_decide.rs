@@ -1,8 +1,8 @@
 //! Decisions about connections and requests, by known attacks and by properties.
 
 use edge_proxy::config::{
-    Access, Action, Config, FieldEdits, Listener, PathMatch, Plain, Reject, Response, Route, Site, Target, Trust,
-    Upstream,
+    Access, Action, Config, FieldEdits, Listener, PathMatch, Plain, Reject, Response, Route, Site, Target,
+    Trust, Upstream,
 };
 use edge_proxy::decide::{
     Decision, Rejection, RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
@@ -56,7 +56,7 @@ fn config() -> Config {
 
 fn snapshot() -> Snapshot {
     let mut config = config();
-    config.listeners.push(Listener::tls(([127, 0, 0, 1], 443).into(), true));
+    config.listeners.push(Listener::tls(([127, 0, 0, 1], 443).into()).http3(true));
     Snapshot::new(config).unwrap()
 }
 

@@ -110,7 +110,11 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         let name = name.as_bytes();
         let written_by_hop = matches!(decision.client.source, Source::Header(TrustedHeader::Custom(_)));
         fields.retain(|field| {
-            if field.name.eq_ignore_ascii_case(name) { written_by_hop } else { !edits::is_alias(field.name, name) }
+            if field.name.eq_ignore_ascii_case(name) {
+                written_by_hop
+            } else {
+                !edits::is_alias(field.name, name)
+            }
         });
     }
     let edited = edits.into_iter().flatten().any(|edits| !edits.is_empty());

@@ -81,7 +81,16 @@ impl<'a> RequestContext<'a> {
     /// A request over this transport from this peer. Nothing else is known of it.
     pub fn new(transport: Transport, peer: SocketAddr) -> Self {
         let identities = Identities::default();
-        Self { transport, peer, proxied: None, interface: None, listener: None, identities, sni: None, early: false }
+        Self {
+            transport,
+            peer,
+            proxied: None,
+            interface: None,
+            listener: None,
+            identities,
+            sni: None,
+            early: false,
+        }
     }
 }
 

@@ -77,7 +77,11 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     if let Some(name) = &config.listeners[at].name
         && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_graphic()))
     {
-        part.wrong("name", name.escape_default().to_string(), "not a valid name: write 1 to 64 letters, digits or - such as tailnet");
+        part.wrong(
+            "name",
+            name.escape_default().to_string(),
+            "not a valid name: write 1 to 64 letters, digits or - such as tailnet",
+        );
     }
     let twin = |other: &Listener| other.address == *address && other.interface == *interface;
     if address.port() != 0 && config.listeners[..at].iter().any(twin) {

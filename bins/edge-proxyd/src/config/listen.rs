@@ -5,10 +5,10 @@ use super::{Log, StatusAddress};
 use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
 use crate::log::Format;
-use edge_proxy::{ConfigPath, nearest};
 use edge_proxy::config::{
     KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
 };
+use edge_proxy::{ConfigPath, nearest};
 use std::net::SocketAddr;
 
 pub(super) static LISTEN: &[Key] = &[

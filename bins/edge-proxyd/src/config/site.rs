@@ -7,8 +7,8 @@ use super::listen::{TIMEOUTS, timeouts};
 use super::upstream::{REFERRED, referred};
 use edge_proxy::ConfigPath;
 use edge_proxy::config::{
-    Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site, Timeouts,
-    Upstream,
+    Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
+    Timeouts, Upstream,
 };
 
 pub(super) static SITE: &[Key] = &[

@@ -2,7 +2,7 @@
 
 use super::super::ConfigPath;
 use super::field_name::check_name;
-use super::{Errors, ConfigPart, access, check_timeouts, nearest};
+use super::{ConfigPart, Errors, access, check_timeouts, nearest};
 use crate::config::{Access, Action, Auth, Config, FieldEdits, PathMatch, Response, Route, Satisfy, Site};
 use crate::grammar::{is_field_value, is_target, is_token};
 use crate::host::HostPattern;
@@ -124,7 +124,9 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
 
 /// Whether some listener serves both sites.
 fn share_a_listener(one: &Site, other: &Site) -> bool {
-    one.listen.is_empty() || other.listen.is_empty() || one.listen.iter().any(|name| other.listen.contains(name))
+    one.listen.is_empty()
+        || other.listen.is_empty()
+        || one.listen.iter().any(|name| other.listen.contains(name))
 }
 
 /// Checks that the listeners that a site is bound to exist.

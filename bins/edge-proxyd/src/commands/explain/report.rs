@@ -86,19 +86,20 @@ impl Explanation {
         facts.sni = sni.as_deref();
         facts.early = args.early;
         let source = args.proxied.unwrap_or(args.from).ip();
-        let handshake = transport.is_secure().then(|| match hello(snapshot, facts.listener, Some(source), facts.sni) {
-            Ok(site) => Answer::new(
-                "accepted",
-                format!("the SNI belongs to site `{}`", snapshot.config().sites[site].name),
-            ),
-            Err(rejection) => Answer::new(
-                match rejection.how {
-                    Reject::Silent => "dropped without a response",
-                    Reject::Alert => "refused with an alert",
-                },
-                format!("{} ({})", rejection.why.description(), rejection.why),
-            ),
-        });
+        let handshake =
+            transport.is_secure().then(|| match hello(snapshot, facts.listener, Some(source), facts.sni) {
+                Ok(site) => Answer::new(
+                    "accepted",
+                    format!("the SNI belongs to site `{}`", snapshot.config().sites[site].name),
+                ),
+                Err(rejection) => Answer::new(
+                    match rejection.how {
+                        Reject::Silent => "dropped without a response",
+                        Reject::Alert => "refused with an alert",
+                    },
+                    format!("{} ({})", rejection.why.description(), rejection.why),
+                ),
+            });
         let decision = decide(snapshot, &facts, &head);
         let forwarded = match decision.verdict {
             Verdict::Forward { upstream } => {
@@ -168,7 +169,9 @@ fn listener_answer(args: &ExplainArgs, listener: Option<&Listener>) -> Answer {
             };
             Answer::new(what, why)
         }
-        None => Answer::new("none", "no listener has this name and transport, so no connection would be accepted"),
+        None => {
+            Answer::new("none", "no listener has this name and transport, so no connection would be accepted")
+        }
     }
 }
 
