@@ -1,14 +1,14 @@
-//! Priorities that clients give to responses (RFC 9218).
+//! Priorities of responses, as requested by clients (RFC 9218).
 
-/// Urgency of a response for which the client says nothing (RFC 9218 §4.1).
+/// The default urgency (RFC 9218 §4.1).
 pub const DEFAULT_URGENCY: u8 = 3;
 
 /// The priority of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority {
-    /// 0, which is sent first, to 7, which is sent when nothing else is to be sent.
+    /// The urgency, from 0, sent first, to 7, sent when nothing else is pending.
     pub urgency: u8,
-    /// Whether the client can use a part of the content before all of it is there.
+    /// True if the client can use parts of the content before it is complete.
     pub incremental: bool,
 }
 
@@ -19,7 +19,7 @@ impl Default for Priority {
 }
 
 impl Priority {
-    /// Reads the value of a `priority` field or of a PRIORITY_UPDATE frame: a dictionary (RFC 8941 §3.2) whose members `u` and
+    /// Parses the value of a `priority` field or of a PRIORITY_UPDATE frame: a dictionary (RFC 8941 §3.2) whose members `u` and
     /// `i` are known. Members that are unknown, of another type or out of range are ignored (RFC 9218 §4). A value that is not
     /// a dictionary is ignored as a whole, so the result is the default.
     pub fn parse(value: &[u8]) -> Self {
@@ -29,7 +29,7 @@ impl Priority {
 
 #[cfg(feature = "server")]
 impl Priority {
-    /// Reads the `priority` field of a request.
+    /// Parses the `priority` field of a request.
     pub(crate) fn of(head: &crate::RequestHead) -> Self {
         head.fields.get_named(b"priority").map(Self::parse).unwrap_or_default()
     }
@@ -50,7 +50,7 @@ fn read(value: &[u8]) -> Option<Priority> {
             return None;
         }
         match (key, item) {
-            // Out of range or of another type: ignored, and so is what the same key said before (RFC 8941 §3.2).
+            // Out of range or of another type: ignored, and an earlier value of the same key too (RFC 8941 §3.2).
             (b"u", [digit @ b'0'..=b'7']) => found.urgency = digit - b'0',
             (b"u", _) => found.urgency = DEFAULT_URGENCY,
             (b"i", b"?1") => found.incremental = true,
@@ -59,7 +59,7 @@ fn read(value: &[u8]) -> Option<Priority> {
         }
         match after {
             None => break,
-            // A comma is followed by another member.
+            // A member must follow a comma.
             Some(after) => {
                 rest = after.trim_ascii_start();
                 if rest.is_empty() {
@@ -71,7 +71,7 @@ fn read(value: &[u8]) -> Option<Priority> {
     Some(found)
 }
 
-/// The first member, and what follows its comma. A comma in a string separates nothing.
+/// Returns the first member and the rest after its comma. A comma in a string is not a separator.
 fn split_member(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in rest.iter().enumerate() {
@@ -92,7 +92,7 @@ fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..found], &bytes[found + 1..]))
 }
 
-/// Whether these bytes are a key (RFC 8941 §3.1.2).
+/// Returns whether these bytes are a key (RFC 8941 §3.1.2).
 fn is_key(bytes: &[u8]) -> bool {
     let first = bytes.first().is_some_and(|byte| byte.is_ascii_lowercase() || *byte == b'*');
     first

@@ -1,7 +1,7 @@
 //! `cargo xtask prose`: documentation and messages in plain technical English, as CONTRIBUTING.md asks for.
 //!
 //! It counts, in all sources except tests and fuzz targets: doc comments that begin with a relative clause, doc comments of
-//! one or two words, strings that say "is no …" for "not a valid …", and type names defined in more than one file of a
+//! one or two words except constants of protocols, strings that say "is no …" for "not a valid …", and type names defined in more than one file of a
 //! crate.
 
 use crate::process::{Outcome, root};
@@ -56,6 +56,8 @@ struct Count {
     docs: usize,
     relative: Vec<String>,
     short: Vec<String>,
+    /// Short documentation of constants, which is not a fault.
+    constants: usize,
     messages: Vec<String>,
 }
 
@@ -81,7 +83,11 @@ impl Count {
             }
             let single = lines.get(at + 1).is_none_or(|next| self::doc(next).is_none());
             if single && (1..=2).contains(&words.len()) {
-                self.short.push(place());
+                if words.iter().all(|word| is_constant(word)) {
+                    self.constants += 1;
+                } else {
+                    self.short.push(place());
+                }
             }
         }
     }
@@ -117,7 +123,7 @@ impl std::fmt::Display for Count {
             self.docs,
             self.relative.len(),
             self.share(),
-            self.short.len(),
+            self.short.len() + self.constants,
             self.messages.len()
         )
     }
@@ -127,6 +133,13 @@ impl std::fmt::Display for Count {
 fn doc(line: &str) -> Option<&str> {
     let line = line.trim_start();
     line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))
+}
+
+/// Returns whether a word is a constant of a protocol or a reference: in backticks or brackets, or without lowercase letters.
+fn is_constant(word: &str) -> bool {
+    let word = word.trim_end_matches(['.', ',', ':', ';']);
+    let quoted = |begin, end| word.len() > 2 && word.starts_with(begin) && word.ends_with(end);
+    quoted('`', '`') || quoted('[', ']') || !word.contains(char::is_lowercase)
 }
 
 /// Returns whether a string in the line says "is no X" or "is none". "There is no" and "is no longer" are good English.
@@ -180,8 +193,8 @@ mod tests {
         assert_eq!(count.short, ["a.rs:3: /// Two words."]);
         assert_eq!(count.faults(&[]).len(), 5);
         let mut good = Count::default();
-        good.add("a.rs", "/// Returns the length of it.\nfn a() { b(\"not a valid length\") }");
-        assert_eq!((good.docs, good.faults(&[])), (1, Vec::new()));
+        good.add("a.rs", "/// Returns the length of it.\nfn a() { b(\"not a valid length\") }\n/// STARTTLS.\n\n/// `a` 1.");
+        assert_eq!((good.docs, good.constants, good.faults(&[])), (3, 2, Vec::new()));
         assert_eq!(good.faults(&["a: B".to_owned()]).len(), 2);
     }
 
