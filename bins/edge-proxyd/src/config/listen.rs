@@ -1,6 +1,6 @@
 //! Readers for `[[listen]]`, `[trust]`, `[limits]`, `[timeouts]` and `[log]`.
 
-use super::{Log, StatusAddress};
+use super::{LogSettings, StatusAddress};
 
 use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
@@ -253,8 +253,8 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
     address
 }
 
-pub(super) fn log(table: &Table<'_, '_>) -> Log {
-    let log = Log {
+pub(super) fn log(table: &Table<'_, '_>) -> LogSettings {
+    let log = LogSettings {
         format: table.get("format").and_then(|value| value.one_of(&FORMATS)).unwrap_or_default(),
         file: table.get("file").and_then(|value| value.path()),
         rejected: table.get("rejected").and_then(|value| value.boolean()).unwrap_or(false),

@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     /// The certificates that the proxy obtains itself.
     pub(crate) acme: Option<crate::acme::AcmeSection>,
     /// The access log.
-    pub(crate) log: Log,
+    pub(crate) log: LogSettings,
     /// The destination of spans. `None` disables tracing.
     pub(crate) tracing: Option<Traces>,
     /// The address of the status page. `None` disables it.
@@ -65,7 +65,7 @@ pub(crate) enum StatusAddress {
 
 /// The access log.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Log {
+pub(crate) struct LogSettings {
     /// The format of lines.
     pub(crate) format: Format,
     /// The file of the log. `None` is standard output.
