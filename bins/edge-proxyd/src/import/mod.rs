@@ -154,7 +154,7 @@ impl RealIp {
                     Ok(range) if !self.ranges.contains(&range) => self.ranges.push(range),
                     Ok(_) => {}
                     Err(_) => {
-                        notes.push(directive, "not a valid CIDR range: write it into [trust] ranges by hand")
+                        notes.push(directive, "not a valid CIDR range: write it into [trust] ranges by hand");
                     }
                 }
             }

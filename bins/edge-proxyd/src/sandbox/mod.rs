@@ -72,7 +72,7 @@ impl fmt::Display for Held {
                 match (self.landlock.ports(), self.connect) {
                     (false, _) => f.write_str("ports unrestricted (needs Linux 6.7)")?,
                     (true, false) => {
-                        f.write_str("listening ports restricted, outbound ports unrestricted")?
+                        f.write_str("listening ports restricted, outbound ports unrestricted")?;
                     }
                     (true, true) => f.write_str("ports restricted")?,
                 }

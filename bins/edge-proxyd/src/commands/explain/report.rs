@@ -186,7 +186,7 @@ fn node(who: &[Who]) -> Option<Node> {
             Who::Node(name) => node.name.clone_from(name),
             Who::Tag(tag) => node.tags.push(tag.clone()),
             Who::Login(login) => {
-                node.user = Some(TailnetUser { login: login.clone(), ..TailnetUser::default() })
+                node.user = Some(TailnetUser { login: login.clone(), ..TailnetUser::default() });
             }
         }
     }
