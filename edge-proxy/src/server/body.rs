@@ -1,6 +1,6 @@
 //! The content of a message as it arrives, at either side.
 
-/// What comes next of a message's content.
+/// The next part of a message's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyPart {
     /// `chunk()` has bytes.
@@ -9,7 +9,7 @@ pub(crate) enum BodyPart {
     End,
 }
 
-/// Why a request's content cannot be had.
+/// The reason why a request's content cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
     /// The client went away or reset the stream.

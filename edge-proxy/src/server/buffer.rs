@@ -1,5 +1,5 @@
-//! Buffers that belong to the worker: taken when there is something to read, given back when all of it is consumed, so
-//! that an idle connection holds none.
+//! Buffers of a worker: taken when there is something to read and returned when all of it is consumed, so that an idle
+//! connection holds none.
 
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -18,7 +18,7 @@ thread_local! {
     static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer, one that was used before if there is any.
+/// Returns a buffer, a used one if there is any.
 fn whole() -> Box<[u8]> {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
 }
@@ -34,7 +34,7 @@ fn give_back(memory: Box<[u8]>) {
     });
 }
 
-/// A buffer that is given back when nobody needs its content any more.
+/// A buffer that is returned when no one needs its content any more.
 struct Lent(Box<[u8]>);
 
 impl AsRef<[u8]> for Lent {
@@ -94,7 +94,7 @@ impl Input {
         }
     }
 
-    /// Whether no more bytes fit before some are consumed.
+    /// Returns whether no more bytes fit before some are consumed.
     pub(crate) fn is_full(&self) -> bool {
         self.end - self.start >= SIZE
     }
@@ -135,8 +135,8 @@ impl Input {
         }
     }
 
-    /// Reads until the client closes, or so many bytes, and throws everything away: closing with unread bytes would reset the
-    /// connection before what was said last is read.
+    /// Reads until the client closes, or up to a limit, and discards everything: closing with unread bytes would reset
+    /// the connection before the last output is read.
     pub(crate) fn poll_drain(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
@@ -194,10 +194,10 @@ impl Drop for Input {
     }
 }
 
-/// From so many bytes on it is worth it not to copy them first.
+/// The size from which a write without a copy is cheaper.
 const AT_ONCE: usize = 8 * 1024;
 
-/// What can be given bytes without waiting.
+/// A sink that accepts bytes without waiting.
 pub(crate) trait ImmediateWrite {
     /// Takes as many of these bytes as it can now, and says how many. If something is wrong it takes none, and says so when it is
     /// written to next.

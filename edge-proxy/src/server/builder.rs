@@ -82,31 +82,30 @@ impl Builder {
         self
     }
 
-    /// Where certificates come from: [`Certificates`](crate::Certificates), or any resolver of rustls.
+    /// Sets the source of certificates: [`Certificates`](crate::Certificates), or any resolver of rustls.
     #[must_use]
     pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
         self.certificates = certificates;
         self
     }
 
-    /// Who is told what happens.
+    /// Sets the observer of events.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// What it shares with other edges that serve the same names: tickets, and the sessions that early data comes with. Without
-    /// it they are this process's.
+    /// Sets the state shared with other edges that serve the same names: tickets, and the sessions for early data.
+    /// Without it they belong to this process.
     #[must_use]
     pub fn shared(mut self, shared: Shared) -> Self {
         self.shared = Some(shared);
         self
     }
 
-    /// Makes spans and sends them to a collector. A trace is taken from hops whose word about the client's address counts
-    /// ([`Config::trust`]), from nobody else; without this call what clients say of traces is passed on as it is. It stays as it is through
-    /// reloads.
+    /// Enables spans, exported to a collector. A trace is continued only for trusted proxies ([`Config::trust`]);
+    /// without this call trace fields of clients are passed on unchanged. Reloads do not affect it.
     #[cfg(feature = "opentelemetry")]
     #[must_use]
     pub fn tracing(mut self, tracing: Tracing) -> Self {
@@ -114,16 +113,16 @@ impl Builder {
         self
     }
 
-    /// How many workers, 1 to 64. The default is one a core.
+    /// Sets the number of workers, 1 to 64. The default is one per core.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.clamp(1, 64);
         self
     }
 
-    /// Sockets that are open already, by a service manager or by a process that this one takes over from
-    /// ([`ProxyHandle::sockets`]). A listener whose address they have listens on them. Where there are more of one address than
-    /// workers there are as many workers, so that no connection waits on a socket that nobody looks at.
+    /// Sets inherited sockets, of a service manager or of a predecessor ([`ProxyHandle::sockets`]). A listener with the
+    /// address of one uses it. If there are more of one address than workers, there are as many workers, so that no
+    /// connection waits on an unused socket.
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
         self.inherited = Inherited { tcp, udp };

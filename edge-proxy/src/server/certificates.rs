@@ -19,7 +19,7 @@ pub enum CertificateError {
     /// The folder cannot be read.
     #[error("cannot read the folder {}", path.display())]
     Folder {
-        /// The folder.
+        /// The folder that cannot be read.
         path: PathBuf,
         /// The cause.
         source: io::Error,
@@ -45,7 +45,7 @@ pub enum CertificateError {
     Pem {
         /// The file.
         path: PathBuf,
-        /// The reason.
+        /// The reason, as rustls reports it.
         why: String,
     },
     /// The key is not that of the certificate, or of a kind that is not supported.
@@ -100,10 +100,10 @@ struct NameIndex {
     refused: HashMap<PathBuf, Stamps>,
 }
 
-/// Certificates from a folder with one folder a certificate: `fullchain.pem` and `key.pem` in each.
+/// Certificates from a folder with one subfolder per certificate: `fullchain.pem` and `key.pem` in each.
 ///
-/// Which names a certificate is for is read from it. Several for one name (ECDSA and RSA) are chosen between by what the
-/// client supports. [`Certificates::refresh`] reads what changed; a pair that cannot be used leaves the old one in place.
+/// The names of a certificate are read from it. If several cover a name (ECDSA and RSA), the client's capabilities
+/// decide. [`Certificates::refresh`] reads changed files; an unusable pair leaves the old one in place.
 pub struct Certificates {
     folder: PathBuf,
     index: RwLock<Arc<NameIndex>>,
@@ -115,13 +115,13 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// What [`Certificates::refresh`] did.
+/// The result of [`Certificates::refresh`].
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RefreshReport {
     /// Folders whose pair is new.
     pub swapped: Vec<PathBuf>,
-    /// What cannot be used.
+    /// The certificates that cannot be used, with reasons.
     pub problems: Vec<CertificateError>,
 }
 
@@ -229,14 +229,14 @@ impl Certificates {
         Ok(refreshed)
     }
 
-    /// All names that there is a certificate for, sorted.
+    /// Returns all names that have a certificate, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.index().names.keys().cloned().collect();
         names.sort();
         names
     }
 
-    /// What is known of each certificate in use, by folder.
+    /// Returns the details of each certificate in use, by folder.
     pub fn list(&self) -> Vec<CertificateInfo> {
         let index = self.index();
         let mut all: Vec<_> = index.pairs.iter().filter_map(|(folder, pair)| info(folder, pair)).collect();
@@ -244,7 +244,7 @@ impl Certificates {
         all
     }
 
-    /// Whether there is a certificate for this name (lower case).
+    /// Returns whether there is a certificate for this name, in lower case.
     pub fn covers(&self, name: &str) -> bool {
         !self.candidates(name).is_empty()
     }
@@ -261,13 +261,13 @@ impl Certificates {
     }
 }
 
-/// What is known of one certificate.
+/// The details of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateInfo {
-    /// Its folder.
+    /// The folder that it was read from.
     pub folder: PathBuf,
-    /// What it is for.
+    /// The names that it covers.
     pub names: Vec<String>,
     /// Its serial number in hexadecimal.
     pub serial: String,

@@ -1,4 +1,4 @@
-//! The Date of responses (RFC 9110 §6.6.1): ours have one, and one of an upstream's that has none gets the time at which it came.
+//! The Date field of responses (RFC 9110 §6.6.1): set on own responses, and on upstream responses without one.
 
 use crate::{Fields, Name};
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ thread_local! {
     static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// Adds the Date of now, unless there is one.
+/// Adds the current Date, unless there is one.
 pub(super) fn add(fields: &mut Fields) {
     if !fields.contains(Name::Date) {
         add_at(SystemTime::now(), fields);

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// How often the cells are looked at.
+/// The interval at which deadlines are checked.
 const PERIOD: Duration = Duration::from_millis(250);
 
 const NEVER: u64 = u64::MAX;
@@ -53,7 +53,7 @@ impl Sweep {
         self.wake(|_| true);
     }
 
-    /// Whether the worker takes no new requests.
+    /// Returns whether the worker accepts no new requests.
     pub(crate) fn draining(&self) -> bool {
         self.draining.get()
     }

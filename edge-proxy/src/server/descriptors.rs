@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-/// The share of all descriptors that is kept for upstreams, checks, the status page and the log: one of so many.
+/// The share of all descriptors reserved for upstreams, health checks, the status page and the log: one in this many.
 const SHARE: u64 = 4;
 /// The least that is kept.
 const LEAST: u64 = 16;

@@ -15,7 +15,7 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("cannot listen on {address}{}", bind_advice(*address, source))]
     Listen {
-        /// The address.
+        /// The address that cannot be bound.
         address: SocketAddr,
         /// The cause.
         source: io::Error,

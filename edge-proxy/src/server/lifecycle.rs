@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Commit { closed: Vec<Listener> },
     /// Forget the configuration that was prepared.
     Abandon,
-    /// Take no new connections, finish what is under way, and end at the latest after this time.
+    /// Stop accepting connections, finish requests in flight, and end after this time at the latest.
     Drain(Duration),
 }
 
@@ -172,7 +172,7 @@ impl PreparedListener {
     }
 }
 
-/// Finishes what is under way.
+/// Finishes the requests in flight.
 async fn drain(
     worker: &Rc<Worker>,
     listening: HashMap<SocketAddr, (Rc<Listener>, ActiveListener)>,

@@ -35,11 +35,11 @@ fn alone(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Sock
 
 /// Heads and small content are written at once; waiting to merge them only costs time. Accepted sockets inherit it.
 fn at_once(listening: BorrowedFd<'_>) {
-    // Where it cannot be had, answers are only later.
+    // Without it, responses are only later.
     let _ = SockRef::from(&listening).set_tcp_nodelay(true);
 }
 
-/// Sockets that somebody opened before: a service manager, or the process that this one takes over from.
+/// Inherited sockets: from a service manager, or from a predecessor of this process.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     pub(crate) tcp: Vec<TcpListener>,
@@ -61,7 +61,7 @@ impl Inherited {
         address: SocketAddr,
         of: impl Fn(&S) -> io::Result<SocketAddr>,
     ) -> Vec<S> {
-        // A port of 0 takes whatever was opened on that address.
+        // A port of 0 takes any inherited socket of that address.
         let same =
             |found: SocketAddr| found == address || (address.port() == 0 && found.ip() == address.ip());
         let (mine, others) =

@@ -1,4 +1,4 @@
-//! What the embedder is told: one record a request, one a connection that was turned away, and what happens to the proxy.
+//! Events for the embedder: one record per request, one per rejected connection, and changes of the proxy's state.
 
 use super::resumption::SharedEvent;
 use crate::{Method, Reason, RequestHead, Version};
@@ -9,10 +9,10 @@ use std::time::Duration;
 /// Receives what happens. Methods are called by the workers while they serve, so they must return at once: count, or put
 /// a line into a buffer. The defaults do nothing.
 pub trait Observer: Send + Sync + 'static {
-    /// A request was answered, refused or broken off.
+    /// A request was served, refused or aborted.
     fn access(&self, _record: &AccessRecord<'_>) {}
 
-    /// A connection was turned away before it asked for anything.
+    /// A connection was rejected before any request.
     fn turned_away(&self, _record: &ConnectionRejected<'_>) {}
 
     /// A worker cannot accept connections for now, or can again. Called once for each such change.
@@ -33,7 +33,7 @@ pub enum AcceptEvent<'a> {
     Failed {
         /// The listener's address.
         local: SocketAddr,
-        /// The error.
+        /// The error, as the system reports it.
         why: &'a io::Error,
     },
     /// Clients have as many descriptors as they may: the rest is kept for upstreams, checks, the status page and the log.
@@ -64,13 +64,13 @@ impl std::fmt::Display for AcceptEvent<'_> {
     }
 }
 
-/// An observer that is told and says nothing.
+/// An observer that ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoopObserver;
 
 impl Observer for NoopObserver {}
 
-/// One request.
+/// The record of a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
@@ -80,13 +80,13 @@ pub struct AccessRecord<'a> {
     pub peer: SocketAddr,
     /// The version of HTTP.
     pub version: Version,
-    /// The method.
+    /// The method of the request.
     pub method: &'a Method,
     /// Host, with a port if the client wrote one.
     pub authority: &'a str,
     /// Path and query.
     pub target: &'a str,
-    /// The name of the site, if there is one.
+    /// The name of the site, if one was found.
     pub site: Option<&'a str>,
     /// The name of the upstream, if the request was forwarded.
     pub upstream: Option<&'a str>,
@@ -100,13 +100,13 @@ pub struct AccessRecord<'a> {
     pub duration: Duration,
     /// The reason why it was refused or broken off, if it was.
     pub reason: Option<Reason>,
-    /// Whether the request was taken from early data.
+    /// True if the request was accepted as early data.
     pub early: bool,
     /// The request's head as it was received or forwarded.
     pub head: &'a RequestHead,
 }
 
-/// A connection that was turned away.
+/// A rejected connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionRejected<'a> {
@@ -116,9 +116,9 @@ pub struct ConnectionRejected<'a> {
     pub local: SocketAddr,
     /// The name in the ClientHello, if one was read.
     pub sni: Option<&'a str>,
-    /// Whether it came by QUIC.
+    /// True if the connection arrived over QUIC.
     pub quic: bool,
-    /// The reason.
+    /// The reason of the rejection.
     pub reason: Reason,
 }
 

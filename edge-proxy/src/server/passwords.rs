@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 /// For how long a password that was right is not verified again.
 const REMEMBERED: Duration = Duration::from_secs(300);
-/// How many are remembered by one worker.
+/// The number of verified passwords that a worker remembers.
 const KNOWN: usize = 4096;
-/// How many may wait for a thread of one worker. More are refused: each takes a tenth of a second or so.
+/// The number of passwords that may wait for a thread of a worker. More are refused: each takes about a tenth of a
+/// second.
 const WAITING: usize = 64;
 
-/// What became of a password.
+/// The result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PasswordVerdict {
     Right,
@@ -25,7 +26,8 @@ pub(crate) enum PasswordVerdict {
 }
 
 struct Known {
-    /// What is remembered is no password: without the key, which dies with the worker, nothing follows from it.
+    /// The remembered values are keyed digests, not passwords: without the key, which dies with the worker, they reveal
+    /// nothing.
     key: hmac::Key,
     until: RefCell<HashMap<[u8; 32], Instant>>,
     waiting: Cell<usize>,

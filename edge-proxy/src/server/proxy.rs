@@ -63,7 +63,7 @@ pub(super) struct WorkerHandle {
 /// The time that workers have to open their listeners.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A proxy that serves. Dropping it ends it at once; [`ProxyHandle::shutdown`] lets what is under way finish.
+/// A running proxy. Dropping it ends it at once; [`ProxyHandle::shutdown`] lets requests in flight finish.
 pub struct ProxyHandle {
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) state: Arc<Mutex<ProxyState>>,
@@ -108,7 +108,7 @@ impl ProxyHandle {
         Ok((tcp.collect::<io::Result<_>>()?, udp.collect::<io::Result<_>>()?))
     }
 
-    /// What was counted since the start.
+    /// Returns the metrics since the start.
     pub fn metrics(&self) -> Metrics {
         let runtime = self.state().runtime.clone();
         let config = runtime.snapshot().config();
@@ -131,7 +131,7 @@ impl ProxyHandle {
         self.state().runtime.snapshot().config().clone()
     }
 
-    /// What is known of each target of each upstream, in the order of the configuration.
+    /// Returns the state of each target of each upstream, in the order of the configuration.
     pub fn targets(&self) -> Vec<TargetStatus> {
         let runtime = self.state().runtime.clone();
         let upstreams = runtime.snapshot().config().upstreams.iter();
@@ -241,12 +241,12 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Takes no new connections, finishes what is under way, and returns when that is done or after `within`. Spans that wait
-    /// are sent then, for which there is half a second also where the time is spent.
+    /// Stops accepting connections, finishes requests in flight, and returns when that is done or after `within`.
+    /// Pending spans are exported then, for half a second even if the time is used up.
     pub fn shutdown(mut self, within: Duration) {
         #[cfg(feature = "opentelemetry")]
         let until = Instant::now() + within;
-        // Else connections would still be accepted by the kernel, and nobody would take them.
+        // Otherwise the kernel would still accept connections that no one serves.
         self.state().held.clear();
         for worker in &self.workers {
             let _ = worker.commands.send(Command::Drain(within));

@@ -22,7 +22,7 @@ const EARLY_DATA: u32 = 16 * 1024;
 /// Sessions that can be resumed with early data at a time. Each can be used once.
 const SESSIONS: usize = 32 * 1024;
 
-/// What outlives a reload: tickets and sessions that clients hold stay good.
+/// State that survives a reload, so that tickets and sessions of clients stay valid.
 pub(crate) struct ReloadSurvivors {
     tickets: Arc<dyn ProducesTickets>,
     early_tcp: Arc<dyn StoresServerSessions>,
@@ -82,9 +82,9 @@ pub(crate) struct Runtime {
     pub(crate) counts: Arc<Shards<Shard>>,
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
     alt_svc: Option<String>,
-    /// What is shared with other edges.
+    /// The state shared with other edges, if any.
     pub(crate) shared: Option<Arc<Link>>,
-    /// What the kernel can do of TLS, if it may.
+    /// The kernel's TLS capabilities, if kernel TLS is enabled.
     pub(crate) kernel_tls: Option<ktls::Support>,
 }
 
@@ -183,7 +183,8 @@ impl Runtime {
         }
     }
 
-    /// Whether this peer's connections are counted: those of hops carry many clients.
+    /// Returns the limit for this peer's connections, or `None` if they are not counted: those of trusted proxies carry
+    /// many clients.
     fn counts(&self, peer: IpAddr) -> Option<u32> {
         let config = self.snapshot.config();
         let limit = config.limits.connections_per_client;
@@ -199,7 +200,7 @@ impl Runtime {
         }
     }
 
-    /// Whether [`Runtime::hold`] would refuse.
+    /// Returns whether [`Runtime::hold`] would refuse.
     pub(crate) fn is_full_for(&self, client: IpAddr) -> bool {
         self.counts(client).is_some_and(|limit| self.clients.of(client) >= limit)
     }

@@ -11,15 +11,15 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket.
 pub(crate) enum Socket {
-    /// Just accepted, and not known to the runtime before something has to be waited for: whoever is turned away for the first
-    /// bytes, which are mostly there, costs no more system calls than accepting, reading and closing. `None` if the runtime
-    /// would not have it.
+    /// A newly accepted connection, which the runtime does not know before it has to wait: rejecting a client for its
+    /// first bytes, which have mostly arrived, costs only accept, read and close. `None` if the runtime cannot register
+    /// it.
     Fresh(Option<std::net::TcpStream>),
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// What is done with a socket that is not registered: `None` if it would have to be waited for.
+/// Runs an operation on a socket that is not registered. Returns `None` if it would block.
 fn at_once<T>(
     stream: &Option<std::net::TcpStream>,
     mut call: impl FnMut(&std::net::TcpStream) -> io::Result<T>,
@@ -49,7 +49,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Where the other side connected to.
+    /// Returns the local address of the connection.
     pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
         match self {
             Self::Fresh(stream) => stream.as_ref()?.local_addr().ok(),

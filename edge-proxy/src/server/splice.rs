@@ -49,8 +49,8 @@ impl SplicePipe {
         self.held
     }
 
-    /// Takes in at most `most` bytes. 0 is the end of the stream. Only for an empty pipe: if it could be full, nobody knew
-    /// what there is no more of.
+    /// Moves at most `most` bytes into the pipe. 0 is the end of the stream. Only for an empty pipe: with a full one,
+    /// the cause of blocking would be unknown.
     pub(crate) fn poll_in(
         &mut self,
         cx: &mut Context<'_>,

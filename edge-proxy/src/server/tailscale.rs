@@ -1,4 +1,4 @@
-//! Asking the local tailscaled who somebody is.
+//! Queries of the local tailscaled for identities.
 
 use super::deadline::Deadline;
 use super::traces::Trace;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// tailscaled answers from memory, at once.
+/// The time limit: tailscaled responds from memory, at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// After it could not be asked it is left alone for this long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const REMEMBERED: usize = 4096;
 /// More than any answer has, in bytes.
 const LONGEST: usize = 256 * 1024;
 
-/// What it said, or that it could not be asked.
+/// The response of tailscaled, or the failure to get one.
 #[derive(Clone)]
 pub(crate) enum WhoisResult {
     Known(Rc<Node>),
@@ -42,7 +42,7 @@ impl WhoisResult {
     }
 }
 
-/// One worker's way to tailscaled, and what it said lately.
+/// A worker's client of tailscaled, with a cache.
 pub(crate) struct WhoIs {
     tailnet: Tailnet,
     pool: Pool,
@@ -61,12 +61,12 @@ impl WhoIs {
         }
     }
 
-    /// Whether this one asks as the configuration says now.
+    /// Returns whether this client uses the socket and settings of this configuration.
     pub(crate) fn serves(&self, tailnet: &Tailnet) -> bool {
         self.tailnet == *tailnet
     }
 
-    /// Who has this address. `None` if it is of no tailnet.
+    /// Returns the owner of this address. `None` if it is outside the tailnet's ranges.
     pub(crate) async fn is(&self, who: SocketAddr, deadline: &Deadline) -> Option<WhoisResult> {
         let address = who.ip().to_canonical();
         if !self.tailnet.ranges.iter().any(|range| range.contains(&address)) {
@@ -170,7 +170,7 @@ struct WhoisUser {
     picture: String,
 }
 
-/// Reads an answer.
+/// Parses a response.
 fn parse(content: &[u8]) -> Option<WhoisResult> {
     let answer: WhoisResponse = serde_json::from_slice(content).ok()?;
     let Some(node) = answer.node else { return Some(WhoisResult::Nobody) };

@@ -47,7 +47,7 @@ impl<K: Copy + PartialEq> Turns<K> {
         self.queue.len()
     }
 
-    /// Whether no stream waits.
+    /// Returns whether no stream waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -40,7 +40,7 @@ impl View {
         Rc::new(Self { runtime, pools, whois })
     }
 
-    /// What is advertised to clients on TLS.
+    /// Returns the Alt-Svc value that is sent to clients on TLS.
     pub(crate) fn alt_svc(&self) -> Option<&str> {
         self.runtime.alt_svc()
     }

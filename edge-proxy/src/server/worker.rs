@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// One worker.
+/// The state of a worker.
 pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     sweep: Rc<Sweep>,
@@ -33,7 +33,7 @@ impl Worker {
         *self.view.borrow_mut() = view;
     }
 
-    /// Whether no TCP connection of a client is open.
+    /// Returns whether no TCP connection of a client is open.
     pub(crate) fn is_idle(&self) -> bool {
         self.connections.get() == 0
     }
@@ -46,22 +46,22 @@ impl Worker {
         &self.sweep
     }
 
-    /// What makes spans.
+    /// Returns the tracer of this worker.
     pub(crate) const fn tracer(&self) -> &Tracer {
         &self.tracer
     }
 
-    /// What this worker counts.
+    /// Runs a function with this worker's counters.
     pub(crate) fn with_counts<T>(&self, use_them: impl FnOnce(&Shard) -> T) -> T {
         use_them(self.view.borrow().runtime.counts.of(self.number))
     }
 
-    /// Accepting connections on a listener waits from now on, or goes on.
+    /// Accepting connections on a listener pauses from now on, or continues.
     pub(crate) fn accepting(&self, event: &AcceptEvent<'_>) {
         self.observer.accepting(event);
     }
 
-    /// A connection was turned away.
+    /// A connection was rejected.
     pub(crate) fn turned_away(&self, record: &ConnectionRejected<'_>) {
         self.with_counts(|counts| counts.turned_away(record.reason));
         self.observer.turned_away(record);

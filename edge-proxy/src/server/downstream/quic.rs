@@ -1,4 +1,4 @@
-//! What the HTTP/3 engine hands requests to.
+//! The handler of the HTTP/3 engine's requests.
 
 use crate::config::{Listener, Reject};
 use crate::decide::{self, Transport};
@@ -69,7 +69,7 @@ impl Service for H3Service {
             proxied: None,
             interface: self.interface.clone(),
             listener: self.listener.clone(),
-            // Whoever got in between counts too, if only there is room.
+            // Clients that got in meanwhile count too.
             held: self.worker.view().runtime.hold(opened.peer.ip()).ok().flatten().map(Rc::new),
             sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
         }

@@ -60,7 +60,7 @@ pub(crate) async fn run(
                         trouble.end();
                     }
                 }
-                // Out of descriptors or memory: connections wait in the kernel's queue until there is room again.
+                // Out of descriptors or memory: connections wait in the kernel's queue until there is room.
                 Ok(Err(why)) if why.kind() != io::ErrorKind::ConnectionAborted => {
                     trouble.begin(&AcceptEvent::Failed { local: address, why: &why });
                     tokio::time::sleep(PAUSE).await;
@@ -97,7 +97,7 @@ impl Trouble<'_> {
     }
 }
 
-/// Whether clients may have another descriptor: the next one is below this number.
+/// Returns whether clients may use another descriptor: the next one is below this number.
 fn has_room(tcp: &TcpListener, ceiling: RawFd) -> bool {
     tcp.try_clone().is_ok_and(|next| next.as_raw_fd() < ceiling)
 }
@@ -206,7 +206,8 @@ async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// The handshake up to where HTTP begins, or nothing if the client was turned away. Says whether HTTP/2 was chosen.
+/// Performs the handshake, up to the start of HTTP. Returns nothing if the client was rejected, else whether HTTP/2 was
+/// negotiated.
 async fn handshake(
     worker: &Rc<Worker>,
     connection: &mut Connection,

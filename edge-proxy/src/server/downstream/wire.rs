@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded).
 pub(super) const DRAIN: usize = 256 * 1024;
-/// How long that, and waiting for the client to close, may take.
+/// The maximum time for sending the end and waiting for the client to close.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// The TCP connection of a client, with or without TLS.
@@ -23,7 +23,7 @@ pub(crate) enum ClientTransport {
 }
 
 impl ClientTransport {
-    /// Whether the bytes read last came as early data of a handshake that is not complete.
+    /// Returns whether the bytes read last arrived as early data before the handshake was complete.
     pub(super) fn is_early(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.is_early())
     }
@@ -60,7 +60,7 @@ impl ClientTransport {
 }
 
 impl ClientTransport {
-    /// Whether the kernel encrypts from now on what is sent: always possible to ask, and `false` without TLS.
+    /// Lets the kernel encrypt everything sent from now on, and returns whether it does. Always `false` without TLS.
     pub(super) fn enter_kernel(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -68,7 +68,8 @@ impl ClientTransport {
         }
     }
 
-    /// Whether this connection could be given to the kernel for sending, or was; `wanted` is whether it should be.
+    /// Returns whether the kernel may encrypt this connection: it is TLS, and `wanted`, or encrypted by the kernel
+    /// already.
     pub(super) fn may_enter_kernel(&self, wanted: bool) -> bool {
         matches!(self, Self::Tls(stream) if wanted || stream.is_kernels())
     }

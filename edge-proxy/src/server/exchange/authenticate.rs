@@ -18,15 +18,15 @@ const REFUSAL: usize = 256 * 1024;
 /// Wrong passwords of one client in an hour, and at once.
 const WRONG: (u32, u32) = (120, 20);
 
-/// The authenticated identity of whoever sent a request.
+/// The authenticated identity of a request's sender.
 #[derive(Default)]
 pub(super) enum AuthIdentity<'a> {
-    /// Nobody asked.
+    /// No authentication was required.
     #[default]
     Unasked,
     /// A name with a password.
     Basic(&'a BasicAuth, String),
-    /// What another service said, for the request and for the response.
+    /// The response of the authentication service: fields for the request and for the response.
     Forward(&'a ForwardAuth, Fields, Fields),
 }
 
@@ -39,7 +39,7 @@ impl AuthIdentity<'_> {
         }
     }
 
-    /// Tells the service who asks.
+    /// Adds the identity to the upstream request.
     pub(super) fn tell(&self, fields: &mut Fields) {
         match self {
             Self::Unasked => {}
@@ -65,7 +65,7 @@ impl AuthIdentity<'_> {
 /// The authentication of one request.
 pub(super) struct Authentication<'c, 'a> {
     pub(super) context: &'c ExchangeContext<'a>,
-    /// Whether the request still is early data.
+    /// True if the request is still early data.
     pub(super) early: bool,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Authentication<'_, 'a> {
     ) -> Result<AuthIdentity<'a>, Box<Denial>> {
         let mut prepared = head.clone();
         request_fields(self.context.decision, &self.context.facts(self.early), self.early, &mut prepared);
-        // The path as the client wrote it, not as the service will see it.
+        // The path as the client sent it, not as the upstream will get it.
         prepared.target.clone_from(&head.target);
         let mut question = forward::question(auth, &prepared);
         let Ok((response, content)) = self.ask(auth, &mut question).await else {

@@ -1,4 +1,4 @@
-//! How a client's connection carries one exchange.
+//! The interface of a client's connection to an exchange.
 
 use crate::server::body::{BodyError, BodyPart};
 use crate::server::splice::SplicePipe;
@@ -6,11 +6,11 @@ use crate::{Fields, ResponseHead};
 use bytes::Bytes;
 use std::task::{Context, Poll};
 
-/// The client's connection, or its stream, is gone. Nothing more can be said to it.
+/// The client's connection or stream is gone. Nothing more can be sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientGone;
 
-/// Why an exchange is broken off after its head was sent.
+/// The reason why an exchange is aborted after its head was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Abort {
     /// The upstream cut its response short: the client must see that it is not whole (HTTP/1.1 closes without the last
@@ -31,13 +31,13 @@ pub(crate) enum Abort {
 /// Order of calls for the response: any number of `send_interim`, one `send_head` (or `send_tunnel`), any number of
 /// `send_data`, one `send_end`; `abort` instead of what is left.
 pub(crate) trait Downstream {
-    /// Whether the request came in early data and the handshake is not complete yet.
+    /// Returns whether the request arrived in early data and the handshake is incomplete.
     fn is_early(&self) -> bool;
 
     /// Until the handshake is complete.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
-    /// The next part of the request's content. `BodyPart::Data` is said as long as `chunk()` is not consumed.
+    /// Returns the next part of the request's content, `BodyPart::Data` as long as `chunk()` is not consumed.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>>;
 
     /// The bytes at hand, after `BodyPart::Data`.
@@ -56,8 +56,8 @@ pub(crate) trait Downstream {
     /// The trailers, after `BodyPart::End`. Already without fields that may not be trailers.
     fn trailers(&self) -> &Fields;
 
-    /// How many bytes of content can be taken now without buffering more than the transport's bound. Ready with at
-    /// least one, or lost.
+    /// Returns how many bytes of content are accepted now without buffering more than the transport's limit. Ready with
+    /// at least one, or an error.
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>>;
 
     /// Bytes that the client's connection has taken so far, if this exchange only waits for its turn among others on the
@@ -77,10 +77,10 @@ pub(crate) trait Downstream {
     /// directions, and its end is a half-close.
     fn send_tunnel(&mut self, head: &ResponseHead);
 
-    /// Sends content, as much as `poll_capacity` said at most.
+    /// Sends content, at most as much as `poll_capacity` returned.
     fn send_data(&mut self, data: &[u8]);
 
-    /// Whether content is best given as counted bytes: HTTP/3 keeps it until it is acknowledged.
+    /// Returns whether content is best passed as reference-counted bytes: HTTP/3 keeps it until it is acknowledged.
     fn takes_bytes(&self) -> bool {
         false
     }
@@ -97,8 +97,9 @@ pub(crate) trait Downstream {
     /// control).
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
-    /// Whether content can be spliced from now on ([`Downstream::poll_splice`]), unchanged, after all that was sent before. With
-    /// `want` the transport prepares for that, and returns `true` when it is asked again after the next content.
+    /// Returns whether content can be spliced from now on ([`Downstream::poll_splice`]), unchanged, after everything
+    /// sent before. With `want` the transport prepares for that, and returns `true` when it is asked again after the
+    /// next content.
     fn poll_splice_ready(&mut self, _cx: &mut Context<'_>, _want: bool) -> Poll<Result<bool, ClientGone>> {
         Poll::Ready(Ok(false))
     }

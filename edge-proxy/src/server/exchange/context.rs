@@ -13,7 +13,7 @@ use crate::tailnet::Identities;
 pub(super) struct ExchangeContext<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
-    /// The identities of the client and its hops in the tailnet.
+    /// The tailnet identities of the client and its hops.
     pub(super) identities: Identities<'a>,
     pub(super) decision: &'a Decision<'a>,
     pub(super) timeouts: Timeouts,

@@ -6,10 +6,10 @@ use std::io::{self, Write};
 /// A compressor and what it has ready.
 pub(super) struct Encoder {
     inner: Inner,
-    /// What came since the last flush is not all out yet.
+    /// True if input since the last flush is not fully in the output.
     dirty: bool,
     finished: bool,
-    /// What of the output was sent.
+    /// The number of bytes of the output that were sent.
     sent: usize,
     ready: Vec<u8>,
 }
@@ -40,7 +40,7 @@ impl Encoder {
         Ok(Self { inner, dirty: false, finished: false, sent: 0, ready: Vec::new() })
     }
 
-    /// What can be sent.
+    /// Returns the bytes that are ready to be sent.
     pub(super) fn ready(&self) -> &[u8] {
         &self.ready[self.sent..]
     }
@@ -54,17 +54,17 @@ impl Encoder {
         }
     }
 
-    /// Whether all is out that came.
+    /// Returns whether all input is in the output and sent.
     pub(super) const fn is_clean(&self) -> bool {
         !self.dirty
     }
 
-    /// Whether the end is out too.
+    /// Returns whether the end of the coding is sent too.
     pub(super) const fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Takes content.
+    /// Compresses a part of the content.
     pub(super) fn write(&mut self, content: &[u8]) -> io::Result<()> {
         self.dirty = true;
         match &mut self.inner {

@@ -1,4 +1,4 @@
-//! A request that is passed on: to one target, or to others when that may be, and what the client is told if none answers.
+//! Forwarding of a request: to one target, or to others if that is allowed, and the response if none succeeds.
 
 use super::authenticate::AuthIdentity;
 use super::context::ExchangeContext;
@@ -37,7 +37,8 @@ impl Forwarding<'_, '_> {
         let method = head.method.clone();
         let pool = &self.context.view.pools[self.upstream];
         let key = self.key(pool.upstream().balance, head);
-        // As the client sent it: whether lengths could tell a secret depends on fields that the service does not get.
+        // In the client's form: the risk of revealing secrets by length depends on fields that the upstream does not
+        // get.
         let compresses = self.context.decision.site.is_some_and(|(_, site)| site.compression.is_some());
         let asked = compresses.then(|| head.clone());
         request_fields(self.context.decision, &self.context.facts(down.is_early()), down.is_early(), head);
@@ -116,7 +117,7 @@ impl Forwarding<'_, '_> {
                     let upstream = Some(self.upstream);
                     return Outcome { received, sent, upstream, direct, ..Outcome::answered(status) };
                 }
-                // Nothing was answered and nothing of the content is gone: a kept connection had ended meanwhile.
+                // No response arrived and no content was consumed: an idle connection had been closed meanwhile.
                 Err(Failure::Upstream(UpstreamError::Stale))
                     if !options.fresh && pump.is_untouched() && idempotent =>
                 {
@@ -141,7 +142,7 @@ impl Forwarding<'_, '_> {
                     let counts = (pump.received, pump.sent);
                     let (status, direct) = (pump.head.status, pump.direct);
                     let answered = pump.answered;
-                    // The connection is closed before the client is told.
+                    // The connection is closed before the client gets the error.
                     drop(pump);
                     let mut ended = Box::pin(self.failed(why, answered, counts, head, down)).await;
                     ended.direct = direct;
@@ -161,7 +162,7 @@ impl Forwarding<'_, '_> {
         catch_unwind(AssertUnwindSafe(edit)).map_err(|_| UpstreamError::Handler)
     }
 
-    /// How the response is compressed, if it is; its head becomes that of what is sent.
+    /// Chooses the coding of the response, if any, and rewrites its head accordingly.
     fn coding(&self, request: Option<&RequestHead>, response: &mut ResponseHead) -> Option<Coding> {
         let request = request?;
         let compression = self.context.decision.site.and_then(|(_, site)| site.compression.as_ref());
@@ -175,7 +176,7 @@ impl Forwarding<'_, '_> {
         chosen.ok()
     }
 
-    /// What the request is told apart by, where that decides on the target.
+    /// Returns the key that selects the target, for balancing by a property of the request.
     fn key(&self, balance: Balance, head: &RequestHead) -> u64 {
         let Balance::Hash(key) = balance else { return 0 };
         match key {
@@ -188,13 +189,13 @@ impl Forwarding<'_, '_> {
         }
     }
 
-    /// The owner's own words, where the service cannot be reached.
+    /// Sends the configured maintenance response if the upstream is unreachable.
     fn maintenance(&self, why: Failure) -> Option<&Maintenance> {
         let away = matches!(why, Failure::Upstream(UpstreamError::Connect(_) | UpstreamError::NoTarget));
         self.context.decision.site.and_then(|(_, site)| site.maintenance.as_ref()).filter(|_| away)
     }
 
-    /// Says to the client what can still be said.
+    /// Sends the client the best remaining response.
     async fn failed<D: Downstream>(
         &self,
         why: Failure,

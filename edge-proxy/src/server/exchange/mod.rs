@@ -1,8 +1,8 @@
-//! One request and its answer, whatever the versions of HTTP at either side.
+//! A request and its response, independent of the HTTP versions on either side.
 //!
-//! [`Downstream`] is how a client's connection carries an exchange, [`Upstream`](upstream) how a service's does. What is
+//! [`Downstream`] is the interface of the client's connection, [`Upstream`](upstream) that of the upstream's. The pump
 //! between them knows nothing of versions: it polls both sides, moves content from one to the other, never holds more
-//! than a buffer, and never reads what the other side cannot take.
+//! than a buffer, and never reads what the other side cannot accept.
 
 mod admit;
 mod authenticate;

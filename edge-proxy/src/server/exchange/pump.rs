@@ -16,10 +16,10 @@ const LEAST_DIRECT: u64 = 64 * 1024;
 /// Compressed content is collected up to this, in bytes.
 const PIECE: usize = 8 * 1024;
 
-/// What is done to a response's head before it is sent on; says how the content is compressed.
+/// The edit of a response's head before it is sent; it returns the coding of the content.
 pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
 
-/// The state of an exchange under way.
+/// The state of an exchange in progress.
 pub(super) struct Pump<'a> {
     pub(super) up: UpstreamExchange,
     pub(super) head: ResponseHead,
@@ -32,8 +32,8 @@ pub(super) struct Pump<'a> {
     /// Some of the request's content was passed on, so the request cannot be sent again.
     pub(super) consumed: bool,
     request_done: bool,
-    /// The request says that it has no content, and its end has not come: as it stands it would be complete for the service,
-    /// whatever follows. So nothing of it is written before its end (attack S8).
+    /// The request announced no content, and its end has not arrived: as it stands it would be complete for the
+    /// upstream, whatever follows. So nothing of it is written before its end (attack S8).
     held: bool,
     response_done: bool,
     bodiless: bool,
@@ -44,14 +44,14 @@ pub(super) struct Pump<'a> {
     /// [`Downstream::progress`] when the deadline for the client was set.
     progress: Option<u64>,
     encoder: Option<Encoder>,
-    /// After so many bytes content may go past us.
+    /// The amount of content after which splicing starts.
     direct_after: Option<u64>,
     relay: Option<SplicePipe>,
     /// Bytes of content that went past us.
     pub(super) direct: u64,
 }
 
-/// What a step of content that goes past us came to.
+/// The result of a step of spliced content.
 enum Direct {
     /// It does not go past us.
     No,
@@ -90,7 +90,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// After so many bytes content may go past us, where the kernel can encrypt it.
+    /// The amount of content after which splicing starts, where the kernel can encrypt it.
     pub(super) const fn direct_after(mut self, bytes: Option<u64>) -> Self {
         self.direct_after = bytes;
         self
@@ -102,15 +102,15 @@ impl<'a> Pump<'a> {
         self
     }
 
-    /// Whether the client was told nothing final and nothing of its content is gone.
+    /// Returns whether no final response was sent to the client and none of its content is consumed.
     pub(super) const fn is_untouched(&self) -> bool {
         !self.answered && !self.consumed
     }
 
-    /// Moves what can be moved. Ready when the response is complete and written.
+    /// Moves data in both directions. Ready when the response is complete and written.
     ///
-    /// `edit` is called with each head before it is sent to the client, and with whether the exchange could still begin anew.
-    /// Its error takes the answer back.
+    /// `edit` is called with each head before it is sent to the client, and with whether the exchange could still be
+    /// retried. Its error discards the response.
     pub(super) fn poll<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -160,7 +160,7 @@ impl<'a> Pump<'a> {
                 self.timeouts.body
             });
         } else if self.client_waits && !self.tunnel {
-            // It may be that the service was waited for until now, which may take longer.
+            // The upstream may have been waited for until now, which may take longer.
             deadline.sooner(self.timeouts.body);
             self.progress = self.progress.or_else(|| down.progress());
         }
@@ -180,15 +180,15 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Whether the client took something since the deadline was set, while this exchange waited for its turn behind others of
-    /// the same connection: then the client is not too slow.
+    /// Returns whether the client read something since the deadline was set, while this exchange waited for its turn
+    /// behind others of the same connection. The client is not too slow then.
     fn may_wait_on<D: Downstream>(&mut self, down: &D) -> bool {
         let now = down.progress();
         let before = std::mem::replace(&mut self.progress, now);
         matches!((before, now), (Some(before), Some(now)) if now > before)
     }
 
-    /// Content of the request, from the client to the service.
+    /// Moves the request's content, from the client to the upstream.
     fn request_step<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Result<bool, Failure> {
         let mut progress = false;
         while !self.request_done {
@@ -226,7 +226,7 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
-    /// Heads and content of the response, from the service to the client.
+    /// Moves heads and content of the response, from the upstream to the client.
     fn response_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -319,7 +319,7 @@ impl<'a> Pump<'a> {
                         return Ok(Direct::Waits);
                     }
                 }
-                // Without a pipe it goes on as before.
+                // Without a pipe, content is copied as before.
                 let Ok(relay) = SplicePipe::new() else {
                     self.direct_after = None;
                     return Ok(Direct::No);
@@ -364,7 +364,7 @@ impl<'a> Pump<'a> {
         let Some(encoder) = &mut self.encoder else { return Ok(false) };
         // Compressing into memory does not fail.
         let failed = |_| Failure::Upstream(UpstreamError::Broken);
-        // Pieces worth sending, or all that there is for now.
+        // Pieces worth sending, or all that is available.
         if encoder.ready().len() >= PIECE || encoder.is_clean() && !encoder.ready().is_empty() {
             let n = encoder.ready().len().min(room);
             down.send_data(&encoder.ready()[..n]);
@@ -385,7 +385,7 @@ impl<'a> Pump<'a> {
             }
             Poll::Ready(Ok(BodyPart::End)) => encoder.finish().map_err(failed)?,
             Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
-            // The client gets what there is: more may take long.
+            // The client gets what is available: more may take long.
             Poll::Pending if !encoder.is_clean() => encoder.flush().map_err(failed)?,
             Poll::Pending => return Ok(false),
         }
@@ -409,7 +409,7 @@ impl<'a> Pump<'a> {
             down.send_interim(&self.head);
         } else {
             self.answered = true;
-            // Without memory for it the head would have said too much already: the exchange ends.
+            // Without memory for it the head would promise too much: the exchange ends.
             self.encoder = coding.map(Encoder::new).transpose().map_err(|_| Failure::ClientLost)?;
             self.bodiless = self.head.is_bodiless(method);
             let end = self.bodiless || self.head.body == crate::BodyLength::None;

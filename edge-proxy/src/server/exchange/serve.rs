@@ -120,7 +120,7 @@ pub(crate) async fn serve<D: Downstream>(
     }
 }
 
-/// Asks who the hops are that the header names, as far as the walk comes by those of ours.
+/// Looks up the identities of the hops in the header, as far as the walk passes trusted ones.
 async fn hops(
     view: &View,
     connection: &Connection,
@@ -228,8 +228,9 @@ async fn act<D: Downstream>(
     }
 }
 
-/// HTTP/2 and 3 say in a frame of its own that a request has no content. For methods that seldom have any, that is waited
-/// for: it decides about early data and repetition, and a service need not be told of content that never comes.
+/// HTTP/2 and HTTP/3 signal in a separate frame that a request has no content. For methods that seldom have any, that
+/// frame is awaited: it decides about early data and retries, and the upstream need not be told of content that never
+/// comes.
 async fn settle_length<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,
@@ -237,7 +238,7 @@ async fn settle_length<D: Downstream>(
     limit: Duration,
 ) {
     if head.body == BodyLength::Unknown && head.method.is_safe() && head.version >= Version::Http2 {
-        // Whatever else comes first, or nothing: the exchange finds that out by itself.
+        // Anything else that arrives first, or nothing, is handled by the exchange itself.
         if let Some(Ok(BodyPart::End)) = deadline.within(limit, poll_fn(|cx| down.poll_body(cx))).await
             && down.trailers().is_empty()
         {

@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::{Sleep, sleep};
 
-/// The kernel is asked how many records there were after at most so many, an eighth of what a key may encrypt.
+/// The number of records after which the kernel's count is checked, at most an eighth of what a key may encrypt.
 const ASK_AFTER: u64 = 1 << 21;
 /// Records that one call can make: as many as a pipe has pages, and more than a buffer has.
 const RECORDS_OF_A_CALL: u64 = 256;
-/// How often it is looked whether the kernel has got rid of its records.
+/// The interval at which the kernel's pending records are checked.
 const NAP: Duration = Duration::from_millis(5);
 
 /// The kernel's side of a connection.
@@ -27,7 +27,7 @@ pub(crate) struct Kernel {
     keys: TrafficKeys,
     /// A KeyUpdate is due before any more content.
     owes_keys: bool,
-    /// Where TCP's queue was when the kernel took over.
+    /// The position of TCP's queue when the kernel took over.
     base: u64,
     /// Bytes inside of records since then.
     content: u64,
@@ -37,11 +37,11 @@ pub(crate) struct Kernel {
     before: u64,
     /// Records since the kernel was asked for their number, at most.
     unasked: u64,
-    /// What there is against the client.
+    /// The alert to send because of the client's error.
     alert: Option<[u8; 2]>,
-    /// The end was said.
+    /// The end was sent.
     ended: bool,
-    /// How much of the content is known to be in TCP's queue.
+    /// The amount of content known to be in TCP's queue.
     drained: u64,
     nap: Option<Pin<Box<Sleep>>>,
 }
@@ -81,16 +81,16 @@ impl Kernel {
         self.owes_keys = true;
     }
 
-    /// The client did something that ends the connection, and is told so.
+    /// The client did something that ends the connection, and gets this alert.
     pub(crate) fn accuse(&mut self, alert: [u8; 2]) {
         self.alert = self.alert.or(Some(alert));
     }
 
-    /// Until what is due before any more content was written.
+    /// Writes everything that is due before more content.
     ///
     /// # Errors
-    /// New keys are due and this kernel cannot change them. Whoever goes on sending breaks the protocol, and whoever stops
-    /// without a word truncates: the connection is to be reset.
+    /// New keys are due and this kernel cannot change them. Continuing would violate the protocol, and stopping
+    /// silently would truncate: the connection must be reset.
     pub(crate) fn poll_settle(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         if self.alert.is_some() || self.ended {
             return Poll::Ready(Ok(()));
@@ -129,7 +129,7 @@ impl Kernel {
         if self.alert.is_some() || self.ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
-    /// One call wrote so many bytes of content.
+    /// A call wrote this many bytes of content.
     pub(crate) fn wrote(&mut self, bytes: usize) {
         self.content += bytes as u64;
         self.unasked += RECORDS_OF_A_CALL.min(bytes as u64);
@@ -149,7 +149,7 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
-    /// Says that nothing more comes, once; or why, if there is something against the client.
+    /// Sends the end, once; or the alert, if the client made an error.
     pub(crate) fn poll_say_end(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         if !self.ended {
             let close_notify = [1, 0];
@@ -169,7 +169,7 @@ impl Kernel {
                 self.drained = self.content;
                 break;
             }
-            // Nobody tells when that changes.
+            // No event reports that change.
             ready!(self.nap.get_or_insert_with(|| Box::pin(sleep(NAP))).as_mut().poll(cx));
             self.nap = None;
         }

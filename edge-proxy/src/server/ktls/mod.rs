@@ -1,15 +1,17 @@
-//! Kernel TLS: of a connection that sends much, the kernel encrypts what is sent.
+//! Kernel TLS: for connections that send much, the kernel encrypts the output.
 //!
-//! Only the sending side is given away. What a client sends is read as before ([`TlsStream`](super::tls::TlsStream)), so that
-//! whatever it may be (its own KeyUpdate, alerts, a half-close, garbage) is judged by the same code as ever; what is to be
-//! answered is said by way of the kernel ([`Kernel`]). Content then goes from the service's socket to the client's through a pipe
-//! ([`SplicePipe`](super::splice::SplicePipe)), and never comes into this process.
+//! Only the sending side is offloaded. Input is read as before ([`TlsStream`](super::tls::TlsStream)), so that the same
+//! code judges whatever arrives (KeyUpdate, alerts, a half-close, garbage); responses to it are sent through the kernel
+//! ([`Kernel`]). Content is spliced from the upstream's socket to the client's through a pipe
+//! ([`SplicePipe`](super::splice::SplicePipe)), and never enters this process.
 //!
-//! - The client's wish for new keys is followed where the kernel can change them (Linux 6.14); elsewhere the connection is
-//!   reset, never ended as if it were complete. The same goes for the number of records that one key may encrypt.
-//! - The kernel keeps records that find TCP's queue full, and drops them at the end of the socket. So an exchange is not
-//!   complete before they are in that queue.
-//! - A kernel without TLS is found out at the start, and nothing is different then.
+//! - A KeyUpdate of the client is followed if the kernel can change keys (Linux 6.14); otherwise the connection is
+//!   reset, never
+//!   ended as if it were complete. The same holds for the limit of records per key.
+//! - The kernel keeps records that find TCP's queue full, and drops them when the socket is closed. So an exchange is
+//!   complete
+//!   only once they are in that queue.
+//! - The support is probed at start; without it nothing changes.
 
 mod kernel;
 mod probe;

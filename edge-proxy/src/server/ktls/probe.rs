@@ -1,4 +1,4 @@
-//! What this kernel can do, found out once at the start.
+//! The capabilities of this kernel, probed once at start.
 
 use super::sys;
 use crate::server::tls13::record::ALERT;
@@ -8,7 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-/// What a kernel with kernel TLS can do.
+/// The capabilities of a kernel with kernel TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Support {
     /// Keys can be changed (Linux 6.14 and later).
@@ -22,7 +22,8 @@ pub(crate) struct Support {
 pub(crate) fn probe() -> Option<Support> {
     match pair() {
         Ok((stream, peer)) => try_out(&stream, peer).ok(),
-        // A sandbox may allow no connection to there. Then it is only seen whether there is TLS, and no keys are changed.
+        // A sandbox may forbid this connection. Then only the presence of kernel TLS is checked, and no keys are
+        // changed.
         Err(_) => has_tls().then_some(Support { rekeys: false, records: u64::MAX }),
     }
 }

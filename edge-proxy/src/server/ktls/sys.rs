@@ -1,4 +1,4 @@
-//! What kernel TLS needs of the system (linux/tls.h, tcp(7)). The only module of this crate with `unsafe`.
+//! System calls of kernel TLS (linux/tls.h, tcp(7)). The only module of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
 use crate::server::tls13::{Cipher, TrafficKeys};
@@ -63,7 +63,7 @@ pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
-/// What is written from now on is encrypted by these keys, beginning with this sequence number.
+/// Makes the kernel encrypt everything written from now on with these keys, beginning with this sequence number.
 pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64) -> io::Result<()> {
     let (info, length) = info(keys, sequence);
     // SAFETY: the option's value is a structure of this length, which the kernel copies.
@@ -123,8 +123,8 @@ pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> 
 /// `tcpi_bytes_acked` of `struct tcp_info` (linux/tcp.h): 8 bytes, 24 numbers of 4 bytes and 2 of 8 are before it.
 const BYTES_ACKED: usize = (8 + 24 * 4 + 2 * 8) / 8;
 
-/// Bytes that were ever put into the socket's queue, counted from a beginning that stays the same. It may be said too
-/// little while acknowledgements come in, never too much.
+/// Returns the number of bytes ever put into the socket's queue, from a fixed start. It may be too low while
+/// acknowledgements arrive, never too high.
 pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u64; BYTES_ACKED + 1];
     let mut length = size_of_val(&info) as libc::socklen_t;

@@ -1,4 +1,4 @@
-//! What stands before a site, as all workers see it: its rates, and how many requests are under way.
+//! The limits of a site, shared by all workers: its rates, and its requests in flight.
 
 use super::sketch::{Rates, SharedRate};
 use crate::config::{Auth, Site};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// The counters of one site.
 pub(crate) struct SiteLimiter {
-    /// Memory only where there is a limit.
+    /// Memory is allocated only if there is a limit.
     clients: Option<Rates>,
     site: SharedRate,
     /// Passwords that were wrong.
@@ -21,14 +21,14 @@ pub(crate) struct SiteLimiter {
     pub(crate) counts: Arc<Shards<SiteShard>>,
 }
 
-/// Why a request is not admitted.
+/// The reason why a request is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitExceeded {
     /// The client asks too often; it may come again after this.
     Client(Duration),
     /// The site is asked too often by all together.
     Site(Duration),
-    /// Too many requests are under way.
+    /// Too many requests are in flight.
     Concurrent,
 }
 
@@ -45,7 +45,7 @@ impl SiteLimiter {
         }
     }
 
-    /// Whether it has room for what the site now asks for.
+    /// Returns whether it has room for the limits that the site has now.
     fn suits(&self, site: &Site) -> bool {
         let other = Self::new(site, self.counts.clone());
         self.clients.is_some() == other.clients.is_some()

@@ -1,7 +1,7 @@
-//! What is known of each client address, in memory of a fixed size that all workers share without a lock.
+//! Counters per client address, in memory of a fixed size that all workers share without a lock.
 //!
-//! An address has two places, chosen by a keyed hash. What two addresses share at one place they seldom share at the other,
-//! so the smaller of the two places is believed. Nobody who does not know the key can choose addresses that collide.
+//! An address has two places, chosen by a keyed hash. Two addresses that share one place seldom share the other, so the
+//! smaller count is used. Without the key, no one can choose addresses that collide.
 
 use crate::rate::Rate;
 use std::hash::{BuildHasher, RandomState};
@@ -29,7 +29,7 @@ impl Places {
     }
 }
 
-/// How often each client came.
+/// The request rates of clients.
 pub(crate) struct Rates {
     epoch: Instant,
     places: Places,
@@ -54,8 +54,8 @@ impl Rates {
             let (at_a, at_b) = (a.load(Acquire), b.load(Acquire));
             let (believed, state, other) = if at_a <= at_b { (a, at_a, b) } else { (b, at_b, a) };
             let next = rate.step(state, now)?;
-            // The other place first: whoever comes in between still believes the same place, where only one of those who
-            // saw the same state gets in by it.
+            // The other place first: a client counted meanwhile still reads the same place, where only one that saw the
+            // same state gets in.
             other.fetch_max(next, AcqRel);
             if believed.compare_exchange(state, next, AcqRel, Relaxed).is_ok() {
                 return Ok(());
@@ -89,7 +89,7 @@ impl SharedRate {
     }
 }
 
-/// How many connections each client has.
+/// The number of connections of each client, in a count-min sketch.
 pub(crate) struct CountMinSketch {
     places: Places,
     counts: Box<[AtomicU32]>,
@@ -103,7 +103,7 @@ impl CountMinSketch {
         })
     }
 
-    /// How many there are.
+    /// Returns the number of connections of a client.
     pub(crate) fn of(&self, client: IpAddr) -> u32 {
         let (a, b) = self.places.of(client);
         self.counts[a].load(Relaxed).min(self.counts[b].load(Relaxed))

@@ -1,5 +1,4 @@
-//! What is counted while serving. Each worker writes its own numbers, which nobody else writes, so counting is a load and a
-//! store; whoever reads adds the workers up.
+//! Counters while serving. Each worker writes its own, so counting is a load and a store; a reader adds up all workers.
 
 use crate::Reason;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -29,7 +28,7 @@ impl Count {
     }
 }
 
-/// What one worker counts of connections. On cache lines of its own.
+/// The connection counters of one worker, on separate cache lines.
 #[repr(align(128))]
 pub(crate) struct Shard {
     pub(crate) tcp: Count,
@@ -43,7 +42,7 @@ pub(crate) struct Shard {
     /// Responses and tunnels that the kernel encrypted, and their bytes.
     pub(crate) kernel_tls: Count,
     pub(crate) kernel_tls_bytes: Count,
-    /// By reason.
+    /// The rejected connections, by reason.
     pub(super) turned_away: [Count; Reason::ALL.len()],
     /// By reason; requests of all sites and of none.
     pub(super) refused: [Count; Reason::ALL.len()],
@@ -77,11 +76,11 @@ impl Shard {
     }
 }
 
-/// What one worker counts of one site.
+/// The counters of one worker for one site.
 #[repr(align(128))]
 #[derive(Default)]
 pub(crate) struct SiteShard {
-    /// Without an answer, 1xx to 5xx.
+    /// Responses by class: none, 1xx to 5xx.
     pub(super) statuses: [Count; 6],
     /// HTTP/1.0, 1.1, 2, 3.
     pub(super) versions: [Count; 4],

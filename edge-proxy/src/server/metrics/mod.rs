@@ -1,4 +1,4 @@
-//! What was counted, as plain values, and as Prometheus reads it.
+//! Metrics, as plain values and in Prometheus' format.
 
 pub(crate) mod counters;
 mod prometheus;
@@ -35,19 +35,19 @@ pub struct Metrics {
     pub kernel_tls_bytes: u64,
     /// Connections that were rejected, by reason; all reasons of connections, with 0 where it never happened.
     pub turned_away: Vec<(Reason, u64)>,
-    /// Requests that ended without the service's own answer, by reason; all reasons of requests, with 0 where it never happened.
+    /// Requests that ended without the upstream's own response, by reason; all reasons of requests, with 0 if unused.
     pub refused: Vec<(Reason, u64)>,
     /// In the order of the configuration. The last, without a name, is for requests of no site.
     pub sites: Vec<SiteMetrics>,
     /// In the order of the configuration.
     pub targets: Vec<TargetStatus>,
-    /// What is shared with other edges, if anything.
+    /// The metrics of state shared with other edges, if any.
     pub shared: Option<SharedMetrics>,
     /// Spans of traces. `None` without traces.
     pub spans: Option<SpanMetrics>,
 }
 
-/// What became of spans.
+/// Counts of spans, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpanMetrics {
@@ -63,7 +63,7 @@ pub struct SpanMetrics {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SiteMetrics {
-    /// Its name.
+    /// The name of the site.
     pub name: String,
     /// Requests by the class of their status: 1xx to 5xx at 1 to 5, at 0 those that got no answer.
     pub statuses: [u64; 6],
@@ -75,11 +75,11 @@ pub struct SiteMetrics {
     pub received: u64,
     /// Bytes of content to clients.
     pub sent: u64,
-    /// How long requests took, from the head's arrival to the answer's end.
+    /// Durations of requests, from the arrival of the head to the end of the response.
     pub durations: Histogram,
 }
 
-/// How often something took how long.
+/// A distribution of durations.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Histogram {
@@ -91,7 +91,7 @@ pub struct Histogram {
 }
 
 impl SiteMetrics {
-    /// All requests.
+    /// Returns the number of all requests.
     pub fn requests(&self) -> u64 {
         self.statuses.iter().sum()
     }
@@ -117,7 +117,7 @@ impl SiteMetrics {
 }
 
 impl Histogram {
-    /// How many there were.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
@@ -134,7 +134,7 @@ impl Histogram {
         bound.filter(|_| count > 0).map(|(bound, _)| *bound)
     }
 
-    /// What came since an earlier reading of the same.
+    /// Returns the difference to an earlier reading of the same metrics.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let earlier = |at: usize| before.buckets.get(at).map_or(0, |(_, count)| *count);
@@ -159,7 +159,7 @@ fn by_reason(
     all.filter(|(reason, count)| *count > 0 || reasons(*reason)).collect()
 }
 
-/// Everything, read while it goes on.
+/// All metrics, read while serving continues.
 pub(crate) fn read(
     uptime: Duration,
     shards: &Shards<Shard>,

@@ -1,4 +1,4 @@
-//! Changes of the store of shared state that an observer is told of.
+//! Events of the store of shared state.
 
 use super::StoreError;
 
@@ -8,7 +8,7 @@ use super::StoreError;
 pub enum SharedEvent {
     /// It does not answer. Clients of other edges are not resumed until it does.
     Away(StoreError),
-    /// It answers, for the first time or again.
+    /// The store responds, for the first time or again.
     Reached,
     /// It has keys that were not sealed under this edge's secret: not all edges have the same one.
     OtherSecret,

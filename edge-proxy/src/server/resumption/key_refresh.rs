@@ -11,14 +11,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
-/// Wishes that wait, and those that are under way. What comes beyond is refused at once.
+/// The limit of waiting and running queries. Further ones are refused at once.
 const WAITING: usize = 1024;
 const UNDER_WAY: usize = 256;
-/// How long the store has for anything, whether or not somebody still waits.
+/// The time limit of every query to the store, even if no one waits for the result any more.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How soon a store that was away is asked again.
+/// The time before a failed store is queried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long the start waits for the first keys, so that the first tickets are everybody's.
+/// The time that the start waits for the first keys, so that already the first tickets are shared.
 const AT_START: Duration = Duration::from_secs(2);
 
 /// Starts the thread. It ends when the link is dropped.
@@ -64,7 +64,7 @@ async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::
                     if let (Err(_), Some(link)) = (&taken, link.upgrade()) {
                         link.failed.notify_one();
                     }
-                    // Nobody may wait any more. It is taken all the same.
+                    // No one may wait for it any more; the session is taken anyway.
                     let _ = answer.send(taken);
                 }
             }
@@ -73,7 +73,7 @@ async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::
     }
 }
 
-/// What the store answers in time.
+/// Waits for a response of the store, up to the limit.
 async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = |_| Err(StoreError("the store does not answer in time".into()));
     tokio::time::timeout(LIMIT, answer).await.unwrap_or_else(late)
@@ -83,7 +83,7 @@ async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resul
 struct KeyRefresher {
     shared: Shared,
     observer: Arc<dyn Observer>,
-    /// What was told of the store last.
+    /// The last reported state of the store.
     state: Option<Result<(), StoreError>>,
     /// It was told that there are keys under another secret.
     other: bool,
@@ -96,7 +96,7 @@ impl KeyRefresher {
             let Some(link) = link.upgrade() else { return };
             self.refresh(&link).await;
             drop(ready.take());
-            // A store that is away, or that somebody found away, is asked soon again.
+            // A failed store is queried again soon.
             let refresh = self.shared.schedule.refresh();
             if matches!(self.state, Some(Ok(()))) {
                 let failed = link.failed.clone();

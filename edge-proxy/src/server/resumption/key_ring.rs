@@ -1,4 +1,4 @@
-//! The keys: by which tickets and sessions are sealed, and the one by which those keys are.
+//! The keys: those that seal tickets and sessions, and the one that seals those keys.
 
 use super::SealedKey;
 use crate::TicketSchedule;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
-/// What is sealed, so that one is never taken for the other.
+/// The purpose of sealed data, so that one kind is never accepted as another.
 #[derive(Clone, Copy)]
 pub(super) enum SealedKind<'a> {
     Ticket,
@@ -66,7 +66,7 @@ impl Ring {
         self.keys.contains_key(&epoch)
     }
 
-    /// Seals by the key of now. `None` if there is none.
+    /// Seals with the current key. `None` if there is none.
     pub(super) fn seal(
         &self,
         schedule: &TicketSchedule,
@@ -88,7 +88,7 @@ impl Ring {
     ) -> Option<Vec<u8>> {
         let (epoch, sealed) = sealed.split_first_chunk::<8>()?;
         let epoch = u64::from_be_bytes(*epoch);
-        // Whatever is kept: a key that has ended opens nothing.
+        // Expired keys open nothing, even if they are still stored.
         let key = &self.keys.get(&epoch).filter(|_| schedule.opens(epoch, now))?.1;
         key.open(&what.aad(), sealed)
     }
@@ -118,7 +118,8 @@ impl Ring {
     }
 }
 
-/// What seals the keys in the store: made of the edges' secret (RFC 5869), and of no use without what is in the store.
+/// The key that seals the keys in the store: derived from the edges' secret (RFC 5869), and useless without the content
+/// of the store.
 pub(super) struct Wrapping(Key);
 
 impl Wrapping {

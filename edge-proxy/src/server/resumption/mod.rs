@@ -32,10 +32,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a store answers, later.
+/// The future of a store's response.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Why a store did not do what it was asked: in words, without secrets.
+/// The reason why a store failed, in words, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub String);
@@ -77,21 +77,21 @@ impl fmt::Debug for SealedSession {
     }
 }
 
-/// Where several edges keep what they share. It is called on one thread, by a runtime of tokio with time and I/O; calls may
-/// overlap, and one that takes too long is dropped.
+/// A store for the state that several edges share. Its methods are called on one thread, in a tokio runtime with time
+/// and I/O; calls may overlap, and one that takes too long is dropped.
 pub trait SharedStore: Send + Sync + 'static {
-    /// Keeps each of these keys if there is none of its epoch yet, deletes those that have ended, and returns all that there are.
+    /// Stores each of these keys unless there is one of its epoch, deletes expired ones, and returns all that remain.
     fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>>;
 
-    /// Keeps a session. It must be kept once or not at all: whoever does not know whether that was done must not do it again. It
-    /// may be forgotten at any time, and must be rather than to come back after it was taken, as from a replica that lags behind.
+    /// Stores a session. It must be stored at most once: after an unknown outcome, do not retry. It may be lost at any
+    /// time, which is better than reappearing after it was taken, as from a lagging replica.
     fn put(&self, session: SealedSession) -> StoreFuture<'_, ()>;
 
     /// Deletes a session and returns what was sealed, if it was there. Of all who ever ask for the same one, one may get it.
     fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>>;
 }
 
-/// Why shared state cannot be used.
+/// The reason why shared state cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SharedError {
@@ -103,7 +103,7 @@ pub enum SharedError {
 /// The least that a secret has, in bytes.
 const LEAST_SECRET: usize = 32;
 
-/// How an edge shares state with others: see [`Builder::shared`](crate::Builder::shared).
+/// The configuration of state shared with other edges: see [`Builder::shared`](crate::Builder::shared).
 #[derive(Clone)]
 pub struct Shared {
     store: Arc<dyn SharedStore>,
@@ -139,7 +139,7 @@ impl Shared {
         self
     }
 
-    /// How long a handshake waits for the store at most; 200 ms unless said. Then it goes on as a full one.
+    /// Sets the maximum time a handshake waits for the store; 200 ms by default. It continues as a full handshake then.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -151,7 +151,7 @@ impl Shared {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedMetrics {
-    /// Whether the store answered when it was asked last.
+    /// True if the last query to the store succeeded.
     pub reached: bool,
     /// Keys that are known now.
     pub keys: u64,

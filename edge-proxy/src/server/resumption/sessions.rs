@@ -9,12 +9,12 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// What a ClientHello offers, as far as it matters for sessions.
+/// The parts of a ClientHello that matter for sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OfferedSession {
-    /// TLS 1.3.
+    /// True if it offers TLS 1.3.
     pub(crate) tls13: bool,
-    /// What it would resume. Only the first can have early data, and clients offer but one.
+    /// The session to resume. Only the first can have early data, and clients offer one.
     pub(crate) identity: Option<[u8; IDENTITY]>,
 }
 
@@ -42,7 +42,7 @@ impl From<&ClientHello<'_>> for OfferedSession {
     }
 }
 
-/// Gives sessions to the store, and has those that were taken for the handshake that runs.
+/// Stores sessions, and takes those for the current handshake.
 pub(crate) struct Sessions(Arc<Link>);
 
 impl Sessions {

@@ -1,4 +1,4 @@
-//! What the workers have of the store: the keys, and a way to ask.
+//! The workers' side of the store: the current keys, and a channel for queries.
 
 use super::key_ring::{Ring, SealedKind};
 use super::session_claim::{SessionClaim, session_id};
@@ -9,19 +9,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// How long the store is not asked after it kept a handshake waiting in vain.
+/// The time without queries after the store made a handshake wait in vain.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whoever waits for a session.
+/// The waiting handshake of a session.
 pub(super) type Waiting = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
 
-/// What is asked of the store.
+/// A query to the store.
 pub(super) enum StoreRequest {
     Put(SealedSession),
     Take([u8; 32], Waiting),
 }
 
-/// What all workers share of it.
+/// The state shared by all workers.
 pub(crate) struct Link {
     schedule: TicketSchedule,
     wait: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct Link {
     started: Instant,
     /// Until when the store is not asked, in milliseconds since the start.
     paused: AtomicU64,
-    /// Somebody found the store away.
+    /// A worker found the store unavailable.
     pub(super) failed: Arc<Notify>,
     pub(super) counts: StoreCounters,
 }
@@ -99,7 +99,8 @@ impl Link {
         false
     }
 
-    /// Takes the session of this identity from the store, so that nobody else can have it. Never takes longer than was said.
+    /// Takes the session of this identity from the store, so that no one else can have it. Never exceeds the time
+    /// limit.
     pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
         let since = self.started.elapsed().as_millis() as u64;
         let counts = &self.counts;

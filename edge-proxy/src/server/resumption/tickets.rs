@@ -6,7 +6,7 @@ use rustls::server::ProducesTickets;
 use std::fmt;
 use std::sync::Arc;
 
-/// Seals by the shared key of now; while there is none, by a key of this edge alone.
+/// Seals with the current shared key; while there is none, with a key of this edge alone.
 pub(crate) struct Tickets {
     link: Arc<Link>,
     own: Arc<dyn ProducesTickets>,

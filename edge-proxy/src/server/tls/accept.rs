@@ -1,4 +1,4 @@
-//! Reading the ClientHello, before anything is answered.
+//! Reading of the ClientHello, before any response.
 
 use crate::server::buffer::Input;
 use crate::server::socket::Socket;
@@ -13,9 +13,9 @@ const MOST_BODY: usize = (1 << 14) + 2048;
 /// The content type of a ClientHello's record (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 
-/// What a connection began with.
+/// The first bytes of a connection.
 pub(crate) enum Hello {
-    /// A ClientHello.
+    /// A complete ClientHello.
     Accepted(Box<Accepted>),
     /// Something else: plain HTTP, garbage, a broken ClientHello, or nothing.
     NotTls,
@@ -38,8 +38,8 @@ pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NoRecord> {
     }
 }
 
-/// Reads until the ClientHello is complete. Nothing is written, whatever comes. What came behind its last record stays in `ahead`;
-/// its records go into `copy` too.
+/// Reads until the ClientHello is complete. Never writes. Bytes behind its last record stay in `ahead`; its records are
+/// also copied into `copy`.
 pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input, mut copy: Option<&mut Vec<u8>>) -> Hello {
     let mut acceptor = Acceptor::default();
     loop {
@@ -81,7 +81,7 @@ pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input, mut copy: Opt
     }
 }
 
-/// A fatal alert in the clear, for sites that want one said: 112 is `unrecognized_name` (RFC 6066 §3).
+/// A fatal alert in cleartext, for sites configured to send one: 112 is `unrecognized_name` (RFC 6066 §3).
 pub(crate) async fn send_alert(io: &mut Socket, description: u8) {
     // Whether it arrives does not matter; the connection is closed next.
     let _ = io.write_all(&[21, 3, 3, 0, 2, 2, description]).await;

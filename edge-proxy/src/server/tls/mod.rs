@@ -1,5 +1,5 @@
-//! TLS on TCP, with rustls driven directly: the ClientHello is seen before a byte is answered, and it is known which bytes
-//! came as early data. After a handshake of TLS 1.3 the records are our own.
+//! TLS on TCP, with rustls driven directly: the ClientHello is seen before a byte is sent, and early data is
+//! distinguished. After a TLS 1.3 handshake, the own record layer takes over.
 
 mod accept;
 mod secrets;

@@ -16,8 +16,8 @@ thread_local! {
     static SERVER: RefCell<Option<Secret>> = const { RefCell::new(None) };
 }
 
-/// Is told by rustls what content is encrypted by. A handshake is a call on the worker's thread, so what was said last is of the
-/// connection that was called last: [`take_secrets`] directly after.
+/// Receives the traffic secrets from rustls. A handshake is a call on the worker's thread, so the last secrets belong
+/// to the connection of the last call: use [`take_secrets`] directly after it.
 #[derive(Debug)]
 pub(crate) struct SecretCapture;
 

@@ -14,13 +14,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, ReadBuf};
 
-/// Content that one call takes at most: what was read at once from a service, and the heads of frames that it is in. What is
-/// encrypted and not written yet is the only buffer.
+/// The maximum of content per call: one read from an upstream, and its frame headers. Encrypted and unwritten data is
+/// the only buffer.
 pub(super) const MOST_TAKEN: usize = 68 * 1024;
 /// Pieces of content that one call takes at most.
 const MOST_PARTS: usize = 16;
 
-/// Who encrypts.
+/// The encrypting side: this process or the kernel.
 enum Sender {
     Own(RecordSealer),
     Kernel(Box<Kernel>),
@@ -32,7 +32,7 @@ pub(super) struct Tls13Session {
     out: RecordBuffer,
     /// Bytes of content at the beginning of what was read.
     plain: usize,
-    /// What is left of their record behind them.
+    /// The bytes of their record that follow them.
     behind: usize,
     /// The client sends no more.
     ended: bool,
@@ -58,7 +58,7 @@ impl Tls13Session {
         })
     }
 
-    /// Whether the kernel sends.
+    /// Returns whether the kernel encrypts.
     pub(super) const fn is_kernels(&self) -> bool {
         matches!(self.sender, Sender::Kernel(_))
     }
@@ -119,7 +119,7 @@ impl Tls13Session {
                 ahead.consume(if self.plain == 0 { n + std::mem::take(&mut self.behind) } else { n });
             }
             if self.ended {
-                // Whatever comes after the end is nothing (RFC 8446 §6.1).
+                // Data after the end is ignored (RFC 8446 §6.1).
                 ahead.consume(ahead.bytes().len());
             }
             if self.ended || self.plain > 0 || buf.remaining() == 0 {
@@ -131,7 +131,7 @@ impl Tls13Session {
             };
             match heard {
                 Ok(Some(heard)) => self.heard(heard),
-                // What is there is given first.
+                // Buffered content first.
                 Ok(None) | Err(_) if buf.filled().len() > before => {
                     self.failed = heard.err();
                     break;
@@ -157,7 +157,7 @@ impl Tls13Session {
         Poll::Ready(Ok(()))
     }
 
-    /// Decrypts the next record: to where it is wanted if there is room for it, else where it is. `None` if it is not whole, or is
+    /// Decrypts the next record: into the destination if there is room, else in place. `None` if it is incomplete, or
     /// better left for the next call.
     fn open(
         &mut self,
@@ -260,7 +260,7 @@ impl Tls13Session {
     pub(super) fn put(&mut self, parts: &[&[u8]]) -> usize {
         let Sender::Own(sealing) = &mut self.sender else { return 0 };
         let length = parts.iter().map(|part| part.len()).sum();
-        // What is a fault of the connection is found by whoever writes next.
+        // The next write detects connection errors.
         if self.closed || length > MOST_TAKEN + MOST_TAKEN / 2 {
             return 0;
         }

@@ -1,8 +1,8 @@
-//! A TLS connection over a socket, either side of it.
+//! A TLS connection over a socket, on either side.
 //!
-//! rustls makes the handshake. Of TLS 1.3 on the server's side the records of content are then our own ([`Tls13Session`]): what is
-//! encrypted goes from where it is into the buffer that is written, what is decrypted to where it is wanted, and nothing of
-//! rustls's is kept for a connection. TLS 1.2 and connections to services stay with rustls.
+//! rustls performs the handshake. On the server side of TLS 1.3 the own record layer ([`Tls13Session`]) then takes
+//! over: content is encrypted from its place into the write buffer and decrypted to its destination, and no state of
+//! rustls remains. TLS 1.2 and connections to upstreams stay with rustls.
 
 use super::accept;
 use super::secrets::{TrafficSecrets, take_secrets};
@@ -58,14 +58,14 @@ impl Write for RecordBuffer {
     }
 }
 
-/// What is different on the two sides.
+/// The differences between client and server side.
 pub(crate) trait Side: Sized {
     /// Reads accepted early data, if any is left.
     fn read_early(&mut self, _buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         Ok(0)
     }
 
-    /// The keys of content, for somebody who goes on without rustls.
+    /// The traffic keys, for continuing without rustls.
     fn extract(self) -> Result<ExtractedSecrets, rustls::Error>;
 }
 
@@ -88,7 +88,7 @@ impl Side for ClientConnection {
     }
 }
 
-/// Who reads and writes records.
+/// The implementation that reads and writes records.
 enum Session<C> {
     Rustls(Box<C>),
     Own(Box<Tls13Session>),
@@ -100,19 +100,19 @@ enum Session<C> {
 pub(crate) struct TlsStream<C> {
     session: Session<C>,
     io: Socket,
-    /// Whether the bytes read last came as early data.
+    /// True if the bytes read last arrived as early data.
     early: bool,
     closed: bool,
-    /// What is to be sent may wait for what is sent next.
+    /// True if output may wait to be merged with the next output.
     merges: bool,
-    /// The end of the handshake came, and nothing was said to it.
+    /// The end of the handshake arrived, without a response so far.
     owes: bool,
-    /// What was read and not taken yet.
+    /// Bytes that were read but not consumed.
     ahead: Input,
-    /// Whether rustls keeps nothing of what comes, so that its place may be taken, with these secrets.
+    /// True if rustls buffers nothing, so that the record layer can take over with these secrets.
     follows: bool,
     said: Option<TrafficSecrets>,
-    /// What the kernel can do of TLS, where it may be given the sending side.
+    /// The kernel's TLS capabilities, if the kernel may encrypt.
     support: Option<Support>,
 }
 
@@ -136,8 +136,8 @@ where
         }
     }
 
-    /// A connection that was just accepted, of which this was read after the ClientHello, and whose sending side the kernel may get
-    /// if it has this support. Its secrets were said by the last call to rustls, or will be by one from here.
+    /// A newly accepted connection, with these bytes read after the ClientHello. The kernel may encrypt if `support` is
+    /// given. The last call to rustls has set its secrets, or a call from here will.
     pub(crate) fn accepted(tls: C, io: Socket, ahead: Input, support: Option<Support>) -> Self {
         Self { ahead, support, follows: true, said: take_secrets(), ..Self::new(tls, io) }
     }
@@ -160,7 +160,7 @@ where
         }
     }
 
-    /// Whether the kernel sends.
+    /// Returns whether the kernel encrypts.
     pub(crate) fn is_kernels(&self) -> bool {
         matches!(&self.session, Session::Own(own) if own.is_kernels())
     }
@@ -209,7 +209,7 @@ where
         &self.io
     }
 
-    /// Whether bytes of early data were the last that were read, and the handshake is not complete.
+    /// Returns whether the bytes read last were early data and the handshake is incomplete.
     pub(crate) fn is_early(&self) -> bool {
         self.early && self.is_handshaking()
     }
@@ -281,8 +281,8 @@ where
         Poll::Ready(Ok(given))
     }
 
-    /// Until there is a whole record, or something if nobody has to know where one ends. So many bytes are to be given to rustls; 0 is
-    /// the end.
+    /// Reads until a record is complete, or any bytes if record boundaries do not matter. Returns how many bytes to
+    /// pass to rustls; 0 is the end.
     fn poll_ahead(&mut self, cx: &mut Context<'_>, follows: bool) -> Poll<io::Result<usize>> {
         loop {
             let held = self.ahead.bytes();
@@ -329,8 +329,8 @@ where
                 Session::Rustls(tls) => tls,
                 Session::Own(own) => {
                     let read = own.poll_read(cx, &mut self.io, &mut self.ahead, buf, self.merges);
-                    // Nothing is said to a client's Finished. Whoever gathers what it writes (Nagle's algorithm) holds its request
-                    // back until that is acknowledged, which would come 40 ms later.
+                    // The client's Finished gets no response. With Nagle's algorithm the client holds its request until
+                    // that is acknowledged, 40 ms later.
                     if read.is_pending() && std::mem::take(&mut self.owes) {
                         self.io.acknowledge();
                     }
@@ -344,7 +344,7 @@ where
                 return Poll::Ready(Ok(()));
             }
             let mut reader = tls.reader();
-            // Only as much of the buffer is touched as there is to put into it: while nothing comes, its pages stay away.
+            // Only the needed part of the buffer is touched: the pages of an idle connection stay unmapped.
             match reader.fill_buf() {
                 Ok(chunk) => {
                     let n = chunk.len().min(buf.remaining());
@@ -388,13 +388,14 @@ impl<C> ImmediateWrite for TlsStream<C> {
     fn put(&mut self, parts: &[&[u8]]) -> usize {
         match &mut self.session {
             Session::Own(own) => own.put(parts),
-            // It has a buffer of its own, which somebody has to wait for.
+            // It has its own buffer, which must be waited for.
             _ => 0,
         }
     }
 }
 
-/// Gives rustls so many bytes, all of them if it may be followed, else as many as it wants. How many it did not take.
+/// Passes these bytes to rustls: all of them if the record layer may follow, else as many as it accepts. Returns how
+/// many it did not accept.
 fn feed<D: SideData>(
     tls: &mut ConnectionCommon<D>,
     ahead: &mut Input,

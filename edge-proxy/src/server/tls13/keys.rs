@@ -1,4 +1,4 @@
-//! Traffic secrets of TLS 1.3 and the keys that are made of them (RFC 8446 §7.2, §7.3).
+//! Traffic secrets of TLS 1.3 and the keys derived from them (RFC 8446 §7.2, §7.3).
 
 use aws_lc_rs::{aead, hkdf};
 use rustls::ConnectionTrafficSecrets;
@@ -45,7 +45,7 @@ impl Cipher {
     }
 }
 
-/// How many bytes HKDF gives.
+/// The output length of HKDF.
 struct Length(usize);
 
 impl hkdf::KeyType for Length {
@@ -103,7 +103,7 @@ impl Secret {
     }
 }
 
-/// What records are encrypted by.
+/// The keys that encrypt records.
 pub(crate) struct TrafficKeys {
     cipher: Cipher,
     key: Zeroizing<[u8; 32]>,

@@ -14,7 +14,7 @@ pub(crate) const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 /// Bytes of a record's head.
 pub(crate) const HEAD: usize = 5;
 const TAG: usize = 16;
-/// What encryption adds to the content of a record: its head, its type, its tag.
+/// The overhead of encryption per record: header, type and tag.
 pub(crate) const OVERHEAD: usize = HEAD + 1 + TAG;
 /// The most content of a record.
 pub(crate) const MOST_CONTENT: usize = 1 << 14;
@@ -23,27 +23,27 @@ const MOST_BODY: usize = MOST_CONTENT + 256;
 /// Records one after the other that carry no content; more ask for work and bring nothing.
 const MOST_FRUITLESS: u8 = 32;
 
-/// What ends a connection, as an alert says it (RFC 8446 §6).
+/// The error that ends a connection, as its alert (RFC 8446 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordError {
-    /// `unexpected_message`.
+    /// The alert `unexpected_message`.
     Unexpected,
-    /// `bad_record_mac`.
+    /// The alert `bad_record_mac`.
     BadMac,
-    /// `record_overflow`.
+    /// The alert `record_overflow`.
     Overflow,
-    /// `illegal_parameter`.
+    /// The alert `illegal_parameter`.
     Illegal,
-    /// `decode_error`.
+    /// The alert `decode_error`.
     Decode,
-    /// What the keys were made of is not known: `internal_error`.
+    /// The alert `internal_error`: the secret of the keys is unknown.
     Internal,
     /// An alert of the peer's. It gets no answer.
     Alerted(u8),
 }
 
 impl RecordError {
-    /// The fatal alert that says so, if one is to be said.
+    /// Returns the fatal alert to send, if any.
     pub(crate) const fn alert(self) -> Option<[u8; 2]> {
         let description = match self {
             Self::Unexpected => 10,
@@ -118,7 +118,7 @@ impl Direction {
         aead::Nonce::assume_unique_for_key(nonce)
     }
 
-    /// The keys in use, made of the secret once more. `None` if the secret is not that of this connection.
+    /// Derives the current keys again. `None` if the secret belongs to another connection.
     fn keys(&self) -> Option<TrafficKeys> {
         self.secret.keys(self.cipher).filter(|keys| *keys.iv() == self.iv)
     }
@@ -133,7 +133,7 @@ impl Direction {
     }
 }
 
-/// What a record brought.
+/// The content of a received record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReceivedRecord {
     /// So much content, at least a byte.
@@ -146,7 +146,7 @@ pub(crate) enum ReceivedRecord {
     End,
 }
 
-/// What is received.
+/// The receiving side of the record layer.
 pub(crate) struct RecordOpener {
     direction: Direction,
     fruitless: u8,
@@ -251,7 +251,7 @@ fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
     Ok((inner[at], at))
 }
 
-/// What is sent.
+/// The sending side of the record layer.
 pub(crate) struct RecordSealer {
     direction: Direction,
     /// The peer asked for new keys, which come before any more content.
@@ -266,19 +266,19 @@ impl RecordSealer {
         Some(Self { direction, owes_keys: false, records: keys.cipher().most_records() })
     }
 
-    /// New keys are wanted. However often that is said before the next content, they change once.
+    /// Requests new keys. Several requests before the next content change them once.
     pub(crate) const fn owe_keys(&mut self) {
         self.owes_keys = true;
     }
 
-    /// What somebody needs who goes on in our place: the secret, the keys made of it, and the number of the next record. `None` if
-    /// new keys are due, or the secret is not that of this connection.
+    /// Returns the state for a successor of this side: the secret, its keys, and the number of the next record. `None`
+    /// if new keys are due, or the secret belongs to another connection.
     pub(crate) fn given_away(&self) -> Option<(Secret, TrafficKeys, u64)> {
         let keys = self.direction.keys().filter(|_| !self.owes_keys)?;
         Some((self.direction.secret.clone(), keys, self.direction.sequence))
     }
 
-    /// Bytes that so much content makes at most, with new keys before it.
+    /// Returns the maximum length of the encoding of this much content, with a key update before it.
     pub(crate) const fn space(content: usize) -> usize {
         let update = KEY_UPDATE.len() + 1 + OVERHEAD;
         content + content.div_ceil(MOST_CONTENT) * OVERHEAD + update
@@ -337,7 +337,7 @@ impl RecordSealer {
         Ok(())
     }
 
-    /// Makes a record in `record`, which is as long as it; of what is there already, if no content is given.
+    /// Encrypts a record in `record`, which has its length; the content is already there unless given.
     fn seal(&mut self, kind: u8, content: Option<&[u8]>, record: &mut [u8]) -> Result<(), RecordError> {
         let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(RecordError::Internal)?;
         let [high, low] = u16::try_from(body.len()).map_err(|_| RecordError::Internal)?.to_be_bytes();

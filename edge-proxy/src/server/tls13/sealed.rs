@@ -37,13 +37,13 @@ impl RecordBuffer {
         self.end - self.start
     }
 
-    /// What waits.
+    /// Returns the waiting bytes.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> &[u8] {
         &self.memory[self.start..self.end]
     }
 
-    /// Takes care that so many bytes more can be appended without the memory being moved in between.
+    /// Reserves room for this many bytes, so that the memory does not move while they are appended.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         let needed = self.end + bytes;
         if needed <= self.memory.len() {

@@ -29,7 +29,7 @@ const BATCH: usize = 512;
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// Spans that the collector has not taken after so long are old, and make room.
 const GIVE_UP: Duration = Duration::from_secs(300);
-/// The most of an answer that is read, in bytes.
+/// The maximum length of a response in bytes.
 const ANSWER: usize = 64 * 1024;
 
 /// The thread that sends.
@@ -40,7 +40,7 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    /// Begins. It goes on until all workers are gone.
+    /// Starts the exporter. It runs until all workers are gone.
     pub(crate) fn start(tracing: Tracing) -> Result<(Self, TraceSink), StartError> {
         check(&tracing).map_err(|why| StartError::Tracing { why })?;
         let upstream = &tracing.collector;
@@ -82,7 +82,7 @@ impl Exporter {
     pub(crate) fn end(&mut self, within: Duration) {
         self.stop.send_replace(Some(Instant::now() + within));
         if let Some(thread) = self.thread.take() {
-            // A panic has said so on standard error.
+            // A panic was reported on standard error.
             let _ = thread.join();
         }
     }
@@ -94,13 +94,16 @@ impl Drop for Exporter {
     }
 }
 
-/// What would make no request of HTTP.
+/// Checks that the settings form a valid HTTP request.
 fn check(tracing: &Tracing) -> Result<(), String> {
     if tracing.collector.targets.len() != 1 {
         return Err("the collector has one target, neither none nor several".into());
     }
     if !tracing.path.starts_with('/') || !is_target(tracing.path.as_bytes()) {
-        return Err(format!("`{}` is no path: begin with /, such as /v1/traces", tracing.path));
+        return Err(format!(
+            "`{}` is not a valid path: expected one that begins with /, such as /v1/traces",
+            tracing.path
+        ));
     }
     let wrong = |(name, value): &&(String, String)| {
         !is_token(name.as_bytes()) || value.is_empty() || !is_field_value(value.as_bytes())
@@ -113,7 +116,7 @@ fn check(tracing: &Tracing) -> Result<(), String> {
     }
 }
 
-/// What the thread does.
+/// The state of the exporting thread.
 struct Exporting {
     tracing: Tracing,
     pool: Pool,
@@ -125,12 +128,12 @@ struct Exporting {
 }
 
 impl Exporting {
-    /// Sends until there is nothing more, or until the time that is set when the proxy ends.
+    /// Exports until the queue is empty, or until the deadline set at shutdown.
     async fn run_until(mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
         let counts = self.counts.clone();
         let mut sending = std::pin::pin!(self.run());
         let told = async {
-            // An error is that nobody is there who could say.
+            // An error means that there is no one left to report it.
             let until = deadline.wait_for(Option::is_some).await.ok().and_then(|until| *until);
             tokio::time::sleep_until(until.unwrap_or_else(Instant::now)).await;
         };
@@ -207,7 +210,7 @@ impl Exporting {
                 // The time that is left is for trying.
                 tokio::time::sleep(BACK_OFF.0 / 5).await;
             } else {
-                // Whether it is told to end or the time is over: it is tried again.
+                // Interrupted or timed out: it is retried.
                 let _ = tokio::time::timeout(spread, stopped.changed()).await;
             }
             wait = (wait * 2).min(BACK_OFF.1);
@@ -278,7 +281,7 @@ impl Exporting {
     }
 }
 
-/// What the collector said.
+/// The response of the collector.
 struct CollectorResponse {
     status: u16,
     /// When it wants to be asked again.

@@ -1,6 +1,7 @@
-//! Traces: a span for each request and one for each attempt at a service, as OpenTelemetry has them.
+//! Tracing: a span for each request and for each attempt at an upstream, in OpenTelemetry's model.
 //!
-//! A worker makes spans and puts them into a queue of fixed size; a thread of its own sends them to the collector. A request whose trace is not kept costs an identifier and the field that the service gets.
+//! A worker puts spans into a queue of fixed size; a separate thread exports them. An unsampled request costs an
+//! identifier and the field for the upstream.
 
 #[cfg(feature = "opentelemetry")]
 mod exporter;

@@ -8,11 +8,11 @@ use crate::server::observe::AccessRecord;
 use crate::server::upstream::UpstreamError;
 use std::time::Instant;
 
-/// What all workers share.
+/// The trace state shared by all workers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NoTraceSink(());
 
-/// A worker's.
+/// The tracer of a worker.
 #[derive(Default)]
 pub(crate) struct NoTracer;
 
@@ -32,11 +32,11 @@ impl NoTracer {
     }
 }
 
-/// A request's.
+/// The trace of a request.
 pub(crate) struct NoTrace<'t>(std::marker::PhantomData<&'t ()>);
 
 impl NoTrace<'_> {
-    /// That of nobody.
+    /// A trace that records nothing.
     pub(crate) const NONE: Self = Self(std::marker::PhantomData);
 
     pub(crate) const fn attempt(&self, _: &mut RequestHead) {}

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::Sender;
 /// The most bytes of a text that is a client's.
 const LONGEST: usize = 1024;
 
-/// What became of spans.
+/// Counts of spans, by result.
 #[derive(Default)]
 pub(crate) struct SpanCounters {
     /// Put into the queue.
@@ -32,11 +32,11 @@ pub(crate) struct SpanCounters {
     pub(super) failed: AtomicU64,
 }
 
-/// What all workers share. Without it there are no traces.
+/// The trace state shared by all workers. Empty if tracing is off.
 #[derive(Clone, Default)]
 pub(crate) struct TraceSink(pub(super) Option<SpanQueue>);
 
-/// Where spans go.
+/// The queue to the exporter.
 #[derive(Clone)]
 pub(super) struct SpanQueue {
     pub(super) sampling: Sampling,
@@ -55,7 +55,7 @@ impl SpanCounters {
     }
 }
 
-/// A worker's.
+/// The tracer of a worker.
 #[derive(Default)]
 pub(crate) struct Tracer(Option<(SpanQueue, Random)>);
 
@@ -64,7 +64,7 @@ impl Tracer {
         Self(shared.0.map(|sink| (sink, Random::new())))
     }
 
-    /// A request begins, of which this was decided. What a client says of its trace is believed only of a hop.
+    /// Starts the trace of a request with this decision. Trace fields are trusted only from trusted proxies.
     pub(crate) fn begin(
         &self,
         decision: &Decision<'_>,
@@ -135,9 +135,9 @@ struct ActiveTrace<'t> {
     random: &'t Random,
     context: Context,
     state: Vec<u8>,
-    /// What is known of a request whose trace is kept.
+    /// The state of a sampled request.
     kept: Option<SampledRequest>,
-    /// The attempt under way, and when it began.
+    /// The current attempt, and its start.
     attempt: Cell<Option<(SpanId, Instant)>>,
 }
 
@@ -148,7 +148,7 @@ struct SampledRequest {
     began: Instant,
     /// When that was, in nanoseconds since 1970.
     since: u64,
-    /// Whether it was sent, too.
+    /// The attempts, each with whether it was sent.
     attempts: RefCell<Vec<(Span, bool)>>,
     /// When the last connection that could not be made was given up.
     missed: Cell<Option<Instant>>,
@@ -161,10 +161,10 @@ impl SampledRequest {
 }
 
 impl Trace<'_> {
-    /// That of nobody.
+    /// A trace that records nothing.
     pub(crate) const NONE: Self = Self(None);
 
-    /// The request is about to be sent: its head says by which span.
+    /// Sets the trace field of a request about to be sent.
     pub(crate) fn attempt(&self, head: &mut RequestHead) {
         let Some(begun) = &self.0 else { return };
         let span = SpanId::of(begun.random.next());
@@ -299,12 +299,12 @@ impl ActiveTrace<'_> {
         if let Some(status) = status {
             attributes.push(("http.response.status_code", Value::Number(status.into())));
         }
-        // To whoever asks, an answer of 4xx is an error too.
+        // For the sender of a request, a 4xx response is an error too.
         let failed = fault.is_some() || status.is_some_and(|status| status >= 400);
         if failed && let Some(error) = error(fault.filter(|fault| *fault != STATUS), status) {
             attributes.push(("error.type", error));
         }
-        // The last, by which attempts are told apart above.
+        // The last attribute, by which attempts are distinguished above.
         attributes.push(("edge.upstream", Value::Text(upstream.name.clone())));
         let span = Span {
             context: Context { span, ..self.context },
@@ -321,7 +321,7 @@ impl ActiveTrace<'_> {
     }
 }
 
-/// The reason of a response whose status is taken for a failure: its error is the status.
+/// Returns the reason if the response's status counts as a failure: its error is the status.
 const STATUS: Reason = UpstreamError::Status(0).reason();
 
 fn error(reason: Option<Reason>, status: Option<u16>) -> Option<Value> {
@@ -363,7 +363,7 @@ fn path(target: &str) -> &str {
     target.split(['?', '#']).next().unwrap_or(target)
 }
 
-/// What a route is for: few values, whatever clients ask for.
+/// Returns the route as a span attribute: of low cardinality, whatever clients request.
 fn template(path: &PathMatch) -> String {
     match path {
         PathMatch::Exact(path) => path.clone(),

@@ -10,7 +10,7 @@ pub(super) enum Kind {
     Client = 3,
 }
 
-/// What an attribute says.
+/// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Number(i64),
@@ -18,7 +18,7 @@ pub(super) enum Value {
     Word(&'static str),
 }
 
-/// One span.
+/// A span to be exported.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Span {
     /// Its trace, itself, and whether it is kept.
@@ -32,7 +32,7 @@ pub(super) struct Span {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) attributes: Vec<(&'static str, Value)>,
-    /// Whether it failed (`Status.StatusCode` ERROR).
+    /// True if it failed (`Status.StatusCode` ERROR).
     pub(super) failed: bool,
 }
 
@@ -84,7 +84,7 @@ fn span(out: &mut Vec<u8>, span: &Span) {
     out.extend_from_slice(&flags.to_le_bytes());
 }
 
-/// A `KeyValue`.
+/// Encodes a `KeyValue`.
 fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: &Value) {
     nested(out, field, |out| {
         bytes(out, 1, key.as_bytes());
@@ -134,8 +134,8 @@ fn nested(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
     out.splice(at..at, length);
 }
 
-/// How many spans the collector refused, by its `ExportTraceServiceResponse`. Nothing that cannot be read is taken for a
-/// refusal.
+/// Returns the number of spans the collector rejected, from its `ExportTraceServiceResponse`. An undecodable response
+/// counts as no rejection.
 pub(super) fn rejected(response: &[u8]) -> u64 {
     let Some(ProtoField::Bytes(partial)) = field(response, 1) else { return 0 };
     match field(partial, 1) {

@@ -9,7 +9,7 @@ impl Random {
     /// From the system's randomness.
     pub(super) fn new() -> Self {
         let mut seed = [0; 32];
-        // Without any the identifiers repeat those of an earlier start, which is no more than confusing.
+        // Without randomness the identifiers repeat those of an earlier start, which is only confusing.
         let _ = aws_lc_rs::rand::fill(&mut seed);
         let mut words = seed
             .chunks_exact(8)

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// Checks under way at a time. Others wait, so that requests have descriptors and time.
+/// The limit of concurrent checks. Others wait, so that requests have descriptors and time.
 const AT_ONCE: usize = 256;
 
 /// The checks of the pools that are served by; they end when this is dropped.
@@ -88,9 +88,9 @@ async fn again(
         // It is never closed.
         let _place = places.acquire().await;
         let event = match tokio::time::timeout(check.timeout, once(&pool, at, &check, &sweep)).await {
-            Ok(Outcome::Up) => Event::CheckedUp,
-            Ok(Outcome::Unknown) => continue,
-            Ok(Outcome::Down) | Err(_) => Event::CheckedDown,
+            Ok(CheckResult::Up) => Event::CheckedUp,
+            Ok(CheckResult::Unknown) => continue,
+            Ok(CheckResult::Down) | Err(_) => Event::CheckedDown,
         };
         pool.shared(at).tell(event, &pool.upstream().health.rules);
     }
@@ -98,14 +98,14 @@ async fn again(
 
 /// The outcome of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum CheckResult {
     Up,
     Down,
     /// It could not be made here, which says nothing about the target.
     Unknown,
 }
 
-async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Outcome {
+async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> CheckResult {
     let mut head = RequestHead::new(Version::Http11);
     head.target.clone_from(&check.path);
     head.authority = match &check.host {
@@ -128,8 +128,8 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Outco
     };
     let mut exchange = match pool.begin_at(at, &head, &options).await {
         Ok(exchange) => exchange,
-        Err(UpstreamError::Connect(ConnectError::Resources)) => return Outcome::Unknown,
-        Err(_) => return Outcome::Down,
+        Err(UpstreamError::Connect(ConnectError::Resources)) => return CheckResult::Unknown,
+        Err(_) => return CheckResult::Down,
     };
     let mut answer = ResponseHead::default();
     loop {
@@ -139,11 +139,11 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Outco
             exchange.poll_head(cx, &mut answer)
         });
         if asked.await.is_err() {
-            return Outcome::Down;
+            return CheckResult::Down;
         }
         if !answer.is_interim() {
             let up = (check.status.0..=check.status.1).contains(&answer.status);
-            return if up { Outcome::Up } else { Outcome::Down };
+            return if up { CheckResult::Up } else { CheckResult::Down };
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) enum ConnectError {
     Dns,
     /// The connection broke while it was set up, or the system could not make it.
     Io,
-    /// This system is out of descriptors, memory or ports, which is no failure of the target.
+    /// This system is out of descriptors, memory or ports, which is not a failure of the target.
     Resources,
     /// The target refused the connection, or the socket does not exist.
     Refused,
@@ -55,17 +55,17 @@ impl From<ConnectError> for UpstreamError {
 pub(crate) enum UpstreamError {
     /// No connection could be made. Nothing was sent.
     Connect(ConnectError),
-    /// A kept connection was closed before it answered a byte: the request may or may not have been seen.
+    /// An idle connection was closed before a byte of the response: the request may or may not have been processed.
     Stale,
     /// The handler of the route panicked at the response, which is no fault of the upstream.
     Handler,
     /// The connection broke, or the stream was reset.
     Broken,
-    /// What came was not HTTP, or broke its own framing.
+    /// The response was not HTTP, or violated its own framing.
     Malformed,
     /// No target may be used: all are down.
     NoTarget,
-    /// The answer has a status that is taken for a failure, and was not passed on.
+    /// The response has a status that counts as a failure, and was not forwarded.
     Status(u16),
     /// Nothing came in time.
     TimedOut,

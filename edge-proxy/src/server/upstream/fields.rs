@@ -1,4 +1,4 @@
-//! Fields between HTTP/2's library and ours.
+//! Conversion of fields between the `h2` crate and this one.
 
 use crate::{Fields, Name};
 use http::{HeaderMap, HeaderName, HeaderValue};

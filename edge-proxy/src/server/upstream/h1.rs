@@ -1,4 +1,4 @@
-//! One exchange over an HTTP/1.1 connection to a service.
+//! An exchange over an HTTP/1.1 upstream connection.
 
 use super::UpstreamError;
 use super::target_pool::CheckIn;
@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
-/// How the request's content is framed.
+/// The framing of the request's content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sending {
     Length(u64),
@@ -25,7 +25,7 @@ enum Sending {
     Done,
 }
 
-/// How the response's content is delimited.
+/// The delimitation of the response's content.
 enum Receiving {
     Head,
     Length(u64),
@@ -34,7 +34,7 @@ enum Receiving {
     Done,
 }
 
-/// One exchange.
+/// An exchange on an HTTP/1.1 upstream connection.
 pub(crate) struct Http1Request {
     wire: UpstreamTransport,
     check_in: CheckIn,
@@ -42,7 +42,7 @@ pub(crate) struct Http1Request {
     input: Input,
     output: Output,
     method: Method,
-    /// What the upgrade must be answered with, if one was asked for.
+    /// The value that must confirm the upgrade, if one was requested.
     accept: Option<[u8; 28]>,
     upgrade: bool,
     sending: Sending,
@@ -74,7 +74,7 @@ impl Http1Request {
             // RFC 8441 and 9220 have no key; HTTP/1.1 wants one, and the answer to it is checked.
             let mut converted = head.clone();
             let mut nonce = [0; 16];
-            // If there is no randomness the nonce is all zero: it only shows that the answer is one to this request.
+            // Without randomness the nonce is all zero: it only links the response to this request.
             let _ = aws_lc_rs::rand::fill(&mut nonce);
             let key = websocket::key(nonce);
             converted.fields.push(b"Sec-WebSocket-Key", &key);
@@ -126,7 +126,7 @@ impl Http1Request {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(_)) if !self.answered => {
-                // The service may have answered before it closed; reading finds out.
+                // The upstream may have responded before it closed; reading finds out.
                 self.output.release();
                 self.sending = Sending::Done;
                 self.keep_alive = false;

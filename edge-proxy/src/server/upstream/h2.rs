@@ -1,4 +1,4 @@
-//! One exchange as a stream of an HTTP/2 connection to a service.
+//! An exchange as a stream of an HTTP/2 upstream connection.
 
 use super::UpstreamError;
 use super::error::ConnectError;
@@ -36,14 +36,14 @@ pub(crate) async fn connect(wire: UpstreamTransport) -> Result<RequestSender, Up
     Ok(client)
 }
 
-/// One stream.
+/// An exchange on a stream of an HTTP/2 upstream connection.
 pub(crate) struct Http2Request {
     response: Option<ResponseFuture>,
     send: SendStream<Bytes>,
     receive: Option<RecvStream>,
     chunk: Bytes,
     trailers: Fields,
-    /// Whether another exchange used the connection before, so that its end may be no fault of this one.
+    /// True if another exchange used the connection before; a failure may then be none of this exchange.
     reused: bool,
     answered: bool,
     sent_end: bool,

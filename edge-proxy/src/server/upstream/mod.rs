@@ -1,4 +1,4 @@
-//! Connections to services: dialled, kept, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
+//! Connections to upstreams: opened, kept idle, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
 
 mod check;
 mod connect;
@@ -29,7 +29,7 @@ use crate::{Fields, ResponseHead};
 use bytes::Bytes;
 use std::task::{Context, Poll};
 
-/// One exchange with a service.
+/// An exchange with an upstream.
 pub(crate) enum UpstreamExchange {
     H1(Box<h1::Http1Request>),
     H2(Box<h2::Http2Request>),
@@ -53,12 +53,13 @@ impl UpstreamExchange {
         }
     }
 
-    /// How many bytes of the request's content can be taken.
+    /// Returns the number of bytes of the request's content that are accepted now.
     pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         each!(self, exchange => exchange.poll_capacity(cx))
     }
 
-    /// Whether content is best given as counted bytes: HTTP/2 keeps it until the window opens, HTTP/1.1 copies it.
+    /// Returns whether content is best passed as reference-counted bytes: HTTP/2 keeps it until the window opens,
+    /// HTTP/1.1 copies it.
     pub(crate) const fn takes_bytes(&self) -> bool {
         matches!(self, Self::H2(_))
     }
@@ -132,7 +133,7 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.trailers())
     }
 
-    /// Whether the final head accepted the protocol switch, so that content is raw from now on.
+    /// Returns whether the final head accepted the protocol switch, so that content is opaque from now on.
     pub(crate) fn is_tunnel(&self) -> bool {
         each!(self, exchange => exchange.is_tunnel())
     }

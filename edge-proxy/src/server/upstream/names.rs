@@ -1,7 +1,8 @@
-//! Addresses of the hosts of upstreams: looked up on threads of their own, one look-up a name at a time, and kept.
+//! Addresses of the upstreams' hosts: resolved on separate threads, one lookup per name at a time, and cached.
 //!
-//! The system's resolver takes up to ten seconds to give up, so nobody waits for it who has an address: what is known is used while
-//! it is looked up again. Names that were never answered may not take all threads, so they delay no other name.
+//! The system's resolver may take ten seconds to fail, so an exchange with a known address does not wait for it: cached
+//! addresses are used during a new lookup. Names that never resolved may not occupy all threads, so they delay no other
+//! name.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -10,19 +11,19 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Time for which an answer is used without asking again.
+/// The time for which addresses are used without a new lookup.
 const FRESH: Duration = Duration::from_secs(10);
-/// Age from which an answer is used only if no newer one comes soon: the address may be somebody else's by now.
+/// The age from which addresses are used only if no newer ones arrive soon: they may have changed owners.
 const OLD: Duration = Duration::from_secs(60);
 /// Time that a newer answer has to replace an old one.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Time for which a name that was not found is not looked up again.
 const FAILED: Duration = Duration::from_secs(3);
-/// Time after which a name that nobody asks for is forgotten.
+/// The time after which an unused name is forgotten.
 const UNUSED: Duration = Duration::from_secs(3600);
 /// Look-ups at a time.
 const THREADS: usize = 32;
-/// Look-ups at a time of names whose last look-up failed, or that were never answered.
+/// The limit of concurrent lookups of names that failed last, or never resolved.
 const DOUBTFUL: usize = 24;
 
 static NAMES: LazyLock<Arc<Names>> = LazyLock::new(|| {
@@ -47,8 +48,8 @@ struct Names {
 
 #[derive(Default)]
 struct State {
-    known: HashMap<String, Name>,
-    /// Names that wait for a thread: those that were answered last time, and all others.
+    known: HashMap<String, CachedName>,
+    /// Names waiting for a thread: those that resolved last time, and all others.
     good: VecDeque<String>,
     doubtful: VecDeque<String>,
     threads: usize,
@@ -57,12 +58,12 @@ struct State {
 
 /// The knowledge about one name.
 #[derive(Default)]
-struct Name {
+struct CachedName {
     addresses: Vec<IpAddr>,
     answered: Option<Instant>,
     /// The last look-up failed then.
     failed: Option<Instant>,
-    /// A look-up is under way since then.
+    /// The start of a running lookup.
     begun: Option<Instant>,
     asked: Option<Instant>,
     waiting: Vec<oneshot::Sender<()>>,
@@ -70,7 +71,7 @@ struct Name {
 
 /// The way to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum Resolution {
     /// The known addresses are used.
     Use,
     /// The known addresses are used if no newer ones come until then.
@@ -81,18 +82,18 @@ enum Step {
     Fail,
 }
 
-impl Name {
+impl CachedName {
     /// The way to an address at this time, and whether a look-up begins.
-    fn step(&self, now: Instant) -> (Step, bool) {
+    fn step(&self, now: Instant) -> (Resolution, bool) {
         let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let failed_lately = since(self.failed).is_some_and(|age| age < FAILED);
         let begins = self.begun.is_none() && !failed_lately;
         match since(self.answered) {
-            Some(age) if age < FRESH => (Step::Use, false),
-            Some(age) if age < OLD || failed_lately => (Step::Use, begins),
-            Some(_) => (Step::UseFrom(self.begun.unwrap_or(now) + PATIENCE), begins),
-            None if self.begun.is_none() && failed_lately => (Step::Fail, false),
-            None => (Step::Wait, begins),
+            Some(age) if age < FRESH => (Resolution::Use, false),
+            Some(age) if age < OLD || failed_lately => (Resolution::Use, begins),
+            Some(_) => (Resolution::UseFrom(self.begun.unwrap_or(now) + PATIENCE), begins),
+            None if self.begun.is_none() && failed_lately => (Resolution::Fail, false),
+            None => (Resolution::Wait, begins),
         }
     }
 
@@ -116,34 +117,35 @@ impl Names {
             let (step, ended) = self.ask(host, now);
             let known = || self.state().known.get(host).map(|name| name.addresses.clone());
             match step {
-                Step::Use => return known(),
-                Step::Fail => return None,
-                Step::UseFrom(until) if until <= now => return known(),
-                Step::UseFrom(until) => {
+                Resolution::Use => return known(),
+                Resolution::Fail => return None,
+                Resolution::UseFrom(until) if until <= now => return known(),
+                Resolution::UseFrom(until) => {
                     let _ = tokio::time::timeout_at(until.into(), ended).await;
                 }
-                Step::Wait => {
+                Resolution::Wait => {
                     let _ = ended.await;
-                    // Whoever waited takes the outcome as it is, however old it is by now.
+                    // Waiting exchanges accept the result, however old it is by now.
                     return known().filter(|addresses| !addresses.is_empty());
                 }
             }
         }
     }
 
-    /// The step for a name now. A look-up begins if it must, and its end is told.
-    fn ask(self: &Arc<Self>, host: &str, now: Instant) -> (Step, oneshot::Receiver<()>) {
+    /// Returns the step for a name now. Starts a lookup if necessary, and reports its end.
+    fn ask(self: &Arc<Self>, host: &str, now: Instant) -> (Resolution, oneshot::Receiver<()>) {
         let (sender, ended) = oneshot::channel();
         let mut state = self.state();
         if !state.known.contains_key(host) {
             // Names of configurations that are no longer served.
-            let used = |name: &Name| name.asked.is_some_and(|at| now.saturating_duration_since(at) < UNUSED);
+            let used =
+                |name: &CachedName| name.asked.is_some_and(|at| now.saturating_duration_since(at) < UNUSED);
             state.known.retain(|_, name| name.begun.is_some() || used(name));
         }
         let name = state.known.entry(host.to_owned()).or_default();
         name.asked = Some(now);
         let (step, begins) = name.step(now);
-        if matches!(step, Step::Wait | Step::UseFrom(_)) {
+        if matches!(step, Resolution::Wait | Resolution::UseFrom(_)) {
             name.waiting.push(sender);
         }
         if begins {
@@ -162,7 +164,7 @@ impl Names {
         let thread = std::thread::Builder::new().name("resolve".into());
         let first = host.clone();
         if thread.spawn(move || names.work(first, doubtful)).is_err() {
-            // Out of threads: whoever waits is told, and those who ask later try again.
+            // Out of threads: waiting exchanges are told, and later ones try again.
             state.release(doubtful);
             state.end(&host, Err(io::ErrorKind::OutOfMemory.into()), Instant::now());
         }
@@ -236,7 +238,7 @@ mod tests {
         runtime.block_on(async { tokio::time::timeout(limit, future).await.ok() })
     }
 
-    /// Never answers: the thread sleeps for longer than any test takes.
+    /// Never resolves: the thread sleeps longer than any test.
     fn silence() -> ! {
         loop {
             std::thread::sleep(Duration::from_secs(3600));
@@ -274,7 +276,7 @@ mod tests {
             assert_eq!(within(Duration::from_millis(1), names.addresses(&host)), None);
         }
         assert_eq!(names.state().doubtful_threads, DOUBTFUL);
-        // One that was answered before is looked up again beside all of them.
+        // A name that resolved before is looked up beside all of them.
         age(&names, "live.test", Duration::from_secs(61));
         let before = names.state().known["live.test"].answered;
         assert!(within(Duration::from_secs(5), names.addresses("live.test")).unwrap().is_some());
@@ -301,7 +303,7 @@ mod tests {
                 assert_eq!(asked.await.unwrap(), None);
             }
         });
-        // That there is none is remembered for a while.
+        // A failure is remembered for a while.
         assert_eq!(within(Duration::from_secs(1), names.addresses("none.test")).unwrap(), None);
         assert_eq!(LOOK_UPS.load(SeqCst), 1);
     }
@@ -315,18 +317,18 @@ mod tests {
         ) {
             let now = Instant::now() + Duration::from_secs(5000);
             let at = |ago: Option<u64>| ago.map(|ago| now - Duration::from_secs(ago));
-            let name = Name { answered: at(answered), failed: at(failed), begun: at(begun), ..Name::default() };
+            let name = CachedName { answered: at(answered), failed: at(failed), begun: at(begun), ..CachedName::default() };
             let (step, begins) = name.step(now);
-            // One look-up at a time, and none where there is a fresh answer.
+            // One lookup at a time, and none with fresh addresses.
             prop_assert!(!begins || (begun.is_none() && answered.is_none_or(|age| age >= 10)));
             match step {
-                Step::Use => prop_assert!(answered.is_some()),
-                Step::UseFrom(until) => {
+                Resolution::Use => prop_assert!(answered.is_some()),
+                Resolution::UseFrom(until) => {
                     prop_assert!(answered.is_some_and(|age| age >= 60));
                     prop_assert!(until <= now + PATIENCE && (begins || begun.is_some()));
                 }
-                Step::Wait => prop_assert!(answered.is_none() && (begins || begun.is_some())),
-                Step::Fail => prop_assert!(answered.is_none() && failed.is_some_and(|age| age < 3)),
+                Resolution::Wait => prop_assert!(answered.is_none() && (begins || begun.is_some())),
+                Resolution::Fail => prop_assert!(answered.is_none() && failed.is_some_and(|age| age < 3)),
             }
         }
     }

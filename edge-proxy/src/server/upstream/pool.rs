@@ -41,15 +41,15 @@ pub(crate) type Pools = Vec<Rc<Pool>>;
 pub(crate) struct ConnectOptions<'a> {
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
-    /// The deadline by which a new connection is made.
+    /// The deadline for a new connection.
     pub(crate) deadline: &'a Deadline,
     pub(crate) connect: Duration,
-    /// Whether only a new connection will do.
+    /// True if only a new connection may be used.
     pub(crate) fresh: bool,
     pub(crate) websocket: bool,
-    /// Whether the upstream's own host is sent, where it has one.
+    /// True if the upstream's configured host is sent, if it has one.
     pub(crate) host: bool,
-    /// Where it is told of connections that could not be made.
+    /// The trace that records failed connection attempts.
     pub(crate) trace: &'a Trace<'a>,
 }
 
@@ -74,7 +74,7 @@ impl Pool {
         &self.targets[at].shared
     }
 
-    /// Takes one repetition from the budget, if there is a target left that it could go to.
+    /// Takes one retry from the budget, if another target is left.
     pub(crate) fn may_repeat(&self, tried: TriedTargets) -> bool {
         let mut budget = self.budget.get();
         let allowed = self.targets.len() > 1 && self.choose(0, 0, tried).is_some() && budget.take();
@@ -87,7 +87,7 @@ impl Pool {
         match &self.targets[..] {
             [only] => choose(balance, &[only.shared.candidate()], turn, key, tried),
             targets => {
-                // On the stack: there is no allocation a request.
+                // On the stack: no allocation per request.
                 let mut candidates = [Candidate::NONE; 64];
                 let count = targets.len().min(64);
                 for (candidate, target) in candidates.iter_mut().zip(targets) {
@@ -103,7 +103,7 @@ impl Pool {
         self.targets.iter().for_each(|target| target.trim());
     }
 
-    /// Whether this pool serves that upstream, so that a reload can keep it.
+    /// Returns whether this pool serves that upstream, so that a reload can keep it.
     pub(crate) fn serves(&self, upstream: &Upstream, tls: Option<&Arc<ClientConfig>>) -> bool {
         self.upstream == *upstream
             && match (&self.tls, tls) {
@@ -125,8 +125,8 @@ impl Pool {
         self.budget.set(budget);
     }
 
-    /// Begins an exchange with the target that the balance chooses by `key`, and goes on to others as long as no connection
-    /// can be made: nothing was sent then. Those are added to `tried`.
+    /// Starts an exchange with the target chosen by `key`, and tries others as long as no connection can be made:
+    /// nothing was sent then. Tried targets are added to `tried`.
     pub(crate) async fn begin(
         &self,
         head: &RequestHead,
@@ -175,7 +175,7 @@ impl Pool {
             local: options.local,
         });
         let shared = announce.is_none();
-        // WebSocket to services goes over HTTP/1.1, which every service speaks.
+        // WebSocket to upstreams uses HTTP/1.1, which every upstream supports.
         if self.upstream.protocol == Protocol::Http2 && !options.websocket {
             let known = if shared && !options.fresh { target.multiplexed.borrow().clone() } else { None };
             if let Some(client) = known

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// One target.
+/// The state of a target, shared by all workers.
 #[derive(Debug)]
 pub(crate) struct SharedTarget {
     pub(crate) target: Target,
@@ -21,17 +21,17 @@ pub(crate) struct SharedTarget {
     failures: AtomicU64,
 }
 
-/// What is known of one target, for whoever watches.
+/// The state of a target, for monitoring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TargetStatus {
     /// The upstream's name.
     pub upstream: String,
-    /// Where it is.
+    /// The address of the target.
     pub target: Target,
-    /// Whether it is used.
+    /// The availability of the target.
     pub availability: Availability,
-    /// Requests under way.
+    /// The number of requests in flight.
     pub in_flight: u32,
     /// Requests that were sent to it.
     pub requests: u64,
@@ -86,7 +86,7 @@ impl SharedTarget {
         let _ = self.health.fetch_update(Relaxed, Relaxed, step);
     }
 
-    /// What is known of it.
+    /// Returns the state of the target, for monitoring.
     pub(crate) fn status(&self, upstream: &str) -> TargetStatus {
         TargetStatus {
             upstream: upstream.to_owned(),
@@ -99,7 +99,7 @@ impl SharedTarget {
     }
 }
 
-/// A request under way at a target.
+/// A request in flight at a target.
 pub(crate) struct InFlightGuard {
     target: Arc<SharedTarget>,
     rules: Rules,
@@ -125,7 +125,7 @@ impl InFlightGuard {
         self.target.tell(Event::Failed, &self.rules);
     }
 
-    /// An error of the target's, or of nobody's.
+    /// An error of the target, or of no party.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
         // A connection that was kept too long says nothing about the service, nor does a handler.
         if !matches!(why, UpstreamError::Stale | UpstreamError::Handler) {

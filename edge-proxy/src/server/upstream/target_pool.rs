@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Idle connections older than this are not used: services close theirs after a minute or more.
+/// The maximum age of idle connections: upstreams close theirs after a minute or more.
 const IDLE: Duration = Duration::from_secs(50);
 
 struct IdleConnection {
@@ -85,7 +85,7 @@ impl TargetPool {
         self.demand.set(demand);
     }
 
-    /// Ends a period: closes connections that are not needed any more, that are too old, or that the service closed.
+    /// Ends a period: closes connections that are not needed, too old, or closed by the upstream.
     pub(super) fn trim(&self) {
         self.change(Demand::turn);
         let mut idle = self.idle.borrow_mut();

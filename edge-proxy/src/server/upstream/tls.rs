@@ -1,4 +1,4 @@
-//! The client's side of TLS to a service. There is no way to turn verification off.
+//! The client side of TLS to an upstream. Verification cannot be turned off.
 
 use crate::config::UpstreamTls;
 use rustls::pki_types::pem::PemObject;
@@ -14,9 +14,9 @@ pub enum UpstreamTlsError {
     /// A file cannot be read, or has no PEM of the kind.
     #[error("{}: {why}", path.display())]
     File {
-        /// The file.
+        /// The file that cannot be parsed.
         path: PathBuf,
-        /// The reason.
+        /// The reason, as the parser reports it.
         why: String,
     },
     /// A certificate without its key or the other way round.

@@ -1,4 +1,4 @@
-//! The transport to a service.
+//! The transport to an upstream.
 
 use crate::server::buffer::ImmediateWrite;
 use crate::server::socket::Socket;
@@ -9,15 +9,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection to a service, with or without TLS.
+/// A connection to an upstream, with or without TLS.
 pub(crate) enum UpstreamTransport {
     Plain(Socket),
     Tls(Box<TlsStream<ClientConnection>>),
 }
 
 impl UpstreamTransport {
-    /// Whether a kept connection is still usable: nothing came, and it was not closed. No system call is made if the
-    /// runtime knows of no readiness.
+    /// Returns whether an idle connection is still usable: nothing was received, and it is open. No system call is made
+    /// if the runtime has no readiness event.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0u8; 1];
         let mut space = ReadBuf::new(&mut byte);

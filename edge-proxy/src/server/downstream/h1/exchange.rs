@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// How the request's content is delimited.
+/// The delimitation of the request's content.
 enum RequestContent {
     Length(u64),
     Chunked(Chunks),
@@ -23,7 +23,7 @@ enum RequestContent {
     Failed,
 }
 
-/// How the response's content is framed.
+/// The framing of the response's content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ResponseContent {
     Head,
@@ -32,7 +32,7 @@ enum ResponseContent {
     Done,
 }
 
-/// One exchange.
+/// An exchange on an HTTP/1.1 connection.
 pub(super) struct Http1Exchange {
     client: HttpConnection,
     method: Method,
@@ -99,7 +99,7 @@ impl Http1Exchange {
         None
     }
 
-    /// Reads over content that nobody wants. Whether all of it was there.
+    /// Discards content. Returns whether all of it had arrived.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut thrown = 0;
         loop {

@@ -19,16 +19,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
-/// What a connection holds between requests.
+/// The state of a connection between requests.
 struct HttpConnection {
     wire: ClientTransport,
     input: Input,
     output: Output,
-    /// Whether a byte of the head that is being read came as early data.
+    /// True if a byte of the head being read arrived as early data.
     early: bool,
 }
 
-/// How waiting for a request ended.
+/// The result of waiting for a request.
 enum NextRequest {
     Request {
         keep_alive: bool,

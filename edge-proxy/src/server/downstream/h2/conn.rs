@@ -21,8 +21,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const WINDOW: u32 = 4 * STREAM_WINDOW;
 /// No window may be larger (RFC 9113 §6.9.1).
 const MOST: i64 = (1 << 31) - 1;
-/// With more than this to be written, nothing more is read: content never takes more than half of it, and whoever asks on
-/// without taking the answers fills the rest with heads.
+/// The amount of pending output from which nothing more is read: content takes at most half of it, and a client that
+/// sends requests without reading responses fills the rest with heads.
 const UNTAKEN: usize = 2 * SIZE;
 /// The least that a response may put into the buffer in its turn while others wait, in bytes.
 const TURN: usize = 16 * 1024;
@@ -31,7 +31,7 @@ const REMEMBERED: usize = 128;
 /// Requests broken off that are forgiven in a second, as over HTTP/3.
 const FORGIVEN: u32 = 20;
 
-/// What one client may use up.
+/// The limits for one client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Http2Limits {
     pub(super) streams: u32,
@@ -45,7 +45,7 @@ pub(super) struct PendingRequest {
     pub(super) head: RequestHead,
 }
 
-/// How far this side has said that it goes.
+/// The progress of GOAWAY on this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GoAway {
     No,
@@ -59,7 +59,7 @@ enum GoAway {
 struct Block {
     id: u32,
     end: bool,
-    /// The stream is told to depend on itself.
+    /// The stream would depend on itself.
     own: bool,
     bytes: Vec<u8>,
 }
@@ -85,7 +85,7 @@ pub(super) struct Http2Connection {
     receive_window: i64,
     unreleased: u32,
     said_table: bool,
-    /// Streams that this side reset, or answered before they ended.
+    /// Streams that this side reset, or whose response was complete before they ended.
     reset: VecDeque<u32>,
     broken_off: u32,
     /// The time of the bytes that are processed.
@@ -102,7 +102,7 @@ pub(super) struct Http2Connection {
     waker: Option<Waker>,
     /// The connection's task will look again.
     awake: bool,
-    /// Requests that were turned away at their heads, why.
+    /// Requests rejected at their heads, with reasons.
     pub(super) refused: Vec<Reason>,
 }
 
@@ -179,7 +179,7 @@ impl Http2Connection {
         }
     }
 
-    /// Why the connection ended, if this side ended it for an error.
+    /// Returns the error code if this side closed the connection for an error.
     pub(super) const fn failure(&self) -> Option<Code> {
         self.failed
     }
@@ -188,12 +188,12 @@ impl Http2Connection {
         self.begun
     }
 
-    /// Whether the client takes what it is sent, so that more of it may be read.
+    /// Returns whether the client reads its responses, so that more requests may be read.
     pub(super) fn is_taken(&self) -> bool {
         self.out.len() < UNTAKEN
     }
 
-    /// Whether nothing more is to be done but to write what waits.
+    /// Returns whether only pending output is left to write.
     pub(super) fn is_over(&self) -> bool {
         let leaves = self.client_leaves || self.leaving == GoAway::Named;
         self.lost || self.failed.is_some() || (leaves && self.slots.is_empty())
@@ -230,8 +230,8 @@ impl Http2Connection {
         frame::write(self.out.push(), frame::GOAWAY, 0, 0, &payload);
     }
 
-    /// Says that no new requests are wanted, and asks whether that was heard: those that are under way are still taken (RFC
-    /// 9113 §6.8).
+    /// Announces that no new requests are accepted, and pings to learn when the client knows: requests already sent are
+    /// still accepted (RFC 9113 §6.8).
     pub(super) fn leave(&mut self) {
         if self.leaving == GoAway::No {
             self.leaving = GoAway::Asked;
@@ -240,7 +240,7 @@ impl Http2Connection {
         }
     }
 
-    /// Whether this side has said so.
+    /// Returns whether this side has sent GOAWAY.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving != GoAway::No
     }
@@ -313,8 +313,8 @@ impl Http2Connection {
         window.min(SIZE.saturating_sub(self.out.len()))
     }
 
-    /// Bytes of a stream's content that can be sent now. If there is no room, `waker` is woken when that changes; a stream that
-    /// only others keep from sending waits for its turn.
+    /// Returns how many bytes of a stream's content can be sent now. Without room, `waker` is woken when that changes;
+    /// a stream that only other streams block waits for its turn.
     pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
         let shared = self.shared_room();
         let contended = self.contended || !self.turns.is_empty();
@@ -346,7 +346,7 @@ impl Http2Connection {
         self.taken += bytes as u64;
     }
 
-    /// Divides the room that there is among the streams that wait, in equal parts of at least a turn.
+    /// Divides the available window among the waiting streams, in equal parts of at least one turn.
     pub(super) fn give_turns(&mut self) {
         let waiting = self.turns.equals();
         if waiting == 0 {
@@ -375,7 +375,7 @@ impl Http2Connection {
         }
     }
 
-    /// What is written is about to change: a frame in it cannot be made the last one any more.
+    /// Marks the output as about to change: no frame in it can be made the last one any more.
     pub(super) const fn begin_to_write(&mut self) {
         self.last = None;
     }
@@ -398,7 +398,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Sends content for which there is room.
+    /// Sends content that fits into the window.
     pub(super) fn send_data(&mut self, id: u32, data: &[u8]) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
         slot.send_window -= data.len() as i64;
@@ -428,7 +428,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Sends trailers.
+    /// Sends the trailers of a response.
     pub(super) fn send_trailers(&mut self, id: u32, fields: &crate::Fields) {
         if !self.is_open(id) {
             return;

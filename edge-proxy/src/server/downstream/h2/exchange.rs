@@ -17,7 +17,7 @@ pub(super) struct Http2Exchange {
     id: u32,
     chunk: Bytes,
     trailers: Fields,
-    /// What the response's head promised and was not sent.
+    /// The bytes declared in the response head that are not sent yet.
     promised: Option<u64>,
     sent: SendState,
 }
@@ -38,7 +38,7 @@ impl Http2Exchange {
     fn reset(&mut self, code: Code) {
         self.sent = SendState::Aborted;
         let mut conn = self.conn.borrow_mut();
-        // Of one that is dead, either side said so already.
+        // If it is dead, one side has reset it already.
         if conn.slots.get(&self.id).is_some_and(|slot| !slot.dead) {
             conn.reset(self.id, code);
         }
@@ -129,7 +129,7 @@ impl Downstream for Http2Exchange {
     }
 
     fn send_tunnel(&mut self, head: &ResponseHead) {
-        // RFC 8441 §4: where HTTP/1.1 says 101, 200 accepts. The answer to a key is only the hop's to the service.
+        // RFC 8441 §4: 200 accepts where HTTP/1.1 uses 101. The accept key belongs to the upstream hop only.
         let mut accepted = head.clone();
         accepted.status = 200;
         accepted.body = BodyLength::Unknown;

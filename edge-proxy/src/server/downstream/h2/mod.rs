@@ -86,7 +86,7 @@ impl Driver {
         }
     }
 
-    /// Everything there is to do. Ready when the connection is over.
+    /// Drives the connection. Ready when it has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.conn.borrow_mut().attend(cx.waker());
         self.leave();
@@ -106,7 +106,7 @@ impl Driver {
         }
         match self.deadline.poll_due(cx) {
             Poll::Pending => Poll::Pending,
-            // It ends by an error, or leaves, or never began, and does not take what there is to say.
+            // The connection ends by an error, or is leaving, or never began, and does not accept the remaining output.
             Poll::Ready(())
                 if conn.is_over() || (conn.slots.is_empty() && (conn.is_leaving() || !conn.is_begun())) =>
             {
@@ -140,7 +140,7 @@ impl Driver {
         }
     }
 
-    /// Reads what there is and begins the requests in it. Whether there may be more.
+    /// Reads available bytes and starts their requests. Returns whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..READS {
             let conn = self.conn.borrow();
@@ -218,7 +218,7 @@ impl Driver {
         }
     }
 
-    /// Closes the connection so that the client can read what was said last.
+    /// Closes the connection so that the client can read the last output.
     async fn end(self) {
         let failure = self.conn.borrow().failure();
         if let Some(code) = failure {
@@ -230,7 +230,7 @@ impl Driver {
         }
         let Self { mut wire, mut input, deadline, .. } = self;
         let closed = async {
-            // What the client still sends is of interest only where it would hide why it is turned away.
+            // Further input matters only if it would hide the reason of the rejection.
             if wire.shutdown().await.is_ok() && failure.is_some() {
                 poll_fn(|cx| input.poll_drain(&mut wire, cx, DRAIN)).await;
             }

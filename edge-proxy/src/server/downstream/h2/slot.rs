@@ -1,4 +1,4 @@
-//! What a connection keeps of each stream that a task has.
+//! The state of each stream that has a task.
 
 use crate::Fields;
 use crate::server::body::BodyError;
@@ -22,7 +22,7 @@ thread_local! {
 
 pub(super) type StreamTable = HashMap<u32, Box<StreamSlot>, BuildHasherDefault<IdHasher>>;
 
-/// How far a request's content is.
+/// The progress of a request's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum StreamBody {
     #[default]
@@ -31,7 +31,7 @@ pub(super) enum StreamBody {
     Failed(BodyError),
 }
 
-/// One stream.
+/// The state of a stream.
 #[derive(Default)]
 pub(super) struct StreamSlot {
     /// Content that was not read yet.
@@ -44,13 +44,13 @@ pub(super) struct StreamSlot {
     pub(super) send_window: i64,
     pub(super) receive_window: i64,
     pub(super) unreleased: u32,
-    /// Nothing more can be sent: it was reset, by whichever side, or its connection ended.
+    /// Nothing more can be sent: either side reset the stream, or its connection ended.
     pub(super) dead: bool,
     /// It waits for its turn to send.
     pub(super) waits: bool,
     /// Bytes that it may still send in its turn while others wait.
     pub(super) turn: usize,
-    /// How urgent its response is, from 0 to 7 (RFC 9218 §4.1).
+    /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,

@@ -6,14 +6,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How long the connection ids made here are.
+/// The length of the connection IDs made here.
 pub(super) const LEN: usize = 8;
 
 /// Datagrams that may wait for another worker. What is more is lost, as on any path that is full.
 const WAITING: usize = 1024;
 
-/// What the workers of one address share to know each other's connection ids: four random bytes, the worker under a
-/// mask, and three bytes of proof. Without the key an id says nothing, not even whether two are of the same worker.
+/// The key shared by the workers of one address, to recognize each other's connection IDs: four random bytes, the
+/// worker under a mask, and three bytes of proof. Without the key an ID reveals nothing, not even whether two belong to
+/// the same worker.
 #[derive(Clone, Debug, Default)]
 struct CidKey(RandomState);
 
@@ -39,7 +40,7 @@ struct Generator {
 impl ConnectionIdGenerator for Generator {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut nonce = [0; 4];
-        // Without random numbers there is no TLS either; a repeated id is made anew by the endpoint.
+        // Without random numbers there is no TLS either; the endpoint replaces a repeated ID.
         let _ = aws_lc_rs::rand::fill(&mut nonce);
         ConnectionId::new(&self.key.seal(nonce, self.worker))
     }
@@ -57,14 +58,14 @@ impl ConnectionIdGenerator for Generator {
     }
 }
 
-/// Whose a connection id is.
+/// The owner of a connection ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// This worker made it.
     Here,
     /// That one did.
     Other(u8),
-    /// Nobody here did.
+    /// No worker of this address issued it.
     Nobody,
 }
 

@@ -5,11 +5,11 @@ use quinn_proto as quic;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
-/// What an engine needs.
+/// The configuration of an engine.
 pub(crate) struct EngineConfig {
     /// Bound with SO_REUSEPORT if there are several workers.
     pub(crate) socket: UdpSocket,
-    /// How connections are accepted: see [`server_config`].
+    /// The QUIC configuration for accepting connections: see [`server_config`].
     pub(crate) server: Arc<quic::ServerConfig>,
     /// This engine's place among those that share its address: see [`Handover::mesh`].
     pub(crate) handover: Handover,
@@ -20,8 +20,8 @@ pub(crate) struct EngineConfig {
 /// every second one, as is usual (RFC 9000 §13.2.2), a download is for a third work of reading acknowledgements.
 const UNACKNOWLEDGED: u32 = 9;
 
-/// How connections are accepted, from how TLS is. `tls` needs TLS 1.3, and if it allows early data at all, `u32::MAX`
-/// bytes of it (RFC 9001 §4.6.1).
+/// Creates the QUIC configuration for accepting connections from a TLS configuration. `tls` needs TLS 1.3 and, if it
+/// allows early data at all, `u32::MAX` bytes of it (RFC 9001 §4.6.1).
 pub(crate) fn server_config(
     mut tls: rustls::ServerConfig,
     limits: &QuicLimits,

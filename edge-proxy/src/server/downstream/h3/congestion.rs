@@ -17,7 +17,7 @@ const PACKET: u64 = 1200;
 
 /// Part of the window that is left after a loss (RFC 9438 §4.6).
 const BETA: f64 = 0.7;
-/// How fast the window grows, in segments a cubic second (RFC 9438 §5).
+/// The scaling constant of the window's growth, in segments per cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
 /// Growth of the window of Reno with the same loss, in segments a round trip (RFC 9438 §4.3).
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
@@ -26,7 +26,7 @@ const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 const SAMPLES: u32 = 8;
 /// Bounds of the increase of the round trip that shows a queue.
 const INCREASE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(16));
-/// In conservative slow start the window grows by one of so many acknowledged bytes.
+/// In conservative slow start the window grows by one of this many acknowledged bytes.
 const CONSERVATIVE_GROWTH: u64 = 4;
 /// Rounds of conservative slow start, after which slow start ends.
 const CONSERVATIVE_ROUNDS: u32 = 5;
@@ -45,8 +45,8 @@ impl ControllerFactory for Factory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SlowStart {
     Fast,
-    /// The round trip increased: the window grows slowly, for so many more rounds, while it is seen whether that was a queue. The
-    /// shortest round trip before that.
+    /// The round trip increased: the window grows slowly for this many more rounds, to see whether a queue was the
+    /// cause. Contains the shortest round trip before.
     Conservative {
         rounds: u32,
         baseline: Duration,
@@ -225,7 +225,7 @@ impl Controller for Cubic {
             return;
         }
         let window = self.window as f64;
-        // Fast convergence (RFC 9438 §4.7): whoever has to give way before it is back leaves room for others.
+        // Fast convergence (RFC 9438 §4.7): a connection that backs off before it has recovered leaves room for others.
         self.w_max = if window < self.w_max { window * (1.0 + BETA) / 2.0 } else { window };
         self.threshold = ((window * BETA) as u64).max(self.least());
         self.window = self.threshold;
@@ -269,8 +269,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A path with a rate in bytes a second, a round trip and a queue, and a sender that always has something to send. Time passes
-    /// in rounds of acknowledgements. Returns the losses, in packets, and the bytes that arrived in so many seconds.
+    /// A path with a rate in bytes per second, a round trip and a queue, and a sender that always has data. Time
+    /// advances in rounds of acknowledgements. Returns the losses in packets, and the bytes that arrived in this many
+    /// seconds.
     fn transfer(rate: f64, base: f64, queue: f64, seconds: f64, hystart: bool) -> (u64, f64) {
         let start = Instant::now();
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);

@@ -33,7 +33,7 @@ const TURN: usize = 16 * 1024;
 /// As much of a stream as is taken from QUIC at once.
 const MAX_CHUNK: usize = 64 * 1024;
 
-/// A request whose head came, on its way to the service.
+/// A request with a complete head, on its way to the handler.
 pub(super) struct QuicRequest {
     pub(super) id: StreamId,
     pub(super) head: RequestHead,
@@ -42,7 +42,7 @@ pub(super) struct QuicRequest {
     pub(super) ended: bool,
 }
 
-/// What a stream has.
+/// The result of reading a stream.
 pub(super) enum Read {
     Data(Bytes),
     End,
@@ -54,10 +54,10 @@ pub(super) enum Read {
 pub(super) struct QuicConnection {
     pub(super) quic: quic::Connection,
     pub(super) slots: RequestTable,
-    /// How many of them have no whole head.
+    /// The number of streams without a complete head.
     pub(super) heads: usize,
     pub(super) since: Instant,
-    /// Nothing more can be said or heard.
+    /// Nothing more can be sent or received.
     pub(super) lost: bool,
     pub(super) closed: Option<Closed>,
     pub(super) handshake: Vec<Waker>,
@@ -80,7 +80,7 @@ pub(super) struct QuicConnection {
     /// Bytes that QUIC took so far. It takes more only when the client acknowledges what was sent.
     taken: u64,
     pinged: Instant,
-    /// Since the service was told.
+    /// The time since the handler was notified.
     pub(super) refused: Heads,
 }
 
@@ -117,7 +117,7 @@ impl QuicConnection {
     /// Looks at everything that happened. Requests whose heads came are put into `arrived`.
     pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
         if std::mem::take(&mut self.blocked) {
-            // What is under way may be twice what the path holds, so that an acknowledgement never finds it idle.
+            // Data in flight may be twice what the path holds, so that an acknowledgement never finds it idle.
             let window = 2 * self.quic.congestion_state().window();
             let limit = shared.limits().send_window;
             self.quic.set_send_window(window.clamp(SEND_WINDOW.min(limit), limit));
@@ -193,7 +193,7 @@ impl QuicConnection {
                 self.give_turns(shared);
             }
             StreamEvent::Stopped { id, .. } if Some(id) == self.control => {
-                // §6.2.1: neither side may close a control stream, whoever sends on it.
+                // §6.2.1: neither side may close a control stream.
                 self.close(shared, Code::H3_CLOSED_CRITICAL_STREAM);
             }
             StreamEvent::Stopped { id, error_code } => {
@@ -385,7 +385,7 @@ impl QuicConnection {
         read
     }
 
-    /// A request is not answered: reset in both directions, and forgotten unless a task has it.
+    /// Rejects a request: resets it in both directions, and forgets it unless a task has it.
     pub(super) fn refuse(&mut self, id: StreamId, code: Code) {
         let _ = self.quic.send_stream(id).reset(var(code));
         let _ = self.quic.recv_stream(id).stop(var(code));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// What an engine can be told while it runs.
+/// A command to a running engine.
 pub(super) enum EngineCommand {
     Reload(Arc<quic::ServerConfig>, Box<QuicLimits>),
     Shutdown(Duration),
@@ -33,8 +33,8 @@ impl EngineControl {
         let _ = self.0.send(EngineCommand::Reload(server, Box::new(limits)));
     }
 
-    /// No new connections and, after a moment for what is under way, no new requests; ends when those that run are
-    /// done, or after this time.
+    /// Stop accepting connections and, after a moment for requests already sent, new requests; end when all requests
+    /// have finished, or after this time.
     pub(crate) fn shutdown(&self, within: Duration) {
         let _ = self.0.send(EngineCommand::Shutdown(within));
     }

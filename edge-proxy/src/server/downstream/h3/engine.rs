@@ -30,7 +30,7 @@ const BATCHES: usize = 4;
 /// Batches that one connection sends before the next has its turn.
 const TRANSMITS: usize = 8;
 
-/// How often everything is looked at for what took too long.
+/// The interval at which deadlines are checked.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Opens an engine. The future runs it until it is told to shut down, in a task of a thread that has a `LocalSet`; its error
@@ -50,7 +50,7 @@ struct Entry<C> {
     flow: Flow,
     /// The earliest time in the heap.
     armed: Option<Instant>,
-    /// The client that it counts for while its handshake is under way.
+    /// The client it counts for during its handshake.
     unproved: Option<IpAddr>,
     /// It is among those that may have something to send.
     queued: bool,
@@ -81,7 +81,7 @@ struct Engine<S: Service> {
     sending: Vec<usize>,
     segments: usize,
     out: Vec<u8>,
-    /// What `out` holds, which the socket did not take.
+    /// The datagrams in `out` that the socket did not accept.
     blocked: Option<quic::Transmit>,
     /// The tasks have had their turn since the last datagrams came.
     deferred: bool,
@@ -127,7 +127,7 @@ impl<S: Service> Engine<S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Whatever the tasks and the calls below touch is looked at before this ends.
+        // Everything that the tasks and the calls below touch is handled before this returns.
         self.shared.awake.set(true);
         super::requests::remember(&mut self.shared.waker.borrow_mut(), cx.waker());
         let now = Instant::now();
@@ -302,7 +302,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Sends what there is, connection by connection. Whether some have more.
+    /// Sends pending datagrams, connection by connection. Returns whether some have more.
     fn transmit(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let now = self.shared.now.get();
         loop {
@@ -375,7 +375,7 @@ impl<S: Service> Engine<S> {
 }
 
 impl<S: Service> Drop for Engine<S> {
-    /// However the engine ended, nobody waits for it.
+    /// No task waits for the engine once it has ended.
     fn drop(&mut self) {
         for entry in self.conns.iter().flatten() {
             entry.cell.state.borrow_mut().close(&self.shared, Code::H3_NO_ERROR);

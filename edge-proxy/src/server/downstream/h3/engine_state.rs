@@ -1,4 +1,4 @@
-//! What the engine and the tasks of its requests share: all of it on one thread.
+//! State shared by the engine and the tasks of its requests, all on one thread.
 
 use super::QuicLimits;
 use crate::h3::qpack::QpackDecoder;
@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Responses' heads are written side by side into blocks of this size.
 const BLOCK: usize = 32 * 1024;
 
-/// What the connections of one engine share.
+/// The state shared by the connections of an engine.
 pub(super) struct EngineState {
     pub(super) now: Cell<Instant>,
     limits: RefCell<Rc<QuicLimits>>,
@@ -28,12 +28,12 @@ pub(super) struct EngineState {
 }
 
 impl EngineState {
-    /// What a client may cost now.
+    /// Returns the current limits of clients.
     pub(super) fn limits(&self) -> Rc<QuicLimits> {
         self.limits.borrow().clone()
     }
 
-    /// What a client may cost from now on.
+    /// Sets the limits of clients from now on.
     pub(super) fn set_limits(&self, limits: QuicLimits) {
         *self.limits.borrow_mut() = Rc::new(limits);
     }
@@ -60,7 +60,7 @@ impl EngineState {
         }
     }
 
-    /// What `write` wrote, in a block that is used again once everything in it was acknowledged.
+    /// Returns the output of `write`, in a block that is reused once all of it is acknowledged.
     pub(super) fn encode(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();

@@ -1,4 +1,4 @@
-//! Events of QUIC connections, as the [`Service`](super::Service) is told of them, and its answers.
+//! Events of QUIC connections for the [`Service`](super::Service), and its verdicts.
 
 use crate::h3::Code;
 use std::net::{IpAddr, SocketAddr};
@@ -10,18 +10,18 @@ pub(crate) struct Heads {
     pub(crate) too_slow: u32,
 }
 
-/// What happens to a stranger that asks for a name.
+/// The verdict on the server name in a client's first flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HelloVerdict {
     /// It is served.
     Accept,
     /// Nothing is sent to it, ever.
     Silent,
-    /// It is told that it is refused.
+    /// Refuse with an error.
     Alert,
 }
 
-/// Why a datagram was dropped without an answer.
+/// The reason a datagram was dropped without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Dropped {
     /// No packet of QUIC that this worker can have a use for.
@@ -34,7 +34,7 @@ pub(crate) enum Dropped {
     Overload,
 }
 
-/// What is known of a connection once its ClientHello was read.
+/// The properties of a connection, known once its ClientHello was read.
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedConnection {
     /// The client's address. Only the end of the handshake proves it.
@@ -45,12 +45,12 @@ pub(crate) struct AcceptedConnection {
     pub(crate) sni: Option<String>,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     /// The client closed it with this application code.
     Peer(u64),
-    /// The client's QUIC failed or refused ours, with this transport code; or it reset the connection.
+    /// The client's QUIC failed, or rejected ours with this transport error code; or it reset the connection.
     PeerTransport(Option<u64>),
     /// It was closed here with this code.
     Local(Code),

@@ -1,8 +1,8 @@
-//! Who is answered: strangers' first packets are read before QUIC sees them.
+//! The gate: first packets of unknown clients are read before QUIC sees them.
 //!
-//! A first flight is decrypted with the keys that follow from the connection id it chose (RFC 9001 §5.2), its
-//! ClientHello put together, and its server name asked about. Until the answer is yes not one packet is sent, and no
-//! connection exists; what was received is then given to QUIC in the order in which it came.
+//! A first flight is decrypted with the keys derived from the connection ID it chose (RFC 9001 §5.2), its ClientHello
+//! is assembled, and its server name is looked up. Until the name is accepted no packet is sent and no connection
+//! exists; the received datagrams are then passed to QUIC in their order.
 
 use super::socket::Datagram;
 use super::{Dropped, QuicLimits};
@@ -34,9 +34,9 @@ struct Pending {
     bytes: usize,
 }
 
-/// What is to be done with a datagram.
+/// The action for a datagram.
 pub(super) enum Offer {
-    /// Nothing, without an answer.
+    /// Drop it without a response.
     Drop(Option<Dropped>),
     /// It belongs to a connection that QUIC knows.
     Pass(Datagram),
@@ -72,7 +72,7 @@ impl FirstFlightFilter {
         let garbage = Offer::Drop(Some(Dropped::Garbage));
         let Some(header) = initial::long_header(&datagram.data) else { return garbage };
         if header.version != initial::VERSION_1 {
-            // No version negotiation: it would tell a stranger that something is here.
+            // No version negotiation: it would reveal to an unknown client that a server is here.
             return Offer::Drop(Some(Dropped::Version));
         }
         // RFC 9000 §7.2: a client's first choice has at least 8 bytes.

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// What a client may cost.
+/// The limits for QUIC clients.
 #[derive(Clone, Debug)]
 pub(crate) struct QuicLimits {
     /// A request's head, and its trailers.
     pub(crate) section: crate::h3::SectionLimits,
     /// Requests at a time on one connection.
     pub(crate) streams: u32,
-    /// Request content that may be under way on one stream.
+    /// The maximum of request content in flight on one stream.
     pub(crate) stream_window: u32,
-    /// Request content that may be under way on one connection.
+    /// The maximum of request content in flight on one connection.
     pub(crate) connection_window: u32,
     /// Response content kept for one stream beyond what the path takes.
     pub(crate) send_buffer: usize,
@@ -19,7 +19,7 @@ pub(crate) struct QuicLimits {
     pub(crate) send_window: u64,
     /// Requests broken off by the client that are forgiven at once; see [`QuicLimits::resets_per_second`].
     pub(crate) resets: u32,
-    /// How many of those are forgotten in a second.
+    /// The number of resets that are forgiven per second.
     pub(crate) resets_per_second: u32,
     /// Frames on a control stream beyond one a request.
     pub(crate) control_frames: u64,
@@ -29,18 +29,18 @@ pub(crate) struct QuicLimits {
     pub(crate) head: Duration,
     /// A connection on which nothing arrives.
     pub(crate) idle: Duration,
-    /// Connections at a time; strangers beyond that hear nothing.
+    /// The maximum of connections; further unknown clients get no response.
     pub(crate) connections: usize,
-    /// Handshakes under way from addresses that are not proved. Beyond that a client must prove its own before anything
-    /// is computed for it (RFC 9000 §8.1.2).
+    /// The maximum of handshakes from addresses that are not validated. Beyond it, a client must validate its address
+    /// before any cryptography (RFC 9000 §8.1.2).
     pub(crate) unproved: usize,
     /// The same from one client, an IPv4 address or a /64 of IPv6.
     pub(crate) unproved_per_client: u32,
-    /// First flights of strangers that are not whole yet.
+    /// The maximum of incomplete first flights.
     pub(crate) pending_flows: usize,
     /// Bytes of them.
     pub(crate) pending_bytes: usize,
-    /// How long they have to become whole, and how long a refused one is remembered.
+    /// The time for first flights to become complete, and for which a refused one is remembered.
     pub(crate) pending_time: Duration,
 }
 

@@ -16,14 +16,14 @@ pub(super) struct RequestSlot {
     pub(super) head: Option<Box<(RequestDecoder, Instant)>>,
     /// A task has it.
     pub(super) taken: bool,
-    /// What QUIC did not take yet.
+    /// The data that QUIC did not accept yet.
     pub(super) out: VecDeque<Bytes>,
     pub(super) out_bytes: usize,
     /// It waits for its turn to give QUIC what it has.
     pub(super) waits: bool,
     /// Its own window is used up, which only its client can change.
     pub(super) stalled: bool,
-    /// How urgent its response is, from 0 to 7 (RFC 9218 §4.1).
+    /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
     /// The stream ends after that.
     pub(super) fin: bool,
@@ -37,7 +37,7 @@ pub(super) struct RequestSlot {
 }
 
 impl RequestSlot {
-    /// Wakes whoever waits for anything.
+    /// Wakes every waiting task.
     pub(super) fn wake(&mut self) -> bool {
         let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
         wakers.into_iter().flatten().map(Waker::wake).count() > 0

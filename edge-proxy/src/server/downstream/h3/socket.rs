@@ -12,10 +12,10 @@ use tokio::net::UdpSocket;
 /// As much as the kernel puts together of one sender's datagrams.
 const BUFFER: usize = 64 * 1024;
 
-/// What the kernel keeps in each direction while this worker does something else.
+/// The size of the kernel's buffers in each direction, for the time this worker is busy.
 const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
 
-/// One datagram, and what the kernel said about it.
+/// A datagram, with the kernel's metadata.
 #[derive(Debug)]
 pub(crate) struct Datagram {
     pub(super) remote: SocketAddr,
@@ -35,7 +35,7 @@ impl QuicSocket {
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
-        // As much as a burst of uploads needs. What the system allows may be less, and is then what there is.
+        // Enough for a burst of uploads. The system may allow less.
         let _ = state.set_recv_buffer_size((&socket).into(), SYSTEM_BUFFER);
         let _ = state.set_send_buffer_size((&socket).into(), SYSTEM_BUFFER);
         Ok(Self {
@@ -46,9 +46,9 @@ impl QuicSocket {
         })
     }
 
-    /// How many datagrams may go out as one.
+    /// Returns the number of datagrams that may be sent with one system call (GSO).
     pub(super) fn segments(&self) -> usize {
-        // Beyond some forty a batch is no cheaper, and one that is lost is lost whole.
+        // Beyond about forty a batch is no cheaper, and a lost one is lost as a whole.
         self.state.max_gso_segments().clamp(1, 40)
     }
 
@@ -56,7 +56,7 @@ impl QuicSocket {
         self.state.may_fragment()
     }
 
-    /// Takes one batch of datagrams. Ready with whether there may be more; pending when there is none.
+    /// Receives a batch of datagrams. Ready with whether there may be more; pending if there is none.
     pub(super) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
@@ -93,8 +93,8 @@ impl QuicSocket {
         self.io.poll_send_ready(cx)
     }
 
-    /// Sends what `transmit` says, all of it or nothing. Only `WouldBlock` is an error: whatever else fails is as if the
-    /// network had lost it, and QUIC will find out.
+    /// Sends `transmit`, all of it or nothing. Only `WouldBlock` is an error: other failures are like losses in the
+    /// network, which QUIC handles.
     pub(super) fn send(&self, transmit: &quic::Transmit, data: &[u8]) -> Result<(), Blocked> {
         let transmit = quinn_udp::Transmit {
             destination: transmit.destination,

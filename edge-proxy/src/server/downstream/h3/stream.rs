@@ -18,12 +18,12 @@ pub(crate) struct H3Stream {
     conn: Rc<QuicConnectionCell>,
     id: StreamId,
     decoder: RequestDecoder,
-    /// What was received and not read: first so many bytes of content, then whatever.
+    /// Received data that was not read: first this many bytes of content, then unparsed bytes.
     input: Bytes,
     content: usize,
     trailers: Fields,
     body: ContentState,
-    /// What the response's head promised and was not sent. The one DATA frame that holds it has begun.
+    /// The bytes declared in the response head that are not sent yet. The single DATA frame that holds them has begun.
     promised: Option<u64>,
     sent: StreamSendState,
 }
@@ -143,8 +143,8 @@ impl H3Stream {
 
 impl Downstream for H3Stream {
     fn is_early(&self) -> bool {
-        // What arrived in a 0-RTT packet is early until the handshake proves that it is no replay. Nothing of a request
-        // can be read before that but from such packets.
+        // Data in a 0-RTT packet is early until the handshake proves that it is no replay. Before that, only such
+        // packets contain requests.
         self.conn.state.borrow().quic.is_handshaking()
     }
 
@@ -274,7 +274,7 @@ impl Downstream for H3Stream {
         let mut accepted = head.clone();
         accepted.status = if (200..300).contains(&head.status) { head.status } else { 200 };
         accepted.body = BodyLength::Unknown;
-        // The answer to a key that only the hop to the service had.
+        // The accept key belongs to the upstream hop only.
         accepted.fields.remove(crate::Name::SecWebSocketAccept);
         self.send_head(&accepted, false);
     }
@@ -372,8 +372,8 @@ impl Drop for H3Stream {
         }
         let mut conn = self.conn.state.borrow_mut();
         if !conn.lost && self.sent == StreamSendState::All && self.body != ContentState::Ended {
-            // §4.1: an answer may come before the request was read. What is left of it is not wanted; if it is all there
-            // already, taking it costs less than saying so.
+            // §4.1: a response may be complete before the request was read. The rest of the request is not needed; if
+            // all of it has arrived, reading it costs less than stopping it.
             loop {
                 match conn.read(self.id) {
                     Read::Data(_) => {}

@@ -4,7 +4,7 @@ use crate::h3::control::{self, ControlStream};
 use crate::h3::qpack::{DecoderStream, EncoderStream};
 use crate::h3::{Code, Fault, varint};
 
-/// Which critical streams a connection has; each may be there once.
+/// The critical streams that a connection has opened; each may exist once.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     control: bool,
@@ -21,11 +21,11 @@ pub(super) enum Uni {
     Decoder(DecoderStream),
 }
 
-/// What is to be done with a stream after its bytes were taken.
+/// The action for a stream after its bytes were consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UniAction {
     Read,
-    /// Nobody knows its type: it is stopped (§6.2).
+    /// An unknown type: the stream is stopped (§6.2).
     Stop,
 }
 
@@ -84,7 +84,7 @@ impl Uni {
         }
     }
 
-    /// How many frames came on the control stream.
+    /// Returns the number of frames on the control stream.
     pub(super) const fn frames(&self) -> u64 {
         match self {
             Self::EngineControl(stream) => stream.count(),

@@ -1,10 +1,10 @@
-//! Handshakes under way whose clients have not proved their addresses.
+//! Handshakes of clients whose addresses are not validated.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Counts handshakes under way, all together and by address. What an address has here is only its claim: nothing that its proved
-/// connections use is charged for it.
+/// Counts handshakes, in total and per address. The address is only claimed here: nothing of its validated connections
+/// is charged.
 #[derive(Debug, Default)]
 pub(super) struct Unproved {
     by_client: HashMap<IpAddr, u32>,
@@ -31,7 +31,7 @@ impl Unproved {
         }
     }
 
-    /// Whether one more from this address has to prove it first.
+    /// Returns whether another client at this address must validate it first.
     pub(super) fn must_prove(&self, address: IpAddr, per_client: u32, all: usize) -> bool {
         self.all >= all || self.by_client.get(&client(address)).is_some_and(|count| *count >= per_client)
     }

@@ -1,4 +1,4 @@
-//! What is done with each frame of the client (RFC 9113 §6).
+//! Handling of each frame type from the client (RFC 9113 §6).
 
 use super::super::slot::StreamBody;
 use super::{GoAway, Http2Connection, MOST, PendingRequest};
@@ -21,7 +21,7 @@ impl Http2Connection {
         if !self.preface {
             let n = input.len().min(frame::PREFACE.len());
             if input[..n] != frame::PREFACE[..n] {
-                // Whoever says this does not speak HTTP/2 and would not understand an answer.
+                // A client that sends this does not use HTTP/2 and would not understand a response.
                 self.lose();
                 return input.len();
             }
@@ -66,12 +66,12 @@ impl Http2Connection {
             frame::WINDOW_UPDATE => self.window_update(header, payload),
             frame::CONTINUATION => self.continuation(header, payload, arrived),
             frame::PRIORITY_UPDATE => self.priority_update(header, payload),
-            // §4.1: types that nobody knows are ignored.
+            // §4.1: unknown types are ignored.
             _ => {}
         }
     }
 
-    /// Whether the client has not begun this stream, or cannot.
+    /// Returns whether the client has not opened this stream, or cannot.
     fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
@@ -142,7 +142,7 @@ impl Http2Connection {
         } else {
             return;
         };
-        // There is no stream to reset before it begins (§5.1), and nothing to say about one that ended.
+        // An idle stream cannot be reset (§5.1), and an ended one needs no response.
         if self.is_idle(id) { self.fail(wrong) } else { self.stream_error(id, wrong) }
     }
 
@@ -266,7 +266,7 @@ impl Http2Connection {
             return match step {
                 0 => self.fail(Code::PROTOCOL_ERROR),
                 _ if self.send_window > MOST => self.fail(Code::FLOW_CONTROL_ERROR),
-                // Those that wait are woken once what came is all looked at.
+                // Waiting streams are woken once all received frames are handled.
                 _ => {}
             };
         }

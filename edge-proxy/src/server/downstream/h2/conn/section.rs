@@ -9,8 +9,8 @@ use crate::section::{BadSection, RequestSection, TrailerSection};
 use crate::server::date;
 use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version};
 
-/// What the encoding of a section may be longer than the limit for what it stands for. Of one that is longer by more, not even
-/// the table's changes are of interest any more.
+/// The factor by which an encoded section may exceed the limit of the decoded one. A longer section is not decoded at
+/// all, not even for its changes of the table.
 const SLACK: usize = 4;
 
 impl Http2Connection {
@@ -92,7 +92,7 @@ impl Http2Connection {
         let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
             return self.fail(Code::COMPRESSION_ERROR);
         };
-        // §6.8: those behind the last that was named are not looked at. The client sends them elsewhere.
+        // §6.8: streams above the last named one are not processed. The client sends them elsewhere.
         if id > self.accepted {
             return;
         }

@@ -1,8 +1,8 @@
-//! What is sent in which order: the streams of a connection give QUIC what they have in turns.
+//! The order of sending: the streams of a connection take turns in giving data to QUIC.
 //!
-//! QUIC limits what a connection has in flight or waiting. A stream that fills that limit alone would keep all others from
-//! sending, so streams wait here, in a queue of this side, and give QUIC no more than [`TURN`] at a time. What QUIC has of several
-//! streams it sends packet by packet in turns.
+//! QUIC limits the data of a connection in flight or waiting. A single stream that fills that limit would keep all
+//! others from sending, so streams wait here, in a queue of this side, and give QUIC no more than [`TURN`] at a time.
+//! QUIC sends the data of several streams packet by packet in turns.
 
 use super::super::engine_state::EngineState;
 use super::super::requests::RequestSlot;
@@ -31,7 +31,7 @@ impl QuicConnection {
                 Given::All | Given::Turn => {}
             }
         } else {
-            // Those before it wait for the connection's window, and it is told when there is room.
+            // Earlier streams wait for the connection's window, and QUIC reports when there is room.
             self.wait(id);
         }
     }
@@ -83,11 +83,12 @@ impl QuicConnection {
         }
     }
 
-    /// Whether QUIC takes nothing of any stream now, after it did not take all of one. If so, it tells when that changes.
+    /// Returns whether QUIC accepts no data of any stream now, after it did not accept all of one. If so, it reports
+    /// when that changes.
     ///
-    /// QUIC does not say whether it is the stream or the connection that is blocked. The control stream carries next to nothing,
-    /// so it is blocked only by the connection; asking it also makes QUIC report when there is room again. Where it is not blocked
-    /// that costs an empty frame, once for a stream whose client does not read it.
+    /// QUIC does not say whether the stream or the connection is blocked. The control stream carries next to nothing,
+    /// so only the connection can block it; asking it also makes QUIC report when there is room again. If it is not
+    /// blocked, that costs an empty frame, once for a stream whose client does not read it.
     fn is_full(&mut self) -> bool {
         let full = match self.control {
             Some(control) => self.quic.send_stream(control).write(b"") == Err(quic::WriteError::Blocked),
@@ -113,7 +114,7 @@ impl QuicConnection {
                     self.taken += bytes as u64;
                 }
                 Err(quic::WriteError::Blocked) => short = true,
-                // The engine is told so, too, and does the rest.
+                // The engine gets the error too, and does the rest.
                 Err(quic::WriteError::Stopped(_) | quic::WriteError::ClosedStream) => return Given::All,
             }
         }

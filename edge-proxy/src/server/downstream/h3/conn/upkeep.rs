@@ -1,4 +1,4 @@
-//! What a connection may cost and how long it may take, and where its client is.
+//! Upkeep of a connection: its limits, its deadlines, and the address of its client.
 
 use super::super::engine_state::EngineState;
 use super::super::requests::RequestSlot;
@@ -8,12 +8,12 @@ use quinn_proto::StreamId;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// While requests are under way, the client is asked this often whether it is still there: a path in between may forget
-/// a connection on which nothing happens, and QUIC's idle time-out knows nothing of requests that wait.
+/// The interval of PINGs while requests are in flight: a middlebox may forget a silent connection, and QUIC's idle
+/// timeout does not know of waiting requests.
 const PING: Duration = Duration::from_secs(15);
 
-/// How long a new address must have been in use before it is believed. QUIC goes back to the old one when the new one
-/// does not prove itself within three probe time-outs, but does not tell when it did.
+/// The time a new address must have been in use before it is trusted. QUIC returns to the old address if the new one is
+/// not validated within three probe timeouts, but does not report the validation.
 const MIGRATED: Duration = Duration::from_secs(30);
 
 impl QuicConnection {
@@ -63,7 +63,7 @@ impl QuicConnection {
         }
     }
 
-    /// Whether no request is under way, and every response has arrived.
+    /// Returns whether no request is in flight, and every response has been acknowledged.
     pub(in super::super) fn is_idle(&mut self) -> bool {
         // This side's control stream is always there.
         self.slots.is_empty() && self.quic.streams().send_streams() <= 1

@@ -1,4 +1,4 @@
-//! Where a datagram goes: to a connection, to another worker, or to the gate.
+//! Routing of datagrams: to a connection, to another worker, or to the gate.
 
 use super::super::cid::{self, Owner};
 use super::super::conn::{QuicConnection, QuicConnectionCell};
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// What came of a datagram, besides something for a connection.
+/// The result of a datagram that is not for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fed {
     Nothing,
@@ -79,14 +79,14 @@ impl<S: Service> Engine<S> {
                         }
                     }
                 }
-                // None comes of a copy of somebody else's packets: then there is nothing to remember it by.
+                // A copy of another client's packets creates no connection, so there is nothing to remember.
                 self.gate.settle(now, flow, added);
             }
         }
     }
 
-    /// Gives a datagram to QUIC. A new connection comes of it only if `admit` says whose, or if it bears the token of a
-    /// retry, which was sent only to somebody who was admitted.
+    /// Passes a datagram to QUIC. It creates a connection only if `admit` names the client, or if it has the token of a
+    /// Retry, which only admitted clients were sent.
     fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>) -> Fed {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, data } = datagram;
@@ -133,11 +133,12 @@ impl<S: Service> Engine<S> {
                         let transmit = self.endpoint.refuse(incoming, &mut answer);
                         let _ = self.socket.send(&transmit, &answer);
                     }
-                    // A client that uses a connection id of ours for a new connection, which nobody has looked at.
+                    // A client that uses one of our connection IDs for a new connection, which the gate has not
+                    // checked.
                     (None, _) => self.endpoint.ignore(incoming),
                 }
             }
-            // Version negotiation, stateless resets and the like answer strangers, who are not answered.
+            // Version negotiation, stateless resets and the like would respond to unknown clients.
             Some(DatagramEvent::Response(_)) => self.service.dropped(remote, Dropped::Garbage),
             None => {}
         }

@@ -1,4 +1,4 @@
-//! What an engine is told from outside: another configuration, or to end.
+//! Commands to an engine from outside: a new configuration, or shutdown.
 
 use super::super::Service;
 use super::super::conn::QuicConnection;
@@ -74,7 +74,7 @@ impl<S: Service> Engine<S> {
         if self.shared.dirty.borrow().is_empty() && self.sending.is_empty() && self.blocked.is_none() {
             return open == 0;
         }
-        // The last words are said in the next turn.
+        // The final packets are sent in the next turn.
         self.shared.awake.set(true);
         if let Some(waker) = &*self.shared.waker.borrow() {
             waker.wake_by_ref();
