@@ -51,6 +51,11 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             let desired = read(manifest)?;
             // A policy that means nothing is found before anything is changed.
             let policy = hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
+            if let (Some(policy), Some(path)) = (&policy, hba.as_deref()) {
+                let current = block_on(connect::server(server)?.inspect(&Desired::new()))?;
+                let major = current.map_err(|why| failure(&why))?.version.major();
+                hba::check(policy, major, path)?;
+            }
             let mut done = apply(&desired, server, consent.clone(), expected, args.json)?;
             while let (None, Some(pause)) = (done, follow) {
                 std::thread::sleep(Duration::from_secs((*pause).max(1)));

@@ -42,6 +42,14 @@ pub(crate) fn read(path: &Path, desired: &Desired) -> Result<Policy, Failure> {
     Policy::try_from(dto).map_err(|why| wrong(chain(&why)))
 }
 
+/// Checks that the server's version can hold every name of the policy, before anything is changed.
+pub(crate) fn check(policy: &Policy, major: u32, path: &Path) -> Result<(), Failure> {
+    let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
+    // A version that the policy's library does not know is left to the server itself.
+    let Ok(version) = major.to_string().parse::<pg_hba::Version>() else { return Ok(()) };
+    pg_hba::render(&policy.compile(), version).map(drop).map_err(|why| wrong(chain(&why)))
+}
+
 /// Puts it into force, or leaves everything as it was.
 pub(crate) fn install(
     policy: &Policy,

@@ -560,3 +560,18 @@ fn a_standby_is_followed_until_it_is_promoted() {
     assert!(child.wait().expect("it ends").success());
     expect(&["check", &manifest, "--connect", &to], 0, &[]);
 }
+
+/// A name that the policy cannot hold is found before anything is changed.
+#[test]
+fn a_name_that_the_policy_cannot_hold_stops_it_before_the_first_step() {
+    let postgres = Postgres::start(&Options::new(18));
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest =
+        write(folder.path(), "m.toml", "[[ensure]]\nname = \"/regex\"\n[[ensure]]\nname = \"good\"\n");
+    let policy = write(folder.path(), "hba.toml", "");
+    let to = connect(&postgres);
+    expect(&["apply", &manifest, "--connect", &to, "--hba", &policy], 2, &["hba.toml", "regular expression"]);
+    let roles =
+        postgres.session().query("SELECT FROM pg_roles WHERE rolname IN ('/regex', 'good')").expect("rows");
+    assert!(roles.is_empty(), "nothing was done");
+}

@@ -47,7 +47,7 @@ fn settings_that_the_catalog_holds() {
         fixes,
         [
             "ALTER ROLE \"odd role\" RESET force_parallel_mode",
-            "in database app: ALTER ROUTINE ff(integer) RESET force_parallel_mode"
+            "in database app: ALTER ROUTINE public.ff(integer) RESET force_parallel_mode"
         ]
     );
     assert!(found[0].2.contains("debug_parallel_query"), "{found:?}");
