@@ -59,6 +59,12 @@ impl Process {
         Self { child, said }
     }
 
+    /// Sends a line to the process, on its standard input.
+    pub fn tell(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("its input is piped");
+        writeln!(input, "{line}").expect("a process that listens");
+    }
+
     /// Returns the next line from the process.
     pub fn hear(&mut self) -> String {
         let mut line = String::new();

@@ -12,7 +12,9 @@ fuzz_target!(|data: &[u8]| {
         assert!(number_at <= end && end <= data.len());
     }
     let mut crypto = CryptoBuffer::new();
+    assert!(client_hello::names(data).all(|name| !name.is_empty() && name.len() <= data.len()));
     if crypto.take_frames(data).is_ok() {
+        assert!(crypto.parts().all(|part| !part.is_empty()));
         let _ = client_hello::parse(crypto.contiguous());
         // A repetition changes nothing.
         let before = crypto.contiguous().to_vec();

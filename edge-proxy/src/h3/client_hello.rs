@@ -66,6 +66,21 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
     Ok(Some(hello))
 }
 
+/// Returns the server names in a part of a ClientHello that may begin and end anywhere: every run of bytes that reads as a
+/// `server_name` extension. Such bytes can also occur by intention or by chance in other fields, so a name found here only shows
+/// that the client knows it.
+pub fn names(part: &[u8]) -> impl Iterator<Item = &str> {
+    let candidate = |at: usize| {
+        let mut extension = Reader(part.get(at..)?);
+        let known = extension.u16() == Ok(0);
+        if !known {
+            return None;
+        }
+        server_name(extension.vector16().ok()?).ok()
+    };
+    (0..part.len()).filter_map(candidate)
+}
+
 fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
     let mut content = Reader(content);
     let mut list = Reader(content.vector16()?);

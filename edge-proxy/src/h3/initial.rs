@@ -177,6 +177,11 @@ impl CryptoBuffer {
         if self.parts.len() > Self::MAX_PARTS { Err(MalformedHello) } else { Ok(()) }
     }
 
+    /// Returns the received parts of the message, in order.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(|(start, end)| &self.bytes[*start..*end])
+    }
+
     /// Returns the bytes from the beginning up to the first gap.
     pub fn contiguous(&self) -> &[u8] {
         match self.parts.first() {

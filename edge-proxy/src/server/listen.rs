@@ -1,10 +1,11 @@
 //! Making the sockets that are listened on: one a worker, sharing the port, so that the kernel spreads connections.
 
 use crate::config::{Listener, ListenerKind};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -33,10 +34,22 @@ fn alone(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Sock
     Ok(socket)
 }
 
+/// Asks a peer that says nothing whether it is still there: one that vanished is known in two minutes, however long tunnels may be
+/// idle.
+pub(crate) fn keep_alive(socket: &SockRef<'_>) {
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    // Where it cannot be had, the limits of time hold alone.
+    let _ = socket.set_tcp_keepalive(&probes);
+}
+
 /// Heads and small content are written at once; waiting to merge them only costs time. Accepted sockets inherit it.
 fn at_once(listening: BorrowedFd<'_>) {
     // Without it, responses are only later.
     let _ = SockRef::from(&listening).set_tcp_nodelay(true);
+    keep_alive(&SockRef::from(&listening));
 }
 
 /// Inherited sockets: from a service manager, or from a predecessor of this process.

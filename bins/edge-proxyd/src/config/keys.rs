@@ -58,7 +58,7 @@ pub(super) enum Kind {
 }
 
 /// The pattern of an address with its port.
-pub(super) const ADDRESS: &str = r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]):\d{1,5}$";
+pub(super) const ADDRESS: &str = r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[^\]\s]+)?\]):\d{1,5}$";
 
 /// Returns the words of a list of choices.
 pub(super) const fn words<T: Copy, const N: usize>(choices: &[(&'static str, T); N]) -> [&'static str; N] {

@@ -88,8 +88,7 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
             None => table.wrong("address", "missing: write address and port, such as \"0.0.0.0:443\""),
             Some(value) => {
                 for address in value.list() {
-                    let form = "not a valid address and port: expected one such as 0.0.0.0:443 or [::]:443";
-                    let Some(address) = address.parsed(form) else { continue };
+                    let Some(address) = socket_address(&address) else { continue };
                     table.place(ConfigPath::Listener(listeners.len()));
                     let (name, interface) = (name.clone(), interface.clone());
                     let proxy_protocol = proxy_protocol.clone();
@@ -100,6 +99,43 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
         table.finish();
     }
     listeners
+}
+
+/// An address and port. A zone, such as in `[fe80::1%eth0]:443`, may be the name of an interface.
+fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
+    let text = value.text()?;
+    let zone = text.split_once('%').and_then(|(before, rest)| Some((before, rest.split_once(']')?)));
+    let numbered = match zone {
+        Some((before, (zone, after))) if zone.parse::<u32>().is_err() => match interface_index(zone) {
+            Ok(index) => format!("{before}%{index}]{after}"),
+            Err(why) => {
+                value.wrong(&format!("no interface {zone}: {why} (`ip link` lists the interfaces)"));
+                return None;
+            }
+        },
+        _ => text.to_owned(),
+    };
+    match numbered.parse() {
+        Ok(SocketAddr::V6(address)) if address.ip().is_unicast_link_local() && address.scope_id() == 0 => {
+            value.wrong(&format!(
+                "a link-local address needs a zone: write [{}%INTERFACE]:{}",
+                address.ip(),
+                address.port()
+            ));
+            None
+        }
+        Ok(address) => Some(address),
+        Err(_) => {
+            value.wrong("not a valid address and port: expected one such as 0.0.0.0:443 or [::]:443");
+            None
+        }
+    }
+}
+
+fn interface_index(name: &str) -> std::io::Result<u32> {
+    use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+    let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    Ok(netdevice::name_to_index(any, name)?)
 }
 
 pub(super) fn trust(table: &Table<'_, '_>) -> Trust {

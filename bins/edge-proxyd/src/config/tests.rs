@@ -150,3 +150,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_address_may_have_a_zone() {
+    let text = "[[listen]]\naddress = ['[fe80::1%lo]:443', '[fe80::1%1]:444']\n";
+    let (settings, _) = read("edge.toml", text).map_err(|problems| problems.to_string()).unwrap();
+    let scopes: Vec<_> = settings
+        .proxy
+        .listeners
+        .iter()
+        .map(|listener| match listener.address {
+            std::net::SocketAddr::V6(address) => address.scope_id(),
+            std::net::SocketAddr::V4(_) => 0,
+        })
+        .collect();
+    // Loopback is the first interface of every network namespace.
+    assert_eq!(scopes, [1, 1]);
+}

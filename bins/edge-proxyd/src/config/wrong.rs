@@ -36,6 +36,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("Top level", "kernel_tls_after", "'1 TB'", "16KiB"),
     ("[[listen]]", "name", "'a b'", "such as tailnet"),
     ("[[listen]]", "address", "'443'", "0.0.0.0:443"),
+    ("[[listen]]", "address", "'[fe80::1]:443'", "write [fe80::1%INTERFACE]:443"),
+    ("[[listen]]", "address", "'[fe80::1%no-such]:443'", "no interface no-such"),
     ("[[listen]]", "tls", "'yes'", "expected true or false"),
     ("[[listen]]", "http3", "true", "needs tls = true"),
     ("[[listen]]", "interface", "'a/b'", "such as tailscale0"),

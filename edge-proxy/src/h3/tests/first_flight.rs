@@ -1,4 +1,4 @@
-use crate::h3::client_hello::{ClientHello, MalformedHello, parse};
+use crate::h3::client_hello::{ClientHello, MalformedHello, names as names_in, parse};
 use crate::h3::initial::{CryptoBuffer, LongKind, long_header};
 use crate::h3::varint;
 use proptest::prelude::*;
@@ -97,6 +97,19 @@ fn the_long_header_of_rfc_9001() {
 }
 
 proptest! {
+    /// Wherever a ClientHello is cut: the name is found in the part that has it whole, and in no other.
+    #[test]
+    fn a_name_is_found_in_a_part(name in "[a-z0-9.-]{1,40}", first in 0usize..400, second in 0usize..400, key in 0usize..300) {
+        let message = hello(&[(51, vec![9; key]), (0, server_name(name.as_bytes())), (16, vec![7; key / 2])]);
+        let (first, second) = (first.min(message.len()), second.min(message.len()));
+        let (from, to) = (first.min(second), first.max(second));
+        let extension = [&[0, 0][..], &vector16(&server_name(name.as_bytes()))].concat();
+        let at = message.windows(extension.len()).position(|window| window == extension).unwrap();
+        let whole = from <= at && at + extension.len() <= to;
+        let found: Vec<_> = names_in(&message[from..to]).collect();
+        prop_assert_eq!(found, if whole { vec![name.as_str()] } else { vec![] });
+    }
+
     #[test]
     fn a_name_is_found(name in "[a-z0-9.-]{1,60}", before in proptest::collection::vec((1u16.., proptest::collection::vec(any::<u8>(), 0..30)), 0..5)) {
         let mut extensions = before;

@@ -56,6 +56,13 @@ impl Service for H3Service {
         }
     }
 
+    fn serves(&self, peer: SocketAddr, sni: &str) -> bool {
+        let view = self.worker.view();
+        let (snapshot, name) = (view.runtime.snapshot(), host::normalize(sni));
+        !view.runtime.is_full_for(peer.ip())
+            && decide::hello(snapshot, self.listener.as_deref(), None, Some(&name)).is_ok()
+    }
+
     fn opened(&self, opened: AcceptedConnection) -> Connection {
         self.worker.with_counts(|counts| {
             counts.quic.add(1);

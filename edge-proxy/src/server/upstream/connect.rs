@@ -6,10 +6,12 @@ use super::names::addresses;
 use super::wire::UpstreamTransport;
 use crate::config::{ProxyOut, Target};
 use crate::proxy_protocol;
+use crate::server::listen::keep_alive;
 use crate::server::socket::Socket;
 use crate::server::tls::TlsStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,6 +48,7 @@ pub(crate) async fn dial(
             let stream = connected?;
             // Heads and small content are written at once; waiting to merge them only costs time.
             let _ = stream.set_nodelay(true);
+            keep_alive(&SockRef::from(&stream));
             Socket::Tcp(stream)
         }
     };

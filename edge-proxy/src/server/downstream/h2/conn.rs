@@ -2,7 +2,9 @@
 
 mod frames;
 mod section;
+mod windows;
 
+use self::windows::{STREAM_WINDOW, WINDOW, Windows};
 use super::slot::{StreamBody, StreamTable};
 use crate::h2::hpack::HpackDecoder;
 use crate::h2::{Code, frame, response};
@@ -15,10 +17,6 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
 
-/// Content of one request that may wait here.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// Content of all requests that may wait here.
-const WINDOW: u32 = 4 * STREAM_WINDOW;
 /// No window may be larger (RFC 9113 §6.9.1).
 const MOST: i64 = (1 << 31) - 1;
 /// The amount of pending output from which nothing more is read: content takes at most half of it, and a client that
@@ -83,6 +81,9 @@ pub(super) struct Http2Connection {
     initial_window: i64,
     send_window: i64,
     receive_window: i64,
+    /// The connection's window as it was announced.
+    connection_window: u32,
+    windows: Windows,
     unreleased: u32,
     said_table: bool,
     /// Streams that this side reset, or whose response was complete before they ended.
@@ -124,6 +125,8 @@ impl Http2Connection {
             initial_window: 65_535,
             send_window: 65_535,
             receive_window: i64::from(WINDOW),
+            connection_window: WINDOW,
+            windows: Windows::new(),
             unreleased: 0,
             said_table: false,
             reset: VecDeque::new(),
@@ -283,10 +286,13 @@ impl Http2Connection {
     /// So much content is done with on the connection.
     fn release_all(&mut self, n: usize) {
         self.unreleased += n as u32;
-        if self.unreleased >= WINDOW / 2 && !self.lost && self.failed.is_none() {
-            self.receive_window += i64::from(self.unreleased);
-            let step = std::mem::take(&mut self.unreleased).to_be_bytes();
-            frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, 0, &step);
+        self.windows.passed(n);
+        if self.unreleased >= self.connection_window / 2 && !self.lost && self.failed.is_none() {
+            let target = self.windows.connection();
+            let step = std::mem::take(&mut self.unreleased) + (target - self.connection_window);
+            self.connection_window = target;
+            self.receive_window += i64::from(step);
+            frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, 0, &step.to_be_bytes());
             self.touch();
         }
     }
@@ -297,10 +303,15 @@ impl Http2Connection {
             && slot.body == StreamBody::Coming
         {
             slot.unreleased += n as u32;
-            if slot.unreleased >= STREAM_WINDOW / 2 {
-                slot.receive_window += i64::from(slot.unreleased);
-                let step = std::mem::take(&mut slot.unreleased).to_be_bytes();
-                frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, id, &step);
+            if slot.unreleased >= slot.window / 2 {
+                let target = self.windows.stream();
+                let step = std::mem::take(&mut slot.unreleased) + (target - slot.window);
+                slot.window = target;
+                slot.receive_window += i64::from(step);
+                frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, id, &step.to_be_bytes());
+                if self.windows.measure() {
+                    frame::write(self.out.push(), frame::PING, 0, 0, windows::PING);
+                }
                 self.touch();
             }
         }

@@ -43,6 +43,8 @@ pub(super) struct StreamSlot {
     pub(super) expected: Option<u64>,
     pub(super) send_window: i64,
     pub(super) receive_window: i64,
+    /// Its window as it was announced.
+    pub(super) window: u32,
     pub(super) unreleased: u32,
     /// Nothing more can be sent: either side reset the stream, or its connection ended.
     pub(super) dead: bool,

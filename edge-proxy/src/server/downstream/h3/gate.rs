@@ -17,6 +17,9 @@ use std::time::Instant;
 /// Datagrams of one first flight that is not whole: a post-quantum ClientHello takes two, and a retransmission as many.
 const MAX_DATAGRAMS: usize = 10;
 
+/// Names looked at in a ClientHello that is not whole.
+const MAX_NAMES: usize = 4;
+
 /// A first flight: the address it is from, and the connection id it chose.
 pub(super) type Flow = (SocketAddr, Box<[u8]>);
 
@@ -40,6 +43,8 @@ pub(super) enum Offer {
     Drop(Option<Dropped>),
     /// It belongs to a connection that QUIC knows.
     Pass(Datagram),
+    /// The ClientHello is not whole, but these names are in the part that came. The flow goes on waiting.
+    Part { flow: Flow, names: Vec<String> },
     /// The ClientHello is whole. The flow waits for [`FirstFlightFilter::settle`].
     Hello { flow: Flow, sni: Option<String>, datagrams: Vec<Datagram> },
 }
@@ -125,12 +130,26 @@ impl FirstFlightFilter {
         pending.datagrams.push(datagram);
         match client_hello::parse(pending.crypto.contiguous()) {
             Err(MalformedHello) => self.malformed(now, flow),
-            Ok(None) => Offer::Drop(None),
+            Ok(None) => {
+                // The rest may be late or lost, which the client does not learn before something is acknowledged.
+                let parts = pending.crypto.parts();
+                let names: Vec<String> =
+                    parts.flat_map(client_hello::names).take(MAX_NAMES).map(str::to_owned).collect();
+                if names.is_empty() { Offer::Drop(None) } else { Offer::Part { flow, names } }
+            }
             Ok(Some(hello)) => {
                 let sni = hello.sni.map(str::to_owned);
                 let datagrams = std::mem::take(&mut pending.datagrams);
                 Offer::Hello { flow, sni, datagrams }
             }
+        }
+    }
+
+    /// Takes the datagrams of a flow whose [`Offer::Part`] is accepted. It waits for [`FirstFlightFilter::settle`].
+    pub(super) fn take(&mut self, flow: &Flow) -> Vec<Datagram> {
+        match self.flows.get_mut(flow) {
+            Some(FlowState::Pending(pending)) => std::mem::take(&mut pending.datagrams),
+            _ => Vec::new(),
         }
     }
 

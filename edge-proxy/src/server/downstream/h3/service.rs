@@ -13,6 +13,12 @@ pub(crate) trait Service: 'static {
     /// Returns the verdict on an unknown client before any response.
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict;
 
+    /// Returns whether a client that asks for this name would be accepted. Unlike [`Service::hello`] nothing comes of it if not: the
+    /// rest of its ClientHello is still to come.
+    fn serves(&self, _peer: SocketAddr, _sni: &str) -> bool {
+        false
+    }
+
     /// A connection that was accepted has read its ClientHello.
     fn opened(&self, opened: AcceptedConnection) -> Self::Conn;
 

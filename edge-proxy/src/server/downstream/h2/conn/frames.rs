@@ -238,6 +238,8 @@ impl Http2Connection {
         }
         if !header.has(frame::ACK) {
             frame::write(self.out.push(), frame::PING, frame::ACK, 0, payload);
+        } else if payload == super::windows::PING {
+            self.windows.answered();
         } else if self.leaving == GoAway::Asked && payload == b"farewell" {
             // What the client sent before it heard of it has arrived.
             self.leaving = GoAway::Named;

@@ -119,6 +119,7 @@ impl Http2Connection {
         slot.send_window = self.initial_window;
         slot.urgency = Priority::of(&head).urgency;
         slot.receive_window = i64::from(STREAM_WINDOW);
+        slot.window = STREAM_WINDOW;
         slot.body = if end { StreamBody::Ended } else { StreamBody::Coming };
         slot.expected = match head.body {
             BodyLength::Exact(length) => Some(length),

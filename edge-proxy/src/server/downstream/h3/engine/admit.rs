@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// The result of a datagram that is not for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,25 +65,38 @@ impl<S: Service> Engine<S> {
                     Some(_) => HelloVerdict::Silent,
                     None => self.service.hello(peer, sni.as_deref()),
                 };
-                let mut added = false;
-                if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
-                    self.service.dropped(peer, Dropped::Overload);
-                    return self.gate.settle(now, flow, false);
+                self.greet(now, flow, hello, datagrams);
+            }
+            Offer::Part { flow, names } => {
+                let accepted =
+                    self.shutdown.is_none() && names.iter().any(|name| self.service.serves(peer, name));
+                if accepted {
+                    let datagrams = self.gate.take(&flow);
+                    self.greet(now, flow, HelloVerdict::Accept, datagrams);
                 }
-                if hello != HelloVerdict::Silent {
-                    for datagram in datagrams {
-                        match self.feed(datagram, Some((&flow, hello))) {
-                            Fed::Nothing => {}
-                            Fed::New => added = true,
-                            // The answer comes with another connection id, and this one again if that gets lost.
-                            Fed::Retry => return self.gate.release(&flow),
-                        }
-                    }
-                }
-                // A copy of another client's packets creates no connection, so there is nothing to remember.
-                self.gate.settle(now, flow, added);
             }
         }
+    }
+
+    /// Carries out the verdict on a flow.
+    fn greet(&mut self, now: Instant, flow: Flow, hello: HelloVerdict, datagrams: Vec<Datagram>) {
+        let mut added = false;
+        if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
+            self.service.dropped(flow.0, Dropped::Overload);
+            return self.gate.settle(now, flow, false);
+        }
+        if hello != HelloVerdict::Silent {
+            for datagram in datagrams {
+                match self.feed(datagram, Some((&flow, hello))) {
+                    Fed::Nothing => {}
+                    Fed::New => added = true,
+                    // The answer comes with another connection id, and this one again if that gets lost.
+                    Fed::Retry => return self.gate.release(&flow),
+                }
+            }
+        }
+        // A copy of another client's packets creates no connection, so there is nothing to remember.
+        self.gate.settle(now, flow, added);
     }
 
     /// Passes a datagram to QUIC. It creates a connection only if `admit` names the client, or if it has the token of a

@@ -1,0 +1,144 @@
+//! A process that is out of descriptors: no service is blamed for it, clients that are served go on, and it is reported.
+
+#![cfg(feature = "server")]
+
+mod common;
+
+use common::{Edge, read_until};
+use edge_proxy::balance::health::Availability;
+use edge_proxy::config::{Check, Listener};
+use edge_proxy::{AcceptEvent, Observer, Proxy, StartError};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use testkit::{Origin, Process, role, say};
+
+#[derive(Default)]
+struct Events {
+    trouble: AtomicUsize,
+    recovered: AtomicUsize,
+    last: Mutex<String>,
+}
+
+impl Observer for Events {
+    fn accepting(&self, event: &AcceptEvent<'_>) {
+        let count =
+            if matches!(event, AcceptEvent::Recovered { .. }) { &self.recovered } else { &self.trouble };
+        count.fetch_add(1, SeqCst);
+        *self.last.lock().unwrap() = event.to_string();
+    }
+}
+
+/// A proxy that may have few descriptors. It reports what happened whenever its parent asks by a line.
+fn proxy() -> ! {
+    let origin: SocketAddr = std::env::var("ORIGIN").unwrap().parse().unwrap();
+    let mut edge = Edge::before(origin, 1);
+    let limit = rustix::process::Rlimit { current: Some(80), maximum: Some(80) };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    edge.config.upstreams[0].health.check =
+        Some(Check { interval: Duration::from_millis(200), ..Check::new("/") });
+    let events = Arc::new(Events::default());
+    let proxy = Proxy::builder()
+        .config(edge.config.clone())
+        .certificates(edge.certificates.clone())
+        .observer(events.clone())
+        .workers(1)
+        .start()
+        .unwrap();
+    say(&proxy.addresses()[0].to_string());
+    let mut line = String::new();
+    while std::io::stdin().read_line(&mut line).is_ok_and(|n| n > 0) {
+        let status = &proxy.targets()[0];
+        let well = status.availability == Availability::Well && status.failures == 0;
+        let (trouble, waits) = (events.trouble.load(SeqCst), proxy.metrics().accept_waits);
+        say(&format!("{well} {trouble} {} {}", waits > 0, events.last.lock().unwrap()));
+    }
+    std::process::exit(0)
+}
+
+#[test]
+fn a_process_out_of_descriptors_blames_no_service() {
+    if role().is_some() {
+        proxy();
+    }
+    let origin = Origin::simple();
+    let environment = [("ORIGIN", origin.address().to_string())];
+    let mut edge = Process::start("a_process_out_of_descriptors_blames_no_service", "proxy", &environment);
+    let address: SocketAddr = edge.hear().parse().unwrap();
+    let mut served = TcpStream::connect(address).unwrap();
+    served.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut ask = || {
+        served.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+        read_until(&mut served, "\r\n\r\nok")
+    };
+    let first = ask();
+    assert!(first.starts_with("HTTP/1.1 200"), "{first}");
+    let crowd: Vec<_> = (0..120)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a.t").unwrap();
+            stream
+        })
+        .collect();
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        let answer = ask();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    edge.tell("status");
+    let said = edge.hear();
+    assert!(
+        said.starts_with("true 1 true"),
+        "the target is well, the trouble is reported once and counted: {said}"
+    );
+    assert!(said.contains("clients have all descriptors that they may"), "{said}");
+    drop(crowd);
+    // There is room again at once.
+    let mut another = TcpStream::connect(address).unwrap();
+    another.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    another.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+    assert!(read_until(&mut another, "\r\n\r\nok").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_second_program_does_not_share_addresses() {
+    let origin = Origin::simple();
+    let edge = Edge::before(origin.address(), 2);
+    let start = |listener: Listener| {
+        let mut config = edge.config.clone();
+        config.listeners = vec![listener];
+        Proxy::builder().config(config).certificates(edge.certificates.clone()).workers(1).start()
+    };
+    for listener in [
+        Listener::plain(edge.plain()),
+        Listener::tls(edge.tls()).http3(false),
+        Listener::tls(edge.tls()).http3(true),
+    ] {
+        let address = listener.address;
+        match start(listener) {
+            Err(StartError::Listen { address: named, source: why }) => {
+                assert_eq!((named, why.kind()), (address, std::io::ErrorKind::AddrInUse));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // Only the port of UDP is taken.
+    let taken = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    assert!(matches!(start(Listener::tls(address).http3(true)), Err(StartError::Listen { .. })));
+    drop(taken);
+    let other = start(Listener::tls(address).http3(true)).unwrap();
+    assert_eq!(other.addresses(), [address]);
+    // A reload may add an address beside one that it has.
+    let mut config = other.config();
+    config.listeners.push(Listener::plain(([127, 0, 0, 1], 0).into()));
+    other.reload(config).unwrap();
+    // Once it has ended, its addresses are free, whatever its connections left behind.
+    let left = TcpStream::connect(address).unwrap();
+    drop(other);
+    drop(start(Listener::tls(address).http3(true)).unwrap());
+    drop(left);
+}

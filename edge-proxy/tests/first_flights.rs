@@ -1,0 +1,117 @@
+//! The first packets of QUIC connections: what a forged address costs the one whose it is, and what half a ClientHello is answered.
+
+#![cfg(feature = "server")]
+
+mod common;
+
+use common::{Edge, http1, tls};
+use quinn::crypto::rustls::QuicClientConfig;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::{Origin, tls_client};
+
+/// An address of its own for the client whose address is forged.
+const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+
+fn quic(root: &str) -> quinn::ClientConfig {
+    let tls = QuicClientConfig::try_from(tls_client(root, &[b"h3"])).unwrap();
+    quinn::ClientConfig::new(Arc::new(tls))
+}
+
+/// The first flights of so many connections for this name, without retransmissions: two datagrams each, since a post-quantum
+/// ClientHello takes two.
+async fn first_flights(root: &str, name: &str, count: usize) -> Vec<[Vec<u8>; 2]> {
+    let trap = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let mut flights = Vec::new();
+    let mut buffer = [0; 2000];
+    for _ in 0..count {
+        let _connecting = endpoint.connect_with(quic(root), trap.local_addr().unwrap(), name).unwrap();
+        let mut flight = [Vec::new(), Vec::new()];
+        for datagram in &mut flight {
+            let n = trap.recv(&mut buffer).await.unwrap();
+            datagram.extend_from_slice(&buffer[..n]);
+        }
+        drop(_connecting);
+        // Whatever it still says is not part of the flight.
+        while tokio::time::timeout(Duration::from_millis(5), trap.recv(&mut buffer)).await.is_ok() {}
+        flights.push(flight);
+    }
+    flights
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(300), future).await.unwrap() })
+}
+
+#[test]
+fn a_forged_address_locks_nobody_out() {
+    let origin = Origin::simple();
+    let mut edge = Edge::before(origin.address(), 1);
+    edge.config.limits.connections_per_client = 24;
+    edge.proxy.reload(edge.config.clone()).unwrap();
+    run(async {
+        let forger = UdpSocket::bind((VICTIM, 0)).unwrap();
+        for flight in first_flights(edge.root(), "a.test", 120).await {
+            for datagram in flight {
+                forger.send_to(&datagram, edge.tls()).unwrap();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // From the same address: over QUIC, after it was proved.
+        let endpoint = quinn::Endpoint::client((VICTIM, 0).into()).unwrap();
+        let connecting = endpoint.connect_with(quic(edge.root()), edge.tls(), "a.test").unwrap();
+        let connected = tokio::time::timeout(Duration::from_secs(5), connecting).await;
+        connected.expect("an answer").expect("a connection over QUIC");
+    });
+    // And over TCP.
+    for _ in 0..3 {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((VICTIM, 0)).into()).unwrap();
+        socket.connect(&edge.tls().into()).unwrap();
+        let session =
+            rustls::ClientConnection::new(http1(edge.root()), "a.test".try_into().unwrap()).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, TcpStream::from(socket));
+        stream.write_all(b"GET /here HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        // The end may come without a farewell of TLS.
+        let _ = stream.read_to_string(&mut answer);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    // Another client is not concerned at all.
+    drop(tls(edge.tls(), &http1(edge.root())).unwrap());
+}
+
+#[test]
+fn half_a_hello_is_acknowledged_if_it_names_a_site() {
+    let origin = Origin::simple();
+    let edge = Edge::before(origin.address(), 1);
+    run(async {
+        let answered = async |datagrams: &[&Vec<u8>]| {
+            let client = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            for datagram in datagrams {
+                client.send_to(datagram, edge.tls()).await.unwrap();
+            }
+            tokio::time::timeout(Duration::from_millis(300), client.recv(&mut [0; 2000])).await.is_ok()
+        };
+        let (mut halves, mut both) = (0, 0);
+        for [first, second] in first_flights(edge.root(), "a.test", 12).await {
+            // The name is in one of them, wherever the client put it, unless it lies across both.
+            if answered(&[&first]).await || answered(&[&second]).await {
+                halves += 1;
+            }
+        }
+        for [first, second] in first_flights(edge.root(), "a.test", 3).await {
+            both += usize::from(answered(&[&first, &second]).await);
+        }
+        assert_eq!(both, 3);
+        assert!(halves >= 9, "{halves} of 12");
+        for [first, second] in first_flights(edge.root(), "b.test", 4).await {
+            assert!(!answered(&[&first]).await && !answered(&[&second]).await);
+            assert!(!answered(&[&first, &second]).await, "strangers hear nothing");
+        }
+    });
+}
