@@ -4,9 +4,11 @@
 //! requests are processed from it. All others wait for the handshake; they are not answered with 425, which browsers
 //! show to people.
 
-use crate::config::{Route, Site};
+use crate::config::{Config, Route, Site};
 use crate::{BodyLength, Method, RequestHead};
+use ipnet::IpNet;
 use std::fmt;
+use std::net::IpAddr;
 
 /// The handling of a request with regard to early data.
 #[allow(clippy::enum_variant_names)] // `NotEarly` says it best
@@ -26,6 +28,8 @@ pub enum Early {
 pub enum EarlyWait {
     /// The site or the route has address lists, and the address is not yet verified.
     AddressRule,
+    /// The request has credentials, which would be judged by an address that is not yet verified.
+    Authorization,
     /// The request has content.
     Content,
     /// The method is not GET, HEAD or OPTIONS.
@@ -34,6 +38,8 @@ pub enum EarlyWait {
     NoRoute,
     /// The site did not opt in to early data.
     SiteNotOptedIn,
+    /// The address decides something (a trusted proxy, a tailnet identity, a rate) and is not yet verified.
+    UnprovedAddress,
     /// The request asks for a protocol upgrade.
     Upgrade,
 }
@@ -58,15 +64,32 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
     }
 }
 
+/// Decides the same for a request over QUIC, where the source of the first packets proves nothing (RFC 9000 §8): nothing is
+/// decided by `source` before the handshake is complete.
+pub fn unproved(config: &Config, source: IpAddr, site: Option<&Site>, head: &RequestHead) -> Early {
+    let source = source.to_canonical();
+    let among = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&source));
+    let tailnet = config.tailnet.as_ref().is_some_and(|tailnet| among(&tailnet.ranges));
+    if among(&config.trust.ranges) || tailnet || site.is_some_and(|site| site.rate.client.is_some()) {
+        Early::Wait(EarlyWait::UnprovedAddress)
+    } else if head.fields.get_named(b"authorization").is_some() {
+        Early::Wait(EarlyWait::Authorization)
+    } else {
+        Early::Allowed
+    }
+}
+
 impl EarlyWait {
     /// Returns the stable name, for logs and metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::AddressRule => "address-rule",
+            Self::Authorization => "authorization",
             Self::Content => "content",
             Self::Method => "method",
             Self::NoRoute => "no-route",
             Self::SiteNotOptedIn => "site-not-opted-in",
+            Self::UnprovedAddress => "unproved-address",
             Self::Upgrade => "upgrade",
         }
     }
@@ -78,10 +101,12 @@ impl fmt::Display for EarlyWait {
             Self::AddressRule => {
                 "the site or the route has address lists, and the address is not yet verified"
             }
+            Self::Authorization => "the request has credentials, and the address is not yet verified",
             Self::Content => "the request has content",
             Self::Method => "the method is not GET, HEAD or OPTIONS",
             Self::NoRoute => "no site or route matches",
             Self::SiteNotOptedIn => "the site did not opt in to early data",
+            Self::UnprovedAddress => "the address decides something, and is not yet verified",
             Self::Upgrade => "the request asks for a protocol upgrade",
         })
     }

@@ -144,7 +144,8 @@ impl Meter {
             // own.
             HEADERS => self.pay(REQUEST),
             RST_STREAM => self.take(RESET_COST),
-            _ => self.take(COST),
+            // A long one is more work than a short one, such as SETTINGS of very many parameters.
+            _ => self.take(COST + (length as u64).saturating_sub(RECEIVED) * COST / RECEIVED),
         }
         self.skip(length);
     }
@@ -185,6 +186,17 @@ mod tests {
                 !meter.is_flooded()
             })
             .count()
+    }
+
+    #[test]
+    fn long_frames_that_ask_for_nothing_cost_what_they_are_long() {
+        // SETTINGS of 2,730 parameters, and an unknown frame as long.
+        for kind in [4, 0x42] {
+            let frames = allowed(&frame(kind, 0, &[0; 16_380]));
+            assert!(frames <= 16, "{frames} of kind {kind}");
+        }
+        // As clients send them.
+        assert!(allowed(&frame(4, 0, &[0; 36])) > 850);
     }
 
     #[test]

@@ -81,6 +81,7 @@ pub mod compression;
 pub mod config;
 pub mod decide;
 pub mod early_data;
+pub mod field_names;
 mod fields;
 #[doc(hidden)]
 pub mod flood;
@@ -135,8 +136,10 @@ pub use server::{
     certificates::{CertificateError, CertificateInfo, Certificates, RefreshReport},
     error::StartError,
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
-    observe::{AcceptEvent, AccessRecord, ConnectionRejected, NoopObserver, Observer, WorkerFailure},
-    proxy::{ProxyHandle, WorkerStatus},
+    observe::{
+        AcceptEvent, AccessRecord, ConnectionRejected, ListenerEvent, NoopObserver, Observer, WorkerFailure,
+    },
+    proxy::{ListenerStatus, ProxyHandle, WorkerStatus},
     resumption::{
         SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore, StoreError,
         StoreFuture,

@@ -29,14 +29,42 @@ impl Rate {
         (interval > 0 && burst > 0).then_some(Self { interval, burst })
     }
 
-    /// Returns the same rate with another burst; 0 is treated as 1.
+    /// Returns a rate of so many in an hour, both at least 1.
+    #[cfg(feature = "server")]
+    pub(crate) const fn per_hour(count: u32, burst: u32) -> Self {
+        Self { interval: 3_600_000_000_000 / count as u64, burst }
+    }
+
+    /// The same rate with another burst; 0 is taken for 1.
     #[must_use]
     pub const fn with_burst(mut self, burst: u32) -> Self {
         self.burst = if burst == 0 { 1 } else { burst };
         self
     }
 
-    /// Returns the number of events allowed at once after a pause.
+    /// Returns so many times the rate and the burst, for several who count together.
+    #[must_use]
+    pub const fn times(mut self, count: u32) -> Self {
+        let interval = self.interval / if count == 0 { 1 } else { count as u64 };
+        self.interval = if interval == 0 { 1 } else { interval };
+        self.burst = self.burst.saturating_mul(count);
+        self.with_burst(self.burst)
+    }
+
+    /// Returns the rate with an interval of whole microseconds, rounded up.
+    #[cfg(feature = "server")]
+    pub(crate) const fn in_micros(mut self) -> Self {
+        self.interval = self.interval_micros() * 1000;
+        self
+    }
+
+    /// Microseconds from one to the next, rounded up.
+    #[cfg(feature = "server")]
+    pub(crate) const fn interval_micros(self) -> u64 {
+        self.interval.div_ceil(1000)
+    }
+
+    /// How many may come at once after a pause.
     pub const fn burst(self) -> u32 {
         self.burst
     }

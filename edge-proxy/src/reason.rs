@@ -64,7 +64,7 @@ macro_rules! reasons {
 
 reasons! {
     AccessDenied = "access-denied", both, "the address lists of the site or the route exclude the client";
-    AmbiguousPath = "ambiguous-path", request, "the path can be read in two ways, on a site where the path decides access";
+    AmbiguousPath = "ambiguous-path", request, "the path has a reading that would be decided differently, or too many readings";
     AuthenticationDenied = "authentication-denied", request, "the authentication service denied the request";
     AuthenticationUnreachable = "authentication-unreachable", request, "the authentication service did not answer";
     AuthorityNotCovered = "authority-not-covered", request, "the host does not belong to the site that the SNI chose (RFC 9110 §15.5.20)";
@@ -95,7 +95,6 @@ reasons! {
     NotTls = "not-tls", connection, "the first bytes are not a TLS ClientHello";
     PasswordAskedFor = "password-asked-for", request, "the request has no valid user name and password";
     PlainRefused = "plain-refused", request, "the site is not served over plain HTTP";
-    ProxyField = "proxy-field", request, "a `Proxy` field, which CGI programs take for HTTP_PROXY";
     ProxyHeader = "proxy-header", connection, "the PROXY header is missing, malformed or too slow";
     QuicGarbage = "quic-garbage", connection, "a datagram is not a QUIC packet that this server can use";
     QuicMalformedHello = "quic-malformed-hello", connection, "the ClientHello of a QUIC connection is malformed";
@@ -120,6 +119,7 @@ reasons! {
     UpstreamMalformed = "upstream-malformed", request, "the response of the upstream is malformed";
     UpstreamTimedOut = "upstream-timed-out", request, "the upstream did not answer in time";
     UpstreamUnreachable = "upstream-unreachable", request, "no connection to the upstream could be made";
+    WrongInterface = "wrong-interface", connection, "the connection arrived by another interface than the listener's";
     WrongPasswords = "wrong-passwords", request, "the client sent too many wrong passwords";
 }
 

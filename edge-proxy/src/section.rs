@@ -1,6 +1,7 @@
 //! Field sections of HTTP/2 and HTTP/3: from field lines to a [`RequestHead`] or trailers (RFC 9113 §8.2, §8.3; RFC
 //! 9114 §4.2, §4.3).
 
+use crate::field_names::is_same;
 use crate::grammar::{decimal, is_field_value, is_lower_token, is_target, is_token};
 use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
 
@@ -305,6 +306,9 @@ const NO_TRAILERS: [&[u8]; 13] = [
 /// authenticates or conditions a message, and nothing that a proxy vouches for.
 pub(crate) fn may_be_trailer(id: Name, name: &[u8]) -> bool {
     const CONTENT: &[u8] = b"content-";
-    let of_content = name.get(..CONTENT.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(CONTENT));
-    id == Name::Other && !of_content && !NO_TRAILERS.iter().any(|other| name.eq_ignore_ascii_case(other))
+    let of_content = name.get(..CONTENT.len()).is_some_and(|begin| is_same(begin, CONTENT));
+    id == Name::Other
+        && crate::field_names::folded(name) == Name::Other
+        && !of_content
+        && !NO_TRAILERS.iter().any(|other| is_same(name, other))
 }

@@ -5,6 +5,7 @@ mod check;
 pub use check::nearest;
 
 use crate::config::{Action, Auth, Config, ListenerKind, PathMatch, Site};
+use crate::decide::route;
 use crate::host::HostPattern;
 use std::collections::HashMap;
 use std::fmt;
@@ -158,9 +159,10 @@ fn identities(config: &Config) -> Vec<String> {
 impl SiteIndex {
     fn new(config: &Config, site: &Site) -> Self {
         let mut by_specificity: Vec<usize> = (0..site.routes.len()).collect();
+        // At the same length, a path that is written in this very case comes first.
         by_specificity.sort_by_key(|i| match &site.routes[*i].path {
-            PathMatch::Exact(_) => (0, 0),
-            PathMatch::Prefix(prefix) => (1, usize::MAX - prefix.len()),
+            PathMatch::Exact(_) => (0, 0, site.routes[*i].ignores_case()),
+            PathMatch::Prefix(prefix) => (1, usize::MAX - prefix.len(), site.routes[*i].ignores_case()),
         });
         let upstream = |action: &Action| match action {
             Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {
@@ -184,11 +186,7 @@ impl SiteIndex {
                 !route.access.is_open()
                     || !route.methods.is_empty()
                     || route.auth.is_some()
-                    || match &route.action {
-                        Action::Drop | Action::Handle { .. } => true,
-                        Action::Respond(response) => (400..500).contains(&response.status),
-                        Action::Forward { .. } | Action::Redirect { .. } => false,
-                    }
+                    || route::decides(route).is_some()
             }),
         }
     }

@@ -103,8 +103,10 @@ fn a_password_is_asked_for_and_kept_from_the_service() {
 #[test]
 fn whoever_guesses_passwords_is_slowed_down() {
     let origin = Origin::simple();
+    // A hash of its own: a password that was right in another test is remembered by the process.
+    let hash = String::from_utf8(run("htpasswd", &["-nbB", "-C", "4", "ann", "correct horse"], b"")).unwrap();
     let edge = edge(origin.address(), |config| {
-        let auth = BasicAuth { realm: "lab".into(), users: users(BCRYPT).unwrap(), user_field: None };
+        let auth = BasicAuth { realm: "lab".into(), users: users(hash.trim()).unwrap(), user_field: None };
         config.sites[0].auth = Some(Auth::Basic(auth));
     });
     let got: Vec<String> = (0..30).map(|n| get(&edge, "/", &basic("ann", &n.to_string()))).collect();
@@ -114,8 +116,62 @@ fn whoever_guesses_passwords_is_slowed_down() {
     assert_eq!(counted(&edge, "wrong-passwords", refused as u64), refused as u64);
     let series = format!("edge_requests_refused_total{{reason=\"wrong-passwords\"}} {refused}\n");
     assert!(edge.proxy.metrics().to_prometheus().contains(&series));
-    // A client with the right password is served nevertheless.
-    assert!(get(&edge, "/", &basic("ann", "correct horse")).starts_with("HTTP/1.1 200"));
+    // Nothing tells a guesser that this one is right, and other names are no way around.
+    assert!(get(&edge, "/", &basic("ann", "correct horse")).starts_with("HTTP/1.1 429"));
+    let others: Vec<String> =
+        (0..100).map(|n| get(&edge, "/", &basic(&format!("user{n}"), "wrong"))).collect();
+    assert!(others[0].starts_with("HTTP/1.1 401"), "{}", others[0]);
+    assert!(others[99].starts_with("HTTP/1.1 429"), "{}", others[99]);
+    assert_eq!(origin.bytes(), b"");
+}
+
+#[test]
+fn d12_a_household_does_not_lock_itself_out() {
+    let origin = Origin::simple();
+    let edge = edge(origin.address(), |config| {
+        let auth = BasicAuth { realm: "lab".into(), users: users(BCRYPT).unwrap(), user_field: None };
+        config.sites[0].auth = Some(Auth::Basic(auth));
+    });
+    let right = || get(&edge, "/", &basic("ann", "correct horse"));
+    assert!(right().starts_with("HTTP/1.1 200"));
+    for n in 0..40 {
+        assert!(!get(&edge, "/", &basic("ann", &n.to_string())).starts_with("HTTP/1.1 200"));
+        assert!(right().starts_with("HTTP/1.1 200"), "after {n} wrong ones");
+    }
+    assert!(get(&edge, "/", &basic("ann", "41")).starts_with("HTTP/1.1 429"));
+}
+
+#[test]
+fn d12_one_guesser_takes_neither_the_places_nor_the_resolver_of_others() {
+    let origin = Origin::simple();
+    // Cost 10: a tenth of a second each.
+    let slow = run("htpasswd", &["-nbB", "-C", "10", "ann", "correct horse"], b"");
+    let slow = String::from_utf8(slow).unwrap();
+    let edge = edge(origin.address(), |config| {
+        let auth = BasicAuth { realm: "lab".into(), users: users(slow.trim()).unwrap(), user_field: None };
+        config.sites[0].routes[1].auth = Some(Auth::Basic(auth));
+        // A name that is not asked for before.
+        let named = Target::Tcp { host: "localhost".into(), port: origin.address().port() };
+        config.upstreams[0] = Upstream::new("origin", named);
+    });
+    std::thread::scope(|scope| {
+        let guesses: Vec<_> = (0..16)
+            .map(|n| {
+                scope.spawn({
+                    let edge = &edge;
+                    move || get(edge, "/here", &basic("ann", &format!("wrong{n}")))
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(100));
+        let begin = Instant::now();
+        assert!(get(&edge, "/", "").starts_with("HTTP/1.1 200"));
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        let got: Vec<String> = guesses.into_iter().map(|guess| guess.join().unwrap()).collect();
+        // Four at a time of one client; the others are told to come again.
+        assert!(got.iter().any(|got| got.starts_with("HTTP/1.1 503")), "{got:?}");
+        assert!(got.iter().all(|got| !got.starts_with("HTTP/1.1 200")), "{got:?}");
+    });
 }
 
 /// The responses of Authelia and authentik, by the session in the cookie.

@@ -220,3 +220,20 @@ fn while_tailscaled_is_away_the_range_counts_only_if_that_was_said() {
         std::fs::remove_file(&socket).unwrap();
     }
 }
+
+#[test]
+fn d10_a_tailscaled_that_says_nothing_delays_nobody_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("tailscaled.sock");
+    // It accepts, and is silent.
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || listener.incoming().flatten().collect::<Vec<_>>());
+    let origin = Origin::simple();
+    let edge = edge(&origin, tailnet(&socket), Trust::default());
+    for path in ["/first", "/second"] {
+        let begin = Instant::now();
+        ask(&edge, 2, path, "");
+        assert!(begin.elapsed() < Duration::from_secs(6), "{path}: {:?}", begin.elapsed());
+    }
+    assert!(!served(&origin, "/first").contains("Tailscale-"));
+}

@@ -110,7 +110,8 @@ in
     systemd.services.edge-proxyd = {
       description = "Edge proxy";
       documentation = [ "man:edge-proxyd(1)" ];
-      after = [ "network-online.target" ];
+      after = [ "network-online.target" "tailscaled.service" ];
+      startLimitIntervalSec = 0;
       wants = [ "network-online.target" ];
       wantedBy = [ "multi-user.target" ];
       reloadTriggers = [ file ];

@@ -9,6 +9,7 @@
 //! The fields are those of Traefik's ForwardAuth and Caddy's forward_auth, which both services document.
 
 use crate::config::ForwardAuth;
+use crate::field_names::is_same;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version, hop_by_hop};
 
 /// Builds the authentication request for `head`, whose fields were already prepared for forwarding by
@@ -71,19 +72,10 @@ pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
 /// Replaces the identity fields of a request by those of the service. The client's fields of these names, in any
 /// spelling that services treat alike, are always removed, even if the service returned none.
 pub fn take_over(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
-    fields.retain(|field| !auth.copy.iter().any(|name| is_alias(field.name, name.as_bytes())));
+    fields.retain(|field| !auth.copy.iter().any(|name| is_same(field.name, name.as_bytes())));
     for field in said.iter() {
         fields.push(field.name, field.value);
     }
-}
-
-/// Returns whether a service could take `name` for `of`: CGI treats `Remote_User` and `REMOTE-USER` like `Remote-User`.
-fn is_alias(name: &[u8], of: &[u8]) -> bool {
-    let folded = |byte: &u8| match byte {
-        b'_' | b'.' => b'-',
-        other => other.to_ascii_lowercase(),
-    };
-    name.len() == of.len() && name.iter().map(folded).eq(of.iter().map(folded))
 }
 
 fn is_any(name: &[u8], names: &[&str]) -> bool {

@@ -14,7 +14,7 @@ mod upstream;
 pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
 pub use site::{
-    Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
+    Access, Action, Case, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
 };
 pub use tailnet::Tailnet;
 #[cfg(feature = "opentelemetry")]
@@ -204,6 +204,9 @@ pub struct Limits {
     /// The highest number of idle connections that one worker keeps to one target (4096). It keeps as many as were in use
     /// at the same time in the last 15 to 20 s.
     pub idle_upstream: usize,
+    /// Bytes of HTTP/2 responses that one worker holds for clients that do not take them (64 MiB). The windows of streams become
+    /// smaller the more there are; beyond it the responses whose clients have taken nothing for longest are broken off.
+    pub upstream_buffer: usize,
 }
 
 impl Default for Limits {
@@ -218,6 +221,7 @@ impl Default for Limits {
             connections: 16_384,
             connections_per_client: 256,
             idle_upstream: 4096,
+            upstream_buffer: 64 << 20,
         }
     }
 }

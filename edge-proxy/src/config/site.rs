@@ -143,7 +143,9 @@ pub struct Route {
     pub path: PathMatch,
     /// The action taken for a matching request.
     pub action: Action,
-    /// Access to the route, in addition to the site's own lists. A route with such a list refuses ambiguous paths.
+    /// Whether letter case counts in its path.
+    pub case: Case,
+    /// Who may use it, besides the site's own lists. Paths that a service may read as another route's are refused then.
     pub access: Access,
     /// The combination of the route's `access` with its `auth`.
     pub satisfy: Satisfy,
@@ -157,7 +159,7 @@ pub struct Route {
     pub response_fields: FieldEdits,
     /// The largest request content in bytes, in place of the site's.
     pub body_limit: Option<u64>,
-    /// The authentication required, in place of the site's. A route with authentication refuses ambiguous paths.
+    /// Instead of the site's. Paths that a service may read as another route's are refused then.
     pub auth: Option<Auth>,
 }
 
@@ -167,6 +169,7 @@ impl Route {
         Self {
             path,
             action,
+            case: Case::default(),
             access: Access::default(),
             satisfy: Satisfy::default(),
             methods: Vec::new(),
@@ -193,6 +196,29 @@ impl Action {
     /// Hands requests to this code, and forwards to the upstream of this name those that it does not answer.
     pub fn handle_or_forward(handler: impl Handler, upstream: impl Into<String>) -> Self {
         Self::Handle { handler: HandlerRef::new(handler), upstream: Some(upstream.into()) }
+    }
+}
+
+/// Whether letter case counts in a route's path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Case {
+    /// A route that keeps somebody out (by addresses, by authentication, or by its answer) is also that of the path's other
+    /// spellings in upper and lower case, which many frameworks route alike.
+    #[default]
+    Guarded,
+    /// Only the path as it is written.
+    Exact,
+}
+
+impl Route {
+    /// Returns whether letter case does not count in its path.
+    pub(crate) fn ignores_case(&self) -> bool {
+        let asks = self.auth.as_ref().is_some_and(|auth| *auth != Auth::Open);
+        let guards = asks
+            || !self.methods.is_empty()
+            || !self.access.is_open()
+            || crate::decide::route::refuses(self).is_some();
+        guards && self.case == Case::Guarded
     }
 }
 

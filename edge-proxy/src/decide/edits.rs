@@ -2,6 +2,7 @@
 
 use crate::Fields;
 use crate::config::FieldEdits;
+use crate::field_names::is_same;
 
 /// Applies the edits: removals first, then `set`, then `add`.
 pub(super) fn apply(edits: &FieldEdits, fields: &mut Fields) {
@@ -17,24 +18,18 @@ pub(super) fn apply(edits: &FieldEdits, fields: &mut Fields) {
     }
 }
 
-/// Returns whether the edits name a field of which `name` is an alias: equal once `_` and `.` become `-`, as CGI, WSGI
-/// and PHP read names.
+/// Returns whether the edits set, add or remove a field that a backend could take for this one.
+pub(super) fn concern(edits: &FieldEdits, name: &[u8]) -> bool {
+    names(edits).any(|edited| is_same(name, edited))
+}
+
+/// Returns whether the name is another spelling of a field that the edits set, add or remove.
 pub(super) fn have_alias(edits: &FieldEdits, name: &[u8]) -> bool {
+    names(edits).any(|edited| is_same(name, edited))
+        && !names(edits).any(|edited| name.eq_ignore_ascii_case(edited))
+}
+
+fn names(edits: &FieldEdits) -> impl Iterator<Item = &[u8]> {
     let pairs = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
-    edits.remove.iter().chain(pairs).any(|edited| is_alias(name, edited.as_bytes()))
-}
-
-/// Returns whether `name` is another spelling of `of`, but not the same name.
-pub(super) fn is_alias(name: &[u8], of: &[u8]) -> bool {
-    name.len() == of.len()
-        && !name.eq_ignore_ascii_case(of)
-        && name.iter().zip(of).all(|(a, b)| folded(*a) == folded(*b))
-}
-
-/// Folds a byte of a field name as CGI-like gateways do.
-pub(super) const fn folded(b: u8) -> u8 {
-    match b {
-        b'_' | b'.' => b'-',
-        _ => b.to_ascii_lowercase(),
-    }
+    edits.remove.iter().chain(pairs).map(|name| name.as_bytes())
 }

@@ -3,9 +3,10 @@
 use super::{Decision, RequestContext, Transport, edits, route};
 use crate::client_address::Source;
 use crate::config::{FieldEdits, TrustedHeader};
+use crate::fields::Field;
 use crate::host::split_authority;
-use crate::section::digits;
-use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tailnet};
+use crate::section::{digits, may_be_trailer};
+use crate::{Fields, Name, RequestHead, ResponseHead, field_names, forwarded, hop_by_hop, tailnet};
 
 /// Prepares a received head for forwarding. Called once, after [`decide()`](super::decide()).
 ///
@@ -13,10 +14,10 @@ use crate::{Fields, Name, RequestHead, ResponseHead, forwarded, hop_by_hop, tail
 /// the site and the route and `strip_prefix` apply. `TE: trailers` is kept: the HTTP/1.1 writer nominates it in
 /// Connection or leaves it out, and adds the fields of an upgrade.
 ///
-/// The fields written are X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP, in agreement
-/// with each other, and `Early-Data: 1` while the handshake is incomplete (RFC 8470 §5.1). Scheme, host and port
-/// reported by a trusted proxy are kept. Other spellings of these names, such as `X_Forwarded_For`, are removed from
-/// every request.
+/// Written are X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP, so that they agree;
+/// `Early-Data: 1` if the handshake is not complete (RFC 8470 §5.1). What a trusted hop said of the scheme, the host and
+/// the port is kept. Other spellings of these names, such as `X_Forwarded_For`, are removed from everybody's requests, and
+/// so are `Proxy` and names with other characters than letters, digits, `-` and `_`.
 pub fn request_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -48,7 +49,7 @@ pub fn request_fields(
     }
     if let Some((_, found)) = decision.route
         && let Some(prefix) = &found.strip_prefix
-        && let Some(target) = route::without_prefix(&head.target, prefix)
+        && let Some(target) = route::without_prefix(&head.target, prefix, found.ignores_case())
     {
         head.target = target;
     }
@@ -84,28 +85,27 @@ pub fn response_fields(
     }
 }
 
-/// Fields written by the proxy itself; every alias of them is removed.
-const OURS: [&[u8]; 8] = [
-    b"forwarded",
-    b"early-data",
-    b"x-real-ip",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-proto",
-    b"proxy",
-];
+/// Returns the trailers of a request that are forwarded: those that could be fields of a head, less everything that only
+/// a proxy says and what the site or the route edits. A backend that merges trailers into the head sees nothing there that
+/// was removed from it.
+pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
+    let site = decision.site.map(|(_, site)| &site.request_fields);
+    let route = decision.route.map(|(_, route)| &route.request_fields);
+    let mut kept = trailers.clone();
+    kept.retain(|field| {
+        may_be_trailer(field_names::folded(field.name), field.name)
+            && is_forwarded(decision, false, field)
+            && !decision.address_field.is_some_and(|name| field_names::is_same(field.name, name.as_bytes()))
+            && ![site, route].into_iter().flatten().any(|edits| edits::concern(edits, field.name))
+    });
+    kept
+}
 
-/// Removes fields that only a proxy may set, and aliases of them and of edited fields.
+/// Removes what only a proxy may say, every other spelling of it and of what the edits set or remove, and names that
+/// programs disagree about.
 fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {
-    // Other X-Forwarded- fields are kept only from a trusted proxy.
+    // Whatever else begins with X-Forwarded- stays only if a trusted hop wrote it.
     let trusted = decision.client.is_by_hop();
-    // Identity fields come only from authentication here, never from the request, since a hop may have passed on a
-    // forged one.
-    for name in decision.identities {
-        let name = name.as_bytes();
-        fields.retain(|field| !field.name.eq_ignore_ascii_case(name) && !edits::is_alias(field.name, name));
-    }
     if let Some(name) = decision.address_field {
         let name = name.as_bytes();
         let written_by_hop = matches!(decision.client.source, Source::Header(TrustedHeader::Custom(_)));
@@ -113,14 +113,27 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
             if field.name.eq_ignore_ascii_case(name) {
                 written_by_hop
             } else {
-                !edits::is_alias(field.name, name)
+                !field_names::is_same(field.name, name)
             }
         });
     }
     let edited = edits.into_iter().flatten().any(|edits| !edits.is_empty());
     let is_edited =
         |name: &[u8]| edited && edits.into_iter().flatten().any(|edits| edits::have_alias(edits, name));
-    fields.retain(|field| match field.id {
+    fields.retain(|field| is_forwarded(decision, trusted, field) && !is_edited(field.name));
+}
+
+/// Returns whether a field of a client's goes on to the service, edits aside.
+fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
+    let Field { id, name, .. } = field;
+    if !field_names::is_portable(name) {
+        return false;
+    }
+    // Identities come from those who were asked here, never from the request; a hop may have passed a claim on.
+    if decision.identities.iter().any(|identity| field_names::is_same(name, identity.as_bytes())) {
+        return false;
+    }
+    match id {
         Name::Forwarded
         | Name::XRealIp
         | Name::XForwardedFor
@@ -128,20 +141,13 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         | Name::XForwardedPort
         | Name::XForwardedProto
         | Name::Proxy => false,
-        Name::XForwarded => trusted,
-        Name::Other if field.name.iter().any(|byte| matches!(byte, b'_' | b'.')) => {
-            !is_alias_of_ours(field.name) && !is_edited(field.name)
-        }
-        // Any other name, `X-Forwarded-` included, may still be an alias of an edited name that has a `_`.
-        _ => !is_edited(field.name),
-    });
-}
-
-fn is_alias_of_ours(name: &[u8]) -> bool {
-    const PREFIX: &[u8] = b"x-forwarded-";
-    let prefixed =
-        name.len() >= PREFIX.len() && name.iter().zip(PREFIX).all(|(a, b)| edits::folded(*a) == *b);
-    prefixed || OURS.iter().any(|ours| edits::is_alias(name, ours))
+        Name::XForwarded => trusted && !name.contains(&b'_'),
+        // Outside of an upgrade it means nothing, and the upgrade has exactly one.
+        Name::SecWebSocketKey => decision.websocket,
+        // Another spelling of any name that a proxy acts upon.
+        Name::Other => !name.contains(&b'_') || field_names::folded(name) == Name::Other,
+        _ => true,
+    }
 }
 
 /// Writes client, host and scheme in every form that upstreams read.

@@ -9,10 +9,10 @@ mod hello;
 mod path;
 mod rejection;
 mod request;
-mod route;
+pub(crate) mod route;
 mod upgrade;
 
-pub use fields::{request_fields, response_fields};
+pub use fields::{request_fields, request_trailers, response_fields};
 pub use hello::hello;
 pub use rejection::Rejection;
 pub use request::decide;
@@ -113,6 +113,9 @@ pub struct Decision<'s> {
     /// The authentication required by the route or the site. `None` also where
     /// `satisfy = any` and the address suffices.
     pub auth: Option<&'s Auth>,
+    /// Other targets that a service may read the request's as. Where a service decides who may, it is asked about each of
+    /// them too.
+    pub readings: Vec<String>,
     /// The custom field in which trusted proxies write the client's address, if one is configured.
     pub address_field: Option<&'s str>,
     /// Whether the site can be reached over HTTP/3.

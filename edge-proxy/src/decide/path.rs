@@ -1,93 +1,243 @@
-//! Ambiguous paths: those that two programs may read differently.
+//! Readings of a path: what other programs may take it for (RFC 3986 §6.2.2, RFC 9110 §17.11).
+//!
+//! Routing never decodes. A backend may decode escapes once or twice, take backslashes for slashes, merge slashes, resolve dot
+//! segments, cut parameters, and end the path at a NUL, a `?` or a `#`, in any order. A path is refused only where one of
+//! its readings would be decided otherwise than the path as it came.
 
-/// Returns whether another program could read this path as a different one (RFC 3986 §6.2.2, RFC 9110 §17.11): dot
-/// segments, empty segments, parameters, backslashes, a fragment, and escapes that are unnecessary or that hide a
-/// separator.
-///
-/// Routing never decodes, so such a path could bypass the rule of another prefix. It is refused where access depends on
-/// the path, and forwarded unchanged everywhere else.
-pub(super) fn is_ambiguous(path: &[u8]) -> bool {
-    let mut at = 0;
-    while let Some(found) = path[at..].iter().position(|b| matches!(b, b'%' | b'/' | b';' | b'\\' | b'#')) {
-        at += found;
-        let rest = &path[at + 1..];
-        let ambiguous = match path[at] {
-            b'%' => escape_is_ambiguous(rest),
-            b'/' => {
-                let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
-                // An empty segment in the middle; at the end it marks a folder.
-                matches!(&rest[..end], b"." | b"..") || (end == 0 && !rest.is_empty())
+/// The most readings that are computed, and the most bytes of them.
+const MOST: usize = 128;
+const MOST_BYTES: usize = 256 * 1024;
+/// As often may a program decode escapes.
+const DECODES: u8 = 2;
+
+/// Too many readings to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMany;
+
+/// Returns the readings of a path that differ from it.
+pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooMany> {
+    if has_one(path) {
+        return Ok(Vec::new());
+    }
+    // With how often each was decoded.
+    let mut found: Vec<(Vec<u8>, u8)> = vec![(path.to_vec(), 0)];
+    let (mut at, mut bytes) = (0, path.len());
+    while at < found.len() {
+        let (reading, decoded) = &found[at];
+        let decoded = *decoded;
+        let mut next: Vec<(Vec<u8>, u8)> =
+            STEPS.iter().filter_map(|step| step(reading)).map(|reading| (reading, decoded)).collect();
+        if decoded < DECODES {
+            next.extend(decode(reading).map(|reading| (reading, decoded + 1)));
+        }
+        for (reading, decoded) in next {
+            match found.iter_mut().find(|(known, _)| *known == reading) {
+                // Reached by fewer decodings it may be decoded more often.
+                Some((_, before)) if *before > decoded => {
+                    *before = decoded;
+                    found.push((reading, decoded));
+                }
+                Some(_) => {}
+                None => {
+                    bytes += reading.len();
+                    found.push((reading, decoded));
+                }
             }
-            _ => true,
-        };
-        if ambiguous {
-            return true;
+        }
+        if found.len() > MOST || bytes > MOST_BYTES {
+            return Err(TooMany);
         }
         at += 1;
     }
-    false
+    let mut readings: Vec<Vec<u8>> = Vec::new();
+    for (reading, _) in found {
+        if reading != path && !readings.contains(&reading) {
+            readings.push(reading);
+        }
+    }
+    Ok(readings)
 }
 
-/// Returns whether the escape whose `%` precedes these bytes is broken, or encodes a control character, a separator, a
-/// character that is never escaped, or a `%` that begins another escape.
-fn escape_is_ambiguous(rest: &[u8]) -> bool {
-    let digit = |i: usize| rest.get(i).and_then(|b| char::from(*b).to_digit(16));
-    let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-        return true;
-    };
-    match (high * 16 + low) as u8 {
-        b'%' => digit(2).is_some() && digit(3).is_some(),
-        b'/' | b'\\' | b';' | b'#' | b'?' | b'.' | b'-' | b'_' | b'~' | 0..=0x1f | 0x7f => true,
-        b => b.is_ascii_alphanumeric(),
+/// Returns whether every program reads the path as it came. Most paths are such.
+fn has_one(path: &[u8]) -> bool {
+    let special = |b: u8| matches!(b, b'%' | b'\\' | b';' | b'#' | b'?') || b <= b' ';
+    !path.iter().any(|b| special(*b)) && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
+}
+
+/// What a program may do to a path, besides decoding it. `None` where it changes nothing.
+const STEPS: [fn(&[u8]) -> Option<Vec<u8>>; 7] =
+    [backslashes, without_parameters, merged, without_dots, until_nul, until_query, trimmed];
+
+fn changed(path: &[u8], reading: Vec<u8>) -> Option<Vec<u8>> {
+    (reading != path).then_some(reading)
+}
+
+/// Decodes each valid escape once; what is none stays.
+fn decode(path: &[u8]) -> Option<Vec<u8>> {
+    let digit = |i: usize| path.get(i).and_then(|b| char::from(*b).to_digit(16));
+    let mut reading = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while at < path.len() {
+        match (path[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                reading.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (b, ..) => {
+                reading.push(b);
+                at += 1;
+            }
+        }
     }
+    changed(path, reading)
+}
+
+fn backslashes(path: &[u8]) -> Option<Vec<u8>> {
+    changed(path, path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect())
+}
+
+/// Cuts each segment at its first `;`.
+fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
+    let name = |segment: &[u8]| segment.split(|b| *b == b';').next().unwrap_or_default().to_vec();
+    changed(path, path.split(|b| *b == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
+}
+
+fn merged(path: &[u8]) -> Option<Vec<u8>> {
+    let mut reading = path.to_vec();
+    reading.dedup_by(|b, before| *b == b'/' && *before == b'/');
+    changed(path, reading)
+}
+
+/// Resolves `.` and `..` (RFC 3986 §5.2.4). Above the root there is the root.
+fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
+    let rest = path.strip_prefix(b"/")?;
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut folder = false;
+    for segment in rest.split(|b| *b == b'/') {
+        folder = matches!(segment, b"." | b"..");
+        match segment {
+            b"." => {}
+            b".." => drop(segments.pop()),
+            other => segments.push(other),
+        }
+    }
+    let mut reading = vec![b'/'];
+    reading.extend(segments.join(&b'/'));
+    if folder && !segments.is_empty() {
+        reading.push(b'/');
+    }
+    changed(path, reading)
+}
+
+fn until_nul(path: &[u8]) -> Option<Vec<u8>> {
+    path.iter().position(|b| *b == 0).map(|at| path[..at].to_vec())
+}
+
+/// Until a `?` or `#`, which a program that decodes first takes for the end.
+fn until_query(path: &[u8]) -> Option<Vec<u8>> {
+    path.iter().position(|b| matches!(b, b'?' | b'#')).map(|at| path[..at].to_vec())
+}
+
+/// Without blanks and control characters at the end.
+fn trimmed(path: &[u8]) -> Option<Vec<u8>> {
+    let end = path.iter().rposition(|b| *b > b' ').map_or(0, |at| at + 1);
+    changed(path, path[..end].to_vec())
+}
+
+/// Returns the reading as it is written in a URI: what cannot be in a path there is encoded.
+pub(super) fn written(reading: &[u8]) -> String {
+    let mut text = String::with_capacity(reading.len());
+    for b in reading {
+        if b.is_ascii_graphic() && !matches!(b, b'?' | b'#') {
+            text.push(char::from(*b));
+        } else {
+            text += &format!("%{b:02X}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_ambiguous;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(path: &str) -> Vec<String> {
+        let mut found: Vec<String> =
+            readings(path.as_bytes()).unwrap().iter().map(|path| written(path)).collect();
+        found.sort();
+        found
+    }
 
     #[test]
     fn s14_forms() {
-        for path in [
-            "/a%2fb",
-            "/a%5Cb",
-            "//a",
-            "/a//b",
-            "/./a",
-            "/a/.",
-            "/a/..",
-            "/a/../b",
-            "/a;b",
-            "/%2e%2e/a",
-            "/a%00",
-            "/a%",
-            "/a%2",
-            "/%zz",
-            "/%61dmin",
-            "/a\\b",
-            "/a%252fb",
-            "/a#b",
-            "/a//",
-            "/%0a",
-            "/%3b",
-        ] {
-            assert!(is_ambiguous(path.as_bytes()), "{path}");
+        for path in ["/", "/a", "/a/", "/a/b.c", "/a..b", "*", "", "/a:b@c", "/npm/@scope/pkg"] {
+            assert!(read(path).is_empty(), "{path}");
         }
-        for path in [
-            "/",
-            "/a",
-            "/a/",
-            "/a/b.c",
-            "/..a/b..",
-            "/.well-known/x",
-            "/a%20b",
-            "/%c3%a9",
-            "/100%25",
-            "*",
-            "",
-            "/a:b@c",
+        assert_eq!(read("/npm/@scope%2fpkg"), ["/npm/@scope/pkg"]);
+        assert_eq!(read("/%61dmin"), ["/admin"]);
+        assert_eq!(read("//admin"), ["/admin"]);
+        assert_eq!(read("/admin;x=1"), ["/admin"]);
+        assert_eq!(read("/a\\b"), ["/a/b"]);
+        assert_eq!(read("/a/../b"), ["/b"]);
+        assert_eq!(read("/.."), ["/"]);
+        assert_eq!(read("/a/.."), ["/"]);
+        assert_eq!(read("/a/b/."), ["/a/b/"]);
+        // A blank within a segment is written as it came.
+        assert_eq!(readings(b"/a%20b"), Ok(vec![b"/a b".to_vec()]));
+        for (path, reading) in [
+            ("/%2561dmin", "/admin"),
+            ("/x%2f..%2fadmin", "/admin"),
+            ("/x/%2e%2e/admin", "/admin"),
+            ("/x%5c..%5cadmin", "/admin"),
+            ("/admin%00.png", "/admin"),
+            ("/admin%3fx", "/admin"),
+            ("/admin%20", "/admin"),
+            ("/;/admin", "/admin"),
+            ("/a/..;/admin", "/admin"),
+            ("/a//../admin", "/admin"),
+            ("/%252e%252e/admin", "/admin"),
         ] {
-            assert!(!is_ambiguous(path.as_bytes()), "{path}");
+            assert!(read(path).contains(&reading.to_owned()), "{path}: {:?}", read(path));
+        }
+    }
+
+    #[test]
+    fn there_is_a_bound() {
+        let path = format!("/{}", "a%2f..;x\\./%252e%00//".repeat(2900));
+        assert!(readings(path.as_bytes()).is_err());
+    }
+
+    /// What a program does with a path: some steps in some order, some of them again, with at most two decodings.
+    fn program() -> impl Strategy<Value = Vec<usize>> {
+        proptest::collection::vec(0usize..8, 0..9)
+    }
+
+    proptest! {
+        /// Whatever steps a program takes, in whatever order, its reading is among those.
+        #[test]
+        fn every_program_reads_one_of_them(path in "/(a|b|/|%2f|%5C|%2e|\\.|;|%25|2e|%00|\\\\|%20){0,6}", program in program()) {
+            let Ok(known) = readings(path.as_bytes()) else { return Ok(()) };
+            let (mut reading, mut decoded) = (path.clone().into_bytes(), 0);
+            for step in program {
+                let next = match step {
+                    7 if decoded < DECODES => {
+                        decoded += 1;
+                        decode(&reading)
+                    }
+                    7 => None,
+                    step => STEPS[step](&reading),
+                };
+                reading = next.unwrap_or(reading);
+            }
+            prop_assert!(reading == path.as_bytes() || known.contains(&reading), "{}", written(&reading));
+        }
+
+        /// A path without special characters has one reading, and is found to have it without being copied.
+        #[test]
+        fn plain_paths_have_one(path in "(/[a-z0-9_-]{1,5}){1,4}/?") {
+            prop_assert!(has_one(path.as_bytes()));
+            prop_assert_eq!(readings(path.as_bytes()), Ok(Vec::new()));
         }
     }
 }

@@ -7,13 +7,13 @@ use crate::config::{Access, Action, Auth, Config, Plain, Reject, Route, Satisfy,
 use crate::early_data::{self, Early};
 use crate::grammar::is_target;
 use crate::host::{HostKind, split_authority};
-use crate::{BodyLength, Method, Name, Reason, RequestHead, Snapshot};
+use crate::{BodyLength, Method, Reason, RequestHead, Snapshot};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Decides about a request. The rules apply in this order, and the first that refuses gives the reason: host and SNI,
-/// plain HTTP, the site's address lists, the method, the target, the route, ambiguous paths, the route's address lists,
-/// the content length.
+/// Decides what becomes of a request. The rules are tried in this order, and the first that refuses is the reason:
+/// the host and the name of the handshake, plain HTTP, the site's address lists, the method, the target, the route,
+/// paths whose readings would be decided otherwise, the route's address lists, the length of the content.
 ///
 /// ```
 /// use edge_proxy::config::{Config, Plain, Route, Site, Target, Upstream};
@@ -42,6 +42,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
         websocket: false,
         body_limit: None,
         auth: None,
+        readings: Vec::new(),
         address_field: match &config.trust.header {
             TrustedHeader::Custom(name) => Some(name),
             TrustedHeader::Forwarded | TrustedHeader::XForwardedFor | TrustedHeader::XRealIp => None,
@@ -55,6 +56,9 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
     if facts.early {
         let (site, route) = (decision.site.map(|(_, site)| site), decision.route.map(|(_, route)| route));
         decision.early = early_data::verdict(site, route, head);
+        if decision.early == Early::Allowed && facts.transport == Transport::Quic {
+            decision.early = early_data::unproved(config, facts.peer.ip(), site, head);
+        }
     }
     decision
 }
@@ -97,11 +101,13 @@ fn judge<'s>(
     }
     // `OPTIONS *` concerns the server as a whole; the route of `/` answers it.
     let path = if head.target == "*" { "/" } else { route::split(&head.target).0 };
-    let found = route::find(snapshot, index, path);
+    let found = route::find(snapshot, index, path.as_bytes());
     decision.route = found.map(|i| (i, &site.routes[i]));
-    // Checked even without a route, so that the response does not depend on the spelling of a path.
-    if snapshot.path_decides_access(index) && path::is_ambiguous(path.as_bytes()) {
-        return Err(refuse(400, Reason::AmbiguousPath));
+    let auth = decision.route.and_then(|(_, route)| route.auth.as_ref()).or(site.auth.as_ref());
+    let asks = matches!(auth, Some(Auth::Forward(_)));
+    // Also where no route is found, so that the answer does not depend on how a path is spelt.
+    if snapshot.path_decides_access(index) || asks {
+        decision.readings = readings(snapshot, index, head.target.as_str(), path, asks)?;
     }
     let Some((number, route)) = decision.route else {
         // Where an authentication could stand in for the address, none does without a route.
@@ -155,6 +161,38 @@ fn takes(route: &Route, method: &Method) -> bool {
     route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
 }
 
+/// The most readings of one path that a service is asked about, the path as it came among them.
+const ASKED: usize = 4;
+
+/// Returns the other targets that a service is asked about, if it is; refuses a path of which a reading would be decided
+/// otherwise than the path itself, or which has more readings than are looked at.
+fn readings<'s>(
+    snapshot: &Snapshot,
+    site: usize,
+    target: &str,
+    path: &str,
+    asks: bool,
+) -> Result<Vec<String>, Verdict<'s>> {
+    let ambiguous = || refuse(400, Reason::AmbiguousPath);
+    let readings = path::readings(path.as_bytes()).map_err(|_| ambiguous())?;
+    let ward = route::ward(snapshot, site, path.as_bytes());
+    if readings.iter().any(|reading| route::ward(snapshot, site, reading) != ward) {
+        return Err(ambiguous());
+    }
+    if !asks {
+        return Ok(Vec::new());
+    }
+    let query = route::split(target).1;
+    let mut asked: Vec<String> = Vec::new();
+    for reading in readings {
+        let written = format!("{}{query}", path::written(&reading));
+        if written != target && !asked.contains(&written) {
+            asked.push(written);
+        }
+    }
+    if asked.len() < ASKED { Ok(asked) } else { Err(ambiguous()) }
+}
+
 /// Returns the site of a request and the normalised host.
 fn site_of<'h, 's>(
     snapshot: &Snapshot,
@@ -198,10 +236,7 @@ fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>
         Upgrade::None if head.method == Method::Connect => return Err(refuse(405, Reason::Connect)),
         _ => {}
     }
-    if head.fields.contains(Name::Proxy) {
-        return Err(refuse(400, Reason::ProxyField));
-    }
-    // HTTP/1.1 bounds the target while parsing.
+    // What HTTP/1.1 reads is bounded before.
     if head.target.len() > config.limits.target_bytes {
         return Err(refuse(414, Reason::TargetTooLong));
     }

@@ -1,22 +1,58 @@
 //! Matching of paths to routes.
 
 use crate::Snapshot;
-use crate::config::PathMatch;
+use crate::config::{Access, Action, Auth, PathMatch, Route, Satisfy};
 
-/// Returns the position of the most specific route of the site for a path: an exact match, or else the longest matching
+/// Returns the position of the most specific route of this site for a path: the exact one, else the one with the longest
 /// prefix.
-pub(super) fn find(snapshot: &Snapshot, site: usize, path: &str) -> Option<usize> {
+pub(super) fn find(snapshot: &Snapshot, site: usize, path: &[u8]) -> Option<usize> {
     let routes = &snapshot.config().sites[site].routes;
-    snapshot.by_specificity(site).iter().copied().find(|i| matches(&routes[*i].path, path))
+    snapshot.by_specificity(site).iter().copied().find(|i| {
+        let route = &routes[*i];
+        matches(&route.path, path, route.ignores_case())
+    })
 }
 
-fn matches(pattern: &PathMatch, path: &str) -> bool {
+fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
+    let same = |a: &[u8], b: &[u8]| if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b };
     match pattern {
-        PathMatch::Exact(exact) => path == exact,
-        PathMatch::Prefix(prefix) => match path.strip_prefix(prefix.as_str()) {
-            Some(rest) => rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'),
-            None => false,
-        },
+        PathMatch::Exact(exact) => same(path, exact.as_bytes()),
+        PathMatch::Prefix(prefix) => {
+            let Some((begin, rest)) = path.split_at_checked(prefix.len()) else { return false };
+            same(begin, prefix.as_bytes())
+                && (rest.is_empty() || rest.starts_with(b"/") || prefix.ends_with('/'))
+        }
+    }
+}
+
+/// The access rules of a path: the address lists of its route, the authentication, the methods, and what the route decides by itself
+/// ([`decides`]). `None` without a route.
+pub(super) type Ward<'s> = Option<(&'s Access, Satisfy, Option<&'s Auth>, &'s [String], Option<u16>)>;
+
+/// Returns what stands before a path.
+pub(super) fn ward<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Ward<'s> {
+    let found = find(snapshot, site, path)?;
+    let site = &snapshot.config().sites[site];
+    let route = &site.routes[found];
+    let auth = route.auth.as_ref().or(site.auth.as_ref());
+    Some((&route.access, route.satisfy, auth, &route.methods, decides(route)))
+}
+
+/// Returns what a route decides about access by itself, as a number to compare: the status by which it refuses everybody (0
+/// without an answer), or 1 where a handler decides.
+pub(crate) const fn decides(route: &Route) -> Option<u16> {
+    match &route.action {
+        Action::Handle { .. } => Some(1),
+        _ => refuses(route),
+    }
+}
+
+/// Returns the status by which a route refuses everybody, if it does; 0 is without an answer.
+pub(crate) const fn refuses(route: &Route) -> Option<u16> {
+    match &route.action {
+        Action::Drop => Some(0),
+        Action::Respond(response) if response.status >= 400 && response.status < 500 => Some(response.status),
+        _ => None,
     }
 }
 
@@ -25,11 +61,14 @@ pub(super) fn split(target: &str) -> (&str, &str) {
     target.split_at(target.find('?').unwrap_or(target.len()))
 }
 
-/// Removes a prefix from the path of a target. The result begins with `/`.
-pub(super) fn without_prefix(target: &str, prefix: &str) -> Option<String> {
+/// Returns the target without the prefix of its path that `route` strips. What is left begins with `/`.
+pub(super) fn without_prefix(target: &str, prefix: &str, ignore_case: bool) -> Option<String> {
     let (path, query) = split(target);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    let rest = path.strip_prefix(prefix)?;
+    let (begin, rest) = path.split_at_checked(prefix.len())?;
+    if begin != prefix && !(ignore_case && begin.eq_ignore_ascii_case(prefix)) {
+        return None;
+    }
     match rest.as_bytes().first() {
         None => Some(format!("/{query}")),
         Some(b'/') => Some(format!("{rest}{query}")),
@@ -43,17 +82,23 @@ mod tests {
 
     #[test]
     fn prefixes_end_at_segments() {
-        let prefix = |prefix: &str, path| matches(&PathMatch::Prefix(prefix.into()), path);
+        let prefix =
+            |prefix: &str, path: &str| matches(&PathMatch::Prefix(prefix.into()), path.as_bytes(), false);
         assert!(prefix("/a", "/a") && prefix("/a", "/a/b") && !prefix("/a", "/ab"));
         assert!(prefix("/a/", "/a/b") && !prefix("/a/", "/a"));
         assert!(prefix("/", "/") && prefix("/", "//x") && !prefix("/", "*"));
+        assert!(!prefix("/a", "/A") && matches(&PathMatch::Prefix("/a".into()), b"/A/b", true));
+        assert!(matches(&PathMatch::Exact("/Ab".into()), b"/aB", true));
     }
 
     #[test]
     fn strip_prefix() {
-        assert_eq!(without_prefix("/a/b?c", "/a").as_deref(), Some("/b?c"));
-        assert_eq!(without_prefix("/a?c", "/a").as_deref(), Some("/?c"));
-        assert_eq!(without_prefix("/a/", "/a/").as_deref(), Some("/"));
-        assert_eq!(without_prefix("/ab", "/a"), None);
+        let stripped = |target: &str, prefix: &str| without_prefix(target, prefix, false);
+        assert_eq!(stripped("/a/b?c", "/a").as_deref(), Some("/b?c"));
+        assert_eq!(stripped("/a?c", "/a").as_deref(), Some("/?c"));
+        assert_eq!(stripped("/a/", "/a/").as_deref(), Some("/"));
+        assert_eq!(stripped("/ab", "/a"), None);
+        assert_eq!(stripped("/A/b", "/a"), None);
+        assert_eq!(without_prefix("/A/b", "/a", true).as_deref(), Some("/b"));
     }
 }

@@ -1,7 +1,7 @@
 //! Protocol upgrades that are allowed.
 
 use crate::websocket::is_websocket;
-use crate::{BodyLength, Method, RequestHead, Version};
+use crate::{BodyLength, Method, Name, RequestHead, Version};
 
 /// The handling of a requested upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,12 @@ pub(super) fn of(head: &RequestHead) -> Upgrade {
     match (head.version, &head.method) {
         (Version::Http2 | Version::Http3, Method::Connect) if is_websocket(protocol) => Upgrade::WebSocket,
         (Version::Http2 | Version::Http3, Method::Connect) => Upgrade::Unknown,
-        // RFC 6455 §4.1: a GET. Content before the switch would be read as frames by one side.
-        (Version::Http11, Method::Get) if is_websocket(protocol) && head.body == BodyLength::None => {
+        // RFC 6455 §4.1: a GET with one key; content before the switch would be taken for frames by one side.
+        (Version::Http11, Method::Get)
+            if is_websocket(protocol)
+                && head.body == BodyLength::None
+                && head.fields.all(Name::SecWebSocketKey).count() <= 1 =>
+        {
             Upgrade::WebSocket
         }
         _ => Upgrade::None,

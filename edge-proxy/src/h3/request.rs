@@ -4,7 +4,7 @@ use super::frame::{self, FrameReader, Step};
 use super::qpack::QpackDecoder;
 use super::{Code, Fault, SectionLimits};
 use crate::section::{BadSection, RequestSection, TrailerSection};
-use crate::{BodyLength, Fields, Name, RequestHead, Version};
+use crate::{BodyLength, Fields, RequestHead, Version};
 
 impl From<BadSection> for Fault {
     fn from(bad: BadSection) -> Self {
@@ -167,11 +167,6 @@ impl RequestDecoder {
         let mut request = RequestSection::new(Version::Http3, self.limits);
         decoder.decode(&section, |name, value| Ok(request.field(name, value)?))?;
         let head = request.finish(ended)?;
-        // A CGI program behind the upstream would take it for its outgoing proxy ("httpoxy"). No legitimate client
-        // sends it.
-        if head.fields.contains(Name::Proxy) {
-            return Err(Fault::MESSAGE);
-        }
         self.phase = if head.upgrade.is_some() { Phase::Tunnel } else { Phase::Content };
         self.expected = match head.body {
             BodyLength::Exact(length) => Some(length),

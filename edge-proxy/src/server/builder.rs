@@ -1,10 +1,11 @@
 //! The description of a proxy, from which it is started.
 
-use super::bound_sockets::{RetainedSockets, open};
+use super::bound_sockets::{OpenListeners, open};
 use super::error::StartError;
+use super::interfaces::{Watch, Watched};
 use super::lifecycle;
 use super::listen::{self, Inherited};
-use super::observe::{NoopObserver, Observer, WorkerFailure};
+use super::observe::{ListenerEvent, NoopObserver, Observer, WorkerFailure};
 use super::proxy::{ProxyHandle, ProxyState, WorkerHandle};
 use super::resumption::{self, Shared};
 use super::runtime::{ReloadSurvivors, Runtime};
@@ -142,8 +143,12 @@ impl Builder {
         let listeners = snapshot.config().listeners.clone();
         listen::probe(&listeners, &self.inherited)
             .map_err(|(address, source)| StartError::Listen { address, source })?;
-        let (sockets, addresses) = open(&listeners, self.workers, &mut self.inherited)?;
-        let held = RetainedSockets::of(&listeners, &sockets)?;
+        let OpenListeners { sockets, addresses, retained: held } =
+            open(&listeners, self.workers, &mut self.inherited)?;
+        // Copies of those that were taken are in nobody's way any more.
+        self.inherited = Inherited::default();
+        let waiting = held.iter().filter(|held| !held.is_serving());
+        let waiting: Vec<_> = waiting.map(|held| (held.address, held.listener.interface.clone())).collect();
         let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
         #[cfg(feature = "opentelemetry")]
         let (exporter, traces) = match self.tracing.take().map(Exporter::start).transpose()? {
@@ -156,6 +161,7 @@ impl Builder {
         let mut handle = ProxyHandle {
             workers: Vec::with_capacity(self.workers),
             state: Arc::new(Mutex::new(state)),
+            watch: None,
             reloading: Mutex::new(()),
             certificates: self.certificates,
             lasting,
@@ -170,6 +176,16 @@ impl Builder {
         }
         // A handle that is dropped ends its workers.
         handle.serve(&runtime, sockets, &[])?;
+        for (address, interface) in waiting {
+            let why = Some("its interface or its address does not exist yet");
+            self.observer.listener(&ListenerEvent { address, interface: interface.as_deref(), why });
+        }
+        let watched = Watched {
+            state: handle.state.clone(),
+            workers: handle.workers.iter().map(|worker| worker.commands.clone()).collect(),
+            observer: self.observer,
+        };
+        handle.watch = Some(Watch::start(watched).map_err(StartError::Thread)?);
         Ok(handle)
     }
 }

@@ -115,20 +115,68 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// Runs `future` until it is done or the deadline has come.
+    /// Runs `future` until it is done, this time is over, or the deadline that was set before has come. That one counts
+    /// again afterwards, so that limits can be nested.
     pub(crate) async fn within<T>(&self, duration: Duration, future: impl Future<Output = T>) -> Option<T> {
-        self.set(duration);
+        let outer = self.slot.at.get();
+        self.sooner(duration);
         let mut future = std::pin::pin!(future);
         let outcome = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
             Poll::Pending => self.poll_due(cx).map(|()| None),
         })
         .await;
-        self.clear();
+        self.slot.at.set(outer);
         outcome
     }
 
     pub(crate) fn draining(&self) -> bool {
         self.sweep.draining()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timed<T>(test: impl AsyncFnOnce(Rc<Sweep>) -> T) -> T {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&tokio, async {
+            let sweep = Sweep::new();
+            tokio::task::spawn_local(sweep.clone().run());
+            tokio::time::timeout(Duration::from_secs(20), test(sweep)).await.unwrap()
+        })
+    }
+
+    #[test]
+    fn a_limit_within_another_does_not_end_it() {
+        timed(async |sweep| {
+            let deadline = sweep.deadline();
+            let begin = Instant::now();
+            let never = deadline.within(Duration::from_millis(600), async {
+                assert!(deadline.within(Duration::from_secs(60), async {}).await.is_some());
+                std::future::pending::<()>().await;
+            });
+            assert!(never.await.is_none());
+            assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+            // The outer one is not set any more.
+            let after = deadline.within(Duration::from_secs(60), async {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+            });
+            assert!(after.await.is_some());
+        });
+    }
+
+    #[test]
+    fn the_sooner_of_two_limits_counts() {
+        timed(async |sweep| {
+            let deadline = sweep.deadline();
+            let begin = Instant::now();
+            let outer = deadline.within(Duration::from_millis(500), async {
+                deadline.within(Duration::from_secs(60), std::future::pending::<()>()).await
+            });
+            assert!(matches!(outer.await, None | Some(None)));
+            assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        });
     }
 }

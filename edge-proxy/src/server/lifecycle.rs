@@ -10,7 +10,6 @@ use super::upstream::{Checks, PERIOD};
 use super::view::View;
 use super::worker::Worker;
 use crate::config::Listener;
-use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::Pin;
@@ -28,6 +27,8 @@ pub(crate) struct Sockets {
     pub(crate) address: SocketAddr,
     pub(crate) tcp: TcpListener,
     pub(crate) quic: Option<(UdpSocket, h3::Handover)>,
+    /// They were opened by another process, perhaps for other interfaces.
+    pub(crate) inherited: bool,
 }
 
 /// A command to a worker.
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Commit { closed: Vec<Listener> },
     /// Forget the configuration that was prepared.
     Abandon,
+    /// Serve a listener by these sockets, or by none, in place of those that it had.
+    Relisten { listener: Listener, sockets: Option<Box<Sockets>> },
     /// Stop accepting connections, finish requests in flight, and end after this time at the latest.
     Drain(Duration),
 }
@@ -47,6 +50,7 @@ struct PreparedListener {
     listener: Rc<Listener>,
     address: SocketAddr,
     tcp: AsyncFd<TcpListener>,
+    inherited: bool,
     engine: Option<(h3::EngineControl, Pin<Box<dyn Future<Output = io::Result<()>>>>)>,
 }
 
@@ -54,6 +58,16 @@ struct PreparedListener {
 struct ActiveListener {
     accepting: AbortHandle,
     engine: Option<(h3::EngineControl, tokio::task::JoinHandle<()>)>,
+}
+
+impl ActiveListener {
+    /// Takes nothing new. QUIC connections have half a minute.
+    fn end(&self) {
+        self.accepting.abort();
+        if let Some((engine, _)) = &self.engine {
+            engine.shutdown(Duration::from_secs(30));
+        }
+    }
 }
 
 /// Runs a worker on this thread until it is told to drain. It has no listeners before the first [`Command::Commit`]. The first
@@ -76,7 +90,7 @@ pub(crate) fn run(
             }
         };
         let mut checks = Checks::default();
-        let mut listening: HashMap<SocketAddr, (Rc<Listener>, ActiveListener)> = HashMap::new();
+        let mut listening: Vec<(Rc<Listener>, ActiveListener)> = Vec::new();
         let mut next: Option<(Arc<Runtime>, Vec<PreparedListener>)> = None;
         loop {
             match commands.recv().await {
@@ -93,13 +107,10 @@ pub(crate) fn run(
                     let view = View::new(runtime, Some(&worker.view()));
                     worker.set_view(view.clone());
                     checks_now(&mut checks, &view);
-                    listening.retain(|_, (listener, running)| {
+                    listening.retain(|(listener, running)| {
                         let stays = !closed.contains(listener);
                         if !stays {
-                            running.accepting.abort();
-                            if let Some((engine, _)) = &running.engine {
-                                engine.shutdown(Duration::from_secs(30));
-                            }
+                            running.end();
                         } else if let (Some((engine, _)), Some(quic)) = (&running.engine, &view.runtime.quic)
                         {
                             engine.reload(quic.clone(), h3_limits(view.runtime.snapshot().config()));
@@ -107,8 +118,20 @@ pub(crate) fn run(
                         stays
                     });
                     for prepared in prepared {
-                        let (listener, address) = (prepared.listener.clone(), prepared.address);
-                        listening.insert(address, (listener, prepared.start(&worker)));
+                        listening.push((prepared.listener.clone(), prepared.start(&worker)));
+                    }
+                }
+                Some(Command::Relisten { listener, sockets }) => {
+                    listening.retain(|(known, running)| {
+                        let stays = **known != listener;
+                        if !stays {
+                            running.end();
+                        }
+                        stays
+                    });
+                    let runtime = worker.view().runtime.clone();
+                    if let Some(Ok(prepared)) = sockets.map(|sockets| prepare(&worker, &runtime, *sockets)) {
+                        listening.push((prepared.listener.clone(), prepared.start(&worker)));
                     }
                 }
                 Some(Command::Drain(within)) => {
@@ -136,28 +159,30 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
     // What replaces it is unsafe, for types whose descriptor may change or be closed under it. A listener's does not.
     #[allow(deprecated)]
     let tcp = AsyncFd::with_interest(sockets.tcp, Interest::READABLE)?;
-    let (listener, address) = (Rc::new(sockets.listener), sockets.address);
+    let (listener, address, inherited) = (Rc::new(sockets.listener), sockets.address, sockets.inherited);
     let engine = match (sockets.quic, &runtime.quic) {
         (Some((socket, handover)), Some(server)) => {
             let (control, receiver) = h3::EngineControl::new();
+            let bound = socket2::SockRef::from(&socket).device().ok().flatten();
+            let interface = bound.and_then(|name| String::from_utf8(name).ok());
             let limits = h3_limits(runtime.snapshot().config());
             let config = EngineConfig { socket, server: server.clone(), handover, limits };
-            let service = Rc::new(H3Service::new(worker.clone(), &listener, address));
+            let service = Rc::new(H3Service::new(worker.clone(), &listener, interface, address));
             let engine: Pin<Box<dyn Future<Output = io::Result<()>>>> =
                 Box::pin(h3::open(config, service, receiver)?);
             Some((control, engine))
         }
         _ => None,
     };
-    Ok(PreparedListener { listener, address, tcp, engine })
+    Ok(PreparedListener { listener, address, tcp, inherited, engine })
 }
 
 impl PreparedListener {
     /// Accepts from now on.
     fn start(self, worker: &Rc<Worker>) -> ActiveListener {
-        let Self { listener, address, tcp, engine } = self;
-        let accepting =
-            tokio::task::spawn_local(tcp::run(worker.clone(), listener, address, tcp)).abort_handle();
+        let Self { listener, address, tcp, inherited, engine } = self;
+        let accepting = tokio::task::spawn_local(tcp::run(worker.clone(), listener, address, tcp, inherited))
+            .abort_handle();
         let engine = engine.map(|(control, engine)| {
             let worker = worker.clone();
             let task = tokio::task::spawn_local(async move {
@@ -173,14 +198,10 @@ impl PreparedListener {
 }
 
 /// Finishes the requests in flight.
-async fn drain(
-    worker: &Rc<Worker>,
-    listening: HashMap<SocketAddr, (Rc<Listener>, ActiveListener)>,
-    within: Duration,
-) {
+async fn drain(worker: &Rc<Worker>, listening: Vec<(Rc<Listener>, ActiveListener)>, within: Duration) {
     let until = Instant::now() + within;
     let mut engines = Vec::new();
-    for (_, (_, running)) in listening {
+    for (_, running) in listening {
         running.accepting.abort();
         if let Some((control, task)) = running.engine {
             control.shutdown(within);

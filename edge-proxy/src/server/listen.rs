@@ -68,6 +68,22 @@ impl Inherited {
         self.tcp.iter().filter_map(|socket| socket.local_addr().ok()).map(same).max().unwrap_or(0)
     }
 
+    /// Copies of those of this address.
+    pub(crate) fn of(&self, address: SocketAddr) -> io::Result<Self> {
+        let same = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == address);
+        let tcp = self.tcp.iter().filter(|socket| same(socket.local_addr())).map(TcpListener::try_clone);
+        let udp = self.udp.iter().filter(|socket| same(socket.local_addr())).map(UdpSocket::try_clone);
+        Ok(Self { tcp: tcp.collect::<io::Result<_>>()?, udp: udp.collect::<io::Result<_>>()? })
+    }
+
+    /// Copies of all.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        Ok(Self {
+            tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
+            udp: self.udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?,
+        })
+    }
+
     /// Those of this address.
     fn take<S>(
         sockets: &mut Vec<S>,
@@ -98,6 +114,13 @@ pub(crate) fn probe(listeners: &[Listener], inherited: &Inherited) -> Result<(),
         let has = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == listener.address);
         let quic = listener.kind == ListenerKind::Tls { http3: true };
         let failed = |why| (listener.address, why);
+        // Nobody can listen there yet.
+        match alone(listener, Type::STREAM, Protocol::TCP)
+            .and_then(|socket| socket.bind(&listener.address.into()))
+        {
+            Err(why) if is_waiting(listener, &why) => continue,
+            _ => {}
+        }
         if !inherited.tcp.iter().any(|socket| has(socket.local_addr())) {
             let socket = alone(listener, Type::STREAM, Protocol::TCP).map_err(failed)?;
             // Connections of a predecessor may linger in TIME_WAIT.
@@ -112,20 +135,70 @@ pub(crate) fn probe(listeners: &[Listener], inherited: &Inherited) -> Result<(),
     Ok(())
 }
 
-/// The TCP sockets of one listener, and the address with the port that was given.
-pub(crate) fn tcp(
+/// The sockets of one listener.
+pub(crate) struct OpenSockets {
+    /// With the port that was given.
+    pub(crate) address: SocketAddr,
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) udp: Vec<UdpSocket>,
+    /// Somebody else opened them, perhaps for other interfaces.
+    pub(crate) inherited: bool,
+}
+
+/// Opens the sockets of one listener, or takes those that were inherited.
+pub(crate) fn open(
     listener: &Listener,
     workers: usize,
     inherited: &mut Inherited,
-) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+) -> io::Result<OpenSockets> {
+    let (address, tcp, taken) = tcp(listener, workers, inherited)?;
+    let udp = udp(listener, address, workers, inherited)?;
+    Ok(OpenSockets { address, tcp, udp, inherited: taken })
+}
+
+/// Returns whether a listener waits for its interface or for an address of it, which may come at any time.
+pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
+    listener.interface.is_some()
+        && matches!(why.raw_os_error(), Some(libc::ENODEV | libc::EADDRNOTAVAIL | libc::ENXIO))
+}
+
+/// Binds an inherited socket to the listener's interface, as one that is opened here is.
+fn confine(socket: SockRef<'_>, listener: &Listener) -> io::Result<()> {
+    let Some(interface) = &listener.interface else { return Ok(()) };
+    if socket.device().is_ok_and(|bound| bound.as_deref() == Some(interface.as_bytes())) {
+        return Ok(());
+    }
+    socket.bind_device(Some(interface.as_bytes())).map_err(|why| match why.raw_os_error() {
+        Some(libc::EPERM) => io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("the inherited socket is bound to another interface: write BindToDevice={interface} in its unit"),
+        ),
+        _ => why,
+    })
+}
+
+/// Returns whether the interface that a socket is bound to is gone.
+fn is_deaf(socket: SockRef<'_>) -> bool {
+    socket.device().is_err_and(|why| why.raw_os_error() == Some(libc::ENODEV))
+}
+
+/// The TCP sockets of one listener, the address with the port that was given, and whether they were inherited.
+fn tcp(
+    listener: &Listener,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> io::Result<(SocketAddr, Vec<TcpListener>, bool)> {
     let found = Inherited::take(&mut inherited.tcp, listener.address, TcpListener::local_addr);
+    // A predecessor may not have seen yet that the interface was made anew.
+    let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(SockRef::from(socket))).collect();
     if let Some(first) = found.first() {
         let address = first.local_addr()?;
         for socket in &found {
+            confine(SockRef::from(socket), listener)?;
             socket.set_nonblocking(true)?;
             at_once(socket.as_fd());
         }
-        return Ok((address, Inherited::spread(found, workers, TcpListener::try_clone)?));
+        return Ok((address, Inherited::spread(found, workers, TcpListener::try_clone)?, true));
     }
     let mut address = listener.address;
     let mut sockets = Vec::with_capacity(workers);
@@ -140,11 +213,11 @@ pub(crate) fn tcp(
         address = socket.local_addr()?;
         sockets.push(socket);
     }
-    Ok((address, sockets))
+    Ok((address, sockets, false))
 }
 
 /// The UDP sockets of one listener, at the address of its TCP sockets.
-pub(crate) fn udp(
+fn udp(
     listener: &Listener,
     address: SocketAddr,
     workers: usize,
@@ -154,8 +227,10 @@ pub(crate) fn udp(
         return Ok(Vec::new());
     }
     let found = Inherited::take(&mut inherited.udp, address, UdpSocket::local_addr);
+    let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(SockRef::from(socket))).collect();
     if !found.is_empty() {
         for socket in &found {
+            confine(SockRef::from(socket), listener)?;
             socket.set_nonblocking(true)?;
         }
         return Inherited::spread(found, workers, UdpSocket::try_clone);

@@ -18,6 +18,9 @@ pub trait Observer: Send + Sync + 'static {
     /// A worker cannot accept connections for now, or can again. Called once for each such change.
     fn accepting(&self, _event: &AcceptEvent<'_>) {}
 
+    /// A listener's interface or address went, or came and is served. Not called by a worker.
+    fn listener(&self, _event: &ListenerEvent<'_>) {}
+
     /// The store of shared state came or went. Not called by a worker.
     fn shared(&self, _event: &SharedEvent) {}
 
@@ -104,6 +107,17 @@ pub struct AccessRecord<'a> {
     pub early: bool,
     /// The request's head as it was received or forwarded.
     pub head: &'a RequestHead,
+}
+
+/// A listener that is served again, or not any more.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerEvent<'a> {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its interface.
+    pub interface: Option<&'a str>,
+    /// Why it is not served; `None` if it is.
+    pub why: Option<&'a str>,
 }
 
 /// A rejected connection.

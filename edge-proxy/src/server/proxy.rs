@@ -1,7 +1,8 @@
 //! A running proxy as an embedder sees it: reloaded, measured, shut down.
 
-use super::bound_sockets::{RetainedSockets, open};
+use super::bound_sockets::{OpenListeners, RetainedSockets, open};
 use super::error::StartError;
+use super::interfaces::Watch;
 use super::lifecycle::{Command, Sockets};
 use super::listen::Inherited;
 use super::metrics::{self, Metrics, SiteMetrics};
@@ -54,6 +55,17 @@ pub struct WorkerStatus {
     pub error: Option<String>,
 }
 
+/// The status of one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerStatus {
+    /// Its address, with the port that was given for 0.
+    pub address: SocketAddr,
+    /// Its interface.
+    pub interface: Option<String>,
+    /// True if it is served. One with an interface waits for it, and for its address.
+    pub serving: bool,
+}
+
 /// The thread of a worker, and the commands to it.
 pub(super) struct WorkerHandle {
     pub(super) commands: UnboundedSender<Command>,
@@ -67,6 +79,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct ProxyHandle {
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) state: Arc<Mutex<ProxyState>>,
+    pub(super) watch: Option<Watch>,
     pub(super) reloading: Mutex<()>,
     pub(super) certificates: Arc<dyn ResolvesServerCert>,
     pub(super) lasting: ReloadSurvivors,
@@ -93,6 +106,18 @@ impl ProxyHandle {
     /// The number of workers.
     pub const fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Returns the status of each listener, in the order of the configuration.
+    pub fn listeners(&self) -> Vec<ListenerStatus> {
+        let state = self.state();
+        let status = |held: &RetainedSockets| ListenerStatus {
+            address: held.address,
+            interface: held.listener.interface.clone(),
+            serving: held.is_serving(),
+        };
+        let of = |listener: &Listener| state.held.iter().find(|held| held.listener == *listener).map(status);
+        state.listeners.iter().filter_map(of).collect()
     }
 
     /// What is listened on, for a process that takes over ([`Builder::sockets`](crate::Builder::sockets)): connections that wait in these sockets'
@@ -222,8 +247,8 @@ impl ProxyHandle {
             listeners.iter().filter(|listener| !before.contains(listener)).cloned().collect();
         let closed: Vec<Listener> =
             before.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
-        let (sockets, opened) = open(&added, self.workers.len(), &mut Inherited::default())?;
-        let retained = RetainedSockets::of(&added, &sockets)?;
+        let OpenListeners { sockets, addresses: opened, retained } =
+            open(&added, self.workers.len(), &mut Inherited::default())?;
         let mut opened = opened.into_iter();
         let addresses: Vec<SocketAddr> = listeners
             .iter()
@@ -246,6 +271,8 @@ impl ProxyHandle {
     pub fn shutdown(mut self, within: Duration) {
         #[cfg(feature = "opentelemetry")]
         let until = Instant::now() + within;
+        // Nothing is opened anew any more.
+        self.watch = None;
         // Otherwise the kernel would still accept connections that no one serves.
         self.state().held.clear();
         for worker in &self.workers {
@@ -265,6 +292,7 @@ impl ProxyHandle {
 
 impl Drop for ProxyHandle {
     fn drop(&mut self) {
+        self.watch = None;
         for worker in &self.workers {
             let _ = worker.commands.send(Command::Drain(Duration::ZERO));
         }

@@ -2,7 +2,7 @@
 
 use super::runtime::Runtime;
 use super::tailscale::WhoIs;
-use super::upstream::{Pool, Pools};
+use super::upstream::{Pool, Pools, set_budget};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(runtime: Arc<Runtime>, before: Option<&Self>) -> Rc<Self> {
         let config = runtime.snapshot().config();
+        set_budget(config.limits.upstream_buffer);
         let before_by_name: HashMap<&str, &Rc<Pool>> = before
             .map(|view| view.pools.iter().map(|pool| (pool.upstream().name.as_str(), pool)).collect())
             .unwrap_or_default();

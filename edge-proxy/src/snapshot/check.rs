@@ -149,6 +149,7 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
         ("limits.control_frames", limits.control_frames as usize, 10, 1_000_000),
         ("limits.connections", limits.connections, 1, 10_000_000),
         ("limits.idle_upstream", limits.idle_upstream, 0, 1_000_000),
+        ("limits.upstream_buffer", limits.upstream_buffer, 1 << 20, 1 << 36),
     ];
     for (key, value, low, high) in between {
         if !(low..=high).contains(&value) {

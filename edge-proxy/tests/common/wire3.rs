@@ -112,7 +112,8 @@ pub(crate) struct Http3 {
 
 impl Http3 {
     pub(crate) async fn connect(address: SocketAddr, root: &str, name: &str) -> Self {
-        let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+        let from = if address.ip().is_loopback() { [127, 0, 0, 1] } else { [0; 4] };
+        let mut endpoint = quinn::Endpoint::client((from, 0).into()).unwrap();
         let tls = QuicClientConfig::try_from(tls_client(root, &[b"h3"])).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
         let quic = endpoint.connect(address, name).unwrap().await.unwrap();

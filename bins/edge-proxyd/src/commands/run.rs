@@ -81,8 +81,8 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     if let Some(warning) = descriptors::shortage(descriptors, proxy.workers(), &settings.proxy) {
         eprintln!("edge-proxyd: {warning}");
     }
-    for address in proxy.addresses() {
-        eprintln!("edge-proxyd: listening on {address}");
+    for listener in proxy.listeners().iter().filter(|listener| listener.serving) {
+        eprintln!("edge-proxyd: listening on {}", listener.address);
     }
     if let Some(keeper) = keeper {
         keeper.start(&runtime, settings, &proxy.addresses());

@@ -111,6 +111,14 @@ fn print(report: &Report) {
     for found in &report.certificates {
         certificates.row([found.folder.clone(), found.days.to_string(), found.names.join(", ")]);
     }
+    let mut listeners = Table::new(["LISTENER", "INTERFACE", "STATE"]);
+    for listener in &report.listeners {
+        listeners.row([
+            listener.address.clone(),
+            listener.interface.clone().unwrap_or_else(|| "any".into()),
+            if listener.serving { "served" } else { "waits for its interface" }.to_owned(),
+        ]);
+    }
     let mut targets = Table::new(["UPSTREAM", "STATE", "IN FLIGHT", "REQUESTS", "FAILURES", "TARGET"]);
     for target in &report.targets {
         targets.row([
@@ -126,7 +134,7 @@ fn print(report: &Report) {
     let mut refused = Table::new(["REFUSED OR ABORTED", "COUNT"]);
     report.turned_away.iter().for_each(|(reason, count)| away.row([reason.clone(), count.to_string()]));
     report.refused.iter().for_each(|(reason, count)| refused.row([reason.clone(), count.to_string()]));
-    for table in [certificates, targets, away, refused] {
+    for table in [certificates, listeners, targets, away, refused] {
         if !table.is_empty() {
             print!("\n{table}");
         }

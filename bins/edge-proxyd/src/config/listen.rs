@@ -48,6 +48,7 @@ pub(super) static LIMITS: &[Key] = &[
     Key::new("connections", COUNT),
     Key::new("connections_per_client", COUNT),
     Key::new("idle_upstream", COUNT),
+    Key::new("upstream_buffer", Kind::Size),
 ];
 
 pub(super) static TIMEOUTS: &[Key] = &[
@@ -201,6 +202,7 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     };
     size("header_bytes", &mut limits.header_bytes);
     size("target_bytes", &mut limits.target_bytes);
+    size("upstream_buffer", &mut limits.upstream_buffer);
     let number = |key| table.get(key).and_then(|value| value.number());
     let count = |key, slot: &mut usize| {
         if let Some(count) = number(key) {

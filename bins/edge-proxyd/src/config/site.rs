@@ -7,7 +7,7 @@ use super::listen::{TIMEOUTS, timeouts};
 use super::upstream::{REFERRED, referred};
 use edge_proxy::ConfigPath;
 use edge_proxy::config::{
-    Access, Action, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
+    Access, Action, Case, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
     Timeouts, Upstream,
 };
 
@@ -41,6 +41,7 @@ pub(super) static SITE: &[Key] = &[
 static ROUTE: &[Key] = &[
     Key::new("path", Kind::Text),
     Key::new("exact", Kind::Text),
+    Key::new("case", Kind::Word(&const { words(&CASES) })),
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
     Key::new("satisfy", SATISFY),
@@ -85,6 +86,7 @@ const SATISFY: Kind = Kind::Word(&const { words(&SATISFIES) });
 
 pub(super) const REJECT: Kind = Kind::Word(&const { words(&REJECTS) });
 
+const CASES: [(&str, Case); 2] = [("exact", Case::Exact), ("guarded", Case::Guarded)];
 const PLAINS: [(&str, Plain); 3] =
     [("redirect", Plain::Redirect), ("serve", Plain::Serve), ("refuse", Plain::Refuse)];
 const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy::Any)];
@@ -153,6 +155,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
             Action::Drop
         }),
     );
+    route.case = table.get("case").and_then(|value| value.one_of(&CASES)).unwrap_or_default();
     route.access = access(table);
     route.satisfy = satisfy(table);
     route.methods = texts(table, "methods");

@@ -4,6 +4,7 @@ use super::LogRecord;
 use super::time::Date;
 use serde::Serialize;
 use std::borrow::Cow;
+use std::io;
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -47,7 +48,53 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
         referer: line.referer.map(String::from_utf8_lossy),
         user_agent: line.user_agent.map(String::from_utf8_lossy),
     };
-    // Contains only text and numbers, so serialisation into memory cannot fail.
-    let _ = serde_json::to_writer(&mut *out, &object);
+    // Text and numbers only, into memory: it does not fail.
+    let _ = object.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Escaping));
     out.push(b'\n');
+}
+
+/// Writes JSON in one line, with every character escaped that a terminal acts upon or that hides the order of text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Escaping;
+
+/// Whether a character is shown as something else than itself: C1 controls, and marks that change direction.
+const fn is_unsafe(c: char) -> bool {
+    matches!(
+        c,
+        '\u{7f}'..='\u{9f}'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+impl serde_json::ser::Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_unsafe) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            let c = rest[at..].chars().next().unwrap_or_default();
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = &rest[at + c.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+/// Writes a value so.
+pub(super) fn escaped(value: &serde_json::Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Into memory: it does not fail.
+    let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Escaping));
+    out
 }

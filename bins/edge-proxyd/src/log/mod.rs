@@ -116,4 +116,15 @@ mod tests {
         assert_eq!(value["duration"], 0.0015);
         assert_eq!(value["target"], "/a\"b");
     }
+
+    #[test]
+    fn json_lines_do_nothing_to_a_terminal() {
+        let said = "\u{9b}31m\u{202e}txt.exe\u{200b}\u{e0041}\u{7f}é\u{1f600}\u{1b}";
+        let text = written(Format::Json, said.as_bytes());
+        assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");
+        assert!(!text.contains(['\u{202e}', '\u{200b}', '\u{e0041}']), "{text:?}");
+        assert!(text.contains("\\u009b31m\\u202etxt.exe") && text.contains("é\u{1f600}"), "{text:?}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["user_agent"], said);
+    }
 }

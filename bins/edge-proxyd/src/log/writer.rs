@@ -3,7 +3,8 @@
 
 use super::{Format, LogRecord};
 use edge_proxy::{
-    AcceptEvent, AccessRecord, ConnectionRejected, Observer, Reason, SharedEvent, WorkerFailure,
+    AcceptEvent, AccessRecord, ConnectionRejected, ListenerEvent, Observer, Reason, SharedEvent,
+    WorkerFailure,
 };
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -194,6 +195,17 @@ impl Observer for Writer {
         crate::shared::tell(event);
     }
 
+    fn listener(&self, event: &ListenerEvent<'_>) {
+        let on = event.interface.map(|interface| format!(" on {interface}")).unwrap_or_default();
+        match event.why {
+            None => eprintln!("edge-proxyd: listening on {}{on} again", event.address),
+            Some(why) => eprintln!(
+                "edge-proxyd: not listening on {}{on}: {why}; served as soon as that changes",
+                event.address
+            ),
+        }
+    }
+
     fn access(&self, record: &AccessRecord<'_>) {
         if self.format == Format::Off || (record.status.is_none() && record.site.is_none() && !self.rejected)
         {
@@ -244,7 +256,9 @@ impl Observer for Writer {
             "sni": record.sni,
             "transport": if record.quic { "quic" } else { "tcp" },
         });
-        self.send(format!("{value}\n").into_bytes());
+        let mut line = super::json::escaped(&value);
+        line.push(b'\n');
+        self.send(line);
     }
 }
 

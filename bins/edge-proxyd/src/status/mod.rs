@@ -31,7 +31,13 @@ impl Watched {
     /// Returns the current state.
     pub(crate) fn report(&self) -> Report {
         let certificates = self.certificates.as_ref().map(|found| found.list()).unwrap_or_default();
-        Report::new(&self.proxy.metrics(), &self.proxy.config(), &certificates, self.log.lost())
+        Report::new(
+            &self.proxy.metrics(),
+            &self.proxy.config(),
+            &certificates,
+            &self.proxy.listeners(),
+            self.log.lost(),
+        )
     }
 
     /// Records the current counters.

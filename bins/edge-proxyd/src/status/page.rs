@@ -37,6 +37,7 @@ pub(super) fn html(report: &Report, history: &History) -> String {
     sites(&mut page, report);
     certificates(&mut page, report);
     targets(&mut page, report);
+    listeners(&mut page, report);
     reasons(&mut page, "Connections rejected", &report.turned_away);
     reasons(&mut page, "Requests refused or aborted", &report.refused);
     page.push_str("</main></html>");
@@ -189,6 +190,23 @@ fn targets(page: &mut String, report: &Report) {
         })
         .collect();
     table(page, "Upstreams", &["upstream", "target", "state", "#in flight", "#requests", "#failures"], &rows);
+}
+
+fn listeners(page: &mut String, report: &Report) {
+    let rows: Vec<_> = report
+        .listeners
+        .iter()
+        .map(|listener| {
+            let (class, state) =
+                if listener.serving { ("good", "served") } else { ("bad", "waits for its interface") };
+            vec![
+                escaped(&listener.address),
+                escaped(listener.interface.as_deref().unwrap_or("any")),
+                format!("<span class=\"{class}\">{state}</span>"),
+            ]
+        })
+        .collect();
+    table(page, "Listeners", &["address", "interface", "state"], &rows);
 }
 
 fn reasons(page: &mut String, title: &str, all: &[(String, u64)]) {

@@ -1,7 +1,7 @@
 //! The status report as values: the page, the JSON and the command show the same.
 
 use edge_proxy::config::Config;
-use edge_proxy::{CertificateInfo, Metrics, Reason};
+use edge_proxy::{CertificateInfo, ListenerStatus, Metrics, Reason};
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,8 @@ pub(crate) struct Report {
     pub(crate) sites: Vec<SiteStatus>,
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) targets: Vec<Target>,
+    #[serde(default)]
+    pub(crate) listeners: Vec<Listener>,
     /// Rejected connections, by reason.
     pub(crate) turned_away: Vec<(String, u64)>,
     /// Requests that ended without a response of the upstream, by reason.
@@ -24,6 +26,14 @@ pub(crate) struct Report {
     /// Spans that the collector did not receive.
     #[serde(default)]
     pub(crate) spans_lost: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Listener {
+    pub(crate) address: String,
+    pub(crate) interface: Option<String>,
+    /// True if it is served; one with an interface waits for it.
+    pub(crate) serving: bool,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -80,6 +90,7 @@ impl Report {
         metrics: &Metrics,
         config: &Config,
         certificates: &[CertificateInfo],
+        listeners: &[ListenerStatus],
         log_lines_lost: u64,
     ) -> Self {
         let now =
@@ -142,6 +153,14 @@ impl Report {
                     in_flight: target.in_flight,
                     requests: target.requests,
                     failures: target.failures,
+                })
+                .collect(),
+            listeners: listeners
+                .iter()
+                .map(|listener| Listener {
+                    address: listener.address.to_string(),
+                    interface: listener.interface.clone(),
+                    serving: listener.serving,
                 })
                 .collect(),
             turned_away: reasons(&metrics.turned_away),

@@ -22,10 +22,16 @@ pub(crate) struct H3Service {
 }
 
 impl H3Service {
-    pub(crate) fn new(worker: Rc<Worker>, listener: &Listener, address: SocketAddr) -> Self {
+    /// Creates the service. `interface` is the one that the socket is bound to.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        listener: &Listener,
+        interface: Option<String>,
+        address: SocketAddr,
+    ) -> Self {
         Self {
             worker,
-            interface: listener.interface.as_deref().map(Rc::from),
+            interface: interface.map(Rc::from),
             listener: listener.name.as_deref().map(Rc::from),
             address,
         }

@@ -11,6 +11,7 @@ use crate::server::exchange::Connection;
 use crate::server::observe::{AcceptEvent, ConnectionRejected};
 use crate::server::resumption::{self, OfferedSession};
 use crate::server::socket::Socket;
+use crate::server::sys;
 use crate::server::tls::{Hello, TlsStream, read_hello, send_alert};
 use crate::server::worker::Worker;
 use crate::{Reason, host, proxy_protocol};
@@ -18,7 +19,7 @@ use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
@@ -42,6 +43,7 @@ pub(crate) async fn run(
     listener: Rc<Listener>,
     address: SocketAddr,
     tcp: AsyncFd<TcpListener>,
+    inherited: bool,
 ) {
     let ceiling = descriptors::ceiling();
     let mut trouble = Trouble { worker: &worker, local: address, last: None };
@@ -50,7 +52,7 @@ pub(crate) async fn run(
             match ready.try_io(|tcp| accept(tcp.get_ref())) {
                 Ok(Ok((stream, peer))) => {
                     let scarce = stream.as_raw_fd() >= ceiling;
-                    begin(&worker, &listener, address, stream, peer);
+                    begin(&worker, &listener, address, stream, peer, inherited);
                     if scarce {
                         trouble.begin(&AcceptEvent::OutOfDescriptors { local: address });
                         while !has_room(tcp.get_ref(), ceiling) {
@@ -115,7 +117,18 @@ fn begin(
     address: SocketAddr,
     stream: TcpStream,
     peer: SocketAddr,
+    inherited: bool,
 ) {
+    // It waited in the queue of an inherited socket before that was bound to the interface.
+    if inherited && listener.interface.is_some() && came_by(&stream, peer) != listener.interface {
+        return worker.turned_away(&ConnectionRejected {
+            peer,
+            local: address,
+            sni: None,
+            quic: false,
+            reason: Reason::WrongInterface,
+        });
+    }
     let Some(admitted) = worker.admit() else {
         return worker.turned_away(&ConnectionRejected {
             peer,
@@ -127,18 +140,26 @@ fn begin(
     };
     let (worker, listener) = (worker.clone(), listener.clone());
     tokio::task::spawn_local(async move {
-        connection(worker, listener, Socket::accepted(stream), peer, address).await;
+        connection(worker, listener, stream, peer, address).await;
         drop(admitted);
     });
+}
+
+/// Returns the interface by which a connection arrived, as the kernel noted it.
+fn came_by(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
+    sys::interface_name(sys::incoming_interface(stream.as_fd(), peer.is_ipv6())?)
 }
 
 async fn connection(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
-    mut socket: Socket,
+    stream: TcpStream,
     peer: SocketAddr,
     address: SocketAddr,
 ) {
+    let trust = worker.view().runtime.snapshot().config().trust.interface.is_some();
+    let interface = if trust { came_by(&stream, peer) } else { None };
+    let mut socket = Socket::accepted(stream);
     // Only a listener on all addresses does not know at which of them the client came.
     let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
     let mut connection = Connection {
@@ -146,7 +167,7 @@ async fn connection(
         peer,
         local,
         proxied: None,
-        interface: listener.interface.as_deref().map(Rc::from),
+        interface: interface.map(Rc::from),
         listener: listener.name.as_deref().map(Rc::from),
         sni: None,
         held: None,

@@ -23,9 +23,9 @@ pub(crate) enum ClientTransport {
 }
 
 impl ClientTransport {
-    /// Returns whether the bytes read last arrived as early data before the handshake was complete.
+    /// Returns whether the handshake is incomplete. Everything read until then is early data.
     pub(super) fn is_early(&self) -> bool {
-        matches!(self, Self::Tls(stream) if stream.is_early())
+        matches!(self, Self::Tls(stream) if stream.is_handshaking())
     }
 
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,17 +6,14 @@ use super::reply::empty;
 use crate::auth::{basic, forward};
 use crate::config::{Auth, BasicAuth, ForwardAuth};
 use crate::decide::request_fields;
-use crate::rate::Rate;
 use crate::server::passwords::{self, PasswordVerdict};
 use crate::server::upstream::{ConnectOptions, UpstreamError, read_whole};
-use crate::{BodyLength, Fields, Reason, RequestHead, ResponseHead};
+use crate::{BodyLength, Fields, Method, Reason, RequestHead, ResponseHead};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Content of another service's refusal that is passed on, in bytes.
 const REFUSAL: usize = 256 * 1024;
-/// Wrong passwords of one client in an hour, and at once.
-const WRONG: (u32, u32) = (120, 20);
 
 /// The authenticated identity of a request's sender.
 #[derive(Default)]
@@ -84,19 +81,14 @@ impl<'a> Authentication<'_, 'a> {
         let ExchangeContext { view, decision, .. } = self.context;
         let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
         if let Some(given) = basic::credentials(&head.fields) {
-            match passwords::verify(&auth.users, &given).await {
+            let client = decision.client.address;
+            match passwords::verify(&auth.users, &given, client, guard.map(|guard| &**guard)).await {
                 PasswordVerdict::Right => return Ok(AuthIdentity::Basic(auth, given.user)),
                 PasswordVerdict::Busy => {
                     return refuse(503, Duration::from_secs(2), Reason::TooManyPasswords);
                 }
-                PasswordVerdict::Wrong => {
-                    let rate = Rate::new(WRONG.0, Duration::from_secs(3600), WRONG.1);
-                    if let (Some(guard), Some(rate)) = (guard, rate)
-                        && let Err(wait) = guard.failed(decision.client.address, rate)
-                    {
-                        return refuse(429, wait, Reason::WrongPasswords);
-                    }
-                }
+                PasswordVerdict::TooOften(wait) => return refuse(429, wait, Reason::WrongPasswords),
+                PasswordVerdict::Wrong => {}
             }
         }
         let mut response = empty(401);
@@ -112,22 +104,35 @@ impl<'a> Authentication<'_, 'a> {
     ) -> Result<AuthIdentity<'a>, Box<Denial>> {
         let mut prepared = head.clone();
         request_fields(self.context.decision, &self.context.facts(self.early), self.early, &mut prepared);
-        // The path as the client sent it, not as the upstream will get it.
-        prepared.target.clone_from(&head.target);
-        let mut question = forward::question(auth, &prepared);
-        let Ok((response, content)) = self.ask(auth, &mut question).await else {
-            return Err(Box::new(Denial::after(503, None, Reason::AuthenticationUnreachable)));
-        };
-        match forward::answer(auth, response) {
-            forward::AuthAnswer::Allowed { request, response } => {
-                Ok(AuthIdentity::Forward(auth, request, response))
-            }
-            forward::AuthAnswer::Denied(mut head) => {
-                head.body = BodyLength::Exact(content.len() as u64);
-                head.fields.remove(crate::Name::ContentLength);
-                Err(Box::new(Denial { head, content, reason: Reason::AuthenticationDenied }))
+        // The method as the service will see it; the path as the client wrote it, and in each of its other readings.
+        if self.context.decision.websocket {
+            prepared.method = Method::Get;
+        }
+        let mut allowed: Option<(Fields, Fields)> = None;
+        for target in std::iter::once(&head.target).chain(&self.context.decision.readings) {
+            prepared.target.clone_from(target);
+            let mut question = forward::question(auth, &prepared);
+            let Ok((response, content)) = self.ask(auth, &mut question).await else {
+                return Err(Box::new(Denial::after(503, None, Reason::AuthenticationUnreachable)));
+            };
+            match (forward::answer(auth, response), &allowed) {
+                (forward::AuthAnswer::Allowed { request, response }, None) => {
+                    allowed = Some((request, response));
+                }
+                (forward::AuthAnswer::Allowed { request, .. }, Some((first, _))) if request == *first => {}
+                // The identity depends on how the path is read.
+                (forward::AuthAnswer::Allowed { .. }, Some(_)) => {
+                    return Err(Box::new(Denial::after(400, None, Reason::AmbiguousPath)));
+                }
+                (forward::AuthAnswer::Denied(mut head), _) => {
+                    head.body = BodyLength::Exact(content.len() as u64);
+                    head.fields.remove(crate::Name::ContentLength);
+                    return Err(Box::new(Denial { head, content, reason: Reason::AuthenticationDenied }));
+                }
             }
         }
+        let (request, response) = allowed.unwrap_or_default();
+        Ok(AuthIdentity::Forward(auth, request, response))
     }
 
     /// Asks the other service. Its content is read too, up to a bound.

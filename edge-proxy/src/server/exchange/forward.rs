@@ -78,6 +78,7 @@ impl Forwarding<'_, '_> {
             others.add(flight.at);
             let repeatable = idempotent && !websocket && attempts > 0;
             let mut pump = Pump::new(up, &self.context.timeouts, self.context.decision.body_limit, has_body)
+                .decided(self.context.decision)
                 .announced_empty(head.body == BodyLength::Exact(0))
                 .direct_after(self.context.view.runtime.direct_after());
             let facts = self.context.facts(false);
@@ -101,6 +102,8 @@ impl Forwarding<'_, '_> {
                 })
             })
             .await;
+            // Its last limit is none of what follows.
+            self.context.deadline.clear();
             let to = (pool.upstream(), flight.at);
             let fault = outcome.err().map(Failure::reason);
             self.context.trace.attempted(to, head, (pump.up.version(), pump.head.status), fault);

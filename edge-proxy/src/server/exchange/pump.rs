@@ -4,10 +4,11 @@ use super::Downstream;
 use super::encode::Encoder;
 use super::outcome::Failure;
 use crate::config::{Coding, Timeouts};
+use crate::decide::{Decision, request_trailers};
 use crate::server::body::{BodyError, BodyPart};
 use crate::server::deadline::Deadline;
 use crate::server::splice::SplicePipe;
-use crate::server::upstream::{UpstreamError, UpstreamExchange};
+use crate::server::upstream::{INTERIM, UpstreamError, UpstreamExchange};
 use crate::{Method, ResponseHead};
 use std::task::{Context, Poll};
 
@@ -35,7 +36,11 @@ pub(super) struct Pump<'a> {
     /// The request announced no content, and its end has not arrived: as it stands it would be complete for the
     /// upstream, whatever follows. So nothing of it is written before its end (attack S8).
     held: bool,
+    /// The decision by which the request's trailers are filtered; without it none are forwarded.
+    decision: Option<&'a Decision<'a>>,
     response_done: bool,
+    /// Interim responses that arrived.
+    interim: u32,
     bodiless: bool,
     tunnel: bool,
     armed: bool,
@@ -77,7 +82,9 @@ impl<'a> Pump<'a> {
             consumed: false,
             request_done: !has_body,
             held: false,
+            decision: None,
             response_done: false,
+            interim: 0,
             bodiless: false,
             tunnel: false,
             armed: false,
@@ -93,6 +100,12 @@ impl<'a> Pump<'a> {
     /// The amount of content after which splicing starts, where the kernel can encrypt it.
     pub(super) const fn direct_after(mut self, bytes: Option<u64>) -> Self {
         self.direct_after = bytes;
+        self
+    }
+
+    /// Sets the decision by which the request's trailers are filtered.
+    pub(super) const fn decided(mut self, decision: &'a Decision<'a>) -> Self {
+        self.decision = Some(decision);
         self
     }
 
@@ -213,7 +226,12 @@ impl<'a> Pump<'a> {
                     self.consumed = true;
                 }
                 Poll::Ready(Ok(BodyPart::End)) => {
-                    self.up.send_end(Some(down.trailers()));
+                    match self.decision.filter(|_| !down.trailers().is_empty()) {
+                        Some(decision) => {
+                            self.up.send_end(Some(&request_trailers(decision, down.trailers())));
+                        }
+                        None => self.up.send_end(None),
+                    }
                     self.request_done = true;
                     self.held = false;
                 }
@@ -237,12 +255,24 @@ impl<'a> Pump<'a> {
         let mut progress = false;
         while !self.response_done {
             if !self.answered {
+                // The client takes those that wait first. HTTP/2 to a service buffers what is not read here, so it is read.
+                if self.interim > 0 && !self.up.takes_bytes() {
+                    match down.poll_flush(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
+                        Poll::Pending => {
+                            self.client_waits = true;
+                            break;
+                        }
+                    }
+                }
                 match self.up.poll_head(cx, &mut self.head) {
                     Poll::Ready(Ok(())) => self.head_arrived(down, method, edit)?,
                     Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
                     Poll::Pending => break,
                 }
-                progress = true;
+                // An interim response does not extend the deadline.
+                progress |= self.answered;
                 continue;
             }
             if let Some(after) = self.direct_after {
@@ -258,6 +288,7 @@ impl<'a> Pump<'a> {
             let room = match down.poll_capacity(cx) {
                 Poll::Ready(Ok(room)) => room,
                 Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
+                Poll::Pending if self.up.is_given_up(cx) => return Err(Failure::ClientSlow),
                 Poll::Pending => {
                     self.client_waits = true;
                     break;
@@ -398,6 +429,12 @@ impl<'a> Pump<'a> {
         method: &Method,
         edit: &mut Edit<'_>,
     ) -> Result<(), Failure> {
+        if self.head.is_interim() {
+            self.interim += 1;
+            if self.interim > INTERIM {
+                return Err(Failure::Upstream(UpstreamError::Malformed));
+            }
+        }
         let untouched = self.is_untouched();
         let coding = edit(&mut self.head, untouched).map_err(Failure::Upstream)?;
         if self.up.is_tunnel() {

@@ -1,8 +1,8 @@
 //! The sending side of a connection that the kernel has.
 
 use super::probe::Support;
-use super::sys;
 use crate::server::socket::Socket;
+use crate::server::sys;
 use crate::server::tls13::record::{ALERT, HANDSHAKE, KEY_UPDATE, OVERHEAD};
 use crate::server::tls13::{Secret, TrafficKeys};
 use std::io;

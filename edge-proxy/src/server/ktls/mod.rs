@@ -15,7 +15,6 @@
 
 mod kernel;
 mod probe;
-mod sys;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! The capabilities of this kernel, probed once at start.
 
-use super::sys;
+use crate::server::sys;
 use crate::server::tls13::record::ALERT;
 use crate::server::tls13::{Cipher, Secret};
 use socket2::{Domain, Socket, Type};

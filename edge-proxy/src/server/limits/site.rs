@@ -10,6 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// Wrong passwords of one client for one user's name, in an hour and at once.
+const OF_USER: Rate = Rate::per_hour(120, 20);
+/// Wrong passwords of one client for all names.
+const OF_CLIENT: Rate = Rate::per_hour(600, 100);
+
+/// Returns the name as it is counted by, which is never that of a client alone.
+fn named(user: &str) -> String {
+    format!("user:{user}")
+}
+
 /// The counters of one site.
 pub(crate) struct SiteLimiter {
     /// Memory is allocated only if there is a limit.
@@ -70,9 +80,21 @@ impl SiteLimiter {
         if before < limit { Ok(held) } else { Err(LimitExceeded::Concurrent) }
     }
 
-    /// A password was wrong: whether this client may try more.
-    pub(crate) fn failed(&self, client: IpAddr, rate: Rate) -> Result<(), Duration> {
-        self.failures.as_ref().map_or(Ok(()), |failures| failures.admit(client, rate))
+    /// Counts a password as wrong before it is looked at: for the client and the user's name, and for the client alone, so
+    /// that many names are no way around it. What was right is given back.
+    pub(crate) fn charge(&self, client: IpAddr, user: &str) -> Result<(), Duration> {
+        let Some(failures) = &self.failures else { return Ok(()) };
+        let user = named(user);
+        failures.charge(client, &user, OF_USER)?;
+        failures.charge(client, "", OF_CLIENT).inspect_err(|_| failures.give_back(client, &user, OF_USER))
+    }
+
+    /// The password was right, or was not looked at.
+    pub(crate) fn give_back(&self, client: IpAddr, user: &str) {
+        if let Some(failures) = &self.failures {
+            failures.give_back(client, &named(user), OF_USER);
+            failures.give_back(client, "", OF_CLIENT);
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Counters per client address, in memory of a fixed size that all workers share without a lock.
 //!
-//! An address has two places, chosen by a keyed hash. Two addresses that share one place seldom share the other, so the
-//! smaller count is used. Without the key, no one can choose addresses that collide.
+//! Rates are in cells that say whose they are. Of connections an address has two counters, chosen by a keyed hash; what two
+//! addresses share at one place they seldom share at the other, so the smaller of the two counts. Nobody who does not know the
+//! key can choose addresses that collide.
 
 use crate::rate::Rate;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -20,47 +21,120 @@ struct Places {
 
 impl Places {
     fn of(&self, client: IpAddr) -> (usize, usize) {
-        let hash = match client {
-            IpAddr::V4(address) => self.key.hash_one(address.to_bits()),
-            // A customer has a whole /64, and can come from each address of it.
-            IpAddr::V6(address) => self.key.hash_one((address.to_bits() >> 64) as u64),
-        };
+        let hash = self.key.hash_one(customer(client));
         (hash as usize % PLACES, PLACES + (hash >> 32) as usize % PLACES)
     }
 }
 
-/// The request rates of clients.
+/// Buckets of a table of rates, and the cells of each.
+const BUCKETS: usize = 1 << 13;
+const WAYS: usize = 8;
+/// A cell is a fingerprint of whose it is, 16 bits, and below it the state of that client's rate, in microseconds: 48 bits
+/// last for nine years.
+const STATE_BITS: u32 = 48;
+const STATE: u64 = (1 << STATE_BITS) - 1;
+/// As many times the rate of one client may all addresses of one /48 have together. Providers give a whole /48 to some
+/// customers, and put many of others into one.
+const NETWORK: u32 = 64;
+
+/// How often each client came. A cell knows whose it is: a client that is not in the table has a fresh rate, whoever else
+/// came, and takes the cell that would be free soonest.
 pub(crate) struct Rates {
     epoch: Instant,
-    places: Places,
-    states: Box<[AtomicU64]>,
+    key: RandomState,
+    cells: Box<[AtomicU64]>,
+}
+
+/// What a rate is counted by, as a keyed hash.
+#[derive(Clone, Copy)]
+struct Key {
+    bucket: usize,
+    fingerprint: u64,
 }
 
 impl Rates {
     pub(crate) fn new() -> Self {
         Self {
             epoch: Instant::now(),
-            places: Places { key: RandomState::new() },
-            states: (0..2 * PLACES).map(|_| AtomicU64::new(0)).collect(),
+            key: RandomState::new(),
+            cells: (0..BUCKETS * WAYS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// Once more, or how long until that may be.
+    /// Once more, or how long until that may be. Addresses of IPv6 count by their /64, and together with the others of their
+    /// /48.
     pub(crate) fn admit(&self, client: IpAddr, rate: Rate) -> Result<(), Duration> {
-        let now = self.epoch.elapsed().as_nanos() as u64;
-        let (a, b) = self.places.of(client);
-        let (a, b) = (&self.states[a], &self.states[b]);
+        let own = self.key(customer(client));
+        if let IpAddr::V6(address) = client {
+            // Who has used up its own rate takes nothing from its neighbours.
+            self.step(own, rate, false)?;
+            self.step(self.key((address.to_bits() >> 80, 48)), rate.times(NETWORK), true)?;
+        }
+        self.step(own, rate, true)
+    }
+
+    /// Counts once more for this client and name, or says how long until that may be.
+    pub(crate) fn charge(&self, client: IpAddr, name: &str, rate: Rate) -> Result<(), Duration> {
+        self.step(self.key((customer(client), name)), rate, true)
+    }
+
+    /// Takes back what [`Rates::charge`] counted.
+    pub(crate) fn give_back(&self, client: IpAddr, name: &str, rate: Rate) {
+        let key = self.key((customer(client), name));
+        for cell in self.bucket(key) {
+            let less = |value: u64| {
+                let state = (value & STATE).saturating_sub(rate.interval_micros());
+                (value >> STATE_BITS == key.fingerprint).then_some(key.fingerprint << STATE_BITS | state)
+            };
+            if cell.fetch_update(AcqRel, Acquire, less).is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn key(&self, what: impl Hash) -> Key {
+        let hash = self.key.hash_one(what);
+        Key { bucket: hash as usize % BUCKETS, fingerprint: hash >> STATE_BITS }
+    }
+
+    fn bucket(&self, key: Key) -> &[AtomicU64] {
+        &self.cells[key.bucket * WAYS..][..WAYS]
+    }
+
+    /// One more at this time, if there may be; it counts if `counts`.
+    fn step(&self, key: Key, rate: Rate, counts: bool) -> Result<(), Duration> {
+        // In whole microseconds, so that as many come at once as the burst says.
+        let (now, rate) = (self.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
+        let bucket = self.bucket(key);
         loop {
-            let (at_a, at_b) = (a.load(Acquire), b.load(Acquire));
-            let (believed, state, other) = if at_a <= at_b { (a, at_a, b) } else { (b, at_b, a) };
-            let next = rate.step(state, now)?;
-            // The other place first: a client counted meanwhile still reads the same place, where only one that saw the
-            // same state gets in.
-            other.fetch_max(next, AcqRel);
-            if believed.compare_exchange(state, next, AcqRel, Relaxed).is_ok() {
+            let (mut cell, mut seen) = (&bucket[0], bucket[0].load(Acquire));
+            for other in bucket {
+                let value = other.load(Acquire);
+                if value >> STATE_BITS == key.fingerprint {
+                    (cell, seen) = (other, value);
+                    break;
+                }
+                if value & STATE < seen & STATE {
+                    (cell, seen) = (other, value);
+                }
+            }
+            let own = seen >> STATE_BITS == key.fingerprint;
+            let state = if own { (seen & STATE) * 1000 } else { 0 };
+            let next = (rate.step(state, now)? / 1000).min(STATE);
+            let next = key.fingerprint << STATE_BITS | next;
+            if !counts || cell.compare_exchange(seen, next, AcqRel, Relaxed).is_ok() {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Who counts as one: an address of IPv4, or a /64 of IPv6, all of which one customer has.
+pub(crate) const fn customer(client: IpAddr) -> u64 {
+    match client {
+        IpAddr::V4(address) => address.to_bits() as u64,
+        // No address of this half is in use anywhere (RFC 4291 §2.4), so the two kinds do not meet.
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64 | 1 << 63,
     }
 }
 
@@ -161,6 +235,58 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(admitted, 1000);
+    }
+
+    #[test]
+    fn addresses_of_one_network_lock_nobody_out() {
+        for rate in ["5/d", "100/h", "10/s"] {
+            let (rates, rate) = (Rates::new(), rate.parse::<Rate>().unwrap());
+            let of = |network: u128, number: u128| {
+                IpAddr::from(std::net::Ipv6Addr::from_bits((network << 80) | (number << 64) | 1))
+            };
+            let admitted =
+                (0..65_536).filter(|n| rates.admit(of(0x2001_0db8_0001, *n), rate).is_ok()).count();
+            assert!(admitted < 64 * 200, "{admitted} of one /48");
+            // As many as fill the table, each of a network of its own.
+            (0..65_536).for_each(|n| _ = rates.admit(of(0x2001_0db9_0000 + n, 0), rate));
+            let refused = (0..2000).filter(|n| rates.admit(client(*n), rate).is_err()).count();
+            assert!(refused <= 2, "{refused} of 2000 who were not there before");
+        }
+    }
+
+    #[test]
+    fn who_is_over_the_rate_takes_nothing_from_neighbours() {
+        let (rates, rate) = (Rates::new(), "5/d".parse::<Rate>().unwrap());
+        let of = |number: u16| format!("2001:db8:1:{number:x}::1").parse::<IpAddr>().unwrap();
+        (0..10_000).for_each(|_| _ = rates.admit(of(1), rate));
+        assert!(rates.admit(of(2), rate).is_ok());
+    }
+
+    #[test]
+    fn what_is_given_back_counts_no_more() {
+        let (rates, rate) = (Rates::new(), "1/h".parse::<Rate>().unwrap().with_burst(2));
+        for _ in 0..100 {
+            assert!(rates.charge(client(1), "ann", rate).is_ok());
+            rates.give_back(client(1), "ann", rate);
+        }
+        assert!(rates.charge(client(1), "ann", rate).is_ok() && rates.charge(client(1), "ann", rate).is_ok());
+        assert!(rates.charge(client(1), "ann", rate).is_err());
+        assert!(rates.charge(client(1), "bob", rate).is_ok() && rates.charge(client(2), "ann", rate).is_ok());
+    }
+
+    /// Of each rate exactly as many are admitted as it says, slow ones too.
+    #[test]
+    fn slow_rates_are_as_exact_as_fast_ones() {
+        for text in ["5/d", "100/h", "600/m", "1000/s"] {
+            let rate: Rate = text.parse().unwrap();
+            let rates = Rates::new();
+            let admitted = (0..rate.burst() + 10).filter(|_| rates.admit(client(1), rate).is_ok()).count();
+            let most = rate.burst() as usize + usize::from(rate.interval_micros() < 100_000) * 10;
+            assert!((rate.burst() as usize..=most).contains(&admitted), "{text}: {admitted}");
+            if let Err(wait) = rates.admit(client(1), rate) {
+                assert!(wait.as_micros() as u64 <= rate.interval_micros() + 2, "{text}: {wait:?}");
+            }
+        }
     }
 
     #[test]

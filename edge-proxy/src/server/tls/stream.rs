@@ -100,8 +100,6 @@ enum Session<C> {
 pub(crate) struct TlsStream<C> {
     session: Session<C>,
     io: Socket,
-    /// True if the bytes read last arrived as early data.
-    early: bool,
     closed: bool,
     /// True if output may wait to be merged with the next output.
     merges: bool,
@@ -125,7 +123,6 @@ where
         Self {
             session: Session::Rustls(Box::new(tls)),
             io,
-            early: false,
             closed: false,
             merges: false,
             owes: false,
@@ -207,11 +204,6 @@ where
 
     pub(crate) fn socket(&self) -> &Socket {
         &self.io
-    }
-
-    /// Returns whether the bytes read last were early data and the handshake is incomplete.
-    pub(crate) fn is_early(&self) -> bool {
-        self.early && self.is_handshaking()
     }
 
     /// Until the handshake is complete. Early data and content that arrive meanwhile are kept.
@@ -340,7 +332,6 @@ where
             };
             let n = tls.read_early(buf)?;
             if n > 0 {
-                self.early = true;
                 return Poll::Ready(Ok(()));
             }
             let mut reader = tls.reader();
@@ -350,14 +341,12 @@ where
                     let n = chunk.len().min(buf.remaining());
                     buf.put_slice(&chunk[..n]);
                     reader.consume(n);
-                    self.early = false;
                     return Poll::Ready(Ok(()));
                 }
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
                 Err(why) => return Poll::Ready(Err(why)),
             }
             if self.hand_over()? {
-                self.early = false;
                 continue;
             }
             let _ = self.poll_write_tls(cx)?;

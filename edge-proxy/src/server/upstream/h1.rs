@@ -76,14 +76,11 @@ impl Http1Request {
             let mut nonce = [0; 16];
             // Without randomness the nonce is all zero: it only links the response to this request.
             let _ = aws_lc_rs::rand::fill(&mut nonce);
-            let key = websocket::key(nonce);
-            converted.fields.push(b"Sec-WebSocket-Key", &key);
+            accept = Some(websocket::extended_to_http1(&mut converted, nonce));
             if !converted.fields.contains(Name::SecWebSocketVersion) {
                 converted.fields.push(b"Sec-WebSocket-Version", b"13");
             }
-            converted.body = BodyLength::None;
             write_request(output.push(), &converted, &method, host, Some("websocket"));
-            accept = Some(websocket::accept(&key));
         } else {
             write_request(output.push(), head, &method, host, websocket.then_some("websocket"));
         }

@@ -3,38 +3,16 @@
 use super::UpstreamError;
 use super::error::ConnectError;
 use super::fields::{copy_fields, to_header_map};
-use super::wire::UpstreamTransport;
+use super::h2_connection::{Http2Connection, StreamPlace};
+use super::held::HeldShare;
 use crate::server::body::BodyPart;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-
-/// A connection that streams can be opened on.
-pub(crate) type RequestSender = SendRequest<Bytes>;
-
-/// The most content of one response that waits here.
-const WINDOW: u32 = 1024 * 1024;
-
-/// Makes an HTTP/2 connection; it lives as long as anybody holds it or has a stream on it.
-pub(crate) async fn connect(wire: UpstreamTransport) -> Result<RequestSender, UpstreamError> {
-    let mut builder = h2::client::Builder::new();
-    builder
-        .enable_push(false)
-        .initial_window_size(WINDOW)
-        .initial_connection_window_size(4 * WINDOW)
-        .max_header_list_size(64 * 1024)
-        .max_send_buffer_size(256 * 1024);
-    let (client, connection) = builder.handshake(wire).await.map_err(|_| ConnectError::Io)?;
-    tokio::task::spawn_local(async move {
-        // How it ended, its streams say.
-        let _ = connection.await;
-    });
-    Ok(client)
-}
 
 /// An exchange on a stream of an HTTP/2 upstream connection.
 pub(crate) struct Http2Request {
@@ -47,17 +25,21 @@ pub(crate) struct Http2Request {
     reused: bool,
     answered: bool,
     sent_end: bool,
+    /// Its part of what this worker holds for clients.
+    share: Option<HeldShare>,
+    stream: StreamPlace,
 }
 
 impl Http2Request {
-    pub(crate) async fn begin(
-        client: RequestSender,
+    pub(super) async fn begin(
+        client: &Http2Connection,
         head: &RequestHead,
         host: &str,
         reused: bool,
         secure: bool,
     ) -> Result<Self, UpstreamError> {
         let failed = if reused { UpstreamError::Stale } else { ConnectError::Io.into() };
+        let stream = client.stream();
         let mut client = client.ready().await.map_err(|_| failed)?;
         let scheme = if secure { "https" } else { "http" };
         let target = if head.target == "*" { "/" } else { &head.target };
@@ -94,6 +76,8 @@ impl Http2Request {
             reused,
             answered: false,
             sent_end: end,
+            share: None,
+            stream,
         })
     }
 
@@ -167,7 +151,8 @@ impl Http2Request {
         };
         self.answered = true;
         self.response = None;
-        let (parts, receive) = response.into_parts();
+        let (parts, mut receive) = response.into_parts();
+        self.share = Some(HeldShare::new(receive.flow_control().clone()));
         head.clear();
         head.status = parts.status.as_u16();
         copy_fields(&parts.headers, &mut head.fields);
@@ -195,6 +180,7 @@ impl Http2Request {
                         Err(why) => return Poll::Ready(Err(self.classify(&why))),
                     }
                     self.receive = None;
+                    self.share = None;
                 }
             }
         }
@@ -216,6 +202,9 @@ impl Http2Request {
             // It fails only when the stream is gone, which the next poll says.
             let _ = receive.flow_control().release_capacity(n);
         }
+        if let Some(share) = &self.share {
+            share.taken();
+        }
         bytes
     }
 
@@ -226,10 +215,18 @@ impl Http2Request {
     pub(crate) const fn is_tunnel(&self) -> bool {
         false
     }
+
+    /// Returns whether the response is given up because its client takes nothing; the task is woken when it is.
+    pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
+        self.share.as_ref().is_some_and(|share| share.is_given_up(cx))
+    }
 }
 
 impl Drop for Http2Request {
     fn drop(&mut self) {
+        if !self.answered {
+            self.stream.unanswered();
+        }
         if !self.sent_end {
             self.send.send_reset(h2::Reason::CANCEL);
         }

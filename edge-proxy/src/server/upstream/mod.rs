@@ -6,6 +6,8 @@ mod error;
 mod fields;
 mod h1;
 mod h2;
+mod h2_connection;
+mod held;
 mod names;
 mod pool;
 mod read;
@@ -16,6 +18,7 @@ mod wire;
 
 pub(crate) use check::Checks;
 pub(crate) use error::{ConnectError, UpstreamError};
+pub(crate) use held::set_budget;
 pub(crate) use pool::{ConnectOptions, PERIOD, Pool, Pools};
 pub(crate) use read::read_whole;
 pub use target::TargetStatus;
@@ -28,6 +31,9 @@ use crate::server::socket::Socket;
 use crate::{Fields, ResponseHead};
 use bytes::Bytes;
 use std::task::{Context, Poll};
+
+/// The highest number of interim responses (1xx) of one response. A service that sends more answers nothing.
+pub(crate) const INTERIM: u32 = 16;
 
 /// An exchange with an upstream.
 pub(crate) enum UpstreamExchange {
@@ -136,6 +142,14 @@ impl UpstreamExchange {
     /// Returns whether the final head accepted the protocol switch, so that content is opaque from now on.
     pub(crate) fn is_tunnel(&self) -> bool {
         each!(self, exchange => exchange.is_tunnel())
+    }
+
+    /// Returns whether it is given up because its client takes nothing; the task is woken when it is.
+    pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
+        match self {
+            Self::H1(_) => false,
+            Self::H2(exchange) => exchange.is_given_up(cx),
+        }
     }
 
     /// The exchange is complete: the connection may serve another.

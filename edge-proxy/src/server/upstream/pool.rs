@@ -2,8 +2,9 @@
 
 use super::connect::{Announce, dial};
 use super::error::ConnectError;
+use super::h2_connection::Http2Connection;
 use super::target::{InFlightGuard, SharedTarget};
-use super::target_pool::{CheckIn, TargetPool};
+use super::target_pool::{CheckIn, DialGuard, TargetPool};
 use super::wire::UpstreamTransport;
 use super::{UpstreamError, UpstreamExchange, h1, h2};
 use crate::RequestHead;
@@ -177,21 +178,7 @@ impl Pool {
         let shared = announce.is_none();
         // WebSocket to upstreams uses HTTP/1.1, which every upstream supports.
         if self.upstream.protocol == Protocol::Http2 && !options.websocket {
-            let known = if shared && !options.fresh { target.multiplexed.borrow().clone() } else { None };
-            if let Some(client) = known
-                && let Ok(exchange) =
-                    Box::pin(h2::Http2Request::begin(client, head, host, true, self.tls.is_some())).await
-            {
-                return Ok(UpstreamExchange::H2(Box::new(exchange)));
-            }
-            let wire = Box::pin(self.dial(target, announce.as_ref(), options)).await?;
-            let client = Box::pin(h2::connect(wire)).await?;
-            if shared {
-                *target.multiplexed.borrow_mut() = Some(client.clone());
-            }
-            let exchange =
-                Box::pin(h2::Http2Request::begin(client, head, host, false, self.tls.is_some())).await?;
-            return Ok(UpstreamExchange::H2(Box::new(exchange)));
+            return Box::pin(self.begin_http2(target, head, host, announce.as_ref(), options)).await;
         }
         if shared
             && !options.fresh
@@ -211,6 +198,50 @@ impl Pool {
             host,
             options.websocket,
         ))))
+    }
+
+    /// Begins an exchange on the first HTTP/2 connection that has room, or on a new one.
+    async fn begin_http2(
+        &self,
+        target: &TargetPool,
+        head: &RequestHead,
+        host: &str,
+        announce: Option<&Announce>,
+        options: &ConnectOptions<'_>,
+    ) -> Result<UpstreamExchange, UpstreamError> {
+        let secure = self.tls.is_some();
+        let shared = announce.is_none();
+        while shared && !options.fresh {
+            let Some(client) = target.multiplexed() else {
+                if !target.dialling.get() {
+                    break;
+                }
+                // Many requests at once make one connection, not one each.
+                target.dialled.notified().await;
+                if target.dial_failed.get() {
+                    return Err(ConnectError::Io.into());
+                }
+                continue;
+            };
+            let begun = h2::Http2Request::begin(&client, head, host, true, secure);
+            match options.deadline.within(options.connect, begun).await {
+                Some(Ok(exchange)) => return Ok(UpstreamExchange::H2(Box::new(exchange))),
+                Some(Err(UpstreamError::Malformed)) => return Err(UpstreamError::Malformed),
+                // It ended, or takes no stream although it should.
+                _ => client.retire(),
+            }
+        }
+        let dialling = shared.then(|| DialGuard::begin(target));
+        let wire = Box::pin(self.dial(target, announce, options)).await?;
+        let made = options.deadline.within(options.connect, Box::pin(Http2Connection::connect(wire))).await;
+        let client = made.unwrap_or(Err(ConnectError::TimedOut.into()))?;
+        if let Some(dialling) = dialling {
+            dialling.succeeded(client.clone());
+        }
+        let begun = h2::Http2Request::begin(&client, head, host, false, secure);
+        let exchange = options.deadline.within(options.connect, begun).await;
+        let exchange = exchange.unwrap_or(Err(ConnectError::TimedOut.into()))?;
+        Ok(UpstreamExchange::H2(Box::new(exchange)))
     }
 
     async fn dial(

@@ -1,6 +1,6 @@
 //! Reading a whole response, for requests that the proxy makes itself.
 
-use super::{UpstreamError, UpstreamExchange};
+use super::{INTERIM, UpstreamError, UpstreamExchange};
 use crate::ResponseHead;
 use crate::server::body::BodyPart;
 use std::future::poll_fn;
@@ -12,7 +12,7 @@ pub(crate) async fn read_whole(
     longest: usize,
 ) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
     let (mut head, mut content) = (ResponseHead::default(), Vec::new());
-    loop {
+    for interim in 0.. {
         poll_fn(|cx| {
             if let Poll::Ready(Err(why)) = exchange.poll_flush(cx) {
                 return Poll::Ready(Err(why));
@@ -25,6 +25,9 @@ pub(crate) async fn read_whole(
         }
         if !head.is_interim() {
             break;
+        }
+        if interim >= INTERIM {
+            return Err(UpstreamError::Malformed);
         }
     }
     while poll_fn(|cx| exchange.poll_body(cx)).await? == BodyPart::Data {

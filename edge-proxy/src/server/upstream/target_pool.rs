@@ -1,12 +1,13 @@
 //! Connections of one worker to one target: as many are kept as were in use at once lately, last in first out.
 
-use super::h2;
+use super::h2_connection::Http2Connection;
 use super::target::SharedTarget;
 use super::wire::UpstreamTransport;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// The maximum age of idle connections: upstreams close theirs after a minute or more.
 const IDLE: Duration = Duration::from_secs(50);
@@ -53,7 +54,12 @@ impl Demand {
 pub(super) struct TargetPool {
     pub(super) shared: Arc<SharedTarget>,
     idle: RefCell<Vec<IdleConnection>>,
-    pub(super) multiplexed: RefCell<Option<h2::RequestSender>>,
+    /// HTTP/2 connections, the first of which is used as long as it has room.
+    pub(super) multiplexed: RefCell<Vec<Http2Connection>>,
+    /// Such a connection is being made; those who wait for it learn how that ended.
+    pub(super) dialling: Cell<bool>,
+    pub(super) dialled: Notify,
+    pub(super) dial_failed: Cell<bool>,
     demand: Cell<Demand>,
     limit: usize,
 }
@@ -65,8 +71,23 @@ impl TargetPool {
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
             demand: Cell::default(),
+            dialling: Cell::new(false),
+            dialled: Notify::new(),
+            dial_failed: Cell::new(false),
             limit,
         })
+    }
+
+    /// Returns the first HTTP/2 connection that has room, and forgets those that are of no use any more.
+    pub(super) fn multiplexed(&self) -> Option<Http2Connection> {
+        let mut known = self.multiplexed.borrow_mut();
+        let mut first = true;
+        known.retain(|client| {
+            let stays = !client.is_retired() && (first || client.idle().is_none_or(|idle| idle < IDLE));
+            first &= !stays;
+            stays
+        });
+        known.iter().find(|client| client.has_room()).cloned()
     }
 
     /// Takes out the connection that became idle last and is still usable.
@@ -99,6 +120,29 @@ impl TargetPool {
         if idle.capacity() > 64 && idle.capacity() > 4 * idle.len() {
             idle.shrink_to_fit();
         }
+    }
+}
+
+/// An HTTP/2 connection that is being made. Those who wait for it are told when that ends, however it does.
+pub(super) struct DialGuard<'a>(&'a TargetPool);
+
+impl<'a> DialGuard<'a> {
+    pub(super) fn begin(target: &'a TargetPool) -> Self {
+        target.dialling.set(true);
+        target.dial_failed.set(true);
+        Self(target)
+    }
+
+    pub(super) fn succeeded(self, connection: Http2Connection) {
+        self.0.multiplexed.borrow_mut().push(connection);
+        self.0.dial_failed.set(false);
+    }
+}
+
+impl Drop for DialGuard<'_> {
+    fn drop(&mut self) {
+        self.0.dialling.set(false);
+        self.0.dialled.notify_waiters();
     }
 }
 

@@ -121,8 +121,7 @@ impl Http1Exchange {
 
 impl Downstream for Http1Exchange {
     fn is_early(&self) -> bool {
-        self.client.early
-            && matches!(&self.client.wire, super::ClientTransport::Tls(stream) if stream.is_handshaking())
+        self.client.wire.is_early()
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {

@@ -24,8 +24,6 @@ struct HttpConnection {
     wire: ClientTransport,
     input: Input,
     output: Output,
-    /// True if a byte of the head being read arrived as early data.
-    early: bool,
 }
 
 /// The result of waiting for a request.
@@ -43,8 +41,7 @@ enum NextRequest {
 /// Serves the connection until it ends. `already` was read from the socket before.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     let deadline = worker.sweep().deadline();
-    let mut client =
-        HttpConnection { wire, input: Input::default(), output: Output::default(), early: false };
+    let mut client = HttpConnection { wire, input: Input::default(), output: Output::default() };
     client.input.preset(already);
     let mut head = RequestHead::new(Version::Http11);
     loop {
@@ -147,7 +144,6 @@ impl HttpConnection {
         let timeouts = config.timeouts;
         let mut begun = !self.input.is_empty();
         deadline.set(if begun { timeouts.header } else { timeouts.idle });
-        self.early = false;
         if self.input.is_empty() {
             self.input.release();
         }
@@ -177,7 +173,6 @@ impl HttpConnection {
             .await;
             match read {
                 Some(Ok(n)) if n > 0 => {
-                    self.early |= self.wire.is_early();
                     if !begun {
                         begun = true;
                         deadline.set(timeouts.header);

@@ -187,6 +187,11 @@ impl Http2Connection {
         self.failed
     }
 
+    /// Whether a field section was begun whose last frame has not come.
+    pub(super) const fn is_in_section(&self) -> bool {
+        self.block.is_some()
+    }
+
     pub(super) const fn is_begun(&self) -> bool {
         self.begun
     }

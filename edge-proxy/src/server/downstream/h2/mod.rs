@@ -7,7 +7,7 @@ mod slot;
 use crate::Reason;
 use crate::config::{Config, Timeouts};
 use crate::flood::Meter;
-use crate::h2::Code;
+use crate::h2::{Code, frame};
 use crate::section;
 use crate::server::buffer::Input;
 use crate::server::deadline::Deadline;
@@ -52,6 +52,12 @@ struct Driver {
     meter: Meter,
     start: Instant,
     deadline: Deadline,
+    /// The time by which a field section that was begun must be complete.
+    section: Deadline,
+    /// A field section was begun and is incomplete.
+    unfinished: bool,
+    /// A field section was not complete in time.
+    slow: bool,
     timeouts: Timeouts,
     /// Requests that came with what was read last.
     arrived: Vec<PendingRequest>,
@@ -80,6 +86,9 @@ impl Driver {
             meter: Meter::new(config.limits.control_frames, 0),
             start,
             deadline,
+            section: worker.sweep().deadline(),
+            unfinished: false,
+            slow: false,
             timeouts: config.timeouts,
             arrived: Vec::new(),
             gone: false,
@@ -91,6 +100,11 @@ impl Driver {
         self.conn.borrow_mut().attend(cx.waker());
         self.leave();
         let more = self.read(cx);
+        if self.unfinished && self.section.poll_due(cx).is_ready() {
+            (self.unfinished, self.slow) = (false, true);
+            self.conn.borrow_mut().fail(Code::ENHANCE_YOUR_CALM);
+            self.deadline.set(self.timeouts.handshake);
+        }
         let written = self.write(cx);
         let mut conn = self.conn.borrow_mut();
         if written.is_err() {
@@ -183,8 +197,19 @@ impl Driver {
             self.deadline.set(self.timeouts.idle);
         }
         let refused = std::mem::take(&mut conn.refused);
+        let in_section = conn.is_in_section();
         drop(conn);
         self.input.consume(used);
+        // Of an incomplete frame, its type where that has arrived.
+        let unfinished = match self.input.bytes() {
+            [] => in_section,
+            [_, _, _, kind, ..] => in_section || matches!(*kind, frame::HEADERS | frame::CONTINUATION),
+            _ => true,
+        };
+        if unfinished && !self.unfinished {
+            self.section.set(self.timeouts.header);
+        }
+        self.unfinished = unfinished;
         refused.into_iter().for_each(|reason| self.turned_away(reason));
         for arrived in self.arrived.drain(..) {
             let (worker, connection) = (self.worker.clone(), self.connection.clone());
@@ -222,8 +247,11 @@ impl Driver {
     async fn end(self) {
         let failure = self.conn.borrow().failure();
         if let Some(code) = failure {
-            let flood = code == Code::ENHANCE_YOUR_CALM;
-            self.turned_away(if flood { Reason::Http2Flood } else { Reason::Http2Error });
+            self.turned_away(match code {
+                _ if self.slow => Reason::HeadTooSlow,
+                Code::ENHANCE_YOUR_CALM => Reason::Http2Flood,
+                _ => Reason::Http2Error,
+            });
         }
         if self.gone {
             return;
@@ -235,6 +263,8 @@ impl Driver {
                 poll_fn(|cx| input.poll_drain(&mut wire, cx, DRAIN)).await;
             }
         };
+        // The connection's own limit may be what ended it.
+        deadline.clear();
         let _ = deadline.within(LINGER, closed).await;
     }
 

@@ -1,7 +1,9 @@
-//! System calls of kernel TLS (linux/tls.h, tcp(7)). The only module of this crate with `unsafe`.
+//! System calls for kernel TLS and for network interfaces (linux/tls.h, tcp(7), ip(7)). The only module of this crate with
+//! `unsafe`.
 #![allow(unsafe_code)]
 
 use crate::server::tls13::{Cipher, TrafficKeys};
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -149,4 +151,109 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: the kernel writes one int. What is acknowledged between the two calls is counted by neither.
     done(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) })?;
     Ok(info[BYTES_ACKED] + u64::from(waiting.unsigned_abs()))
+}
+
+/// Returns the index of the interface with this name. `None` if there is none.
+pub(super) fn interface_index(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name is a string with its end, which is only read.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
+}
+
+/// Returns the name of the interface with this index. `None` if there is none.
+pub(super) fn interface_name(index: u32) -> Option<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: at most IF_NAMESIZE bytes are written, the end included.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return None;
+    }
+    CStr::from_bytes_until_nul(&name).ok()?.to_str().ok().map(str::to_owned)
+}
+
+/// Options of ip(7) and ipv6(7) that libc does not name: what the kernel noted of a connection's packets.
+const IP_PKTOPTIONS: libc::c_int = 9;
+const IPV6_2292PKTOPTIONS: libc::c_int = 6;
+
+/// Returns the index of the interface by which a TCP connection came, as the kernel noted it when it was made.
+pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32> {
+    let (level, wish, question) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, IPV6_2292PKTOPTIONS)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO, IP_PKTOPTIONS)
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the option's value is one int, which the kernel copies.
+    done(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            wish,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    })
+    .ok()?;
+    // Control messages, which are aligned as a size is.
+    let mut control = [0usize; 32];
+    let mut length = size_of_val(&control) as libc::socklen_t;
+    // SAFETY: the kernel writes at most as much as the length says, which is the buffer's.
+    done(unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, question, control.as_mut_ptr().cast(), &raw mut length)
+    })
+    .ok()?;
+    // SAFETY: all bits at zero are a header without any messages.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = (length as usize).min(size_of_val(&control)) as _;
+    // SAFETY: the header describes the buffer, which lives until the end of this function; the macros stay within the length,
+    // and what is read of a message is within the length that its header has.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(&raw const message);
+        while !at.is_null() {
+            let header = &*at;
+            let enough = |size: usize| header.cmsg_len as usize >= libc::CMSG_LEN(size as u32) as usize;
+            let data = libc::CMSG_DATA(at);
+            let index = match (header.cmsg_level, header.cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) if enough(size_of::<libc::in_pktinfo>()) => {
+                    data.cast::<libc::in_pktinfo>().read_unaligned().ipi_ifindex as u32
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO | IPV6_2292PKTINFO)
+                    if enough(size_of::<libc::in6_pktinfo>()) =>
+                {
+                    data.cast::<libc::in6_pktinfo>().read_unaligned().ipi6_ifindex as u32
+                }
+                _ => 0,
+            };
+            if index != 0 {
+                return Some(index);
+            }
+            at = libc::CMSG_NXTHDR(&raw const message, at);
+        }
+    }
+    None
+}
+
+const IPV6_2292PKTINFO: libc::c_int = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_connection_over_loopback_came_by_lo() {
+        let lo = interface_index("lo").unwrap();
+        assert_eq!(interface_name(lo).as_deref(), Some("lo"));
+        assert_eq!(interface_index("no-such-one"), None);
+        assert_eq!(interface_name(u32::MAX - 1), None);
+        for (address, v6) in [("127.0.0.1:0", false), ("[::1]:0", true)] {
+            let listener = TcpListener::bind(address).unwrap();
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(incoming_interface(accepted.as_fd(), v6), Some(lo), "{address}");
+        }
+    }
 }

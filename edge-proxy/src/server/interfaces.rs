@@ -1,0 +1,121 @@
+//! Listeners whose interface comes and goes.
+//!
+//! A socket is bound to an interface by its index, and one that is made anew under the same name has another: the socket hears
+//! nothing any more, and nobody says so. A tunnel's interface ends with its daemon, and comes minutes after the start of the
+//! machine. So a thread looks at the index, and opens the sockets anew when it changed.
+
+use super::bound_sockets::{RetainedSockets, places};
+use super::lifecycle::{Command, Sockets};
+use super::listen::{self, Inherited};
+use super::observe::{ListenerEvent, Observer};
+use super::proxy::ProxyState;
+use super::sys;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How often the index is looked at.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// The thread that looks at the interfaces. Dropping it ends it.
+pub(super) struct Watch {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Everything that is needed to open a listener anew.
+pub(super) struct Watched {
+    pub(super) state: Arc<Mutex<ProxyState>>,
+    pub(super) workers: Vec<UnboundedSender<Command>>,
+    pub(super) observer: Arc<dyn Observer>,
+}
+
+impl Watch {
+    /// Begins to look.
+    pub(super) fn start(watched: Watched) -> std::io::Result<Self> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let stop = ended.clone();
+        let look = move || {
+            while !stop.load(Relaxed) {
+                watched.look();
+                std::thread::park_timeout(PERIOD);
+            }
+        };
+        let thread = std::thread::Builder::new().name("edge-interfaces".into()).spawn(look)?;
+        Ok(Self { ended, thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.ended.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // One that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Watched {
+    fn look(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let ProxyState { listeners, addresses, held, .. } = &mut *state;
+        for held in held {
+            let Some(interface) = held.listener.interface.clone() else { continue };
+            let index = sys::interface_index(&interface);
+            if index.is_some() && index == held.index {
+                continue;
+            }
+            let was = held.is_serving();
+            let why = match index {
+                None => Some(format!("there is no interface {interface}")),
+                Some(_) => self.open(held, index).err().map(|why| why.to_string()),
+            };
+            if why.is_some() && was {
+                self.tell(held, None);
+                // The sockets hear nothing, and would only be in the way of others.
+                held.close();
+            }
+            if why.is_none()
+                && let Some(at) = listeners.iter().position(|listener| *listener == held.listener)
+            {
+                addresses[at] = held.address;
+            }
+            // Once each way.
+            if why.is_none() || was {
+                let address = held.address;
+                let interface = Some(interface.as_str());
+                self.observer.listener(&ListenerEvent { address, interface, why: why.as_deref() });
+            }
+        }
+    }
+
+    /// Opens the sockets and hands them to the workers.
+    fn open(&self, held: &mut RetainedSockets, index: Option<u32>) -> std::io::Result<()> {
+        let workers = self.workers.len();
+        // Those that somebody else opened can still be bound where they never were.
+        let mut inherited = held.spare.again()?;
+        let opened = match listen::open(&held.listener, workers, &mut inherited) {
+            Err(why) if listen::is_waiting(&held.listener, &why) => return Err(why),
+            Err(_) => listen::open(&held.listener, workers, &mut Inherited::default())?,
+            opened => opened?,
+        };
+        let sockets = places(&held.listener, opened, workers);
+        held.keep(&sockets, index)?;
+        self.tell(held, Some(sockets));
+        Ok(())
+    }
+
+    /// Tells each worker its sockets, or that there are none.
+    fn tell(&self, held: &RetainedSockets, sockets: Option<Vec<Sockets>>) {
+        let mut sockets = sockets.unwrap_or_default();
+        for commands in &self.workers {
+            let listener = held.listener.clone();
+            // A worker that is gone serves nothing.
+            let _ = commands.send(Command::Relisten { listener, sockets: sockets.pop().map(Box::new) });
+        }
+    }
+}

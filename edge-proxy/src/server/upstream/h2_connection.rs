@@ -1,0 +1,215 @@
+//! An HTTP/2 connection to a service, which many exchanges share.
+//!
+//! No client may slow another here. The connection's window is far above what its streams may have together, so that a stream
+//! whose client does not read holds up no other. What streams hold for such clients is bounded for the whole worker
+//! ([`super::held`]). A connection that says nothing is asked whether it is alive, and left if it is not.
+
+use super::UpstreamError;
+use super::error::ConnectError;
+use super::held;
+use super::wire::UpstreamTransport;
+use bytes::Bytes;
+use h2::Ping;
+use h2::client::{Connection, SendRequest};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The window of a connection: more than all its streams' together.
+const CONNECTION_WINDOW: u32 = 1 << 30;
+/// How often a connection is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A connection with requests on it that says nothing for so long is asked whether it is alive.
+const QUIET: Duration = Duration::from_secs(2);
+/// It has so long to answer.
+const ANSWER: Duration = Duration::from_secs(3);
+/// A request that was given up after so long without a byte on the connection speaks against it.
+const SUSPECT: Duration = Duration::from_millis(500);
+
+/// What the holders of a connection know of it.
+struct ConnectionState {
+    streams: Cell<usize>,
+    last_read: Cell<Instant>,
+    last_used: Cell<Instant>,
+    retired: Cell<bool>,
+}
+
+/// A connection that streams can be opened on.
+#[derive(Clone)]
+pub(super) struct Http2Connection {
+    send: SendRequest<Bytes>,
+    state: Rc<ConnectionState>,
+}
+
+/// One stream's place on its connection.
+pub(super) struct StreamPlace {
+    state: Rc<ConnectionState>,
+    began: Instant,
+}
+
+impl Http2Connection {
+    /// Makes a connection; it lives as long as anybody holds it or has a stream on it.
+    pub(super) async fn connect(wire: UpstreamTransport) -> Result<Self, UpstreamError> {
+        let now = Instant::now();
+        let state = Rc::new(ConnectionState {
+            streams: Cell::new(0),
+            last_read: Cell::new(now),
+            last_used: Cell::new(now),
+            retired: Cell::new(false),
+        });
+        let window = held::window();
+        let mut builder = h2::client::Builder::new();
+        builder
+            .enable_push(false)
+            .initial_window_size(window)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(64 * 1024)
+            .max_send_buffer_size(256 * 1024);
+        let metered = MeteredTransport { wire, state: state.clone() };
+        let (send, connection) = builder.handshake(metered).await.map_err(|_| ConnectError::Io)?;
+        tokio::task::spawn_local(drive(connection, state.clone(), window));
+        Ok(Self { send, state })
+    }
+
+    /// Returns whether a stream can be opened at once, as far as is known.
+    pub(super) fn has_room(&self) -> bool {
+        !self.state.retired.get() && self.state.streams.get() < self.send.current_max_send_streams()
+    }
+
+    /// Returns whether it takes no more requests.
+    pub(super) fn is_retired(&self) -> bool {
+        self.state.retired.get()
+    }
+
+    /// Returns for how long it has had no request, if it has none.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        (self.state.streams.get() == 0).then(|| self.state.last_used.get().elapsed())
+    }
+
+    /// It takes no more requests.
+    pub(super) fn retire(&self) {
+        self.state.retired.set(true);
+    }
+
+    /// Takes a place for a stream.
+    pub(super) fn stream(&self) -> StreamPlace {
+        self.state.streams.set(self.state.streams.get() + 1);
+        StreamPlace { state: self.state.clone(), began: Instant::now() }
+    }
+
+    /// Waits until a stream can be opened.
+    pub(super) async fn ready(&self) -> Result<SendRequest<Bytes>, h2::Error> {
+        self.send.clone().ready().await
+    }
+}
+
+impl StreamPlace {
+    /// The request was given up without an answer. If nothing at all came meanwhile, the connection may be dead.
+    pub(super) fn unanswered(&self) {
+        if self.state.last_read.get() < self.began && self.began.elapsed() >= SUSPECT {
+            self.state.retired.set(true);
+        }
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.state.streams.set(self.state.streams.get() - 1);
+        self.state.last_used.set(Instant::now());
+    }
+}
+
+/// Drives a connection until it ends, or is found to be dead. What its streams then say, they say themselves.
+async fn drive(
+    mut connection: Connection<MeteredTransport, Bytes>,
+    state: Rc<ConnectionState>,
+    mut window: u32,
+) {
+    let mut pings = connection.ping_pong();
+    let mut asked: Option<Instant> = None;
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    poll_fn(|cx| {
+        while look.poll_tick(cx).is_ready() {
+            let quiet = state.streams.get() > 0 && state.last_read.get().elapsed() >= QUIET;
+            match (asked, &mut pings) {
+                (Some(at), _) if quiet && at.elapsed() >= ANSWER => {
+                    state.retired.set(true);
+                    return Poll::Ready(());
+                }
+                (None, Some(pings)) if quiet => {
+                    let sent = pings.send_ping(Ping::opaque()).is_ok();
+                    asked = sent.then(Instant::now);
+                }
+                _ => {}
+            }
+        }
+        if let (Some(_), Some(pings)) = (asked, &mut pings)
+            && pings.poll_pong(cx).is_ready()
+        {
+            asked = None;
+        }
+        // Refused while the service has not acknowledged the one before: then it is said later.
+        let wanted = held::window();
+        if wanted != window && connection.set_initial_window_size(wanted).is_ok() {
+            window = wanted;
+        }
+        Pin::new(&mut connection).poll(cx).map(|_| ())
+    })
+    .await;
+    state.retired.set(true);
+}
+
+/// A wire that says when something came, and how much.
+struct MeteredTransport {
+    wire: UpstreamTransport,
+    state: Rc<ConnectionState>,
+}
+
+impl AsyncRead for MeteredTransport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.wire).poll_read(cx, buf);
+        let n = buf.filled().len() - before;
+        if n > 0 {
+            self.state.last_read.set(Instant::now());
+            held::received(n);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for MeteredTransport {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.wire.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
+    }
+}

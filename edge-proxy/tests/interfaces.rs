@@ -1,0 +1,271 @@
+//! Listeners that are bound to an interface, in namespaces of this machine: interfaces that come, go, and are made anew; sockets
+//! that somebody else opened.
+
+#![cfg(feature = "server")]
+
+#[path = "common/wire3.rs"]
+#[allow(dead_code)]
+mod wire3;
+
+use edge_proxy::config::{Access, Action, Config, Listener, PathMatch, Plain, Response, Route, Site, Trust};
+use edge_proxy::{Certificates, ListenerEvent, Observer, Proxy, ProxyHandle};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use testkit::Authority;
+
+/// Runs this test once more in network namespaces of its own, and says whether this is that run.
+fn is_inside(test: &str) -> bool {
+    if std::env::var_os("IN_NAMESPACE").is_some() {
+        return true;
+    }
+    let done = Command::new("unshare")
+        .args(["-rn", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env("IN_NAMESPACE", "edge")
+        .status()
+        .unwrap_or_else(|why| panic!("unshare: {why}; it is of the package util-linux"));
+    assert!(done.success(), "it failed in its namespace: its output says how");
+    false
+}
+
+fn sh(script: &str) {
+    let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The namespace of a machine at the other end.
+struct Peer(Child);
+
+impl Peer {
+    fn new() -> Self {
+        sh("ip link set lo up");
+        let child = Command::new("unshare").args(["-n", "sleep", "600"]).spawn().unwrap();
+        let peer = Self(child);
+        // Until it has a namespace of its own.
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let theirs = format!("/proc/{}/ns/net", peer.0.id());
+        while std::fs::read_link(&theirs).is_ok_and(|found| found == own) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        sh(&format!("nsenter -t {} -n ip link set lo up", peer.0.id()));
+        peer
+    }
+
+    /// The interface appears at both ends, without an address at ours.
+    fn link(&self) {
+        let id = self.0.id();
+        sh(&format!(
+            "ip link add ts0 type veth peer name pe0 netns {id}; ip link set ts0 up
+             nsenter -t {id} -n ip address add 10.9.0.2/24 dev pe0; nsenter -t {id} -n ip link set pe0 up"
+        ));
+    }
+
+    fn unlink() {
+        sh("ip link delete ts0");
+    }
+
+    /// What a client there gets, whatever it is.
+    fn get(&self, address: &str, fields: &str) -> String {
+        let id = self.0.id().to_string();
+        got(Command::new("nsenter").args(["-t", &id, "-n"]), address, fields)
+    }
+
+    /// The status that a client there gets over HTTP/3.
+    fn get3(&self, test: &str, address: &str, root: &str) -> String {
+        let output = Command::new("nsenter")
+            .args(["-t", &self.0.id().to_string(), "-n"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .envs([("IN_NAMESPACE", "client"), ("ADDRESS", address), ("ROOT", root)])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().find_map(|line| line.split("status=").nth(1)).unwrap_or("none").to_owned()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn got(command: &mut Command, address: &str, fields: &str) -> String {
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let script = format!(
+        "exec 3<>/dev/tcp/{host}/{port} && printf 'GET / HTTP/1.1\\r\\nHost: a.test\\r\\nConnection: close\\r\\n{fields}\\r\\n' >&3 && cat <&3"
+    );
+    let output =
+        command.args(["timeout", "2", "bash", "-c", &script]).stderr(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn own(address: &str, fields: &str) -> String {
+    got(&mut Command::new("env"), address, fields)
+}
+
+/// Whether this becomes true in so many seconds.
+fn within(seconds: u64, mut asked: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < until {
+        if asked() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<bool>>);
+
+impl Observer for Told {
+    fn listener(&self, event: &ListenerEvent<'_>) {
+        self.0.lock().unwrap().push(event.why.is_none());
+    }
+}
+
+fn config(listeners: Vec<Listener>) -> Config {
+    let said = Response { status: 200, content_type: "text/plain".into(), body: b"ok".to_vec() };
+    let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()])
+        .route(Route::new(PathMatch::Prefix("/".into()), Action::Respond(said)));
+    site.plain = Plain::Serve;
+    Config { listeners, sites: vec![site], ..Config::default() }
+}
+
+fn on(interface: &str, mut listener: Listener) -> Listener {
+    listener.interface = Some(interface.into());
+    listener
+}
+
+fn is_served(text: &str) -> bool {
+    text.starts_with("HTTP/1.1 200")
+}
+
+fn serving(proxy: &ProxyHandle) -> bool {
+    proxy.listeners().iter().all(|listener| listener.serving)
+}
+
+#[test]
+fn d19_an_interface_that_is_made_anew() {
+    const NAME: &str = "d19_an_interface_that_is_made_anew";
+    if std::env::var("IN_NAMESPACE").is_ok_and(|role| role == "client") {
+        let (address, root) = (std::env::var("ADDRESS").unwrap(), std::env::var("ROOT").unwrap());
+        let asked = async {
+            let client = wire3::Http3::connect(address.parse().unwrap(), &root, "a.test").await;
+            client.get("a.test", "/").await.status().unwrap_or("none").to_owned()
+        };
+        let status = wire3::run(async { tokio::time::timeout(Duration::from_secs(3), asked).await });
+        return println!("status={}", status.unwrap_or_else(|_| "none".into()));
+    }
+    if !is_inside(NAME) {
+        return;
+    }
+    let peer = Peer::new();
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    authority.write(&folder.path().join("test"), &["a.test"]);
+    let (certificates, _) = Certificates::load(folder.path()).unwrap();
+    let told = Arc::new(Told::default());
+    let at = |port: u16| SocketAddr::from(([10, 9, 0, 1], port));
+    let listeners = vec![on("ts0", Listener::plain(at(80))), on("ts0", Listener::tls(at(443), true))];
+    // Neither the interface nor the address is there, and it starts.
+    let proxy = Proxy::builder()
+        .config(config(listeners))
+        .certificates(certificates)
+        .observer(told.clone())
+        .workers(2)
+        .start()
+        .unwrap();
+    assert!(proxy.listeners().iter().all(|listener| !listener.serving));
+    for round in 0..3 {
+        peer.link();
+        // The address comes later than the interface.
+        std::thread::sleep(Duration::from_millis(if round == 1 { 1200 } else { 0 }));
+        sh("ip address add 10.9.0.1/24 dev ts0");
+        assert!(within(4, || serving(&proxy)), "round {round}: {:?}", proxy.listeners());
+        assert!(within(4, || is_served(&peer.get("10.9.0.1:80", ""))), "round {round}");
+        let mut status = String::new();
+        assert!(
+            within(10, || {
+                status = peer.get3(NAME, "10.9.0.1:443", authority.root());
+                status == "200"
+            }),
+            "round {round}: HTTP/3 {status}"
+        );
+        Peer::unlink();
+        assert!(within(4, || proxy.listeners().iter().all(|listener| !listener.serving)), "round {round}");
+    }
+    // Once each way, of two listeners, the start among them.
+    let told = told.0.lock().unwrap().clone();
+    assert_eq!(told, [&[false; 2][..], &[true, true, false, false].repeat(3)].concat());
+    // Made anew so fast that nobody saw it gone.
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0");
+    assert!(within(4, || is_served(&peer.get("10.9.0.1:80", ""))));
+    Peer::unlink();
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0");
+    assert!(within(4, || is_served(&peer.get("10.9.0.1:80", ""))));
+}
+
+#[test]
+fn s24_inherited_sockets_are_bound_to_the_interface() {
+    if !is_inside("s24_inherited_sockets_are_bound_to_the_interface") {
+        return;
+    }
+    let peer = Peer::new();
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0");
+    // By a service manager that binds to no interface.
+    let socket = TcpListener::bind("0.0.0.0:81").unwrap();
+    let any = SocketAddr::from(([0, 0, 0, 0], 81));
+    let config = config(vec![on("ts0", Listener::plain(any))]);
+    let proxy =
+        Proxy::builder().config(config.clone()).workers(1).sockets(vec![socket], Vec::new()).start().unwrap();
+    assert!(is_served(&peer.get("10.9.0.1:81", "")));
+    assert_eq!(own("127.0.0.1:81", ""), "");
+    // By a predecessor whose configuration had no interface.
+    let mut before = config.clone();
+    before.listeners = vec![Listener::plain(SocketAddr::from(([0, 0, 0, 0], 82)))];
+    let before = Proxy::builder().config(before).workers(1).start().unwrap();
+    assert!(is_served(&own("127.0.0.1:82", "")));
+    let (tcp, udp) = before.sockets().unwrap();
+    let mut after = config.clone();
+    after.listeners = vec![on("ts0", Listener::plain(SocketAddr::from(([0, 0, 0, 0], 82))))];
+    let after = Proxy::builder().config(after).workers(1).sockets(tcp, udp).start().unwrap();
+    drop(before);
+    assert!(is_served(&peer.get("10.9.0.1:82", "")));
+    assert_eq!(own("127.0.0.1:82", ""), "");
+    // They survive the interface, too.
+    Peer::unlink();
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0");
+    assert!(within(4, || is_served(&peer.get("10.9.0.1:81", ""))));
+    assert!(within(4, || is_served(&peer.get("10.9.0.1:82", ""))));
+    assert_eq!((own("127.0.0.1:81", ""), own("127.0.0.1:82", "")), (String::new(), String::new()));
+    drop((proxy, after));
+}
+
+#[test]
+fn s24_a_hop_is_one_by_the_interface_that_the_kernel_names() {
+    if !is_inside("s24_a_hop_is_one_by_the_interface_that_the_kernel_names") {
+        return;
+    }
+    let peer = Peer::new();
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0; ip address add fd09::1/64 dev ts0 nodad");
+    // On all interfaces, without one of its own.
+    let mut config = config(vec![Listener::plain(SocketAddr::from(([0, 0, 0, 0], 83)))]);
+    let ranges = ["10.9.0.0/24", "127.0.0.0/8"].map(|range| range.parse().unwrap()).into();
+    config.trust = Trust { ranges, interface: Some("ts0".into()), ..Trust::default() };
+    config.sites[0].access = Access { allow: vec!["6.6.6.6/32".parse().unwrap()], deny: Vec::new() };
+    let _proxy = Proxy::builder().config(config).workers(1).start().unwrap();
+    let claim = "X-Forwarded-For: 6.6.6.6\\r\\n";
+    assert!(is_served(&peer.get("10.9.0.1:83", claim)), "a hop by its interface");
+    assert_eq!(own("127.0.0.1:83", claim), "", "a trusted address by another interface");
+}
