@@ -29,20 +29,20 @@ impl Rate {
         (interval > 0 && burst > 0).then_some(Self { interval, burst })
     }
 
-    /// Returns a rate of so many in an hour, both at least 1.
+    /// Returns a rate of `count` in an hour; both are at least 1.
     #[cfg(feature = "server")]
     pub(crate) const fn per_hour(count: u32, burst: u32) -> Self {
         Self { interval: 3_600_000_000_000 / count as u64, burst }
     }
 
-    /// The same rate with another burst; 0 is taken for 1.
+    /// Returns the same rate with another burst; 0 is treated as 1.
     #[must_use]
     pub const fn with_burst(mut self, burst: u32) -> Self {
         self.burst = if burst == 0 { 1 } else { burst };
         self
     }
 
-    /// Returns so many times the rate and the burst, for several who count together.
+    /// Returns `count` times the rate and the burst, for several clients that count together.
     #[must_use]
     pub const fn times(mut self, count: u32) -> Self {
         let interval = self.interval / if count == 0 { 1 } else { count as u64 };
@@ -58,13 +58,13 @@ impl Rate {
         self
     }
 
-    /// Microseconds from one to the next, rounded up.
+    /// Returns the interval in microseconds, rounded up.
     #[cfg(feature = "server")]
     pub(crate) const fn interval_micros(self) -> u64 {
         self.interval.div_ceil(1000)
     }
 
-    /// How many may come at once after a pause.
+    /// Returns the number of events allowed at once after a pause.
     pub const fn burst(self) -> u32 {
         self.burst
     }
@@ -131,7 +131,7 @@ mod tests {
         for text in ["", "10", "/s", "10/", "0/s", "-1/s", "10/w", "1.5/s", "5000000000/s"] {
             assert_eq!(text.parse::<Rate>(), Err(RateError), "{text}");
         }
-        assert_eq!("600/m".parse::<Rate>().unwrap().to_string(), "one each 100ms, 10 at once");
+        assert_eq!("600/m".parse::<Rate>().unwrap().to_string(), "one per 100ms, burst 10");
         assert_eq!("5/d".parse::<Rate>().unwrap().burst(), 1);
     }
 

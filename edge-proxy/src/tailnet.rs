@@ -130,9 +130,9 @@ impl fmt::Display for Who {
 
 /// The fields that carry an identity to upstreams: those of `tailscale serve`, and the machine.
 pub const FIELDS: [&str; 5] = [
-    "Tailscale-TailnetUser-Login",
-    "Tailscale-TailnetUser-Name",
-    "Tailscale-TailnetUser-Profile-Pic",
+    "Tailscale-User-Login",
+    "Tailscale-User-Name",
+    "Tailscale-User-Profile-Pic",
     "Tailscale-Node",
     "Tailscale-Node-Tags",
 ];
@@ -213,8 +213,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("Tailscale-TailnetUser-Login", "ann@a.test".to_owned()),
-                ("Tailscale-TailnetUser-Name", "=?utf-8?q?=C3=84nn_=3D=3F?=".to_owned()),
+                ("Tailscale-User-Login", "ann@a.test".to_owned()),
+                ("Tailscale-User-Name", "=?utf-8?q?=C3=84nn_=3D=3F?=".to_owned()),
                 ("Tailscale-Node", "vps-pacman".to_owned()),
                 ("Tailscale-Node-Tags", "tag:edge".to_owned()),
             ]

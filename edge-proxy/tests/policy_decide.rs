@@ -189,7 +189,7 @@ fn s14_ambiguous_paths_only_where_the_path_decides() {
         assert_eq!(refused(&plain("192.0.2.1"), &get("vault.example.org", path)), None, "{path}");
     }
     for path in ["/x/%2e%2e/admin", "//admin", "/admin;y", "/%61dmin", "/x/../admin", "/admin%2f"] {
-        let ambiguous = Some((400, Refusal::AmbiguousPath));
+        let ambiguous = Some((400, Reason::AmbiguousPath));
         assert_eq!(refused(&plain("192.0.2.1"), &get("vault.example.org", path)), ambiguous, "{path}");
         let head = forwarded(&plain("192.0.2.1"), &get("git.example.org", path), false);
         assert_eq!(head.target, path);
@@ -306,7 +306,7 @@ fn early_data() {
         let mut head = get("git.example.org", "/");
         change(&mut head);
         let peer = format!("{peer}:40000").parse().unwrap();
-        let facts = Facts { early: true, transport: Transport::Quic, peer, ..tls("git.example.org") };
+        let facts = RequestContext { early: true, transport: Transport::Quic, peer, ..tls("git.example.org") };
         decide(&snapshot(), &facts, &head).early
     };
     assert_eq!(quic("192.0.2.1", |_| {}), Early::Allowed);

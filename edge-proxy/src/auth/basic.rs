@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(names, ["ann", "bob"]);
         for (text, line, word) in [
             ("ann", 1, "name:hash"),
-            (":x", 1, "no name"),
+            (":x", 1, "no user name"),
             ("\nann:{SHA}x", 2, "too quick"),
             ("ann:$apr1$a$b", 1, "too quick"),
             (&format!("ann:{bcrypt}\nann:{bcrypt}"), 2, "above"),

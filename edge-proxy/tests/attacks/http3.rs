@@ -144,7 +144,6 @@ fn s9_bytes_that_would_be_framing_in_http1() {
         &with((b"upgrade", b"websocket")),
         &with((b"te", b"gzip")),
         &with((b"te", b"trailers, gzip")),
-        &with((b"proxy", b"http://evil/")),
     ]);
 }
 
