@@ -172,7 +172,7 @@ fn d19_an_interface_that_is_made_anew() {
     let (certificates, _) = Certificates::load(folder.path()).unwrap();
     let told = Arc::new(Told::default());
     let at = |port: u16| SocketAddr::from(([10, 9, 0, 1], port));
-    let listeners = vec![on("ts0", Listener::plain(at(80))), on("ts0", Listener::tls(at(443)))];
+    let listeners = vec![on("ts0", Listener::plain(at(80))), on("ts0", Listener::tls(at(443)).http3(true))];
     // Neither the interface nor the address is there, and it starts.
     let proxy = Proxy::builder()
         .config(config(listeners))

@@ -306,8 +306,8 @@ fn early_data() {
         let mut head = get("git.example.org", "/");
         change(&mut head);
         let peer = format!("{peer}:40000").parse().unwrap();
-        let facts =
-            RequestContext { early: true, transport: Transport::Quic, peer, ..tls("git.example.org") };
+        let mut facts = tls("git.example.org");
+        (facts.early, facts.transport, facts.peer) = (true, Transport::Quic, peer);
         decide(&snapshot(), &facts, &head).early
     };
     assert_eq!(quic("192.0.2.1", |_| {}), Early::Allowed);
