@@ -3,13 +3,13 @@
 //!     cargo bench -p acme-dns01 --all-features --bench beside_lego -- 200 200 20
 //!
 //! The numbers are how many certificates this crate, lego and certbot get; 200, 20 and 5 unless given. This crate works with its
-//! default patience, five at once as it does by default, and twenty at once. The others are run one after the other, a process a
+//! default timeouts, five at once as it does by default, and twenty at once. The others are run one after the other, a process a
 //! certificate, as their timers run them. lego cannot be told at which port the authorities are, so that its own look at them
 //! is left out, which makes it quicker. `cargo xtask tools` installs all of them.
 
 use acme_dns01::client::{Acme, Http};
 use acme_dns01::dns::Dns;
-use acme_dns01::engine::{Authority, Certificate, Engine, How};
+use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
 use acme_dns01::provider::{Rfc2136, TsigAlgorithm};
 use acme_dns01::store::{FileStore, Ownership};
 use acme_dns01::{Limits, Spec};
@@ -80,7 +80,7 @@ fn ours(count: usize, at_once: usize) -> (Duration, usize) {
     let began = Instant::now();
     let outcomes = runtime.expect("a runtime").block_on(engine.once(&certificates, false));
     let took = began.elapsed();
-    assert!(outcomes.iter().all(|outcome| outcome.how == How::Issued), "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{outcomes:?}");
     assert_eq!(lab.pebble.logged("Issued certificate"), count);
     (took, peak.load(Ordering::SeqCst))
 }

@@ -11,47 +11,47 @@ pub struct Caa {
     pub value: String,
 }
 
-/// Who asks for what.
+/// The certificate request that CAA is evaluated for.
 #[derive(Clone, Copy, Debug)]
-pub struct Applicant<'a> {
+pub struct CaaRequest<'a> {
     /// The names by which the CA looks itself up (`caaIdentities` of its directory).
     pub identities: &'a [String],
     /// The account's URL, once there is one.
     pub account: Option<&'a str>,
-    /// Whether the name is a wildcard.
+    /// Set for a wildcard name.
     pub wildcard: bool,
 }
 
-/// Why the CA may not issue.
+/// Reason why CAA forbids issuance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaaRefusal {
     /// No record allows this CA.
     #[error("CAA `{tag}` at {at} allows {allowed}, not {wanted}: add `0 {tag} \"{wanted}\"`")]
     OtherIssuer {
-        /// Where the records are.
+        /// Name that carries the relevant records.
         at: String,
         /// `issue` or `issuewild`.
         tag: &'static str,
-        /// Who is allowed.
+        /// Issuers that are allowed.
         allowed: String,
-        /// Who we ask.
+        /// The CA's identity.
         wanted: String,
     },
     /// The CA is allowed, but only for another account.
     #[error("CAA at {at} allows only the account {allowed}; ours is {ours}: put ours into `accounturi=`")]
     OtherAccount {
-        /// Where the records are.
+        /// Name that carries the relevant records.
         at: String,
         /// The account that is allowed.
         allowed: String,
-        /// Our account.
+        /// URL of the account in use.
         ours: String,
     },
     /// The CA is allowed, but not by DNS-01.
     #[error("CAA at {at} allows only {allowed}: add dns-01 to `validationmethods=`")]
     OtherMethod {
-        /// Where the records are.
+        /// Name that carries the relevant records.
         at: String,
         /// The methods that are allowed.
         allowed: String,
@@ -61,9 +61,9 @@ pub enum CaaRefusal {
         "CAA at {at} has the critical property `{tag}`, which CAs must refuse: remove it or its critical flag"
     )]
     Critical {
-        /// Where the records are.
+        /// Name that carries the relevant records.
         at: String,
-        /// Its tag.
+        /// Tag of the property.
         tag: String,
     },
 }
@@ -72,7 +72,7 @@ pub enum CaaRefusal {
 ///
 /// # Errors
 /// [`CaaRefusal`], naming what to change.
-pub fn permitted(at: &str, records: &[Caa], applicant: &Applicant<'_>) -> Result<(), CaaRefusal> {
+pub fn permitted(at: &str, records: &[Caa], applicant: &CaaRequest<'_>) -> Result<(), CaaRefusal> {
     const KNOWN: [&str; 7] =
         ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
     let is = |record: &Caa, tag: &str| record.tag.eq_ignore_ascii_case(tag);
@@ -161,7 +161,7 @@ mod tests {
     fn ask(records: &[Caa], wildcard: bool) -> Result<(), CaaRefusal> {
         let identities = ["letsencrypt.org".to_owned()];
         let account = Some("https://ca.test/acct/1");
-        permitted("example.org", records, &Applicant { identities: &identities, account, wildcard })
+        permitted("example.org", records, &CaaRequest { identities: &identities, account, wildcard })
     }
 
     #[test]

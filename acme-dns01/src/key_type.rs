@@ -21,14 +21,14 @@ pub enum KeyType {
 
 /// Not the name of a kind of key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no key type: write ec256, ec384, rsa2048, rsa3072 or rsa4096")]
+#[error("not a valid key type: `{0}`: expected ec256, ec384, rsa2048, rsa3072 or rsa4096")]
 pub struct KeyTypeError(pub String);
 
 impl KeyType {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Ec256, Self::Ec384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 
-    /// Its name.
+    /// Returns the name, as lego and NixOS write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,17 +1,17 @@
-//! What was asked of each CA, so that a request that would be refused is not made.
+//! Rate-limit ledger: requests sent to each CA, so that a request that would be refused is not sent.
 //!
 //! The limits are Let's Encrypt's, as published; each can be set. The ledger is plain data: a store keeps it over restarts.
 
 use crate::name::Name;
-use crate::time::{Time, spoken};
-use std::collections::BTreeSet;
+use crate::time::{Time, format_duration};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
 /// So many in so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// Number of events allowed.
     pub count: usize,
     /// In how long.
     pub within: Duration,
@@ -56,9 +56,9 @@ impl Limits {
 pub enum Entry {
     /// An order was asked for.
     Order {
-        /// When.
+        /// Time of the event.
         at: Time,
-        /// The authority.
+        /// Configured name of the authority.
         authority: String,
         /// Its names, sorted.
         names: Vec<Name>,
@@ -70,37 +70,65 @@ pub enum Entry {
     },
     /// The last order for these names came to nothing. It is not kept itself: the order says so then.
     Void {
-        /// The authority.
+        /// Configured name of the authority.
         authority: String,
         /// Its names, sorted.
         names: Vec<Name>,
     },
     /// An authorization failed.
     Failure {
-        /// When.
+        /// Time of the event.
         at: Time,
-        /// The authority.
+        /// Configured name of the authority.
         authority: String,
         /// The name, without `*.`.
         name: String,
     },
     /// The authority said when to come again.
     RetryAfter {
-        /// Not before.
+        /// Earliest time of the next request.
         until: Time,
-        /// The authority.
+        /// Configured name of the authority.
         authority: String,
-        /// In its words.
+        /// The authority's reason.
         why: String,
+        /// Time of the answer; unknown in old entries.
+        #[cfg_attr(feature = "serde", serde(default))]
+        at: Option<Time>,
     },
 }
 
-/// The ledger.
+/// Rate-limit ledger of all authorities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(transparent))]
+#[cfg_attr(feature = "serde", serde(from = "Vec<Entry>", into = "Vec<Entry>"))]
 pub struct Ledger {
-    entries: Vec<Entry>,
+    /// Orders and failures, in the order in which they were recorded.
+    rows: VecDeque<Row>,
+    /// Every Retry-After.
+    waits: Vec<Entry>,
+}
+
+/// An order or a failure, with what is looked up in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    entry: Entry,
+    /// Registered domains of an order, sorted.
+    domains: Vec<String>,
+}
+
+impl From<Vec<Entry>> for Ledger {
+    fn from(entries: Vec<Entry>) -> Self {
+        let mut ledger = Self::default();
+        entries.into_iter().for_each(|entry| ledger.push(entry));
+        ledger
+    }
+}
+
+impl From<Ledger> for Vec<Entry> {
+    fn from(ledger: Ledger) -> Self {
+        ledger.rows.into_iter().map(|row| row.entry).chain(ledger.waits).collect()
+    }
 }
 
 /// A request that would be refused, and when it may go.
@@ -110,11 +138,11 @@ pub struct Ledger {
 pub struct Refusal {
     /// When it may go.
     pub until: Time,
-    /// Which limit it is.
+    /// The limit that would be exceeded.
     pub limit: Limit,
 }
 
-/// Which limit.
+/// A rate limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
@@ -132,7 +160,7 @@ pub enum Limit {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}", self.count, spoken(self.within))
+        write!(f, "{} in {}", self.count, format_duration(self.within))
     }
 }
 
@@ -147,22 +175,21 @@ impl fmt::Display for Limit {
             Self::Failures(name, rate) => {
                 write!(f, "the limit of failed authorizations of {name} is reached ({rate})")
             }
-            Self::RetryAfter(why) => write!(f, "the authority said so: {why}"),
+            Self::RetryAfter(why) => write!(f, "the authority asked to wait: {why}"),
         }
     }
 }
 
 impl Ledger {
-    /// What is in it.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// Returns all entries: orders and failures in the order in which they were recorded, then every Retry-After.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.rows.iter().map(|row| &row.entry).chain(&self.waits)
     }
 
-    /// Writes something down. What no limit of `limits` can still count is dropped.
+    /// Records an entry. Entries that no limit of `limits` can count any more are dropped; an exempt order counts nowhere.
     pub fn record(&mut self, entry: Entry, now: Time, limits: &Limits) {
         if let Entry::Void { authority: by, names: of } = &entry {
-            let last = self.entries.iter_mut().rev().find_map(|entry| match entry {
+            let last = self.rows.iter_mut().rev().find_map(|row| match &mut row.entry {
                 Entry::Order { authority, names, void, .. } if authority == by && names == of => Some(void),
                 _ => None,
             });
@@ -176,21 +203,39 @@ impl Ledger {
             .map(|rate| rate.within)
             .max()
             .unwrap_or_default();
-        self.entries.retain(|entry| match entry {
-            Entry::Order { at, .. } | Entry::Failure { at, .. } => now.since(*at) <= longest,
-            Entry::RetryAfter { until, .. } => *until > now,
-            Entry::Void { .. } => false,
+        // They come in the order of time, but for a clock that was set.
+        while self.rows.front().is_some_and(|row| row.at().is_none_or(|at| now.since(at) > longest || at.is_ahead_of(now))) {
+            self.rows.pop_front();
+        }
+        self.waits.retain(|entry| match entry {
+            Entry::RetryAfter { until, at, .. } => retry_after_in_force(*until, *at, now),
+            Entry::Order { .. } | Entry::Void { .. } | Entry::Failure { .. } => false,
         });
-        self.entries.push(entry);
+        self.push(entry);
     }
 
-    /// Whether the authority may be talked to at all.
+    fn push(&mut self, entry: Entry) {
+        match &entry {
+            Entry::Order { exempt: true, .. } | Entry::Void { .. } => {}
+            Entry::Order { names, .. } => {
+                let domains: BTreeSet<&str> = names.iter().map(Name::registered_domain).collect();
+                let domains = domains.into_iter().map(str::to_owned).collect();
+                self.rows.push_back(Row { entry, domains });
+            }
+            Entry::Failure { .. } => self.rows.push_back(Row { entry, domains: Vec::new() }),
+            Entry::RetryAfter { .. } => self.waits.push(entry),
+        }
+    }
+
+    /// Checks that no Retry-After of the authority is in force.
     ///
     /// # Errors
     /// [`Refusal`] while its Retry-After runs.
     pub fn open(&self, now: Time, authority: &str) -> Result<(), Refusal> {
-        let blocked = self.entries.iter().filter_map(|entry| match entry {
-            Entry::RetryAfter { until, authority: of, why } if of == authority && *until > now => {
+        let blocked = self.waits.iter().filter_map(|entry| match entry {
+            Entry::RetryAfter { until, authority: of, why, at }
+                if of == authority && retry_after_in_force(*until, *at, now) =>
+            {
                 Some((*until, why))
             }
             _ => None,
@@ -201,7 +246,7 @@ impl Ledger {
         }
     }
 
-    /// Whether an order for these names (sorted) may be asked for.
+    /// Checks that an order for these names (sorted) is within every limit.
     ///
     /// # Errors
     /// [`Refusal`], with the limit that would be broken the longest.
@@ -218,9 +263,9 @@ impl Ledger {
             return Ok(());
         }
         let orders = || {
-            self.entries.iter().filter_map(|entry| match entry {
-                Entry::Order { at, authority: of, names, exempt, void } if of == authority && !exempt => {
-                    Some((*at, names, *void))
+            self.rows.iter().filter_map(|row| match &row.entry {
+                Entry::Order { at, authority: of, names, exempt: false, void } if of == authority => {
+                    Some((*at, names, &row.domains, *void))
                 }
                 _ => None,
             })
@@ -233,21 +278,20 @@ impl Ledger {
         };
         check(orders().map(|(at, ..)| at).collect(), limits.orders, &|| Limit::Orders(limits.orders));
         // Certificates are what the others count.
-        let certificates = || orders().filter(|(_, _, void)| !void).map(|(at, names, _)| (at, names));
-        let same =
-            certificates().filter(|(_, ordered)| ordered.as_slice() == names).map(|(at, _)| at).collect();
+        let certificates = || orders().filter(|(.., void)| !void);
+        let same = certificates().filter(|(_, ordered, ..)| ordered.as_slice() == names).map(|(at, ..)| at).collect();
         check(same, limits.same, &|| Limit::Same(limits.same));
         let domains: BTreeSet<&str> = names.iter().map(Name::registered_domain).collect();
         for domain in domains {
             let times = certificates()
-                .filter(|(_, ordered)| ordered.iter().any(|name| name.registered_domain() == domain))
-                .map(|(at, _)| at)
+                .filter(|(_, _, domains, _)| domains.iter().any(|known| known == domain))
+                .map(|(at, ..)| at)
                 .collect();
             check(times, limits.domain, &|| Limit::Domain(domain.to_owned(), limits.domain));
         }
         let bases: BTreeSet<&str> = names.iter().map(Name::base).collect();
         for base in bases {
-            let times = self.entries.iter().filter_map(|entry| match entry {
+            let times = self.rows.iter().filter_map(|row| match &row.entry {
                 Entry::Failure { at, authority: of, name } if of == authority && name == base => Some(*at),
                 _ => None,
             });
@@ -257,9 +301,26 @@ impl Ledger {
     }
 }
 
-/// When another one fits, if none does now.
+impl Row {
+    const fn at(&self) -> Option<Time> {
+        match &self.entry {
+            Entry::Order { at, .. } | Entry::Failure { at, .. } => Some(*at),
+            Entry::Void { .. } | Entry::RetryAfter { .. } => None,
+        }
+    }
+}
+
+/// The longest Retry-After that is obeyed.
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(28 * 86_400);
+
+/// A Retry-After that was written under a clock that was ahead, or that is longer than any may be, is not in force.
+fn retry_after_in_force(until: Time, at: Option<Time>, now: Time) -> bool {
+    until > now && until <= now.after(LONGEST_RETRY_AFTER) && at.is_none_or(|at| !at.is_ahead_of(now))
+}
+
+/// Returns the time at which another event fits, if none does now. Events from a clock that was ahead do not count.
 fn free_at(mut times: Vec<Time>, now: Time, rate: Rate) -> Option<Time> {
-    times.retain(|at| now.since(*at) < rate.within || *at > now);
+    times.retain(|at| now.since(*at) < rate.within && !at.is_ahead_of(now));
     if times.len() < rate.count {
         return None;
     }
@@ -270,6 +331,7 @@ fn free_at(mut times: Vec<Time>, now: Time, rate: Rate) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::DAY;
     use proptest::prelude::*;
 
     fn names(list: &[&str]) -> Vec<Name> {
@@ -310,7 +372,7 @@ mod tests {
             ledger.record(order(now, &names), now, &limits);
             ledger.record(Entry::Void { authority: "ca".into(), names: names.clone() }, now, &limits);
         }
-        assert_eq!(ledger.entries().len(), 20);
+        assert_eq!(ledger.entries().count(), 20);
         // Orders count as orders all the same.
         let limits = Limits { orders: Rate { count: 20, within: Duration::from_secs(20_000) }, ..limits };
         let refusal = ledger.permit(now, "ca", &names, false, &limits).expect_err("the account's orders");
@@ -322,14 +384,32 @@ mod tests {
         let (limits, names) = (Limits::default(), names(&["a.test"]));
         let (now, until) = (Time::from_secs(1000), Time::from_secs(5000));
         let mut ledger = Ledger::default();
-        let entry = Entry::RetryAfter { until, authority: "ca".into(), why: "slow down".into() };
+        let entry = Entry::RetryAfter { until, authority: "ca".into(), why: "slow down".into(), at: Some(now) };
         ledger.record(entry, now, &limits);
         assert_eq!(ledger.permit(now, "ca", &names, true, &limits).expect_err("closed").until, until);
         assert!(ledger.open(until, "ca").is_ok());
     }
 
+    #[test]
+    fn entries_of_a_clock_that_was_ahead_hold_nothing_back() {
+        let (limits, names) = (Limits::default(), names(&["a.test"]));
+        let now = Time::from_secs(10_000_000);
+        let ahead = now.after(DAY * 200);
+        let mut ledger = Ledger::default();
+        for _ in 0..5 {
+            ledger.record(order(ahead, &names), ahead, &limits);
+        }
+        for at in [None, Some(ahead)] {
+            let until = ahead.after(DAY);
+            let why = String::new();
+            ledger.record(Entry::RetryAfter { until, authority: "ca".into(), why, at }, ahead, &limits);
+        }
+        assert!(ledger.permit(ahead, "ca", &names, false, &limits).is_err());
+        assert_eq!(ledger.permit(now, "ca", &names, false, &limits), Ok(()));
+    }
+
     proptest! {
-        /// Who asks before every order and waits as told never breaks a limit.
+        /// A client that checks before every order and waits as told never exceeds a limit.
         #[test]
         fn obedience_keeps_within_every_limit(picks in prop::collection::vec((0_usize..6, 0_u64..30_000), 1..120)) {
             let sets = [

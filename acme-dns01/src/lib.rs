@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod caa;
+mod condition;
 mod key_type;
 mod ledger;
 mod lifetime;
@@ -13,13 +14,16 @@ mod time;
 
 pub use key_type::{KeyType, KeyTypeError};
 pub use ledger::{Entry, Ledger, Limit, Limits, Rate, Refusal};
-pub use lifetime::{Ari, Due, Held, Plan, RenewalInfo, Wanted, Why, due};
+pub use condition::{Condition, StoredPair};
+pub use lifetime::{
+    Ari, CertificateInfo, Due, Origin, Plan, Reason, RenewalInfo, Requirements, due,
+};
 pub use machine::{
-    Action, Alert, Attempt, Authorization, Event, Machine, Order, Patience, Record, Spec, State, Status,
-    Trouble, TroubleKind, Txt, machine_at,
+    AcmeError, Action, Alert, Attempt, Authorization, ErrorKind, Event, Machine, Order, OrderSpec, Record, Spec,
+    State, Status, Timeouts, Txt, renewal_due,
 };
 pub use name::{Name, NameError, zone_candidates};
-pub use time::{DAY, Time, spoken};
+pub use time::{DAY, Time, format_duration};
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "client")]
@@ -33,6 +37,23 @@ pub mod alert;
 #[cfg(feature = "client")]
 pub mod engine;
 #[cfg(feature = "client")]
+mod finding;
+#[cfg(feature = "client")]
 pub mod live;
 #[cfg(feature = "client")]
 pub mod store;
+
+/// Returns an error with its causes, each once, for a line of text.
+#[cfg(feature = "client")]
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        below = cause.source();
+    }
+    text
+}

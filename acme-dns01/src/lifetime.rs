@@ -1,19 +1,21 @@
 //! When a certificate is to be renewed, and why then.
 
 use crate::name::Name;
-use crate::time::{Time, spoken};
+use crate::time::{DAY, Time, format_duration};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What is known of a certificate that is in the store.
+/// Properties of a certificate, as read from its PEM and its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Held {
+#[non_exhaustive]
+pub struct CertificateInfo {
     /// Its names, sorted.
     pub names: Vec<Name>,
-    /// Valid from.
+    /// Start of the validity period.
     pub not_before: Time,
-    /// Valid until.
+    /// End of the validity period.
     pub not_after: Time,
     /// Its serial number, in lower-case hexadecimal digits without leading zeros.
     pub serial: String,
@@ -23,21 +25,88 @@ pub struct Held {
     pub key_type: String,
     /// Its identifier for ARI (RFC 9773 §4.1), if it has an authority key identifier.
     pub ari: Option<String>,
-    /// The authority it was ordered from; `None` for a self-signed one.
+    /// Configured name of the authority it was ordered from; `None` for a self-signed one.
     pub authority: Option<String>,
     /// The profile it was ordered with.
     pub profile: Option<String>,
+    /// Directory URL of the authority it was ordered from, if known.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub directory: Option<String>,
+    /// Common name of the issuer, or the whole issuer name if it has none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub issuer: String,
+    /// The kind of issuer.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub origin: Origin,
+    /// SHA-256 of the whole chain in DER, in hexadecimal digits, if known.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub chain: Option<String>,
 }
 
-impl Held {
-    /// How long it is valid in all.
+/// Kind of issuer of a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Origin {
+    /// A certificate authority.
+    #[default]
+    Authority,
+    /// This crate: a placeholder until there is a real certificate.
+    Placeholder,
+    /// The minica that NixOS uses until there is a real certificate.
+    Minica,
+    /// The subject itself.
+    SelfSigned,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authority => "issued by a CA",
+            Self::Placeholder => "self-signed by acme-dns01",
+            Self::Minica => "issued by minica",
+            Self::SelfSigned => "self-signed",
+        })
+    }
+}
+
+impl CertificateInfo {
+    /// A certificate for these names (sorted) and this period, with an EC P-256 key and everything else unknown.
+    #[must_use]
+    pub fn new(names: Vec<Name>, not_before: Time, not_after: Time) -> Self {
+        Self {
+            names,
+            not_before,
+            not_after,
+            serial: String::new(),
+            public_key: String::new(),
+            key_type: "ec256".to_owned(),
+            ari: None,
+            authority: None,
+            profile: None,
+            directory: None,
+            issuer: String::new(),
+            origin: Origin::Authority,
+            chain: None,
+        }
+    }
+
+    /// Returns `true` if the issuer's name is that of a test environment, such as Let's Encrypt's staging.
+    #[must_use]
+    pub fn is_staging(&self) -> bool {
+        ["(STAGING)", "Fake LE", "STAGING "].iter().any(|mark| self.issuer.starts_with(mark))
+            || self.directory.as_deref().is_some_and(is_staging_url)
+    }
+
+    /// Returns the validity period's length.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.not_after.since(self.not_before)
     }
 }
 
-/// What the CA says of a certificate's renewal (RFC 9773), as it was understood.
+/// Renewal window suggested by the CA (RFC 9773).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RenewalInfo {
@@ -55,20 +124,28 @@ pub struct RenewalInfo {
 pub struct Ari {
     /// The certificate it is of.
     pub of: String,
-    /// What was said; `None` if it was no sense, or nothing.
+    /// The parsed window; `None` if it was absent or invalid.
     pub info: Option<RenewalInfo>,
-    /// Not to be asked again before.
+    /// Earliest time of the next query: at most a day after the last one.
     pub next: Time,
 }
 
-/// How renewal is planned.
+impl Ari {
+    /// Returns the earliest time of the next query, unless it was written under a clock that was ahead.
+    #[must_use]
+    pub fn next_query(&self, now: Time) -> Option<Time> {
+        (now < self.next && self.next <= now.after(DAY)).then_some(self.next)
+    }
+}
+
+/// Renewal policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
-    /// Which part of the lifetime must remain, in thousandths, when no ARI is to be had.
+    /// Part of the lifetime that remains at renewal without ARI, in thousandths.
     pub remaining: u16,
     /// The same for lifetimes of ten days and less.
     pub remaining_short: u16,
-    /// Where in a window this certificate's turn is, in thousandths: spreads the load of many.
+    /// Position inside a renewal window, in thousandths. Spreads the load of many certificates.
     pub turn: u16,
 }
 
@@ -84,43 +161,90 @@ impl Default for Plan {
 pub struct Due {
     /// From this time on.
     pub at: Time,
-    /// Why then.
-    pub why: Why,
+    /// The reason for that time.
+    pub reason: Reason,
 }
 
-/// Why a certificate is due when it is.
+/// Reason for a renewal date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Why {
-    /// There is none yet.
+pub enum Reason {
+    /// There is no certificate yet.
     Missing,
-    /// What there is was made by ourselves, to have something to serve.
-    SelfSigned,
-    /// It is for other names than those that are wanted.
+    /// The certificate in place was not issued by a CA.
+    SelfSigned(Origin),
+    /// The pair in place is not the one that was issued, or cannot be used.
+    Lost(String),
+    /// The names differ from those required.
     Names,
-    /// Its key is of another kind than the one that is wanted.
+    /// The key type differs from the one required.
     KeyType,
-    /// Its profile is another than the one that is wanted.
+    /// The profile differs from the one required.
     Profile,
-    /// Somebody asked for it.
+    /// It was issued by an authority that is not configured for it; its configured name, directory or issuer.
+    Authority(String),
+    /// It was revoked.
+    Revoked,
+    /// The user requested it.
     Forced,
-    /// The CA suggested a window; the turn in it is chosen.
+    /// A position in the window that the CA suggests.
     RenewalInfo(RenewalInfo),
     /// The CA's window would come too late for the certificate.
     WindowTooLate(RenewalInfo),
-    /// So much of the lifetime remains then.
+    /// The part of the lifetime that remains then.
     Lifetime(Duration),
 }
 
-/// What a certificate should be like.
+/// Properties that the configuration requires of a certificate.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+#[non_exhaustive]
+pub struct Requirements<'a> {
     /// Its names, sorted.
     pub names: &'a [Name],
     /// Its key type.
     pub key_type: &'a str,
-    /// Its profile.
+    /// The required ACME profile, if any.
     pub profile: Option<&'a str>,
+    /// Names of the authorities that may have issued it; all if empty.
+    pub authorities: &'a [String],
+    /// Directory URLs by the authority's name, as far as known.
+    pub directories: Option<&'a BTreeMap<String, String>>,
+}
+
+impl<'a> Requirements<'a> {
+    /// Requires these names and this key type, from any authority.
+    #[must_use]
+    pub const fn new(names: &'a [Name], key_type: &'a str) -> Self {
+        Self { names, key_type, profile: None, authorities: &[], directories: None }
+    }
+
+    /// Returns what identifies the issuing authority if it is not one of those required.
+    #[must_use]
+    pub fn other_authority(&self, info: &CertificateInfo) -> Option<String> {
+        if self.authorities.is_empty() {
+            return None;
+        }
+        let url = |name: &String| self.directories.and_then(|all| all.get(name));
+        let urls: Vec<&String> = self.authorities.iter().filter_map(url).collect();
+        if info.is_staging() && urls.len() == self.authorities.len() && !urls.iter().any(|url| is_test_url(url)) {
+            return Some(format!("a staging environment ({})", info.issuer));
+        }
+        if let Some(directory) = &info.directory {
+            let same = |name: &String| url(name).map_or(info.authority.as_ref() == Some(name), |url| url == directory);
+            return (!self.authorities.iter().any(same)).then(|| directory.clone());
+        }
+        let name = info.authority.as_ref().filter(|name| !name.is_empty())?;
+        (!self.authorities.contains(name)).then(|| name.clone())
+    }
+}
+
+fn is_staging_url(url: &str) -> bool {
+    url.contains("staging")
+}
+
+/// A directory on this machine, or one that says so, may issue from test roots.
+fn is_test_url(url: &str) -> bool {
+    is_staging_url(url) || ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| url.contains(host))
 }
 
 /// When a certificate is to be renewed.
@@ -128,20 +252,23 @@ pub struct Wanted<'a> {
 /// ARI decides where the CA gave a window that makes sense (`start < end`); else a part of the lifetime does. Whatever the
 /// CA says, a tenth of the lifetime is kept as the reserve for retries.
 #[must_use]
-pub fn due(held: Option<&Held>, ari: Option<&Ari>, wanted: &Wanted<'_>, plan: &Plan) -> Due {
-    let at_once = |why| Due { at: Time::default(), why };
-    let Some(held) = held else { return at_once(Why::Missing) };
-    if held.authority.is_none() {
-        return at_once(Why::SelfSigned);
+pub fn due(held: Option<&CertificateInfo>, ari: Option<&Ari>, requirements: &Requirements<'_>, plan: &Plan) -> Due {
+    let at_once = |reason| Due { at: Time::default(), reason };
+    let Some(held) = held else { return at_once(Reason::Missing) };
+    if held.origin != Origin::Authority {
+        return at_once(Reason::SelfSigned(held.origin));
     }
-    if held.names != wanted.names {
-        return at_once(Why::Names);
+    if held.names != requirements.names {
+        return at_once(Reason::Names);
     }
-    if held.key_type != wanted.key_type {
-        return at_once(Why::KeyType);
+    if held.key_type != requirements.key_type {
+        return at_once(Reason::KeyType);
     }
-    if held.profile.as_deref() != wanted.profile {
-        return at_once(Why::Profile);
+    if held.profile.as_deref() != requirements.profile {
+        return at_once(Reason::Profile);
+    }
+    if let Some(other) = requirements.other_authority(held) {
+        return at_once(Reason::Authority(other));
     }
     let lifetime = held.lifetime();
     let part = |thousandths: u16| {
@@ -158,9 +285,9 @@ pub fn due(held: Option<&Held>, ari: Option<&Ari>, wanted: &Wanted<'_>, plan: &P
         let turn = info.start.after(Duration::from_millis(width.try_into().unwrap_or(u64::MAX)));
         let latest = held.not_after.before(part(100));
         return if turn > latest {
-            Due { at: latest, why: Why::WindowTooLate(info) }
+            Due { at: latest, reason: Reason::WindowTooLate(info) }
         } else {
-            Due { at: turn, why: Why::RenewalInfo(info) }
+            Due { at: turn, reason: Reason::RenewalInfo(info) }
         };
     }
     let short = lifetime <= Duration::from_secs(10 * 86_400);
@@ -168,23 +295,26 @@ pub fn due(held: Option<&Held>, ari: Option<&Ari>, wanted: &Wanted<'_>, plan: &P
     // Half of a twentieth to either side, so that many that were ordered together do not come together again.
     let spread = part(plan.turn.min(1000) / 20);
     let at = held.not_after.before(remaining).before(part(25)).after(spread);
-    Due { at: at.max(held.not_before), why: Why::Lifetime(held.not_after.since(at)) }
+    Due { at: at.max(held.not_before), reason: Reason::Lifetime(held.not_after.since(at)) }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("there is none yet"),
-            Self::SelfSigned => f.write_str("the one there is self-signed"),
+            Self::Missing => f.write_str("there is no certificate yet"),
+            Self::SelfSigned(origin) => write!(f, "the certificate in place is {origin}"),
+            Self::Lost(what) => f.write_str(what),
             Self::Names => f.write_str("the names changed"),
             Self::KeyType => f.write_str("the key type changed"),
             Self::Profile => f.write_str("the profile changed"),
+            Self::Authority(other) => write!(f, "the authority changed; it was issued by {other}"),
+            Self::Revoked => f.write_str("it was revoked"),
             Self::Forced => f.write_str("it was asked for"),
             Self::RenewalInfo(info) => write!(f, "the CA suggests {} to {}", info.start, info.end),
             Self::WindowTooLate(info) => {
                 write!(f, "the CA suggests {} to {}, which leaves too little", info.start, info.end)
             }
-            Self::Lifetime(left) => write!(f, "{} of its life remain then", spoken(*left)),
+            Self::Lifetime(left) => write!(f, "{} of its lifetime remain then", format_duration(*left)),
         }
     }
 }
@@ -192,25 +322,60 @@ impl fmt::Display for Why {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::DAY;
     use proptest::prelude::*;
 
-    fn held(days: u64) -> Held {
-        Held {
-            names: vec!["a.test".parse().expect("a name")],
-            not_before: Time::from_secs(1_000_000_000),
-            not_after: Time::from_secs(1_000_000_000 + days * 86_400),
-            serial: "1".into(),
-            public_key: String::new(),
-            key_type: "ec256".into(),
-            ari: Some("a.b".into()),
-            authority: Some("ca".into()),
-            profile: None,
-        }
+    fn held(days: u64) -> CertificateInfo {
+        let begin = Time::from_secs(1_000_000_000);
+        let names = vec!["a.test".parse().expect("a name")];
+        let mut info = CertificateInfo::new(names, begin, begin.after(DAY * u32::try_from(days).expect("days")));
+        info.ari = Some("a.b".into());
+        info.authority = Some("ca".into());
+        info
     }
 
-    fn when(held: &Held, ari: Option<&Ari>, plan: &Plan) -> Due {
-        due(Some(held), ari, &Wanted { names: &held.names, key_type: "ec256", profile: None }, plan)
+    fn when(held: &CertificateInfo, ari: Option<&Ari>, plan: &Plan) -> Due {
+        due(Some(held), ari, &Requirements::new(&held.names, "ec256"), plan)
+    }
+
+    #[test]
+    fn another_authority_is_due_at_once() {
+        let authorities = ["prod".to_owned()];
+        let directories = BTreeMap::from([
+            ("prod".to_owned(), "https://prod.test/dir".to_owned()),
+            ("old".to_owned(), "https://staging.test/dir".to_owned()),
+        ]);
+        let mut info = held(90);
+        let of = |info: &CertificateInfo| {
+            let requirements = Requirements {
+                authorities: &authorities,
+                directories: Some(&directories),
+                ..Requirements::new(&info.names, "ec256")
+            };
+            due(Some(info), None, &requirements, &Plan::default()).reason
+        };
+        // By name as long as the directory is not known; by the directory afterwards.
+        assert!(matches!(of(&info), Reason::Authority(_)));
+        info.authority = Some("prod".into());
+        assert!(matches!(of(&info), Reason::Lifetime(_)));
+        info.directory = Some("https://elsewhere.test/dir".into());
+        assert!(matches!(of(&info), Reason::Authority(_)));
+        // A new name for the same directory is the same authority.
+        info.authority = Some("formerly".into());
+        info.directory = Some("https://prod.test/dir".into());
+        assert!(matches!(of(&info), Reason::Lifetime(_)));
+        info.directory = None;
+        info.authority = Some(String::new());
+        info.issuer = "(STAGING) Counterfeit Cashew R10".into();
+        assert!(matches!(of(&info), Reason::Authority(_)));
+    }
+
+    #[test]
+    fn a_query_time_from_a_clock_that_was_ahead_is_ignored() {
+        let now = Time::from_secs(1_000_000);
+        let ari = |next| Ari { of: "a".into(), info: None, next };
+        assert_eq!(ari(now.after(DAY / 4)).next_query(now), Some(now.after(DAY / 4)));
+        assert_eq!(ari(now.after(DAY * 200)).next_query(now), None);
+        assert_eq!(ari(now.before(DAY)).next_query(now), None);
     }
 
     #[test]
@@ -233,14 +398,14 @@ mod tests {
         };
         let day = |n: u32| held.not_before.after(DAY * n);
         let plan = Plan::default();
-        assert!(matches!(when(&held, Some(&window(day(9), day(9))), &plan).why, Why::Lifetime(_)));
-        assert!(matches!(when(&held, Some(&window(day(9), day(8))), &plan).why, Why::Lifetime(_)));
+        assert!(matches!(when(&held, Some(&window(day(9), day(9))), &plan).reason, Reason::Lifetime(_)));
+        assert!(matches!(when(&held, Some(&window(day(9), day(8))), &plan).reason, Reason::Lifetime(_)));
         let due = when(&held, Some(&window(day(10), day(12))), &plan);
         assert_eq!(due.at, day(11));
-        assert!(matches!(when(&held, Some(&window(day(200), day(300))), &plan).why, Why::WindowTooLate(_)));
+        assert!(matches!(when(&held, Some(&window(day(200), day(300))), &plan).reason, Reason::WindowTooLate(_)));
         let mut other = window(day(10), day(12));
         other.of = "c.d".into();
-        assert!(matches!(when(&held, Some(&other), &plan).why, Why::Lifetime(_)));
+        assert!(matches!(when(&held, Some(&other), &plan).reason, Reason::Lifetime(_)));
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! Names that a certificate may be for.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,19 +10,19 @@ use std::str::FromStr;
 #[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
 pub struct Name(String);
 
-/// Why a text is no name for a certificate.
+/// Error of parsing a certificate name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[error("`{name}` {why}")]
+#[error("not a valid name: `{name}` {why}")]
 pub struct NameError {
-    /// What was written.
+    /// The text as written.
     pub name: String,
-    /// What is wrong, and what to write instead.
-    pub why: &'static str,
+    /// Description of the error, and the fix.
+    pub why: Cow<'static, str>,
 }
 
 impl Name {
-    /// Whether this is `*.something`.
+    /// Returns `true` for a wildcard name.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         self.0.starts_with("*.")
@@ -33,7 +34,7 @@ impl Name {
         self.0.strip_prefix("*.").unwrap_or(&self.0)
     }
 
-    /// Where the TXT record of the challenge belongs (RFC 8555 §8.4), before any CNAME.
+    /// Returns the name of the challenge's TXT record (RFC 8555 §8.4), before CNAMEs.
     #[must_use]
     pub fn challenge(&self) -> String {
         format!("_acme-challenge.{}", self.base())
@@ -43,6 +44,12 @@ impl Name {
     #[must_use]
     pub fn registered_domain(&self) -> &str {
         psl::domain_str(self.base()).unwrap_or_else(|| self.base())
+    }
+
+    /// Returns `true` if the name is below a public suffix, as public CAs require.
+    #[must_use]
+    pub fn has_public_suffix(&self) -> bool {
+        psl::suffix(self.base().as_bytes()).is_some_and(|suffix| suffix.is_known())
     }
 
     /// The whole name.
@@ -72,7 +79,9 @@ impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let wrong = |why| Err(NameError { name: text.chars().take(300).collect(), why });
+        let wrong = |why: &'static str| {
+            Err(NameError { name: text.chars().take(300).collect(), why: why.into() })
+        };
         let lower = text.to_ascii_lowercase();
         let lower = lower.strip_suffix('.').unwrap_or(&lower);
         let base = lower.strip_prefix("*.").unwrap_or(lower);
@@ -86,7 +95,7 @@ impl FromStr for Name {
             return wrong("has a `*` that is not its first label: write `*.example.org`");
         }
         if !base.is_ascii() {
-            return wrong("is not ASCII: write its A-label, which begins with xn--");
+            return Err(NameError { name: text.chars().take(300).collect(), why: not_ascii(lower) });
         }
         if lower.len() > 253 {
             return wrong("is longer than 253 bytes");
@@ -103,7 +112,7 @@ impl FromStr for Name {
             }
             if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
                 return wrong(
-                    "has a character that is no letter, digit or hyphen (no scheme, port or path belongs here)",
+                    "has a character other than letters, digits and hyphens (write the name without scheme, port or path)",
                 );
             }
             if label.starts_with('-') || label.ends_with('-') {
@@ -115,6 +124,20 @@ impl FromStr for Name {
         }
         Ok(Self(lower.to_owned()))
     }
+}
+
+#[cfg(feature = "client")]
+fn not_ascii(name: &str) -> Cow<'static, str> {
+    let (star, base) = name.strip_prefix("*.").map_or(("", name), |base| ("*.", base));
+    match idna::domain_to_ascii(base) {
+        Ok(label) if label.is_ascii() => format!("is not ASCII: write `{star}{label}`").into(),
+        _ => "is not ASCII: write its A-label, which begins with xn--".into(),
+    }
+}
+
+#[cfg(not(feature = "client"))]
+const fn not_ascii(_: &str) -> Cow<'static, str> {
+    Cow::Borrowed("is not ASCII: write its A-label, which begins with xn--")
 }
 
 impl TryFrom<String> for Name {

@@ -3,21 +3,21 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// What a name server answered when it was asked for the TXT records of a name.
+/// A name server's answer to a TXT query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The server's name, or how it was configured.
     pub server: String,
-    /// Which of its addresses was asked.
+    /// The address that was queried.
     pub address: SocketAddr,
-    /// What came.
+    /// The reply that was received.
     pub reply: Reply,
 }
 
-/// What came from a server.
+/// Reply of a name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// A response.
+    /// A DNS response was received.
     Response {
         /// It says it is an authority (AA).
         authoritative: bool,
@@ -28,20 +28,20 @@ pub enum Reply {
         /// The TXT values, each joined from its parts.
         values: Vec<String>,
     },
-    /// Nothing, and why.
+    /// No answer; the reason.
     Silence(String),
 }
 
-/// How the servers are asked.
+/// Selects the servers that are queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum LookupMode {
     /// Every address of every name server of the zone, without recursion.
     Authorities,
     /// Recursive resolvers, because authorities cannot be reached from here.
     Resolvers,
 }
 
-/// What is to be made of one answer.
+/// Verdict on one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Everything that is wanted is there.
@@ -58,12 +58,12 @@ pub enum Verdict {
     Silent(String),
 }
 
-/// What is to be made of all answers.
+/// Verdict on all answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Propagation {
-    /// Every server has every value.
+    /// Every server has every value. An address that did not answer does not count if another one of its server did.
     Complete,
-    /// Not yet; and which server says what.
+    /// Not yet; the servers that are not complete, with their verdicts.
     Incomplete(Vec<(String, Verdict)>),
     /// Port 53 is hijacked: authorities cannot be asked from here.
     Hijacked,
@@ -71,45 +71,60 @@ pub enum Propagation {
 
 /// Judges one answer.
 #[must_use]
-pub fn judge(answer: &Answer, wanted: &[String], way: Way) -> Verdict {
+pub fn judge(answer: &Answer, wanted: &[String], mode: LookupMode) -> Verdict {
     let (authoritative, recursive, code, values) = match &answer.reply {
         Reply::Response { authoritative, recursive, code, values } => {
             (authoritative, recursive, code, values)
         }
         Reply::Silence(why) => return Verdict::Silent(why.clone()),
     };
-    if way == Way::Authorities && !authoritative && *recursive {
+    if mode == LookupMode::Authorities && !authoritative && *recursive {
         return Verdict::Hijacked;
     }
     match code {
         0 | 3 => {}
         code => return Verdict::Failed(*code),
     }
-    if way == Way::Authorities && !authoritative {
+    if mode == LookupMode::Authorities && !authoritative {
         return Verdict::Lame;
     }
     let missing: Vec<String> = wanted.iter().filter(|value| !values.contains(value)).cloned().collect();
     if missing.is_empty() { Verdict::Complete } else { Verdict::Missing(missing) }
 }
 
-/// Judges all answers for one name: complete only if every address has every value.
+/// Judges all answers for one name: complete only if every server has every value. An address that does not answer is ignored
+/// if another address of the same server is complete.
 #[must_use]
-pub fn propagation(answers: &[Answer], wanted: &[String], way: Way) -> Propagation {
-    let verdicts: Vec<(String, Verdict)> = answers
-        .iter()
-        .map(|answer| (format!("{} ({})", answer.server, answer.address.ip()), judge(answer, wanted, way)))
-        .collect();
+pub fn propagation(answers: &[Answer], wanted: &[String], mode: LookupMode) -> Propagation {
+    let verdicts: Vec<(&Answer, Verdict)> =
+        answers.iter().map(|answer| (answer, judge(answer, wanted, mode))).collect();
     let answered = verdicts.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Silent(_))).count();
     let hijacked = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Hijacked).count();
     if hijacked > 0 && hijacked == answered {
         return Propagation::Hijacked;
     }
-    if !verdicts.is_empty() && verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Complete) {
+    let works = |server: &str| {
+        verdicts.iter().any(|(answer, verdict)| answer.server == server && *verdict == Verdict::Complete)
+    };
+    let ignored = |answer: &Answer, verdict: &Verdict| {
+        mode == LookupMode::Authorities && matches!(verdict, Verdict::Silent(_)) && works(&answer.server)
+    };
+    let incomplete: Vec<(String, Verdict)> = verdicts
+        .iter()
+        .filter(|(answer, verdict)| *verdict != Verdict::Complete && !ignored(answer, verdict))
+        .map(|(answer, verdict)| (format!("{} ({})", answer.server, answer.address.ip()), verdict.clone()))
+        .collect();
+    if !verdicts.is_empty() && incomplete.is_empty() {
         return Propagation::Complete;
     }
-    Propagation::Incomplete(
-        verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Complete).collect(),
-    )
+    Propagation::Incomplete(incomplete)
+}
+
+/// Returns the addresses that did not answer.
+#[must_use]
+pub fn unreachable(answers: &[Answer]) -> Vec<String> {
+    let silent = answers.iter().filter(|answer| matches!(answer.reply, Reply::Silence(_)));
+    silent.map(|answer| format!("{} ({})", answer.server, answer.address.ip())).collect()
 }
 
 impl fmt::Display for Verdict {
@@ -117,11 +132,11 @@ impl fmt::Display for Verdict {
         match self {
             Self::Complete => f.write_str("has every value"),
             Self::Missing(values) => write!(f, "does not have {} yet", values.join(", ")),
-            Self::Lame => f.write_str("is lame: it is delegated to, but is no authority for the name"),
-            Self::Hijacked => f.write_str("is answered for by a recursive resolver on the way"),
+            Self::Lame => f.write_str("is lame: the zone is delegated to it, but it is not authoritative"),
+            Self::Hijacked => f.write_str("is intercepted: a recursive resolver answers in its place"),
             Self::Failed(2) => f.write_str("answered SERVFAIL"),
             Self::Failed(5) => {
-                f.write_str("answered REFUSED: it is delegated to, but does not serve the zone")
+                f.write_str("answered REFUSED: the zone is delegated to it, but it does not serve it")
             }
             Self::Failed(code) => write!(f, "answered with code {code}"),
             Self::Silent(why) => write!(f, "did not answer: {why}"),
@@ -155,7 +170,7 @@ mod tests {
     #[test]
     fn one_answer() {
         let wanted = ["a".to_owned(), "b".to_owned()];
-        let judge = |answer: &Answer| judge(answer, &wanted, Way::Authorities);
+        let judge = |answer: &Answer| judge(answer, &wanted, LookupMode::Authorities);
         assert_eq!(judge(&answer(true, false, 0, &["b", "x", "a"])), Verdict::Complete);
         assert_eq!(judge(&answer(true, false, 0, &["a"])), Verdict::Missing(vec!["b".into()]));
         assert_eq!(judge(&answer(true, false, 3, &[])), Verdict::Missing(vec!["a".into(), "b".into()]));
@@ -168,8 +183,30 @@ mod tests {
     fn a_router_that_answers_for_all_is_seen() {
         let wanted = ["a".to_owned()];
         let all = [answer(false, true, 0, &["a"]), answer(false, true, 3, &[])];
-        assert_eq!(propagation(&all, &wanted, Way::Authorities), Propagation::Hijacked);
-        assert_eq!(propagation(&all[..1], &wanted, Way::Resolvers), Propagation::Complete);
+        assert_eq!(propagation(&all, &wanted, LookupMode::Authorities), Propagation::Hijacked);
+        assert_eq!(propagation(&all[..1], &wanted, LookupMode::Resolvers), Propagation::Complete);
+    }
+
+    #[test]
+    fn one_dead_address_of_a_server_that_answers_is_ignored() {
+        let wanted = ["a".to_owned()];
+        let good = answer(true, false, 0, &["a"]);
+        let dead = |server: &str| Answer {
+            server: server.into(),
+            address: "[2001:db8::1]:53".parse().expect("an address"),
+            reply: Reply::Silence("refused".into()),
+        };
+        let all = [good.clone(), dead("ns.test")];
+        assert_eq!(propagation(&all, &wanted, LookupMode::Authorities), Propagation::Complete);
+        assert_eq!(unreachable(&all), ["ns.test (2001:db8::1)"]);
+        // A server of which no address answers is not.
+        let all = [good, dead("ns2.test")];
+        let found = propagation(&all, &wanted, LookupMode::Authorities);
+        assert!(matches!(found, Propagation::Incomplete(list) if list.len() == 1));
+        // A stale answer beside a silent one is not ignored.
+        let all = [answer(true, false, 0, &["old"]), dead("ns.test")];
+        let found = propagation(&all, &wanted, LookupMode::Authorities);
+        assert!(matches!(found, Propagation::Incomplete(list) if list.len() == 2));
     }
 
     proptest! {
@@ -181,7 +218,7 @@ mod tests {
             all.push(answer(true, false, 0, &["old"]));
             all.extend(vec![good; after]);
             let wanted = ["a".to_owned()];
-            let found = propagation(&all, &wanted, Way::Authorities);
+            let found = propagation(&all, &wanted, LookupMode::Authorities);
             prop_assert!(matches!(found, Propagation::Incomplete(list) if list.len() == 1));
         }
     }

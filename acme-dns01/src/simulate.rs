@@ -1,27 +1,27 @@
-//! A CA, a DNS and a clock that are not real: for the simulated decade, and for machines that are killed anywhere.
+//! A simulated CA, DNS and clock: ten years of renewals in seconds, and machines that are killed anywhere.
 //!
 //! Everything is deterministic: the same seed gives the same years.
 
 use crate::ledger::{Entry, Ledger, Limits};
-use crate::lifetime::{Held, RenewalInfo};
+use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::machine::{
-    Action, Alert, Authorization, Event, Machine, Order, Record, Spec, State, Status, Trouble, TroubleKind,
-    Txt,
+    AcmeError, Action, Alert, Authorization, ErrorKind, Event, Machine, Order, Record, Spec, State, Status, Txt,
 };
 use crate::name::Name;
 use crate::time::{DAY, Time};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
-/// What ten years came to.
+/// Results of a simulation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Decade {
+pub struct Report {
     /// Orders in all.
     pub orders: u64,
     /// Orders in the busiest week.
     pub most_orders_a_week: u64,
-    /// How much life the certificate had left that came nearest to its end.
+    /// Shortest remaining lifetime of any certificate at its renewal.
     pub nearest_miss: Duration,
     /// Certificates that expired.
     pub expired: u64,
@@ -31,13 +31,61 @@ pub struct Decade {
     pub spared: u64,
     /// TXT records that were left.
     pub leftover: usize,
-    /// What happened, in order.
+    /// Events of the simulated world, in order.
     pub events: Vec<(Time, &'static str)>,
+    /// Certificates that expired or met a limit, in order; the first hundred.
+    pub incidents: Vec<Incident>,
 }
 
-/// What a machine that was killed again and again came to.
+/// Harm to one certificate in a simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Incident {
+    /// Simulated time.
+    pub at: Time,
+    /// Id of the certificate.
+    pub certificate: String,
+    /// The harm.
+    pub kind: IncidentKind,
+}
+
+/// Kind of an [`Incident`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IncidentKind {
+    /// It expired before it was renewed.
+    Expired,
+    /// The CA refused its order because of a limit.
+    Refused,
+    /// The ledger held its order back; the limit.
+    HeldBack(String),
+}
+
+/// Events of a simulated decade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scenario {
+    /// The calendar that Let's Encrypt announced: 64 days from 2027-02-10, 45 days and authorizations that are reused for
+    /// 7 hours from 2028-02-16; with outages and a mass revocation.
+    #[default]
+    Announced,
+    /// From 90 over 64 and 45 to 6 days within three years, with outages, weeks without ARI and mass revocations.
+    Shrinking,
+}
+
+const INCIDENTS: usize = 100;
+
+impl Report {
+    fn incident(&mut self, at: Time, certificate: &str, kind: IncidentKind) {
+        if self.incidents.len() < INCIDENTS {
+            self.incidents.push(Incident { at, certificate: certificate.to_owned(), kind });
+        }
+    }
+}
+
+/// Results of a run with kills.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Killed {
+pub struct KillReport {
     /// Orders that the CA made.
     pub orders: usize,
     /// Certificates that the CA issued.
@@ -52,15 +100,15 @@ pub struct Killed {
     pub triggers_twice: usize,
 }
 
-/// A day, what happens then in words, and what it does.
-type Change = (u32, &'static str, fn(&mut World, Time));
+/// A change of the simulated world: its time, a description, its effect.
+type CalendarChange = (Time, &'static str, fn(&mut Environment, Time));
 
 /// xorshift: what is random here needs no more.
 #[derive(Clone, Debug)]
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+impl Random {
+    fn below(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -69,20 +117,26 @@ impl Dice {
 }
 
 #[derive(Clone, Debug)]
-struct OrderMade {
+struct SimulatedOrder {
     names: Vec<Name>,
     /// Valid authorizations, of as many as there are names.
     valid: BTreeSet<usize>,
     triggered: BTreeSet<usize>,
     issued: bool,
     at: Time,
-    exempt: bool,
 }
 
-/// The world around a machine: its CA, its DNS.
+/// Everything around a machine: its CA and its DNS.
 #[derive(Debug)]
-struct World {
-    orders: Vec<OrderMade>,
+struct Environment {
+    orders: Vec<SimulatedOrder>,
+    /// The newest order for the same names that is still open.
+    open: HashMap<Vec<Name>, usize>,
+    /// Authorizations that are valid, and until when.
+    authorized: HashMap<String, Time>,
+    /// Time for which a valid authorization is reused.
+    reuse: Duration,
+    retry_after: Duration,
     txt: BTreeSet<(String, String)>,
     accounts: usize,
     lists_orders: bool,
@@ -92,17 +146,20 @@ struct World {
     ari: bool,
     /// Certificates made before this are revoked: ARI says to replace them at once.
     revoked_before: Time,
-    limits: Limits,
     served: Ledger,
     limited: u64,
     triggers_twice: usize,
     serial: u64,
 }
 
-impl World {
+impl Environment {
     fn new(lists_orders: bool) -> Self {
         Self {
             orders: Vec::new(),
+            open: HashMap::new(),
+            authorized: HashMap::new(),
+            reuse: Duration::ZERO,
+            retry_after: Duration::from_secs(6 * 3600),
             txt: BTreeSet::new(),
             accounts: 0,
             lists_orders,
@@ -110,7 +167,6 @@ impl World {
             away: Time::default(),
             ari: true,
             revoked_before: Time::default(),
-            limits: Limits::default(),
             served: Ledger::default(),
             limited: 0,
             triggers_twice: 0,
@@ -139,39 +195,50 @@ impl World {
     }
 
     fn open_order(&self, names: &[Name]) -> Option<usize> {
-        self.orders.iter().rposition(|made| made.names == names && !made.issued)
+        self.open.get(names).copied()
     }
 
-    fn new_order(&mut self, spec: &Spec, exempt: bool, now: Time) -> Result<Order, Trouble> {
+    fn new_order(&mut self, spec: &Spec, exempt: bool, now: Time) -> Result<Order, AcmeError> {
         if let Some(number) = self.open_order(&spec.names).filter(|_| !self.lists_orders) {
             // As Boulder does.
             return Ok(self.order(number));
         }
-        if self.served.permit(now, "ca", &spec.names, exempt, &self.limits).is_err() {
+        if self.served.permit(now, "ca", &spec.names, exempt, &spec.limits).is_err() {
             self.limited += 1;
             let retry_after = Some(Duration::from_secs(3600));
-            return Err(Trouble { kind: TroubleKind::RateLimited, why: "too many".to_owned(), retry_after });
+            return Err(AcmeError::new(ErrorKind::RateLimited, "too many").after(retry_after));
         }
         let (authority, names) = ("ca".to_owned(), spec.names.clone());
         self.served.record(
             Entry::Order { at: now, authority, names, exempt, void: false },
             now,
-            &self.limits,
+            &spec.limits,
         );
-        self.orders.push(OrderMade {
+        let reused = |name: &Name| self.authorized.get(name.base()).is_some_and(|until| now < *until);
+        let valid = (0..spec.names.len()).filter(|at| reused(&spec.names[*at])).collect();
+        self.open.insert(spec.names.clone(), self.orders.len());
+        self.orders.push(SimulatedOrder {
             names: spec.names.clone(),
-            valid: BTreeSet::new(),
+            valid,
             triggered: BTreeSet::new(),
             issued: false,
             at: now,
-            exempt,
         });
         Ok(self.order(self.orders.len() - 1))
     }
 
-    /// What the world answers. An action that has an effect has it before the answer.
-    fn answer(&mut self, action: &Action, spec: &Spec, now: Time, store: &mut Shelf) -> Event {
-        let gone = |why: &str| Event::Error(Trouble::new(TroubleKind::OrderGone, why));
+    /// Returns the lifetime of a new certificate: profiles of Let's Encrypt have their own.
+    fn lifetime_of(&self, spec: &Spec) -> Duration {
+        match spec.profile.as_deref() {
+            Some("shortlived") => Duration::from_secs(160 * 3600),
+            Some("tlsserver") => self.lifetime.min(DAY * 45),
+            _ => self.lifetime,
+        }
+    }
+
+    /// Answers an action. Its effect takes place before the answer.
+    fn answer(&mut self, action: &Action, spec: &Spec, now: Time, store: &mut SimulatedStore) -> Event {
+        let gone = |why: &str| Event::Error(AcmeError::new(ErrorKind::OrderGone, why));
         let away = now < self.away;
         let numbers =
             |url: &str| -> Vec<usize> { url.split('/').filter_map(|part| part.parse().ok()).collect() };
@@ -188,7 +255,7 @@ impl World {
             | Action::RenewalInfo { .. }
                 if away =>
             {
-                Event::Error(Trouble::new(TroubleKind::Transient, "the CA is away"))
+                Event::Error(AcmeError::new(ErrorKind::Transient, "the CA is away"))
             }
             Action::Directory { .. } => Event::Directory { date: Some(now), renewal_info: self.ari },
             Action::Account { .. } => {
@@ -225,6 +292,7 @@ impl World {
                 if made.triggered.contains(&name) {
                     // Seen by the CA at the second look.
                     made.valid.insert(name);
+                    self.authorized.insert(made.names[name].base().to_owned(), now.after(self.reuse));
                 }
                 let processing = made.triggered.contains(&name);
                 Event::Authorization(Authorization {
@@ -272,22 +340,21 @@ impl World {
             }
             Action::Finalize { order, .. } => {
                 let number = numbers(order)[0];
-                self.orders[number].issued = true;
+                let made = &mut self.orders[number];
+                made.issued = true;
+                self.open.remove(&made.names);
                 Event::Order(self.order(number))
             }
             Action::Download { .. } => {
                 self.serial += 1;
-                let held = Held {
-                    names: spec.names.clone(),
-                    not_before: now.before(Duration::from_secs(3600)),
-                    not_after: now.after(self.lifetime),
-                    serial: self.serial.to_string(),
-                    public_key: store.pending_key.unwrap_or_default().to_string(),
-                    key_type: spec.key_type.as_str().to_owned(),
-                    ari: Some(format!("{}.{}", spec.id, self.serial)),
-                    authority: Some("ca".to_owned()),
-                    profile: None,
-                };
+                let (begin, end) = (now.before(Duration::from_secs(3600)), now.after(self.lifetime_of(spec)));
+                let mut held = CertificateInfo::new(spec.names.clone(), begin, end);
+                held.serial = self.serial.to_string();
+                held.public_key = store.pending_key.unwrap_or_default().to_string();
+                spec.key_type.as_str().clone_into(&mut held.key_type);
+                held.ari = Some(format!("{}.{}", spec.id, self.serial));
+                held.authority = Some("ca".to_owned());
+                held.profile.clone_from(&spec.profile);
                 store.staged = Some(held.clone());
                 Event::Staged(Box::new(held))
             }
@@ -313,7 +380,7 @@ impl World {
                         explanation: None,
                     }
                 });
-                Event::RenewalInfo { info, retry_after: Some(Duration::from_secs(6 * 3600)), date: Some(now) }
+                Event::RenewalInfo { info, retry_after: Some(self.retry_after), date: Some(now) }
             }
             Action::Deploy | Action::Rollback | Action::Journal(_) | Action::Note(_) | Action::Alert(_) => {
                 Event::Done
@@ -323,31 +390,31 @@ impl World {
     }
 }
 
-/// What survives a machine: its store.
+/// The store, which outlives a machine.
 #[derive(Clone, Debug, Default)]
-struct Shelf {
+struct SimulatedStore {
     journal: Vec<Record>,
     account: bool,
     pending_key: Option<u32>,
     keys: u32,
-    staged: Option<Held>,
-    installed: Option<Held>,
+    staged: Option<CertificateInfo>,
+    installed: Option<CertificateInfo>,
 }
 
 /// One first certificate, by a machine that is killed: each number is after how many actions, before or after the action
 /// had its effect (odd: the effect is there, but nobody heard of it).
 #[must_use]
-pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> Killed {
+pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> KillReport {
     let names: Vec<Name> = ["*.example.org", "example.org", "www.example.org"]
         .iter()
         .filter_map(|name| name.parse().ok())
         .collect();
     let spec = Spec::new(names, "ca");
-    let mut dice = Dice(seed | 1);
-    let mut world = World::new(lists_orders);
+    let mut random = Random(seed | 1);
+    let mut environment = Environment::new(lists_orders);
     let foreign = ("_acme-challenge.example.org".to_owned(), "of somebody else".to_owned());
-    world.txt.insert(foreign.clone());
-    let mut shelf = Shelf::default();
+    environment.txt.insert(foreign.clone());
+    let mut store = SimulatedStore::default();
     let mut ledger = Ledger::default();
     let mut now = Time::from_secs(1_800_000_000);
     let mut kills = kills.iter();
@@ -360,7 +427,7 @@ pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> Killed {
             if machine.rests() && state.held.is_some() && !state.undeployed && state.txt.is_empty() {
                 break;
             }
-            now = (*until).max(now.after(Duration::from_millis(1 + dice.roll(50))));
+            now = (*until).max(now.after(Duration::from_millis(1 + random.below(50))));
             continue;
         }
         let kill = left == Some(0);
@@ -369,30 +436,30 @@ pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> Killed {
             left => left.map(|left| left - 1),
         };
         // Half of the kills come before the effect, half after it.
-        let effect = !kill || dice.roll(2) == 0;
+        let effect = !kill || random.below(2) == 0;
         let mut event = Event::Done;
         if effect {
             match &action {
-                Action::Journal(record) => shelf.journal.push(record.clone()),
+                Action::Journal(record) => store.journal.push(record.clone()),
                 Action::Note(entry) => ledger.record(entry.clone(), now, &Limits::default()),
-                action => event = world.answer(action, &spec, now, &mut shelf),
+                action => event = environment.answer(action, &spec, now, &mut store),
             }
         }
         if kill {
-            now = now.after(Duration::from_secs(1 + dice.roll(4000)));
-            machine = Machine::new(spec.clone(), State::replay(&shelf.journal));
+            now = now.after(Duration::from_secs(1 + random.below(4000)));
+            machine = Machine::new(spec.clone(), State::replay(&store.journal));
         } else {
             machine.handle(event, now);
         }
     }
-    let foreign_left = usize::from(world.txt.remove(&foreign));
-    Killed {
-        orders: world.orders.len(),
-        certificates: world.orders.iter().filter(|made| made.issued).count(),
-        leftover: world.txt.len(),
-        accounts: world.accounts,
+    let foreign_left = usize::from(environment.txt.remove(&foreign));
+    KillReport {
+        orders: environment.orders.len(),
+        certificates: environment.orders.iter().filter(|made| made.issued).count(),
+        leftover: environment.txt.len(),
+        accounts: environment.accounts,
         foreign: foreign_left,
-        triggers_twice: world.triggers_twice,
+        triggers_twice: environment.triggers_twice,
     }
 }
 
@@ -400,17 +467,17 @@ pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> Killed {
 /// seconds. The CA's clock is right, and so are the times in the result. With `restarts`, nothing but the journal lives longer
 /// than six hours, as under a timer.
 #[must_use]
-pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Decade {
+pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Report {
     let begin = Time::from_secs(1_795_000_000);
     let end = begin.after(DAY * days);
     let ahead = ahead.saturating_mul(1000);
     let spec = Spec::new("host.example.org".parse::<Name>().ok(), "ca");
-    let mut world = World::new(false);
-    world.lifetime = lifetime;
-    let mut shelf = Shelf::default();
+    let mut environment = Environment::new(false);
+    environment.lifetime = lifetime;
+    let mut store = SimulatedStore::default();
     let mut ledger = Ledger::default();
     let mut machine = Machine::new(spec.clone(), State::default());
-    let mut result = Decade { nearest_miss: lifetime, ..Decade::default() };
+    let mut result = Report { nearest_miss: lifetime, ..Report::default() };
     let mut now = begin;
     while now < end {
         let local = now.shifted(ahead);
@@ -421,11 +488,11 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Deca
                 let timer = now.after(Duration::from_secs(6 * 3600));
                 if restarts && machine.rests() {
                     now = timer;
-                    machine = Machine::new(spec.clone(), State::replay(&shelf.journal));
+                    machine = Machine::new(spec.clone(), State::replay(&store.journal));
                 } else {
                     now = next;
                 }
-                if let Some(held) = &shelf.installed {
+                if let Some(held) = &store.installed {
                     let left = held.not_after.since(now);
                     result.nearest_miss = result.nearest_miss.min(left);
                     result.expired += u64::from(left.is_zero());
@@ -433,7 +500,7 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Deca
                 continue;
             }
             Action::Journal(record) => {
-                shelf.journal.push(record.clone());
+                store.journal.push(record.clone());
                 Event::Done
             }
             Action::Note(entry) => {
@@ -444,22 +511,22 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Deca
                 result.events.push((now, "the clock is off"));
                 Event::Done
             }
-            action => world.answer(action, &spec, now, &mut shelf),
+            action => environment.answer(action, &spec, now, &mut store),
         };
         machine.handle(event, local);
         // Nothing is instant; a machine that never waits comes to an end too.
         now = now.after(Duration::from_millis(50));
     }
-    result.orders = world.orders.len() as u64;
-    result.limited = world.limited;
-    result.leftover = world.txt.len();
+    result.orders = environment.orders.len() as u64;
+    result.limited = environment.limited;
+    result.leftover = environment.txt.len();
     result
 }
 
 /// Ten years of this many certificates, from 90 over 64 and 45 to 6 days, with outages of the CA, weeks without ARI and a
 /// mass revocation.
 #[must_use]
-pub fn decade(certificates: usize, seed: u64) -> Decade {
+pub fn decade(certificates: usize, seed: u64) -> Report {
     let specs: Vec<Spec> = (0..certificates)
         .map(|number| {
             let name = format!("host{number}.domain{}.example.org", number % 5);
@@ -473,97 +540,61 @@ pub fn decade(certificates: usize, seed: u64) -> Decade {
 
 /// Ten years of these certificates, all from one authority.
 #[must_use]
-pub fn decade_of(specs: &[Spec], seed: u64) -> Decade {
-    let begin = Time::from_secs(1_795_000_000);
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut world = World::new(false);
+pub fn decade_of(specs: &[Spec], seed: u64) -> Report {
+    play(specs, Scenario::Shrinking, Time::from_secs(1_795_000_000), seed)
+}
+
+/// Plays a scenario over these certificates, all from one authority, from `begin` on for ten years.
+///
+/// The CA asks for renewal information every six hours; once a day for more than a hundred certificates.
+#[must_use]
+pub fn play(specs: &[Spec], scenario: Scenario, begin: Time, seed: u64) -> Report {
+    let mut environment = Environment::new(false);
+    if specs.len() > 100 {
+        environment.retry_after = DAY;
+    }
     let mut ledger = Ledger::default();
-    let mut result = Decade { nearest_miss: DAY * 3650, ..Decade::default() };
-    let mut machines: Vec<(Machine, Shelf, Time)> = specs
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut result = Report { nearest_miss: DAY * 3650, ..Report::default() };
+    let mut machines: Vec<(Machine, SimulatedStore)> = specs
         .iter()
         .map(|spec| {
             let mut spec = spec.clone();
             spec.authorities = vec!["ca".to_owned()];
-            (Machine::new(spec, State::default()), Shelf::default(), begin)
+            spec.directories.clear();
+            (Machine::new(spec, State::default()), SimulatedStore::default())
         })
         .collect();
-    let changes: [Change; 12] = [
-        (70, "the CA is away for 3 days", |world, now| world.away = now.after(DAY * 3)),
-        (80, "64 days", |world, _| world.lifetime = DAY * 64),
-        (300, "no ARI", |world, _| world.ari = false),
-        (400, "ARI again", |world, _| world.ari = true),
-        (445, "45 days", |world, _| world.lifetime = DAY * 45),
-        (700, "mass revocation", |world, now| world.revoked_before = now),
-        (1000, "6 days", |world, _| world.lifetime = DAY * 6 + DAY * 2 / 3),
-        (1100, "the CA is away for a day", |world, now| world.away = now.after(DAY)),
-        (1500, "mass revocation", |world, now| world.revoked_before = now),
-        (2000, "no ARI", |world, _| world.ari = false),
-        (2600, "ARI again", |world, _| world.ari = true),
-        (3000, "the CA is away for 30 hours", |world, now| world.away = now.after(DAY + DAY / 4)),
-    ];
+    let changes = calendar(scenario, begin);
     let mut coming = changes.iter().peekable();
     let end = begin.after(DAY * 3650);
-    loop {
-        let Some(next) = machines.iter().enumerate().min_by_key(|(_, machine)| machine.2).map(|(at, _)| at)
-        else {
-            return result;
-        };
-        let now = machines[next].2;
+    let mut queue: BinaryHeap<Reverse<(Time, usize)>> =
+        (0..machines.len()).map(|at| Reverse((begin, at))).collect();
+    while let Some(Reverse((now, next))) = queue.pop() {
         if now >= end {
             break;
         }
-        while let Some((_, what, change)) = coming.next_if(|(day, ..)| now >= begin.after(DAY * *day)) {
-            change(&mut world, now);
+        while let Some((_, what, change)) = coming.next_if(|(at, ..)| now >= *at) {
+            change(&mut environment, now);
             result.events.push((now, *what));
         }
-        let (machine, shelf, wake) = &mut machines[next];
-        let spec = machine.spec().clone();
-        loop {
-            let action = machine.poll(now, &ledger);
-            match &action {
-                Action::Wait { until, why } => {
-                    if why.contains("limit") {
-                        result.spared += 1;
-                    }
-                    // Nothing in the world is exact to the second.
-                    *wake = (*until)
-                        .max(now.after(Duration::from_secs(1)))
-                        .after(Duration::from_secs(dice.roll(30)));
-                    break;
-                }
-                Action::Journal(Record::Installed { held, .. }) => {
-                    if let Some(before) = &machine.state().held {
-                        let left = before.not_after.since(now);
-                        result.nearest_miss = result.nearest_miss.min(left);
-                        if left.is_zero() {
-                            result.expired += 1;
-                        }
-                    }
-                    debug_assert!(held.not_after > now);
-                    machine.handle(Event::Done, now);
-                }
-                Action::Note(entry) => {
-                    ledger.record(entry.clone(), now, &spec.limits);
-                    machine.handle(Event::Done, now);
-                }
-                action => {
-                    let event = world.answer(action, &spec, now, shelf);
-                    machine.handle(event, now);
-                }
-            }
-        }
+        let (machine, store) = &mut machines[next];
+        let wake = step(machine, store, &mut environment, &mut ledger, now, &mut result);
+        // Nothing in the world is exact to the second.
+        let later = Duration::from_secs(random.below(30));
+        queue.push(Reverse((wake.max(now.after(Duration::from_secs(1))).after(later), next)));
     }
     for (machine, ..) in &machines {
         if machine.state().held.as_ref().is_none_or(|held| held.not_after <= end) {
             result.expired += 1;
+            result.incident(end, &machine.spec().id, IncidentKind::Expired);
         }
     }
-    result.orders = world.orders.len() as u64;
-    result.limited = world.limited;
-    result.leftover = world.txt.len();
-    let mut week: std::collections::VecDeque<Time> = std::collections::VecDeque::new();
-    for made in &world.orders {
-        let _ = made.exempt;
+    result.orders = environment.orders.len() as u64;
+    result.limited = environment.limited;
+    result.leftover = environment.txt.len();
+    let mut week: VecDeque<Time> = VecDeque::new();
+    for made in &environment.orders {
         week.push_back(made.at);
         while week.front().is_some_and(|first| made.at.since(*first) > DAY * 7) {
             week.pop_front();
@@ -571,4 +602,91 @@ pub fn decade_of(specs: &[Spec], seed: u64) -> Decade {
         result.most_orders_a_week = result.most_orders_a_week.max(week.len() as u64);
     }
     result
+}
+
+/// Runs a machine until it waits. Returns until when.
+fn step(
+    machine: &mut Machine,
+    store: &mut SimulatedStore,
+    environment: &mut Environment,
+    ledger: &mut Ledger,
+    now: Time,
+    result: &mut Report,
+) -> Time {
+    let spec = machine.spec().clone();
+    loop {
+        let action = machine.poll(now, ledger);
+        let event = match &action {
+            Action::Wait { until, why } => {
+                if why.contains("limit") {
+                    result.spared += 1;
+                    result.incident(now, &spec.id, IncidentKind::HeldBack(why.clone()));
+                }
+                return *until;
+            }
+            Action::Journal(Record::Installed { .. }) => {
+                if let Some(before) = &machine.state().held {
+                    let left = before.not_after.since(now);
+                    result.nearest_miss = result.nearest_miss.min(left);
+                    if left.is_zero() {
+                        result.expired += 1;
+                        result.incident(before.not_after, &spec.id, IncidentKind::Expired);
+                    }
+                }
+                Event::Done
+            }
+            Action::Note(entry) => {
+                ledger.record(entry.clone(), now, &spec.limits);
+                Event::Done
+            }
+            action => {
+                let limited = environment.limited;
+                let event = environment.answer(action, &spec, now, store);
+                if environment.limited > limited {
+                    result.incident(now, &spec.id, IncidentKind::Refused);
+                }
+                event
+            }
+        };
+        machine.handle(event, now);
+    }
+}
+
+fn calendar(scenario: Scenario, begin: Time) -> Vec<CalendarChange> {
+    let day = |day: u32| begin.after(DAY * day);
+    let date = |text: &str| Time::parse_rfc3339(text).unwrap_or_default();
+    let mut changes: Vec<CalendarChange> = match scenario {
+        Scenario::Announced => vec![
+            (begin, "90 days; authorizations are reused for 30 days", |environment, _| {
+                environment.reuse = DAY * 30;
+            }),
+            (date("2027-02-10T00:00:00Z"), "64 days; authorizations are reused for 10 days", |environment, _| {
+                (environment.lifetime, environment.reuse) = (DAY * 64, DAY * 10);
+            }),
+            (date("2028-02-16T00:00:00Z"), "45 days; authorizations are reused for 7 hours", |environment, _| {
+                (environment.lifetime, environment.reuse) = (DAY * 45, Duration::from_secs(7 * 3600));
+            }),
+            (day(150), "the CA is away for 3 days", |environment, now| environment.away = now.after(DAY * 3)),
+            (day(700), "mass revocation", |environment, now| environment.revoked_before = now),
+            (day(1100), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),
+        ],
+        Scenario::Shrinking => vec![
+            (day(70), "the CA is away for 3 days", |environment, now| environment.away = now.after(DAY * 3)),
+            (day(80), "64 days", |environment, _| environment.lifetime = DAY * 64),
+            (day(300), "no ARI", |environment, _| environment.ari = false),
+            (day(400), "ARI again", |environment, _| environment.ari = true),
+            (day(445), "45 days", |environment, _| environment.lifetime = DAY * 45),
+            (day(700), "mass revocation", |environment, now| environment.revoked_before = now),
+            (day(1000), "6 days", |environment, _| environment.lifetime = DAY * 6 + DAY * 2 / 3),
+            (day(1100), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),
+            (day(1500), "mass revocation", |environment, now| environment.revoked_before = now),
+            (day(2000), "no ARI", |environment, _| environment.ari = false),
+            (day(2600), "ARI again", |environment, _| environment.ari = true),
+            (day(3000), "the CA is away for 30 hours", |environment, now| {
+                environment.away = now.after(DAY + DAY / 4);
+            }),
+        ],
+    };
+    changes.sort_by_key(|(at, ..)| *at);
+    changes
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
-/// One day.
+/// Difference of clocks, in seconds, that is not taken for a wrong clock.
+const CLOCK_TOLERANCE: u64 = 300;
+
+/// Length of a day.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 impl Time {
@@ -36,10 +39,16 @@ impl Time {
         self.0 / 1000
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Returns `true` if this time lies so far after `now` that it was written under a clock that was ahead.
+    #[must_use]
+    pub const fn is_ahead_of(self, now: Self) -> bool {
+        self.since(now).as_secs() > CLOCK_TOLERANCE
     }
 
     /// This much later.
@@ -143,9 +152,9 @@ impl fmt::Display for Time {
     }
 }
 
-/// A duration for people: the two largest units that count.
+/// Formats a duration for people, in its two largest units.
 #[must_use]
-pub fn spoken(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

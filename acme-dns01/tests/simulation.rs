@@ -1,8 +1,8 @@
 //! The machine on a virtual clock: killed anywhere, and for ten years.
 
-use acme_dns01::simulate::{Decade, Killed, decade, killed, skewed};
+use acme_dns01::simulate::{KillReport, Report, decade, killed, skewed};
 use acme_dns01::{
-    Action, Authorization, Event, Ledger, Machine, Order, Spec, State, Status, Time, Trouble, TroubleKind,
+    Action, Authorization, Event, Ledger, Machine, Order, Spec, State, Status, Time, AcmeError, ErrorKind,
     Txt,
 };
 use proptest::prelude::*;
@@ -15,14 +15,14 @@ proptest! {
     #[test]
     fn fault_27_random_kill_schedule(kills in prop::collection::vec(0_u32..12, 0..40), lists_orders: bool, seed: u64) {
         let found = killed(&kills, lists_orders, seed);
-        prop_assert_eq!(found, Killed { orders: 1, certificates: 1, leftover: 0, accounts: 1, foreign: 1, triggers_twice: 0 });
+        prop_assert_eq!(found, KillReport { orders: 1, certificates: 1, leftover: 0, accounts: 1, foreign: 1, triggers_twice: 0 });
     }
 }
 
 #[test]
 fn ten_years_never_expired_never_limited() {
     let live = |seed: u64| {
-        let found: Decade = decade(24, seed);
+        let found: Report = decade(24, seed);
         assert_eq!((found.expired, found.limited), (0, 0), "{found:?}");
         assert!(found.orders > 24 * 40, "{found:?}");
         assert!(found.nearest_miss.as_secs() > 12 * 3600, "{found:?}");
@@ -41,7 +41,7 @@ fn ten_years_never_expired_never_limited() {
 #[test]
 fn the_ca_is_told_only_after_everything_has_settled() {
     let mut spec = Spec::new(["www.example.org".parse().expect("a name")], "ca");
-    spec.patience.settle = Duration::from_secs(30);
+    spec.timeouts.settle = Duration::from_secs(30);
     let mut machine = Machine::new(spec, State::default());
     let (ledger, mut now) = (Ledger::default(), Time::from_secs(1_800_000_000));
     let mut visible = None;
@@ -104,14 +104,14 @@ fn the_ca_is_told_only_after_everything_has_settled() {
 #[test]
 fn what_cannot_be_written_down_is_not_done() {
     let spec = Spec::new(["www.example.org".parse().expect("a name")], "ca");
-    let retry = spec.patience.retry;
+    let retry = spec.timeouts.retry;
     let mut machine = Machine::new(spec, State::default());
     let (ledger, mut now) = (Ledger::default(), Time::from_secs(1_800_000_000));
     assert!(matches!(machine.poll(now, &ledger), Action::Directory { .. }));
     machine.handle(Event::Directory { date: Some(now), renewal_info: false }, now);
     for tries in 0..5 {
         assert!(matches!(machine.poll(now, &ledger), Action::Journal(_)), "try {tries}");
-        machine.handle(Event::Error(Trouble::new(TroubleKind::Ours, "the disk is full")), now);
+        machine.handle(Event::Error(AcmeError::new(ErrorKind::Local, "the disk is full")), now);
         let Action::Wait { until, why } = machine.poll(now, &ledger) else { panic!("it does not wait") };
         assert_eq!((until.since(now), why.as_str()), (retry * 2_u32.pow(tries), "the disk is full"));
         now = until;
@@ -127,7 +127,7 @@ fn fault_23_a_clock_two_days_off_is_no_storm() {
     const DAY: u32 = 86_400;
     for (lifetime, days) in [(90, 400), (45, 400), (6, 60)] {
         for restarts in [false, true] {
-            let run = |ahead: i64| -> Decade {
+            let run = |ahead: i64| -> Report {
                 skewed(Duration::from_secs(u64::from(lifetime * DAY)), days, ahead, restarts)
             };
             let right = run(0);

@@ -38,19 +38,19 @@ pub fn engine(folder: &Path) -> Result<Engine, Box<dyn Error>> {
     }
     let acme = Acme::new(var("ACME_DIRECTORY").unwrap_or_else(|_| STAGING.to_owned()), http.clone());
     let store = FileStore::open(folder, Ownership::default())?;
-    Ok(Engine::new(Arc::new(store), dns.clone())
+    Ok(Engine::new(Arc::new(store), dns)
         .authority(CA, Authority::new(acme))
-        .provider("dns", provider(&dns, &http)?)
-        .observer(Arc::new(|id, what| println!("{id}: {what}"))))
+        .provider("dns", provider(&http)?)
+        .observer(Arc::new(|id, event| println!("{id}: {event}"))))
 }
 
-fn provider(dns: &Dns, http: &Http) -> Result<Arc<dyn Provider>, Box<dyn Error>> {
+fn provider(http: &Http) -> Result<Arc<dyn Provider>, Box<dyn Error>> {
     if let Ok(token) = var("CLOUDFLARE_TOKEN") {
         let auth = CloudflareAuth::Token { dns: token.into(), zone: None };
         return Ok(Arc::new(Cloudflare::new(http.clone(), auth)));
     }
     let server = var("RFC2136_SERVER").map_err(|_| "neither CLOUDFLARE_TOKEN nor RFC2136_SERVER is set")?;
     let key = STANDARD.decode(var("RFC2136_KEY")?)?;
-    let updates = Rfc2136::new(server.parse()?, dns.clone());
+    let updates = Rfc2136::new(server.parse()?);
     Ok(Arc::new(updates.tsig(&var("RFC2136_KEY_NAME")?, TsigAlgorithm::HmacSha256, &key.into())?))
 }

@@ -1,6 +1,6 @@
 //! Alerts by mail, through lettre.
 
-use super::Messenger;
+use super::{AlertError, AlertSink};
 use crate::machine::Alert;
 use async_trait::async_trait;
 use lettre::message::{Mailbox, header::ContentType};
@@ -14,10 +14,10 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::time::Duration;
 
-/// How long a mail may take.
+/// Time limit for sending a mail.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// How the connection to the mail server is protected.
+/// Encryption of the connection to the mail server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MailSecurity {
     /// STARTTLS, or nothing is sent: port 587.
@@ -29,14 +29,14 @@ pub enum MailSecurity {
     None,
 }
 
-/// Why mail cannot be set up.
+/// Error of setting up mail.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailError {
-    /// An address.
-    #[error("`{0}` is no mail address")]
+    /// A mail address is invalid.
+    #[error("not a valid mail address: `{0}`")]
     Address(String),
-    /// The roots.
+    /// The root certificates are invalid.
     #[error("the roots for the mail server: {0}")]
     Roots(String),
     /// The server's name or TLS.
@@ -63,7 +63,7 @@ pub struct MailServer {
     pub name: String,
     /// Its port; 587, 465 or 25 by `security` unless given.
     pub port: Option<u16>,
-    /// How the connection is protected.
+    /// Encryption of the connection.
     pub security: MailSecurity,
     /// User and password.
     pub login: Option<(String, SecretString)>,
@@ -117,8 +117,8 @@ impl Mail {
 }
 
 #[async_trait]
-impl Messenger for Mail {
-    async fn tell(&self, certificate: &str, alert: &Alert) -> Result<(), String> {
+impl AlertSink for Mail {
+    async fn send(&self, certificate: &str, alert: &Alert) -> Result<(), AlertError> {
         let mut message = Message::builder()
             .from(self.from.clone())
             .subject(format!("acme-dns01: {certificate}: {}", alert.kind().replace('_', " ")))
@@ -126,7 +126,8 @@ impl Messenger for Mail {
         for to in &self.to {
             message = message.to(to.clone());
         }
-        let message = message.body(format!("{certificate}: {alert}\n")).map_err(|why| why.to_string())?;
-        self.transport.send(message).await.map(|_| ()).map_err(|why| why.to_string())
+        let body = format!("{certificate}: {alert}\n");
+        let message = message.body(body).map_err(|error| AlertError::Mail(error.into()))?;
+        self.transport.send(message).await.map(|_| ()).map_err(|error| AlertError::Mail(error.into()))
     }
 }

@@ -1,20 +1,20 @@
-//! What an authority answers: objects of RFC 8555, and what its refusals mean.
+//! Responses of a CA: the objects of RFC 8555, and problem documents.
 
 use super::http::{HttpError, Response};
-use crate::machine::{Order, Status, Trouble, TroubleKind};
+use crate::machine::{Order, Status, AcmeError, ErrorKind};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 
-pub(super) fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, Trouble> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, AcmeError> {
     serde_json::from_slice(&response.body).map_err(|why| {
-        Trouble::new(TroubleKind::Transient, format!("the authority's answer is no sense: {why}"))
+        AcmeError::new(ErrorKind::Transient, format!("the CA's answer cannot be parsed: {why}"))
     })
 }
 
-pub(super) fn order(response: &Response, url: String) -> Result<Order, Trouble> {
+pub(super) fn order(response: &Response, url: String) -> Result<Order, AcmeError> {
     #[derive(Deserialize)]
-    struct Found {
+    struct OrderObject {
         status: String,
         #[serde(default)]
         authorizations: Vec<String>,
@@ -23,7 +23,7 @@ pub(super) fn order(response: &Response, url: String) -> Result<Order, Trouble> 
         certificate: Option<String>,
         error: Option<Value>,
     }
-    let found: Found = read(response)?;
+    let found: OrderObject = read(response)?;
     Ok(Order {
         url,
         status: status(&found.status),
@@ -75,12 +75,12 @@ pub(super) fn problem_type(response: &Response) -> Option<String> {
     problem["type"].as_str()?.strip_prefix("urn:ietf:params:acme:error:").map(str::to_owned)
 }
 
-pub(super) fn unreached(why: &HttpError) -> Trouble {
-    Trouble::new(TroubleKind::Transient, why.to_string())
+pub(super) fn unreached(why: &HttpError) -> AcmeError {
+    AcmeError::new(ErrorKind::Transient, why.to_string())
 }
 
-/// What a response of an error means.
-pub(super) fn trouble(response: &Response, what: &str) -> Trouble {
+/// Classifies an error response.
+pub(super) fn problem_error(response: &Response, what: &str) -> AcmeError {
     let retry_after = response.retry_after();
     let code = response.status.as_u16();
     let problem: Option<Value> = serde_json::from_slice(&response.body).ok();
@@ -90,20 +90,20 @@ pub(super) fn trouble(response: &Response, what: &str) -> Trouble {
         _ => format!("{what}: {code}, and no problem document"),
     };
     let kind = match acme.as_deref() {
-        Some("rateLimited") => TroubleKind::RateLimited,
-        Some("accountDoesNotExist") => TroubleKind::AccountUnknown,
-        Some("alreadyReplaced") => TroubleKind::AlreadyReplaced,
-        Some("serverInternal" | "orderNotReady" | "badNonce") => TroubleKind::Transient,
-        _ if code == 429 || (code == 503 && retry_after.is_some()) => TroubleKind::RateLimited,
-        _ if code == 409 => TroubleKind::AlreadyReplaced,
-        _ if code >= 500 || code == 408 => TroubleKind::Transient,
+        Some("rateLimited") => ErrorKind::RateLimited,
+        Some("accountDoesNotExist") => ErrorKind::AccountUnknown,
+        Some("alreadyReplaced") => ErrorKind::AlreadyReplaced,
+        Some("serverInternal" | "orderNotReady" | "badNonce") => ErrorKind::Transient,
+        _ if code == 429 || (code == 503 && retry_after.is_some()) => ErrorKind::RateLimited,
+        _ if code == 409 => ErrorKind::AlreadyReplaced,
+        _ if code >= 500 || code == 408 => ErrorKind::Transient,
         // What is no problem document comes from something on the way, not from the authority.
-        None if problem.is_none() && code != 404 => TroubleKind::Transient,
-        _ => TroubleKind::Refused,
+        None if problem.is_none() && code != 404 => ErrorKind::Transient,
+        _ => ErrorKind::Refused,
     };
     let retry_after = match kind {
-        TroubleKind::RateLimited => Some(retry_after.unwrap_or(Duration::from_secs(3600))),
+        ErrorKind::RateLimited => Some(retry_after.unwrap_or(Duration::from_secs(3600))),
         _ => retry_after,
     };
-    Trouble { kind, why, retry_after }
+    AcmeError::new(kind, why).after(retry_after)
 }

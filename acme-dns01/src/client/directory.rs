@@ -3,22 +3,22 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// What an authority offers (RFC 8555 §7.1.1).
+/// Directory object of a CA (RFC 8555 §7.1.1).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Directory {
-    /// Where nonces come from.
+    /// URL of newNonce.
     pub new_nonce: String,
-    /// Where accounts are made.
+    /// URL of newAccount.
     pub new_account: String,
-    /// Where orders are made.
+    /// URL of newOrder.
     pub new_order: String,
-    /// Where certificates are revoked.
+    /// URL of revokeCert.
     pub revoke_cert: String,
-    /// Where an account's key is changed.
+    /// URL of keyChange.
     pub key_change: String,
-    /// Where ARI is asked (RFC 9773).
+    /// URL of renewalInfo (RFC 9773).
     pub renewal_info: Option<String>,
     /// About the authority.
     #[serde(default)]

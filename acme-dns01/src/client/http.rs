@@ -17,10 +17,7 @@ use std::time::Duration;
 /// The most that a response may have as its content.
 const LIMIT: usize = 4 << 20;
 
-/// The longest Retry-After: who asks for more is mistaken.
-const LONGEST: Duration = Duration::from_secs(28 * 86_400);
-
-/// Why there is no response.
+/// Error of an HTTP request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -33,17 +30,17 @@ pub enum HttpError {
     /// No connection, or it broke.
     #[error("{url}: {why}")]
     Connection {
-        /// Where to.
+        /// URL of the request.
         url: String,
-        /// Why, with all that lies below.
+        /// The error with its causes.
         why: String,
     },
     /// It took too long.
     #[error("{url}: no answer within {} s", within.as_secs())]
     TimedOut {
-        /// Where to.
+        /// URL of the request.
         url: String,
-        /// The limit.
+        /// The time limit that passed.
         within: Duration,
     },
 }
@@ -51,11 +48,11 @@ pub enum HttpError {
 /// A response, whole.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// Its status.
+    /// Status code of the response.
     pub status: StatusCode,
-    /// Its header.
+    /// Header fields of the response.
     pub headers: HeaderMap,
-    /// Its content.
+    /// Body of the response.
     pub body: Bytes,
 }
 
@@ -69,7 +66,7 @@ impl Response {
     /// Retry-After, as seconds or as a date, relative to the response's own date; four weeks at the most, whatever it says.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.said_retry_after().map(|after| after.min(LONGEST))
+        self.said_retry_after().map(|after| after.min(crate::ledger::LONGEST_RETRY_AFTER))
     }
 
     fn said_retry_after(&self) -> Option<Duration> {
@@ -149,7 +146,7 @@ impl Http {
         Ok(Self { client, within: Duration::from_secs(30), agent })
     }
 
-    /// How long a request may take in all; 30 s unless set.
+    /// Sets the time limit of a whole request; 30 s by default.
     #[must_use]
     pub fn within(mut self, within: Duration) -> Self {
         self.within = within;

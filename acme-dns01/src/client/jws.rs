@@ -1,39 +1,43 @@
 //! Account keys and the signatures of requests: RFC 7515 as RFC 8555 uses it.
 
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
 };
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// Why a key cannot be used.
+/// Error of an account key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// It is no PKCS #8 PEM.
-    #[error("the account key is no PKCS #8 key in PEM: {0}")]
+    /// It is not a private key in PEM.
+    #[error("not a valid account key: expected a private key in PEM: {0}")]
     Pem(String),
-    /// It is of another kind.
-    #[error("the account key is neither ECDSA P-256 nor P-384")]
+    /// Its type is not supported.
+    #[error("the account key has an unsupported type: expected ECDSA P-256 or P-384, or RSA of 2048 bits or more")]
     Kind,
     /// The system's randomness or the signature failed.
     #[error("the cryptography failed")]
     Crypto,
 }
 
-/// The key of an account: ECDSA over P-256 or P-384.
+/// Key of an account: ECDSA over P-256 or P-384, or RSA as other clients make it. PEM of PKCS #8, SEC1 or PKCS #1 is read.
 pub struct AccountKey {
-    pair: EcdsaKeyPair,
-    algorithm: &'static str,
-    curve: &'static str,
+    pair: Pair,
     pem: SecretString,
+}
+
+enum Pair {
+    Ecdsa { pair: EcdsaKeyPair, algorithm: &'static str, curve: &'static str },
+    Rsa(rsa::KeyPair),
 }
 
 impl fmt::Debug for AccountKey {
@@ -58,16 +62,34 @@ impl AccountKey {
     /// # Errors
     /// [`KeyError`].
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
-            .map_err(|why| KeyError::Pem(why.to_string()))?;
-        let der = der.secret_pkcs8_der();
+        let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|why| KeyError::Pem(why.to_string()))?;
         let pem = SecretString::from(text.to_owned());
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der) {
-            return Ok(Self { pair, algorithm: "ES256", curve: "P-256", pem });
+        let curves = [
+            (&ECDSA_P256_SHA256_FIXED_SIGNING, "ES256", "P-256"),
+            (&ECDSA_P384_SHA384_FIXED_SIGNING, "ES384", "P-384"),
+        ];
+        for (signing, algorithm, curve) in curves {
+            let found = match &der {
+                PrivateKeyDer::Pkcs8(der) => EcdsaKeyPair::from_pkcs8(signing, der.secret_pkcs8_der()),
+                PrivateKeyDer::Sec1(der) => EcdsaKeyPair::from_private_key_der(signing, der.secret_sec1_der()),
+                _ => break,
+            };
+            if let Ok(pair) = found {
+                return Ok(Self { pair: Pair::Ecdsa { pair, algorithm, curve }, pem });
+            }
         }
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der).map_err(|_| KeyError::Kind)?;
-        Ok(Self { pair, algorithm: "ES384", curve: "P-384", pem })
+        let found = match &der {
+            PrivateKeyDer::Pkcs8(der) => rsa::KeyPair::from_pkcs8(der.secret_pkcs8_der()),
+            PrivateKeyDer::Pkcs1(der) => rsa::KeyPair::from_der(der.secret_pkcs1_der()),
+            _ => return Err(KeyError::Kind),
+        };
+        Ok(Self { pair: Pair::Rsa(found.map_err(|_| KeyError::Kind)?), pem })
+    }
+
+    /// Returns `true` for a key as this crate makes it: ECDSA over P-256.
+    #[must_use]
+    pub const fn is_es256(&self) -> bool {
+        matches!(&self.pair, Pair::Ecdsa { algorithm, .. } if matches!(algorithm.as_bytes(), b"ES256"))
     }
 
     /// The key in PEM.
@@ -79,16 +101,26 @@ impl AccountKey {
     /// The public key (RFC 7517), with its members in the order of RFC 7638.
     #[must_use]
     pub fn jwk(&self) -> Value {
-        let point = self.pair.public_key().as_ref();
-        let (x, y) = point.get(1..).unwrap_or_default().split_at(point.len() / 2);
-        json!({"crv": self.curve, "kty": "EC", "x": encode(x), "y": encode(y)})
+        match &self.pair {
+            Pair::Ecdsa { pair, curve, .. } => {
+                let point = pair.public_key().as_ref();
+                let (x, y) = point.get(1..).unwrap_or_default().split_at(point.len() / 2);
+                json!({"crv": curve, "kty": "EC", "x": encode(x), "y": encode(y)})
+            }
+            Pair::Rsa(pair) => {
+                let public = pair.public_key();
+                let bytes = |big: &[u8]| encode(big.iter().position(|byte| *byte != 0).map_or(big, |at| &big[at..]));
+                let exponent = bytes(public.exponent().big_endian_without_leading_zero());
+                json!({"e": exponent, "kty": "RSA", "n": bytes(public.modulus().big_endian_without_leading_zero())})
+            }
+        }
     }
 
     /// The thumbprint of the public key (RFC 7638).
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        let jwk = self.jwk();
-        let canonical = format!(r#"{{"crv":{},"kty":"EC","x":{},"y":{}}}"#, jwk["crv"], jwk["x"], jwk["y"]);
+        // The members come in the order of their names, as the RFC wants them.
+        let canonical = self.jwk().to_string();
         encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
     }
 
@@ -110,7 +142,11 @@ impl AccountKey {
         nonce: Option<&str>,
         payload: &str,
     ) -> Result<Value, KeyError> {
-        let mut protected = json!({"alg": self.algorithm, "url": url});
+        let algorithm = match &self.pair {
+            Pair::Ecdsa { algorithm, .. } => algorithm,
+            Pair::Rsa(_) => "RS256",
+        };
+        let mut protected = json!({"alg": algorithm, "url": url});
         if let Some(nonce) = nonce {
             protected["nonce"] = nonce.into();
         }
@@ -120,9 +156,20 @@ impl AccountKey {
         }
         let (protected, payload) = (encode(protected.to_string().as_bytes()), encode(payload.as_bytes()));
         let signed = format!("{protected}.{payload}");
-        let signature =
-            self.pair.sign(&SystemRandom::new(), signed.as_bytes()).map_err(|_| KeyError::Crypto)?;
-        Ok(json!({"protected": protected, "payload": payload, "signature": encode(signature.as_ref())}))
+        let random = SystemRandom::new();
+        let signature = match &self.pair {
+            Pair::Ecdsa { pair, .. } => {
+                let signature = pair.sign(&random, signed.as_bytes()).map_err(|_| KeyError::Crypto)?;
+                signature.as_ref().to_vec()
+            }
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature)
+                    .map_err(|_| KeyError::Crypto)?;
+                signature
+            }
+        };
+        Ok(json!({"protected": protected, "payload": payload, "signature": encode(&signature)}))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::jws::{encode, pem};
 use crate::key_type::KeyType;
-use crate::lifetime::Held;
+use crate::lifetime::{CertificateInfo, Origin};
 use crate::name::Name;
 use crate::time::{DAY, Time};
 use aws_lc_rs::digest;
@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-/// Why a certificate or key cannot be used.
+/// Error of a certificate or key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
@@ -35,7 +35,7 @@ pub enum CertificateError {
     /// The certificate lacks a name.
     #[error("the certificate is for {found}, not for {wanted}")]
     OtherNames {
-        /// Its names.
+        /// Names in the certificate.
         found: String,
         /// Those that were ordered.
         wanted: String,
@@ -90,7 +90,7 @@ impl KeyPair {
         hex(digest::digest(&digest::SHA256, &self.pair.subject_public_key_info()).as_ref())
     }
 
-    /// Its kind, if it is one of ours.
+    /// Returns its type, if it is one of [`KeyType`].
     #[must_use]
     pub fn kind(&self) -> Option<KeyType> {
         let info = self.pair.subject_public_key_info();
@@ -161,7 +161,7 @@ pub(crate) fn leaf(pem: &str) -> Result<Vec<u8>, CertificateError> {
     let first = certificates(pem)?.into_iter().next();
     first
         .map(|der| der.to_vec())
-        .ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))
+        .ok_or_else(|| CertificateError::Chain("expected a certificate, found none".to_owned()))
 }
 
 /// The common names of all issuers in a chain, leaf first.
@@ -176,14 +176,14 @@ pub fn chain_issuers(pem: &str) -> Vec<String> {
     names.collect()
 }
 
-/// What the first certificate of a chain is.
+/// Reads the properties of a chain's first certificate.
 ///
 /// # Errors
 /// [`CertificateError::Chain`].
-pub fn describe(pem: &str) -> Result<Held, CertificateError> {
+pub fn describe(pem: &str) -> Result<CertificateInfo, CertificateError> {
     let ders = certificates(pem)?;
     let leaf =
-        ders.first().ok_or_else(|| CertificateError::Chain("there is no certificate in it".to_owned()))?;
+        ders.first().ok_or_else(|| CertificateError::Chain("expected a certificate, found none".to_owned()))?;
     let leaf = parse(leaf)?;
     let time = |time: x509_parser::time::ASN1Time| Time::from_secs(time.timestamp().try_into().unwrap_or(0));
     let mut names = Vec::new();
@@ -204,29 +204,40 @@ pub fn describe(pem: &str) -> Result<Held, CertificateError> {
     }
     names.sort();
     names.dedup();
-    let own =
-        leaf.subject().iter_common_name().next().and_then(|name| name.as_str().ok()) == Some(SELF_SIGNED);
     let ari = key_identifier.map(|id| format!("{}.{}", encode(&id), encode(leaf.raw_serial())));
-    let serial = hex(leaf.raw_serial());
-    Ok(Held {
-        names,
-        not_before: time(leaf.validity().not_before),
-        not_after: time(leaf.validity().not_after),
-        serial: serial.trim_start_matches('0').to_owned(),
-        public_key: hex(digest::digest(&digest::SHA256, leaf.public_key().raw).as_ref()),
-        key_type: key_type(leaf.public_key()),
-        ari,
-        // Who it was ordered from is not in it.
-        authority: (!own).then(String::new),
-        profile: None,
-    })
+    let common = |name: &x509_parser::x509::X509Name<'_>| {
+        name.iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned)
+    };
+    let issuer = common(leaf.issuer()).unwrap_or_else(|| leaf.issuer().to_string());
+    let origin = if common(leaf.subject()).as_deref() == Some(SELF_SIGNED) {
+        Origin::Placeholder
+    } else if issuer.starts_with("minica root ca") {
+        Origin::Minica
+    } else if leaf.issuer() == leaf.subject() {
+        Origin::SelfSigned
+    } else {
+        Origin::Authority
+    };
+    let validity = (time(leaf.validity().not_before), time(leaf.validity().not_after));
+    let mut info = CertificateInfo::new(names, validity.0, validity.1);
+    hex(leaf.raw_serial()).trim_start_matches('0').clone_into(&mut info.serial);
+    info.public_key = hex(digest::digest(&digest::SHA256, leaf.public_key().raw).as_ref());
+    info.key_type = key_type(leaf.public_key());
+    info.ari = ari;
+    // The authority that it was ordered from is not in it.
+    info.authority = (origin == Origin::Authority).then(String::new);
+    (info.issuer, info.origin) = (issuer, origin);
+    let mut chain = digest::Context::new(&digest::SHA256);
+    ders.iter().for_each(|der| chain.update(der));
+    info.chain = Some(hex(chain.finish().as_ref()));
+    Ok(info)
 }
 
 /// Makes sure that a chain is for this key and these names, and cleans it: certificates only, each as it came.
 ///
 /// # Errors
 /// [`CertificateError`].
-pub fn verify_pair(chain: &str, key: &KeyPair, names: &[Name]) -> Result<(String, Held), CertificateError> {
+pub fn verify_pair(chain: &str, key: &KeyPair, names: &[Name]) -> Result<(String, CertificateInfo), CertificateError> {
     let held = describe(chain)?;
     if held.public_key != key.public_key() {
         return Err(CertificateError::OtherKey);
@@ -271,7 +282,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// What a CA sends is read, or is refused; it is never a panic.
+        /// Bytes from a CA are parsed or refused; they never panic.
         #[test]
         fn chains_of_anybody(text in "\\PC{0,200}", der in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
             let _ = (describe(&text), chain_issuers(&text), leaf(&text));

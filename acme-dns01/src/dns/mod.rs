@@ -1,33 +1,34 @@
-//! Questions to the DNS: resolvers for what is old, authorities for what is new.
+//! DNS lookups: resolvers for what has been there for long, authorities for what was just written.
 //!
 //! A recursive resolver is never asked for a name under `_acme-challenge` before its record exists, since it would remember
-//! the absence. Where authorities cannot be reached, or something answers in their place, [`Way::Resolvers`] asks only
+//! the absence. Where authorities cannot be reached, or something answers in their place, [`LookupMode::Resolvers`] asks only
 //! resolvers.
 
 mod wire;
 mod zone;
 
 pub use wire::DnsError;
-pub(crate) use wire::exchange;
+pub use zone::{NameServer, Target};
+pub(crate) use wire::{ask, exchange};
 
 use crate::caa::Caa;
-use crate::propagation::{Answer, Propagation, Reply, Way, propagation, report};
+use crate::propagation::{Answer, LookupMode, Propagation, Reply, propagation, report, unreachable};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How the DNS is asked.
+/// DNS lookups: resolvers, mode, time limit.
 #[derive(Clone, Debug)]
 pub struct Dns {
     /// Resolvers, asked in this order.
     pub resolvers: Vec<SocketAddr>,
-    /// Who is asked whether a record is there.
-    pub way: Way,
+    /// Servers that are asked for the challenge's record.
+    pub mode: LookupMode,
     /// The port of authorities: 53, except in laboratories.
     pub authority_port: u16,
-    /// How long one answer may take.
+    /// Time limit of one query.
     pub within: Duration,
 }
 
@@ -50,46 +51,56 @@ impl Dns {
     /// Asks these resolvers, and authorities on port 53.
     #[must_use]
     pub const fn new(resolvers: Vec<SocketAddr>) -> Self {
-        Self { resolvers, way: Way::Authorities, authority_port: 53, within: Duration::from_secs(5) }
+        Self { resolvers, mode: LookupMode::Authorities, authority_port: 53, within: Duration::from_secs(5) }
     }
 
     /// Asks the first resolver that answers.
     async fn resolve(&self, name: &str, kind: RecordType) -> Result<Message, DnsError> {
         let mut last = DnsError::NoResolver;
         for resolver in &self.resolvers {
-            match wire::ask(*resolver, name, kind, true, self.within).await {
-                Ok(message)
-                    if matches!(message.response_code, ResponseCode::NoError | ResponseCode::NXDomain) =>
-                {
-                    return Ok(message);
-                }
-                Ok(message) => {
-                    let code = message.response_code.to_string();
-                    last = DnsError::Code { server: *resolver, name: name.to_owned(), code };
-                }
-                Err(why) => last = why,
+            match ask(*resolver, name, kind, true, self.within).await {
+                Ok(message) => match message.response_code {
+                    ResponseCode::NoError | ResponseCode::NXDomain => return Ok(message),
+                    ResponseCode::NotImp => {
+                        last = DnsError::Unsupported { server: *resolver, code: kind.to_string() };
+                    }
+                    code => {
+                        let (name, code) = (name.to_owned(), code.to_string());
+                        last = DnsError::Code { server: *resolver, name, code };
+                    }
+                },
+                Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    /// Follows CNAMEs from a name of a challenge to where its record belongs.
+    /// Finds where a challenge's record belongs: follows CNAMEs and delegations.
     ///
     /// # Errors
-    /// [`DnsError::Loop`], or that nobody answered.
-    pub async fn follow(&self, name: &str) -> Result<String, DnsError> {
+    /// [`DnsError::Loop`], [`DnsError::NoZone`], or that no server answered.
+    pub async fn target(&self, name: &str) -> Result<Target, DnsError> {
         let mut seen = vec![name.trim_end_matches('.').to_ascii_lowercase()];
         loop {
             let here = seen.last().cloned().unwrap_or_default();
-            let message = match self.way {
-                Way::Resolvers => self.resolve(&here, RecordType::CNAME).await?,
-                Way::Authorities => self.ask_any_authority(&here, RecordType::CNAME).await?,
+            let (message, zone) = match self.mode {
+                LookupMode::Resolvers => (self.resolve(&here, RecordType::CNAME).await?, None),
+                LookupMode::Authorities => {
+                    let found = self.ask_authority(&here, RecordType::CNAME).await?;
+                    (*found.message, Some(found.zone))
+                }
             };
             let target = message.answers.iter().find_map(|record| match &record.data {
                 RData::CNAME(target) if same(&record.name.to_ascii(), &here) => Some(target.0.to_ascii()),
                 _ => None,
             });
-            let Some(target) = target else { return Ok(here) };
+            let Some(target) = target else {
+                let zone = match zone {
+                    Some(zone) => zone,
+                    None => self.zone(&here).await?,
+                };
+                return Ok(Target { name: here, zone });
+            };
             let target = target.trim_end_matches('.').to_ascii_lowercase();
             if seen.contains(&target) || seen.len() > 16 {
                 seen.push(target);
@@ -99,38 +110,32 @@ impl Dns {
         }
     }
 
-    /// The first authority that gives an answer of its own.
-    async fn ask_any_authority(&self, name: &str, kind: RecordType) -> Result<Message, DnsError> {
-        let zone = self.zone(name).await?;
-        let mut last = DnsError::NoAuthority { zone: zone.clone() };
-        for (_, address) in self.authorities(&zone).await? {
-            match wire::ask(address, name, kind, false, self.within).await {
-                Ok(message) if message.authoritative => return Ok(message),
-                Ok(message) if message.recursion_available => last = DnsError::Hijacked { server: address },
-                Ok(_) => last = DnsError::Lame { server: address, zone: zone.clone() },
-                Err(why) => last = why,
+    /// Returns the servers to ask for a name's record: every address of every authority, or the resolvers.
+    async fn servers_of(&self, name: &str) -> Result<Vec<(String, SocketAddr)>, DnsError> {
+        match self.mode {
+            // With every server in trouble, each is asked all the same, so that each is named.
+            LookupMode::Authorities => match self.ask_authority(name, RecordType::TXT).await {
+                Ok(found) => Ok(found.servers),
+                Err(_) => self.authorities(&self.zone(name).await?).await,
+            },
+            LookupMode::Resolvers => {
+                Ok(self.resolvers.iter().map(|address| ("resolver".to_owned(), *address)).collect())
             }
         }
-        Err(last)
     }
 
     /// Asks every address of every authority, or every resolver, for the TXT records of a name.
     ///
     /// # Errors
-    /// If it cannot be found out who the authorities are.
+    /// If the authorities cannot be found.
     pub async fn txt(&self, name: &str) -> Result<Vec<Answer>, DnsError> {
-        let servers = match self.way {
-            Way::Authorities => self.authorities(&self.zone(name).await?).await?,
-            Way::Resolvers => {
-                self.resolvers.iter().map(|address| ("resolver".to_owned(), *address)).collect()
-            }
-        };
+        let servers = self.servers_of(name).await?;
         let mut asked = tokio::task::JoinSet::new();
         let name: Arc<str> = name.into();
         for (server, address) in servers {
-            let (name, within, recursion) = (name.clone(), self.within, self.way == Way::Resolvers);
+            let (name, within, recursion) = (name.clone(), self.within, self.mode == LookupMode::Resolvers);
             asked.spawn(async move {
-                let reply = match wire::ask(address, &name, RecordType::TXT, recursion, within).await {
+                let reply = match ask(address, &name, RecordType::TXT, recursion, within).await {
                     Ok(message) => Reply::Response {
                         authoritative: message.authoritative,
                         recursive: message.recursion_available,
@@ -146,7 +151,7 @@ impl Dns {
                             })
                             .collect(),
                     },
-                    Err(why) => Reply::Silence(why.to_string()),
+                    Err(error) => Reply::Silence(error.to_string()),
                 };
                 Answer { server, address, reply }
             });
@@ -154,42 +159,45 @@ impl Dns {
         Ok(asked.join_all().await)
     }
 
-    /// Whether all these values are visible at their names. What is missing where, if not.
+    /// Checks that every value is visible at its name; reports what is missing.
     ///
     /// # Errors
-    /// If it cannot be found out who is to be asked.
-    pub async fn visible(&self, wanted: &[(String, String)]) -> Result<Result<(), String>, DnsError> {
+    /// If the authorities cannot be found.
+    pub async fn visible(&self, wanted: &[(String, String)]) -> Result<Visibility, DnsError> {
         let mut names: Vec<&String> = wanted.iter().map(|(name, _)| name).collect();
         names.sort();
         names.dedup();
+        let mut silent = Vec::new();
         for name in names {
             let values: Vec<String> =
                 wanted.iter().filter(|(at, _)| at == name).map(|(_, value)| value.clone()).collect();
             let answers = self.txt(name).await?;
-            match propagation(&answers, &values, self.way) {
-                Propagation::Complete => {}
+            match propagation(&answers, &values, self.mode) {
+                Propagation::Complete => silent.extend(unreachable(&answers)),
                 Propagation::Incomplete(verdicts) => {
-                    return Ok(Err(format!("{name}: {}", report(&verdicts))));
+                    return Ok(Visibility::Incomplete(format!("{name}: {}", report(&verdicts))));
                 }
                 Propagation::Hijacked => {
-                    // Whoever answers in their place would answer a resolver's question too.
-                    let by_resolvers = Self { way: Way::Resolvers, ..self.clone() };
+                    // What answers in their place would answer a resolver's question too.
+                    let by_resolvers = Self { mode: LookupMode::Resolvers, ..self.clone() };
                     let answers = by_resolvers.txt(name).await?;
-                    match propagation(&answers, &values, Way::Resolvers) {
+                    match propagation(&answers, &values, LookupMode::Resolvers) {
                         Propagation::Complete => {}
                         Propagation::Incomplete(verdicts) => {
-                            return Ok(Err(format!(
+                            return Ok(Visibility::Incomplete(format!(
                                 "{name}: port 53 is intercepted on the way to the authorities, so resolvers are \
                                  asked: {}",
                                 report(&verdicts)
                             )));
                         }
-                        Propagation::Hijacked => return Ok(Err(format!("{name}: port 53 is intercepted"))),
+                        Propagation::Hijacked => {
+                            return Ok(Visibility::Incomplete(format!("{name}: port 53 is intercepted")));
+                        }
                     }
                 }
             }
         }
-        Ok(Ok(()))
+        Ok(Visibility::Complete { unreachable: silent })
     }
 
     /// The relevant CAA records of a name, and where they are (RFC 8659 §3).
@@ -221,7 +229,20 @@ impl Dns {
     }
 }
 
-/// Whether two names are the same.
+/// Visibility of TXT values at the name servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Visibility {
+    /// Every server has every value.
+    Complete {
+        /// Addresses that did not answer, of servers that answered by another one.
+        unreachable: Vec<String>,
+    },
+    /// Not every server has every value; a report for people.
+    Incomplete(String),
+}
+
+/// Compares two names without case and trailing dot.
 fn same(one: &str, other: &str) -> bool {
     one.trim_end_matches('.').eq_ignore_ascii_case(other.trim_end_matches('.'))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-/// Why the DNS gives no answer.
+/// Error of a DNS lookup.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DnsError {
@@ -17,25 +17,25 @@ pub enum DnsError {
     /// The name cannot be asked for.
     #[error("`{name}` cannot be asked for: {why}")]
     Name {
-        /// The name.
+        /// The name that was looked up.
         name: String,
-        /// Why.
+        /// Reason, as text for people.
         why: String,
     },
-    /// No answer.
+    /// The server did not answer.
     #[error("{server}: {why}")]
     Unreachable {
-        /// Who was asked.
+        /// Address of the server.
         server: SocketAddr,
-        /// What happened.
+        /// Description of the error.
         why: String,
     },
     /// An error as the answer.
     #[error("{server} answered {code} for {name}")]
     Code {
-        /// Who was asked.
+        /// Address of the server.
         server: SocketAddr,
-        /// For what.
+        /// The name that was queried.
         name: String,
         /// The code in words.
         code: String,
@@ -43,39 +43,50 @@ pub enum DnsError {
     /// The zone's authorities have no addresses.
     #[error("no name server of {zone} has an address that can be reached")]
     NoAuthority {
-        /// The zone.
+        /// Name of the zone.
         zone: String,
     },
     /// There is no zone for a name.
     #[error("no zone is found for {name}: is the domain registered and delegated?")]
     NoZone {
-        /// The name.
+        /// The name that was looked up.
         name: String,
     },
     /// A server that a zone is delegated to does not have it.
-    #[error("{server} is lame: {zone} is delegated to it, but it is no authority for it")]
+    #[error("{server} is lame: {zone} is delegated to it, but it is not authoritative for it")]
     Lame {
-        /// The server.
+        /// Address of the server.
         server: SocketAddr,
-        /// The zone.
+        /// Name of the zone.
         zone: String,
     },
     /// Something answers in a server's place.
-    #[error("something on the way answers in the place of {server}: set dns.mode = \"resolvers\"")]
+    #[error("the connection to {server} is intercepted: set dns.mode = \"resolvers\"")]
     Hijacked {
-        /// The server.
+        /// Address of the server.
         server: SocketAddr,
     },
-    /// CNAMEs go round.
-    #[error("the CNAMEs go round in a circle: {chain}")]
+    /// A resolver does not answer queries of this kind.
+    #[error(
+        "{server} does not answer {code} queries (Tailscale's MagicDNS is such a resolver): set [dns] resolvers to one that \
+         does, such as 1.1.1.1"
+    )]
+    Unsupported {
+        /// Address of the resolver.
+        server: SocketAddr,
+        /// Type of the query.
+        code: String,
+    },
+    /// The CNAMEs form a loop.
+    #[error("the CNAMEs form a loop: {chain}")]
     Loop {
-        /// The names.
+        /// Names of the chain, in order.
         chain: String,
     },
 }
 
 /// Asks one address.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     server: SocketAddr,
     name: &str,
     kind: RecordType,
@@ -162,7 +173,7 @@ async fn by_tcp(server: SocketAddr, bytes: &[u8]) -> std::io::Result<(Message, V
     Ok((message, buffer))
 }
 
-/// Whether there is a route to an address at all.
+/// Returns `true` if there is a route to the address.
 pub(super) fn routed(address: SocketAddr) -> bool {
     let local: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),

@@ -1,13 +1,16 @@
-//! Zones and their authorities.
+//! Zones, their authorities and delegations.
 
-use super::wire::routed;
+use super::wire::{ask, routed};
 use super::{Dns, DnsError, same};
 use crate::name::zone_candidates;
-use hickory_proto::rr::{RData, RecordType};
+use crate::propagation::LookupMode;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{RData, Record, RecordType};
 use std::net::{IpAddr, SocketAddr};
 
 impl Dns {
-    /// The zone that a name is in. The name itself is not asked for, since a resolver would remember that it is absent.
+    /// Finds the zone of a name by asking resolvers. A name that begins with `_` is not asked for itself, since a resolver would
+    /// remember that it is absent.
     ///
     /// # Errors
     /// [`DnsError::NoZone`], or that nobody answered.
@@ -30,31 +33,286 @@ impl Dns {
         Err(DnsError::NoZone { name: name.to_owned() })
     }
 
-    /// The name servers of a zone with every address that there is a route to.
+    /// Returns the name servers of a zone with every address that there is a route to.
     ///
     /// # Errors
-    /// [`DnsError::NoAuthority`], or that nobody answered.
+    /// [`DnsError::NoAuthority`], or that no resolver answered. An error of one look-up of several is none.
     pub async fn authorities(&self, zone: &str) -> Result<Vec<(String, SocketAddr)>, DnsError> {
         let message = self.resolve(zone, RecordType::NS).await?;
-        let mut found = Vec::new();
-        for record in message.answers.iter().chain(&message.authorities) {
-            let RData::NS(server) = &record.data else { continue };
-            let server = server.0.to_ascii().trim_end_matches('.').to_owned();
+        let names = name_servers(message.answers.iter().chain(&message.authorities), None);
+        let found = self.addresses(&names).await;
+        let usable: Vec<(String, SocketAddr)> =
+            found.iter().filter_map(|server| Some((server.server.clone(), server.address?))).collect();
+        match (usable.is_empty(), found.into_iter().find_map(|server| server.lookup)) {
+            (false, _) => Ok(usable),
+            (true, Some(error)) => Err(error),
+            (true, None) => Err(DnsError::NoAuthority { zone: zone.to_owned() }),
+        }
+    }
+
+    /// Looks up the addresses of name servers. A server without any is in the result once, without an address.
+    async fn addresses(&self, names: &[String]) -> Vec<NameServer> {
+        let mut found: Vec<NameServer> = Vec::new();
+        for server in names {
+            let (mut any, mut lookup, mut unrouted) = (false, None, false);
             for kind in [RecordType::A, RecordType::AAAA] {
-                let addresses = self.resolve(&server, kind).await?;
-                for record in &addresses.answers {
-                    let address: IpAddr = match &record.data {
-                        RData::A(address) => address.0.into(),
-                        RData::AAAA(address) => address.0.into(),
-                        _ => continue,
-                    };
-                    let address = SocketAddr::new(address, self.authority_port);
-                    if routed(address) && !found.iter().any(|(_, known)| *known == address) {
-                        found.push((server.clone(), address));
+                let message = match self.resolve(server, kind).await {
+                    Ok(message) => message,
+                    Err(error) => {
+                        lookup = Some(error);
+                        continue;
+                    }
+                };
+                for record in &message.answers {
+                    let Some(ip) = address(record) else { continue };
+                    let address = SocketAddr::new(ip, self.authority_port);
+                    if !routed(address) {
+                        unrouted = true;
+                    } else if !found.iter().any(|known| known.address == Some(address)) {
+                        any = true;
+                        found.push(NameServer::new(server, Some(address)));
+                    }
+                }
+            }
+            let known = found.iter().any(|known| known.server == *server);
+            if !any && !known {
+                let mut without = NameServer::new(server, None);
+                let why = match &lookup {
+                    Some(error) => error.to_string(),
+                    None if unrouted => "there is no route to its addresses".to_owned(),
+                    None => "it has no address".to_owned(),
+                };
+                without.error = (!unrouted).then_some(why);
+                without.lookup = lookup;
+                found.push(without);
+            }
+        }
+        found
+    }
+
+    /// Asks the authorities of a name, from the zone that resolvers know down every delegation. The answer of the first that is
+    /// authoritative counts.
+    pub(super) async fn ask_authority(&self, name: &str, kind: RecordType) -> Result<AuthorityAnswer, DnsError> {
+        let mut zone = self.zone(name).await?;
+        let mut servers = self.authorities(&zone).await?;
+        for _ in 0..DELEGATIONS {
+            match self.ask_servers(&servers, &zone, name, kind).await? {
+                Reply::Answer(message) => return Ok(AuthorityAnswer { message, zone, servers }),
+                Reply::Referral { child, names, glue } => {
+                    let missing: Vec<String> = names
+                        .iter()
+                        .filter(|name| !glue.iter().any(|(known, _)| known == *name))
+                        .cloned()
+                        .collect();
+                    servers = glue.into_iter().filter(|(_, address)| routed(*address)).collect();
+                    let found = self.addresses(&missing).await;
+                    servers.extend(
+                        found.into_iter().filter_map(|server| Some((server.server, server.address?))),
+                    );
+                    zone = child;
+                    if servers.is_empty() {
+                        return Err(DnsError::NoAuthority { zone });
                     }
                 }
             }
         }
-        if found.is_empty() { Err(DnsError::NoAuthority { zone: zone.to_owned() }) } else { Ok(found) }
+        Err(DnsError::Loop { chain: format!("delegations below {zone}") })
     }
+
+    /// Asks all servers at once; the first answer or referral counts.
+    async fn ask_servers(
+        &self,
+        servers: &[(String, SocketAddr)],
+        zone: &str,
+        name: &str,
+        kind: RecordType,
+    ) -> Result<Reply, DnsError> {
+        let mut asked = tokio::task::JoinSet::new();
+        for (_, address) in servers {
+            let (address, name, within) = (*address, name.to_owned(), self.within);
+            asked.spawn(async move { (address, ask(address, &name, kind, false, within).await) });
+        }
+        let mut last = DnsError::NoAuthority { zone: zone.to_owned() };
+        while let Some(done) = asked.join_next().await {
+            let Ok((address, answer)) = done else { continue };
+            let message = match answer {
+                Ok(message) => message,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
+            let fine = matches!(message.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
+            if fine && message.authoritative {
+                return Ok(Reply::Answer(Box::new(message)));
+            }
+            if fine
+                && !message.recursion_available
+                && let Some(referral) = self.referral(&message, zone, name)
+            {
+                return Ok(referral);
+            }
+            last = if message.recursion_available {
+                DnsError::Hijacked { server: address }
+            } else if fine {
+                DnsError::Lame { server: address, zone: zone.to_owned() }
+            } else {
+                let code = message.response_code.to_string();
+                DnsError::Code { server: address, name: name.to_owned(), code }
+            };
+        }
+        Err(last)
+    }
+
+    /// Reads a delegation of a zone between `zone` and `name`.
+    fn referral(&self, message: &Message, zone: &str, name: &str) -> Option<Reply> {
+        let inside = |child: &str| {
+            child.len() > zone.len() && (same(child, name) || name.ends_with(&format!(".{child}")))
+        };
+        let owner = |record: &Record| record.name.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+        let child = message
+            .authorities
+            .iter()
+            .filter(|record| matches!(record.data, RData::NS(_)))
+            .map(owner)
+            .find(|child| inside(child))?;
+        let names = name_servers(message.authorities.iter(), Some(&child));
+        let glue = message
+            .additionals
+            .iter()
+            .filter_map(|record| {
+                let server = owner(record);
+                let ip = address(record).filter(|_| names.contains(&server))?;
+                Some((server, SocketAddr::new(ip, self.authority_port)))
+            })
+            .collect();
+        Some(Reply::Referral { child, names, glue })
+    }
+
+    /// Asks every address of every server that is responsible for a name for its zone: the authorities, or the resolvers.
+    ///
+    /// # Errors
+    /// If the zone or its servers cannot be found.
+    pub async fn survey(&self, name: &str) -> Result<Vec<NameServer>, DnsError> {
+        let (zone, mut servers) = match self.mode {
+            LookupMode::Resolvers => {
+                let servers =
+                    self.resolvers.iter().map(|address| NameServer::new("resolver", Some(*address))).collect();
+                (self.zone(name).await?, servers)
+            }
+            LookupMode::Authorities => {
+                let zone = self.zone(name).await?;
+                let message = self.resolve(&zone, RecordType::NS).await?;
+                let names = name_servers(message.answers.iter().chain(&message.authorities), None);
+                let mut servers = self.addresses(&names).await;
+                let mut at = zone.clone();
+                if let Ok(found) = self.ask_authority(name, RecordType::SOA).await
+                    && !same(&found.zone, &zone)
+                {
+                    at = found.zone;
+                    servers = found
+                        .servers
+                        .into_iter()
+                        .map(|(server, address)| NameServer::new(&server, Some(address)))
+                        .collect();
+                }
+                (at, servers)
+            }
+        };
+        let mut asked = tokio::task::JoinSet::new();
+        for (at, server) in servers.iter().enumerate() {
+            let Some(address) = server.address else { continue };
+            let (zone, within) = (zone.clone(), self.within);
+            let recursion = self.mode == LookupMode::Resolvers;
+            asked.spawn(async move { (at, ask(address, &zone, RecordType::SOA, recursion, within).await) });
+        }
+        while let Some(done) = asked.join_next().await {
+            let Ok((at, answer)) = done else { continue };
+            let error = match answer {
+                Err(error) => Some(error.to_string()),
+                Ok(message) if message.response_code != ResponseCode::NoError => {
+                    Some(format!("answered {} for {zone}", message.response_code))
+                }
+                Ok(message) if self.mode == LookupMode::Authorities && message.recursion_available => {
+                    Some("a resolver answers in its place: set dns.mode = \"resolvers\"".to_owned())
+                }
+                Ok(message) if self.mode == LookupMode::Authorities && !message.authoritative => {
+                    Some(format!("not authoritative for {zone}"))
+                }
+                Ok(_) => None,
+            };
+            if let Some(server) = servers.get_mut(at) {
+                server.error = error;
+            }
+        }
+        Ok(servers)
+    }
+}
+
+/// Delegations that are followed for one name.
+const DELEGATIONS: usize = 8;
+
+/// Place of a challenge's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Target {
+    /// The record's name, after all CNAMEs.
+    pub name: String,
+    /// The zone that it is in, as the DNS has it.
+    pub zone: String,
+}
+
+/// An address of a name server, and the error of asking it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NameServer {
+    /// Host name of the server.
+    pub server: String,
+    /// One of its addresses; `None` if it has none that can be reached.
+    pub address: Option<SocketAddr>,
+    /// The error, if it does not answer as it should.
+    pub error: Option<String>,
+    lookup: Option<DnsError>,
+}
+
+impl NameServer {
+    fn new(server: &str, address: Option<SocketAddr>) -> Self {
+        Self { server: server.to_owned(), address, error: None, lookup: None }
+    }
+}
+
+/// An authoritative answer, the zone that it is from and all servers of that zone.
+pub(super) struct AuthorityAnswer {
+    pub(super) message: Box<Message>,
+    pub(super) zone: String,
+    pub(super) servers: Vec<(String, SocketAddr)>,
+}
+
+enum Reply {
+    Answer(Box<Message>),
+    Referral { child: String, names: Vec<String>, glue: Vec<(String, SocketAddr)> },
+}
+
+fn address(record: &Record) -> Option<IpAddr> {
+    match &record.data {
+        RData::A(address) => Some(address.0.into()),
+        RData::AAAA(address) => Some(address.0.into()),
+        _ => None,
+    }
+}
+
+/// Returns the names in NS records, in order; those of one owner if it is given.
+fn name_servers<'r>(records: impl Iterator<Item = &'r Record>, owner: Option<&str>) -> Vec<String> {
+    let mut names = Vec::new();
+    for record in records {
+        let RData::NS(server) = &record.data else { continue };
+        if owner.is_some_and(|owner| !same(&record.name.to_ascii(), owner)) {
+            continue;
+        }
+        let server = server.0.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+        if !names.contains(&server) {
+            names.push(server);
+        }
+    }
+    names
 }

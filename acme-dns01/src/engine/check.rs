@@ -1,115 +1,260 @@
-//! What can be known before anything is asked of a CA.
+//! Checks before an order: CAA, zones, credentials, name servers, limits of the CA, the files in place.
 
+use super::accounts::store_error;
 use super::{Certificate, Engine};
-use crate::caa::{Applicant, permitted};
-use crate::machine::{Trouble, TroubleKind};
+use crate::caa::{CaaRequest, permitted};
+use crate::client::{Directory, now};
+use crate::condition::Condition;
+use crate::dns::DnsError;
+use crate::finding::Finding;
+use crate::machine::{AcmeError, ErrorKind, Txt};
 use crate::name::Name;
+use crate::propagation::LookupMode;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::BTreeSet;
 
-/// Names that are looked at together.
-const LOOKS: usize = 8;
+/// Names that are checked concurrently.
+const CONCURRENT: usize = 8;
 
-/// A finding of [`Engine::check`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at.
-    pub about: String,
-    /// What was found; an error names what to change.
-    pub found: Result<String, String>,
+/// Checks the configuration against the world.
+pub(super) struct Checker<'e> {
+    engine: &'e Engine,
 }
 
-impl Engine {
-    /// CAA, CNAMEs, zones and credentials, for every name of a certificate.
-    pub(super) async fn preflight(&self, certificate: &Certificate, authority: &str) -> Result<(), Trouble> {
+impl<'e> Checker<'e> {
+    pub(super) const fn new(engine: &'e Engine) -> Self {
+        Self { engine }
+    }
+
+    /// Checks CAA, CNAMEs, zones and credentials for every name of a certificate.
+    pub(super) async fn preflight(&self, certificate: &Certificate, authority: &str) -> Result<(), AcmeError> {
         // The directory first, so that it is read once.
-        self.authority_named(authority)?.acme.directory().await?;
+        self.engine.accounts.authority(authority)?.acme.directory().await?;
         let mut looks = Vec::new();
         for name in &certificate.spec.names {
-            looks.push(self.look(certificate, authority, name));
+            looks.push(self.name(certificate, authority, name));
         }
-        stream::iter(looks).buffer_unordered(LOOKS).try_collect().await
+        stream::iter(looks).buffer_unordered(CONCURRENT).try_collect().await
     }
 
-    async fn look(&self, certificate: &Certificate, authority: &str, name: &Name) -> Result<(), Trouble> {
+    async fn name(&self, certificate: &Certificate, authority: &str, name: &Name) -> Result<(), AcmeError> {
         self.caa(authority, name).await?;
-        self.locate(certificate, &name.challenge()).await.map(|_| ())
+        self.locate(certificate, name).await.map(|_| ())
     }
 
-    async fn caa(&self, authority: &str, name: &Name) -> Result<String, Trouble> {
-        let (directory, _) = self.authority_named(authority)?.acme.directory().await?;
-        let transient = |why: crate::dns::DnsError| {
-            Trouble::new(TroubleKind::Transient, format!("the CAA records of {}: {why}", name.base()))
+    async fn locate(&self, certificate: &Certificate, name: &Name) -> Result<Txt, AcmeError> {
+        self.engine.locator.locate(&name.challenge(), &certificate.spec.providers).await
+    }
+
+    async fn caa(&self, authority: &str, name: &Name) -> Result<String, AcmeError> {
+        let directory = self.engine.accounts.authority(authority)?.acme.directory().await?.directory;
+        let failed = |error: DnsError| {
+            let kind = match error {
+                DnsError::Unsupported { .. } => ErrorKind::Local,
+                _ => ErrorKind::Transient,
+            };
+            AcmeError::new(kind, format!("the CAA records of {}: {error}", name.base()))
         };
-        let (at, records) = self.dns.caa(name.base()).await.map_err(transient)?;
-        let account = self.store.account(authority).await.ok().flatten().and_then(|account| account.url);
-        let applicant = Applicant {
+        let (at, records) = self.engine.locator.dns.caa(name.base()).await.map_err(failed)?;
+        let account = self.engine.accounts.known_url(authority).await;
+        let request = CaaRequest {
             identities: &directory.meta.caa_identities,
             account: account.as_deref(),
             wildcard: name.is_wildcard(),
         };
-        permitted(&at, &records, &applicant)
-            .map_err(|why| Trouble::new(TroubleKind::Refused, format!("{name}: {why}")))?;
+        permitted(&at, &records, &request)
+            .map_err(|error| AcmeError::new(ErrorKind::Refused, format!("{name}: {error}")))?;
         Ok(match records.len() {
             0 => "there are none, so every CA may issue".to_owned(),
             count => format!("{count} at {at} allow it"),
         })
     }
 
-    /// Everything that can be checked without an order: credentials and their reach, CAA, delegation, every name server.
-    pub async fn check(&self, certificates: &[Certificate]) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let mut find = |about: String, found: Result<String, String>| findings.push(Finding { about, found });
-        let used = |name: &String| certificates.iter().any(|made| made.spec.authorities.contains(name));
-        for (name, authority) in self.authorities.iter().filter(|(name, _)| used(name)) {
-            let found = authority.acme.directory().await.map_err(|why| why.why);
-            let found = found.map(|(directory, skew)| {
-                let ahead = -skew.unwrap_or(0) / 1000;
-                let clock =
-                    if ahead.abs() > 60 { format!("; OUR CLOCK IS {ahead} s AHEAD") } else { String::new() };
-                let ari = if directory.renewal_info.is_some() { "with ARI" } else { "without ARI" };
-                format!("reached, {ari}{clock}")
-            });
-            find(format!("authority {name}"), found);
-        }
-        for (name, provider) in &self.providers {
+    /// Checks everything that can be checked without an order. A TXT record is written and removed unless `dry`.
+    pub(super) async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
+        let mut findings = self.authorities(certificates).await;
+        for (name, provider) in &self.engine.locator.providers {
+            let about = format!("provider {name}");
             match provider.check().await {
-                Ok(lines) if lines.is_empty() => {
-                    find(format!("provider {name}"), Ok("configured".to_owned()));
+                Ok(lines) if lines.is_empty() => findings.push(Finding::fine(about, "configured")),
+                Ok(lines) => {
+                    findings.extend(lines.into_iter().map(|line| Finding::fine(about.clone(), line)));
                 }
-                Ok(lines) => lines.into_iter().for_each(|line| find(format!("provider {name}"), Ok(line))),
-                Err(why) => find(format!("provider {name}"), Err(why.to_string())),
+                Err(error) => findings.push(Finding::fault(about, error.to_string())),
             }
         }
         for certificate in certificates {
+            findings.extend(self.files(certificate).await);
+            let mut challenges = BTreeSet::new();
             for name in &certificate.spec.names {
                 for authority in &certificate.spec.authorities {
-                    let found = self.caa(authority, name).await.map_err(|why| why.why);
-                    find(format!("{name}: CAA for {authority}"), found);
+                    let found = self.caa(authority, name).await.map_err(|error| error.reason);
+                    findings.push(Finding::of(format!("{name}: CAA for {authority}"), found));
                 }
-                let located = self.locate(certificate, &name.challenge()).await;
-                let at = located.as_ref().map_or_else(|_| name.challenge(), |txt| txt.name.clone());
-                let zone = located.as_ref().map(|txt| format!("{} by {}", txt.name, txt.provider));
-                find(format!("{name}: zone"), zone.map_err(|why| why.why.clone()));
-                if let Ok(txt) = &located
-                    && let Some((_, provider)) = self.providers.iter().find(|(name, _)| *name == txt.provider)
-                    && let Some(found) = provider.probe(&txt.zone, &txt.name).await.transpose()
-                {
-                    find(format!("{name}: update"), found.map_err(|why| why.to_string()));
+                // A wildcard and its base have one challenge.
+                if challenges.insert(name.challenge()) {
+                    findings.extend(self.challenge(certificate, name, dry).await);
                 }
-                let servers = match self.dns.zone(&at).await {
-                    Ok(zone) => self.dns.authorities(&zone).await,
-                    Err(why) => Err(why),
-                };
-                let found = servers.map_err(|why| why.to_string()).map(|servers| {
-                    let list: Vec<String> = servers
-                        .iter()
-                        .map(|(server, address)| format!("{server} ({})", address.ip()))
-                        .collect();
-                    list.join(", ")
-                });
-                find(format!("{name}: name servers"), found);
             }
         }
         findings
     }
+
+    async fn authorities(&self, certificates: &[Certificate]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (name, authority) in &self.engine.accounts.authorities {
+            let of_it = |made: &&Certificate| made.spec.authorities.contains(name);
+            let certificates: Vec<&Certificate> = certificates.iter().filter(of_it).collect();
+            if certificates.is_empty() {
+                continue;
+            }
+            let about = format!("authority {name}");
+            let found = match authority.acme.directory().await {
+                Ok(found) => found,
+                Err(error) => {
+                    findings.push(Finding::fault(about, error.reason));
+                    continue;
+                }
+            };
+            let ahead = -found.skew.unwrap_or(0) / 1000;
+            let ari = if found.directory.renewal_info.is_some() { "with ARI" } else { "without ARI" };
+            findings.push(if ahead.abs() > 60 {
+                let message = format!("reached, {ari}; the local clock is {ahead} s ahead: set it right");
+                Finding::fault(about.clone(), message)
+            } else {
+                Finding::fine(about.clone(), format!("reached, {ari}"))
+            });
+            if let Some(terms) = &found.directory.meta.terms_of_service {
+                let agreed = authority.terms_agreed;
+                let message = if agreed { "agreed to" } else { "not agreed to: read them and set agree_terms = true" };
+                findings.push(Finding::of(
+                    format!("{about}: terms of service"),
+                    if agreed { Ok(format!("{message}: {terms}")) } else { Err(format!("{terms}: {message}")) },
+                ));
+            }
+            for certificate in certificates {
+                findings.extend(limits(certificate, name, authority.acme.url(), &found.directory));
+            }
+        }
+        findings
+    }
+
+    async fn files(&self, certificate: &Certificate) -> Vec<Finding> {
+        let id = &certificate.spec.id;
+        let about = format!("{id}: files");
+        let mut findings = match self.engine.store.check(id).await {
+            Ok(found) => found,
+            Err(error) => vec![Finding::fault(about.clone(), crate::error_chain(&error))],
+        };
+        let condition = match self.engine.certificate_status(certificate).await {
+            Ok(status) => status.condition,
+            Err(error) => {
+                findings.push(Finding::fault(about, store_error(&error).reason));
+                return findings;
+            }
+        };
+        let harmless = match &condition {
+            Condition::Valid
+            | Condition::Missing
+            | Condition::Staging
+            | Condition::WrongNames(_)
+            | Condition::WrongKeyType(_)
+            | Condition::WrongProfile
+            | Condition::OtherIssuer(_) => true,
+            Condition::SelfSigned(origin) => *origin == crate::Origin::Placeholder,
+            _ => false,
+        };
+        findings.push(match (harmless, &condition) {
+            (true, Condition::Valid) => Finding::fine(about, "a valid pair"),
+            (true, condition) => Finding::fine(about, condition.to_string()),
+            (false, condition) => Finding::fault(about, format!("{condition}: it is replaced by the next run")),
+        });
+        findings
+    }
+
+    async fn challenge(&self, certificate: &Certificate, name: &Name, dry: bool) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let located = self.locate(certificate, name).await;
+        let at = located.as_ref().map_or_else(|_| name.challenge(), |txt| txt.name.clone());
+        let zone = located.as_ref().map(|txt| format!("{} by {}", txt.name, txt.provider));
+        findings.push(Finding::of(format!("{name}: zone"), zone.map_err(|error| error.reason.clone())));
+        if let Ok(txt) = &located
+            && let Some(provider) = self.engine.locator.provider(&txt.provider)
+        {
+            let value = format!("acme-dns01-check-{}", now().millis());
+            let tried = if dry {
+                provider.probe(&txt.zone, &txt.name).await
+            } else {
+                provider.trial(&txt.zone, &txt.name, &value).await
+            };
+            if let Some(found) = tried.transpose() {
+                let found = found.map_err(|error| error.to_string());
+                findings.push(Finding::of(format!("{name}: update"), found));
+            }
+        }
+        findings.push(self.name_servers(name, &at).await);
+        findings
+    }
+
+    /// Asks every address of every name server for the zone.
+    async fn name_servers(&self, name: &Name, at: &str) -> Finding {
+        let dns = &self.engine.locator.dns;
+        let about = match dns.mode {
+            LookupMode::Authorities => format!("{name}: name servers"),
+            LookupMode::Resolvers => format!("{name}: resolvers"),
+        };
+        let servers = match dns.survey(at).await {
+            Ok(servers) => servers,
+            Err(error) => return Finding::fault(about, error.to_string()),
+        };
+        let works = |server: &str| servers.iter().any(|other| other.server == server && other.error.is_none());
+        let mut faults = Vec::new();
+        let mut lines = Vec::new();
+        for found in &servers {
+            let shown = match found.address {
+                Some(address) => format!("{} ({})", found.server, address.ip()),
+                None => found.server.clone(),
+            };
+            match &found.error {
+                None => lines.push(shown),
+                // One of its addresses does: the CA's resolvers use that.
+                Some(error) if works(&found.server) => lines.push(format!("{shown}, which does not answer ({error})")),
+                Some(error) => faults.push(format!("{shown}: {error}")),
+            }
+        }
+        if faults.is_empty() {
+            return Finding::fine(about, lines.join(", "));
+        }
+        Finding::fault(about, faults.join("; "))
+    }
+}
+
+/// Checks the profile, and the limits that are known of Let's Encrypt.
+fn limits(certificate: &Certificate, authority: &str, url: &str, directory: &Directory) -> Vec<Finding> {
+    let spec = &certificate.spec;
+    let mut findings = Vec::new();
+    if let Some(profile) = &spec.profile
+        && !directory.meta.profiles.contains_key(profile)
+    {
+        let known: Vec<&str> = directory.meta.profiles.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let message = format!("{authority} has no profile `{profile}`; it has {known}");
+        findings.push(Finding::fault(format!("{}: profile", spec.id), message));
+    }
+    if !url.contains("letsencrypt.org") {
+        return findings;
+    }
+    let most = match spec.profile.as_deref() {
+        Some("shortlived" | "tlsserver") => 25,
+        _ => 100,
+    };
+    if spec.names.len() > most {
+        let message = format!("{} names, and {authority} takes {most} at most: split the certificate", spec.names.len());
+        findings.push(Finding::fault(format!("{}: names", spec.id), message));
+    }
+    for name in spec.names.iter().filter(|name| !name.has_public_suffix()) {
+        let message = format!("{authority} issues for public domains only, and `{}` is not below one", name.base());
+        findings.push(Finding::fault(format!("{name}: name"), message));
+    }
+    findings
 }

@@ -1,121 +1,98 @@
-//! The shell around the machine: does what it asks for, and tells it what came of it.
+//! The shell around the machine: performs its actions and reports their results.
 
-mod account;
-mod actions;
+mod accounts;
 mod check;
+mod deployer;
+mod events;
+mod follow;
+mod inspect;
+mod issuer;
 mod keep;
+mod locator;
+mod reporter;
 mod round;
+mod sweep;
 
-pub use account::Account;
-pub use check::Finding;
+pub use crate::client::Account;
+pub use crate::finding::Finding;
+pub use accounts::{Authority, account_key};
+pub use events::{EngineEvent, Observer};
+pub use inspect::inspect;
+pub use reporter::Counts;
+pub use round::{CertificateRound, RoundOutcome};
 
-use crate::alert::Messenger;
-use crate::client::{Acme, ExternalAccount};
+use crate::alert::AlertSink;
+use crate::client::now;
+use crate::condition::{Condition, StoredPair};
 use crate::dns::Dns;
 use crate::ledger::Ledger;
+use crate::lifetime::Due;
 use crate::live::{Deployment, Live};
-use crate::machine::{Alert, Spec, Trouble, TroubleKind};
+use crate::machine::{AcmeError, ErrorKind, Machine, Record, Spec, State};
 use crate::provider::Provider;
-use crate::store::{Store, StoreError};
+use crate::store::{Pair, Store, StoreError};
 use crate::time::Time;
-use futures_util::future::join_all;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use accounts::{AccountKeeper, store_error};
+use check::Checker;
+use deployer::Deployer;
+use follow::Follower;
+use locator::Locator;
+use reporter::Reporter;
+use round::{Round, adopt, placeholder, remove_records};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// A CA and our account there.
-#[derive(Debug)]
-pub struct Authority {
-    /// Its client.
-    pub acme: Acme,
-    /// Mail addresses for the account.
-    pub contact: Vec<String>,
-    /// The external account that a new account is bound to.
-    pub external_account: Option<ExternalAccount>,
-    account: tokio::sync::Mutex<Option<Arc<Account>>>,
-}
-
-impl Authority {
-    /// A CA without contacts.
-    #[must_use]
-    pub fn new(acme: Acme) -> Self {
-        Self { acme, contact: Vec::new(), external_account: None, account: tokio::sync::Mutex::default() }
-    }
-}
-
-/// A certificate that is to be there.
+/// A certificate to obtain and to keep alive.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Certificate {
-    /// What it is.
+    /// Specification of the certificate.
     pub spec: Spec,
-    /// The providers for its names; all that are configured if empty.
-    pub providers: Vec<String>,
-    /// Who serves it.
+    /// Servers to reload and to check.
     pub deployment: Deployment,
+}
+
+impl Certificate {
+    /// A certificate with servers to reload and to check.
+    #[must_use]
+    pub const fn new(spec: Spec, deployment: Deployment) -> Self {
+        Self { spec, deployment }
+    }
 }
 
 impl From<Spec> for Certificate {
     fn from(spec: Spec) -> Self {
-        Self { spec, providers: Vec::new(), deployment: Deployment::default() }
+        Self { spec, deployment: Deployment::default() }
     }
 }
 
-/// What became of a certificate in one round.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Its id.
-    pub id: String,
-    /// How it ended.
-    pub how: How,
+/// State of a certificate, in its journal and in its folder.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CertificateStatus {
+    /// Condition of the pair in place.
+    pub condition: Condition,
+    /// The pair in place.
+    pub stored: StoredPair,
+    /// Sum of the journal.
+    pub state: State,
+    /// Time of the next renewal, and the reason for it; a pause after a failure comes on top.
+    pub due: Due,
+    /// End of the pause after a failure, if it is in force.
+    pub paused_until: Option<Time>,
 }
-
-/// How a round ended for a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum How {
-    /// There is a new one.
-    Issued,
-    /// Nothing was due until then, and why.
-    Fine(Time, String),
-    /// It did not work; the next try, and why.
-    Failed(Time, String),
-    /// Another process is at it.
-    Elsewhere,
-}
-
-/// What the engine counts, for metrics.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Certificates obtained.
-    pub issued: u64,
-    /// Attempts that failed or stalled.
-    pub failed: u64,
-    /// Orders asked for.
-    pub orders: u64,
-    /// Alerts given.
-    pub alerts: u64,
-    /// Alerts that reached nobody.
-    pub alerts_lost: u64,
-}
-
-/// What hears of everything the engine does: a line a step.
-pub type Observer = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
 /// The engine. Cheap to share behind an [`Arc`].
 pub struct Engine {
     store: Arc<dyn Store>,
-    authorities: BTreeMap<String, Authority>,
-    providers: Vec<(String, Arc<dyn Provider>)>,
-    dns: Dns,
-    messengers: Vec<Arc<dyn Messenger>>,
-    live: Option<Arc<Live>>,
-    observer: Option<Observer>,
+    accounts: AccountKeeper,
+    locator: Locator,
+    deployer: Deployer,
+    reporter: Reporter,
+    placeholders: bool,
     parallel: Arc<Semaphore>,
     ledger: tokio::sync::Mutex<Ledger>,
-    counts: Mutex<Counts>,
-    /// What a person was told of a store that does not work, by certificate.
-    hushed: Mutex<BTreeMap<String, round::Hushed>>,
-    /// What this machine's servers were told of, by certificate: its serial number.
-    told: Mutex<BTreeMap<String, String>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -123,7 +100,7 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
             .field("store", &self.store)
-            .field("providers", &self.providers)
+            .field("providers", &self.locator.providers)
             .finish_non_exhaustive()
     }
 }
@@ -133,18 +110,14 @@ impl Engine {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, dns: Dns) -> Self {
         Self {
+            accounts: AccountKeeper::new(store.clone()),
+            locator: Locator { dns, providers: Vec::new() },
+            deployer: Deployer::new(store.clone()),
+            reporter: Reporter::default(),
             store,
-            authorities: BTreeMap::new(),
-            providers: Vec::new(),
-            dns,
-            messengers: Vec::new(),
-            live: None,
-            observer: None,
+            placeholders: true,
             parallel: Arc::new(Semaphore::new(5)),
             ledger: tokio::sync::Mutex::default(),
-            counts: Mutex::default(),
-            hushed: Mutex::default(),
-            told: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -152,131 +125,362 @@ impl Engine {
     /// Adds a CA under the name by which specifications call it.
     #[must_use]
     pub fn authority(mut self, name: impl Into<String>, authority: Authority) -> Self {
-        self.authorities.insert(name.into(), authority);
+        self.accounts.authorities.insert(name.into(), authority);
         self
     }
 
-    /// Adds a DNS provider. The first that has a zone for a name is the one.
+    /// Adds a DNS provider. The one that has exactly the zone of a record creates it.
     #[must_use]
     pub fn provider(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
-        self.providers.push((name.into(), provider));
+        self.locator.providers.push((name.into(), provider));
         self
     }
 
-    /// Adds a way to reach a person.
+    /// Adds a recipient of alerts.
     #[must_use]
-    pub fn messenger(mut self, messenger: Arc<dyn Messenger>) -> Self {
-        self.messengers.push(messenger);
+    pub fn alert_sink(mut self, sink: Arc<dyn AlertSink>) -> Self {
+        self.reporter.sinks.push(sink);
         self
     }
 
     /// Takes certificates into use in this process.
     #[must_use]
     pub fn live(mut self, live: Arc<Live>) -> Self {
-        self.live = Some(live);
+        self.deployer.live = Some(live);
         self
     }
 
-    /// Who hears of each step: the certificate's id, and the step in words.
+    /// Sets the observer, which receives the certificate's id and each event.
     #[must_use]
     pub fn observer(mut self, observer: Observer) -> Self {
-        self.observer = Some(observer);
+        self.reporter.observer = Some(observer);
         self
     }
 
-    /// On how many certificates it works at once, 1 to 1000.
+    /// Sets whether a self-signed pair is installed where there is none yet, so that servers can start: by default it is.
+    #[must_use]
+    pub const fn placeholders(mut self, install: bool) -> Self {
+        self.placeholders = install;
+        self
+    }
+
+    /// Sets the number of certificates processed concurrently, 1 to 1000.
     #[must_use]
     pub fn parallel(mut self, count: usize) -> Self {
         self.parallel = Arc::new(Semaphore::new(count.clamp(1, 1000)));
         self
     }
 
-    /// What was counted since the engine was made.
+    /// Returns the counters.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reporter.counts()
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    fn count(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+    const fn checker(&self) -> Checker<'_> {
+        Checker::new(self)
     }
 
-    fn say(&self, id: &str, what: &str) {
-        if let Some(observer) = &self.observer {
-            observer(id, what);
+    /// Returns the certificate with what the engine knows of its authorities.
+    fn resolved(&self, certificate: &Certificate) -> Certificate {
+        let mut certificate = certificate.clone();
+        for (name, url) in self.accounts.directories() {
+            certificate.spec.directories.entry(name).or_insert(url);
         }
+        certificate
     }
 
-    async fn alert(&self, id: &str, alert: &Alert) {
-        self.count(|counts| counts.alerts += 1);
-        self.say(id, &format!("alert: {alert}"));
-        let mut told = Vec::new();
-        for messenger in &self.messengers {
-            told.push(messenger.tell(id, alert));
+    /// Does what is due for all of these, as many at once as allowed.
+    pub async fn once(self: &Arc<Self>, certificates: &[Certificate], force: bool) -> Vec<CertificateRound> {
+        let mut rounds = tokio::task::JoinSet::new();
+        for certificate in certificates {
+            let (engine, certificate) = (self.clone(), certificate.clone());
+            rounds.spawn(async move {
+                engine.ready(&certificate).await;
+                engine.round(&certificate, force).await
+            });
         }
-        for why in join_all(told).await.into_iter().filter_map(Result::err) {
-            self.count(|counts| counts.alerts_lost += 1);
-            self.say(id, &format!("an alert reached nobody: {why}"));
-        }
+        let mut found = rounds.join_all().await;
+        found.sort_by(|one, other| one.id.cmp(&other.id));
+        found
     }
 
-    /// The account at a CA, registered if need be.
+    /// Keeps all of these alive until the engine is told to [stop](Self::stop), and follows what other machines do to a store
+    /// that is shared. Records of certificates that are not among these any more are removed.
+    pub async fn run(self: &Arc<Self>, certificates: &[Certificate]) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for certificate in certificates.iter().cloned() {
+            tasks.spawn(keep::keep(self.clone(), certificate));
+        }
+        if let Some(changes) = self.store.changes() {
+            tasks.spawn(Follower::new(self.clone(), certificates.to_vec()).run(changes));
+        }
+        let (engine, all) = (self.clone(), certificates.to_vec());
+        tasks.spawn(async move { sweep::keep_sweeping(&engine, &all).await });
+        tasks.join_all().await;
+    }
+
+    /// Removes TXT records of certificates that have a journal and are not among `configured`. Their attempts are abandoned.
     ///
     /// # Errors
-    /// [`Trouble`].
-    pub async fn account(&self, authority: &str) -> Result<Arc<Account>, Trouble> {
-        account::ensure(&*self.store, authority, self.authority_named(authority)?, false).await
+    /// [`StoreError`]; what cannot be removed from the DNS is reported as an event and an alert.
+    pub async fn sweep(&self, configured: &[Certificate]) -> Result<(), StoreError> {
+        sweep::sweep(self, configured).await
+    }
+
+    /// Ends [`run`](Self::run) and every round as soon as what is under way is done and written down: within the time-out of
+    /// one request.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Sleeps; `false` if the engine was told to stop meanwhile.
+    async fn sleep(&self, pause: Duration) -> bool {
+        let mut stopping = self.stopping.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            _ = stopping.wait_for(|stopping| *stopping) => false,
+        }
+    }
+
+    async fn ready(&self, certificate: &Certificate) {
+        // Never closed.
+        let _turn = self.parallel.clone().acquire_owned().await;
+        if let Err(error) = self.prepare(certificate).await {
+            self.reporter.event(&certificate.spec.id, &EngineEvent::Error(crate::error_chain(&error)));
+        }
+    }
+
+    /// Does what is due for one certificate, until nothing is.
+    pub async fn round(&self, certificate: &Certificate, force: bool) -> CertificateRound {
+        let certificate = self.resolved(certificate);
+        // Never closed.
+        let _turn = self.parallel.clone().acquire_owned().await;
+        let outcome = Round::run(self, &certificate, force).await;
+        CertificateRound { id: certificate.spec.id, outcome }
+    }
+
+    /// Makes sure that there is something to serve: takes the pair in the store into use, or installs a self-signed one where
+    /// there is none, or none that can be used. Corrects owner, group and mode of the files.
+    ///
+    /// # Errors
+    /// [`StoreError`], or that a key cannot be made. What this machine has is in use all the same.
+    pub async fn prepare(&self, certificate: &Certificate) -> Result<(), StoreError> {
+        let id = &certificate.spec.id;
+        for what in self.store.correct(id).await? {
+            self.reporter.event(id, &EngineEvent::Corrected(what));
+        }
+        let current = match self.current_or_placeholder(&certificate.spec).await {
+            Ok(pair) => pair,
+            Err(error) => match self.store.local(id).await {
+                Ok(Some(pair)) => {
+                    let why = crate::error_chain(&error);
+                    self.reporter.note(id, format!("the pair of this machine is used for now: {why}"));
+                    Some(pair)
+                }
+                _ => return Err(error),
+            },
+        };
+        current.map_or(Ok(()), |pair| self.deployer.set_live(id, &pair))
+    }
+
+    /// Takes the pair of this machine into use at once, without asking a store that is shared: a server that starts while the
+    /// database is away should not wait for it. Without one it is [`prepare`](Self::prepare). A newer one in the store is taken
+    /// into use by [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As of [`prepare`](Self::prepare).
+    pub async fn begin(&self, certificate: &Certificate) -> Result<(), StoreError> {
+        match self.store.local(&certificate.spec.id).await {
+            Ok(Some(pair)) if self.deployer.set_live(&certificate.spec.id, &pair).is_ok() => Ok(()),
+            _ => self.prepare(certificate).await,
+        }
+    }
+
+    /// Returns the pair in place, if it can be used.
+    async fn usable(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+        let contents = self.store.contents(id).await?;
+        match (inspect(&contents), contents.chain, contents.key) {
+            (StoredPair::Complete(_), Some(chain), Some(key)) => Ok(Some(Pair { chain, key })),
+            _ => Ok(None),
+        }
+    }
+
+    async fn current_or_placeholder(&self, spec: &Spec) -> Result<Option<Pair>, StoreError> {
+        let id = &spec.id;
+        self.store.refresh(id).await?;
+        if let Some(pair) = self.usable(id).await? {
+            return Ok(Some(pair));
+        }
+        if !self.placeholders {
+            return Ok(None);
+        }
+        let pair = placeholder(spec).await?;
+        // Another process may be about to put one there.
+        for _ in 0..100 {
+            if let Some(_lock) = self.store.lock(id).await? {
+                if self.usable(id).await?.is_none() {
+                    self.note_loss(spec).await?;
+                    self.store.stage(id, &pair).await?;
+                    self.store.install(id).await?;
+                    self.reporter.event(id, &EngineEvent::Placeholder);
+                }
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.usable(id).await?.is_some() {
+                break;
+            }
+        }
+        self.store.refresh(id).await?;
+        Ok(Some(self.usable(id).await?.unwrap_or(pair)))
+    }
+
+    /// Writes down what became of the pair that was issued, before another takes its place.
+    async fn note_loss(&self, spec: &Spec) -> Result<(), StoreError> {
+        let state = State::replay(&self.store.journal(&spec.id).await?);
+        if state.held.is_none() {
+            return Ok(());
+        }
+        let stored = inspect(&self.store.contents(&spec.id).await?);
+        let condition = Condition::of(spec, &state, &stored, now());
+        let issued = state.attempt.as_ref().is_some_and(|attempt| attempt.issued.is_some());
+        if condition.is_lost() && !issued {
+            let record = Record::Lost { at: now(), why: condition.to_string() };
+            self.store.append(&spec.id, &record).await?;
+            self.reporter.record(&spec.id, &record);
+        }
+        Ok(())
+    }
+
+    /// Returns the state of a certificate from its journal and its folder.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn state(&self, certificate: &Certificate) -> Result<State, StoreError> {
+        Ok(self.certificate_status(certificate).await?.state)
+    }
+
+    /// Returns the state of a certificate, with the condition of its files and the time of its renewal.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn certificate_status(&self, certificate: &Certificate) -> Result<CertificateStatus, StoreError> {
+        let spec = self.resolved(certificate).spec;
+        let state = State::replay(&self.store.journal(&spec.id).await?);
+        let stored = inspect(&self.store.contents(&spec.id).await?);
+        let condition = Condition::of(&spec, &state, &stored, now());
+        let state = adopt(&spec, state, &stored);
+        let due = if condition.is_lost() && !state.undeployed {
+            Due { at: Time::default(), reason: crate::Reason::Lost(condition.to_string()) }
+        } else {
+            crate::renewal_due(&spec, &state, Some(stored.clone()))
+        };
+        let paused_until = state.paused_until(now());
+        Ok(CertificateStatus { condition, stored, state, due, paused_until })
+    }
+
+    /// Checks everything that can be checked without an order: credentials and their reach, CAA, delegation, every name server,
+    /// files and their permissions. A TXT record is written and removed unless `dry`.
+    pub async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
+        let certificates: Vec<Certificate> =
+            certificates.iter().map(|certificate| self.resolved(certificate)).collect();
+        self.checker().check(&certificates, dry).await
+    }
+
+    /// Returns the account at a CA, registered if need be.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn account(&self, authority: &str) -> Result<Arc<Account>, AcmeError> {
+        self.accounts.ensure(authority, false).await
     }
 
     /// Gives the account at a CA another key.
     ///
     /// # Errors
-    /// [`Trouble`]; the old key is still good then, or the new one is found at the next start.
-    pub async fn roll_over(&self, authority: &str) -> Result<(), Trouble> {
-        account::roll_over(&*self.store, authority, self.authority_named(authority)?).await
+    /// [`AcmeError`]; the old key is still good then, or the new one is found at the next start.
+    pub async fn roll_over(&self, authority: &str) -> Result<(), AcmeError> {
+        self.accounts.roll_over(authority).await
     }
 
-    /// Ends the account at a CA for good. Whatever is ordered there afterwards is by a new one.
+    /// Deactivates the account at a CA for good. Later orders are placed by a new one.
     ///
     /// # Errors
-    /// [`Trouble`].
-    pub async fn deactivate(&self, authority: &str) -> Result<(), Trouble> {
-        account::deactivate(&*self.store, authority, self.authority_named(authority)?).await
+    /// [`AcmeError`].
+    pub async fn deactivate(&self, authority: &str) -> Result<(), AcmeError> {
+        self.accounts.deactivate(authority).await
     }
 
-    /// Revokes the certificate in the store. `reason` is a code of RFC 5280 §5.3.1.
+    /// Revokes the certificate in the store; the next round replaces it. `reason` is a code of RFC 5280 §5.3.1.
     ///
     /// # Errors
-    /// [`Trouble`].
-    pub async fn revoke(&self, certificate: &Certificate, reason: Option<u8>) -> Result<(), Trouble> {
-        let ours = |why: String| Trouble::new(TroubleKind::Ours, why);
+    /// [`AcmeError`].
+    pub async fn revoke(&self, certificate: &Certificate, reason: Option<u8>) -> Result<(), AcmeError> {
+        let local = |why: String| AcmeError::new(ErrorKind::Local, why);
         let id = &certificate.spec.id;
-        let state = self.state(certificate).await.map_err(|why| store_trouble(&why))?;
-        let pair = self.store.current(id).await.map_err(|why| store_trouble(&why))?;
+        let state = self.state(certificate).await.map_err(|error| store_error(&error))?;
+        let pair = self.store.current(id).await.map_err(|error| store_error(&error))?;
         let (held, pair) =
-            state.held.zip(pair).ok_or_else(|| ours(format!("{id}: there is no certificate")))?;
+            state.held.zip(pair).ok_or_else(|| local(format!("{id}: there is no certificate")))?;
         let authority = held.authority.unwrap_or_default();
-        let account = self.account(&authority).await?;
-        let leaf = crate::client::leaf(&pair.chain).map_err(|why| ours(why.to_string()))?;
-        self.authority_named(&authority)?.acme.revoke(&account.key, &account.url, &leaf, reason).await
+        let leaf = crate::client::leaf(&pair.chain).map_err(|error| local(error.to_string()))?;
+        self.account(&authority).await?.revoke(&leaf, reason).await?;
+        let lock = self.locked(id).await.map_err(|error| store_error(&error))?;
+        let record = Record::Revoked { at: now(), serial: held.serial };
+        let written = self.store.append(id, &record).await.map_err(|error| store_error(&error));
+        drop(lock);
+        written
     }
 
-    fn authority_named(&self, name: &str) -> Result<&Authority, Trouble> {
-        self.authorities.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.authorities.keys().map(String::as_str).collect();
-            let why = format!("no authority is called `{name}`; there are {}", known.join(", "));
-            Trouble::new(TroubleKind::Ours, why)
-        })
+    async fn locked(&self, id: &str) -> Result<crate::store::Lock, StoreError> {
+        for _ in 0..100 {
+            if let Some(lock) = self.store.lock(id).await? {
+                return Ok(lock);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(StoreError::Busy { id: id.to_owned() })
     }
-}
 
-fn store_trouble(why: &StoreError) -> Trouble {
-    let kind = if why.is_transient() { TroubleKind::Transient } else { TroubleKind::Ours };
-    Trouble::new(kind, why.to_string())
+    /// Abandons the order under way of a certificate, and removes its TXT records. The id need not be configured any more.
+    /// Returns the records that are left, with the reason.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn abandon(&self, id: &str) -> Result<Vec<(String, AcmeError)>, StoreError> {
+        let _lock = self.locked(id).await?;
+        let mut machine = Machine::new(Spec::new([], ""), State::replay(&self.store.journal(id).await?));
+        if machine.state().attempt.is_some() || machine.state().until.is_some() {
+            let record = Record::Abandoned { at: now(), why: "the user asked for it".to_owned() };
+            self.store.append(id, &record).await?;
+            self.reporter.record(id, &record);
+            machine = Machine::new(Spec::new([], ""), State::replay(&self.store.journal(id).await?));
+        }
+        remove_records(self, id, machine.state()).await
+    }
+
+    /// Forgets a certificate: abandons its order, removes its TXT records, and removes its journal and pending key. The
+    /// certificate's folder stays. Nothing is forgotten while records are left; they are returned, with the reason.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget(&self, id: &str) -> Result<Vec<(String, AcmeError)>, StoreError> {
+        let left = self.abandon(id).await?;
+        if left.is_empty() {
+            let _lock = self.locked(id).await?;
+            self.store.forget(id).await?;
+        }
+        Ok(left)
+    }
 }

@@ -1,290 +1,236 @@
 //! One round: everything that is due for one certificate, under its lock.
 
-use super::{Certificate, Engine, How, Outcome};
-use crate::client::now;
-use crate::machine::{Action, Alert, Event, Machine, Record, State};
+use super::inspect::inspect;
+use super::issuer::Issuer;
+use super::{Certificate, Engine, EngineEvent};
+use crate::client::{now, self_signed};
+use crate::condition::StoredPair;
+use crate::lifetime::Origin;
+use crate::machine::{AcmeError, Action, Alert, ErrorKind, Event, Machine, Record, Spec, State};
 use crate::store::{Lock, Pair, StoreError};
-use crate::time::{DAY, Time};
-use std::sync::PoisonError;
+use crate::time::Time;
 use std::time::Duration;
 
-/// What takes longer is taken up again in another round.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How often in a row a line of the journal cannot be written before the round ends.
+/// Longest wait inside a round.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// Consecutive failures to write the journal that end a round.
 const UNWRITTEN: u32 = 3;
-/// When a lock that was lost is tried for again.
-const SOON: Duration = Duration::from_secs(1);
-/// When a store that does not work is tried again, and one that is away for a moment.
-const AGAIN: Duration = Duration::from_secs(60);
-const AGAIN_SOON: Duration = Duration::from_secs(5);
-/// How often in a row a store is away before a person is told: a restart is no news.
-const TRANSIENT: u32 = 4;
-/// After how long a person is told again that it does not.
-const TELL_AGAIN: [Duration; 4] =
-    [Duration::from_secs(600), Duration::from_secs(6000), Duration::from_secs(43_200), DAY];
+/// Time before a lock that was lost is tried for again.
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
+/// Time before a failing store is tried again, and one that is away for a moment.
+const STORE_PAUSE: Duration = Duration::from_secs(60);
+const STORE_PAUSE_TRANSIENT: Duration = Duration::from_secs(5);
+/// Lines of a journal before it is compacted.
+const COMPACT: usize = 64;
 
-/// What a person was told of a store that does not work.
-#[derive(Debug, Default)]
-pub(super) struct Hushed {
-    failures: u32,
-    told: usize,
-    until: Option<Time>,
+/// Result of a round for one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CertificateRound {
+    /// Id of the certificate.
+    pub id: String,
+    /// Outcome of the round.
+    pub outcome: RoundOutcome,
 }
 
-impl Engine {
-    /// Makes sure that there is something to serve: takes what is in the store into use, or puts a self-signed pair there.
-    ///
-    /// # Errors
-    /// [`StoreError`], or that a key cannot be made. What this machine has is in use all the same.
-    pub async fn prepare(&self, certificate: &Certificate) -> Result<(), StoreError> {
+/// Outcome of a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoundOutcome {
+    /// A new certificate is in place.
+    Issued,
+    /// Nothing is due yet.
+    NotDue {
+        /// Time of the next step.
+        until: Time,
+        /// Reason for that time.
+        reason: String,
+    },
+    /// It failed.
+    Failed {
+        /// Time of the next try.
+        retry_at: Time,
+        /// Kind of the error.
+        kind: ErrorKind,
+        /// The error, for people.
+        reason: String,
+    },
+    /// Another process works on the certificate.
+    Locked,
+}
+
+impl RoundOutcome {
+    fn failed(retry_at: Time, kind: ErrorKind, reason: impl Into<String>) -> Self {
+        Self::Failed { retry_at, kind, reason: reason.into() }
+    }
+}
+
+/// A machine driven under the lock of its certificate.
+pub(super) struct Round<'e> {
+    engine: &'e Engine,
+    certificate: &'e Certificate,
+    lock: Lock,
+    issued: bool,
+    unwritten: u32,
+}
+
+impl<'e> Round<'e> {
+    /// Does what is due for one certificate.
+    pub(super) async fn run(engine: &'e Engine, certificate: &'e Certificate, force: bool) -> RoundOutcome {
         let id = &certificate.spec.id;
-        let current = match self.current_or_own(certificate).await {
-            Ok(pair) => pair,
-            Err(why) => match self.store.local(id).await {
-                Ok(Some(pair)) => {
-                    self.say(id, &format!("what this machine has is used for now: {why}"));
-                    pair
+        match Self::work(engine, certificate, force).await {
+            Ok(outcome) => {
+                engine.reporter.store_works(id);
+                outcome
+            }
+            // No alert: the process that has the lock now goes on, and so does the next round.
+            Err(why @ StoreError::LockLost { .. }) => {
+                RoundOutcome::failed(now().after(LOCK_PAUSE), ErrorKind::Transient, why.to_string())
+            }
+            Err(error) => {
+                let transient = error.is_transient();
+                let next = now().after(if transient { STORE_PAUSE_TRANSIENT } else { STORE_PAUSE });
+                let why = crate::error_chain(&error);
+                if let Some(failures) = engine.reporter.store_failed(id, transient) {
+                    engine.reporter.event(id, &EngineEvent::Error(why.clone()));
+                    engine.reporter.alert(id, &Alert::Failing { why: why.clone(), next, failures }).await;
                 }
-                _ => return Err(why),
-            },
-        };
-        self.set_live(id, &current)
-    }
-
-    /// Takes what this machine has into use at once, without asking a store that is shared: a server that starts while the database
-    /// is away should not wait for it. Where this machine has nothing it is [`prepare`](Self::prepare). What is newer in the store
-    /// is taken into use by [`run`](Self::run).
-    ///
-    /// # Errors
-    /// As of [`prepare`](Self::prepare).
-    pub async fn begin(&self, certificate: &Certificate) -> Result<(), StoreError> {
-        match self.store.local(&certificate.spec.id).await {
-            Ok(Some(pair)) => self.set_live(&certificate.spec.id, &pair),
-            _ => self.prepare(certificate).await,
+                let kind = if transient { ErrorKind::Transient } else { ErrorKind::Local };
+                RoundOutcome::failed(next, kind, why)
+            }
         }
     }
 
-    fn set_live(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
-        if let Some(live) = &self.live {
-            let damaged = |why: crate::live::LiveError| StoreError::Damaged {
-                path: id.to_owned(),
-                why: why.to_string(),
-            };
-            live.set(id, pair).map_err(damaged)?;
-        }
-        Ok(())
-    }
-
-    async fn current_or_own(&self, certificate: &Certificate) -> Result<Pair, StoreError> {
+    async fn work(
+        engine: &'e Engine,
+        certificate: &'e Certificate,
+        force: bool,
+    ) -> Result<RoundOutcome, StoreError> {
         let id = &certificate.spec.id;
-        self.store.refresh(id).await?;
-        if let Some(pair) = self.store.current(id).await? {
-            return Ok(pair);
-        }
-        let pair = self_signed(certificate).await?;
-        // Another process may be about to put one there.
-        for _ in 0..100 {
-            if let Some(_held) = self.store.lock(id).await? {
-                if self.store.current(id).await?.is_none() {
-                    self.store.stage(id, &pair).await?;
-                    self.store.install(id).await?;
-                    self.say(id, "a self-signed certificate until there is a real one");
-                }
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            if self.store.current(id).await?.is_some() {
-                break;
-            }
-        }
-        self.store.refresh(id).await?;
-        Ok(self.store.current(id).await?.unwrap_or(pair))
-    }
-
-    /// Takes what is in the store into use on this machine, after another machine changed it.
-    pub(super) async fn take_over(&self, id: &str) -> Result<(), StoreError> {
-        self.store.refresh(id).await?;
-        match self.store.current(id).await? {
-            Some(pair) => self.set_live(id, &pair),
-            None => Ok(()),
-        }
-    }
-
-    /// Where a certificate stands, by its journal and by what is in its folder.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn state(&self, certificate: &Certificate) -> Result<State, StoreError> {
-        let records = self.store.journal(&certificate.spec.id).await?;
-        self.state_of(certificate, &records).await
-    }
-
-    async fn state_of(&self, certificate: &Certificate, records: &[Record]) -> Result<State, StoreError> {
-        let mut state = State::replay(records);
-        if state.held.is_none()
-            && let Some(pair) = self.store.current(&certificate.spec.id).await?
-            && let Ok(mut held) = crate::client::describe(&pair.chain)
-            && held.authority.is_some()
-        {
-            // A certificate that another program put there is as good as one of ours.
-            held.authority = certificate.spec.authorities.first().cloned();
-            held.profile.clone_from(&certificate.spec.profile);
-            state.held = Some(held);
-        }
-        Ok(state)
-    }
-
-    /// Does what is due for one certificate, until nothing is.
-    pub async fn round(&self, certificate: &Certificate, force: bool) -> Outcome {
-        let id = certificate.spec.id.clone();
-        // Never closed.
-        let _turn = self.parallel.clone().acquire_owned().await;
-        let worked = self.work(certificate, force).await;
-        let how = match worked {
-            Ok(how) => {
-                self.hushed.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                how
-            }
-            // Nobody has to hear of that: whoever has the lock now goes on, and so does the next round.
-            Err(why @ StoreError::LockLost { .. }) => How::Failed(now().after(SOON), why.to_string()),
-            Err(why) => {
-                let next = now().after(if why.is_transient() { AGAIN_SOON } else { AGAIN });
-                if let Some(failures) = self.fails(&id, why.is_transient()) {
-                    self.alert(&id, &Alert::Failing { why: why.to_string(), next, failures }).await;
-                }
-                How::Failed(next, why.to_string())
-            }
-        };
-        Outcome { id, how }
-    }
-
-    /// The store did not work once more: how often in a row, if a person is to be told of this time.
-    fn fails(&self, id: &str, transient: bool) -> Option<u32> {
-        let mut all = self.hushed.lock().unwrap_or_else(PoisonError::into_inner);
-        let hushed = all.entry(id.to_owned()).or_default();
-        hushed.failures = hushed.failures.saturating_add(1);
-        if *hushed.until.get_or_insert_with(now) > now() || (transient && hushed.failures < TRANSIENT) {
-            return None;
-        }
-        hushed.until = Some(now().after(TELL_AGAIN[hushed.told.min(TELL_AGAIN.len() - 1)]));
-        hushed.told += 1;
-        Some(hushed.failures)
-    }
-
-    async fn work(&self, certificate: &Certificate, force: bool) -> Result<How, StoreError> {
-        let id = &certificate.spec.id;
-        let Some(held) = self.store.lock(id).await? else { return Ok(How::Elsewhere) };
-        *self.ledger.lock().await = self.store.ledger().await?;
-        let records = self.store.journal(id).await?;
-        let state = self.state_of(certificate, &records).await?;
-        if records.len() > 64 && state.attempt.is_none() {
-            self.store.compact(id, &state).await?;
+        let Some(lock) = engine.store.lock(id).await? else { return Ok(RoundOutcome::Locked) };
+        *engine.ledger.lock().await = engine.store.ledger().await?;
+        let records = engine.store.journal(id).await?;
+        let stored = inspect(&engine.store.contents(id).await?);
+        let state = adopt(&certificate.spec, State::replay(&records), &stored);
+        if records.len() > COMPACT && state.attempt.is_none() {
+            engine.store.compact(id, &state).await?;
         }
         let mut machine = Machine::new(certificate.spec.clone(), state);
+        machine.observe(stored);
         if force {
             machine.force();
         }
-        let how = self.drive(certificate, &mut machine, &held).await;
-        if how.is_err() || machine.state().undeployed || machine.state().attempt.is_some() {
-            self.tells_nothing(id);
+        let mut round = Self { engine, certificate, lock, issued: false, unwritten: 0 };
+        let outcome = round.drive(&mut machine).await;
+        if outcome.is_err() || machine.state().undeployed || machine.state().attempt.is_some() {
+            engine.deployer.forget(id);
         }
-        how
+        outcome
     }
 
-    async fn drive(
-        &self,
-        certificate: &Certificate,
-        machine: &mut Machine,
-        held: &Lock,
-    ) -> Result<How, StoreError> {
-        let id = &certificate.spec.id;
-        let (mut issued, mut unwritten) = (false, 0);
+    async fn drive(&mut self, machine: &mut Machine) -> Result<RoundOutcome, StoreError> {
+        let id = &self.certificate.spec.id;
+        let issuer = Issuer::new(self.engine, self.certificate);
         loop {
-            if held.is_lost() {
+            if self.lock.is_lost() {
                 return Err(StoreError::LockLost { id: id.clone() });
             }
-            let action = machine.poll(now(), &*self.ledger.lock().await);
+            let action = machine.poll(now(), &*self.engine.ledger.lock().await);
             if let Action::Wait { until, why } = action {
                 if machine.rests() {
-                    return Ok(rested(machine, issued, until, why));
+                    return Ok(self.rested(machine, until, why));
                 }
                 let pause = until.since(now());
-                if pause > PATIENCE || !self.sleep(pause.max(Duration::from_millis(1))).await {
-                    return Ok(How::Failed(until, why));
+                if pause > LONGEST_WAIT || !self.engine.sleep(pause.max(Duration::from_millis(1))).await {
+                    return Ok(RoundOutcome::failed(until, ErrorKind::Transient, why));
                 }
                 continue;
             }
-            if self.is_stopping() && !matches!(action, Action::Journal(_)) {
+            if self.engine.is_stopping() && !matches!(action, Action::Journal(_)) {
                 // What was done is written down; the next start goes on from there.
-                return Ok(How::Failed(now(), "told to stop".to_owned()));
+                return Ok(RoundOutcome::failed(now(), ErrorKind::Transient, "told to stop"));
             }
-            let line = match &action {
+            let record = match &action {
                 Action::Journal(record) => Some(record.clone()),
                 _ => None,
             };
-            let event = self.perform(certificate, machine, action).await.unwrap_or_else(Event::Error);
-            match (&line, &event) {
-                (Some(_), Event::Error(trouble)) => {
-                    unwritten += 1;
-                    self.say(id, &format!("trouble: {}", trouble.why));
-                    if unwritten >= UNWRITTEN {
-                        return Err(StoreError::Unwritten { why: trouble.why.clone() });
+            let deploys = matches!(action, Action::Deploy);
+            let event = issuer.perform(machine, action).await.unwrap_or_else(Event::Error);
+            match (&record, &event) {
+                (Some(_), Event::Error(error)) => {
+                    self.unwritten += 1;
+                    self.engine.reporter.event(id, &EngineEvent::Error(error.reason.clone()));
+                    if self.unwritten >= UNWRITTEN {
+                        return Err(StoreError::Unwritten { why: error.reason.clone() });
                     }
                 }
                 (Some(record), _) => {
-                    unwritten = 0;
-                    issued |= matches!(record, Record::Installed { .. });
-                    self.hear(id, record);
+                    self.unwritten = 0;
+                    self.issued |= matches!(record, Record::Installed { .. });
+                    self.engine.reporter.record(id, record);
                 }
-                (None, Event::Error(trouble)) => self.say(id, &format!("trouble: {}", trouble.why)),
+                // Those of a deployment, and those that end an attempt, are in the journal with the same words.
+                (None, Event::Error(error)) if !deploys && error.is_transient() => {
+                    self.engine.reporter.event(id, &EngineEvent::Error(error.reason.clone()));
+                }
                 (None, _) => {}
             }
             machine.handle(event, now());
         }
     }
 
-    fn hear(&self, id: &str, record: &Record) {
-        match record {
-            Record::Began { authority, why, .. } => self.say(id, &format!("begins at {authority}: {why}")),
-            Record::Ordered { url } => {
-                self.count(|counts| counts.orders += 1);
-                self.say(id, &format!("ordered: {url}"));
-            }
-            Record::Publishing(txt) => self.say(id, &format!("TXT {} at {}", txt.name, txt.provider)),
-            Record::Triggering { .. } => self.say(id, "every name server has it; the CA validates"),
-            Record::Finalizing => self.say(id, "validated; the CA issues"),
-            Record::Installed { held, .. } => {
-                self.count(|counts| counts.issued += 1);
-                self.say(id, &format!("installed: serial {}, until {}", held.serial, held.not_after));
-            }
-            Record::Deployed { .. } => self.say(id, "deployed"),
-            Record::Failed { why, until, .. } | Record::Stalled { why, until, .. } => {
-                self.count(|counts| counts.failed += 1);
-                self.say(id, &format!("failed, next try {until}: {why}"));
-            }
-            Record::RolledBack { why, .. } => self.say(id, &format!("rolled back: {why}")),
-            _ => {}
+    fn rested(&self, machine: &Machine, until: Time, why: String) -> RoundOutcome {
+        let state = machine.state();
+        if let Some(error) = &state.deploy_error {
+            let why = format!("the certificate is not deployed: {error}");
+            return RoundOutcome::failed(until, ErrorKind::Local, why);
+        }
+        if state.failures > 0 {
+            let kind = state.last_error_kind.unwrap_or(ErrorKind::Local);
+            return RoundOutcome::failed(until, kind, state.last_error.clone().unwrap_or(why));
+        }
+        if self.issued { RoundOutcome::Issued } else { RoundOutcome::NotDue { until, reason: why } }
+    }
+}
+
+/// Takes a certificate that another program put in place for one of this one, unless it cannot be.
+pub(super) fn adopt(spec: &Spec, mut state: State, stored: &StoredPair) -> State {
+    if state.held.is_none()
+        && state.lost.is_none()
+        && let StoredPair::Complete(info) = stored
+        && info.origin == Origin::Authority
+    {
+        let mut held = (**info).clone();
+        held.authority = spec.authorities.first().cloned();
+        held.profile.clone_from(&spec.profile);
+        state.held = Some(held);
+    }
+    state
+}
+
+/// Makes a pair to serve until there is a real one.
+pub(super) async fn placeholder(spec: &Spec) -> Result<Pair, StoreError> {
+    let (names, kind, today) = (spec.names.clone(), spec.key_type, now());
+    let damaged = |why: String| StoreError::Damaged { path: spec.id.clone(), why };
+    // RSA takes its time.
+    let made = tokio::task::spawn_blocking(move || self_signed(&names, kind, today)).await;
+    let made = made.map_err(|error| damaged(error.to_string()))?;
+    let (chain, key) = made.map_err(|error| damaged(error.to_string()))?;
+    Ok(Pair { chain, key })
+}
+
+/// Removes the records of a journal from the DNS. Returns those that could not be removed, with the reason.
+pub(super) async fn remove_records(
+    engine: &Engine,
+    id: &str,
+    state: &State,
+) -> Result<Vec<(String, AcmeError)>, StoreError> {
+    let mut left = Vec::new();
+    for txt in &state.txt {
+        match engine.locator.remove(txt).await {
+            Ok(()) => engine.store.append(id, &Record::Removed { value: txt.value.clone() }).await?,
+            Err(error) => left.push((txt.name.clone(), error)),
         }
     }
-}
-
-fn rested(machine: &Machine, issued: bool, until: Time, why: String) -> How {
-    let state = machine.state();
-    let failed = state.failures > 0 || state.refused > 0 || state.deploy_until.is_some();
-    match failed {
-        true => How::Failed(until, state.trouble.clone().unwrap_or(why)),
-        false if issued => How::Issued,
-        false => How::Fine(until, why),
-    }
-}
-
-async fn self_signed(certificate: &Certificate) -> Result<Pair, StoreError> {
-    let (names, kind) = (certificate.spec.names.clone(), certificate.spec.key_type);
-    let today = now();
-    let damaged = |why: String| StoreError::Damaged { path: certificate.spec.id.clone(), why };
-    // RSA takes its time.
-    let made = tokio::task::spawn_blocking(move || crate::client::self_signed(&names, kind, today)).await;
-    let made = made.map_err(|why| damaged(why.to_string()))?;
-    let (chain, key) = made.map_err(|why| damaged(why.to_string()))?;
-    Ok(Pair { chain, key })
+    Ok(left)
 }

@@ -1,13 +1,14 @@
-//! Servers that have to be told, and how it is seen that they heard.
+//! Reloads of servers, and handshakes that must show the new certificate.
 
 use super::handshake::{Greeting, served_serial};
-use crate::lifetime::Held;
+use crate::lifetime::CertificateInfo;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-/// What makes a server read its certificate again.
+/// Command or unit that makes a server read its certificate again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reload {
     /// A program with its arguments.
@@ -19,22 +20,22 @@ pub enum Reload {
 /// A handshake that has to show the new certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Where to connect, `host:port`.
+    /// Address to connect to, `host:port`.
     pub address: String,
-    /// What comes before the handshake.
+    /// Protocol before the handshake.
     pub greeting: Greeting,
     /// The name to ask for.
     pub name: String,
 }
 
-/// Everything that a new certificate has to be made known to.
+/// Servers that use a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// Who is told, in this order.
+    /// Reloads, in this order.
     pub reload: Vec<Reload>,
-    /// Where it is looked at afterwards.
+    /// Handshakes that must show the certificate afterwards.
     pub checks: Vec<Check>,
-    /// How long a reload, and a server until it shows the new certificate, may take.
+    /// Time limit of each reload, and of each check.
     pub within: Duration,
 }
 
@@ -44,42 +45,55 @@ impl Default for Deployment {
     }
 }
 
-/// Why a certificate is not deployed.
-pub(crate) enum Refused {
+/// Error of a deployment.
+pub(crate) enum DeployError {
     /// Another one is served: the new one is to be taken back.
     NotServed(String),
     /// A reload did not work.
     Failed(String),
 }
 
-/// Tells everybody and looks.
-pub(crate) async fn deploy(deployment: &Deployment, held: &Held, folder: &str) -> Result<(), Refused> {
-    tell(deployment, folder).await.map_err(Refused::Failed)?;
-    let rsa = held.key_type.starts_with("rsa");
-    for check in &deployment.checks {
-        let until = Instant::now() + deployment.within;
+impl Deployment {
+    /// Reloads every server, and waits until each check shows the certificate. `folder` is the certificate's.
+    pub(crate) async fn run(
+        &self,
+        held: &CertificateInfo,
+        id: &str,
+        folder: Option<&Path>,
+    ) -> Result<(), DeployError> {
+        run_reloads(self, id, folder).await.map_err(DeployError::Failed)?;
+        for check in &self.checks {
+            check.wait(held, self.within).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Check {
+    async fn wait(&self, held: &CertificateInfo, within: Duration) -> Result<(), DeployError> {
+        let rsa = held.key_type.starts_with("rsa");
+        let until = Instant::now() + within;
         loop {
-            let shown =
-                served_serial(&check.address, check.greeting, &check.name, rsa, Duration::from_secs(5)).await;
+            let shown = served_serial(&self.address, self.greeting, &self.name, rsa, Duration::from_secs(5)).await;
             let why = match shown {
-                Ok(serial) if serial == held.serial => break,
+                Ok(serial) if serial == held.serial => return Ok(()),
                 Ok(serial) => format!(
                     "{} shows the certificate {serial} for {}, not the new one {}",
-                    check.address, check.name, held.serial
+                    self.address, self.name, held.serial
                 ),
-                Err(why) => why,
+                Err(error) => crate::error_chain(&error),
             };
             if Instant::now() >= until {
-                return Err(Refused::NotServed(why));
+                return Err(DeployError::NotServed(why));
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
-    Ok(())
 }
 
-/// Tells everybody that the certificate in the store is another one now.
-pub(crate) async fn tell(deployment: &Deployment, folder: &str) -> Result<(), String> {
+/// Runs every reload, in the certificate's folder, with `ACME_FOLDER` (its absolute path) and `ACME_CERTIFICATE` (its id) in the
+/// environment.
+pub(crate) async fn run_reloads(deployment: &Deployment, id: &str, folder: Option<&Path>) -> Result<(), String> {
     for reload in &deployment.reload {
         let command: Vec<&str> = match reload {
             Reload::Command(command) => command.iter().map(String::as_str).collect(),
@@ -87,7 +101,11 @@ pub(crate) async fn tell(deployment: &Deployment, folder: &str) -> Result<(), St
         };
         let Some((program, arguments)) = command.split_first() else { continue };
         let mut process = Command::new(program);
-        process.args(arguments).env("ACME_FOLDER", folder);
+        process.args(arguments).env("ACME_CERTIFICATE", id);
+        match folder {
+            Some(folder) => process.current_dir(folder).env("ACME_FOLDER", folder),
+            None => process.env("ACME_FOLDER", id),
+        };
         process.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         let shown = command.join(" ");
         let output = tokio::time::timeout(deployment.within, process.output())

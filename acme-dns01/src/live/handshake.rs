@@ -1,4 +1,4 @@
-//! Which certificate does a server really show?
+//! TLS handshakes that read the certificate a server presents.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -9,14 +9,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Looks, and believes anybody: what is asked is only which certificate is shown, by somebody who has its key.
+/// Accepts every certificate: only its serial number is read. The peer still has to have its key.
 #[derive(Debug)]
-struct Looker {
+struct PermissiveVerifier {
     provider: Arc<CryptoProvider>,
     rsa: bool,
 }
 
-impl ServerCertVerifier for Looker {
+impl ServerCertVerifier for PermissiveVerifier {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -53,7 +53,7 @@ impl ServerCertVerifier for Looker {
     }
 }
 
-/// How a server is brought to its handshake.
+/// Protocol before the TLS handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Greeting {
     /// TLS from the first byte.
@@ -63,38 +63,91 @@ pub enum Greeting {
     Smtp,
 }
 
-/// The serial number of the certificate that a server shows for a name, in hexadecimal digits without leading zeros.
+/// Error of reading a served certificate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The name cannot be asked for.
+    #[error("not a valid server name: `{0}`")]
+    Name(String),
+    /// No connection, or it broke.
+    #[error("{address}: no connection")]
+    Connection {
+        /// Address of the server.
+        address: String,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// The handshake failed.
+    #[error("{address}: the handshake for {name} failed")]
+    Tls {
+        /// Address of the server.
+        address: String,
+        /// The name that was asked for.
+        name: String,
+        /// Error of TLS or of the connection.
+        source: std::io::Error,
+    },
+    /// The server does not offer STARTTLS.
+    #[error("{address}: {reply}")]
+    StartTls {
+        /// Address of the server.
+        address: String,
+        /// The command and its reply.
+        reply: String,
+    },
+    /// No certificate was presented, or it cannot be read.
+    #[error("{address}: no readable certificate was presented")]
+    Certificate {
+        /// Address of the server.
+        address: String,
+    },
+    /// It took too long.
+    #[error("{address}: no handshake within {} s", within.as_secs())]
+    TimedOut {
+        /// Address of the server.
+        address: String,
+        /// The time limit that passed.
+        within: Duration,
+    },
+}
+
+/// Reads the serial number of the certificate that a server presents for a name, in hexadecimal digits without leading zeros.
 /// `rsa` asks for a certificate with an RSA key, else for one with another; a server may have both.
 ///
 /// # Errors
-/// In words: no connection, no handshake, no certificate.
+/// [`HandshakeError`].
 pub async fn served_serial(
     address: &str,
     greeting: Greeting,
     name: &str,
     rsa: bool,
     within: Duration,
-) -> Result<String, String> {
+) -> Result<String, HandshakeError> {
+    let invalid = || HandshakeError::Name(name.to_owned());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|why| why.to_string())?
+        .map_err(|_| invalid())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Looker { provider, rsa }))
+        .with_custom_certificate_verifier(Arc::new(PermissiveVerifier { provider, rsa }))
         .with_no_client_auth();
-    let server_name = ServerName::try_from(name.to_owned()).map_err(|why| format!("{name}: {why}"))?;
+    let server_name = ServerName::try_from(name.to_owned()).map_err(|_| invalid())?;
+    let at = || address.to_owned();
     let look = async {
-        let mut tcp = TcpStream::connect(address).await.map_err(|why| format!("{address}: {why}"))?;
+        let connected = TcpStream::connect(address).await;
+        let mut tcp = connected.map_err(|source| HandshakeError::Connection { address: at(), source })?;
         if greeting == Greeting::Smtp {
-            start_tls(&mut tcp).await.map_err(|why| format!("{address}: {why}"))?;
+            start_tls(&mut tcp).await.map_err(|reply| HandshakeError::StartTls { address: at(), reply })?;
         }
         let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(server_name, tcp).await;
-        let tls = tls.map_err(|why| format!("{address}: the handshake for {name}: {why}"))?;
+        let tls =
+            tls.map_err(|source| HandshakeError::Tls { address: at(), name: name.to_owned(), source })?;
         let shown = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let shown = shown.ok_or_else(|| format!("{address}: no certificate is shown"))?;
-        crate::client::serial_of(shown).map_err(|why| format!("{address}: {why}"))
+        let serial = shown.and_then(|shown| crate::client::serial_of(shown).ok());
+        serial.ok_or_else(|| HandshakeError::Certificate { address: at() })
     };
-    let late = |_| Err(format!("{address}: no handshake within {} s", within.as_secs()));
+    let late = |_| Err(HandshakeError::TimedOut { address: at(), within });
     tokio::time::timeout(within, look).await.unwrap_or_else(late)
 }
 

@@ -5,6 +5,6 @@ mod handshake;
 mod resolver;
 
 pub use deploy::{Check, Deployment, Reload};
-pub(crate) use deploy::{Refused, deploy, tell};
-pub use handshake::{Greeting, served_serial};
-pub use resolver::{Live, LiveError};
+pub(crate) use deploy::{DeployError, run_reloads};
+pub use handshake::{Greeting, HandshakeError, served_serial};
+pub use resolver::{CertificateInUse, Live, LiveError};

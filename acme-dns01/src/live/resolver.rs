@@ -1,5 +1,6 @@
 //! A resolver for rustls that takes new certificates while it is in use.
 
+use crate::lifetime::CertificateInfo;
 use crate::store::Pair;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -10,13 +11,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::broadcast;
 
-/// Why a pair cannot be served.
+/// Error of putting a pair into use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
-    /// It is no PEM.
-    #[error("the pair is no PEM: {0}")]
-    Pem(String),
+    /// The chain or the key cannot be parsed.
+    #[error("not a valid pair in PEM")]
+    Pem(#[source] rustls_pki_types::pem::Error),
     /// The parts do not belong together, or are of a kind that is not supported.
     #[error("the pair cannot be used")]
     Pair(#[from] rustls::Error),
@@ -31,17 +32,29 @@ type Keys = HashMap<String, (Vec<String>, Arc<CertifiedKey>)>;
 #[derive(Debug)]
 pub struct Live {
     keys: RwLock<Arc<Keys>>,
-    news: broadcast::Sender<(String, Arc<CertifiedKey>)>,
+    changes: broadcast::Sender<CertificateInUse>,
+}
+
+/// A certificate that came into use.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CertificateInUse {
+    /// Id of the certificate.
+    pub id: String,
+    /// The chain with its key.
+    pub key: Arc<CertifiedKey>,
+    /// Properties of the certificate: a placeholder has another [`Origin`](crate::Origin) than a CA.
+    pub info: CertificateInfo,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { keys: RwLock::default(), news: broadcast::channel(64).0 }
+        Self { keys: RwLock::default(), changes: broadcast::channel(64).0 }
     }
 }
 
 impl Live {
-    /// None yet.
+    /// Creates an empty set.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
@@ -55,11 +68,11 @@ impl Live {
     pub fn set(&self, id: &str, pair: &Pair) -> Result<(), LiveError> {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pair.chain.as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(|why| LiveError::Pem(why.to_string()))?;
+            .map_err(LiveError::Pem)?;
         let key = PrivateKeyDer::from_pem_slice(pair.key.expose_secret().as_bytes())
-            .map_err(|why| LiveError::Pem(why.to_string()))?;
-        let held = crate::client::describe(&pair.chain)?;
-        let names = held.names.iter().map(ToString::to_string).collect();
+            .map_err(LiveError::Pem)?;
+        let info = crate::client::describe(&pair.chain)?;
+        let names = info.names.iter().map(ToString::to_string).collect();
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = Arc::new(CertifiedKey::from_der(chain, key, &provider)?);
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
@@ -71,14 +84,14 @@ impl Live {
         *keys = Arc::new(next);
         drop(keys);
         // Nobody has to listen.
-        let _ = self.news.send((id.to_owned(), key));
+        let _ = self.changes.send(CertificateInUse { id: id.to_owned(), key, info });
         Ok(())
     }
 
-    /// Every certificate that comes into use from now on: its id, and the certificate with its key.
+    /// Receives every certificate that comes into use from now on, placeholders too.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<(String, Arc<CertifiedKey>)> {
-        self.news.subscribe()
+    pub fn subscribe(&self) -> broadcast::Receiver<CertificateInUse> {
+        self.changes.subscribe()
     }
 
     /// The certificate in use for a name, of those that a client can use; ECDSA before RSA.

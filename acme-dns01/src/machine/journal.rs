@@ -1,20 +1,23 @@
 //! The write-ahead journal of one certificate, and the state that it adds up to.
 
-use crate::lifetime::{Ari, Held};
+use super::protocol::ErrorKind;
+use crate::lifetime::{Ari, CertificateInfo};
+use crate::name::Name;
 use crate::time::Time;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A TXT record of ours, or one that may be ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Txt {
-    /// Whose zone it is in: the name that the provider was configured under.
+    /// Configured name of the provider that has the zone.
     pub provider: String,
     /// The zone, as the provider calls it; a provider may put an identifier behind a `/`.
     pub zone: String,
     /// The whole name, after all CNAMEs.
     pub name: String,
-    /// Its value.
+    /// Value of the TXT record.
     pub value: String,
     /// The provider's identifier of the record, once it is known.
     pub id: Option<String>,
@@ -29,18 +32,51 @@ pub struct Txt {
 pub enum Record {
     /// All that went before, in one.
     State(Box<State>),
-    /// What the CA says about renewal.
+    /// Renewal information of the CA.
     Ari(Ari),
     /// An attempt begins.
     Began {
-        /// When.
+        /// Time of the event.
         at: Time,
         /// At which authority.
         authority: String,
-        /// Why.
+        /// Reason, as text for people.
         why: String,
         /// The certificate that it replaces, as ARI names it.
         replaces: Option<String>,
+        /// The configuration that asked for it; unknown in old journals.
+        #[cfg_attr(feature = "serde", serde(default))]
+        request: Option<Box<OrderSpec>>,
+    },
+    /// The attempt was abandoned: it began under another configuration, or the user asked for it.
+    Abandoned {
+        /// Time of the event.
+        at: Time,
+        /// Reason, as text for people.
+        why: String,
+    },
+    /// The certificate that was issued is not in place any more, or cannot be used.
+    Lost {
+        /// Time of the event.
+        at: Time,
+        /// Condition of the pair in place.
+        why: String,
+    },
+    /// The certificate was revoked.
+    Revoked {
+        /// Time of the event.
+        at: Time,
+        /// Its serial number.
+        serial: String,
+    },
+    /// A server could not be told of the certificate.
+    Undeployed {
+        /// Time of the event.
+        at: Time,
+        /// Reason, as text for people.
+        why: String,
+        /// The next try.
+        until: Time,
     },
     /// The key is in the store.
     Key {
@@ -49,26 +85,26 @@ pub enum Record {
     },
     /// An order is about to be asked for.
     Ordering {
-        /// When.
+        /// Time of the event.
         at: Time,
     },
     /// There is an order.
     Ordered {
-        /// Its URL.
+        /// URL of the object.
         url: String,
     },
     /// A record is about to be created.
     Publishing(Txt),
     /// A record was created.
     Published {
-        /// Its value.
+        /// Value of the TXT record.
         value: String,
         /// The provider's identifier.
         id: Option<String>,
     },
     /// A record was removed.
     Removed {
-        /// Its value.
+        /// Value of the TXT record.
         value: String,
     },
     /// The CA is about to be told that a challenge is ready.
@@ -80,48 +116,73 @@ pub enum Record {
     Finalizing,
     /// There is a certificate.
     Issued {
-        /// Its URL.
+        /// URL of the object.
         url: String,
     },
     /// The certificate is in the store; the attempt is over.
     Installed {
-        /// When.
+        /// Time of the event.
         at: Time,
-        /// What it is.
-        held: Box<Held>,
+        /// Properties of the new certificate.
+        held: Box<CertificateInfo>,
     },
     /// The attempt is over without a certificate.
     Failed {
-        /// When.
+        /// Time of the event.
         at: Time,
-        /// Why.
+        /// Reason, as text for people.
         why: String,
         /// Not again before.
         until: Time,
+        /// Kind of the error.
+        #[cfg_attr(feature = "serde", serde(default))]
+        kind: Option<ErrorKind>,
     },
     /// The attempt goes on later, with the same order.
     Stalled {
-        /// When.
+        /// Time of the event.
         at: Time,
-        /// Why.
+        /// Reason, as text for people.
         why: String,
-        /// Not before.
+        /// Earliest time of the next request.
         until: Time,
+        /// Kind of the error.
+        #[cfg_attr(feature = "serde", serde(default))]
+        kind: Option<ErrorKind>,
     },
     /// Everybody who has to know of the certificate does, and serves it.
     Deployed {
-        /// When.
+        /// Time of the event.
         at: Time,
     },
     /// The certificate was not served, so that the old one was put back.
     RolledBack {
-        /// When.
+        /// Time of the event.
         at: Time,
-        /// What was seen instead.
+        /// Description of the certificate that was served.
         why: String,
         /// The next try.
         until: Time,
     },
+}
+
+/// The parts of a configuration that an order depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct OrderSpec {
+    /// Names of the certificate, sorted.
+    pub names: Vec<Name>,
+    /// Type of its key, as [`KeyType::as_str`](crate::KeyType::as_str) writes it.
+    pub key_type: String,
+    /// ACME profile of the order.
+    pub profile: Option<String>,
+    /// Configured name of the authority.
+    pub authority: String,
+    /// Directory URL of the authority, if known.
+    pub directory: Option<String>,
+    /// Configured names of the DNS providers; all if empty.
+    pub providers: Vec<String>,
 }
 
 /// An attempt to get a certificate.
@@ -132,13 +193,13 @@ pub struct Attempt {
     pub began: Time,
     /// At which authority.
     pub authority: String,
-    /// What it replaces.
+    /// ARI identifier of the certificate that it replaces.
     pub replaces: Option<String>,
     /// SHA-256 of its public key, once there is a key.
     pub key: Option<String>,
     /// An order may have been asked for.
     pub ordering: bool,
-    /// The order.
+    /// URL of the order.
     pub order: Option<String>,
     /// The authorizations whose challenge may have been triggered.
     pub triggered: BTreeSet<String>,
@@ -146,15 +207,18 @@ pub struct Attempt {
     pub finalizing: bool,
     /// The certificate's URL.
     pub issued: Option<String>,
+    /// The configuration that asked for it; unknown in old journals.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub request: Option<Box<OrderSpec>>,
 }
 
-/// What a journal adds up to.
+/// State of a certificate: the sum of its journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct State {
     /// The certificate in the store.
-    pub held: Option<Held>,
-    /// What the CA says about its renewal.
+    pub held: Option<CertificateInfo>,
+    /// Renewal information of the certificate.
     pub ari: Option<Ari>,
     /// The attempt under way.
     pub attempt: Option<Attempt>,
@@ -162,16 +226,51 @@ pub struct State {
     pub txt: Vec<Txt>,
     /// The certificate has to be made known yet.
     pub undeployed: bool,
-    /// How often in a row it was not served.
+    /// Consecutive deployments after which it was not served.
     pub refused: u32,
     /// Attempts that failed or stalled since the last success.
     pub failures: u32,
-    /// Nothing is tried before.
+    /// Earliest time of the next attempt, as written; see [`State::paused_until`].
     pub until: Option<Time>,
-    /// Nothing is deployed before.
+    /// Earliest time of the next deployment, as written; see [`State::deploy_paused_until`].
     pub deploy_until: Option<Time>,
-    /// The last failure.
-    pub trouble: Option<String>,
+    /// The last failure, as text for people.
+    #[cfg_attr(feature = "serde", serde(rename = "trouble"))]
+    pub last_error: Option<String>,
+    /// Kind of the last failure.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub last_error_kind: Option<ErrorKind>,
+    /// Time at which `until` was written.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub paused_at: Option<Time>,
+    /// Time at which `deploy_until` was written.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub deploy_paused_at: Option<Time>,
+    /// The last failure of a reload or of a check of the served certificate.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub deploy_error: Option<String>,
+    /// Consecutive failures to deploy.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub deploy_failures: u32,
+    /// Condition by which the certificate was lost, until there is another.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub lost: Option<String>,
+    /// Serial number of the certificate that was revoked.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub revoked: Option<String>,
+    /// The configuration of the last attempt: a pause after a failure holds for the same one only.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub last_request: Option<Box<OrderSpec>>,
+}
+
+/// The longest pause that can have been written: Retry-After may ask for four weeks.
+const LONGEST_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
+
+/// Returns the end of a pause that is in force. One from a clock that was ahead is not, nor one longer than any can be.
+fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
+    until
+        .filter(|until| now < *until && *until <= now.after(LONGEST_PAUSE))
+        .filter(|_| at.is_none_or(|at| !at.is_ahead_of(now)))
 }
 
 impl State {
@@ -184,19 +283,53 @@ impl State {
         state
     }
 
-    /// Takes one more line.
+    /// Returns the end of the pause after a failure, if it is in force.
+    #[must_use]
+    pub fn paused_until(&self, now: Time) -> Option<Time> {
+        in_force(self.until, self.paused_at, now)
+    }
+
+    /// Returns the end of the pause after a failed deployment, if it is in force.
+    #[must_use]
+    pub fn deploy_paused_until(&self, now: Time) -> Option<Time> {
+        in_force(self.deploy_until, self.deploy_paused_at, now)
+    }
+
+    /// Applies one more line.
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::State(state) => *self = (**state).clone(),
             Record::Ari(ari) => self.ari = Some(ari.clone()),
-            Record::Began { at, authority, replaces, .. } => {
-                self.until = None;
+            Record::Began { at, authority, replaces, request, .. } => {
+                (self.until, self.paused_at) = (None, None);
+                self.last_request.clone_from(request);
                 self.attempt = Some(Attempt {
                     began: *at,
                     authority: authority.clone(),
                     replaces: replaces.clone(),
+                    request: request.clone(),
                     ..Attempt::default()
                 });
+            }
+            Record::Abandoned { .. } => {
+                self.attempt = None;
+                (self.until, self.paused_at) = (None, None);
+                (self.failures, self.last_error, self.last_error_kind) = (0, None, None);
+            }
+            Record::Lost { why, .. } => {
+                (self.held, self.ari, self.revoked) = (None, None, None);
+                (self.undeployed, self.refused, self.deploy_failures) = (false, 0, 0);
+                (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
+                self.lost = Some(why.clone());
+            }
+            Record::Revoked { serial, .. } => {
+                self.revoked = Some(serial.clone());
+                (self.until, self.paused_at) = (None, None);
+            }
+            Record::Undeployed { at, why, until } => {
+                (self.deploy_until, self.deploy_paused_at) = (Some(*until), Some(*at));
+                self.deploy_error = Some(why.clone());
+                self.deploy_failures = self.deploy_failures.saturating_add(1);
             }
             Record::Key { public_key } => self.of_attempt(|attempt| attempt.key = Some(public_key.clone())),
             Record::Ordering { .. } => self.of_attempt(|attempt| attempt.ordering = true),
@@ -225,31 +358,34 @@ impl State {
                 self.ari = None;
                 self.attempt = None;
                 self.undeployed = true;
-                (self.refused, self.failures) = (0, 0);
-                (self.until, self.deploy_until, self.trouble) = (None, None, None);
+                (self.refused, self.failures, self.deploy_failures) = (0, 0, 0);
+                (self.until, self.deploy_until) = (None, None);
+                (self.paused_at, self.deploy_paused_at) = (None, None);
+                (self.last_error, self.last_error_kind, self.deploy_error) = (None, None, None);
+                (self.lost, self.revoked) = (None, None);
             }
-            Record::Failed { why, until, .. } => {
+            Record::Failed { at, why, until, kind } => {
                 self.attempt = None;
-                self.failures = self.failures.saturating_add(1);
-                self.until = Some(*until);
-                self.trouble = Some(why.clone());
+                self.fail(*at, why, *until, *kind);
             }
-            Record::Stalled { why, until, .. } => {
-                self.failures = self.failures.saturating_add(1);
-                self.until = Some(*until);
-                self.trouble = Some(why.clone());
-            }
+            Record::Stalled { at, why, until, kind } => self.fail(*at, why, *until, *kind),
             Record::Deployed { .. } => {
                 self.undeployed = false;
-                self.refused = 0;
-                self.deploy_until = None;
+                (self.refused, self.deploy_failures) = (0, 0);
+                (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
             }
-            Record::RolledBack { why, until, .. } => {
+            Record::RolledBack { at, why, until } => {
                 self.refused = self.refused.saturating_add(1);
-                self.deploy_until = Some(*until);
-                self.trouble = Some(why.clone());
+                (self.deploy_until, self.deploy_paused_at) = (Some(*until), Some(*at));
+                self.deploy_error = Some(why.clone());
             }
         }
+    }
+
+    fn fail(&mut self, at: Time, why: &str, until: Time, kind: Option<ErrorKind>) {
+        self.failures = self.failures.saturating_add(1);
+        (self.until, self.paused_at) = (Some(until), Some(at));
+        (self.last_error, self.last_error_kind) = (Some(why.to_owned()), kind);
     }
 
     fn of_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {

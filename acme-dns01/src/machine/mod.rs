@@ -1,25 +1,26 @@
 //! The issuance machine: one certificate, from its first order to every renewal, as a pure state machine.
 //!
-//! [`Machine::poll`] says what to do next; [`Machine::handle`] is told what came of it. Before anything is done that the
-//! world can see, the machine asks for a line in the journal ([`Action::Journal`]) and goes on only when that is durable.
+//! [`Machine::poll`] returns the next action, [`Machine::handle`] takes its result. Before anything is done that others
+//! can see, the machine asks for a line in the journal ([`Action::Journal`]) and goes on only when that is durable.
 //! A machine that is made anew from its journal therefore resumes: the same order, the same key, no second trigger,
 //! and no TXT record forgotten.
 
-mod failing;
+mod protocol;
 mod journal;
 mod order;
 mod spec;
-mod talk;
+mod retry;
 
-pub use journal::{Attempt, Record, State, Txt};
-pub use spec::{Patience, Spec};
-pub use talk::{Action, Alert, Authorization, Event, Order, Status, Trouble, TroubleKind};
+pub use journal::{Attempt, OrderSpec, Record, State, Txt};
+pub use spec::{Timeouts, Spec};
+pub use protocol::{AcmeError, Action, Alert, Authorization, ErrorKind, Event, Order, Status};
 
+use crate::condition::{Condition, StoredPair};
 use crate::ledger::{Entry, Ledger};
-use crate::lifetime::{Due, Wanted, Why, due};
+use crate::lifetime::{Due, Origin, Reason, due};
 use crate::time::{DAY, Time};
-use failing::TRIES;
-use order::Work;
+use retry::TRIES;
+use order::OrderProgress;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -56,10 +57,10 @@ enum Phase {
 pub struct Machine {
     spec: Spec,
     state: State,
-    /// What has to be durable before anything else.
+    /// Actions that come before anything else: journal lines, ledger entries, alerts.
     queue: VecDeque<Action>,
     phase: Phase,
-    work: Work,
+    work: OrderProgress,
     /// Nothing is done before, within an attempt.
     hold: Option<(Time, String)>,
     /// A line that could not be written is not tried again before, and how often in a row that was.
@@ -67,13 +68,15 @@ pub struct Machine {
     unwritten_tries: u32,
     tries: u32,
     forced: bool,
-    /// What must be added to this machine's clock to get the CA's, in milliseconds.
+    /// The CA's clock minus the local clock, in milliseconds.
     skew: i64,
     unpublish_hold: Option<Time>,
     unpublish_tries: u32,
     warned: Option<Time>,
     /// A request after the CA forgot the account is made once.
     reregistered: bool,
+    /// The pair in place, if it was looked at.
+    stored: Option<StoredPair>,
 }
 
 impl Machine {
@@ -85,7 +88,7 @@ impl Machine {
             state,
             queue: VecDeque::new(),
             phase: Phase::Idle,
-            work: Work::default(),
+            work: OrderProgress::default(),
             hold: None,
             unwritten: None,
             unwritten_tries: 0,
@@ -96,16 +99,22 @@ impl Machine {
             unpublish_tries: 0,
             warned: None,
             reregistered: false,
+            stored: None,
         }
     }
 
-    /// What certificate it is about.
+    /// Reports the pair in place. A certificate that is not in place any more, or cannot be used, is replaced.
+    pub fn observe(&mut self, stored: StoredPair) {
+        self.stored = Some(stored);
+    }
+
+    /// Returns the specification.
     #[must_use]
     pub const fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// Where it stands.
+    /// Returns the current state.
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
@@ -121,23 +130,35 @@ impl Machine {
     #[must_use]
     pub fn due(&self) -> Due {
         if self.forced {
-            return Due { at: Time::default(), why: Why::Forced };
+            return Due { at: Time::default(), reason: Reason::Forced };
         }
-        let wanted = Wanted {
-            names: &self.spec.names,
-            key_type: self.spec.key_type.as_str(),
-            profile: self.spec.profile.as_deref(),
+        let at_once = |reason| Due { at: Time::default(), reason };
+        let state = &self.state;
+        let Some(held) = &state.held else {
+            return at_once(match (&self.stored, &state.lost) {
+                (Some(StoredPair::Complete(info)), _) if info.origin != Origin::Authority => {
+                    Reason::SelfSigned(info.origin)
+                }
+                (_, Some(condition)) => Reason::Lost(condition.clone()),
+                (Some(StoredPair::Absent) | None, None) => Reason::Missing,
+                (Some(stored), None) => {
+                    Reason::Lost(Condition::of(&self.spec, state, stored, Time::default()).to_string())
+                }
+            });
         };
-        due(self.state.held.as_ref(), self.state.ari.as_ref(), &wanted, &self.spec.plan)
+        if state.revoked.as_ref() == Some(&held.serial) {
+            return at_once(Reason::Revoked);
+        }
+        due(Some(held), state.ari.as_ref(), &self.spec.requirements(), &self.spec.plan)
     }
 
-    /// Whether nothing is under way: whatever it waits for can be waited for by a new machine too.
+    /// Returns `true` if the machine is idle and can be dropped and rebuilt from its journal.
     #[must_use]
     pub fn rests(&self) -> bool {
         self.phase == Phase::Idle && self.queue.is_empty()
     }
 
-    /// What to do next.
+    /// Returns the next action.
     pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
         if let Some(first) = self.queue.front() {
             return match &self.unwritten {
@@ -182,7 +203,7 @@ impl Machine {
         }
     }
 
-    /// What came of the last action. An event that does not answer it changes nothing.
+    /// Reports the result of the last action. An event that does not answer it is ignored.
     pub fn handle(&mut self, event: Event, now: Time) {
         if let Some(first) = self.queue.front() {
             let journal = matches!(first, Action::Journal(_));
@@ -193,10 +214,10 @@ impl Machine {
                     }
                     (self.unwritten, self.unwritten_tries) = (None, 0);
                 }
-                Event::Error(trouble) if journal => {
-                    let pause = self.patience_after(self.unwritten_tries);
+                Event::Error(error) if journal => {
+                    let pause = self.retry_pause(self.unwritten_tries);
                     self.unwritten_tries = self.unwritten_tries.saturating_add(1);
-                    self.unwritten = Some((now.after(pause), trouble.why));
+                    self.unwritten = Some((now.after(pause), error.reason));
                 }
                 // An alert or an entry that cannot be written must not stop a renewal.
                 Event::Error(_) => {
@@ -207,12 +228,12 @@ impl Machine {
             return;
         }
         match event {
-            Event::Error(trouble) => self.trouble(trouble, now),
+            Event::Error(error) => self.on_error(error, now),
             Event::RenewalInfo { info, retry_after, date } if self.phase == Phase::RenewalInfo => {
                 self.see_clock(date, now);
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
                 let next =
-                    now.after(retry_after.unwrap_or(ASK_AGAIN).clamp(self.spec.patience.ari.min(DAY), DAY));
+                    now.after(retry_after.unwrap_or(ASK_AGAIN).clamp(self.spec.timeouts.ari.min(DAY), DAY));
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;
             }
@@ -252,13 +273,25 @@ impl Machine {
                 self.write(Record::Deployed { at: now });
                 self.rest(now);
             }
+            Event::Lost(why) if self.phase == Phase::Deploy => {
+                self.write(Record::Lost { at: now, why });
+                self.rest(now);
+            }
+            Event::UnknownCertificate(why) if self.phase == Phase::RenewalInfo => {
+                if self.adopted() {
+                    self.write(Record::Lost { at: now, why });
+                } else {
+                    self.forget_renewal_info(now);
+                }
+                self.phase = Phase::Idle;
+            }
             Event::NotServed(why) if self.phase == Phase::Deploy => {
                 self.work.refusal = why;
                 self.phase = Phase::Rollback;
             }
             Event::Done if self.phase == Phase::Rollback => {
                 let why = std::mem::take(&mut self.work.refusal);
-                let until = now.after(self.pause_after(self.state.refused + 1));
+                let until = now.after(self.pause_after(self.state.refused.saturating_add(1)));
                 self.alert(Alert::RolledBack { why: why.clone() });
                 self.write(Record::RolledBack { at: now, why, until });
                 self.rest(now);
@@ -277,8 +310,16 @@ impl Machine {
     fn idle(&mut self, now: Time, ledger: &Ledger) -> Action {
         let mut wake = now.after(DAY);
         let mut why = String::from("nothing is due");
+        if let Some(reason) = self.obsolete() {
+            self.abandon(reason, now);
+            return self.poll(now, ledger);
+        }
+        if let Some(condition) = self.lost(now) {
+            self.write(Record::Lost { at: now, why: condition.to_string() });
+            return self.poll(now, ledger);
+        }
         if self.state.undeployed {
-            match self.state.deploy_until.filter(|until| now < *until) {
+            match self.state.deploy_paused_until(now) {
                 None => {
                     self.phase = Phase::Deploy;
                     return Action::Deploy;
@@ -305,13 +346,13 @@ impl Machine {
             self.alert(alert.clone());
             return Action::Alert(alert);
         }
-        if let Some(until) = self.state.until.filter(|until| now < *until) {
-            let why = self.state.trouble.clone().unwrap_or_default();
+        if let Some(until) = self.paused_until(now) {
+            let why = self.state.last_error.clone().unwrap_or_default();
             return Action::Wait { until: wake.min(until), why };
         }
         if self.state.attempt.is_some() {
             self.phase = Phase::Directory;
-            self.work = Work::default();
+            self.work = OrderProgress::default();
             return self.poll(now, ledger);
         }
         let held = self.state.held.as_ref().filter(|held| held.authority.is_some());
@@ -319,7 +360,7 @@ impl Machine {
             && let Some(id) = held.and_then(|held| held.ari.as_ref())
         {
             let ari = self.state.ari.as_ref().filter(|ari| ari.of == *id);
-            match ari.map(|ari| ari.next).filter(|next| now < *next) {
+            match ari.and_then(|ari| ari.next_query(now)) {
                 None if ledger.open(now, &self.authority()).is_ok() => {
                     self.phase = Phase::RenewalInfo;
                     return self.poll(now, ledger);
@@ -333,23 +374,65 @@ impl Machine {
         if true_now < due.at {
             let at = due.at.shifted(-self.skew);
             if at <= wake {
-                why = due.why.to_string();
+                why = due.reason.to_string();
             }
             return Action::Wait { until: wake.min(at).max(now.after(Duration::from_millis(1))), why };
         }
         let authority = self.authority();
-        let exempt = matches!(due.why, Why::RenewalInfo(_));
+        let exempt = matches!(due.reason, Reason::RenewalInfo(_));
         if let Err(refusal) = ledger.permit(now, &authority, &self.spec.names, exempt, &self.spec.limits) {
             if self.spec.authorities.len() > 1 {
                 // Another authority may have room.
-                self.fail(refusal.to_string(), now, None);
+                self.fail(AcmeError::new(ErrorKind::RateLimited, refusal.to_string()), now);
                 return self.poll(now, ledger);
             }
             return Action::Wait { until: wake.min(refusal.until), why: refusal.to_string() };
         }
         self.phase = Phase::Directory;
-        self.work = Work::default();
+        self.work = OrderProgress::default();
         self.poll(now, ledger)
+    }
+
+    /// Returns the difference between the configuration of the order under way and the one in force.
+    fn obsolete(&self) -> Option<String> {
+        let attempt = self.state.attempt.as_ref()?;
+        match &attempt.request {
+            Some(request) => self.spec.difference(request).map(str::to_owned),
+            None if self.spec.authorities.contains(&attempt.authority) => None,
+            None => Some("the authority changed".to_owned()),
+        }
+    }
+
+    /// Abandons the attempt under way. It does not count as a failure; its records are removed.
+    pub fn abandon(&mut self, why: String, now: Time) {
+        let in_vain = |attempt: &Attempt| attempt.order.is_some() && attempt.issued.is_none();
+        if let Some(attempt) = self.state.attempt.as_ref().filter(|attempt| in_vain(attempt)) {
+            let names = attempt.request.as_ref().map_or(&self.spec.names, |request| &request.names).clone();
+            self.note(Entry::Void { authority: self.authority(), names });
+        }
+        self.write(Record::Abandoned { at: now, why });
+        self.rest(now);
+    }
+
+    /// Returns the condition of the pair in place, if it is not the certificate that was issued or cannot be used.
+    fn lost(&self, now: Time) -> Option<Condition> {
+        let state = &self.state;
+        let stored = self.stored.as_ref()?;
+        state.held.as_ref()?;
+        // A new certificate may be in place already; after a roll-back, and until it is deployed, the old one is.
+        let issued = state.attempt.as_ref().is_some_and(|attempt| attempt.issued.is_some());
+        if issued || (state.undeployed && matches!(stored, StoredPair::Complete(_))) {
+            return None;
+        }
+        Some(Condition::of(&self.spec, state, stored, now)).filter(Condition::is_lost)
+    }
+
+    /// Returns the end of the pause after a failure: it holds for the configuration that failed, as long as it is the same.
+    fn paused_until(&self, now: Time) -> Option<Time> {
+        let other = |request: &OrderSpec| self.spec.difference(request).is_some();
+        self.state.paused_until(now).filter(|_| {
+            self.state.attempt.is_some() || !self.state.last_request.as_deref().is_some_and(other)
+        })
     }
 
     /// The directory is there: is it due by the CA's clock too?
@@ -364,8 +447,21 @@ impl Machine {
         let replaces = held
             .filter(|held| held.authority.as_ref() == Some(&authority) && self.work.renewal_info)
             .and_then(|held| held.ari.clone());
-        self.work.exempt = matches!(due.why, Why::RenewalInfo(_)) && replaces.is_some();
-        self.write(Record::Began { at: now, authority, why: due.why.to_string(), replaces });
+        self.work.exempt = matches!(due.reason, Reason::RenewalInfo(_)) && replaces.is_some();
+        let request = Some(Box::new(self.spec.order_spec(&authority)));
+        self.write(Record::Began { at: now, authority, why: due.reason.to_string(), replaces, request });
+    }
+
+    /// Returns `true` if the certificate was put in place by another program and nothing is known of its order.
+    fn adopted(&self) -> bool {
+        self.state.held.as_ref().is_some_and(|held| held.directory.is_none() && held.profile.is_none())
+            && self.state.last_request.is_none()
+    }
+
+    /// Keeps what was known, and asks again a day later.
+    fn forget_renewal_info(&mut self, now: Time) {
+        let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
+        self.write(Record::Ari(crate::lifetime::Ari { of, info: None, next: now.after(DAY) }));
     }
 
     fn expiring(&mut self, now: Time) -> Option<Alert> {
@@ -377,7 +473,7 @@ impl Machine {
         }
         let not_after = held.not_after;
         self.warned = Some(now);
-        let why = self.state.trouble.clone().unwrap_or_else(|| "it is about to be renewed".to_owned());
+        let why = self.state.last_error.clone().unwrap_or_else(|| "it is about to be renewed".to_owned());
         Some(Alert::Expiring { not_after, why })
     }
 
@@ -436,14 +532,16 @@ impl Machine {
 
     fn rest(&mut self, now: Time) -> Action {
         self.phase = Phase::Idle;
-        self.work = Work::default();
+        self.work = OrderProgress::default();
         self.tries = 0;
         Action::Wait { until: now, why: String::new() }
     }
 }
 
-/// When a certificate in this state is due, and why then.
+/// Returns when a certificate in this state is due, and the reason. `stored` is the pair in place, if it was looked at.
 #[must_use]
-pub fn machine_at(spec: &Spec, state: &State) -> Due {
-    Machine::new(spec.clone(), state.clone()).due()
+pub fn renewal_due(spec: &Spec, state: &State, stored: Option<StoredPair>) -> Due {
+    let mut machine = Machine::new(spec.clone(), state.clone());
+    machine.stored = stored;
+    machine.due()
 }

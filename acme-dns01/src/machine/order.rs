@@ -1,23 +1,23 @@
 //! The part of the machine between an order and its certificate.
 
-use super::{Action, Alert, Event, Machine, Phase, Record, TRIES, Trouble, TroubleKind, Txt};
+use super::{Action, Alert, Event, Machine, Phase, Record, TRIES, AcmeError, ErrorKind, Txt};
 use super::{Authorization, Order, Status};
 use crate::ledger::Entry;
-use crate::lifetime::Held;
+use crate::lifetime::CertificateInfo;
 use crate::time::Time;
 use std::time::Duration;
 
-/// What is known of the attempt beyond its journal. All of it can be found out again.
+/// Volatile state of the attempt. Can be rebuilt from the journal and the CA.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Work {
+pub(super) struct OrderProgress {
     pub(super) renewal_info: bool,
     pub(super) exempt: bool,
-    pub(super) staged: Option<Box<Held>>,
-    /// What was served instead of the new certificate.
+    pub(super) staged: Option<Box<CertificateInfo>>,
+    /// Description of the certificate served instead of the new one.
     pub(super) refusal: String,
     order: Option<Order>,
     unread: Vec<String>,
-    pending: Vec<Pending>,
+    pending: Vec<OpenAuthorization>,
     /// When watching or verifying began.
     since: Option<Time>,
     looks: u32,
@@ -25,7 +25,7 @@ pub(super) struct Work {
 }
 
 #[derive(Clone, Debug)]
-struct Pending {
+struct OpenAuthorization {
     authorization: Authorization,
     txt: Option<Txt>,
     /// Its challenge was triggered, now or before a restart.
@@ -33,13 +33,13 @@ struct Pending {
     looks: u32,
 }
 
-/// How often in a row a CA may fail at an order that replaces a certificate, before it is ordered without that.
+/// Consecutive server errors of a newOrder with `replaces` before it is dropped.
 const STUMBLES: u32 = 2;
-/// How often a triggered challenge is looked at before it is triggered once more.
+/// Polls of a challenge that stays pending before it is triggered again.
 const PATIENT_LOOKS: u32 = 4;
 
 impl Machine {
-    /// There is an account: where did the attempt get to?
+    /// Continues the attempt from where its journal ends.
     pub(super) fn resume(&mut self) {
         let began = self.state.attempt.clone().unwrap_or_default();
         self.phase = match began {
@@ -166,8 +166,8 @@ impl Machine {
             Event::Visible if self.phase == Phase::Verify => {
                 self.tries = 0;
                 self.phase = Phase::Trigger;
-                if !self.spec.patience.settle.is_zero() {
-                    let until = now.after(self.spec.patience.settle);
+                if !self.spec.timeouts.settle.is_zero() {
+                    let until = now.after(self.spec.timeouts.settle);
                     self.hold = Some((until, "every name server has the record; settling".to_owned()));
                 }
                 let untriggered: Vec<String> = self
@@ -182,15 +182,10 @@ impl Machine {
                 }
             }
             Event::NotVisible(report) if self.phase == Phase::Verify => {
-                if now.since(self.work.since.unwrap_or(now)) >= self.spec.patience.propagation {
-                    return self.stall(
-                        format!(
-                            "the TXT record is not at every name server after {}: {report}",
-                            crate::time::spoken(self.spec.patience.propagation)
-                        ),
-                        now,
-                        None,
-                    );
+                if now.since(self.work.since.unwrap_or(now)) >= self.spec.timeouts.propagation {
+                    let within = crate::time::format_duration(self.spec.timeouts.propagation);
+                    let why = format!("the TXT record is not at every name server after {within}: {report}");
+                    return self.stall(AcmeError::new(ErrorKind::Local, why), now);
                 }
                 self.look_later(now, None, report);
             }
@@ -227,8 +222,9 @@ impl Machine {
             }
             Status::Processing => {
                 self.phase = Phase::FetchOrder;
-                if now.since(*self.work.since.get_or_insert(now)) >= self.spec.patience.validation {
-                    return self.stall("the CA does not finish the order".to_owned(), now, retry_after);
+                if now.since(*self.work.since.get_or_insert(now)) >= self.spec.timeouts.validation {
+                    let error = AcmeError::new(ErrorKind::Transient, "the CA does not finish the order");
+                    return self.stall(error.after(retry_after), now);
                 }
                 self.look_later(now, retry_after, "the CA issues".to_owned());
             }
@@ -237,11 +233,15 @@ impl Machine {
                     self.write(Record::Issued { url: url.clone() });
                     self.phase = Phase::Download;
                 }
-                None => self.fail("the order is valid but names no certificate".to_owned(), now, None),
+                None => {
+                    let why = "the order is valid but names no certificate";
+                    self.fail(AcmeError::new(ErrorKind::OrderGone, why), now);
+                }
             },
             Status::Invalid => {
-                let why = order.problem.clone().unwrap_or_else(|| "without a word why".to_owned());
-                return self.fail(format!("the order became invalid: {why}"), now, None);
+                let why = order.problem.as_deref().unwrap_or("the CA gave no reason");
+                let why = format!("the order became invalid: {why}");
+                return self.fail(AcmeError::new(ErrorKind::Refused, why), now);
             }
         }
         self.work.order = Some(order);
@@ -254,13 +254,14 @@ impl Machine {
             Status::Invalid => self.invalid(&authorization, now),
             _ if authorization.challenge.is_none() => {
                 let name = &authorization.name;
-                self.fail(format!("the CA offers no dns-01 challenge for {name}"), now, None);
+                let why = format!("the CA offers no dns-01 challenge for {name}");
+                self.fail(AcmeError::new(ErrorKind::Refused, why), now);
             }
             _ => {
                 let known = self.state.attempt.as_ref();
                 let triggered = known.is_some_and(|known| known.triggered.contains(&authorization.url));
                 let txt = self.state.txt.iter().find(|txt| txt.value == authorization.value).cloned();
-                self.work.pending.push(Pending { authorization, txt, triggered, looks: 0 });
+                self.work.pending.push(OpenAuthorization { authorization, txt, triggered, looks: 0 });
             }
         }
     }
@@ -293,9 +294,10 @@ impl Machine {
                 self.work.looks = 0;
             }
             Status::Invalid => self.invalid(authorization, now),
-            _ if now.since(self.work.since.unwrap_or(now)) >= self.spec.patience.validation => {
+            _ if now.since(self.work.since.unwrap_or(now)) >= self.spec.timeouts.validation => {
                 let why = format!("the CA does not finish validating {}", authorization.name);
-                self.stall(why, now, authorization.retry_after);
+                let error = AcmeError::new(ErrorKind::Transient, why);
+                self.stall(error.after(authorization.retry_after), now);
             }
             _ => {
                 let pending = &mut self.work.pending[0];
@@ -317,19 +319,20 @@ impl Machine {
     fn invalid(&mut self, authorization: &Authorization, now: Time) {
         let (authority, name) = (self.authority(), authorization.name.clone());
         self.note(Entry::Failure { at: now, authority, name });
-        let why = authorization.problem.as_deref().unwrap_or("without a word why");
-        self.fail(format!("the CA could not validate {}: {why}", authorization.name), now, None);
+        let why = authorization.problem.as_deref().unwrap_or("the CA gave no reason");
+        let why = format!("the CA could not validate {}: {why}", authorization.name);
+        self.fail(AcmeError::new(ErrorKind::Refused, why), now);
     }
 
     fn look_later(&mut self, now: Time, retry_after: Option<Duration>, why: String) {
-        let doubled = self.spec.patience.look * 2_u32.pow(self.work.looks.min(4));
+        let doubled = self.spec.timeouts.look * 2_u32.pow(self.work.looks.min(4));
         self.work.looks += 1;
         let pause =
             retry_after.map_or(doubled, |after| after.clamp(Duration::from_millis(50), doubled.max(after)));
         self.hold = Some((now.after(pause), why));
     }
 
-    fn unlocated(&mut self) -> Option<&mut Pending> {
+    fn unlocated(&mut self) -> Option<&mut OpenAuthorization> {
         self.work.pending.iter_mut().find(|pending| !pending.triggered && pending.txt.is_none())
     }
 
@@ -343,55 +346,55 @@ impl Machine {
             .collect()
     }
 
-    pub(super) fn order_trouble(&mut self, trouble: Trouble, now: Time) {
+    pub(super) fn order_error(&mut self, error: AcmeError, now: Time) {
         let ordered = self.state.attempt.as_ref().is_some_and(|attempt| attempt.order.is_some());
         let replaces = self.phase == Phase::NewOrder
             && !self.work.without_replaces
             && self.state.attempt.as_ref().is_some_and(|attempt| attempt.replaces.is_some());
-        match trouble.kind {
+        match error.kind {
             // It was replaced already, or is of an account that is no more: an order without it may do.
-            TroubleKind::AlreadyReplaced | TroubleKind::Refused if replaces => {
+            ErrorKind::AlreadyReplaced | ErrorKind::Refused if replaces => {
                 self.work.without_replaces = true;
                 self.new_order(now);
             }
             // A CA that stumbles over what it should replace must not keep a certificate from being renewed.
-            TroubleKind::Transient if replaces && self.tries >= STUMBLES => {
+            ErrorKind::Transient if replaces && self.tries >= STUMBLES => {
                 self.work.without_replaces = true;
                 self.new_order(now);
             }
-            TroubleKind::AccountUnknown if !self.reregistered => {
+            ErrorKind::AccountUnknown if !self.reregistered => {
                 self.reregistered = true;
                 self.phase = Phase::Account { forgotten: true };
             }
-            TroubleKind::OrderGone => self.fail(trouble.why, now, None),
-            TroubleKind::Refused if self.phase == Phase::Trigger => {
+            ErrorKind::OrderGone => self.fail(error, now),
+            ErrorKind::Refused if self.phase == Phase::Trigger => {
                 // It was triggered already, before a restart: the authorization says what came of it.
                 for pending in &mut self.work.pending {
                     pending.triggered = true;
                 }
                 self.watch(now);
             }
-            TroubleKind::Transient if self.tries < TRIES => {
+            ErrorKind::Transient if self.tries < TRIES => {
                 // The order may have been made although nobody said so.
                 if self.phase == Phase::NewOrder {
                     self.phase = Phase::FindOrder;
                 }
-                self.pause(now, trouble);
+                self.pause(now, error);
             }
-            TroubleKind::RateLimited if ordered => self.pause(now, trouble),
-            TroubleKind::Transient | TroubleKind::Ours if ordered => {
-                self.stall(trouble.why, now, trouble.retry_after);
+            ErrorKind::RateLimited if ordered => self.pause(now, error),
+            ErrorKind::Transient | ErrorKind::Local if ordered => {
+                self.stall(error, now);
             }
             _ if self.state.attempt.is_some() || self.phase == Phase::Directory => {
-                self.fail(trouble.why, now, trouble.retry_after);
+                self.fail(error, now);
             }
             _ => {
                 self.alert(Alert::Failing {
-                    why: trouble.why.clone(),
+                    why: error.reason.clone(),
                     next: now,
                     failures: self.state.failures,
                 });
-                self.pause(now, trouble);
+                self.pause(now, error);
             }
         }
     }

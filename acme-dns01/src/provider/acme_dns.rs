@@ -1,6 +1,6 @@
 //! acme-dns (github.com/joohoi/acme-dns): a name server for challenges only, which the names' `_acme-challenge` point to.
 
-use super::{Provider, ProviderError};
+use super::{Coverage, Provider, ProviderError, ZoneMatch};
 use crate::client::Http;
 use async_trait::async_trait;
 use http::Method;
@@ -47,9 +47,10 @@ impl AcmeDns {
 
 #[async_trait]
 impl Provider for AcmeDns {
-    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
+    async fn zone(&self, name: &str, _: &str) -> Result<Option<ZoneMatch>, ProviderError> {
         let here = self.full_domain.trim_end_matches('.');
-        Ok(name.trim_end_matches('.').eq_ignore_ascii_case(here).then(|| here.to_owned()))
+        let same = name.trim_end_matches('.').eq_ignore_ascii_case(here);
+        Ok(same.then(|| ZoneMatch::new(here, Coverage::Name)))
     }
 
     async fn add(&self, _: &str, _: &str, value: &str) -> Result<Option<String>, ProviderError> {
@@ -84,5 +85,10 @@ impl Provider for AcmeDns {
     /// Nothing: the next two values take the place of the last two.
     async fn remove(&self, _: &str, _: &str, _: &str, _: Option<&str>) -> Result<(), ProviderError> {
         Ok(())
+    }
+
+    /// Not tried: it would push out a value that may be in use.
+    async fn trial(&self, _: &str, _: &str, _: &str) -> Result<Option<String>, ProviderError> {
+        Ok(None)
     }
 }

@@ -1,6 +1,6 @@
 //! Cloudflare, by its API v4.
 
-use super::{Provider, ProviderError};
+use super::{Coverage, Provider, ProviderError, ZoneMatch};
 use crate::client::{Http, Response};
 use crate::name::zone_candidates;
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use std::fmt;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// How to say who we are.
+/// Credentials for the API.
 pub enum CloudflareAuth {
     /// A scoped token: Zone:Read and DNS:Edit for the zones; or DNS:Edit alone beside a token for zones.
     Token {
@@ -24,17 +24,17 @@ pub enum CloudflareAuth {
     },
     /// An e-mail address and the account's global key, which can do everything: better a token.
     GlobalKey {
-        /// The address.
+        /// E-mail address of the account.
         email: String,
-        /// The key.
+        /// The account's global API key.
         key: SecretString,
     },
 }
 
-/// What a token can see.
+/// Zones that a token can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// The zones.
+    /// Names of the zones.
     pub zones: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub struct Cloudflare {
     auth: CloudflareAuth,
     /// Zones given by hand: name and identifier.
     pinned: HashMap<String, String>,
-    zones: Mutex<HashMap<String, Option<String>>>,
+    zones: Mutex<HashMap<String, FoundZone>>,
     ttl: u32,
 }
 
@@ -65,20 +65,27 @@ const MISSING: u64 = 81_044;
 /// A mark that says whose records these are.
 const COMMENT: &str = "acme-dns01";
 
-struct Answer {
+/// A zone of the account.
+#[derive(Clone)]
+struct FoundZone {
+    id: String,
+    active: bool,
+}
+
+struct Page {
     result: Value,
     pages: u64,
 }
 
-enum Refused {
+enum CallError {
     Codes(Vec<u64>, ProviderError),
     Other(ProviderError),
 }
 
-impl From<Refused> for ProviderError {
-    fn from(refused: Refused) -> Self {
+impl From<CallError> for ProviderError {
+    fn from(refused: CallError) -> Self {
         match refused {
-            Refused::Codes(_, why) | Refused::Other(why) => why,
+            CallError::Codes(_, why) | CallError::Other(why) => why,
         }
     }
 }
@@ -87,14 +94,14 @@ impl From<Refused> for ProviderError {
 struct Envelope {
     success: bool,
     #[serde(default)]
-    errors: Vec<Said>,
+    errors: Vec<ApiMessage>,
     #[serde(default)]
     result: Value,
     result_info: Option<Pages>,
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct ApiMessage {
     #[serde(default)]
     code: u64,
     #[serde(default)]
@@ -127,7 +134,7 @@ impl Cloudflare {
     /// A zone whose identifier is known, so that no token has to read zones.
     #[must_use]
     pub fn pin(mut self, zone: impl Into<String>, id: impl Into<String>) -> Self {
-        self.pinned.insert(zone.into(), id.into());
+        self.pinned.insert(ascii(&zone.into()), id.into());
         self
     }
 
@@ -137,7 +144,7 @@ impl Cloudflare {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Page, CallError> {
         let bearer;
         let mut headers = vec![("accept", "application/json")];
         match &self.auth {
@@ -158,56 +165,130 @@ impl Cloudflare {
         let url = format!("{}{path}", self.base);
         let sent = self.http.send(method.clone(), &url, &headers, payload).await;
         let response =
-            sent.map_err(|why| Refused::Other(ProviderError::transient("cloudflare", why.to_string())))?;
+            sent.map_err(|why| CallError::Other(ProviderError::transient("cloudflare", why.to_string())))?;
         read(&response, &format!("{method} {path}"))
     }
 
-    async fn find(&self, candidate: &str) -> Result<Option<String>, ProviderError> {
+    /// Finds a zone by its name. The API may write names in Unicode or as A-labels, and filters by either.
+    async fn find(&self, candidate: &str) -> Result<Option<FoundZone>, ProviderError> {
+        if let Some(id) = self.pinned.get(candidate) {
+            return Ok(Some(FoundZone { id: id.clone(), active: true }));
+        }
         if let Some(known) = self.zones.lock().await.get(candidate) {
-            return Ok(known.clone());
+            return Ok(Some(known.clone()));
         }
-        let found = self.call(true, Method::GET, &format!("/zones?name={candidate}&per_page=50"), None).await;
-        let id = match found {
-            Ok(answer) => {
-                let zones = answer.result.as_array().cloned().unwrap_or_default();
-                zones
-                    .iter()
-                    .find(|zone| zone["name"] == candidate)
-                    .and_then(|zone| zone["id"].as_str())
-                    .map(str::to_owned)
-            }
-            // A zone outside the token's scope; the one above may be inside.
-            Err(Refused::Codes(codes, _)) if codes.contains(&0) => None,
-            Err(why) => return Err(why.into()),
-        };
-        // A zone that is not there yet may come; one that is there stays.
-        if id.is_some() {
-            self.zones.lock().await.insert(candidate.to_owned(), id.clone());
-        }
-        Ok(id)
-    }
-
-    /// The records of a name with a value: their identifiers.
-    async fn records(&self, zone: &str, name: &str, value: &str) -> Result<Vec<String>, ProviderError> {
-        let mut ids = Vec::new();
-        let mut page = 1;
-        loop {
-            let path = format!("/zones/{zone}/dns_records?type=TXT&name={name}&page={page}&per_page=100");
-            let answer = self.call(false, Method::GET, &path, None).await?;
-            for record in answer.result.as_array().into_iter().flatten() {
-                let content = record["content"].as_str().unwrap_or_default();
-                if unquoted(content) == value && record["name"] == name {
-                    ids.extend(record["id"].as_str().map(str::to_owned));
+        let mut best: Option<FoundZone> = None;
+        for written in spellings(candidate) {
+            let path = format!("/zones?name={}&per_page=50", escaped(&written));
+            let found = match self.call(true, Method::GET, &path, None).await {
+                Ok(answer) => answer.result,
+                // A zone outside the token's scope; the one above may be inside.
+                Err(CallError::Codes(codes, _)) if codes.contains(&0) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            for zone in found.as_array().into_iter().flatten() {
+                let same = zone["name"].as_str().is_some_and(|name| ascii(name) == candidate);
+                let Some(id) = zone["id"].as_str().filter(|_| same) else { continue };
+                let active = zone["status"].as_str().is_none_or(|status| status == "active");
+                // A zone that is pending may be in another account than the one that is delegated to.
+                if best.as_ref().is_none_or(|best| active && !best.active) {
+                    best = Some(FoundZone { id: id.to_owned(), active });
                 }
             }
-            if page >= answer.pages {
-                return Ok(ids);
+            if best.is_some() {
+                break;
             }
-            page += 1;
         }
+        // A zone that is not there yet may come, and one that is pending may become active.
+        if let Some(zone) = best.as_ref().filter(|zone| zone.active) {
+            self.zones.lock().await.insert(candidate.to_owned(), zone.clone());
+        }
+        Ok(best)
     }
 
-    /// The zones that the credentials can see.
+    /// Returns the identifiers of the records of a name with a value.
+    async fn records(&self, zone: &str, name: &str, value: &str) -> Result<Vec<String>, ProviderError> {
+        let mut ids = Vec::new();
+        for written in spellings(name) {
+            let mut page = 1;
+            loop {
+                let path = format!(
+                    "/zones/{zone}/dns_records?type=TXT&name={}&page={page}&per_page=100",
+                    escaped(&written)
+                );
+                let answer = self.call(false, Method::GET, &path, None).await?;
+                for record in answer.result.as_array().into_iter().flatten() {
+                    let content = record["content"].as_str().unwrap_or_default();
+                    let here = record["name"].as_str().is_some_and(|found| ascii(found) == ascii(name));
+                    if unquoted(content) == value && here {
+                        ids.extend(record["id"].as_str().map(str::to_owned));
+                    }
+                }
+                if page >= answer.pages {
+                    break;
+                }
+                page += 1;
+            }
+            if !ids.is_empty() {
+                break;
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Verifies a token: one of the user's, or one that an account owns, which has an address of its own.
+    async fn verify(&self) -> Result<Vec<String>, CallError> {
+        let answer = match self.call(false, Method::GET, "/user/tokens/verify", None).await {
+            Ok(answer) => answer,
+            // The user's address does not know an account's token.
+            Err(CallError::Codes(codes, error)) if codes.iter().any(|code| [1000, 10_000].contains(code)) => {
+                match self.verify_account_token().await {
+                    Some(answer) => answer,
+                    None => return Err(CallError::Codes(codes, error)),
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        let status = answer.result["status"].as_str().unwrap_or("unknown");
+        if status != "active" {
+            let why = format!("the token is {status}: create a new one with the same scope");
+            return Err(CallError::Other(ProviderError::lasting("cloudflare", why)));
+        }
+        let mut lines = vec!["the token is active".to_owned()];
+        if let Some(end) = answer.result["expires_on"].as_str() {
+            lines.push(format!("the token expires {end}"));
+        }
+        Ok(lines)
+    }
+
+    async fn verify_account_token(&self) -> Option<Page> {
+        let mut accounts = Vec::new();
+        for path in ["/accounts?per_page=50", "/zones?per_page=50"] {
+            if let Ok(answer) = self.call(false, Method::GET, path, None).await {
+                for found in answer.result.as_array().into_iter().flatten() {
+                    let id = found["account"]["id"].as_str().or_else(|| found["id"].as_str());
+                    let id = if path.starts_with("/zones") { found["account"]["id"].as_str() } else { id };
+                    accounts.extend(id.map(str::to_owned));
+                }
+            }
+        }
+        for zone in self.pinned.values() {
+            if let Ok(answer) = self.call(false, Method::GET, &format!("/zones/{zone}"), None).await {
+                accounts.extend(answer.result["account"]["id"].as_str().map(str::to_owned));
+            }
+        }
+        accounts.sort();
+        accounts.dedup();
+        for account in accounts {
+            let path = format!("/accounts/{account}/tokens/verify");
+            if let Ok(answer) = self.call(false, Method::GET, &path, None).await {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Lists the zones that the credentials can see.
     ///
     /// # Errors
     /// [`ProviderError`].
@@ -230,13 +311,17 @@ impl Cloudflare {
 
 #[async_trait]
 impl Provider for Cloudflare {
-    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
-        for candidate in zone_candidates(name) {
-            if let Some(id) = self.pinned.get(candidate) {
-                return Ok(Some(id.clone()));
+    async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError> {
+        let (name, apex) = (ascii(name), ascii(apex));
+        let parents = zone_candidates(&name).filter(|candidate| *candidate != apex);
+        for candidate in std::iter::once(apex.as_str()).chain(parents) {
+            // Challenges are never the apex of a zone here, unless the DNS says so.
+            if candidate.starts_with('_') && candidate != apex && !self.pinned.contains_key(candidate) {
+                continue;
             }
-            if let Some(id) = self.find(candidate).await? {
-                return Ok(Some(id));
+            if let Some(FoundZone { id, active }) = self.find(candidate).await? {
+                let coverage = Coverage::Zone { apex: candidate.to_owned(), active };
+                return Ok(Some(ZoneMatch::new(id, coverage)));
             }
         }
         Ok(None)
@@ -248,7 +333,7 @@ impl Provider for Cloudflare {
         });
         match self.call(false, Method::POST, &format!("/zones/{zone}/dns_records"), Some(&body)).await {
             Ok(answer) => Ok(answer.result["id"].as_str().map(str::to_owned)),
-            Err(Refused::Codes(codes, _)) if codes.iter().any(|code| EXISTS.contains(code)) => {
+            Err(CallError::Codes(codes, _)) if codes.iter().any(|code| EXISTS.contains(code)) => {
                 Ok(self.records(zone, name, value).await?.into_iter().next())
             }
             Err(why) => Err(why.into()),
@@ -269,7 +354,7 @@ impl Provider for Cloudflare {
         for id in ids {
             match self.call(false, Method::DELETE, &format!("/zones/{zone}/dns_records/{id}"), None).await {
                 Ok(_) => {}
-                Err(Refused::Codes(codes, _)) if codes.contains(&MISSING) => {}
+                Err(CallError::Codes(codes, _)) if codes.contains(&MISSING) => {}
                 Err(why) => return Err(why.into()),
             }
         }
@@ -278,35 +363,79 @@ impl Provider for Cloudflare {
 
     async fn check(&self) -> Result<Vec<String>, ProviderError> {
         let mut lines = Vec::new();
-        match &self.auth {
-            CloudflareAuth::Token { .. } => {
-                let answer = self.call(false, Method::GET, "/user/tokens/verify", None).await?;
-                let status = answer.result["status"].as_str().unwrap_or("unknown");
-                if status != "active" {
-                    let why = format!("the token is {status}: make a new one and give it the same scope");
-                    return Err(ProviderError::lasting("cloudflare", why));
+        let verified = match &self.auth {
+            CloudflareAuth::Token { .. } => match self.verify().await {
+                Ok(found) => {
+                    lines.extend(found);
+                    Ok(())
                 }
-                lines.push("the token is active".to_owned());
-                if let Some(end) = answer.result["expires_on"].as_str() {
-                    lines.push(format!("the token ends {end}"));
-                }
+                Err(error) => Err(error),
+            },
+            CloudflareAuth::GlobalKey { .. } => {
+                let line = "the global key can do everything to the whole account: use a token with Zone:Read and DNS:Edit";
+                lines.push(line.to_owned());
+                Ok(())
             }
-            CloudflareAuth::GlobalKey { .. } => lines.push(
-                "the global key can do everything to the whole account: use a token with Zone:Read and DNS:Edit"
-                    .to_owned(),
-            ),
+        };
+        let reach = match self.scope().await {
+            Ok(scope) => match scope.zones.len() {
+                0 if self.pinned.is_empty() => {
+                    Err(ProviderError::lasting("cloudflare", "the token sees no zone: give it Zone:Read, or pin zone ids"))
+                }
+                0 => Ok("the token cannot list zones; their ids are configured".to_owned()),
+                count => Ok(format!(
+                    "the credentials reach {count} zone{}: {}",
+                    if count == 1 { "" } else { "s" },
+                    scope.zones.join(", ")
+                )),
+            },
+            Err(_) if !self.pinned.is_empty() => {
+                let mut reached = Vec::new();
+                for (name, id) in &self.pinned {
+                    self.call(false, Method::GET, &format!("/zones/{id}/dns_records?type=TXT&per_page=1"), None).await?;
+                    reached.push(name.as_str());
+                }
+                reached.sort_unstable();
+                Ok(format!("the credentials reach the configured zones: {}", reached.join(", ")))
+            }
+            Err(error) => Err(error),
+        };
+        match (verified, reach) {
+            // A token that does its work is a good one, whatever the address for verification says.
+            (_, Ok(reach)) => {
+                lines.push(reach);
+                Ok(lines)
+            }
+            (Err(error), Err(_)) => Err(error.into()),
+            (Ok(()), Err(error)) => Err(error),
         }
-        let scope = self.scope().await?;
-        lines.push(match scope.zones.len() {
-            0 => "the token sees no zone: give it Zone:Read, or pin zone ids".to_owned(),
-            count => format!(
-                "whoever has the token can reach {count} zone{}: {}",
-                if count == 1 { "" } else { "s" },
-                scope.zones.join(", ")
-            ),
-        });
-        Ok(lines)
     }
+
+    async fn probe(&self, zone: &str, _: &str) -> Result<Option<String>, ProviderError> {
+        self.call(false, Method::GET, &format!("/zones/{zone}/dns_records?type=TXT&per_page=1"), None).await?;
+        Ok(Some("the records can be read".to_owned()))
+    }
+}
+
+/// Returns a name as A-labels, in lower case.
+fn ascii(name: &str) -> String {
+    idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
+}
+
+/// Returns the ways in which the API may write a name: A-labels, and Unicode if that differs.
+fn spellings(name: &str) -> Vec<String> {
+    let (unicode, _) = idna::domain_to_unicode(name);
+    let mut all = vec![name.to_owned()];
+    if unicode != name {
+        all.push(unicode);
+    }
+    all
+}
+
+/// Escapes a name for a query.
+fn escaped(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*');
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// TXT content comes back with quotes and without.
@@ -318,7 +447,7 @@ fn unquoted(content: &str) -> String {
     inner.split("\" \"").collect::<String>().replace("\\\"", "\"")
 }
 
-fn read(response: &Response, what: &str) -> Result<Answer, Refused> {
+fn read(response: &Response, what: &str) -> Result<Page, CallError> {
     let status = response.status.as_u16();
     let envelope: Result<Envelope, _> = serde_json::from_slice(&response.body);
     let Ok(envelope) = envelope else {
@@ -329,12 +458,12 @@ fn read(response: &Response, what: &str) -> Result<Answer, Refused> {
             ProviderError::lasting("cloudflare", why)
         };
         error.retry_after = response.retry_after().filter(|_| error.transient);
-        return Err(Refused::Other(error));
+        return Err(CallError::Other(error));
     };
     // A status of 200 says nothing: `success` does.
     if envelope.success && response.status.is_success() {
         let pages = envelope.result_info.map_or(1, |info| info.total_pages);
-        return Ok(Answer { result: envelope.result, pages });
+        return Ok(Page { result: envelope.result, pages });
     }
     let codes: Vec<u64> = envelope
         .errors
@@ -343,13 +472,19 @@ fn read(response: &Response, what: &str) -> Result<Answer, Refused> {
         .collect();
     let said: Vec<String> =
         envelope.errors.iter().map(|said| format!("{} ({})", said.message, said.code)).collect();
-    let said = if said.is_empty() { "without a word why".to_owned() } else { said.join(", ") };
+    let said = if said.is_empty() { "no reason given".to_owned() } else { said.join(", ") };
+    let says = |word: &str| envelope.errors.iter().any(|error| error.message.to_lowercase().contains(word));
     let advice = match codes.first() {
         Some(6003 | 6103 | 6111) => ": the token is malformed; is a line break or the wrong secret in it?",
         Some(9103) => ": the e-mail address or the global key is wrong",
-        Some(9109 | 1000) => ": the token is invalid or revoked; make a new one",
+        Some(9109) if says("location") => {
+            ": the token is limited to other addresses; add this machine's address to its client IP filter"
+        }
+        Some(9109) if says("resource") => ": the token is not for this account or zone; extend its scope",
+        Some(9109 | 1000) => ": the token is invalid or revoked; create a new one",
         Some(10_000) => ": the token lacks a permission; give it Zone:Read and DNS:Edit for this zone",
         Some(1009) => ": the token may not edit records; give it DNS:Edit for this zone",
+        Some(0) if says("zone.list") => ": the token lacks Zone:Read; add it, or configure the zone's id in `zones`",
         _ => "",
     };
     let transient = status == 429 || status >= 500;
@@ -358,7 +493,7 @@ fn read(response: &Response, what: &str) -> Result<Answer, Refused> {
     let again = retry_after.map_or_else(String::new, |after| format!(" (again after {} s)", after.as_secs()));
     let why = format!("{what}: {status}: {said}{advice}{again}");
     let error = ProviderError { provider: "cloudflare".to_owned(), why, transient, retry_after };
-    Err(Refused::Codes(codes, error))
+    Err(CallError::Codes(codes, error))
 }
 
 #[cfg(test)]
@@ -374,16 +509,16 @@ mod tests {
             read(&Response { status, headers, body: body.into() }, "GET /zones")
         };
         let refused = r#"{"success":false,"errors":[{"code":971,"message":"slow down"}]}"#;
-        let Err(Refused::Codes(codes, why)) = with(429, refused) else { panic!("it is refused") };
+        let Err(CallError::Codes(codes, why)) = with(429, refused) else { panic!("it is refused") };
         assert_eq!(
             (codes, why.retry_after, why.transient),
             (vec![971], Some(Duration::from_secs(300)), true)
         );
         assert!(why.why.contains("again after 300 s"), "{why}");
-        let Err(Refused::Codes(_, why)) = with(400, refused) else { panic!("it is refused") };
+        let Err(CallError::Codes(_, why)) = with(400, refused) else { panic!("it is refused") };
         assert_eq!((why.retry_after, why.transient), (None, false), "{why}");
         // A page of something on the way says it, too.
-        let Err(Refused::Other(why)) = with(503, "<html>") else { panic!("it is refused") };
+        let Err(CallError::Other(why)) = with(503, "<html>") else { panic!("it is refused") };
         assert_eq!((why.retry_after, why.transient), (Some(Duration::from_secs(300)), true), "{why}");
     }
 

@@ -1,6 +1,6 @@
 //! The long tail of providers, through the dns-update crate.
 
-use super::{Provider, ProviderError};
+use super::{Provider, ProviderError, ZoneMatch, configured_zone};
 use async_trait::async_trait;
 use dns_update::{DnsRecord, DnsRecordType, DnsUpdater, Error};
 use std::fmt;
@@ -79,9 +79,8 @@ fn failed(what: &str, why: &Error) -> ProviderError {
 
 #[async_trait]
 impl Provider for DnsUpdateProvider {
-    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
-        let inside = |zone: &&String| name == zone.as_str() || name.ends_with(&format!(".{zone}"));
-        Ok(self.zones.iter().filter(inside).max_by_key(|zone| zone.len()).cloned())
+    async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError> {
+        Ok(configured_zone(&self.zones, name, apex))
     }
 
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {

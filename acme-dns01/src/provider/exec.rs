@@ -1,6 +1,6 @@
 //! An external program, called as lego calls one: `PROGRAM present NAME. VALUE` and `PROGRAM cleanup NAME. VALUE`.
 
-use super::{Provider, ProviderError};
+use super::{Coverage, Provider, ProviderError, ZoneMatch, configured_zone};
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -10,11 +10,11 @@ use tokio::process::Command;
 /// A program that writes and removes TXT records. It must add to what is there, and remove by value.
 #[derive(Clone, Debug)]
 pub struct Exec {
-    /// The program.
+    /// Path of the program.
     pub program: PathBuf,
     /// The zones that it serves; all if empty.
     pub zones: Vec<String>,
-    /// How long it may take.
+    /// Time limit of one call.
     pub within: Duration,
 }
 
@@ -49,12 +49,11 @@ impl Exec {
 
 #[async_trait]
 impl Provider for Exec {
-    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
-        let inside = |zone: &String| name == zone || name.ends_with(&format!(".{zone}"));
+    async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError> {
         if self.zones.is_empty() {
-            return Ok(Some(name.to_owned()));
+            return Ok(Some(ZoneMatch::new(apex, Coverage::Any)));
         }
-        Ok(self.zones.iter().find(|zone| inside(zone)).cloned())
+        Ok(configured_zone(&self.zones, name, apex))
     }
 
     async fn add(&self, _: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {

@@ -1,4 +1,4 @@
-//! Who writes TXT records.
+//! DNS providers, which write TXT records.
 
 mod acme_dns;
 mod cloudflare;
@@ -18,15 +18,16 @@ use async_trait::async_trait;
 use std::fmt;
 use std::time::Duration;
 
-/// Why a provider did not do what it was asked for.
+/// Error of a DNS provider.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 #[error("{provider}: {why}")]
 pub struct ProviderError {
-    /// Which one.
+    /// Kind of the provider.
     pub provider: String,
-    /// What was tried, what came, what to change. Never a secret.
+    /// The request, the answer and the fix. Contains no secret.
     pub why: String,
-    /// It may work in a moment.
+    /// A retry may succeed.
     pub transient: bool,
     /// Not again before, in the provider's words.
     pub retry_after: Option<Duration>,
@@ -46,14 +47,71 @@ impl ProviderError {
     }
 }
 
+/// Names of a provider that a [`ZoneMatch`] covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Coverage {
+    /// Exactly the name that was asked for, whatever its zone.
+    Name,
+    /// A zone of the provider.
+    Zone {
+        /// Name of the zone as A-labels, in lower case.
+        apex: String,
+        /// The zone is delegated to the provider, as far as the provider knows.
+        active: bool,
+    },
+    /// Any name: the provider does not know its zones.
+    Any,
+}
+
+impl Coverage {
+    /// Returns the zone's name.
+    #[must_use]
+    pub fn apex(&self) -> Option<&str> {
+        match self {
+            Self::Zone { apex, .. } => Some(apex),
+            Self::Name | Self::Any => None,
+        }
+    }
+}
+
+/// A provider's zone for a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ZoneMatch {
+    /// Identifier of the zone, which is handed back to the other calls and kept in the journal.
+    pub id: String,
+    /// Names that it covers.
+    pub coverage: Coverage,
+}
+
+impl ZoneMatch {
+    /// A zone with this identifier.
+    #[must_use]
+    pub fn new(id: impl Into<String>, coverage: Coverage) -> Self {
+        Self { id: id.into(), coverage }
+    }
+}
+
+/// Finds the longest of these zones that a name is in: exactly `apex` if it is among them.
+pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Option<ZoneMatch> {
+    let inside = |zone: &&String| {
+        name.eq_ignore_ascii_case(zone) || name.to_ascii_lowercase().ends_with(&format!(".{}", zone.to_ascii_lowercase()))
+    };
+    let exact = zones.iter().find(|zone| zone.eq_ignore_ascii_case(apex));
+    let zone = exact.or_else(|| zones.iter().filter(inside).max_by_key(|zone| zone.len()))?;
+    let apex = zone.to_ascii_lowercase();
+    Some(ZoneMatch::new(zone, Coverage::Zone { apex, active: true }))
+}
+
 /// Something that can write TXT records into zones.
 ///
 /// A record is added beside whatever is there and removed by exactly its value: what others wrote is never touched.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// The zone of a name: `None` if it is none of the provider's zones. What is given is handed back to the other calls
-    /// and kept in the journal.
-    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError>;
+    /// Finds the provider's zone for a name: exactly `apex`, which is the zone that the DNS names, or else the closest parent that
+    /// the provider has. `None` if it has neither.
+    async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError>;
 
     /// Adds a record. One that exists already is a success. The provider's identifier of it, if it has such.
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError>;
@@ -67,14 +125,21 @@ pub trait Provider: fmt::Debug + Send + Sync {
         id: Option<&str>,
     ) -> Result<(), ProviderError>;
 
-    /// What the credentials can do, for people, without changing anything: each line is a finding.
+    /// Describes the reach of the credentials without changing anything, one finding a line.
     async fn check(&self) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    /// Whether TXT records at a name of a zone may be changed, without changing any. `None` where that cannot be known.
+    /// Checks the permission to change TXT records without changing any. `None` if that cannot be known.
     async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
         let _ = (zone, name);
         Ok(None)
+    }
+
+    /// Writes a TXT record and removes it, to prove that both work. `None` if that cannot be tried without harm.
+    async fn trial(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
+        let id = self.add(zone, name, value).await?;
+        self.remove(zone, name, value, id.as_deref()).await?;
+        Ok(Some("a TXT record was written and removed".to_owned()))
     }
 }

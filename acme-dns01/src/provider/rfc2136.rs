@@ -1,32 +1,31 @@
 //! Dynamic updates: RFC 2136, signed by TSIG (RFC 8945).
 
-use super::{Provider, ProviderError};
-use crate::dns::{Dns, exchange};
+use super::{Coverage, Provider, ProviderError, ZoneMatch, configured_zone};
+use crate::dns::{ask, exchange};
 use async_trait::async_trait;
 use hickory_proto::op::{Message, ResponseCode, update_message};
 use hickory_proto::rr::rdata::TXT;
-use hickory_proto::rr::{Name, RData, Record, RecordSet, TSigner};
+use hickory_proto::rr::{Name, RData, Record, RecordSet, RecordType, TSigner};
 use secrecy::{ExposeSecret, SecretSlice};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How updates are signed.
+/// Algorithm of a TSIG key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TsigAlgorithm {
-    /// HMAC-SHA-256.
+    /// HMAC with SHA-256.
     #[default]
     HmacSha256,
-    /// HMAC-SHA-384.
+    /// HMAC with SHA-384.
     HmacSha384,
-    /// HMAC-SHA-512.
+    /// HMAC with SHA-512.
     HmacSha512,
 }
 
 /// A primary name server that takes updates.
 pub struct Rfc2136 {
     server: SocketAddr,
-    dns: Dns,
     /// The zone, if it is not to be looked up.
     zone: Option<String>,
     signer: Option<TSigner>,
@@ -41,13 +40,13 @@ impl fmt::Debug for Rfc2136 {
 }
 
 impl Rfc2136 {
-    /// A server that is asked by TCP. Zones are found by asking the DNS, unless given.
+    /// A server that is updated by TCP. It is asked for its zones, unless one is given.
     #[must_use]
-    pub const fn new(server: SocketAddr, dns: Dns) -> Self {
-        Self { server, dns, zone: None, signer: None, ttl: 60 }
+    pub const fn new(server: SocketAddr) -> Self {
+        Self { server, zone: None, signer: None, ttl: 60 }
     }
 
-    /// All names are in this zone.
+    /// Sets the only zone.
     #[must_use]
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.zone = Some(zone.into());
@@ -122,16 +121,24 @@ impl Rfc2136 {
 
 #[async_trait]
 impl Provider for Rfc2136 {
-    async fn zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
+    async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError> {
         if let Some(zone) = &self.zone {
-            let inside = name == zone || name.ends_with(&format!(".{zone}"));
-            return Ok(inside.then(|| zone.clone()));
+            return Ok(configured_zone(std::slice::from_ref(zone), name, apex));
         }
-        match self.dns.zone(name).await {
-            Ok(zone) => Ok(Some(zone)),
-            Err(crate::dns::DnsError::NoZone { .. }) => Ok(None),
-            Err(why) => Err(ProviderError::transient("rfc2136", why.to_string())),
-        }
+        // The server knows whether it has the zone; one that may not be asked is believed.
+        let answer = ask(self.server, apex, RecordType::SOA, false, Duration::from_secs(5)).await;
+        let answer = answer.map_err(|error| ProviderError::transient("rfc2136", error.to_string()))?;
+        Ok(match answer.response_code {
+            ResponseCode::NoError if answer.authoritative => {
+                let owned = answer.answers.iter().any(|record| matches!(record.data, RData::SOA(_)));
+                let apex = apex.to_ascii_lowercase();
+                owned.then(|| ZoneMatch::new(apex.clone(), Coverage::Zone { apex, active: true }))
+            }
+            ResponseCode::Refused | ResponseCode::NotAuth if self.signer.is_some() => {
+                Some(ZoneMatch::new(apex, Coverage::Any))
+            }
+            _ => None,
+        })
     }
 
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
@@ -159,7 +166,7 @@ impl Provider for Rfc2136 {
 
 fn dotted(name: &str) -> Result<Name, ProviderError> {
     let mut found = Name::from_ascii(name)
-        .map_err(|why| ProviderError::lasting("rfc2136", format!("`{name}` is no name: {why}")))?;
+        .map_err(|why| ProviderError::lasting("rfc2136", format!("not a valid name: `{name}`: {why}")))?;
     found.set_fqdn(true);
     Ok(found)
 }

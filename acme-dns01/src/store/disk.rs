@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What goes wrong on disks, with what helps.
+/// Turns an I/O error into a store error with advice.
 pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     move |why| {
         let advice = match why.kind() {
@@ -15,7 +15,8 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
                 " (make room; the old certificate is still in place)"
             }
             io::ErrorKind::PermissionDenied => {
-                " (who runs this must own the folder; the old certificate is still in place)"
+                " (the account that runs this must own the folder, and be in the group that it gives files to; the old certificate \
+                 is still in place)"
             }
             io::ErrorKind::ReadOnlyFilesystem => " (add the folder to ReadWritePaths= of the unit)",
             _ => "",
@@ -24,7 +25,7 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     }
 }
 
-/// Who owns a file, and what may be done with it.
+/// Mode and owner of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rights {
     pub(super) mode: u32,
@@ -44,6 +45,31 @@ impl Rights {
         rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))?;
         Ok(())
     }
+}
+
+/// Gives a file another group, if the account may do that.
+pub(super) fn can_give(path: &Path, group: u32) -> io::Result<()> {
+    let file = File::open(path)?;
+    rustix::fs::fchown(&file, None, Some(Gid::from_raw(group)))?;
+    Ok(())
+}
+
+/// Copies the POSIX access control lists of a file or folder to another.
+pub(super) fn copy_acl(from: &Path, to: &Path) -> Result<(), StoreError> {
+    for name in ["system.posix_acl_access", "system.posix_acl_default"] {
+        let mut value = vec![0; 4096];
+        let Ok(length) = rustix::fs::getxattr(from, name, &mut value[..]) else { continue };
+        value.truncate(length);
+        rustix::fs::setxattr(to, name, &value, rustix::fs::XattrFlags::empty())
+            .map_err(|why| failed(to)(why.into()))?;
+    }
+    Ok(())
+}
+
+/// Returns `true` if a file or folder has an access control list.
+pub(super) fn has_acl(path: &Path) -> bool {
+    let mut value = [0; 4096];
+    rustix::fs::getxattr(path, "system.posix_acl_access", &mut value[..]).is_ok()
 }
 
 /// Makes a folder, with those above it, private unless they exist.

@@ -1,32 +1,37 @@
 //! The store of files, in the layout that NixOS and others know: `/var/lib/acme/<name>/`.
 
 use super::disk::{self, Rights, failed};
-use super::{Lock, Pair, Store, StoreError, StoredAccount};
+use super::{Contents, Lock, Pair, Store, StoreError, StoredAccount};
+use crate::finding::Finding;
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
 use crate::time::Time;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where everything is that is nobody else's business.
+/// Folder of the journal, the accounts and the locks.
 const PRIVATE: &str = ".acme-dns01";
 
-/// Who owns certificates.
-#[derive(Clone, Copy, Debug, Default)]
+/// Owner of certificate files.
+#[derive(Clone, Debug, Default)]
 pub struct Ownership {
-    /// The user; who runs this unless given.
+    /// User id; the account that runs this unless given.
     pub user: Option<u32>,
-    /// The group that may read them.
+    /// Id of the group that may read certificates. A folder that another program made, or whose group was changed since, keeps its
+    /// own.
     pub group: Option<u32>,
+    /// Groups of single certificates, by id: enforced, whoever made the folder.
+    pub groups: BTreeMap<String, u32>,
 }
 
 impl Ownership {
-    /// The group of this name, by `/etc/group`.
+    /// Finds the id of a group by its name in `/etc/group`, or by its number.
     #[must_use]
     pub fn group_named(name: &str) -> Option<u32> {
         if let Ok(number) = name.parse() {
@@ -51,7 +56,7 @@ pub struct FileStore {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) folder: PathBuf,
-    owner: Ownership,
+    pub(super) owner: Ownership,
 }
 
 impl FileStore {
@@ -60,23 +65,19 @@ impl FileStore {
     /// # Errors
     /// If it cannot be made or entered.
     pub fn open(folder: impl Into<PathBuf>, owner: Ownership) -> Result<Self, StoreError> {
-        let inner = Inner { folder: folder.into(), owner };
+        let folder = folder.into();
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        let inner = Inner { folder, owner };
         let private = inner.folder.join(PRIVATE);
         let fresh = !inner.folder.exists();
         for part in ["accounts", "certificates", "locks"] {
             disk::folder(&private.join(part))?;
         }
         if fresh {
-            let rights = Rights { mode: 0o755, user: owner.user, group: owner.group };
+            let rights = Rights { mode: 0o755, user: inner.owner.user, group: inner.owner.group };
             disk::set_rights(&inner.folder, rights)?;
         }
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// The folder of a certificate.
-    #[must_use]
-    pub fn folder_of(&self, id: &str) -> PathBuf {
-        self.inner.folder.join(id)
     }
 
     async fn off<T: Send + 'static>(
@@ -91,10 +92,10 @@ impl FileStore {
     }
 }
 
-/// A file that is locked. To close it would not do: a program that is being started may have it open for a moment.
-struct Locked(File);
+/// A locked file. Closing it is not enough: a program that is being started may have it open for a moment.
+struct FileLock(File);
 
-impl Drop for Locked {
+impl Drop for FileLock {
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }
@@ -105,11 +106,7 @@ impl Inner {
         self.folder.join(PRIVATE).join("certificates").join(id)
     }
 
-    pub(super) fn rights(&self, mode: u32) -> Rights {
-        Rights { mode, user: self.owner.user, group: self.owner.group }
-    }
-
-    fn lock(&self, name: &str, wait: bool) -> Result<Option<Locked>, StoreError> {
+    fn lock(&self, name: &str, wait: bool) -> Result<Option<FileLock>, StoreError> {
         let path = self.folder.join(PRIVATE).join("locks").join(name.replace('/', "_"));
         let file = OpenOptions::new()
             .write(true)
@@ -120,10 +117,10 @@ impl Inner {
             .map_err(failed(&path))?;
         if wait {
             file.lock().map_err(failed(&path))?;
-            return Ok(Some(Locked(file)));
+            return Ok(Some(FileLock(file)));
         }
         match file.try_lock() {
-            Ok(()) => Ok(Some(Locked(file))),
+            Ok(()) => Ok(Some(FileLock(file))),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(why)) => Err(failed(&path)(why)),
         }
@@ -258,7 +255,9 @@ impl Store for FileStore {
             if previous.symlink_metadata().is_err() {
                 return Ok(false);
             }
-            inner.switch(&id, &previous).map(|()| true)
+            inner.switch(&id, &previous)?;
+            inner.bring_folders(&id)?;
+            Ok(true)
         })
         .await
     }
@@ -266,6 +265,46 @@ impl Store for FileStore {
     async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
         let id = id.to_owned();
         self.off(move |inner| inner.current(&id)).await
+    }
+
+    async fn contents(&self, id: &str) -> Result<Contents, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| inner.contents(&id)).await
+    }
+
+    async fn ids(&self) -> Result<Vec<String>, StoreError> {
+        self.off(|inner| {
+            let path = inner.folder.join(PRIVATE).join("certificates");
+            let entries = std::fs::read_dir(&path).map_err(failed(&path))?;
+            let mut ids: Vec<String> = entries
+                .filter_map(|entry| {
+                    let entry = entry.ok()?;
+                    entry.path().join("journal").exists().then(|| entry.file_name().into_string().ok())?
+                })
+                .collect();
+            ids.sort();
+            Ok(ids)
+        })
+        .await
+    }
+
+    async fn forget(&self, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| disk::remove_folder(&inner.private(&id))).await
+    }
+
+    fn folder(&self, id: &str) -> Option<PathBuf> {
+        Some(self.inner.folder.join(id))
+    }
+
+    async fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| inner.correct(&id)).await
+    }
+
+    async fn check(&self, id: &str) -> Result<Vec<Finding>, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| Ok(inner.check(&id))).await
     }
 
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError> {

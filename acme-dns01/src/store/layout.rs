@@ -1,16 +1,20 @@
 //! The layout of a certificate's folder, and the one step by which another pair takes its place.
 
-use super::disk::{self, failed};
+use super::disk::{self, Rights, failed};
 use super::files::Inner;
-use super::{Pair, StoreError};
+use super::{Contents, Pair, StoreError};
+use crate::finding::Finding;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The files of a certificate's folder.
 const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
+
 impl Inner {
     pub(super) fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
         let folder = self.private(id);
@@ -32,12 +36,13 @@ impl Inner {
         let key = pair.key.expose_secret();
         let full = SecretString::from(format!("{key}{}", pair.chain));
         let contents = [&pair.chain, key, issuers, full.expose_secret()];
+        let (file, directory) = (self.rights(id, 0o640), self.rights(id, 0o750));
         for (name, content) in FILES.iter().zip(contents) {
-            disk::create(&staged.join(name), content.as_bytes(), self.rights(0o640))?;
+            disk::create(&staged.join(name), content.as_bytes(), file)?;
         }
         let link = staged.join("cert.pem");
         std::os::unix::fs::symlink("fullchain.pem", &link).map_err(failed(&link))?;
-        disk::set_rights(&staged, self.rights(0o750))?;
+        disk::set_rights(&staged, directory)?;
         disk::sync(&staged)
     }
 
@@ -66,12 +71,18 @@ impl Inner {
         let (staged, target) = (folder.join("staged"), self.folder.join(id));
         if staged.symlink_metadata().is_ok() {
             self.carry(&target, &staged)?;
+            // A group that the folder gets later is another's decision; so was one that it had before.
+            let adopted = !self.owner.groups.contains_key(id) && self.adopted_group(id).is_some();
+            if !adopted && let Ok(found) = std::fs::symlink_metadata(&staged) {
+                self.note_group(id, found.gid())?;
+            }
             self.switch(id, &staged)?;
             keep_previous(&folder)?;
         } else if target.symlink_metadata().is_err() {
             let why = "nothing is staged, and nothing is in place".to_owned();
             return Err(StoreError::Damaged { path: target.display().to_string(), why });
         }
+        self.bring_folders(id)?;
         let pending = folder.join("pending-key.pem");
         let installed = self.current(id)?;
         let installed = installed.as_ref().map(|pair| pair.key.expose_secret().as_bytes());
@@ -81,39 +92,179 @@ impl Inner {
         disk::sync(&folder)
     }
 
-    /// Files that others put beside the certificate come along.
+    /// Takes along what others put beside the certificate: files, links, and access control lists. Folders follow when the new
+    /// pair is in place.
     fn carry(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
         let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let ours = FILES.iter().any(|ours| name == *ours);
-            if !ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                let path = to.join(&name);
+            let path = to.join(&name);
+            let Ok(kind) = entry.file_type() else { continue };
+            if FILES.iter().any(|file| name == *file) {
+                if kind.is_file() && path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+                    disk::copy_acl(&entry.path(), &path)?;
+                }
+                continue;
+            }
+            if path.symlink_metadata().is_ok() {
+                continue;
+            }
+            if kind.is_symlink() {
+                let target = std::fs::read_link(entry.path()).map_err(failed(&path))?;
+                std::os::unix::fs::symlink(target, &path).map_err(failed(&path))?;
+            } else if kind.is_file() {
                 std::fs::hard_link(entry.path(), &path).map_err(failed(&path))?;
+            }
+        }
+        disk::copy_acl(from, to)
+    }
+
+    /// Moves the folders that others put beside the certificate from the previous pair to the one in place.
+    pub(super) fn bring_folders(&self, id: &str) -> Result<(), StoreError> {
+        let (previous, target) = (self.private(id).join("previous"), self.folder.join(id));
+        let Ok(entries) = std::fs::read_dir(&previous) else { return Ok(()) };
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let path = target.join(entry.file_name());
+            if path.symlink_metadata().is_err() {
+                std::fs::rename(entry.path(), &path).map_err(failed(&path))?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+    /// Returns the group of a certificate's files: the one given for it; that of its folder, if another program made it or
+    /// changed it since; that of the store.
+    fn group(&self, id: &str) -> Option<u32> {
+        let given = self.owner.groups.get(id).copied();
+        given.or_else(|| self.adopted_group(id)).or(self.owner.group)
+    }
+
+    /// Returns the group of a folder that another program made, or whose group was changed since.
+    fn adopted_group(&self, id: &str) -> Option<u32> {
+        let found = std::fs::symlink_metadata(self.folder.join(id)).ok()?;
+        (found.is_dir() && self.noted_group(id) != Some(found.gid())).then(|| found.gid())
+    }
+
+    /// Returns the group that this store gave to the certificate's folder the last time.
+    fn noted_group(&self, id: &str) -> Option<u32> {
+        let text = std::fs::read_to_string(self.private(id).join("group")).ok()?;
+        text.trim().parse().ok()
+    }
+
+    fn note_group(&self, id: &str, group: u32) -> Result<(), StoreError> {
+        if self.noted_group(id) == Some(group) {
+            return Ok(());
+        }
+        let folder = self.private(id);
+        disk::folder(&folder)?;
+        disk::replace(&folder.join("group"), format!("{group}\n").as_bytes(), Rights::private(0o600))
+    }
+
+    fn rights(&self, id: &str, mode: u32) -> Rights {
+        Rights { mode, user: self.owner.user, group: self.group(id) }
+    }
+
+    /// Corrects group and mode of a certificate's files. Those of a folder that another program made stay as they are, unless
+    /// the certificate has a group of its own.
+    pub(super) fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
+        let target = self.folder.join(id);
+        let given = self.owner.groups.contains_key(id);
+        if !target.is_dir() || (!given && self.adopted_group(id).is_some()) {
+            return Ok(Vec::new());
+        }
+        let group = self.group(id);
+        let mut corrected = Vec::new();
+        let files = FILES.iter().take(4).map(|name| (target.join(name), 0o640));
+        for (path, mode) in std::iter::once((target.clone(), 0o750)).chain(files) {
+            let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
+            // With an access control list, the group's part of the mode is the list's mask.
+            let mode = if disk::has_acl(&path) { found.mode() & 0o7777 } else { mode };
+            let fine = found.mode() & 0o7777 == mode && group.is_none_or(|group| group == found.gid());
+            if found.is_symlink() || fine {
+                continue;
+            }
+            disk::set_rights(&path, Rights { mode, user: None, group })?;
+            let of = group.map_or_else(String::new, |group| format!(", group {group}"));
+            corrected.push(format!("{}: mode {mode:o}{of}", path.display()));
+        }
+        if let Some(group) = group {
+            self.note_group(id, group)?;
+        }
+        Ok(corrected)
+    }
+
+    /// Proves that a certificate's files can be written, with their group.
+    pub(super) fn check(&self, id: &str) -> Vec<Finding> {
+        let about = format!("{id}: permissions");
+        let target = self.folder.join(id);
+        let trial = |folder: &Path| -> Result<(), String> {
+            let path = folder.join(".acme-dns01-check");
+            let _ = std::fs::remove_file(&path);
+            let made = disk::create(&path, b"", Rights::private(0o600)).map_err(|error| error.to_string());
+            let given = made.and_then(|()| match self.group(id) {
+                Some(group) => disk::can_give(&path, group).map_err(|error| {
+                    let folder = folder.display();
+                    format!(
+                        "{folder}: files cannot be given to the group {group} ({error}): run as root, or add the account to it"
+                    )
+                }),
+                None => Ok(()),
+            });
+            let _ = std::fs::remove_file(&path);
+            given
+        };
+        let mut folders = vec![self.folder.clone()];
+        folders.extend(target.is_dir().then_some(target));
+        for folder in folders {
+            if let Err(error) = trial(&folder) {
+                return vec![Finding::fault(about, error)];
+            }
+        }
+        let group = self.group(id).map_or_else(String::new, |group| format!(" with group {group}"));
+        vec![Finding::fine(about, format!("files can be written{group}"))]
+    }
+
+    /// Reads the files in place, also those that cannot be used.
+    pub(super) fn contents(&self, id: &str) -> Result<Contents, StoreError> {
         let path = self.folder.join(id);
         // The folder is opened once, so that both files are of one pair even if another takes its place meanwhile.
         let folder = match File::open(&path) {
             Ok(folder) => folder,
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(why) => return Err(failed(&path)(why)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contents::default()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let unreadable = Some(format!("{}: {error}", path.display()));
+                return Ok(Contents { unreadable, ..Contents::default() });
+            }
+            Err(error) => return Err(failed(&path)(error)),
         };
-        let text = |name: &str| {
-            disk::read_in(&folder, name)
-                .map(|found| found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-                .map_err(failed(&path.join(name)))
+        let mut unreadable = None;
+        let mut text = |name: &str| match disk::read_in(&folder, name) {
+            Ok(found) => Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory
+                ) =>
+            {
+                unreadable = Some(format!("{}: {error}", path.join(name).display()));
+                Ok(None)
+            }
+            Err(error) => Err(failed(&path.join(name))(error)),
         };
         let (chain, key) = (text("fullchain.pem")?, text("key.pem")?);
-        Ok(chain.zip(key).map(|(chain, key)| Pair { chain, key: key.into() }))
+        Ok(Contents { chain, key: key.map(Into::into), unreadable })
+    }
+
+    pub(super) fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+        let Contents { chain, key, unreadable } = self.contents(id)?;
+        if let Some(why) = unreadable {
+            return Err(StoreError::Damaged { path: self.folder.join(id).display().to_string(), why });
+        }
+        Ok(chain.zip(key).map(|(chain, key)| Pair { chain, key }))
     }
 }
 
-/// What was exchanged for a new pair is the one before it. What was never written to its end is nothing to go back to.
+/// Keeps the replaced pair as the previous one. An incomplete pair is removed.
 fn keep_previous(folder: &Path) -> Result<(), StoreError> {
     let (staged, previous) = (folder.join("staged"), folder.join("previous"));
     // The link is the last that is made of it.

@@ -1,11 +1,13 @@
 //! A shared store whose certificates are also in files, for the servers on this machine.
 
 use super::{Changes, FileStore, Lock, Pair, PostgresStore, Store, StoreError, StoredAccount};
+use crate::finding::Finding;
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
 use crate::time::Time;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +73,22 @@ impl Store for Mirror {
     }
     async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError> {
         self.shared.note(entry, now, limits).await
+    }
+
+    async fn ids(&self) -> Result<Vec<String>, StoreError> {
+        self.shared.ids().await
+    }
+    async fn forget(&self, id: &str) -> Result<(), StoreError> {
+        self.shared.forget(id).await
+    }
+    fn folder(&self, id: &str) -> Option<PathBuf> {
+        self.files.folder(id)
+    }
+    async fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
+        self.files.correct(id).await
+    }
+    async fn check(&self, id: &str) -> Result<Vec<Finding>, StoreError> {
+        self.files.check(id).await
     }
 
     async fn refresh(&self, id: &str) -> Result<bool, StoreError> {

@@ -1,4 +1,4 @@
-//! Where certificates, keys, accounts, journals and the ledger are kept.
+//! Stores of certificates, keys, accounts, journals and the ledger.
 
 mod disk;
 mod files;
@@ -14,6 +14,7 @@ pub use mirror::Mirror;
 #[cfg(feature = "postgres")]
 pub use postgres::{Database, Encryption, PostgresStore};
 
+use crate::finding::Finding;
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
 use crate::time::Time;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use std::any::Any;
 use std::fmt;
+use std::path::PathBuf;
 use tokio::sync::mpsc;
 
 /// A chain and its key, in PEM.
@@ -28,14 +30,33 @@ use tokio::sync::mpsc;
 pub struct Pair {
     /// The leaf and its issuers.
     pub chain: String,
-    /// The key.
+    /// Private key in PEM.
     pub key: SecretString,
+}
+
+/// Files of a certificate, as far as they are there.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Contents {
+    /// `fullchain.pem`: the leaf and its issuers.
+    pub chain: Option<String>,
+    /// `key.pem`: the key.
+    pub key: Option<SecretString>,
+    /// Reason why one of them cannot be read.
+    pub unreadable: Option<String>,
+}
+
+impl From<Option<Pair>> for Contents {
+    fn from(pair: Option<Pair>) -> Self {
+        let (chain, key) = pair.map(|pair| (pair.chain, pair.key)).unzip();
+        Self { chain, key, unreadable: None }
+    }
 }
 
 /// An account as it is kept.
 #[derive(Clone, Debug)]
 pub struct StoredAccount {
-    /// Its key.
+    /// Account key in PEM.
     pub key: SecretString,
     /// Its URL, once it is registered.
     pub url: Option<String>,
@@ -43,50 +64,70 @@ pub struct StoredAccount {
     pub next_key: Option<SecretString>,
 }
 
-/// Why the store does not do what it should. Whatever was in it is still there.
+/// Error of a store. The stored data is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A file.
+    /// A file operation failed.
     #[error("{path}: {why}{advice}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: String,
-        /// Why.
+        /// Error of the operating system.
+        #[source]
         why: std::io::Error,
-        /// What to change.
+        /// Advice for the user, in brackets.
         advice: &'static str,
     },
-    /// Something in it is no sense.
+    /// Stored data is corrupt.
     #[error("{path}: {why}")]
     Damaged {
-        /// Where.
+        /// Path of the damaged data.
         path: String,
-        /// What.
+        /// Description of the damage.
         why: String,
     },
-    /// The database.
+    /// A database operation failed.
     #[error("the database: {0}")]
     Database(String),
     /// The journal takes no more lines.
     #[error("{why}; nothing is done that is not written down before")]
     Unwritten {
-        /// Why.
+        /// Reason of the failed write.
         why: String,
     },
-    /// The lock that this was done under is gone, so that another machine may be at it: nothing was written.
+    /// The lock is lost, so that another machine may work on the certificate: nothing was written.
     #[error("the lock of {id} is lost: the connection to the database broke")]
     LockLost {
-        /// Whose lock.
+        /// Id of the lock.
         id: String,
+    },
+    /// Another process works on the certificate.
+    #[error("another process works on {id}: try again later")]
+    Busy {
+        /// Id of the certificate.
+        id: String,
+    },
+    /// An error of a store of one's own.
+    #[error("the store failed")]
+    Other {
+        /// The error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// A retry may succeed.
+        transient: bool,
     },
 }
 
 impl StoreError {
-    /// Whether it may work in a moment: the database restarts, or the network is away.
+    /// Returns `true` if a retry may succeed: the database restarts, or the network is down.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(_) | Self::LockLost { .. })
+        match self {
+            Self::Database(_) | Self::LockLost { .. } | Self::Busy { .. } => true,
+            Self::Other { transient, .. } => *transient,
+            Self::File { .. } | Self::Damaged { .. } | Self::Unwritten { .. } => false,
+        }
     }
 }
 
@@ -104,14 +145,14 @@ impl Lock {
     }
 
     /// The same for a lock that can be lost while it is held, as that of a connection can.
-    pub fn that_can_be_lost(
+    pub fn revocable(
         held: impl Any + Send + Sync,
         lost: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
         Self { held: Box::new(held), lost: Box::new(lost) }
     }
 
-    /// Whether it is known to be lost: whoever works under it has to end.
+    /// Returns `true` once the lock is lost; its holder has to stop.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         (self.lost)()
@@ -124,7 +165,7 @@ impl fmt::Debug for Lock {
     }
 }
 
-/// What another machine did to a store that is shared.
+/// Change of a shared store by another machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -164,11 +205,38 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn exchange(&self, id: &str) -> Result<bool, StoreError>;
     /// The pair in place.
     async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError>;
-    /// The account at an authority.
+    /// The files in place, also those that cannot be used.
+    async fn contents(&self, id: &str) -> Result<Contents, StoreError> {
+        self.current(id).await.map(Contents::from)
+    }
+    /// Ids of all certificates that have a journal. A store that cannot list them returns none.
+    async fn ids(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+    /// Removes the journal, the pending key and the previous pair of a certificate; the pair in place stays.
+    async fn forget(&self, id: &str) -> Result<(), StoreError> {
+        self.compact(id, &State::default()).await
+    }
+    /// Absolute path of the certificate's folder on this machine, if it has one.
+    fn folder(&self, id: &str) -> Option<PathBuf> {
+        let _ = id;
+        None
+    }
+    /// Corrects group and mode of a certificate's files. Returns what was corrected.
+    async fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
+        let _ = id;
+        Ok(Vec::new())
+    }
+    /// Proves that a certificate's files can be written with their group.
+    async fn check(&self, id: &str) -> Result<Vec<Finding>, StoreError> {
+        let _ = id;
+        Ok(Vec::new())
+    }
+    /// The account under a key: see [`account_key`](crate::engine::account_key).
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError>;
     /// Keeps an account.
     async fn save_account(&self, authority: &str, account: &StoredAccount) -> Result<(), StoreError>;
-    /// The ledger.
+    /// Rate-limit ledger of all authorities.
     async fn ledger(&self) -> Result<Ledger, StoreError>;
     /// Adds to the ledger; the ledger as it is then.
     async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError>;
@@ -182,7 +250,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn local(&self, id: &str) -> Result<Option<Pair>, StoreError> {
         self.current(id).await
     }
-    /// What other machines change from now on; `None` for a store that is not shared. It goes on for as long as the receiver
+    /// Changes by other machines from now on; `None` for a store that is not shared. It lasts as long as the receiver
     /// is kept, over restarts of whatever it comes from.
     fn changes(&self) -> Option<Changes> {
         None

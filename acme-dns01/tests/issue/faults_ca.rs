@@ -2,9 +2,9 @@
 
 use crate::lab::{Lab, certificate, rfc2136};
 use acme_dns01::client::{Acme, Http};
-use acme_dns01::engine::{Authority, Engine, How};
+use acme_dns01::engine::{Authority, Engine, RoundOutcome};
 use acme_dns01::store::Store;
-use acme_dns01::{Limits, Why, machine_at};
+use acme_dns01::{Limits, Reason, renewal_due};
 use std::sync::Arc;
 use testkit::{Fault, FaultProxy, PebbleVersion};
 
@@ -29,16 +29,16 @@ fn proxy(lab: &Lab, script: impl Fn(&str, usize) -> Fault + Send + Sync + 'stati
 async fn fault_10_nine_nonces_of_ten_are_refused() {
     let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &[("PEBBLE_WFE_NONCEREJECT", "90")]);
     let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 #[tokio::test]
 async fn fault_11_authorizations_that_are_valid_already_need_no_dns() {
     let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &[("PEBBLE_AUTHZREUSE", "100")]);
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let before = lab.said().matches("TXT ").count();
-    assert_eq!(lab.engine().round(&certificate, true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.engine().round(&certificate, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!((before, lab.said().matches("TXT ").count()), (1, 1), "{}", lab.said());
 }
 
@@ -58,7 +58,7 @@ async fn fault_16_retry_after_holds_over_a_restart() {
     let certificate = certificate(&["a.example.test"]);
     let outcome = through(&lab, &proxy).round(&certificate, false).await;
     assert!(
-        matches!(&outcome.how, How::Failed(_, why) if why.contains("too many new orders")),
+        matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains("too many new orders")),
         "{outcome:?}"
     );
     let before = proxy.requests().len();
@@ -66,7 +66,7 @@ async fn fault_16_retry_after_holds_over_a_restart() {
         // Another process, as it were.
         let outcome = through(&lab, &proxy).round(&certificate, false).await;
         let now = acme_dns01::Time::parse_rfc3339("2020-01-01T00:00:00Z").expect("a date");
-        assert!(matches!(outcome.how, How::Failed(until, _) if until > now), "{outcome:?}");
+        assert!(matches!(outcome.outcome, RoundOutcome::Failed { retry_at: until, .. } if until > now), "{outcome:?}");
     }
     assert_eq!(proxy.requests().len(), before, "not one request before the deadline");
     let ledger = lab.store().ledger().await.expect("a ledger");
@@ -91,7 +91,7 @@ async fn fault_17_a_503_in_html_is_tried_again() {
         Fault::Pass
     });
     let outcome = through(&lab, &proxy).round(&certificate(&["a.example.test"]), false).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn an_answer_that_is_lost_makes_no_second_order() {
             },
         );
     let outcome = through(&lab, &proxy).round(&certificate(&["a.example.test"]), false).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 2 orders"), 0);
 }
 
@@ -113,7 +113,7 @@ async fn an_answer_that_is_lost_makes_no_second_order() {
 async fn fault_18_ari_that_is_no_sense_leaves_the_lifetime() {
     let lab = Lab::start(PebbleVersion::V2_10);
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let pem = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
     for nonsense in [
         "{}",
@@ -126,10 +126,10 @@ async fn fault_18_ari_that_is_no_sense_leaves_the_lifetime() {
         state.ari = None;
         lab.store().compact("a.example.test", &state).await.expect("the store");
         let outcome = lab.engine().round(&certificate, false).await;
-        assert!(matches!(outcome.how, How::Fine(..)), "{nonsense}: {outcome:?}");
+        assert!(matches!(outcome.outcome, RoundOutcome::NotDue { .. }), "{nonsense}: {outcome:?}");
         let state = lab.engine().state(&certificate).await.expect("a state");
         assert!(state.ari.as_ref().is_some_and(|ari| ari.info.is_none()), "{nonsense}: {state:?}");
-        assert!(matches!(machine_at(&certificate.spec, &state).why, Why::Lifetime(_)));
+        assert!(matches!(renewal_due(&certificate.spec, &state).why, Reason::Lifetime(_)));
     }
 }
 
@@ -145,7 +145,7 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
         Fault::Pass
     });
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(through(&lab, &proxy).round(&certificate, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(through(&lab, &proxy).round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let past = r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#;
     let renew = async |engine: &Engine| {
         let pem = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
@@ -154,7 +154,7 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
         state.ari = None;
         lab.store().compact("a.example.test", &state).await.expect("the store");
         let outcome = engine.round(&certificate, false).await;
-        assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+        assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     };
     renew(&through(&lab, &proxy)).await;
     assert!(lab.said().contains("the CA suggests 2026-01-01"), "{}", lab.said());
@@ -180,13 +180,13 @@ async fn a_ca_that_stumbles_over_what_is_replaced_is_asked_without() {
         Fault::Pass
     });
     let first = through(&lab, &proxy).round(&certificate, false).await;
-    assert_eq!(first.how, How::Issued, "{}", lab.said());
+    assert_eq!(first.outcome, RoundOutcome::Issued, "{}", lab.said());
     let second = through(&lab, &proxy).round(&certificate, true).await;
-    assert_eq!(second.how, How::Issued, "{}", lab.said());
+    assert_eq!(second.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(proxy.count("POST /order-plz"), 5, "{:?}", proxy.requests());
     // What was asked for in vain counts against no limit.
     let ledger = lab.store().ledger().await.expect("a ledger");
-    let orders = ledger.entries().iter().filter(|entry| matches!(entry, acme_dns01::Entry::Order { .. }));
+    let orders = ledger.entries().filter(|entry| matches!(entry, acme_dns01::Entry::Order { .. }));
     assert!(orders.count() <= 2, "{ledger:?}");
 }
 
@@ -194,11 +194,11 @@ async fn a_ca_that_stumbles_over_what_is_replaced_is_asked_without() {
 async fn fault_24_the_ca_forgot_the_account() {
     let mut lab = Lab::start(PebbleVersion::V2_4);
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     // A new Pebble knows nobody.
     lab.pebble.restart();
     let outcome = lab.engine().round(&certificate, true).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert!(lab.said().contains("does not know our account any more"), "{}", lab.said());
 }
 
@@ -208,7 +208,7 @@ async fn fault_25_chains_of_any_length() {
         let knobs = [("PEBBLE_CHAIN_LENGTH", length)];
         let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &knobs);
         let certificate = certificate(&["a.example.test"]);
-        assert_eq!(lab.engine().round(&certificate, false).await.how, How::Issued, "{}", lab.said());
+        assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
         let read = |name: &str| {
             std::fs::read_to_string(lab.folder.path().join("acme/a.example.test").join(name)).expect("a file")
         };
@@ -226,7 +226,7 @@ async fn alternate_chains_are_chosen_by_their_issuer() {
     let knobs = [("PEBBLE_ALTERNATE_ROOTS", "2")];
     let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &knobs);
     let mut certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let log = lab.pebble.log();
     let roots: Vec<&str> = log
         .lines()
@@ -235,7 +235,7 @@ async fn alternate_chains_are_chosen_by_their_issuer() {
     assert_eq!(roots.len(), 3, "{log}");
     for root in roots {
         certificate.spec.preferred_chain = Some(root.to_owned());
-        assert_eq!(lab.engine().round(&certificate, true).await.how, How::Issued, "{}", lab.said());
+        assert_eq!(lab.engine().round(&certificate, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
         let chain = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
         assert_eq!(acme_dns01::client::chain_issuers(&chain).last().map(String::as_str), Some(root));
     }
@@ -251,17 +251,17 @@ async fn the_second_authority_takes_over_and_limits_are_named() {
         .bare(&lab.pebble.directory())
         .authority("gone", Authority::new(gone))
         .provider("knot", Arc::new(rfc2136(&lab.knot)));
-    assert_eq!(engine.round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let held = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
     assert_eq!(held.authority.as_deref(), Some("pebble"));
     // Five for the same names in a week; the sixth is not asked for.
     let mut wanted = certificate(&["b.example.test"]);
     wanted.spec.limits = Limits::default();
     for _ in 0..5 {
-        assert_eq!(engine.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+        assert_eq!(engine.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     }
     let orders = lab.pebble.logged("POST /order-plz");
     let outcome = engine.round(&wanted, true).await;
-    assert!(matches!(&outcome.how, How::Fine(_, why) if why.contains("exactly these names")), "{outcome:?}");
+    assert!(matches!(&outcome.outcome, RoundOutcome::NotDue { reason: why, .. } if why.contains("exactly these names")), "{outcome:?}");
     assert_eq!(lab.pebble.logged("POST /order-plz"), orders);
 }

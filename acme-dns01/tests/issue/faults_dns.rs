@@ -2,8 +2,8 @@
 
 use crate::lab::{Lab, certificate, dns, rfc2136};
 use acme_dns01::client::Http;
-use acme_dns01::engine::{Engine, How};
-use acme_dns01::propagation::Way;
+use acme_dns01::engine::{Engine, RoundOutcome};
+use acme_dns01::propagation::LookupMode;
 use acme_dns01::provider::{Cloudflare, CloudflareAuth, Provider};
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -22,7 +22,7 @@ async fn fault_12_apex_and_wildcard_and_a_record_of_somebody_else() {
     let lab = Lab::start(PebbleVersion::V2_4);
     lab.knot.update("zone example.test\nadd _acme-challenge.example.test 60 TXT \"of somebody else\"");
     let outcome = lab.engine().round(&certificate(&["*.example.test", "example.test"]), false).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.said().matches("TXT _acme-challenge.example.test").count(), 2);
     assert_eq!(lab.knot.txt("_acme-challenge.example.test"), ["of somebody else"]);
 }
@@ -44,7 +44,7 @@ async fn fault_13_one_server_that_is_stale_holds_everything() {
     let fresh = further(&lab, 2, &[("example.test", &records)], &[]);
     let stale = further(&lab, 3, &[("example.test", &records)], &[]);
     let mut certificate = certificate(&["*.example.test", "example.test"]);
-    certificate.spec.patience.propagation = Duration::from_secs(2);
+    certificate.spec.timeouts.propagation = Duration::from_secs(2);
     let name = "_acme-challenge.example.test";
     let copy = |to: &Knot| {
         for value in lab.knot.txt(name) {
@@ -53,7 +53,7 @@ async fn fault_13_one_server_that_is_stale_holds_everything() {
     };
     let engine = lab.engine();
     let outcome = engine.round(&certificate, false).await;
-    let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+    let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
     assert!(
         why.contains("ns2.example.test (127.0.0.2)") && why.contains("ns3.example.test (127.0.0.3)"),
         "{why}"
@@ -63,14 +63,14 @@ async fn fault_13_one_server_that_is_stale_holds_everything() {
     let one = lab.knot.txt(name).remove(0);
     stale.update(&format!("zone example.test\nadd {name} 5 TXT \"{one}\""));
     let outcome = engine.round(&certificate, true).await;
-    let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+    let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
     assert!(!why.contains("ns2") && why.contains("ns3.example.test (127.0.0.3)"), "{why}");
     assert!(!why.contains(&one) && lab.knot.txt(name).iter().any(|value| why.contains(value)), "{why}");
     assert_eq!(lab.pebble.logged("POST /chalZ/"), 0, "the CA is told nothing: {}", lab.said());
     // Once it has caught up, the same order goes on.
     copy(&stale);
     let outcome = engine.round(&certificate, true).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 2 orders"), 0);
     assert_eq!(lab.knot.txt(name), Vec::<String>::new());
 }
@@ -83,9 +83,9 @@ async fn fault_14_servers_that_fail_are_lame_or_silent_are_named_with_what_they_
     let _only_refers = further(&lab, 3, &[("test", "example NS ns.example\nns.example A 127.0.0.1\n")], &[]);
     let _never_had_it = further(&lab, 4, &[("invalid", "")], &[]);
     let mut certificate = certificate(&["a.example.test"]);
-    certificate.spec.patience.propagation = Duration::from_millis(500);
+    certificate.spec.timeouts.propagation = Duration::from_millis(500);
     let outcome = lab.engine().round(&certificate, false).await;
-    let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+    let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
     for (server, words) in [
         ("ns2.example.test (127.0.0.2)", "SERVFAIL"),
         ("ns3.example.test (127.0.0.3)", "lame"),
@@ -99,7 +99,7 @@ async fn fault_14_servers_that_fail_are_lame_or_silent_are_named_with_what_they_
     assert_eq!(lab.pebble.logged("POST /chalZ/"), 0, "the CA is told nothing");
     // Resolvers only: nobody else is asked, so that the record is seen.
     let mut asked = dns(lab.knot.address());
-    asked.way = Way::Resolvers;
+    asked.way = LookupMode::Resolvers;
     let name = "_acme-challenge.a.example.test".to_owned();
     let value = lab.knot.txt(&name).first().cloned().expect("the record of the order that goes on");
     assert_eq!(asked.visible(&[(name, value)]).await.expect("an answer"), Ok(()));
@@ -112,11 +112,11 @@ async fn fault_15_cnames_are_followed_and_circles_named() {
     let zones = [("example.test", records)];
     let lab = Lab::with(PebbleVersion::V2_4, &zones, &[]);
     let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert!(lab.said().contains("TXT a.delegated.example.test at knot"), "{}", lab.said());
     assert_eq!(lab.knot.txt("a.delegated.example.test"), Vec::<String>::new());
     let outcome = lab.engine().round(&certificate(&["b.example.test"]), false).await;
-    assert!(matches!(&outcome.how, How::Failed(_, why) if why.contains("circle")), "{outcome:?}");
+    assert!(matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains("circle")), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_caa_that_forbids_is_named_before_an_order() {
     let lab = Lab::with(PebbleVersion::V2_10, &[("example.test", records)], &[]);
     for (name, word) in [("a.example.test", "other.test"), ("b.example.test", "validationmethods")] {
         let outcome = lab.engine().round(&certificate(&[name]), false).await;
-        assert!(matches!(&outcome.how, How::Failed(_, why) if why.contains(word)), "{outcome:?}");
+        assert!(matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains(word)), "{outcome:?}");
     }
     assert_eq!(lab.pebble.logged("POST /order-plz"), 0);
 }
@@ -137,9 +137,9 @@ async fn fault_22_two_processes_make_one_order() {
     let certificate = certificate(&["a.example.test"]);
     let (one, other) = (lab.engine(), lab.engine());
     let (one, other) = tokio::join!(one.round(&certificate, false), other.round(&certificate, false));
-    let both = [one.how, other.how];
-    assert!(both.contains(&How::Issued), "{both:?}");
-    assert!(both.iter().all(|how| matches!(how, How::Issued | How::Elsewhere | How::Fine(..))), "{both:?}");
+    let both = [one.outcome, other.outcome];
+    assert!(both.contains(&RoundOutcome::Issued), "{both:?}");
+    assert!(both.iter().all(|how| matches!(how, RoundOutcome::Issued | RoundOutcome::Locked | RoundOutcome::NotDue { .. })), "{both:?}");
     assert_eq!(lab.pebble.logged("There are now 2 orders"), 0);
 }
 
@@ -215,7 +215,7 @@ async fn a_certificate_by_cloudflare() {
         json!({"success": false, "errors": [{"code": 971, "message": "slow"}]}),
     );
     let outcome = engine.round(&certificate(&["*.example.test", "example.test"]), false).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(mock.txt("_acme-challenge.example.test"), Vec::<String>::new());
     let deletes = mock.requests().iter().filter(|line| line.starts_with("DELETE")).count();
     assert_eq!(deletes, 2);

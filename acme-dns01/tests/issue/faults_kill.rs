@@ -3,7 +3,7 @@
 use crate::kill::{End, Mortal, Write};
 use crate::lab::{Lab, certificate, dns, rfc2136};
 use acme_dns01::Record;
-use acme_dns01::engine::{Authority, Certificate, Engine, How};
+use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
 use acme_dns01::live::Reload;
 use acme_dns01::store::Store;
 use secrecy::ExposeSecret;
@@ -28,7 +28,7 @@ async fn ended(
         .provider("knot", Arc::new(rfc2136(&lab.knot)));
     tokio::select! {
         outcome = engine.round(certificate, force) => {
-            assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+            assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
             false
         }
         () = dead.notified() => true,
@@ -41,7 +41,7 @@ async fn killed_at(script: impl Fn(&Write<'_>) -> End + Send + Sync + 'static) -
     let certificate = certificate(NAMES);
     assert!(ended(&lab, &certificate, false, script).await, "it was not ended");
     let outcome = lab.engine().round(&certificate, false).await;
-    assert!(matches!(outcome.how, How::Issued | How::Fine(..)), "{outcome:?}\n{}", lab.said());
+    assert!(matches!(outcome.outcome, RoundOutcome::Issued | RoundOutcome::NotDue { .. }), "{outcome:?}\n{}", lab.said());
     assert!(lab.engine().state(&certificate).await.expect("a state").held.is_some());
     assert_eq!(lab.pebble.logged("There are now 1 accounts"), 1, "one account");
     assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0, "one account");
@@ -88,11 +88,11 @@ async fn fault_03_is_found_among_many_orders_of_the_account() {
     let lab = Lab::start(PebbleVersion::V2_10);
     let many: Vec<_> = (0..7).map(|number| certificate(&[&format!("m{number}.example.test")])).collect();
     let outcomes = lab.engine().once(&many, false).await;
-    assert!(outcomes.iter().all(|outcome| outcome.how == How::Issued), "{}", lab.said());
+    assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{}", lab.said());
     let wanted = certificate(NAMES);
     let script = at(End::Before, |record| matches!(record, Record::Ordered { .. }));
     assert!(ended(&lab, &wanted, false, script).await, "it was not ended");
-    assert_eq!(lab.engine().round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(lab.engine().round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 9 orders"), 0, "one order");
 }
 
@@ -144,7 +144,7 @@ async fn fault_08_during_the_change_of_the_account_key() {
     }
     lab.engine().roll_over("pebble").await.expect("a change");
     let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn fault_09_before_the_reload_is_remembered() {
     let count = || std::fs::read_to_string(&mark).unwrap_or_default().lines().count();
     assert_eq!(count(), 1);
     let outcome = lab.engine().round(&certificate, false).await;
-    assert!(matches!(outcome.how, How::Fine(..)), "{outcome:?}");
+    assert!(matches!(outcome.outcome, RoundOutcome::NotDue { .. }), "{outcome:?}");
     assert_eq!(count(), 2, "at least once");
     lab.engine().round(&certificate, false).await;
     assert_eq!(count(), 2, "remembered");

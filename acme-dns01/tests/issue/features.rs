@@ -3,7 +3,7 @@
 use crate::lab::{Lab, certificate};
 use acme_dns01::KeyType;
 use acme_dns01::client::{Acme, ExternalAccount, Http};
-use acme_dns01::engine::{Authority, How};
+use acme_dns01::engine::{Authority, RoundOutcome};
 use acme_dns01::live::{Greeting, Live, served_serial};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,12 +33,12 @@ async fn accounts_that_are_bound_to_external_ones() {
         (with("kid-1", b"another key of the same length!!"), "external account binding"),
     ] {
         let outcome = engine.round(&certificate, forced).await;
-        let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+        let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
         assert!(why.contains(words) && !why.contains("secret"), "{words}: {why}");
         forced = true;
     }
     let outcome = with("kid-1", b"secret secret secret secret!!!!!").round(&certificate, true).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 #[tokio::test]
@@ -47,14 +47,14 @@ async fn a_profile_is_ordered_and_one_that_there_is_not_is_named() {
     for (profile, days) in [("shortlived", 6), ("default", 90)] {
         let mut wanted = certificate(&["a.example.test"]);
         wanted.spec.profile = Some(profile.to_owned());
-        assert_eq!(lab.engine().round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+        assert_eq!(lab.engine().round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
         let held = lab.engine().state(&wanted).await.expect("a state").held.expect("a certificate");
         assert_eq!((held.lifetime().as_secs() + 43_200) / 86_400, days, "{profile}");
     }
     let mut wanted = certificate(&["b.example.test"]);
     wanted.spec.profile = Some("longlived".to_owned());
     let outcome = lab.engine().round(&wanted, false).await;
-    let How::Failed(_, why) = &outcome.how else { panic!("{outcome:?}") };
+    let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
     assert!(why.contains("no profile `longlived`; it has default, shortlived"), "{why}");
 }
 
@@ -65,7 +65,7 @@ async fn a_certificate_is_revoked_with_its_reason() {
     let engine = lab.engine();
     let why = engine.revoke(&wanted, None).await.expect_err("there is none");
     assert!(why.why.contains("there is no certificate"), "{why}");
-    assert_eq!(engine.round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let held = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
     assert!(lab.pebble.status(&held.serial).contains("\"Valid\""), "{}", lab.pebble.status(&held.serial));
     engine.revoke(&wanted, Some(4)).await.expect("it is revoked");
@@ -73,7 +73,7 @@ async fn a_certificate_is_revoked_with_its_reason() {
     assert!(status.contains("\"Revoked\"") && status.contains("\"Reason\": 4"), "{status}");
     let why = engine.revoke(&wanted, Some(4)).await.expect_err("once is enough");
     assert!(why.why.contains("alreadyRevoked"), "{why}");
-    assert_eq!(engine.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 #[tokio::test]
@@ -81,17 +81,17 @@ async fn another_process_gives_the_account_another_key() {
     let lab = Lab::start(PebbleVersion::V2_10);
     let wanted = certificate(&["a.example.test"]);
     let (daemon, command) = (lab.engine(), lab.engine());
-    assert_eq!(daemon.round(&wanted, false).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(daemon.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let before = daemon.account("pebble").await.expect("an account");
     command.roll_over("pebble").await.expect("a change");
-    assert_eq!(daemon.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(daemon.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let after = daemon.account("pebble").await.expect("an account");
     assert!(before.url == after.url && before.key.thumbprint() != after.key.thumbprint());
     // Both at once: one after the other, and neither loses the account.
     let both = tokio::join!(daemon.roll_over("pebble"), command.roll_over("pebble"));
     assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
-    assert_eq!(daemon.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
-    assert_eq!(command.round(&wanted, true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(daemon.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(command.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0);
 }
 
@@ -129,7 +129,7 @@ async fn two_kinds_of_keys_are_served_side_by_side() {
         wanted
     });
     let outcomes = engine.once(&both, false).await;
-    assert!(outcomes.iter().all(|outcome| outcome.how == How::Issued), "{outcomes:?}\n{}", lab.said());
+    assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{outcomes:?}\n{}", lab.said());
     let address = serve(live.clone()).await;
     let shown = async |name: &str, rsa: bool| {
         served_serial(&address, Greeting::Tls, name, rsa, Duration::from_secs(10)).await
@@ -144,7 +144,7 @@ async fn two_kinds_of_keys_are_served_side_by_side() {
     }
     // A new one is in use without a restart.
     let before = shown("a.example.test", false).await.expect("a serial");
-    assert_eq!(engine.round(&both[0], true).await.how, How::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&both[0], true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let after = shown("a.example.test", false).await.expect("a serial");
     let held = engine.state(&both[0]).await.expect("a state").held.expect("a certificate");
     assert!(before != after && after == held.serial);

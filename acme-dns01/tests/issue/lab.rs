@@ -5,7 +5,7 @@ use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine};
 use acme_dns01::provider::{Rfc2136, TsigAlgorithm};
 use acme_dns01::store::{FileStore, Ownership};
-use acme_dns01::{Limits, Name, Patience, Spec};
+use acme_dns01::{Limits, Name, Timeouts, Spec};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::net::SocketAddr;
@@ -26,8 +26,8 @@ pub(crate) fn names(list: &[&str]) -> Vec<Name> {
     list.iter().map(|name| name.parse().expect("a name")).collect()
 }
 
-pub(crate) fn quick() -> Patience {
-    Patience {
+pub(crate) fn quick() -> Timeouts {
+    Timeouts {
         look: Duration::from_millis(50),
         propagation: Duration::from_secs(30),
         settle: Duration::ZERO,
@@ -39,7 +39,7 @@ pub(crate) fn quick() -> Patience {
 
 pub(crate) fn certificate(list: &[&str]) -> Certificate {
     let mut spec = Spec::new(names(list), "pebble");
-    spec.patience = quick();
+    spec.timeouts = quick();
     spec.limits = Limits::none();
     spec.into()
 }

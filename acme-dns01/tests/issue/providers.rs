@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, certificate};
 use acme_dns01::client::Http;
-use acme_dns01::engine::How;
+use acme_dns01::engine::RoundOutcome;
 use acme_dns01::provider::{AcmeDns, DnsUpdateProvider, Exec, Provider};
 use dns_update::{DnsUpdater, TsigAlgorithm};
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ async fn issues(lab: &Lab, provider: Arc<dyn Provider>) {
     let engine = lab.bare(&lab.pebble.directory()).provider("it", provider);
     let wanted = certificate(&["*.a.example.test", "a.example.test"]);
     let outcome = engine.round(&wanted, false).await;
-    assert_eq!(outcome.how, How::Issued, "{}", lab.said());
+    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 #[tokio::test]

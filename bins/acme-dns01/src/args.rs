@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "acme-dns01", version)]
 pub(crate) struct Args {
-    /// The configuration.
+    /// Path of the configuration file.
     #[arg(long, global = true, default_value = "/etc/acme-dns01.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// Answer in JSON.
@@ -50,17 +50,34 @@ pub(crate) enum Command {
     Revoke {
         /// The certificate's name.
         name: String,
-        /// Why: a code of RFC 5280, 1 key compromise, 4 superseded, 5 no longer used.
+        /// Reason code of RFC 5280: 1 key compromise, 4 superseded, 5 no longer used.
         #[arg(long, value_parser = clap::value_parser!(u8).range(0..=10))]
         reason: Option<u8>,
     },
-    /// Names, days left, when each is renewed and why then.
+    /// Show what is in place, days left, the time of renewal and its reason.
     List,
-    /// Check credentials and their reach, DNS, CAA and permissions, without an order.
-    Check,
-    /// Live ten years with these certificates on a virtual clock.
+    /// Check credentials and their reach, DNS, CAA, files and permissions, without an order. A TXT record is written and removed.
+    Check {
+        /// Write no TXT record.
+        #[arg(long)]
+        dry: bool,
+    },
+    /// Abandon the order under way of a certificate, and remove its TXT records. The next run begins anew.
+    Abandon {
+        /// Name of the certificate; it need not be configured any more.
+        name: String,
+    },
+    /// Forget a certificate: abandon its order, remove its TXT records and its journal. Its folder stays.
+    Forget {
+        /// Name of the certificate; it need not be configured any more.
+        name: String,
+    },
+    /// Simulate ten years of these certificates, from today on.
     Simulate {
-        /// Another decade.
+        /// Events of the years: `announced` for the calendar of Let's Encrypt, `shrinking` down to 6 days.
+        #[arg(long, default_value = "announced", value_parser = ["announced", "shrinking"])]
+        calendar: String,
+        /// Seed of the random numbers.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -75,19 +92,19 @@ pub(crate) enum Command {
 pub(crate) enum AccountCommand {
     /// The account's URL; registers one if there is none.
     Show {
-        /// The CA.
+        /// Configured name of the CA.
         #[arg(default_value = "letsencrypt")]
         authority: String,
     },
     /// Give the account another key.
     RollOver {
-        /// The CA.
+        /// Configured name of the CA.
         #[arg(default_value = "letsencrypt")]
         authority: String,
     },
     /// End the account for good.
     Deactivate {
-        /// The CA.
+        /// Configured name of the CA.
         authority: String,
     },
 }

@@ -1,11 +1,11 @@
 //! From what is written to what works.
 
 use crate::settings::{AuthoritySettings, DnsMode, ProviderSettings, Security, Settings};
-use acme_dns01::alert::{CommandMessenger, Mail, MailSecurity, MailServer, Webhook};
+use acme_dns01::alert::{CommandSink, Mail, MailSecurity, MailServer, Webhook};
 use acme_dns01::client::{Acme, ExternalAccount, Http};
 use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine};
-use acme_dns01::propagation::Way;
+use acme_dns01::propagation::LookupMode;
 use acme_dns01::provider::{
     AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateProvider, Exec, Provider, Rfc2136, TsigAlgorithm,
 };
@@ -24,30 +24,30 @@ pub(crate) const KNOWN: [(&str, &str); 2] = [
     ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
 ];
 
-/// Why a configuration cannot be used.
+/// Error of applying a configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A value is wrong.
     #[error("{key}: {why}")]
     Value {
-        /// Where in the file.
+        /// Key in the file.
         key: String,
-        /// What is wrong, and what to write.
+        /// Description of the error, and the fix.
         why: String,
     },
     /// A secret cannot be read.
     #[error("{key}: {why}")]
     Secret {
-        /// Where in the file.
+        /// Key in the file.
         key: String,
-        /// Why.
+        /// Reason, as text for people.
         #[source]
         why: SecretError,
     },
     /// The store, the network or the database is not there.
     #[error("{0}")]
-    World(String),
+    Environment(String),
 }
 
 impl BuildError {
@@ -99,20 +99,22 @@ fn decoded(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, BuildErr
     let text = read(key, reference)?;
     let text = text.expose_secret();
     let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')));
-    bytes.map(Into::into).map_err(|_| wrong(key, "the secret is no base64"))
+    bytes.map(Into::into).map_err(|_| wrong(key, "the secret is not valid base64"))
 }
 
-/// What a configuration comes to.
-pub struct Built {
+/// Engine and certificates of a configuration.
+pub struct Setup {
     /// The engine, to which a live resolver or an observer can still be added.
     pub engine: Engine,
-    /// What it takes care of.
+    /// Certificates that the engine keeps.
     pub certificates: Vec<Certificate>,
+    /// Configured groups that do not exist on this machine: their files have the group of the account.
+    pub unknown_groups: Vec<String>,
 }
 
-impl std::fmt::Debug for Built {
+impl std::fmt::Debug for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Built").field("certificates", &self.certificates).finish_non_exhaustive()
+        f.debug_struct("Setup").field("certificates", &self.certificates).finish_non_exhaustive()
     }
 }
 
@@ -132,9 +134,9 @@ impl Settings {
     fn dns(&self) -> Dns {
         let mut dns =
             if self.dns.resolvers.is_empty() { Dns::system() } else { Dns::new(self.dns.resolvers.clone()) };
-        dns.way = match self.dns.mode {
-            DnsMode::Authorities => Way::Authorities,
-            DnsMode::Resolvers => Way::Resolvers,
+        dns.mode = match self.dns.mode {
+            DnsMode::Authorities => LookupMode::Authorities,
+            DnsMode::Resolvers => LookupMode::Resolvers,
         };
         dns.authority_port = self.dns.authority_port.unwrap_or(53);
         dns
@@ -144,36 +146,41 @@ impl Settings {
     ///
     /// # Errors
     /// [`BuildError`].
-    pub fn build(&self) -> Result<Built, BuildError> {
+    pub fn build(&self) -> Result<Setup, BuildError> {
         let certificates = self.certificates()?;
         let dns = self.dns();
-        let http = Http::new(None).map_err(|why| BuildError::World(why.to_string()))?;
-        let owner = Ownership { user: None, group: Ownership::group_named(&self.group) };
-        let files = FileStore::open(&self.folder, owner).map_err(|why| BuildError::World(why.to_string()))?;
+        let http = Http::new(None).map_err(|why| BuildError::Environment(why.to_string()))?;
+        let (groups, unknown) = self.groups()?;
+        let group = Ownership::group_named(self.group.as_deref().unwrap_or("acme"));
+        let files = FileStore::open(&self.folder, Ownership { user: None, group, groups })
+            .map_err(|error| BuildError::Environment(cli_support::outcome::chain(&error)))?;
         let store: Arc<dyn Store> = match &self.database {
             None => Arc::new(files),
             Some(reference) => Arc::new(Mirror::new(Arc::new(self.shared(reference)?), files)),
         };
-        let mut engine = Engine::new(store, dns.clone()).parallel(self.parallel);
+        let mut engine = Engine::new(store, dns).parallel(self.parallel);
         for (name, directory) in KNOWN.iter().filter(|(name, _)| !self.authority.contains_key(*name)) {
             let mut authority = Authority::new(Acme::new(*directory, http.clone()));
             authority.contact.clone_from(&self.email);
+            authority.terms_agreed = self.agree_terms;
             engine = engine.authority(*name, authority);
         }
         for (name, written) in &self.authority {
-            engine = engine.authority(name, authority(name, written, &self.email)?);
+            engine = engine.authority(name, authority(name, written, self)?);
         }
         for (name, written) in &self.provider {
-            engine = engine.provider(name, provider(name, written, &http, &dns)?);
+            engine = engine.provider(name, provider(name, written, &http)?);
         }
-        Ok(Built { engine: self.messengers(engine, &http)?, certificates })
+        let engine = self.alert_sinks(engine, &http)?;
+        let unknown_groups = unknown;
+        Ok(Setup { engine, certificates, unknown_groups })
     }
 
     fn shared(&self, reference: &Reference) -> Result<PostgresStore, BuildError> {
         let text = read("database", reference)?;
         // What is wrong is not said: the password is in it.
         let config: Config = text.expose_secret().parse().map_err(|_| {
-            wrong("database", "is no connection string of libpq: host=… dbname=… user=… password=…")
+            wrong("database", "not a valid connection string of libpq: expected host=… dbname=… user=… password=…")
         })?;
         let roots = self.database_roots.as_ref().map(|path| {
             let text = std::fs::read_to_string(path);
@@ -187,15 +194,15 @@ impl Settings {
         PostgresStore::new(config, &encryption).map_err(|why| wrong("database_roots", why))
     }
 
-    fn messengers(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
+    fn alert_sinks(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
         if !self.alert.command.is_empty() {
             let within = Duration::from_secs(60);
             engine =
-                engine.messenger(Arc::new(CommandMessenger { command: self.alert.command.clone(), within }));
+                engine.alert_sink(Arc::new(CommandSink { command: self.alert.command.clone(), within }));
         }
         if let Some(url) = &self.alert.webhook {
             let url = read("alert.webhook", url)?;
-            engine = engine.messenger(Arc::new(Webhook { http: http.clone(), url }));
+            engine = engine.alert_sink(Arc::new(Webhook { http: http.clone(), url }));
         }
         if let Some(mail) = &self.alert.mail {
             let login = match (&mail.user, &mail.password) {
@@ -220,13 +227,13 @@ impl Settings {
                 roots: roots.transpose()?,
             };
             let made = Mail::new(server, &mail.from, &mail.to);
-            engine = engine.messenger(Arc::new(made.map_err(|why| wrong("alert.mail", why))?));
+            engine = engine.alert_sink(Arc::new(made.map_err(|why| wrong("alert.mail", why))?));
         }
         Ok(engine)
     }
 }
 
-fn authority(name: &str, written: &AuthoritySettings, email: &[String]) -> Result<Authority, BuildError> {
+fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Result<Authority, BuildError> {
     let key = |part: &str| format!("authority.{name}.{part}");
     let roots = match &written.roots {
         None => None,
@@ -237,7 +244,8 @@ fn authority(name: &str, written: &AuthoritySettings, email: &[String]) -> Resul
     };
     let http = Http::new(roots.as_deref()).map_err(|why| wrong(key("roots"), why))?;
     let mut made = Authority::new(Acme::new(&written.directory, http));
-    made.contact = email.to_vec();
+    made.contact.clone_from(&settings.email);
+    made.terms_agreed = settings.agree_terms;
     if let Some(eab) = &written.eab {
         made.external_account =
             Some(ExternalAccount { key_id: eab.key_id.clone(), key: decoded(&key("eab.key"), &eab.key)? });
@@ -249,7 +257,6 @@ fn provider(
     name: &str,
     written: &ProviderSettings,
     http: &Http,
-    dns: &Dns,
 ) -> Result<Arc<dyn Provider>, BuildError> {
     let key = |part: &str| format!("provider.{name}.{part}");
     Ok(match written {
@@ -276,7 +283,7 @@ fn provider(
             Arc::new(made)
         }
         ProviderSettings::Rfc2136 { server, zone, key_name, algorithm, key: secret } => {
-            let mut made = Rfc2136::new(*server, dns.clone());
+            let mut made = Rfc2136::new(*server);
             if let Some(zone) = zone {
                 made = made.zone(zone);
             }
@@ -285,7 +292,7 @@ fn provider(
                 "hmac-sha384" => TsigAlgorithm::HmacSha384,
                 "hmac-sha512" => TsigAlgorithm::HmacSha512,
                 other => {
-                    let why = format!("`{other}` is none of hmac-sha256, hmac-sha384, hmac-sha512");
+                    let why = format!("not a known algorithm: `{other}`: expected hmac-sha256, hmac-sha384 or hmac-sha512");
                     return Err(wrong(key("algorithm"), why));
                 }
             };

@@ -1,26 +1,24 @@
-//! What each command does.
+//! Commands of the program.
 
 use crate::args::{AccountCommand, Args, Command};
-use crate::daemon::{self, Loaded};
-use acme_dns01::engine::{Certificate, Engine, How, Outcome};
-use acme_dns01::machine_at;
-use acme_dns01::simulate::decade_of;
-use acme_dns01::{Due, Spec, Time, spoken};
-use acme_dns01_config::{BuildError, Settings};
+use crate::daemon;
+use crate::list::list;
+use crate::load::{ActiveSetup, load, read};
+use acme_dns01::engine::{Certificate, CertificateRound, Engine, Finding, RoundOutcome};
+use acme_dns01::simulate::{IncidentKind, Scenario, play};
+use acme_dns01::{Spec, Time, format_duration};
 use clap::CommandFactory;
-use cli_support::outcome::{Done, Failure};
-use cli_support::table::Table;
+use cli_support::outcome::{Done, Failure, chain};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     if let Command::Shell(generate) = &args.command {
         return generate.outcome(Args::command());
     }
-    if let Command::Simulate { seed } = args.command {
+    if let Command::Simulate { seed, calendar } = &args.command {
         let (_, _, certificates) = read(args)?;
-        return Ok(simulate(&certificates, seed, args.json));
+        return Ok(simulate(&certificates, calendar, *seed, args.json));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -33,47 +31,14 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     })
 }
 
-/// The configuration: its text, as written, and the certificates that it asks for.
-fn read(args: &Args) -> Result<(String, Settings, Vec<Certificate>), Failure> {
-    let path = args.config.display();
-    let text = std::fs::read_to_string(&args.config)
-        .map_err(|why| Failure::Configuration(format!("{path}: {why} (give another with --config)")))?;
-    let settings = Settings::parse(&text).map_err(|why| Failure::Configuration(format!("{path}: {why}")))?;
-    let certificates = settings.certificates().map_err(|why| unusable(args, &text, &why))?;
-    Ok((text, settings, certificates))
-}
-
-/// The configuration, with its secrets read and its store opened.
-pub(crate) fn load(args: &Args) -> Result<Loaded, Failure> {
-    let (text, settings, _) = read(args)?;
-    let built = settings.build().map_err(|why| match why {
-        BuildError::World(why) => Failure::Failed(why),
-        why => unusable(args, &text, &why),
-    })?;
-    let quiet = args.json;
-    let engine = built.engine.observer(Arc::new(move |id, what| {
-        if !quiet {
-            eprintln!("acme-dns01: {id}: {what}");
-        }
-    }));
-    Ok(Loaded { engine: Arc::new(engine), certificates: built.certificates })
-}
-
-/// With the line that has to be changed.
-fn unusable(args: &Args, text: &str, why: &BuildError) -> Failure {
-    let path = args.config.display();
-    let line = why.line(text).map_or_else(String::new, |line| format!("line {line}: "));
-    Failure::Configuration(format!("{path}: {line}{}", cli_support::outcome::chain(why)))
-}
-
 fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-async fn with_engine(args: &Args, loaded: Loaded) -> Result<Done, Failure> {
+async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> {
     let path = args.config.display();
-    let Loaded { engine, certificates } = loaded;
+    let ActiveSetup { engine, certificates, unknown_groups } = loaded;
     let named = |names: &[String]| -> Result<Vec<Certificate>, Failure> {
         let found: Vec<Certificate> =
             certificates.iter().filter(|made| names.contains(&made.spec.id)).cloned().collect();
@@ -88,18 +53,24 @@ async fn with_engine(args: &Args, loaded: Loaded) -> Result<Done, Failure> {
             }
         }
     };
-    let failed = |why: acme_dns01::Trouble| Failure::Failed(why.why);
+    let failed = |error: acme_dns01::AcmeError| Failure::Failed(error.reason);
     match &args.command {
-        Command::Run { metrics } => daemon::run(args, Loaded { engine, certificates }, *metrics).await,
-        Command::Once => tell(&engine.once(&certificates, false).await, args.json),
+        Command::Run { metrics } => {
+            daemon::run(args, ActiveSetup { engine, certificates, unknown_groups }, *metrics).await
+        },
+        Command::Once => {
+            sweep(&engine, &certificates).await;
+            report(&engine.once(&certificates, false).await, args.json)
+        }
         Command::Issue { names, dry_run } => {
             let wanted = if names.is_empty() { certificates.clone() } else { named(names)? };
             if *dry_run {
-                return check(&engine, &wanted, args.json).await;
+                return check(&engine, &wanted, &unknown_groups, true, args.json).await;
             }
-            tell(&engine.once(&wanted, false).await, args.json)
+            sweep(&engine, &certificates).await;
+            report(&engine.once(&wanted, false).await, args.json)
         }
-        Command::Renew { names } => tell(&engine.once(&named(names)?, true).await, args.json),
+        Command::Renew { names } => report(&engine.once(&named(names)?, true).await, args.json),
         Command::Revoke { name, reason } => {
             for certificate in named(std::slice::from_ref(name))? {
                 engine.revoke(&certificate, *reason).await.map_err(failed)?;
@@ -111,22 +82,30 @@ async fn with_engine(args: &Args, loaded: Loaded) -> Result<Done, Failure> {
             );
             Ok(Done::Fine)
         }
-        Command::List => list(&engine, &certificates, args.json).await,
-        Command::Check => check(&engine, &certificates, args.json).await,
+        Command::List => list(&engine, &certificates, now(), args.json).await,
+        Command::Check { dry } => check(&engine, &certificates, &unknown_groups, *dry, args.json).await,
+        Command::Abandon { name } => {
+            let left = engine.abandon(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
+            removed(args.json, "abandoned", name, left)
+        }
+        Command::Forget { name } => {
+            let left = engine.forget(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
+            removed(args.json, "forgotten", name, left)
+        }
         Command::Shell(generate) => generate.outcome(Args::command()),
-        Command::Simulate { seed } => Ok(simulate(&certificates, *seed, args.json)),
+        Command::Simulate { seed, calendar } => Ok(simulate(&certificates, calendar, *seed, args.json)),
         Command::Account { command } => {
             match command {
                 AccountCommand::Show { authority } => {
                     let account = engine.account(authority).await.map_err(failed)?;
-                    let shown = json!({"url": account.url, "thumbprint": account.key.thumbprint()});
-                    say(args.json, &shown, &format!("{} (key {})", account.url, account.key.thumbprint()));
+                    let shown = json!({"url": account.url(), "thumbprint": account.key().thumbprint()});
+                    say(args.json, &shown, &format!("{} (key {})", account.url(), account.key().thumbprint()));
                 }
                 AccountCommand::RollOver { authority } => {
                     engine.roll_over(authority).await.map_err(failed)?;
                     let account = engine.account(authority).await.map_err(failed)?;
-                    let shown = json!({"url": account.url, "thumbprint": account.key.thumbprint()});
-                    say(args.json, &shown, &format!("{} has another key now", account.url));
+                    let shown = json!({"url": account.url(), "thumbprint": account.key().thumbprint()});
+                    say(args.json, &shown, &format!("{} has another key now", account.url()));
                 }
                 AccountCommand::Deactivate { authority } => {
                     engine.deactivate(authority).await.map_err(failed)?;
@@ -146,22 +125,52 @@ fn say(as_json: bool, value: &Value, words: &str) {
     if as_json { println!("{value}") } else { println!("{words}") }
 }
 
-fn tell(outcomes: &[Outcome], as_json: bool) -> Result<Done, Failure> {
+/// Reports records of an abandoned certificate that are left.
+fn removed(
+    as_json: bool,
+    what: &str,
+    name: &str,
+    left: Vec<(String, acme_dns01::AcmeError)>,
+) -> Result<Done, Failure> {
+    if left.is_empty() {
+        say(as_json, &json!({ what: name }), &format!("{name}: {what}"));
+        return Ok(Done::Fine);
+    }
+    let left: Vec<String> = left.into_iter().map(|(at, error)| format!("{at}: {}", error.reason)).collect();
+    Err(Failure::Failed(format!("{name}: TXT records are left: {}", left.join("; "))))
+}
+
+/// Removes records of certificates that left the configuration.
+async fn sweep(engine: &Engine, certificates: &[Certificate]) {
+    if let Err(error) = engine.sweep(certificates).await {
+        eprintln!("acme-dns01: records of former certificates: {}", chain(&error));
+    }
+}
+
+fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
     let mut failures = Vec::new();
     let mut lines = Vec::new();
-    for outcome in outcomes {
-        let (how, words) = match &outcome.how {
-            How::Issued => ("issued", "a new certificate is in place".to_owned()),
-            How::Fine(until, why) => ("fine", format!("nothing to do before {until}: {why}")),
-            How::Elsewhere => ("elsewhere", "another process is at it".to_owned()),
-            How::Failed(until, why) => {
-                failures.push(format!("{}: {why} (next try {until})", outcome.id));
-                ("failed", format!("{why} (next try {until})"))
+    for round in rounds {
+        let (id, mut kind) = (&round.id, None);
+        let (how, words) = match &round.outcome {
+            RoundOutcome::Issued => ("issued", "a new certificate is in place".to_owned()),
+            RoundOutcome::NotDue { until, reason } => ("fine", format!("nothing to do before {until}: {reason}")),
+            RoundOutcome::Locked => ("elsewhere", "another process is at it".to_owned()),
+            RoundOutcome::Failed { retry_at, kind: of, reason } => {
+                failures.push(format!("{id}: {reason}"));
+                kind = Some(of.as_str());
+                ("failed", format!("{reason} (next try {retry_at})"))
             }
+            _ => ("unknown", String::new()),
         };
-        lines.push(json!({"certificate": outcome.id, "how": how, "message": words}));
-        if !as_json {
-            println!("{}: {how}: {words}", outcome.id);
+        let mut line = json!({"certificate": id, "how": how, "message": words});
+        if let Some(kind) = kind {
+            line["kind"] = kind.into();
+        }
+        lines.push(line);
+        // A failure is in the exit message.
+        if !as_json && how != "failed" {
+            println!("{id}: {how}: {words}");
         }
     }
     if as_json {
@@ -170,91 +179,75 @@ fn tell(outcomes: &[Outcome], as_json: bool) -> Result<Done, Failure> {
     if failures.is_empty() {
         return Ok(Done::Fine);
     }
-    Err(Failure::Failed(format!("{} of {} failed: {}", failures.len(), outcomes.len(), failures.join("; "))))
+    let (failed, all) = (failures.len(), rounds.len());
+    Err(Failure::Failed(format!("{failed} of {all} failed: {}", failures.join("; "))))
 }
 
-async fn list(engine: &Arc<Engine>, certificates: &[Certificate], as_json: bool) -> Result<Done, Failure> {
-    let mut table = Table::new(["name", "names", "left", "renewal", "why then"]);
-    let mut lines = Vec::new();
-    for certificate in certificates {
-        let state = engine.state(certificate).await.map_err(|why| Failure::Failed(why.to_string()))?;
-        let Due { at, why } = machine_at(&certificate.spec, &state);
-        let held = state.held.as_ref();
-        let names: Vec<&str> = certificate.spec.names.iter().map(acme_dns01::Name::as_str).collect();
-        let left = held.map(|held| held.not_after.since(now()));
-        let mut why = why.to_string();
-        if let Some(trouble) = &state.trouble {
-            why = format!("{why}; last failure: {trouble}");
-        }
-        let next = state.until.map_or(at, |until| until.max(at));
-        let when = if next <= now() { "now".to_owned() } else { next.to_string() };
-        lines.push(json!({
-            "name": certificate.spec.id, "names": names, "serial": held.map(|held| held.serial.clone()),
-            "not_after": held.map(|held| held.not_after.to_string()), "seconds_left": left.map(|left| left.as_secs()),
-            "renewal": when, "why": why, "failures": state.failures,
-        }));
-        table.row([
-            certificate.spec.id.clone(),
-            names.join(" "),
-            left.map_or_else(|| "–".to_owned(), spoken),
-            when,
-            why,
-        ]);
-    }
-    if as_json {
-        println!("{}", Value::from(lines));
-    } else {
-        print!("{table}");
-    }
-    Ok(Done::Fine)
-}
-
-async fn check(engine: &Arc<Engine>, certificates: &[Certificate], as_json: bool) -> Result<Done, Failure> {
-    let findings = engine.check(certificates).await;
-    let wrong = findings.iter().filter(|finding| finding.found.is_err()).count();
+async fn check(
+    engine: &Engine,
+    certificates: &[Certificate],
+    unknown_groups: &[String],
+    dry: bool,
+    as_json: bool,
+) -> Result<Done, Failure> {
+    let mut findings = engine.check(certificates, dry).await;
+    findings.extend(unknown_groups.iter().map(|group| {
+        Finding::fault("group", format!("there is no group `{group}`: create it, or correct the name"))
+    }));
     if as_json {
         let lines: Vec<Value> = findings
             .iter()
-            .map(|finding| {
-                let (fine, words) = match &finding.found {
-                    Ok(words) => (true, words),
-                    Err(words) => (false, words),
-                };
-                json!({"about": finding.about, "fine": fine, "message": words})
-            })
+            .map(|found| json!({"about": found.about, "fine": found.fine, "message": found.message}))
             .collect();
         println!("{}", Value::from(lines));
     } else {
-        for finding in &findings {
-            match &finding.found {
-                Ok(words) => println!("ok     {}: {words}", finding.about),
-                Err(words) => println!("WRONG  {}: {words}", finding.about),
-            }
+        for Finding { about, fine, message, .. } in &findings {
+            let mark = if *fine { "ok    " } else { "WRONG " };
+            println!("{mark} {about}: {message}");
         }
     }
-    Ok(if wrong == 0 { Done::Fine } else { Done::Differences })
+    Ok(if findings.iter().all(|found| found.fine) { Done::Fine } else { Done::Differences })
 }
 
-fn simulate(certificates: &[Certificate], seed: u64, as_json: bool) -> Done {
+fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bool) -> Done {
     let specs: Vec<Spec> = certificates.iter().map(|certificate| certificate.spec.clone()).collect();
-    let found = decade_of(&specs, seed);
+    let scenario = if calendar == "shrinking" { Scenario::Shrinking } else { Scenario::Announced };
+    let begin = Time::from_secs(now().secs() / 86_400 * 86_400);
+    let found = play(&specs, scenario, begin, seed);
     let miss = if specs.is_empty() { Duration::ZERO } else { found.nearest_miss };
+    let kind = |kind: &IncidentKind| match kind {
+        IncidentKind::Expired => ("expired", "expired".to_owned()),
+        IncidentKind::Refused => ("refused", "refused by a limit of the CA".to_owned()),
+        IncidentKind::HeldBack(limit) => ("held_back", format!("held back: {limit}")),
+        _ => ("unknown", String::new()),
+    };
     if as_json {
+        let incidents: Vec<Value> = found
+            .incidents
+            .iter()
+            .map(|one| {
+                let (name, message) = kind(&one.kind);
+                json!({"at": one.at.to_string(), "certificate": one.certificate, "kind": name, "message": message})
+            })
+            .collect();
         println!(
             "{}",
             json!({
                 "certificates": specs.len(), "orders": found.orders, "most_orders_a_week": found.most_orders_a_week,
                 "nearest_miss_seconds": miss.as_secs(), "expired": found.expired, "limited": found.limited,
-                "spared": found.spared,
+                "spared": found.spared, "incidents": incidents,
             })
         );
     } else {
         for (at, what) in &found.events {
             println!("{at}  {what}");
         }
+        for one in &found.incidents {
+            println!("{}  {}: {}", one.at, one.certificate, kind(&one.kind).1);
+        }
         println!("{} certificates, ten years: {} orders", specs.len(), found.orders);
         println!("busiest week: {} orders", found.most_orders_a_week);
-        println!("nearest miss: {} left", spoken(miss));
+        println!("nearest miss: {} left", format_duration(miss));
         println!(
             "expired: {}; refused by a limit: {}; held back by the ledger: {}",
             found.expired, found.limited, found.spared

@@ -1,48 +1,36 @@
-//! `run`: certificates that are kept alive until somebody says stop.
+//! `run`: keeps certificates alive until it is told to stop.
 
 use crate::args::Args;
-use crate::commands::load;
+use crate::load::{ActiveSetup, load};
 use crate::metrics;
-use acme_dns01::engine::{Certificate, Engine};
 use cli_support::outcome::{Done, Failure};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How long what is under way may take to come to a line of its journal.
+/// Time limit for work under way to reach its next journal line.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// A configuration that is in use.
-#[derive(Clone)]
-pub(crate) struct Loaded {
-    /// What does the work.
-    pub(crate) engine: Arc<Engine>,
-    /// What it takes care of.
-    pub(crate) certificates: Vec<Certificate>,
+/// Starts the engine.
+fn start(setup: &ActiveSetup) -> JoinHandle<()> {
+    let ActiveSetup { engine, certificates, .. } = setup.clone();
+    tokio::spawn(async move { engine.run(&certificates).await })
 }
 
-impl Loaded {
-    fn start(&self) -> JoinHandle<()> {
-        let Self { engine, certificates } = self.clone();
-        tokio::spawn(async move { engine.run(&certificates).await })
-    }
-
-    /// Comes to an end; whatever is cut short goes on from its journal.
-    async fn end(&self, mut running: JoinHandle<()>) {
-        self.engine.stop();
-        if tokio::time::timeout(GRACE, &mut running).await.is_err() {
-            running.abort();
-        }
+/// Stops the engine; whatever is cut short goes on from its journal.
+async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
+    setup.engine.stop();
+    if tokio::time::timeout(GRACE, &mut running).await.is_err() {
+        running.abort();
     }
 }
 
 /// Keeps everything alive. SIGHUP reads the configuration again, and keeps the old one where the new is wrong; SIGTERM and
 /// SIGINT end it.
-pub(crate) async fn run(args: &Args, first: Loaded, metrics_at: Option<SocketAddr>) -> Result<Done, Failure> {
+pub(crate) async fn run(args: &Args, first: ActiveSetup, metrics_at: Option<SocketAddr>) -> Result<Done, Failure> {
     let failed = |why: std::io::Error| Failure::Failed(why.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -55,16 +43,16 @@ pub(crate) async fn run(args: &Args, first: Loaded, metrics_at: Option<SocketAdd
         tokio::spawn(metrics::serve(listener, loaded.subscribe()));
     }
     let mut current = loaded.borrow().clone();
-    let mut running = current.start();
+    let mut running = start(&current);
     say(&format!("keeps {} certificates", current.certificates.len()));
     loop {
         tokio::select! {
             _ = hangup.recv() => match load(args) {
                 Ok(next) => {
-                    current.end(running).await;
+                    end(&current, running).await;
                     current = next;
                     loaded.send_replace(current.clone());
-                    running = current.start();
+                    running = start(&current);
                     say(&format!("read again: keeps {} certificates", current.certificates.len()));
                 }
                 Err(why) => say(&format!("still keeps what it kept: {why}")),
@@ -73,7 +61,7 @@ pub(crate) async fn run(args: &Args, first: Loaded, metrics_at: Option<SocketAdd
             _ = interrupt.recv() => break,
         }
     }
-    current.end(running).await;
+    end(&current, running).await;
     Ok(Done::Fine)
 }
 

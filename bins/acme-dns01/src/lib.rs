@@ -4,10 +4,10 @@
 //! an engine and its certificates of it.
 
 mod build;
+mod certificates;
 mod settings;
-mod wanted;
 
-pub use build::{BuildError, Built};
+pub use build::{BuildError, Setup};
 pub use settings::{
     Alerts, AuthoritySettings, CertificateSettings, DnsSettings, MailSettings, ProviderSettings, Settings,
 };

@@ -3,6 +3,8 @@
 mod args;
 mod commands;
 mod daemon;
+mod list;
+mod load;
 mod metrics;
 
 use clap::Parser;

@@ -1,7 +1,7 @@
 //! Metrics in Prometheus' text form.
 
-use crate::daemon::Loaded;
-use acme_dns01::{State, machine_at};
+use crate::load::ActiveSetup;
+use acme_dns01::engine::CertificateStatus;
 use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-/// How long one exchange may take, and how many there may be at once.
+/// Time limit of one exchange, and the number of concurrent ones.
 const WITHIN: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 16;
 /// The most that is read of a request.
 const REQUEST: usize = 4096;
 
 /// Answers every request with all metrics of what is loaded at the time, until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<Loaded>) {
+pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<ActiveSetup>) {
     let free = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         // Never closed.
@@ -35,7 +35,7 @@ pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<Loaded>
     }
 }
 
-async fn exchange(mut stream: TcpStream, loaded: &Loaded) -> io::Result<()> {
+async fn exchange(mut stream: TcpStream, loaded: &ActiveSetup) -> io::Result<()> {
     let mut request = Vec::new();
     let mut part = [0; 512];
     while !request.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -57,7 +57,7 @@ async fn exchange(mut stream: TcpStream, loaded: &Loaded) -> io::Result<()> {
     stream.shutdown().await
 }
 
-async fn text(loaded: &Loaded) -> String {
+async fn text(loaded: &ActiveSetup) -> String {
     let counts = loaded.engine.counts();
     let mut text = String::new();
     for (name, help, value) in [
@@ -70,33 +70,45 @@ async fn text(loaded: &Loaded) -> String {
         let name = format!("acme_dns01_{name}_total");
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
     }
-    let mut states = Vec::new();
+    let mut all = Vec::new();
     for certificate in &loaded.certificates {
-        if let Ok(state) = loaded.engine.state(certificate).await {
-            states.push((&certificate.spec, state));
+        if let Ok(status) = loaded.engine.certificate_status(certificate).await {
+            all.push((&certificate.spec.id, status));
         }
     }
-    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&acme_dns01::Spec, &State) -> Option<u64>| {
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&CertificateStatus) -> Option<u64>| {
         let name = format!("acme_dns01_{name}");
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for (spec, state) in &states {
-            if let Some(value) = value(spec, state) {
-                let _ = writeln!(text, "{name}{{certificate=\"{}\"}} {value}", spec.id);
+        for (id, status) in &all {
+            if let Some(value) = value(status) {
+                let _ = writeln!(text, "{name}{{certificate=\"{id}\"}} {value}");
             }
         }
     };
-    gauge("not_after_seconds", "End of the certificate, since 1970.", &|_, state| {
-        state.held.as_ref().map(|held| held.not_after.secs())
+    gauge("not_after_seconds", "End of the certificate in place, since 1970.", &|status| {
+        status.stored.info().map(|info| info.not_after.secs())
     });
-    gauge("renewal_seconds", "When it is to be renewed, since 1970.", &|spec, state| {
-        let due = machine_at(spec, state).at;
-        Some(state.until.map_or(due, |until| until.max(due)).secs())
+    gauge("usable", "1 while the pair in place can be served and is trusted.", &|status| {
+        Some(u64::from(status.condition.is_usable()))
     });
-    gauge("failures", "Attempts that failed since the last success.", &|_, state| {
-        Some(u64::from(state.failures))
+    gauge("renewal_seconds", "Time of the renewal, since 1970.", &|status| {
+        let due = status.due.at;
+        Some(status.paused_until.map_or(due, |until| until.max(due)).secs())
     });
-    gauge("undeployed", "1 while the certificate is not known to be served.", &|_, state| {
-        Some(u64::from(state.undeployed))
+    gauge("failures", "Attempts that failed since the last success.", &|status| {
+        Some(u64::from(status.state.failures))
     });
+    gauge("undeployed", "1 while the certificate is not known to be served.", &|status| {
+        Some(u64::from(status.state.undeployed))
+    });
+    gauge("deploy_failed", "1 while a reload or a check of the served certificate fails.", &|status| {
+        Some(u64::from(status.state.deploy_error.is_some()))
+    });
+    let name = "acme_dns01_status";
+    let _ = writeln!(text, "# HELP {name} Condition of the pair in place.\n# TYPE {name} gauge");
+    for (id, status) in &all {
+        let condition = status.condition.as_str();
+        let _ = writeln!(text, "{name}{{certificate=\"{id}\",status=\"{condition}\"}} 1");
+    }
     text
 }

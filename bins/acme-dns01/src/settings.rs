@@ -5,15 +5,11 @@ use cli_support::secret::Reference;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 fn folder() -> PathBuf {
     PathBuf::from("/var/lib/acme")
-}
-
-fn group() -> String {
-    "acme".to_owned()
 }
 
 const fn parallel() -> usize {
@@ -24,12 +20,15 @@ const fn parallel() -> usize {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where certificates are kept: `/var/lib/acme`.
+    /// Folder of the certificates: `/var/lib/acme`.
     #[serde(default = "folder")]
     pub folder: PathBuf,
-    /// The group that may read them, by name or number: `acme`. Without effect if there is no such group, or this runs as nobody special.
-    #[serde(default = "group")]
-    pub group: String,
+    /// The group that may read them, by name or number: `acme` if there is such a group. A folder that another program made, or
+    /// whose group was changed, keeps its own; `group` of a certificate is enforced.
+    pub group: Option<String>,
+    /// Agreement to the terms of service of the CAs: `true` unless written. With `false` no account is registered.
+    #[serde(default = "yes", alias = "acceptTerms")]
+    pub agree_terms: bool,
     /// A PostgreSQL in libpq's words, by which several machines share accounts, orders and certificates. Each has the certificates
     /// in its folder all the same.
     ///
@@ -43,10 +42,10 @@ pub struct Settings {
     #[serde(default, deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub email: Vec<String>,
-    /// How many certificates are worked on at once.
+    /// Number of certificates processed concurrently.
     #[serde(default = "parallel", alias = "maxConcurrentRenewals")]
     pub parallel: usize,
-    /// How the DNS is asked.
+    /// DNS lookups: resolvers, mode, time limit.
     #[serde(default)]
     pub dns: DnsSettings,
     /// CAs by name. `letsencrypt` and `letsencrypt-staging` need not be written.
@@ -55,20 +54,20 @@ pub struct Settings {
     /// DNS providers by name.
     #[serde(default)]
     pub provider: BTreeMap<String, ProviderSettings>,
-    /// Who is told of trouble.
+    /// Recipients of alerts.
     #[serde(default)]
     pub alert: Alerts,
-    /// The certificates.
+    /// Certificates to obtain and renew.
     #[serde(default)]
     pub certificate: Vec<CertificateSettings>,
 }
 
-/// How the DNS is asked.
+/// DNS lookups: resolvers, mode, time limit.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsSettings {
-    /// Resolvers with their ports; the system's unless given.
-    #[serde(default, alias = "dnsResolver", deserialize_with = "one_or_more")]
+    /// Resolvers, as `1.1.1.1` or `1.1.1.1:53`; the system's unless given.
+    #[serde(default, alias = "dnsResolver", deserialize_with = "resolvers")]
     #[schemars(with = "OneOrMore")]
     pub resolvers: Vec<SocketAddr>,
     /// `authorities` (every address of every name server) or `resolvers` (where port 53 is closed or intercepted).
@@ -78,18 +77,18 @@ pub struct DnsSettings {
     pub authority_port: Option<u16>,
 }
 
-/// Who is asked whether a record is there.
+/// Servers that are asked for the challenge's record.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DnsMode {
     /// Every address of every name server.
     #[default]
     Authorities,
-    /// The resolvers.
+    /// Recursive resolvers only.
     Resolvers,
 }
 
-/// A CA.
+/// A certificate authority.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthoritySettings {
@@ -124,7 +123,7 @@ pub struct ExternalAccountSettings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProviderSettings {
-    /// Cloudflare.
+    /// Cloudflare's API v4.
     Cloudflare {
         /// A token with DNS:Edit, and Zone:Read unless there is another for that.
         #[schemars(with = "Option<SecretReference>")]
@@ -161,7 +160,7 @@ pub enum ProviderSettings {
     },
     /// An acme-dns server.
     AcmeDns {
-        /// Its address.
+        /// Base URL of the server.
         base: String,
         /// The registration's name that `_acme-challenge` points to.
         full_domain: String,
@@ -175,7 +174,7 @@ pub enum ProviderSettings {
     },
     /// An external program.
     Exec {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
         /// Its zones; all unless given.
         #[serde(default)]
@@ -183,12 +182,12 @@ pub enum ProviderSettings {
     },
     /// One of the many of dns-update that take one token.
     DnsUpdate {
-        /// Which: `hetzner`, `desec`, …
+        /// Service: `hetzner`, `desec`, …
         service: String,
-        /// Its token.
+        /// API token of the service.
         #[schemars(with = "SecretReference")]
         token: Reference,
-        /// Its zones.
+        /// Zones that it serves.
         zones: Vec<String>,
     },
 }
@@ -203,11 +202,13 @@ fn hmac() -> String {
 pub struct CertificateSettings {
     /// Its folder; the first name unless given.
     pub name: Option<String>,
-    /// Its names.
+    /// The group that may read this certificate, by name or number, in the place of the `group` of all.
+    pub group: Option<String>,
+    /// Names of the certificate.
     #[serde(default, alias = "domain", deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub names: Vec<Name>,
-    /// More names.
+    /// Additional names of the certificate.
     #[serde(default, alias = "extraDomainNames")]
     #[schemars(with = "Vec<String>")]
     pub extra_domain_names: Vec<Name>,
@@ -215,10 +216,10 @@ pub struct CertificateSettings {
     #[serde(default, alias = "keyType", deserialize_with = "key_types")]
     #[schemars(with = "OneOrMore")]
     pub key_type: Vec<KeyType>,
-    /// Whether the next certificate keeps the key.
+    /// Keeps the private key at renewal.
     #[serde(default)]
     pub reuse_key: bool,
-    /// The profile.
+    /// ACME profile to order; see the CA's directory.
     pub profile: Option<String>,
     /// The common name of the issuer that the chain should end in.
     pub preferred_chain: Option<String>,
@@ -233,38 +234,39 @@ pub struct CertificateSettings {
     /// Units to reload.
     #[serde(default, alias = "reloadServices")]
     pub reload_services: Vec<String>,
-    /// A command for a shell, run after a new certificate is in place; `ACME_FOLDER` is the certificate's folder.
+    /// A command for a shell, run in the certificate's folder after a new one is in place; `ACME_FOLDER` is the folder's absolute
+    /// path, `ACME_CERTIFICATE` the certificate's name.
     #[serde(alias = "postRun")]
     pub post_run: Option<String>,
     /// `host:port` where the new certificate has to be shown afterwards; `smtp:host:port` for STARTTLS in SMTP.
     #[serde(default, deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub check: Vec<String>,
-    /// How long a reload, and a server until it shows the new certificate, may take, in seconds: 60. Then the old one is put
+    /// Time limit of a reload, and of each check, in seconds: 60. Then the old certificate is put
     /// back.
     pub check_timeout: Option<u64>,
-    /// How many days must remain, in the place of a part of the lifetime; at most two thirds of the lifetime.
+    /// Days that remain at renewal, instead of a part of the lifetime; at most two thirds of the lifetime.
     #[serde(alias = "validMinDays")]
     pub valid_min_days: Option<u32>,
-    /// How long name servers may take to show a record, in seconds: 600.
+    /// Time limit for the record to reach every name server, in seconds: 600.
     pub propagation_timeout: Option<u64>,
-    /// How long to wait after they all do, in seconds: 2.
+    /// Wait after every name server has the record, in seconds: 2.
     pub settle: Option<u64>,
     /// ARI is asked again no sooner, in seconds: 60. For laboratories.
     pub ari_floor: Option<u64>,
 }
 
-/// Who is told.
+/// Recipients of alerts.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alerts {
     /// A program with its arguments.
     #[serde(default)]
     pub command: Vec<String>,
-    /// A URL.
+    /// URL that alerts are posted to.
     #[schemars(with = "Option<SecretReference>")]
     pub webhook: Option<Reference>,
-    /// Mail.
+    /// Mail server and addresses.
     pub mail: Option<MailSettings>,
 }
 
@@ -272,18 +274,18 @@ pub struct Alerts {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MailSettings {
-    /// Its name.
+    /// Host name of the server.
     pub server: String,
-    /// Its port.
+    /// Port of the server; 587, 465 or 25 by `security`.
     pub port: Option<u16>,
     /// `starttls`, `tls` or `none`.
     #[serde(default)]
     pub security: Security,
     /// A PEM file of roots that its certificate may come from, beside the system's.
     pub roots: Option<PathBuf>,
-    /// Who we are there.
+    /// User name for authentication.
     pub user: Option<String>,
-    /// How we prove that.
+    /// Password for authentication.
     #[schemars(with = "Option<SecretReference>")]
     pub password: Option<Reference>,
     /// From whom it is.
@@ -294,16 +296,16 @@ pub struct MailSettings {
     pub to: Vec<String>,
 }
 
-/// How the connection to a mail server is protected.
+/// Encryption of the connection to a mail server.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Security {
-    /// STARTTLS.
+    /// STARTTLS, port 587.
     #[default]
     Starttls,
     /// TLS from the first byte.
     Tls,
-    /// None.
+    /// No encryption, port 25.
     None,
 }
 
@@ -330,15 +332,26 @@ where
 {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected text in quotes, or a list of such texts")]
-    enum Written {
+    enum StringOrList {
         One(String),
         More(Vec<String>),
     }
-    let list = match Written::deserialize(deserializer)? {
-        Written::One(one) => vec![one],
-        Written::More(more) => more,
+    let list = match StringOrList::deserialize(deserializer)? {
+        StringOrList::One(one) => vec![one],
+        StringOrList::More(more) => more,
     };
     list.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let list: Vec<String> = one_or_more(deserializer)?;
+    let address = |text: &String| {
+        let alone = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        alone.or_else(|_| text.parse()).map_err(|_| {
+            serde::de::Error::custom(format!("not a valid resolver: `{text}`: expected an address such as 1.1.1.1 or 1.1.1.1:53"))
+        })
+    };
+    list.iter().map(address).collect()
 }
 
 fn key_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyType>, D::Error> {

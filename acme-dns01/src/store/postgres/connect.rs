@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::Client;
 
-/// How long an unreachable server is not asked again.
+/// Pause before an unreachable server is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The connection for everything but locks and news.
 pub(super) struct Connection {
     database: Database,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ConnectionState {
     client: Option<Client>,
     prepared: bool,
     failed: Option<(Instant, String)>,
 }
 
 /// The connection while somebody has it.
-pub(super) struct Held<'c>(MutexGuard<'c, State>);
+pub(super) struct ConnectionGuard<'c>(MutexGuard<'c, ConnectionState>);
 
-impl Deref for Held<'_> {
+impl Deref for ConnectionGuard<'_> {
     type Target = Client;
 
     fn deref(&self) -> &Client {
@@ -34,7 +34,7 @@ impl Deref for Held<'_> {
     }
 }
 
-impl Held<'_> {
+impl ConnectionGuard<'_> {
     pub(super) fn as_mut(&mut self) -> &mut Client {
         self.0.client.as_mut().expect("it is held only when there is one")
     }
@@ -50,12 +50,12 @@ impl Connection {
     }
 
     /// The connection, made if it is not there, with the tables made if they are missing.
-    pub(super) async fn held(&self) -> Result<Held<'_>, StoreError> {
+    pub(super) async fn held(&self) -> Result<ConnectionGuard<'_>, StoreError> {
         let mut state = self.state.lock().await;
         if let Some(client) = &state.client
             && alive(client).await
         {
-            return Ok(Held(state));
+            return Ok(ConnectionGuard(state));
         }
         state.client = None;
         if let Some((at, why)) = &state.failed
@@ -71,7 +71,7 @@ impl Connection {
             Ok(client)
         };
         match made.await {
-            Ok(client) => *state = State { client: Some(client), prepared: true, failed: None },
+            Ok(client) => *state = ConnectionState { client: Some(client), prepared: true, failed: None },
             Err(why) => {
                 if let StoreError::Database(why) = &why {
                     state.failed = Some((Instant::now(), why.clone()));
@@ -79,7 +79,7 @@ impl Connection {
                 return Err(why);
             }
         }
-        Ok(Held(state))
+        Ok(ConnectionGuard(state))
     }
 }
 

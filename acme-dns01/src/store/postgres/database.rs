@@ -1,4 +1,4 @@
-//! Where the database is, and connections to whichever of its hosts can be written to.
+//! The database, and connections to the host that accepts writes.
 
 use super::tls::Tls;
 use super::{Encryption, failed, hosts};
@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification, Socket};
 
-/// How long a connection to one host may take to be made, until it has let us in, unless the configuration says so itself.
+/// Default time limit for connecting to one host, log-in included.
 const WITHIN: Duration = Duration::from_secs(5);
-/// How long a server may be silent before its connection counts as broken, unless the configuration says so itself.
+/// Default time limit for a silent server before its connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(15);
-/// How long a server that works takes at most to say that it is there.
+/// Time limit of a liveness check.
 const ALIVE: Duration = Duration::from_secs(5);
-/// How long a statement may take.
+/// Time limit of a statement.
 const STATEMENT: Duration = Duration::from_secs(30);
 
 /// A database of one host or of several, of which one at a time can be written to. [`PostgresStore`](super::PostgresStore) is in one;
@@ -89,7 +89,7 @@ impl Database {
     }
 }
 
-/// Whether a connection is open and its server answers. One that hangs, as a machine that is paused does, keeps its connections open.
+/// Returns `true` if the connection is open and the server answers. A paused machine keeps its connections open.
 pub(super) async fn alive(client: &Client) -> bool {
     !client.is_closed() && matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
 }

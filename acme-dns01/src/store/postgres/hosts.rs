@@ -70,7 +70,7 @@ fn common(config: &Config) -> Config {
     one
 }
 
-/// What a configuration of one host is called.
+/// Returns the display name of a single-host configuration.
 pub(super) fn name(one: &Config) -> String {
     let mut name = match one.get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),

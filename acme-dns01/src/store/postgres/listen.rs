@@ -8,11 +8,11 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_postgres::Notification;
 
-/// How long until it is tried again, at first and at the most.
+/// First and longest pause between attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// How long a server may take to begin to tell.
+/// Time limit for LISTEN.
 const LISTENS: Duration = Duration::from_secs(5);
-/// How often it is looked whether a server that tells nothing is still there.
+/// Interval of liveness checks on a silent connection.
 const LOOK: Duration = Duration::from_secs(15);
 
 /// Everything that is told from now on, for as long as the receiver is kept.

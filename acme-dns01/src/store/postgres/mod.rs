@@ -18,7 +18,7 @@ use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
 use crate::time::Time;
 use async_trait::async_trait;
-use connect::{Connection, Held};
+use connect::{Connection, ConnectionGuard};
 pub use database::Database;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
@@ -56,7 +56,7 @@ const FENCE: &str = "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AN
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
      AND (classid::bigint << 32 | objid::bigint) = hashtextextended('acme-dns01 ' || $1, 0))";
 
-/// How the connection is protected.
+/// Encryption of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Encryption {
     /// Not at all: for the server's socket, or a network that is encrypted itself, as a tailnet is.
@@ -69,7 +69,7 @@ pub enum Encryption {
 }
 
 impl Encryption {
-    /// What a connection string asks for: TLS by `sslmode=require`, with these roots (PEM) beside the system's; nothing by
+    /// Encryption that a connection string asks for: TLS by `sslmode=require`, with these roots (PEM) beside the system's; none by
     /// `sslmode=disable`, or where every host is this machine. `None` if what is sent would cross a network as it is, and nobody said
     /// that it may.
     #[must_use]
@@ -100,14 +100,14 @@ impl fmt::Debug for PostgresStore {
 }
 
 /// A lock: the connection that it belongs to, and where it is written down.
-struct Locked {
+struct AdvisoryLock {
     _client: Arc<Client>,
     name: String,
     backend: i32,
     locks: Arc<Mutex<HashMap<String, i32>>>,
 }
 
-impl Drop for Locked {
+impl Drop for AdvisoryLock {
     fn drop(&mut self) {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         if locks.get(&self.name) == Some(&self.backend) {
@@ -143,7 +143,7 @@ impl PostgresStore {
         Ok(Self { connection: Connection::new(database), locks: Arc::default() })
     }
 
-    async fn held(&self) -> Result<Held<'_>, StoreError> {
+    async fn held(&self) -> Result<ConnectionGuard<'_>, StoreError> {
         self.connection.held().await
     }
 
@@ -201,8 +201,8 @@ impl Store for PostgresStore {
         let backend = row.get(1);
         self.locks.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), backend);
         let watched = client.clone();
-        let locked = Locked { _client: client, name: name.to_owned(), backend, locks: self.locks.clone() };
-        Ok(Some(Lock::that_can_be_lost(locked, move || watched.is_closed())))
+        let locked = AdvisoryLock { _client: client, name: name.to_owned(), backend, locks: self.locks.clone() };
+        Ok(Some(Lock::revocable(locked, move || watched.is_closed())))
     }
 
     async fn journal(&self, id: &str) -> Result<Vec<Record>, StoreError> {
@@ -265,6 +265,18 @@ impl Store for PostgresStore {
         Ok(row.map(|row| Pair { chain: row.get(0), key: row.get::<_, String>(1).into() }))
     }
 
+    async fn ids(&self) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT DISTINCT id FROM acme_dns01_journal ORDER BY id";
+        let rows = self.held().await?.query(sql, &[]).await.map_err(|why| failed(&why))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    async fn forget(&self, id: &str) -> Result<(), StoreError> {
+        let sql = "WITH old AS (DELETE FROM acme_dns01_journal WHERE id = $1) \
+                   DELETE FROM acme_dns01_certificate WHERE id = $1";
+        self.fenced(id, sql, &[], false).await.map(|_| ())
+    }
+
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError> {
         let sql = "SELECT key, url, next_key FROM acme_dns01_account WHERE authority = $1";
         let row = self.one(sql, authority).await?;
@@ -307,10 +319,10 @@ impl Store for PostgresStore {
         let list: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         let mut ledger: Ledger =
             serde_json::from_str(&format!("[{}]", list.join(","))).map_err(|why| damaged(&why))?;
-        let before = ledger.entries().len();
+        let before = ledger.entries().count();
         let line = serde_json::to_string(&entry).map_err(|why| damaged(&why))?;
         ledger.record(entry, now, limits);
-        if ledger.entries().len() <= before {
+        if ledger.entries().count() <= before {
             // Old entries fell out: all that count are written anew.
             transaction.execute("DELETE FROM acme_dns01_ledger", &[]).await.map_err(|why| failed(&why))?;
             for entry in ledger.entries() {

@@ -15,7 +15,7 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Makes connectors.
+/// A factory of TLS connectors.
 #[derive(Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
@@ -25,7 +25,7 @@ pub(super) struct Connector {
     name: ServerName<'static>,
 }
 
-/// The stream.
+/// The encrypted stream.
 pub(super) struct Stream(tokio_rustls::client::TlsStream<Socket>);
 
 impl Tls {

@@ -20,15 +20,18 @@ impl Keeper {
     /// # Errors
     /// A message with the section.
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
-        let built = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
-        let engine = built.engine.observer(Arc::new(|id, what| eprintln!("edge-proxyd: acme: {id}: {what}")));
-        for certificate in &built.certificates {
+        let setup = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
+        let engine = setup.engine.observer(Arc::new(|id, event| eprintln!("edge-proxyd: acme: {id}: {event}")));
+        for group in &setup.unknown_groups {
+            eprintln!("edge-proxyd: acme: there is no group `{group}`: files keep the group of the account");
+        }
+        for certificate in &setup.certificates {
             engine
                 .begin(certificate)
                 .await
                 .map_err(|why| format!("[acme] {}: {why}", certificate.spec.id))?;
         }
-        Ok(Self { engine: Arc::new(engine), certificates: built.certificates })
+        Ok(Self { engine: Arc::new(engine), certificates: setup.certificates })
     }
 
     /// Starts the engine on this runtime, where it works until the runtime ends. Unfinished orders continue at the next

@@ -1,12 +1,12 @@
-//! What the machine asks for, and what it is told.
+//! Actions that the machine requests, and events that answer them.
 
 use super::journal::{Record, Txt};
 use crate::ledger::Entry;
-use crate::lifetime::{Held, RenewalInfo};
+use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::time::Time;
 use std::time::Duration;
 
-/// What is to be done next. Each action is answered by one event; what is asked twice is harmless.
+/// The next step. Each action is answered by one event and may be repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Append this to the journal, durably. Answered by [`Event::Done`].
@@ -17,33 +17,33 @@ pub enum Action {
     Alert(Alert),
     /// Nothing before this time.
     Wait {
-        /// Until when.
+        /// Earliest time of the next poll.
         until: Time,
-        /// What for.
+        /// Reason for the wait.
         why: String,
     },
     /// Read the authority's directory. Answered by [`Event::Directory`].
     Directory {
-        /// Which authority.
+        /// Configured name of the authority.
         authority: String,
     },
     /// Ask when a certificate should be renewed. Answered by [`Event::RenewalInfo`].
     RenewalInfo {
-        /// The authority.
+        /// Configured name of the authority.
         authority: String,
         /// The certificate's identifier.
         certificate: String,
     },
     /// Make sure there is an account. Answered by [`Event::Account`].
     Account {
-        /// The authority.
+        /// Configured name of the authority.
         authority: String,
         /// The authority has forgotten the account that is in the store.
         forgotten: bool,
     },
     /// Check before anything is asked of the CA: CAA, zones, credentials. Answered by [`Event::Clear`].
     Preflight {
-        /// The authority.
+        /// Configured name of the authority.
         authority: String,
     },
     /// Make the key for the new certificate, or find the one made before, and store it. Answered by [`Event::Key`].
@@ -57,12 +57,12 @@ pub enum Action {
     FindOrder,
     /// Read the order. Answered by [`Event::Order`].
     FetchOrder {
-        /// Its URL.
+        /// URL of the object.
         url: String,
     },
     /// Read an authorization. Answered by [`Event::Authorization`].
     FetchAuthorization {
-        /// Its URL.
+        /// URL of the object.
         url: String,
     },
     /// Find where a TXT record belongs: follow CNAMEs, find the provider and its zone. Answered by [`Event::Located`].
@@ -82,9 +82,9 @@ pub enum Action {
     },
     /// Send the certificate request for the stored key. Answered by [`Event::Order`].
     Finalize {
-        /// The order.
+        /// URL of the order.
         order: String,
-        /// Where to.
+        /// URL for the certificate signing request.
         url: String,
     },
     /// Fetch the chain, choose among alternates, verify that it fits the key, and stage the pair. Answered by
@@ -120,20 +120,20 @@ pub enum Status {
     Invalid,
 }
 
-/// An order.
+/// An ACME order (RFC 8555 §7.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// Its URL.
+    /// URL of the object.
     pub url: String,
-    /// Its state.
+    /// Status of the object.
     pub status: Status,
-    /// Its authorizations.
+    /// URLs of the authorizations.
     pub authorizations: Vec<String>,
-    /// Where the certificate request belongs.
+    /// URL for the certificate signing request.
     pub finalize: String,
-    /// The certificate.
+    /// URL of the certificate, once issued.
     pub certificate: Option<String>,
-    /// What went wrong, in the CA's words.
+    /// The CA's problem document, as text.
     pub problem: Option<String>,
     /// When to look again.
     pub retry_after: Option<Duration>,
@@ -142,11 +142,11 @@ pub struct Order {
 /// An authorization, of which only the DNS-01 challenge counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorization {
-    /// Its URL.
+    /// URL of the object.
     pub url: String,
     /// The name, without `*.`.
     pub name: String,
-    /// Its state.
+    /// Status of the object.
     pub status: Status,
     /// The DNS-01 challenge's URL.
     pub challenge: Option<String>,
@@ -154,13 +154,13 @@ pub struct Authorization {
     pub challenge_status: Status,
     /// The TXT record's value.
     pub value: String,
-    /// What went wrong, in the CA's words.
+    /// The CA's problem document, as text.
     pub problem: Option<String>,
     /// When to look again.
     pub retry_after: Option<Duration>,
 }
 
-/// What happened.
+/// Result of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// It was done.
@@ -174,7 +174,7 @@ pub enum Event {
     },
     /// The CA was asked about renewal.
     RenewalInfo {
-        /// What it said, if it made sense.
+        /// The renewal window, if it was valid.
         info: Option<RenewalInfo>,
         /// When to ask again.
         retry_after: Option<Duration>,
@@ -196,7 +196,7 @@ pub enum Event {
     NoOrder,
     /// The authorization as it is.
     Authorization(Authorization),
-    /// Where a record belongs; its value is not looked at.
+    /// Provider, zone and name of the record; its value is ignored.
     Located(Txt),
     /// The record is there.
     Published {
@@ -208,50 +208,92 @@ pub enum Event {
     /// Not every server has every value; which not.
     NotVisible(String),
     /// The pair is staged.
-    Staged(Box<Held>),
+    Staged(Box<CertificateInfo>),
     /// Another certificate is served than the one that was installed.
     NotServed(String),
+    /// The certificate that was issued is not in the store any more.
+    Lost(String),
+    /// The CA does not know the certificate that it was asked about.
+    UnknownCertificate(String),
     /// It did not work.
-    Error(Trouble),
+    Error(AcmeError),
 }
 
-/// Why something did not work.
+/// Error of an action: a kind that decides what follows, and a reason for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct Trouble {
-    /// Of which kind.
-    pub kind: TroubleKind,
-    /// For people: what was tried, what came, what to change.
-    pub why: String,
-    /// Not again before, in the CA's words.
+#[non_exhaustive]
+#[error("{reason}")]
+pub struct AcmeError {
+    /// Kind of the error.
+    pub kind: ErrorKind,
+    /// The request, the answer and the fix, for people.
+    pub reason: String,
+    /// Retry-After of the answer.
     pub retry_after: Option<Duration>,
 }
 
-/// What follows from a trouble.
+/// Kind of an error; decides what the machine does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum TroubleKind {
-    /// The network, a time-out, a server error: it may work in a moment.
+pub enum ErrorKind {
+    /// The network, a time-out or a server error: a retry may succeed.
     Transient,
-    /// It will not work as it is: a refusal by the CA.
+    /// The CA refused the request.
     Refused,
-    /// Too many requests; see when it may be tried again.
+    /// Too many requests; see [`AcmeError::retry_after`].
     RateLimited,
     /// The certificate was replaced already (RFC 9773 §5).
     AlreadyReplaced,
     /// The CA does not know the account.
     AccountUnknown,
-    /// The CA does not know the order any more, or what came of it cannot be used.
+    /// The CA does not know the order any more, or its result cannot be used.
     OrderGone,
-    /// On our side: the DNS provider, the disk, the configuration.
-    Ours,
+    /// The DNS provider, the disk or the configuration.
+    Local,
 }
 
-impl Trouble {
-    /// A trouble without a time to come again.
+impl ErrorKind {
+    /// Returns the name for programs: `transient`, `refused`, …
     #[must_use]
-    pub fn new(kind: TroubleKind, why: impl Into<String>) -> Self {
-        Self { kind, why: why.into(), retry_after: None }
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+            Self::AlreadyReplaced => "already_replaced",
+            Self::AccountUnknown => "account_unknown",
+            Self::OrderGone => "order_gone",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl AcmeError {
+    /// An error without Retry-After.
+    #[must_use]
+    pub fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into(), retry_after: None }
+    }
+
+    /// Sets the Retry-After.
+    #[must_use]
+    pub const fn after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// Returns `true` if a retry may succeed.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self.kind, ErrorKind::Transient | ErrorKind::RateLimited)
+    }
+
+    /// Returns how long the server asked to wait.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 
@@ -261,40 +303,40 @@ impl Trouble {
 pub enum Alert {
     /// An attempt failed, or goes on later.
     Failing {
-        /// Why.
+        /// Reason, as text for people.
         why: String,
         /// The next try.
         next: Time,
-        /// How many in a row.
+        /// Number of consecutive failures.
         failures: u32,
     },
     /// A certificate nears its end, or is past it.
     Expiring {
-        /// Its end.
+        /// End of the validity period.
         not_after: Time,
-        /// What stands in the way.
+        /// Reason why it was not renewed.
         why: String,
     },
     /// The new certificate was not served; the old one is back.
     RolledBack {
-        /// What was seen.
+        /// Description of the certificate that was served.
         why: String,
     },
     /// It could not be made known to those who serve it.
     Undeployed {
-        /// Why.
+        /// Reason, as text for people.
         why: String,
     },
     /// A record of ours is still in the DNS.
     Leftover {
-        /// Its name.
+        /// Name of the record.
         name: String,
-        /// Why it could not be removed.
+        /// Reason why the record could not be removed.
         why: String,
     },
     /// The CA forgot our account; a new one was made.
     AccountForgotten {
-        /// The authority.
+        /// Configured name of the authority.
         authority: String,
     },
     /// The machine's clock is off.
@@ -329,20 +371,20 @@ impl std::fmt::Display for Alert {
             Self::Failing { why, next, failures } => {
                 write!(f, "no certificate (failure {failures} in a row, next try {next}): {why}")
             }
-            Self::Expiring { not_after, why } => write!(f, "the certificate ends {not_after}: {why}"),
+            Self::Expiring { not_after, why } => write!(f, "the certificate expires {not_after}: {why}"),
             Self::RolledBack { why } => {
-                write!(f, "the new certificate is not served, so the old one is back: {why}")
+                write!(f, "the new certificate is not served; the old one was put back: {why}")
             }
-            Self::Undeployed { why } => write!(f, "the new certificate could not be made known: {why}"),
-            Self::Leftover { name, why } => write!(f, "a TXT record of ours is still at {name}: {why}"),
+            Self::Undeployed { why } => write!(f, "the new certificate could not be deployed: {why}"),
+            Self::Leftover { name, why } => write!(f, "a TXT record could not be removed from {name}: {why}"),
             Self::AccountForgotten { authority } => {
-                write!(f, "{authority} does not know our account any more; it is registered again")
+                write!(f, "{authority} does not know the account any more; it was registered again")
             }
             Self::Clock { ahead } if *ahead > 0 => {
                 write!(f, "this machine's clock is {ahead} s ahead of the CA's")
             }
             Self::Clock { ahead } => write!(f, "this machine's clock is {} s behind the CA's", -ahead),
-            Self::Recovered => f.write_str("there is a new certificate again"),
+            Self::Recovered => f.write_str("renewed after failures"),
         }
     }
 }

@@ -1,15 +1,16 @@
-//! From the certificates that are written to those that are wanted: no secret is read, and nothing is touched.
+//! The configured certificates, resolved: no secret is read, and nothing is changed.
 
 use crate::build::{BuildError, KNOWN, wrong};
 use crate::settings::{CertificateSettings, Settings};
 use acme_dns01::engine::Certificate;
 use acme_dns01::live::{Check, Deployment, Greeting, Reload};
+use acme_dns01::store::Ownership;
 use acme_dns01::{KeyType, Limits, Name, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 impl Settings {
-    /// What certificates are wanted, without reading a secret or touching anything.
+    /// Returns the configured certificates. Reads no secret and changes nothing.
     ///
     /// # Errors
     /// [`BuildError::Value`].
@@ -37,7 +38,7 @@ fn certificate(
     let key = |part: &str| format!("certificate {}: {part}", number + 1);
     let names: Vec<Name> = written.names.iter().chain(&written.extra_domain_names).cloned().collect();
     if names.is_empty() {
-        return Err(wrong(key("names"), "is missing: write the names it is for"));
+        return Err(wrong(key("names"), "is missing: write the names of the certificate"));
     }
     let authorities =
         if written.authority.is_empty() { vec![KNOWN[0].0.to_owned()] } else { written.authority.clone() };
@@ -49,14 +50,14 @@ fn certificate(
     for name in &authorities {
         if !known.contains_key(name.as_str()) {
             let all: Vec<&str> = known.keys().copied().collect();
-            return Err(wrong(key("authority"), format!("`{name}` is none of {}", all.join(", "))));
+            return Err(wrong(key("authority"), format!("not a known authority: `{name}`: expected one of {}", all.join(", "))));
         }
     }
     for name in &written.provider {
         if !settings.provider.contains_key(name) {
             let all: Vec<&str> = settings.provider.keys().map(String::as_str).collect();
             let all = if all.is_empty() { "(none)".to_owned() } else { all.join(", ") };
-            return Err(wrong(key("provider"), format!("`{name}` is none of {all}")));
+            return Err(wrong(key("provider"), format!("not a known provider: `{name}`: expected one of {all}")));
         }
     }
     let id = written.name.clone().unwrap_or_else(|| names[0].folder());
@@ -66,6 +67,7 @@ fn certificate(
     }
     let mut spec = Spec::new(names, "");
     spec.authorities = authorities;
+    spec.providers.clone_from(&written.provider);
     spec.reuse_key = written.reuse_key;
     spec.profile.clone_from(&written.profile);
     spec.preferred_chain.clone_from(&written.preferred_chain);
@@ -73,13 +75,13 @@ fn certificate(
         spec.limits = Limits::none();
     }
     if let Some(seconds) = written.propagation_timeout {
-        spec.patience.propagation = Duration::from_secs(seconds);
+        spec.timeouts.propagation = Duration::from_secs(seconds);
     }
     if let Some(seconds) = written.settle {
-        spec.patience.settle = Duration::from_secs(seconds);
+        spec.timeouts.settle = Duration::from_secs(seconds);
     }
     if let Some(seconds) = written.ari_floor {
-        spec.patience.ari = Duration::from_secs(seconds);
+        spec.timeouts.ari = Duration::from_secs(seconds);
     }
     if let Some(days) = written.valid_min_days {
         // A part of the lifetime, since lifetimes shrink; as written for the 90 days that such numbers were made for.
@@ -105,12 +107,38 @@ fn certificate(
         spec.key_type = *kind;
         spec.id = if at == 0 { id.clone() } else { format!("{id}-{kind}") };
         spec.plan.turn = turn(&spec.id);
-        Certificate { spec, providers: written.provider.clone(), deployment: deployment.clone() }
+        Certificate::new(spec, deployment.clone())
     });
     Ok(several.collect())
 }
 
-/// Where in a window a certificate's turn is: the same at every start, another for each.
+impl Settings {
+    /// Returns the group ids of certificates that have a group of their own, and the names of groups that do not exist.
+    pub(crate) fn groups(&self) -> Result<(BTreeMap<String, u32>, Vec<String>), BuildError> {
+        let mut groups = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for (number, written) in self.certificate.iter().enumerate() {
+            let Some(name) = &written.group else { continue };
+            match Ownership::group_named(name) {
+                Some(group) => {
+                    let made = certificate(number, written, self)?;
+                    groups.extend(made.into_iter().map(|made| (made.spec.id, group)));
+                }
+                None => unknown.push(name.clone()),
+            }
+        }
+        if let Some(name) = &self.group
+            && Ownership::group_named(name).is_none()
+        {
+            unknown.push(name.clone());
+        }
+        unknown.sort();
+        unknown.dedup();
+        Ok((groups, unknown))
+    }
+}
+
+/// Returns the position of a certificate inside renewal windows: stable over restarts, different for each.
 fn turn(id: &str) -> u16 {
     let hash =
         id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

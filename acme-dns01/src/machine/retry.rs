@@ -1,6 +1,6 @@
-//! What follows when something does not work: pauses, the end of an attempt, its continuation, and who is told.
+//! Errors: retries, the end or the continuation of an attempt, alerts.
 
-use super::{Alert, Entry, Machine, Phase, Record, Trouble, TroubleKind};
+use super::{Alert, Entry, Machine, Phase, Record, AcmeError, ErrorKind};
 use crate::time::{DAY, Time};
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
 pub(super) const TRIES: u32 = 6;
 
 impl Machine {
-    pub(super) fn pause(&mut self, now: Time, trouble: Trouble) {
-        let pause = trouble.retry_after.unwrap_or(self.patience_after(self.tries));
+    pub(super) fn pause(&mut self, now: Time, error: AcmeError) {
+        let pause = error.retry_after.unwrap_or(self.retry_pause(self.tries));
         self.tries = self.tries.saturating_add(1);
-        self.hold = Some((now.after(pause), trouble.why));
+        self.hold = Some((now.after(pause), error.reason));
     }
 
-    /// How long to wait before the next try after this many: it doubles six times.
-    pub(super) fn patience_after(&self, tries: u32) -> Duration {
-        self.spec.patience.retry * 2_u32.pow(tries.min(6))
+    /// Returns the wait before the next try. It doubles six times.
+    pub(super) fn retry_pause(&self, tries: u32) -> Duration {
+        self.spec.timeouts.retry * 2_u32.pow(tries.min(6))
     }
 
-    /// How long to wait after this many failures in a row.
+    /// Returns the wait after this many consecutive failures.
     pub(super) fn pause_after(&self, failures: u32) -> Duration {
         let authorities = u32::try_from(self.spec.authorities.len().max(1)).unwrap_or(1);
         if !failures.is_multiple_of(authorities) {
@@ -34,17 +34,18 @@ impl Machine {
         pause.min(longest.max(Duration::from_secs(60)))
     }
 
-    /// The attempt is over.
-    pub(super) fn fail(&mut self, why: String, now: Time, retry_after: Option<Duration>) {
-        self.over(why, now, retry_after, false);
+    /// Ends the attempt.
+    pub(super) fn fail(&mut self, error: AcmeError, now: Time) {
+        self.end(error, now, false);
     }
 
-    /// The attempt goes on later with its order.
-    pub(super) fn stall(&mut self, why: String, now: Time, retry_after: Option<Duration>) {
-        self.over(why, now, retry_after, true);
+    /// Suspends the attempt: it goes on later with its order.
+    pub(super) fn stall(&mut self, error: AcmeError, now: Time) {
+        self.end(error, now, true);
     }
 
-    fn over(&mut self, why: String, now: Time, retry_after: Option<Duration>, stalled: bool) {
+    fn end(&mut self, error: AcmeError, now: Time, stalled: bool) {
+        let AcmeError { kind, reason: why, retry_after } = error;
         let failures = self.state.failures + 1;
         let mut pause = self.pause_after(failures);
         if stalled && pause.is_zero() {
@@ -60,19 +61,19 @@ impl Machine {
         let until = now.after(pause);
         self.alert(Alert::Failing { why: why.clone(), next: until, failures });
         self.write(if stalled {
-            Record::Stalled { at: now, why, until }
+            Record::Stalled { at: now, why, until, kind: Some(kind) }
         } else {
-            Record::Failed { at: now, why, until }
+            Record::Failed { at: now, why, until, kind: Some(kind) }
         });
         self.rest(now);
     }
 
-    pub(super) fn trouble(&mut self, trouble: Trouble, now: Time) {
-        if trouble.kind == TroubleKind::RateLimited
-            && let Some(after) = trouble.retry_after
+    pub(super) fn on_error(&mut self, error: AcmeError, now: Time) {
+        if error.kind == ErrorKind::RateLimited
+            && let Some(after) = error.retry_after
         {
             let authority = self.authority();
-            self.note(Entry::RetryAfter { until: now.after(after), authority, why: trouble.why.clone() });
+            self.note(Entry::RetryAfter { until: now.after(after), authority, why: error.reason.clone(), at: Some(now) });
         }
         match &self.phase {
             Phase::Idle => {}
@@ -81,7 +82,7 @@ impl Machine {
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
                 let info =
                     self.state.ari.as_ref().filter(|ari| ari.of == of).and_then(|ari| ari.info.clone());
-                let next = now.after(trouble.retry_after.unwrap_or(Duration::from_secs(3600)).min(DAY));
+                let next = now.after(error.retry_after.unwrap_or(Duration::from_secs(3600)).min(DAY));
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;
             }
@@ -89,26 +90,26 @@ impl Machine {
                 let name = txt.name.clone();
                 self.unpublish_tries += 1;
                 self.unpublish_hold =
-                    Some(now.after(self.spec.patience.retry * 2_u32.pow(self.unpublish_tries.min(12))));
+                    Some(now.after(self.spec.timeouts.retry * 2_u32.pow(self.unpublish_tries.min(12))));
                 if self.unpublish_tries == TRIES {
-                    self.alert(Alert::Leftover { name, why: trouble.why });
+                    self.alert(Alert::Leftover { name, why: error.reason });
                 }
                 self.phase = Phase::Idle;
             }
             Phase::Deploy | Phase::Rollback => {
-                self.tries += 1;
-                if self.tries == 1 || self.tries.is_multiple_of(TRIES) {
-                    self.alert(Alert::Undeployed { why: trouble.why.clone() });
+                let failures = self.state.deploy_failures.saturating_add(1);
+                if failures == 1 || failures.is_multiple_of(TRIES) {
+                    self.alert(Alert::Undeployed { why: error.reason.clone() });
                 }
-                let pause = self.spec.patience.retry * 2_u32.pow(self.tries.min(12));
-                self.state.deploy_until = Some(now.after(pause));
+                let until = now.after(self.spec.timeouts.retry * 2_u32.pow(failures.min(12)));
                 if self.phase == Phase::Rollback {
-                    self.hold = Some((now.after(pause), trouble.why));
+                    self.hold = Some((until, error.reason.clone()));
                 } else {
                     self.phase = Phase::Idle;
                 }
+                self.write(Record::Undeployed { at: now, why: error.reason, until });
             }
-            _ => self.order_trouble(trouble, now),
+            _ => self.order_error(error, now),
         }
     }
 }

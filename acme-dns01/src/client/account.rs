@@ -1,0 +1,275 @@
+//! An account at a CA, and the requests that it signs.
+
+use super::acme::{Acme, OrderRequest};
+use super::answer::{links, order, read, status, words};
+use super::http::Response;
+use super::jws::{AccountKey, encode};
+use crate::machine::{AcmeError, Authorization, ErrorKind, Order, Status};
+use crate::name::Name;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Pages of an account's order list, and orders, that are searched for a lost order.
+const PAGES: usize = 100;
+const LISTED: usize = 50;
+
+/// A registered account: its key, its URL and the client of its authority.
+#[derive(Debug)]
+pub struct Account {
+    acme: Acme,
+    key: AccountKey,
+    url: String,
+}
+
+/// A downloaded chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Chain {
+    /// The leaf and its issuers in PEM.
+    pub pem: String,
+    /// URLs of alternate chains.
+    pub alternates: Vec<String>,
+}
+
+impl Account {
+    /// An account that is registered already.
+    #[must_use]
+    pub const fn new(acme: Acme, key: AccountKey, url: String) -> Self {
+        Self { acme, key, url }
+    }
+
+    /// Returns the account's key.
+    #[must_use]
+    pub const fn key(&self) -> &AccountKey {
+        &self.key
+    }
+
+    /// Returns the account's URL, as CAA's `accounturi` has it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn post(&self, url: &str, payload: &str) -> Result<Response, AcmeError> {
+        self.acme.post(&self.key, Some(&self.url), url, payload).await
+    }
+
+    /// Reads what belongs to an order (POST-as-GET).
+    async fn read(&self, url: &str) -> Result<Response, AcmeError> {
+        self.acme.send(&self.key, Some(&self.url), url, "", ErrorKind::OrderGone).await
+    }
+
+    /// Replaces the account's contacts.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn set_contact(&self, contact: &[String]) -> Result<(), AcmeError> {
+        let contact: Vec<String> = contact.iter().map(|mail| format!("mailto:{mail}")).collect();
+        self.post(&self.url, &json!({"contact": contact}).to_string()).await.map(|_| ())
+    }
+
+    /// Deactivates the account for good.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn deactivate(&self) -> Result<(), AcmeError> {
+        self.post(&self.url, r#"{"status":"deactivated"}"#).await.map(|_| ())
+    }
+
+    /// Replaces the account's key (RFC 8555 §7.3.5). Both keys must be durable before.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn change_key(&self, new: &AccountKey) -> Result<(), AcmeError> {
+        let directory = self.acme.directory().await?.directory;
+        let url = &directory.key_change;
+        let inner = json!({"account": self.url, "oldKey": self.key.jwk()}).to_string();
+        let inner = new
+            .sign(url, None, None, &inner)
+            .map_err(|why| AcmeError::new(ErrorKind::Local, why.to_string()))?;
+        self.post(url, &inner.to_string()).await.map(|_| ())
+    }
+
+    /// Places an order.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn new_order(
+        &self,
+        request: &OrderRequest<'_>,
+    ) -> Result<Order, AcmeError> {
+        let directory = self.acme.directory().await?.directory;
+        let identifiers: Vec<Value> =
+            request.names.iter().map(|name| json!({"type": "dns", "value": name.as_str()})).collect();
+        let mut payload = json!({"identifiers": identifiers});
+        if let Some(profile) = request.profile {
+            if !directory.meta.profiles.contains_key(profile) {
+                let known: Vec<&str> = directory.meta.profiles.keys().map(String::as_str).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let why = format!("{} has no profile `{profile}`; it has {known}", self.acme.url());
+                return Err(AcmeError::new(ErrorKind::Refused, why));
+            }
+            payload["profile"] = profile.into();
+        }
+        if let Some(replaces) = request.replaces {
+            payload["replaces"] = replaces.into();
+        }
+        let response = self.post(&directory.new_order, &payload.to_string()).await?;
+        let url = response.header("location").map(str::to_owned).ok_or_else(|| {
+            AcmeError::new(ErrorKind::Transient, "the authority made an order without a URL".to_owned())
+        })?;
+        order(&response, url)
+    }
+
+    /// Reads an order.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn order(&self, url: &str) -> Result<Order, AcmeError> {
+        let response = self.read(url).await?;
+        order(&response, url.to_owned())
+    }
+
+    /// Finds an open order for exactly these names, if the authority lists orders.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn find_order(
+        &self,
+        names: &[Name],
+    ) -> Result<Option<Order>, AcmeError> {
+        let response = self.post(&self.url, "").await?;
+        let object: Value = read(&response)?;
+        let Some(list) = object["orders"].as_str() else { return Ok(None) };
+        let mut page = Some(list.to_owned());
+        let mut urls = Vec::new();
+        for _ in 0..PAGES {
+            let Some(url) = page.take() else { break };
+            // Not every authority that names a list has one.
+            let Ok(response) = self.post(&url, "").await else { break };
+            let list: Value = read(&response)?;
+            urls.extend(
+                list["orders"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
+            );
+            page = links(&response, "next").into_iter().next();
+        }
+        // The newest come last with those who list them at all.
+        for url in urls.into_iter().rev().take(LISTED) {
+            let response = self.post(&url, "").await?;
+            let found: Value = read(&response)?;
+            let identifiers = found["identifiers"].as_array().into_iter().flatten();
+            let mut theirs: Vec<&str> =
+                identifiers.filter_map(|identifier| identifier["value"].as_str()).collect();
+            theirs.sort_unstable();
+            let found = order(&response, url)?;
+            let open = matches!(found.status, Status::Pending | Status::Ready);
+            if open && theirs.iter().copied().eq(names.iter().map(Name::as_str)) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads an authorization.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn authorization(
+        &self,
+        url: &str,
+    ) -> Result<Authorization, AcmeError> {
+        #[derive(Deserialize)]
+        struct AuthorizationObject {
+            identifier: Identifier,
+            status: String,
+            #[serde(default)]
+            challenges: Vec<Challenge>,
+        }
+        #[derive(Deserialize)]
+        struct Identifier {
+            value: String,
+        }
+        #[derive(Deserialize)]
+        struct Challenge {
+            r#type: String,
+            url: String,
+            #[serde(default)]
+            token: String,
+            status: String,
+            error: Option<Value>,
+        }
+        let response = self.read(url).await?;
+        let found: AuthorizationObject = read(&response)?;
+        let problem = found.challenges.iter().find_map(|challenge| challenge.error.as_ref()).map(words);
+        let challenge = found.challenges.into_iter().find(|challenge| challenge.r#type == "dns-01");
+        let problem = problem.or_else(|| {
+            (!matches!(found.status.as_str(), "pending" | "valid"))
+                .then(|| format!("the authorization is {}", found.status))
+        });
+        Ok(Authorization {
+            url: url.to_owned(),
+            name: found.identifier.value,
+            status: status(&found.status),
+            challenge_status: challenge
+                .as_ref()
+                .map_or(Status::Invalid, |challenge| status(&challenge.status)),
+            value: challenge.as_ref().map(|challenge| self.key.txt_value(&challenge.token)).unwrap_or_default(),
+            challenge: challenge.map(|challenge| challenge.url),
+            problem,
+            retry_after: response.retry_after(),
+        })
+    }
+
+    /// Tells the CA that a challenge is ready.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn trigger(&self, challenge: &str) -> Result<(), AcmeError> {
+        self.post(challenge, "{}").await.map(|_| ())
+    }
+
+    /// Sends the certificate signing request.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn finalize(
+        &self,
+        order_url: &str,
+        finalize: &str,
+        request: &[u8],
+    ) -> Result<Order, AcmeError> {
+        let payload = json!({"csr": encode(request)}).to_string();
+        let response = self.post(finalize, &payload).await?;
+        order(&response, order_url.to_owned())
+    }
+
+    /// Downloads a chain, with the URLs of alternates (RFC 8555 §7.4.2).
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn certificate(
+        &self,
+        url: &str,
+    ) -> Result<Chain, AcmeError> {
+        let response = self.read(url).await?;
+        let alternates = links(&response, "alternate");
+        Ok(Chain { pem: String::from_utf8_lossy(&response.body).into_owned(), alternates })
+    }
+
+    /// Revokes a certificate that this account ordered. `reason` is a code of RFC 5280 §5.3.1.
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn revoke(
+        &self,
+        certificate: &[u8],
+        reason: Option<u8>,
+    ) -> Result<(), AcmeError> {
+        let directory = self.acme.directory().await?.directory;
+        let mut payload = json!({"certificate": encode(certificate)});
+        if let Some(reason) = reason {
+            payload["reason"] = reason.into();
+        }
+        self.post(&directory.revoke_cert, &payload.to_string()).await.map(|_| ())
+    }
+}

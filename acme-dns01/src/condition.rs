@@ -1,0 +1,314 @@
+//! The pair in place compared with what was issued and with what the configuration requires.
+
+use crate::lifetime::{CertificateInfo, Origin};
+use crate::machine::{Spec, State};
+use crate::time::Time;
+use std::fmt;
+
+/// The pair in place, as read from the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoredPair {
+    /// There is no folder, or nothing in it.
+    Absent,
+    /// The chain is there, the key is not.
+    WithoutKey,
+    /// The key is there, the chain is not.
+    WithoutChain,
+    /// A file cannot be read or parsed; the reason.
+    Unreadable(String),
+    /// The key belongs to another certificate.
+    KeyMismatch(Box<CertificateInfo>),
+    /// A chain and its key.
+    Complete(Box<CertificateInfo>),
+}
+
+impl StoredPair {
+    /// Returns the properties of the certificate in place, whether its key fits or not.
+    #[must_use]
+    pub fn info(&self) -> Option<&CertificateInfo> {
+        match self {
+            Self::KeyMismatch(info) | Self::Complete(info) => Some(info),
+            Self::Absent | Self::WithoutKey | Self::WithoutChain | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// Condition of the pair in place. Where several apply, the most harmful one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// No certificate was issued yet.
+    Missing,
+    /// A certificate was issued, and its folder is gone.
+    FolderDeleted,
+    /// The key is gone.
+    KeyMissing,
+    /// The chain is gone.
+    ChainMissing,
+    /// A file cannot be read or parsed; the reason.
+    Unreadable(String),
+    /// The key belongs to another certificate.
+    KeyMismatch,
+    /// It was not issued by a CA.
+    SelfSigned(Origin),
+    /// It has expired, at this time.
+    Expired(Time),
+    /// It was revoked.
+    Revoked,
+    /// Another certificate than the one that was issued; its serial number.
+    Foreign(String),
+    /// The chain was changed after it was issued.
+    ChainAltered,
+    /// It is for other names; its own.
+    WrongNames(String),
+    /// Its key is of another type; its own.
+    WrongKeyType(String),
+    /// It was ordered with another profile.
+    WrongProfile,
+    /// It was issued by another authority than the one configured; which.
+    OtherIssuer(String),
+    /// It was issued by a staging environment, which clients do not trust.
+    Staging,
+    /// As it should be.
+    Valid,
+}
+
+impl Condition {
+    /// Compares the pair in place with the journal and the specification.
+    #[must_use]
+    pub fn of(spec: &Spec, state: &State, stored: &StoredPair, now: Time) -> Self {
+        let info = match stored {
+            StoredPair::Absent if state.held.is_some() || state.lost.is_some() => return Self::FolderDeleted,
+            StoredPair::Absent => return Self::Missing,
+            StoredPair::WithoutKey => return Self::KeyMissing,
+            StoredPair::WithoutChain => return Self::ChainMissing,
+            StoredPair::Unreadable(reason) => return Self::Unreadable(reason.clone()),
+            StoredPair::KeyMismatch(_) => return Self::KeyMismatch,
+            StoredPair::Complete(info) => info,
+        };
+        if info.origin != Origin::Authority {
+            return Self::SelfSigned(info.origin);
+        }
+        if info.not_after <= now {
+            return Self::Expired(info.not_after);
+        }
+        if state.revoked.as_ref() == Some(&info.serial) {
+            return Self::Revoked;
+        }
+        // After a roll-back the one before it is in place.
+        if let Some(issued) = state.held.as_ref().filter(|_| !state.undeployed) {
+            if info.serial != issued.serial || info.public_key != issued.public_key {
+                return Self::Foreign(info.serial.clone());
+            }
+            if info.chain.is_some() && issued.chain.is_some() && info.chain != issued.chain {
+                return Self::ChainAltered;
+            }
+        }
+        // A journal that lost its certificate does not know this one.
+        if state.lost.is_some() {
+            return Self::Foreign(info.serial.clone());
+        }
+        let requirements = spec.requirements();
+        if info.names != requirements.names {
+            let names: Vec<&str> = info.names.iter().map(crate::Name::as_str).collect();
+            return Self::WrongNames(names.join(", "));
+        }
+        if info.key_type != requirements.key_type {
+            return Self::WrongKeyType(info.key_type.clone());
+        }
+        // What the order was for is in the journal only.
+        let known = state.held.as_ref().filter(|held| held.serial == info.serial).unwrap_or(info);
+        let mut known = known.clone();
+        known.issuer.clone_from(&info.issuer);
+        let other = requirements.other_authority(&known);
+        if known.is_staging() {
+            return Self::Staging;
+        }
+        if let Some(other) = other {
+            return Self::OtherIssuer(other);
+        }
+        if state.held.is_some() && known.profile.as_deref() != requirements.profile {
+            return Self::WrongProfile;
+        }
+        Self::Valid
+    }
+
+    /// Returns the name for programs: `valid`, `missing`, `key_missing`, …
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::FolderDeleted => "folder_deleted",
+            Self::KeyMissing => "key_missing",
+            Self::ChainMissing => "chain_missing",
+            Self::Unreadable(_) => "unreadable",
+            Self::KeyMismatch => "key_mismatch",
+            Self::SelfSigned(Origin::Placeholder) => "placeholder",
+            Self::SelfSigned(Origin::Minica) => "minica",
+            Self::SelfSigned(_) => "self_signed",
+            Self::Expired(_) => "expired",
+            Self::Revoked => "revoked",
+            Self::Foreign(_) => "foreign",
+            Self::ChainAltered => "chain_altered",
+            Self::WrongNames(_) => "wrong_names",
+            Self::WrongKeyType(_) => "wrong_key_type",
+            Self::WrongProfile => "wrong_profile",
+            Self::OtherIssuer(_) => "other_issuer",
+            Self::Staging => "staging",
+            Self::Valid => "valid",
+        }
+    }
+
+    /// Returns `true` if clients can be served with the pair in place.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        match self {
+            Self::Valid
+            | Self::Foreign(_)
+            | Self::ChainAltered
+            | Self::WrongNames(_)
+            | Self::WrongKeyType(_)
+            | Self::WrongProfile
+            | Self::OtherIssuer(_) => true,
+            Self::Missing
+            | Self::FolderDeleted
+            | Self::KeyMissing
+            | Self::ChainMissing
+            | Self::Unreadable(_)
+            | Self::KeyMismatch
+            | Self::SelfSigned(_)
+            | Self::Expired(_)
+            | Self::Revoked
+            | Self::Staging => false,
+        }
+    }
+
+    /// Returns `true` if the certificate that was issued is not the one in place any more.
+    pub(crate) const fn is_lost(&self) -> bool {
+        match self {
+            Self::FolderDeleted
+            | Self::KeyMissing
+            | Self::ChainMissing
+            | Self::Unreadable(_)
+            | Self::KeyMismatch
+            | Self::SelfSigned(_)
+            | Self::Foreign(_)
+            | Self::ChainAltered => true,
+            Self::Missing
+            | Self::Expired(_)
+            | Self::Revoked
+            | Self::WrongNames(_)
+            | Self::WrongKeyType(_)
+            | Self::WrongProfile
+            | Self::OtherIssuer(_)
+            | Self::Staging
+            | Self::Valid => false,
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there is no certificate yet"),
+            Self::FolderDeleted => f.write_str("the folder was deleted"),
+            Self::KeyMissing => f.write_str("key.pem is gone"),
+            Self::ChainMissing => f.write_str("fullchain.pem is gone"),
+            Self::Unreadable(reason) => write!(f, "unreadable: {reason}"),
+            Self::KeyMismatch => f.write_str("key.pem belongs to another certificate"),
+            Self::SelfSigned(origin) => write!(f, "{origin}"),
+            Self::Expired(at) => write!(f, "expired {at}"),
+            Self::Revoked => f.write_str("revoked"),
+            Self::Foreign(serial) => write!(f, "not the certificate that was issued (serial {serial})"),
+            Self::ChainAltered => f.write_str("the chain was changed"),
+            Self::WrongNames(names) => write!(f, "for other names: {names}"),
+            Self::WrongKeyType(kind) => write!(f, "another key type: {kind}"),
+            Self::WrongProfile => f.write_str("another profile"),
+            Self::OtherIssuer(other) => write!(f, "issued by {other}"),
+            Self::Staging => f.write_str("issued by a staging environment"),
+            Self::Valid => f.write_str("valid"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::DAY;
+
+    const NOW: Time = Time::from_secs(1_800_000_000);
+
+    fn spec() -> Spec {
+        let mut spec = Spec::new(["a.test".parse().expect("a name")], "ca");
+        spec.directories.insert("ca".into(), "https://ca.test/dir".into());
+        spec
+    }
+
+    fn issued() -> CertificateInfo {
+        let mut info = CertificateInfo::new(spec().names, NOW.before(DAY), NOW.after(DAY * 80));
+        info.serial = "1".into();
+        info.public_key = "k".into();
+        info.authority = Some("ca".into());
+        info.directory = Some("https://ca.test/dir".into());
+        info.chain = Some("c".into());
+        info
+    }
+
+    fn condition(stored: &StoredPair, change: impl FnOnce(&mut State)) -> Condition {
+        let mut state = State { held: Some(issued()), ..State::default() };
+        change(&mut state);
+        Condition::of(&spec(), &state, stored, NOW)
+    }
+
+    fn complete(change: impl FnOnce(&mut CertificateInfo)) -> StoredPair {
+        // As it is read from a file: nothing is known of its order.
+        let mut info = issued();
+        (info.authority, info.directory) = (Some(String::new()), None);
+        change(&mut info);
+        StoredPair::Complete(Box::new(info))
+    }
+
+    #[test]
+    fn each_condition() {
+        let same = complete(|_| {});
+        assert_eq!(condition(&same, |_| {}), Condition::Valid);
+        for (stored, wanted) in [
+            (StoredPair::Absent, "folder_deleted"),
+            (StoredPair::WithoutKey, "key_missing"),
+            (StoredPair::WithoutChain, "chain_missing"),
+            (StoredPair::Unreadable(String::new()), "unreadable"),
+            (StoredPair::KeyMismatch(Box::new(issued())), "key_mismatch"),
+            (complete(|info| info.origin = Origin::Placeholder), "placeholder"),
+            (complete(|info| info.origin = Origin::Minica), "minica"),
+            (complete(|info| info.origin = Origin::SelfSigned), "self_signed"),
+            (complete(|info| info.not_after = NOW), "expired"),
+            (complete(|info| info.serial = "2".into()), "foreign"),
+            (complete(|info| info.public_key = "other".into()), "foreign"),
+            (complete(|info| info.chain = Some("d".into())), "chain_altered"),
+        ] {
+            let found = condition(&stored, |_| {});
+            assert_eq!(found.as_str(), wanted);
+            assert!(found.is_lost() || wanted == "expired", "{wanted}");
+            // Nothing of it is believed to be fine.
+            assert_ne!(condition(&stored, |state| state.held = None), Condition::Missing, "{wanted}");
+        }
+        assert_eq!(condition(&StoredPair::Absent, |state| state.held = None), Condition::Missing);
+        assert_eq!(condition(&same, |state| state.revoked = Some("1".into())), Condition::Revoked);
+        assert_eq!(condition(&same, |state| state.lost = Some("gone".into())).as_str(), "foreign");
+        let with = |change: &dyn Fn(&mut CertificateInfo)| {
+            let stored = complete(|info| change(info));
+            let state = State { held: None, ..State::default() };
+            Condition::of(&spec(), &state, &stored, NOW).as_str()
+        };
+        assert_eq!(with(&|info| info.names.clear()), "wrong_names");
+        assert_eq!(with(&|info| info.key_type = "rsa2048".into()), "wrong_key_type");
+        assert_eq!(with(&|info| info.issuer = "(STAGING) x".into()), "staging");
+        let other = |state: &mut State| {
+            if let Some(held) = &mut state.held {
+                held.directory = Some("https://other.test/dir".into());
+            }
+        };
+        assert_eq!(condition(&same, other).as_str(), "other_issuer");
+    }
+}

@@ -1,0 +1,236 @@
+//! Accounts: one for each directory URL, registered once, found again after a restart at any point.
+
+use crate::client::{Account, AccountKey, Acme, ExternalAccount};
+use crate::machine::{AcmeError, ErrorKind};
+use crate::store::{Lock, Store, StoreError, StoredAccount};
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Attempts to get the lock of an account, 100 ms apart.
+const LOCK_ATTEMPTS: u32 = 600;
+
+/// A CA and the account there.
+#[derive(Debug)]
+pub struct Authority {
+    /// ACME client of the authority.
+    pub acme: Acme,
+    /// Mail addresses for the account.
+    pub contact: Vec<String>,
+    /// The external account that a new account is bound to.
+    pub external_account: Option<ExternalAccount>,
+    /// The user agreed to the terms of service: no account is registered otherwise. Set by [`Authority::new`].
+    pub terms_agreed: bool,
+    account: tokio::sync::Mutex<Option<Arc<Account>>>,
+}
+
+impl Authority {
+    /// A CA without contacts, whose terms of service are agreed to.
+    #[must_use]
+    pub fn new(acme: Acme) -> Self {
+        Self {
+            acme,
+            contact: Vec::new(),
+            external_account: None,
+            terms_agreed: true,
+            account: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+/// Key under which a store keeps the account of a directory URL.
+#[must_use]
+pub fn account_key(directory: &str) -> String {
+    let bare = directory.split_once("://").map_or(directory, |(_, rest)| rest);
+    bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' }).collect()
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url.get(host..).and_then(|rest| rest.find('/')).and_then(|end| url.get(..host + end)).unwrap_or(url)
+}
+
+pub(super) fn store_error(error: &StoreError) -> AcmeError {
+    let kind = if error.is_transient() { ErrorKind::Transient } else { ErrorKind::Local };
+    AcmeError::new(kind, crate::error_chain(error))
+}
+
+/// The configured authorities, and their accounts in the store.
+pub(super) struct AccountKeeper {
+    pub(super) authorities: BTreeMap<String, Authority>,
+    store: Arc<dyn Store>,
+}
+
+impl AccountKeeper {
+    pub(super) const fn new(store: Arc<dyn Store>) -> Self {
+        Self { authorities: BTreeMap::new(), store }
+    }
+
+    pub(super) fn authority(&self, name: &str) -> Result<&Authority, AcmeError> {
+        self.authorities.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.authorities.keys().map(String::as_str).collect();
+            let why = format!("no authority is called `{name}`; there are {}", known.join(", "));
+            AcmeError::new(ErrorKind::Local, why)
+        })
+    }
+
+    /// Returns the directory URLs by the authority's name.
+    pub(super) fn directories(&self) -> BTreeMap<String, String> {
+        let url = |(name, authority): (&String, &Authority)| (name.clone(), authority.acme.url().to_owned());
+        self.authorities.iter().map(url).collect()
+    }
+
+    /// Returns the account's URL if it is registered, without a request.
+    pub(super) async fn known_url(&self, name: &str) -> Option<String> {
+        let authority = self.authority(name).ok()?;
+        self.stored(name, authority).await.ok().flatten().and_then(|account| account.url)
+    }
+
+    /// Waits for the lock of an account: registering takes seconds.
+    async fn locked(&self, authority: &Authority) -> Result<Lock, AcmeError> {
+        let name = format!("account@{}", account_key(authority.acme.url()));
+        for _ in 0..LOCK_ATTEMPTS {
+            if let Some(lock) = self.store.lock(&name).await.map_err(|error| store_error(&error))? {
+                return Ok(lock);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let why = format!("another process has held the account of {} for a minute", authority.acme.url());
+        Err(AcmeError::new(ErrorKind::Local, why))
+    }
+
+    /// Reads the account of a directory URL. Older versions kept it by the authority's name.
+    async fn stored(&self, name: &str, authority: &Authority) -> Result<Option<StoredAccount>, AcmeError> {
+        let url = authority.acme.url();
+        let durable = |error| store_error(&error);
+        if let Some(found) = self.store.account(&account_key(url)).await.map_err(durable)? {
+            return Ok(Some(found));
+        }
+        let named = self.store.account(name).await.map_err(durable)?;
+        // One of another directory is another account.
+        let same = |account: &StoredAccount| {
+            account.url.as_deref().is_none_or(|account| origin(account) == origin(url))
+        };
+        Ok(named.filter(same))
+    }
+
+    async fn save(&self, authority: &Authority, account: &StoredAccount) -> Result<(), AcmeError> {
+        let key = account_key(authority.acme.url());
+        self.store.save_account(&key, account).await.map_err(|error| store_error(&error))
+    }
+
+    /// Returns the account at an authority: from the store, or registered with a key that is stored before.
+    pub(super) async fn ensure(&self, name: &str, forgotten: bool) -> Result<Arc<Account>, AcmeError> {
+        let authority = self.authority(name)?;
+        let mut known = authority.account.lock().await;
+        if let Some(account) = &*known
+            && !forgotten
+        {
+            // Another process may have given the account another key.
+            let stored = self.stored(name, authority).await?;
+            let same = |stored: StoredAccount| {
+                stored.next_key.is_none() && stored.key.expose_secret() == account.key().pem().expose_secret()
+            };
+            if stored.is_some_and(same) {
+                return Ok(account.clone());
+            }
+        }
+        let _lock = self.locked(authority).await?;
+        let mut stored = match self.stored(name, authority).await? {
+            Some(stored) => stored,
+            None => {
+                let stored = StoredAccount { key: generate()?.pem().clone(), url: None, next_key: None };
+                self.save(authority, &stored).await?;
+                stored
+            }
+        };
+        if let Some(next) = &stored.next_key {
+            // A change of the key was under way: the one that the authority knows is the account's.
+            match authority.acme.find_account(&key(next)?).await {
+                Ok(url) => stored = StoredAccount { key: next.clone(), url: Some(url), next_key: None },
+                Err(error) if matches!(error.kind, ErrorKind::AccountUnknown | ErrorKind::Refused) => {
+                    stored.next_key = None;
+                }
+                Err(error) => return Err(error),
+            }
+            self.save(authority, &stored).await?;
+        }
+        let account_key = key(&stored.key)?;
+        let url = match stored.url.clone().filter(|_| !forgotten) {
+            Some(url) => url,
+            None => {
+                if !authority.terms_agreed {
+                    let meta = authority.acme.directory().await?.directory.meta;
+                    let terms = meta.terms_of_service.unwrap_or_else(|| authority.acme.url().to_owned());
+                    let why = format!("the terms of service are not agreed to: read {terms} and set agree_terms = true");
+                    return Err(AcmeError::new(ErrorKind::Local, why));
+                }
+                let binding = authority.external_account.as_ref();
+                let url = authority.acme.register(&account_key, &authority.contact, binding).await?;
+                stored.url = Some(url.clone());
+                self.save(authority, &stored).await?;
+                url
+            }
+        };
+        let account = Arc::new(Account::new(authority.acme.clone(), account_key, url));
+        *known = Some(account.clone());
+        Ok(account)
+    }
+
+    /// Gives the account another key. Both are stored until the authority has confirmed the new one.
+    pub(super) async fn roll_over(&self, name: &str) -> Result<(), AcmeError> {
+        self.ensure(name, false).await?;
+        let authority = self.authority(name)?;
+        let mut known = authority.account.lock().await;
+        let _lock = self.locked(authority).await?;
+        // Under the lock, what the store has now: another process may have been here in between.
+        let stored = self.stored(name, authority).await?.filter(|stored| stored.next_key.is_none());
+        let busy = || AcmeError::new(ErrorKind::Transient, "another process changes the account's key");
+        let mut stored = stored.ok_or_else(busy)?;
+        let url = stored.url.clone().unwrap_or_default();
+        let account = Account::new(authority.acme.clone(), key(&stored.key)?, url.clone());
+        let next = generate()?;
+        stored.next_key = Some(next.pem().clone());
+        self.save(authority, &stored).await?;
+        *known = None;
+        account.change_key(&next).await?;
+        self.save(authority, &StoredAccount { key: next.pem().clone(), url: Some(url), next_key: None }).await
+    }
+
+    /// Deactivates the account, and puts another key in its place, with which nothing is registered yet.
+    pub(super) async fn deactivate(&self, name: &str) -> Result<(), AcmeError> {
+        let account = self.ensure(name, false).await?;
+        let authority = self.authority(name)?;
+        let mut known = authority.account.lock().await;
+        let _lock = self.locked(authority).await?;
+        account.deactivate().await?;
+        *known = None;
+        self.save(authority, &StoredAccount { key: generate()?.pem().clone(), url: None, next_key: None }).await
+    }
+}
+
+fn key(text: &SecretString) -> Result<AccountKey, AcmeError> {
+    AccountKey::from_pem(text.expose_secret())
+        .map_err(|error| AcmeError::new(ErrorKind::Local, format!("the account key in the store: {error}")))
+}
+
+fn generate() -> Result<AccountKey, AcmeError> {
+    AccountKey::generate()
+        .map_err(|error| AcmeError::new(ErrorKind::Local, format!("a new account key: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_origins() {
+        let url = "https://acme-v02.api.letsencrypt.org/directory";
+        assert_eq!(account_key(url), "acme-v02.api.letsencrypt.org_directory");
+        assert_eq!(origin(url), "https://acme-v02.api.letsencrypt.org");
+        assert_eq!(origin("https://localhost:14000/dir"), "https://localhost:14000");
+        assert_ne!(account_key("https://a.test/b"), account_key("https://a.test/c"));
+    }
+}

@@ -1,0 +1,62 @@
+//! Certificates in use in this process, and what this machine's servers were told.
+
+use super::accounts::store_error;
+use crate::live::Live;
+use crate::machine::{AcmeError, ErrorKind};
+use crate::store::{Pair, Store, StoreError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Puts certificates into use in this process, and remembers what was deployed on this machine.
+pub(super) struct Deployer {
+    pub(super) live: Option<Arc<Live>>,
+    store: Arc<dyn Store>,
+    /// Serial numbers deployed to this machine's servers, by certificate.
+    serials: Mutex<BTreeMap<String, String>>,
+}
+
+impl Deployer {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { live: None, store, serials: Mutex::default() }
+    }
+
+    fn serials(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.serials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has_deployed(&self, id: &str, serial: &str) -> bool {
+        self.serials().get(id).is_some_and(|known| known == serial)
+    }
+
+    /// The caller deploys this certificate to this machine's servers.
+    pub(super) fn will_deploy(&self, id: &str, serial: &str) {
+        self.serials().insert(id.to_owned(), serial.to_owned());
+    }
+
+    /// It is not known any more what this machine's servers have.
+    pub(super) fn forget(&self, id: &str) {
+        self.serials().remove(id);
+    }
+
+    /// Puts a pair into use in this process.
+    pub(super) fn set_live(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
+        if let Some(live) = &self.live {
+            let damaged = |error: crate::live::LiveError| StoreError::Damaged {
+                path: id.to_owned(),
+                why: crate::error_chain(&error),
+            };
+            live.set(id, pair).map_err(damaged)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the pair in the store into use in this process.
+    pub(super) async fn take_into_use(&self, id: &str) -> Result<(), AcmeError> {
+        if self.live.is_some()
+            && let Some(pair) = self.store.current(id).await.map_err(|error| store_error(&error))?
+        {
+            self.set_live(id, &pair).map_err(|error| AcmeError::new(ErrorKind::Local, error.to_string()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Events of the engine, for observers.
+
+use crate::machine::{Alert, Record};
+use crate::time::Time;
+use std::fmt;
+use std::sync::Arc;
+
+/// Receives every event of the engine: the certificate's id, and the event. [`EngineEvent`]'s `Display` is one line.
+pub type Observer = Arc<dyn Fn(&str, &EngineEvent) + Send + Sync>;
+
+/// A step of the engine, for one certificate.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EngineEvent {
+    /// A self-signed certificate was put in place, to have something to serve.
+    Placeholder,
+    /// An attempt began.
+    Began {
+        /// Configured name of the authority.
+        authority: String,
+        /// Reason, as text for people.
+        reason: String,
+    },
+    /// An order was placed; its URL.
+    Ordered(String),
+    /// A TXT record is about to be created.
+    Publishing {
+        /// Name of the record.
+        name: String,
+        /// Configured name of the provider.
+        provider: String,
+    },
+    /// Every name server shows the record; the CA is about to validate.
+    Validating,
+    /// The CA is about to issue.
+    Issuing,
+    /// A new certificate is in place.
+    Installed {
+        /// Serial number of the certificate.
+        serial: String,
+        /// End of its validity period.
+        not_after: Time,
+    },
+    /// The certificate is known to be served.
+    Deployed,
+    /// A server could not be told of the certificate.
+    Undeployed {
+        /// Reason, as text for people.
+        reason: String,
+        /// The next try.
+        retry_at: Time,
+    },
+    /// The new certificate was not served; the old one was put back.
+    RolledBack(String),
+    /// The attempt failed, or goes on later.
+    Failed {
+        /// Reason, as text for people.
+        reason: String,
+        /// The next try.
+        retry_at: Time,
+    },
+    /// The attempt was abandoned.
+    Abandoned(String),
+    /// The certificate that was issued is not in place any more, or cannot be used.
+    Lost(String),
+    /// One step failed; it may be repeated.
+    Error(String),
+    /// An alert was raised.
+    Alert(Alert),
+    /// An alert could not be sent.
+    AlertLost(String),
+    /// A certificate that another machine installed is in use here; its serial number.
+    TakenOver(String),
+    /// Owner, group or mode of files was corrected.
+    Corrected(String),
+    /// Something that the user should know.
+    Note(String),
+}
+
+impl EngineEvent {
+    /// Returns the event of a journal line, if it has one.
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        Some(match record {
+            Record::Began { authority, why, .. } => {
+                Self::Began { authority: authority.clone(), reason: why.clone() }
+            }
+            Record::Ordered { url } => Self::Ordered(url.clone()),
+            Record::Publishing(txt) => {
+                Self::Publishing { name: txt.name.clone(), provider: txt.provider.clone() }
+            }
+            Record::Triggering { .. } => Self::Validating,
+            Record::Finalizing => Self::Issuing,
+            Record::Installed { held, .. } => {
+                Self::Installed { serial: held.serial.clone(), not_after: held.not_after }
+            }
+            Record::Deployed { .. } => Self::Deployed,
+            Record::Undeployed { why, until, .. } => {
+                Self::Undeployed { reason: why.clone(), retry_at: *until }
+            }
+            Record::Failed { why, until, .. } | Record::Stalled { why, until, .. } => {
+                Self::Failed { reason: why.clone(), retry_at: *until }
+            }
+            Record::RolledBack { why, .. } => Self::RolledBack(why.clone()),
+            Record::Abandoned { why, .. } => Self::Abandoned(why.clone()),
+            Record::Lost { why, .. } => Self::Lost(why.clone()),
+            Record::State(_)
+            | Record::Ari(_)
+            | Record::Key { .. }
+            | Record::Ordering { .. }
+            | Record::Published { .. }
+            | Record::Removed { .. }
+            | Record::Issued { .. }
+            | Record::Revoked { .. } => return None,
+        })
+    }
+}
+
+impl fmt::Display for EngineEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Placeholder => f.write_str("a self-signed certificate until there is a real one"),
+            Self::Began { authority, reason } => write!(f, "begins at {authority}: {reason}"),
+            Self::Ordered(url) => write!(f, "ordered: {url}"),
+            Self::Publishing { name, provider } => write!(f, "TXT {name} at {provider}"),
+            Self::Validating => f.write_str("every name server has the record; the CA validates"),
+            Self::Issuing => f.write_str("validated; the CA issues"),
+            Self::Installed { serial, not_after } => {
+                write!(f, "installed: serial {serial}, until {not_after}")
+            }
+            Self::Deployed => f.write_str("deployed"),
+            Self::Undeployed { reason, retry_at } => {
+                write!(f, "not deployed, next try {retry_at}: {reason}")
+            }
+            Self::RolledBack(reason) => write!(f, "rolled back: {reason}"),
+            Self::Failed { reason, retry_at } => write!(f, "failed, next try {retry_at}: {reason}"),
+            Self::Abandoned(reason) => write!(f, "the order under way is abandoned: {reason}"),
+            Self::Lost(condition) => write!(f, "the certificate has to be replaced: {condition}"),
+            Self::Error(reason) => write!(f, "error: {reason}"),
+            Self::Alert(alert) => write!(f, "alert: {alert}"),
+            Self::AlertLost(reason) => write!(f, "an alert could not be sent: {reason}"),
+            Self::TakenOver(serial) => write!(f, "in use here: serial {serial}"),
+            Self::Corrected(what) => write!(f, "corrected: {what}"),
+            Self::Note(text) => f.write_str(text),
+        }
+    }
+}

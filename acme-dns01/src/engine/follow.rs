@@ -1,0 +1,106 @@
+//! Certificates that other machines install into a shared store, taken into use on this one.
+
+use super::keep::LOOK;
+use super::{Certificate, Engine, EngineEvent};
+use crate::client::describe;
+use crate::lifetime::Origin;
+use crate::live::DeployError;
+use crate::machine::Alert;
+use crate::store::{Change, Changes};
+use futures_util::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// First and longest pause before a server is told again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+
+/// Follows the changes of a shared store.
+pub(super) struct Follower {
+    engine: Arc<Engine>,
+    certificates: Vec<Certificate>,
+    /// Certificates that this machine's servers were not told of yet: the next try, and the pause before it.
+    retries: BTreeMap<String, (Instant, Duration)>,
+}
+
+impl Follower {
+    pub(super) const fn new(engine: Arc<Engine>, certificates: Vec<Certificate>) -> Self {
+        Self { engine, certificates, retries: BTreeMap::new() }
+    }
+
+    pub(super) async fn run(mut self, mut changes: Changes) {
+        let mut stopping = self.engine.stopping.subscribe();
+        loop {
+            let next = self.retries.values().map(|(at, _)| *at).min();
+            let later = next.unwrap_or_else(|| Instant::now() + LOOK.1);
+            let changed: BTreeSet<String> = tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = tokio::time::sleep_until(later) => match next {
+                    Some(_) => {
+                        let due = self.retries.iter().filter(|(_, (at, _))| *at <= Instant::now());
+                        due.map(|(id, _)| id.clone()).collect()
+                    }
+                    None => self.all(),
+                },
+                change = changes.recv() => match change {
+                    Some(Change::Certificate(id)) => BTreeSet::from([id]),
+                    Some(Change::Anything) => self.all(),
+                    None => return,
+                },
+            };
+            self.take_over(&changed).await;
+        }
+    }
+
+    fn all(&self) -> BTreeSet<String> {
+        self.certificates.iter().map(|certificate| certificate.spec.id.clone()).collect()
+    }
+
+    async fn take_over(&mut self, changed: &BTreeSet<String>) {
+        let changed: Vec<Certificate> = self
+            .certificates
+            .iter()
+            .filter(|certificate| changed.contains(&certificate.spec.id))
+            .cloned()
+            .collect();
+        let mut taken = Vec::new();
+        for certificate in &changed {
+            taken.push(take_over(&self.engine, certificate));
+        }
+        for (certificate, taken) in changed.iter().zip(join_all(taken).await) {
+            let id = &certificate.spec.id;
+            let Err(why) = taken else {
+                self.retries.remove(id);
+                continue;
+            };
+            let text = format!("the certificate that another machine installed: {why}");
+            self.engine.reporter.event(id, &EngineEvent::Error(text));
+            let pause = self.retries.get(id).map_or(RETRY.0, |(_, pause)| (*pause * 2).min(RETRY.1));
+            if self.retries.insert(id.clone(), (Instant::now() + pause, pause)).is_none() {
+                self.engine.reporter.alert(id, &Alert::Undeployed { why }).await;
+            }
+        }
+    }
+}
+
+async fn take_over(engine: &Engine, certificate: &Certificate) -> Result<(), String> {
+    let id = &certificate.spec.id;
+    engine.store.refresh(id).await.map_err(|error| error.to_string())?;
+    let pair = engine.store.current(id).await.map_err(|error| error.to_string())?;
+    let Some(pair) = pair else { return Ok(()) };
+    engine.deployer.set_live(id, &pair).map_err(|error| error.to_string())?;
+    let info = describe(&pair.chain).map_err(|error| error.to_string())?;
+    if info.origin != Origin::Authority || engine.deployer.has_deployed(id, &info.serial) {
+        return Ok(());
+    }
+    let folder = engine.store.folder(id);
+    match certificate.deployment.run(&info, id, folder.as_deref()).await {
+        Ok(()) => {
+            engine.deployer.will_deploy(id, &info.serial);
+            engine.reporter.event(id, &EngineEvent::TakenOver(info.serial));
+            Ok(())
+        }
+        Err(DeployError::NotServed(why) | DeployError::Failed(why)) => Err(why),
+    }
+}

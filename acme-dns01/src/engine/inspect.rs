@@ -1,0 +1,26 @@
+//! The files of a certificate, read and compared with each other.
+
+use crate::client::{KeyPair, describe};
+use crate::condition::StoredPair;
+use crate::store::Contents;
+
+/// Reads the pair that a store has in place.
+#[must_use]
+pub fn inspect(contents: &Contents) -> StoredPair {
+    let (chain, key) = match contents {
+        Contents { unreadable: Some(reason), .. } => return StoredPair::Unreadable(reason.clone()),
+        Contents { chain: None, key: None, .. } => return StoredPair::Absent,
+        Contents { chain: Some(_), key: None, .. } => return StoredPair::WithoutKey,
+        Contents { chain: None, key: Some(_), .. } => return StoredPair::WithoutChain,
+        Contents { chain: Some(chain), key: Some(key), .. } => (chain, key),
+    };
+    let info = match describe(chain) {
+        Ok(info) => Box::new(info),
+        Err(error) => return StoredPair::Unreadable(format!("fullchain.pem: {error}")),
+    };
+    match KeyPair::from_pem(key) {
+        Ok(key) if key.public_key() == info.public_key => StoredPair::Complete(info),
+        Ok(_) => StoredPair::KeyMismatch(info),
+        Err(error) => StoredPair::Unreadable(format!("key.pem: {error}")),
+    }
+}

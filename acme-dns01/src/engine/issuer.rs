@@ -1,0 +1,266 @@
+//! The actions of a machine, performed.
+
+use super::accounts::store_error;
+use super::inspect::inspect;
+use super::locator::provider_error;
+use super::{Certificate, Engine, EngineEvent};
+use crate::client::{Account, KeyPair, OrderRequest, chain_issuers, verify_pair};
+use crate::live::{DeployError, run_reloads};
+use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machine};
+use crate::store::{Pair, StoreError};
+use std::sync::Arc;
+
+fn local(why: impl std::fmt::Display) -> AcmeError {
+    AcmeError::new(ErrorKind::Local, why.to_string())
+}
+
+/// The order cannot be used any more; only a new one helps.
+fn lost(why: impl std::fmt::Display) -> AcmeError {
+    AcmeError::new(ErrorKind::OrderGone, why.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn durable(error: StoreError) -> AcmeError {
+    store_error(&error)
+}
+
+/// Performs the actions of one certificate's machine.
+pub(super) struct Issuer<'e> {
+    engine: &'e Engine,
+    certificate: &'e Certificate,
+}
+
+impl<'e> Issuer<'e> {
+    pub(super) const fn new(engine: &'e Engine, certificate: &'e Certificate) -> Self {
+        Self { engine, certificate }
+    }
+
+    fn id(&self) -> &'e str {
+        &self.certificate.spec.id
+    }
+
+    async fn account(&self, attempt: &Attempt) -> Result<Arc<Account>, AcmeError> {
+        self.engine.accounts.ensure(&attempt.authority, false).await
+    }
+
+    /// Performs an action. Its result is the event that answers it.
+    pub(super) async fn perform(&self, machine: &Machine, action: Action) -> Result<Event, AcmeError> {
+        let (spec, id, store) = (&self.certificate.spec, self.id(), &self.engine.store);
+        let attempt = machine.state().attempt.clone().unwrap_or_default();
+        let accounts = &self.engine.accounts;
+        match action {
+            Action::Journal(record) => store.append(id, &record).await.map_err(durable)?,
+            Action::Note(entry) => {
+                let ledger = store.note(entry, crate::client_now(), &spec.limits).await.map_err(durable)?;
+                *self.engine.ledger.lock().await = ledger;
+            }
+            Action::Alert(alert) => self.engine.reporter.alert(id, &alert).await,
+            Action::Wait { .. } => {}
+            Action::Directory { authority } => {
+                let found = accounts.authority(&authority)?.acme.directory().await?;
+                let date = found.skew.map(|skew| crate::client_now().shifted(skew));
+                return Ok(Event::Directory { date, renewal_info: found.directory.renewal_info.is_some() });
+            }
+            Action::RenewalInfo { authority, certificate } => {
+                return self.renewal_info(&authority, &certificate).await;
+            }
+            Action::Account { authority, forgotten } => {
+                accounts.ensure(&authority, forgotten).await?;
+                return Ok(Event::Account);
+            }
+            Action::Preflight { authority } => {
+                self.engine.checker().preflight(self.certificate, &authority).await?;
+                return Ok(Event::Clear);
+            }
+            Action::Key => return self.key().await,
+            Action::NewOrder { replaces } => {
+                let request = OrderRequest {
+                    names: &spec.names,
+                    profile: spec.profile.as_deref(),
+                    replaces: replaces.as_deref(),
+                };
+                return self.account(&attempt).await?.new_order(&request).await.map(Event::Order);
+            }
+            Action::FindOrder => {
+                let found = self.account(&attempt).await?.find_order(&spec.names).await?;
+                return Ok(found.map_or(Event::NoOrder, Event::Order));
+            }
+            Action::FetchOrder { url } => {
+                return self.account(&attempt).await?.order(&url).await.map(Event::Order);
+            }
+            Action::FetchAuthorization { url } => {
+                return self.account(&attempt).await?.authorization(&url).await.map(Event::Authorization);
+            }
+            Action::Locate { name } => {
+                return self.engine.locator.locate(&name, &spec.providers).await.map(Event::Located);
+            }
+            Action::Publish(txt) => {
+                let provider = self.engine.locator.provider(&txt.provider);
+                let provider =
+                    provider.ok_or_else(|| local(format!("no DNS provider is called `{}`", txt.provider)))?;
+                let added = provider.add(&txt.zone, &txt.name, &txt.value).await;
+                return added.map(|id| Event::Published { id }).map_err(|error| provider_error(&error));
+            }
+            Action::Verify(wanted) => {
+                let wanted: Vec<(String, String)> =
+                    wanted.into_iter().map(|txt| (txt.name, txt.value)).collect();
+                return Ok(self.verify(&wanted).await);
+            }
+            Action::Trigger { challenge } => self.account(&attempt).await?.trigger(&challenge).await?,
+            Action::Finalize { order, url } => return self.finalize(&attempt, &order, &url).await,
+            Action::Download { url } => return self.download(&attempt, &url).await,
+            Action::Install => store.install(id).await.map_err(durable)?,
+            Action::Unpublish(txt) => self.engine.locator.remove(&txt).await?,
+            Action::Deploy => return self.deploy(machine).await,
+            Action::Rollback => self.roll_back(machine).await?,
+        }
+        Ok(Event::Done)
+    }
+
+    async fn renewal_info(&self, authority: &str, certificate: &str) -> Result<Event, AcmeError> {
+        let acme = &self.engine.accounts.authority(authority)?.acme;
+        match acme.renewal_info(certificate).await {
+            Ok(found) => Ok(Event::RenewalInfo {
+                info: found.info,
+                retry_after: found.retry_after,
+                date: found.date,
+            }),
+            Err(error) if error.kind == ErrorKind::OrderGone => Ok(Event::UnknownCertificate(format!(
+                "{authority} does not know the certificate: {}",
+                error.reason
+            ))),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn verify(&self, wanted: &[(String, String)]) -> Event {
+        match self.engine.locator.dns.visible(wanted).await {
+            Ok(crate::dns::Visibility::Complete { unreachable }) => {
+                if !unreachable.is_empty() {
+                    let text = format!("addresses that did not answer: {}", unreachable.join(", "));
+                    self.engine.reporter.note(self.id(), text);
+                }
+                Event::Visible
+            }
+            Ok(crate::dns::Visibility::Incomplete(report)) => Event::NotVisible(report),
+            Err(error) => Event::NotVisible(error.to_string()),
+        }
+    }
+
+    async fn finalize(&self, attempt: &Attempt, order: &str, url: &str) -> Result<Event, AcmeError> {
+        let key = self.engine.store.pending_key(self.id()).await.map_err(durable)?;
+        let key = key.ok_or_else(|| lost("the key for the order is gone from the store"))?;
+        let key = KeyPair::from_pem(&key).map_err(lost)?;
+        if attempt.key.as_ref().is_some_and(|known| *known != key.public_key()) {
+            return Err(lost("the key in the store is not the one that the order was made for"));
+        }
+        let request = key.request(&self.certificate.spec.names).map_err(local)?;
+        self.account(attempt).await?.finalize(order, url, &request).await.map(Event::Order)
+    }
+
+    async fn key(&self) -> Result<Event, AcmeError> {
+        let (spec, store) = (&self.certificate.spec, &self.engine.store);
+        if let Some(made) = store.pending_key(&spec.id).await.map_err(durable)?
+            && let Ok(key) = KeyPair::from_pem(&made)
+            && key.kind() == Some(spec.key_type)
+        {
+            return Ok(Event::Key { public_key: key.public_key() });
+        }
+        let current = if spec.reuse_key { store.current(&spec.id).await.map_err(durable)? } else { None };
+        let reused = current
+            .and_then(|pair| KeyPair::from_pem(&pair.key).ok())
+            .filter(|key| key.kind() == Some(spec.key_type));
+        let key = match reused {
+            Some(key) => key,
+            None => {
+                let kind = spec.key_type;
+                // RSA takes its time.
+                let made = tokio::task::spawn_blocking(move || KeyPair::generate(kind)).await;
+                made.map_err(local)?.map_err(local)?
+            }
+        };
+        store.save_pending_key(&spec.id, &key.pem()).await.map_err(durable)?;
+        Ok(Event::Key { public_key: key.public_key() })
+    }
+
+    async fn download(&self, attempt: &Attempt, url: &str) -> Result<Event, AcmeError> {
+        let (spec, store) = (&self.certificate.spec, &self.engine.store);
+        let account = self.account(attempt).await?;
+        let mut chain = account.certificate(url).await?;
+        if let Some(preferred) = &spec.preferred_chain {
+            let fits = |chain: &str| chain_issuers(chain).last() == Some(preferred);
+            if !fits(&chain.pem) {
+                for alternate in std::mem::take(&mut chain.alternates) {
+                    let other = account.certificate(&alternate).await?;
+                    if fits(&other.pem) {
+                        chain = other;
+                        break;
+                    }
+                }
+            }
+            if !fits(&chain.pem) {
+                let offered = chain_issuers(&chain.pem).pop().unwrap_or_default();
+                let text = format!("no chain ends in `{preferred}`; the CA's own is used, to `{offered}`");
+                self.engine.reporter.note(&spec.id, text);
+            }
+        }
+        let pending = store.pending_key(&spec.id).await.map_err(durable)?;
+        let key = match pending {
+            Some(key) => key,
+            // The pair was put into place, and then the machine ended before it could write that down.
+            None => match store.current(&spec.id).await.map_err(durable)? {
+                Some(pair) => pair.key,
+                None => return Err(lost("the key for the certificate is gone from the store")),
+            },
+        };
+        let pair_key = KeyPair::from_pem(&key).map_err(lost)?;
+        let names = attempt.request.as_ref().map_or(&spec.names, |request| &request.names);
+        let (chain, mut held) = verify_pair(&chain.pem, &pair_key, names).map_err(lost)?;
+        held.authority = Some(attempt.authority.clone());
+        held.directory = Some(self.engine.accounts.authority(&attempt.authority)?.acme.url().to_owned());
+        held.profile.clone_from(&spec.profile);
+        store.stage(&spec.id, &Pair { chain, key }).await.map_err(durable)?;
+        self.engine.deployer.will_deploy(&spec.id, &held.serial);
+        Ok(Event::Staged(Box::new(held)))
+    }
+
+    async fn in_place(&self) -> Result<Option<String>, AcmeError> {
+        let contents = self.engine.store.contents(self.id()).await.map_err(durable)?;
+        Ok(inspect(&contents).info().map(|info| info.serial.clone()))
+    }
+
+    async fn deploy(&self, machine: &Machine) -> Result<Event, AcmeError> {
+        let (id, store) = (self.id(), &self.engine.store);
+        let Some(held) = &machine.state().held else { return Ok(Event::Done) };
+        if self.in_place().await?.as_ref() != Some(&held.serial) {
+            // It was taken back before: once more.
+            store.exchange(id).await.map_err(durable)?;
+            if self.in_place().await?.as_ref() != Some(&held.serial) {
+                return Ok(Event::Lost("the new certificate is gone before it was deployed".to_owned()));
+            }
+        }
+        self.engine.deployer.will_deploy(id, &held.serial);
+        self.engine.deployer.take_into_use(id).await?;
+        let folder = store.folder(id);
+        match self.certificate.deployment.run(held, id, folder.as_deref()).await {
+            Ok(()) => Ok(Event::Done),
+            Err(DeployError::NotServed(why)) => Ok(Event::NotServed(why)),
+            Err(DeployError::Failed(why)) => Err(local(why)),
+        }
+    }
+
+    async fn roll_back(&self, machine: &Machine) -> Result<(), AcmeError> {
+        let (id, store) = (self.id(), &self.engine.store);
+        let serial = machine.state().held.as_ref().map(|held| held.serial.clone());
+        if self.in_place().await? == serial && store.exchange(id).await.map_err(durable)? {
+            self.engine.deployer.take_into_use(id).await?;
+            let folder = store.folder(id);
+            // The old one worked before; a server that cannot be told now is told again with the next try.
+            if let Err(why) = run_reloads(&self.certificate.deployment, id, folder.as_deref()).await {
+                self.engine.reporter.event(id, &EngineEvent::Error(why.clone()));
+                self.engine.reporter.alert(id, &Alert::Undeployed { why }).await;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The provider and the zone of a challenge's record.
+
+use crate::dns::{Dns, DnsError, Target};
+use crate::machine::{AcmeError, ErrorKind, Txt};
+use crate::propagation::LookupMode;
+use crate::provider::{Coverage, Provider, ProviderError, ZoneMatch};
+use futures_util::future::join_all;
+use std::sync::Arc;
+
+pub(super) fn provider_error(error: &ProviderError) -> AcmeError {
+    let kind = if error.transient { ErrorKind::Transient } else { ErrorKind::Local };
+    AcmeError::new(kind, error.to_string()).after(error.retry_after)
+}
+
+/// DNS lookups and the configured DNS providers.
+pub(super) struct Locator {
+    pub(super) dns: Dns,
+    pub(super) providers: Vec<(String, Arc<dyn Provider>)>,
+}
+
+/// Rank of a match; matches below [`ACCEPTED`] would not be seen by the CA.
+fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
+    match &found.coverage {
+        Coverage::Name => 6,
+        Coverage::Zone { apex, active } if apex.eq_ignore_ascii_case(&target.zone) => 4 + u8::from(*active),
+        // Resolvers do not tell of a delegation of the challenge's own name.
+        Coverage::Zone { apex, active: true } if mode == LookupMode::Resolvers && apex.len() > target.zone.len() => 5,
+        Coverage::Any => ACCEPTED,
+        Coverage::Zone { .. } => 1,
+    }
+}
+
+const ACCEPTED: u8 = 3;
+
+impl Locator {
+    pub(super) fn provider(&self, name: &str) -> Option<&Arc<dyn Provider>> {
+        self.providers.iter().find(|(known, _)| known == name).map(|(_, provider)| provider)
+    }
+
+    /// Finds where the record of a challenge belongs: the zone as the DNS has it, and the provider that has exactly this zone.
+    /// `allowed` are the providers to ask; all if empty.
+    pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<Txt, AcmeError> {
+        let target = self.dns.target(name).await.map_err(|error| match error {
+            DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. } => {
+                AcmeError::new(ErrorKind::Local, error.to_string())
+            }
+            error => AcmeError::new(ErrorKind::Transient, format!("{name}: {error}")),
+        })?;
+        let asked: Vec<&(String, Arc<dyn Provider>)> = self
+            .providers
+            .iter()
+            .filter(|(known, _)| allowed.is_empty() || allowed.contains(known))
+            .collect();
+        let mut answers = Vec::new();
+        for (_, provider) in &asked {
+            answers.push(provider.zone(&target.name, &target.zone));
+        }
+        let answers = join_all(answers).await;
+        let mut best: Option<(u8, &str, ZoneMatch)> = None;
+        let mut failed: Option<AcmeError> = None;
+        for ((known, _), answer) in asked.iter().zip(answers) {
+            match answer {
+                Ok(Some(found)) => {
+                    let rank = rank(&found, &target, self.dns.mode);
+                    if best.as_ref().is_none_or(|(other, ..)| rank > *other) {
+                        best = Some((rank, known, found));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    // Of several errors, one that may go away.
+                    let error = provider_error(&error);
+                    if failed.as_ref().is_none_or(|first| !first.is_transient()) {
+                        failed = Some(error);
+                    }
+                }
+            }
+        }
+        match (best, failed) {
+            (Some((rank, provider, found)), _) if rank >= ACCEPTED => Ok(Txt {
+                provider: provider.to_owned(),
+                zone: found.id,
+                name: target.name,
+                value: String::new(),
+                id: None,
+                published: false,
+            }),
+            (_, Some(error)) => Err(error),
+            (Some((_, provider, found)), None) => {
+                let (apex, zone) = (found.coverage.apex().unwrap_or_default(), &target.zone);
+                let why = format!(
+                    "{} is in the zone {zone}, which no provider has; {provider} has {apex} only, where the CA would not look: \
+                     add a provider for {zone}, or point _acme-challenge elsewhere by a CNAME",
+                    target.name
+                );
+                Err(AcmeError::new(ErrorKind::Local, why))
+            }
+            (None, None) => {
+                let asked: Vec<&str> = asked.iter().map(|(known, _)| known.as_str()).collect();
+                let asked = if asked.is_empty() { "none is configured".to_owned() } else { asked.join(", ") };
+                let why = format!(
+                    "no DNS provider has the zone {} of {} (asked: {asked}): give the credentials access to the zone (at \
+                     Cloudflare Zone:Read, or its id in `zones`), or point _acme-challenge to another zone by a CNAME",
+                    target.zone, target.name
+                );
+                Err(AcmeError::new(ErrorKind::Local, why))
+            }
+        }
+    }
+
+    /// Removes a record, by the provider that created it or by any other that has its zone.
+    pub(super) async fn remove(&self, txt: &Txt) -> Result<(), AcmeError> {
+        if let Some(provider) = self.provider(&txt.provider) {
+            let removed = provider.remove(&txt.zone, &txt.name, &txt.value, txt.id.as_deref()).await;
+            return removed.map_err(|error| provider_error(&error));
+        }
+        let mut last = AcmeError::new(
+            ErrorKind::Local,
+            format!("no DNS provider is called `{}`, and no other has the zone of {}", txt.provider, txt.name),
+        );
+        let apex = self.dns.target(&txt.name).await.map_or_else(|_| txt.name.clone(), |target| target.zone);
+        for (_, provider) in &self.providers {
+            match provider.zone(&txt.name, &apex).await {
+                Ok(Some(found)) if found.coverage != Coverage::Any || self.providers.len() == 1 => {
+                    // The record's identifier is another provider's.
+                    let id = txt.id.as_deref().filter(|_| found.id == txt.zone);
+                    match provider.remove(&found.id, &txt.name, &txt.value, id).await {
+                        Ok(()) => return Ok(()),
+                        Err(error) => last = provider_error(&error),
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => last = provider_error(&error),
+            }
+        }
+        Err(last)
+    }
+}

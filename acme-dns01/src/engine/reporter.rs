@@ -1,0 +1,117 @@
+//! Events, alerts and counters of the engine.
+
+use super::events::{EngineEvent, Observer};
+use crate::alert::AlertSink;
+use crate::client::now;
+use crate::machine::{Alert, Record};
+use crate::time::{DAY, Time};
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Consecutive transient store failures before an alert is raised.
+const TRANSIENT: u32 = 4;
+/// Time before an alert about a store is repeated.
+const REPEAT: [Duration; 4] =
+    [Duration::from_secs(600), Duration::from_secs(6000), Duration::from_secs(43_200), DAY];
+
+/// Counters of the engine, for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Certificates obtained since the start.
+    pub issued: u64,
+    /// Attempts that failed or stalled.
+    pub failed: u64,
+    /// Orders placed since the start.
+    pub orders: u64,
+    /// Alerts raised since the start.
+    pub alerts: u64,
+    /// Alerts that no sink delivered.
+    pub alerts_lost: u64,
+}
+
+/// Alert state of a store that fails.
+#[derive(Debug, Default)]
+struct StoreFailures {
+    failures: u32,
+    alerts: usize,
+    quiet_until: Option<Time>,
+}
+
+/// Delivers events to the observer and alerts to the sinks, and counts.
+#[derive(Default)]
+pub(super) struct Reporter {
+    pub(super) observer: Option<Observer>,
+    pub(super) sinks: Vec<Arc<dyn AlertSink>>,
+    counts: Mutex<Counts>,
+    /// Alert state of failing stores, by certificate.
+    stores: Mutex<BTreeMap<String, StoreFailures>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reporter {
+    pub(super) fn counts(&self) -> Counts {
+        locked(&self.counts).clone()
+    }
+
+    pub(super) fn event(&self, id: &str, event: &EngineEvent) {
+        if let Some(observer) = &self.observer {
+            observer(id, event);
+        }
+    }
+
+    pub(super) fn note(&self, id: &str, text: impl Into<String>) {
+        self.event(id, &EngineEvent::Note(text.into()));
+    }
+
+    /// Reports a line of the journal.
+    pub(super) fn record(&self, id: &str, record: &Record) {
+        match record {
+            Record::Ordered { .. } => locked(&self.counts).orders += 1,
+            Record::Installed { .. } => locked(&self.counts).issued += 1,
+            Record::Failed { .. } | Record::Stalled { .. } => locked(&self.counts).failed += 1,
+            _ => {}
+        }
+        if let Some(event) = EngineEvent::of(record) {
+            self.event(id, &event);
+        }
+    }
+
+    pub(super) async fn alert(&self, id: &str, alert: &Alert) {
+        locked(&self.counts).alerts += 1;
+        // A failure is an event of its own, with the same words.
+        if !matches!(alert, Alert::Failing { .. } | Alert::Undeployed { .. } | Alert::RolledBack { .. }) {
+            self.event(id, &EngineEvent::Alert(alert.clone()));
+        }
+        let mut sent = Vec::new();
+        for sink in &self.sinks {
+            sent.push(sink.send(id, alert));
+        }
+        for error in join_all(sent).await.into_iter().filter_map(Result::err) {
+            locked(&self.counts).alerts_lost += 1;
+            self.event(id, &EngineEvent::AlertLost(error.to_string()));
+        }
+    }
+
+    /// Counts a failure of the store. Returns the consecutive failures if an alert is due.
+    pub(super) fn store_failed(&self, id: &str, transient: bool) -> Option<u32> {
+        let mut all = locked(&self.stores);
+        let state = all.entry(id.to_owned()).or_default();
+        state.failures = state.failures.saturating_add(1);
+        if *state.quiet_until.get_or_insert_with(now) > now() || (transient && state.failures < TRANSIENT) {
+            return None;
+        }
+        state.quiet_until = Some(now().after(REPEAT[state.alerts.min(REPEAT.len() - 1)]));
+        state.alerts += 1;
+        Some(state.failures)
+    }
+
+    pub(super) fn store_works(&self, id: &str) {
+        locked(&self.stores).remove(id);
+    }
+}

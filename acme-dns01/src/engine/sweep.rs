@@ -1,0 +1,60 @@
+//! TXT records of certificates that left the configuration.
+
+use super::round::remove_records;
+use super::{Certificate, Engine, EngineEvent};
+use crate::client::now;
+use crate::machine::{Alert, Record, State};
+use crate::store::StoreError;
+use crate::time::DAY;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// First and longest pause before records are tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(60), DAY);
+
+/// Removes records of certificates that are not configured any more.
+pub(super) async fn sweep(engine: &Engine, configured: &[Certificate]) -> Result<(), StoreError> {
+    sweep_once(engine, configured).await.map(|_| ())
+}
+
+/// Sweeps at the start, again while records are left, and once a day.
+pub(super) async fn keep_sweeping(engine: &Engine, configured: &[Certificate]) {
+    let mut pause = RETRY.0;
+    loop {
+        match sweep_once(engine, configured).await {
+            Ok(true) => pause = RETRY.1,
+            Ok(false) | Err(_) => pause = (pause * 2).min(RETRY.1),
+        }
+        if !engine.sleep(pause).await {
+            return;
+        }
+    }
+}
+
+/// Returns `true` if no record is left.
+async fn sweep_once(engine: &Engine, configured: &[Certificate]) -> Result<bool, StoreError> {
+    let configured: BTreeSet<&str> =
+        configured.iter().map(|certificate| certificate.spec.id.as_str()).collect();
+    let mut clean = true;
+    for id in engine.store.ids().await? {
+        if configured.contains(id.as_str()) {
+            continue;
+        }
+        // Another process may work on it by a configuration of its own.
+        let Some(_lock) = engine.store.lock(&id).await? else { continue };
+        let state = State::replay(&engine.store.journal(&id).await?);
+        if state.attempt.is_some() {
+            let why = "the certificate is not configured any more".to_owned();
+            let record = Record::Abandoned { at: now(), why };
+            engine.store.append(&id, &record).await?;
+            engine.reporter.record(&id, &record);
+        }
+        for (name, error) in remove_records(engine, &id, &state).await? {
+            clean = false;
+            let why = error.reason;
+            engine.reporter.event(&id, &EngineEvent::Error(format!("the TXT record at {name}: {why}")));
+            engine.reporter.alert(&id, &Alert::Leftover { name, why }).await;
+        }
+    }
+    Ok(clean)
+}

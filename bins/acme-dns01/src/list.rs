@@ -1,0 +1,72 @@
+//! `list`: what is in place, and what comes next.
+
+use acme_dns01::engine::{Certificate, CertificateStatus, Engine};
+use acme_dns01::{Condition, Time, format_duration};
+use cli_support::outcome::{Done, Failure};
+use cli_support::table::Table;
+use serde_json::{Value, json};
+
+/// Returns what a certificate waits for.
+fn activity(status: &CertificateStatus) -> (&'static str, Option<String>) {
+    let state = &status.state;
+    if let Some(error) = &state.deploy_error {
+        return ("reload_failed", Some(format!("not deployed: {error}")));
+    }
+    if let Some(until) = status.paused_until {
+        let error = state.last_error.as_deref().unwrap_or("a failure");
+        return ("paused", Some(format!("paused until {until}: {error}")));
+    }
+    if let Some(attempt) = &state.attempt {
+        return ("order_under_way", Some(format!("an order is under way at {}", attempt.authority)));
+    }
+    ("idle", None)
+}
+
+/// Prints the certificates.
+pub(crate) async fn list(
+    engine: &Engine,
+    certificates: &[Certificate],
+    now: Time,
+    as_json: bool,
+) -> Result<Done, Failure> {
+    let mut table = Table::new(["name", "names", "status", "left", "renewal", "why then"]);
+    let mut lines = Vec::new();
+    for certificate in certificates {
+        let found = engine.certificate_status(certificate).await;
+        let status = found.map_err(|error| Failure::Failed(cli_support::outcome::chain(&error)))?;
+        let (spec, state) = (&certificate.spec, &status.state);
+        let names: Vec<&str> = spec.names.iter().map(acme_dns01::Name::as_str).collect();
+        let info = status.stored.info();
+        let usable = status.condition.is_usable() || status.condition == Condition::Staging;
+        let left = info.filter(|_| usable).map(|info| info.not_after.since(now));
+        let (activity, detail) = activity(&status);
+        let mut why = status.due.reason.to_string();
+        if let Some(detail) = &detail {
+            why = format!("{why}; {detail}");
+        }
+        let next = status.paused_until.map_or(status.due.at, |until| until.max(status.due.at));
+        let when = if next <= now { "now".to_owned() } else { next.to_string() };
+        lines.push(json!({
+            "name": spec.id, "names": names, "status": status.condition.as_str(),
+            "message": status.condition.to_string(), "activity": activity, "detail": detail,
+            "serial": info.map(|info| info.serial.clone()), "issuer": info.map(|info| info.issuer.clone()),
+            "not_after": info.map(|info| info.not_after.to_string()),
+            "seconds_left": left.map(|left| left.as_secs()), "renewal": when, "why": why,
+            "failures": state.failures, "reload_error": state.deploy_error,
+        }));
+        table.row([
+            spec.id.clone(),
+            names.join(" "),
+            status.condition.to_string(),
+            left.map_or_else(|| "–".to_owned(), format_duration),
+            when,
+            why,
+        ]);
+    }
+    if as_json {
+        println!("{}", Value::from(lines));
+    } else {
+        print!("{table}");
+    }
+    Ok(Done::Fine)
+}
