@@ -49,7 +49,7 @@ fn ours(count: usize, at_once: usize) -> (Duration, usize) {
     dns.authority_port = lab.knot.address().port();
     let secret =
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, TSIG_SECRET).expect("base64");
-    let updates = Rfc2136::new(lab.knot.address(), dns.clone())
+    let updates = Rfc2136::new(lab.knot.address())
         .tsig(TSIG_NAME, TsigAlgorithm::HmacSha256, &secret.into())
         .expect("a key");
     let acme = Acme::new(lab.pebble.directory(), Http::new(Some(lab.pebble.tls_root())).expect("a client"));
@@ -60,7 +60,8 @@ fn ours(count: usize, at_once: usize) -> (Duration, usize) {
         .authority("pebble", Authority::new(acme))
         .provider("knot", Arc::new(updates))
         .parallel(at_once)
-        .observer(Arc::new(move |_, what| {
+        .observer(Arc::new(move |_, event| {
+            let what = event.to_string();
             if what.starts_with("begins") {
                 most.fetch_max(active.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             } else if what == "deployed" {

@@ -105,7 +105,7 @@ pub enum Entry {
 pub struct Ledger {
     /// Orders and failures, in the order in which they were recorded.
     rows: VecDeque<Row>,
-    /// Every Retry-After.
+    /// Every Retry-After, of all authorities.
     waits: Vec<Entry>,
 }
 

@@ -25,6 +25,8 @@ pub use machine::{
 pub use name::{Name, NameError, zone_candidates};
 pub use time::{DAY, Time, format_duration};
 #[cfg(feature = "client")]
+pub mod adopt;
+#[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "client")]
 pub mod dns;

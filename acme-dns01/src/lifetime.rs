@@ -138,7 +138,7 @@ impl Ari {
     }
 }
 
-/// Renewal policy.
+/// Policy of renewal times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
     /// Part of the lifetime that remains at renewal without ARI, in thousandths.

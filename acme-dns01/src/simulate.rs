@@ -41,11 +41,11 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Incident {
-    /// Simulated time.
+    /// Time in the simulated world.
     pub at: Time,
     /// Id of the certificate.
     pub certificate: String,
-    /// The harm.
+    /// Kind of the harm.
     pub kind: IncidentKind,
 }
 

@@ -147,3 +147,42 @@ fn fault_23_a_clock_two_days_off_is_no_storm() {
         }
     }
 }
+
+/// A profile has its own lifetime, an authority its own limits, and neither expires nor is refused.
+#[test]
+fn profiles_limits_and_the_announced_calendar() {
+    use acme_dns01::simulate::{Scenario, play};
+    use acme_dns01::{Limits, Spec, Time};
+    let begin = Time::parse_rfc3339("2026-11-29T00:00:00Z").expect("a date");
+    let specs = |count: usize, profile: Option<&str>, limits: Limits| -> Vec<Spec> {
+        (0..count)
+            .map(|number| {
+                let name = format!("host{number}.domain{number}.test").parse().expect("a name");
+                let mut spec = Spec::new([name], "ca");
+                spec.profile = profile.map(str::to_owned);
+                spec.limits = limits;
+                spec
+            })
+            .collect()
+    };
+    for profile in [None, Some("classic"), Some("tlsserver"), Some("shortlived")] {
+        for limits in [Limits::default(), Limits::none()] {
+            let found = play(&specs(3, profile, limits), Scenario::Announced, begin, 1);
+            assert_eq!((found.expired, found.limited), (0, 0), "{profile:?}: {:?}", found.incidents);
+            assert_eq!(found.leftover, 0);
+            let least = if profile == Some("shortlived") { 3 * 500 } else { 3 * 60 };
+            assert!(found.orders > least, "{profile:?}: {}", found.orders);
+        }
+    }
+    // More certificates of one domain than its limit allows in a week, and no ARI when they are new: who is held back is named.
+    let mut many = specs(60, None, Limits::default());
+    for (number, spec) in many.iter_mut().enumerate() {
+        spec.names = vec![format!("host{number}.example.org").parse().expect("a name")];
+    }
+    let found = play(&many, Scenario::Announced, begin, 1);
+    assert_eq!((found.expired, found.limited), (0, 0), "{:?}", found.incidents);
+    assert!(found.spared > 0 && !found.incidents.is_empty());
+    let dates: Vec<String> = found.events.iter().map(|(at, what)| format!("{at} {what}")).collect();
+    assert!(dates.iter().any(|line| line.starts_with("2027-02-1") && line.contains("64 days")), "{dates:?}");
+    assert!(dates.iter().any(|line| line.starts_with("2028-02-1") && line.contains("45 days")), "{dates:?}");
+}

@@ -82,11 +82,11 @@ impl CachedDirectory {
 /// A client of one authority. Clones share the directory, the nonces and the connections.
 #[derive(Clone, Debug)]
 pub struct Acme {
-    inner: Arc<Inner>,
+    inner: Arc<ClientState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct ClientState {
     http: Http,
     url: String,
     directory: tokio::sync::Mutex<Option<CachedDirectory>>,
@@ -98,7 +98,7 @@ impl Acme {
     #[must_use]
     pub fn new(url: impl Into<String>, http: Http) -> Self {
         let (url, directory, nonces) = (url.into(), tokio::sync::Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { http, url, directory, nonces }) }
+        Self { inner: Arc::new(ClientState { http, url, directory, nonces }) }
     }
 
     /// Returns the directory's URL.

@@ -1,18 +1,24 @@
-//! HTTPS with time-outs, a limit for bodies, and roots of one's choice.
+//! HTTPS with time-outs, a limit for bodies, roots of one's choice, and the proxies of the environment.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use std::error::Error;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tower_service::Service;
 
 /// The most that a response may have as its content.
 const LIMIT: usize = 4 << 20;
@@ -91,10 +97,41 @@ impl Response {
     }
 }
 
-/// An HTTPS client.
+/// Connects to a host, or to the proxy that the environment names for it.
+#[derive(Clone)]
+struct ProxyConnector {
+    tcp: HttpConnector,
+    proxies: Arc<Matcher>,
+}
+
+impl Service<Uri> for ProxyConnector {
+    type Response = <HttpConnector as Service<Uri>>::Response;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.tcp.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let mut tcp = self.tcp.clone();
+        match self.proxies.intercept(&to).filter(|_| to.scheme_str() == Some("https")) {
+            None => Box::pin(async move { Ok(tcp.call(to).await?) }),
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+                if let Some(credentials) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(credentials.clone());
+                }
+                Box::pin(async move { Ok(tunnel.call(to).await?) })
+            }
+        }
+    }
+}
+
+/// An HTTPS client. HTTPS goes through the proxy of `HTTPS_PROXY` (or `ALL_PROXY`), unless `NO_PROXY` names the host.
 #[derive(Clone)]
 pub struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<ProxyConnector>, Full<Bytes>>,
     within: Duration,
     agent: String,
 }
@@ -137,7 +174,7 @@ impl Http {
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(ProxyConnector { tcp, proxies: Arc::new(Matcher::from_env()) });
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(20))
             .pool_timer(TokioTimer::new())

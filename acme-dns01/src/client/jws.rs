@@ -31,11 +31,11 @@ pub enum KeyError {
 
 /// Key of an account: ECDSA over P-256 or P-384, or RSA as other clients make it. PEM of PKCS #8, SEC1 or PKCS #1 is read.
 pub struct AccountKey {
-    pair: Pair,
+    pair: SigningKey,
     pem: SecretString,
 }
 
-enum Pair {
+enum SigningKey {
     Ecdsa { pair: EcdsaKeyPair, algorithm: &'static str, curve: &'static str },
     Rsa(rsa::KeyPair),
 }
@@ -75,7 +75,7 @@ impl AccountKey {
                 _ => break,
             };
             if let Ok(pair) = found {
-                return Ok(Self { pair: Pair::Ecdsa { pair, algorithm, curve }, pem });
+                return Ok(Self { pair: SigningKey::Ecdsa { pair, algorithm, curve }, pem });
             }
         }
         let found = match &der {
@@ -83,13 +83,13 @@ impl AccountKey {
             PrivateKeyDer::Pkcs1(der) => rsa::KeyPair::from_der(der.secret_pkcs1_der()),
             _ => return Err(KeyError::Kind),
         };
-        Ok(Self { pair: Pair::Rsa(found.map_err(|_| KeyError::Kind)?), pem })
+        Ok(Self { pair: SigningKey::Rsa(found.map_err(|_| KeyError::Kind)?), pem })
     }
 
     /// Returns `true` for a key as this crate makes it: ECDSA over P-256.
     #[must_use]
     pub const fn is_es256(&self) -> bool {
-        matches!(&self.pair, Pair::Ecdsa { algorithm, .. } if matches!(algorithm.as_bytes(), b"ES256"))
+        matches!(&self.pair, SigningKey::Ecdsa { algorithm, .. } if matches!(algorithm.as_bytes(), b"ES256"))
     }
 
     /// The key in PEM.
@@ -102,12 +102,12 @@ impl AccountKey {
     #[must_use]
     pub fn jwk(&self) -> Value {
         match &self.pair {
-            Pair::Ecdsa { pair, curve, .. } => {
+            SigningKey::Ecdsa { pair, curve, .. } => {
                 let point = pair.public_key().as_ref();
                 let (x, y) = point.get(1..).unwrap_or_default().split_at(point.len() / 2);
                 json!({"crv": curve, "kty": "EC", "x": encode(x), "y": encode(y)})
             }
-            Pair::Rsa(pair) => {
+            SigningKey::Rsa(pair) => {
                 let public = pair.public_key();
                 let bytes = |big: &[u8]| encode(big.iter().position(|byte| *byte != 0).map_or(big, |at| &big[at..]));
                 let exponent = bytes(public.exponent().big_endian_without_leading_zero());
@@ -143,8 +143,8 @@ impl AccountKey {
         payload: &str,
     ) -> Result<Value, KeyError> {
         let algorithm = match &self.pair {
-            Pair::Ecdsa { algorithm, .. } => algorithm,
-            Pair::Rsa(_) => "RS256",
+            SigningKey::Ecdsa { algorithm, .. } => algorithm,
+            SigningKey::Rsa(_) => "RS256",
         };
         let mut protected = json!({"alg": algorithm, "url": url});
         if let Some(nonce) = nonce {
@@ -158,11 +158,11 @@ impl AccountKey {
         let signed = format!("{protected}.{payload}");
         let random = SystemRandom::new();
         let signature = match &self.pair {
-            Pair::Ecdsa { pair, .. } => {
+            SigningKey::Ecdsa { pair, .. } => {
                 let signature = pair.sign(&random, signed.as_bytes()).map_err(|_| KeyError::Crypto)?;
                 signature.as_ref().to_vec()
             }
-            Pair::Rsa(pair) => {
+            SigningKey::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature)
                     .map_err(|_| KeyError::Crypto)?;
@@ -188,7 +188,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// PEM of anything.
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let lines: Vec<&str> = (0..body.len()).step_by(64).map(|at| &body[at..body.len().min(at + 64)]).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))

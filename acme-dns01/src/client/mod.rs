@@ -16,6 +16,7 @@ pub use account::{Account, Chain};
 pub use acme::{Acme, DirectoryResponse, ExternalAccount, OrderRequest, RenewalInfoResponse};
 pub use directory::{Directory, Meta};
 pub use http::{Http, HttpError, Response};
+pub(crate) use jws::pem;
 pub use jws::{AccountKey, KeyError};
 pub use x509::{CertificateError, KeyPair, chain_issuers, describe, self_signed, verify_pair};
 pub(crate) use x509::{leaf, serial_of};

@@ -97,8 +97,8 @@ impl Dns {
         let mut servers = self.authorities(&zone).await?;
         for _ in 0..DELEGATIONS {
             match self.ask_servers(&servers, &zone, name, kind).await? {
-                Reply::Answer(message) => return Ok(AuthorityAnswer { message, zone, servers }),
-                Reply::Referral { child, names, glue } => {
+                ServerReply::Answer(message) => return Ok(AuthorityAnswer { message, zone, servers }),
+                ServerReply::Referral { child, names, glue } => {
                     let missing: Vec<String> = names
                         .iter()
                         .filter(|name| !glue.iter().any(|(known, _)| known == *name))
@@ -126,7 +126,7 @@ impl Dns {
         zone: &str,
         name: &str,
         kind: RecordType,
-    ) -> Result<Reply, DnsError> {
+    ) -> Result<ServerReply, DnsError> {
         let mut asked = tokio::task::JoinSet::new();
         for (_, address) in servers {
             let (address, name, within) = (*address, name.to_owned(), self.within);
@@ -144,7 +144,7 @@ impl Dns {
             };
             let fine = matches!(message.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
             if fine && message.authoritative {
-                return Ok(Reply::Answer(Box::new(message)));
+                return Ok(ServerReply::Answer(Box::new(message)));
             }
             if fine
                 && !message.recursion_available
@@ -165,7 +165,7 @@ impl Dns {
     }
 
     /// Reads a delegation of a zone between `zone` and `name`.
-    fn referral(&self, message: &Message, zone: &str, name: &str) -> Option<Reply> {
+    fn referral(&self, message: &Message, zone: &str, name: &str) -> Option<ServerReply> {
         let inside = |child: &str| {
             child.len() > zone.len() && (same(child, name) || name.ends_with(&format!(".{child}")))
         };
@@ -186,7 +186,7 @@ impl Dns {
                 Some((server, SocketAddr::new(ip, self.authority_port)))
             })
             .collect();
-        Some(Reply::Referral { child, names, glue })
+        Some(ServerReply::Referral { child, names, glue })
     }
 
     /// Asks every address of every server that is responsible for a name for its zone: the authorities, or the resolvers.
@@ -288,7 +288,7 @@ pub(super) struct AuthorityAnswer {
     pub(super) servers: Vec<(String, SocketAddr)>,
 }
 
-enum Reply {
+enum ServerReply {
     Answer(Box<Message>),
     Referral { child: String, names: Vec<String>, glue: Vec<(String, SocketAddr)> },
 }

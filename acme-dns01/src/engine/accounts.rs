@@ -1,5 +1,6 @@
 //! Accounts: one for each directory URL, registered once, found again after a restart at any point.
 
+use crate::adopt::FoundAccount;
 use crate::client::{Account, AccountKey, Acme, ExternalAccount};
 use crate::machine::{AcmeError, ErrorKind};
 use crate::store::{Lock, Store, StoreError, StoredAccount};
@@ -177,6 +178,27 @@ impl AccountKeeper {
         let account = Arc::new(Account::new(authority.acme.clone(), account_key, url));
         *known = Some(account.clone());
         Ok(account)
+    }
+
+    /// Takes over an account of another client, unless there is one already. Returns what was done, in words.
+    pub(super) async fn adopt(&self, name: &str, found: &[FoundAccount], dry: bool) -> Result<String, AcmeError> {
+        let authority = self.authority(name)?;
+        if let Some(url) = self.stored(name, authority).await?.and_then(|stored| stored.url) {
+            return Ok(format!("there is one already: {url}"));
+        }
+        let directory = authority.acme.url();
+        let Some(account) = found.iter().find(|found| origin(&found.url) == origin(directory)) else {
+            return Ok("none was found: one will be registered".to_owned());
+        };
+        let shown = format!("{} from {}", account.url, account.path.display());
+        if dry {
+            return Ok(format!("would be taken: {shown}"));
+        }
+        let _lock = self.locked(authority).await?;
+        let stored = StoredAccount { key: account.key.clone(), url: Some(account.url.clone()), next_key: None };
+        self.save(authority, &stored).await?;
+        *authority.account.lock().await = None;
+        Ok(format!("taken: {shown}"))
     }
 
     /// Gives the account another key. Both are stored until the authority has confirmed the new one.

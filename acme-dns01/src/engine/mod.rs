@@ -1,6 +1,7 @@
 //! The shell around the machine: performs its actions and reports their results.
 
 mod accounts;
+mod adopter;
 mod check;
 mod deployer;
 mod events;
@@ -21,6 +22,7 @@ pub use inspect::inspect;
 pub use reporter::Counts;
 pub use round::{CertificateRound, RoundOutcome};
 
+use crate::adopt::Found;
 use crate::alert::AlertSink;
 use crate::client::now;
 use crate::condition::{Condition, StoredPair};
@@ -33,6 +35,7 @@ use crate::provider::Provider;
 use crate::store::{Pair, Store, StoreError};
 use crate::time::Time;
 use accounts::{AccountKeeper, store_error};
+use adopter::Adopter;
 use check::Checker;
 use deployer::Deployer;
 use follow::Follower;
@@ -396,6 +399,14 @@ impl Engine {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.resolved(certificate)).collect();
         self.checker().check(&certificates, dry).await
+    }
+
+    /// Takes over certificates and accounts of another client, for these certificates. A valid certificate in place stays, and so does
+    /// an account that is registered. With `dry`, nothing is changed.
+    pub async fn adopt(&self, found: &Found, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
+        let certificates: Vec<Certificate> =
+            certificates.iter().map(|certificate| self.resolved(certificate)).collect();
+        Adopter::new(self, found, dry).run(&certificates).await
     }
 
     /// Returns the account at a CA, registered if need be.

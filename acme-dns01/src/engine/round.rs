@@ -46,7 +46,7 @@ pub enum RoundOutcome {
         /// Reason for that time.
         reason: String,
     },
-    /// It failed.
+    /// A step failed.
     Failed {
         /// Time of the next try.
         retry_at: Time,

@@ -1,6 +1,6 @@
 //! The write-ahead journal of one certificate, and the state that it adds up to.
 
-use super::protocol::ErrorKind;
+use super::error::ErrorKind;
 use crate::lifetime::{Ari, CertificateInfo};
 use crate::name::Name;
 use crate::time::Time;

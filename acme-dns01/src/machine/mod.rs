@@ -6,6 +6,7 @@
 //! and no TXT record forgotten.
 
 mod protocol;
+mod error;
 mod journal;
 mod order;
 mod spec;
@@ -13,7 +14,8 @@ mod retry;
 
 pub use journal::{Attempt, OrderSpec, Record, State, Txt};
 pub use spec::{Timeouts, Spec};
-pub use protocol::{AcmeError, Action, Alert, Authorization, ErrorKind, Event, Order, Status};
+pub use error::{AcmeError, ErrorKind};
+pub use protocol::{Action, Alert, Authorization, Event, Order, Status};
 
 use crate::condition::{Condition, StoredPair};
 use crate::ledger::{Entry, Ledger};

@@ -43,7 +43,6 @@ impl DnsUpdateProvider {
             "bunny" => DnsUpdater::new_bunny(token, within),
             "desec" => DnsUpdater::new_desec(token, within),
             "digitalocean" => DnsUpdater::new_digitalocean(token, within),
-            "duckdns" => DnsUpdater::new_duckdns(token, within),
             "dynu" => DnsUpdater::new_dynu(token, within),
             "gandi" => DnsUpdater::new_gandiv5(token, within),
             "gcore" => DnsUpdater::new_gcore(token, within),
@@ -51,11 +50,16 @@ impl DnsUpdateProvider {
             "ionos" => DnsUpdater::new_ionos(token, within),
             "linode" => DnsUpdater::new_linode(token, within),
             "vultr" => DnsUpdater::new_vultr(token, within),
+            // It has one value a name, which cannot be added to or removed.
+            "duckdns" => {
+                let why = "duckdns keeps a single TXT record that cannot be added to: use exec with a program of its own";
+                return Err(ProviderError::lasting("dns-update", why));
+            }
             _ => {
                 let known =
-                    "bunny, desec, digitalocean, duckdns, dynu, gandi, gcore, hetzner, ionos, linode, vultr";
+                    "bunny, desec, digitalocean, dynu, gandi, gcore, hetzner, ionos, linode, vultr";
                 let why = format!(
-                    "`{service}` is none of {known}; others take more than a token: use the library, or exec"
+                    "not a known service: `{service}`: expected one of {known}; others take more than a token: use the library, or exec"
                 );
                 return Err(ProviderError::lasting("dns-update", why));
             }

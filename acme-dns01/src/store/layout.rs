@@ -20,7 +20,8 @@ impl Inner {
         let folder = self.private(id);
         disk::folder(&folder)?;
         let staged = folder.join("staged");
-        let in_place = self.current(id)?.is_some_and(|current| {
+        // Files that cannot be read are replaced.
+        let in_place = self.current(id).ok().flatten().is_some_and(|current| {
             current.chain == pair.chain && current.key.expose_secret() == pair.key.expose_secret()
         });
         if in_place {

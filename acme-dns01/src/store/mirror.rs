@@ -101,7 +101,7 @@ impl Store for Mirror {
             }
         };
         let Some(shared) = self.shared.current(id).await? else { return Ok(false) };
-        let same = self.files.current(id).await?.is_some_and(|ours| {
+        let same = self.files.current(id).await.ok().flatten().is_some_and(|ours| {
             ours.chain == shared.chain && ours.key.expose_secret() == shared.key.expose_secret()
         });
         // Also what is in place is staged and installed: the process may have ended between the exchange of the folders

@@ -111,7 +111,7 @@ pub enum StoreError {
     /// An error of a store of one's own.
     #[error("the store failed")]
     Other {
-        /// The error.
+        /// Error of the store, with its causes.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
         /// A retry may succeed.

@@ -75,7 +75,8 @@ async fn many_at_once_but_no_more_than_allowed() {
         .bare(&lab.pebble.directory())
         .provider("knot", Arc::new(crate::lab::rfc2136(&lab.knot)))
         .parallel(AT_ONCE)
-        .observer(Arc::new(move |_, what| {
+        .observer(Arc::new(move |_, event| {
+            let what = event.to_string();
             if what.starts_with("begins") {
                 most.fetch_max(active.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             } else if what == "deployed" {

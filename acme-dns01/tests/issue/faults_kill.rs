@@ -137,8 +137,8 @@ async fn fault_08_during_the_change_of_the_account_key() {
             acme.change_key(&account.key, &next, &account.url).await.expect("a change");
         }
         let found = lab.engine().account("pebble").await.expect("an account");
-        let expected = if changed { next.thumbprint() } else { account.key.thumbprint() };
-        assert_eq!((&found.url, found.key.thumbprint()), (&first, expected));
+        let expected = if changed { next.thumbprint() } else { account.key().thumbprint() };
+        assert_eq!((&found.url, found.key().thumbprint()), (&first, expected));
         let stored = lab.store().account("pebble").await.expect("the store").expect("an account");
         assert!(stored.next_key.is_none() && stored.key.expose_secret().contains("PRIVATE"));
     }

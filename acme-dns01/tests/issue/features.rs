@@ -64,7 +64,7 @@ async fn a_certificate_is_revoked_with_its_reason() {
     let wanted = certificate(&["a.example.test"]);
     let engine = lab.engine();
     let why = engine.revoke(&wanted, None).await.expect_err("there is none");
-    assert!(why.why.contains("there is no certificate"), "{why}");
+    assert!(why.reason.contains("there is no certificate"), "{why}");
     assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let held = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
     assert!(lab.pebble.status(&held.serial).contains("\"Valid\""), "{}", lab.pebble.status(&held.serial));
@@ -72,7 +72,7 @@ async fn a_certificate_is_revoked_with_its_reason() {
     let status = lab.pebble.status(&held.serial);
     assert!(status.contains("\"Revoked\"") && status.contains("\"Reason\": 4"), "{status}");
     let why = engine.revoke(&wanted, Some(4)).await.expect_err("once is enough");
-    assert!(why.why.contains("alreadyRevoked"), "{why}");
+    assert!(why.reason.contains("alreadyRevoked"), "{why}");
     assert_eq!(engine.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
@@ -86,7 +86,7 @@ async fn another_process_gives_the_account_another_key() {
     command.roll_over("pebble").await.expect("a change");
     assert_eq!(daemon.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let after = daemon.account("pebble").await.expect("an account");
-    assert!(before.url == after.url && before.key.thumbprint() != after.key.thumbprint());
+    assert!(before.url() == after.url() && before.key().thumbprint() != after.key().thumbprint());
     // Both at once: one after the other, and neither loses the account.
     let both = tokio::join!(daemon.roll_over("pebble"), command.roll_over("pebble"));
     assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
@@ -149,8 +149,8 @@ async fn two_kinds_of_keys_are_served_side_by_side() {
     let held = engine.state(&both[0]).await.expect("a state").held.expect("a certificate");
     assert!(before != after && after == held.serial);
     let mut heard = Vec::new();
-    while let Ok((id, _)) = news.try_recv() {
-        heard.push(id);
+    while let Ok(one) = news.try_recv() {
+        heard.push(one.id);
     }
     // The self-signed ones that came first, too.
     assert_eq!(heard.iter().filter(|id| *id == "a-ec384").count(), 3, "{heard:?}");

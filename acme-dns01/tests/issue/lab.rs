@@ -53,7 +53,7 @@ pub(crate) fn dns(address: SocketAddr) -> Dns {
 
 pub(crate) fn rfc2136(knot: &Knot) -> Rfc2136 {
     let secret = base64(TSIG_SECRET);
-    Rfc2136::new(knot.address(), dns(knot.address()))
+    Rfc2136::new(knot.address())
         .tsig(TSIG_NAME, TsigAlgorithm::HmacSha256, &secret.into())
         .expect("a key")
 }

@@ -9,4 +9,5 @@ mod features;
 mod kill;
 mod lab;
 mod providers;
+mod reality;
 mod stores;

@@ -31,7 +31,7 @@ async fn a_certificate_by_acme_dns() {
     assert_eq!(mock.updates(), 2, "one a value");
     assert_eq!(lab.knot.txt(full).len(), 2, "an acme-dns keeps the last two");
     let provider = with("wrong");
-    assert_eq!(provider.zone("_acme-challenge.b.example.test").await.expect("an answer"), None);
+    assert_eq!(provider.zone("_acme-challenge.b.example.test", "example.test").await.expect("an answer"), None);
     let why = provider.add(full, full, &"v".repeat(43)).await.expect_err("a wrong password");
     assert!(
         !why.transient && why.to_string().contains("401") && !why.to_string().contains("wrong\""),
@@ -62,7 +62,7 @@ async fn a_certificate_by_an_external_program() {
     // What it says on its way out is passed on.
     std::fs::write(&program, "#!/bin/sh\necho 'no such customer' >&2\nexit 3\n").expect("a file");
     let exec = Exec::new(&program, vec!["example.test".into()]);
-    assert_eq!(exec.zone("a.elsewhere.test").await.expect("an answer"), None);
+    assert_eq!(exec.zone("a.elsewhere.test", "elsewhere.test").await.expect("an answer"), None);
     let why = exec.add("example.test", "x.example.test", "v").await.expect_err("it fails").to_string();
     assert!(why.contains("no such customer") && why.contains("present x.example.test."), "{why}");
     let gone = Exec::new("/nowhere/hook", Vec::new());
@@ -76,7 +76,7 @@ async fn a_certificate_by_dns_update() {
     let address = format!("tcp://{}", lab.knot.address());
     let updater = DnsUpdater::new_rfc2136_tsig(address, TSIG_NAME, secret, TsigAlgorithm::HmacSha256);
     let provider = DnsUpdateProvider::new(updater.expect("an updater"), vec!["example.test".into()]);
-    assert_eq!(provider.zone("a.b.test").await.expect("an answer"), None);
+    assert_eq!(provider.zone("a.b.test", "b.test").await.expect("an answer"), None);
     lab.knot.update("zone example.test\nadd _acme-challenge.a.example.test 60 TXT \"of somebody else\"");
     issues(&lab, Arc::new(provider)).await;
     assert_eq!(lab.knot.txt("_acme-challenge.a.example.test"), ["of somebody else"]);

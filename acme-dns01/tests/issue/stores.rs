@@ -98,10 +98,10 @@ async fn keeps_what_it_is_given(store: &dyn Store) {
     };
     let noted = futures_util::future::join_all((0..8).map(|at| note(1000 + at))).await;
     assert!(noted.iter().all(Result::is_ok), "{noted:?}");
-    assert_eq!(store.ledger().await.expect("a ledger").entries().len(), 8, "none is lost");
+    assert_eq!(store.ledger().await.expect("a ledger").entries().count(), 8, "none is lost");
     // What no limit counts any more falls out.
-    assert_eq!(note(1000 + 8 * 86_400).await.expect("a ledger").entries().len(), 1);
-    assert_eq!(store.ledger().await.expect("a ledger").entries().len(), 1);
+    assert_eq!(note(1000 + 8 * 86_400).await.expect("a ledger").entries().count(), 1);
+    assert_eq!(store.ledger().await.expect("a ledger").entries().count(), 1);
     drop(lock);
     // A connection takes a moment to end.
     for _ in 0..500 {

@@ -60,7 +60,7 @@ let
     validMinDays = mkOption {
       type = types.nullOr types.int;
       default = null;
-      description = "How many of 90 days must remain; the CA's ARI comes first.";
+      description = "Days of 90 that must remain; the CA's ARI comes first.";
     };
     reloadServices = mkOption {
       type = types.listOf types.str;
@@ -70,7 +70,7 @@ let
     postRun = mkOption {
       type = types.nullOr types.str;
       default = null;
-      description = "Commands to run when there is a new certificate, as the account acme.";
+      description = "Commands to run in the certificate's folder when there is a new one, as the account acme.";
     };
   };
 
@@ -85,13 +85,19 @@ let
         type = types.listOf types.str;
         default = [ ];
         example = [ "127.0.0.1:443" ];
-        description = "Where the new certificate has to be shown afterwards, or the old one is put back.";
+        description = "Addresses that must present the new certificate afterwards; otherwise the old one is put back.";
+      };
+      group = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "nginx";
+        description = "The group that may read this certificate; that of all unless given.";
       };
       directory = mkOption {
         type = types.str;
         default = "/var/lib/acme/${name}";
         readOnly = true;
-        description = "Where it is.";
+        description = "Folder of the certificate.";
       };
     };
   });
@@ -128,12 +134,13 @@ let
     provider = if cert.dnsProvider == null then null else providerOf cert;
     reload_services = cert.reloadServices;
     post_run = cert.postRun;
-    inherit (cert) check;
+    inherit (cert) check group;
     valid_min_days = cert.validMinDays;
   };
   written = {
     folder = "/var/lib/acme";
     inherit (cfg) group;
+    agree_terms = cfg.acceptTerms;
     parallel = cfg.maxConcurrentRenewals;
     email = lib.optionals (cfg.defaults.email != null) [ cfg.defaults.email ];
     authority = builtins.listToAttrs (map
@@ -167,7 +174,7 @@ in
     acceptTerms = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether you accept the terms of the CA.";
+      description = "Agreement to the terms of service of the CA.";
     };
     group = mkOption {
       type = types.str;
@@ -177,7 +184,7 @@ in
     maxConcurrentRenewals = mkOption {
       type = types.int;
       default = 5;
-      description = "How many certificates are worked on at once.";
+      description = "Number of certificates processed concurrently.";
     };
     defaults = mkOption {
       type = types.submodule {
@@ -190,7 +197,7 @@ in
         };
       };
       default = { };
-      description = "What certificates have unless they say something else.";
+      description = "Defaults of all certificates.";
     };
     certs = mkOption {
       type = types.attrsOf certificate;
@@ -254,7 +261,8 @@ in
         TimeoutStopSec = "30s";
         User = "acme";
         Group = "acme";
-        SupplementaryGroups = lib.optionals (cfg.group != "acme") [ cfg.group ];
+        SupplementaryGroups = lib.unique (builtins.filter (group: group != null && group != "acme")
+          ([ cfg.group ] ++ map (cert: cert.group) certs));
         StateDirectory = "acme";
         StateDirectoryMode = "0755";
         UMask = "0077";

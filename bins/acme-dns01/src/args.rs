@@ -72,6 +72,14 @@ pub(crate) enum Command {
         /// Name of the certificate; it need not be configured any more.
         name: String,
     },
+    /// Take over certificates and accounts of lego, certbot, acme.sh, Caddy or NixOS, for the certificates of the configuration.
+    Adopt {
+        /// Folder of the other client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`, Caddy's data folder, `/var/lib/acme`.
+        folder: PathBuf,
+        /// Only print what would be taken over.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Simulate ten years of these certificates, from today on.
     Simulate {
         /// Events of the years: `announced` for the calendar of Let's Encrypt, `shrinking` down to 6 days.

@@ -84,6 +84,11 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
         }
         Command::List => list(&engine, &certificates, now(), args.json).await,
         Command::Check { dry } => check(&engine, &certificates, &unknown_groups, *dry, args.json).await,
+        Command::Adopt { folder, dry_run } => {
+            let found = acme_dns01::adopt::read(folder)
+                .map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;
+            Ok(findings(&engine.adopt(&found, &certificates, *dry_run).await, args.json))
+        }
         Command::Abandon { name } => {
             let left = engine.abandon(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
             removed(args.json, "abandoned", name, left)
@@ -194,6 +199,10 @@ async fn check(
     findings.extend(unknown_groups.iter().map(|group| {
         Finding::fault("group", format!("there is no group `{group}`: create it, or correct the name"))
     }));
+    Ok(self::findings(&findings, as_json))
+}
+
+fn findings(findings: &[Finding], as_json: bool) -> Done {
     if as_json {
         let lines: Vec<Value> = findings
             .iter()
@@ -201,12 +210,12 @@ async fn check(
             .collect();
         println!("{}", Value::from(lines));
     } else {
-        for Finding { about, fine, message, .. } in &findings {
+        for Finding { about, fine, message, .. } in findings {
             let mark = if *fine { "ok    " } else { "WRONG " };
             println!("{mark} {about}: {message}");
         }
     }
-    Ok(if findings.iter().all(|found| found.fine) { Done::Fine } else { Done::Differences })
+    if findings.iter().all(|found| found.fine) { Done::Fine } else { Done::Differences }
 }
 
 fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bool) -> Done {

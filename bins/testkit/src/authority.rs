@@ -31,8 +31,13 @@ impl Default for Authority {
 impl Authority {
     /// Creates an authority with a new key.
     pub fn new() -> Self {
+        Self::named("the authority of a test")
+    }
+
+    /// A new one of this name.
+    pub fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
-        params.distinguished_name.push(DnType::CommonName, "the authority of a test");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().expect("a key");

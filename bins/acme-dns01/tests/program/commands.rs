@@ -1,6 +1,10 @@
 //! Each command, and what is said when something is wrong.
 
 use crate::lab::Lab;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::authoritative::TSIG_SECRET;
 
 #[test]
@@ -85,7 +89,7 @@ fn what_is_wrong_is_named_with_its_place_and_what_to_write() {
     for (more, line, words) in [
         ("keytype = \"ec256\"\n", 21, "expected one of"),
         ("key_type = \"dsa\"\n", 21, "ec256"),
-        ("provider = \"cloudflair\"\n", 21, "`cloudflair` is none of knot"),
+        ("provider = \"cloudflair\"\n", 21, "`cloudflair`: expected one of knot"),
         ("[[certificate]]\nnames = \"b.example.test\"\nauthority = \"letsencript\"\n", 23, "letsencrypt"),
         ("[[certificate]]\nnames = \"not a name\"\n", 22, "not a name"),
         ("[[certificate]]\nname = \"c\"\n", 21, "write the names"),
@@ -101,7 +105,7 @@ fn what_is_wrong_is_named_with_its_place_and_what_to_write() {
     // Keys do not cross a network as they are unless somebody says that it is encrypted.
     for (database, words) in [
         ("host=db.example.org user=x password=hunter2", "write sslmode=require"),
-        ("host=db.example.org sslmode=nonsense password=hunter2", "no connection string of libpq"),
+        ("host=db.example.org sslmode=nonsense password=hunter2", "not a valid connection string of libpq"),
     ] {
         lab.secret("database", database);
         let text = lab.configuration("acme", &format!("database = \"file:{home}/database\"\n"), "");
@@ -133,4 +137,99 @@ fn a_key_that_the_name_server_does_not_take() {
     assert!(ran.err.contains("1 of 1 failed: site: "), "{}", ran.err);
     // Something can be served all the same.
     assert!(lab.written("fullchain.pem").contains("BEGIN CERTIFICATE"));
+}
+
+/// A proxy for CONNECT, and how often it was asked.
+fn connect_proxy() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let count = Arc::new(AtomicUsize::new(0));
+    let asked = count.clone();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let asked = asked.clone();
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if client.read_exact(&mut byte).is_err() {
+                        return;
+                    }
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let Some(target) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) else {
+                    return;
+                };
+                asked.fetch_add(1, Ordering::SeqCst);
+                let Ok(mut server) = TcpStream::connect(target) else { return };
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("a client");
+                let (mut to, mut from) = (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                let _ = std::io::copy(&mut client, &mut server);
+            });
+        }
+    });
+    (address, count)
+}
+
+#[test]
+fn requests_go_through_the_proxy_of_the_environment() {
+    let lab = Lab::start();
+    let (address, count) = connect_proxy();
+    let shown = lab.run_with(&[("HTTPS_PROXY", &address)], &["account", "show", "pebble"]);
+    assert!(shown.out.contains("/my-account/"), "{}{}", shown.out, shown.err);
+    let asked = count.load(Ordering::SeqCst);
+    assert!(asked > 0);
+    let direct = [("HTTPS_PROXY", address.as_str()), ("NO_PROXY", "localhost")];
+    lab.run_with(&direct, &["account", "show", "pebble"]).ends(0);
+    assert_eq!(count.load(Ordering::SeqCst), asked, "NO_PROXY names the host");
+}
+
+#[test]
+fn what_is_in_place_is_shown_and_replaced() {
+    let lab = Lab::start();
+    let status = || lab.run(&["list", "--json"]).ends(0).json()[0]["status"].clone();
+    assert_eq!(status(), "missing");
+    lab.run(&["once"]).ends(0);
+    assert_eq!(status(), "valid");
+    std::fs::remove_file(lab.path("acme/site/key.pem")).expect("a file");
+    assert_eq!(status(), "key_missing");
+    let checked = lab.run(&["check", "--dry"]).ends(3);
+    assert!(checked.out.contains("WRONG  site: files: key.pem is gone"), "{}", checked.out);
+    assert!(lab.run(&["once"]).ends(0).out.contains("site: issued"));
+    std::fs::remove_dir_all(lab.path("acme/site")).expect("a folder");
+    assert_eq!(status(), "folder_deleted");
+    assert!(lab.run(&["once"]).ends(0).out.contains("site: issued"));
+    // A failed reload is shown until it works.
+    lab.configure("post_run = \"test -e full.pem && test \\\"$ACME_FOLDER\\\" = \\\"$PWD\\\" && false\"\n");
+    let failed = lab.run(&["renew", "site"]).ends(1);
+    assert!(failed.err.contains("the certificate is not deployed"), "{}", failed.err);
+    let listed = lab.run(&["list", "--json"]).ends(0).json();
+    assert_eq!(listed[0]["activity"], "reload_failed", "{listed}");
+    assert!(listed[0]["reload_error"].as_str().is_some_and(|error| error.contains("/bin/sh")), "{listed}");
+    lab.configure("post_run = \"cp full.pem backup.pem\"\n");
+    lab.run(&["renew", "site"]).ends(0);
+    assert_eq!(lab.written("full.pem"), lab.written("backup.pem"));
+}
+
+#[test]
+fn groups_are_checked_and_enforced() {
+    use std::os::unix::fs::MetadataExt;
+    let lab = Lab::start();
+    lab.run(&["once"]).ends(0);
+    let group = || lab.path("acme/site/key.pem").metadata().expect("a file").gid();
+    assert_eq!(group(), crate::lab::GROUP);
+    // Another program's decision stays; one of the configuration is applied at once.
+    for file in ["acme/site", "acme/site/key.pem"] {
+        std::os::unix::fs::chown(lab.path(file), None, Some(48_214)).expect("root");
+    }
+    lab.run(&["renew", "site"]).ends(0);
+    assert_eq!(group(), 48_214);
+    lab.configure("group = \"48215\"\n");
+    lab.run(&["once"]).ends(0);
+    assert_eq!(group(), 48_215);
+    lab.configure("group = \"no-such-group\"\n");
+    let checked = lab.run(&["check", "--dry"]).ends(3);
+    assert!(checked.out.contains("there is no group `no-such-group`"), "{}", checked.out);
 }

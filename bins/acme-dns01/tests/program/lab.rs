@@ -133,6 +133,16 @@ settle = 0
         Running { child, said, heard: Vec::new() }
     }
 
+    /// Runs the program with these variables in its environment.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        let output = command.output().expect("the program was built");
+        let out = String::from_utf8(output.stdout).expect("text");
+        let err = String::from_utf8(output.stderr).expect("text");
+        Ran { code: output.status.code(), out, err }
+    }
+
     /// Runs the program. Whatever it says, no secret is in it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let output = self.command(arguments).output().expect("the program was built");

@@ -1,5 +1,6 @@
 //! The program as its user runs it: against Pebble 2.10, a name server that takes updates, nginx, postfix, PostgreSQL.
 
+mod adopt;
 mod alerts;
 mod commands;
 mod daemon;

@@ -60,7 +60,7 @@ fn two_machines_share_one_order_and_both_serve_what_it_brought() {
     assert!(one_runs.ended().success());
     postgres.kill();
     let mut one_runs = lab.spawn(&["--config", &one, "run"]);
-    one_runs.says("what this machine has is used for now");
+    one_runs.says("the pair of this machine is used for now");
     postgres.restart();
     one_runs.says("in use here");
     for mut running in [one_runs, other_runs] {

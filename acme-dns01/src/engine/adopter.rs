@@ -1,0 +1,95 @@
+//! Certificates and accounts of other clients, taken over into the store.
+
+use super::{Certificate, Engine};
+use crate::adopt::{Found, FoundCertificate};
+use crate::client::{KeyPair, now};
+use crate::condition::Condition;
+use crate::finding::Finding;
+use crate::lifetime::Origin;
+use crate::machine::{Record, Spec, State};
+use crate::store::{Pair, StoreError};
+
+/// Takes over what was found, for the certificates of the configuration.
+pub(super) struct Adopter<'e> {
+    engine: &'e Engine,
+    found: &'e Found,
+    dry: bool,
+}
+
+impl<'e> Adopter<'e> {
+    pub(super) const fn new(engine: &'e Engine, found: &'e Found, dry: bool) -> Self {
+        Self { engine, found, dry }
+    }
+
+    pub(super) async fn run(&self, certificates: &[Certificate]) -> Vec<Finding> {
+        let mut findings = self.accounts(certificates).await;
+        for certificate in certificates {
+            let about = format!("certificate {}", certificate.spec.id);
+            findings.push(match self.certificate(certificate).await {
+                Ok(message) => Finding::fine(about, message),
+                Err(error) => Finding::fault(about, crate::error_chain(&error)),
+            });
+        }
+        for (path, reason) in &self.found.skipped {
+            findings.push(Finding::fault(path.display().to_string(), format!("skipped: {reason}")));
+        }
+        findings
+    }
+
+    async fn accounts(&self, certificates: &[Certificate]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for name in self.engine.accounts.authorities.keys() {
+            if !certificates.iter().any(|made| made.spec.authorities.contains(name)) {
+                continue;
+            }
+            let about = format!("account at {name}");
+            findings.push(match self.engine.accounts.adopt(name, &self.found.accounts, self.dry).await {
+                Ok(message) => Finding::fine(about, message),
+                Err(error) => Finding::fault(about, error.reason),
+            });
+        }
+        findings
+    }
+
+    /// Returns the certificate that is as the specification wants it and lives the longest.
+    fn best(&self, spec: &Spec) -> Option<&'e FoundCertificate> {
+        let required = spec.requirements();
+        let fits = |found: &&FoundCertificate| {
+            let info = &found.info;
+            let key = KeyPair::from_pem(&found.key);
+            info.origin == Origin::Authority
+                && info.names == spec.names
+                && info.key_type == spec.key_type.as_str()
+                && info.not_after > now()
+                && required.other_authority(info).is_none()
+                && key.is_ok_and(|key| key.public_key() == info.public_key)
+        };
+        self.found.certificates.iter().filter(fits).max_by_key(|found| found.info.not_after)
+    }
+
+    async fn certificate(&self, certificate: &Certificate) -> Result<String, StoreError> {
+        let (spec, store) = (&certificate.spec, &self.engine.store);
+        let status = self.engine.certificate_status(certificate).await?;
+        if status.condition == Condition::Valid {
+            return Ok("a valid one is in place already".to_owned());
+        }
+        let Some(found) = self.best(spec) else {
+            return Ok("none was found that is as configured and still valid: it will be ordered".to_owned());
+        };
+        let shown = format!("{}, valid until {}", found.path.display(), found.info.not_after);
+        if self.dry {
+            return Ok(format!("would be taken from {shown}"));
+        }
+        let _lock = self.engine.locked(&spec.id).await?;
+        let mut state = State::replay(&store.journal(&spec.id).await?);
+        let mut held = found.info.clone();
+        held.authority = spec.authorities.first().cloned();
+        held.profile.clone_from(&spec.profile);
+        (state.held, state.lost, state.revoked, state.ari) = (Some(held), None, None, None);
+        (state.undeployed, state.refused) = (true, 0);
+        store.stage(&spec.id, &Pair { chain: found.chain.clone(), key: found.key.clone() }).await?;
+        store.install(&spec.id).await?;
+        store.append(&spec.id, &Record::State(Box::new(state))).await?;
+        Ok(format!("taken from {shown}"))
+    }
+}
