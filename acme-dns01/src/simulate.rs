@@ -666,7 +666,7 @@ fn calendar(scenario: Scenario, begin: Time) -> Vec<CalendarChange> {
             (date("2028-02-16T00:00:00Z"), "45 days; authorizations are reused for 7 hours", |environment, _| {
                 (environment.lifetime, environment.reuse) = (DAY * 45, Duration::from_secs(7 * 3600));
             }),
-            (day(150), "the CA is away for 3 days", |environment, now| environment.away = now.after(DAY * 3)),
+            (day(150), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),
             (day(700), "mass revocation", |environment, now| environment.revoked_before = now),
             (day(1100), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),
         ],

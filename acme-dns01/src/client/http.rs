@@ -208,7 +208,7 @@ impl Http {
             request = request.header(*name, value);
         }
         let request = request.body(Full::new(Bytes::from(body)))?;
-        let failed = |why: &dyn std::error::Error| {
+        let failed = |why: &dyn Error| {
             let mut words = why.to_string();
             let mut below = why.source();
             while let Some(why) = below {

@@ -124,22 +124,22 @@ async fn killed_around_the_pair() {
 #[tokio::test]
 async fn fault_08_during_the_change_of_the_account_key() {
     let lab = Lab::start(PebbleVersion::V2_10);
-    let first = lab.engine().account("pebble").await.expect("an account").url.clone();
+    let first = lab.engine().account("pebble").await.expect("an account").url().to_owned();
+    let kept = acme_dns01::engine::account_key(&lab.pebble.directory());
     // Ended before the change, and after it: the store has both keys each time.
     for changed in [false, true] {
         let account = lab.engine().account("pebble").await.expect("an account");
         let next = acme_dns01::client::AccountKey::generate().expect("a key");
-        let mut stored = lab.store().account("pebble").await.expect("the store").expect("an account");
+        let mut stored = lab.store().account(&kept).await.expect("the store").expect("an account");
         stored.next_key = Some(next.pem().clone());
-        lab.store().save_account("pebble", &stored).await.expect("the store");
+        lab.store().save_account(&kept, &stored).await.expect("the store");
         if changed {
-            let acme = lab.acme(&lab.pebble.directory());
-            acme.change_key(&account.key, &next, &account.url).await.expect("a change");
+            account.change_key(&next).await.expect("a change");
         }
         let found = lab.engine().account("pebble").await.expect("an account");
         let expected = if changed { next.thumbprint() } else { account.key().thumbprint() };
-        assert_eq!((&found.url, found.key().thumbprint()), (&first, expected));
-        let stored = lab.store().account("pebble").await.expect("the store").expect("an account");
+        assert_eq!((found.url(), found.key().thumbprint()), (first.as_str(), expected));
+        let stored = lab.store().account(&kept).await.expect("the store").expect("an account");
         assert!(stored.next_key.is_none() && stored.key.expose_secret().contains("PRIVATE"));
     }
     lab.engine().roll_over("pebble").await.expect("a change");

@@ -11,3 +11,4 @@ mod lab;
 mod providers;
 mod reality;
 mod stores;
+mod zones;
