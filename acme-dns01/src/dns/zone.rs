@@ -97,7 +97,14 @@ impl Dns {
         let mut servers = self.authorities(&zone).await?;
         for _ in 0..DELEGATIONS {
             match self.ask_servers(&servers, &zone, name, kind).await? {
-                ServerReply::Answer(message) => return Ok(AuthorityAnswer { message, zone, servers }),
+                ServerReply::Answer(message) => {
+                    // A server that has the child zone too answers from it, without a referral.
+                    if let Some(child) = child_zone(&message, &zone, name) {
+                        servers = self.authorities(&child).await.unwrap_or(servers);
+                        zone = child;
+                    }
+                    return Ok(AuthorityAnswer { message, zone, servers });
+                }
                 ServerReply::Referral { child, names, glue } => {
                     let missing: Vec<String> = names
                         .iter()
@@ -291,6 +298,15 @@ pub(super) struct AuthorityAnswer {
 enum ServerReply {
     Answer(Box<Message>),
     Referral { child: String, names: Vec<String>, glue: Vec<(String, SocketAddr)> },
+}
+
+/// Returns the zone that an answer is from, by its SOA record, if it is one below `zone`.
+fn child_zone(message: &Message, zone: &str, name: &str) -> Option<String> {
+    let records = message.answers.iter().chain(&message.authorities);
+    records
+        .filter(|record| matches!(record.data, RData::SOA(_)))
+        .map(|record| record.name.to_ascii().trim_end_matches('.').to_ascii_lowercase())
+        .find(|owner| owner.len() > zone.len() && (same(owner, name) || name.ends_with(&format!(".{owner}"))))
 }
 
 fn address(record: &Record) -> Option<IpAddr> {

@@ -262,6 +262,8 @@ impl Machine {
                 self.new_order(now);
             }
             Event::Done if self.phase == Phase::Install => {
+                // Another pair is in place than the one that was looked at.
+                self.stored = None;
                 if let Some(held) = self.work.staged.take() {
                     if self.state.failures > 0 {
                         self.alert(Alert::Recovered);
@@ -292,6 +294,7 @@ impl Machine {
                 self.phase = Phase::Rollback;
             }
             Event::Done if self.phase == Phase::Rollback => {
+                self.stored = None;
                 let why = std::mem::take(&mut self.work.refusal);
                 let until = now.after(self.pause_after(self.state.refused.saturating_add(1)));
                 self.alert(Alert::RolledBack { why: why.clone() });
