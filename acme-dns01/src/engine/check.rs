@@ -177,7 +177,7 @@ impl<'e> Checker<'e> {
         let located = self.locate(certificate, name).await;
         let at = located.as_ref().map_or_else(|_| name.challenge(), |txt| txt.name.clone());
         let zone = located.as_ref().map(|txt| format!("{} by {}", txt.name, txt.provider));
-        findings.push(Finding::of(format!("{name}: zone"), zone.map_err(|error| error.reason.clone())));
+        findings.push(Finding::of(format!("{}: zone", name.base()), zone.map_err(|error| error.reason.clone())));
         if let Ok(txt) = &located
             && let Some(provider) = self.engine.locator.provider(&txt.provider)
         {
@@ -189,7 +189,7 @@ impl<'e> Checker<'e> {
             };
             if let Some(found) = tried.transpose() {
                 let found = found.map_err(|error| error.to_string());
-                findings.push(Finding::of(format!("{name}: update"), found));
+                findings.push(Finding::of(format!("{}: update", name.base()), found));
             }
         }
         findings.push(self.name_servers(name, &at).await);
@@ -200,8 +200,8 @@ impl<'e> Checker<'e> {
     async fn name_servers(&self, name: &Name, at: &str) -> Finding {
         let dns = &self.engine.locator.dns;
         let about = match dns.mode {
-            LookupMode::Authorities => format!("{name}: name servers"),
-            LookupMode::Resolvers => format!("{name}: resolvers"),
+            LookupMode::Authorities => format!("{}: name servers", name.base()),
+            LookupMode::Resolvers => format!("{}: resolvers", name.base()),
         };
         let servers = match dns.survey(at).await {
             Ok(servers) => servers,

@@ -94,7 +94,7 @@ impl Reporter {
         }
         for error in join_all(sent).await.into_iter().filter_map(Result::err) {
             locked(&self.counts).alerts_lost += 1;
-            self.event(id, &EngineEvent::AlertLost(error.to_string()));
+            self.event(id, &EngineEvent::AlertLost(crate::error_chain(&error)));
         }
     }
 

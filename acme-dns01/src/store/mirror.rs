@@ -75,9 +75,6 @@ impl Store for Mirror {
         self.shared.note(entry, now, limits).await
     }
 
-    async fn ids(&self) -> Result<Vec<String>, StoreError> {
-        self.shared.ids().await
-    }
     async fn forget(&self, id: &str) -> Result<(), StoreError> {
         self.shared.forget(id).await
     }

@@ -209,7 +209,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn contents(&self, id: &str) -> Result<Contents, StoreError> {
         self.current(id).await.map(Contents::from)
     }
-    /// Ids of all certificates that have a journal. A store that cannot list them returns none.
+    /// Ids of all certificates that have a journal, if this machine alone decides which are configured. A store that machines with
+    /// configurations of their own share returns none.
     async fn ids(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }

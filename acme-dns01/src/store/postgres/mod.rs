@@ -265,12 +265,6 @@ impl Store for PostgresStore {
         Ok(row.map(|row| Pair { chain: row.get(0), key: row.get::<_, String>(1).into() }))
     }
 
-    async fn ids(&self) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT DISTINCT id FROM acme_dns01_journal ORDER BY id";
-        let rows = self.held().await?.query(sql, &[]).await.map_err(|why| failed(&why))?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
     async fn forget(&self, id: &str) -> Result<(), StoreError> {
         let sql = "WITH old AS (DELETE FROM acme_dns01_journal WHERE id = $1) \
                    DELETE FROM acme_dns01_certificate WHERE id = $1";

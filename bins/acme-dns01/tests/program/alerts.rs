@@ -68,6 +68,6 @@ fn a_failure_and_the_recovery_are_told_by_command_webhook_and_mail() {
     ));
     lab.secret("tsig", WRONG);
     let failed = lab.run(&["renew", "site"]).ends(1);
-    assert_eq!(failed.err.matches("an alert reached nobody").count(), 3, "{}", failed.err);
+    assert_eq!(failed.err.matches("an alert could not be sent").count(), 3, "{}", failed.err);
     assert!(!failed.err.contains("of-a-secret-name"), "{}", failed.err);
 }
