@@ -66,7 +66,8 @@ pub fn read(folder: &Path) -> std::io::Result<Found> {
 }
 
 fn search(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     entries.sort();
     for path in entries {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -147,7 +148,8 @@ fn account(path: &Path, name: &str) -> Option<(String, Result<SecretString, Stri
         "account.json" if folder.join("keys").is_dir() => {
             let object: Value = serde_json::from_str(&text(path).ok()?).ok()?;
             let url = object["registration"]["uri"].as_str()?.to_owned();
-            let key = fs::read_dir(folder.join("keys")).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+            let key =
+                fs::read_dir(folder.join("keys")).ok()?.filter_map(Result::ok).map(|entry| entry.path());
             let key = key.into_iter().find(|path| path.extension().is_some_and(|end| end == "key"))?;
             Some((url, pem(&key)))
         }
@@ -169,7 +171,9 @@ fn account(path: &Path, name: &str) -> Option<(String, Result<SecretString, Stri
         }
         // Caddy: NAME.json beside NAME.key.
         name => {
-            let stem = name.strip_suffix(".json").filter(|_| path.components().any(|part| part.as_os_str() == "users"))?;
+            let stem = name
+                .strip_suffix(".json")
+                .filter(|_| path.components().any(|part| part.as_os_str() == "users"))?;
             let object: Value = serde_json::from_str(&text(path).ok()?).ok()?;
             let url = object["location"].as_str().filter(|url| !url.is_empty())?.to_owned();
             Some((url, pem(&folder.join(format!("{stem}.key")))))
@@ -194,7 +198,8 @@ mod tests {
         let key = AccountKey::generate().expect("a key");
         let names = vec!["a.test".parse().expect("a name")];
         let now = crate::Time::from_secs(1_800_000_000);
-        let (chain, leaf_key) = crate::client::self_signed(&names, crate::KeyType::Ec256, now).expect("a pair");
+        let (chain, leaf_key) =
+            crate::client::self_signed(&names, crate::KeyType::Ec256, now).expect("a pair");
         let write = |path: &str, content: &str| {
             let path = home.path().join(path);
             fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -212,7 +217,10 @@ mod tests {
         }
         write("lego/certificates/a.test.issuer.crt", &chain);
         let pem = key.pem().expose_secret();
-        write("lego/accounts/ca.test/me@a.test/account.json", r#"{"registration":{"uri":"https://ca.test/acct/1"}}"#);
+        write(
+            "lego/accounts/ca.test/me@a.test/account.json",
+            r#"{"registration":{"uri":"https://ca.test/acct/1"}}"#,
+        );
         write("lego/accounts/ca.test/me@a.test/keys/me@a.test.key", pem);
         write("acme.sh/ca/ca.test/directory/ca.conf", "ACCOUNT_URL='https://ca.test/acct/2'\n");
         write("acme.sh/ca/ca.test/directory/account.key", pem);

@@ -204,7 +204,11 @@ impl Ledger {
             .max()
             .unwrap_or_default();
         // They come in the order of time, but for a clock that was set.
-        while self.rows.front().is_some_and(|row| row.at().is_none_or(|at| now.since(at) > longest || at.is_ahead_of(now))) {
+        while self
+            .rows
+            .front()
+            .is_some_and(|row| row.at().is_none_or(|at| now.since(at) > longest || at.is_ahead_of(now)))
+        {
             self.rows.pop_front();
         }
         self.waits.retain(|entry| match entry {
@@ -279,7 +283,10 @@ impl Ledger {
         check(orders().map(|(at, ..)| at).collect(), limits.orders, &|| Limit::Orders(limits.orders));
         // Certificates are what the others count.
         let certificates = || orders().filter(|(.., void)| !void);
-        let same = certificates().filter(|(_, ordered, ..)| ordered.as_slice() == names).map(|(at, ..)| at).collect();
+        let same = certificates()
+            .filter(|(_, ordered, ..)| ordered.as_slice() == names)
+            .map(|(at, ..)| at)
+            .collect();
         check(same, limits.same, &|| Limit::Same(limits.same));
         let domains: BTreeSet<&str> = names.iter().map(Name::registered_domain).collect();
         for domain in domains {
@@ -384,7 +391,8 @@ mod tests {
         let (limits, names) = (Limits::default(), names(&["a.test"]));
         let (now, until) = (Time::from_secs(1000), Time::from_secs(5000));
         let mut ledger = Ledger::default();
-        let entry = Entry::RetryAfter { until, authority: "ca".into(), why: "slow down".into(), at: Some(now) };
+        let entry =
+            Entry::RetryAfter { until, authority: "ca".into(), why: "slow down".into(), at: Some(now) };
         ledger.record(entry, now, &limits);
         assert_eq!(ledger.permit(now, "ca", &names, true, &limits).expect_err("closed").until, until);
         assert!(ledger.open(until, "ca").is_ok());

@@ -12,15 +12,13 @@ pub mod propagation;
 pub mod simulate;
 mod time;
 
+pub use condition::{Condition, StoredPair};
 pub use key_type::{KeyType, KeyTypeError};
 pub use ledger::{Entry, Ledger, Limit, Limits, Rate, Refusal};
-pub use condition::{Condition, StoredPair};
-pub use lifetime::{
-    Ari, CertificateInfo, Due, Origin, Plan, Reason, RenewalInfo, Requirements, due,
-};
+pub use lifetime::{Ari, CertificateInfo, Due, Origin, Plan, Reason, RenewalInfo, Requirements, due};
 pub use machine::{
-    AcmeError, Action, Alert, Attempt, Authorization, ErrorKind, Event, Machine, Order, OrderSpec, Record, Spec,
-    State, Status, Timeouts, Txt, renewal_due,
+    AcmeError, Action, Alert, Attempt, Authorization, ErrorKind, Event, Machine, Order, OrderSpec, Record,
+    Spec, State, Status, Timeouts, Txt, renewal_due,
 };
 pub use name::{Name, NameError, zone_candidates};
 pub use time::{DAY, Time, format_duration};

@@ -226,11 +226,16 @@ impl<'a> Requirements<'a> {
         }
         let url = |name: &String| self.directories.and_then(|all| all.get(name));
         let urls: Vec<&String> = self.authorities.iter().filter_map(url).collect();
-        if info.is_staging() && urls.len() == self.authorities.len() && !urls.iter().any(|url| is_test_url(url)) {
+        if info.is_staging()
+            && urls.len() == self.authorities.len()
+            && !urls.iter().any(|url| is_test_url(url))
+        {
             return Some(format!("a staging environment ({})", info.issuer));
         }
         if let Some(directory) = &info.directory {
-            let same = |name: &String| url(name).map_or(info.authority.as_ref() == Some(name), |url| url == directory);
+            let same = |name: &String| {
+                url(name).map_or(info.authority.as_ref() == Some(name), |url| url == directory)
+            };
             return (!self.authorities.iter().any(same)).then(|| directory.clone());
         }
         let name = info.authority.as_ref().filter(|name| !name.is_empty())?;
@@ -252,7 +257,12 @@ fn is_test_url(url: &str) -> bool {
 /// ARI decides where the CA gave a window that makes sense (`start < end`); else a part of the lifetime does. Whatever the
 /// CA says, a tenth of the lifetime is kept as the reserve for retries.
 #[must_use]
-pub fn due(held: Option<&CertificateInfo>, ari: Option<&Ari>, requirements: &Requirements<'_>, plan: &Plan) -> Due {
+pub fn due(
+    held: Option<&CertificateInfo>,
+    ari: Option<&Ari>,
+    requirements: &Requirements<'_>,
+    plan: &Plan,
+) -> Due {
     let at_once = |reason| Due { at: Time::default(), reason };
     let Some(held) = held else { return at_once(Reason::Missing) };
     if held.origin != Origin::Authority {
@@ -327,7 +337,8 @@ mod tests {
     fn held(days: u64) -> CertificateInfo {
         let begin = Time::from_secs(1_000_000_000);
         let names = vec!["a.test".parse().expect("a name")];
-        let mut info = CertificateInfo::new(names, begin, begin.after(DAY * u32::try_from(days).expect("days")));
+        let mut info =
+            CertificateInfo::new(names, begin, begin.after(DAY * u32::try_from(days).expect("days")));
         info.ari = Some("a.b".into());
         info.authority = Some("ca".into());
         info
@@ -402,7 +413,10 @@ mod tests {
         assert!(matches!(when(&held, Some(&window(day(9), day(8))), &plan).reason, Reason::Lifetime(_)));
         let due = when(&held, Some(&window(day(10), day(12))), &plan);
         assert_eq!(due.at, day(11));
-        assert!(matches!(when(&held, Some(&window(day(200), day(300))), &plan).reason, Reason::WindowTooLate(_)));
+        assert!(matches!(
+            when(&held, Some(&window(day(200), day(300))), &plan).reason,
+            Reason::WindowTooLate(_)
+        ));
         let mut other = window(day(10), day(12));
         other.of = "c.d".into();
         assert!(matches!(when(&held, Some(&other), &plan).reason, Reason::Lifetime(_)));

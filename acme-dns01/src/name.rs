@@ -79,9 +79,8 @@ impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let wrong = |why: &'static str| {
-            Err(NameError { name: text.chars().take(300).collect(), why: why.into() })
-        };
+        let wrong =
+            |why: &'static str| Err(NameError { name: text.chars().take(300).collect(), why: why.into() });
         let lower = text.to_ascii_lowercase();
         let lower = lower.strip_suffix('.').unwrap_or(&lower);
         let base = lower.strip_prefix("*.").unwrap_or(lower);

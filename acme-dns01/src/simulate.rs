@@ -5,7 +5,8 @@
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::machine::{
-    AcmeError, Action, Alert, Authorization, ErrorKind, Event, Machine, Order, Record, Spec, State, Status, Txt,
+    AcmeError, Action, Alert, Authorization, ErrorKind, Event, Machine, Order, Record, Spec, State, Status,
+    Txt,
 };
 use crate::name::Name;
 use crate::time::{DAY, Time};
@@ -660,12 +661,20 @@ fn calendar(scenario: Scenario, begin: Time) -> Vec<CalendarChange> {
             (begin, "90 days; authorizations are reused for 30 days", |environment, _| {
                 environment.reuse = DAY * 30;
             }),
-            (date("2027-02-10T00:00:00Z"), "64 days; authorizations are reused for 10 days", |environment, _| {
-                (environment.lifetime, environment.reuse) = (DAY * 64, DAY * 10);
-            }),
-            (date("2028-02-16T00:00:00Z"), "45 days; authorizations are reused for 7 hours", |environment, _| {
-                (environment.lifetime, environment.reuse) = (DAY * 45, Duration::from_secs(7 * 3600));
-            }),
+            (
+                date("2027-02-10T00:00:00Z"),
+                "64 days; authorizations are reused for 10 days",
+                |environment, _| {
+                    (environment.lifetime, environment.reuse) = (DAY * 64, DAY * 10);
+                },
+            ),
+            (
+                date("2028-02-16T00:00:00Z"),
+                "45 days; authorizations are reused for 7 hours",
+                |environment, _| {
+                    (environment.lifetime, environment.reuse) = (DAY * 45, Duration::from_secs(7 * 3600));
+                },
+            ),
             (day(150), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),
             (day(700), "mass revocation", |environment, now| environment.revoked_before = now),
             (day(1100), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),

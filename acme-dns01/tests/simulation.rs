@@ -2,7 +2,7 @@
 
 use acme_dns01::simulate::{KillReport, Report, decade, killed, skewed};
 use acme_dns01::{
-    Action, Authorization, Event, Ledger, Machine, Order, Spec, State, Status, Time, AcmeError, ErrorKind,
+    AcmeError, Action, Authorization, ErrorKind, Event, Ledger, Machine, Order, Spec, State, Status, Time,
     Txt,
 };
 use proptest::prelude::*;

@@ -94,10 +94,7 @@ impl Account {
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn new_order(
-        &self,
-        request: &OrderRequest<'_>,
-    ) -> Result<Order, AcmeError> {
+    pub async fn new_order(&self, request: &OrderRequest<'_>) -> Result<Order, AcmeError> {
         let directory = self.acme.directory().await?.directory;
         let identifiers: Vec<Value> =
             request.names.iter().map(|name| json!({"type": "dns", "value": name.as_str()})).collect();
@@ -134,10 +131,7 @@ impl Account {
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn find_order(
-        &self,
-        names: &[Name],
-    ) -> Result<Option<Order>, AcmeError> {
+    pub async fn find_order(&self, names: &[Name]) -> Result<Option<Order>, AcmeError> {
         let response = self.post(&self.url, "").await?;
         let object: Value = read(&response)?;
         let Some(list) = object["orders"].as_str() else { return Ok(None) };
@@ -174,10 +168,7 @@ impl Account {
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn authorization(
-        &self,
-        url: &str,
-    ) -> Result<Authorization, AcmeError> {
+    pub async fn authorization(&self, url: &str) -> Result<Authorization, AcmeError> {
         #[derive(Deserialize)]
         struct AuthorizationObject {
             identifier: Identifier,
@@ -213,7 +204,10 @@ impl Account {
             challenge_status: challenge
                 .as_ref()
                 .map_or(Status::Invalid, |challenge| status(&challenge.status)),
-            value: challenge.as_ref().map(|challenge| self.key.txt_value(&challenge.token)).unwrap_or_default(),
+            value: challenge
+                .as_ref()
+                .map(|challenge| self.key.txt_value(&challenge.token))
+                .unwrap_or_default(),
             challenge: challenge.map(|challenge| challenge.url),
             problem,
             retry_after: response.retry_after(),
@@ -247,10 +241,7 @@ impl Account {
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn certificate(
-        &self,
-        url: &str,
-    ) -> Result<Chain, AcmeError> {
+    pub async fn certificate(&self, url: &str) -> Result<Chain, AcmeError> {
         let response = self.read(url).await?;
         let alternates = links(&response, "alternate");
         Ok(Chain { pem: String::from_utf8_lossy(&response.body).into_owned(), alternates })
@@ -260,11 +251,7 @@ impl Account {
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn revoke(
-        &self,
-        certificate: &[u8],
-        reason: Option<u8>,
-    ) -> Result<(), AcmeError> {
+    pub async fn revoke(&self, certificate: &[u8], reason: Option<u8>) -> Result<(), AcmeError> {
         let directory = self.acme.directory().await?.directory;
         let mut payload = json!({"certificate": encode(certificate)});
         if let Some(reason) = reason {

@@ -116,8 +116,12 @@ impl Acme {
         if let Some(found) = known.as_ref().filter(|found| found.holds()) {
             return Ok(DirectoryResponse { directory: found.directory.clone(), skew: found.skew });
         }
-        let response =
-            self.inner.http.send(Method::GET, &self.inner.url, &[], Vec::new()).await.map_err(|why| unreached(&why))?;
+        let response = self
+            .inner
+            .http
+            .send(Method::GET, &self.inner.url, &[], Vec::new())
+            .await
+            .map_err(|why| unreached(&why))?;
         if !response.status.is_success() {
             return Err(problem_error(&response, &format!("the directory {}", self.inner.url)));
         }
@@ -229,8 +233,7 @@ impl Acme {
                     external(&binding.key_id, &binding.key, &directory.new_account, &key.jwk());
             }
             None if directory.meta.external_account_required => {
-                let why =
-                    format!("{} requires an external account: configure eab", self.inner.url);
+                let why = format!("{} requires an external account: configure eab", self.inner.url);
                 return Err(AcmeError::new(ErrorKind::Refused, why));
             }
             None => {}
@@ -258,10 +261,7 @@ impl Acme {
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn renewal_info(
-        &self,
-        certificate: &str,
-    ) -> Result<RenewalInfoResponse, AcmeError> {
+    pub async fn renewal_info(&self, certificate: &str) -> Result<RenewalInfoResponse, AcmeError> {
         let directory = self.directory().await?.directory;
         let Some(base) = directory.renewal_info else {
             return Ok(RenewalInfoResponse { info: None, retry_after: Some(crate::DAY), date: None });

@@ -1,7 +1,7 @@
 //! Responses of a CA: the objects of RFC 8555, and problem documents.
 
 use super::http::{HttpError, Response};
-use crate::machine::{Order, Status, AcmeError, ErrorKind};
+use crate::machine::{AcmeError, ErrorKind, Order, Status};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;

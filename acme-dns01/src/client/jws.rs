@@ -3,7 +3,8 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
+    RSA_PKCS1_SHA256,
 };
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -22,7 +23,9 @@ pub enum KeyError {
     #[error("not a valid account key: expected a private key in PEM: {0}")]
     Pem(String),
     /// Its type is not supported.
-    #[error("the account key has an unsupported type: expected ECDSA P-256 or P-384, or RSA of 2048 bits or more")]
+    #[error(
+        "the account key has an unsupported type: expected ECDSA P-256 or P-384, or RSA of 2048 bits or more"
+    )]
     Kind,
     /// The system's randomness or the signature failed.
     #[error("the cryptography failed")]
@@ -62,7 +65,8 @@ impl AccountKey {
     /// # Errors
     /// [`KeyError`].
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|why| KeyError::Pem(why.to_string()))?;
+        let der =
+            PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|why| KeyError::Pem(why.to_string()))?;
         let pem = SecretString::from(text.to_owned());
         let curves = [
             (&ECDSA_P256_SHA256_FIXED_SIGNING, "ES256", "P-256"),
@@ -71,7 +75,9 @@ impl AccountKey {
         for (signing, algorithm, curve) in curves {
             let found = match &der {
                 PrivateKeyDer::Pkcs8(der) => EcdsaKeyPair::from_pkcs8(signing, der.secret_pkcs8_der()),
-                PrivateKeyDer::Sec1(der) => EcdsaKeyPair::from_private_key_der(signing, der.secret_sec1_der()),
+                PrivateKeyDer::Sec1(der) => {
+                    EcdsaKeyPair::from_private_key_der(signing, der.secret_sec1_der())
+                }
                 _ => break,
             };
             if let Ok(pair) = found {
@@ -109,7 +115,8 @@ impl AccountKey {
             }
             SigningKey::Rsa(pair) => {
                 let public = pair.public_key();
-                let bytes = |big: &[u8]| encode(big.iter().position(|byte| *byte != 0).map_or(big, |at| &big[at..]));
+                let bytes =
+                    |big: &[u8]| encode(big.iter().position(|byte| *byte != 0).map_or(big, |at| &big[at..]));
                 let exponent = bytes(public.exponent().big_endian_without_leading_zero());
                 json!({"e": exponent, "kty": "RSA", "n": bytes(public.modulus().big_endian_without_leading_zero())})
             }

@@ -11,8 +11,8 @@ mod http;
 mod jws;
 mod x509;
 
-pub(crate) use acme::now;
 pub use account::{Account, Chain};
+pub(crate) use acme::now;
 pub use acme::{Acme, DirectoryResponse, ExternalAccount, OrderRequest, RenewalInfoResponse};
 pub use directory::{Directory, Meta};
 pub use http::{Http, HttpError, Response};

@@ -182,8 +182,9 @@ pub fn chain_issuers(pem: &str) -> Vec<String> {
 /// [`CertificateError::Chain`].
 pub fn describe(pem: &str) -> Result<CertificateInfo, CertificateError> {
     let ders = certificates(pem)?;
-    let leaf =
-        ders.first().ok_or_else(|| CertificateError::Chain("expected a certificate, found none".to_owned()))?;
+    let leaf = ders
+        .first()
+        .ok_or_else(|| CertificateError::Chain("expected a certificate, found none".to_owned()))?;
     let leaf = parse(leaf)?;
     let time = |time: x509_parser::time::ASN1Time| Time::from_secs(time.timestamp().try_into().unwrap_or(0));
     let mut names = Vec::new();
@@ -237,7 +238,11 @@ pub fn describe(pem: &str) -> Result<CertificateInfo, CertificateError> {
 ///
 /// # Errors
 /// [`CertificateError`].
-pub fn verify_pair(chain: &str, key: &KeyPair, names: &[Name]) -> Result<(String, CertificateInfo), CertificateError> {
+pub fn verify_pair(
+    chain: &str,
+    key: &KeyPair,
+    names: &[Name],
+) -> Result<(String, CertificateInfo), CertificateError> {
     let held = describe(chain)?;
     if held.public_key != key.public_key() {
         return Err(CertificateError::OtherKey);

@@ -8,8 +8,8 @@ mod wire;
 mod zone;
 
 pub use wire::DnsError;
-pub use zone::{NameServer, Target};
 pub(crate) use wire::{ask, exchange};
+pub use zone::{NameServer, Target};
 
 use crate::caa::Caa;
 use crate::propagation::{Answer, LookupMode, Propagation, Reply, propagation, report, unreachable};

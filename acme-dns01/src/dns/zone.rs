@@ -92,7 +92,11 @@ impl Dns {
 
     /// Asks the authorities of a name, from the zone that resolvers know down every delegation. The answer of the first that is
     /// authoritative counts.
-    pub(super) async fn ask_authority(&self, name: &str, kind: RecordType) -> Result<AuthorityAnswer, DnsError> {
+    pub(super) async fn ask_authority(
+        &self,
+        name: &str,
+        kind: RecordType,
+    ) -> Result<AuthorityAnswer, DnsError> {
         let mut zone = self.zone(name).await?;
         let mut servers = self.authorities(&zone).await?;
         for _ in 0..DELEGATIONS {
@@ -203,8 +207,11 @@ impl Dns {
     pub async fn survey(&self, name: &str) -> Result<Vec<NameServer>, DnsError> {
         let (zone, mut servers) = match self.mode {
             LookupMode::Resolvers => {
-                let servers =
-                    self.resolvers.iter().map(|address| NameServer::new("resolver", Some(*address))).collect();
+                let servers = self
+                    .resolvers
+                    .iter()
+                    .map(|address| NameServer::new("resolver", Some(*address)))
+                    .collect();
                 (self.zone(name).await?, servers)
             }
             LookupMode::Authorities => {

@@ -165,7 +165,9 @@ impl AccountKeeper {
                 if !authority.terms_agreed {
                     let meta = authority.acme.directory().await?.directory.meta;
                     let terms = meta.terms_of_service.unwrap_or_else(|| authority.acme.url().to_owned());
-                    let why = format!("the terms of service are not agreed to: read {terms} and set agree_terms = true");
+                    let why = format!(
+                        "the terms of service are not agreed to: read {terms} and set agree_terms = true"
+                    );
                     return Err(AcmeError::new(ErrorKind::Local, why));
                 }
                 let binding = authority.external_account.as_ref();
@@ -181,7 +183,12 @@ impl AccountKeeper {
     }
 
     /// Takes over an account of another client, unless there is one already. Returns what was done, in words.
-    pub(super) async fn adopt(&self, name: &str, found: &[FoundAccount], dry: bool) -> Result<String, AcmeError> {
+    pub(super) async fn adopt(
+        &self,
+        name: &str,
+        found: &[FoundAccount],
+        dry: bool,
+    ) -> Result<String, AcmeError> {
         let authority = self.authority(name)?;
         if let Some(url) = self.stored(name, authority).await?.and_then(|stored| stored.url) {
             return Ok(format!("there is one already: {url}"));
@@ -195,7 +202,8 @@ impl AccountKeeper {
             return Ok(format!("would be taken: {shown}"));
         }
         let _lock = self.locked(authority).await?;
-        let stored = StoredAccount { key: account.key.clone(), url: Some(account.url.clone()), next_key: None };
+        let stored =
+            StoredAccount { key: account.key.clone(), url: Some(account.url.clone()), next_key: None };
         self.save(authority, &stored).await?;
         *authority.account.lock().await = None;
         Ok(format!("taken: {shown}"))
@@ -229,7 +237,8 @@ impl AccountKeeper {
         let _lock = self.locked(authority).await?;
         account.deactivate().await?;
         *known = None;
-        self.save(authority, &StoredAccount { key: generate()?.pem().clone(), url: None, next_key: None }).await
+        self.save(authority, &StoredAccount { key: generate()?.pem().clone(), url: None, next_key: None })
+            .await
     }
 }
 

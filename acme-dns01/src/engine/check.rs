@@ -27,7 +27,11 @@ impl<'e> Checker<'e> {
     }
 
     /// Checks CAA, CNAMEs, zones and credentials for every name of a certificate.
-    pub(super) async fn preflight(&self, certificate: &Certificate, authority: &str) -> Result<(), AcmeError> {
+    pub(super) async fn preflight(
+        &self,
+        certificate: &Certificate,
+        authority: &str,
+    ) -> Result<(), AcmeError> {
         // The directory first, so that it is read once.
         self.engine.accounts.authority(authority)?.acme.directory().await?;
         let mut looks = Vec::new();
@@ -126,10 +130,15 @@ impl<'e> Checker<'e> {
             });
             if let Some(terms) = &found.directory.meta.terms_of_service {
                 let agreed = authority.terms_agreed;
-                let message = if agreed { "agreed to" } else { "not agreed to: read them and set agree_terms = true" };
+                let message =
+                    if agreed { "agreed to" } else { "not agreed to: read them and set agree_terms = true" };
                 findings.push(Finding::of(
                     format!("{about}: terms of service"),
-                    if agreed { Ok(format!("{message}: {terms}")) } else { Err(format!("{terms}: {message}")) },
+                    if agreed {
+                        Ok(format!("{message}: {terms}"))
+                    } else {
+                        Err(format!("{terms}: {message}"))
+                    },
                 ));
             }
             for certificate in certificates {
@@ -167,7 +176,9 @@ impl<'e> Checker<'e> {
         findings.push(match (harmless, &condition) {
             (true, Condition::Valid) => Finding::fine(about, "a valid pair"),
             (true, condition) => Finding::fine(about, condition.to_string()),
-            (false, condition) => Finding::fault(about, format!("{condition}: it is replaced by the next run")),
+            (false, condition) => {
+                Finding::fault(about, format!("{condition}: it is replaced by the next run"))
+            }
         });
         findings
     }
@@ -177,7 +188,8 @@ impl<'e> Checker<'e> {
         let located = self.locate(certificate, name).await;
         let at = located.as_ref().map_or_else(|_| name.challenge(), |txt| txt.name.clone());
         let zone = located.as_ref().map(|txt| format!("{} by {}", txt.name, txt.provider));
-        findings.push(Finding::of(format!("{}: zone", name.base()), zone.map_err(|error| error.reason.clone())));
+        findings
+            .push(Finding::of(format!("{}: zone", name.base()), zone.map_err(|error| error.reason.clone())));
         if let Ok(txt) = &located
             && let Some(provider) = self.engine.locator.provider(&txt.provider)
         {
@@ -207,7 +219,8 @@ impl<'e> Checker<'e> {
             Ok(servers) => servers,
             Err(error) => return Finding::fault(about, error.to_string()),
         };
-        let works = |server: &str| servers.iter().any(|other| other.server == server && other.error.is_none());
+        let works =
+            |server: &str| servers.iter().any(|other| other.server == server && other.error.is_none());
         let mut faults = Vec::new();
         let mut lines = Vec::new();
         for found in &servers {
@@ -218,7 +231,9 @@ impl<'e> Checker<'e> {
             match &found.error {
                 None => lines.push(shown),
                 // One of its addresses does: the CA's resolvers use that.
-                Some(error) if works(&found.server) => lines.push(format!("{shown}, which does not answer ({error})")),
+                Some(error) if works(&found.server) => {
+                    lines.push(format!("{shown}, which does not answer ({error})"))
+                }
                 Some(error) => faults.push(format!("{shown}: {error}")),
             }
         }
@@ -249,11 +264,15 @@ fn limits(certificate: &Certificate, authority: &str, url: &str, directory: &Dir
         _ => 100,
     };
     if spec.names.len() > most {
-        let message = format!("{} names, and {authority} takes {most} at most: split the certificate", spec.names.len());
+        let message = format!(
+            "{} names, and {authority} takes {most} at most: split the certificate",
+            spec.names.len()
+        );
         findings.push(Finding::fault(format!("{}: names", spec.id), message));
     }
     for name in spec.names.iter().filter(|name| !name.has_public_suffix()) {
-        let message = format!("{authority} issues for public domains only, and `{}` is not below one", name.base());
+        let message =
+            format!("{authority} issues for public domains only, and `{}` is not below one", name.base());
         findings.push(Finding::fault(format!("{name}: name"), message));
     }
     findings

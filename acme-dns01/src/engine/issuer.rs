@@ -120,11 +120,9 @@ impl<'e> Issuer<'e> {
     async fn renewal_info(&self, authority: &str, certificate: &str) -> Result<Event, AcmeError> {
         let acme = &self.engine.accounts.authority(authority)?.acme;
         match acme.renewal_info(certificate).await {
-            Ok(found) => Ok(Event::RenewalInfo {
-                info: found.info,
-                retry_after: found.retry_after,
-                date: found.date,
-            }),
+            Ok(found) => {
+                Ok(Event::RenewalInfo { info: found.info, retry_after: found.retry_after, date: found.date })
+            }
             Err(error) if error.kind == ErrorKind::OrderGone => Ok(Event::UnknownCertificate(format!(
                 "{authority} does not know the certificate: {}",
                 error.reason

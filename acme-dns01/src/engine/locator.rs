@@ -24,7 +24,11 @@ fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
         Coverage::Name => 6,
         Coverage::Zone { apex, active } if apex.eq_ignore_ascii_case(&target.zone) => 4 + u8::from(*active),
         // Resolvers do not tell of a delegation of the challenge's own name.
-        Coverage::Zone { apex, active: true } if mode == LookupMode::Resolvers && apex.len() > target.zone.len() => 5,
+        Coverage::Zone { apex, active: true }
+            if mode == LookupMode::Resolvers && apex.len() > target.zone.len() =>
+        {
+            5
+        }
         Coverage::Any => ACCEPTED,
         Coverage::Zone { .. } => 1,
     }
@@ -116,7 +120,10 @@ impl Locator {
         }
         let mut last = AcmeError::new(
             ErrorKind::Local,
-            format!("no DNS provider is called `{}`, and no other has the zone of {}", txt.provider, txt.name),
+            format!(
+                "no DNS provider is called `{}`, and no other has the zone of {}",
+                txt.provider, txt.name
+            ),
         );
         let apex = self.dns.target(&txt.name).await.map_or_else(|_| txt.name.clone(), |target| target.zone);
         for (_, provider) in &self.providers {

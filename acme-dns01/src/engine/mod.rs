@@ -378,7 +378,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn certificate_status(&self, certificate: &Certificate) -> Result<CertificateStatus, StoreError> {
+    pub async fn certificate_status(
+        &self,
+        certificate: &Certificate,
+    ) -> Result<CertificateStatus, StoreError> {
         let spec = self.resolved(certificate).spec;
         let state = State::replay(&self.store.journal(&spec.id).await?);
         let stored = inspect(&self.store.contents(&spec.id).await?);

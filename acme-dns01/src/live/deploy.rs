@@ -74,7 +74,8 @@ impl Check {
         let rsa = held.key_type.starts_with("rsa");
         let until = Instant::now() + within;
         loop {
-            let shown = served_serial(&self.address, self.greeting, &self.name, rsa, Duration::from_secs(5)).await;
+            let shown =
+                served_serial(&self.address, self.greeting, &self.name, rsa, Duration::from_secs(5)).await;
             let why = match shown {
                 Ok(serial) if serial == held.serial => return Ok(()),
                 Ok(serial) => format!(
@@ -93,7 +94,11 @@ impl Check {
 
 /// Runs every reload, in the certificate's folder, with `ACME_FOLDER` (its absolute path) and `ACME_CERTIFICATE` (its id) in the
 /// environment.
-pub(crate) async fn run_reloads(deployment: &Deployment, id: &str, folder: Option<&Path>) -> Result<(), String> {
+pub(crate) async fn run_reloads(
+    deployment: &Deployment,
+    id: &str,
+    folder: Option<&Path>,
+) -> Result<(), String> {
     for reload in &deployment.reload {
         let command: Vec<&str> = match reload {
             Reload::Command(command) => command.iter().map(String::as_str).collect(),

@@ -69,8 +69,8 @@ impl Live {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pair.chain.as_bytes())
             .collect::<Result<_, _>>()
             .map_err(LiveError::Pem)?;
-        let key = PrivateKeyDer::from_pem_slice(pair.key.expose_secret().as_bytes())
-            .map_err(LiveError::Pem)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(pair.key.expose_secret().as_bytes()).map_err(LiveError::Pem)?;
         let info = crate::client::describe(&pair.chain)?;
         let names = info.names.iter().map(ToString::to_string).collect();
         let provider = rustls::crypto::aws_lc_rs::default_provider();

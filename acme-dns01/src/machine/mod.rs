@@ -5,24 +5,24 @@
 //! A machine that is made anew from its journal therefore resumes: the same order, the same key, no second trigger,
 //! and no TXT record forgotten.
 
-mod protocol;
 mod error;
 mod journal;
 mod order;
-mod spec;
+mod protocol;
 mod retry;
+mod spec;
 
-pub use journal::{Attempt, OrderSpec, Record, State, Txt};
-pub use spec::{Timeouts, Spec};
 pub use error::{AcmeError, ErrorKind};
+pub use journal::{Attempt, OrderSpec, Record, State, Txt};
 pub use protocol::{Action, Alert, Authorization, Event, Order, Status};
+pub use spec::{Spec, Timeouts};
 
 use crate::condition::{Condition, StoredPair};
 use crate::ledger::{Entry, Ledger};
 use crate::lifetime::{Due, Origin, Reason, due};
 use crate::time::{DAY, Time};
-use retry::TRIES;
 use order::OrderProgress;
+use retry::TRIES;
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The part of the machine between an order and its certificate.
 
-use super::{Action, Alert, Event, Machine, Phase, Record, TRIES, AcmeError, ErrorKind, Txt};
+use super::{AcmeError, Action, Alert, ErrorKind, Event, Machine, Phase, Record, TRIES, Txt};
 use super::{Authorization, Order, Status};
 use crate::ledger::Entry;
 use crate::lifetime::CertificateInfo;

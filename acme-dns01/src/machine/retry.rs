@@ -1,6 +1,6 @@
 //! Errors: retries, the end or the continuation of an attempt, alerts.
 
-use super::{Alert, Entry, Machine, Phase, Record, AcmeError, ErrorKind};
+use super::{AcmeError, Alert, Entry, ErrorKind, Machine, Phase, Record};
 use crate::time::{DAY, Time};
 use std::time::Duration;
 
@@ -73,7 +73,12 @@ impl Machine {
             && let Some(after) = error.retry_after
         {
             let authority = self.authority();
-            self.note(Entry::RetryAfter { until: now.after(after), authority, why: error.reason.clone(), at: Some(now) });
+            self.note(Entry::RetryAfter {
+                until: now.after(after),
+                authority,
+                why: error.reason.clone(),
+                at: Some(now),
+            });
         }
         match &self.phase {
             Phase::Idle => {}

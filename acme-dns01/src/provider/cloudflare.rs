@@ -379,9 +379,10 @@ impl Provider for Cloudflare {
         };
         let reach = match self.scope().await {
             Ok(scope) => match scope.zones.len() {
-                0 if self.pinned.is_empty() => {
-                    Err(ProviderError::lasting("cloudflare", "the token sees no zone: give it Zone:Read, or pin zone ids"))
-                }
+                0 if self.pinned.is_empty() => Err(ProviderError::lasting(
+                    "cloudflare",
+                    "the token sees no zone: give it Zone:Read, or pin zone ids",
+                )),
                 0 => Ok("the token cannot list zones; their ids are configured".to_owned()),
                 count => Ok(format!(
                     "the credentials reach {count} zone{}: {}",
@@ -392,7 +393,13 @@ impl Provider for Cloudflare {
             Err(_) if !self.pinned.is_empty() => {
                 let mut reached = Vec::new();
                 for (name, id) in &self.pinned {
-                    self.call(false, Method::GET, &format!("/zones/{id}/dns_records?type=TXT&per_page=1"), None).await?;
+                    self.call(
+                        false,
+                        Method::GET,
+                        &format!("/zones/{id}/dns_records?type=TXT&per_page=1"),
+                        None,
+                    )
+                    .await?;
                     reached.push(name.as_str());
                 }
                 reached.sort_unstable();
@@ -412,7 +419,8 @@ impl Provider for Cloudflare {
     }
 
     async fn probe(&self, zone: &str, _: &str) -> Result<Option<String>, ProviderError> {
-        self.call(false, Method::GET, &format!("/zones/{zone}/dns_records?type=TXT&per_page=1"), None).await?;
+        self.call(false, Method::GET, &format!("/zones/{zone}/dns_records?type=TXT&per_page=1"), None)
+            .await?;
         Ok(Some("the records can be read".to_owned()))
     }
 }
@@ -435,7 +443,9 @@ fn spellings(name: &str) -> Vec<String> {
 /// Escapes a name for a query.
 fn escaped(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*');
-    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    name.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// TXT content comes back with quotes and without.
@@ -484,7 +494,9 @@ fn read(response: &Response, what: &str) -> Result<Page, CallError> {
         Some(9109 | 1000) => ": the token is invalid or revoked; create a new one",
         Some(10_000) => ": the token lacks a permission; give it Zone:Read and DNS:Edit for this zone",
         Some(1009) => ": the token may not edit records; give it DNS:Edit for this zone",
-        Some(0) if says("zone.list") => ": the token lacks Zone:Read; add it, or configure the zone's id in `zones`",
+        Some(0) if says("zone.list") => {
+            ": the token lacks Zone:Read; add it, or configure the zone's id in `zones`"
+        }
         _ => "",
     };
     let transient = status == 429 || status >= 500;

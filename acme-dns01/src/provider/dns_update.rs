@@ -56,8 +56,7 @@ impl DnsUpdateProvider {
                 return Err(ProviderError::lasting("dns-update", why));
             }
             _ => {
-                let known =
-                    "bunny, desec, digitalocean, dynu, gandi, gcore, hetzner, ionos, linode, vultr";
+                let known = "bunny, desec, digitalocean, dynu, gandi, gcore, hetzner, ionos, linode, vultr";
                 let why = format!(
                     "not a known service: `{service}`: expected one of {known}; others take more than a token: use the library, or exec"
                 );

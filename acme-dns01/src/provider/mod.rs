@@ -96,7 +96,8 @@ impl ZoneMatch {
 /// Finds the longest of these zones that a name is in: exactly `apex` if it is among them.
 pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Option<ZoneMatch> {
     let inside = |zone: &&String| {
-        name.eq_ignore_ascii_case(zone) || name.to_ascii_lowercase().ends_with(&format!(".{}", zone.to_ascii_lowercase()))
+        name.eq_ignore_ascii_case(zone)
+            || name.to_ascii_lowercase().ends_with(&format!(".{}", zone.to_ascii_lowercase()))
     };
     let exact = zones.iter().find(|zone| zone.eq_ignore_ascii_case(apex));
     let zone = exact.or_else(|| zones.iter().filter(inside).max_by_key(|zone| zone.len()))?;

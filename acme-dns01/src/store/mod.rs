@@ -145,10 +145,7 @@ impl Lock {
     }
 
     /// The same for a lock that can be lost while it is held, as that of a connection can.
-    pub fn revocable(
-        held: impl Any + Send + Sync,
-        lost: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Self {
+    pub fn revocable(held: impl Any + Send + Sync, lost: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { held: Box::new(held), lost: Box::new(lost) }
     }
 

@@ -66,7 +66,10 @@ async fn fault_16_retry_after_holds_over_a_restart() {
         // Another process, as it were.
         let outcome = through(&lab, &proxy).round(&certificate, false).await;
         let now = acme_dns01::Time::parse_rfc3339("2020-01-01T00:00:00Z").expect("a date");
-        assert!(matches!(outcome.outcome, RoundOutcome::Failed { retry_at: until, .. } if until > now), "{outcome:?}");
+        assert!(
+            matches!(outcome.outcome, RoundOutcome::Failed { retry_at: until, .. } if until > now),
+            "{outcome:?}"
+        );
     }
     assert_eq!(proxy.requests().len(), before, "not one request before the deadline");
     let ledger = lab.store().ledger().await.expect("a ledger");
@@ -145,7 +148,12 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
         Fault::Pass
     });
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(through(&lab, &proxy).round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(
+        through(&lab, &proxy).round(&certificate, false).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     let past = r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#;
     let renew = async |engine: &Engine| {
         let pem = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
@@ -208,7 +216,12 @@ async fn fault_25_chains_of_any_length() {
         let knobs = [("PEBBLE_CHAIN_LENGTH", length)];
         let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &knobs);
         let certificate = certificate(&["a.example.test"]);
-        assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+        assert_eq!(
+            lab.engine().round(&certificate, false).await.outcome,
+            RoundOutcome::Issued,
+            "{}",
+            lab.said()
+        );
         let read = |name: &str| {
             std::fs::read_to_string(lab.folder.path().join("acme/a.example.test").join(name)).expect("a file")
         };
@@ -235,7 +248,12 @@ async fn alternate_chains_are_chosen_by_their_issuer() {
     assert_eq!(roots.len(), 3, "{log}");
     for root in roots {
         certificate.spec.preferred_chain = Some(root.to_owned());
-        assert_eq!(lab.engine().round(&certificate, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+        assert_eq!(
+            lab.engine().round(&certificate, true).await.outcome,
+            RoundOutcome::Issued,
+            "{}",
+            lab.said()
+        );
         let chain = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
         assert_eq!(acme_dns01::client::chain_issuers(&chain).last().map(String::as_str), Some(root));
     }
@@ -262,6 +280,9 @@ async fn the_second_authority_takes_over_and_limits_are_named() {
     }
     let orders = lab.pebble.logged("POST /order-plz");
     let outcome = engine.round(&wanted, true).await;
-    assert!(matches!(&outcome.outcome, RoundOutcome::NotDue { reason: why, .. } if why.contains("exactly these names")), "{outcome:?}");
+    assert!(
+        matches!(&outcome.outcome, RoundOutcome::NotDue { reason: why, .. } if why.contains("exactly these names")),
+        "{outcome:?}"
+    );
     assert_eq!(lab.pebble.logged("POST /order-plz"), orders);
 }

@@ -42,7 +42,8 @@ fn pair(seconds: u64) -> Pair {
 }
 
 fn open(home: &Path) -> FileStore {
-    FileStore::open(home.join("acme"), Ownership { group: Some(GROUP), ..Ownership::default() }).expect("a store")
+    FileStore::open(home.join("acme"), Ownership { group: Some(GROUP), ..Ownership::default() })
+        .expect("a store")
 }
 
 /// What a renewal does to a store.
@@ -236,7 +237,12 @@ async fn fault_21_a_full_disk_leaves_the_old_certificate() {
         disk.empty();
         if failed > pages as usize {
             // Room again: the same order goes on where there is one.
-            assert_eq!(engine.round(&certificate, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+            assert_eq!(
+                engine.round(&certificate, true).await.outcome,
+                RoundOutcome::Issued,
+                "{}",
+                lab.said()
+            );
         }
         assert_ne!(current().await, before);
     }

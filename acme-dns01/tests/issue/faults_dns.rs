@@ -117,7 +117,10 @@ async fn fault_15_cnames_are_followed_and_circles_named() {
     assert!(lab.said().contains("TXT a.delegated.example.test at knot"), "{}", lab.said());
     assert_eq!(lab.knot.txt("a.delegated.example.test"), Vec::<String>::new());
     let outcome = lab.engine().round(&certificate(&["b.example.test"]), false).await;
-    assert!(matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains("loop")), "{outcome:?}");
+    assert!(
+        matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains("loop")),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
@@ -127,7 +130,10 @@ async fn a_caa_that_forbids_is_named_before_an_order() {
     let lab = Lab::with(PebbleVersion::V2_10, &[("example.test", records)], &[]);
     for (name, word) in [("a.example.test", "other.test"), ("b.example.test", "validationmethods")] {
         let outcome = lab.engine().round(&certificate(&[name]), false).await;
-        assert!(matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains(word)), "{outcome:?}");
+        assert!(
+            matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains(word)),
+            "{outcome:?}"
+        );
     }
     assert_eq!(lab.pebble.logged("POST /order-plz"), 0);
 }
@@ -140,7 +146,13 @@ async fn fault_22_two_processes_make_one_order() {
     let (one, other) = tokio::join!(one.round(&certificate, false), other.round(&certificate, false));
     let both = [one.outcome, other.outcome];
     assert!(both.contains(&RoundOutcome::Issued), "{both:?}");
-    assert!(both.iter().all(|how| matches!(how, RoundOutcome::Issued | RoundOutcome::Locked | RoundOutcome::NotDue { .. })), "{both:?}");
+    assert!(
+        both.iter().all(|how| matches!(
+            how,
+            RoundOutcome::Issued | RoundOutcome::Locked | RoundOutcome::NotDue { .. }
+        )),
+        "{both:?}"
+    );
     assert_eq!(lab.pebble.logged("There are now 2 orders"), 0);
 }
 
@@ -152,7 +164,10 @@ async fn fault_26_a_200_without_success_is_a_failure_and_existing_records_are_no
     let zone = found.expect("an answer").expect("a zone").id;
     assert_eq!(zone, "id-example.test");
     assert!(!mock.requests().iter().any(|line| line.contains("name=test")), "never the public suffix");
-    assert_eq!(provider.zone("_acme-challenge.elsewhere.test", "elsewhere.test").await.expect("an answer"), None);
+    assert_eq!(
+        provider.zone("_acme-challenge.elsewhere.test", "elsewhere.test").await.expect("an answer"),
+        None
+    );
     let name = "_acme-challenge.a.b.example.test";
     let no = json!({"success": false, "errors": [{"code": 9999, "message": "no"}], "result": null});
     mock.fault("POST /zones", "200 OK", no);

@@ -41,7 +41,11 @@ async fn killed_at(script: impl Fn(&Write<'_>) -> End + Send + Sync + 'static) -
     let certificate = certificate(NAMES);
     assert!(ended(&lab, &certificate, false, script).await, "it was not ended");
     let outcome = lab.engine().round(&certificate, false).await;
-    assert!(matches!(outcome.outcome, RoundOutcome::Issued | RoundOutcome::NotDue { .. }), "{outcome:?}\n{}", lab.said());
+    assert!(
+        matches!(outcome.outcome, RoundOutcome::Issued | RoundOutcome::NotDue { .. }),
+        "{outcome:?}\n{}",
+        lab.said()
+    );
     assert!(lab.engine().state(&certificate).await.expect("a state").held.is_some());
     assert_eq!(lab.pebble.logged("There are now 1 accounts"), 1, "one account");
     assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0, "one account");

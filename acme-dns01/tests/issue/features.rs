@@ -129,7 +129,11 @@ async fn two_kinds_of_keys_are_served_side_by_side() {
         wanted
     });
     let outcomes = engine.once(&both, false).await;
-    assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{outcomes:?}\n{}", lab.said());
+    assert!(
+        outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued),
+        "{outcomes:?}\n{}",
+        lab.said()
+    );
     let address = serve(live.clone()).await;
     let shown = async |name: &str, rsa: bool| {
         served_serial(&address, Greeting::Tls, name, rsa, Duration::from_secs(10)).await

@@ -5,7 +5,7 @@ use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine};
 use acme_dns01::provider::{Rfc2136, TsigAlgorithm};
 use acme_dns01::store::{FileStore, Ownership};
-use acme_dns01::{Limits, Name, Timeouts, Spec};
+use acme_dns01::{Limits, Name, Spec, Timeouts};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::net::SocketAddr;
@@ -53,9 +53,7 @@ pub(crate) fn dns(address: SocketAddr) -> Dns {
 
 pub(crate) fn rfc2136(knot: &Knot) -> Rfc2136 {
     let secret = base64(TSIG_SECRET);
-    Rfc2136::new(knot.address())
-        .tsig(TSIG_NAME, TsigAlgorithm::HmacSha256, &secret.into())
-        .expect("a key")
+    Rfc2136::new(knot.address()).tsig(TSIG_NAME, TsigAlgorithm::HmacSha256, &secret.into()).expect("a key")
 }
 
 pub(crate) fn base64(text: &str) -> Vec<u8> {

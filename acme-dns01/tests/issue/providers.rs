@@ -31,7 +31,10 @@ async fn a_certificate_by_acme_dns() {
     assert_eq!(mock.updates(), 2, "one a value");
     assert_eq!(lab.knot.txt(full).len(), 2, "an acme-dns keeps the last two");
     let provider = with("wrong");
-    assert_eq!(provider.zone("_acme-challenge.b.example.test", "example.test").await.expect("an answer"), None);
+    assert_eq!(
+        provider.zone("_acme-challenge.b.example.test", "example.test").await.expect("an answer"),
+        None
+    );
     let why = provider.add(full, full, &"v".repeat(43)).await.expect_err("a wrong password");
     assert!(
         !why.transient && why.to_string().contains("401") && !why.to_string().contains("wrong\""),

@@ -145,7 +145,8 @@ async fn another_authority_issues_anew_and_an_account_is_of_its_directory() {
     let other = Pebble::start(PebbleVersion::V2_10, lab.knot.address(), &[]);
     let at = |pebble: &Pebble| {
         let http = Http::new(Some(pebble.tls_root())).expect("a client");
-        lab.bare("").authority("pebble", Authority::new(Acme::new(pebble.directory(), http)))
+        lab.bare("")
+            .authority("pebble", Authority::new(Acme::new(pebble.directory(), http)))
             .provider("knot", Arc::new(rfc2136(&lab.knot)))
     };
     let wanted = certificate(&[ID]);
@@ -197,14 +198,16 @@ async fn records_of_certificates_that_left_the_configuration_are_removed() {
 #[tokio::test]
 async fn a_challenge_that_is_delegated_by_ns_is_written_to_its_own_zone() {
     let child = "_acme-challenge.a.example.test";
-    let knot = Knot::start(&[
-        ("example.test", "_acme-challenge.a NS ns.example.test.\n"),
-        (child, ""),
-    ]);
+    let knot = Knot::start(&[("example.test", "_acme-challenge.a NS ns.example.test.\n"), (child, "")]);
     let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
     let lab = Lab::of(knot, pebble);
     let engine = lab.engine();
-    assert_eq!(engine.round(&certificate(&[ID]), false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(
+        engine.round(&certificate(&[ID]), false).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     assert!(lab.knot.txt(child).is_empty());
 }
 

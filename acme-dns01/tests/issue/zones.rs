@@ -53,8 +53,7 @@ async fn the_provider_with_exactly_the_zone_is_the_one() {
 async fn a_parent_zone_is_not_written_to() {
     let lab = delegated();
     let mock = CloudflareMock::start(&["example.test"]);
-    let engine =
-        lab.bare(&lab.pebble.directory()).provider("cloudflare", Arc::new(cloudflare(&mock, TOKEN)));
+    let engine = lab.bare(&lab.pebble.directory()).provider("cloudflare", Arc::new(cloudflare(&mock, TOKEN)));
     let wanted = certificate(&["www.sub.example.test"]);
     let outcome = engine.round(&wanted, false).await.outcome;
     let RoundOutcome::Failed { reason, .. } = &outcome else { panic!("{outcome:?}") };
@@ -91,12 +90,16 @@ async fn cloudflare_writes_names_in_unicode_and_has_pending_zones() {
     ]);
     mock.fault(&format!("GET /zones?name={name}"), "200 OK", envelope(&zones));
     let provider = cloudflare(&mock, TOKEN);
-    let found = provider.zone(&format!("_acme-challenge.{name}"), name).await.expect("an answer").expect("a zone");
+    let found =
+        provider.zone(&format!("_acme-challenge.{name}"), name).await.expect("an answer").expect("a zone");
     assert_eq!(found.id, "active");
     assert_eq!(found.coverage, Coverage::Zone { apex: name.into(), active: true });
     let record = json!([{"id": "r", "name": "_acme-challenge.münchen.test", "content": "\"v\""}]);
     mock.fault("GET /zones/active/dns_records", "200 OK", envelope(&record));
-    provider.remove("active", &format!("_acme-challenge.{name}"), "v", None).await.expect("it is gone already");
+    provider
+        .remove("active", &format!("_acme-challenge.{name}"), "v", None)
+        .await
+        .expect("it is gone already");
     assert!(mock.requests().iter().any(|line| line == "DELETE /zones/active/dns_records/r"));
 }
 
@@ -110,7 +113,8 @@ async fn tokens_of_accounts_and_of_records_only_are_fine() {
     let lines = cloudflare(&mock, TOKEN).check().await.expect("a good token").join("\n");
     assert!(lines.contains("active") && lines.contains("1 zone: example.test"), "{lines}");
     // A token that may only edit records: the ids of its zones are configured.
-    let list = || refused(0, "Actor requires permission \"com.cloudflare.api.account.zone.list\" to list zones");
+    let list =
+        || refused(0, "Actor requires permission \"com.cloudflare.api.account.zone.list\" to list zones");
     mock.fault("GET /user/tokens/verify", "401 Unauthorized", invalid());
     mock.fault("GET /accounts?", "403 Forbidden", refused(9109, "Unauthorized to access requested resource"));
     mock.fault("GET /zones?per_page", "403 Forbidden", list());

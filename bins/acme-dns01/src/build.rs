@@ -180,7 +180,10 @@ impl Settings {
         let text = read("database", reference)?;
         // What is wrong is not said: the password is in it.
         let config: Config = text.expose_secret().parse().map_err(|_| {
-            wrong("database", "not a valid connection string of libpq: expected host=… dbname=… user=… password=…")
+            wrong(
+                "database",
+                "not a valid connection string of libpq: expected host=… dbname=… user=… password=…",
+            )
         })?;
         let roots = self.database_roots.as_ref().map(|path| {
             let text = std::fs::read_to_string(path);
@@ -197,8 +200,7 @@ impl Settings {
     fn alert_sinks(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
         if !self.alert.command.is_empty() {
             let within = Duration::from_secs(60);
-            engine =
-                engine.alert_sink(Arc::new(CommandSink { command: self.alert.command.clone(), within }));
+            engine = engine.alert_sink(Arc::new(CommandSink { command: self.alert.command.clone(), within }));
         }
         if let Some(url) = &self.alert.webhook {
             let url = read("alert.webhook", url)?;
@@ -253,11 +255,7 @@ fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Re
     Ok(made)
 }
 
-fn provider(
-    name: &str,
-    written: &ProviderSettings,
-    http: &Http,
-) -> Result<Arc<dyn Provider>, BuildError> {
+fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>, BuildError> {
     let key = |part: &str| format!("provider.{name}.{part}");
     Ok(match written {
         ProviderSettings::Cloudflare { token, zone_token, email, key: global, zones, base } => {
@@ -292,7 +290,9 @@ fn provider(
                 "hmac-sha384" => TsigAlgorithm::HmacSha384,
                 "hmac-sha512" => TsigAlgorithm::HmacSha512,
                 other => {
-                    let why = format!("not a known algorithm: `{other}`: expected hmac-sha256, hmac-sha384 or hmac-sha512");
+                    let why = format!(
+                        "not a known algorithm: `{other}`: expected hmac-sha256, hmac-sha384 or hmac-sha512"
+                    );
                     return Err(wrong(key("algorithm"), why));
                 }
             };

@@ -50,14 +50,20 @@ fn certificate(
     for name in &authorities {
         if !known.contains_key(name.as_str()) {
             let all: Vec<&str> = known.keys().copied().collect();
-            return Err(wrong(key("authority"), format!("not a known authority: `{name}`: expected one of {}", all.join(", "))));
+            return Err(wrong(
+                key("authority"),
+                format!("not a known authority: `{name}`: expected one of {}", all.join(", ")),
+            ));
         }
     }
     for name in &written.provider {
         if !settings.provider.contains_key(name) {
             let all: Vec<&str> = settings.provider.keys().map(String::as_str).collect();
             let all = if all.is_empty() { "(none)".to_owned() } else { all.join(", ") };
-            return Err(wrong(key("provider"), format!("not a known provider: `{name}`: expected one of {all}")));
+            return Err(wrong(
+                key("provider"),
+                format!("not a known provider: `{name}`: expected one of {all}"),
+            ));
         }
     }
     let id = written.name.clone().unwrap_or_else(|| names[0].folder());

@@ -57,7 +57,7 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
     match &args.command {
         Command::Run { metrics } => {
             daemon::run(args, ActiveSetup { engine, certificates, unknown_groups }, *metrics).await
-        },
+        }
         Command::Once => {
             sweep(&engine, &certificates).await;
             report(&engine.once(&certificates, false).await, args.json)
@@ -104,7 +104,11 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
                 AccountCommand::Show { authority } => {
                     let account = engine.account(authority).await.map_err(failed)?;
                     let shown = json!({"url": account.url(), "thumbprint": account.key().thumbprint()});
-                    say(args.json, &shown, &format!("{} (key {})", account.url(), account.key().thumbprint()));
+                    say(
+                        args.json,
+                        &shown,
+                        &format!("{} (key {})", account.url(), account.key().thumbprint()),
+                    );
                 }
                 AccountCommand::RollOver { authority } => {
                     engine.roll_over(authority).await.map_err(failed)?;
@@ -159,7 +163,9 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
         let (id, mut kind) = (&round.id, None);
         let (how, words) = match &round.outcome {
             RoundOutcome::Issued => ("issued", "a new certificate is in place".to_owned()),
-            RoundOutcome::NotDue { until, reason } => ("fine", format!("nothing to do before {until}: {reason}")),
+            RoundOutcome::NotDue { until, reason } => {
+                ("fine", format!("nothing to do before {until}: {reason}"))
+            }
             RoundOutcome::Locked => ("elsewhere", "another process is at it".to_owned()),
             RoundOutcome::Failed { retry_at, kind: of, reason } => {
                 failures.push(format!("{id}: {reason}"));

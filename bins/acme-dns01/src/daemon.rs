@@ -30,7 +30,11 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
 
 /// Keeps everything alive. SIGHUP reads the configuration again, and keeps the old one where the new is wrong; SIGTERM and
 /// SIGINT end it.
-pub(crate) async fn run(args: &Args, first: ActiveSetup, metrics_at: Option<SocketAddr>) -> Result<Done, Failure> {
+pub(crate) async fn run(
+    args: &Args,
+    first: ActiveSetup,
+    metrics_at: Option<SocketAddr>,
+) -> Result<Done, Failure> {
     let failed = |why: std::io::Error| Failure::Failed(why.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

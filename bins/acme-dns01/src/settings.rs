@@ -348,7 +348,9 @@ fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
     let address = |text: &String| {
         let alone = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
         alone.or_else(|_| text.parse()).map_err(|_| {
-            serde::de::Error::custom(format!("not a valid resolver: `{text}`: expected an address such as 1.1.1.1 or 1.1.1.1:53"))
+            serde::de::Error::custom(format!(
+                "not a valid resolver: `{text}`: expected an address such as 1.1.1.1 or 1.1.1.1:53"
+            ))
         })
     };
     list.iter().map(address).collect()

@@ -3,7 +3,9 @@
 //! Lifetimes shrink: a rule for 90 days must also work for 6. Each line shows a lifetime with the answer without ARI,
 //! with a window of the CA, and with a window that would be too late.
 
-use acme_dns01::{Ari, CertificateInfo, KeyType, Name, Plan, RenewalInfo, Time, Requirements, due, format_duration};
+use acme_dns01::{
+    Ari, CertificateInfo, KeyType, Name, Plan, RenewalInfo, Requirements, Time, due, format_duration,
+};
 use std::error::Error;
 use std::time::Duration;
 

@@ -201,7 +201,8 @@ impl Store for PostgresStore {
         let backend = row.get(1);
         self.locks.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), backend);
         let watched = client.clone();
-        let locked = AdvisoryLock { _client: client, name: name.to_owned(), backend, locks: self.locks.clone() };
+        let locked =
+            AdvisoryLock { _client: client, name: name.to_owned(), backend, locks: self.locks.clone() };
         Ok(Some(Lock::revocable(locked, move || watched.is_closed())))
     }
 

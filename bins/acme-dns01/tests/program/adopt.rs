@@ -16,7 +16,8 @@ fn tool(name: &str) -> PathBuf {
 
 fn run(mut command: Command) {
     let output = command.stdin(Stdio::null()).output().expect("it is installed");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {said}");
 }
 

@@ -158,13 +158,15 @@ fn connect_proxy() -> (String, Arc<AtomicUsize>) {
                     head.push(byte[0]);
                 }
                 let head = String::from_utf8_lossy(&head).into_owned();
-                let Some(target) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) else {
+                let Some(target) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next())
+                else {
                     return;
                 };
                 asked.fetch_add(1, Ordering::SeqCst);
                 let Ok(mut server) = TcpStream::connect(target) else { return };
                 client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("a client");
-                let (mut to, mut from) = (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
+                let (mut to, mut from) =
+                    (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
                 std::thread::spawn(move || std::io::copy(&mut from, &mut to));
                 let _ = std::io::copy(&mut client, &mut server);
             });

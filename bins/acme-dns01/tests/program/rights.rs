@@ -39,10 +39,7 @@ fn fault_21_a_folder_that_may_not_be_written_is_named_and_keeps_its_certificate(
         let (code, said) = renew();
         assert_eq!(code, Some(1), "{part}: {said}");
         assert!(said.contains(&lab.path("acme").display().to_string()), "{part}: {said}");
-        assert!(
-            said.contains("must own the folder, and be in the group"),
-            "{part}: {said}"
-        );
+        assert!(said.contains("must own the folder, and be in the group"), "{part}: {said}");
         assert_eq!(lab.written("fullchain.pem"), before, "{part}");
         chown(&path, Some(ACCOUNT), None).expect("root");
         let (code, said) = renew();

@@ -21,7 +21,8 @@ impl Keeper {
     /// A message with the section.
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
         let setup = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
-        let engine = setup.engine.observer(Arc::new(|id, event| eprintln!("edge-proxyd: acme: {id}: {event}")));
+        let engine =
+            setup.engine.observer(Arc::new(|id, event| eprintln!("edge-proxyd: acme: {id}: {event}")));
         for group in &setup.unknown_groups {
             eprintln!("edge-proxyd: acme: there is no group `{group}`: files keep the group of the account");
         }
