@@ -25,13 +25,13 @@ impl Network {
         self.address
     }
 
-    /// The mask.
+    /// Returns the mask.
     #[must_use]
     pub fn mask(&self) -> IpAddr {
         self.mask
     }
 
-    /// Whether a client's address is inside.
+    /// Tells if a client's address is inside.
     #[must_use]
     pub fn contains(&self, client: IpAddr) -> bool {
         self.address.is_ipv4() == client.is_ipv4()
@@ -51,6 +51,12 @@ impl Network {
     #[must_use]
     pub fn to_net(self) -> Option<IpNet> {
         IpNet::new(self.address, self.prefix_len()?).ok().map(|net| net.trunc())
+    }
+
+    /// Tells if some address may be inside both.
+    pub(crate) fn may_meet(&self, other: &Self) -> bool {
+        let mask = bits(self.mask) & bits(other.mask);
+        self.is_v4() == other.is_v4() && (bits(self.address) ^ bits(other.address)) & mask == 0
     }
 
     pub(crate) fn is_v4(&self) -> bool {
@@ -108,16 +114,19 @@ fn width(address: IpAddr) -> u32 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// What `getaddrinfo` with `AI_NUMERICHOST` of the GNU C library makes of a text; `None` means a host name.
+/// Reads a text as `getaddrinfo` with `AI_NUMERICHOST` of the GNU C library does; `None` means a host name.
 pub(crate) fn numeric(text: &str) -> Option<IpAddr> {
     if let Some(address) = inet_aton(text) {
         return Some(address.into());
     }
     let (text, scope) = text.split_once('%').map_or((text, None), |(text, scope)| (text, Some(scope)));
     let address: Ipv6Addr = text.parse().ok()?;
-    // A scope is ignored in comparisons; one that is no number depends on the interfaces, so it is no address here.
+    // A scope is ignored in comparisons. A name of an interface is accepted for link-local addresses only; that the
+    // interface exists is not known here.
+    let link_local = address.is_unicast_link_local() || address.segments()[0] & 0xff0f == 0xff02;
     match scope {
-        Some(scope) if scope.is_empty() || !scope.bytes().all(|byte| byte.is_ascii_digit()) => None,
+        Some("") => None,
+        Some(scope) if !scope.bytes().all(|byte| byte.is_ascii_digit()) && !link_local => None,
         _ => Some(address.into()),
     }
 }
@@ -170,7 +179,7 @@ pub(crate) fn cidr_mask(text: &str, v4: bool) -> Option<IpAddr> {
     })
 }
 
-/// Whether an address is reachable only from places that are somebody's own: loopback, private, carrier-grade,
+/// Tells if an address is reachable only from private places: loopback, private, carrier-grade,
 /// link-local and unique-local ranges (RFC 1918, 4193, 4291, 6598).
 pub(crate) fn is_private(net: &IpNet) -> bool {
     const PRIVATE: [&str; 9] = [
@@ -205,6 +214,9 @@ mod tests {
             ("", None),
             ("all", None),
             ("fe80::1%2", Some("fe80::1")),
+            ("fe80::1%lo", Some("fe80::1")),
+            ("fe80::1%", None),
+            ("2001:db8::1%lo", None),
             ("::1", Some("::1")),
         ] {
             assert_eq!(numeric(text), address.map(|address| address.parse().expect("an address")), "{text}");

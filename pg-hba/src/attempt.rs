@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-/// How the bytes travel.
+/// The transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
     /// The Unix-domain socket.
@@ -18,10 +18,10 @@ pub enum Transport {
     Gss,
 }
 
-/// Whether it is a replication connection.
+/// The kind of replication of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Replication {
-    /// No.
+    /// An ordinary connection.
     #[default]
     None,
     /// Logical replication: it names a database and is matched like any other.
@@ -37,11 +37,11 @@ pub struct Attempt {
     pub database: String,
     /// The user, cut alike.
     pub user: String,
-    /// How the bytes travel.
+    /// The transport of the connection.
     pub transport: Transport,
     /// The client's address; `None` over the socket.
     pub address: Option<IpAddr>,
-    /// Whether it replicates.
+    /// The kind of replication.
     pub replication: Replication,
 }
 
@@ -109,20 +109,20 @@ fn cut(name: &str) -> String {
     name[..end].to_owned()
 }
 
-/// What a decision needs to know beyond the attempt. Asked only when a rule depends on it.
+/// Facts that a decision needs beyond the attempt. Asked only when a rule depends on them.
 pub trait World {
-    /// Whether a role is a member of another, directly or not. A role is a member of itself; being superuser does
+    /// Tells if a role is a member of another, directly or not. A role is a member of itself; being superuser does
     /// not count; a role that does not exist is a member of nothing.
     fn is_member(&self, user: &str, role: &str) -> bool {
         user == role
     }
 
-    /// Whether an address is one of the server's own.
+    /// Tells if an address is one of the server's own.
     fn is_own_address(&self, _: IpAddr) -> bool {
         false
     }
 
-    /// Whether an address is in a network of one of the server's interfaces.
+    /// Tells if an address is in a network of one of the server's interfaces.
     fn is_own_network(&self, _: IpAddr) -> bool {
         false
     }

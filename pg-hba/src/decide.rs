@@ -2,29 +2,30 @@
 
 use crate::attempt::{Attempt, Replication, Transport, World};
 use crate::method::Method;
-use crate::rule::{Address, ConnectionType, Database, Outcome, Rule, User};
+use crate::connection::ConnectionType;
+use crate::rule::{Address, Database, Outcome, Rule, User};
 use std::fmt;
 
-/// What the server does with an attempt.
+/// The server's decision about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'r> {
     /// The method; [`Method::Reject`] where no rule matches.
     pub method: Method,
     /// The rule that matched, with its position from 0.
     pub rule: Option<(usize, &'r Rule)>,
-    /// Why.
+    /// The reason for the decision.
     pub why: Why,
 }
 
 impl Decision<'_> {
-    /// What happens, options included.
+    /// Returns the outcome, options included.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.rule.map_or_else(Outcome::denied, |(_, rule)| rule.outcome())
     }
 }
 
-/// Why a decision is what it is.
+/// The reason for a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The rule matches; these are the earlier ones with what keeps each from matching.
@@ -34,7 +35,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// What kept each of the rules before from matching.
+    /// Returns the mismatch of each rule before.
     #[must_use]
     pub fn passed_over(&self) -> &[Mismatch] {
         match self {
@@ -52,9 +53,9 @@ pub enum Mismatch {
     ConnectionType,
     /// The client's address or name.
     Address,
-    /// The database.
+    /// The database differs.
     Database,
-    /// The user.
+    /// The user differs.
     User,
 }
 
@@ -100,7 +101,7 @@ pub fn decide<'r>(rules: &'r [Rule], attempt: &Attempt, world: &dyn World) -> De
 }
 
 impl Rule {
-    /// What keeps an attempt from matching; `None` when it matches.
+    /// Returns the part of a rule that an attempt does not match; `None` when it matches.
     #[must_use]
     pub fn mismatch(&self, attempt: &Attempt, world: &dyn World) -> Option<Mismatch> {
         if !self.possible {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Diff {
     /// Every connection is decided alike.
@@ -22,7 +22,7 @@ pub enum Diff {
 /// A connection that two files decide differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterExample {
-    /// The connection.
+    /// The connection that differs.
     pub attempt: Attempt,
     /// The facts under which it is: memberships, interfaces, host names. Empty where it needs none.
     pub world: Surroundings,
@@ -33,13 +33,13 @@ pub struct CounterExample {
 }
 
 impl CounterExample {
-    /// What the old file does with it.
+    /// Returns the outcome under the old file.
     #[must_use]
     pub fn old_outcome(&self) -> Outcome {
         outcome(self.old.as_ref())
     }
 
-    /// What the new file does with it.
+    /// Returns the outcome under the new file.
     #[must_use]
     pub fn new_outcome(&self) -> Outcome {
         outcome(self.new.as_ref())

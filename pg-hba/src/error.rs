@@ -1,4 +1,4 @@
-//! Why a line is refused.
+//! Refused lines and their reasons.
 
 use crate::regex::PatternError;
 use crate::server::Version;
@@ -16,12 +16,12 @@ pub struct ParseError {
     pub column: u32,
     /// The token at fault, empty at the end of a line.
     pub token: String,
-    /// Why.
+    /// The reason of the server.
     pub reason: Refusal,
 }
 
 impl ParseError {
-    /// What to write instead, where that is known.
+    /// Returns the advice on what to write, where that is known.
     #[must_use]
     pub fn fix(&self) -> Option<String> {
         self.reason.fix(&self.token)
@@ -51,17 +51,17 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// Why a line is refused: in the server's own words (hba.c), with what it leaves to its log added.
+/// The reason for which a line is refused: in the server's own words (hba.c), with what it leaves to its log added.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
     #[doc = "A host name has a mask."]
     #[error("specifying both host name and CIDR mask is invalid: \"{0}\"")]
     HostWithMask(String),
-    #[doc = "A prefix length is no number in range."]
+    #[doc = "A prefix length out of range."]
     #[error("invalid CIDR mask in address \"{0}\"")]
     CidrMask(String),
-    #[doc = "The mask field is no address."]
+    #[doc = "A mask that is not an address."]
     #[error("invalid IP mask \"{0}\": Name or service not known")]
     Mask(String),
     #[doc = "IPv4 with an IPv6 mask, or the reverse."]
@@ -100,7 +100,7 @@ pub enum Refusal {
     #[doc = "An option of other methods."]
     #[error("authentication option \"{name}\" is only valid for authentication methods {methods}")]
     OptionMethod {
-        /// The option.
+        /// The name of the option.
         name: &'static str,
         /// The methods that have it.
         methods: &'static str,
@@ -114,15 +114,15 @@ pub enum Refusal {
     #[doc = "A value that the server refuses without a word in `pg_hba_file_rules`."]
     #[error("invalid value for {name}: \"{value}\"")]
     SilentValue {
-        /// The option.
+        /// The name of the option.
         name: &'static str,
-        /// Its value.
+        /// The value of the option.
         value: String,
     },
     #[doc = "A port that is not above zero."]
     #[error("invalid LDAP port number: \"{0}\"")]
     LdapPort(String),
-    #[doc = "An `ldapurl` that is none."]
+    #[doc = "An `ldapurl` that is not valid."]
     #[error("could not parse LDAP URL \"{0}\"")]
     LdapUrl(String),
     #[doc = "An `ldapurl` of another scheme."]
@@ -131,13 +131,13 @@ pub enum Refusal {
     #[doc = "Options of both LDAP modes."]
     #[error("{0}")]
     LdapModes(&'static str),
-    #[doc = "A list of ports that is none."]
+    #[doc = "A list of ports that is not valid."]
     #[error("invalid RADIUS port number: \"{0}\"")]
     RadiusPorts(String),
     #[doc = "An option that the method cannot do without."]
     #[error("authentication method \"{method}\" requires argument {argument} to be set")]
     Required {
-        /// The method.
+        /// The name of the method.
         method: &'static str,
         /// The option, quoted.
         argument: &'static str,
@@ -147,11 +147,11 @@ pub enum Refusal {
         "the number of RADIUS {what} ({count}) must be 1 or the same as the number of RADIUS servers ({servers})"
     )]
     RadiusCount {
-        /// Which list.
+        /// The name of the list.
         what: &'static str,
-        /// Its length.
+        /// The length of the list.
         count: usize,
-        /// How many servers there are.
+        /// The number of servers.
         servers: usize,
     },
     #[doc = "`oauth` without `oauth_validator_libraries`."]
@@ -171,9 +171,9 @@ pub enum Refusal {
     #[doc = "A regular expression that does not compile."]
     #[error("invalid regular expression \"{pattern}\": {error}")]
     Pattern {
-        /// Its text.
+        /// The text of the pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The fault of the pattern.
         error: PatternError,
     },
     #[doc = "A token above 10,239 bytes, before version 16."]
@@ -191,9 +191,6 @@ pub enum Refusal {
     #[doc = "A comma in pg_ident.conf."]
     #[error("multiple values in ident field")]
     IdentMultiple,
-    #[doc = "A byte that ends strings in C."]
-    #[error("a NUL byte")]
-    Nul,
     #[doc = "Not a single rule: the server does not start with such a file, nor load it."]
     #[error("the file contains no entries")]
     NoEntries,
@@ -223,7 +220,7 @@ impl Refusal {
 
     fn server_message(&self) -> Option<String> {
         match self {
-            Self::SilentValue { .. } | Self::Nul | Self::NoEntries => None,
+            Self::SilentValue { .. } | Self::NoEntries => None,
             _ => Some(self.to_string()),
         }
     }

@@ -1,11 +1,11 @@
-//! The question before every change: does the superuser still get in?
+//! The check before every change: the superuser must still get in.
 
 use crate::attempt::{Attempt, Nowhere, Transport};
-use crate::decide::decide;
+use crate::index::Index;
 use crate::rule::{Address, Rule};
 use std::net::IpAddr;
 
-/// Whether some rule admits a role into the database `postgres` or the one of its own name: over the socket, from
+/// Tells if some rule admits a role into the database `postgres` or the one of its own name: over the socket, from
 /// loopback, or from an address of one of the rules' own networks.
 #[must_use]
 pub fn admits(rules: &[Rule], role: &str) -> bool {
@@ -15,8 +15,9 @@ pub fn admits(rules: &[Rule], role: &str) -> bool {
         Address::Network(network) => Some(network.address()),
         _ => None,
     }));
+    let index = Index::new(rules.to_vec());
     ["postgres", role].into_iter().any(|database| {
-        let admitted = |attempt: &Attempt| decide(rules, attempt, &Nowhere).method.admits();
+        let admitted = |attempt: &Attempt| index.decide(attempt, &Nowhere).0.admits();
         admitted(&Attempt::local(database, role))
             || clients.iter().any(|&client| {
                 [Transport::Tls, Transport::Plain, Transport::Gss]

@@ -10,9 +10,9 @@ use crate::server::Server;
 /// The system's user in a map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SystemUser {
-    /// By name.
+    /// A user by name.
     Name(String),
-    /// `/regex`.
+    /// Users by a regular expression, `/regex`.
     Pattern(Pattern),
 }
 
@@ -21,11 +21,11 @@ pub enum SystemUser {
 pub struct Mapping {
     /// The name of the map.
     pub map: String,
-    /// Who comes.
+    /// The user of the operating system.
     pub system_user: SystemUser,
-    /// Who they may be. Before version 16 always a name; `\1` in it stands for the first group.
+    /// The role that may be taken. Before version 16 always a name; `\1` in it stands for the first group.
     pub database_user: User,
-    /// Where it was read.
+    /// The position in the file.
     pub origin: Origin,
 }
 
@@ -77,7 +77,7 @@ impl Mappings {
         Self { lines }
     }
 
-    /// Whether a system user may be a role under a map (`check_usermap`): the first line that says so decides.
+    /// Tells if a system user may be a role under a map (`check_usermap`): the first line that allows it decides.
     #[must_use]
     pub fn allows(&self, map: &str, system_user: &str, role: &str, world: &dyn World) -> bool {
         let mut lines =

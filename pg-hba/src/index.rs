@@ -73,7 +73,7 @@ impl Index {
         index
     }
 
-    /// The rules.
+    /// Returns the rules of the index.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules

@@ -1,4 +1,4 @@
-//! Putting rules into force on a running server: prepared before, compared after, tried by a login.
+//! Installation of rules on a running server: prepared before, compared after, tried by a login.
 //!
 //! Files are the caller's: between [`prepare`] and [`activate`] it replaces the server's file, and puts the old one back,
 //! followed by [`reload`], when activation fails.
@@ -15,12 +15,12 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-/// Why rules are not in force.
+/// Rules that were not put into force.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InstallError {
     /// The server is of another version than those known.
-    #[error("PostgreSQL {0} is none of 13 to 18")]
+    #[error("PostgreSQL {0} is not supported: expected 13 to 18")]
     Version(u32),
     /// The rules cannot be written.
     #[error("the rules cannot be written")]
@@ -28,10 +28,18 @@ pub enum InstallError {
     /// The server would refuse them.
     #[error("PostgreSQL {version} would refuse it:\n{why}")]
     Refused {
-        /// The version.
+        /// The version of the server.
         version: Version,
-        /// Its words.
+        /// The reasons of the server.
         why: Refused,
+    },
+    /// The server can never match a rule: TLS is off, or GSSAPI is not built in.
+    #[error("rule {rule}: {text}: this server can never match it: turn ssl on, or set tls = \"optional\"")]
+    Impossible {
+        /// The position of the rule, from 1.
+        rule: usize,
+        /// The rule as it would be written.
+        text: String,
     },
     /// The session's own role could not log in any more.
     #[error("refused: {0:?} would be locked out; name it in the policy: superuser = {0:?}")]
@@ -48,9 +56,9 @@ pub enum InstallError {
     /// A question failed.
     #[error("{sql}: {why}")]
     Query {
-        /// What was asked.
+        /// The query that failed.
         sql: String,
-        /// The server's words.
+        /// The error of the server.
         why: String,
     },
 }
@@ -60,7 +68,7 @@ pub enum InstallError {
 pub struct Prepared {
     /// The server's file.
     pub path: PathBuf,
-    /// What it is to hold.
+    /// The content of the file.
     pub text: String,
     rules: Vec<Rule>,
 }
@@ -83,8 +91,12 @@ pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, Insta
     let path = PathBuf::from(one(client, "SHOW hba_file").await?);
     let user = one(client, "SELECT current_user").await?;
     let text = render(&policy.compile(), version)?;
-    let rules = Document::parse(&text, &Server::new(version)).rules();
+    let tls = one(client, "SHOW ssl").await? == "on";
+    let rules = Document::parse(&text, &Server::new(version).with_tls(tls)).rules();
     let rules = rules.map_err(|why| InstallError::Refused { version, why })?;
+    if let Some(at) = rules.iter().position(|rule| !rule.possible) {
+        return Err(InstallError::Impossible { rule: at + 1, text: rules[at].to_string() });
+    }
     if !admits(&rules, &user) {
         return Err(InstallError::LockedOut(user));
     }

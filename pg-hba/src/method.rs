@@ -1,48 +1,48 @@
 //! Authentication methods and their options, as `parse_hba_auth_opt` in hba.c reads them.
 
 use crate::error::Refusal;
-use crate::rule::ConnectionType;
+use crate::connection::ConnectionType;
 use crate::server::{Capability, Server, Version};
 use std::fmt;
 
-/// How a client authenticates.
+/// An authentication method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// BSD authentication.
+    /// The method `bsd`: BSD authentication.
     Bsd,
     /// A client certificate.
     Cert,
-    /// GSSAPI.
+    /// The method `gss`: GSSAPI.
     Gss,
     /// An ident server at the client, over TCP.
     Ident,
-    /// LDAP.
+    /// The method `ldap`: a password checked by LDAP.
     Ldap,
     /// A password by MD5, or by SCRAM when the stored one allows.
     Md5,
     /// OAuth bearer tokens, from version 18.
     Oauth,
-    /// PAM.
+    /// The method `pam`: a password checked by PAM.
     Pam,
     /// A password in clear text.
     Password,
     /// The operating system's user at the other end of the socket.
     Peer,
-    /// RADIUS.
+    /// The method `radius`: a password checked by RADIUS.
     Radius,
-    /// Refused.
+    /// The method `reject`: the connection is refused.
     Reject,
     /// A password by SCRAM-SHA-256.
     Scram,
-    /// SSPI.
+    /// The method `sspi`: SSPI of Windows.
     Sspi,
     /// Nothing is asked.
     Trust,
 }
 
 impl Method {
-    /// Every method.
+    /// All methods, by name.
     pub const ALL: [Self; 15] = [
         Self::Bsd,
         Self::Cert,
@@ -83,7 +83,7 @@ impl Method {
         }
     }
 
-    /// Whether a connection may come of it.
+    /// Tells if the method can admit a connection.
     #[must_use]
     pub fn admits(self) -> bool {
         self != Self::Reject
@@ -139,7 +139,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Its name.
+    /// Returns the name of the option.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -171,7 +171,7 @@ impl Setting {
     }
 }
 
-/// What an option is for.
+/// An option, its first version and its methods.
 struct Kind {
     name: &'static str,
     since: Version,

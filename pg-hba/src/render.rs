@@ -1,24 +1,31 @@
-//! Text from rules.
+//! Rules written as a file.
 
-use crate::rule::{Address, ConnectionType, Database, Rule, User};
+use crate::rule::{Address, Database, Rule, User, rule_text};
 use crate::server::Version;
-use crate::token::quote;
 use thiserror::Error;
 
 /// The first line of a file that this crate wrote.
 pub const MANAGED: &str =
     "# Managed by pg-hba. Edits are overwritten: change the policy and render it again.";
 
-/// Why a rule cannot be written for a version.
+/// A rule that cannot be written for a version.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RenderError {
+    /// A field of the rule has no value, or an empty name: the server would read other columns.
+    #[error("rule {rule}: {field} is empty: give a name, or all")]
+    Empty {
+        /// The position of the rule, from 1.
+        rule: usize,
+        /// The field: `databases`, `users` or `address`.
+        field: &'static str,
+    },
     /// A line cannot hold a line end, nor C a NUL.
     #[error("rule {rule}: {name:?} has a line end or a NUL, which no line of pg_hba.conf can hold")]
     LineEnd {
         /// The position of the rule, from 1.
         rule: usize,
-        /// The name.
+        /// The name that cannot be written.
         name: String,
     },
     /// Patterns are names before version 16, and names that start with a slash are patterns since.
@@ -28,9 +35,9 @@ pub enum RenderError {
         rule: usize,
         /// The name or pattern.
         name: String,
-        /// The version.
+        /// The version of the server.
         version: Version,
-        /// What it would be read as.
+        /// The kind that it would be read as.
         other: &'static str,
     },
 }
@@ -67,6 +74,18 @@ fn representable(rule: &Rule, position: usize, version: Version) -> Result<(), R
             User::All => {}
         }
     }
+    let empty = |field| RenderError::Empty { rule: position, field };
+    let no_database = |database: &Database| matches!(database, Database::Name(name) if name.is_empty());
+    if rule.databases.is_empty() || rule.databases.iter().any(no_database) {
+        return Err(empty("databases"));
+    }
+    let no_user = |user: &User| matches!(user, User::Name(name) | User::Member(name) if name.is_empty());
+    if rule.users.is_empty() || rule.users.iter().any(no_user) {
+        return Err(empty("users"));
+    }
+    if matches!(&rule.address, Address::Host(name) if name.is_empty()) {
+        return Err(empty("address"));
+    }
     let slash =
         |name: &str, other| RenderError::Slash { rule: position, name: name.to_owned(), version, other };
     if let Some(name) = patterns.iter().find(|_| !version.has_patterns()) {
@@ -84,54 +103,5 @@ fn representable(rule: &Rule, position: usize, version: Version) -> Result<(), R
     match all.find(|text| text.contains(['\n', '\0']) || text.ends_with('\r')) {
         Some(name) => Err(RenderError::LineEnd { rule: position, name: name.to_owned() }),
         None => Ok(()),
-    }
-}
-
-/// One line, columns padded for people.
-pub(crate) fn rule_text(rule: &Rule) -> String {
-    let databases: Vec<String> = rule.databases.iter().map(database_text).collect();
-    let users: Vec<String> = rule.users.iter().map(user_text).collect();
-    let mut text = format!("{:<12} {:<15} {:<15} ", rule.connection, databases.join(","), users.join(","));
-    if rule.connection != ConnectionType::Local {
-        text.push_str(&format!("{:<22} ", address_text(&rule.address)));
-    }
-    text.push_str(rule.method.as_str());
-    for setting in &rule.settings {
-        text.push(' ');
-        text.push_str(&quote(&format!("{}={}", setting.name, setting.value), true));
-    }
-    text
-}
-
-pub(crate) fn database_text(database: &Database) -> String {
-    match database {
-        Database::All => "all".to_owned(),
-        Database::Name(name) => {
-            quote(name, !matches!(&**name, "all" | "sameuser" | "samerole" | "samegroup" | "replication"))
-        }
-        Database::Pattern(pattern) => format!("\"/{}\"", pattern.as_str().replace('"', "\"\"")),
-        Database::Replication => "replication".to_owned(),
-        Database::SameRole => "samerole".to_owned(),
-        Database::SameUser => "sameuser".to_owned(),
-    }
-}
-
-pub(crate) fn user_text(user: &User) -> String {
-    match user {
-        User::All => "all".to_owned(),
-        // A quote at the start would make the plus a part of the name, so it comes after.
-        User::Member(role) => format!("+\"{}\"", role.replace('"', "\"\"")),
-        User::Name(name) => quote(name, name != "all"),
-        User::Pattern(pattern) => format!("\"/{}\"", pattern.as_str().replace('"', "\"\"")),
-    }
-}
-
-pub(crate) fn address_text(address: &Address) -> String {
-    match address {
-        Address::All => "all".to_owned(),
-        Address::Host(name) => quote(name, !matches!(&**name, "all" | "samehost" | "samenet")),
-        Address::Network(network) => network.to_string(),
-        Address::SameHost => "samehost".to_owned(),
-        Address::SameNet => "samenet".to_owned(),
     }
 }

@@ -1,56 +1,12 @@
 //! A rule: one record of the file, as it is meant.
 
 use crate::address::Network;
+use crate::connection::ConnectionType;
 use crate::method::{Method, Setting};
 use crate::regex::Pattern;
+use crate::token::quote;
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// The first field: over what a connection comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ConnectionType {
-    /// The Unix-domain socket.
-    Local,
-    /// TCP, however encrypted.
-    Host,
-    /// TCP with TLS.
-    HostSsl,
-    /// TCP without TLS.
-    HostNoSsl,
-    /// TCP with GSSAPI encryption.
-    HostGssEnc,
-    /// TCP without GSSAPI encryption.
-    HostNoGssEnc,
-}
-
-impl ConnectionType {
-    /// Every type.
-    pub const ALL: [Self; 6] =
-        [Self::Local, Self::Host, Self::HostSsl, Self::HostNoSsl, Self::HostGssEnc, Self::HostNoGssEnc];
-
-    /// The word in the file.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Host => "host",
-            Self::HostSsl => "hostssl",
-            Self::HostNoSsl => "hostnossl",
-            Self::HostGssEnc => "hostgssenc",
-            Self::HostNoGssEnc => "hostnogssenc",
-        }
-    }
-
-    pub(crate) fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-}
-
-impl fmt::Display for ConnectionType {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.as_str())
-    }
-}
 
 /// One value of the database field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +28,7 @@ pub enum Database {
 /// One value of the user field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum User {
-    /// `all`.
+    /// `all`: every user.
     All,
     /// `+role`: members of a role, directly or not; being superuser does not count.
     Member(String),
@@ -97,7 +53,7 @@ pub enum Address {
     SameNet,
 }
 
-/// Where a rule was read.
+/// The position at which a rule was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The included file, or `None` for the one that was given.
@@ -109,21 +65,21 @@ pub struct Origin {
 /// One rule. Two rules are equal when they say the same, wherever they stand.
 #[derive(Clone, Debug, Eq)]
 pub struct Rule {
-    /// Over what.
+    /// The type of connection.
     pub connection: ConnectionType,
-    /// Which databases: any of these.
+    /// The databases, any of which matches.
     pub databases: Vec<Database>,
-    /// Which users: any of these.
+    /// The users, any of whom matches.
     pub users: Vec<User>,
     /// From where. [`Address::All`] for local connections.
     pub address: Address,
-    /// How they authenticate.
+    /// The authentication method.
     pub method: Method,
     /// The options after the method, in order.
     pub settings: Vec<Setting>,
-    /// Whether it can match on this server: `hostssl` needs TLS to be on, `hostgssenc` a build with GSSAPI.
+    /// The rule can match on this server: `hostssl` needs TLS to be on, `hostgssenc` a build with GSSAPI.
     pub possible: bool,
-    /// Where it was read.
+    /// The position in the file.
     pub origin: Origin,
 }
 
@@ -173,7 +129,7 @@ impl Rule {
         }
     }
 
-    /// What happens to a connection that matches, without the order and the repetition of options.
+    /// Returns the outcome for a connection that matches, without the order and the repetition of options.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let mut settings = BTreeMap::new();
@@ -208,11 +164,11 @@ fn is_default(name: &str, value: &str) -> bool {
 
 impl fmt::Display for Rule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&crate::render::rule_text(self))
+        out.write_str(&rule_text(self))
     }
 }
 
-/// What happens to a connection: a method and the options that count.
+/// The outcome for a connection: a method and the options that count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Outcome {
     /// The method; [`Method::Reject`] also where no rule matches.
@@ -231,5 +187,54 @@ impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.method)?;
         self.settings.iter().try_for_each(|(name, value)| write!(out, " {name}={value}"))
+    }
+}
+
+/// Returns the rule as a line, with padded columns.
+pub(crate) fn rule_text(rule: &Rule) -> String {
+    let databases: Vec<String> = rule.databases.iter().map(database_text).collect();
+    let users: Vec<String> = rule.users.iter().map(user_text).collect();
+    let mut text = format!("{:<12} {:<15} {:<15} ", rule.connection, databases.join(","), users.join(","));
+    if rule.connection != ConnectionType::Local {
+        text.push_str(&format!("{:<22} ", address_text(&rule.address)));
+    }
+    text.push_str(rule.method.as_str());
+    for setting in &rule.settings {
+        text.push(' ');
+        text.push_str(&quote(&format!("{}={}", setting.name, setting.value), true));
+    }
+    text
+}
+
+pub(crate) fn database_text(database: &Database) -> String {
+    match database {
+        Database::All => "all".to_owned(),
+        Database::Name(name) => {
+            quote(name, !matches!(&**name, "all" | "sameuser" | "samerole" | "samegroup" | "replication"))
+        }
+        Database::Pattern(pattern) => format!("\"/{}\"", pattern.as_str().replace('"', "\"\"")),
+        Database::Replication => "replication".to_owned(),
+        Database::SameRole => "samerole".to_owned(),
+        Database::SameUser => "sameuser".to_owned(),
+    }
+}
+
+pub(crate) fn user_text(user: &User) -> String {
+    match user {
+        User::All => "all".to_owned(),
+        // A quote at the start would make the plus a part of the name, so it comes after.
+        User::Member(role) => format!("+\"{}\"", role.replace('"', "\"\"")),
+        User::Name(name) => quote(name, name != "all"),
+        User::Pattern(pattern) => format!("\"/{}\"", pattern.as_str().replace('"', "\"\"")),
+    }
+}
+
+pub(crate) fn address_text(address: &Address) -> String {
+    match address {
+        Address::All => "all".to_owned(),
+        Address::Host(name) => quote(name, !matches!(&**name, "all" | "samehost" | "samenet")),
+        Address::Network(network) => network.to_string(),
+        Address::SameHost => "samehost".to_owned(),
+        Address::SameNet => "samenet".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Which server reads the file: its version, what it was built with, the settings that change the grammar.
+//! The server that reads the file: its version, its build, the settings that change the grammar.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,11 +12,11 @@ pub enum Version {
     V13,
     /// PostgreSQL 14: continuation lines, `clientname`, stricter `clientcert`.
     V14,
-    /// PostgreSQL 15.
+    /// PostgreSQL 15, with the grammar of 14.
     V15,
     /// PostgreSQL 16: regular expressions, `include`, tokens of any length.
     V16,
-    /// PostgreSQL 17.
+    /// PostgreSQL 17, with the grammar of 16.
     V17,
     /// PostgreSQL 18: `oauth`.
     V18,
@@ -80,17 +80,17 @@ impl FromStr for Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Capability {
-    /// BSD authentication.
+    /// Support for BSD authentication.
     Bsd,
-    /// GSSAPI.
+    /// Support for GSSAPI.
     Gss,
-    /// LDAP.
+    /// Support for LDAP.
     Ldap,
-    /// PAM.
+    /// Support for PAM.
     Pam,
     /// SSPI, on Windows only.
     Sspi,
-    /// TLS.
+    /// Support for TLS.
     Tls,
 }
 
@@ -137,19 +137,19 @@ impl Server {
         self
     }
 
-    /// Its version.
+    /// Returns the version.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Whether it was built with something.
+    /// Tells if the server was built with a capability.
     #[must_use]
     pub fn has(&self, capability: Capability) -> bool {
         !self.missing.contains(&capability)
     }
 
-    /// Whether `ssl` is on.
+    /// Tells if `ssl` is on.
     #[must_use]
     pub fn tls_is_on(&self) -> bool {
         self.tls && self.has(Capability::Tls)

@@ -1,6 +1,7 @@
-//! Rules that no connection reaches.
+//! Rules that are never the first to match.
 
-use crate::rule::Rule;
+use crate::connection::ConnectionType;
+use crate::rule::{Address, Database, Rule, User};
 use crate::space::{Cell, Undecided, Visitor, walk};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -23,15 +24,36 @@ pub fn shadowed(rules: &[Rule]) -> Result<Vec<Shadowed>, Undecided> {
     let mut reached = Reached { reached: vec![false; rules.len()] };
     walk(&all, &[(0..rules.len()).collect()], &mut reached)?;
     let dead = reached.reached.iter().enumerate().filter(|(_, reached)| !**reached).map(|(rule, _)| rule);
-    dead.map(|rule| Ok(Shadowed { rule, by: takers(&all[..=rule])? })).collect()
+    dead.map(|rule| Ok(Shadowed { rule, by: takers(&all, rule)? })).collect()
 }
 
-/// Which earlier rules take the connections of the last one.
-fn takers(rules: &[&Rule]) -> Result<Vec<usize>, Undecided> {
+/// Returns the earlier rules that take the connections of the last one.
+fn takers(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecided> {
+    // Only rules that could share a connection with it matter; they are few.
+    let near: Vec<usize> = (0..dead).filter(|&rule| may_meet(all[rule], all[dead])).chain([dead]).collect();
+    let rules: Vec<&Rule> = near.iter().map(|&rule| all[rule]).collect();
     let last = rules.len() - 1;
     let mut takers = Takers { last, found: BTreeSet::new() };
-    walk(rules, &[(0..last).collect(), vec![last]], &mut takers)?;
-    Ok(takers.found.into_iter().collect())
+    walk(&rules, &[(0..last).collect(), vec![last]], &mut takers)?;
+    Ok(takers.found.into_iter().map(|rule| near[rule]).collect())
+}
+
+/// Tells if two rules could match the same connection, as far as a quick look tells.
+fn may_meet(one: &Rule, other: &Rule) -> bool {
+    let local = |rule: &Rule| rule.connection == ConnectionType::Local;
+    let networks = match (&one.address, &other.address) {
+        (Address::Network(a), Address::Network(b)) => a.may_meet(b),
+        _ => true,
+    };
+    let databases = match (&one.databases[..], &other.databases[..]) {
+        ([Database::Name(a)], [Database::Name(b)]) => a == b,
+        _ => true,
+    };
+    let users = match (&one.users[..], &other.users[..]) {
+        ([User::Name(a)], [User::Name(b)]) => a == b,
+        _ => true,
+    };
+    one.possible && local(one) == local(other) && networks && databases && users
 }
 
 struct Reached {

@@ -16,9 +16,9 @@ pub struct Span {
 pub struct Token {
     /// The text without its quotes.
     pub text: String,
-    /// Whether a quote came before the first character, which takes keywords, `+` and `@` their meaning.
+    /// A quote came before the first character, so that keywords, `+` and `@` lose their meaning.
     pub quoted: bool,
-    /// Where it stands.
+    /// The position in the source.
     pub span: Span,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct LogicalLine {
     pub(crate) span: Span,
     /// Its text without line ends and continuation backslashes.
     pub(crate) text: String,
-    /// Where each byte of `text` stands in the source.
+    /// The position of each byte of `text` in the source.
     origin: Vec<usize>,
 }
 
@@ -72,9 +72,15 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
         let mut continued_at = 0;
         while at < source.len() {
             let end = source[at..].find('\n').map_or(source.len(), |found| at + found + 1);
-            text.push_str(&source[at..end]);
-            origin.extend(at..end);
+            // The server reads C strings: it loses what follows a NUL, and from version 14 on the line end too, so that
+            // the next physical line is appended and not counted.
+            let nul = source[at..end].find('\0').map(|found| at + found);
+            text.push_str(&source[at..nul.unwrap_or(end)]);
+            origin.extend(at..nul.unwrap_or(end));
             at = end;
+            if nul.is_some() && version.has_continuations() && at < source.len() {
+                continue;
+            }
             number += 1;
             let kept = text.trim_end_matches(['\n', '\r']).len();
             text.truncate(kept);
@@ -97,7 +103,7 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
 #[derive(Debug)]
 pub(crate) struct Lexed {
     pub(crate) token: Token,
-    /// Whether a comma follows, so that the next token belongs to the same field.
+    /// A comma follows, so that the next token belongs to the same field.
     pub(crate) comma: bool,
 }
 
@@ -202,5 +208,8 @@ mod tests {
         assert_eq!(lines(source, Version::V13).len(), 4);
         assert_eq!(lines("a\\\n\\\nb", Version::V18)[0].text, "ab");
         assert_eq!(lines("a\\\\\n\nb", Version::V18)[0].text, "a\\");
+        let cut = lines("a b\0 lost\nc\nd\n", Version::V18);
+        assert_eq!((cut.len(), cut[0].text.as_str(), cut[1].number), (2, "a bc", 2));
+        assert_eq!(lines("a b\0 lost\nc\n", Version::V13)[0].text, "a b");
     }
 }

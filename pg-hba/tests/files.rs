@@ -86,6 +86,7 @@ fn a_policy_renders_the_guards_first() {
         &lines[1..],
         [
             "local all postgres peer",
+            "local replication postgres peer",
             "local app app trust",
             "host app app 127.0.0.1/32 trust",
             "host app app ::1/128 trust",

@@ -236,3 +236,82 @@ proptest! {
         prop_assert!(agree || !equal);
     }
 }
+
+/// Files of many rules: the work of a check and of a comparison must not grow with the square of their number.
+#[test]
+fn many_rules_take_a_time_that_grows_with_their_number() {
+    let shapes: [fn(usize) -> String; 4] = [
+        |n| format!("local db{n} user{n} trust\n"),
+        |n| format!("host db{n} user{n} 10.{}.{}.{}/32 scram-sha-256\n", n >> 16 & 255, n >> 8 & 255, n & 255),
+        |n| format!("host all user{n} 10.{}.{}.0/24 scram-sha-256\n", n >> 8 & 255, n & 255),
+        |n| format!("host db{n} user{n} all scram-sha-256\n"),
+    ];
+    let server = Server::new(Version::V18);
+    let file = |count: usize, shape: fn(usize) -> String| -> String {
+        std::iter::once("local all postgres peer\n".to_owned()).chain((0..count).map(shape)).collect()
+    };
+    let timed = |count: usize, shape: fn(usize) -> String| {
+        let text = file(count, shape);
+        let document = Document::parse(&text, &server);
+        let rules = document.rules().expect("rules");
+        let mut other = rules.clone();
+        other.swap(1, 2);
+        let began = std::time::Instant::now();
+        assert!(analyze(&document, &server, &Analysis::default()).iter().all(|finding| finding.code != Code::Undecided));
+        assert_eq!(diff(&rules, &other), Diff::Equal);
+        began.elapsed()
+    };
+    for (at, shape) in shapes.into_iter().enumerate() {
+        let (few, many) = (timed(500, shape), timed(4_000, shape));
+        // Quadratic work would take 64 times as long.
+        assert!(many < few * 30, "shape {at}: 500 rules took {few:?}, 4000 took {many:?}");
+    }
+}
+
+proptest! {
+    /// What is explained from full knowledge is what is decided; what is explained from less has it among its answers.
+    #[test]
+    fn explanations_hold_whatever_the_world_is(
+        lines in vec(
+            "(local|host) (all|a|samerole) (all|u|[+]g|[+]h) (trust|reject|scram-sha-256)", 1..6),
+        addresses in vec(prop::sample::select(["all", "samehost", "samenet", ".example.com", "10.0.0.0/8"].as_slice()), 6),
+        member in any::<bool>(), own in any::<bool>(), near in any::<bool>(), named in any::<bool>(),
+    ) {
+        let text: String = lines.iter().zip(&addresses).map(|(line, address)| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let address = if words[0] == "local" { "" } else { *address };
+            format!("{} {} {} {address} {}\n", words[0], words[1], words[2], words[3])
+        }).collect();
+        let rules = Document::parse(&text, &Server::new(Version::V18)).rules().expect("rules");
+        let client: IpAddr = "10.0.0.5".parse().expect("an address");
+        let attempt = Attempt::tcp("a", "u", client);
+        let mut world = Surroundings::default();
+        let mut knowledge = Knowledge {
+            member_of: Some(Default::default()), interfaces: Some(Vec::new()), client_name: Some(None),
+        };
+        if member {
+            world.memberships.insert(("u".to_owned(), "g".to_owned()));
+            knowledge.member_of.as_mut().expect("known").insert("g".to_owned());
+        }
+        let interface: Option<Network> = match (own, near) {
+            (true, _) => Some(Network::new(client, "255.255.255.0".parse().expect("a mask")).expect("alike")),
+            (_, true) => Network::new("10.0.0.1".parse().expect("an address"), "255.255.255.0".parse().expect("a mask")),
+            _ => None,
+        };
+        world.interfaces.extend(interface);
+        knowledge.interfaces.as_mut().expect("known").extend(interface);
+        if named {
+            world.host_names.insert(client, "db.example.com".to_owned());
+            knowledge.client_name = Some(Some("db.example.com".to_owned()));
+        }
+        let decided = decide(&rules, &attempt, &world).outcome();
+        let full = explain(&rules, &attempt, &knowledge);
+        prop_assert_eq!(full.possible.len(), 1);
+        prop_assert_eq!(full.certain(), Some(decided.clone()));
+        let partial = explain(&rules, &attempt, &Knowledge::default());
+        prop_assert!(partial.possible.iter().any(|possibility| possibility.outcome() == decided));
+        if let Some(certain) = partial.certain() {
+            prop_assert_eq!(certain, decided);
+        }
+    }
+}

@@ -1,182 +1,350 @@
-//! What Go's net/mail takes for an address.
+//! Addresses as Go's `net/mail` parses them, by release of Go.
+//!
+//! Forgejo passes `FROM`, `ENVELOPE_FROM` and `REPLY_TO_ADDRESS` to `mail.ParseAddress` and exits when it fails. Since Go
+//! 1.22.1 and 1.21.8 (CVE-2024-24784) special characters in a display name must be quoted; every Forgejo from 7 on is
+//! built with such a release.
 
-/// The bare address of what Go's `mail.ParseAddress` accepts; `None` for what it refuses. Forgejo ends at once when
-/// `FROM` is refused.
-#[must_use]
-pub fn mailbox(text: &str) -> Option<String> {
-    let mut parser = Parser { rest: text };
-    let mut found = parser.address(true)?;
-    if !parser.skip_comments() || !parser.rest.is_empty() || found.len() != 1 {
-        return None;
-    }
-    found.pop()
+use std::net::{IpAddr, Ipv6Addr};
+use thiserror::Error;
+
+/// A set of rules of `net/mail`, named by the first release of Go that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum AddressRules {
+    /// Domain literals (`a@[192.0.2.1]`) are refused.
+    Go1_22,
+    /// Domain literals hold an IPv4 or IPv6 address without a tag.
+    Go1_23,
+    /// A comment right after encoded words that begin a name is refused.
+    Go1_26,
+    /// Domain literals hold an IPv4 address, or `IPv6:` and an IPv6 address, as RFC 5321 says.
+    Go1_27,
 }
 
-/// Whether a name before `<` has characters that belong in quotes: versions of Go differ in whether they take them.
+impl AddressRules {
+    /// Every set of rules, oldest first.
+    pub const ALL: &[Self] = &[Self::Go1_22, Self::Go1_23, Self::Go1_26, Self::Go1_27];
+}
+
+/// A parsed address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The display name, decoded; empty when there is none.
+    pub name: String,
+    /// The bare `local@domain`.
+    pub address: String,
+}
+
+/// A refused address, in the words of Go's error.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct AddressError(String);
+
+/// Parses one address as `mail.ParseAddress` does.
+///
+/// # Errors
+///
+/// The error that Go returns.
+pub fn parse_address(text: &str, rules: AddressRules) -> Result<Address, AddressError> {
+    let mut parser = Parser { rest: text, rules };
+    let mut found = parser.address(true)?;
+    parser.skip_comments()?;
+    if !parser.rest.is_empty() {
+        return Err(error(format!("mail: expected single address, got {}", quoted(parser.rest))));
+    }
+    match (found.len(), found.pop()) {
+        (1, Some(address)) => Ok(address),
+        (0, _) => Err(error("mail: empty group")),
+        _ => Err(error("mail: group with multiple addresses")),
+    }
+}
+
+/// Returns the bare address of a text that `mail.ParseAddress` accepts.
 #[must_use]
-pub fn has_unquoted_specials(text: &str) -> bool {
-    let Some(end) = text.rfind('<') else { return text.contains(['(', ')', ':']) };
-    let mut quoted = false;
-    let mut escaped = false;
-    text[..end].chars().any(|c| {
-        let special = !quoted && "()[];@\\,:".contains(c);
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = quoted,
-            '"' => quoted = !quoted,
-            _ => {}
-        }
-        special
-    })
+pub fn mailbox(text: &str, rules: AddressRules) -> Option<String> {
+    parse_address(text, rules).ok().map(|parsed| parsed.address)
+}
+
+/// Returns `Name <local@domain>` with the name in quotes where RFC 5322 requires them.
+#[must_use]
+pub fn format_address(name: &str, address: &str) -> String {
+    if name.is_empty() {
+        return address.to_owned();
+    }
+    let plain = name.split(' ').all(|word| !word.is_empty() && word.chars().all(is_atom_text));
+    if plain {
+        return format!("{name} <{address}>");
+    }
+    format!("\"{}\" <{address}>", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Returns a refused `Name <local@domain>` with its name in quotes, where that makes every release of Go accept it.
+#[must_use]
+pub fn with_quoted_name(text: &str) -> Option<String> {
+    let (name, rest) = text.rsplit_once('<')?;
+    let bare = rest.trim_end().strip_suffix('>')?;
+    let name = name.trim();
+    let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
+    let quoted = format_address(name, bare);
+    let accepted = |rules: &AddressRules| parse_address(&quoted, *rules).is_ok_and(|read| read.name == name);
+    (!name.is_empty() && AddressRules::ALL.iter().all(accepted)).then_some(quoted)
+}
+
+fn error(text: impl Into<String>) -> AddressError {
+    AddressError(text.into())
+}
+
+/// A text in double quotes, as `%q` prints visible characters.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        escape(&mut out, c, '"');
+    }
+    out.push('"');
+    out
+}
+
+fn quoted_char(c: char) -> String {
+    let mut out = String::from("'");
+    escape(&mut out, c, '\'');
+    out.push('\'');
+    out
+}
+
+fn escape(out: &mut String, c: char, quote: char) {
+    match c {
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        c if c == quote => out.extend(['\\', c]),
+        c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+        c => out.push(c),
+    }
 }
 
 struct Parser<'t> {
     rest: &'t str,
+    rules: AddressRules,
 }
 
 impl<'t> Parser<'t> {
-    fn address(&mut self, groups: bool) -> Option<Vec<String>> {
+    fn address(&mut self, groups: bool) -> Result<Vec<Address>, AddressError> {
         self.skip_space();
         if self.rest.is_empty() {
-            return None;
+            return Err(error("mail: no address"));
         }
-        if let Some(spec) = self.spec() {
+        if let Ok(address) = self.spec() {
             self.skip_space();
-            if self.take('(') {
-                let comment = self.comment()?;
-                if comment.split([' ', '\t']).any(|word| encoded(word) == Encoded::OtherCharset) {
-                    return None;
-                }
-            }
-            return Some(vec![spec]);
+            let name = if self.take('(') { self.comment_name()? } else { String::new() };
+            return Ok(vec![Address { name, address }]);
         }
-        if !self.rest.starts_with('<') && !self.phrase() {
-            return None;
-        }
+        let name = if self.rest.starts_with('<') { String::new() } else { self.phrase()? };
         self.skip_space();
         if groups && self.take(':') {
             return self.group();
         }
         if !self.take('<') {
-            return None;
+            let atoms = name.chars().all(is_atom_text);
+            return Err(error(if atoms { "mail: missing '@' or angle-addr" } else { "mail: no angle-addr" }));
         }
-        let spec = self.spec()?;
-        self.take('>').then(|| vec![spec])
+        let address = self.spec()?;
+        if !self.take('>') {
+            return Err(error("mail: unclosed angle-addr"));
+        }
+        Ok(vec![Address { name, address }])
     }
 
-    fn group(&mut self) -> Option<Vec<String>> {
+    fn group(&mut self) -> Result<Vec<Address>, AddressError> {
         let mut members = Vec::new();
         self.skip_space();
         if self.take(';') {
-            self.skip_comments();
-            return Some(members);
+            self.skip_comments()?;
+            return Ok(members);
         }
         loop {
             self.skip_space();
             members.extend(self.address(false)?);
-            if !self.skip_comments() {
-                return None;
-            }
+            self.skip_comments()?;
             if self.take(';') {
-                self.skip_comments();
-                return Some(members);
+                self.skip_comments()?;
+                return Ok(members);
             }
             if !self.take(',') {
-                return None;
+                return Err(error("mail: expected comma"));
             }
         }
     }
 
-    /// `local@domain`; nothing is consumed when it is none.
-    fn spec(&mut self) -> Option<String> {
+    /// Parses `local@domain`; nothing is consumed on failure.
+    fn spec(&mut self) -> Result<String, AddressError> {
         let before = self.rest;
         let spec = self.local_and_domain();
-        if spec.is_none() {
+        if spec.is_err() {
             self.rest = before;
         }
         spec
     }
 
-    fn local_and_domain(&mut self) -> Option<String> {
+    fn local_and_domain(&mut self) -> Result<String, AddressError> {
         self.skip_space();
+        if self.rest.is_empty() {
+            return Err(error("mail: no addr-spec"));
+        }
         let local = if self.rest.starts_with('"') {
-            self.quoted().filter(|local| !local.is_empty())?
+            // Go reports any fault of the quoted string so.
+            let empty = || error("mail: empty quoted string in addr-spec");
+            self.quoted_string().ok().filter(|local| !local.is_empty()).ok_or_else(empty)?
         } else {
             self.atom(false)?.to_owned()
         };
         if !self.take('@') {
-            return None;
+            return Err(error("mail: missing @ in addr-spec"));
         }
         self.skip_space();
-        let domain = self.atom(false)?;
-        Some(format!("{local}@{domain}"))
+        if self.rest.is_empty() {
+            return Err(error("mail: no domain in addr-spec"));
+        }
+        let domain = if self.rules >= AddressRules::Go1_23 && self.rest.starts_with('[') {
+            self.domain_literal()?
+        } else {
+            self.atom(false)?.to_owned()
+        };
+        Ok(format!("{local}@{domain}"))
     }
 
-    /// Words before `<`; whether there is one.
-    fn phrase(&mut self) -> bool {
-        let mut words = 0;
-        loop {
-            self.skip_space();
-            if self.rest.is_empty() {
-                // Nothing but blanks counts as a phrase of no words.
-                return true;
+    fn domain_literal(&mut self) -> Result<String, AddressError> {
+        let inner = &self.rest[1..];
+        let end = inner.find(|c| !is_visible(c) || matches!(c, '[' | ']' | '\\')).unwrap_or(inner.len());
+        let text = &inner[..end];
+        match inner[end..].chars().next() {
+            None => return Err(error("mail: unclosed domain-literal")),
+            Some(']') => self.rest = &inner[end + 1..],
+            Some(c) => {
+                return Err(error(format!("mail: bad character in domain-literal: {}", quoted_char(c))));
             }
-            let read = if self.rest.starts_with('"') {
-                self.quoted().is_some()
-            } else {
-                self.atom(true).is_some_and(|word| encoded(word) != Encoded::OtherCharset)
+        }
+        let newest = self.rules >= AddressRules::Go1_27;
+        if let Some(six) = text.strip_prefix("IPv6:").filter(|_| newest) {
+            return match six.parse::<IpAddr>() {
+                // Go holds IPv4 addresses in 16 bytes too.
+                Ok(_) => Ok(format!("[{text}]")),
+                Err(_) => {
+                    Err(error(format!("mail: invalid IPv6 address in domain-literal: {}", quoted(text))))
+                }
             };
-            if !read {
-                return words > 0;
-            }
-            words += 1;
+        }
+        let accepted = match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => true,
+            Ok(IpAddr::V6(six)) => !newest || is_mapped(six),
+            Err(_) => false,
+        };
+        if accepted {
+            Ok(format!("[{text}]"))
+        } else {
+            Err(error(format!("mail: invalid IP address in domain-literal: {}", quoted(text))))
         }
     }
 
-    fn quoted(&mut self) -> Option<String> {
+    /// Parses the words before `<`.
+    fn phrase(&mut self) -> Result<String, AddressError> {
+        let mut words: Vec<String> = Vec::new();
+        // Encoded words that are not yet joined to one.
+        let mut encoded = String::new();
+        let mut after_encoded = false;
+        let joins = self.rules >= AddressRules::Go1_26;
+        let failed = loop {
+            if !words.is_empty() {
+                self.skip_comments()?;
+            }
+            self.skip_space();
+            if self.rest.is_empty() {
+                break None;
+            }
+            let read = if self.rest.starts_with('"') {
+                self.quoted_string().map(Word::Plain)
+            } else {
+                self.atom(true).and_then(decoded)
+            };
+            match read {
+                Ok(Word::Encoded(text)) if joins => encoded.push_str(&text),
+                Ok(Word::Encoded(text)) => {
+                    match words.last_mut().filter(|_| after_encoded) {
+                        Some(last) => last.push_str(&text),
+                        None => words.push(text),
+                    }
+                    after_encoded = true;
+                }
+                Ok(Word::Plain(text)) => {
+                    if !encoded.is_empty() {
+                        words.push(std::mem::take(&mut encoded));
+                    }
+                    words.push(text);
+                    after_encoded = false;
+                }
+                Err(why) => break Some(why),
+            }
+        };
+        if !encoded.is_empty() {
+            words.push(encoded);
+        }
+        match failed {
+            // An error after the first word is ignored.
+            Some(why) if words.is_empty() => Err(error(format!("mail: missing word in phrase: {why}"))),
+            _ => Ok(words.join(" ")),
+        }
+    }
+
+    fn quoted_string(&mut self) -> Result<String, AddressError> {
         let mut value = String::new();
         let mut escaped = false;
         for (at, c) in self.rest.char_indices().skip(1) {
-            let plain = visible(c) || c == ' ' || c == '\t';
-            if escaped {
-                if !plain {
-                    return None;
+            let plain = is_visible(c) || c == ' ' || c == '\t';
+            match c {
+                _ if escaped && plain => {
+                    escaped = false;
+                    value.push(c);
                 }
-                escaped = false;
-                value.push(c);
-            } else if c == '"' {
-                self.rest = &self.rest[at + 1..];
-                return Some(value);
-            } else if c == '\\' {
-                escaped = true;
-            } else if plain {
-                value.push(c);
-            } else {
-                return None;
+                '"' if !escaped => {
+                    self.rest = &self.rest[at + 1..];
+                    return Ok(value);
+                }
+                '\\' if !escaped => escaped = true,
+                _ if plain => value.push(c),
+                _ => {
+                    return Err(error(format!("mail: bad character in quoted-string: {}", quoted_char(c))));
+                }
             }
         }
-        None
+        Err(error("mail: unclosed quoted-string"))
     }
 
-    fn atom(&mut self, permissive: bool) -> Option<&'t str> {
-        let allowed = |c: char| match c {
-            '.' => true,
-            '(' | ')' | '[' | ']' | ';' | '@' | '\\' | ',' => permissive,
-            '<' | '>' | '"' | ':' => false,
-            _ => visible(c),
-        };
-        let end = self.rest.find(|c| !allowed(c)).unwrap_or(self.rest.len());
+    fn atom(&mut self, permissive: bool) -> Result<&'t str, AddressError> {
+        let end = self.rest.find(|c| !is_atom_text(c)).unwrap_or(self.rest.len());
         if end == 0 {
-            return None;
+            return Err(error("mail: invalid string"));
         }
         let (atom, rest) = self.rest.split_at(end);
         self.rest = rest;
-        let dots = atom.starts_with('.') || atom.contains("..") || atom.ends_with('.');
-        (permissive || !dots).then_some(atom)
+        match atom {
+            _ if permissive => Ok(atom),
+            _ if atom.starts_with('.') => Err(error("mail: leading dot in atom")),
+            _ if atom.contains("..") => Err(error("mail: double dot in atom")),
+            _ if atom.ends_with('.') => Err(error("mail: trailing dot in atom")),
+            _ => Ok(atom),
+        }
     }
 
-    /// A comment whose `(` is consumed.
-    fn comment(&mut self) -> Option<String> {
+    /// Parses a comment after a bare address, which is its display name.
+    fn comment_name(&mut self) -> Result<String, AddressError> {
+        let comment = self.comment()?;
+        let words = comment.split([' ', '\t']).filter(|word| !word.is_empty());
+        let words: Result<Vec<String>, _> = words.map(|word| decoded(word).map(Word::into_text)).collect();
+        Ok(words?.join(" "))
+    }
+
+    /// Parses the rest of a comment, the opening parenthesis of which is consumed.
+    fn comment(&mut self) -> Result<String, AddressError> {
         let (mut depth, mut text, mut escaped) = (1, String::new(), false);
         for (at, c) in self.rest.char_indices() {
             match c {
@@ -191,22 +359,21 @@ impl<'t> Parser<'t> {
             }
             if depth == 0 {
                 self.rest = &self.rest[at + 1..];
-                return Some(text);
+                return Ok(text);
             }
             text.push(c);
         }
-        None
+        self.rest = "";
+        Err(error("mail: misformatted parenthetical comment"))
     }
 
-    fn skip_comments(&mut self) -> bool {
+    fn skip_comments(&mut self) -> Result<(), AddressError> {
         self.skip_space();
         while self.take('(') {
-            if self.comment().is_none() {
-                return false;
-            }
+            self.comment()?;
             self.skip_space();
         }
-        true
+        Ok(())
     }
 
     fn skip_space(&mut self) {
@@ -220,49 +387,102 @@ impl<'t> Parser<'t> {
     }
 }
 
-fn visible(c: char) -> bool {
+fn is_mapped(address: Ipv6Addr) -> bool {
+    address.to_ipv4_mapped().is_some()
+}
+
+fn is_visible(c: char) -> bool {
     ('!'..='~').contains(&c) || c >= '\u{80}'
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoded {
-    /// A word as any other, or an encoded one in a known character set.
-    Fine,
-    /// An encoded word that could be decoded but for its character set.
-    OtherCharset,
+fn is_atom_text(c: char) -> bool {
+    is_visible(c) && !"()<>[]:;@\\,\"".contains(c)
 }
 
-fn encoded(word: &str) -> Encoded {
+/// A word of a phrase.
+enum Word {
+    /// An RFC 2047 encoded word, decoded.
+    Encoded(String),
+    /// Any other word.
+    Plain(String),
+}
+
+impl Word {
+    fn into_text(self) -> String {
+        match self {
+            Self::Encoded(text) | Self::Plain(text) => text,
+        }
+    }
+}
+
+/// Decodes a word of RFC 2047. One that is malformed stays as it is; one of an unknown charset is refused.
+fn decoded(word: &str) -> Result<Word, AddressError> {
+    let plain = || Ok(Word::Plain(word.to_owned()));
     let inner = word.strip_prefix("=?").and_then(|word| word.strip_suffix("?="));
     let parts: Vec<&str> = inner.filter(|_| word.len() >= 8).unwrap_or_default().split('?').collect();
-    let [charset, encoding, text] = parts[..] else { return Encoded::Fine };
-    let decodes = match encoding {
+    let [charset, encoding, text] = parts[..] else { return plain() };
+    let bytes = match encoding {
         "B" | "b" => base64(text),
-        "Q" | "q" => quoted_printable(text.as_bytes()),
-        _ => false,
+        "Q" | "q" => quoted_printable(text),
+        _ => None,
     };
-    let known = ["utf-8", "iso-8859-1", "us-ascii"].contains(&&*charset.to_lowercase().replace('ſ', "s"));
-    if decodes && !known && !charset.is_empty() { Encoded::OtherCharset } else { Encoded::Fine }
+    let Some(bytes) = bytes.filter(|_| !charset.is_empty()) else { return plain() };
+    let folded = charset.to_lowercase().replace('ſ', "s");
+    Ok(Word::Encoded(match folded.as_str() {
+        "utf-8" => String::from_utf8_lossy(&bytes).into_owned(),
+        "iso-8859-1" => bytes.iter().map(|byte| char::from(*byte)).collect(),
+        "us-ascii" => {
+            bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '\u{fffd}' }).collect()
+        }
+        _ => return Err(error(format!("charset not supported: {}", quoted(charset)))),
+    }))
 }
 
-fn base64(text: &str) -> bool {
+fn base64(text: &str) -> Option<Vec<u8>> {
     let body = text.trim_end_matches('=');
-    let padding = text.len() - body.len();
-    text.len().is_multiple_of(4)
-        && padding <= 2
-        && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
+    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
+        return None;
+    }
+    let (mut out, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for byte in body.bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+            bits &= (1 << held) - 1;
+        }
+    }
+    Some(out)
 }
 
-fn quoted_printable(mut text: &[u8]) -> bool {
+fn quoted_printable(text: &str) -> Option<Vec<u8>> {
+    let (mut out, mut rest) = (Vec::new(), text.as_bytes());
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
     loop {
-        text = match text {
-            [] => return true,
-            [b'=', first, second, rest @ ..] if first.is_ascii_hexdigit() && second.is_ascii_hexdigit() => {
+        rest = match rest {
+            [] => return Some(out),
+            [b'=', first, second, rest @ ..] => {
+                out.push(digit(*first)? << 4 | digit(*second)?);
                 rest
             }
-            [b'=', ..] => return false,
-            [byte, rest @ ..] if (b' '..=b'~').contains(byte) => rest,
-            _ => return false,
+            [b'_', rest @ ..] => {
+                out.push(b' ');
+                rest
+            }
+            [byte, rest @ ..] if (b' '..=b'~').contains(byte) && *byte != b'=' => {
+                out.push(*byte);
+                rest
+            }
+            _ => return None,
         };
     }
 }

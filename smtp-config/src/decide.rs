@@ -1,7 +1,7 @@
-//! Forgejo's decisions while it speaks SMTP. They are the same in 7, 11 and 13: what differs by version is what it reads.
+//! Forgejo's decisions while it speaks SMTP. They are the same in 7 to 16: versions differ in what they read.
 
-use crate::forgejo::{Effective, Spoken};
-use crate::mailer::Protocol;
+use crate::effective::{Effective, Spoken};
+use crate::protocol::Protocol;
 use std::fmt;
 
 /// A mechanism of authentication that Forgejo has.
@@ -28,25 +28,25 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// The mechanism that Forgejo takes from what follows `AUTH`: the first of its own that is found anywhere in the text.
+/// Returns the mechanism that Forgejo chooses from the text after `AUTH`: the first of its own that the text contains.
 #[must_use]
 pub fn mechanism(offered: &str) -> Option<Mechanism> {
     let order = [Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login, Mechanism::Ntlm];
     order.into_iter().find(|mechanism| offered.contains(&mechanism.to_string()))
 }
 
-/// What follows the answer to EHLO.
+/// The step after the answer to EHLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterEhlo {
-    /// Nothing: there is TLS already, or none is wanted.
+    /// The session goes on: there is TLS already, or none is wanted.
     GoOn,
-    /// STARTTLS is missing from the answer; a warning is logged, and everything goes on in clear.
+    /// STARTTLS is missing from the answer: a warning is logged, and the session goes on in clear.
     GoOnInClear,
-    /// STARTTLS.
+    /// The STARTTLS command is sent.
     StartTls,
 }
 
-/// What Forgejo does after EHLO.
+/// Returns what Forgejo does after EHLO.
 #[must_use]
 pub fn after_ehlo(spoken: Spoken, offered: bool) -> AfterEhlo {
     match (spoken, offered) {
@@ -56,7 +56,7 @@ pub fn after_ehlo(spoken: Spoken, offered: bool) -> AfterEhlo {
     }
 }
 
-/// What somebody on the way would have.
+/// The part of the credentials that an eavesdropper gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
     /// The password itself.
@@ -67,22 +67,22 @@ pub enum Exposure {
     Nothing,
 }
 
-/// What Forgejo does about authentication.
+/// Forgejo's decision about authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// No user is set, so it sends without.
     NoUser,
     /// The server offers no AUTH: the message is not sent.
     NotOffered,
-    /// The server offers mechanisms, none of which Forgejo has: it goes on without authentication.
+    /// The server offers only mechanisms that Forgejo lacks: it goes on without authentication.
     NoneKnown,
     /// Go refuses PLAIN without TLS, since the server is not called localhost: as over a Unix socket.
     PlainRefused,
-    /// It authenticates.
+    /// Forgejo authenticates by this mechanism.
     Start(Mechanism, Exposure),
 }
 
-/// What Forgejo does when the server offered `auth` behind `AUTH`.
+/// Returns what Forgejo does when the server offered `auth` after `AUTH`.
 #[must_use]
 pub fn authentication(mailer: &Effective, tls: bool, auth: Option<&str>) -> Authentication {
     if mailer.user.is_empty() {

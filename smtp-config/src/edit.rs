@@ -1,131 +1,255 @@
-//! An app.ini is edited without changing a byte that is not ours.
+//! Edits of app.ini that leave every other byte as it is.
 
 use crate::ini::{Ini, IniError, Unrepresentable, quote};
-use crate::route::same_but;
+use crate::redact::is_secret_key;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use thiserror::Error;
 
-/// Why a file is not edited.
+/// A key of a section, and its new value or its removal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The section of app.ini.
+    pub section: String,
+    /// The key to set or to remove.
+    pub key: String,
+    /// The new value; `None` removes the key.
+    pub value: Option<String>,
+}
+
+impl Change {
+    /// Sets a key.
+    #[must_use]
+    pub fn set(section: &str, key: &str, value: &str) -> Self {
+        Self { section: section.to_owned(), key: key.to_owned(), value: Some(value.to_owned()) }
+    }
+
+    /// Removes a key.
+    #[must_use]
+    pub fn remove(section: &str, key: &str) -> Self {
+        Self { section: section.to_owned(), key: key.to_owned(), value: None }
+    }
+}
+
+/// Hides the value of a secret.
+impl fmt::Debug for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = is_secret_key(&self.key) && self.value.is_some();
+        let value = if hidden { Some("(not shown)") } else { self.value.as_deref() };
+        let mut shown = out.debug_struct("Change");
+        shown.field("section", &self.section).field("key", &self.key).field("value", &value).finish()
+    }
+}
+
+/// A reason for which a file is not edited.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EditError {
     /// go-ini refuses the file.
-    #[error("app.ini: {0}")]
+    #[error("app.ini:{0}")]
     Ini(#[from] IniError),
-    /// A value that cannot be written.
+    /// A value cannot be written.
     #[error("{key} cannot be written: {reason}")]
     Value {
-        /// The key.
+        /// The key of the value.
         key: String,
-        /// Why.
+        /// The reason of the quoting.
         reason: Unrepresentable,
     },
-    /// Forgejo would not read what is meant, now or after it has written the file itself.
-    #[error("{0} would not be read as meant, because of the rest of the file")]
+    /// Forgejo would read something else, now or after it has written the file itself.
+    #[error("{0} would be read differently, because of the rest of the file")]
     NotRead(String),
 }
 
-/// A change: a section, a key, and its value or `None` to remove it.
-pub type Change<'a> = (&'a str, &'a str, Option<&'a str>);
-
-/// The file with the changes. A line whose value is already right stays as it is, so a second edit changes nothing.
-/// A line whose value changes is written anew; a comment at its end moves above it, but for `PASSWD` and `PASSWORD`,
-/// where it may be the tail of the old password; of several of these only the last stays. The result is read back, and
-/// read back after two re-saves, before it is returned.
+/// Returns the file with the changes; of several changes of one key the last counts. A line whose value is already right
+/// stays as it is, so a second edit changes nothing. A line whose value changes is written anew; a comment at its end moves
+/// above it, except for passwords, where it may be the tail of the old one; of several lines of a password only the last
+/// stays. The result is read back, also after two re-saves, before it is returned.
 ///
 /// # Errors
 ///
-/// Why the file is left alone.
-pub fn edit(text: &str, changes: &[Change<'_>]) -> Result<String, EditError> {
-    let mut now = text.to_owned();
-    for (section, key, value) in changes {
-        now = change(&now, section, key, *value)?;
+/// The reason for which the file is left alone.
+pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
+    let old = Ini::parse(text)?;
+    let mut last: HashMap<(&str, &str), usize> = HashMap::new();
+    for (at, change) in changes.iter().enumerate() {
+        last.insert((&change.section, &change.key), at);
     }
-    let (old, mut new) = (Ini::parse(text)?, Ini::parse(&now)?);
-    let keys: Vec<(&str, &str)> = changes.iter().map(|(section, key, _)| (*section, *key)).collect();
-    if !same_but(&old, &new, &keys) {
+    let ordered = changes.iter().enumerate().filter(|(at, change)| {
+        last.get(&(change.section.as_str(), change.key.as_str())) == Some(at)
+    });
+    let changes: Vec<&Change> = ordered.map(|(_, change)| change).collect();
+    let edited = Editor::new(&old).apply(&changes)?;
+    let mut new = Ini::parse(&edited)?;
+    if !same_except(&old, &new, &changes) {
         return Err(EditError::NotRead("another key".to_owned()));
     }
     for _ in 0..3 {
-        for (section, key, value) in changes {
-            let read =
-                new.section(section).is_some_and(|held| held.keys().iter().any(|held| held.name() == *key));
-            let right = match value {
-                Some(value) => read && new.value(section, key).as_deref() == Some(value),
-                None => !read,
+        for change in &changes {
+            let held = new.section(&change.section).and_then(|held| held.key(&change.key));
+            let right = match &change.value {
+                Some(value) => {
+                    held.is_some() && new.value(&change.section, &change.key).as_ref() == Some(value)
+                }
+                None => held.is_none(),
             };
             if !right {
-                return Err(EditError::NotRead((*key).to_owned()));
+                return Err(EditError::NotRead(change.key.clone()));
             }
         }
         new = Ini::parse(&new.write()).map_err(|_| EditError::NotRead("the file".to_owned()))?;
     }
-    Ok(now)
+    Ok(edited)
 }
 
-fn change(text: &str, section: &str, key: &str, value: Option<&str>) -> Result<String, EditError> {
-    let ini = Ini::parse(text)?;
-    let end = if text.lines().next().is_some_and(|_| text.contains("\r\n")) { "\r\n" } else { "\n" };
-    let ours = ini.entries().iter().filter(|entry| entry.section == section);
-    let same: Vec<_> = ours.clone().filter(|entry| entry.key == key).collect();
-    let mut out = text.to_owned();
-    let Some(value) = value else {
-        for entry in same.iter().rev() {
-            out.replace_range(entry.span.clone(), "");
+/// The pieces to replace and to insert, by position in the old text.
+struct Editor<'i> {
+    ini: &'i Ini,
+    end: &'static str,
+    /// The lines of each changed key.
+    lines: HashMap<(&'i str, &'i str), Vec<usize>>,
+    /// The byte after the last line of each section.
+    section_ends: HashMap<&'i str, usize>,
+    replaced: BTreeMap<(usize, usize), String>,
+    inserted: BTreeMap<usize, String>,
+    appended: Vec<(String, String)>,
+}
+
+impl<'i> Editor<'i> {
+    fn new(ini: &'i Ini) -> Self {
+        let mut lines: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        let mut section_ends: HashMap<&str, usize> = HashMap::new();
+        for header in ini.headers() {
+            section_ends.insert(&header.section, header.span.end);
         }
-        return Ok(out);
-    };
-    if let [earlier @ .., _] = same.as_slice()
-        && is_password(key)
-        && !earlier.is_empty()
-    {
-        for entry in earlier.iter().rev() {
-            out.replace_range(entry.span.clone(), "");
+        for (at, entry) in ini.entries().iter().enumerate() {
+            lines.entry((&entry.section, &entry.key)).or_default().push(at);
+            let end = section_ends.entry(&entry.section).or_default();
+            *end = entry.span.end.max(*end);
         }
-        return change(&out, section, key, Some(value));
+        Self {
+            ini,
+            end: if ini.text().contains("\r\n") { "\r\n" } else { "\n" },
+            lines,
+            section_ends,
+            replaced: BTreeMap::new(),
+            inserted: BTreeMap::new(),
+            appended: Vec::new(),
+        }
     }
-    let quoted = quote(value).map_err(|reason| EditError::Value { key: key.to_owned(), reason })?;
-    let line = format!("{key} = {quoted}{end}");
-    if let Some(entry) = same.last() {
-        if ini.value(section, key).as_deref() == Some(value) && lasts(&ini, section, key, value) {
-            return Ok(out);
+
+    fn apply(mut self, changes: &[&Change]) -> Result<String, EditError> {
+        // Values that already are right after two re-saves stay in the form in which they are written.
+        let once = Ini::parse(&self.ini.write()).ok();
+        let twice = once.as_ref().and_then(|once| Ini::parse(&once.write()).ok());
+        for change in changes {
+            let lines = self.lines.get(&(change.section.as_str(), change.key.as_str()));
+            let lines = lines.cloned().unwrap_or_default();
+            match &change.value {
+                None => lines.iter().for_each(|at| self.remove(*at)),
+                Some(value) => {
+                    let lasts = |ini: &Option<Ini>| {
+                        let ini = ini.as_ref();
+                        ini.and_then(|ini| ini.value(&change.section, &change.key)).as_ref() == Some(value)
+                    };
+                    let now = self.ini.value(&change.section, &change.key);
+                    let keep = now.as_ref() == Some(value) && lasts(&once) && lasts(&twice);
+                    self.set(change, value, &lines, keep)?;
+                }
+            }
         }
-        let old = &text[entry.span.clone()];
-        let indent = &old[..old.len() - old.trim_start().len()];
-        let comment = comment(old).filter(|_| !is_password(key));
-        let comment = comment.map(|comment| format!("{indent}{comment}{end}")).unwrap_or_default();
-        out.replace_range(entry.span.clone(), &format!("{comment}{indent}{line}"));
-        return Ok(out);
+        Ok(self.text())
     }
-    let headers =
-        ini.headers().iter().filter(|header| header.section == section).map(|header| header.span.end);
-    let place = ours.map(|entry| entry.span.end).chain(headers).max();
-    let (at, header) = match place {
-        Some(at) => (at, String::new()),
-        None => {
-            let blank = if text.is_empty() { "" } else { end };
-            (text.len(), format!("{blank}[{section}]{end}"))
+
+    fn remove(&mut self, at: usize) {
+        let span = &self.ini.entries()[at].span;
+        self.replaced.insert((span.start, span.end), String::new());
+    }
+
+    fn set(&mut self, change: &Change, value: &str, lines: &[usize], keep: bool) -> Result<(), EditError> {
+        let secret = is_password(&change.key);
+        if let [earlier @ .., _] = lines
+            && secret
+        {
+            earlier.iter().for_each(|at| self.remove(*at));
         }
+        let quoted =
+            quote(value).map_err(|reason| EditError::Value { key: change.key.clone(), reason })?;
+        let line = format!("{} = {quoted}{}", change.key, self.end);
+        if let Some(at) = lines.last() {
+            if keep {
+                return Ok(());
+            }
+            let span = &self.ini.entries()[*at].span;
+            let old = &self.ini.text()[span.clone()];
+            let indent = &old[..old.len() - old.trim_start().len()];
+            let comment = trailing_comment(old).filter(|_| !secret);
+            let comment = comment.map(|comment| format!("{indent}{comment}{}", self.end)).unwrap_or_default();
+            self.replaced.insert((span.start, span.end), format!("{comment}{indent}{line}"));
+            return Ok(());
+        }
+        match self.section_ends.get(change.section.as_str()) {
+            Some(at) => self.inserted.entry(*at).or_default().push_str(&line),
+            None => match self.appended.iter_mut().find(|(name, _)| *name == change.section) {
+                Some((_, lines)) => lines.push_str(&line),
+                None => self.appended.push((change.section.clone(), line)),
+            },
+        }
+        Ok(())
+    }
+
+    fn text(self) -> String {
+        let old = self.ini.text();
+        let mut out = String::with_capacity(old.len() + 1024);
+        let mut from = 0;
+        let mut pieces: Vec<(usize, usize, String)> =
+            self.replaced.into_iter().map(|((start, end), text)| (start, end, text)).collect();
+        pieces.extend(self.inserted.into_iter().map(|(at, text)| (at, at, text)));
+        // At one place the insertion comes before the line that follows it.
+        pieces.sort_by_key(|(start, end, _)| (*start, *end));
+        for (start, end, text) in pieces {
+            out.push_str(&old[from..start]);
+            if start == end && !out.is_empty() && !out.ends_with('\n') {
+                out.push_str(self.end);
+            }
+            out.push_str(&text);
+            from = end;
+        }
+        out.push_str(&old[from..]);
+        for (section, lines) in self.appended {
+            if !out.is_empty() && !out.ends_with('\n') {
+                out.push_str(self.end);
+            }
+            if !out.is_empty() {
+                out.push_str(self.end);
+            }
+            out.push_str(&format!("[{section}]{}{lines}", self.end));
+        }
+        out
+    }
+}
+
+/// Compares two files, except for the keys that are changed.
+fn same_except(old: &Ini, new: &Ini, changes: &[&Change]) -> bool {
+    let changed: HashSet<(&str, &str)> =
+        changes.iter().map(|change| (change.section.as_str(), change.key.as_str())).collect();
+    let all = |ini: &Ini| -> Vec<(String, String, String)> {
+        let keys = ini.sections().iter().flat_map(|section| {
+            let name = section.name();
+            section.keys().iter().map(move |key| (name.to_owned(), key.name().to_owned(), key.raw().to_owned()))
+        });
+        keys.filter(|(name, key, _)| !changed.contains(&(name.as_str(), key.as_str()))).collect()
     };
-    let before = if at == 0 || text[..at].ends_with('\n') { "" } else { end };
-    out.insert_str(at, &format!("{before}{header}{line}"));
-    Ok(out)
+    all(old) == all(new)
 }
 
-fn lasts(ini: &Ini, section: &str, key: &str, value: &str) -> bool {
-    let once = Ini::parse(&ini.write());
-    let twice = once.as_ref().ok().and_then(|once| Ini::parse(&once.write()).ok());
-    [once.ok(), twice]
-        .iter()
-        .all(|ini| ini.as_ref().and_then(|ini| ini.value(section, key)).as_deref() == Some(value))
-}
-
-/// Whether a key has a password.
+/// Tells if a key holds a password.
 pub(crate) fn is_password(key: &str) -> bool {
     matches!(key, "PASSWD" | "PASSWORD")
 }
 
-/// The comment at the end of a line whose value has no backticks and no triple quotes.
-fn comment(line: &str) -> Option<&str> {
+/// Returns the comment at the end of a line whose value has no backticks and no triple quotes.
+pub(crate) fn trailing_comment(line: &str) -> Option<&str> {
     let value = line[line.find(['=', ':'])? + 1..].trim();
     let at = value.find(['#', ';']).filter(|_| !value.starts_with(['`']) && !value.starts_with("\"\"\""))?;
     Some(&value[at..])

@@ -2,33 +2,33 @@
 //! before Forgejo starts. Forgejo itself does not read them.
 
 use crate::ini::{Ini, Unrepresentable};
-use crate::mailer::Setting;
+use crate::section::Setting;
 
 /// A variable's name taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// The section, in lower case.
     pub section: String,
-    /// The key.
+    /// The key in that section.
     pub key: String,
-    /// Whether the value is the path of a file that has the value.
+    /// The value is the path of a file that holds the value.
     pub file: bool,
 }
 
-/// The name of a variable: `FORGEJO__email_0X2E_incoming__HOST`. What is neither a letter, a digit nor a single `_` is
-/// written as `_0X` with its bytes in hexadecimal and `_`.
+/// Returns the name of a variable: `FORGEJO__email_0X2E_incoming__HOST`. Other characters than letters, digits and single
+/// `_` are written as `_0X`, their bytes in hexadecimal, and `_`.
 #[must_use]
 pub fn variable(section: &str, key: &str) -> String {
     format!("FORGEJO__{}__{}", encoded(section), encoded(key))
 }
 
-/// As [`variable`], for a file that has the value. One LF or CRLF at its end is taken off.
+/// Returns the name of the variable for a file that holds the value. One LF or CRLF at its end is taken off.
 #[must_use]
 pub fn file_variable(section: &str, key: &str) -> String {
     format!("{}__FILE", variable(section, key))
 }
 
-/// A variable's name as Forgejo takes it apart; `None` for one that is not its own.
+/// Takes a variable's name apart as Forgejo does; `None` for a variable of others.
 #[must_use]
 pub fn decode(name: &str) -> Option<Variable> {
     let (name, file) = name.strip_suffix("__FILE").map_or((name, false), |name| (name, true));
@@ -54,7 +54,7 @@ pub fn decode(name: &str) -> Option<Variable> {
     Some(Variable { section: String::from_utf8(section).ok()?.to_lowercase(), key, file })
 }
 
-/// The text before the next escape, the bytes that it stands for, and what follows.
+/// Returns the text before the next escape, the bytes that it stands for, and the rest.
 fn next_escape(text: &str) -> (&str, Vec<u8>, &str) {
     let mut from = 0;
     while let Some(at) = text[from..].find("_0") {
@@ -93,12 +93,12 @@ fn encoded(name: &str) -> String {
     out
 }
 
-/// Whether a value that comes from a variable is what Forgejo reads: it goes through go-ini's writer into app.ini, once
-/// then, and again whenever Forgejo writes the file itself.
+/// Checks that Forgejo reads the value of a variable unchanged: go-ini's writer puts it into app.ini, and again whenever
+/// Forgejo writes the file itself.
 ///
 /// # Errors
 ///
-/// Why not.
+/// The reason for which it would change.
 pub fn survives(value: &str) -> Result<(), Unrepresentable> {
     if value.contains('\0') {
         return Err(Unrepresentable::Nul);
@@ -120,15 +120,53 @@ pub fn survives(value: &str) -> Result<(), Unrepresentable> {
     Ok(())
 }
 
-/// The variables for settings, as names and values.
+/// Returns the variables for settings, as names and values.
 ///
 /// # Errors
 ///
-/// The first key whose value cannot be had so, and why.
+/// The first key whose value would change, and the reason.
 pub fn variables(settings: &[Setting]) -> Result<Vec<(String, String)>, (String, Unrepresentable)> {
     let each = settings.iter().map(|(section, key, value)| {
         survives(value).map_err(|why| (key.clone(), why))?;
         Ok((variable(section, key), value.clone()))
     });
     each.collect()
+}
+
+/// A format of files that hold variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The `.env` file of Compose.
+    Compose,
+    /// `docker run --env-file`: everything after the `=`, without quotes.
+    Docker,
+    /// A POSIX shell, for `. ./file`.
+    Shell,
+    /// `EnvironmentFile=` of systemd.
+    Systemd,
+}
+
+/// Returns a line `NAME=value` in a format, with the quotes that its reader needs.
+#[must_use]
+pub fn line(format: Format, name: &str, value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+:,./-_".contains(c);
+    if format == Format::Docker || (!value.is_empty() && value.chars().all(plain)) {
+        return format!("{name}={value}");
+    }
+    let escaped = |special: &str| {
+        let mut out = String::new();
+        for c in value.chars() {
+            if special.contains(c) {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+        out
+    };
+    match format {
+        Format::Shell => format!("{name}='{}'", value.replace('\'', "'\\''")),
+        Format::Systemd if value.contains('\'') => format!("{name}=\"{}\"", escaped("\\\"`$")),
+        Format::Compose if value.contains('\'') => format!("{name}=\"{}\"", escaped("\\\"$")),
+        Format::Compose | Format::Systemd | Format::Docker => format!("{name}='{value}'"),
+    }
 }

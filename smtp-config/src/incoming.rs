@@ -1,56 +1,6 @@
-//! `[email.incoming]`: mail that is read back, for answers by mail.
+//! Settings of incoming mail, which is read over IMAP for answers by mail.
 
-use crate::address::mailbox;
 use secrecy::SecretString;
-use thiserror::Error;
-
-/// The section of app.ini.
-pub const INCOMING: &str = "email.incoming";
-
-/// What stands in the address for the token of a conversation.
-pub const TOKEN: &str = "%{token}";
-
-/// Why Forgejo would end at once because of `REPLY_TO_ADDRESS`.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReplyToError {
-    /// Go refuses the address.
-    #[error("Go refuses the address")]
-    Refused,
-    /// It has a display name.
-    #[error("it has a name before the address")]
-    Name,
-    /// There is no token.
-    #[error("%{{token}} is missing")]
-    NoToken,
-    /// There is more than one.
-    #[error("%{{token}} stands in it more than once")]
-    ManyTokens,
-    /// The token stands behind the `@`.
-    #[error("%{{token}} stands behind the @")]
-    TokenInDomain,
-}
-
-/// Whether Forgejo takes an address for `REPLY_TO_ADDRESS`: bare, with exactly one `%{token}`, before the `@`.
-///
-/// # Errors
-///
-/// Why it would end at once.
-pub fn reply_to(address: &str) -> Result<(), ReplyToError> {
-    if mailbox(address).is_none() {
-        return Err(ReplyToError::Refused);
-    }
-    // What Go takes and is no bare address has a name, a comment or angle brackets.
-    if address.contains(['<', '(', '"', ' ']) {
-        return Err(ReplyToError::Name);
-    }
-    match address.matches(TOKEN).count() {
-        0 => Err(ReplyToError::NoToken),
-        1 if address.split('@').next().is_some_and(|local| local.contains(TOKEN)) => Ok(()),
-        1 => Err(ReplyToError::TokenInDomain),
-        _ => Err(ReplyToError::ManyTokens),
-    }
-}
 
 /// Incoming mail over IMAP. `Debug` does not show the password.
 #[derive(Clone, Debug)]
@@ -59,24 +9,24 @@ pub struct Incoming {
     pub reply_to: String,
     /// The IMAP server.
     pub host: String,
-    /// Its port; without it 993 with TLS and 143 without.
+    /// The port; `None` is 993 with TLS and 143 without.
     pub port: Option<u16>,
-    /// Whether TLS begins with the first byte.
+    /// TLS begins with the first byte.
     pub tls: bool,
-    /// The account.
+    /// The account of the mailbox.
     pub username: String,
-    /// Its password.
+    /// The password of the account.
     pub password: Option<SecretString>,
-    /// The mailbox; without it `INBOX`.
+    /// The mailbox; `None` is `INBOX`.
     pub mailbox: Option<String>,
-    /// Whether a message that was handled is deleted.
+    /// Handled messages are deleted.
     pub delete_handled: bool,
     /// The longest message that is read, in bytes.
     pub maximum_size: Option<u32>,
 }
 
 impl Incoming {
-    /// Over TLS, with the mailbox `INBOX`, whose handled messages are deleted, as Forgejo does unless told otherwise.
+    /// Reads `INBOX` over TLS and deletes handled messages, as Forgejo does by default.
     #[must_use]
     pub fn new(reply_to: &str, host: &str, username: &str) -> Self {
         Self {
@@ -92,7 +42,7 @@ impl Incoming {
         }
     }
 
-    /// The keys of `[email.incoming]` without the password. The port is always written: before Forgejo 8 it is not
+    /// Returns the keys of `[email.incoming]` without the password. The port is always written: before Forgejo 8 it is not
     /// inferred.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {

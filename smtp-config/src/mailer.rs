@@ -1,87 +1,52 @@
-//! Typed settings.
+//! Typed settings of the mailer.
 
-use crate::address::mailbox;
-use crate::incoming::{INCOMING, Incoming, ReplyToError, reply_to};
-use secrecy::SecretString;
-use std::fmt;
+use crate::address::{AddressError, AddressRules, parse_address, with_quoted_name};
+use crate::edit::Change;
+use crate::effective::{Spoken, effective};
+use crate::host::host_fault;
+use crate::incoming::Incoming;
+use crate::ini::Ini;
+use crate::presets::Preset;
+use crate::protocol::Protocol;
+use crate::reply_to::{ReplyToError, reply_to};
+use crate::route::Route;
+use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION, Setting};
+use crate::shell::shell_quoted;
+use crate::version::Version;
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
-
-/// The section of app.ini.
-pub const SECTION: &str = "mailer";
-
-/// The section of the headers that Forgejo sets on every message, from version 8 on.
-pub const OVERRIDE_HEADER: &str = "mailer.override_header";
-
-/// How the connection is secured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// No TLS.
-    Smtp,
-    /// TLS from the first byte.
-    Smtps,
-    /// TLS after STARTTLS.
-    StartTls,
-}
-
-impl Protocol {
-    /// What Forgejo infers from a port: any but 25 and 587 is TLS from the first byte.
-    #[must_use]
-    pub fn of_port(port: u16) -> Self {
-        match port {
-            25 => Self::Smtp,
-            587 => Self::StartTls,
-            _ => Self::Smtps,
-        }
-    }
-
-    /// The port that Forgejo infers.
-    #[must_use]
-    pub fn port(self) -> u16 {
-        match self {
-            Self::Smtp => 25,
-            Self::Smtps => 465,
-            Self::StartTls => 587,
-        }
-    }
-
-    /// As app.ini has it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Smtp => "smtp",
-            Self::Smtps => "smtps",
-            Self::StartTls => "smtp+starttls",
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
 
 /// A server in the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its name, which its certificate must have, or its address.
+    /// The name, which its certificate must have, or the address.
     pub host: String,
-    /// Its port.
+    /// The port of the server.
     pub port: u16,
-    /// How the connection is secured; `None` follows the port.
+    /// The protocol; `None` follows the provider's documentation or else the port.
     pub protocol: Option<Protocol>,
 }
 
-/// The way of a message.
+impl Server {
+    /// Returns the protocol: the one that is set, else the one that the provider speaks on the port, else the one that
+    /// Forgejo infers from the port.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        let known = || Preset::of_host(&self.host).and_then(|preset| preset.protocol_at(self.port));
+        self.protocol.or_else(known).unwrap_or_else(|| Protocol::of_port(self.port))
+    }
+}
+
+/// The transport of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// SMTP over TCP.
     Network(Server),
     /// The program `sendmail` of this machine, by its path, with arguments before the recipients.
     Sendmail {
-        /// The program.
+        /// The path of the program.
         path: String,
-        /// Its arguments, without the `--` that is put behind them.
+        /// The arguments, without the `--` that is put behind them.
         args: Vec<String>,
     },
     /// SMTP over a Unix socket, by its path.
@@ -93,64 +58,114 @@ pub enum Transport {
 pub struct Mailer {
     /// The sender: `Name <local@domain>`.
     pub from: String,
-    /// The way of a message.
+    /// The transport of messages.
     pub transport: Transport,
-    /// The account.
+    /// The account at the server.
     pub user: Option<String>,
-    /// Its password. `Debug` does not show it.
+    /// The password of the account, which [`Mailer::settings`] leaves out. `Debug` does not show it.
     pub password: Option<SecretString>,
     /// The sender of the envelope where it is not the one of the message; `<>` is the null sender.
     pub envelope_from: Option<String>,
-    /// What stands before each subject.
+    /// The text before each subject.
     pub subject_prefix: Option<String>,
     /// The name for EHLO, where it is not the one of the machine.
     pub helo: Option<String>,
-    /// Whether messages have no HTML.
+    /// Messages have no HTML part.
     pub plain_text: bool,
     /// Headers that are set on every message, from Forgejo 8 on. A comma separates several values.
     pub headers: Vec<(String, String)>,
-    /// Incoming mail.
+    /// The settings of incoming mail.
     pub incoming: Option<Incoming>,
 }
 
-/// What settings cannot be.
+/// A setting that is not valid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MailerError {
-    /// Go refuses the address, and Forgejo ends at once.
-    #[error("{0}: Go refuses this address, and Forgejo ends at once; write Name <local@domain>")]
-    Address(&'static str),
-    /// A host that is none.
-    #[error("host: {0}")]
-    Host(&'static str),
-    /// A port that is none.
-    #[error("port: 0 is no port")]
-    Port,
-    /// A path that is not absolute.
-    #[error("{0}: write an absolute path")]
-    Path(&'static str),
-    /// A header's name or value that cannot be.
-    #[error("header {0}: a name has letters, digits and - only, a value no line end")]
-    Header(String),
-    /// An argument that a shell's rules could not give back.
-    #[error("sendmail: an argument cannot have a line end")]
+    /// Go refuses the address, so that Forgejo would not start.
+    #[error("{key}: {value}: {reason}, and Forgejo would not start: write Name <local@domain>")]
+    Address {
+        /// `from` or `envelope_from`.
+        key: &'static str,
+        /// The refused address.
+        value: String,
+        /// The error of Go.
+        reason: AddressError,
+    },
+    /// A sendmail argument has a line break.
+    #[error("sendmail_args: a line break in an argument: write one argument a string")]
     Argument,
-    /// `REPLY_TO_ADDRESS` that Forgejo refuses.
-    #[error("reply_to: {0}; write local+%{{token}}@domain")]
-    ReplyTo(#[from] ReplyToError),
+    /// A header cannot be sent.
+    #[error("headers: {0}: not a valid header: expected letters, digits and - in the name, no line break in the value")]
+    Header(String),
+    /// The host is malformed.
+    #[error("{key}: {value}: {fault}: {fix}")]
+    Host {
+        /// `host` or `incoming.host`.
+        key: &'static str,
+        /// The malformed host.
+        value: String,
+        /// The fault of the host.
+        fault: &'static str,
+        /// The advice on what to write.
+        fix: &'static str,
+    },
+    /// A path is relative.
+    #[error("{key}: {value}: not an absolute path: begin it with /")]
+    Path {
+        /// The name of the setting.
+        key: &'static str,
+        /// The relative path.
+        value: String,
+    },
+    /// The port is 0.
+    #[error("port: 0: not a valid port: expected a number from 1 to 65535")]
+    Port,
+    /// Forgejo refuses `REPLY_TO_ADDRESS`.
+    #[error("incoming.reply_to: {0}: write local+%{{token}}@domain")]
+    ReplyTo(#[source] ReplyToError),
+    /// A setting is not read by the version.
+    #[error("{key}: not read before Forgejo {since}: remove it")]
+    Version {
+        /// The name of the setting.
+        key: &'static str,
+        /// The first version that reads it.
+        since: u32,
+    },
 }
 
-/// A key with its section and value.
-pub type Setting = (&'static str, String, String);
+impl MailerError {
+    /// Returns the setting, as `incoming.host`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Address { key, .. } | Self::Host { key, .. } | Self::Path { key, .. } => key,
+            Self::Argument => "sendmail_args",
+            Self::Header(_) => "headers",
+            Self::Port => "port",
+            Self::ReplyTo(_) => "incoming.reply_to",
+            Self::Version { key, .. } => key,
+        }
+    }
+}
+
+/// A password and the route that it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Credential<'a> {
+    /// The password itself.
+    pub secret: &'a SecretString,
+    /// The route into app.ini.
+    pub route: &'a Route,
+}
 
 impl Mailer {
-    /// Mailjet, TLS from the first byte.
+    /// Points the mailer at Mailjet, TLS from the first byte.
     #[must_use]
     pub fn new(from: &str) -> Self {
         Self::server(from, "in-v3.mailjet.com", 465)
     }
 
-    /// A server; the protocol follows the port.
+    /// Points the mailer at a server; the protocol follows the port.
     #[must_use]
     pub fn server(from: &str, host: &str, port: u16) -> Self {
         Self {
@@ -167,41 +182,48 @@ impl Mailer {
         }
     }
 
-    /// The protocol of a server, and whether it follows the port.
+    /// Returns the protocol of a server, and if it is inferred.
     #[must_use]
     pub fn protocol(&self) -> Option<(Protocol, bool)> {
         let Transport::Network(server) = &self.transport else { return None };
-        Some((server.protocol.unwrap_or_else(|| Protocol::of_port(server.port)), server.protocol.is_none()))
+        Some((server.protocol(), server.protocol.is_none()))
     }
 
-    /// Whether Forgejo could start with these settings.
+    /// Checks that a version of Forgejo starts with these settings and can use them.
     ///
     /// # Errors
     ///
-    /// The first setting that it could not.
-    pub fn validate(&self) -> Result<(), MailerError> {
-        mailbox(&self.from).ok_or(MailerError::Address("from"))?;
+    /// The first setting that is not valid.
+    pub fn validate(&self, version: Version) -> Result<(), MailerError> {
+        let rules = version.address_rules();
+        let address = |key, value: &str| match parse_address(value, rules) {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(MailerError::Address { key, value: value.to_owned(), reason }),
+        };
+        address("from", &self.written_from())?;
         if let Some(from) = self.envelope_from.as_deref().filter(|from| *from != "<>") {
-            mailbox(from).ok_or(MailerError::Address("envelope_from"))?;
+            address("envelope_from", from)?;
         }
         match &self.transport {
             Transport::Network(Server { host, port, .. }) => {
-                host_name(host).map_err(MailerError::Host)?;
+                host_name("host", host)?;
                 if *port == 0 {
                     return Err(MailerError::Port);
                 }
             }
-            Transport::Unix(path) if !path.starts_with('/') => return Err(MailerError::Path("socket")),
-            Transport::Unix(_) => {}
+            Transport::Unix(path) => absolute("socket", path)?,
             // A name without a slash is looked up, as a shell does.
             Transport::Sendmail { path, args } => {
-                if path.is_empty() || (path.contains('/') && !path.starts_with('/')) {
-                    return Err(MailerError::Path("sendmail"));
+                if path.is_empty() || path.contains('/') {
+                    absolute("sendmail", path)?;
                 }
                 if args.iter().any(|arg| arg.contains(['\n', '\r', '\0'])) {
                     return Err(MailerError::Argument);
                 }
             }
+        }
+        if !self.headers.is_empty() && !version.knows_override_header() {
+            return Err(MailerError::Version { key: "headers", since: 8 });
         }
         for (name, value) in &self.headers {
             let fits = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
@@ -210,21 +232,27 @@ impl Mailer {
             }
         }
         if let Some(incoming) = &self.incoming {
-            reply_to(&incoming.reply_to)?;
-            host_name(&incoming.host).map_err(MailerError::Host)?;
+            reply_to(&incoming.reply_to, rules).map_err(MailerError::ReplyTo)?;
+            host_name("incoming.host", &incoming.host)?;
         }
         Ok(())
     }
 
-    /// Every key without the passwords, with its section, in the order in which it is written.
+    /// Returns the sender with its name in quotes where a release of Go requires them.
+    fn written_from(&self) -> String {
+        let refused = AddressRules::ALL.iter().any(|rules| parse_address(&self.from, *rules).is_err());
+        let quoted = refused.then(|| with_quoted_name(&self.from)).flatten();
+        quoted.unwrap_or_else(|| self.from.clone())
+    }
+
+    /// Returns every key without the passwords, with its section, in the order in which it is written.
     #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings: Vec<(&str, String)> = vec![("ENABLED", "true".to_owned())];
         match &self.transport {
             Transport::Network(server) => {
-                let protocol = server.protocol.unwrap_or_else(|| Protocol::of_port(server.port));
                 settings.extend([
-                    ("PROTOCOL", protocol.to_string()),
+                    ("PROTOCOL", server.protocol().to_string()),
                     ("SMTP_ADDR", server.host.clone()),
                     ("SMTP_PORT", server.port.to_string()),
                 ]);
@@ -243,7 +271,7 @@ impl Mailer {
                 settings.extend([("PROTOCOL", "smtp+unix".to_owned()), ("SMTP_ADDR", path.clone())]);
             }
         }
-        settings.push(("FROM", self.from.clone()));
+        settings.push(("FROM", self.written_from()));
         let optional = [
             ("ENVELOPE_FROM", &self.envelope_from),
             ("USER", &self.user),
@@ -260,79 +288,139 @@ impl Mailer {
         let incoming = incoming.map(|(key, value)| (INCOMING, key.to_owned(), value));
         own.chain(headers).chain(incoming).collect()
     }
-}
 
-fn host_name(host: &str) -> Result<(), &'static str> {
-    if host.is_empty() {
-        Err("it is empty")
-    } else if host.contains(['/', '\\']) {
-        Err("it is a path, for which Forgejo takes a Unix socket; write a name, without https://")
-    } else if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        Err("it has white space")
-    } else if host.contains(['[', ']']) {
-        Err("an IPv6 address is written without brackets")
-    } else if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
-        Err("the port has a setting of its own")
-    } else {
-        Ok(())
+    /// Returns the changes that make a file say these settings and nothing else of what they can express: deprecated and
+    /// alias keys, and credentials that belong to another server or account, are removed.
+    #[must_use]
+    pub fn changes(
+        &self,
+        old: &Ini,
+        version: Version,
+        password: Option<Credential<'_>>,
+        incoming: Option<Credential<'_>>,
+    ) -> Vec<Change> {
+        let mut changes: Vec<Change> =
+            self.settings().iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+        let same_host = self.is_same_host(old, version);
+        let read = |key: &str| old.value(SECTION, key).filter(|value| !value.is_empty());
+        let same_user = self.user.is_some() && self.user == read("USER").or_else(|| read("USERNAME"));
+        credential(&mut changes, SECTION, password, same_host && same_user);
+        let incoming_kept = self.incoming.as_ref().is_some_and(|held| {
+            let read = |key: &str| old.value(INCOMING, key);
+            read("HOST").as_ref() == Some(&held.host) && read("USERNAME").as_ref() == Some(&held.username)
+        });
+        credential(&mut changes, INCOMING, incoming, incoming_kept);
+        let mut unset: Vec<(&str, &str)> = EXPRESSED.iter().map(|key| (SECTION, *key)).collect();
+        if !same_host {
+            unset.extend(OF_THE_SERVER.iter().map(|key| (SECTION, *key)));
+        }
+        let incoming_keys: &[&str] = if self.incoming.is_some() { &["USER", "SKIP_TLS_VERIFY"] } else { OF_INCOMING };
+        unset.extend(incoming_keys.iter().map(|key| (INCOMING, *key)));
+        let headers = old.section(OVERRIDE_HEADER).map(crate::ini::Section::keys).unwrap_or_default();
+        unset.extend(headers.iter().map(|key| (OVERRIDE_HEADER, key.name())));
+        unset.extend(MAILBOX_OPTIONS.iter().map(|key| (INCOMING, *key)));
+        for (section, key) in unset {
+            let said = changes.iter().any(|change| change.section == section && change.key == key);
+            if !said && old.section(section).is_some_and(|held| held.key(key).is_some()) {
+                changes.push(Change::remove(section, key));
+            }
+        }
+        changes
     }
-}
 
-/// An argument as the shell's rules of quoting read it back.
-fn shell_quoted(arg: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !arg.is_empty() && arg.chars().all(plain) {
-        arg.to_owned()
-    } else {
-        format!("'{}'", arg.replace('\'', "'\\''"))
-    }
-}
-
-/// The words of a text by the shell's rules of quoting, without anything else of a shell; `None` for an open quote.
-#[cfg(feature = "doctor")]
-pub(crate) fn shell_words(text: &str) -> Option<Vec<String>> {
-    let (mut words, mut word) = (Vec::new(), None::<String>);
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            ' ' | '\t' | '\n' => words.extend(word.take()),
-            '\'' => loop {
-                let held = word.get_or_insert_default();
-                match rest.next()? {
-                    '\'' => break,
-                    c => held.push(c),
-                }
-            },
-            '"' => loop {
-                let held = word.get_or_insert_default();
-                match rest.next()? {
-                    '"' => break,
-                    '\\' => match rest.next()? {
-                        c @ ('"' | '\\' | '$' | '`') => held.push(c),
-                        c => held.extend(['\\', c]),
-                    },
-                    c => held.push(c),
-                }
-            },
-            '\\' => word.get_or_insert_default().push(rest.next()?),
-            c => word.get_or_insert_default().push(c),
+    fn is_same_host(&self, old: &Ini, version: Version) -> bool {
+        let Ok(Some(held)) = effective(old, version) else {
+            let host = old.value(SECTION, "SMTP_ADDR").unwrap_or_default();
+            return matches!(&self.transport, Transport::Network(server) if server.host.eq_ignore_ascii_case(&host));
+        };
+        match (&self.transport, held.spoken) {
+            (Transport::Network(server), Spoken::Network(_)) => server.host.eq_ignore_ascii_case(&held.host),
+            (Transport::Unix(path), Spoken::Unix) => *path == held.host,
+            _ => false,
         }
     }
-    words.extend(word);
-    Some(words)
 }
 
-#[cfg(all(test, feature = "doctor"))]
-mod tests {
-    use super::*;
+/// Keys of `[mailer]` that settings express, so that a missing setting removes them.
+const EXPRESSED: &[&str] = &[
+    "ENABLE_HTML_ALTERNATIVE",
+    "ENVELOPE_FROM",
+    "HELO_HOSTNAME",
+    "HOST",
+    "IS_TLS_ENABLED",
+    "MAILER_TYPE",
+    "SEND_AS_PLAIN_TEXT",
+    "SENDMAIL_ARGS",
+    "SENDMAIL_PATH",
+    "SMTP_ADDR",
+    "SMTP_PORT",
+    "SUBJECT_PREFIX",
+    "USER",
+    "USERNAME",
+];
 
-    #[test]
-    fn arguments_are_quoted_and_read_back() {
-        for arg in ["plain", "two words", "it's", "\"q\"", "\\", "", "$HOME", "a'b\"c\\d e"] {
-            let text = format!("-x {} --", shell_quoted(arg));
-            let expected = vec!["-x".to_owned(), arg.to_owned(), "--".to_owned()];
-            assert_eq!(shell_words(&text), Some(expected), "{text}");
+/// Keys of `[mailer]` that belong to one server, so that they are removed with it.
+const OF_THE_SERVER: &[&str] = &[
+    "CERT_FILE",
+    "CLIENT_CERT_FILE",
+    "CLIENT_KEY_FILE",
+    "FORCE_TRUST_SERVER_CERT",
+    "KEY_FILE",
+    "SKIP_VERIFY",
+    "USE_CERTIFICATE",
+    "USE_CLIENT_CERT",
+];
+
+/// Keys of `[email.incoming]`, which are removed with incoming mail.
+const OF_INCOMING: &[&str] = &[
+    "DELETE_HANDLED_MESSAGE",
+    "ENABLED",
+    "HOST",
+    "PORT",
+    "REPLY_TO_ADDRESS",
+    "SKIP_TLS_VERIFY",
+    "USER",
+    "USERNAME",
+    "USE_TLS",
+];
+
+const MAILBOX_OPTIONS: &[&str] = &["MAILBOX", "MAXIMUM_MESSAGE_SIZE"];
+
+/// Adds the changes of a password; one that is not given stays only where it belongs to the same account.
+fn credential(changes: &mut Vec<Change>, section: &str, given: Option<Credential<'_>>, stays: bool) {
+    let (key, uri_key, others) = if section == SECTION {
+        ("PASSWD", "PASSWD_URI", ["PASSWORD", "PASSWORD_URI"])
+    } else {
+        ("PASSWORD", "PASSWORD_URI", ["PASSWD", "PASSWD_URI"])
+    };
+    let Some(Credential { secret, route }) = given else {
+        if !stays {
+            changes.extend([key, uri_key].iter().chain(&others).map(|key| Change::remove(section, key)));
         }
-        assert_eq!(shell_words("'open"), None);
+        return;
+    };
+    changes.extend(others.map(|other| Change::remove(section, other)));
+    match route {
+        Route::Uri(uri) => {
+            changes.extend([Change::remove(section, key), Change::set(section, uri_key, uri)]);
+        }
+        Route::AppIni | Route::EnvironmentFile(_) => {
+            changes.extend([
+                Change::remove(section, uri_key),
+                Change::set(section, key, secret.expose_secret()),
+            ]);
+        }
     }
+}
+
+fn host_name(key: &'static str, host: &str) -> Result<(), MailerError> {
+    let fault = if host.is_empty() { Some(("empty", "write the server's name")) } else { host_fault(host) };
+    match fault {
+        None => Ok(()),
+        Some((fault, fix)) => Err(MailerError::Host { key, value: host.to_owned(), fault, fix }),
+    }
+}
+
+fn absolute(key: &'static str, path: &str) -> Result<(), MailerError> {
+    if path.starts_with('/') { Ok(()) } else { Err(MailerError::Path { key, value: path.to_owned() }) }
 }

@@ -1,6 +1,6 @@
 //! A message as Forgejo makes it: its headers, the quoted-printable text, the overrides of `[mailer.override_header]`.
 
-use crate::forgejo::Effective;
+use crate::effective::Effective;
 use std::fmt::Write;
 
 /// A message to be rendered. Time and place come in, so that the same message is the same text.
@@ -10,7 +10,7 @@ pub struct Message<'a> {
     pub to: &'a str,
     /// The subject, before the prefix.
     pub subject: &'a str,
-    /// The text.
+    /// The plain text.
     pub text: &'a str,
     /// The text as HTML, which is left out when messages have none.
     pub html: Option<&'a str>,
@@ -23,7 +23,7 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// The message with CRLF line ends, before dots are doubled.
+    /// Renders the message with CRLF line ends, before dots are doubled.
     #[must_use]
     pub fn render(&self, mailer: &Effective) -> String {
         let mut headers: Vec<(String, Vec<String>)> = Vec::new();
@@ -38,10 +38,14 @@ impl Message<'_> {
             "" => self.subject.to_owned(),
             prefix => format!("{prefix} {}", self.subject),
         };
-        let address = crate::address::mailbox(&mailer.from).unwrap_or_default();
+        let (name, address) = match &mailer.sender {
+            Some(sender) => (sender.name.as_str(), sender.address.as_str()),
+            None => ("", ""),
+        };
+        let to = if mailer.version.sends_by_go_mail() { format!("<{}>", self.to) } else { self.to.to_owned() };
         set("Mime-Version", vec!["1.0".to_owned()]);
-        set("From", vec![sender(&display_name(&mailer.from), &address)]);
-        set("To", vec![self.to.to_owned()]);
+        set("From", vec![sender(name, address)]);
+        set("To", vec![to]);
         set("Subject", vec![encoded_words(&subject)]);
         set("Date", vec![self.date.to_owned()]);
         set("X-Auto-Response-Suppress", vec!["All".to_owned()]);
@@ -51,7 +55,8 @@ impl Message<'_> {
         }
         let mut out = String::new();
         for (name, values) in headers {
-            let _ = write!(out, "{name}: {}\r\n", values.join(", "));
+            let space = if values.is_empty() { "" } else { " " };
+            let _ = write!(out, "{name}:{space}{}\r\n", values.join(", "));
         }
         match self.html.filter(|_| !mailer.plain_text) {
             None => part(&mut out, "text/plain", self.text),
@@ -76,7 +81,7 @@ impl Message<'_> {
     }
 }
 
-/// FNV-1 of 64 bits.
+/// The hash FNV-1 of 64 bits.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -89,22 +94,6 @@ fn part(out: &mut String, kind: &str, text: &str) {
         "Content-Type: {kind}; charset=UTF-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}\r\n",
         quoted_printable(text)
     );
-}
-
-/// The name before the address.
-fn display_name(from: &str) -> String {
-    let name = from.rfind('<').map_or("", |end| from[..end].trim());
-    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => {
-            let mut name = String::new();
-            let mut rest = quoted.chars();
-            while let Some(c) = rest.next() {
-                name.extend(if c == '\\' { rest.next() } else { Some(c) });
-            }
-            name
-        }
-        None => name.to_owned(),
-    }
 }
 
 fn sender(name: &str, address: &str) -> String {
@@ -123,7 +112,7 @@ fn sender(name: &str, address: &str) -> String {
     format!("{quoted} <{address}>")
 }
 
-/// A header's text, RFC 2047: as it is when it is visible ASCII, else as encoded words of at most 75 characters.
+/// Encodes a header's text, RFC 2047: as it is when it is visible ASCII, else as encoded words of at most 75 characters.
 fn encoded_words(text: &str) -> String {
     if text.chars().all(|c| (' '..='~').contains(&c)) && !text.contains("=?") {
         return text.to_owned();
@@ -147,7 +136,7 @@ fn encoded_words(text: &str) -> String {
     words.join("\r\n ")
 }
 
-/// RFC 2045 section 6.7, lines of at most 76 characters.
+/// Encodes text as quoted-printable, RFC 2045 section 6.7, lines of at most 76 characters.
 fn quoted_printable(text: &str) -> String {
     let mut out = String::new();
     let text = text.replace("\r\n", "\n");
@@ -175,7 +164,7 @@ fn quoted_printable(text: &str) -> String {
     out
 }
 
-/// A message as DATA wants it: dots at the beginning of a line doubled, a line with one dot at the end.
+/// Returns a message as DATA sends it: dots at the beginning of a line doubled, a line with one dot at the end.
 #[must_use]
 pub fn dotted(message: &str) -> String {
     let mut out = String::new();
@@ -187,7 +176,7 @@ pub fn dotted(message: &str) -> String {
     out
 }
 
-/// A date as RFC 5322 has it, in UTC, from seconds since 1970.
+/// Formats a date as RFC 5322 does, in UTC, from seconds since 1970.
 #[must_use]
 pub fn date(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);

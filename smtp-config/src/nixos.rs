@@ -1,16 +1,16 @@
-//! `services.forgejo` of NixOS. Its `settings` stand in the world-readable store; its `secrets` are files that systemd
-//! hands over and environment-to-ini writes into app.ini.
+//! `services.forgejo` of NixOS. Its `settings` are in the world-readable store; its `secrets` are files that systemd
+//! passes on and environment-to-ini writes into app.ini.
 
 use crate::ini::{Unrepresentable, quote};
-use crate::mailer::Setting;
+use crate::section::Setting;
 use std::fmt::Write;
 
-/// The options as a Nix expression. `secrets` are sections, keys and the paths of files. NixOS writes a value as it
+/// Returns the options as a Nix expression. `secrets` are sections, keys and the paths of files. NixOS writes a value as it
 /// stands, so it is quoted here as go-ini wants it.
 ///
 /// # Errors
 ///
-/// The first key whose value cannot be had, and why.
+/// The first key whose value cannot be written, and the reason.
 pub fn nixos(
     settings: &[Setting],
     secrets: &[(&str, &str, &str)],
@@ -37,7 +37,7 @@ pub fn nixos(
     Ok(out)
 }
 
-/// A text in Nix's quotes.
+/// Returns a text in Nix's quotes.
 #[must_use]
 fn string(text: &str) -> String {
     let mut out = String::from("\"");
@@ -63,7 +63,7 @@ fn name(text: &str) -> String {
     if begins && plain && !KEYWORDS.contains(&text) { text.to_owned() } else { string(text) }
 }
 
-/// Booleans and numbers as such, so that other modules can compare them.
+/// Returns booleans and numbers as such, so that other modules can compare them.
 fn value(text: &str) -> String {
     let number = text.len() < 10 && !text.starts_with('0') && text.parse::<u32>().is_ok();
     if matches!(text, "true" | "false") || number { text.to_owned() } else { string(text) }

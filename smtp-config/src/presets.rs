@@ -1,46 +1,55 @@
-//! The servers of providers, as their documentation names them.
+//! Submission servers of providers, as their documentation describes them.
 
-use crate::mailer::Protocol;
+use crate::protocol::Protocol;
 use thiserror::Error;
 
 /// A provider's server for submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Preset {
-    /// Its name.
+    /// The name of the preset.
     pub name: &'static str,
     /// The server. `REGION` stands for the region of the account, an empty text for a server of one's own.
     pub host: &'static str,
-    /// The ports that it listens on with what is spoken there, the preferred one first.
+    /// The ports that it listens on with the protocol of each, the preferred one first.
     pub ports: &'static [(u16, Protocol)],
-    /// What the account is.
+    /// A description of the account.
     pub user: &'static str,
     /// The account, where it is the same for everybody.
     pub fixed_user: Option<&'static str>,
-    /// What the password is.
+    /// The sender must be the account or one of its addresses.
+    pub sender_is_user: bool,
+    /// A description of the password.
     pub password: &'static str,
-    /// What the SPF record of the sender's domain includes, where the provider has one name for it.
+    /// The reason for which a password does not work, where the provider wants something that Forgejo lacks.
+    pub no_password_login: Option<&'static str>,
+    /// The name that the SPF record of the sender's domain includes, where the provider has one.
     pub spf: Option<&'static str>,
+    /// The provider puts a return path of its own on messages, so that SPF is checked for its domain.
+    pub own_return_path: bool,
     /// The selectors of its DKIM keys, where they are the same for everybody.
     pub dkim: &'static [&'static str],
 }
 
-/// Why a preset has no host.
+/// A reason for which a preset has no host.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PresetError {
-    /// It has one server a region.
-    #[error("{0} has one server a region: name the region, as in eu-west-1")]
+    /// The provider has one server a region.
+    #[error("{0} has one server a region: give the region, as in eu-west-1")]
     Region(&'static str),
-    /// The server is one's own.
-    #[error("{0} is a server of your own: name its host")]
+    /// The server is of one's own.
+    #[error("{0} is a server of your own: give its host")]
     Host(&'static str),
-    /// No such region can be.
-    #[error("a region has lower case letters, digits and - only")]
+    /// The region has other characters than those of a name.
+    #[error("not a valid region: expected lower case letters, digits and -")]
     RegionName,
 }
 
 const TLS: Protocol = Protocol::Smtps;
 const STARTTLS: Protocol = Protocol::StartTls;
+const NO_BASIC_AUTHENTICATION: &str =
+    "Microsoft retires passwords (basic authentication) for SMTP in favour of OAuth, which Forgejo lacks";
 
 const fn preset(name: &'static str, host: &'static str, ports: &'static [(u16, Protocol)]) -> Preset {
     Preset {
@@ -49,18 +58,22 @@ const fn preset(name: &'static str, host: &'static str, ports: &'static [(u16, P
         ports,
         user: "the address",
         fixed_user: None,
+        sender_is_user: false,
         password: "the password",
+        no_password_login: None,
         spf: None,
+        own_return_path: false,
         dkim: &[],
     }
 }
 
-/// Every preset. The first is the default.
+/// The presets, the default first.
 pub const PRESETS: &[Preset] = &[
     Preset {
         user: "the API key",
         password: "the secret key",
         spf: Some("spf.mailjet.com"),
+        own_return_path: true,
         dkim: &["mailjet"],
         ..preset(
             "mailjet",
@@ -76,6 +89,7 @@ pub const PRESETS: &[Preset] = &[
         user: "the login",
         password: "the SMTP key",
         spf: Some("spf.brevo.com"),
+        own_return_path: true,
         ..preset("brevo", "smtp-relay.brevo.com", &[(465, TLS), (587, STARTTLS), (2525, STARTTLS)])
     },
     Preset {
@@ -86,6 +100,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         password: "an app password",
+        sender_is_user: true,
         spf: Some("_spf.google.com"),
         dkim: &["google"],
         ..preset("gmail", "smtp.gmail.com", &[(465, TLS), (587, STARTTLS)])
@@ -99,11 +114,13 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         user: "the SMTP login, postmaster@ the domain",
         spf: Some("mailgun.org"),
+        own_return_path: true,
         ..preset("mailgun", "smtp.mailgun.org", &[(465, TLS), (587, STARTTLS), (2525, STARTTLS)])
     },
     Preset {
         user: "the SMTP login, postmaster@ the domain",
         spf: Some("mailgun.org"),
+        own_return_path: true,
         ..preset("mailgun-eu", "smtp.eu.mailgun.org", &[(465, TLS), (587, STARTTLS), (2525, STARTTLS)])
     },
     Preset {
@@ -113,9 +130,22 @@ pub const PRESETS: &[Preset] = &[
         ..preset("migadu", "smtp.migadu.com", &[(465, TLS), (587, STARTTLS)])
     },
     Preset {
+        sender_is_user: true,
+        no_password_login: Some(NO_BASIC_AUTHENTICATION),
+        spf: Some("spf.protection.outlook.com"),
+        dkim: &["selector1", "selector2"],
+        ..preset("office365", "smtp.office365.com", &[(587, STARTTLS)])
+    },
+    Preset {
+        sender_is_user: true,
+        no_password_login: Some(NO_BASIC_AUTHENTICATION),
+        ..preset("outlook", "smtp-mail.outlook.com", &[(587, STARTTLS)])
+    },
+    Preset {
         user: "the server token",
         password: "the same server token",
         spf: Some("spf.mtasv.net"),
+        own_return_path: true,
         ..preset("postmark", "smtp.postmarkapp.com", &[(587, STARTTLS), (25, STARTTLS), (2525, STARTTLS)])
     },
     Preset {
@@ -129,6 +159,7 @@ pub const PRESETS: &[Preset] = &[
         user: "resend",
         fixed_user: Some("resend"),
         password: "an API key",
+        own_return_path: true,
         dkim: &["resend"],
         ..preset(
             "resend",
@@ -141,6 +172,7 @@ pub const PRESETS: &[Preset] = &[
         fixed_user: Some("apikey"),
         password: "an API key",
         spf: Some("sendgrid.net"),
+        own_return_path: true,
         dkim: &["s1", "s2"],
         ..preset("sendgrid", "smtp.sendgrid.net", &[(465, TLS), (587, STARTTLS), (2525, STARTTLS)])
     },
@@ -148,6 +180,7 @@ pub const PRESETS: &[Preset] = &[
         user: "the SMTP user name of the region",
         password: "its SMTP password, which is not the secret access key",
         spf: Some("amazonses.com"),
+        own_return_path: true,
         ..preset(
             "ses",
             "email-smtp.REGION.amazonaws.com",
@@ -158,26 +191,35 @@ pub const PRESETS: &[Preset] = &[
 ];
 
 impl Preset {
-    /// A preset by its name.
+    /// Returns a preset by its name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// The preset whose server this is.
+    /// Returns the preset that a server belongs to.
     #[must_use]
     pub fn of_host(host: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| match preset.host.split_once("REGION") {
-            Some((before, after)) => host.starts_with(before) && host.ends_with(after),
-            None => preset.host.eq_ignore_ascii_case(host),
+            Some((before, after)) => {
+                let host = host.to_ascii_lowercase();
+                host.len() > before.len() + after.len() && host.starts_with(before) && host.ends_with(after)
+            }
+            None => !host.is_empty() && preset.host.eq_ignore_ascii_case(host),
         })
     }
 
-    /// The server, for a region where there is one a region.
+    /// Returns the protocol that the provider speaks on a port.
+    #[must_use]
+    pub fn protocol_at(&self, port: u16) -> Option<Protocol> {
+        self.ports.iter().find(|(held, _)| *held == port).map(|(_, protocol)| *protocol)
+    }
+
+    /// Returns the server, in a region where there is one a region.
     ///
     /// # Errors
     ///
-    /// What is missing: a region, or a host of one's own.
+    /// A region or a host is missing or malformed.
     pub fn host(&self, region: Option<&str>) -> Result<String, PresetError> {
         if self.host.is_empty() {
             return Err(PresetError::Host(self.name));

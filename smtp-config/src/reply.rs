@@ -10,24 +10,24 @@ const MOST_LINES: usize = 256;
 /// A reply: its code and its lines without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// From 100 to 599.
+    /// The code, from 100 to 599.
     pub code: u16,
-    /// Its lines, at least one.
+    /// The lines without the code, at least one.
     pub lines: Vec<String>,
 }
 
-/// Why a reply is none.
+/// A reply that is malformed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
     /// A line without three digits.
-    #[error("a line that begins with no code: this is no SMTP server, or TLS is expected here")]
+    #[error("a line without a reply code: not an SMTP server, or one that expects TLS here")]
     Code,
     /// Lines of one reply with different codes.
-    #[error("a reply whose lines have different codes")]
+    #[error("lines of one reply with different codes")]
     Codes,
     /// Too long a line or too many.
-    #[error("a reply that does not end")]
+    #[error("a reply that is too long")]
     Long,
 }
 
@@ -78,13 +78,13 @@ pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
 }
 
 impl Reply {
-    /// Whether the code begins with this digit.
+    /// Tells if the code begins with this digit.
     #[must_use]
     pub fn is(&self, class: u16) -> bool {
         self.code / 100 == class
     }
 
-    /// Code and text on one line, without control characters.
+    /// Returns code and text on one line, without control characters.
     #[must_use]
     pub fn text(&self) -> String {
         let text = self.lines.join(" ");
@@ -92,7 +92,7 @@ impl Reply {
         format!("{} {}", self.code, text.trim())
     }
 
-    /// What the server said behind a keyword in its answer to EHLO, as Go finds it: upper case, exactly.
+    /// Returns the text after a keyword in the answer to EHLO, as Go finds it: upper case, exactly.
     #[must_use]
     pub fn extension(&self, keyword: &str) -> Option<&str> {
         self.lines.iter().skip(1).rev().find_map(|line| {

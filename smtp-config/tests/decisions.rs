@@ -62,10 +62,10 @@ fn versions_read_differently_and_end_where_forgejo_ends() {
     let uri = "FROM = a@b\nPASSWD_URI = file:/run/smtp\n";
     assert!(matches!(mailer(uri, 12).password, Password::None));
     assert!(matches!(mailer(uri, 13).password, Password::File(path) if path == "/run/smtp"));
-    assert!(matches!(read(&format!("{uri}PASSWD = p\n"), 13), Err(Fatal::BothPasswords)));
-    assert!(matches!(read("FROM = a@b\nPASSWD_URI = https://x\n", 13), Err(Fatal::Uri)));
-    assert!(matches!(read("USER = 0123456789abcdef\n", 13), Err(Fatal::From)));
-    assert!(matches!(read("FROM = a@b\nENVELOPE_FROM = a..b@c\n", 13), Err(Fatal::EnvelopeFrom)));
+    assert!(matches!(read(&format!("{uri}PASSWD = p\n"), 13), Err(Fatal::BothPasswords { .. })));
+    assert!(matches!(read("FROM = a@b\nPASSWD_URI = https://x\n", 13), Err(Fatal::Uri { .. })));
+    assert!(matches!(read("USER = 0123456789abcdef\n", 13), Err(Fatal::From { by_user: true, .. })));
+    assert!(matches!(read("FROM = a@b\nENVELOPE_FROM = a..b@c\n", 13), Err(Fatal::EnvelopeFrom { .. })));
     assert_eq!(mailer("FROM = a@b\nENVELOPE_FROM = <>\n", 13).envelope_from, "");
     assert_eq!(mailer("FROM = X <a@b>\n", 13).envelope_from, "a@b");
     let headers = "FROM = a@b\n[mailer.override_header]\nX = one, two\n";
@@ -136,7 +136,7 @@ proptest! {
             "(PROTOCOL|SMTP_ADDR|SMTP_PORT|FROM|USER|PASSWD|PASSWD_URI|HOST|ENVELOPE_FROM|SKIP_VERIFY) = [ -~é]{0,12}\n",
             0..8,
         ),
-        version in 6u32..16,
+        version in 6u32..18,
     ) {
         let text = format!("[mailer]\nENABLED = true\n{}", lines.concat());
         if let Ok(ini) = Ini::parse(&text) {

@@ -239,12 +239,26 @@ async fn the_doctor_asks_the_dns() {
     assert!(check(&elsewhere, "dmarc").detail.contains("not aligned"), "{elsewhere:#?}");
     assert_eq!(check(&elsewhere, "dmarc").verdict, Verdict::Pass);
     let bare = Zone::default()
+        .address("smtp.fastmail.com", [127, 0, 0, 1])
         .address("in-v3.mailjet.com", [127, 0, 0, 1])
-        .text("example.org", "v=spf1 include:other.example -all");
-    let checks = examined(bare, "in-v3.mailjet.com", "").await;
+        .text("example.org", "v=spf1 include:other.example -all")
+        .text("_dmarc.example.org", "v=DMARC1; p=reject");
+    let checks = examined(bare.clone(), "smtp.fastmail.com", "").await;
     assert_eq!(check(&checks, "spf").verdict, Verdict::Warning, "{checks:#?}");
-    assert!(check(&checks, "spf").detail.contains("spf.mailjet.com"));
-    assert_eq!(check(&checks, "dmarc").verdict, Verdict::Warning);
+    assert!(check(&checks, "spf").detail.contains("spf.messagingengine.com"));
+    // Aligned, but nothing passes: RFC 7489 wants both.
+    assert_eq!(check(&checks, "dmarc").verdict, Verdict::Fail, "{checks:#?}");
+    // A provider with a return path of its own: SPF is for its domain, and says nothing about this one.
+    let checks = examined(bare, "in-v3.mailjet.com", "").await;
+    assert_eq!(check(&checks, "spf").verdict, Verdict::Note, "{checks:#?}");
+    assert_eq!(check(&checks, "dmarc").verdict, Verdict::Warning, "{checks:#?}");
+    // With the null sender the name of EHLO is what SPF identifies.
+    let null = Zone::default()
+        .address("mail.example.org", [127, 0, 0, 1])
+        .text("example.org", "v=spf1 a:mail.example.org -all")
+        .text("_dmarc.example.org", "v=DMARC1; p=reject");
+    let checks = examined(null, "mail.example.org", "ENVELOPE_FROM = <>\nHELO_HOSTNAME = git.example.net\n").await;
+    assert_eq!(check(&checks, "dmarc").verdict, Verdict::Fail, "{checks:#?}");
     let open =
         Zone::default().text("example.org", "v=spf1 +all").text("_dmarc.example.org", "v=DMARC1; p=reject");
     let checks = examined(open, "127.0.0.1", "ENVELOPE_FROM = b@c.example\n").await;

@@ -1,16 +1,45 @@
 //! The model held against the real go-ini: what is read, what is written, what is read then, and again.
 
 use smtp_config::ini::{Ini, quote};
-use smtp_config::{Authentication, Version, authentication, effective, environment, mailbox};
+use secrecy::ExposeSecret;
+use smtp_config::{
+    AddressRules, Authentication, Fatal, Helo, Origin, Password, Spoken, Version, authentication, effective,
+    effective_incoming, environment, parse_address, secret_path, split_host_port, with_quoted_name,
+};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
-const GENERATED: u64 = 110_000;
+/// The number of generated cases: a tenth unless SMTP_CONFIG_ORACLE=full asks for all.
+fn generated_count() -> u64 {
+    if is_full() { 110_000 } else { 11_000 }
+}
+
+fn is_full() -> bool {
+    std::env::var("SMTP_CONFIG_ORACLE").is_ok_and(|value| value == "full")
+}
+
+/// The release of Go that the tests of go-ini use.
+const GO: &str = "1.24.11";
+
+/// Releases of Go with the rules of net/mail that each has.
+fn releases() -> Vec<(&'static str, AddressRules)> {
+    let mut all = vec![
+        ("1.22.10", AddressRules::Go1_22),
+        (GO, AddressRules::Go1_23),
+        ("1.26.6", AddressRules::Go1_26),
+        ("1.27.3", AddressRules::Go1_27),
+    ];
+    if is_full() {
+        all.push(("1.23.9", AddressRules::Go1_23));
+    }
+    all
+}
 
 #[test]
 fn generated_values_are_read_and_written_as_go_ini_does() {
-    let files: Vec<String> = (0..GENERATED).map(generated).collect();
+    let files: Vec<String> = (0..generated_count()).map(generated).collect();
     compare(&files);
 }
 
@@ -27,14 +56,14 @@ fn lines_written_by_hand_are_read_and_written_as_go_ini_does() {
 
 #[test]
 fn what_is_quoted_is_read_by_go_ini_after_two_re_saves() {
-    let values: Vec<String> = (0..GENERATED / 4).map(|seed| Random(seed).word(PIECES, 6)).collect();
+    let values: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed).word(PIECES, 6)).collect();
     let mut kept = Vec::new();
     for value in &values {
         if let Ok(text) = quote(value) {
             kept.push((value, format!("[mailer]\nPASSWD = {text}\n")));
         }
     }
-    assert!(kept.len() > 5_000, "{} values could be quoted", kept.len());
+    assert!(kept.len() > 2_000, "{} values could be quoted", kept.len());
     let requests: Vec<(u8, &str)> = kept.iter().map(|(_, file)| (b'I', file.as_str())).collect();
     for ((value, file), answer) in kept.iter().zip(ask(&requests)) {
         let read: Vec<&String> = answer.iter().filter(|word| word == value).collect();
@@ -46,7 +75,7 @@ fn what_is_quoted_is_read_by_go_ini_after_two_re_saves() {
 
 #[test]
 fn what_a_variable_sets_is_read_as_the_model_says() {
-    let values: Vec<String> = (0..GENERATED / 4).map(|seed| Random(seed ^ 0x5eed).word(PIECES, 6)).collect();
+    let values: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed ^ 0x5eed).word(PIECES, 6)).collect();
     let requests: Vec<(u8, &str)> = values.iter().map(|value| (b'E', value.as_str())).collect();
     let mut survive = 0;
     for (value, theirs) in values.iter().zip(ask(&requests)) {
@@ -62,7 +91,7 @@ fn what_a_variable_sets_is_read_as_the_model_says() {
             assert!(value.is_empty() || read >= 6, "{value:?}: {theirs:?}");
         }
     }
-    assert!(survive > 5_000, "{survive} values survive");
+    assert!(survive > 2_000, "{survive} values survive");
 }
 
 #[test]
@@ -90,24 +119,282 @@ fn plain_is_refused_where_go_refuses_it() {
 }
 
 #[test]
-fn addresses_are_taken_and_refused_as_by_go() {
+fn addresses_are_parsed_as_by_each_go() {
     let mut texts: Vec<String> = ADDRESSES.iter().map(|text| (*text).to_owned()).collect();
-    texts.extend((0..GENERATED).map(|seed| Random(seed).word(ADDRESS_PIECES, 9)));
-    let requests: Vec<(u8, &str)> = texts.iter().map(|text| (b'A', text.as_str())).collect();
-    let mut taken = 0;
+    texts.extend((0..generated_count()).map(|seed| Random(seed).word(ADDRESS_PIECES, 9)));
+    for (go, rules) in releases() {
+        let requests: Vec<(u8, &str)> = texts.iter().map(|text| (b'A', text.as_str())).collect();
+        let mut taken = 0;
+        let mut wrong = Vec::new();
+        for (text, theirs) in texts.iter().zip(ask_go(go, &requests)) {
+            taken += usize::from(theirs[0] == "address");
+            let ours = match parse_address(text, rules) {
+                Ok(parsed) => vec!["address".to_owned(), parsed.name, parsed.address],
+                Err(why) => vec!["refused".to_owned(), why.to_string()],
+            };
+            if comparable(&ours) != comparable(&theirs) {
+                wrong.push(format!("{text:?}: Go {go} {theirs:?}, ours {ours:?}"));
+            }
+        }
+        let shown = wrong.len().min(10);
+        assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..shown].join("\n"));
+        assert!(taken > 200, "{taken} are taken");
+    }
+}
+
+/// What `%q` escapes outside of ASCII is a table of Unicode, which the model leaves out; releases of Go differ in blanks
+/// around encoded words that decode to nothing.
+fn comparable(words: &[String]) -> Vec<String> {
+    let plain = |text: &String| {
+        let text: String = text.chars().filter(char::is_ascii).collect();
+        text.replace("\\u007f", "\\x7f").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    words.iter().map(plain).collect()
+}
+
+#[test]
+fn a_refused_name_is_quoted_so_that_every_go_accepts_it() {
+    let names = ["Acme, Inc.", "Doe, J.", "Forge [bot]", "Forge; x", "Forge @ Home", "F\\", "(x) F", "F (open", "F \"x"];
+    for name in names {
+        let text = format!("{name} <forge@example.org>");
+        let quoted = with_quoted_name(&text).unwrap_or_else(|| panic!("{text} is quoted"));
+        for (go, _) in releases() {
+            let answer = ask_go(go, &[(b'A', &quoted)]);
+            assert_eq!(answer[0], ["address", name, "forge@example.org"], "{quoted} with Go {go}");
+        }
+    }
+}
+
+#[test]
+fn hosts_and_files_are_read_as_by_go() {
+    let pieces = ["[", "]", ":", ":", "a", "mail.example.org", "25", "::1", "2001:db8::25", "/", "smtp://", "%"];
+    let hosts: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed).word(&pieces, 5)).collect();
+    let requests: Vec<(u8, &str)> = hosts.iter().map(|text| (b'H', text.as_str())).collect();
+    for (text, theirs) in hosts.iter().zip(ask(&requests)) {
+        let ours = match split_host_port(text) {
+            Ok((host, port)) => vec!["split".to_owned(), host.to_owned(), port.to_owned()],
+            Err(why) if text.is_empty() => vec!["refused".to_owned(), why.to_string()],
+            Err(why) => vec!["refused".to_owned(), format!("address {text}: {why}")],
+        };
+        assert_eq!(ours, theirs, "{text:?}");
+    }
+    let pieces =
+        ["file:", "file:", "FILE:", "https:", "//", "/", "/run/x", "host", "a b", "%20", "%", "%zz", "?", "#", "é", "rel", "x:", "[", "\\"];
+    let uris: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed).word(&pieces, 5)).collect();
+    let requests: Vec<(u8, &str)> = uris.iter().map(|text| (b'U', text.as_str())).collect();
     let mut wrong = Vec::new();
-    for (text, answer) in texts.iter().zip(ask(&requests)) {
-        let theirs = (answer[0] == "address").then(|| answer[2].clone());
-        taken += usize::from(theirs.is_some());
-        let ours = mailbox(text);
-        if ours != theirs {
+    for (text, theirs) in uris.iter().zip(ask(&requests)) {
+        let ours = match secret_path(text) {
+            Ok(path) => vec!["file".to_owned(), path],
+            Err(why) => vec!["fatal".to_owned(), format!("{why} PASSWD_URI")],
+        };
+        // A host with escapes or brackets is left to Go; either way it is not a path that anybody would write.
+        let authority = text.split_once("//").is_some_and(|(_, rest)| {
+            rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains(['%', '[', ':', ' ', '\\']))
+        });
+        if ours != theirs && !authority {
             wrong.push(format!("{text:?}: Go {theirs:?}, ours {ours:?}"));
         }
     }
-    let shown = wrong.len().min(10);
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..shown].join("\n"));
-    assert!(taken > 1_000, "{taken} are taken");
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
 }
+
+#[test]
+fn sections_are_loaded_as_by_each_forgejo() {
+    let count = if is_full() { generated_count() } else { generated_count() / 8 };
+    for version in 7..=17 {
+        let rules = Version(version).address_rules();
+        let go = releases().into_iter().find(|(_, held)| *held == rules).expect("a Go with these rules").0;
+        let files: Vec<String> = (0..count).map(|seed| section(seed * 31 + u64::from(version))).collect();
+        let numbered: Vec<String> =
+            files.iter().map(|file| format!("{}{file}", char::from_u32(version).expect("small"))).collect();
+        for what in [b'L', b'M'] {
+            let requests: Vec<(u8, &str)> = numbered.iter().map(|text| (what, text.as_str())).collect();
+            let mut wrong = Vec::new();
+            let mut on = 0;
+            for (file, theirs) in files.iter().zip(ask_go(go, &requests)) {
+                let ours = match Ini::parse(file) {
+                    Err(_) => vec!["refused".to_owned()],
+                    Ok(ini) if what == b'L' => mailer_words(&ini, Version(version)),
+                    Ok(ini) => incoming_words(&ini, Version(version)),
+                };
+                on += usize::from(theirs[0] == "on");
+                if comparable(&ours) != comparable(&theirs) {
+                    wrong.push(format!("{file}\n  Forgejo {version} {theirs:?}\n  ours       {ours:?}"));
+                }
+            }
+            let shown = wrong.len().min(4);
+            assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong[..shown].join("\n"));
+            assert!(on > files.len() / 20, "{on} of {count} are on");
+        }
+    }
+}
+
+fn mailer_words(ini: &Ini, version: Version) -> Vec<String> {
+    let mailer = match effective(ini, version) {
+        Err(fatal) => return fatal_words(&fatal),
+        Ok(None) => return vec!["off".to_owned()],
+        Ok(Some(mailer)) => mailer,
+    };
+    let protocol = match mailer.spoken {
+        _ if mailer.origin == Origin::Unknown => ini.value("mailer", "PROTOCOL").unwrap_or_default(),
+        Spoken::Dummy => "dummy".to_owned(),
+        Spoken::Network(protocol) => protocol.to_string(),
+        Spoken::Sendmail => "sendmail".to_owned(),
+        Spoken::Unix => "smtp+unix".to_owned(),
+    };
+    let (password, file) = password_words(&mailer.password);
+    // The name for EHLO is kept by Forgejo although it is not sent without ENABLE_HELO.
+    let name = ini.value("mailer", "HELO_HOSTNAME").unwrap_or_default();
+    let sender = mailer.sender.unwrap_or(smtp_config::Address { name: String::new(), address: String::new() });
+    let mut words = vec![
+        "on".to_owned(),
+        protocol,
+        mailer.host,
+        mailer.port,
+        mailer.user,
+        password,
+        file,
+        mailer.from,
+        sender.name,
+        sender.address,
+        mailer.envelope_from,
+        (mailer.helo != Helo::Localhost).to_string(),
+        name,
+        mailer.trusts_anybody.to_string(),
+        mailer.client_certificate.to_string(),
+        mailer.subject_prefix,
+        mailer.plain_text.to_string(),
+        mailer.sendmail.0,
+    ];
+    for (name, values) in mailer.headers {
+        words.push(name);
+        words.extend(values);
+    }
+    words
+}
+
+fn incoming_words(ini: &Ini, version: Version) -> Vec<String> {
+    let incoming = match effective_incoming(ini, version) {
+        Err(fatal) => return fatal_words(&fatal),
+        Ok(None) => return vec!["off".to_owned()],
+        Ok(Some(incoming)) => incoming,
+    };
+    let (password, file) = password_words(&incoming.password);
+    vec![
+        "on".to_owned(),
+        incoming.reply_to,
+        incoming.host,
+        incoming.port.to_string(),
+        incoming.tls.to_string(),
+        incoming.trusts_anybody.to_string(),
+        incoming.username,
+        password,
+        file,
+        incoming.mailbox,
+        incoming.delete_handled.to_string(),
+    ]
+}
+
+fn fatal_words(fatal: &Fatal) -> Vec<String> {
+    vec!["fatal".to_owned(), fatal.to_string()]
+}
+
+fn password_words(password: &Password) -> (String, String) {
+    match password {
+        Password::None => (String::new(), String::new()),
+        Password::Written(secret) => (secret.expose_secret().to_owned(), String::new()),
+        Password::File(path) => (String::new(), path.clone()),
+    }
+}
+
+/// Sections as people write them, with deprecated keys, aliases, references and faults.
+fn section(seed: u64) -> String {
+    let mut random = Random(seed);
+    let mut out = String::from("APP_NAME = Forge\n[mailer]\n");
+    if random.below(10) > 0 {
+        out.push_str("ENABLED = true\n");
+    }
+    for (key, values) in KEYS {
+        if random.below(4) == 0 {
+            out.push_str(&format!("{key} = {}\n", values[random.below(values.len())]));
+        }
+    }
+    if random.below(3) == 0 {
+        out.push_str("[mailer.override_header]\nX-A = one, two\\, three, \nX-B =\nX-C = a\\\\b\\c\n");
+    }
+    if random.below(8) == 0 {
+        out.push_str("[email]\nHOST = parent.example.org\n");
+    }
+    out.push_str("[email.incoming]\n");
+    if random.below(8) > 0 {
+        out.push_str("ENABLED = true\nREPLY_TO_ADDRESS = forge+%{token}@example.org\n");
+    }
+    for (key, values) in INCOMING_KEYS {
+        if random.below(5) == 0 {
+            out.push_str(&format!("{key} = {}\n", values[random.below(values.len())]));
+        }
+    }
+    out
+}
+
+const SENDERS: &[&str] = &[
+    "a@b", "a@b", "Forge <a@b>", "Forge <a@b>", "Acme, Inc. <a@b>", "`\"Acme, Inc.\" <a@b>`", "a@[192.0.2.1]", "a@[IPv6:::1]",
+    "a@[::1]", "Forge (bot) <a@b>", "<>", "", "key", "%(USER)s", "%(NAME)s <a@b>", "a..b@c", "=?utf-8?q?F=C3=B6?= <a@b>",
+];
+const FLAGS: &[&str] = &["true", "false", "", "yes", "maybe", "1", "TRUE", "tRue"];
+const SECRETS: &[&str] = &["p", "pa#ss", "`pa#ss`", "", "a%(USER)sb", "%(PASSWD)s", "%(nope)s", "\"quoted\""];
+const URIS: &[&str] = &["file:/run/x", "file:///run/x", "file://host/x", "file:rel", "FILE:/x", "/x", "https://x/y", "", "x", "file:/a%20b"];
+const HOSTS: &[&str] = &[
+    "mail.example.org", "mail.example.org:25", "mail:587", "[::1]:25", "[::1]", "[2001:db8::25]", "2001:db8::25", "a:b:c",
+    "smtp://mail:465", "", ":25", "/run/smtp", "localhost",
+];
+const KEYS: &[(&str, &[&str])] = &[
+    ("PROTOCOL", &["smtp", "smtps", "smtp+starttls", "smtp+startls", "smtp+unix", "sendmail", "dummy", "SMTPS", "starttls", ""]),
+    ("SMTP_ADDR", HOSTS),
+    ("SMTP_PORT", &["25", "465", "587", "2525", "025", "", "x"]),
+    ("HOST", HOSTS),
+    ("MAILER_TYPE", &["sendmail", "smtp", "dummy", ""]),
+    ("IS_TLS_ENABLED", FLAGS),
+    ("DISABLE_HELO", FLAGS),
+    ("ENABLE_HELO", FLAGS),
+    ("HELO_HOSTNAME", &["git.example.org", ""]),
+    ("SKIP_VERIFY", FLAGS),
+    ("FORCE_TRUST_SERVER_CERT", FLAGS),
+    ("USE_CERTIFICATE", FLAGS),
+    ("USE_CLIENT_CERT", FLAGS),
+    ("ENABLE_HTML_ALTERNATIVE", FLAGS),
+    ("SEND_AS_PLAIN_TEXT", FLAGS),
+    ("FROM", SENDERS),
+    ("FROM", SENDERS),
+    ("ENVELOPE_FROM", SENDERS),
+    ("USER", &["u", "forge@example.org", "key", "", "%(USER)s"]),
+    ("USERNAME", &["alias@example.org", "u", ""]),
+    ("PASSWD", SECRETS),
+    ("PASSWORD", SECRETS),
+    ("PASSWD_URI", URIS),
+    ("PASSWORD_URI", URIS),
+    ("SUBJECT_PREFIX", &["[a]", "x#y", ""]),
+    ("SENDMAIL_PATH", &["/usr/sbin/sendmail", ""]),
+    ("SENDMAIL_TIMEOUT", &["60", "5m", "1h30m", "", "x", "0", "1.5s", "-1s", ".5s", "5 m"]),
+];
+const INCOMING_KEYS: &[(&str, &[&str])] = &[
+    ("REPLY_TO_ADDRESS", &[
+        "forge+%{token}@example.org", "<forge+%{token}@example.org>", "F <a%{token}@b>", "a@b", "%{token}%{token}@b", "a@%{token}", "a..%{token}@b",
+    ]),
+    ("HOST", HOSTS),
+    ("PORT", &["993", "143", "", "0", "x", "0x3E1", "1_0", "-1", "99999", "010"]),
+    ("USE_TLS", FLAGS),
+    ("SKIP_TLS_VERIFY", FLAGS),
+    ("USERNAME", &["in", ""]),
+    ("USER", &["other", ""]),
+    ("PASSWORD", SECRETS),
+    ("PASSWD", SECRETS),
+    ("PASSWORD_URI", URIS),
+    ("PASSWD_URI", URIS),
+    ("MAILBOX", &["INBOX", "Forge", ""]),
+    ("DELETE_HANDLED_MESSAGE", FLAGS),
+];
 
 const ADDRESSES: &[&str] = &[
     "",
@@ -180,6 +467,11 @@ const ADDRESS_PIECES: &[&str] = &[
     "\u{7f}",
     "\n",
     "日",
+    "a@[192.0.2.1]",
+    "[::1]",
+    "[IPv6:::1]",
+    "@[",
+    "=?utf-8?b?eA==?=",
 ];
 
 fn compare(files: &[String]) {
@@ -217,9 +509,13 @@ fn model(file: &str) -> Vec<String> {
     words
 }
 
-/// Asks the Go program beside this file; it is built when it is not, or when it has changed.
 fn ask(requests: &[(u8, &str)]) -> Vec<Vec<String>> {
-    let mut child = Command::new(program())
+    ask_go(GO, requests)
+}
+
+/// Asks the Go program beside this file, built by a release of Go.
+fn ask_go(go: &str, requests: &[(u8, &str)]) -> Vec<Vec<String>> {
+    let mut child = Command::new(program(go))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -261,24 +557,35 @@ fn number(rest: &mut &[u8]) -> usize {
     u32::from_be_bytes(*head) as usize
 }
 
-fn program() -> &'static Path {
-    static PROGRAM: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let program = folder.join("go-ini");
-        let built = Command::new("/usr/bin/go")
+fn program(go: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let tools = folder.parent().expect("the target folder").join("tools");
+    let root = tools.join(format!("go-{go}/go"));
+    assert!(root.join("bin/go").exists(), "Go {go} is installed: cargo xtask tools");
+    let source = include_str!("oracle/main.go");
+    // A program is built once for each text of its source.
+    let digest = source.bytes().fold(0_u64, |held, byte| held.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte));
+    let program = folder.join(format!("go-ini-{go}-{digest:016x}"));
+    if !program.exists() {
+        let made = folder.join(format!("go-ini-{go}-{}", std::process::id()));
+        let built = Command::new(root.join("bin/go"))
             .args(["build", "-o"])
-            .arg(&program)
+            .arg(&made)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/main.go"))
+            .env("GOROOT", &root)
+            .env("GOTOOLCHAIN", "local")
             .env("GO111MODULE", "off")
-            .env("GOPATH", "/usr/share/gocode")
+            .env("GOPATH", tools.join("go-ini/usr/share/gocode"))
             .env("GOCACHE", folder.join("go-cache"))
             .env("GOFLAGS", "")
             .status()
-            .expect("golang-go is installed: cargo xtask tools");
-        assert!(built.success(), "the oracle is built; it needs golang-gopkg-ini.v1-dev: cargo xtask tools");
-        program
-    })
+            .expect("Go is installed: cargo xtask tools");
+        assert!(built.success(), "the oracle is built; it needs go-ini: cargo xtask tools");
+        std::fs::rename(&made, &program).expect("it is put into its place");
+    }
+    program
 }
 
 /// A small generator, so that a failure names its file and every run has the same files.

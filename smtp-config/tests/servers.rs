@@ -3,9 +3,13 @@
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
-use smtp_config::doctor::{Check, Options, SendError, Verdict, examine, replay, replay_stripped, send};
+use smtp_config::doctor::{
+    Check, Options, SendError, Verdict, examine, examine_incoming, replay, replay_stripped, send,
+};
 use smtp_config::ini::Ini;
-use smtp_config::{Effective, Mailer, Message, Protocol, Transport, Version, edit, effective};
+use smtp_config::{
+    Change, Effective, Mailer, Message, Protocol, Transport, Version, edit, effective, effective_incoming,
+};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -59,9 +63,9 @@ fn mailer(port: u16, protocol: Protocol) -> Mailer {
 /// What Forgejo makes of it, by way of app.ini.
 fn read(mailer: &Mailer) -> Effective {
     let settings = mailer.settings();
-    let mut changes: Vec<(&str, &str, Option<&str>)> =
-        settings.iter().map(|(section, key, value)| (*section, key.as_str(), Some(value.as_str()))).collect();
-    changes.push(("mailer", "PASSWD", Some(PASSWORD)));
+    let mut changes: Vec<Change> =
+        settings.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+    changes.push(Change::set("mailer", "PASSWD", PASSWORD));
     let text = edit("", &changes).expect("it can be written");
     let ini = Ini::parse(&text).expect("it is read");
     effective(&ini, Version(13)).expect("it starts").expect("mail is on")
@@ -118,7 +122,11 @@ async fn postfix_is_examined_and_takes_forgejo_s_message() {
         };
         let rendered = message.render(&mailer);
         let sent = send(&mailer, Some(&password()), message.to, &rendered, &options).await;
-        assert!(sent.as_ref().is_ok_and(|answer| answer.starts_with("250 ")), "{sent:?}\n{}", postfix.log());
+        assert!(
+            sent.as_ref().is_ok_and(|sent| sent.answer.starts_with("250 ") && sent.caveat.is_none()),
+            "{sent:?}\n{}",
+            postfix.log()
+        );
         let arrived = postfix.delivered(&marker);
         let parts = taken_apart(&arrived);
         assert_eq!(parts[0], format!("[Förge] {}", message.subject));
@@ -145,10 +153,13 @@ async fn postfix_is_examined_and_takes_forgejo_s_message() {
     let crossed = read(&mailer(postfix.submission, Protocol::Smtps));
     let checks = examine(&crossed, Some(&password()), &options).await;
     assert_eq!(verdict(&checks, "tls"), Verdict::Fail, "{checks:#?}");
-    // In clear the password is not sent, and a message is not either.
+    let fix = &checks.iter().find(|check| check.name == "tls").expect("TLS").fix;
+    assert!(fix.contains("smtp+starttls") && fix.contains("465"), "{fix}");
+    // In clear the password is not sent, and a message is not either; Forgejo would send it, so it is no all-clear.
     let clear = read(&mailer(postfix.careless, Protocol::Smtp));
     let checks = examine(&clear, Some(&password()), &options).await;
-    assert_eq!(verdict(&checks, "authentication"), Verdict::Skipped, "{checks:#?}");
+    assert_eq!(verdict(&checks, "authentication"), Verdict::Fail, "{checks:#?}");
+    assert!(detail(&checks, "authentication").contains("in clear"), "{checks:#?}");
     let sent = send(&clear, Some(&password()), "someone@example.org", "x\r\n", &options).await;
     assert!(matches!(sent, Err(SendError::Exposed(_))), "{sent:?}");
 }
@@ -158,13 +169,11 @@ async fn a_stripped_starttls_leaks_and_tls_from_the_first_byte_does_not() {
     let world = World::new();
     let postfix = Postfix::start(&world.pair, USER, PASSWORD);
     let options = world.options();
-    for version in [7, 11, 13] {
+    for version in [7, 11, 13, 15, 16] {
         let of = |settings: &Mailer| {
             let settings = settings.settings();
-            let changes: Vec<(&str, &str, Option<&str>)> = settings
-                .iter()
-                .map(|(section, key, value)| (*section, key.as_str(), Some(value.as_str())))
-                .collect();
+            let changes: Vec<Change> =
+                settings.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
             let ini = Ini::parse(&edit("", &changes).expect("written")).expect("read");
             effective(&ini, Version(version)).expect("it starts").expect("mail is on")
         };
@@ -198,7 +207,7 @@ async fn certificates_that_prove_nothing_get_no_password() {
     let cases = [
         (&expired, "has expired"),
         (&misnamed, "other.example.org"),
-        (&stranger, "nobody this machine trusts"),
+        (&stranger, "an authority that this machine does not trust"),
     ];
     for (pair, words) in cases {
         for (mode, protocol) in [("smtps", Protocol::Smtps), ("starttls", Protocol::StartTls)] {
@@ -403,6 +412,228 @@ async fn sendmail_and_a_unix_socket() {
     let checks = examine(&read(&settings), None, &world.options()).await;
     assert_eq!(verdict(&checks, "rcpt-to"), Verdict::Pass, "{checks:#?}");
     server.abort();
+}
+
+/// A server in memory that answers lines by a table, over TLS or in clear, until QUIT.
+async fn scripted(
+    config: Option<Arc<rustls::ServerConfig>>,
+    greeting: &'static str,
+    answers: &'static [(&'static str, &'static str)],
+) -> u16 {
+    use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+    async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
+        stream: T,
+        greeting: &str,
+        answers: &[(&str, &str)],
+    ) -> std::io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        stream.get_mut().write_all(greeting.as_bytes()).await?;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let found = answers.iter().find(|(word, _)| line.starts_with(word));
+            let Some((_, answer)) = found else { return Ok(()) };
+            stream.get_mut().write_all(answer.as_bytes()).await?;
+        }
+    }
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let config = config.clone();
+            tokio::spawn(async move {
+                match config {
+                    None => serve(stream, greeting, answers).await,
+                    Some(config) => {
+                        let acceptor = tokio_rustls::TlsAcceptor::from(config);
+                        serve(acceptor.accept(stream).await?, greeting, answers).await
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+fn server_config(chain: Vec<CertificateDer<'static>>, key: rustls_pki_types::PrivateKeyDer<'static>) -> Arc<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a pair");
+    Arc::new(config)
+}
+
+const SMTP: &[(&str, &str)] = &[
+    ("EHLO", "250-mail\r\n250 AUTH PLAIN\r\n"),
+    ("AUTH", "235 2.7.0 fine\r\n"),
+    ("MAIL", "250 2.1.0 fine\r\n"),
+    ("RCPT", "250 2.1.5 fine\r\n"),
+    ("RSET", "250 2.0.0 fine\r\n"),
+    ("QUIT", "221 2.0.0 bye\r\n"),
+];
+
+#[tokio::test]
+async fn a_trusted_self_signed_certificate_is_accepted_as_go_does() {
+    let world = World::new();
+    // As openssl req -x509 makes it: an authority and a server in one.
+    let folder = world.folder.path();
+    let made = std::process::Command::new("/usr/bin/openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=mail.example.org"])
+        .args(["-addext", "subjectAltName=DNS:mail.example.org", "-out"])
+        .arg(folder.join("self.pem"))
+        .arg("-keyout")
+        .arg(folder.join("self.key"))
+        .output()
+        .expect("openssl is installed: cargo xtask tools");
+    assert!(made.status.success(), "{made:?}");
+    let certificate = std::fs::read(folder.join("self.pem")).expect("a certificate");
+    let key = std::fs::read(folder.join("self.key")).expect("a key");
+    let certificate = CertificateDer::from_pem_slice(&certificate).expect("PEM");
+    let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(&key).expect("PEM");
+    let config = server_config(vec![certificate.clone()], key);
+    let port = scripted(Some(config), "220 mail\r\n", SMTP).await;
+    let mut settings = mailer(port, Protocol::Smtps);
+    settings.helo = Some("git.example.org".to_owned());
+    let mailer = read(&settings);
+    let trusting = Options { roots: vec![certificate], ..world.options() };
+    let checks = examine(&mailer, Some(&password()), &trusting).await;
+    assert_eq!(verdict(&checks, "tls"), Verdict::Pass, "{checks:#?}");
+    assert_eq!(verdict(&checks, "authentication"), Verdict::Pass, "{checks:#?}");
+    assert!(replay(&mailer, &trusting).await.sends);
+    // Not trusted: the advice is the trust store, and the password stays.
+    let checks = examine(&mailer, Some(&password()), &world.options()).await;
+    let tls = checks.iter().find(|check| check.name == "tls").expect("TLS");
+    assert!(tls.verdict == Verdict::Fail && tls.fix.contains("trust store"), "{tls:?}");
+    assert!(!tls.detail.contains("OtherError"), "{tls:?}");
+    assert_eq!(verdict(&checks, "authentication"), Verdict::Skipped);
+    // FORCE_TRUST_SERVER_CERT: Forgejo goes on, and so does the replay.
+    let mut forced = mailer.clone();
+    forced.trusts_anybody = true;
+    let done = replay(&forced, &world.options()).await;
+    assert!(done.sends && done.leaks, "{done:#?}");
+}
+
+#[tokio::test]
+async fn what_go_does_with_unusual_servers_is_what_the_doctor_says() {
+    let world = World::new();
+    let (chain, key) = world.authority.pair(&[HOST]);
+    let config = server_config(chain, key);
+    const HELO_ONLY: &[(&str, &str)] = &[
+        ("EHLO", "502 5.5.2 unknown\r\n"),
+        ("HELO", "250 mail\r\n"),
+        ("MAIL", "250 fine\r\n"),
+        ("RCPT", "250 fine\r\n"),
+        ("RSET", "250 fine\r\n"),
+        ("QUIT", "221 bye\r\n"),
+    ];
+    let port = scripted(Some(config.clone()), "220 mail\r\n", HELO_ONLY).await;
+    let mut settings = mailer(port, Protocol::Smtps);
+    settings.user = None;
+    let checks = examine(&read(&settings), None, &world.options()).await;
+    assert_eq!(verdict(&checks, "rcpt-to"), Verdict::Pass, "{checks:#?}");
+    assert!(replay(&read(&settings), &world.options()).await.sends);
+
+    const REFUSING: &[(&str, &str)] = &[
+        ("EHLO", "250-mail\r\n250 AUTH CRAM-MD5 PLAIN\r\n"),
+        ("AUTH CRAM-MD5", "535 5.7.8 no\r\n"),
+        ("QUIT", "221 bye\r\n"),
+    ];
+    let port = scripted(Some(config.clone()), "220 mail\r\n", REFUSING).await;
+    let mailer = read(&mailer(port, Protocol::Smtps));
+    let checks = examine(&mailer, Some(&password()), &world.options()).await;
+    let refused = checks.iter().find(|check| check.name == "authentication").expect("a check");
+    assert!(refused.fix.contains("does not fall back"), "{refused:?}");
+
+    const BUSY: &[(&str, &str)] = &[
+        ("EHLO", "250-mail\r\n250 AUTH PLAIN\r\n"),
+        ("AUTH", "454 4.7.0 temporary failure\r\n"),
+        ("QUIT", "221 bye\r\n"),
+    ];
+    let port = scripted(Some(config.clone()), "220 mail\r\n", BUSY).await;
+    let mailer = read(&self::mailer(port, Protocol::Smtps));
+    let checks = examine(&mailer, Some(&password()), &world.options()).await;
+    let refused = checks.iter().find(|check| check.name == "authentication").expect("a check");
+    assert!(refused.fix.contains("try again"), "{refused:?}");
+    // Without a password Forgejo logs in with an empty one.
+    let checks = examine(&mailer, None, &world.options()).await;
+    assert_eq!(verdict(&checks, "password"), Verdict::Warning, "{checks:#?}");
+
+    const NO_QUIT: &[(&str, &str)] = &[
+        ("EHLO", "250 mail\r\n"),
+        ("MAIL", "250 fine\r\n"),
+        ("RCPT", "250 fine\r\n"),
+        ("RSET", "250 fine\r\n"),
+    ];
+    let port = scripted(Some(config), "220 mail\r\n", NO_QUIT).await;
+    let mut settings = self::mailer(port, Protocol::Smtps);
+    settings.user = None;
+    let checks = examine(&read(&settings), None, &world.options()).await;
+    assert_eq!(verdict(&checks, "quit"), Verdict::Warning, "{checks:#?}");
+
+    // A short password is not to be guessed from what is hidden.
+    const ECHO: &[(&str, &str)] = &[
+        ("EHLO", "250-mail\r\n250 AUTH PLAIN\r\n"),
+        ("AUTH", "535 5.7.8 example.org says no\r\n"),
+        ("QUIT", "221 bye\r\n"),
+    ];
+    let (chain, key) = world.authority.pair(&[HOST]);
+    let port = scripted(Some(server_config(chain, key)), "220 example.org\r\n", ECHO).await;
+    let mailer = read(&self::mailer(port, Protocol::Smtps));
+    let checks = examine(&mailer, Some(&SecretString::from("p")), &world.options()).await;
+    let shown = format!("{checks:?}");
+    assert!(shown.contains("example.org") && !shown.contains("(not shown)"), "{shown}");
+    assert!(detail(&checks, "authentication").contains("535 5.7.8"), "{checks:#?}");
+}
+
+#[tokio::test]
+async fn incoming_mail_is_examined() {
+    const IMAP: &[(&str, &str)] = &[
+        ("a LOGIN", "+ go on\r\n"),
+        (PASSWORD, "a OK logged in\r\n"),
+        ("wrong", "a NO [AUTHENTICATIONFAILED] wrong\r\n"),
+        ("b EXAMINE \"INBOX\"", "* 3 EXISTS\r\nb OK done\r\n"),
+        ("b EXAMINE", "b NO no such mailbox\r\n"),
+        ("c LOGOUT", "* BYE\r\nc OK\r\n"),
+    ];
+    let world = World::new();
+    let (chain, key) = world.authority.pair(&[HOST]);
+    let port = scripted(Some(server_config(chain, key)), "* OK ready\r\n", IMAP).await;
+    let plain = scripted(None, "* OK ready\r\n", IMAP).await;
+    let load = |port: u16, more: &str| {
+        let text = format!(
+            "[email.incoming]\nENABLED = true\nREPLY_TO_ADDRESS = f+%{{token}}@example.org\nHOST = {HOST}\nPORT = {port}\n\
+             USERNAME = forge\n{more}"
+        );
+        let ini = Ini::parse(&text).expect("it is read");
+        effective_incoming(&ini, Version::default()).expect("it starts").expect("incoming mail is on")
+    };
+    let tls = load(port, "USE_TLS = true\n");
+    let checks = examine_incoming(&tls, Some(&password()), &world.options()).await;
+    for name in ["incoming-connect", "incoming-tls", "incoming-greeting", "incoming-login", "incoming-mailbox"] {
+        assert_eq!(verdict(&checks, name), Verdict::Pass, "{checks:#?}");
+    }
+    no_secret(&format!("{checks:?}"));
+    let checks = examine_incoming(&tls, Some(&SecretString::from("wrong")), &world.options()).await;
+    assert_eq!(verdict(&checks, "incoming-login"), Verdict::Fail, "{checks:#?}");
+    let other = load(port, "USE_TLS = true\nMAILBOX = Forge\n");
+    let checks = examine_incoming(&other, Some(&password()), &world.options()).await;
+    assert_eq!(verdict(&checks, "incoming-mailbox"), Verdict::Fail, "{checks:#?}");
+    // Without TLS, or with a certificate that is not trusted, the password stays.
+    let checks = examine_incoming(&load(plain, ""), Some(&password()), &world.options()).await;
+    assert_eq!(verdict(&checks, "incoming-tls"), Verdict::Fail, "{checks:#?}");
+    assert_eq!(verdict(&checks, "incoming-login"), Verdict::Skipped, "{checks:#?}");
+    let untrusting = Options { roots: Vec::new(), ..world.options() };
+    let checks = examine_incoming(&tls, Some(&password()), &untrusting).await;
+    assert_eq!(verdict(&checks, "incoming-tls"), Verdict::Fail, "{checks:#?}");
+    let crossed = load(plain, "USE_TLS = true\n");
+    let checks = examine_incoming(&crossed, Some(&password()), &world.options()).await;
+    assert!(checks.iter().any(|check| check.fix.contains("993")), "{checks:#?}");
 }
 
 /// Subject, sender, Auto-Submitted, id, text and HTML, as Python's `email` takes a message apart.

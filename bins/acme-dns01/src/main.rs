@@ -12,6 +12,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
+    if !matches!(args.command, args::Command::Run { .. }) {
+        cli_support::pipe::exit_on_broken_pipe();
+    }
     match commands::run(&args) {
         Ok(done) => done.into(),
         Err(failure) => failure.exit("acme-dns01", args.json),

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+pub mod account;
 pub mod diff;
 pub mod generate;
 pub mod outcome;
+pub mod pipe;
 pub mod progress;
 pub mod replace;
 pub mod secret;

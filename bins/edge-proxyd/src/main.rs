@@ -23,7 +23,12 @@ fn main() -> ExitCode {
     if let Some(code) = service::serve_as_launcher() {
         return code;
     }
-    match cli::Cli::parse().command {
+    let command = cli::Cli::parse().command;
+    // A daemon goes on when nobody reads its output.
+    if !matches!(command, cli::Command::Run(_)) {
+        cli_support::pipe::exit_on_broken_pipe();
+    }
+    match command {
         cli::Command::Check(args) => commands::check::run(&args).into(),
         cli::Command::Demo(args) => demo::run(&args),
         cli::Command::Explain(args) => commands::explain::run(&args).into(),

@@ -17,6 +17,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cli_support::pipe::exit_on_broken_pipe();
     let args = args::Args::parse();
     match commands::run(&args) {
         Ok(done) => done.into(),

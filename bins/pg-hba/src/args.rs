@@ -1,12 +1,12 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
 use pg_hba::{Version, Waiver};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Who may connect to PostgreSQL: render, check, explain, compare and install pg_hba.conf.
+/// PostgreSQL's pg_hba.conf: render, check, explain, compare and install it.
 ///
 /// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences or findings.
 #[derive(Debug, Parser)]
@@ -17,6 +17,15 @@ pub(crate) struct Args {
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The value of `ssl` in postgresql.conf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ssl {
+    /// TLS is offered.
+    On,
+    /// TLS is not offered.
+    Off,
 }
 
 #[derive(Debug, Subcommand)]
@@ -32,9 +41,9 @@ pub(crate) enum Command {
         #[arg(long, default_value = "18")]
         pg: Version,
     },
-    /// Say what is wrong or dangerous in a file.
+    /// Report what is wrong or dangerous in a file.
     Check {
-        /// The pg_hba.conf.
+        /// The pg_hba.conf of the server.
         file: PathBuf,
         /// The server's major version.
         #[arg(long, default_value = "18")]
@@ -51,30 +60,74 @@ pub(crate) enum Command {
         /// A finding that is accepted: CODE=REASON, or CODE:LINE=REASON for one line.
         #[arg(long = "waive")]
         waivers: Vec<Waiver>,
+        /// The value of `ssl` on the server: with off, hostssl rules can never match.
+        #[arg(long, default_value = "on")]
+        ssl: Ssl,
+        /// The policy in force, in TOML: findings about trust that it states are waived.
+        #[arg(long)]
+        policy: Option<PathBuf>,
     },
-    /// Say which rule decides a connection, and why not the ones before.
+    /// Show the rule that decides a connection, and the mismatch of each one before.
     Explain {
-        /// The pg_hba.conf.
+        /// The pg_hba.conf of the server.
         file: PathBuf,
         /// The server's major version.
         #[arg(long, default_value = "18")]
         pg: Version,
-        /// The database.
+        /// The name of the database.
         #[arg(long)]
         db: String,
-        /// The user.
+        /// The name of the user.
         #[arg(long)]
         user: String,
         /// The client's address; without it, over the socket.
         #[arg(long)]
         from: Option<IpAddr>,
-        /// With TLS.
+        /// The connection uses TLS.
         #[arg(long, requires = "from")]
         tls: bool,
-        /// As physical replication.
+        /// The connection is for physical replication.
         #[arg(long)]
         replication: bool,
-        /// A role that the user is a member of.
+        /// A role that the user is a member of, directly or not; given once or more, the list is complete.
+        #[arg(long = "member-of", conflicts_with = "no_roles")]
+        member_of: Vec<String>,
+        /// The user is not a member of any role.
+        #[arg(long)]
+        no_roles: bool,
+        /// An address of the server with its prefix, as in 10.0.0.5/24; given once or more, the list is complete.
+        #[arg(long = "server-address", value_name = "ADDRESS/PREFIX")]
+        server_addresses: Vec<ipnet::IpNet>,
+        /// The confirmed name of the client's address.
+        #[arg(long, conflicts_with = "no_client_name")]
+        client_name: Option<String>,
+        /// The client's address has no name.
+        #[arg(long)]
+        no_client_name: bool,
+        /// A connection to the server, as in libpq, to ask for the roles of the user and for `ssl`.
+        #[arg(long)]
+        connect: Option<String>,
+        /// The value of `ssl` on the server.
+        #[arg(long, default_value = "on")]
+        ssl: Ssl,
+    },
+    /// Check a pg_ident.conf, and show if a system user may be a role under a map.
+    Ident {
+        /// The pg_ident.conf of the server.
+        file: PathBuf,
+        /// The server's major version.
+        #[arg(long, default_value = "18")]
+        pg: Version,
+        /// The name of the map.
+        #[arg(long, requires_all = ["system_user", "role"])]
+        map: Option<String>,
+        /// The user of the operating system.
+        #[arg(long)]
+        system_user: Option<String>,
+        /// The role that is asked for.
+        #[arg(long)]
+        role: Option<String>,
+        /// A role that the asked role is a member of.
         #[arg(long = "member-of")]
         member_of: Vec<String>,
     },
@@ -91,17 +144,17 @@ pub(crate) enum Command {
         #[arg(long)]
         next: Option<Version>,
     },
-    /// Show who may come from where into what, by which method.
+    /// Show users, addresses, databases and methods as a table.
     Matrix {
-        /// The pg_hba.conf.
+        /// The pg_hba.conf of the server.
         file: PathBuf,
         /// The server's major version.
         #[arg(long, default_value = "18")]
         pg: Version,
-        /// Write HTML.
+        /// Write a page of HTML.
         #[arg(long, conflicts_with = "svg")]
         html: bool,
-        /// Write SVG.
+        /// Write an image in SVG.
         #[arg(long)]
         svg: bool,
     },
@@ -110,7 +163,7 @@ pub(crate) enum Command {
         /// The policy, in TOML.
         #[arg(long)]
         policy: PathBuf,
-        /// How the superuser connects, as in libpq: "host=/run/postgresql user=postgres". No password belongs here.
+        /// The superuser's connection, as in libpq: "host=/run/postgresql user=postgres". No password belongs here.
         #[arg(long, default_value = "host=/run/postgresql user=postgres dbname=postgres")]
         connect: String,
         /// A login that must work afterwards; the superuser's own unless given.

@@ -1,11 +1,12 @@
-//! What each command does.
+//! The commands of the program.
 
-use crate::args::{Args, Command};
-use crate::{files, install, matrix};
+use crate::args::{Args, Command, Ssl};
+use crate::structured::rule;
+use crate::{explain, files, ident, install, matrix, server};
 use cli_support::outcome::{Done, Failure};
 use pg_hba::{
-    Analysis, Attempt, Diff, Replication, Rule, Server, Severity, Surroundings, Transport, Version, analyze,
-    decide, diff, render,
+    Analysis, Attempt, Diff, Knowledge, Network, Replication, Rule, Server, Severity, Transport, Version,
+    analyze, diff, render,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -14,16 +15,33 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command()),
         Command::Render { policy, pg } => rendered(policy, *pg, args.json),
-        Command::Check { file, pg, next, superuser, roles, waivers } => {
+        Command::Check { file, pg, next, superuser, roles, waivers, ssl, policy } => {
+            let rules = policy.as_deref().map(|path| files::policy(path, *pg)).transpose()?;
             let analysis = Analysis {
                 superuser: Some(superuser.clone()),
                 roles: (!roles.is_empty()).then(|| roles.iter().cloned().collect()),
-                next: next.map(Server::new),
+                next: next.map(|next| Server::new(next).with_tls(*ssl == Ssl::On)),
                 waivers: waivers.clone(),
+                policy: rules.map(|policy| policy.compile()).unwrap_or_default(),
             };
-            check(file, *pg, &analysis, args.json)
+            check(file, &Server::new(*pg).with_tls(*ssl == Ssl::On), &analysis, args.json)
         }
-        Command::Explain { file, pg, db, user, from, tls, replication, member_of } => {
+        Command::Explain {
+            file,
+            pg,
+            db,
+            user,
+            from,
+            tls,
+            replication,
+            member_of,
+            no_roles,
+            server_addresses,
+            client_name,
+            no_client_name,
+            connect,
+            ssl,
+        } => {
             let mut attempt = match from {
                 Some(address) => Attempt::tcp(db, user, *address),
                 None => Attempt::local(db, user),
@@ -34,13 +52,35 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             if *replication {
                 attempt = attempt.replicating(Replication::Physical);
             }
-            let memberships = member_of.iter().map(|role| (attempt.user.clone(), role.clone())).collect();
-            let world = Surroundings { memberships, ..Surroundings::default() };
-            explain(file, *pg, &attempt, &world, args.json)
+            let mut knowledge = Knowledge {
+                member_of: (*no_roles || !member_of.is_empty()).then(|| member_of.iter().cloned().collect()),
+                interfaces: (!server_addresses.is_empty())
+                    .then(|| server_addresses.iter().map(|net| Network::from(*net)).collect()),
+                client_name: match client_name {
+                    Some(name) => Some(Some(name.clone())),
+                    None => no_client_name.then_some(None),
+                },
+            };
+            let mut ssl = *ssl == Ssl::On;
+            if let Some(connect) = connect {
+                let facts = server::facts(connect, &attempt.user)?;
+                knowledge.member_of.get_or_insert(facts.member_of);
+                ssl = facts.ssl;
+            }
+            explain::run(file, &Server::new(*pg).with_tls(ssl), &attempt, &knowledge, args.json)
+        }
+        Command::Ident { file, pg, map, system_user, role, member_of } => {
+            let wanted = match (map, system_user, role) {
+                (Some(map), Some(system_user), Some(role)) => {
+                    Some(ident::Wanted { map, system_user, role, member_of })
+                }
+                _ => None,
+            };
+            ident::run(file, *pg, wanted.as_ref(), args.json)
         }
         Command::Diff { old, new, pg, next } => compare(old, new, *pg, next.unwrap_or(*pg), args.json),
         Command::Matrix { file, pg, html, svg } => {
-            let rules = files::rules(file, *pg)?;
+            let rules = files::rules(file, &Server::new(*pg))?;
             let matrix = matrix::Matrix::of(&rules);
             match (args.json, html, svg) {
                 (true, ..) => println!("{}", matrix.json()),
@@ -67,9 +107,9 @@ fn rendered(path: &Path, version: Version, as_json: bool) -> Result<Done, Failur
     Ok(Done::Fine)
 }
 
-fn check(path: &Path, version: Version, analysis: &Analysis, as_json: bool) -> Result<Done, Failure> {
-    let document = files::document(path, version)?;
-    let findings = analyze(&document, &Server::new(version), analysis);
+fn check(path: &Path, server: &Server, analysis: &Analysis, as_json: bool) -> Result<Done, Failure> {
+    let document = files::document(path, server)?;
+    let findings = analyze(&document, server, analysis);
     if as_json {
         let list: Vec<Value> = findings
             .iter()
@@ -88,42 +128,8 @@ fn check(path: &Path, version: Version, analysis: &Analysis, as_json: bool) -> R
     Ok(if counts { Done::Differences } else { Done::Fine })
 }
 
-fn explain(
-    path: &Path,
-    version: Version,
-    attempt: &Attempt,
-    world: &Surroundings,
-    as_json: bool,
-) -> Result<Done, Failure> {
-    let rules = files::rules(path, version)?;
-    let decision = decide(&rules, attempt, world);
-    let passed = decision.why.passed_over();
-    if as_json {
-        let passed: Vec<Value> = passed
-            .iter()
-            .zip(&rules)
-            .map(|(why, rule)| json!({"line": rule.origin.line, "file": rule.origin.file, "why": why.to_string()}))
-            .collect();
-        let matched = decision.rule.map(|(_, found)| rule(found));
-        println!(
-            "{}",
-            json!({"outcome": decision.outcome().to_string(), "rule": matched, "passed_over": passed})
-        );
-        return Ok(Done::Fine);
-    }
-    println!("{attempt}: {}", decision.outcome());
-    for (why, rule) in passed.iter().zip(&rules) {
-        println!("  line {:>3}  {why:<34}  {rule}", rule.origin.line);
-    }
-    match decision.rule {
-        Some((_, rule)) => println!("  line {:>3}  {:<34}  {rule}", rule.origin.line, "decides"),
-        None => println!("  no rule matches, which refuses it"),
-    }
-    Ok(Done::Fine)
-}
-
 fn compare(old: &Path, new: &Path, version: Version, next: Version, as_json: bool) -> Result<Done, Failure> {
-    let (old, new) = (files::rules(old, version)?, files::rules(new, next)?);
+    let (old, new) = (files::rules(old, &Server::new(version))?, files::rules(new, &Server::new(next))?);
     let example = match diff(&old, &new) {
         Diff::Equal => {
             println!(
@@ -158,8 +164,4 @@ fn compare(old: &Path, new: &Path, version: Version, next: Version, as_json: boo
         }
     }
     Ok(Done::Differences)
-}
-
-fn rule(rule: &Rule) -> Value {
-    json!({"file": rule.origin.file, "line": rule.origin.line, "text": rule.to_string(), "method": rule.method.as_str()})
 }

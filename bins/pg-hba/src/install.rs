@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 
-/// How long a connection may take.
+/// The time limit of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(
@@ -43,8 +43,15 @@ async fn install(
         say(as_json, "unchanged", &file.path);
         return Ok(Done::Fine);
     }
+    let old = String::from_utf8_lossy(&file.text);
+    let changes = cli_support::diff::unified(&old, text, &file.path.display().to_string());
     if dry_run {
-        say(as_json, "would change", &file.path);
+        if as_json {
+            println!("{}", json!({"result": "would change", "file": file.path, "diff": changes}));
+        } else {
+            say(as_json, "would change", &file.path);
+            print!("{changes}");
+        }
         return Ok(Done::Differences);
     }
     file.write(text.as_bytes())?;
@@ -58,10 +65,13 @@ async fn install(
     Ok(Done::Fine)
 }
 
-/// What the policy is to blame for is a matter of configuration.
+/// Maps faults of the policy to errors of configuration.
 fn refused(why: &InstallError) -> Failure {
     match why {
-        InstallError::LockedOut(_) | InstallError::Refused { .. } | InstallError::Render(_) => {
+        InstallError::Impossible { .. }
+        | InstallError::LockedOut(_)
+        | InstallError::Refused { .. }
+        | InstallError::Render(_) => {
             Failure::Configuration(cli_support::outcome::chain(why))
         }
         _ => Failure::because(why),
@@ -76,7 +86,7 @@ fn say(as_json: bool, what: &str, path: &Path) {
     }
 }
 
-async fn login(config: &str) -> Result<Client, Failure> {
+pub(crate) async fn login(config: &str) -> Result<Client, Failure> {
     let failed = |why: String| Failure::Failed(format!("cannot connect: {why}"));
     let connect = tokio_postgres::connect(config, NoTls);
     let (client, connection) = tokio::time::timeout(PATIENCE, connect)

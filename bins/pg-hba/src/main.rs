@@ -2,14 +2,19 @@
 
 mod args;
 mod commands;
+mod explain;
 mod files;
+mod ident;
 mod install;
 mod matrix;
+mod server;
+mod structured;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cli_support::pipe::exit_on_broken_pipe();
     let args = args::Args::parse();
     match commands::run(&args) {
         Ok(done) => done.into(),

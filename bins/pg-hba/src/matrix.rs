@@ -1,4 +1,4 @@
-//! Who from where into what, by which method: a table to look at.
+//! A table of users, databases, addresses and methods.
 
 use pg_hba::{Address, ConnectionType, Database, Rule, User};
 use serde_json::json;

@@ -58,8 +58,9 @@ fn render_check_explain_diff_and_matrix() {
     expect(&["diff", &file, &file], 0, &["equal"]);
     expect(&["diff", &file, &open], 3, &["different", "trust"]);
     expect(&["diff", &file, &open, "--json"], 3, &["\"equal\":false"]);
-    expect(&["check", &open], 3, &["HBA004"]);
-    expect(&["check", &open, "--waive", "HBA004=a lab"], 0, &["waived: a lab"]);
+    expect(&["check", &open], 3, &["HBA004", "HBA017"]);
+    let waived = ["check", &open, "--waive", "HBA004=a lab", "--waive", "HBA017=a lab", "--waive", "HBA018=a lab"];
+    expect(&waived, 0, &["waived: a lab"]);
     expect(&["check", &open, "--waive", "HBA004="], 2, &["no reason"]);
     expect(&["matrix", &file], 0, &["forgejo", "local"]);
     expect(&["matrix", &file, "--html"], 0, &["<table>"]);
@@ -108,7 +109,14 @@ fn install_puts_rules_into_force_or_leaves_everything_as_it_was() {
             "superuser = \"nobody\"\nbefore = [\"host all postgres all reject\"]\n",
         );
         let canary = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", postgres.port());
-        expect(&["install", "--policy", &open, "--connect", &connect, "--dry-run"], 3, &["would change"]);
+        let diff = ["+# Managed by pg-hba", "+local        all             postgres        peer"];
+        expect(&["install", "--policy", &open, "--connect", &connect, "--dry-run"], 3, &diff);
+        // These servers have no TLS: a rule that can never match is not installed.
+        let tls = write(folder.path(), "tls.toml", &format!("tls = \"required\"\n{POLICY}"));
+        expect(&["install", "--policy", &tls, "--connect", &connect], 2, &["can never match", "hostssl"]);
+        let members = write(folder.path(), "members.conf", "host all +postgres all trust\nhost all all all reject\n");
+        let explain = ["explain", &members, "--db", "a", "--user", "postgres", "--from", "192.0.2.1"];
+        expect(&[&explain[..], &["--connect", &connect]].concat(), 0, &["trust", "decides"]);
         expect(&["install", "--policy", &other, "--connect", &connect], 2, &["locked out"]);
         expect(
             &["install", "--policy", &shut, "--connect", &connect],
@@ -130,4 +138,123 @@ fn install_puts_rules_into_force_or_leaves_everything_as_it_was() {
             .expect("the view");
         assert_eq!(rules[0][0].as_deref(), Some("0"));
     }
+}
+
+#[test]
+fn what_is_not_known_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (address, option, value) in [
+        ("samenet", "--server-address", "10.0.0.1/24"),
+        ("samehost", "--server-address", "10.0.0.5/24"),
+        (".example.com", "--client-name", "db.example.com"),
+        ("db.example.com", "--client-name", "db.example.com"),
+    ] {
+        let file = write(folder.path(), "hba.conf", &format!("host all all {address} trust\nhost all all all reject\n"));
+        let explain = ["explain", &file, "--db", "a", "--user", "a", "--from", "10.0.0.5"];
+        expect(&explain, 0, &["unknown, it depends on", "decides if", option]);
+        let json = expect(&[&explain[..], &["--json"]].concat(), 0, &["\"certain\":false", "\"outcome\":\"unknown\""]);
+        let json: serde_json::Value = serde_json::from_str(json.trim()).expect("JSON");
+        assert_eq!(json["possible"].as_array().map(Vec::len), Some(2), "{json}");
+        assert!(json["rule"].is_null(), "{json}");
+        expect(&[&explain[..], &[option, value]].concat(), 0, &[": trust", "decides"]);
+    }
+    // Loopback is on every server.
+    let file = write(folder.path(), "net.conf", "local all all trust\nhost all all samenet trust\n");
+    expect(&["explain", &file, "--db", "postgres", "--user", "pw1", "--from", "127.0.0.1"], 0, &[": trust"]);
+    let file = write(folder.path(), "role.conf", "host all +staff all trust\nhost all all all scram-sha-256\n");
+    let explain = ["explain", &file, "--db", "a", "--user", "bob", "--from", "10.0.0.5"];
+    expect(&explain, 0, &["the user is a member of staff", "scram-sha-256"]);
+    expect(&[&explain[..], &["--no-roles"]].concat(), 0, &[": scram-sha-256"]);
+    expect(&[&explain[..], &["--member-of", "staff"]].concat(), 0, &[": trust"]);
+    // An answer that is the same whatever holds is certain.
+    let file = write(folder.path(), "same.conf", "host all +staff all reject\nhost all all all reject\n");
+    expect(&["explain", &file, "--db", "a", "--user", "bob", "--from", "10.0.0.5", "--json"], 0, &["\"certain\":true"]);
+}
+
+#[test]
+fn trust_beyond_loopback_is_found_and_waived() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = "local all postgres peer\n";
+    for (rules, code) in [
+        ("local all all trust\n", "HBA017"),
+        ("local all all trust\n", "HBA019"),
+        ("host all postgres 10.0.0.0/8 trust\n", "HBA017"),
+        ("host all all 172.16.0.0/12 trust\n", "HBA017"),
+        ("host all all 172.16.0.0/12 trust\n", "HBA018"),
+        ("host all all samenet trust\n", "HBA020"),
+        ("host all all .example.com trust\n", "HBA020"),
+        ("host all all 126.0.0.0/7 trust\n", "HBA004"),
+    ] {
+        let file = write(folder.path(), "hba.conf", rules);
+        expect(&["check", &file], 3, &[code]);
+        let waivers = ["HBA003", "HBA004", "HBA017", "HBA018", "HBA019", "HBA020"].map(|code| format!("{code}=lab"));
+        let mut args = vec!["check", file.as_str()];
+        waivers.iter().for_each(|waiver| args.extend(["--waive", waiver.as_str()]));
+        expect(&args, 0, &[code, "waived: lab"]);
+    }
+    // A rule that the superuser never reaches is not about it; loopback and pairs of service and role are meant.
+    for rules in [
+        "local app app trust\n",
+        "host all all 127.0.0.1/32 trust\nhost all all ::1/128 trust\n",
+        "host all postgres all reject\nhost app app 10.0.0.0/8 trust\n",
+    ] {
+        let file = write(folder.path(), "hba.conf", &format!("{first}{rules}"));
+        let said = expect(&["check", &file], 0, &[]);
+        assert!(!said.contains("HBA01"), "{said}");
+    }
+    // What the policy states is waived by it.
+    let policy = write(folder.path(), "trust.toml", "[[services]]\ndatabase = \"a\"\nrole = \"a\"\n");
+    let rendered = expect(&["render", "--policy", &policy], 0, &["local        replication     postgres        peer"]);
+    let file = write(folder.path(), "rendered.conf", &rendered);
+    expect(&["check", &file], 3, &["HBA018"]);
+    expect(&["check", &file, "--policy", &policy], 0, &["waived: stated by the policy"]);
+    let strict = write(folder.path(), "strict.toml", "strict = true\n[[services]]\ndatabase = \"a\"\nrole = \"a\"\n");
+    let rendered = expect(&["render", "--policy", &strict], 0, &["hostssl", "peer"]);
+    assert!(!rendered.contains("trust"), "{rendered}");
+    let file = write(folder.path(), "strict.conf", &rendered);
+    expect(&["check", &file], 0, &[]);
+    expect(&["check", &file, "--ssl", "off"], 0, &["HBA013"]);
+}
+
+#[test]
+fn rules_are_structured_and_pg_ident_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "hostssl a,\"b c\",/^x samerole,+staff 10.0.0.0/8 cert map=m clientcert=verify-full\n";
+    let text = text.replace("samerole,+staff", "u,+staff");
+    let file = write(folder.path(), "hba.conf", &text);
+    let explain = ["explain", &file, "--db", "a", "--user", "u", "--from", "10.1.1.1", "--tls", "--json"];
+    let json: serde_json::Value = serde_json::from_str(expect(&explain, 0, &[]).trim()).expect("JSON");
+    let rule = &json["rule"];
+    assert_eq!(rule["type"], "hostssl");
+    assert_eq!(rule["databases"][1]["name"], "b c");
+    assert_eq!(rule["databases"][2]["pattern"], "^x");
+    assert_eq!(rule["users"][1]["member_of"], "staff");
+    assert_eq!(rule["address"]["mask"], "255.0.0.0");
+    assert_eq!(rule["options"]["map"], "m");
+    let ident = write(folder.path(), "pg_ident.conf", "m root postgres\nm /^(.*)@example\\.com$ \\1\n");
+    let ask = |user: &str, role: &str, code, words: &[&str]| {
+        expect(&["ident", &ident, "--map", "m", "--system-user", user, "--role", role], code, words)
+    };
+    ask("root", "postgres", 0, &["root may be postgres under m"]);
+    ask("bob@example.com", "bob", 0, &["may be bob"]);
+    ask("bob@example.com", "eve", 3, &["may not be eve"]);
+    let bad = write(folder.path(), "bad.conf", "m root\n");
+    expect(&["ident", &bad, "--json"], 3, &["\"errors\":[{"]);
+    // A network of a policy has no bits below its prefix, as everywhere in this family.
+    let bits = write(folder.path(), "bits.toml", "tailnet_ranges = [\"100.64.0.1/10\"]\n");
+    expect(&["render", "--policy", &bits], 2, &["100.64.0.1/10", "write 100.64.0.0/10"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = write(folder.path(), "hba.conf", "local all all trust\n");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_pg-hba"))
+        .args(["check", &file])
+        .stdout(writer)
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(141), "{}", String::from_utf8_lossy(&output.stderr));
 }

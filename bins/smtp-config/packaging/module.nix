@@ -70,7 +70,7 @@ in
     check = lib.mkOption {
       type = lib.types.bool;
       default = true;
-      description = "Whether Forgejo is kept from starting when smtp-config finds anything beyond a note.";
+      description = "Whether Forgejo is kept from starting when smtp-config finds an error. Warnings are logged only.";
     };
   };
 
@@ -99,7 +99,7 @@ in
       # After NixOS has written app.ini.
       preStart = lib.mkAfter ''
         ${cfg.package}/bin/smtp-config apply --app-ini ${lib.escapeShellArg appIni} --settings ${file} --forgejo ${version}
-        ${lib.optionalString cfg.check "${cfg.package}/bin/smtp-config check ${lib.escapeShellArg appIni} --forgejo ${version}"}
+        ${lib.optionalString cfg.check "${cfg.package}/bin/smtp-config check ${lib.escapeShellArg appIni} --forgejo ${version} --fail-on error"}
       '';
     };
   };

@@ -3,11 +3,11 @@
 use crate::settings::Settings;
 use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
-use cli_support::secret::Reference;
 use std::net::{IpAddr, SocketAddr};
+use smtp_config::{Version, environment};
 use std::path::PathBuf;
 
-/// Forgejo's mailer settings: render, check, explain and apply them; examine the server.
+/// Forgejo's mailer settings: render, check, explain, apply and migrate them; examine the servers.
 ///
 /// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences or findings.
 #[derive(Debug, Parser)]
@@ -16,11 +16,17 @@ pub(crate) struct Args {
     /// Answer in JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Forgejo's major version.
-    #[arg(long, global = true, default_value_t = 13)]
+    /// The major version of Forgejo.
+    #[arg(long, global = true, default_value_t = Version::default().0, value_name = "VERSION")]
     pub(crate) forgejo: u32,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    pub(crate) fn version(&self) -> Version {
+        Version(self.forgejo)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -31,38 +37,62 @@ pub(crate) enum Command {
     Render {
         #[command(flatten)]
         settings: Box<Settings>,
-        /// The form.
+        /// The kind of configuration.
         #[arg(long, default_value = "app-ini")]
         to: Form,
+        /// The format of a file with environment variables.
+        #[arg(long, default_value = "systemd")]
+        format: FileFormat,
     },
-    /// Say what Forgejo would misread, die of, or leak by.
+    /// Report settings that Forgejo misreads, does not start with, or leaks the password by.
     Check {
-        /// The app.ini.
+        /// The app.ini of Forgejo.
         file: PathBuf,
+        /// The user that Forgejo runs as; without it RUN_USER, or the owner of app.ini.
+        #[arg(long)]
+        user: Option<String>,
+        /// The lowest severity that makes the exit status 3.
+        #[arg(long, default_value = "warning", value_name = "SEVERITY")]
+        fail_on: FailOn,
     },
-    /// Say each key, its value, where it comes from, and what Forgejo does with it; passwords are not shown.
+    /// Show each key, its value, its origin, and what Forgejo does with it; secrets are not shown.
     Explain {
-        /// The app.ini.
+        /// The app.ini of Forgejo.
         file: PathBuf,
     },
     /// Write the settings into an app.ini, leaving everything else as it is.
     Apply {
-        /// The app.ini.
+        /// The app.ini of Forgejo.
         #[arg(long)]
         app_ini: PathBuf,
-        /// Only show the difference; passwords are not shown.
+        /// Only show the difference; secrets are not shown.
         #[arg(long)]
         dry_run: bool,
+        /// The user that Forgejo runs as; without it RUN_USER, or the owner of app.ini.
+        #[arg(long, value_name = "USER")]
+        run_user: Option<String>,
         #[command(flatten)]
         settings: Box<Settings>,
     },
-    /// Examine the server, or say what a version of Forgejo would do with it.
+    /// Replace what a later version of Forgejo no longer reads, and show the difference.
+    Migrate {
+        /// The app.ini of Forgejo.
+        #[arg(long)]
+        app_ini: PathBuf,
+        /// The version to prepare for.
+        #[arg(long, default_value_t = Version::NEWEST.0, value_name = "VERSION")]
+        to: u32,
+        /// Only show the difference; secrets are not shown.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Examine the servers of outgoing and incoming mail, or replay what a version of Forgejo would do.
     Doctor {
         #[command(flatten)]
         what: What,
         #[command(flatten)]
         wire: Wire,
-        /// Say what this version of Forgejo would do, and whether a stripped STARTTLS would leak the password.
+        /// Replay what this version of Forgejo would do, and if a stripped STARTTLS would leak the password.
         #[arg(long, value_name = "VERSION")]
         as_forgejo: Option<u32>,
         /// A recipient for RCPT TO; without it the sender. No message is sent.
@@ -84,7 +114,7 @@ pub(crate) enum Command {
         what: What,
         #[command(flatten)]
         wire: Wire,
-        /// The recipient.
+        /// The address of the recipient.
         #[arg(long)]
         to: String,
     },
@@ -100,7 +130,7 @@ pub(crate) enum Command {
     },
 }
 
-/// A form of the settings.
+/// A kind of configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
     /// The sections of app.ini.
@@ -111,7 +141,42 @@ pub(crate) enum Form {
     Nixos,
 }
 
-/// What to look at: an app.ini, or settings that are not applied yet.
+/// The format of a file with environment variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileFormat {
+    /// The .env file of Compose.
+    Compose,
+    /// docker run --env-file, without quotes.
+    Docker,
+    /// A POSIX shell.
+    Shell,
+    /// EnvironmentFile= of systemd.
+    Systemd,
+}
+
+impl From<FileFormat> for environment::Format {
+    fn from(format: FileFormat) -> Self {
+        match format {
+            FileFormat::Compose => Self::Compose,
+            FileFormat::Docker => Self::Docker,
+            FileFormat::Shell => Self::Shell,
+            FileFormat::Systemd => Self::Systemd,
+        }
+    }
+}
+
+/// The lowest severity that counts as a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Settings that do not work, or leak a secret.
+    Error,
+    /// Every finding counts.
+    Note,
+    /// Also settings that work with a risk.
+    Warning,
+}
+
+/// The subject: an app.ini, or settings that are not applied yet.
 #[derive(Debug, clap::Args)]
 pub(crate) struct What {
     /// An app.ini; without it the settings that are given.
@@ -121,7 +186,7 @@ pub(crate) struct What {
     pub(crate) settings: Box<Settings>,
 }
 
-/// How to reach the server.
+/// Options of the connection to the server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wire {
     /// Connect to this address; the certificate must be for the host all the same.
@@ -137,12 +202,3 @@ pub(crate) struct Wire {
     #[arg(long, default_value_t = 10.0)]
     pub(crate) limit: f32,
 }
-
-/// A secret by reference. What is no reference is not repeated, since it may be the secret itself.
-pub(crate) fn reference(text: &str) -> Result<Given, std::convert::Infallible> {
-    Ok(Given(text.parse().ok()))
-}
-
-/// What was given for a secret: a reference, or something that is none.
-#[derive(Clone, Debug)]
-pub(crate) struct Given(pub(crate) Option<Reference>);

@@ -1,10 +1,9 @@
-//! The commands that speak to the server.
+//! The commands that connect to servers.
 
 use crate::args::{Args, What, Wire};
 use crate::files;
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::progress::Progress;
-use cli_support::secret::Reference;
 use cli_support::table::Table;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -12,23 +11,27 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use smtp_config::doctor::{self, Options, Replay, Verdict};
 use smtp_config::ini::Ini;
-use smtp_config::{Effective, Message, Password, SECTION, Version, date, edit, effective};
+use smtp_config::{
+    Change, Effective, EffectiveIncoming, INCOMING, Message, Password, SECTION, Version, date, edit, effective,
+    effective_incoming, secret_of_file,
+};
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-/// What the doctor is asked beside the server.
+/// Options of `doctor` beside the connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct DoctorOptions<'a> {
     pub(crate) recipient: &'a Option<String>,
     pub(crate) selectors: &'a [String],
     pub(crate) dns: bool,
     pub(crate) ports: bool,
 }
 
-/// The mailer as Forgejo has it, its password as Forgejo reads it, and the domain of the forge.
+/// The mailer as Forgejo has it, its password as Forgejo reads it, incoming mail, and the domain of the forge.
 pub(crate) struct Subject {
     pub(crate) mailer: Effective,
     pub(crate) password: Option<SecretString>,
+    pub(crate) incoming: Option<(EffectiveIncoming, Option<SecretString>)>,
     pub(crate) domain: String,
 }
 
@@ -36,56 +39,63 @@ fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::Configuration(why.to_string())
 }
 
-/// What is to be looked at. Settings that are not applied yet are written to an app.ini in memory and read from there.
-/// With `password` a password is read too.
-pub(crate) fn subject(what: &What, version: u32, password: bool) -> Result<Subject, Failure> {
+/// Returns the subject. Settings that are not applied yet are written to an app.ini in memory and read from there. With
+/// `password` the passwords are read too.
+pub(crate) fn subject(what: &What, version: Version, password: bool) -> Result<Subject, Failure> {
     let (text, given) = match &what.app_ini {
         Some(file) if !what.settings.is_given() => {
             let text = files::read(file)?;
             files::parse(file, &text)?;
-            (text, None)
+            (text, (None, None))
         }
         Some(_) => return Err(usage("give --app-ini or settings, not both")),
         None => {
-            let resolved = what.settings.resolve(version)?;
+            let resolved = what.settings.resolve(version, None)?;
             let pairs = resolved.mailer.settings();
-            let changes: Vec<_> = pairs
-                .iter()
-                .map(|(section, key, value)| (*section, key.as_str(), Some(value.as_str())))
-                .collect();
+            let changes: Vec<Change> =
+                pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
             let text = edit("", &changes).map_err(usage)?;
-            (text, resolved.password.map(|kept| kept.secret))
+            let passwords = (resolved.password, resolved.incoming);
+            (text, (passwords.0.map(|kept| kept.secret), passwords.1.map(|kept| kept.secret)))
         }
     };
     let ini = Ini::parse(&text).map_err(usage)?;
-    let mailer = effective(&ini, Version(version))
-        .map_err(|why| usage(format!("Forgejo {version} ends at once: {why}")))?
-        .ok_or_else(|| usage("mail is off: ENABLED is not true"))?;
-    let password = match (&mailer.password, given) {
-        _ if !password => None,
-        (_, Some(given)) => Some(given),
-        (Password::None, None) => None,
-        (Password::Written(written), None) => Some(written.clone()),
-        (Password::File(path), None) => Some(from_file(&ini, path)?),
+    let refused = |why: smtp_config::Fatal| usage(format!("Forgejo {version} does not start: {why}: {}", why.fix()));
+    let mailer = effective(&ini, version)
+        .map_err(refused)?
+        .ok_or_else(|| usage("mail is off: write ENABLED = true to [mailer]"))?;
+    let incoming = effective_incoming(&ini, version).map_err(refused)?;
+    let read = |section, held: &Password, given| match (held, given) {
+        _ if !password => Ok(None),
+        (_, Some(given)) => Ok(Some(given)),
+        (Password::None, None) => Ok(None),
+        (Password::Written(written), None) => Ok(Some(written.clone())),
+        (Password::File(path), None) => from_file(&ini, section, path).map(Some),
+    };
+    let password = read(SECTION, &mailer.password, given.0)?;
+    let incoming = match incoming {
+        Some(held) => {
+            let secret = read(INCOMING, &held.password, given.1)?;
+            Some((held, secret))
+        }
+        None => None,
     };
     let domain = ini.value("server", "DOMAIN").filter(|domain| !domain.is_empty());
-    Ok(Subject { mailer, password, domain: domain.unwrap_or_else(|| "localhost".to_owned()) })
+    Ok(Subject { mailer, password, incoming, domain: domain.unwrap_or_else(|| "localhost".to_owned()) })
 }
 
-/// A password as Forgejo reads it from the file of `PASSWD_URI`: trimmed, and `%(name)s` replaced.
-pub(crate) fn from_file(ini: &Ini, path: &str) -> Result<SecretString, Failure> {
-    let reference: Reference = format!("file:{path}").parse().map_err(usage)?;
-    let bytes = reference.read_bytes()?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| usage(format!("{path}: not UTF-8")))?;
+/// Reads a password from the file of a URI as Forgejo does: trimmed, and `%(name)s` replaced.
+pub(crate) fn from_file(ini: &Ini, section: &str, path: &str) -> Result<SecretString, Failure> {
+    let failed = |why: &dyn std::fmt::Display| usage(format!("{path}: {why}"));
+    let bytes = std::fs::read(path).map_err(|why| failed(&why))?;
+    let text = String::from_utf8(bytes).map_err(|_| failed(&"not UTF-8"))?;
     if text.trim().is_empty() {
-        return Err(usage(format!("{path}: it is empty; Forgejo ends at once")));
+        return Err(failed(&"the file is empty, and Forgejo does not start: write the password to it"));
     }
-    let mut ini = ini.clone();
-    ini.set(SECTION, "PASSWD", text.trim());
-    Ok(SecretString::from(ini.value(SECTION, "PASSWD").unwrap_or_default()))
+    Ok(secret_of_file(ini, section, &text))
 }
 
-/// How to reach the server.
+/// Returns the options of the connection.
 pub(crate) fn options(wire: &Wire) -> Result<Options, Failure> {
     if !(wire.limit > 0.0 && wire.limit <= 3600.0) {
         return Err(usage("--limit: write seconds, more than 0 and at most 3600"));
@@ -98,7 +108,7 @@ pub(crate) fn options(wire: &Wire) -> Result<Options, Failure> {
             let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
             let roots = roots.map_err(|why| usage(format!("{}: {why}", file.display())))?;
             if roots.is_empty() {
-                return Err(usage(format!("{}: there is no certificate in it", file.display())));
+                return Err(usage(format!("{}: not a PEM file with a certificate", file.display())));
             }
             roots
         }
@@ -121,8 +131,8 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(runtime.block_on(work))
 }
 
-pub(crate) fn doctor(what: &What, wire: &Wire, asked: Asked<'_>, args: &Args) -> Result<Done, Failure> {
-    let subject = subject(what, args.forgejo, true)?;
+pub(crate) fn doctor(what: &What, wire: &Wire, asked: DoctorOptions<'_>, args: &Args) -> Result<Done, Failure> {
+    let subject = subject(what, args.version(), true)?;
     let mut options = options(wire)?;
     options.recipient.clone_from(asked.recipient);
     options.selectors = asked.selectors.to_vec();
@@ -132,7 +142,16 @@ pub(crate) fn doctor(what: &What, wire: &Wire, asked: Asked<'_>, args: &Args) ->
     }
     let mut progress = Progress::new(args.json);
     progress.begin(format!("examining {}", subject.mailer.host));
-    let checks = run(doctor::examine(&subject.mailer, subject.password.as_ref(), &options))?;
+    let checks = run(async {
+        let mut checks = doctor::examine(&subject.mailer, subject.password.as_ref(), &options).await;
+        if let Some((incoming, password)) = &subject.incoming {
+            // An address that is given is the one of the SMTP server, unless both are the same.
+            let same = incoming.host.eq_ignore_ascii_case(&subject.mailer.host);
+            let options = Options { address: options.address.filter(|_| same), ..options.clone() };
+            checks.extend(doctor::examine_incoming(incoming, password.as_ref(), &options).await);
+        }
+        checks
+    })?;
     progress.end("done");
     let worst = checks.iter().map(|check| check.verdict).max();
     if args.json {
@@ -163,7 +182,7 @@ pub(crate) fn doctor(what: &What, wire: &Wire, asked: Asked<'_>, args: &Args) ->
     Ok(if worst > Some(Verdict::Skipped) { Done::Differences } else { Done::Fine })
 }
 
-pub(crate) fn as_forgejo(what: &What, wire: &Wire, version: u32, args: &Args) -> Result<Done, Failure> {
+pub(crate) fn as_forgejo(what: &What, wire: &Wire, version: Version, args: &Args) -> Result<Done, Failure> {
     let subject = subject(what, version, false)?;
     let options = options(wire)?;
     let (plain, stripped) = run(async {
@@ -179,7 +198,7 @@ pub(crate) fn as_forgejo(what: &What, wire: &Wire, version: u32, args: &Args) ->
         };
         println!(
             "{}",
-            json!({"forgejo": version, "server": shown(&plain), "stripped": shown(&stripped), "leaks": leaks})
+            json!({"forgejo": version.0, "server": shown(&plain), "stripped": shown(&stripped), "leaks": leaks})
         );
     } else {
         for (title, replay) in
@@ -198,8 +217,8 @@ pub(crate) fn as_forgejo(what: &What, wire: &Wire, version: u32, args: &Args) ->
 
 fn conclusion(plain: &Replay, stripped: &Replay) -> &'static str {
     match () {
-        () if plain.leaks => "The password goes out to anybody on the way: take smtps on port 465.",
-        () if stripped.leaks => "Somebody on the way can have the password: take smtps on port 465.",
+        () if plain.leaks => "An eavesdropper gets the password: take smtps on port 465.",
+        () if stripped.leaks => "An attacker on the way can get the password: take smtps on port 465.",
         () if plain.hangs => "Forgejo would wait without end.",
         () if plain.sends => "The password stays secret.",
         () => "Forgejo would not get as far as to send a message.",
@@ -207,10 +226,10 @@ fn conclusion(plain: &Replay, stripped: &Replay) -> &'static str {
 }
 
 pub(crate) fn send_test(what: &What, wire: &Wire, to: &str, args: &Args) -> Result<Done, Failure> {
-    if smtp_config::mailbox(to).as_deref() != Some(to) {
+    if smtp_config::mailbox(to, args.version().address_rules()).as_deref() != Some(to) {
         return Err(usage("--to: write a bare address, local@domain"));
     }
-    let subject = subject(what, args.forgejo, true)?;
+    let subject = subject(what, args.version(), true)?;
     let options = options(wire)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let text = "This is a test message. Forgejo's settings work, as far as a message shows it.";
@@ -227,14 +246,20 @@ pub(crate) fn send_test(what: &What, wire: &Wire, to: &str, args: &Args) -> Resu
     };
     let rendered = message.render(&subject.mailer);
     let sent = run(doctor::send(&subject.mailer, subject.password.as_ref(), to, &rendered, &options))?;
-    let answer = sent.map_err(|why| Failure::Failed(chain(&why)))?;
+    let sent = sent.map_err(|why| Failure::Failed(chain(&why)))?;
+    let (answer, caveat) = (sent.answer, sent.caveat);
     // No server has a reason to say the password, but one that does must not have it shown.
     let answer = match &subject.password {
-        Some(password) => answer.replace(password.expose_secret(), "(not shown)"),
-        None => answer,
+        Some(password) if password.expose_secret().len() >= 8 => {
+            answer.replace(password.expose_secret(), "(not shown)")
+        }
+        _ => answer,
     };
+    if let Some(caveat) = &caveat {
+        eprintln!("note: {caveat}");
+    }
     if args.json {
-        println!("{}", json!({"result": "sent", "to": to, "answer": answer}));
+        println!("{}", json!({"result": "sent", "to": to, "answer": answer, "caveat": caveat}));
     } else {
         println!("sent to {to}: {answer}");
     }

@@ -1,15 +1,17 @@
-//! app.ini as it is on disk.
+//! Files of Forgejo as they are on disk.
 
+use cli_support::account::Account;
 use cli_support::outcome::Failure;
-use smtp_config::ini::Ini;
+use smtp_config::SecretFile;
+use smtp_config::ini::{DEFAULT_SECTION, Ini};
 use std::io::Read;
 use std::path::Path;
 
-/// More than any app.ini has.
+/// The longest file that is read, in bytes; more than any app.ini has.
 const LONGEST: u64 = 16 << 20;
 
 pub(crate) fn read(file: &Path) -> Result<String, Failure> {
-    let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", file.display()));
+    let failed = |why: std::io::Error| Failure::Configuration(format!("{}: {why}", file.display()));
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(file).map_err(failed)?;
     opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -20,5 +22,37 @@ pub(crate) fn read(file: &Path) -> Result<String, Failure> {
 }
 
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Ini, Failure> {
-    Ini::parse(text).map_err(|why| Failure::Configuration(format!("{}: {why}", file.display())))
+    Ini::parse(text).map_err(|why| Failure::Configuration(format!("{}:{why}", file.display())))
+}
+
+/// Returns the account that Forgejo runs as: the one that is given, else `RUN_USER`, else the owner of app.ini.
+pub(crate) fn forgejo_account(file: &Path, ini: &Ini, given: Option<&str>) -> Result<Option<Account>, Failure> {
+    if let Some(name) = given {
+        let unknown = || Failure::Configuration(format!("{name}: no such user of this machine"));
+        return Account::named(name).ok_or_else(unknown).map(Some);
+    }
+    let named = ini.value(DEFAULT_SECTION, "RUN_USER").filter(|name| !name.is_empty());
+    Ok(named.and_then(|name| Account::named(&name)).or_else(|| Account::owner_of(file)))
+}
+
+/// Returns the fault of a password's file; `None` when Forgejo can read it. A credential of a unit exists only while the
+/// unit runs, so that a missing one says nothing.
+pub(crate) fn secret_file_state(path: &str, account: Option<&Account>) -> Option<SecretFile> {
+    let file = Path::new(path);
+    let credential = path.starts_with("/run/credentials/");
+    match std::fs::metadata(file) {
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+            return (!credential).then_some(SecretFile::Missing);
+        }
+        Err(_) => return None,
+        Ok(_) => {}
+    }
+    // Credentials have an access list beside their mode.
+    if let Some(account) = account.filter(|_| !credential)
+        && let Ok(Some(why)) = account.cannot_read(file)
+    {
+        return Some(SecretFile::Unreadable { user: account.name.clone(), why });
+    }
+    let content = std::fs::read(file).ok()?;
+    content.iter().all(u8::is_ascii_whitespace).then_some(SecretFile::Empty)
 }

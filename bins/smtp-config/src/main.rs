@@ -1,16 +1,21 @@
-//! The smtp-config program: Forgejo's mailer settings rendered, checked, explained and applied; its server examined.
+//! The smtp-config program: Forgejo's mailer settings rendered, checked, explained, applied and migrated; its servers
+//! examined.
 
 mod args;
 mod commands;
 mod examine;
 mod files;
+mod redaction;
+mod reference;
 mod settings;
+mod settings_file;
 mod trace;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cli_support::pipe::exit_on_broken_pipe();
     let args = args::Args::parse();
     match commands::run(&args) {
         Ok(done) => done.into(),

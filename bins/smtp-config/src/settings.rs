@@ -1,17 +1,16 @@
-//! Settings as they are given: on the command line, in a file of TOML, or both. The command line wins.
+//! Settings from the command line, a file of TOML, or both. The command line wins.
 
-use crate::args::{Given, reference};
-use clap::ValueEnum;
+use crate::reference::{Given, reference};
+use crate::settings_file::{Security, SettingsFile, position};
+use cli_support::account::Account;
 use cli_support::outcome::Failure;
 use cli_support::secret::Reference;
 use secrecy::SecretString;
-use serde::Deserialize;
 use smtp_config::{
-    Impossible, Incoming, Mailer, PRESETS, Preset, Protocol, Route, Server, Transport, by_environment_file,
-    choose,
+    Credential, Impossible, Incoming, Mailer, PRESETS, Preset, Route, Server, Transport, Version, by_app_ini,
+    by_environment_file, choose,
 };
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
@@ -30,10 +29,10 @@ pub(crate) struct Settings {
     /// The server; without it and without a preset, Mailjet's.
     #[arg(long)]
     host: Option<String>,
-    /// Its port.
+    /// The port of the server.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// How the connection is secured; without it, it follows the port.
+    /// The protocol; without it, it follows the port.
     #[arg(long)]
     protocol: Option<Security>,
     /// A Unix socket instead of a server.
@@ -48,13 +47,13 @@ pub(crate) struct Settings {
     /// The sender of the envelope, where it is not the one of the message; <> is the null sender.
     #[arg(long)]
     envelope_from: Option<String>,
-    /// The account.
+    /// The account at the server.
     #[arg(long)]
     user: Option<String>,
     /// The password: file:/path, credential:name, env:NAME or age:/path?identity=/path.
     #[arg(long, value_parser = reference)]
     password: Option<Given>,
-    /// What stands before each subject.
+    /// The text before each subject.
     #[arg(long)]
     subject_prefix: Option<String>,
     /// The name for EHLO.
@@ -71,69 +70,19 @@ pub(crate) struct Settings {
     password_file: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
-enum Security {
-    #[serde(rename = "smtp")]
-    Smtp,
-    #[serde(rename = "smtps")]
-    Smtps,
-    #[value(name = "smtp+starttls")]
-    #[serde(rename = "smtp+starttls")]
-    StartTls,
-}
-
-/// The file, as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Written {
-    from: Option<String>,
-    preset: Option<String>,
-    region: Option<String>,
-    host: Option<String>,
-    port: Option<u16>,
-    protocol: Option<Security>,
-    socket: Option<String>,
-    sendmail: Option<String>,
-    sendmail_args: Vec<String>,
-    envelope_from: Option<String>,
-    user: Option<String>,
-    password: Option<Reference>,
-    password_file: Option<String>,
-    subject_prefix: Option<String>,
-    helo: Option<String>,
-    plain_text: bool,
-    headers: BTreeMap<String, String>,
-    incoming: Option<WrittenIncoming>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenIncoming {
-    reply_to: String,
-    host: String,
-    port: Option<u16>,
-    tls: Option<bool>,
-    username: String,
-    password: Option<Reference>,
-    password_file: Option<String>,
-    mailbox: Option<String>,
-    delete_handled: Option<bool>,
-    maximum_size: Option<u32>,
-}
-
-/// A secret with its place and its way.
-pub(crate) struct Kept {
+/// A password, its reference, and the route that it takes.
+pub(crate) struct Secret {
     pub(crate) reference: Reference,
     pub(crate) secret: SecretString,
     pub(crate) route: Route,
     pub(crate) file: Option<String>,
 }
 
-/// Settings that are whole.
+/// Complete and valid settings.
 pub(crate) struct Resolved {
     pub(crate) mailer: Mailer,
-    pub(crate) password: Option<Kept>,
-    pub(crate) incoming: Option<Kept>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) incoming: Option<Secret>,
 }
 
 fn usage(why: impl std::fmt::Display) -> Failure {
@@ -141,25 +90,29 @@ fn usage(why: impl std::fmt::Display) -> Failure {
 }
 
 impl Settings {
-    /// Whether anything is given at all.
+    /// Tells if anything is given at all.
     pub(crate) fn is_given(&self) -> bool {
         self.settings.is_some() || self.from.is_some()
     }
 
-    fn written(&self) -> Result<Written, Failure> {
-        let Some(file) = &self.settings else { return Ok(Written::default()) };
-        let text = crate::files::read(file)?;
-        toml::from_str(&text).map_err(|why| {
-            // The line is not shown: it may hold a password.
-            let line =
-                why.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            usage(format!("{} line {line}: {}", file.display(), why.message()))
-        })
+    fn file(&self) -> Result<SettingsFile, Failure> {
+        self.settings.as_deref().map_or_else(|| Ok(SettingsFile::default()), SettingsFile::read)
     }
 
-    /// The settings, checked, and the passwords, read.
-    pub(crate) fn resolve(&self, forgejo: u32) -> Result<Resolved, Failure> {
-        let file = self.written()?;
+    /// Returns an error about a setting, with its place in the file where it is there.
+    fn fault(&self, key: &str, why: impl std::fmt::Display) -> Failure {
+        let file = self.settings.as_deref();
+        let text = file.and_then(|file| crate::files::read(file).ok()).unwrap_or_default();
+        match (file, position(&text, key)) {
+            (Some(file), Some((line, column))) => usage(format!("{}:{line}:{column}: {why}", file.display())),
+            _ => usage(why),
+        }
+    }
+
+    /// Returns the settings, checked, and the passwords, read. With the account that Forgejo runs as, a password whose file
+    /// it cannot read is written to app.ini instead.
+    pub(crate) fn resolve(&self, version: Version, account: Option<&Account>) -> Result<Resolved, Failure> {
+        let file = self.file()?;
         let from = self.from.clone().or(file.from.clone()).ok_or_else(|| {
             usage("there is no sender: give --from \"Name <local@domain>\", or from = in a file of settings")
         })?;
@@ -176,9 +129,6 @@ impl Settings {
             mailer.headers.retain(|(held, _)| held != name);
             mailer.headers.push((name.to_owned(), value.to_owned()));
         }
-        if !mailer.headers.is_empty() && forgejo < 8 {
-            return Err(usage("headers are set from Forgejo 8 on"));
-        }
         let given = match &self.password {
             Some(Given(Some(reference))) => Some(reference.clone()),
             Some(Given(None)) => {
@@ -190,10 +140,19 @@ impl Settings {
             None => file.password,
         };
         if given.is_some() && mailer.user.is_none() {
-            return Err(usage("a password needs a user: give --user, or user = in the file"));
+            let why = "password: a password needs a user: give --user, or user = in the file";
+            return Err(self.fault("password", why));
         }
+        let reader = Reader { version, account };
         let named = self.password_file.clone().or(file.password_file);
-        let password = given.map(|reference| kept(reference, named, forgejo)).transpose()?;
+        let absolute = |key: &str, path: &Option<String>| match path {
+            Some(path) if !path.starts_with('/') => {
+                Err(self.fault(key, format!("{key}: {path}: not an absolute path: begin it with /")))
+            }
+            _ => Ok(()),
+        };
+        absolute("password_file", &named)?;
+        let password = given.map(|reference| reader.read(reference, named)).transpose()?;
         let mut incoming = None;
         if let Some(held) = file.incoming {
             let mut settings = Incoming::new(&held.reply_to, &held.host, &held.username);
@@ -203,13 +162,14 @@ impl Settings {
             settings.delete_handled = held.delete_handled.unwrap_or(true);
             settings.maximum_size = held.maximum_size;
             mailer.incoming = Some(settings);
+            absolute("incoming.password_file", &held.password_file)?;
             incoming = held
                 .password
-                .map(|reference| kept(reference, held.password_file, forgejo))
+                .map(|reference| reader.read(reference, held.password_file))
                 .transpose()
                 .map_err(|why| usage(format!("[incoming] password: {why}")))?;
         }
-        mailer.validate().map_err(usage)?;
+        mailer.validate(version).map_err(|why| self.fault(why.key(), &why))?;
         if let Some((protocol, true)) = mailer.protocol()
             && let Transport::Network(server) = &mailer.transport
         {
@@ -218,7 +178,7 @@ impl Settings {
         Ok(Resolved { mailer, password, incoming })
     }
 
-    fn transport(&self, file: &Written) -> Result<Transport, Failure> {
+    fn transport(&self, file: &SettingsFile) -> Result<Transport, Failure> {
         let on_line = self.host.is_some() || self.preset.is_some() || self.port.is_some();
         if let Some(path) =
             self.socket.as_ref().or(file.socket.as_ref().filter(|_| !on_line && self.sendmail.is_none()))
@@ -234,44 +194,65 @@ impl Settings {
         let preset = match named {
             Some(name) => Preset::named(name).ok_or_else(|| {
                 let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-                usage(format!("preset: there is none of this name; write one of {}", names.join(", ")))
+                self.fault("preset", format!("preset: {name}: not a known preset: expected one of {}", names.join(", ")))
             })?,
             None => &PRESETS[0],
         };
         let host = match host {
             Some(host) => host,
-            None => preset.host(self.region.as_deref().or(file.region.as_deref())).map_err(usage)?,
+            None => preset
+                .host(self.region.as_deref().or(file.region.as_deref()))
+                .map_err(|why| self.fault("preset", format!("preset: {why}")))?,
         };
         let port = self.port.or(file.port).unwrap_or(preset.ports[0].0);
-        let protocol = self.protocol.or(file.protocol).map(|security| match security {
-            Security::Smtp => Protocol::Smtp,
-            Security::Smtps => Protocol::Smtps,
-            Security::StartTls => Protocol::StartTls,
-        });
-        // What follows a provider's port is not always what is spoken there, as on 25.
-        let known = named.and_then(|_| preset.ports.iter().find(|(held, _)| *held == port));
-        let known = known.map(|(_, protocol)| *protocol).filter(|known| *known != Protocol::of_port(port));
-        Ok(Transport::Network(Server { host, port, protocol: protocol.or(known) }))
+        let protocol = self.protocol.or(file.protocol).map(Into::into);
+        Ok(Transport::Network(Server { host, port, protocol }))
     }
 }
 
-fn kept(reference: Reference, named: Option<String>, forgejo: u32) -> Result<Kept, Failure> {
-    let secret = reference.read()?;
-    if matches!(reference, Reference::Environment(_)) {
-        eprintln!("note: {reference}: other programs of the same user can read the environment");
-    }
-    // A credential is there for this program only, so Forgejo is pointed at a file of its own.
-    let own = matches!(reference, Reference::File(_)).then(|| reference.file()).flatten();
-    let file = named.or(own.map(|path| path.display().to_string()));
-    let route =
-        choose(forgejo, &secret, file.as_deref()).map_err(|(uri, ini): (Impossible, Impossible)| {
-            usage(format!("by PASSWD_URI: {uri}; by app.ini: {ini}"))
+/// Reads passwords and chooses the routes that they take.
+struct Reader<'a> {
+    version: Version,
+    account: Option<&'a Account>,
+}
+
+impl Reader<'_> {
+    fn read(&self, reference: Reference, named: Option<String>) -> Result<Secret, Failure> {
+        let secret = match self.account {
+            Some(account) => reference.read_shared(account)?,
+            None => reference.read()?,
+        };
+        if matches!(reference, Reference::Environment(_)) {
+            eprintln!("note: {reference}: other programs of the same user can read the environment");
+        }
+        // A credential is for this program only, so Forgejo is pointed at a file of its own.
+        let own = matches!(reference, Reference::File(_)).then(|| reference.file()).flatten();
+        let file = named.or(own.map(|path| path.display().to_string()));
+        let chosen = choose(self.version, &secret, file.as_deref());
+        let mut route = chosen.map_err(|(uri, ini): (Impossible, Impossible)| {
+            usage(format!("password: by PASSWD_URI: {uri}; by app.ini: {ini}"))
         })?;
-    Ok(Kept { reference, secret, route, file })
+        if let (Route::Uri(_), Some(path), Some(account)) = (&route, &file, self.account)
+            && let Ok(Some(why)) = account.cannot_read(Path::new(path))
+            && !path.starts_with("/run/credentials/")
+        {
+            let fix = format!("chown it to {} for PASSWD_URI", account.name);
+            route = by_app_ini(&secret).map_err(|ini| {
+                let name = &account.name;
+                usage(format!("password: {path}: {name} cannot read it: {why}; by app.ini: {ini}: {fix}"))
+            })?;
+            eprintln!("note: {path}: {} cannot read it: {why}; so the password goes to app.ini: {fix}", account.name);
+        }
+        Ok(Secret { reference, secret, route, file })
+    }
 }
 
-impl Kept {
-    /// The file for a variable with `__FILE`, or why there is none.
+impl Secret {
+    pub(crate) fn credential(&self) -> Credential<'_> {
+        Credential { secret: &self.secret, route: &self.route }
+    }
+
+    /// Returns the file for a variable with `__FILE`.
     pub(crate) fn environment_file(&self) -> Result<String, Failure> {
         match by_environment_file(&self.secret, self.file.as_deref()) {
             Ok(Route::EnvironmentFile(file)) => Ok(file),

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use smtp_config::doctor::{self, Verdict};
 use smtp_config::ini::Ini;
-use smtp_config::{Mechanism, Password, SECTION, Version, edit, effective};
+use smtp_config::{Change, Mechanism, Password, SECTION, edit, effective};
 use std::fmt::Write;
 
 struct Trace {
@@ -43,7 +43,11 @@ pub(crate) fn trace(what: &What, wire: &Wire, server: bool, args: &Args) -> Resu
     let mut key = [0_u8; 32];
     rand::fill(&mut key).map_err(|_| Failure::Failed("no random numbers".to_owned()))?;
     let mut trace = Trace { key: hmac::Key::new(hmac::HMAC_SHA256, &key), rows: Vec::new() };
-    let resolved = what.settings.is_given().then(|| what.settings.resolve(args.forgejo)).transpose()?;
+    let resolved = what
+        .settings
+        .is_given()
+        .then(|| what.settings.resolve(args.version(), None))
+        .transpose()?;
     if let Some(kept) = resolved.as_ref().and_then(|resolved| resolved.password.as_ref()) {
         trace.secret(kept.reference.to_string(), "as it is kept, one line end taken off", &kept.secret);
     }
@@ -59,10 +63,10 @@ pub(crate) fn trace(what: &What, wire: &Wire, server: bool, args: &Args) -> Resu
     let place =
         what.app_ini.as_ref().map_or("app.ini, as it would be".to_owned(), |file| file.display().to_string());
     let ini = Ini::parse(&text).map_err(|why| usage(&why))?;
-    let version = Version(args.forgejo);
+    let version = args.version();
     let mailer = effective(&ini, version)
-        .map_err(|why| usage(&format!("Forgejo {version} ends at once: {why}")))?
-        .ok_or_else(|| usage(&"mail is off: ENABLED is not true"))?;
+        .map_err(|why| usage(&format!("Forgejo {version} does not start: {why}: {}", why.fix())))?
+        .ok_or_else(|| usage(&"mail is off: write ENABLED = true to [mailer]"))?;
     let read = match &mailer.password {
         Password::None => {
             trace.nothing(&place, "there is no password");
@@ -86,7 +90,7 @@ pub(crate) fn trace(what: &What, wire: &Wire, server: bool, args: &Args) -> Resu
             secret.clone()
         }
         Password::File(path) => {
-            let secret = from_file(&ini, path)?;
+            let secret = from_file(&ini, SECTION, path)?;
             trace.secret(format!("PASSWD_URI = file:{path}"), "trimmed, as Forgejo reads it", &secret);
             secret
         }
@@ -121,15 +125,15 @@ pub(crate) fn trace(what: &What, wire: &Wire, server: bool, args: &Args) -> Resu
     shown(&trace, args)
 }
 
-/// The app.ini that apply would write to an empty file.
+/// Returns the app.ini that `apply` would make of an empty file.
 fn planned(resolved: &crate::settings::Resolved) -> Result<String, Failure> {
     let pairs = resolved.mailer.settings();
-    let mut changes: Vec<_> =
-        pairs.iter().map(|(section, key, value)| (*section, key.as_str(), Some(value.as_str()))).collect();
+    let mut changes: Vec<Change> =
+        pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
     if let Some(kept) = &resolved.password {
         match &kept.route {
-            smtp_config::Route::Uri(uri) => changes.push((SECTION, "PASSWD_URI", Some(uri.as_str()))),
-            _ => changes.push((SECTION, "PASSWD", Some(kept.secret.expose_secret()))),
+            smtp_config::Route::Uri(uri) => changes.push(Change::set(SECTION, "PASSWD_URI", uri)),
+            _ => changes.push(Change::set(SECTION, "PASSWD", kept.secret.expose_secret())),
         }
     }
     edit("", &changes).map_err(|why| Failure::Configuration(chain(&why)))
@@ -145,7 +149,8 @@ fn resaved(ini: &Ini, times: u32) -> Option<Ini> {
 
 fn shown(trace: &Trace, args: &Args) -> Result<Done, Failure> {
     let first = trace.rows.iter().find_map(|(_, _, hash)| hash.as_ref());
-    let same = trace.rows.iter().all(|(_, _, hash)| hash.is_some() && hash.as_ref() == first);
+    let differs = trace.rows.iter().any(|(_, _, hash)| hash.is_some() && hash.as_ref() != first);
+    let same = !differs && trace.rows.iter().all(|(_, _, hash)| hash.is_some());
     if args.json {
         let rows: Vec<_> = trace
             .rows
@@ -156,7 +161,11 @@ fn shown(trace: &Trace, args: &Args) -> Result<Done, Failure> {
     } else {
         let mut table = Table::new(["HASH", "", "PLACE", "WHAT"]);
         for (place, what, hash) in &trace.rows {
-            let sign = if hash.as_ref() == first && hash.is_some() { "same" } else { "differs" };
+            let sign = match hash {
+                None => "unknown",
+                Some(_) if hash.as_ref() == first => "same",
+                Some(_) => "differs",
+            };
             table.row([
                 hash.clone().unwrap_or_else(|| "-".to_owned()),
                 sign.to_owned(),
@@ -165,7 +174,14 @@ fn shown(trace: &Trace, args: &Args) -> Result<Done, Failure> {
             ]);
         }
         print!("{table}");
-        println!("{}", if same { "one secret, all the way" } else { "the secret changes on its way" });
+        println!(
+            "{}",
+            match () {
+                () if same => "one secret, all the way",
+                () if differs => "the secret changes on its way",
+                () => "the secret is the same as far as it could be followed",
+            }
+        );
     }
     Ok(if same { Done::Fine } else { Done::Differences })
 }

@@ -67,8 +67,8 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
     let json = run(&[&with_name[..], &["--json"]].concat(), 0, &["\"check\":\"authentication\""]);
     assert!(serde_json::from_str::<serde_json::Value>(json.trim()).is_ok(), "{json}");
 
-    let as_forgejo = [&["doctor"], &wire[..], &["--as-forgejo", "13"]].concat();
-    run(&as_forgejo, 0, &["FORGEJO 13", "The password stays secret."]);
+    let as_forgejo = [&["doctor"], &wire[..], &["--as-forgejo", "15"]].concat();
+    run(&as_forgejo, 0, &["FORGEJO 15", "The password stays secret."]);
     let starttls = [
         "doctor",
         "--from",
@@ -88,9 +88,9 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
     ]
     .map(str::to_owned);
     let starttls: Vec<&str> = starttls.iter().map(String::as_str).collect();
-    for version in ["7", "11", "13"] {
+    for version in ["7", "11", "15", "16"] {
         let leak = [&starttls[..], &["--as-forgejo", version]].concat();
-        run(&leak, 3, &["who has the password, in clear", "take smtps on port 465"]);
+        run(&leak, 3, &["the eavesdropper has the password, in clear", "take smtps on port 465"]);
         run(&[&leak[..], &["--json"]].concat(), 3, &["\"leaks\":true"]);
     }
 
@@ -128,7 +128,7 @@ fn what_cannot_be_meant_is_named_and_nothing_is_written() {
     let broken = "[mailer]\nFROM = a@b\nno delimiter here\n";
     let file = write(folder.path(), "app.ini", broken, 0o600);
     let untouched = || assert_eq!(std::fs::read_to_string(&file).expect("it is there"), broken);
-    run(&["apply", "--app-ini", &file, "--from", "a@b"], 2, &["line 3", "key = value"]);
+    run(&["apply", "--app-ini", &file, "--from", "a@b"], 2, &["app.ini:3:1", "key = value"]);
     untouched();
     let two = write(folder.path(), "two", "a\nb\n", 0o400);
     let nul = write(folder.path(), "nul", "a\0b\n", 0o400);
@@ -139,9 +139,9 @@ fn what_cannot_be_meant_is_named_and_nothing_is_written() {
     }
     run(&["render", "--from", "a@b", "--port", "70000"], 2, &["port"]);
     run(&["render", "--from", "a@b", "--host", "https://x"], 2, &["without https://"]);
-    run(&["render", "--from", "a@b", "--header", "X Y=z"], 2, &["header X Y"]);
+    run(&["render", "--from", "a@b", "--header", "X Y=z"], 2, &["headers: X Y"]);
     run(&["send-test", "--from", "a@b", "--to", "Name <a@b>"], 2, &["bare address"]);
-    run(&["doctor", "--app-ini", &file], 2, &["line 3"]);
+    run(&["doctor", "--app-ini", &file], 2, &["app.ini:3:1"]);
     run(&["doctor", "--from", "a@b", "--limit", "0"], 2, &["--limit"]);
     run(&["trace"], 2, &["--app-ini"]);
     untouched();

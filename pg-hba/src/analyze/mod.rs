@@ -1,20 +1,23 @@
-//! Findings: what is wrong or dangerous in rules that the server accepts.
+//! Findings: faults and dangers in rules that the server accepts.
 
 mod finding;
 
 pub use finding::{Code, Finding, Severity, Waiver, WaiverError};
 
-use crate::address::is_private;
+use crate::address::{Network, is_private};
+use crate::attempt::{Attempt, Surroundings, Transport};
 use crate::diff::{Diff, diff};
 use crate::document::{Content, Document, Refused};
+use crate::index::Index;
 use crate::method::Method;
 use crate::regex::Pattern;
-use crate::rule::{Address, ConnectionType, Database, Rule, User};
+use crate::connection::ConnectionType;
+use crate::rule::{Address, Database, Rule, User};
 use crate::server::Server;
 use crate::shadow::shadowed;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-/// What an analysis knows beyond the file.
+/// The facts of an analysis beyond the file.
 #[derive(Clone, Debug, Default)]
 pub struct Analysis {
     /// The superuser that must keep a way in; `postgres` when absent.
@@ -23,8 +26,10 @@ pub struct Analysis {
     pub roles: Option<BTreeSet<String>>,
     /// A server that the file is to be read by next, to find lines that change their meaning.
     pub next: Option<Server>,
-    /// What is accepted.
+    /// The findings that are accepted.
     pub waivers: Vec<Waiver>,
+    /// The rules of the policy in force: a finding about trust that one of them states is waived.
+    pub policy: Vec<Rule>,
 }
 
 /// Analyses a file.
@@ -35,7 +40,7 @@ pub struct Analysis {
 /// let text = "local all postgres peer\nhost all all 0.0.0.0/0 trust\nhost app app 10.0.0.1/32 md5\n";
 /// let findings = analyze(&Document::parse(text, &server), &server, &Analysis::default());
 /// let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
-/// assert_eq!(codes, [Code::PublicTrust, Code::Shadowed, Code::Md5]);
+/// assert_eq!(codes, [Code::PublicTrust, Code::SuperuserTrust, Code::Shadowed, Code::Md5]);
 /// ```
 #[must_use]
 pub fn analyze(document: &Document, server: &Server, analysis: &Analysis) -> Vec<Finding> {
@@ -50,6 +55,7 @@ pub fn analyze(document: &Document, server: &Server, analysis: &Analysis) -> Vec
         }
         Ok(rules) => {
             rules.iter().for_each(|rule| found.rule(rule, analysis));
+            found.trust(&rules, analysis);
             found.forms(document);
             found.reach(&rules);
             found.lockout(&rules, analysis.superuser.as_deref().unwrap_or("postgres"));
@@ -61,7 +67,7 @@ pub fn analyze(document: &Document, server: &Server, analysis: &Analysis) -> Vec
     let mut found = found.found;
     for finding in &mut found {
         let waived = analysis.waivers.iter().find_map(|waiver| waiver.covers(finding));
-        finding.waived = waived.map(str::to_owned);
+        finding.waived = waived.map(str::to_owned).or(finding.waived.take());
     }
     found.sort_by_key(|finding| (finding.file.clone(), finding.line, finding.code));
     found
@@ -88,15 +94,16 @@ impl Findings {
                 rule,
                 format!(
                     "anybody at {} may be any of these users",
-                    crate::render::address_text(&rule.address)
+                    crate::rule::address_text(&rule.address)
                 ),
                 "narrow the address, or use scram-sha-256",
             ),
             Method::Md5 => self.at(
                 Code::Md5,
                 rule,
-                "md5 hashes can be replayed, and PostgreSQL 18 warns of them",
-                "store SCRAM verifiers and write scram-sha-256",
+                "with a stored MD5 hash the client can answer with the hash itself; with a stored SCRAM verifier the \
+                 server uses SCRAM-SHA-256 all the same",
+                "store SCRAM verifiers and write scram-sha-256; PostgreSQL 18 warns of MD5 hashes",
             ),
             Method::Password | Method::Ldap | Method::Pam | Method::Radius | Method::Bsd => {
                 let clear =
@@ -176,6 +183,42 @@ impl Findings {
         }
     }
 
+    /// Reports trust that reaches further than loopback, in rules that decide such connections.
+    fn trust(&mut self, rules: &[Rule], analysis: &Analysis) {
+        let superuser = analysis.superuser.as_deref().unwrap_or("postgres");
+        let index = Index::new(rules.to_vec());
+        for (at, rule) in rules.iter().enumerate() {
+            if rule.method != Method::Trust || !rule.possible || is_loopback(rule) {
+                continue;
+            }
+            let before = self.found.len();
+            let local = rule.connection == ConnectionType::Local;
+            let place = crate::rule::address_text(&rule.address);
+            let everybody = rule.users.contains(&User::All) && rule.databases.contains(&Database::All);
+            if reaches(&index, rules, at, superuser) {
+                let from = if local { "any account of this machine".to_owned() } else { format!("anybody at {place}") };
+                let reason = format!("{from} can be the superuser {superuser:?} without a password");
+                self.at(Code::SuperuserTrust, rule, reason, "reject the superuser before, or use peer or scram-sha-256");
+            }
+            if everybody && local {
+                let reason = "any account of this machine can be any user without a password";
+                self.at(Code::LocalTrust, rule, reason, "use peer, or name the users");
+            } else if everybody && !is_public(&rule.address) {
+                let reason = format!("anybody at {place} can be any user without a password");
+                self.at(Code::EverybodyTrust, rule, reason, "use scram-sha-256, or name the users");
+            }
+            if !local && matches!(rule.address, Address::SameHost | Address::SameNet | Address::Host(_)) {
+                let reason = format!("who is trusted depends on {place}: on the networks of the server, or on DNS");
+                self.at(Code::IndirectTrust, rule, reason, "write the address");
+            }
+            if analysis.policy.contains(rule) {
+                for finding in &mut self.found[before..] {
+                    finding.waived = Some("stated by the policy".to_owned());
+                }
+            }
+        }
+    }
+
     /// Addresses whose text is not the usual form of what they mean.
     fn forms(&mut self, document: &Document) {
         for line in document.lines() {
@@ -229,17 +272,20 @@ impl Findings {
 
     fn versions(&mut self, document: &Document, server: &Server, next: &Server) {
         let again = Document::parse(document.text(), next);
-        let other: Vec<_> = again.lines().iter().map(|line| (line.origin.line, &line.content)).collect();
+        let mut other = HashMap::new();
+        for line in again.lines().iter().filter(|line| line.origin.file.is_none()) {
+            other.entry(line.origin.line).or_insert(&line.content);
+        }
         let version = next.version();
         for line in document.lines().iter().filter(|line| line.origin.file.is_none()) {
             let Content::Rule(rule) = &line.content else { continue };
-            let reason = match other.iter().find(|(number, _)| *number == line.origin.line) {
-                Some((_, Content::Rule(same))) if means_same(rule, same) => continue,
-                Some((_, Content::Rule(_))) => format!(
+            let reason = match other.get(&line.origin.line) {
+                Some(Content::Rule(same)) if means_same(rule, same) => continue,
+                Some(Content::Rule(_)) => format!(
                     "PostgreSQL {version} reads names with a slash as patterns, {} as names",
                     server.version()
                 ),
-                Some((_, Content::Refused(error))) => {
+                Some(Content::Refused(error)) => {
                     format!("PostgreSQL {version} refuses it: {}", error.reason)
                 }
                 _ => format!("PostgreSQL {version} does not see it as a rule"),
@@ -265,6 +311,54 @@ fn patterns(rule: &Rule) -> Vec<&Pattern> {
         _ => None,
     });
     databases.chain(users).collect()
+}
+
+/// Tells if a rule is for loopback addresses alone.
+fn is_loopback(rule: &Rule) -> bool {
+    let loopback = |network: &Network| {
+        network.to_net().is_some_and(|net| net.network().is_loopback() && net.broadcast().is_loopback())
+    };
+    rule.connection != ConnectionType::Local
+        && match &rule.address {
+            Address::Network(network) => loopback(network),
+            Address::Host(name) => name.eq_ignore_ascii_case("localhost"),
+            Address::All | Address::SameHost | Address::SameNet => false,
+        }
+}
+
+/// Tells if a rule decides a connection of a role, to `postgres` or to a database that the rule names, from an address of
+/// the rule's own.
+fn reaches(index: &Index, rules: &[Rule], at: usize, role: &str) -> bool {
+    let rule = &rules[at];
+    let named = rule.databases.iter().filter_map(|database| match database {
+        Database::Name(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let databases: Vec<&str> = ["postgres", "template1", role].into_iter().chain(named).collect();
+    let client = match &rule.address {
+        Address::Network(network) => network.address(),
+        _ => [192, 0, 2, 1].into(),
+    };
+    let mut world = Surroundings::default();
+    match &rule.address {
+        Address::Host(name) => {
+            let name = if name.starts_with('.') { format!("host{name}") } else { name.clone() };
+            world.host_names.insert(client, name);
+        }
+        Address::SameHost | Address::SameNet => world.interfaces.push(client.into()),
+        Address::All | Address::Network(_) => {}
+    }
+    let transports: &[Transport] = match rule.connection {
+        ConnectionType::Local => &[Transport::Socket],
+        _ => &[Transport::Plain, Transport::Tls, Transport::Gss],
+    };
+    databases.iter().any(|database| {
+        transports.iter().any(|&transport| {
+            let address = (transport != Transport::Socket).then_some(client);
+            let attempt = Attempt { transport, address, ..Attempt::local(database, role) };
+            index.decide(&attempt, &world).1 == Some(at)
+        })
+    })
 }
 
 fn is_public(address: &Address) -> bool {

@@ -1,4 +1,4 @@
-//! Where included files come from, and how they are read.
+//! Included files and the way they are read.
 
 use super::RawLine;
 use crate::error::Refusal;
@@ -6,7 +6,7 @@ use crate::rule::Origin;
 use crate::server::Server;
 use crate::token::{Field, LogicalLine, Token, lines, next_token};
 
-/// Where included files come from. Paths are resolved the way the server resolves them before they are asked for.
+/// A source of included files. Paths are resolved the way the server resolves them before they are asked for.
 pub trait Include {
     /// The text of a file, or the system's words for why not (`No such file or directory`).
     ///
@@ -21,7 +21,7 @@ pub trait Include {
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError>;
 }
 
-/// Why a file could not be included.
+/// A file that could not be included.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IncludeError {
@@ -53,7 +53,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) includes: &'a mut dyn Include,
 }
 
-/// How deep files may include each other (`CONF_FILE_MAX_DEPTH`).
+/// The depth to which files may include each other (`CONF_FILE_MAX_DEPTH`).
 const DEPTH: usize = 10;
 
 impl Reader<'_> {
@@ -69,9 +69,7 @@ impl Reader<'_> {
                 included: false,
                 start_column: physical_lines(text, &line),
             };
-            if line.text.contains('\0') {
-                raw.error = Some(Refusal::Nul);
-            } else if line.is_too_long(self.server.version()) {
+            if line.is_too_long(self.server.version()) {
                 raw.error = Some(Refusal::LineTooLong);
             } else {
                 let (fields, error) = self.fields(path, &line, depth);
@@ -202,7 +200,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where each physical line of a logical one starts, with its number.
+/// Returns the start of each physical line of a logical one, with its number.
 fn physical_lines(text: &str, line: &LogicalLine) -> Vec<(usize, u32)> {
     let mut starts = vec![(line.span.start, line.number)];
     for (at, _) in text[line.span.start..line.span.end].match_indices('\n') {

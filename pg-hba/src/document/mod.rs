@@ -8,12 +8,13 @@ pub use include::{Include, IncludeError, NoIncludes};
 pub(crate) use record::{pattern, user};
 
 use crate::error::{ParseError, Refusal};
-use crate::rule::{ConnectionType, Origin, Rule};
+use crate::connection::ConnectionType;
+use crate::rule::{Origin, Rule};
 use crate::server::Server;
 use crate::token::{Field, Span, Token};
 use record::{notice, rule};
 
-/// What a line holds.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Blanks and comments only.
@@ -31,13 +32,13 @@ pub enum Content {
 pub struct Line {
     /// Its first line number and, for an included one, its file.
     pub origin: Origin,
-    /// Where it stands in its own file, line ends included.
+    /// The bytes in its own file, line ends included.
     pub span: Span,
     /// Its fields; empty when blank.
     pub fields: Vec<Field>,
-    /// What it means.
+    /// The meaning of the line.
     pub content: Content,
-    /// What the server notes about the record type, whether it loads the rule or not.
+    /// The server's notice about the record type, for a rule that is loaded and for one that is not.
     pub notice: Option<&'static str>,
 }
 
@@ -167,7 +168,7 @@ impl RawLine {
         Line { origin: self.origin, span: self.span, fields: self.fields, content, notice: noted }
     }
 
-    /// Whether it is neither blank nor an include that worked.
+    /// Tells if the line is a record: neither blank nor an include that worked.
     pub(crate) fn is_record(&self) -> bool {
         self.error.is_some() || (!self.fields.is_empty() && !self.included)
     }

@@ -1,17 +1,18 @@
-//! What the fields of a line mean, as `parse_hba_line` in hba.c.
+//! The meaning of the fields of a line, as `parse_hba_line` in hba.c reads them.
 
 use crate::address::{Network, cidr_mask, numeric};
 use crate::error::Refusal;
 use crate::method::{self, Method};
 use crate::regex::Pattern;
-use crate::rule::{Address, ConnectionType, Database, Origin, Rule, User};
+use crate::connection::ConnectionType;
+use crate::rule::{Address, Database, Origin, Rule, User};
 use crate::server::{Capability, Server};
 use crate::token::{Field, Token};
 
 /// The token that is to blame, if one is, and why.
 type Fault = (Option<Token>, Refusal);
 
-/// What the server notes about a record type that it has no use for.
+/// Returns the server's notice about a record type that cannot match.
 pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'static str> {
     match connection {
         ConnectionType::HostSsl if !server.has(Capability::Tls) => {
@@ -27,7 +28,7 @@ pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'st
     }
 }
 
-/// `parse_hba_line`.
+/// Reads a rule as `parse_hba_line` does.
 pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>), Fault> {
     let mut rest = fields.iter();
     let kind = one(rest.next(), "connection type", "connection type")?;

@@ -1,16 +1,21 @@
-//! From a policy to rules.
+//! Rules compiled from a policy.
 
 use super::{Local, Policy, Tailnet, Tls};
 use crate::address::Network;
 use crate::method::Method;
-use crate::rule::{Address, ConnectionType, Database, Rule, User};
+use crate::connection::ConnectionType;
+use crate::rule::{Address, Database, Rule, User};
 use std::net::{IpAddr, Ipv6Addr};
 
 pub(super) fn compile(policy: &Policy) -> Vec<Rule> {
     let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(Ipv6Addr::LOCALHOST)].map(Network::from);
     let name = |role: &str| User::Name(role.to_owned());
     // First of all, so that nothing below can lock the administrator out.
-    let mut rules = vec![Rule::local(Database::All, name(&policy.superuser), Method::Peer)];
+    let mut rules = vec![
+        Rule::local(Database::All, name(&policy.superuser), Method::Peer),
+        // Physical replication is not part of `all`; base backups by the superuser need it.
+        Rule::local(Database::Replication, name(&policy.superuser), Method::Peer),
+    ];
     rules.extend(policy.before.iter().cloned());
     for service in &policy.services {
         let (socket, tcp) = match policy.local {

@@ -1,4 +1,4 @@
-//! The policy as a file says it.
+//! The policy as it is written in a file.
 
 use super::{Local, Policy, Tailnet, Tls};
 use crate::document::{Document, Refused};
@@ -12,21 +12,23 @@ use thiserror::Error;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyDto {
-    /// See [`Policy::superuser`].
+    /// Starts from [`Policy::strict`] instead of the default: whatever is not set then trusts nobody.
+    pub strict: bool,
+    /// The superuser, see [`Policy::superuser`].
     pub superuser: Option<String>,
-    /// See [`Policy::service`].
+    /// The services, see [`Policy::service`].
     pub services: Vec<ServiceDto>,
-    /// See [`Policy::privileged`].
+    /// The privileged roles, see [`Policy::privileged`].
     pub privileged: Vec<String>,
-    /// See [`Policy::local`].
-    pub local: LocalDto,
-    /// See [`Policy::tailnet`].
-    pub tailnet: TailnetDto,
-    /// See [`Policy::tailnet_ranges`].
+    /// The authentication on the machine, see [`Policy::local`].
+    pub local: Option<LocalDto>,
+    /// The authentication on the tailnet, see [`Policy::tailnet`].
+    pub tailnet: Option<TailnetDto>,
+    /// The ranges of the tailnet, see [`Policy::tailnet_ranges`].
     pub tailnet_ranges: Option<Vec<String>>,
-    /// See [`Policy::tls`].
-    pub tls: TlsDto,
-    /// See [`Policy::replication`].
+    /// The requirement of TLS, see [`Policy::tls`].
+    pub tls: Option<TlsDto>,
+    /// The replication grants, see [`Policy::replication`].
     pub replication: Vec<ReplicationDto>,
     /// Lines of pg_hba.conf: see [`Policy::before`].
     pub before: Vec<String>,
@@ -34,103 +36,113 @@ pub struct PolicyDto {
     pub after: Vec<String>,
 }
 
-/// See [`super::Service`].
+/// A service as written, see [`super::Service`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceDto {
-    /// Its database.
+    /// The name of the database.
     pub database: String,
-    /// Its role.
+    /// The name of the role.
     pub role: String,
 }
 
-/// See [`super::ReplicationGrant`].
+/// A replication grant as written, see [`super::ReplicationGrant`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplicationDto {
-    /// The role.
+    /// The name of the role.
     pub role: String,
     /// A network; absent for the socket.
     pub from: Option<String>,
 }
 
-/// See [`Local`].
+/// The authentication on the machine as written, see [`Local`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LocalDto {
-    /// See [`Local::Trust`].
+    /// The value `trust`, see [`Local::Trust`].
     #[default]
     Trust,
-    /// See [`Local::Peer`].
+    /// The value `peer`, see [`Local::Peer`].
     Peer,
-    /// See [`Local::Scram`].
+    /// The value `scram`, see [`Local::Scram`].
     Scram,
 }
 
-/// See [`Tailnet`].
+/// The authentication on the tailnet as written, see [`Tailnet`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TailnetDto {
-    /// See [`Tailnet::Trust`].
+    /// The value `trust`, see [`Tailnet::Trust`].
     #[default]
     Trust,
-    /// See [`Tailnet::Scram`].
+    /// The value `scram`, see [`Tailnet::Scram`].
     Scram,
-    /// See [`Tailnet::Off`].
+    /// The value `off`, see [`Tailnet::Off`].
     Off,
 }
 
-/// See [`Tls`].
+/// The requirement of TLS as written, see [`Tls`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsDto {
-    /// See [`Tls::Optional`].
+    /// The value `optional`, see [`Tls::Optional`].
     #[default]
     Optional,
-    /// See [`Tls::OutsideTailnet`].
+    /// The value `outside-tailnet`, see [`Tls::OutsideTailnet`].
     OutsideTailnet,
-    /// See [`Tls::Required`].
+    /// The value `required`, see [`Tls::Required`].
     Required,
 }
 
-/// Why a policy as written means nothing.
+/// A policy that is not valid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// A name is empty.
     #[error("{field}: a name is empty; write the name of a role or database")]
     EmptyName {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
     },
-    /// Not a network.
-    #[error("{field}: {value:?} is no network; write one such as 100.64.0.0/10")]
-    Network {
-        /// The field.
+    /// The network has bits below its prefix. An address that is meant alone has the prefix /32 or /128.
+    #[error("{field}: {value}: the network has bits below its prefix: write {net}")]
+    HostBits {
+        /// The name of the field.
         field: &'static str,
-        /// What stands there.
+        /// The value of the field.
+        value: String,
+        /// The network without these bits.
+        net: IpNet,
+    },
+    /// The value is not a network.
+    #[error("{field}: {value:?} is not a valid network: write one such as 100.64.0.0/10")]
+    Network {
+        /// The name of the field.
+        field: &'static str,
+        /// The value of the field.
         value: String,
     },
     /// A rule of `before` or `after` is refused.
     #[error("{field}: rule {position} is refused")]
     Rule {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
         /// Its position, from 1.
         position: usize,
-        /// Why.
+        /// The reasons of the server.
         #[source]
         source: Refused,
     },
 }
 
 impl PolicyDto {
-    /// The policy, its own rules read for a server.
+    /// Returns the policy, its own rules read for a server.
     ///
     /// # Errors
-    /// When a name is empty, a network is none, or a rule would be refused.
+    /// A name is empty, a network is not valid, or a rule would be refused.
     pub fn to_policy(&self, server: &Server) -> Result<Policy, PolicyError> {
-        let mut policy = Policy::new();
+        let mut policy = if self.strict { Policy::strict() } else { Policy::new() };
         if let Some(superuser) = &self.superuser {
             policy.superuser = named("superuser", superuser)?;
         }
@@ -141,19 +153,22 @@ impl PolicyDto {
             policy = policy.privileged(named("privileged", role)?);
         }
         policy.local = match self.local {
-            LocalDto::Trust => Local::Trust,
-            LocalDto::Peer => Local::Peer,
-            LocalDto::Scram => Local::Scram,
+            None => policy.local,
+            Some(LocalDto::Trust) => Local::Trust,
+            Some(LocalDto::Peer) => Local::Peer,
+            Some(LocalDto::Scram) => Local::Scram,
         };
         policy.tailnet = match self.tailnet {
-            TailnetDto::Trust => Tailnet::Trust,
-            TailnetDto::Scram => Tailnet::Scram,
-            TailnetDto::Off => Tailnet::Off,
+            None => policy.tailnet,
+            Some(TailnetDto::Trust) => Tailnet::Trust,
+            Some(TailnetDto::Scram) => Tailnet::Scram,
+            Some(TailnetDto::Off) => Tailnet::Off,
         };
         policy.tls = match self.tls {
-            TlsDto::Optional => Tls::Optional,
-            TlsDto::OutsideTailnet => Tls::OutsideTailnet,
-            TlsDto::Required => Tls::Required,
+            None => policy.tls,
+            Some(TlsDto::Optional) => Tls::Optional,
+            Some(TlsDto::OutsideTailnet) => Tls::OutsideTailnet,
+            Some(TlsDto::Required) => Tls::Required,
         };
         if let Some(ranges) = &self.tailnet_ranges {
             let ranges: Vec<IpNet> =
@@ -184,7 +199,13 @@ fn named(field: &'static str, name: &str) -> Result<String, PolicyError> {
 }
 
 fn network(field: &'static str, text: &str) -> Result<IpNet, PolicyError> {
-    text.parse().map_err(|_| PolicyError::Network { field, value: text.to_owned() })
+    let net: IpNet =
+        text.parse().map_err(|_| PolicyError::Network { field, value: text.to_owned() })?;
+    if net.trunc() == net {
+        Ok(net)
+    } else {
+        Err(PolicyError::HostBits { field, value: text.to_owned(), net: net.trunc() })
+    }
 }
 
 fn rules(field: &'static str, lines: &[String], server: &Server) -> Result<Vec<Rule>, PolicyError> {

@@ -1,4 +1,4 @@
-//! Who may connect, said as a policy rather than as lines.
+//! A policy of connections, compiled to rules.
 
 mod compile;
 #[cfg(feature = "serde")]
@@ -14,7 +14,7 @@ use crate::rule::{Outcome, Rule};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// How the services of the policy authenticate on the machine itself.
+/// The authentication of services on the machine itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Local {
     /// Nothing is asked, over the socket and over loopback TCP. Any local user can then be any of these roles.
@@ -22,26 +22,26 @@ pub enum Local {
     Trust,
     /// The operating system's user over the socket; a password over loopback TCP, where there is no peer.
     Peer,
-    /// A password.
+    /// A password by SCRAM-SHA-256.
     Scram,
 }
 
-/// How clients from the tailnet authenticate.
+/// The authentication of clients from the tailnet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tailnet {
     /// Nothing is asked: the VPN has authenticated the machine.
     #[default]
     Trust,
-    /// A password.
+    /// A password by SCRAM-SHA-256.
     Scram,
-    /// Refused.
+    /// The connection is refused.
     Off,
 }
 
-/// Where TLS is required. Loopback never needs it.
+/// The connections that must use TLS. Loopback never needs it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tls {
-    /// Nowhere.
+    /// No connection must.
     #[default]
     Optional,
     /// Outside the tailnet, which its VPN encrypts.
@@ -53,16 +53,16 @@ pub enum Tls {
 /// A service: exactly one database with exactly one role.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
-    /// Its database.
+    /// The name of the database.
     pub database: String,
-    /// Its role.
+    /// The name of the role.
     pub role: String,
 }
 
 /// A role that may replicate from a network, by a password.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReplicationGrant {
-    /// The role.
+    /// The name of the role.
     pub role: String,
     /// From where; `None` is the local socket, by `peer`.
     pub from: Option<IpNet>,
@@ -70,7 +70,7 @@ pub struct ReplicationGrant {
 
 /// A policy. The default is: services trusted on the machine for exactly their pairs, the tailnet trusted, every
 /// other TCP connection by SCRAM-SHA-256; guarded by the superuser through `peer` first, by explicit rejects of
-/// privileged roles on the tailnet, and by a reject of every other socket user.
+/// privileged roles on the tailnet, and by a reject of every other socket user. [`Policy::strict`] trusts nobody.
 ///
 /// ```
 /// use pg_hba::{Attempt, Method, Nowhere, Policy};
@@ -109,7 +109,7 @@ pub const TAILNET_V4: &str = "100.64.0.0/10";
 pub const TAILNET_V6: &str = "fd7a:115c:a1e0::/48";
 
 impl Policy {
-    /// The default, with no service.
+    /// Returns the default policy, with no service: `local` and `tailnet` are `trust`, `tls` is `optional`.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -126,7 +126,13 @@ impl Policy {
         }
     }
 
-    /// The role that administers the cluster over the socket by `peer`.
+    /// Returns a policy without `trust`: services by `peer` on the machine, the tailnet by SCRAM-SHA-256, TLS required.
+    #[must_use]
+    pub fn strict() -> Self {
+        Self::new().local(Local::Peer).tailnet(Tailnet::Scram).tls(Tls::Required)
+    }
+
+    /// Sets the role that administers the cluster over the socket by `peer`, physical replication included.
     #[must_use]
     pub fn superuser(mut self, role: impl Into<String>) -> Self {
         self.superuser = role.into();
@@ -147,14 +153,14 @@ impl Policy {
         self
     }
 
-    /// How services authenticate on the machine.
+    /// Sets the authentication of services on the machine.
     #[must_use]
     pub fn local(mut self, local: Local) -> Self {
         self.local = local;
         self
     }
 
-    /// How the tailnet authenticates.
+    /// Sets the authentication of the tailnet.
     #[must_use]
     pub fn tailnet(mut self, tailnet: Tailnet) -> Self {
         self.tailnet = tailnet;
@@ -168,7 +174,7 @@ impl Policy {
         self
     }
 
-    /// Where TLS is required.
+    /// Sets the connections that must use TLS.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
@@ -208,7 +214,7 @@ impl Policy {
         let simple = |method| Outcome { method, settings: std::collections::BTreeMap::new() };
         let physical = attempt.replication == Replication::Physical;
         let socket = attempt.transport == Transport::Socket;
-        if socket && !physical && attempt.user == self.superuser {
+        if socket && attempt.user == self.superuser {
             return simple(Method::Peer);
         }
         if let Some((_, rule)) = decide(&self.before, attempt, world).rule {

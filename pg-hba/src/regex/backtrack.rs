@@ -8,7 +8,7 @@ use super::parse::Node;
 
 const STEPS: usize = 2_000_000;
 
-/// Where each group matched, in characters.
+/// The match of each group, in characters.
 pub(super) type Groups = Vec<Option<(usize, usize)>>;
 
 /// A search for one pattern in one name.

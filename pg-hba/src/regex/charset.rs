@@ -116,7 +116,7 @@ impl CharSet {
     }
 }
 
-/// Whether the C collation counts a character as part of a word.
+/// Tells if the C collation counts a character as part of a word.
 pub(super) fn is_word(code: u32) -> bool {
     u8::try_from(code).is_ok_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -1,8 +1,8 @@
-//! Why a regular expression is refused.
+//! Refused regular expressions.
 
 use thiserror::Error;
 
-/// Why a regular expression is refused. The text of each is the server's own (`regerrs.h`).
+/// The reason for which a regular expression is refused. The text of each is the server's own (`regerrs.h`).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PatternError {
@@ -45,7 +45,7 @@ pub enum PatternError {
     /// Too large once its bounds are expanded.
     #[error("regular expression is too complex")]
     TooComplex,
-    /// `***?`.
+    /// An unknown director, `***?`.
     #[error("invalid regexp (reg version 0.8)")]
     Version,
 }

@@ -61,7 +61,7 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether some part of `name` matches.
+    /// Tells if some part of `name` matches.
     #[must_use]
     pub fn is_match(&self, name: &str) -> bool {
         match &self.compiled.automaton {
@@ -84,7 +84,7 @@ impl Pattern {
         }))
     }
 
-    /// Whether sets of names can be reasoned about: no back references, no lookaround.
+    /// Tells if sets of names can be reasoned about: no back references, no lookaround.
     #[must_use]
     pub fn is_regular(&self) -> bool {
         self.compiled.automaton.is_some()

@@ -62,7 +62,7 @@ impl Automaton {
         Ok(Some(automaton))
     }
 
-    /// How many instructions it has.
+    /// Returns the number of instructions.
     pub(crate) fn size(&self) -> usize {
         self.steps.len()
     }
@@ -100,7 +100,7 @@ impl Automaton {
         State::Open(next, Before::of(code))
     }
 
-    /// Whether a name that ends here matches.
+    /// Tells if a name that ends here matches.
     pub(crate) fn finish(&self, state: &State) -> bool {
         match state {
             State::Matched => true,
@@ -197,7 +197,7 @@ fn is_regular(node: &Node) -> bool {
     }
 }
 
-/// Whether an assertion holds between two characters; `None` after is the end.
+/// Tells if an assertion holds between two characters; `None` after is the end.
 pub(super) fn holds(assertion: Assertion, before: Before, after: Option<Before>) -> bool {
     let word_before = before == Before::Word;
     let word_after = after == Some(Before::Word);

@@ -16,7 +16,7 @@ pub(super) enum Node {
     Set(CharSet),
 }
 
-/// What must hold between two characters.
+/// A condition between two characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Assertion {
     Start,
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<(Node, usize), PatternError> {
     Ok((node, parser.groups))
 }
 
-/// How deep groups may nest before the expression is called too complex, as the server's stack check does.
+/// The depth of groups at which the expression is called too complex, as the server's stack check does.
 const DEPTH: usize = 200;
 
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ struct Parser {
     depth: usize,
 }
 
-/// What an escape stands for.
+/// The meaning of an escape.
 enum Escape {
     Assert(Assertion),
     Char(u32),

@@ -1,4 +1,4 @@
-//! One address for each set of networks that hold an address together.
+//! One address for each set of networks that contain an address together.
 
 use super::Undecided;
 use crate::address::Network;
@@ -8,15 +8,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Nodes of the tree that are looked at before giving up; only masks with holes come near.
 const NODES: usize = 2_000_000;
 
-/// Addresses of both families, one for each combination of networks.
-pub(super) fn leaves(networks: &[Network]) -> Result<Vec<IpAddr>, Undecided> {
+/// A side of an address: family, base and mask.
+pub(super) type Side = (bool, u128, u128);
+
+/// An address, and the networks that contain it.
+pub(super) struct Leaf {
+    pub(super) address: IpAddr,
+    pub(super) inside: Vec<Side>,
+}
+
+/// Returns the side of a network.
+pub(super) fn side(network: &Network) -> Side {
+    let (base, mask) = network.left();
+    (network.is_v4(), base & mask, mask)
+}
+
+/// Returns addresses of both families, one for each combination of networks.
+pub(super) fn leaves(networks: &[Network]) -> Result<Vec<Leaf>, Undecided> {
     let mut found = Vec::new();
     for v4 in [true, false] {
         let mut sides: Vec<(u128, u128)> = networks
             .iter()
-            .filter(|network| network.is_v4() == v4)
-            .map(Network::left)
-            .map(|(b, m)| (b & m, m))
+            .map(side)
+            .filter(|(four, ..)| *four == v4)
+            .map(|(_, base, mask)| (base, mask))
             .collect();
         sides.sort_unstable();
         sides.dedup();
@@ -28,15 +43,18 @@ pub(super) fn leaves(networks: &[Network]) -> Result<Vec<IpAddr>, Undecided> {
             found: Vec::new(),
         };
         tree.cut(0, 0, &(0..sides.len()).collect::<Vec<_>>(), &mut Vec::new())?;
-        found.extend(tree.found.into_iter().map(|bits| match v4 {
-            true => IpAddr::V4(Ipv4Addr::from(u32::try_from(bits >> 96).unwrap_or(0))),
-            false => IpAddr::V6(Ipv6Addr::from(bits)),
+        found.extend(tree.found.into_iter().map(|(bits, inside)| Leaf {
+            address: match v4 {
+                true => IpAddr::V4(Ipv4Addr::from(u32::try_from(bits >> 96).unwrap_or(0))),
+                false => IpAddr::V6(Ipv6Addr::from(bits)),
+            },
+            inside: inside.into_iter().map(|at| (v4, sides[at].0, sides[at].1)).collect(),
         }));
     }
     Ok(found)
 }
 
-/// An interface whose network holds the client without being the client.
+/// Returns an interface whose network contains the client without being the client.
 pub(super) fn neighbour(client: IpAddr) -> Option<Network> {
     let (address, len): (IpAddr, u8) = match client {
         IpAddr::V4(client) => (Ipv4Addr::from(u32::from(client) ^ 2).into(), 30),
@@ -51,11 +69,11 @@ struct Tree<'t> {
     width: u32,
     seen: HashSet<Vec<usize>>,
     nodes: usize,
-    found: Vec<u128>,
+    found: Vec<(u128, Vec<usize>)>,
 }
 
 impl Tree<'_> {
-    /// `path` has its first `bit` bits decided; `open` may hold it still, `inside` do.
+    /// Cuts at the next bit: `path` has its first `bit` bits decided; `open` may contain it still, `inside` do.
     fn cut(
         &mut self,
         bit: u32,
@@ -86,7 +104,7 @@ impl Tree<'_> {
             if self.seen.insert(key) {
                 // A host rather than a network, where nothing depends on it.
                 let last = 1_u128 << (128 - self.width);
-                self.found.push(if bit < self.width { path | last } else { path });
+                self.found.push((if bit < self.width { path | last } else { path }, inside.clone()));
             }
         } else {
             let bit = cares.leading_zeros();

@@ -1,4 +1,4 @@
-//! The space of all connections, cut into cells that no rule tells apart.
+//! The space of all connections, cut into cells that no rule distinguishes.
 //!
 //! The dimensions are transport, replication, address, the facts behind `samehost`, `samenet` and host names,
 //! database, user, and memberships of roles. They are cut one after another; each cut keeps only the rules that still
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use thiserror::Error;
 
-/// Why a question about all connections has no answer here.
+/// A question about all connections that has no answer here.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Undecided {
@@ -29,11 +29,11 @@ pub enum Undecided {
     TooComplex,
 }
 
-/// What walks through the cells.
+/// A visitor of the cells.
 pub(crate) trait Visitor {
-    /// What tells rules apart for this visitor.
+    /// Returns the number of what distinguishes rules for this visitor.
     fn key(&self, rule: usize) -> u32;
-    /// Whether cells decided by these rules have nothing new.
+    /// Tells if cells decided by these rules have nothing new.
     fn skip(&self, lists: &[Vec<usize>]) -> bool;
     /// The first rule of each list in one cell, with a connection from it.
     fn visit(&mut self, firsts: &[Option<usize>], cell: &Cell) -> ControlFlow<()>;
@@ -76,7 +76,7 @@ enum Stop {
     Undecided(Undecided),
 }
 
-type Step = Result<(), Stop>;
+type Flow = Result<(), Stop>;
 type Lists = Vec<Vec<usize>>;
 /// A list of rules by what they say: names, and what the visitor tells apart.
 type Keys = Vec<(u32, u32)>;
@@ -90,11 +90,11 @@ struct Walk<'w> {
     cells: usize,
 }
 
-/// What must hold for a rule to match, once the names are known: any of each of these memberships.
+/// The conditions under which a rule matches, once the names are known: any of each of these memberships.
 type Clauses = Vec<Vec<String>>;
 
 impl Walk<'_> {
-    fn transports(&mut self, lists: &[Vec<usize>]) -> Step {
+    fn transports(&mut self, lists: &[Vec<usize>]) -> Flow {
         for transport in [Transport::Socket, Transport::Tls, Transport::Plain, Transport::Gss] {
             for replication in [Replication::None, Replication::Physical] {
                 let physical = replication == Replication::Physical;
@@ -115,7 +115,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn addresses(&mut self, lists: &Lists, cell: &Cell) -> Step {
+    fn addresses(&mut self, lists: &Lists, cell: &Cell) -> Flow {
         if lists.iter().all(Vec::is_empty) {
             return Ok(());
         }
@@ -127,19 +127,43 @@ impl Walk<'_> {
                 _ => None,
             })
             .collect();
+        let split: Vec<ByAddress> = lists.iter().map(|list| self.by_address(list, cell)).collect();
         for leaf in addresses::leaves(&networks).map_err(Stop::Undecided)? {
-            let lists = filter(lists, |rule| match &self.rules[rule].address {
-                Address::Network(network) => network.contains(leaf),
-                _ => true,
-            });
+            let lists: Lists = split.iter().map(|list| list.at(&leaf.inside)).collect();
             let mut cell = cell.clone();
-            cell.attempt.address = Some(leaf);
-            self.own_networks(&lists, &cell, leaf)?;
+            cell.attempt.address = Some(leaf.address);
+            self.own_networks(&lists, &cell, leaf.address)?;
         }
         Ok(())
     }
 
-    fn own_networks(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> Step {
+    /// Sorts rules by their networks, without those that an earlier rule for every address hides.
+    fn by_address(&self, list: &[usize], cell: &Cell) -> ByAddress {
+        let physical = cell.attempt.replication == Replication::Physical;
+        let mut out = ByAddress { elsewhere: Vec::new(), networks: HashMap::new() };
+        let mut seen = HashSet::new();
+        for &rule in list {
+            match &self.rules[rule].address {
+                Address::Network(network) => {
+                    if !seen.contains(&self.spec[rule]) {
+                        out.networks.entry(addresses::side(network)).or_default().push(rule);
+                    }
+                }
+                Address::All => {
+                    if seen.insert(self.spec[rule]) {
+                        out.elsewhere.push(rule);
+                        if is_for_everybody(self.rules[rule], physical) {
+                            break;
+                        }
+                    }
+                }
+                Address::Host(_) | Address::SameHost | Address::SameNet => out.elsewhere.push(rule),
+            }
+        }
+        out
+    }
+
+    fn own_networks(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> Flow {
         let mentions = |address: &Address| matches!(address, Address::SameHost | Address::SameNet);
         if !lists.iter().flatten().any(|&rule| mentions(&self.rules[rule].address)) {
             return self.host_names(lists, cell, client);
@@ -161,7 +185,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn host_names(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> Step {
+    fn host_names(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> Flow {
         let patterns: BTreeSet<String> = lists
             .iter()
             .flatten()
@@ -195,16 +219,13 @@ impl Walk<'_> {
 
     /// Drops rules that an earlier one of the list hides: the same names, or after one for everybody.
     fn reduce(&self, lists: &Lists, physical: bool) -> Lists {
-        let everybody = |rule: &Rule| {
-            (physical || rule.databases.contains(&Database::All)) && rule.users.contains(&User::All)
-        };
         let reduce = |list: &Vec<usize>| {
             let mut seen = HashSet::new();
             let mut out = Vec::new();
             for &rule in list {
                 if seen.insert(self.spec[rule]) {
                     out.push(rule);
-                    if everybody(self.rules[rule]) {
+                    if is_for_everybody(self.rules[rule], physical) {
                         break;
                     }
                 }
@@ -214,7 +235,7 @@ impl Walk<'_> {
         lists.iter().map(reduce).collect()
     }
 
-    fn names(&mut self, lists: &Lists, cell: &Cell) -> Step {
+    fn names(&mut self, lists: &Lists, cell: &Cell) -> Flow {
         let physical = cell.attempt.replication == Replication::Physical;
         let lists = self.reduce(lists, physical);
         let key = |rule: &usize| (self.spec[*rule], self.visitor.key(*rule));
@@ -240,18 +261,57 @@ impl Walk<'_> {
             self.mentioned_users(&lists, &mut databases);
         }
         self.universe.stand_ins(&mut databases);
+        let split: Vec<ByName> = lists.iter().map(|list| self.by_database(list)).collect();
         for database in databases {
-            let lists = filter(&lists, |rule| {
+            let fits = |rule: usize| {
                 self.rules[rule].databases.iter().any(|wanted| match wanted {
                     Database::All | Database::SameRole | Database::SameUser => true,
                     Database::Name(name) => self.universe.literal(name) == Some(database),
                     Database::Pattern(pattern) => self.universe.matches(database, pattern),
                     Database::Replication => false,
                 })
-            });
+            };
+            let lists: Lists = split.iter().map(|list| list.at(database, fits)).collect();
             self.users(&lists, cell, Some(database))?;
         }
         Ok(())
+    }
+
+    /// Sorts rules by the databases that they name.
+    fn by_database(&self, list: &[usize]) -> ByName {
+        let mut out = ByName::default();
+        for &rule in list {
+            let mut named = true;
+            for database in &self.rules[rule].databases {
+                match database {
+                    Database::Name(name) => out.add(self.universe.literal(name), rule),
+                    Database::Replication => {}
+                    _ => named = false,
+                }
+            }
+            if !named {
+                out.others.push(rule);
+            }
+        }
+        out
+    }
+
+    /// Sorts rules by the users that they name.
+    fn by_user(&self, list: &[usize]) -> ByName {
+        let mut out = ByName::default();
+        for &rule in list {
+            let mut named = true;
+            for user in &self.rules[rule].users {
+                match user {
+                    User::Name(name) => out.add(self.universe.literal(name), rule),
+                    _ => named = false,
+                }
+            }
+            if !named {
+                out.others.push(rule);
+            }
+        }
+        out
     }
 
     fn mentioned_users(&self, lists: &Lists, into: &mut BTreeSet<usize>) {
@@ -262,7 +322,7 @@ impl Walk<'_> {
         }
     }
 
-    fn users(&mut self, lists: &Lists, cell: &Cell, database: Option<usize>) -> Step {
+    fn users(&mut self, lists: &Lists, cell: &Cell, database: Option<usize>) -> Flow {
         if self.visitor.skip(lists) {
             return Ok(());
         }
@@ -270,7 +330,9 @@ impl Walk<'_> {
         self.mentioned_users(lists, &mut users);
         users.extend(database);
         self.universe.stand_ins(&mut users);
+        let split: Vec<ByName> = lists.iter().map(|list| self.by_user(list)).collect();
         for user in users {
+            let lists: Lists = split.iter().map(|list| list.at(user, |_| true)).collect();
             let class = &self.universe.classes[user];
             let (first, second) = (class.name.clone(), class.second.clone());
             let mut pairs =
@@ -282,14 +344,14 @@ impl Walk<'_> {
                 let mut cell = cell.clone();
                 cell.attempt.database = name.unwrap_or_default();
                 cell.attempt.user = user_name;
-                self.cell(lists, cell, user)?;
+                self.cell(&lists, cell, user)?;
             }
         }
         Ok(())
     }
 
     /// One pair of names: what is left open are memberships.
-    fn cell(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> Step {
+    fn cell(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> Flow {
         let conditions: Vec<Vec<(usize, Clauses)>> = lists
             .iter()
             .map(|list| {
@@ -315,7 +377,7 @@ impl Walk<'_> {
     }
 
     /// Decides memberships one after another until the first rule of each list is certain.
-    fn branch(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> Step {
+    fn branch(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> Flow {
         self.cells += 1;
         if self.cells > CELLS {
             return Err(Stop::Undecided(Undecided::TooComplex));
@@ -346,7 +408,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What a rule still needs; `None` when it cannot match these names.
+    /// Returns the memberships that a rule still needs; `None` when it cannot match these names.
     fn condition(&self, rule: &Rule, attempt: &Attempt, user: usize) -> Option<Clauses> {
         let mut clauses = Clauses::new();
         let mut groups = Vec::new();
@@ -391,7 +453,7 @@ impl Walk<'_> {
     }
 }
 
-/// What is left of a condition when a membership is known.
+/// Returns the rest of a condition when a membership is known.
 fn assume((rule, clauses): &(usize, Clauses), role: &str, member: bool) -> Option<(usize, Clauses)> {
     let mut left = Clauses::new();
     for clause in clauses {
@@ -410,4 +472,59 @@ fn assume((rule, clauses): &(usize, Clauses), role: &str, member: bool) -> Optio
 
 fn filter(lists: &[Vec<usize>], keep: impl Fn(usize) -> bool) -> Lists {
     lists.iter().map(|list| list.iter().copied().filter(|&rule| keep(rule)).collect()).collect()
+}
+
+/// Tells if a rule is for every database and every user.
+fn is_for_everybody(rule: &Rule, physical: bool) -> bool {
+    (physical || rule.databases.contains(&Database::All)) && rule.users.contains(&User::All)
+}
+
+/// Rules of a list by their networks, and those that are for other addresses too.
+struct ByAddress {
+    elsewhere: Vec<usize>,
+    networks: HashMap<addresses::Side, Vec<usize>>,
+}
+
+impl ByAddress {
+    /// Returns the rules at an address inside these networks, in order.
+    fn at(&self, inside: &[addresses::Side]) -> Vec<usize> {
+        let mut found = self.elsewhere.clone();
+        let last = found.last().copied();
+        for side in inside {
+            found.extend(self.networks.get(side).into_iter().flatten());
+        }
+        if found.last().copied() != last {
+            found.sort_unstable();
+        }
+        found
+    }
+}
+
+/// Rules of a list by the names in one of their fields, and those that are for other names too.
+#[derive(Default)]
+struct ByName {
+    others: Vec<usize>,
+    named: HashMap<usize, Vec<usize>>,
+}
+
+impl ByName {
+    fn add(&mut self, class: Option<usize>, rule: usize) {
+        if let Some(class) = class {
+            let rules = self.named.entry(class).or_default();
+            if rules.last() != Some(&rule) {
+                rules.push(rule);
+            }
+        }
+    }
+
+    /// Returns the rules that fit a class of names, in order.
+    fn at(&self, class: usize, fits: impl Fn(usize) -> bool) -> Vec<usize> {
+        let mut found: Vec<usize> = self.others.iter().copied().filter(|&rule| fits(rule)).collect();
+        if let Some(named) = self.named.get(&class) {
+            found.extend(named);
+            found.sort_unstable();
+            found.dedup();
+        }
+        found
+    }
 }

@@ -1,4 +1,4 @@
-//! The names that rules can tell apart: each literal name, and for the rest one class for each set of patterns that
+//! The names that rules can distinguish: each literal name, and for the rest one class for each set of patterns that
 //! match them.
 
 use super::Undecided;
@@ -6,22 +6,24 @@ use crate::regex::{Automaton, Pattern, State};
 use crate::rule::{Database, Rule, User};
 use std::collections::{BTreeSet, HashMap};
 
-/// Names that no rule tells apart.
+/// Names that no rule distinguishes.
 pub(crate) struct Class {
-    /// One of them.
+    /// One of the names.
     pub(crate) name: String,
-    /// Another, if there is one.
+    /// Another one, if there is any.
     pub(crate) second: Option<String>,
     matched: Vec<bool>,
 }
 
-/// Every class of names.
+/// The classes of names.
 pub(crate) struct Universe {
     pub(crate) classes: Vec<Class>,
     literals: HashMap<String, usize>,
     patterns: HashMap<Pattern, usize>,
     /// Classes without a literal name; never empty in practice, since names are many.
     pub(crate) others: Vec<usize>,
+    /// Classes of literal names by the patterns that match them.
+    alike: Vec<Vec<usize>>,
 }
 
 /// Work before giving up, in instructions of automata looked at: well under a second when optimised.
@@ -73,7 +75,12 @@ impl Universe {
         let first_other = classes.len();
         classes.extend(others(&literals, &listed)?);
         let others = (first_other..classes.len()).collect();
-        Ok(Self { classes, literals, patterns, others })
+        let mut alike: HashMap<&[bool], Vec<usize>> = HashMap::new();
+        for class in 0..literals.len() {
+            alike.entry(&classes[class].matched).or_default().push(class);
+        }
+        let alike = alike.into_values().collect();
+        Ok(Self { classes, literals, patterns, others, alike })
     }
 
     pub(crate) fn literal(&self, name: &str) -> Option<usize> {
@@ -85,13 +92,10 @@ impl Universe {
         if self.patterns.is_empty() {
             return;
         }
-        let mut counts: HashMap<&[bool], u8> = HashMap::new();
-        for class in 0..self.literals.len() {
-            let count = counts.entry(&self.classes[class].matched).or_default();
-            if *count < 2 && !mentioned.contains(&class) {
-                *count += 1;
-                mentioned.insert(class);
-            }
+        for alike in &self.alike {
+            let others: Vec<usize> =
+                alike.iter().copied().filter(|class| !mentioned.contains(class)).take(2).collect();
+            mentioned.extend(others);
         }
     }
 

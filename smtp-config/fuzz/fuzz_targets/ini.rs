@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use smtp_config::ini::{Ini, quote};
-use smtp_config::{Version, check, edit, effective};
+use smtp_config::{Change, Version, check, edit, effective, effective_incoming, migrate};
 
 fuzz_target!(|input: (&str, &str)| {
     let (text, value) = input;
@@ -14,12 +14,13 @@ fuzz_target!(|input: (&str, &str)| {
     let _ = quote(value);
     if let Ok(ini) = Ini::parse(text) {
         let _ = Ini::parse(&ini.write());
-        for version in [7, 13] {
-            let _ = check(text, &ini, version);
-            let _ = effective(&ini, Version(version));
+        for version in [7, 13, 16] {
+            let _ = check(&ini, Version(version));
+            let _ = (effective(&ini, Version(version)), effective_incoming(&ini, Version(version)));
+            let _ = migrate(&ini, Version(version), Version::NEWEST);
         }
     }
-    let changes = [("mailer", "PASSWD", Some(value)), ("email.incoming", "HOST", None)];
+    let changes = [Change::set("mailer", "PASSWD", value), Change::remove("email.incoming", "HOST")];
     if let Ok(edited) = edit(text, &changes) {
         let ini = Ini::parse(&edited).expect("it was read before it was returned");
         assert_eq!(ini.value("mailer", "PASSWD").as_deref(), Some(value));

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use smtp_config::policy::{Answer, Answers, dkim, dmarc, spf, terms};
-use smtp_config::{environment, mailbox, mechanism, reply, reply_to};
+use smtp_config::{AddressRules, environment, mailbox, mechanism, reply, reply_to, secret_path, split_host_port};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(Some((found, length))) = reply(bytes) {
@@ -13,7 +13,10 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = (found.text(), found.extension("AUTH").and_then(mechanism));
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = (mailbox(text), reply_to(text), environment::decode(text), terms(text));
+    for rules in AddressRules::ALL {
+        let _ = (mailbox(text, *rules), reply_to(text, *rules).is_ok());
+    }
+    let _ = (environment::decode(text), terms(text), secret_path(text), split_host_port(text));
     let texts = [text.to_owned()];
     let _ = (dkim(&texts), dmarc("example.org", "a.example.org", &texts));
     let mut answers = Answers::default();

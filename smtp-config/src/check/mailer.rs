@@ -1,189 +1,351 @@
 //! `[mailer]` and `[mailer.override_header]`.
 
-use super::{Checker, Code, boolean};
-use crate::address::{has_unquoted_specials, mailbox};
-use crate::forgejo::is_local;
-use crate::mailer::Protocol;
+use super::{Checker, values};
+use crate::address::{AddressRules, parse_address};
+use crate::effective::{Effective, Origin, Password, Spoken, effective, is_duration};
+use crate::fatal::Fatal;
+use crate::finding::Code;
+use crate::host::host_fault;
+use crate::ini::Ini;
+use crate::presets::Preset;
+use crate::protocol::Protocol;
+use crate::section::{OVERRIDE_HEADER, SECTION};
+use crate::secret_uri::secret_path;
+use crate::shell::shell_words;
+use crate::version::Version;
 
-const DEPRECATED: &[(&str, &str)] = &[
-    ("MAILER_TYPE", "PROTOCOL"),
-    ("HOST", "SMTP_ADDR and SMTP_PORT"),
-    ("IS_TLS_ENABLED", "PROTOCOL = smtps"),
-    ("DISABLE_HELO", "ENABLE_HELO"),
-    ("SKIP_VERIFY", "FORCE_TRUST_SERVER_CERT"),
-    ("USE_CERTIFICATE", "USE_CLIENT_CERT"),
-    ("CERT_FILE", "CLIENT_CERT_FILE"),
-    ("KEY_FILE", "CLIENT_KEY_FILE"),
-    ("ENABLE_HTML_ALTERNATIVE", "SEND_AS_PLAIN_TEXT"),
+/// Deprecated keys and their successors.
+pub(crate) const DEPRECATED: &[(&str, &str)] = &[
+    ("MAILER_TYPE", "write PROTOCOL"),
+    ("HOST", "write SMTP_ADDR and SMTP_PORT"),
+    ("IS_TLS_ENABLED", "write PROTOCOL = smtps, or smtp+starttls"),
+    ("DISABLE_HELO", "write ENABLE_HELO"),
+    ("SKIP_VERIFY", "write FORCE_TRUST_SERVER_CERT"),
+    ("USE_CERTIFICATE", "write USE_CLIENT_CERT"),
+    ("CERT_FILE", "write CLIENT_CERT_FILE: Forgejo does not read this one"),
+    ("KEY_FILE", "write CLIENT_KEY_FILE: Forgejo does not read this one"),
+    ("ENABLE_HTML_ALTERNATIVE", "write SEND_AS_PLAIN_TEXT"),
 ];
 
 pub(super) fn check(checker: &mut Checker<'_>) {
-    let enabled = checker.flag("ENABLED", false);
-    for (key, instead) in DEPRECATED {
-        if checker.get(key).is_some() {
-            checker.add(Code::Deprecated, key, format!("write {instead}"));
-        }
+    checker.section = SECTION;
+    checker.flag("ENABLED", false);
+    let (mailer, fatals) = loaded(checker.ini, checker.version);
+    for fatal in &fatals {
+        checker.fatal(fatal);
     }
-    for (key, name) in [("USERNAME", "USER"), ("PASSWORD", "PASSWD"), ("PASSWORD_URI", "PASSWD_URI")] {
-        if checker.get(key).is_some() && !checker.version.knows_aliases() {
-            checker.add(Code::AliasVersion, key, format!("not read before Forgejo 8; write {name}"));
-        }
-    }
-    for key in ["ENABLE_HELO", "SENDMAIL_CONVERT_CRLF", "SEND_AS_PLAIN_TEXT", "USE_CLIENT_CERT"] {
+    // Mail that is off stops nothing and leaks nothing.
+    let Some(mailer) = mailer else { return };
+    for key in
+        ["ENABLE_HELO", "SENDMAIL_CONVERT_CRLF", "SEND_AS_PLAIN_TEXT", "USE_CLIENT_CERT", "FORCE_TRUST_SERVER_CERT"]
+    {
         checker.flag(key, matches!(key, "ENABLE_HELO" | "SENDMAIL_CONVERT_CRLF"));
     }
-    if checker.flag("FORCE_TRUST_SERVER_CERT", false) {
-        let message = "anybody on the way can read the password; remove it";
-        checker.add(Code::TlsNotVerified, "FORCE_TRUST_SERVER_CERT", message);
+    names(checker);
+    values::check(checker);
+    values::reference(checker, &["PASSWD", "PASSWORD"]);
+    sender(checker, &mailer, &fatals);
+    password(checker, &mailer);
+    match mailer.spoken {
+        Spoken::Dummy => {}
+        Spoken::Sendmail => sendmail(checker, &mailer),
+        Spoken::Unix => unix(checker, &mailer),
+        Spoken::Network(protocol) => network(checker, &mailer, protocol),
     }
-    sender(checker, enabled);
-    transport(checker, enabled);
-    checker.password("PASSWD", "PASSWD_URI");
+    override_header(checker);
 }
 
-fn sender(checker: &mut Checker<'_>, enabled: bool) {
-    match (checker.get("FROM"), checker.get("USER")) {
-        (Some(from), _) if mailbox(&from).is_none() => {
-            checker.add(Code::FromRefused, "FROM", "Forgejo ends at once; write Name <local@domain>");
-        }
-        (Some(from), _) if has_unquoted_specials(&from) => {
-            let message = "not every version of Go takes this name; write \"Name\" <local@domain>";
-            checker.add(Code::FromSpecials, "FROM", message);
-        }
-        (None, Some(user)) if mailbox(&user).is_none() => {
-            let message = "it defaults to USER, which is no address: Forgejo ends at once; write FROM";
-            checker.add(Code::FromMissing, "FROM", message);
-        }
-        (None, None) if enabled => {
-            checker.add(Code::FromMissing, "FROM", "without it no server takes a message; write FROM");
-        }
-        _ => {}
-    }
-    let envelope = checker.get("ENVELOPE_FROM").filter(|from| from != "<>");
-    if envelope.is_some_and(|from| mailbox(&from).is_none()) {
-        let message = "Forgejo ends at once; write local@domain, or <> for the null sender";
-        checker.add(Code::EnvelopeFromRefused, "ENVELOPE_FROM", message);
-    }
-}
-
-fn transport(checker: &mut Checker<'_>, enabled: bool) {
-    let host = checker.get("SMTP_ADDR");
-    let written = checker.get("PROTOCOL");
-    let old = ["MAILER_TYPE", "IS_TLS_ENABLED", "HOST"].iter().any(|key| checker.get(key).is_some());
-    let user = checker.get("USER").or_else(|| checker.get("USERNAME"));
-    let port = match checker.get("SMTP_PORT").map(|port| port.parse::<u16>().ok().filter(|port| *port > 0)) {
-        Some(None) => {
-            checker.add(Code::Port, "SMTP_PORT", "no port; write a number from 1 to 65535");
-            return;
-        }
-        other => other.flatten(),
-    };
-    let (protocol, key) = match (written.as_deref(), port) {
-        (Some("smtp"), _) => (Protocol::Smtp, "PROTOCOL"),
-        (Some("smtps"), _) => (Protocol::Smtps, "PROTOCOL"),
-        (Some("smtp+starttls"), _) => (Protocol::StartTls, "PROTOCOL"),
-        (Some("smtp+unix"), _) => return unix(checker, user.as_deref()),
-        (Some("sendmail"), _) => return sendmail(checker),
-        (Some("dummy"), _) => return,
-        (Some(_), _) => {
-            let message = "no such protocol, so plain SMTP is spoken; write smtps, lower case";
-            checker.add(Code::ProtocolUnknown, "PROTOCOL", message);
-            return;
-        }
-        (None, _) if host.as_deref().is_some_and(|host| host.contains(['/', '\\'])) => {
-            let message = "not written, and SMTP_ADDR is a path: a Unix socket";
-            checker.add(Code::ProtocolInferred, "PROTOCOL", message);
-            return unix(checker, user.as_deref());
-        }
-        (None, Some(port)) => {
-            let protocol = Protocol::of_port(port);
-            let message = format!("not written, so it follows port {port}: {protocol}");
-            checker.add(Code::ProtocolInferred, "PROTOCOL", message);
-            (protocol, "SMTP_PORT")
-        }
-        (None, None) if old => return,
-        (None, None) => {
-            if host.is_some() {
-                let message = "neither it nor SMTP_PORT is written: smtps on port 465";
-                checker.add(Code::ProtocolInferred, "PROTOCOL", message);
+/// Loads the mailer; where Forgejo's start ends, goes on as if the setting had been corrected, so that one run finds all.
+fn loaded(ini: &Ini, version: Version) -> (Option<Effective>, Vec<Fatal>) {
+    let mut now = ini.excerpt(&[SECTION]);
+    let mut fatals = Vec::new();
+    loop {
+        let fatal = match effective(&now, version) {
+            Ok(Some(mut mailer)) => {
+                mailer.headers.clear();
+                return (Some(mailer), fatals);
             }
-            (Protocol::Smtps, "PROTOCOL")
+            Ok(None) => return (None, fatals),
+            Err(fatal) => fatal,
+        };
+        match &fatal {
+            Fatal::BothPasswords { .. } | Fatal::Uri { .. } => {
+                now.set(SECTION, "PASSWD_URI", "");
+                now.set(SECTION, "PASSWORD_URI", "");
+            }
+            Fatal::EnvelopeFrom { .. } => now.set(SECTION, "ENVELOPE_FROM", ""),
+            Fatal::From { .. } => now.set(SECTION, "FROM", "forge@example.org"),
+            Fatal::Host { .. } => now.set(SECTION, "HOST", "localhost"),
+            Fatal::SendmailTimeout { .. } => now.set(SECTION, "SENDMAIL_TIMEOUT", ""),
+            Fatal::ReplyTo { .. } => {}
         }
-    };
-    let Some(host) = host else {
-        if enabled && !old {
-            checker.add(Code::Host, "SMTP_ADDR", "there is no server; write its name");
+        let again = fatals.contains(&fatal);
+        if !again {
+            fatals.push(fatal);
         }
+        if again || fatals.len() > 8 {
+            return (None, fatals);
+        }
+    }
+}
+
+fn names(checker: &mut Checker<'_>) {
+    for (key, fix) in DEPRECATED {
+        if checker.ini.value(SECTION, key).is_some() {
+            checker.add(Code::Deprecated, key, "deprecated", fix);
+        }
+    }
+    if checker.get("PROTOCOL").as_deref() == Some("smtp+startls") {
+        checker.add(Code::Deprecated, "PROTOCOL", "a deprecated spelling", "write smtp+starttls");
+    }
+    for (key, name) in [("USERNAME", "USER"), ("PASSWORD", "PASSWD")] {
+        if checker.get(key).is_some() && !checker.version.knows_aliases() {
+            checker.add(Code::AliasVersion, key, "not read before Forgejo 8", &format!("write {name}"));
+        }
+    }
+    let timeout = checker.get("SENDMAIL_TIMEOUT");
+    if timeout.is_some_and(|text| !is_duration(&text)) && !checker.version.refuses_bad_timeout() {
+        let problem = "not a duration, so five minutes are used";
+        checker.add(Code::Duration, "SENDMAIL_TIMEOUT", problem, "write a unit, as in 5m");
+    }
+}
+
+fn sender(checker: &mut Checker<'_>, mailer: &Effective, fatals: &[Fatal]) {
+    let refused = fatals.iter().any(|fatal| matches!(fatal, Fatal::From { .. }));
+    if mailer.from.is_empty() {
+        let problem = "missing, and USER too: no server accepts a message without a sender";
+        checker.add(Code::FromMissing, "FROM", problem, "write FROM = Name <local@domain>");
+    }
+    for (key, value) in [("FROM", &mailer.from), ("ENVELOPE_FROM", &mailer.envelope_from)] {
+        let accepted = AddressRules::ALL.iter().filter(|rules| parse_address(value, **rules).is_ok()).count();
+        if !refused && checker.get(key).is_some() && accepted > 0 && accepted < AddressRules::ALL.len() {
+            let problem = "releases of Go differ in domain literals, so another build of Forgejo may not start";
+            checker.add(Code::FromLiteral, key, problem, "write a domain name");
+        }
+    }
+}
+
+fn password(checker: &mut Checker<'_>, mailer: &Effective) {
+    let uri_key = checker.first(&["PASSWD_URI", "PASSWORD_URI"]);
+    if let Some(uri) = checker.get(uri_key) {
+        uri_form(checker, uri_key, &uri);
+    }
+    let no_password = matches!(&mailer.password, Password::None);
+    let server = matches!(mailer.spoken, Spoken::Network(_) | Spoken::Unix);
+    if server && no_password && !mailer.user.is_empty() && checker.get(uri_key).is_none() {
+        let key = checker.first(&["USER", "USERNAME"]);
+        let problem = "an account without a password: Forgejo logs in with an empty one";
+        checker.add(Code::PasswordMissing, key, problem, "write PASSWD or PASSWD_URI, or remove the account");
+    }
+}
+
+/// Reports a URI that the version does not read, or whose path is another than the one that is written.
+pub(super) fn uri_form(checker: &mut Checker<'_>, key: &str, uri: &str) {
+    if !checker.version.knows_uri() {
+        let problem = format!("not read before Forgejo {}: there is no password", Version::FIRST_WITH_URI);
+        checker.add(Code::UriVersion, key, problem, "write the password itself");
         return;
-    };
-    if host.contains(['/', '\\', '[', ']', ' ', '\t'])
-        || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err())
-    {
-        let message = "no host: write its name only, without a port, brackets or https://";
-        checker.add(Code::Host, "SMTP_ADDR", message);
     }
-    let crossed =
-        matches!((protocol, port), (Protocol::Smtps, Some(25 | 587)) | (Protocol::StartTls, Some(465)));
-    if crossed && key == "PROTOCOL" {
-        let message = "the port of another protocol: the first byte is waited for without end; \
-                       465 is for smtps, 587 for smtp+starttls";
-        checker.add(Code::ProtocolPort, "SMTP_PORT", message);
+    let Ok(path) = secret_path(uri) else { return };
+    let plain = uri.strip_prefix("file://").filter(|rest| rest.starts_with('/'));
+    let plain = plain.or(uri.strip_prefix("file:"));
+    if plain != Some(path.as_str()) || !crate::route::safe_path(&path) {
+        let problem = format!("Forgejo opens {path:?}");
+        let fix = "write file:/path with letters, digits and . _ / - only";
+        checker.add(Code::UriForm, key, problem, fix);
     }
-    if user.is_none() || is_local(&host) {
+}
+
+fn network(checker: &mut Checker<'_>, mailer: &Effective, protocol: Protocol) {
+    let host_key = checker.first(&["SMTP_ADDR", "HOST"]);
+    let port_key = checker.first(&["SMTP_PORT", host_key]);
+    let port = mailer.port.parse::<u16>().ok().filter(|port| *port > 0);
+    if mailer.host.is_empty() {
+        checker.add(Code::Host, "SMTP_ADDR", "there is no server", "write its name");
+    } else if let Some((fault, fix)) = host_fault(&mailer.host) {
+        checker.add(Code::Host, host_key, fault, fix);
+    }
+    if port.is_none() && mailer.origin != Origin::Unknown {
+        checker.add(Code::Port, port_key, "not a valid port", "write a number from 1 to 65535");
+    }
+    let preset = Preset::of_host(&mailer.host);
+    match mailer.origin {
+        Origin::Unknown => {
+            let problem = "not a protocol of Forgejo, so plain SMTP is spoken";
+            checker.add(Code::ProtocolUnknown, "PROTOCOL", problem, "write smtps, in lower case");
+        }
+        Origin::Inferred => {
+            let given = checker.get(port_key).is_some_and(|_| port_key == "SMTP_PORT" || host_key == "HOST");
+            let problem = if given {
+                format!("missing, so it follows port {}: {protocol}", mailer.port)
+            } else {
+                format!("missing, and the port too: {protocol} on port {}", mailer.port)
+            };
+            checker.add(Code::ProtocolInferred, "PROTOCOL", problem, &format!("write PROTOCOL = {protocol}"));
+        }
+        Origin::Deprecated | Origin::Written => {}
+    }
+    if let Some(port) = port {
+        crossed(checker, mailer, protocol, port, preset);
+    }
+    if mailer.trusts_anybody {
+        let key = checker.first(&["FORCE_TRUST_SERVER_CERT", "SKIP_VERIFY"]);
+        let problem = "any certificate is accepted, so that anybody on the way can read the password";
+        checker.add(Code::TlsNotVerified, key, problem, "remove it; add a private authority to the trust store");
+    }
+    if mailer.client_certificate && (mailer.client_files.0.is_empty() || mailer.client_files.1.is_empty()) {
+        let key = checker.first(&["USE_CLIENT_CERT", "USE_CERTIFICATE"]);
+        let problem = "a client certificate without its files: no message is sent";
+        checker.add(Code::ClientCertificate, key, problem, "write CLIENT_CERT_FILE and CLIENT_KEY_FILE");
+    }
+    if let Some(preset) = preset {
+        provider(checker, mailer, preset);
+    }
+    // Of an unknown protocol it is said already that plain SMTP is spoken.
+    if mailer.user.is_empty() || mailer.is_local() || mailer.origin == Origin::Unknown {
         return;
     }
+    let key = checker.first(&["PROTOCOL", "IS_TLS_ENABLED", port_key]);
     match protocol {
-        Protocol::Smtp => checker.add(Code::Plaintext, key, "without TLS; write PROTOCOL = smtps, port 465"),
-        Protocol::StartTls => {
-            let message =
-                "if somebody strips STARTTLS, the password goes out in clear; prefer smtps, port 465";
-            checker.add(Code::StartTlsStrippable, key, message);
+        Protocol::Smtp => {
+            let fix = better(preset).unwrap_or("write PROTOCOL = smtps and port 465");
+            checker.add(Code::Plaintext, key, "the password goes out without TLS", fix);
         }
+        Protocol::StartTls => match better(preset) {
+            None => {
+                let problem = format!(
+                    "{} offers STARTTLS only: if somebody strips it on the way, the password goes out in clear",
+                    preset.map_or("the provider", |preset| preset.name)
+                );
+                checker.add(Code::StartTlsOnly, key, problem, "");
+            }
+            Some(fix) => {
+                let problem = "if somebody strips STARTTLS on the way, the password goes out in clear";
+                checker.add(Code::StartTlsStrippable, key, problem, fix);
+            }
+        },
         Protocol::Smtps => {}
     }
 }
 
-fn unix(checker: &mut Checker<'_>, user: Option<&str>) {
-    if !checker.get("SMTP_ADDR").is_some_and(|path| path.starts_with('/')) {
-        checker.add(Code::Host, "SMTP_ADDR", "write the absolute path of the socket");
-    }
-    if user.is_some() {
-        let message = "over a Unix socket Go refuses PLAIN, the usual mechanism; remove USER, or offer LOGIN";
-        checker.add(Code::UnixAuthentication, "USER", message);
+/// Returns the advice to use TLS from the first byte; `None` for a provider that lacks it.
+fn better(preset: Option<&Preset>) -> Option<&'static str> {
+    let smtps = "write PROTOCOL = smtps and SMTP_PORT = 465";
+    match preset {
+        Some(preset) if preset.ports.iter().all(|(_, protocol)| *protocol != Protocol::Smtps) => None,
+        _ => Some(smtps),
     }
 }
 
-fn sendmail(checker: &mut Checker<'_>) {
-    let args = checker.get("SENDMAIL_ARGS").unwrap_or_default();
-    if !checker.version.ends_sendmail_args() && !args.trim_end().ends_with("--") {
-        let message =
-            "before Forgejo 12 a recipient that begins with - is an option of sendmail; end it with --";
-        checker.add(Code::SendmailArgs, "SENDMAIL_ARGS", message);
+fn crossed(
+    checker: &mut Checker<'_>,
+    mailer: &Effective,
+    protocol: Protocol,
+    port: u16,
+    preset: Option<&Preset>,
+) {
+    let key = checker.first(&["SMTP_PORT", "PROTOCOL", "SMTP_ADDR", "HOST"]);
+    let hangs = "the connection hangs, or TLS fails at its first record";
+    if let Some(preset) = preset {
+        match preset.protocol_at(port) {
+            Some(known) if known != protocol && protocol != Protocol::Smtp => {
+                let problem = format!("{} speaks {known} on port {port}, not {protocol}: {hangs}", preset.name);
+                let fix = format!("write PROTOCOL = {known}, or another port");
+                checker.add(Code::ProtocolPort, key, problem, &fix);
+            }
+            Some(_) => {}
+            None => {
+                let ports: Vec<String> =
+                    preset.ports.iter().map(|(port, protocol)| format!("{port} ({protocol})")).collect();
+                let problem = format!("{} documents the ports {}", preset.name, ports.join(", "));
+                checker.add(Code::ProviderPort, key, problem, "");
+            }
+        }
+        return;
+    }
+    let crossed = matches!((protocol, port), (Protocol::Smtps, 25 | 587) | (Protocol::StartTls, 465));
+    if crossed && mailer.origin != Origin::Inferred {
+        let problem = format!("{protocol} on the port of another protocol: {hangs}");
+        let fix = "465 is for smtps, 587 for smtp+starttls";
+        checker.add(Code::ProtocolPort, key, problem, fix);
+    }
+}
+
+/// Reports an account or sender that the provider refuses.
+fn provider(checker: &mut Checker<'_>, mailer: &Effective, preset: &Preset) {
+    let key = checker.first(&["USER", "USERNAME"]);
+    if let Some(fixed) = preset.fixed_user.filter(|fixed| !mailer.user.is_empty() && mailer.user != *fixed) {
+        let problem = format!("{} refuses other accounts than {fixed}", preset.name);
+        checker.add(Code::ProviderUser, key, problem, &format!("write USER = {fixed}"));
+    }
+    let sender = mailer.sender.as_ref().map(|held| held.address.as_str()).unwrap_or_default();
+    let other = !mailer.user.is_empty() && !sender.eq_ignore_ascii_case(&mailer.user);
+    if preset.sender_is_user && other && mailer.user.contains('@') {
+        let problem = format!("{} replaces or refuses a sender that is not the account or its alias", preset.name);
+        checker.add(Code::ProviderUser, "FROM", problem, &format!("write FROM = Name <{}>", mailer.user));
+    }
+    if let Some(why) = preset.no_password_login.filter(|_| !mailer.user.is_empty()) {
+        checker.add(Code::ProviderLogin, key, why, "send through another provider or a relay");
+    }
+}
+
+fn unix(checker: &mut Checker<'_>, mailer: &Effective) {
+    if mailer.origin == Origin::Inferred {
+        let problem = "missing, and SMTP_ADDR is a path: a Unix socket";
+        checker.add(Code::ProtocolInferred, "PROTOCOL", problem, "write PROTOCOL = smtp+unix");
+    }
+    if mailer.host.contains("://") {
+        let key = checker.first(&["SMTP_ADDR", "HOST"]);
+        checker.add(Code::Host, key, "a URL, which is opened as a Unix socket", "write the server's name only");
+    } else if !mailer.host.starts_with('/') {
+        let key = checker.first(&["SMTP_ADDR", "HOST"]);
+        checker.add(Code::Host, key, "not the absolute path of a socket", "write a path that begins with /");
+    }
+    if !mailer.user.is_empty() {
+        let key = checker.first(&["USER", "USERNAME"]);
+        let problem = "over a Unix socket Go refuses PLAIN, the usual mechanism";
+        checker.add(Code::UnixAuthentication, key, problem, "remove USER, or let the server offer LOGIN only");
+    }
+}
+
+fn sendmail(checker: &mut Checker<'_>, mailer: &Effective) {
+    let (path, args) = &mailer.sendmail;
+    if path.contains([' ', '\t']) {
+        let problem = "options after the path: no program of this name can be run";
+        checker.add(Code::SendmailPath, "SENDMAIL_PATH", problem, "write options to SENDMAIL_ARGS");
+    }
+    let words = shell_words(args);
+    if words.is_none() {
+        let problem = "a quote that is not closed: Forgejo drops the arguments";
+        checker.add(Code::SendmailQuote, "SENDMAIL_ARGS", problem, "close the quote");
+    }
+    let ended = words.unwrap_or_default().last().is_some_and(|last| last == "--");
+    if !checker.version.ends_sendmail_args() && !ended {
+        let problem = "before Forgejo 12 a recipient that begins with - is taken for an option of sendmail";
+        checker.add(Code::SendmailArgs, "SENDMAIL_ARGS", problem, "end it with --");
     }
 }
 
 /// Headers that differ from message to message: one value for all would break threads, dates or addresses.
 const FIXED: &[&str] = &["date", "message-id", "to", "subject", "content-type", "content-transfer-encoding"];
 
-pub(super) fn override_header(checker: &mut Checker<'_>) {
-    let keys = checker.ini.section(checker.section).map(crate::ini::Section::keys).unwrap_or_default();
+fn override_header(checker: &mut Checker<'_>) {
+    checker.section = OVERRIDE_HEADER;
+    values::check(checker);
+    let keys = checker.ini.section(OVERRIDE_HEADER).map(crate::ini::Section::keys).unwrap_or_default();
     if let (Some(key), false) = (keys.first(), checker.version.knows_override_header()) {
-        checker.add(Code::HeaderVersion, key.name(), "not read before Forgejo 8");
+        checker.add(Code::HeaderVersion, key.name(), "not read before Forgejo 8", "remove it");
     }
     for key in keys {
         let name = key.name();
         if name.is_empty() || !name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-') {
-            checker.add(Code::HeaderName, name, "no name of a header; write letters, digits and - only");
+            let problem = "not a valid name of a header";
+            checker.add(Code::HeaderName, name, problem, "write letters, digits and - only");
         } else if FIXED.contains(&name.to_lowercase().as_str()) {
-            let message = "it would be the same on every message; remove it";
-            checker.add(Code::HeaderFixed, name, message);
+            checker.add(Code::HeaderFixed, name, "it would be the same on every message", "remove it");
         } else if key.raw().contains(['\n', '\r']) {
-            checker.add(Code::HeaderName, name, "a line end in a header; write it on one line");
+            checker.add(Code::HeaderName, name, "a line break in a header", "write it on one line");
         }
     }
-}
-
-/// The value of a switch that is off unless it says otherwise.
-pub(super) fn on(checker: &Checker<'_>, key: &str) -> bool {
-    checker.get(key).and_then(|value| boolean(&value)) == Some(true)
+    checker.section = SECTION;
 }

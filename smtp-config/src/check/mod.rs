@@ -1,51 +1,73 @@
-//! What Forgejo would misread, die of, or leak by.
+//! Findings in the mailer's sections of app.ini, judged on what Forgejo has after loading them.
 
-mod code;
 mod incoming;
+mod keys;
 mod mailer;
+mod values;
 
-pub use code::{Code, Finding, Severity};
+use crate::edit::is_password;
+use crate::finding::{Code, Finding, Severity};
+use crate::ini::Ini;
+use crate::redact::shown;
+use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
+use crate::version::Version;
 
-use crate::forgejo::Version;
-use crate::incoming::INCOMING;
-use crate::ini::{Ini, has_reference};
-use crate::mailer::{OVERRIDE_HEADER, SECTION};
-use crate::route::{URI_SINCE, safe_path};
-
-/// Every finding in `[mailer]`, `[mailer.override_header]` and `[email.incoming]`, as Forgejo of that major version reads
-/// them. `text` is what `ini` was read from.
+/// Returns every finding in `[mailer]`, `[mailer.override_header]` and `[email.incoming]`, by line. A setting at which
+/// Forgejo's start ends is an error that quotes Forgejo; nothing else says so.
 #[must_use]
-pub fn check(text: &str, ini: &Ini, forgejo: u32) -> Vec<Finding> {
-    let mut checker =
-        Checker { text, ini, version: Version(forgejo), section: SECTION, findings: Vec::new() };
+pub fn check(ini: &Ini, version: Version) -> Vec<Finding> {
+    let mut checker = Checker { ini, version, section: SECTION, findings: Vec::new() };
+    keys::check(&mut checker);
     mailer::check(&mut checker);
-    checker.cut();
-    checker.section = OVERRIDE_HEADER;
-    mailer::override_header(&mut checker);
-    checker.cut();
     checker.section = INCOMING;
     incoming::check(&mut checker);
-    checker.cut();
-    checker.resave();
+    values::resave(&mut checker);
+    checker.findings.sort_by_key(|finding| (finding.line, finding.column));
     checker.findings
 }
 
-/// A boolean as go-ini reads it.
-#[must_use]
-pub fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" | "YES" | "yes" | "Yes" | "y" | "ON" | "on" | "On" => {
-            Some(true)
-        }
-        "0" | "f" | "F" | "false" | "FALSE" | "False" | "NO" | "no" | "No" | "n" | "OFF" | "off" | "Off" => {
-            Some(false)
-        }
-        _ => None,
-    }
+/// The state of a password's file, as the user that Forgejo runs as finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFile {
+    /// The file does not exist.
+    Missing,
+    /// The file has nothing but white space.
+    Empty,
+    /// The user cannot read the file.
+    Unreadable {
+        /// The name of the user.
+        user: String,
+        /// The fault: an owner and a mode, or a folder.
+        why: String,
+    },
 }
 
+/// Returns the finding about the file of a `PASSWD_URI` or `PASSWORD_URI`.
+#[must_use]
+pub fn secret_file(ini: &Ini, section: &'static str, path: &str, state: &SecretFile) -> Finding {
+    let mut checker = Checker { ini, version: Version::default(), section, findings: Vec::new() };
+    let keys = ["PASSWD_URI", "PASSWORD_URI"];
+    let key = keys.iter().find(|key| ini.value(section, key).is_some_and(|value| !value.is_empty()));
+    let key = key.copied().unwrap_or(if section == SECTION { "PASSWD_URI" } else { "PASSWORD_URI" });
+    let (code, what, fix) = match state {
+        SecretFile::Missing => {
+            (Code::SecretMissing, "no such file".to_owned(), "write the file, or correct the path".to_owned())
+        }
+        SecretFile::Empty => {
+            (Code::SecretEmpty, "the file is empty".to_owned(), "write the password to it".to_owned())
+        }
+        SecretFile::Unreadable { user, why } => (
+            Code::SecretUnreadable,
+            format!("permission denied for {user}: {why}"),
+            format!("chown it to {user} or to one of its groups, or use PASSWD"),
+        ),
+    };
+    checker.add(code, key, format!("Forgejo does not start: Failed to read {key} ({path}): {what}"), &fix);
+    checker.findings.remove(0)
+}
+
+/// The findings so far, and the section that is looked at.
 struct Checker<'i> {
-    text: &'i str,
     ini: &'i Ini,
     version: Version,
     section: &'static str,
@@ -53,98 +75,85 @@ struct Checker<'i> {
 }
 
 impl Checker<'_> {
-    fn add(&mut self, code: Code, key: &str, message: impl Into<String>) {
-        let section = if key.is_empty() { "" } else { self.section };
-        let entries = self.ini.entries().iter().rev();
-        let line = entries.filter(|entry| entry.section == section).find(|entry| entry.key == key);
+    fn add(&mut self, code: Code, key: &str, problem: impl Into<String>, fix: &str) {
+        self.add_with(code, code.severity(), key, problem, fix);
+    }
+
+    fn add_with(
+        &mut self,
+        code: Code,
+        severity: Severity,
+        key: &str,
+        problem: impl Into<String>,
+        fix: &str,
+    ) {
+        let mut entries = self.ini.entries().iter().rev();
+        let entry = entries.find(|entry| entry.section == self.section && entry.key == key);
+        let header = self.ini.headers().iter().find(|header| header.section == self.section);
+        let line = entry.map(|entry| entry.line).or(header.map(|header| header.line));
+        let value = entry.and_then(|_| self.ini.value(self.section, key));
+        // The URI of a password may be the password itself.
+        let value = value.filter(|value| !is_password(key) && shown(key, value).is_some());
         self.findings.push(Finding {
             code,
-            severity: code.severity(),
-            section: section.to_owned(),
+            severity,
+            section: self.section.to_owned(),
             key: key.to_owned(),
-            line: line.map(|entry| entry.line),
-            message: message.into(),
+            value,
+            line,
+            column: line.map(|_| entry.map_or(1, |entry| entry.column)),
+            problem: problem.into(),
+            fix: fix.to_owned(),
         });
     }
 
-    /// A key's value; an empty one counts as none.
+    /// Returns a key's value; an empty one counts as none.
     fn get(&self, key: &str) -> Option<String> {
         self.ini.value(self.section, key).filter(|value| !value.is_empty())
     }
 
-    /// A switch; what is no boolean is a finding and counts as its default, as in Forgejo.
-    fn flag(&mut self, key: &str, default: bool) -> bool {
-        let Some(value) = self.get(key) else { return default };
-        boolean(&value).unwrap_or_else(|| {
+    /// Returns the first of some keys that is given.
+    fn first<'k>(&self, keys: &[&'k str]) -> &'k str {
+        keys.iter().find(|key| self.get(key).is_some()).or(keys.first()).copied().unwrap_or_default()
+    }
+
+    /// Reports a switch that is not a boolean.
+    fn flag(&mut self, key: &str, default: bool) {
+        let Some(value) = self.get(key) else { return };
+        if crate::ini::boolean(&value).is_none() {
             let code = if key == "ENABLED" { Code::EnabledNotBoolean } else { Code::NotBoolean };
-            self.add(code, key, format!("no boolean, so it is {default}; write true or false"));
-            default
-        })
-    }
-
-    /// Values that end at a `#` or `;`.
-    fn cut(&mut self) {
-        let ours = self.ini.entries().iter().filter(|entry| entry.section == self.section);
-        let cut: Vec<String> = ours
-            .filter(|entry| {
-                let line = &self.text[entry.span.clone()];
-                let value = line.find(['=', ':']).map_or("", |at| line[at + 1..].trim());
-                let quoted = value.starts_with('`') || value.starts_with("\"\"\"");
-                // With a blank before it is a comment as people write one.
-                let comment = |at: usize| at == 0 || value[..at].ends_with([' ', '\t']);
-                let at = value.find(['#', ';']).filter(|_| !quoted);
-                at.is_some_and(|at| crate::edit::is_password(&entry.key) || !comment(at))
-            })
-            .map(|entry| entry.key.clone())
-            .collect();
-        for key in cut {
-            let message = "read up to its first # or ; only; put the whole value in backticks";
-            self.add(Code::ValueCut, &key, message);
+            self.add(code, key, format!("not a boolean, so it is {default}"), "write true or false");
         }
     }
 
-    /// A password and the file that it may come from instead.
-    fn password(&mut self, password: &'static str, uri_key: &'static str) {
-        let keys = self.ini.section(self.section).map(crate::ini::Section::keys).unwrap_or_default();
-        if keys.iter().any(|key| key.name() == password && has_reference(key.raw())) {
-            let message = "%(name)s is replaced and cannot be escaped; take another password";
-            self.add(Code::PasswordReference, password, message);
-        }
-        let Some(uri) = self.get(uri_key) else { return };
-        if !self.version.knows_uri() {
-            let message = format!("not read before Forgejo {URI_SINCE}: there is no password then");
-            self.add(Code::UriVersion, uri_key, message);
-        } else if self.get(password).is_some() {
-            let message = format!("{password} is set too: Forgejo ends at once; remove one of them");
-            self.add(Code::BothPasswords, uri_key, message);
-        }
-        if !uri.strip_prefix("file:").is_some_and(safe_path) {
-            let message = "write file:/path, with nothing but letters, digits, and . _ / - in it";
-            self.add(Code::UriForm, uri_key, message);
-        }
+    /// Reports a setting at which Forgejo's start ends.
+    fn fatal(&mut self, fatal: &crate::fatal::Fatal) {
+        let key = match fatal.code() {
+            Code::FromMissing => self.first(&["USER", "USERNAME"]),
+            _ => self.first(&[fatal.key(), alias(fatal.key())]),
+        };
+        let problem = format!("Forgejo does not start: {fatal}");
+        self.add_with(fatal.code(), Severity::Error, key, problem, &fatal.fix());
     }
+}
 
-    fn resave(&mut self) {
-        let mut now = self.ini.clone();
-        for _ in 0..2 {
-            let Ok(next) = Ini::parse(&now.write()) else {
-                let message = "once Forgejo has written app.ini itself, it cannot be read any more; \
-                               quote values that begin with three quotes otherwise";
-                self.add(Code::ResaveUnreadable, "", message);
-                return;
-            };
-            now = next;
-        }
-        for name in [SECTION, OVERRIDE_HEADER, INCOMING] {
-            let Some(section) = self.ini.section(name) else { continue };
-            self.section = name;
-            for key in section.keys() {
-                if now.value(name, key.name()) != self.ini.value(name, key.name()) {
-                    let message = "its value changes once Forgejo has written the file itself; quote it in backticks, \
-                         or, if it is a password with quotes around it, take PASSWD_URI or another";
-                    self.add(Code::ResaveChanges, key.name(), message);
-                }
-            }
-        }
+/// Returns the alias of a key, or the key itself.
+fn alias(key: &'static str) -> &'static str {
+    match key {
+        "PASSWD" => "PASSWORD",
+        "PASSWD_URI" => "PASSWORD_URI",
+        "PASSWORD" => "PASSWD",
+        "PASSWORD_URI" => "PASSWD_URI",
+        other => other,
+    }
+}
+
+/// Returns the keys that a section has.
+fn known_keys(section: &str) -> &'static [&'static str] {
+    match section {
+        SECTION => keys::MAILER,
+        INCOMING => keys::INCOMING_KEYS,
+        OVERRIDE_HEADER => &[],
+        _ => &[],
     }
 }

@@ -10,29 +10,29 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fmt::Write;
 use thiserror::Error;
 
-/// Why there was no authentication.
+/// An authentication that failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// The conversation ended.
+    /// The conversation ended early.
     #[error(transparent)]
     Wire(#[from] WireError),
     /// The server refused the user or the password.
     #[error("refused: {}", .0.text())]
     Refused(Reply),
     /// The server asked for something that Forgejo does not know.
-    #[error("the server asked something other than Username: and Password:, so Forgejo gives up")]
+    #[error("the server asked something other than Username: and Password:, and Forgejo gives up")]
     Question,
-    /// The challenge is no base64.
-    #[error("the server's challenge is no base64")]
+    /// The challenge is not base64.
+    #[error("the server's challenge is not base64")]
     Challenge,
-    /// NTLM, which is not spoken here.
+    /// NTLM is not implemented here.
     #[error("NTLM is not tried")]
     Ntlm,
 }
 
-/// Authenticates. The caller has proven who is at the other end. What a server repeats of the password is taken out of
-/// its answer.
+/// Authenticates. The caller has verified the server. What a server repeats of the password is not in the answer that is
+/// returned.
 pub(super) async fn authenticate(
     wire: &mut Wire,
     mechanism: Mechanism,
@@ -52,11 +52,20 @@ pub(super) async fn authenticate(
     }
 }
 
-/// A text without the password, as it is or as it was sent.
-pub(super) fn without_secret(text: &str, user: &str, password: &SecretString) -> String {
+/// Passwords shorter than this could be in an answer by chance, so that hiding them would tell what they are.
+const SHORTEST_HIDDEN: usize = 8;
+
+/// Returns an answer to AUTH without the password, as it is or as it was sent. With a short password nothing of the text
+/// is kept but the enhanced status code.
+fn without_secret(text: &str, user: &str, password: &SecretString) -> String {
     let secret = password.expose_secret();
     if secret.is_empty() {
         return text.to_owned();
+    }
+    if secret.len() < SHORTEST_HIDDEN {
+        let status = text.split(' ').next().unwrap_or_default();
+        let is_status = status.len() <= 9 && status.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        return if is_status && !status.contains(secret) { status.to_owned() } else { String::new() };
     }
     let sent = [STANDARD.encode(format!("\0{user}\0{secret}")), STANDARD.encode(secret), secret.to_owned()];
     sent.iter().fold(text.to_owned(), |text, sent| text.replace(sent.as_str(), "(not shown)"))
@@ -108,9 +117,9 @@ fn challenge(reply: &Reply) -> Result<Vec<u8>, AuthError> {
     STANDARD.decode(text).map_err(|_| AuthError::Challenge)
 }
 
-/// RFC 2195.
+/// Returns the answer to a challenge of CRAM-MD5, RFC 2195.
 fn cram_md5(user: &str, secret: &str, challenge: &[u8]) -> String {
-    // A key of any length will do for HMAC.
+    // HMAC takes a key of any length.
     let mut out = format!("{user} ");
     if let Ok(mut mac) = <Hmac<md5::Md5> as KeyInit>::new_from_slice(secret.as_bytes()) {
         mac.update(challenge);
@@ -121,14 +130,14 @@ fn cram_md5(user: &str, secret: &str, challenge: &[u8]) -> String {
     out
 }
 
-/// The password in what a client sent behind `AUTH PLAIN`, as a server takes it apart.
+/// Returns the password in the response of `AUTH PLAIN`, as a server takes it apart.
 pub(super) fn plain_password(response: &str) -> Option<SecretString> {
     let bytes = STANDARD.decode(response.trim()).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     text.splitn(3, '\0').nth(2).map(SecretString::from)
 }
 
-/// The password in what a client answered to `Password:`.
+/// Returns the password in a client's answer to `Password:`.
 pub(super) fn login_password(response: &str) -> Option<SecretString> {
     String::from_utf8(STANDARD.decode(response.trim()).ok()?).ok().map(SecretString::from)
 }
@@ -150,7 +159,7 @@ mod tests {
                         theirs.read_buf(&mut buffer).await.expect("a line");
                     }
                     let said = String::from_utf8_lossy(&buffer).into_owned();
-                    let echo = format!("535 what is {} hunter2?\r\n", said.trim_end());
+                    let echo = format!("535 what is {} hunter2222?\r\n", said.trim_end());
                     let last = question.is_empty() || said.starts_with("AUTH PLAIN");
                     let answer = if last { echo.as_str() } else { question };
                     theirs.write_all(answer.as_bytes()).await.expect("written");
@@ -160,17 +169,17 @@ mod tests {
                 }
             });
             let mut wire = Wire::new(Box::new(ours), std::time::Duration::from_secs(20));
-            let password = SecretString::from("hunter2");
+            let password = SecretString::from("hunter2222");
             let why = authenticate(&mut wire, mechanism, "forge", &password).await.expect_err("refused");
             let shown = format!("{why} {why:?}");
             assert!(shown.contains("(not shown)"), "{shown}");
-            for secret in ["hunter2", &STANDARD.encode("hunter2"), &STANDARD.encode("\0forge\0hunter2")] {
+            for secret in ["hunter2222", &STANDARD.encode("hunter2222"), &STANDARD.encode("\0forge\0hunter2222")] {
                 assert!(!shown.contains(secret), "{shown}");
             }
         }
     }
 
-    /// The example of RFC 2195.
+    /// The example in RFC 2195.
     #[test]
     fn cram_md5_is_that_of_the_rfc() {
         let challenge = b"<1896.697170952@postoffice.reston.mci.net>";

@@ -1,4 +1,4 @@
-//! Look-ups, by the machine's resolvers or one that is named.
+//! DNS look-ups, by the machine's resolvers or one that is given.
 
 use crate::policy::{Answer, Answers, Question};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
@@ -9,6 +9,7 @@ use hickory_resolver::{Resolver, TokioResolver};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+/// A resolver with a time limit for each question.
 pub(super) struct Dns {
     resolver: TokioResolver,
     limit: Duration,
@@ -31,10 +32,10 @@ impl Dns {
         Ok(Self { resolver: builder.build()?, limit })
     }
 
-    /// Asks what is still open until nothing is.
+    /// Asks every open question until none is left.
     pub(super) async fn resolve<T>(&self, ask: impl Fn(&Answers) -> Result<T, Question>) -> Option<T> {
         let mut answers = Answers::default();
-        // Far more than SPF and DMARC may cause.
+        // Far more than SPF and DMARC are allowed to cause.
         for _ in 0..200 {
             match ask(&answers) {
                 Ok(found) => return Some(found),
@@ -66,11 +67,11 @@ impl Dns {
         match question {
             Question::Addresses(name) => {
                 let name = absolute(name);
-                let (four, six) =
-                    (self.resolver.ipv4_lookup(name.clone()).await, self.resolver.ipv6_lookup(name).await);
+                let (six, four) =
+                    (self.resolver.ipv6_lookup(name.clone()).await, self.resolver.ipv4_lookup(name).await);
                 let mut all: Vec<IpAddr> = Vec::new();
                 let mut failed = false;
-                for found in [four, six] {
+                for found in [six, four] {
                     match found {
                         Ok(found) => {
                             all.extend(found.answers().iter().filter_map(|record| match &record.data {
@@ -118,7 +119,7 @@ impl Dns {
     }
 }
 
-/// Whether a name has nothing of the kind, which is an answer.
+/// Tells if the answer is that there are no such records.
 fn nothing(why: &NetError) -> bool {
     why.is_nx_domain() || why.is_no_records_found()
 }

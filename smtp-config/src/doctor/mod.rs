@@ -1,11 +1,11 @@
-//! The feature `doctor`: what a server really does, checked over the wire, each check with its own time limit. It needs
-//! a Tokio runtime.
+//! Checks of a server over the wire, each with its own time limit (feature `doctor`). They need a Tokio runtime.
 //!
-//! The password is sent to one place only: a server whose certificate is valid for its name, over TLS. [`replay`] shows
-//! what Forgejo would do with a password that is made up.
+//! The password is sent only over TLS to a server whose certificate is valid for its name. [`replay`] shows what Forgejo
+//! would do, with a password that is made up.
 
 mod auth;
 mod dns;
+mod imap;
 mod policy;
 mod replay;
 mod send;
@@ -16,37 +16,38 @@ mod tls;
 mod wire;
 
 pub use auth::AuthError;
+pub use imap::examine_incoming;
 pub use replay::{Replay, Step, arrives, replay, replay_stripped};
-pub use send::{SendError, send};
+pub use send::{SendError, Sent, send};
 pub use wire::WireError;
 
-use crate::forgejo::{Effective, Helo};
+use crate::effective::{Effective, Helo};
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// How to check.
+/// Options of the checks.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long one step may take.
+    /// The time limit of one step.
     pub limit: Duration,
-    /// Where to connect instead of the addresses of the host. The certificate must be for the host all the same.
+    /// The address to connect to instead of the host's. The certificate must be valid for the host all the same.
     pub address: Option<IpAddr>,
-    /// Roots that are trusted beside the system's.
+    /// Root certificates that are trusted beside the system's.
     pub roots: Vec<CertificateDer<'static>>,
     /// The DNS server to ask instead of the machine's.
     pub resolver: Option<SocketAddr>,
     /// The recipient to ask for; without it the sender.
     pub recipient: Option<String>,
-    /// The name of this machine, which Forgejo says where `HELO_HOSTNAME` is not set.
+    /// The name of this machine, which Forgejo sends where `HELO_HOSTNAME` is not set.
     pub machine: String,
     /// The selectors of DKIM keys to look for beside those of the provider.
     pub selectors: Vec<String>,
-    /// Whether the DNS is asked about the sender's domain.
+    /// SPF, DKIM and DMARC of the sender's domain are checked.
     pub dns: bool,
-    /// Ports whose reachability is looked at.
+    /// The ports whose reachability is checked.
     pub ports: Vec<u16>,
 }
 
@@ -66,18 +67,18 @@ impl Default for Options {
     }
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// As it should be.
+    /// The check passed.
     Pass,
-    /// Worth knowing.
+    /// A fact, nothing to change.
     Note,
-    /// Not done, since something before it failed.
+    /// The check was not done, since something before it failed.
     Skipped,
-    /// Works, with a risk.
+    /// It works, with a risk.
     Warning,
-    /// Does not work.
+    /// It does not work, or leaks the password.
     Fail,
 }
 
@@ -93,20 +94,20 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A check and what it found. Never a secret.
+/// A check and its result. Secrets are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Its stable name.
+    /// The stable name of the check.
     pub name: &'static str,
-    /// What it was done to: an address, a port, a domain.
+    /// The subject: an address, a port, a domain.
     pub about: String,
-    /// How it ended.
+    /// The result of the check.
     pub verdict: Verdict,
-    /// What was found.
+    /// The facts that were found.
     pub detail: String,
-    /// What to do; empty when there is nothing to do.
+    /// The advice; empty when there is nothing to change.
     pub fix: String,
-    /// How long it took.
+    /// The time it took.
     pub took: Duration,
 }
 
@@ -140,24 +141,23 @@ impl Report {
     fn skip(&mut self, name: &'static str, why: &str) {
         self.add(name, Verdict::Skipped, why, "");
     }
+
+    fn warn(&mut self, name: &'static str, detail: impl Into<String>, fix: &str) {
+        self.add(name, Verdict::Warning, detail, fix);
+    }
 }
 
-/// Every check. The password is used only where the server has proven who it is.
+/// Runs every check of the mailer. The password is sent only to a server that was verified.
 pub async fn examine(mailer: &Effective, password: Option<&SecretString>, options: &Options) -> Vec<Check> {
     let mut report = Report::new();
     server::examine(&mut report, mailer, password, options).await;
     if options.dns {
         policy::examine(&mut report, mailer, options).await;
     }
-    if let Some(password) = password {
-        for check in &mut report.checks {
-            check.detail = auth::without_secret(&check.detail, &mailer.user, password);
-        }
-    }
     report.checks
 }
 
-/// The name for EHLO.
+/// Returns the name for EHLO.
 fn helo<'a>(mailer: &'a Effective, options: &'a Options) -> &'a str {
     match &mailer.helo {
         Helo::Localhost => "localhost",

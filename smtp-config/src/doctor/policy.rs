@@ -2,24 +2,38 @@
 
 use super::dns::Dns;
 use super::{Options, Report, Verdict};
-use crate::address::mailbox;
-use crate::forgejo::{Effective, Spoken, is_local};
+use crate::effective::{Effective, Spoken};
+use crate::host::is_loopback;
 use crate::policy::{Alignment, Answer, DkimError, Policy, Question, Spf, dkim, found, record, spf, terms};
 use crate::presets::Preset;
+use std::net::IpAddr;
 
 pub(super) async fn examine(report: &mut Report, mailer: &Effective, options: &Options) {
-    let Some(sender) = mailbox(&mailer.from) else { return };
-    let Some((_, domain)) = sender.rsplit_once('@') else { return };
+    let Some(sender) = &mailer.sender else { return };
+    let Some((_, domain)) = sender.address.rsplit_once('@') else { return };
     report.about = domain.to_owned();
     let dns = match Dns::new(options.resolver, options.limit) {
         Ok(dns) => dns,
         Err(why) => return report.fail("dns", why.to_string(), "set the machine's resolvers"),
     };
-    let envelope = mailer.envelope_from.rsplit_once('@').map_or(domain, |(_, domain)| domain);
+    // With the null sender the name of EHLO is what SPF identifies, RFC 7208 section 2.4.
+    let name = super::helo(mailer, options);
+    let envelope = mailer.envelope_from.rsplit_once('@').map_or(name, |(_, domain)| domain);
     let preset = Preset::of_host(&mailer.host);
-    of_spf(report, &dns, mailer, envelope, preset, options).await;
-    let aligned = of_dkim(report, &dns, domain, preset, options).await;
-    of_dmarc(report, &dns, domain, envelope, aligned).await;
+    let spf = of_spf(report, &dns, mailer, envelope, preset, options).await;
+    let dkim = of_dkim(report, &dns, domain, preset, options).await;
+    of_dmarc(report, &dns, domain, envelope, spf, dkim).await;
+}
+
+/// The result of an authentication method, as far as the DNS tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Receivers will see it fail.
+    Fail,
+    /// Receivers will see it pass.
+    Pass,
+    /// The DNS alone does not tell.
+    Unknown,
 }
 
 async fn of_spf(
@@ -29,29 +43,39 @@ async fn of_spf(
     domain: &str,
     preset: Option<&Preset>,
     options: &Options,
-) {
+) -> Outcome {
     report.about = domain.to_owned();
-    let texts = match dns.texts(domain).await {
-        Answer::Texts(texts) => texts,
-        _ => return report.add("spf", Verdict::Warning, "the DNS gave no answer", "try again"),
+    if let Some(preset) = preset.filter(|preset| preset.own_return_path) {
+        let detail = format!("{} puts a return path of its own on messages: SPF is checked for its domain", preset.name);
+        report.add("spf", Verdict::Note, detail, "");
+        return Outcome::Unknown;
+    }
+    let Answer::Texts(texts) = dns.texts(domain).await else {
+        report.warn("spf", "the DNS gave no answer", "try again");
+        return Outcome::Unknown;
     };
     let held = match record(&texts) {
         Ok(Some(held)) => held,
         Ok(None) => {
             let fix = "add a TXT record that allows the server's addresses and ends with -all";
-            return report.add("spf", Verdict::Warning, "no record of SPF", fix);
+            report.warn("spf", "there is no SPF record", fix);
+            return Outcome::Fail;
         }
         Err(count) => {
-            let detail = format!("{count} records of SPF: receivers take none of them");
-            return report.fail("spf", detail, "keep one");
+            report.fail("spf", format!("{count} SPF records: receivers use none of them"), "keep one");
+            return Outcome::Fail;
         }
     };
     let terms = match terms(held) {
         Ok(terms) => terms,
-        Err(why) => return report.fail("spf", why.to_string(), "correct the record"),
+        Err(why) => {
+            report.fail("spf", why.to_string(), "correct the record");
+            return Outcome::Fail;
+        }
     };
     if terms.iter().any(|term| term.name == "all" && term.result == Spf::Pass) {
-        return report.fail("spf", "+all: anybody may send for this domain", "end the record with -all");
+        report.fail("spf", "+all: anybody may send for this domain", "end the record with -all");
+        return Outcome::Pass;
     }
     // A provider sends from addresses of its own, which only its name in the record covers.
     if let Some(wanted) = preset.and_then(|preset| preset.spf) {
@@ -59,28 +83,39 @@ async fn of_spf(
             matches!(term.name.as_str(), "include" | "redirect") && term.argument.eq_ignore_ascii_case(wanted)
         });
         if includes {
-            return report.pass("spf", format!("includes {wanted}"));
+            report.pass("spf", format!("includes {wanted}"));
+            return Outcome::Pass;
         }
         let detail = format!("{held} does not include {wanted}");
-        return report.add(
-            "spf",
-            Verdict::Warning,
-            detail,
-            "add the provider's include, or let it sign by DKIM",
-        );
+        report.warn("spf", detail, "add the provider's include, or let it sign by DKIM");
+        return Outcome::Fail;
     }
-    if !matches!(mailer.spoken, Spoken::Network(_)) || is_local(&mailer.host) {
-        return report.add("spf", Verdict::Note, held.to_owned(), "");
+    if !matches!(mailer.spoken, Spoken::Network(_)) || is_loopback(&mailer.host) {
+        report.add("spf", Verdict::Note, held.to_owned(), "");
+        return Outcome::Unknown;
     }
-    let Ok(addresses) = super::server::addresses(mailer, options).await else {
-        return report.add("spf", Verdict::Note, held.to_owned(), "");
+    let Ok(addresses) = super::server::addresses(&mailer.host, options).await else {
+        report.add("spf", Verdict::Note, held.to_owned(), "");
+        return Outcome::Unknown;
     };
-    let helo = mailer.host.as_str();
+    addresses_pass(report, dns, mailer, domain, &addresses).await
+}
+
+/// Evaluates SPF for the addresses of the server, which is taken to send from them.
+async fn addresses_pass(
+    report: &mut Report,
+    dns: &Dns,
+    mailer: &Effective,
+    domain: &str,
+    addresses: &[IpAddr],
+) -> Outcome {
     let sender = format!("postmaster@{domain}");
+    let (mut passes, mut unknown) = (0, false);
     for address in addresses {
-        let asked = dns.resolve(|answers| spf(address, domain, &sender, helo, answers)).await;
+        let asked = dns.resolve(|answers| spf(*address, domain, &sender, &mailer.host, answers)).await;
         match asked {
             Some((Spf::Pass, lookups)) => {
+                passes += 1;
                 report.pass("spf", format!("{address} may send ({lookups} look-ups)"));
             }
             Some((Spf::PermError, lookups)) => {
@@ -89,28 +124,36 @@ async fn of_spf(
             }
             Some((result, _)) => {
                 let detail = format!("{address}: {result:?}, if the server sends from this address");
-                report.add("spf", Verdict::Warning, detail, "add the address from which it sends");
+                report.warn("spf", detail, "add the address from which it sends");
             }
-            None => report.add("spf", Verdict::Warning, "the DNS gave no answer", "try again"),
+            None => {
+                unknown = true;
+                report.warn("spf", "the DNS gave no answer", "try again");
+            }
         }
+    }
+    match () {
+        () if passes == addresses.len() => Outcome::Pass,
+        () if passes > 0 || unknown => Outcome::Unknown,
+        () => Outcome::Fail,
     }
 }
 
-/// Whether a key of the sender's own domain was found.
+/// Looks for keys of the sender's own domain.
 async fn of_dkim(
     report: &mut Report,
     dns: &Dns,
     domain: &str,
     preset: Option<&Preset>,
     options: &Options,
-) -> bool {
+) -> Outcome {
     let known = preset.map(|preset| preset.dkim).unwrap_or_default().iter().map(|name| (*name).to_owned());
     let selectors: Vec<String> = options.selectors.iter().cloned().chain(known).collect();
     if selectors.is_empty() {
         report.about = domain.to_owned();
-        let detail = "no selector is known: the DNS cannot be asked for keys without one";
-        report.add("dkim", Verdict::Note, detail, "name it: it is s= of DKIM-Signature in a message");
-        return false;
+        let detail = "no selector is known, and without one no key can be looked up";
+        report.add("dkim", Verdict::Note, detail, "give it by --dkim-selector: it is s= of DKIM-Signature in a message");
+        return Outcome::Unknown;
     }
     let mut any = false;
     for selector in &selectors {
@@ -129,50 +172,65 @@ async fn of_dkim(
             }
             // A provider uses one of its selectors or another.
             Err(DkimError::Missing) if options.selectors.contains(selector) || selectors.len() == 1 => {
-                report.add("dkim", Verdict::Warning, "no record", "add the record that the provider shows");
+                report.warn("dkim", "no record", "add the record that the provider shows");
             }
             Err(DkimError::Missing) => report.add("dkim", Verdict::Note, "no record", ""),
             Err(why) => report.fail("dkim", why.to_string(), "publish the provider's key anew"),
         }
     }
-    any
+    match () {
+        () if any => Outcome::Pass,
+        // A provider may use other selectors than those that are known.
+        () if options.selectors.is_empty() => Outcome::Unknown,
+        () => Outcome::Fail,
+    }
 }
 
-async fn of_dmarc(report: &mut Report, dns: &Dns, domain: &str, envelope: &str, signed: bool) {
+async fn of_dmarc(
+    report: &mut Report,
+    dns: &Dns,
+    domain: &str,
+    envelope: &str,
+    spf: Outcome,
+    dkim: Outcome,
+) {
     report.about = domain.to_owned();
     let asked = dns.resolve(|answers| -> Result<_, Question> { found(domain, answers) }).await;
     let held = match asked {
         Some(Ok(held)) => held,
         Some(Err(why)) => {
             let fix = "add a TXT record at _dmarc: v=DMARC1; p=quarantine; rua=mailto:…";
-            return report.add("dmarc", Verdict::Warning, why.to_string(), fix);
+            return report.warn("dmarc", why.to_string(), fix);
         }
-        None => return report.add("dmarc", Verdict::Warning, "the DNS gave no answer", "try again"),
+        None => return report.warn("dmarc", "the DNS gave no answer", "try again"),
     };
-    let by_spf = held.aligned(held.spf, domain, envelope);
+    // RFC 7489 section 3.1: SPF or DKIM must pass, and for an aligned domain.
+    let aligned = held.aligned(held.spf, domain, envelope);
+    let by_spf = if aligned { spf } else { Outcome::Fail };
     // A key under the sender's own domain is aligned however strictly.
-    let by_dkim = signed && held.aligned(held.dkim, domain, domain);
+    let by_dkim = if held.aligned(held.dkim, domain, domain) { dkim } else { Outcome::Fail };
     let policy = match held.policy {
         Policy::None => "none",
         Policy::Quarantine => "quarantine",
         Policy::Reject => "reject",
     };
     let strict = if held.spf == Alignment::Strict { "strict" } else { "relaxed" };
+    let shown = |outcome| match outcome {
+        Outcome::Fail => "does not pass",
+        Outcome::Pass => "passes",
+        Outcome::Unknown => "is not known to pass",
+    };
     let detail = format!(
-        "p={policy} at {}; the envelope's {envelope} is {}aligned ({strict}), {} key of the domain's own was found",
+        "p={policy} at {}; SPF {} for {envelope}, which is {}aligned ({strict}); DKIM {} for the domain",
         held.domain,
-        if by_spf { "" } else { "not " },
-        if by_dkim { "a" } else { "no" },
+        shown(spf),
+        if aligned { "" } else { "not " },
+        shown(dkim),
     );
-    if by_spf || by_dkim {
-        report.pass("dmarc", detail);
-    } else {
-        let verdict = if held.policy == Policy::None { Verdict::Warning } else { Verdict::Fail };
-        report.add(
-            "dmarc",
-            verdict,
-            detail,
-            "let the server sign by DKIM for the domain, or align ENVELOPE_FROM",
-        );
+    let fix = "let the server sign by DKIM for the domain, or let SPF pass for an aligned ENVELOPE_FROM";
+    match (by_spf, by_dkim) {
+        (Outcome::Pass, _) | (_, Outcome::Pass) => report.pass("dmarc", detail),
+        (Outcome::Fail, Outcome::Fail) if held.policy != Policy::None => report.fail("dmarc", detail, fix),
+        _ => report.warn("dmarc", detail, fix),
     }
 }

@@ -1,14 +1,14 @@
-//! What Forgejo would do, done over the wire by its own decisions, with a password that is made up.
+//! A conversation as Forgejo would have it, by its own decisions, with a password that is made up.
 
 use super::auth::authenticate;
 use super::server::{addresses, connect};
 use super::strip::strip;
-use super::tls::verifying;
+use super::tls::{accepting, verifying};
 use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication};
-use crate::forgejo::{Effective, Origin, Spoken};
-use crate::mailer::Protocol;
+use crate::effective::{Effective, Origin, Spoken};
+use crate::protocol::Protocol;
 use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,25 +16,25 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixStream};
 
-/// One thing that Forgejo would do, and what came of it.
+/// A step of Forgejo and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What it does.
+    /// The action of Forgejo.
     pub does: String,
-    /// What came of it.
+    /// The outcome of the action.
     pub outcome: String,
 }
 
 /// A conversation as Forgejo would have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replay {
-    /// What it does, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Whether somebody on the way would have the password.
+    /// An eavesdropper would get the password.
     pub leaks: bool,
-    /// Whether it would wait without end.
+    /// Forgejo would wait without end.
     pub hangs: bool,
-    /// Whether it would get as far as to send a message.
+    /// Forgejo would get as far as sending a message.
     pub sends: bool,
 }
 
@@ -53,7 +53,7 @@ impl Replay {
     }
 }
 
-/// What Forgejo would do with the server as it is. Nothing is authenticated.
+/// Replays what Forgejo would do with the server as it is. Nothing is authenticated.
 pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
     let mut out = begun(mailer);
     let protocol = match mailer.spoken {
@@ -66,7 +66,7 @@ pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
                 }
                 Err(why) => out.step(format!("connects to {}", mailer.host), why.to_string()),
             }
-            // What stays on this machine is seen by nobody on the way.
+            // A socket of this machine has no eavesdropper.
             out.leaks = false;
             return out;
         }
@@ -90,8 +90,8 @@ pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
     out
 }
 
-/// What Forgejo would do if somebody on the way took STARTTLS out of the server's answers: a proxy on this machine does
-/// so, and sees whether a password arrives in clear. The password is made up, and reaches the proxy only.
+/// Replays what Forgejo would do if STARTTLS were stripped from the server's answers: a proxy on this machine does so, and
+/// sees if a password arrives in clear. The password is made up, and reaches the proxy only.
 pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
     let mut out = begun(mailer);
     let Spoken::Network(protocol) = mailer.spoken else { return out };
@@ -108,7 +108,7 @@ pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
     let stand_in = SecretString::from("a password that is made up");
     match connect(proxy, options).await {
         Ok(stream) => {
-            out.step(format!("connects to {target}"), "connected, with somebody on the way");
+            out.step(format!("connects to {target}"), "connected, through a proxy that strips STARTTLS");
             let wire = Wire::new(Box::new(stream), options.limit);
             converse(&mut out, mailer, protocol, options, wire, Some(&stand_in)).await;
         }
@@ -119,15 +119,15 @@ pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
         match seen.password {
             Some(password) if password.expose_secret() == stand_in.expose_secret() => {
                 out.leaks = true;
-                out.step("is listened to by somebody on the way", "who has the password, in clear");
+                out.step("is eavesdropped on", "the eavesdropper has the password, in clear");
             }
             _ if seen.encrypted => {
                 out.step(
-                    "is listened to by somebody on the way",
-                    "who sees TLS from the first byte, nothing else",
+                    "is eavesdropped on",
+                    "the eavesdropper sees TLS from the first byte, nothing else",
                 );
             }
-            _ => out.step("is listened to by somebody on the way", "who has no password"),
+            _ => out.step("is eavesdropped on", "the eavesdropper has no password"),
         }
     }
     out
@@ -139,7 +139,7 @@ fn begun(mailer: &Effective) -> Replay {
         Origin::Written => "as PROTOCOL says",
         Origin::Inferred => "which follows the port",
         Origin::Deprecated => "as a deprecated key says",
-        Origin::Unknown => "since it knows no such PROTOCOL",
+        Origin::Unknown => "since PROTOCOL has a value that it does not know",
     };
     match mailer.spoken {
         Spoken::Dummy => out.step("writes the message to its log", origin),
@@ -149,14 +149,14 @@ fn begun(mailer: &Effective) -> Replay {
     }
     if mailer.trusts_anybody {
         out.leaks = !mailer.user.is_empty();
-        out.step("takes any certificate", "so somebody on the way with one of his own has the password");
+        out.step("accepts any certificate", "so an attacker on the way with a certificate of his own has the password");
     }
     out
 }
 
 async fn target(out: &mut Replay, mailer: &Effective, options: &Options) -> Option<SocketAddr> {
-    let found = addresses(mailer, options).await;
-    let first = found.map(|all| all.iter().find(|address| address.is_ipv4()).or(all.first()).copied());
+    // Go begins with the first address, and falls back to the other family only when it cannot connect.
+    let first = addresses(&mailer.host, options).await.map(|all| all.first().copied());
     match (first, mailer.port.parse()) {
         (Ok(Some(address)), Ok(port)) => Some(SocketAddr::new(address, port)),
         (Err(why), _) => {
@@ -164,13 +164,13 @@ async fn target(out: &mut Replay, mailer: &Effective, options: &Options) -> Opti
             None
         }
         _ => {
-            out.step(format!("connects to {}:{}", mailer.host, mailer.port), "there is no such place");
+            out.step(format!("connects to {}:{}", mailer.host, mailer.port), "not a valid address and port");
             None
         }
     }
 }
 
-/// The conversation; with a stand-in it goes on through an authentication that would be exposed.
+/// Holds the conversation; with a stand-in it goes on through an authentication that would be exposed.
 async fn converse(
     out: &mut Replay,
     mailer: &Effective,
@@ -188,7 +188,7 @@ async fn converse(
         Err(why) => return out.broke("waits for the greeting", &why),
     }
     let says = format!("EHLO {name}");
-    let mut offered = match wire.expect("EHLO", &says, 2).await {
+    let mut offered = match wire.hello(name).await {
         Ok(reply) => reply,
         Err(why) => return out.broke(&format!("says {says}"), &why),
     };
@@ -242,18 +242,28 @@ async fn converse(
             }
         }
     }
-    wire.quit().await;
+    if let Err(why) = wire.quit().await
+        && !mailer.version.sends_by_go_mail()
+    {
+        out.step("says QUIT", format!("{why}; it logs a failure, although a message would be delivered"));
+    }
 }
 
 async fn tls(out: &mut Replay, mailer: &Effective, options: &Options, wire: &mut Wire) -> bool {
-    let (Ok(name), Ok(config)) = (ServerName::try_from(mailer.host.clone()), verifying(&options.roots))
-    else {
-        out.step("begins TLS", "the host is no name that a certificate could have");
+    // Only a password that is made up is ever sent here.
+    let config = if mailer.trusts_anybody { accepting() } else { verifying(&options.roots) };
+    let (Ok(name), Ok(config)) = (ServerName::try_from(mailer.host.clone()), config) else {
+        out.step("begins TLS", "the host is not a name that a certificate could have");
         return false;
     };
     match wire.begin_tls(config, name).await {
         Ok(()) => {
-            out.step("begins TLS", "the certificate is valid for the host");
+            let outcome = if mailer.trusts_anybody {
+                "the certificate is not looked at"
+            } else {
+                "the certificate is valid for the host"
+            };
+            out.step("begins TLS", outcome);
             true
         }
         Err(why) => {
@@ -263,7 +273,7 @@ async fn tls(out: &mut Replay, mailer: &Effective, options: &Options, wire: &mut
     }
 }
 
-/// The password as a server takes it out of what Forgejo sends: the two ends are in memory, nothing else is there.
+/// Returns the password as a server takes it out of AUTH; both ends are in memory.
 pub async fn arrives(mechanism: Mechanism, user: &str, password: &SecretString) -> Option<SecretString> {
     let (ours, theirs) = tokio::io::duplex(1 << 18);
     let server = tokio::spawn(async move {

@@ -6,8 +6,8 @@ use super::tls::verifying;
 use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, after_ehlo, authentication};
-use crate::forgejo::{Effective, Spoken};
-use crate::mailer::Protocol;
+use crate::effective::{Effective, Spoken};
+use crate::protocol::Protocol;
 use crate::message::dotted;
 use crate::reply::Reply;
 use rustls::pki_types::ServerName;
@@ -17,22 +17,22 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-/// Why a message was not sent.
+/// A message that was not sent.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The server cannot be reached.
+    /// No connection to the server.
     #[error("{place} cannot be reached: {why}")]
     Unreachable {
-        /// Where it should be.
+        /// The host and port.
         place: String,
-        /// Why not.
+        /// The reason of the failure.
         why: String,
     },
-    /// The conversation ended.
+    /// The conversation ended early.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// There was no authentication.
+    /// The authentication failed.
     #[error("authentication: {0}")]
     Auth(#[from] AuthError),
     /// The password would have gone out in clear.
@@ -41,29 +41,39 @@ pub enum SendError {
     /// Forgejo would not get further.
     #[error("{0}")]
     Stopped(&'static str),
-    /// The program sendmail.
+    /// The program `sendmail` failed.
     #[error("{program}: {why}")]
     Sendmail {
-        /// The program.
+        /// The path of the program.
         program: String,
-        /// What it said.
+        /// The output of the program.
         why: String,
     },
 }
 
-/// Sends a message that [`Message`](crate::Message) has rendered, and gives the server's answer. Any certificate that
-/// is not valid for the host ends it, whatever `FORCE_TRUST_SERVER_CERT` says.
+/// A message that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The server's answer to the message.
+    pub answer: String,
+    /// A caveat: Forgejo would report a failure all the same.
+    pub caveat: Option<String>,
+}
+
+/// Sends a message that [`Message`](crate::Message) has rendered. Any certificate that is not valid for the host ends it,
+/// whatever `FORCE_TRUST_SERVER_CERT` says.
 ///
 /// # Errors
 ///
-/// Why it was not sent.
+/// The reason for which it was not sent.
 pub async fn send(
     mailer: &Effective,
     password: Option<&SecretString>,
     recipient: &str,
     message: &str,
     options: &Options,
-) -> Result<String, SendError> {
+
+) -> Result<Sent, SendError> {
     let protocol = match mailer.spoken {
         Spoken::Dummy => return Err(SendError::Stopped("PROTOCOL = dummy: messages go to the log only")),
         Spoken::Sendmail => return sendmail(mailer, recipient, message, options).await,
@@ -75,15 +85,15 @@ pub async fn send(
         tls(mailer, options, &mut wire).await?;
     }
     wire.greeting().await?;
-    let hello = format!("EHLO {}", helo(mailer, options));
-    let mut offered = wire.expect("EHLO", &hello, 2).await?;
+    let name = helo(mailer, options);
+    let mut offered = wire.hello(name).await?;
     match after_ehlo(mailer.spoken, offered.extension("STARTTLS").is_some()) {
         AfterEhlo::GoOn => {}
         AfterEhlo::GoOnInClear => return Err(SendError::Exposed("STARTTLS is not offered")),
         AfterEhlo::StartTls => {
             wire.expect("STARTTLS", "STARTTLS", 2).await?;
             tls(mailer, options, &mut wire).await?;
-            offered = wire.expect("EHLO", &hello, 2).await?;
+            offered = wire.expect("EHLO", &format!("EHLO {name}"), 2).await?;
         }
     }
     match authentication(mailer, wire.is_tls(), offered.extension("AUTH")) {
@@ -93,14 +103,20 @@ pub async fn send(
             return Err(SendError::Stopped("Go refuses PLAIN over a Unix socket"));
         }
         Authentication::Start(mechanism, Exposure::Nothing) => {
-            let password = password.ok_or(SendError::Stopped("there is no password"))?;
-            authenticate(&mut wire, mechanism, &mailer.user, password).await?;
+            // Without a password Forgejo logs in with an empty one.
+            let empty = SecretString::from("");
+            authenticate(&mut wire, mechanism, &mailer.user, password.unwrap_or(&empty)).await?;
         }
         Authentication::Start(..) => return Err(SendError::Exposed("there is no TLS")),
     }
     let reply = transaction(&mut wire, mailer, recipient, message, &offered).await?;
-    wire.quit().await;
-    Ok(reply.text())
+    let caveat = match wire.quit().await {
+        Err(why) if !mailer.version.sends_by_go_mail() => {
+            Some(format!("{why}: Forgejo {} logs a failure, although the message was delivered", mailer.version))
+        }
+        _ => None,
+    };
+    Ok(Sent { answer: reply.text(), caveat })
 }
 
 async fn transaction(
@@ -135,7 +151,7 @@ async fn connected(mailer: &Effective, options: &Options) -> Result<Wire, SendEr
     }
     let port = mailer.port.parse().map_err(|_| unreachable("there is no such port".to_owned()))?;
     let mut last = "the name has no address".to_owned();
-    for address in addresses(mailer, options).await.map_err(unreachable)? {
+    for address in addresses(&mailer.host, options).await.map_err(unreachable)? {
         match connect(SocketAddr::new(address, port), options).await {
             Ok(stream) => return Ok(Wire::new(Box::new(stream), options.limit)),
             Err(why) => last = why.to_string(),
@@ -146,24 +162,25 @@ async fn connected(mailer: &Effective, options: &Options) -> Result<Wire, SendEr
 
 async fn tls(mailer: &Effective, options: &Options, wire: &mut Wire) -> Result<(), SendError> {
     let name = ServerName::try_from(mailer.host.clone());
-    let name = name.map_err(|_| SendError::Stopped("the host is no name that a certificate could have"))?;
+    let name = name.map_err(|_| SendError::Stopped("the host is not a name that a certificate could have"))?;
     let config = verifying(&options.roots);
-    let config = config.map_err(|_| SendError::Stopped("a root certificate is none"))?;
+    let config = config.map_err(|_| SendError::Stopped("a root certificate is not valid"))?;
     Ok(wire.begin_tls(config, name).await?)
 }
 
-/// As Forgejo calls it: the envelope's sender, its own arguments with `--` behind them, the recipient; LF line ends.
+/// Calls sendmail as Forgejo does: the envelope's sender, the configured arguments, from Forgejo 12 on `--`, the recipient;
+/// line ends are LF.
 async fn sendmail(
     mailer: &Effective,
     recipient: &str,
     message: &str,
     options: &Options,
-) -> Result<String, SendError> {
+) -> Result<Sent, SendError> {
     let (program, args) = &mailer.sendmail;
     let failed = |why: String| SendError::Sendmail { program: program.clone(), why };
-    let mut words =
-        crate::mailer::shell_words(args).ok_or_else(|| failed("SENDMAIL_ARGS: an open quote".to_owned()))?;
-    if words.last().is_none_or(|last| last != "--") {
+    // Forgejo drops arguments with an open quote.
+    let mut words = crate::shell::shell_words(args).unwrap_or_default();
+    if mailer.version.ends_sendmail_args() && words.last().is_none_or(|last| last != "--") {
         words.push("--".to_owned());
     }
     let mut child = tokio::process::Command::new(program)
@@ -187,7 +204,7 @@ async fn sendmail(
     let output = ended.map_err(|_| failed("it did not end in time".to_owned()))?;
     let output = output.map_err(|why| failed(why.to_string()))?;
     if output.status.success() {
-        Ok("handed to sendmail".to_owned())
+        Ok(Sent { answer: "accepted by sendmail".to_owned(), caveat: None })
     } else {
         Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }

@@ -4,8 +4,8 @@ use super::session::session;
 use super::tls::verifying;
 use super::wire::Wire;
 use super::{Options, Report, Verdict};
-use crate::forgejo::{Effective, Spoken};
-use crate::mailer::Protocol;
+use crate::effective::{Effective, Spoken};
+use crate::protocol::Protocol;
 use secrecy::SecretString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -48,36 +48,54 @@ fn sendmail(report: &mut Report, path: &str) {
     };
     match found {
         Some(found) => report.pass("sendmail", format!("{} is there", found.display())),
-        None => report.fail("sendmail", format!("there is no {path}"), "set SENDMAIL_PATH to its path"),
+        None => report.fail("sendmail", format!("{path} does not exist"), "set SENDMAIL_PATH to the path of sendmail"),
     }
 }
 
-/// The addresses to connect to.
-pub(super) async fn addresses(mailer: &Effective, options: &Options) -> Result<Vec<IpAddr>, String> {
+/// Returns the addresses of a host in the order in which Go tries them.
+pub(super) async fn addresses(host: &str, options: &Options) -> Result<Vec<IpAddr>, String> {
     if let Some(address) = options.address {
         return Ok(vec![address]);
     }
-    if let Ok(address) = mailer.host.parse() {
+    if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
     if options.resolver.is_some() {
         let dns = super::dns::Dns::new(options.resolver, options.limit).map_err(|why| why.to_string())?;
-        return match dns.addresses(&mailer.host).await {
-            crate::policy::Answer::Addresses(list) if !list.is_empty() => Ok(list),
+        return match dns.addresses(host).await {
+            crate::policy::Answer::Addresses(list) if !list.is_empty() => Ok(sorted(list)),
             crate::policy::Answer::Failed => Err("the DNS gave no answer".to_owned()),
             _ => Err("the name has no address".to_owned()),
         };
     }
-    match timeout(options.limit, tokio::net::lookup_host((mailer.host.as_str(), 0))).await {
+    match timeout(options.limit, tokio::net::lookup_host((host, 0))).await {
         Err(_) => Err("the DNS gave no answer in time".to_owned()),
         Ok(Err(why)) => Err(why.to_string()),
         Ok(Ok(found)) => {
-            let mut all: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-            all.sort_unstable();
-            all.dedup();
-            Ok(all)
+            let mut all: Vec<IpAddr> = Vec::new();
+            for address in found.map(|address| address.ip()) {
+                if !all.contains(&address) {
+                    all.push(address);
+                }
+            }
+            Ok(sorted(all))
         }
     }
+}
+
+/// Sorts addresses as RFC 6724 does as far as it matters here: those that this machine has a route to come first, IPv6
+/// before IPv4.
+fn sorted(mut all: Vec<IpAddr>) -> Vec<IpAddr> {
+    let reachable = |address: &IpAddr| {
+        let any: IpAddr = match address {
+            IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        };
+        // Connecting a UDP socket sends nothing; it asks for a route.
+        std::net::UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((*address, 25))).is_ok()
+    };
+    all.sort_by_key(|address| (!reachable(address), address.is_ipv4()));
+    all
 }
 
 /// Connects within the limit.
@@ -95,10 +113,10 @@ async fn network(
 ) {
     report.about.clone_from(&mailer.host);
     let Ok(port) = mailer.port.parse::<u16>() else {
-        report.fail("port", format!("{:?} is no port", mailer.port), "set SMTP_PORT to a number");
+        report.fail("port", format!("{:?} is not a valid port", mailer.port), "set SMTP_PORT to a number");
         return;
     };
-    let all = match addresses(mailer, options).await {
+    let all = match addresses(&mailer.host, options).await {
         Ok(all) => all,
         Err(why) => {
             report.fail("name", why, "correct SMTP_ADDR, or the DNS");

@@ -4,9 +4,11 @@ use super::auth::{AuthError, authenticate};
 use super::tls::days_left;
 use super::wire::{Wire, WireError};
 use super::{Options, Report, Verdict, helo};
-use crate::decide::{AfterEhlo, Authentication, after_ehlo, authentication, mechanism};
-use crate::forgejo::Effective;
-use crate::mailer::Protocol;
+use crate::decide::{
+    AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication, mechanism,
+};
+use crate::effective::Effective;
+use crate::protocol::Protocol;
 use crate::reply::Reply;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -17,7 +19,7 @@ use std::time::SystemTime;
 
 const FIXES: &str = "look at the server's log";
 
-/// A conversation from the greeting to QUIT.
+/// Checks a conversation from the greeting to QUIT.
 pub(super) async fn session(
     report: &mut Report,
     mailer: &Effective,
@@ -28,19 +30,19 @@ pub(super) async fn session(
     wire: Wire,
 ) {
     let mut wire = wire;
-    let hello = format!("EHLO {}", helo(mailer, options));
-    if protocol == Protocol::Smtps && !tls(report, mailer, config.as_ref(), &mut wire).await {
+    let name = helo(mailer, options);
+    if protocol == Protocol::Smtps && !tls(report, mailer, config.as_ref(), true, &mut wire).await {
         return;
     }
     match wire.greeting().await {
         Ok(reply) => report.pass("greeting", reply.text()),
         Err(why) => return greeting_failed(report, &why, protocol),
     }
-    let Some(mut offered) = ehlo(report, &mut wire, &hello).await else { return };
+    let Some(mut offered) = ehlo(report, &mut wire, name, true).await else { return };
     if protocol == Protocol::StartTls {
         let starttls = offered.extension("STARTTLS").is_some();
         if after_ehlo(mailer.spoken, starttls) != AfterEhlo::StartTls {
-            let detail = "not offered: Forgejo goes on in clear, its password with it";
+            let detail = "not offered: Forgejo goes on in clear and sends its password";
             report.fail("starttls", detail, "somebody may strip it: take smtps on port 465");
             return;
         }
@@ -59,16 +61,16 @@ pub(super) async fn session(
         if let Err(why) = wire.expect("STARTTLS", "STARTTLS", 2).await {
             return report.fail("starttls", why.to_string(), FIXES);
         }
-        if !tls(report, mailer, config.as_ref(), &mut wire).await {
+        if !tls(report, mailer, config.as_ref(), false, &mut wire).await {
             return;
         }
-        let Some(again) = ehlo(report, &mut wire, &hello).await else { return };
+        let Some(again) = ehlo(report, &mut wire, name, false).await else { return };
         offered = again;
     }
     helo_name(report, helo(mailer, options));
     if !mechanisms(report, mailer, &wire, &offered) {
         report.skip("mail-from", "there would be no authentication");
-        return wire.quit().await;
+        return quit(report, mailer, wire).await;
     }
     let authenticated = authenticated(report, mailer, password, &offered, &mut wire).await;
     if authenticated {
@@ -76,25 +78,38 @@ pub(super) async fn session(
     } else {
         report.skip("mail-from", "there was no authentication");
     }
-    wire.quit().await;
+    quit(report, mailer, wire).await;
+}
+
+async fn quit(report: &mut Report, mailer: &Effective, wire: Wire) {
+    if let Err(why) = wire.quit().await
+        && !mailer.version.sends_by_go_mail()
+    {
+        let detail = format!("{why}: Forgejo {} logs each message as failed, although it is delivered", mailer.version);
+        report.warn("quit", detail, "let the server answer QUIT with 221");
+    }
 }
 
 async fn tls(
     report: &mut Report,
     mailer: &Effective,
     config: Option<&Arc<ClientConfig>>,
+    implicit: bool,
     wire: &mut Wire,
 ) -> bool {
     let name = ServerName::try_from(mailer.host.clone());
     let (Ok(name), Some(config)) = (name, config) else {
-        report.fail("tls", "the host is no name that a certificate could have", "correct SMTP_ADDR");
+        report.fail("tls", "the host is not a name that a certificate could have", "correct SMTP_ADDR");
         return false;
     };
     if let Err(why) = wire.begin_tls(config.clone(), name).await {
-        let fix = match why {
-            WireError::Silent { .. } => "a server that waits speaks first: is this a port for STARTTLS?",
+        let fix = match &why {
+            WireError::Silent { .. } => {
+                "a port for STARTTLS waits for the server's greeting: write PROTOCOL = smtp+starttls, or take port 465"
+            }
             WireError::Injected => "do not use this network: take smtps on port 465",
-            _ => "renew the certificate, or set SMTP_ADDR to a name that it has",
+            WireError::Tls { why } => super::tls::fix(why, implicit),
+            _ => FIXES,
         };
         report.fail("tls", why.to_string(), fix);
         report.skip("authentication", "the password is not sent to a server that has not proven who it is");
@@ -111,7 +126,7 @@ async fn tls(
         None => report.pass("tls", format!("valid for {}", mailer.host)),
     }
     if mailer.trusts_anybody {
-        let detail = "FORCE_TRUST_SERVER_CERT: Forgejo takes any certificate";
+        let detail = "FORCE_TRUST_SERVER_CERT: Forgejo accepts any certificate";
         report.add("trust", Verdict::Fail, detail, "remove it: the certificate is valid");
     }
     true
@@ -129,11 +144,14 @@ fn greeting_failed(report: &mut Report, why: &WireError, protocol: Protocol) {
     report.fail("greeting", why.to_string(), fix);
 }
 
-async fn ehlo(report: &mut Report, wire: &mut Wire, hello: &str) -> Option<Reply> {
-    match wire.expect("EHLO", hello, 2).await {
+async fn ehlo(report: &mut Report, wire: &mut Wire, name: &str, first: bool) -> Option<Reply> {
+    // Go falls back to HELO before TLS only.
+    let answer =
+        if first { wire.hello(name).await } else { wire.expect("EHLO", &format!("EHLO {name}"), 2).await };
+    match answer {
         Ok(reply) => {
             let list: Vec<&str> = reply.lines.iter().skip(1).map(String::as_str).collect();
-            report.pass("ehlo", list.join(", "));
+            report.pass("ehlo", if list.is_empty() { "no extensions".to_owned() } else { list.join(", ") });
             Some(reply)
         }
         Err(why) => {
@@ -153,7 +171,7 @@ fn helo_name(report: &mut Report, name: &str) {
     if labels.len() >= 2 && labels.iter().all(fits) && name.parse::<IpAddr>().is_err() {
         report.pass("helo-name", format!("{name} is a full name"));
     } else {
-        let detail = format!("{name} is no full name: strict servers refuse it, and filters count it");
+        let detail = format!("{name} is not a full name: strict servers refuse it, and filters count it");
         report.add("helo-name", Verdict::Warning, detail, "set HELO_HOSTNAME to the forge's full name");
     }
 }
@@ -162,7 +180,7 @@ fn mechanisms(report: &mut Report, mailer: &Effective, wire: &Wire, offered: &Re
     let auth = offered.extension("AUTH");
     match authentication(mailer, wire.is_tls(), auth) {
         Authentication::NoUser => {
-            report.add("mechanism", Verdict::Note, "there is no USER: none is needed", "");
+            report.add("mechanism", Verdict::Note, "no authentication: there is no USER", "");
         }
         Authentication::NotOffered => {
             let fix = if wire.is_tls() { "take the port for submission" } else { "take smtps on port 465" };
@@ -171,7 +189,7 @@ fn mechanisms(report: &mut Report, mailer: &Effective, wire: &Wire, offered: &Re
         }
         Authentication::NoneKnown => {
             let detail = format!(
-                "of {} Forgejo has none: it goes on without authentication, and is refused",
+                "Forgejo has none of {}: it goes on without authentication, and is refused",
                 auth.unwrap_or_default()
             );
             report.fail("mechanism", detail, "let the server offer PLAIN or LOGIN");
@@ -191,7 +209,7 @@ fn mechanisms(report: &mut Report, mailer: &Effective, wire: &Wire, offered: &Re
     true
 }
 
-/// Whether the envelope may follow.
+/// Authenticates; returns if the envelope may follow.
 async fn authenticated(
     report: &mut Report,
     mailer: &Effective,
@@ -199,32 +217,47 @@ async fn authenticated(
     offered: &Reply,
     wire: &mut Wire,
 ) -> bool {
-    let Authentication::Start(mechanism, _) =
+    let Authentication::Start(mechanism, exposure) =
         authentication(mailer, wire.is_tls(), offered.extension("AUTH"))
     else {
         return true;
     };
     if !wire.is_tls() {
-        report.skip("authentication", "without TLS the server proves nothing: the password is not sent");
+        if mailer.is_local() {
+            report.skip("authentication", "without TLS the server is not verified: the password is not sent");
+        } else {
+            let what = if exposure == Exposure::Hash { "a hash of the password, to guess at," } else { "the password" };
+            let detail = format!("{mechanism} without TLS: Forgejo sends {what} in clear; it was not sent here");
+            report.fail("authentication", detail, "take smtps on port 465");
+        }
         return false;
     }
-    let Some(password) = password else {
-        report.skip("authentication", "there is no password");
-        return false;
-    };
-    match authenticate(wire, mechanism, &mailer.user, password).await {
+    if password.is_none() {
+        let detail = "there is no password: Forgejo logs in with an empty one";
+        report.warn("password", detail, "write PASSWD or PASSWD_URI, or remove USER");
+    }
+    let empty = SecretString::from("");
+    match authenticate(wire, mechanism, &mailer.user, password.unwrap_or(&empty)).await {
         Ok(reply) => {
             report.pass("authentication", format!("{mechanism}: {}", reply.text()));
             true
         }
         Err(AuthError::Ntlm) => {
-            report.skip("authentication", "NTLM, which Forgejo would take, is not tried");
+            let detail = "Forgejo uses NTLM, which is not tried here";
+            report.warn("authentication", detail, "let the server offer PLAIN or LOGIN, or send a test message");
             false
         }
         Err(why) => {
             let fix = match &why {
                 AuthError::Question | AuthError::Challenge => "let the server offer PLAIN",
                 AuthError::Wire(_) => FIXES,
+                AuthError::Refused(reply) if reply.is(4) => {
+                    "the server cannot check it for now: try again, or look at the server's log"
+                }
+                _ if mechanism == Mechanism::CramMd5 => {
+                    "correct USER and the password; Forgejo does not fall back from CRAM-MD5 to PLAIN, so a server \
+                     that cannot check it must not offer it"
+                }
                 _ => "correct USER and the password; many providers want one that is made for SMTP",
             };
             report.fail("authentication", format!("{mechanism}: {why}"), fix);
@@ -248,16 +281,11 @@ async fn envelope(
             mail.push_str(if word == "8BITMIME" { " BODY=8BITMIME" } else { " SMTPUTF8" });
         }
     }
-    let own = crate::address::mailbox(&mailer.from).unwrap_or_default();
-    let recipient = options.recipient.as_deref().unwrap_or(&own);
+    let own = mailer.sender.as_ref().map(|sender| sender.address.as_str()).unwrap_or_default();
+    let recipient = options.recipient.as_deref().unwrap_or(own);
     let steps = [
         ("mail-from", "MAIL FROM", mail, "let the account send as FROM, or set ENVELOPE_FROM"),
-        (
-            "rcpt-to",
-            "RCPT TO",
-            format!("RCPT TO:<{recipient}>"),
-            "see the server's answer; is relaying allowed?",
-        ),
+        ("rcpt-to", "RCPT TO", format!("RCPT TO:<{recipient}>"), "see the server's answer; is relaying allowed?"),
         ("rset", "RSET", "RSET".to_owned(), FIXES),
     ];
     for (name, stage, line, fix) in steps {

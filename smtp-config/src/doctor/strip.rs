@@ -1,5 +1,5 @@
-//! Somebody on the way, on this machine: passes a conversation on, takes STARTTLS out of the server's answers, and keeps
-//! what would have been authentication to itself.
+//! A proxy on this machine that strips STARTTLS: it forwards a conversation, removes STARTTLS from the server's answers, and
+//! keeps the authentication to itself.
 
 use super::auth::plain_password;
 use crate::reply::reply;
@@ -8,15 +8,15 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the one on the way saw.
+/// The observations of the proxy.
 pub(super) struct Seen {
-    /// Whether the client began with TLS, so that nothing could be taken out.
+    /// The client began with TLS, so that nothing could be removed.
     pub(super) encrypted: bool,
-    /// A password in clear.
+    /// A password that arrived in clear.
     pub(super) password: Option<SecretString>,
 }
 
-/// Serves one connection. What it answers to AUTH never reaches the server.
+/// Serves one connection. AUTH never reaches the server.
 pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io::Result<Seen> {
     let (mut client, _) = listener.accept().await?;
     let mut upstream = TcpStream::connect(server).await?;

@@ -1,28 +1,149 @@
-//! TLS to a server, and what was wrong with it.
+//! TLS to a server as Go verifies it, and what was wrong with it.
 
-use rustls::pki_types::CertificateDer;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::io;
 use std::sync::Arc;
 
-/// TLS that verifies: with the system's roots and those that are given.
-pub(super) fn verifying(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
+/// Returns a configuration that verifies, with the system's roots and those that are given. Like Go, it accepts a
+/// certificate that is itself among the roots, if it is valid for the name and not expired.
+pub(super) fn verifying(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut pinned = rustls_native_certs::load_native_certs().certs;
+    roots.add_parsable_certificates(pinned.iter().cloned());
     for root in extra {
         roots.add(root.clone())?;
+        pinned.push(root.clone());
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+    let inner = inner.map_err(|why| Error::General(why.to_string()))?;
+    config(provider, Arc::new(AsGo { inner, pinned }))
+}
+
+/// Returns a configuration that accepts any certificate, as `FORCE_TRUST_SERVER_CERT` does. It is for conversations with a
+/// password that is made up only.
+pub(super) fn accepting() -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    config(provider.clone(), Arc::new(Accepting(provider)))
+}
+
+fn config(
+    provider: Arc<rustls::crypto::CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<Arc<ClientConfig>, Error> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
-/// What is wrong, and who can put it right.
+/// The verifier of WebPKI, and Go's rule for a certificate that is itself trusted.
+#[derive(Debug)]
+struct AsGo {
+    inner: Arc<WebPkiServerVerifier>,
+    pinned: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for AsGo {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let outcome =
+            self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        if outcome.is_ok() || !self.pinned.iter().any(|root| root.as_ref() == end_entity.as_ref()) {
+            return outcome;
+        }
+        let (_, parsed) = x509_parser::parse_x509_certificate(end_entity)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if now > parsed.validity().not_after.timestamp() {
+            return Err(Error::InvalidCertificate(CertificateError::Expired));
+        }
+        if now < parsed.validity().not_before.timestamp() {
+            return Err(Error::InvalidCertificate(CertificateError::NotValidYet));
+        }
+        rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// A verifier that accepts any certificate.
+#[derive(Debug)]
+struct Accepting(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Accepting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Returns the fault of TLS in words for the reader of a report.
 pub(super) fn explained(why: &io::Error) -> String {
-    let Some(inner) = why.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+    let Some(inner) = tls_error(why) else {
         return if why.kind() == io::ErrorKind::UnexpectedEof {
             "the server closed the connection".to_owned()
         } else {
@@ -30,7 +151,7 @@ pub(super) fn explained(why: &io::Error) -> String {
         };
     };
     match inner {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
+        Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "the server's certificate has expired".to_owned()
             }
@@ -43,18 +164,49 @@ pub(super) fn explained(why: &io::Error) -> String {
                     if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
                 format!("the server's certificate is for {presented}, not for {}", expected.to_str())
             }
-            // A signature by another key of the same name is a stranger's too.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "the server's certificate comes from nobody this machine trusts".to_owned()
+            // A signature by another key of the same name is untrusted too; so is a self-signed authority.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => UNTRUSTED.to_owned(),
+            CertificateError::Other(_) => {
+                format!("{UNTRUSTED}: it is self-signed, as the certificate of an authority")
             }
-            other => format!("the server's certificate: {other:?}"),
+            other => format!("the server's certificate is not valid: {other}"),
         },
-        rustls::Error::InvalidMessage(_) => "the server speaks no TLS on this port".to_owned(),
+        Error::InvalidMessage(_) => "the server does not speak TLS on this port".to_owned(),
+        Error::AlertReceived(rustls::AlertDescription::HandshakeFailure) => {
+            "no cipher suite in common; Go also offers TLS 1.2 suites with CBC, which cannot be tried here".to_owned()
+        }
         other => other.to_string(),
     }
 }
 
-/// The days until a certificate expires; negative once it has.
+const UNTRUSTED: &str = "the server's certificate comes from an authority that this machine does not trust";
+
+/// Returns the advice for a fault of TLS.
+pub(super) fn fix(why: &io::Error, implicit: bool) -> &'static str {
+    match tls_error(why) {
+        Some(Error::InvalidMessage(_)) if implicit => {
+            "write PROTOCOL = smtp+starttls for this port, or take port 465"
+        }
+        Some(Error::InvalidCertificate(certificate)) => match certificate {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "renew the certificate",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "set this machine's clock, or renew the certificate"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "set SMTP_ADDR to a name that the certificate has"
+            }
+            _ => "add the certificate, or the authority that issued it, to the system's trust store",
+        },
+        Some(Error::AlertReceived(_)) => "let the server offer TLS 1.3, or TLS 1.2 with AES-GCM or ChaCha20",
+        _ => "look at the server's log",
+    }
+}
+
+fn tls_error(why: &io::Error) -> Option<&Error> {
+    why.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
+}
+
+/// Returns the days until a certificate expires; negative once it has.
 pub(super) fn days_left(certificate: &CertificateDer<'_>, now: i64) -> Option<i64> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some((parsed.validity().not_after.timestamp() - now) / 86_400)

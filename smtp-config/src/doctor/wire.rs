@@ -10,61 +10,63 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+/// A stream of bytes in both directions.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// Why a conversation with a server ended.
+/// The end of a conversation with a server.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// It said nothing in time.
+    /// The server sent nothing in time.
     #[error("no answer to {stage} within {} s", limit.as_secs_f32())]
     Silent {
-        /// What was waited for.
+        /// The step that was waited for.
         stage: &'static str,
-        /// How long.
+        /// The time limit.
         limit: Duration,
     },
-    /// It closed the connection.
+    /// The server closed the connection.
     #[error("the connection was closed at {0}")]
     Closed(&'static str),
     /// The connection broke.
     #[error("the connection broke at {stage}")]
     Io {
-        /// When.
+        /// The step at which it broke.
         stage: &'static str,
-        /// Why.
+        /// The error of the system.
         #[source]
         why: io::Error,
     },
-    /// It sent what is no reply.
+    /// The server sent a malformed reply.
     #[error("at {stage}: {why}")]
     Reply {
-        /// When.
+        /// The step that was answered.
         stage: &'static str,
-        /// Why.
+        /// The fault of the reply.
         #[source]
         why: ReplyError,
     },
-    /// Something followed the answer to STARTTLS in clear: somebody on the way may have put it there.
-    #[error("bytes in clear follow the answer to STARTTLS: somebody may have put them there")]
+    /// Bytes in clear followed the answer to STARTTLS: somebody on the way may have injected them.
+    #[error("bytes in clear follow the answer to STARTTLS: somebody on the way may have injected them")]
     Injected,
-    /// TLS failed.
+    /// The TLS handshake failed.
     #[error("TLS: {}", super::tls::explained(why))]
     Tls {
-        /// Why.
+        /// The error of the handshake.
         why: io::Error,
     },
-    /// The server refused.
+    /// The server refused a command.
     #[error("{stage} was answered {}", reply.text())]
     Refused {
-        /// What was refused.
+        /// The refused command.
         stage: &'static str,
-        /// Its answer.
+        /// The answer of the server.
         reply: Reply,
     },
 }
 
+/// A connection, its buffer and its time limit.
 pub(super) struct Wire {
     io: Option<Box<dyn Io>>,
     buffer: Vec<u8>,
@@ -81,12 +83,12 @@ impl Wire {
         self.certificate.is_some()
     }
 
-    /// The server's certificate, once there is TLS.
+    /// Returns the server's certificate, once there is TLS.
     pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.certificate.as_ref()
     }
 
-    /// Begins TLS on the connection as it is.
+    /// Starts TLS on the connection as it is.
     pub(super) async fn begin_tls(
         &mut self,
         config: Arc<rustls::ClientConfig>,
@@ -152,7 +154,7 @@ impl Wire {
         self.read(stage).await
     }
 
-    /// As [`Wire::command`]; any other class of code is an error.
+    /// Sends a line and reads the reply; any other class of code is an error.
     pub(super) async fn expect(
         &mut self,
         stage: &'static str,
@@ -163,14 +165,31 @@ impl Wire {
         if reply.is(class) { Ok(reply) } else { Err(WireError::Refused { stage, reply }) }
     }
 
-    /// The server's first words.
+    /// Reads the greeting of the server.
     pub(super) async fn greeting(&mut self) -> Result<Reply, WireError> {
         let reply = self.read("the greeting").await?;
         if reply.code == 220 { Ok(reply) } else { Err(WireError::Refused { stage: "the greeting", reply }) }
     }
 
-    /// Takes leave; whether the server does too is all one.
-    pub(super) async fn quit(mut self) {
-        let _ = self.command("QUIT", "QUIT").await;
+    /// Introduces the client by EHLO, or by HELO where that is refused, as Go does; a server that takes HELO only offers no
+    /// extension.
+    pub(super) async fn hello(&mut self, name: &str) -> Result<Reply, WireError> {
+        match self.expect("EHLO", &format!("EHLO {name}"), 2).await {
+            Err(WireError::Refused { reply: refused, .. }) => {
+                match self.expect("HELO", &format!("HELO {name}"), 2).await {
+                    Ok(mut reply) => {
+                        reply.lines.truncate(1);
+                        Ok(reply)
+                    }
+                    Err(_) => Err(WireError::Refused { stage: "EHLO", reply: refused }),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Sends QUIT and waits for the answer.
+    pub(super) async fn quit(mut self) -> Result<Reply, WireError> {
+        self.expect("QUIT", "QUIT", 2).await
     }
 }

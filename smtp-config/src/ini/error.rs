@@ -1,43 +1,45 @@
-//! Why a file cannot be read.
+//! Errors of the reader.
 
 use thiserror::Error;
 
-/// A file that go-ini refuses as a whole.
+/// A file that go-ini refuses as a whole: Forgejo does not start with it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("line {line}: {reason}; {}", reason.fix())]
+#[error("{line}:{column}: {reason}: {}", reason.fix())]
 pub struct IniError {
     /// The line, from 1.
     pub line: u32,
-    /// Why.
+    /// The column, from 1, in characters.
+    pub column: u32,
+    /// The kind of the fault.
     pub reason: Malformed,
 }
 
-/// Why a line is refused. The line itself is not shown: it may hold a password.
+/// The fault of a line. The line itself is not shown: it may hold a password.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Malformed {
     /// A header without `]`.
-    #[error("a section header that is not closed")]
+    #[error("unclosed section header")]
     SectionNotClosed,
     /// A header without a name.
-    #[error("a section without a name")]
+    #[error("section without a name")]
     SectionWithoutName,
     /// Neither `=` nor `:`.
-    #[error("neither a comment, a section nor key = value")]
+    #[error("not a comment, a section or key = value")]
     NoDelimiter,
     /// A key whose quote is not closed.
-    #[error("the key's quote is not closed")]
+    #[error("unclosed quote around the key")]
     KeyNotClosed,
     /// Nothing before the `=`.
-    #[error("a value without a key")]
+    #[error("value without a key")]
     KeyWithoutName,
     /// A value whose backtick or triple quote is not closed before the end of the file.
-    #[error("the value's quote is not closed")]
+    #[error("unclosed quote around the value")]
     ValueNotClosed,
 }
 
 impl Malformed {
-    /// What to write instead.
+    /// Returns the advice on what to write.
     #[must_use]
     pub fn fix(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
-//! `%(name)s`: the value of another key, of the same section or else of the default one.
+//! Expansion of `%(name)s` to another key's value, of the same section or else of the default one.
 
 use super::{DEFAULT_SECTION, Ini, Key, Section};
 
-/// How often a value is looked at.
+/// The number of substitutions after which go-ini stops.
 const DEPTH: usize = 99;
 
 pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
@@ -26,10 +26,10 @@ pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
     value
 }
 
-/// Beyond this a value is not expanded further: keys that name each other would fill the memory.
+/// The longest value that is expanded further, in bytes: keys that name each other would fill the memory.
 const LONGEST: usize = 1 << 20;
 
-/// The first `%(name)s` of a text.
+/// Returns the first `%(name)s` of a text.
 pub(super) fn reference(text: &str) -> Option<&str> {
     let mut from = 0;
     while let Some(at) = text[from..].find("%(") {

@@ -1,15 +1,18 @@
 //! app.ini as go-ini reads and writes it with Forgejo's options: no continuation lines, inline comments,
 //! `" = "` between key and value, no alignment.
 
+mod boolean;
 mod error;
 mod expand;
 mod parse;
 mod quote;
 mod write;
 
+pub use boolean::boolean;
 pub use error::{IniError, Malformed};
 pub use quote::{Unrepresentable, has_reference, quote, survives};
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// The section of keys that stand before any header.
@@ -18,17 +21,20 @@ pub const DEFAULT_SECTION: &str = "DEFAULT";
 /// A file as go-ini holds it: sections in order, each with its keys in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ini {
+    text: String,
     sections: Vec<Section>,
+    by_name: HashMap<String, usize>,
     entries: Vec<Entry>,
     headers: Vec<Header>,
 }
 
-/// A section.
+/// A section and its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     name: String,
     comment: String,
     keys: Vec<Key>,
+    by_name: HashMap<String, usize>,
 }
 
 /// A key and its value, before `%(name)s` is expanded.
@@ -40,7 +46,7 @@ pub struct Key {
     automatic: bool,
 }
 
-/// Where a key stands in the text.
+/// The position of an assignment in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The name of the section.
@@ -49,11 +55,13 @@ pub struct Entry {
     pub key: String,
     /// The line, from 1, on which it begins.
     pub line: u32,
+    /// The column, from 1, at which the key begins, in characters.
+    pub column: u32,
     /// The bytes of its line or lines, with the last line end.
     pub span: Range<usize>,
 }
 
-/// Where a section's header stands in the text.
+/// The position of a section's header in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The name of the section.
@@ -74,58 +82,56 @@ impl Ini {
         parse::parse(text)
     }
 
-    /// The sections in the order in which they are written. The first is [`DEFAULT_SECTION`].
+    /// Returns the text that was parsed; entries and headers point into it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the sections in the order in which they are written. The first is [`DEFAULT_SECTION`].
     #[must_use]
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
 
-    /// Every assignment in the text, in order, those that a later one replaces included.
+    /// Returns every assignment in the text, in order, those that a later one replaces included.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Every section header in the text, in order.
+    /// Returns every section header in the text, in order.
     #[must_use]
     pub fn headers(&self) -> &[Header] {
         &self.headers
     }
 
-    /// A section by its exact name.
+    /// Returns a section by its exact name.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&Section> {
-        self.sections.iter().find(|section| section.name == name)
+        self.by_name.get(name).and_then(|at| self.sections.get(*at))
     }
 
-    /// What Forgejo gets for a key, with `%(name)s` expanded. A key that `a.b` lacks is looked up in `a`.
+    /// Returns a key's value with `%(name)s` expanded, as Forgejo gets it. A key that `a.b` lacks is looked up in `a`.
     #[must_use]
     pub fn value(&self, section: &str, key: &str) -> Option<String> {
         let (section, key) = self.find(section, key)?;
         Some(expand::expand(self, section, key))
     }
 
-    /// The text that go-ini writes, as when Forgejo stores a token it has made.
+    /// Returns the text that go-ini 1.67 writes, as when Forgejo stores a token it has made.
     #[must_use]
     pub fn write(&self) -> String {
         write::write(self)
     }
 
-    /// Sets a key as Forgejo's own code does; a section or a key that is missing is made. Where it stands in the text
-    /// is not known then.
+    /// Sets a key as Forgejo's own code does; a missing section or key is created. It has no position in the text then.
     pub fn set(&mut self, section: &str, key: &str, value: &str) {
-        let at = self.sections.iter().position(|held| held.name == section).unwrap_or_else(|| {
-            self.sections.push(Section {
-                name: section.to_owned(),
-                comment: String::new(),
-                keys: Vec::new(),
-            });
-            self.sections.len() - 1
-        });
-        let keys = &mut self.sections[at].keys;
-        match keys.iter_mut().find(|held| held.name == key) {
+        let at = self.section_index(section);
+        let section = &mut self.sections[at];
+        match section.by_name.get(key).and_then(|at| section.keys.get_mut(*at)) {
             Some(held) => value.clone_into(&mut held.value),
-            None => keys.push(Key {
+            None => section.put(Key {
                 name: key.to_owned(),
                 value: value.to_owned(),
                 comment: String::new(),
@@ -134,12 +140,52 @@ impl Ini {
         }
     }
 
+    /// Returns a file of the default section and of some others, without positions.
+    pub(crate) fn excerpt(&self, sections: &[&str]) -> Self {
+        let mut out = Self::empty();
+        for name in [DEFAULT_SECTION].iter().chain(sections) {
+            if let Some(held) = self.section(name) {
+                let at = out.section_index(name);
+                out.sections[at] = held.clone();
+            }
+        }
+        out
+    }
+
+    fn empty() -> Self {
+        let mut out = Self {
+            text: String::new(),
+            sections: Vec::new(),
+            by_name: HashMap::new(),
+            entries: Vec::new(),
+            headers: Vec::new(),
+        };
+        out.section_index(DEFAULT_SECTION);
+        out
+    }
+
+    /// Returns the index of a section, which is created where it is missing.
+    fn section_index(&mut self, name: &str) -> usize {
+        if let Some(at) = self.by_name.get(name) {
+            return *at;
+        }
+        let at = self.sections.len();
+        self.by_name.insert(name.to_owned(), at);
+        self.sections.push(Section {
+            name: name.to_owned(),
+            comment: String::new(),
+            keys: Vec::new(),
+            by_name: HashMap::new(),
+        });
+        at
+    }
+
     fn find(&self, section: &str, key: &str) -> Option<(&Section, &Key)> {
         let mut name = section;
         loop {
             let found = self.section(name);
             if let Some(found) = found
-                && let Some(key) = found.keys.iter().find(|candidate| candidate.name == key)
+                && let Some(key) = found.key(key)
             {
                 return Some((found, key));
             }
@@ -149,27 +195,44 @@ impl Ini {
 }
 
 impl Section {
-    /// Its name.
+    /// Returns the section's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its keys in order.
+    /// Returns the section's keys in order.
     #[must_use]
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
+
+    /// Returns a key by its exact name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&Key> {
+        self.by_name.get(name).and_then(|at| self.keys.get(*at))
+    }
+
+    /// Adds a key, or replaces the one of the same name.
+    fn put(&mut self, key: Key) {
+        match self.by_name.get(&key.name) {
+            Some(at) => self.keys[*at] = key,
+            None => {
+                self.by_name.insert(key.name.clone(), self.keys.len());
+                self.keys.push(key);
+            }
+        }
+    }
 }
 
 impl Key {
-    /// Its name.
+    /// Returns the key's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its value, before `%(name)s` is expanded.
+    /// Returns the value before `%(name)s` is expanded.
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.value

@@ -1,6 +1,6 @@
-//! The reader.
+//! The reader of go-ini.
 
-use super::{DEFAULT_SECTION, Entry, Header, Ini, IniError, Key, Malformed, Section};
+use super::{Entry, Header, Ini, IniError, Key, Malformed};
 
 const TRIPLE: &str = "\"\"\"";
 
@@ -9,11 +9,11 @@ pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
     if text.starts_with('\u{feff}') {
         reader.at = '\u{feff}'.len_utf8();
     }
-    let mut ini = Ini { sections: vec![empty(DEFAULT_SECTION)], entries: Vec::new(), headers: Vec::new() };
+    let mut ini = Ini::empty();
     let (mut current, mut count) = (0, 1_u64);
     while let Some(whole) = reader.next_line() {
         let (begin, number) = (reader.at - whole.len(), reader.line);
-        let refuse = |reason| IniError { line: number, reason };
+        let refuse = |reason| IniError { line: number, column: column(whole), reason };
         let line = whole.trim_start();
         if line.is_empty() {
             continue;
@@ -28,11 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
             if name.is_empty() {
                 return Err(refuse(Malformed::SectionWithoutName));
             }
-            let known = ini.sections.iter().position(|section| section.name == name);
-            current = known.unwrap_or_else(|| {
-                ini.sections.push(empty(name));
-                ini.sections.len() - 1
-            });
+            current = ini.section_index(name);
             reader.add_comment(&rest[close + 1..], false);
             ini.sections[current].comment = reader.take_comment();
             count = 1;
@@ -57,22 +53,22 @@ pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
             section: section.name.clone(),
             key: name.clone(),
             line: number,
+            column: column(whole),
             span: begin..reader.at,
         });
-        let key = Key { name, value, comment, automatic };
-        match section.keys.iter_mut().find(|known| known.name == key.name) {
-            Some(known) => *known = key,
-            None => section.keys.push(key),
-        }
+        section.put(Key { name, value, comment, automatic });
     }
+    text.clone_into(&mut ini.text);
     Ok(ini)
 }
 
-fn empty(name: &str) -> Section {
-    Section { name: name.to_owned(), comment: String::new(), keys: Vec::new() }
+/// The column, from 1, of the first character that is not white space.
+fn column(line: &str) -> u32 {
+    let indent = line.len() - line.trim_start().len();
+    u32::try_from(line[..indent].chars().count() + 1).unwrap_or(u32::MAX)
 }
 
-/// The key, and what follows its delimiter.
+/// Returns the key and the text after its delimiter.
 fn key_name(line: &str) -> Result<(&str, &str), Malformed> {
     let quote = match line {
         _ if line.len() > 6 && line.starts_with(TRIPLE) => TRIPLE,
@@ -100,7 +96,7 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    /// The next line with its end.
+    /// Returns the next line with its line end.
     fn next_line(&mut self) -> Option<&'t str> {
         let rest = &self.text[self.at..];
         if rest.is_empty() {
@@ -140,7 +136,7 @@ impl<'t> Reader<'t> {
         Ok(line.to_owned())
     }
 
-    /// A value over several lines: up to the last quote of the first line that has one.
+    /// Reads a value of several lines: up to the last quote of the first line that has one.
     fn lines(&mut self, first: &str, quote: &str) -> Result<String, Malformed> {
         let mut value = first.to_owned();
         loop {

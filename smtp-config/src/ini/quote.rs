@@ -1,31 +1,31 @@
-//! How a value is written so that it is read back, now and after Forgejo has written the file itself.
+//! Quoting of values so that they are read back unchanged, also after Forgejo has written the file itself.
 
 use super::{Ini, expand::reference};
 use thiserror::Error;
 
-/// Why a value cannot stand in app.ini.
+/// A reason for which a value cannot be written to app.ini.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unrepresentable {
-    /// A line end inside of a value.
-    #[error("it has a line end")]
+    /// A line break inside the value.
+    #[error("the value has a line break")]
     LineEnd,
-    /// A NUL byte.
-    #[error("it has a NUL byte")]
+    /// A NUL byte in the value.
+    #[error("the value has a NUL byte")]
     Nul,
     /// `%(name)s` is expanded wherever it stands, and cannot be escaped.
-    #[error("it has %(name)s, which go-ini takes for another key's name and which cannot be escaped")]
+    #[error("the value has %(name)s, which go-ini replaces by another key's value and which cannot be escaped")]
     Reference,
     /// It would be read, but not after Forgejo has written the file itself.
-    #[error("it is read as meant, but no longer once Forgejo has written the file itself")]
+    #[error("the value would change once Forgejo has written the file itself")]
     Resave,
 }
 
-/// The value as it is to stand after the `=`.
+/// Returns the value in the quotes that go-ini needs.
 ///
 /// # Errors
 ///
-/// Why it cannot be had: see [`Unrepresentable`].
+/// The reason for which no quoting works: see [`Unrepresentable`].
 pub fn quote(value: &str) -> Result<String, Unrepresentable> {
     if value.contains(['\n', '\r']) {
         return Err(Unrepresentable::LineEnd);
@@ -40,7 +40,7 @@ pub fn quote(value: &str) -> Result<String, Unrepresentable> {
     candidates.into_iter().find(|text| survives(text, value)).ok_or(Unrepresentable::Resave)
 }
 
-/// Whether a text after the `=` is read as the value, and still after one, two and three re-saves by Forgejo.
+/// Tests that a text after the `=` is read as the value, and still is after one, two and three re-saves by Forgejo.
 #[must_use]
 pub fn survives(text: &str, value: &str) -> bool {
     let mut file = format!("[s]\nK = {text}\nL = 1\n");
@@ -55,7 +55,7 @@ pub fn survives(text: &str, value: &str) -> bool {
     true
 }
 
-/// Whether a value has a `%(name)s`.
+/// Tests for a `%(name)s` in a value.
 #[must_use]
 pub fn has_reference(value: &str) -> bool {
     reference(value).is_some()

@@ -1,9 +1,10 @@
-//! The writer.
+//! The writer of go-ini 1.67.
 
 use super::{DEFAULT_SECTION, Ini, Key};
 
 pub(super) fn write(ini: &Ini) -> String {
     let mut out = String::new();
+    let last = ini.sections.len().saturating_sub(1);
     for (index, section) in ini.sections.iter().enumerate() {
         comment(&mut out, &section.comment);
         if index > 0 || !section.name.eq_ignore_ascii_case(DEFAULT_SECTION) {
@@ -15,7 +16,9 @@ pub(super) fn write(ini: &Ini) -> String {
             comment(&mut out, &key.comment);
             out.push_str(&format!("{} = {}\n", name(key), value(&key.value)));
         }
-        out.push('\n');
+        if index < last {
+            out.push('\n');
+        }
     }
     out
 }

@@ -9,25 +9,25 @@ pub struct Dkim {
     pub kind: String,
     /// The length of the key's base64, in characters.
     pub length: usize,
-    /// Whether the domain is only testing.
+    /// The domain is only testing.
     pub testing: bool,
 }
 
-/// Why a record is no usable key.
+/// A key record that is not usable.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DkimError {
     /// No record, or none of DKIM.
-    #[error("no record of DKIM")]
+    #[error("no DKIM record")]
     Missing,
     /// An empty key.
     #[error("the key is revoked: p= is empty")]
     Revoked,
-    /// The key is no base64.
-    #[error("the key is no base64")]
+    /// The key is not base64.
+    #[error("the key is not base64")]
     Key,
     /// Too short to be believed: RFC 8301 wants 1024 bits at least.
-    #[error("an RSA key of less than 1024 bits is not believed")]
+    #[error("an RSA key of less than 1024 bits is not accepted")]
     Short,
 }
 

@@ -3,10 +3,10 @@
 use super::{Answers, Question, normal};
 use thiserror::Error;
 
-/// What is asked of receivers for messages that fail.
+/// The treatment that is asked of receivers for messages that fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Nothing.
+    /// No treatment is asked for.
     None,
     /// To be put aside.
     Quarantine,
@@ -14,31 +14,31 @@ pub enum Policy {
     Reject,
 }
 
-/// How alike two domains must be.
+/// The similarity that two domains must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alignment {
     /// Of the same organisation.
     Relaxed,
-    /// Equal.
+    /// The domains are equal.
     Strict,
 }
 
-/// A record.
+/// A DMARC record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dmarc {
     /// The domain that has it.
     pub domain: String,
-    /// What is asked for the sender's domain.
+    /// The treatment that is asked for the sender's domain.
     pub policy: Policy,
-    /// How the domain of a DKIM signature must be aligned.
+    /// The alignment of the domain of a DKIM signature.
     pub dkim: Alignment,
-    /// How the domain of the envelope's sender must be aligned.
+    /// The alignment of the domain of the envelope's sender.
     pub spf: Alignment,
-    /// Whether reports are asked for.
+    /// Reports are asked for.
     pub reports: bool,
 }
 
-/// Why a record is none.
+/// A record that is missing or not usable.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DmarcError {
@@ -119,7 +119,7 @@ pub fn found(sender: &str, answers: &Answers) -> Result<Result<Dmarc, DmarcError
 }
 
 impl Dmarc {
-    /// Whether a domain, of the envelope or of a signature, is aligned with the sender's. The organisation is what has
+    /// Tells if a domain, of the envelope or of a signature, is aligned with the sender's. The organisation is what has
     /// the record.
     #[must_use]
     pub fn aligned(&self, alignment: Alignment, sender: &str, other: &str) -> bool {

@@ -1,4 +1,4 @@
-//! SPF, DKIM and DMARC: what the DNS says of a sender's domain. Answers come in; what is not known yet is asked for.
+//! SPF, DKIM and DMARC as functions over answers of the DNS; an open question is returned.
 
 mod dkim;
 mod dmarc;
@@ -11,7 +11,7 @@ pub use spf::{Spf, Term, TermError, record, spf, terms};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// What to look up.
+/// A question to the DNS.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// The addresses of a name, of both families.
@@ -22,12 +22,12 @@ pub enum Question {
     Texts(String),
 }
 
-/// What a look-up gave. A name that is not there has an empty answer.
+/// The answer to a question. A name that does not exist has an empty answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Addresses.
+    /// The addresses of a name.
     Addresses(Vec<IpAddr>),
-    /// Names.
+    /// The names of mail servers.
     Exchanges(Vec<String>),
     /// It could not be had for now.
     Failed,
@@ -35,7 +35,7 @@ pub enum Answer {
     Texts(Vec<String>),
 }
 
-/// What has been looked up.
+/// The answers so far.
 #[derive(Clone, Debug, Default)]
 pub struct Answers(BTreeMap<Question, Answer>);
 

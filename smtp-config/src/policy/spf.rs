@@ -7,7 +7,7 @@ use thiserror::Error;
 /// The most look-ups that a record may cause.
 const MOST_LOOKUPS: u32 = 10;
 
-/// What a receiver makes of an address.
+/// The result of SPF for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spf {
     /// It may not send.
@@ -33,15 +33,15 @@ pub struct Term {
     pub result: Spf,
     /// `all`, `include`, `a`, `mx`, `ptr`, `ip4`, `ip6`, `exists`, `redirect` or `exp`.
     pub name: String,
-    /// What follows `:` or `=`.
+    /// The text after `:` or `=`.
     pub argument: String,
     /// The prefixes for IPv4 and IPv6, where they are written.
     pub prefixes: (Option<u8>, Option<u8>),
 }
 
-/// A term that is none.
+/// A malformed term.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{0:?} is no term of SPF")]
+#[error("{0:?} is not a valid term of SPF")]
 pub struct TermError(pub String);
 
 /// The one record among a domain's texts; `None` when there is none.
@@ -122,7 +122,7 @@ fn term(word: &str) -> Option<Term> {
     }
 }
 
-/// Whether an address may send for a domain, and how many look-ups that took. `sender` is the address of the envelope,
+/// Evaluates SPF for an address and a domain, and counts the look-ups. `sender` is the address of the envelope,
 /// `helo` the name that was said. `ptr`, which RFC 7208 tells nobody to use, matches nothing.
 ///
 /// # Errors
@@ -135,12 +135,12 @@ pub fn spf(
     helo: &str,
     answers: &Answers,
 ) -> Result<(Spf, u32), Question> {
-    let mut check = Check { address, sender, helo, answers, lookups: 0 };
-    let result = check.domain(&normal(domain))?;
-    Ok((result, check.lookups))
+    let mut evaluation = Evaluation { address, sender, helo, answers, lookups: 0 };
+    let result = evaluation.domain(&normal(domain))?;
+    Ok((result, evaluation.lookups))
 }
 
-struct Check<'a> {
+struct Evaluation<'a> {
     address: IpAddr,
     sender: &'a str,
     helo: &'a str,
@@ -148,7 +148,7 @@ struct Check<'a> {
     lookups: u32,
 }
 
-impl Check<'_> {
+impl Evaluation<'_> {
     fn domain(&mut self, domain: &str) -> Result<Spf, Question> {
         let texts = match self.answers.texts(domain) {
             Ok(texts) => texts,

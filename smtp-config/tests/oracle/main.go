@@ -1,5 +1,5 @@
-// What go-ini and net/mail say, for the tests: requests come in on the standard input, answers go out.
-// A request is a length and that many bytes, the first of which says what is asked. An answer is a list of strings.
+// What go-ini, net/mail and the loading of [mailer] say, for the tests: requests come in on the standard input, answers go
+// out. A request is a length and that many bytes, the first of which says what is asked. An answer is a list of strings.
 package main
 
 import (
@@ -8,12 +8,19 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
 	"net/mail"
 	"net/smtp"
+	"net/url"
 	"os"
+	"strconv"
+	"strings"
+	"time"
 
 	"gopkg.in/ini.v1"
 )
+
+var options = ini.LoadOptions{KeyValueDelimiterOnWrite: " = ", IgnoreContinuation: true}
 
 func main() {
 	ini.PrettyFormat = false
@@ -43,18 +50,46 @@ func answer(out io.Writer, words []string) {
 
 func ask(what byte, text []byte) (words []string) {
 	defer func() {
-		if why := recover(); why != nil {
+		switch why := recover().(type) {
+		case nil:
+		case fatal:
+			words = []string{"fatal", string(why)}
+		default:
 			words = []string{"panic", fmt.Sprint(why)}
 		}
 	}()
-	if what == 'A' {
+	switch what {
+	case 'A':
 		address, err := mail.ParseAddress(string(text))
+		if err != nil {
+			return []string{"refused", err.Error()}
+		}
+		return []string{"address", address.Name, address.Address}
+	case 'E':
+		// As environment-to-ini: a value is set, not read, and the file is written.
+		file := ini.Empty(options)
+		file.Section("mailer").Key("USER").SetValue("me")
+		file.Section("mailer").Key("PASSWD").SetValue(string(text))
+		file.Section("mailer").Key("LAST").SetValue("1")
+		return saved(written(file))
+	case 'H':
+		host, port, err := net.SplitHostPort(string(text))
+		if err != nil {
+			return []string{"refused", err.Error()}
+		}
+		return []string{"split", host, port}
+	case 'L', 'M':
+		// The first byte is the major version of Forgejo.
+		file, err := ini.LoadSources(options, text[1:])
 		if err != nil {
 			return []string{"refused"}
 		}
-		return []string{"address", address.Name, address.Address}
-	}
-	if what == 'P' {
+		file.NameMapper = ini.SnackCase
+		if what == 'M' {
+			return incoming(file, int(text[0]))
+		}
+		return mailer(file, int(text[0]))
+	case 'P':
 		// The first byte says whether there is TLS, the rest is the server's name.
 		auth := smtp.PlainAuth("", "user", "password", string(text[1:]))
 		_, _, err := auth.Start(&smtp.ServerInfo{Name: string(text[1:]), TLS: text[0] == 't', Auth: []string{"PLAIN"}})
@@ -62,21 +97,16 @@ func ask(what byte, text []byte) (words []string) {
 			return []string{"refused"}
 		}
 		return []string{"sent"}
+	case 'U':
+		return []string{"file", secretFile("PASSWD_URI", string(text))}
 	}
-	if what == 'E' {
-		// As environment-to-ini: a value is set, not read, and the file is written.
-		file := ini.Empty(ini.LoadOptions{KeyValueDelimiterOnWrite: " = ", IgnoreContinuation: true})
-		file.Section("mailer").Key("USER").SetValue("me")
-		file.Section("mailer").Key("PASSWD").SetValue(string(text))
-		file.Section("mailer").Key("LAST").SetValue("1")
-		var written bytes.Buffer
-		if _, err := file.WriteTo(&written); err != nil {
-			return []string{"not written"}
-		}
-		text = written.Bytes()
-	}
+	return saved(text)
+}
+
+// saved reads a file, writes it, and does so twice more.
+func saved(text []byte) (words []string) {
 	for round := 0; round < 3; round++ {
-		file, err := ini.LoadSources(ini.LoadOptions{KeyValueDelimiterOnWrite: " = ", IgnoreContinuation: true}, text)
+		file, err := ini.LoadSources(options, text)
 		if err != nil {
 			return append(words, "refused")
 		}
@@ -86,12 +116,262 @@ func ask(what byte, text []byte) (words []string) {
 				words = append(words, section.Name(), key.Name(), key.Value(), key.String())
 			}
 		}
-		var written bytes.Buffer
-		if _, err := file.WriteTo(&written); err != nil {
-			return append(words, "not written")
-		}
-		words = append(words, "written", written.String())
-		text = written.Bytes()
+		text = written(file)
+		words = append(words, "written", string(text))
 	}
 	return words
+}
+
+func written(file *ini.File) []byte {
+	var out bytes.Buffer
+	if _, err := file.WriteTo(&out); err != nil {
+		panic(err)
+	}
+	return out.Bytes()
+}
+
+// fatal is a start that ends, with the text of the log.
+type fatal string
+
+func stop(format string, values ...any) {
+	panic(fatal(fmt.Sprintf(format, values...)))
+}
+
+// secretFile is the path that is opened for a URI; nothing is read here.
+func secretFile(key, uri string) string {
+	parsed, err := url.Parse(uri)
+	if err != nil {
+		stop("Failed to parse %s", key)
+	}
+	if parsed.Scheme != "file" {
+		stop("Unsupported URI-Scheme %s", key)
+	}
+	return parsed.RequestURI()
+}
+
+// secret is a password as it is written, or the path of its file.
+func secret(section *ini.Section, uriKey, key string) (string, string) {
+	uri, plain := section.Key(uriKey).String(), section.Key(key).String()
+	switch {
+	case uri == "":
+		return plain, ""
+	case plain != "":
+		stop("Cannot specify both %s and %s", uriKey, key)
+	}
+	return "", secretFile(uriKey, uri)
+}
+
+// alias gives a missing key the value of another.
+func alias(section *ini.Section, other, key string) {
+	if section.HasKey(other) && !section.HasKey(key) {
+		section.Key(key).SetValue(section.Key(other).String())
+	}
+}
+
+type settings struct {
+	From                 string `ini:"FROM"`
+	EnvelopeFrom         string `ini:"ENVELOPE_FROM"`
+	SendAsPlainText      bool   `ini:"SEND_AS_PLAIN_TEXT"`
+	SubjectPrefix        string `ini:"SUBJECT_PREFIX"`
+	Protocol             string `ini:"PROTOCOL"`
+	Addr                 string `ini:"SMTP_ADDR"`
+	Port                 string `ini:"SMTP_PORT"`
+	User                 string `ini:"USER"`
+	Passwd               string `ini:"PASSWD"`
+	EnableHelo           bool   `ini:"ENABLE_HELO"`
+	HeloHostname         string `ini:"HELO_HOSTNAME"`
+	ForceTrustServerCert bool   `ini:"FORCE_TRUST_SERVER_CERT"`
+	UseClientCert        bool   `ini:"USE_CLIENT_CERT"`
+	SendmailPath         string `ini:"SENDMAIL_PATH"`
+}
+
+// mailer loads [mailer] with the calls of go-ini and of Go that Forgejo makes, in their order.
+func mailer(file *ini.File, version int) []string {
+	section := file.Section("mailer")
+	if !section.Key("ENABLED").MustBool() {
+		return []string{"off"}
+	}
+	missing := func(key string) bool { return !section.HasKey(key) }
+	if section.HasKey("MAILER_TYPE") && missing("PROTOCOL") && section.Key("MAILER_TYPE").String() == "sendmail" {
+		section.Key("PROTOCOL").MustString("sendmail")
+	}
+	if section.HasKey("HOST") && missing("SMTP_ADDR") {
+		given := section.Key("HOST").String()
+		host, port, err := net.SplitHostPort(given)
+		if err != nil {
+			if !strings.Contains(err.Error(), "missing port in address") {
+				stop("Invalid mailer.HOST (%s): %v", given, err)
+			}
+			host = given
+		}
+		if host == "" {
+			host = "127.0.0.1"
+		}
+		section.Key("SMTP_ADDR").MustString(host)
+		section.Key("SMTP_PORT").MustString(port)
+	}
+	if section.HasKey("IS_TLS_ENABLED") && missing("PROTOCOL") {
+		protocol := "smtp+starttls"
+		if section.Key("IS_TLS_ENABLED").MustBool() {
+			protocol = "smtps"
+		}
+		section.Key("PROTOCOL").MustString(protocol)
+	}
+	for _, renamed := range []struct {
+		old, key string
+		inverted bool
+	}{
+		{"DISABLE_HELO", "ENABLE_HELO", true},
+		{"SKIP_VERIFY", "FORCE_TRUST_SERVER_CERT", false},
+		{"USE_CERTIFICATE", "USE_CLIENT_CERT", false},
+		{"ENABLE_HTML_ALTERNATIVE", "SEND_AS_PLAIN_TEXT", true},
+	} {
+		if section.HasKey(renamed.old) && missing(renamed.key) {
+			section.Key(renamed.key).MustBool(section.Key(renamed.old).MustBool() != renamed.inverted)
+		}
+	}
+	if section.HasKey("PROTOCOL") && section.Key("PROTOCOL").String() == "smtp+startls" {
+		section.Key("PROTOCOL").SetValue("smtp+starttls")
+	}
+	if version >= 8 {
+		alias(section, "USERNAME", "USER")
+		alias(section, "PASSWORD", "PASSWD")
+	}
+	path := ""
+	if version >= 13 {
+		alias(section, "PASSWORD_URI", "PASSWD_URI")
+		var plain string
+		plain, path = secret(section, "PASSWD_URI", "PASSWD")
+		section.Key("PASSWD").SetValue(plain)
+	}
+	name := file.Section("").Key("APP_NAME").MustString("Forgejo: Beyond coding. We Forge.")
+	section.Key("NAME").MustString(name)
+	section.Key("ENABLE_HELO").MustBool(true)
+	section.Key("FORCE_TRUST_SERVER_CERT").MustBool(false)
+	section.Key("USE_CLIENT_CERT").MustBool(false)
+	section.Key("SENDMAIL_PATH").MustString("sendmail")
+	if timeout := section.Key("SENDMAIL_TIMEOUT").String(); version >= 16 && timeout != "" {
+		if _, err := time.ParseDuration(timeout); err != nil {
+			stop("Failed to parse duration for [mailer].SENDMAIL_TIMEOUT: %q", timeout)
+		}
+	}
+	section.Key("FROM").MustString(section.Key("USER").String())
+	held := settings{}
+	if err := section.MapTo(&held); err != nil {
+		stop("%v", err)
+	}
+	var headers []string
+	if version >= 8 {
+		for _, key := range file.Section("mailer.override_header").Keys() {
+			headers = append(headers, key.Name())
+			headers = append(headers, key.Strings(",")...)
+		}
+	}
+	ports := map[string]string{"smtp": "25", "smtps": "465", "smtp+starttls": "587"}
+	if held.Port == "" {
+		held.Port = ports[held.Protocol]
+	}
+	if held.Protocol == "" && strings.ContainsAny(held.Addr, "/\\") {
+		held.Protocol = "smtp+unix"
+	}
+	if held.Protocol == "" {
+		held.Protocol = "smtps"
+		for protocol, port := range ports {
+			if held.Port == port {
+				held.Protocol = protocol
+			}
+		}
+		if held.Port == "" {
+			held.Port = "465"
+		}
+	}
+	var sender mail.Address
+	if held.From != "" {
+		parsed, err := mail.ParseAddress(held.From)
+		if err != nil {
+			stop("Invalid mailer.FROM (%s): %v", held.From, err)
+		}
+		sender = *parsed
+	}
+	envelope := sender.Address
+	switch held.EnvelopeFrom {
+	case "":
+	case "<>":
+		envelope = ""
+	default:
+		parsed, err := mail.ParseAddress(held.EnvelopeFrom)
+		if err != nil {
+			stop("Invalid mailer.ENVELOPE_FROM (%s): %v", held.EnvelopeFrom, err)
+		}
+		envelope = parsed.Address
+	}
+	words := []string{
+		"on", held.Protocol, held.Addr, held.Port, held.User, held.Passwd, path, held.From, sender.Name, sender.Address,
+		envelope, strconv.FormatBool(held.EnableHelo), held.HeloHostname, strconv.FormatBool(held.ForceTrustServerCert),
+		strconv.FormatBool(held.UseClientCert), held.SubjectPrefix, strconv.FormatBool(held.SendAsPlainText), held.SendmailPath,
+	}
+	return append(words, headers...)
+}
+
+type incomingSettings struct {
+	Enabled              bool
+	ReplyToAddress       string
+	Host                 string
+	Port                 int
+	UseTLS               bool `ini:"USE_TLS"`
+	SkipTLSVerify        bool `ini:"SKIP_TLS_VERIFY"`
+	Username             string
+	Password             string
+	Mailbox              string
+	DeleteHandledMessage bool
+}
+
+// incoming loads [email.incoming] likewise.
+func incoming(file *ini.File, version int) []string {
+	section := file.Section("email.incoming")
+	held := incomingSettings{Mailbox: "INBOX", DeleteHandledMessage: true}
+	if err := section.MapTo(&held); err != nil {
+		stop("%v", err)
+	}
+	if !held.Enabled {
+		return []string{"off"}
+	}
+	path := ""
+	if version >= 8 {
+		if section.HasKey("USER") && !section.HasKey("USERNAME") {
+			held.Username = section.Key("USER").String()
+		}
+		if version < 13 {
+			if section.HasKey("PASSWD") && !section.HasKey("PASSWORD") {
+				held.Password = section.Key("PASSWD").String()
+			}
+		} else {
+			alias(section, "PASSWD", "PASSWORD")
+			alias(section, "PASSWD_URI", "PASSWORD_URI")
+			held.Password, path = secret(section, "PASSWORD_URI", "PASSWORD")
+		}
+		if held.Port == 0 {
+			held.Port = 143
+			if held.UseTLS {
+				held.Port = 993
+			}
+		}
+	}
+	address, token := held.ReplyToAddress, "%{token}"
+	refused := func(why any) { stop("Invalid incoming_mail.REPLY_TO_ADDRESS (%s): %v", address, why) }
+	parsed, err := mail.ParseAddress(address)
+	switch {
+	case err != nil:
+		refused(err)
+	case parsed.Name != "":
+		refused("name must not be set")
+	case strings.Count(address, token) > 1:
+		refused(token + " must appear only once")
+	case !strings.Contains(strings.Split(address, "@")[0], token):
+		refused(token + " must appear in the user part of the address (before the @)")
+	}
+	return []string{
+		"on", address, held.Host, strconv.Itoa(held.Port), strconv.FormatBool(held.UseTLS), strconv.FormatBool(held.SkipTLSVerify),
+		held.Username, held.Password, path, held.Mailbox, strconv.FormatBool(held.DeleteHandledMessage),
+	}
 }

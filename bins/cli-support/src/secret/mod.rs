@@ -3,6 +3,7 @@
 mod open;
 mod sealed;
 
+use crate::account::Account;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -157,7 +158,22 @@ impl Reference {
     /// # Errors
     /// [`SecretError`]: it cannot be read, is accessible to others, or is not such a line.
     pub fn read(&self) -> Result<SecretString, SecretError> {
-        let bytes = self.read_bytes()?;
+        self.line(self.read_bytes()?)
+    }
+
+    /// Reads a secret of one line that belongs to another account: a file may be that account's own, or readable by one of
+    /// its groups.
+    ///
+    /// # Errors
+    /// As [`Reference::read`].
+    pub fn read_shared(&self, with: &Account) -> Result<SecretString, SecretError> {
+        match self {
+            Self::File(path) => self.line(open::read_shared(path, with)?),
+            _ => self.read(),
+        }
+    }
+
+    fn line(&self, bytes: Zeroizing<Vec<u8>>) -> Result<SecretString, SecretError> {
         let refused = |why| SecretError::Refused { place: self.place(), why };
         let text = std::str::from_utf8(&bytes).map_err(|_| refused("not UTF-8"))?;
         let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));

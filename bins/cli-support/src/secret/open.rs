@@ -1,6 +1,7 @@
 //! Reading of files that only their owner may read.
 
 use super::{LONGEST, SecretError};
+use crate::account::Account;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -28,6 +29,15 @@ pub(super) fn credentials() -> Result<PathBuf, SecretError> {
 
 /// Reads a file. All checks use the descriptor that is read, so that nothing can change in between.
 pub(super) fn read(path: &Path, kept: Kept) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    read_with(path, kept, None)
+}
+
+/// Reads a file that may also belong to an account, or be readable by one of its groups.
+pub(super) fn read_shared(path: &Path, with: &Account) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    read_with(path, Kept::Privately, Some(with))
+}
+
+fn read_with(path: &Path, kept: Kept, with: Option<&Account>) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let place = || path.display().to_string();
     let failed = |why| SecretError::Read { file: place(), why };
     let refused = |why| SecretError::Refused { place: place(), why };
@@ -44,12 +54,14 @@ pub(super) fn read(path: &Path, kept: Kept) -> Result<Zeroizing<Vec<u8>>, Secret
     }
     // The owner of a process's folder in /proc is its effective user.
     let own = std::fs::metadata("/proc/self").map_err(failed)?.uid();
-    if kept != Kept::Openly && about.uid() != own && about.uid() != 0 {
+    let shared = with.is_some_and(|account| account.uid == about.uid());
+    if kept != Kept::Openly && about.uid() != own && about.uid() != 0 && !shared {
         return Err(refused("belongs to another user; chown it to yourself or to root"));
     }
     // PostgreSQL's own rule for keys: a file of root's may be readable for its group, which is the service's; one's own
-    // may not be.
-    let closed = if about.uid() == 0 && own != 0 { 0o037 } else { 0o077 };
+    // may not be. A file that is shared with an account may be readable for a group of that account.
+    let group = with.is_some_and(|account| account.gids.contains(&about.gid()));
+    let closed = if group || (about.uid() == 0 && own != 0) { 0o037 } else { 0o077 };
     if kept == Kept::Privately && about.mode() & closed != 0 {
         return Err(refused(if closed == 0o037 {
             "accessible to others or writable by its group; chmod 0640"

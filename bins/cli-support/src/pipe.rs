@@ -1,0 +1,35 @@
+//! Output into a pipe whose reader has gone away.
+
+/// The exit code of a program that was stopped by a broken pipe, as shells report it.
+const BROKEN_PIPE: i32 = 141;
+
+/// Lets the program exit with code 141 when what it prints is no longer read, as in `… | head -1`, instead of panicking. Not
+/// for daemons: they go on without a reader.
+pub fn exit_on_broken_pipe() {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        if is_broken_pipe(text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default()) {
+            std::process::exit(BROKEN_PIPE);
+        }
+        previous(panic);
+    }));
+}
+
+/// Tells if a panic is that of `print!` into a broken pipe.
+fn is_broken_pipe(text: &str) -> bool {
+    text.starts_with("failed printing to std") && text.contains("Broken pipe")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_panic_of_printing_is_meant() {
+        assert!(is_broken_pipe("failed printing to stdout: Broken pipe (os error 32)"));
+        assert!(!is_broken_pipe("failed printing to stdout: No space left on device (os error 28)"));
+        assert!(!is_broken_pipe("a message about a Broken pipe"));
+    }
+}

@@ -1,0 +1,78 @@
+//! `explain`: the rule that decides a connection, or the facts that it depends on.
+
+use crate::files;
+use crate::structured;
+use cli_support::outcome::{Done, Failure};
+use pg_hba::{Attempt, Explanation, Knowledge, Rule, Server, explain};
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub(crate) fn run(
+    path: &Path,
+    server: &Server,
+    attempt: &Attempt,
+    knowledge: &Knowledge,
+    as_json: bool,
+) -> Result<Done, Failure> {
+    let rules = files::rules(path, server)?;
+    let found = explain(&rules, attempt, knowledge);
+    let certain = found.certain();
+    let outcome = certain.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+    if as_json {
+        println!("{}", shown(&rules, &found, &outcome));
+        return Ok(Done::Fine);
+    }
+    match certain {
+        Some(_) => println!("{attempt}: {outcome}"),
+        None => println!("{attempt}: unknown, it depends on facts that are not given"),
+    }
+    for (at, why) in &found.passed_over {
+        println!("  line {:>3}  {why:<34}  {}", rules[*at].origin.line, rules[*at]);
+    }
+    for possibility in &found.possible {
+        let facts: Vec<String> = possibility.if_all.iter().map(ToString::to_string).collect();
+        let facts = if facts.is_empty() { "decides".to_owned() } else { format!("decides if {}", facts.join(" and ")) };
+        let facts = if found.possible.len() > 1 && possibility.if_all.is_empty() { "decides otherwise".to_owned() } else { facts };
+        match possibility.rule {
+            Some((_, rule)) => println!("  line {:>3}  {facts:<34}  {rule}", rule.origin.line),
+            None if found.possible.len() > 1 => println!("  otherwise no rule matches, which refuses it"),
+            None => println!("  no rule matches, which refuses it"),
+        }
+    }
+    if found.possible.len() > 1 {
+        println!("  give --server-address, --client-name, --member-of or --connect to decide it");
+    }
+    Ok(Done::Fine)
+}
+
+fn shown(rules: &[Rule], found: &Explanation<'_>, outcome: &str) -> Value {
+    let passed: Vec<Value> = found
+        .passed_over
+        .iter()
+        .map(|(at, why)| {
+            let origin = &rules[*at].origin;
+            json!({"line": origin.line, "file": origin.file, "why": why.to_string()})
+        })
+        .collect();
+    let possible: Vec<Value> = found
+        .possible
+        .iter()
+        .map(|possibility| {
+            let facts: Vec<String> = possibility.if_all.iter().map(ToString::to_string).collect();
+            json!({
+                "outcome": possibility.outcome().to_string(),
+                "rule": possibility.rule.map(|(_, rule)| structured::rule(rule)),
+                "if": facts,
+            })
+        })
+        .collect();
+    // The deciding rule is known only where nothing is open.
+    let decides = if let [only] = &found.possible[..] { only.rule } else { None };
+    json!({
+        "outcome": outcome,
+        "certain": found.certain().is_some(),
+        "rule": decides.map(|(_, rule)| structured::rule(rule)),
+        "possible": possible,
+        "passed_over": passed,
+    })
+}

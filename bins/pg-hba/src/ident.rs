@@ -1,0 +1,62 @@
+//! `ident`: a pg_ident.conf checked, and a mapping looked up.
+
+use crate::files;
+use cli_support::outcome::{Done, Failure};
+use pg_hba::{Mapping, Server, Surroundings, SystemUser, User, Version};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A mapping that is asked for.
+pub(crate) struct Wanted<'a> {
+    pub(crate) map: &'a str,
+    pub(crate) system_user: &'a str,
+    pub(crate) role: &'a str,
+    pub(crate) member_of: &'a [String],
+}
+
+pub(crate) fn run(
+    path: &Path,
+    version: Version,
+    wanted: Option<&Wanted<'_>>,
+    as_json: bool,
+) -> Result<Done, Failure> {
+    let mappings = files::mappings(path, &Server::new(version))?;
+    let refused: Vec<_> = mappings.lines.iter().filter_map(|line| line.as_ref().err()).collect();
+    let allowed = wanted.map(|wanted| {
+        let pairs = wanted.member_of.iter().map(|role| (wanted.role.to_owned(), role.clone()));
+        let world = Surroundings { memberships: pairs.collect(), ..Surroundings::default() };
+        mappings.allows(wanted.map, wanted.system_user, wanted.role, &world)
+    });
+    if as_json {
+        let lines: Vec<Value> =
+            mappings.lines.iter().filter_map(|line| line.as_ref().ok()).map(mapping).collect();
+        let errors: Vec<Value> = refused
+            .iter()
+            .map(|why| json!({"file": why.file, "line": why.line, "column": why.column, "reason": why.reason.to_string()}))
+            .collect();
+        println!("{}", json!({"mappings": lines, "errors": errors, "allowed": allowed}));
+    } else {
+        refused.iter().for_each(|why| println!("{}: {why}", path.display()));
+        if let (Some(allowed), Some(wanted)) = (allowed, wanted) {
+            let verb = if allowed { "may" } else { "may not" };
+            println!("{} {verb} be {} under {}", wanted.system_user, wanted.role, wanted.map);
+        }
+    }
+    let bad = !refused.is_empty() || allowed == Some(false);
+    Ok(if bad { Done::Differences } else { Done::Fine })
+}
+
+fn mapping(mapping: &Mapping) -> Value {
+    let system_user = match &mapping.system_user {
+        SystemUser::Name(name) => json!({"name": name}),
+        SystemUser::Pattern(pattern) => json!({"pattern": pattern.as_str()}),
+    };
+    let role = match &mapping.database_user {
+        User::All => json!({"keyword": "all"}),
+        User::Member(role) => json!({"member_of": role}),
+        User::Name(name) => json!({"name": name}),
+        User::Pattern(pattern) => json!({"pattern": pattern.as_str()}),
+    };
+    json!({"file": mapping.origin.file, "line": mapping.origin.line, "map": mapping.map, "system_user": system_user,
+        "role": role})
+}

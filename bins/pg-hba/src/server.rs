@@ -1,0 +1,34 @@
+//! Facts that a running server knows.
+
+use crate::install::login;
+use cli_support::outcome::Failure;
+use std::collections::BTreeSet;
+
+/// The roles that a user is a member of, and the value of `ssl`.
+pub(crate) struct Facts {
+    pub(crate) member_of: BTreeSet<String>,
+    pub(crate) ssl: bool,
+}
+
+/// Every role that a role is a member of, directly or not.
+const MEMBERSHIPS: &str = "WITH RECURSIVE held (role) AS (SELECT oid FROM pg_roles WHERE rolname = $1 UNION \
+     SELECT roleid FROM pg_auth_members JOIN held ON member = role) \
+     SELECT rolname::text FROM pg_roles JOIN held ON oid = role";
+
+/// Asks a server.
+pub(crate) fn facts(connect: &str, user: &str) -> Result<Facts, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| Failure::Failed(format!("no runtime: {why}")))?;
+    runtime.block_on(async {
+        let client = login(connect).await?;
+        let failed = |why: tokio_postgres::Error| {
+            Failure::Failed(why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string))
+        };
+        let rows = client.query(MEMBERSHIPS, &[&user]).await.map_err(failed)?;
+        let member_of = rows.iter().map(|row| row.get(0)).collect();
+        let row = client.query_one("SELECT current_setting('ssl') = 'on'", &[]).await.map_err(failed)?;
+        Ok(Facts { member_of, ssl: row.get(0) })
+    })
+}

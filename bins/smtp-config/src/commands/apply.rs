@@ -1,0 +1,73 @@
+//! `apply`: settings written into an app.ini.
+
+use crate::args::Args;
+use crate::files::{forgejo_account, parse, read};
+use crate::redaction::shown_diff;
+use crate::settings::Settings;
+use cli_support::outcome::{Done, Failure};
+use cli_support::replace::replace;
+use serde_json::json;
+use smtp_config::ini::Ini;
+use smtp_config::{SECTION, edit};
+use std::path::Path;
+
+pub(super) fn run(
+    file: &Path,
+    dry_run: bool,
+    user: Option<&str>,
+    settings: &Settings,
+    args: &Args,
+) -> Result<Done, Failure> {
+    let text = read(file)?;
+    let ini = parse(file, &text)?;
+    let account = forgejo_account(file, &ini, user)?;
+    let resolved = settings.resolve(args.version(), account.as_ref())?;
+    let password = resolved.password.as_ref().map(crate::settings::Secret::credential);
+    let incoming = resolved.incoming.as_ref().map(crate::settings::Secret::credential);
+    let changes = resolved.mailer.changes(&ini, args.version(), password, incoming);
+    let edited = edit(&text, &changes)
+        .map_err(|why| Failure::Configuration(format!("{}: {why}", file.display())))?;
+    let new = parse(file, &edited)?;
+    let mut changed: Vec<String> = Vec::new();
+    for change in &changes {
+        let held = |ini: &Ini| {
+            let key = ini.section(&change.section).and_then(|section| section.key(&change.key));
+            key.map(|_| ini.value(&change.section, &change.key))
+        };
+        let name = if change.section == SECTION {
+            change.key.clone()
+        } else {
+            format!("[{}] {}", change.section, change.key)
+        };
+        if held(&ini) != held(&new) && !changed.contains(&name) {
+            // A password that takes another route is not lost.
+            let moved = change.key.starts_with("PASS")
+                && if change.section == SECTION { password.is_some() } else { incoming.is_some() };
+            if change.value.is_none() && !moved {
+                eprintln!("note: {name} removed: the settings do not have it");
+            }
+            changed.push(name);
+        }
+    }
+    let result = match (edited == text, dry_run) {
+        (true, _) => "unchanged",
+        (false, true) => "would change",
+        (false, false) => {
+            replace(file, edited.as_bytes()).map_err(|why| Failure::because(&why))?;
+            "changed"
+        }
+    };
+    let diff = shown_diff(&text, &edited, file);
+    if args.json {
+        println!("{}", json!({"result": result, "file": file, "keys": changed, "diff": diff}));
+    } else {
+        println!("{result}: {}", file.display());
+        for key in changed {
+            println!("  {key}");
+        }
+        if dry_run {
+            print!("{diff}");
+        }
+    }
+    Ok(if result == "would change" { Done::Differences } else { Done::Fine })
+}

@@ -1,0 +1,49 @@
+//! `migrate`: an app.ini prepared for a later version of Forgejo.
+
+use crate::args::Args;
+use crate::files::{parse, read};
+use crate::redaction::shown_diff;
+use cli_support::outcome::{Done, Failure};
+use cli_support::replace::replace;
+use serde_json::json;
+use smtp_config::{Change, Version, edit, migrate, shown};
+use std::path::Path;
+
+pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Done, Failure> {
+    let text = read(file)?;
+    let ini = parse(file, &text)?;
+    let done = migrate(&ini, args.version(), Version(to)).map_err(|why| {
+        let text = format!("{}: Forgejo does not start: {why}: {}", file.display(), why.fix());
+        Failure::Configuration(text)
+    })?;
+    let changes: Vec<Change> = done.iter().map(|step| step.change.clone()).collect();
+    let edited = edit(&text, &changes).map_err(|why| Failure::Configuration(why.to_string()))?;
+    let result = match (edited == text, dry_run) {
+        (true, _) => "unchanged",
+        (false, true) => "would change",
+        (false, false) => {
+            replace(file, edited.as_bytes()).map_err(|why| Failure::because(&why))?;
+            "changed"
+        }
+    };
+    let diff = shown_diff(&text, &edited, file);
+    if args.json {
+        let steps: Vec<_> = done
+            .iter()
+            .map(|step| json!({"section": step.change.section, "key": step.change.key, "reason": step.reason}))
+            .collect();
+        println!("{}", json!({"result": result, "file": file, "changes": steps, "diff": diff}));
+    } else {
+        println!("{result}: {}", file.display());
+        for step in &done {
+            let value = step.change.value.as_deref().and_then(|value| shown(&step.change.key, value));
+            match (&step.change.value, value) {
+                (None, _) => println!("  {} removed: {}", step.change.key, step.reason),
+                (Some(_), Some(value)) => println!("  {} = {value}: {}", step.change.key, step.reason),
+                (Some(_), None) => println!("  {}: {}", step.change.key, step.reason),
+            }
+        }
+        print!("{diff}");
+    }
+    Ok(if result == "would change" { Done::Differences } else { Done::Fine })
+}

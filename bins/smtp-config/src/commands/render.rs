@@ -1,0 +1,73 @@
+//! `render`: settings as app.ini, as variables, or for NixOS.
+
+use crate::args::{Args, FileFormat, Form};
+use crate::settings::{Resolved, Settings};
+use cli_support::outcome::{Done, Failure};
+use serde_json::json;
+use smtp_config::ini::quote;
+use smtp_config::{Change, INCOMING, Route, SECTION, Setting, edit, environment, nixos};
+
+pub(super) fn run(
+    settings: &Settings,
+    form: Form,
+    format: FileFormat,
+    args: &Args,
+) -> Result<Done, Failure> {
+    let resolved = settings.resolve(args.version(), None)?;
+    let mut pairs: Vec<Setting> = resolved.mailer.settings();
+    let (mut files, mut secrets) = (Vec::new(), Vec::new());
+    for (section, key, uri_key, kept) in passwords(&resolved) {
+        match (&kept.route, form) {
+            // Files of root are passed on by systemd, so this route works for every owner.
+            (_, Form::Nixos) if kept.environment_file().is_ok() => {
+                secrets.push((section, key, kept.environment_file()?));
+            }
+            (Route::Uri(uri), _) => pairs.push((section, uri_key.to_owned(), uri.clone())),
+            (_, Form::AppIni) => eprintln!("note: [{section}] {key} is not shown; apply writes it"),
+            (_, Form::Environment) => {
+                files.push((environment::file_variable(section, key), kept.environment_file()?));
+            }
+            (_, Form::Nixos) => secrets.push((section, key, kept.environment_file()?)),
+        }
+    }
+    let refused = |(key, why): (String, _)| Failure::Configuration(format!("{key}: {why}"));
+    let text = match form {
+        Form::AppIni => {
+            let changes: Vec<Change> =
+                pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+            edit("", &changes).map_err(|why| Failure::Configuration(why.to_string()))?
+        }
+        Form::Environment => {
+            let mut lines = environment::variables(&pairs).map_err(refused)?;
+            lines.extend(files.iter().cloned());
+            let line = |(name, value): &(String, String)| environment::line(format.into(), name, value) + "\n";
+            lines.iter().map(line).collect()
+        }
+        Form::Nixos => {
+            let secrets: Vec<_> =
+                secrets.iter().map(|(section, key, file)| (*section, *key, file.as_str())).collect();
+            nixos(&pairs, &secrets).map_err(refused)?
+        }
+    };
+    if args.json {
+        let mut sections = serde_json::Map::new();
+        for (section, key, value) in pairs {
+            quote(&value).map_err(|why| Failure::Configuration(format!("{key}: {why}")))?;
+            let held = sections.entry(section).or_insert_with(|| json!({}));
+            held[key.as_str()] = json!(value);
+        }
+        sections.insert("text".to_owned(), json!(text));
+        println!("{}", serde_json::Value::Object(sections));
+    } else {
+        print!("{text}");
+    }
+    Ok(Done::Fine)
+}
+
+/// Returns the passwords of the mailer and of incoming mail: section, key, key of the URI, and the password itself.
+fn passwords(
+    resolved: &Resolved,
+) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &crate::settings::Secret)> {
+    let own = resolved.password.iter().map(|kept| (SECTION, "PASSWD", "PASSWD_URI", kept));
+    own.chain(resolved.incoming.iter().map(|kept| (INCOMING, "PASSWORD", "PASSWORD_URI", kept)))
+}

@@ -1,0 +1,13 @@
+//! References to secrets on the command line.
+
+use cli_support::secret::Reference;
+use std::convert::Infallible;
+
+/// A text that was given for a secret: a reference, or something else, which is not repeated since it may be the secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Given(pub(crate) Option<Reference>);
+
+/// Parses a reference to a secret.
+pub(crate) fn reference(text: &str) -> Result<Given, Infallible> {
+    Ok(Given(text.parse().ok()))
+}

@@ -1,0 +1,172 @@
+//! Decisions from incomplete knowledge: the rules that could decide a connection, and the facts that each depends on.
+
+use crate::address::Network;
+use crate::attempt::{Attempt, World};
+use crate::decide::Mismatch;
+use crate::rule::{Address, Outcome, Rule};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Facts about the world of a server, each of which may be unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Knowledge {
+    /// The roles that the user is a member of, directly or not; `None` when that is unknown.
+    pub member_of: Option<BTreeSet<String>>,
+    /// The addresses of the server with the masks of their networks; `None` when they are unknown. Loopback is always
+    /// known.
+    pub interfaces: Option<Vec<Network>>,
+    /// The confirmed name of the client's address, inside which `None` means that it has none; `None` when that is
+    /// unknown.
+    pub client_name: Option<Option<String>>,
+}
+
+/// A fact that a rule depends on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Dependency {
+    /// The name of the client's address fits a pattern.
+    ClientName(String),
+    /// The user is a member of a role.
+    Membership(String),
+    /// The client's address is one of the server's own.
+    OwnAddress,
+    /// The client's address is in a network of the server.
+    OwnNetwork,
+}
+
+impl fmt::Display for Dependency {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientName(name) => write!(out, "the client's name is {name}"),
+            Self::Membership(role) => write!(out, "the user is a member of {role}"),
+            Self::OwnAddress => out.write_str("the client's address is the server's own"),
+            Self::OwnNetwork => out.write_str("the client's address is in a network of the server"),
+        }
+    }
+}
+
+/// A rule that could decide a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Possibility<'r> {
+    /// The rule with its position from 0; `None` where no rule matches.
+    pub rule: Option<(usize, &'r Rule)>,
+    /// The facts that must hold for the rule to match; empty for the last possibility, which is certain to match.
+    pub if_all: Vec<Dependency>,
+}
+
+impl Possibility<'_> {
+    /// Returns the outcome if this rule decides.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.rule.map_or_else(Outcome::denied, |(_, rule)| rule.outcome())
+    }
+}
+
+/// The answer to an attempt from incomplete knowledge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation<'r> {
+    /// The rules that could decide, in order: the first whose facts hold does. The last one is certain to match.
+    pub possible: Vec<Possibility<'r>>,
+    /// The rules that certainly do not match, with the mismatch of each.
+    pub passed_over: Vec<(usize, Mismatch)>,
+}
+
+impl Explanation<'_> {
+    /// Returns the outcome, if it is the same whatever holds.
+    #[must_use]
+    pub fn certain(&self) -> Option<Outcome> {
+        let first = self.possible.first()?.outcome();
+        self.possible.iter().all(|possibility| possibility.outcome() == first).then_some(first)
+    }
+}
+
+/// Explains an attempt. Where a rule depends on a fact that is unknown, both cases are followed.
+///
+/// ```
+/// use pg_hba::{Attempt, Document, Knowledge, Server, Version, explain};
+/// let text = "host all all .example.com trust\nhost all all all scram-sha-256\n";
+/// let rules = Document::parse(text, &Server::new(Version::V18)).rules()?;
+/// let attempt = Attempt::tcp("app", "app", "192.0.2.7".parse()?);
+/// let unknown = explain(&rules, &attempt, &Knowledge::default());
+/// assert_eq!((unknown.possible.len(), unknown.certain()), (2, None));
+/// let named = Knowledge { client_name: Some(Some("db.example.com".to_owned())), ..Knowledge::default() };
+/// assert_eq!(explain(&rules, &attempt, &named).possible.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) -> Explanation<'r> {
+    let mut out = Explanation { possible: Vec::new(), passed_over: Vec::new() };
+    for (at, rule) in rules.iter().enumerate() {
+        let assume = |holds| Assumption { knowledge, attempt, rule, holds, asked: RefCell::default() };
+        // Every fact can only make more rules match, so the two extremes say all.
+        let best = assume(true);
+        if let Some(mismatch) = rule.mismatch(attempt, &best) {
+            out.passed_over.push((at, mismatch));
+            continue;
+        }
+        let certain = rule.mismatch(attempt, &assume(false)).is_none();
+        let if_all = if certain { Vec::new() } else { best.asked.into_inner().into_iter().collect() };
+        out.possible.push(Possibility { rule: Some((at, rule)), if_all });
+        if certain {
+            return out;
+        }
+    }
+    out.possible.push(Possibility { rule: None, if_all: Vec::new() });
+    out
+}
+
+/// A world in which every unknown fact holds, or none does.
+struct Assumption<'a> {
+    knowledge: &'a Knowledge,
+    attempt: &'a Attempt,
+    rule: &'a Rule,
+    holds: bool,
+    asked: RefCell<BTreeSet<Dependency>>,
+}
+
+impl Assumption<'_> {
+    fn unknown(&self, fact: Dependency) -> bool {
+        self.asked.borrow_mut().insert(fact);
+        self.holds
+    }
+}
+
+impl World for Assumption<'_> {
+    fn is_member(&self, user: &str, role: &str) -> bool {
+        user == role
+            || match &self.knowledge.member_of {
+                Some(roles) => user == self.attempt.user && roles.contains(role),
+                None => self.unknown(Dependency::Membership(role.to_owned())),
+            }
+    }
+
+    fn is_own_address(&self, address: IpAddr) -> bool {
+        let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        loopback.contains(&address)
+            || match &self.knowledge.interfaces {
+                Some(interfaces) => interfaces.iter().any(|interface| interface.address() == address),
+                None => self.unknown(Dependency::OwnAddress),
+            }
+    }
+
+    fn is_own_network(&self, address: IpAddr) -> bool {
+        address.is_loopback()
+            || match &self.knowledge.interfaces {
+                Some(interfaces) => interfaces.iter().any(|interface| interface.contains(address)),
+                None => self.unknown(Dependency::OwnNetwork),
+            }
+    }
+
+    fn host_name(&self, _: IpAddr) -> Option<String> {
+        match (&self.knowledge.client_name, &self.rule.address) {
+            (Some(name), _) => name.clone(),
+            (None, Address::Host(pattern)) => {
+                let fits = if pattern.starts_with('.') { format!("host{pattern}") } else { pattern.clone() };
+                self.unknown(Dependency::ClientName(pattern.clone())).then_some(fits)
+            }
+            (None, _) => None,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Incoming mail as Forgejo has it once it has started: `[email.incoming]` loaded in the loader's order.
+
+use crate::effective::{Password, Loading, secret};
+use crate::fatal::Fatal;
+use crate::ini::Ini;
+use crate::reply_to::reply_to;
+use crate::section::INCOMING;
+use crate::version::Version;
+use secrecy::SecretString;
+
+/// Incoming mail as Forgejo has it once it has started. `Debug` does not show the password.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EffectiveIncoming {
+    /// The address of answers.
+    pub reply_to: String,
+    /// The IMAP server.
+    pub host: String,
+    /// The port; 0 where it is missing and not inferred.
+    pub port: i64,
+    /// TLS begins with the first byte.
+    pub tls: bool,
+    /// Any certificate is accepted.
+    pub trusts_anybody: bool,
+    /// The account of the mailbox.
+    pub username: String,
+    /// The place of the password.
+    pub password: Password,
+    /// The mailbox that is read.
+    pub mailbox: String,
+    /// Handled messages are deleted.
+    pub delete_handled: bool,
+}
+
+/// Loads `[email.incoming]` as a version of Forgejo does; `None` when incoming mail is off.
+///
+/// # Errors
+///
+/// The setting at which Forgejo's start ends.
+pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<EffectiveIncoming>, Fatal> {
+    let mut section = Loading { ini: ini.excerpt(&["email", INCOMING]), name: INCOMING };
+    if !section.flag("ENABLED", false) {
+        return Ok(None);
+    }
+    // Values are mapped first, aliases come after.
+    let aliased = |other: &str, key: &str| {
+        version.knows_aliases() && section.has(other) && !section.has(key)
+    };
+    let username = section.text(if aliased("USER", "USERNAME") { "USER" } else { "USERNAME" });
+    let password = if version.knows_uri() {
+        section.alias("PASSWD", "PASSWORD");
+        section.alias("PASSWD_URI", "PASSWORD_URI");
+        secret(&mut section, version, "PASSWORD_URI", "PASSWORD")?
+    } else {
+        match section.text(if aliased("PASSWD", "PASSWORD") { "PASSWD" } else { "PASSWORD" }) {
+            text if text.is_empty() => Password::None,
+            text => Password::Written(SecretString::from(text)),
+        }
+    };
+    let tls = section.flag("USE_TLS", false);
+    let port = integer(&section.text("PORT")).unwrap_or(0);
+    let port = match port {
+        0 if version.infers_incoming_port() => if tls { 993 } else { 143 },
+        port => port,
+    };
+    let address = section.text("REPLY_TO_ADDRESS");
+    if let Err(reason) = reply_to(&address, version.address_rules()) {
+        return Err(Fatal::ReplyTo { value: address, reason });
+    }
+    let mailbox = Some(section.text("MAILBOX")).filter(|name| !name.is_empty());
+    Ok(Some(EffectiveIncoming {
+        reply_to: address,
+        host: section.text("HOST"),
+        port,
+        tls,
+        trusts_anybody: section.flag("SKIP_TLS_VERIFY", false),
+        username,
+        password,
+        mailbox: mailbox.unwrap_or_else(|| "INBOX".to_owned()),
+        delete_handled: section.flag("DELETE_HANDLED_MESSAGE", true),
+    }))
+}
+
+/// Parses an integer as Go does with base 0: a prefix for the base, underscores between digits.
+fn integer(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (base, body, prefixed) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..], true),
+        [b'0', b'b', ..] => (2, &lower[2..], true),
+        [b'0', b'o', ..] => (8, &lower[2..], true),
+        [b'0', _, ..] => (8, &lower[1..], true),
+        _ => (10, lower.as_str(), false),
+    };
+    let mut after_digit = prefixed;
+    let mut plain = String::new();
+    for c in body.chars() {
+        if c == '_' {
+            if !after_digit {
+                return None;
+            }
+            after_digit = false;
+        } else {
+            plain.push(c);
+            after_digit = true;
+        }
+    }
+    if !after_digit || plain.is_empty() || plain.starts_with(['+', '-']) {
+        return None;
+    }
+    let value = i64::from_str_radix(&plain, base).ok()?;
+    Some(if negative { -value } else { value })
+}

@@ -1,0 +1,15 @@
+//! Booleans as go-ini reads them.
+
+/// Parses a boolean; anything else than these spellings is not one.
+#[must_use]
+pub fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" | "YES" | "yes" | "Yes" | "y" | "ON" | "on" | "On" => {
+            Some(true)
+        }
+        "0" | "f" | "F" | "false" | "FALSE" | "False" | "NO" | "no" | "No" | "n" | "OFF" | "off" | "Off" => {
+            Some(false)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,115 @@
+//! Changes that prepare `[mailer]` and `[email.incoming]` for a later version of Forgejo.
+
+use crate::address::with_quoted_name;
+use crate::edit::Change;
+use crate::effective::{Origin, Spoken, effective, is_duration};
+use crate::fatal::Fatal;
+use crate::ini::Ini;
+use crate::section::SECTION;
+use crate::version::Version;
+
+/// A change and its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migration {
+    /// The change of the file.
+    pub change: Change,
+    /// The reason for the change.
+    pub reason: &'static str,
+}
+
+/// Returns the changes after which the settings mean the same and use no deprecated key; empty when mail is off. Settings
+/// at which a later version does not start are corrected where their meaning is clear.
+///
+/// # Errors
+///
+/// The setting at which the version of today does not start either.
+pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, Fatal> {
+    let mut work = Work { ini, done: Vec::new() };
+    let corrected = work.sender(from, to)?;
+    let now = corrected.as_ref().unwrap_or(ini);
+    let Some(mailer) = effective(now, from)? else { return Ok(Vec::new()) };
+    let old_host = "HOST is deprecated: SMTP_ADDR and SMTP_PORT replace it";
+    if work.remove("HOST", old_host) && ini.value(SECTION, "SMTP_ADDR").is_none() {
+        work.set("SMTP_ADDR", &mailer.host, old_host);
+        let port = ini.value(SECTION, "SMTP_PORT").filter(|port| !port.is_empty());
+        if port.is_none() && !mailer.port.is_empty() {
+            work.set("SMTP_PORT", &mailer.port, old_host);
+        }
+    }
+    let spelling = ini.value(SECTION, "PROTOCOL").as_deref() == Some("smtp+startls");
+    let types = ["MAILER_TYPE", "IS_TLS_ENABLED"].map(|key| work.remove(key, "deprecated: PROTOCOL replaces it"));
+    if mailer.origin == Origin::Deprecated || mailer.origin == Origin::Inferred || spelling || types.contains(&true) {
+        let protocol = match mailer.spoken {
+            Spoken::Dummy => "dummy",
+            Spoken::Network(protocol) => protocol.as_str(),
+            Spoken::Sendmail => "sendmail",
+            Spoken::Unix => "smtp+unix",
+        };
+        if mailer.origin != Origin::Unknown {
+            let reason = "the protocol is written, so that nothing is inferred or mapped from old keys";
+            work.set("PROTOCOL", protocol, reason);
+        }
+    }
+    for (old, key, value) in [
+        ("DISABLE_HELO", "ENABLE_HELO", mailer.helo != crate::effective::Helo::Localhost),
+        ("SKIP_VERIFY", "FORCE_TRUST_SERVER_CERT", mailer.trusts_anybody),
+        ("USE_CERTIFICATE", "USE_CLIENT_CERT", mailer.client_certificate),
+        ("ENABLE_HTML_ALTERNATIVE", "SEND_AS_PLAIN_TEXT", mailer.plain_text),
+    ] {
+        let reason = "deprecated: another key replaces it";
+        if work.remove(old, reason) && ini.value(SECTION, key).is_none() {
+            work.set(key, if value { "true" } else { "false" }, reason);
+        }
+    }
+    for (old, key) in [("CERT_FILE", "CLIENT_CERT_FILE"), ("KEY_FILE", "CLIENT_KEY_FILE")] {
+        let value = ini.value(SECTION, old);
+        if work.remove(old, "deprecated, and not read: the successor is")
+            && let Some(value) = value.filter(|_| ini.value(SECTION, key).is_none())
+        {
+            work.set(key, &value, "the successor of a deprecated key, which Forgejo did not read");
+        }
+    }
+    let timeout = ini.value(SECTION, "SENDMAIL_TIMEOUT").unwrap_or_default();
+    if !timeout.is_empty() && !is_duration(&timeout) {
+        let reason = "not a duration: five minutes were used, and later versions do not start";
+        work.set("SENDMAIL_TIMEOUT", "5m", reason);
+    }
+    Ok(work.done)
+}
+
+struct Work<'i> {
+    ini: &'i Ini,
+    done: Vec<Migration>,
+}
+
+impl Work<'_> {
+    /// Quotes the name of a sender that the later version refuses; returns the corrected file.
+    fn sender(&mut self, from: Version, to: Version) -> Result<Option<Ini>, Fatal> {
+        for version in [from, to] {
+            let Err(Fatal::From { value, reason, by_user }) = effective(self.ini, version) else { continue };
+            let Some(quoted) = with_quoted_name(&value).filter(|_| !by_user) else {
+                return Err(Fatal::From { value, reason, by_user });
+            };
+            self.set("FROM", &quoted, "special characters in a name must be quoted");
+            let mut corrected = self.ini.clone();
+            corrected.set(SECTION, "FROM", &quoted);
+            return Ok(Some(corrected));
+        }
+        Ok(None)
+    }
+
+    fn set(&mut self, key: &str, value: &str, reason: &'static str) {
+        if self.ini.value(SECTION, key).as_deref() != Some(value) {
+            self.done.push(Migration { change: Change::set(SECTION, key, value), reason });
+        }
+    }
+
+    /// Removes a key; returns if it was there.
+    fn remove(&mut self, key: &str, reason: &'static str) -> bool {
+        let there = self.ini.section(SECTION).is_some_and(|section| section.key(key).is_some());
+        if there {
+            self.done.push(Migration { change: Change::remove(SECTION, key), reason });
+        }
+        there
+    }
+}

@@ -1,0 +1,52 @@
+//! Protocols of a connection to a server.
+
+use std::fmt;
+
+/// The protocol of a connection to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// SMTP without TLS.
+    Smtp,
+    /// TLS from the first byte.
+    Smtps,
+    /// TLS after STARTTLS.
+    StartTls,
+}
+
+impl Protocol {
+    /// Returns the protocol that Forgejo infers from a port: any but 25 and 587 is TLS from the first byte.
+    #[must_use]
+    pub fn of_port(port: u16) -> Self {
+        match port {
+            25 => Self::Smtp,
+            587 => Self::StartTls,
+            _ => Self::Smtps,
+        }
+    }
+
+    /// Returns the port that Forgejo infers.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Smtp => 25,
+            Self::Smtps => 465,
+            Self::StartTls => 587,
+        }
+    }
+
+    /// Returns the value of `PROTOCOL`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Smtps => "smtps",
+            Self::StartTls => "smtp+starttls",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,43 @@
+//! The address of answers by mail, `REPLY_TO_ADDRESS`.
+
+use crate::address::{AddressError, AddressRules, parse_address};
+use thiserror::Error;
+
+/// The placeholder in the address for the token of a conversation.
+pub const TOKEN: &str = "%{token}";
+
+/// A reason for which Forgejo refuses `REPLY_TO_ADDRESS`, in its words.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplyToError {
+    /// Go refuses the address.
+    #[error("{0}")]
+    Address(AddressError),
+    /// The address has a display name.
+    #[error("name must not be set")]
+    Name,
+    /// The placeholder is missing, or stands after the `@`.
+    #[error("%{{token}} must appear in the user part of the address (before the @)")]
+    NoToken,
+    /// The placeholder is there more than once.
+    #[error("%{{token}} must appear only once")]
+    ManyTokens,
+}
+
+/// Checks an address for `REPLY_TO_ADDRESS`: exactly one `%{token}`, before the `@`, and no display name.
+///
+/// # Errors
+///
+/// The reason for which Forgejo does not start.
+pub fn reply_to(address: &str, rules: AddressRules) -> Result<(), ReplyToError> {
+    let parsed = parse_address(address, rules).map_err(ReplyToError::Address)?;
+    if !parsed.name.is_empty() {
+        return Err(ReplyToError::Name);
+    }
+    match address.matches(TOKEN).count() {
+        0 => Err(ReplyToError::NoToken),
+        1 if address.split('@').next().is_some_and(|local| local.contains(TOKEN)) => Ok(()),
+        1 => Err(ReplyToError::NoToken),
+        _ => Err(ReplyToError::ManyTokens),
+    }
+}

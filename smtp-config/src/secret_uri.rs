@@ -1,0 +1,131 @@
+//! `PASSWD_URI` and `PASSWORD_URI`: the file that Forgejo reads for a `file:` URI.
+
+use thiserror::Error;
+
+/// A URI at which Forgejo's start ends.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SecretUriError {
+    /// Go's `url.Parse` refuses the text.
+    #[error("Failed to parse")]
+    Syntax,
+    /// The scheme is not `file`.
+    #[error("Unsupported URI-Scheme")]
+    Scheme,
+}
+
+/// Returns the path that Forgejo opens: Go's `url.Parse(uri).RequestURI()`. It keeps percent escapes, drops a host, keeps a
+/// query, and is relative to the working directory for `file:name`.
+///
+/// # Errors
+///
+/// The fault at which Forgejo's start ends.
+pub fn secret_path(uri: &str) -> Result<String, SecretUriError> {
+    if uri.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+        return Err(SecretUriError::Syntax);
+    }
+    let (main, fragment) = uri.split_once('#').map_or((uri, ""), |(main, fragment)| (main, fragment));
+    if unescaped(fragment).is_none() {
+        return Err(SecretUriError::Syntax);
+    }
+    let rest = match scheme(main) {
+        Some(("", _)) => return Err(SecretUriError::Syntax),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => rest,
+        Some((_, rest)) => {
+            // A URI of another scheme may also be malformed, which Go finds first.
+            return Err(if parts(rest).is_some() { SecretUriError::Scheme } else { SecretUriError::Syntax });
+        }
+        None => {
+            let path = main.split('?').next().unwrap_or_default();
+            let first = path.split('/').next().unwrap_or_default();
+            let host = path.strip_prefix("//").filter(|rest| !rest.starts_with('/'));
+            let malformed = first.contains(':')
+                || host.is_some_and(|rest| !is_authority(rest.split('/').next().unwrap_or_default()));
+            return Err(if malformed || unescaped(path).is_none() {
+                SecretUriError::Syntax
+            } else {
+                SecretUriError::Scheme
+            });
+        }
+    };
+    parts(rest).ok_or(SecretUriError::Syntax)
+}
+
+/// Splits `scheme:rest`; `None` without a scheme, an empty scheme for a text that begins with a colon.
+fn scheme(text: &str) -> Option<(&str, &str)> {
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => {}
+            b'0'..=b'9' | b'+' | b'-' | b'.' if at > 0 => {}
+            b':' => return Some((&text[..at], &text[at + 1..])),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Returns the request URI of the part after the scheme.
+fn parts(rest: &str) -> Option<String> {
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (rest, String::new()),
+    };
+    if !path.starts_with('/') {
+        let path = if path.is_empty() { "/" } else { path };
+        return Some(format!("{path}{query}"));
+    }
+    let path = match path.strip_prefix("//") {
+        Some(authority) => {
+            let end = authority.find('/').unwrap_or(authority.len());
+            if !is_authority(&authority[..end]) {
+                return None;
+            }
+            &authority[end..]
+        }
+        None => path,
+    };
+    let plain = unescaped(path)?;
+    let path = if is_encoded(path) { path.to_owned() } else { escaped(&plain) };
+    let path = if path.is_empty() { "/".to_owned() } else { path };
+    Some(format!("{path}{query}"))
+}
+
+/// Tells if Go takes a text for a host with an optional port. Rarer forms (user names, brackets) count as malformed.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, ""));
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=".contains(&byte) || byte >= 0x80;
+    host.bytes().all(fits) && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Decodes percent escapes; `None` for one that is malformed.
+fn unescaped(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let value = digit(bytes.next())? << 4 | digit(bytes.next())?;
+            out.push(u8::try_from(value).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    Some(out)
+}
+
+/// Tells if a path stays as it is written.
+fn is_encoded(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte))
+}
+
+fn escaped(path: &[u8]) -> String {
+    let mut out = String::new();
+    for byte in path {
+        if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(byte) {
+            out.push(char::from(*byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

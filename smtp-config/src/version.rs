@@ -1,0 +1,147 @@
+//! Releases of Forgejo and what each reads.
+
+use crate::address::AddressRules;
+use std::fmt;
+
+/// A major version of Forgejo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32);
+
+/// A release whose sources or behaviour were examined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The major version.
+    pub version: Version,
+    /// The minor release of Go 1 that its first binaries were built with.
+    pub go: u32,
+    /// Year and month in which its support ends.
+    pub support_ends: (u32, u32),
+    /// The release has long-term support.
+    pub long_term: bool,
+}
+
+const fn release(major: u32, go: u32, support_ends: (u32, u32), long_term: bool) -> Release {
+    Release { version: Version(major), go, support_ends, long_term }
+}
+
+/// The releases that are modelled, oldest first. Dates follow Forgejo's published schedule: a release is supported for
+/// three months, one with long-term support for fifteen.
+pub const RELEASES: &[Release] = &[
+    release(7, 22, (2025, 7), true),
+    release(8, 22, (2024, 10), false),
+    release(9, 23, (2025, 1), false),
+    release(10, 23, (2025, 4), false),
+    release(11, 24, (2026, 7), true),
+    release(12, 24, (2025, 10), false),
+    release(13, 25, (2026, 1), false),
+    release(14, 25, (2026, 4), false),
+    release(15, 26, (2027, 7), true),
+    release(16, 26, (2026, 10), false),
+];
+
+impl Default for Version {
+    /// The newest long-term support release.
+    fn default() -> Self {
+        Self(15)
+    }
+}
+
+impl Version {
+    /// The newest version that was examined. A newer one is taken to behave like it.
+    pub const NEWEST: Self = Self(16);
+
+    /// The first version that reads `PASSWD_URI` and `PASSWORD_URI`: "add _URI entries for mail config", pull request
+    /// 8116, in the release notes of 13.0.0.
+    pub const FIRST_WITH_URI: Self = Self(13);
+
+    /// Returns the release, where it is one of [`RELEASES`].
+    #[must_use]
+    pub fn release(self) -> Option<&'static Release> {
+        RELEASES.iter().find(|release| release.version == self)
+    }
+
+    /// Returns a caveat about this version on a day given by year and month: unknown, or out of support.
+    #[must_use]
+    pub fn caveat(self, year: u32, month: u32) -> Option<String> {
+        let (oldest, newest) = (RELEASES[0].version, Self::NEWEST);
+        match self.release() {
+            None if self > newest => Some(format!(
+                "Forgejo {self} was not examined: it is taken to behave like {newest}, the newest that was"
+            )),
+            None => Some(format!("Forgejo {self} is older than {oldest}, the oldest that was examined")),
+            Some(release) if (year, month) > release.support_ends => {
+                let (year, month) = release.support_ends;
+                Some(format!("support of Forgejo {self} ended in {year}-{month:02}"))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Returns the rules of `net/mail` in the oldest Go that the version's binaries were built with.
+    #[must_use]
+    pub fn address_rules(self) -> AddressRules {
+        let go = self.release().map_or(if self < RELEASES[0].version { 22 } else { 27 }, |held| held.go);
+        match go {
+            ..23 => AddressRules::Go1_22,
+            23..26 => AddressRules::Go1_23,
+            26 => AddressRules::Go1_26,
+            27.. => AddressRules::Go1_27,
+        }
+    }
+
+    /// Tells if `USERNAME` and `PASSWORD` are other names of `USER` and `PASSWD` (from 8 on).
+    #[must_use]
+    pub fn knows_aliases(self) -> bool {
+        self.0 >= 8
+    }
+
+    /// Tells if `[mailer.override_header]` is read (from 8 on).
+    #[must_use]
+    pub fn knows_override_header(self) -> bool {
+        self.0 >= 8
+    }
+
+    /// Tells if the port of `[email.incoming]` is inferred where it is missing (from 8 on).
+    #[must_use]
+    pub fn infers_incoming_port(self) -> bool {
+        self.0 >= 8
+    }
+
+    /// Tells if `FROM_DISPLAY_NAME_FORMAT` is read (from 9 on).
+    #[must_use]
+    pub fn knows_display_name_format(self) -> bool {
+        self.0 >= 9
+    }
+
+    /// Tells if `--` is appended to `SENDMAIL_ARGS`, so that a recipient cannot be taken for an option (from 12 on).
+    #[must_use]
+    pub fn ends_sendmail_args(self) -> bool {
+        self.0 >= 12
+    }
+
+    /// Tells if `PASSWD_URI` and `PASSWORD_URI` are read (from 13 on).
+    #[must_use]
+    pub fn knows_uri(self) -> bool {
+        self >= Self::FIRST_WITH_URI
+    }
+
+    /// Tells if mail is sent by the go-mail library, which writes `To: <a@b>` and tolerates a failed QUIT. The sources of
+    /// July 2026 have it; 16 is taken to be the first release with it.
+    #[must_use]
+    pub fn sends_by_go_mail(self) -> bool {
+        self.0 >= 16
+    }
+
+    /// Tells if a `SENDMAIL_TIMEOUT` that cannot be parsed stops the start instead of being replaced by five minutes. The
+    /// sources of July 2026 have it; 16 is taken to be the first release with it.
+    #[must_use]
+    pub fn refuses_bad_timeout(self) -> bool {
+        self.0 >= 16
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
