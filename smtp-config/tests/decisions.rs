@@ -121,6 +121,30 @@ fn dates_and_dots() {
     assert_eq!(dotted("a\r\n.b\r\n"), "a\r\n..b\r\n.\r\n");
 }
 
+#[test]
+fn a_message_has_the_form_of_its_version() {
+    let render = |version: u32, from: &str, more: &str| {
+        let mailer = mailer(&format!("FROM = {from}\n{more}"), version);
+        let message = smtp_config::Message {
+            to: "a@example.org",
+            subject: "s",
+            text: "t",
+            html: None,
+            date: "d",
+            milliseconds: 1,
+            domain: "x",
+        };
+        message.render(&mailer)
+    };
+    assert!(render(15, "F <f@b>", "").contains("\r\nTo: a@example.org\r\n"));
+    assert!(render(16, "F <f@b>", "").contains("\r\nTo: <a@example.org>\r\n"));
+    // What stands in parentheses is a comment to Go since 1.22.1.
+    assert!(render(15, "Forge (bot) <f@b>", "").contains("\r\nFrom: Forge <f@b>\r\n"));
+    assert!(render(15, "`\"Acme, Inc.\" <f@b>`", "").contains("\r\nFrom: \"Acme, Inc.\" <f@b>\r\n"));
+    let headers = render(15, "f@b", "[mailer.override_header]\nX-A = one\\, two, three, \nX-B =\n");
+    assert!(headers.contains("\r\nX-A: one, two, three\r\n") && headers.contains("\r\nX-B:\r\n"), "{headers}");
+}
+
 proptest! {
     #[test]
     fn no_bytes_stop_the_reader_of_replies(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

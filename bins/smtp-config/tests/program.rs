@@ -344,6 +344,7 @@ fn a_password_fits_the_one_who_reads_it() {
     expect(&["check", &ini, "--user", "root"], 3, &["error[secret-empty]", "the file is empty"]);
     std::fs::remove_file(&secret).expect("it is removed");
     expect(&["check", &ini], 3, &["error[secret-missing]", "no such file"]);
+    expect(&["explain", &ini], 0, &["does not start", "no such file"]);
 }
 
 #[test]

@@ -85,15 +85,18 @@ pub(super) async fn addresses(host: &str, options: &Options) -> Result<Vec<IpAdd
 
 /// Sorts addresses as RFC 6724 does as far as it matters here: those that this machine has a route to come first, IPv6
 /// before IPv4.
-fn sorted(mut all: Vec<IpAddr>) -> Vec<IpAddr> {
-    let reachable = |address: &IpAddr| {
+fn sorted(all: Vec<IpAddr>) -> Vec<IpAddr> {
+    sorted_by(all, |address| {
         let any: IpAddr = match address {
             IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
         };
         // Connecting a UDP socket sends nothing; it asks for a route.
         std::net::UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((*address, 25))).is_ok()
-    };
+    })
+}
+
+fn sorted_by(mut all: Vec<IpAddr>, reachable: impl Fn(&IpAddr) -> bool) -> Vec<IpAddr> {
     all.sort_by_key(|address| (!reachable(address), address.is_ipv4()));
     all
 }
@@ -178,5 +181,20 @@ async fn ports(report: &mut Report, all: &[IpAddr], own: u16, options: &Options)
             Err(why) => format!("blocked: {why}"),
         };
         report.add("reachable", Verdict::Note, detail, "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_tried_first_where_there_is_a_route() {
+        let all: Vec<IpAddr> =
+            ["192.0.2.1", "2001:db8::1", "192.0.2.2"].iter().map(|text| text.parse().expect("one")).collect();
+        let six: IpAddr = "2001:db8::1".parse().expect("an address");
+        assert_eq!(sorted_by(all.clone(), |_| true)[0], six);
+        assert_eq!(sorted_by(all.clone(), IpAddr::is_ipv4)[2], six);
+        assert_eq!(sorted_by(all.clone(), |_| false)[1..], all[..1].iter().chain(&all[2..]).copied().collect::<Vec<_>>());
     }
 }

@@ -1,12 +1,12 @@
 //! `explain`: each key, its value, and what Forgejo does with it.
 
 use crate::args::Args;
-use crate::files::{parse, read};
+use crate::files::{forgejo_account, parse, read, secret_file_state};
 use cli_support::outcome::{Done, Failure};
 use cli_support::table::Table;
 use serde_json::json;
 use smtp_config::{
-    Effective, Helo, INCOMING, OVERRIDE_HEADER, Origin, Password, SECTION, Spoken, effective,
+    Effective, Helo, INCOMING, OVERRIDE_HEADER, Origin, Password, SECTION, SecretFile, Spoken, effective,
     effective_incoming, shown,
 };
 use std::path::Path;
@@ -23,7 +23,11 @@ pub(super) fn run(file: &Path, args: &Args) -> Result<Done, Failure> {
     // The mailer is loaded first.
     let fatal = loaded.as_ref().err().or(incoming.as_ref().err());
     let mailer = loaded.as_ref().ok().and_then(Option::as_ref);
+    let unread = unread_secret(file, &ini, mailer, incoming.as_ref().ok().and_then(Option::as_ref))?;
     let outcome = match (fatal, mailer) {
+        (None, _) if unread.is_some() => {
+            format!("Forgejo {version} does not start: {}", unread.unwrap_or_default())
+        }
         (Some(why), _) => format!("Forgejo {version} does not start: {why}: {}", why.fix()),
         (None, None) => format!("Forgejo {version} sends no mail: ENABLED is not true"),
         (None, Some(mailer)) => format!("Forgejo {version} {}", summary(mailer)),
@@ -73,6 +77,26 @@ pub(super) fn run(file: &Path, args: &Args) -> Result<Done, Failure> {
         print!("{table}");
     }
     Ok(Done::Fine)
+}
+
+/// Returns the fault of a password's file at which the start ends.
+fn unread_secret(
+    file: &Path,
+    ini: &smtp_config::ini::Ini,
+    mailer: Option<&Effective>,
+    incoming: Option<&smtp_config::EffectiveIncoming>,
+) -> Result<Option<String>, Failure> {
+    let account = forgejo_account(file, ini, None)?;
+    let passwords = mailer.map(|held| &held.password).into_iter().chain(incoming.map(|held| &held.password));
+    Ok(passwords.into_iter().find_map(|password| {
+        let Password::File(path) = password else { return None };
+        let why = match secret_file_state(path, account.as_ref())? {
+            SecretFile::Missing => "no such file".to_owned(),
+            SecretFile::Empty => "the file is empty".to_owned(),
+            SecretFile::Unreadable { user, why } => format!("permission denied for {user}: {why}"),
+        };
+        Some(format!("{path}: {why}"))
+    }))
 }
 
 fn summary(mailer: &Effective) -> String {
