@@ -1,8 +1,8 @@
 //! The decision: the first rule that matches, as `check_hba` in hba.c finds it.
 
 use crate::attempt::{Attempt, Replication, Transport, World};
-use crate::method::Method;
 use crate::connection::ConnectionType;
+use crate::method::Method;
 use crate::rule::{Address, Database, Outcome, Rule, User};
 use std::fmt;
 

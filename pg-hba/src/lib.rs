@@ -28,6 +28,7 @@ mod token;
 pub use address::Network;
 pub use analyze::{Analysis, Code, Finding, Severity, Waiver, WaiverError, analyze};
 pub use attempt::{Attempt, Nowhere, Replication, Surroundings, Transport, World};
+pub use connection::ConnectionType;
 pub use decide::{Decision, Mismatch, Why, decide};
 pub use diff::{CounterExample, Diff, diff};
 pub use document::{Content, Document, Include, IncludeError, Line, NoIncludes, Refused};
@@ -42,7 +43,6 @@ pub use policy::{Local, Policy, ReplicationGrant, Service, TAILNET_V4, TAILNET_V
 pub use policy::{LocalDto, PolicyDto, PolicyError, ReplicationDto, ServiceDto, TailnetDto, TlsDto};
 pub use regex::{Pattern, PatternError};
 pub use render::{MANAGED, RenderError, render};
-pub use connection::ConnectionType;
 pub use rule::{Address, Database, Origin, Outcome, Rule, User};
 pub use server::{Capability, Server, UnknownVersion, Version};
 pub use shadow::{Shadowed, shadowed};

@@ -1,7 +1,7 @@
 //! Authentication methods and their options, as `parse_hba_auth_opt` in hba.c reads them.
 
-use crate::error::Refusal;
 use crate::connection::ConnectionType;
+use crate::error::Refusal;
 use crate::server::{Capability, Server, Version};
 use std::fmt;
 

@@ -242,7 +242,9 @@ proptest! {
 fn many_rules_take_a_time_that_grows_with_their_number() {
     let shapes: [fn(usize) -> String; 4] = [
         |n| format!("local db{n} user{n} trust\n"),
-        |n| format!("host db{n} user{n} 10.{}.{}.{}/32 scram-sha-256\n", n >> 16 & 255, n >> 8 & 255, n & 255),
+        |n| {
+            format!("host db{n} user{n} 10.{}.{}.{}/32 scram-sha-256\n", n >> 16 & 255, n >> 8 & 255, n & 255)
+        },
         |n| format!("host all user{n} 10.{}.{}.0/24 scram-sha-256\n", n >> 8 & 255, n & 255),
         |n| format!("host db{n} user{n} all scram-sha-256\n"),
     ];
@@ -257,7 +259,11 @@ fn many_rules_take_a_time_that_grows_with_their_number() {
         let mut other = rules.clone();
         other.swap(1, 2);
         let began = std::time::Instant::now();
-        assert!(analyze(&document, &server, &Analysis::default()).iter().all(|finding| finding.code != Code::Undecided));
+        assert!(
+            analyze(&document, &server, &Analysis::default())
+                .iter()
+                .all(|finding| finding.code != Code::Undecided)
+        );
         assert_eq!(diff(&rules, &other), Diff::Equal);
         began.elapsed()
     };

@@ -75,9 +75,10 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
     for (at, change) in changes.iter().enumerate() {
         last.insert((&change.section, &change.key), at);
     }
-    let ordered = changes.iter().enumerate().filter(|(at, change)| {
-        last.get(&(change.section.as_str(), change.key.as_str())) == Some(at)
-    });
+    let ordered = changes
+        .iter()
+        .enumerate()
+        .filter(|(at, change)| last.get(&(change.section.as_str(), change.key.as_str())) == Some(at));
     let changes: Vec<&Change> = ordered.map(|(_, change)| change).collect();
     let edited = Editor::new(&old).apply(&changes)?;
     let mut new = Ini::parse(&edited)?;
@@ -173,8 +174,7 @@ impl<'i> Editor<'i> {
         {
             earlier.iter().for_each(|at| self.remove(*at));
         }
-        let quoted =
-            quote(value).map_err(|reason| EditError::Value { key: change.key.clone(), reason })?;
+        let quoted = quote(value).map_err(|reason| EditError::Value { key: change.key.clone(), reason })?;
         let line = format!("{} = {quoted}{}", change.key, self.end);
         if let Some(at) = lines.last() {
             if keep {
@@ -236,7 +236,10 @@ fn same_except(old: &Ini, new: &Ini, changes: &[&Change]) -> bool {
     let all = |ini: &Ini| -> Vec<(String, String, String)> {
         let keys = ini.sections().iter().flat_map(|section| {
             let name = section.name();
-            section.keys().iter().map(move |key| (name.to_owned(), key.name().to_owned(), key.raw().to_owned()))
+            section
+                .keys()
+                .iter()
+                .map(move |key| (name.to_owned(), key.name().to_owned(), key.raw().to_owned()))
         });
         keys.filter(|(name, key, _)| !changed.contains(&(name.as_str(), key.as_str()))).collect()
     };

@@ -5,8 +5,8 @@ use crate::fatal::Fatal;
 use crate::host::{HostPortError, is_loopback, split_host_port};
 use crate::ini::{Ini, boolean};
 use crate::protocol::Protocol;
-use crate::section::{OVERRIDE_HEADER, SECTION};
 use crate::secret_uri::secret_path;
+use crate::section::{OVERRIDE_HEADER, SECTION};
 use crate::version::Version;
 use secrecy::SecretString;
 
@@ -141,10 +141,11 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<Effective>, Fatal
     let rules = version.address_rules();
     let sender = match from.as_str() {
         "" => None,
-        text => Some(
-            parse_address(text, rules)
-                .map_err(|reason| Fatal::From { value: text.to_owned(), reason, by_user })?,
-        ),
+        text => Some(parse_address(text, rules).map_err(|reason| Fatal::From {
+            value: text.to_owned(),
+            reason,
+            by_user,
+        })?),
     };
     let envelope_from = match section.text("ENVELOPE_FROM") {
         text if text.is_empty() => sender.as_ref().map(|held| held.address.clone()).unwrap_or_default(),
@@ -319,9 +320,11 @@ pub(crate) fn secret(
     match (written.is_empty(), uri.is_empty()) {
         (true, true) => Ok(Password::None),
         (false, false) => Err(Fatal::BothPasswords { section: section.name, uri_key, key }),
-        (true, false) => secret_path(&uri)
-            .map(Password::File)
-            .map_err(|reason| Fatal::Uri { section: section.name, uri_key, reason }),
+        (true, false) => secret_path(&uri).map(Password::File).map_err(|reason| Fatal::Uri {
+            section: section.name,
+            uri_key,
+            reason,
+        }),
         (false, true) => {
             if version.knows_uri() && section.name == SECTION {
                 // The expanded value is stored, and expanded again where it is mapped.

@@ -1,6 +1,6 @@
 //! Incoming mail as Forgejo has it once it has started: `[email.incoming]` loaded in the loader's order.
 
-use crate::effective::{Password, Loading, secret};
+use crate::effective::{Loading, Password, secret};
 use crate::fatal::Fatal;
 use crate::ini::Ini;
 use crate::reply_to::reply_to;
@@ -43,9 +43,7 @@ pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<Effectiv
         return Ok(None);
     }
     // Values are mapped first, aliases come after.
-    let aliased = |other: &str, key: &str| {
-        version.knows_aliases() && section.has(other) && !section.has(key)
-    };
+    let aliased = |other: &str, key: &str| version.knows_aliases() && section.has(other) && !section.has(key);
     let username = section.text(if aliased("USER", "USERNAME") { "USER" } else { "USERNAME" });
     let password = if version.knows_uri() {
         section.alias("PASSWD", "PASSWORD");
@@ -60,7 +58,13 @@ pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<Effectiv
     let tls = section.flag("USE_TLS", false);
     let port = integer(&section.text("PORT")).unwrap_or(0);
     let port = match port {
-        0 if version.infers_incoming_port() => if tls { 993 } else { 143 },
+        0 if version.infers_incoming_port() => {
+            if tls {
+                993
+            } else {
+                143
+            }
+        }
         port => port,
     };
     let address = section.text("REPLY_TO_ADDRESS");

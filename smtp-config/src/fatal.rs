@@ -4,8 +4,8 @@ use crate::address::AddressError;
 use crate::finding::Code;
 use crate::host::HostPortError;
 use crate::reply_to::ReplyToError;
-use crate::section::{INCOMING, SECTION};
 use crate::secret_uri::SecretUriError;
+use crate::section::{INCOMING, SECTION};
 use thiserror::Error;
 
 /// A setting at which Forgejo's start ends, in the words of Forgejo's log. Secrets are not in it.

@@ -65,7 +65,10 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 pub(crate) fn host_fault(host: &str) -> Option<(&'static str, &'static str)> {
     let brackets = host.contains(['[', ']']);
     if host.contains(['/', '\\']) {
-        Some(("a path or URL: Forgejo would open a Unix socket", "write the server's name only, without https://"))
+        Some((
+            "a path or URL: Forgejo would open a Unix socket",
+            "write the server's name only, without https://",
+        ))
     } else if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
         Some(("white space in a host name", "write the server's name only"))
     } else if brackets {

@@ -96,7 +96,9 @@ pub enum MailerError {
     #[error("sendmail_args: a line break in an argument: write one argument a string")]
     Argument,
     /// A header cannot be sent.
-    #[error("headers: {0}: not a valid header: expected letters, digits and - in the name, no line break in the value")]
+    #[error(
+        "headers: {0}: not a valid header: expected letters, digits and - in the name, no line break in the value"
+    )]
     Header(String),
     /// The host is malformed.
     #[error("{key}: {value}: {fault}: {fix}")]
@@ -314,7 +316,8 @@ impl Mailer {
         if !same_host {
             unset.extend(OF_THE_SERVER.iter().map(|key| (SECTION, *key)));
         }
-        let incoming_keys: &[&str] = if self.incoming.is_some() { &["USER", "SKIP_TLS_VERIFY"] } else { OF_INCOMING };
+        let incoming_keys: &[&str] =
+            if self.incoming.is_some() { &["USER", "SKIP_TLS_VERIFY"] } else { OF_INCOMING };
         unset.extend(incoming_keys.iter().map(|key| (INCOMING, *key)));
         let headers = old.section(OVERRIDE_HEADER).map(crate::ini::Section::keys).unwrap_or_default();
         unset.extend(headers.iter().map(|key| (OVERRIDE_HEADER, key.name())));

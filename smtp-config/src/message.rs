@@ -42,7 +42,8 @@ impl Message<'_> {
             Some(sender) => (sender.name.as_str(), sender.address.as_str()),
             None => ("", ""),
         };
-        let to = if mailer.version.sends_by_go_mail() { format!("<{}>", self.to) } else { self.to.to_owned() };
+        let to =
+            if mailer.version.sends_by_go_mail() { format!("<{}>", self.to) } else { self.to.to_owned() };
         set("Mime-Version", vec!["1.0".to_owned()]);
         set("From", vec![sender(name, address)]);
         set("To", vec![to]);

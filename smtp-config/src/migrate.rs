@@ -37,8 +37,13 @@ pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, 
         }
     }
     let spelling = ini.value(SECTION, "PROTOCOL").as_deref() == Some("smtp+startls");
-    let types = ["MAILER_TYPE", "IS_TLS_ENABLED"].map(|key| work.remove(key, "deprecated: PROTOCOL replaces it"));
-    if mailer.origin == Origin::Deprecated || mailer.origin == Origin::Inferred || spelling || types.contains(&true) {
+    let types =
+        ["MAILER_TYPE", "IS_TLS_ENABLED"].map(|key| work.remove(key, "deprecated: PROTOCOL replaces it"));
+    if mailer.origin == Origin::Deprecated
+        || mailer.origin == Origin::Inferred
+        || spelling
+        || types.contains(&true)
+    {
         let protocol = match mailer.spoken {
             Spoken::Dummy => "dummy",
             Spoken::Network(protocol) => protocol.as_str(),

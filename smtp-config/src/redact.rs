@@ -27,7 +27,8 @@ pub fn carries_credentials(value: &str) -> bool {
 /// Returns a value that may be shown beside its key.
 #[must_use]
 pub fn shown<'v>(key: &str, value: &'v str) -> Option<&'v str> {
-    let misused = key.to_ascii_uppercase().ends_with("_URI") && !value.starts_with("file:") && !value.is_empty();
+    let misused =
+        key.to_ascii_uppercase().ends_with("_URI") && !value.starts_with("file:") && !value.is_empty();
     let hidden = is_secret_key(key) || carries_credentials(value) || misused;
     (!hidden).then_some(value)
 }

@@ -100,4 +100,3 @@ pub fn choose(
 ) -> Result<Route, (Impossible, Impossible)> {
     by_uri(version, password, file).or_else(|uri| by_app_ini(password).map_err(|ini| (uri, ini)))
 }
-

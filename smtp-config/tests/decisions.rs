@@ -142,7 +142,10 @@ fn a_message_has_the_form_of_its_version() {
     assert!(render(15, "Forge (bot) <f@b>", "").contains("\r\nFrom: Forge <f@b>\r\n"));
     assert!(render(15, "`\"Acme, Inc.\" <f@b>`", "").contains("\r\nFrom: \"Acme, Inc.\" <f@b>\r\n"));
     let headers = render(15, "f@b", "[mailer.override_header]\nX-A = one\\, two, three, \nX-B =\n");
-    assert!(headers.contains("\r\nX-A: one, two, three\r\n") && headers.contains("\r\nX-B:\r\n"), "{headers}");
+    assert!(
+        headers.contains("\r\nX-A: one, two, three\r\n") && headers.contains("\r\nX-B:\r\n"),
+        "{headers}"
+    );
 }
 
 proptest! {

@@ -257,7 +257,8 @@ async fn the_doctor_asks_the_dns() {
         .address("mail.example.org", [127, 0, 0, 1])
         .text("example.org", "v=spf1 a:mail.example.org -all")
         .text("_dmarc.example.org", "v=DMARC1; p=reject");
-    let checks = examined(null, "mail.example.org", "ENVELOPE_FROM = <>\nHELO_HOSTNAME = git.example.net\n").await;
+    let checks =
+        examined(null, "mail.example.org", "ENVELOPE_FROM = <>\nHELO_HOSTNAME = git.example.net\n").await;
     assert_eq!(check(&checks, "dmarc").verdict, Verdict::Fail, "{checks:#?}");
     let open =
         Zone::default().text("example.org", "v=spf1 +all").text("_dmarc.example.org", "v=DMARC1; p=reject");

@@ -1,7 +1,7 @@
 //! The model held against the real go-ini: what is read, what is written, what is read then, and again.
 
-use smtp_config::ini::{Ini, quote};
 use secrecy::ExposeSecret;
+use smtp_config::ini::{Ini, quote};
 use smtp_config::{
     AddressRules, Authentication, Fatal, Helo, Origin, Password, Spoken, Version, authentication, effective,
     effective_incoming, environment, parse_address, secret_path, split_host_port, with_quoted_name,
@@ -75,7 +75,8 @@ fn what_is_quoted_is_read_by_go_ini_after_two_re_saves() {
 
 #[test]
 fn what_a_variable_sets_is_read_as_the_model_says() {
-    let values: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed ^ 0x5eed).word(PIECES, 6)).collect();
+    let values: Vec<String> =
+        (0..generated_count() / 2).map(|seed| Random(seed ^ 0x5eed).word(PIECES, 6)).collect();
     let requests: Vec<(u8, &str)> = values.iter().map(|value| (b'E', value.as_str())).collect();
     let mut survive = 0;
     for (value, theirs) in values.iter().zip(ask(&requests)) {
@@ -154,7 +155,17 @@ fn comparable(words: &[String]) -> Vec<String> {
 
 #[test]
 fn a_refused_name_is_quoted_so_that_every_go_accepts_it() {
-    let names = ["Acme, Inc.", "Doe, J.", "Forge [bot]", "Forge; x", "Forge @ Home", "F\\", "(x) F", "F (open", "F \"x"];
+    let names = [
+        "Acme, Inc.",
+        "Doe, J.",
+        "Forge [bot]",
+        "Forge; x",
+        "Forge @ Home",
+        "F\\",
+        "(x) F",
+        "F (open",
+        "F \"x",
+    ];
     for name in names {
         let text = format!("{name} <forge@example.org>");
         let quoted = with_quoted_name(&text).unwrap_or_else(|| panic!("{text} is quoted"));
@@ -167,7 +178,8 @@ fn a_refused_name_is_quoted_so_that_every_go_accepts_it() {
 
 #[test]
 fn hosts_and_files_are_read_as_by_go() {
-    let pieces = ["[", "]", ":", ":", "a", "mail.example.org", "25", "::1", "2001:db8::25", "/", "smtp://", "%"];
+    let pieces =
+        ["[", "]", ":", ":", "a", "mail.example.org", "25", "::1", "2001:db8::25", "/", "smtp://", "%"];
     let hosts: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed).word(&pieces, 5)).collect();
     let requests: Vec<(u8, &str)> = hosts.iter().map(|text| (b'H', text.as_str())).collect();
     for (text, theirs) in hosts.iter().zip(ask(&requests)) {
@@ -178,8 +190,10 @@ fn hosts_and_files_are_read_as_by_go() {
         };
         assert_eq!(ours, theirs, "{text:?}");
     }
-    let pieces =
-        ["file:", "file:", "FILE:", "https:", "//", "/", "/run/x", "host", "a b", "%20", "%", "%zz", "?", "#", "é", "rel", "x:", "[", "\\"];
+    let pieces = [
+        "file:", "file:", "FILE:", "https:", "//", "/", "/run/x", "host", "a b", "%20", "%", "%zz", "?", "#",
+        "é", "rel", "x:", "[", "\\",
+    ];
     let uris: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed).word(&pieces, 5)).collect();
     let requests: Vec<(u8, &str)> = uris.iter().map(|text| (b'U', text.as_str())).collect();
     let mut wrong = Vec::new();
@@ -246,7 +260,8 @@ fn mailer_words(ini: &Ini, version: Version) -> Vec<String> {
     let (password, file) = password_words(&mailer.password);
     // The name for EHLO is kept by Forgejo although it is not sent without ENABLE_HELO.
     let name = ini.value("mailer", "HELO_HOSTNAME").unwrap_or_default();
-    let sender = mailer.sender.unwrap_or(smtp_config::Address { name: String::new(), address: String::new() });
+    let sender =
+        mailer.sender.unwrap_or(smtp_config::Address { name: String::new(), address: String::new() });
     let mut words = vec![
         "on".to_owned(),
         protocol,
@@ -339,18 +354,69 @@ fn section(seed: u64) -> String {
 }
 
 const SENDERS: &[&str] = &[
-    "a@b", "a@b", "Forge <a@b>", "Forge <a@b>", "Acme, Inc. <a@b>", "`\"Acme, Inc.\" <a@b>`", "a@[192.0.2.1]", "a@[IPv6:::1]",
-    "a@[::1]", "Forge (bot) <a@b>", "<>", "", "key", "%(USER)s", "%(NAME)s <a@b>", "a..b@c", "=?utf-8?q?F=C3=B6?= <a@b>",
+    "a@b",
+    "a@b",
+    "Forge <a@b>",
+    "Forge <a@b>",
+    "Acme, Inc. <a@b>",
+    "`\"Acme, Inc.\" <a@b>`",
+    "a@[192.0.2.1]",
+    "a@[IPv6:::1]",
+    "a@[::1]",
+    "Forge (bot) <a@b>",
+    "<>",
+    "",
+    "key",
+    "%(USER)s",
+    "%(NAME)s <a@b>",
+    "a..b@c",
+    "=?utf-8?q?F=C3=B6?= <a@b>",
 ];
 const FLAGS: &[&str] = &["true", "false", "", "yes", "maybe", "1", "TRUE", "tRue"];
 const SECRETS: &[&str] = &["p", "pa#ss", "`pa#ss`", "", "a%(USER)sb", "%(PASSWD)s", "%(nope)s", "\"quoted\""];
-const URIS: &[&str] = &["file:/run/x", "file:///run/x", "file://host/x", "file:rel", "FILE:/x", "/x", "https://x/y", "", "x", "file:/a%20b"];
+const URIS: &[&str] = &[
+    "file:/run/x",
+    "file:///run/x",
+    "file://host/x",
+    "file:rel",
+    "FILE:/x",
+    "/x",
+    "https://x/y",
+    "",
+    "x",
+    "file:/a%20b",
+];
 const HOSTS: &[&str] = &[
-    "mail.example.org", "mail.example.org:25", "mail:587", "[::1]:25", "[::1]", "[2001:db8::25]", "2001:db8::25", "a:b:c",
-    "smtp://mail:465", "", ":25", "/run/smtp", "localhost",
+    "mail.example.org",
+    "mail.example.org:25",
+    "mail:587",
+    "[::1]:25",
+    "[::1]",
+    "[2001:db8::25]",
+    "2001:db8::25",
+    "a:b:c",
+    "smtp://mail:465",
+    "",
+    ":25",
+    "/run/smtp",
+    "localhost",
 ];
 const KEYS: &[(&str, &[&str])] = &[
-    ("PROTOCOL", &["smtp", "smtps", "smtp+starttls", "smtp+startls", "smtp+unix", "sendmail", "dummy", "SMTPS", "starttls", ""]),
+    (
+        "PROTOCOL",
+        &[
+            "smtp",
+            "smtps",
+            "smtp+starttls",
+            "smtp+startls",
+            "smtp+unix",
+            "sendmail",
+            "dummy",
+            "SMTPS",
+            "starttls",
+            "",
+        ],
+    ),
     ("SMTP_ADDR", HOSTS),
     ("SMTP_PORT", &["25", "465", "587", "2525", "025", "", "x"]),
     ("HOST", HOSTS),
@@ -379,9 +445,18 @@ const KEYS: &[(&str, &[&str])] = &[
     ("SENDMAIL_TIMEOUT", &["60", "5m", "1h30m", "", "x", "0", "1.5s", "-1s", ".5s", "5 m"]),
 ];
 const INCOMING_KEYS: &[(&str, &[&str])] = &[
-    ("REPLY_TO_ADDRESS", &[
-        "forge+%{token}@example.org", "<forge+%{token}@example.org>", "F <a%{token}@b>", "a@b", "%{token}%{token}@b", "a@%{token}", "a..%{token}@b",
-    ]),
+    (
+        "REPLY_TO_ADDRESS",
+        &[
+            "forge+%{token}@example.org",
+            "<forge+%{token}@example.org>",
+            "F <a%{token}@b>",
+            "a@b",
+            "%{token}%{token}@b",
+            "a@%{token}",
+            "a..%{token}@b",
+        ],
+    ),
     ("HOST", HOSTS),
     ("PORT", &["993", "143", "", "0", "x", "0x3E1", "1_0", "-1", "99999", "010"]),
     ("USE_TLS", FLAGS),
@@ -566,7 +641,8 @@ fn program(go: &str) -> PathBuf {
     assert!(root.join("bin/go").exists(), "Go {go} is installed: cargo xtask tools");
     let source = include_str!("oracle/main.go");
     // A program is built once for each text of its source.
-    let digest = source.bytes().fold(0_u64, |held, byte| held.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte));
+    let digest =
+        source.bytes().fold(0_u64, |held, byte| held.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte));
     let program = folder.join(format!("go-ini-{go}-{digest:016x}"));
     if !program.exists() {
         let made = folder.join(format!("go-ini-{go}-{}", std::process::id()));

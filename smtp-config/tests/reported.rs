@@ -63,10 +63,16 @@ fn every_setting_that_stops_the_start_is_an_error_in_its_words() {
         ("PASSWORD = p\nPASSWD_URI = file:/x\n", "Cannot specify both PASSWD_URI and PASSWD"),
         ("PASSWD = p\nPASSWD_URI = file:/x\n", "Cannot specify both PASSWD_URI and PASSWD"),
         ("PASSWORD_URI = /x\n", "Unsupported URI-Scheme PASSWD_URI"),
-        ("HOST = 2001:db8::25\n", "Invalid mailer.HOST (2001:db8::25): address 2001:db8::25: too many colons in address"),
+        (
+            "HOST = 2001:db8::25\n",
+            "Invalid mailer.HOST (2001:db8::25): address 2001:db8::25: too many colons in address",
+        ),
         ("HOST = a:b:c\n", "too many colons in address"),
         ("HOST = smtp://mail:465\n", "too many colons in address"),
-        ("FROM = Acme, Inc. <a@b>\n", "Invalid mailer.FROM (Acme, Inc. <a@b>): mail: missing '@' or angle-addr"),
+        (
+            "FROM = Acme, Inc. <a@b>\n",
+            "Invalid mailer.FROM (Acme, Inc. <a@b>): mail: missing '@' or angle-addr",
+        ),
         ("FROM = Doe, J. <a@b>\n", "mail: "),
         ("FROM = Forge [bot] <a@b>\n", "mail: "),
         ("FROM = `Forge; <a@b>`\n", "mail: "),
@@ -75,7 +81,9 @@ fn every_setting_that_stops_the_start_is_an_error_in_its_words() {
         ("FROM = F (open <a@b>\n", "mail: misformatted parenthetical comment"),
         ("ENVELOPE_FROM = a..b@c\n", "Invalid mailer.ENVELOPE_FROM (a..b@c): mail: "),
     ] {
-        let text = format!("[mailer]\nENABLED = true\nFROM = a@example.org\nSMTP_ADDR = m\nPROTOCOL = smtps\n{lines}");
+        let text = format!(
+            "[mailer]\nENABLED = true\nFROM = a@example.org\nSMTP_ADDR = m\nPROTOCOL = smtps\n{lines}"
+        );
         let text = if lines.starts_with("HOST") { text.replace("SMTP_ADDR = m\n", "") } else { text };
         let ini = parse(&text);
         let fatal = effective(&ini, VERSION).expect_err(lines);
@@ -92,17 +100,25 @@ fn every_setting_that_stops_the_start_is_an_error_in_its_words() {
         assert!(found(&off).iter().all(|found| !found.problem.contains("does not start")), "{lines}");
     }
     let incoming = |lines: &str| {
-        parse(&format!("[email.incoming]\nENABLED = true\nHOST = i\nUSERNAME = u\nUSE_TLS = true\nREPLY_TO_ADDRESS = f+%{{token}}@b\n{lines}"))
+        parse(&format!(
+            "[email.incoming]\nENABLED = true\nHOST = i\nUSERNAME = u\nUSE_TLS = true\nREPLY_TO_ADDRESS = f+%{{token}}@b\n{lines}"
+        ))
     };
-    for lines in ["PASSWD = p\nPASSWORD_URI = file:/x\n", "PASSWORD = p\nPASSWD_URI = file:/x\n", "PASSWORD_URI = https://x\n"] {
+    for lines in [
+        "PASSWD = p\nPASSWORD_URI = file:/x\n",
+        "PASSWORD = p\nPASSWD_URI = file:/x\n",
+        "PASSWORD_URI = https://x\n",
+    ] {
         let ini = incoming(lines);
         let fatal = effective_incoming(&ini, VERSION).expect_err(lines);
         assert!(found(&ini).iter().any(|found| found.problem.contains(&fatal.to_string())), "{lines}");
     }
     assert!(effective_incoming(&incoming("REPLY_TO_ADDRESS = <f+%{token}@b>\n"), VERSION).is_ok());
     // One run finds all.
-    let several = "[mailer]\nENABLED = true\nFROM = A, B <a@b>\nENVELOPE_FROM = x\nPASSWD = p\nPASSWD_URI = file:/x\n";
-    let stops = found(&parse(several)).iter().filter(|found| found.problem.contains("does not start")).count();
+    let several =
+        "[mailer]\nENABLED = true\nFROM = A, B <a@b>\nENVELOPE_FROM = x\nPASSWD = p\nPASSWD_URI = file:/x\n";
+    let stops =
+        found(&parse(several)).iter().filter(|found| found.problem.contains("does not start")).count();
     assert_eq!(stops, 3);
     // A timeout that cannot be parsed stops the newest only.
     let timeout = mailer("SMTP_ADDR = m\nSENDMAIL_TIMEOUT = 60\n");
@@ -139,13 +155,30 @@ fn keys_and_values_that_are_not_read_are_found_with_the_right_ones() {
         ("SMTP_ADDR = smtp.gmail.com\nUSER = me@gmail.com\n", "provider-user", "FROM = Name <me@gmail.com>"),
         ("SMTP_ADDR = smtp.office365.com\nSMTP_PORT = 587\n", "provider-login", "another provider"),
         ("SMTP_ADDR = smtp.mail.me.com\nSMTP_PORT = 587\nPROTOCOL = smtp+starttls\n", "starttls-only", ""),
-        ("[email.incoming]\nENABLED = on\nREPLY_TO_ADDRESS = f+%{token}@b\nHOST = i:993\n", "host", "own key"),
-        ("[email.incoming]\nENABLED = on\nREPLY_TO_ADDRESS = f+%{token}@b\nHOST = i\nPORT = 143\nUSE_TLS = on\n", "incoming-tls-port", "993"),
-        ("[email.incoming]\nENABLED = on\nREPLY_TO_ADDRESS = f+%{token}@b\nHOST = i\n", "incoming-account", "account"),
-        ("[email.incoming]\nENABLED = on\nREPLY_TO_ADDRESS = f+%{token}@b\nMAXIMUM_MESSAGE_SIZE = 10MB\n", "number", "digits"),
+        (
+            "[email.incoming]\nENABLED = on\nREPLY_TO_ADDRESS = f+%{token}@b\nHOST = i:993\n",
+            "host",
+            "own key",
+        ),
+        (
+            "[email.incoming]\nENABLED = on\nREPLY_TO_ADDRESS = f+%{token}@b\nHOST = i\nPORT = 143\nUSE_TLS = on\n",
+            "incoming-tls-port",
+            "993",
+        ),
+        (
+            "[email.incoming]\nENABLED = on\nREPLY_TO_ADDRESS = f+%{token}@b\nHOST = i\n",
+            "incoming-account",
+            "account",
+        ),
+        (
+            "[email.incoming]\nENABLED = on\nREPLY_TO_ADDRESS = f+%{token}@b\nMAXIMUM_MESSAGE_SIZE = 10MB\n",
+            "number",
+            "digits",
+        ),
     ] {
         let base = if lines.contains("SMTP_ADDR") { "" } else { "SMTP_ADDR = m\n" };
-        let base = if lines.contains("PROTOCOL") { base.to_owned() } else { format!("{base}PROTOCOL = smtps\n") };
+        let base =
+            if lines.contains("PROTOCOL") { base.to_owned() } else { format!("{base}PROTOCOL = smtps\n") };
         let findings = found(&mailer(&format!("{base}{lines}")));
         let hit = findings.iter().find(|found| found.code.as_str() == code);
         let hit = hit.unwrap_or_else(|| panic!("{lines} has no {code}: {findings:#?}"));
@@ -155,7 +188,11 @@ fn keys_and_values_that_are_not_read_are_found_with_the_right_ones() {
     for host in ["smtp.mail.me.com", "smtp.postmarkapp.com", "smtp.protonmail.ch"] {
         let ini = mailer(&format!("SMTP_ADDR = {host}\nSMTP_PORT = 587\nPROTOCOL = smtp+starttls\n"));
         assert!(found(&ini).iter().all(|found| !found.message().contains("465")), "{host}");
-        assert!(found(&ini).iter().all(|found| found.severity == Severity::Note), "{host}: {:?}", found(&ini));
+        assert!(
+            found(&ini).iter().all(|found| found.severity == Severity::Note),
+            "{host}: {:?}",
+            found(&ini)
+        );
     }
     assert_eq!(codes(&parse("from = \"a@b\"\n")), ["mail-off"]);
 }
@@ -189,9 +226,19 @@ fn migrations_mean_the_same_and_leave_nothing_deprecated() {
         let (old, new) = (effective(&ini, VERSION), effective(&after, Version::NEWEST));
         let (old, new) = (old.expect(lines).expect("on"), new.expect(lines).expect("on"));
         assert_eq!((old.spoken, &old.host, &old.port), (new.spoken, &new.host, &new.port), "{lines}");
-        assert_eq!((old.helo, old.trusts_anybody, old.plain_text), (new.helo, new.trusts_anybody, new.plain_text), "{lines}");
+        assert_eq!(
+            (old.helo, old.trusts_anybody, old.plain_text),
+            (new.helo, new.trusts_anybody, new.plain_text),
+            "{lines}"
+        );
         let left = check(&after, Version::NEWEST);
-        assert!(left.iter().all(|found| !matches!(found.code, Code::Deprecated | Code::Duration | Code::ProtocolInferred)), "{edited}: {left:?}");
+        assert!(
+            left.iter().all(|found| !matches!(
+                found.code,
+                Code::Deprecated | Code::Duration | Code::ProtocolInferred
+            )),
+            "{edited}: {left:?}"
+        );
         assert!(migrate(&after, VERSION, Version::NEWEST).expect(lines).is_empty(), "{edited}");
     }
 }
@@ -199,7 +246,11 @@ fn migrations_mean_the_same_and_leave_nothing_deprecated() {
 #[test]
 fn versions_are_known_with_their_support() {
     assert_eq!(Version::default().caveat(2026, 11), None);
-    assert!(Version(13).caveat(2026, 11).is_some_and(|text| text.contains("support of Forgejo 13 ended in 2026-01")));
+    assert!(
+        Version(13)
+            .caveat(2026, 11)
+            .is_some_and(|text| text.contains("support of Forgejo 13 ended in 2026-01"))
+    );
     assert!(Version(99).caveat(2026, 11).is_some_and(|text| text.contains("was not examined")));
     assert!(Version(6).caveat(2026, 11).is_some_and(|text| text.contains("older than 7")));
 }

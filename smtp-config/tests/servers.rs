@@ -458,7 +458,10 @@ async fn scripted(
     port
 }
 
-fn server_config(chain: Vec<CertificateDer<'static>>, key: rustls_pki_types::PrivateKeyDer<'static>) -> Arc<rustls::ServerConfig> {
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: rustls_pki_types::PrivateKeyDer<'static>,
+) -> Arc<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -484,7 +487,17 @@ async fn a_trusted_self_signed_certificate_is_accepted_as_go_does() {
     // As openssl req -x509 makes it: an authority and a server in one.
     let folder = world.folder.path();
     let made = std::process::Command::new("/usr/bin/openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=mail.example.org"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=mail.example.org",
+        ])
         .args(["-addext", "subjectAltName=DNS:mail.example.org", "-out"])
         .arg(folder.join("self.pem"))
         .arg("-keyout")
@@ -615,7 +628,9 @@ async fn incoming_mail_is_examined() {
     };
     let tls = load(port, "USE_TLS = true\n");
     let checks = examine_incoming(&tls, Some(&password()), &world.options()).await;
-    for name in ["incoming-connect", "incoming-tls", "incoming-greeting", "incoming-login", "incoming-mailbox"] {
+    for name in
+        ["incoming-connect", "incoming-tls", "incoming-greeting", "incoming-login", "incoming-mailbox"]
+    {
         assert_eq!(verdict(&checks, name), Verdict::Pass, "{checks:#?}");
     }
     no_secret(&format!("{checks:?}"));

@@ -5,7 +5,8 @@ use secrecy::SecretString;
 use smtp_config::ini::{Ini, Unrepresentable, quote};
 use smtp_config::{
     Change, Code, INCOMING, Impossible, Incoming, Mailer, OVERRIDE_HEADER, PRESETS, Preset, PresetError,
-    Protocol, Route, SECTION, Transport, Version, by_environment_file, check, choose, edit, environment, nixos,
+    Protocol, Route, SECTION, Transport, Version, by_environment_file, check, choose, edit, environment,
+    nixos,
 };
 
 /// The codes of the findings, but for an account without a password, which most of these files have.
@@ -113,8 +114,14 @@ fn three_lines_point_it_elsewhere_and_the_protocol_follows() {
     assert_eq!(other.validate(Version::default()), Ok(()));
     let mut bad = other.clone();
     bad.transport = Transport::Unix("run/x".to_owned());
-    assert!(bad.validate(Version::default()).is_err() && Mailer::server("a@b", "a b", 1).validate(Version::default()).is_err());
-    assert!(Mailer::server("a@b", "h", 0).validate(Version::default()).is_err() && Mailer::new("a..b@c").validate(Version::default()).is_err());
+    assert!(
+        bad.validate(Version::default()).is_err()
+            && Mailer::server("a@b", "a b", 1).validate(Version::default()).is_err()
+    );
+    assert!(
+        Mailer::server("a@b", "h", 0).validate(Version::default()).is_err()
+            && Mailer::new("a..b@c").validate(Version::default()).is_err()
+    );
     mailer.headers = vec![("X: y".to_owned(), "z".to_owned())];
     assert!(mailer.validate(Version::default()).is_err());
     mailer.headers = vec![("X-Y".to_owned(), "z\nBcc: a@b".to_owned())];
@@ -126,7 +133,10 @@ fn three_lines_point_it_elsewhere_and_the_protocol_follows() {
 #[test]
 fn the_route_keeps_the_password_off_app_ini_where_it_can() {
     let plain = SecretString::from("pa#ss");
-    assert_eq!(choose(Version(13), &plain, Some("/run/secret")), Ok(Route::Uri("file:/run/secret".to_owned())));
+    assert_eq!(
+        choose(Version(13), &plain, Some("/run/secret")),
+        Ok(Route::Uri("file:/run/secret".to_owned()))
+    );
     assert_eq!(choose(Version(11), &plain, Some("/run/secret")), Ok(Route::AppIni));
     assert_eq!(choose(Version(13), &plain, Some("/run/a b")), Ok(Route::AppIni));
     let quotes = SecretString::from("\"abc\"");

@@ -96,7 +96,9 @@ mod tests {
         let member = Account { name: "member".to_owned(), uid: 4_000_001, gids: vec![about.gid()] };
         let stranger = Account { name: "stranger".to_owned(), uid: 4_000_002, gids: vec![4_000_002] };
         let readable = |account: &Account| account.cannot_read(&file).unwrap().is_none();
-        for (bits, expected) in [(0o400, [true, false, false]), (0o440, [true, true, false]), (0o444, [true; 3])] {
+        for (bits, expected) in
+            [(0o400, [true, false, false]), (0o440, [true, true, false]), (0o444, [true; 3])]
+        {
             mode(&file, bits);
             assert_eq!([readable(&owner), readable(&member), readable(&stranger)], expected, "{bits:o}");
         }

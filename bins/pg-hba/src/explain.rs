@@ -31,8 +31,16 @@ pub(crate) fn run(
     }
     for possibility in &found.possible {
         let facts: Vec<String> = possibility.if_all.iter().map(ToString::to_string).collect();
-        let facts = if facts.is_empty() { "decides".to_owned() } else { format!("decides if {}", facts.join(" and ")) };
-        let facts = if found.possible.len() > 1 && possibility.if_all.is_empty() { "decides otherwise".to_owned() } else { facts };
+        let facts = if facts.is_empty() {
+            "decides".to_owned()
+        } else {
+            format!("decides if {}", facts.join(" and "))
+        };
+        let facts = if found.possible.len() > 1 && possibility.if_all.is_empty() {
+            "decides otherwise".to_owned()
+        } else {
+            facts
+        };
         match possibility.rule {
             Some((_, rule)) => println!("  line {:>3}  {facts:<34}  {rule}", rule.origin.line),
             None if found.possible.len() > 1 => println!("  otherwise no rule matches, which refuses it"),

@@ -71,9 +71,7 @@ fn refused(why: &InstallError) -> Failure {
         InstallError::Impossible { .. }
         | InstallError::LockedOut(_)
         | InstallError::Refused { .. }
-        | InstallError::Render(_) => {
-            Failure::Configuration(cli_support::outcome::chain(why))
-        }
+        | InstallError::Render(_) => Failure::Configuration(cli_support::outcome::chain(why)),
         _ => Failure::because(why),
     }
 }

@@ -59,7 +59,8 @@ fn render_check_explain_diff_and_matrix() {
     expect(&["diff", &file, &open], 3, &["different", "trust"]);
     expect(&["diff", &file, &open, "--json"], 3, &["\"equal\":false"]);
     expect(&["check", &open], 3, &["HBA004", "HBA017"]);
-    let waived = ["check", &open, "--waive", "HBA004=a lab", "--waive", "HBA017=a lab", "--waive", "HBA018=a lab"];
+    let waived =
+        ["check", &open, "--waive", "HBA004=a lab", "--waive", "HBA017=a lab", "--waive", "HBA018=a lab"];
     expect(&waived, 0, &["waived: a lab"]);
     expect(&["check", &open, "--waive", "HBA004="], 2, &["no reason"]);
     expect(&["matrix", &file], 0, &["forgejo", "local"]);
@@ -114,7 +115,8 @@ fn install_puts_rules_into_force_or_leaves_everything_as_it_was() {
         // These servers have no TLS: a rule that can never match is not installed.
         let tls = write(folder.path(), "tls.toml", &format!("tls = \"required\"\n{POLICY}"));
         expect(&["install", "--policy", &tls, "--connect", &connect], 2, &["can never match", "hostssl"]);
-        let members = write(folder.path(), "members.conf", "host all +postgres all trust\nhost all all all reject\n");
+        let members =
+            write(folder.path(), "members.conf", "host all +postgres all trust\nhost all all all reject\n");
         let explain = ["explain", &members, "--db", "a", "--user", "postgres", "--from", "192.0.2.1"];
         expect(&[&explain[..], &["--connect", &connect]].concat(), 0, &["trust", "decides"]);
         expect(&["install", "--policy", &other, "--connect", &connect], 2, &["locked out"]);
@@ -149,10 +151,18 @@ fn what_is_not_known_is_said() {
         (".example.com", "--client-name", "db.example.com"),
         ("db.example.com", "--client-name", "db.example.com"),
     ] {
-        let file = write(folder.path(), "hba.conf", &format!("host all all {address} trust\nhost all all all reject\n"));
+        let file = write(
+            folder.path(),
+            "hba.conf",
+            &format!("host all all {address} trust\nhost all all all reject\n"),
+        );
         let explain = ["explain", &file, "--db", "a", "--user", "a", "--from", "10.0.0.5"];
         expect(&explain, 0, &["unknown, it depends on", "decides if", option]);
-        let json = expect(&[&explain[..], &["--json"]].concat(), 0, &["\"certain\":false", "\"outcome\":\"unknown\""]);
+        let json = expect(
+            &[&explain[..], &["--json"]].concat(),
+            0,
+            &["\"certain\":false", "\"outcome\":\"unknown\""],
+        );
         let json: serde_json::Value = serde_json::from_str(json.trim()).expect("JSON");
         assert_eq!(json["possible"].as_array().map(Vec::len), Some(2), "{json}");
         assert!(json["rule"].is_null(), "{json}");
@@ -161,14 +171,19 @@ fn what_is_not_known_is_said() {
     // Loopback is on every server.
     let file = write(folder.path(), "net.conf", "local all all trust\nhost all all samenet trust\n");
     expect(&["explain", &file, "--db", "postgres", "--user", "pw1", "--from", "127.0.0.1"], 0, &[": trust"]);
-    let file = write(folder.path(), "role.conf", "host all +staff all trust\nhost all all all scram-sha-256\n");
+    let file =
+        write(folder.path(), "role.conf", "host all +staff all trust\nhost all all all scram-sha-256\n");
     let explain = ["explain", &file, "--db", "a", "--user", "bob", "--from", "10.0.0.5"];
     expect(&explain, 0, &["the user is a member of staff", "scram-sha-256"]);
     expect(&[&explain[..], &["--no-roles"]].concat(), 0, &[": scram-sha-256"]);
     expect(&[&explain[..], &["--member-of", "staff"]].concat(), 0, &[": trust"]);
     // An answer that is the same whatever holds is certain.
     let file = write(folder.path(), "same.conf", "host all +staff all reject\nhost all all all reject\n");
-    expect(&["explain", &file, "--db", "a", "--user", "bob", "--from", "10.0.0.5", "--json"], 0, &["\"certain\":true"]);
+    expect(
+        &["explain", &file, "--db", "a", "--user", "bob", "--from", "10.0.0.5", "--json"],
+        0,
+        &["\"certain\":true"],
+    );
 }
 
 #[test]
@@ -187,7 +202,8 @@ fn trust_beyond_loopback_is_found_and_waived() {
     ] {
         let file = write(folder.path(), "hba.conf", rules);
         expect(&["check", &file], 3, &[code]);
-        let waivers = ["HBA003", "HBA004", "HBA017", "HBA018", "HBA019", "HBA020"].map(|code| format!("{code}=lab"));
+        let waivers =
+            ["HBA003", "HBA004", "HBA017", "HBA018", "HBA019", "HBA020"].map(|code| format!("{code}=lab"));
         let mut args = vec!["check", file.as_str()];
         waivers.iter().for_each(|waiver| args.extend(["--waive", waiver.as_str()]));
         expect(&args, 0, &[code, "waived: lab"]);
@@ -204,11 +220,13 @@ fn trust_beyond_loopback_is_found_and_waived() {
     }
     // What the policy states is waived by it.
     let policy = write(folder.path(), "trust.toml", "[[services]]\ndatabase = \"a\"\nrole = \"a\"\n");
-    let rendered = expect(&["render", "--policy", &policy], 0, &["local        replication     postgres        peer"]);
+    let rendered =
+        expect(&["render", "--policy", &policy], 0, &["local        replication     postgres        peer"]);
     let file = write(folder.path(), "rendered.conf", &rendered);
     expect(&["check", &file], 3, &["HBA018"]);
     expect(&["check", &file, "--policy", &policy], 0, &["waived: stated by the policy"]);
-    let strict = write(folder.path(), "strict.toml", "strict = true\n[[services]]\ndatabase = \"a\"\nrole = \"a\"\n");
+    let strict =
+        write(folder.path(), "strict.toml", "strict = true\n[[services]]\ndatabase = \"a\"\nrole = \"a\"\n");
     let rendered = expect(&["render", "--policy", &strict], 0, &["hostssl", "peer"]);
     assert!(!rendered.contains("trust"), "{rendered}");
     let file = write(folder.path(), "strict.conf", &rendered);

@@ -3,8 +3,8 @@
 use crate::settings::Settings;
 use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
-use std::net::{IpAddr, SocketAddr};
 use smtp_config::{Version, environment};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Forgejo's mailer settings: render, check, explain, apply and migrate them; examine the servers.

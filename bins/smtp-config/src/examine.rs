@@ -12,8 +12,8 @@ use serde_json::json;
 use smtp_config::doctor::{self, Options, Replay, Verdict};
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Change, Effective, EffectiveIncoming, INCOMING, Message, Password, SECTION, Version, date, edit, effective,
-    effective_incoming, secret_of_file,
+    Change, Effective, EffectiveIncoming, INCOMING, Message, Password, SECTION, Version, date, edit,
+    effective, effective_incoming, secret_of_file,
 };
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -60,7 +60,8 @@ pub(crate) fn subject(what: &What, version: Version, password: bool) -> Result<S
         }
     };
     let ini = Ini::parse(&text).map_err(usage)?;
-    let refused = |why: smtp_config::Fatal| usage(format!("Forgejo {version} does not start: {why}: {}", why.fix()));
+    let refused =
+        |why: smtp_config::Fatal| usage(format!("Forgejo {version} does not start: {why}: {}", why.fix()));
     let mailer = effective(&ini, version)
         .map_err(refused)?
         .ok_or_else(|| usage("mail is off: write ENABLED = true to [mailer]"))?;
@@ -131,7 +132,12 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(runtime.block_on(work))
 }
 
-pub(crate) fn doctor(what: &What, wire: &Wire, asked: DoctorOptions<'_>, args: &Args) -> Result<Done, Failure> {
+pub(crate) fn doctor(
+    what: &What,
+    wire: &Wire,
+    asked: DoctorOptions<'_>,
+    args: &Args,
+) -> Result<Done, Failure> {
     let subject = subject(what, args.version(), true)?;
     let mut options = options(wire)?;
     options.recipient.clone_from(asked.recipient);

@@ -26,7 +26,11 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Ini, Failure> {
 }
 
 /// Returns the account that Forgejo runs as: the one that is given, else `RUN_USER`, else the owner of app.ini.
-pub(crate) fn forgejo_account(file: &Path, ini: &Ini, given: Option<&str>) -> Result<Option<Account>, Failure> {
+pub(crate) fn forgejo_account(
+    file: &Path,
+    ini: &Ini,
+    given: Option<&str>,
+) -> Result<Option<Account>, Failure> {
     if let Some(name) = given {
         let unknown = || Failure::Configuration(format!("{name}: no such user of this machine"));
         return Account::named(name).ok_or_else(unknown).map(Some);

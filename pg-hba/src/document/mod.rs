@@ -7,8 +7,8 @@ pub(crate) use include::Reader;
 pub use include::{Include, IncludeError, NoIncludes};
 pub(crate) use record::{pattern, user};
 
-use crate::error::{ParseError, Refusal};
 use crate::connection::ConnectionType;
+use crate::error::{ParseError, Refusal};
 use crate::rule::{Origin, Rule};
 use crate::server::Server;
 use crate::token::{Field, Span, Token};

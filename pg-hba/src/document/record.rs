@@ -1,10 +1,10 @@
 //! The meaning of the fields of a line, as `parse_hba_line` in hba.c reads them.
 
 use crate::address::{Network, cidr_mask, numeric};
+use crate::connection::ConnectionType;
 use crate::error::Refusal;
 use crate::method::{self, Method};
 use crate::regex::Pattern;
-use crate::connection::ConnectionType;
 use crate::rule::{Address, Database, Origin, Rule, User};
 use crate::server::{Capability, Server};
 use crate::token::{Field, Token};

@@ -2,8 +2,8 @@
 
 use super::{Local, Policy, Tailnet, Tls};
 use crate::address::Network;
-use crate::method::Method;
 use crate::connection::ConnectionType;
+use crate::method::Method;
 use crate::rule::{Address, Database, Rule, User};
 use std::net::{IpAddr, Ipv6Addr};
 

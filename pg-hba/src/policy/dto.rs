@@ -199,8 +199,7 @@ fn named(field: &'static str, name: &str) -> Result<String, PolicyError> {
 }
 
 fn network(field: &'static str, text: &str) -> Result<IpNet, PolicyError> {
-    let net: IpNet =
-        text.parse().map_err(|_| PolicyError::Network { field, value: text.to_owned() })?;
+    let net: IpNet = text.parse().map_err(|_| PolicyError::Network { field, value: text.to_owned() })?;
     if net.trunc() == net {
         Ok(net)
     } else {

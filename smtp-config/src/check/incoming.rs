@@ -92,7 +92,12 @@ fn server(checker: &mut Checker<'_>, incoming: &EffectiveIncoming) {
         } else {
             "the port with TLS: the connection hangs"
         };
-        checker.add(Code::IncomingTlsPort, checker.first(&["PORT", "USE_TLS"]), problem, "993 is for USE_TLS = true");
+        checker.add(
+            Code::IncomingTlsPort,
+            checker.first(&["PORT", "USE_TLS"]),
+            problem,
+            "993 is for USE_TLS = true",
+        );
     }
     if is_loopback(&incoming.host) {
         return;

@@ -9,8 +9,8 @@ use crate::host::host_fault;
 use crate::ini::Ini;
 use crate::presets::Preset;
 use crate::protocol::Protocol;
-use crate::section::{OVERRIDE_HEADER, SECTION};
 use crate::secret_uri::secret_path;
+use crate::section::{OVERRIDE_HEADER, SECTION};
 use crate::shell::shell_words;
 use crate::version::Version;
 
@@ -36,9 +36,13 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     // Mail that is off stops nothing and leaks nothing.
     let Some(mailer) = mailer else { return };
-    for key in
-        ["ENABLE_HELO", "SENDMAIL_CONVERT_CRLF", "SEND_AS_PLAIN_TEXT", "USE_CLIENT_CERT", "FORCE_TRUST_SERVER_CERT"]
-    {
+    for key in [
+        "ENABLE_HELO",
+        "SENDMAIL_CONVERT_CRLF",
+        "SEND_AS_PLAIN_TEXT",
+        "USE_CLIENT_CERT",
+        "FORCE_TRUST_SERVER_CERT",
+    ] {
         checker.flag(key, matches!(key, "ENABLE_HELO" | "SENDMAIL_CONVERT_CRLF"));
     }
     names(checker);
@@ -119,7 +123,8 @@ fn sender(checker: &mut Checker<'_>, mailer: &Effective, fatals: &[Fatal]) {
     for (key, value) in [("FROM", &mailer.from), ("ENVELOPE_FROM", &mailer.envelope_from)] {
         let accepted = AddressRules::ALL.iter().filter(|rules| parse_address(value, **rules).is_ok()).count();
         if !refused && checker.get(key).is_some() && accepted > 0 && accepted < AddressRules::ALL.len() {
-            let problem = "releases of Go differ in domain literals, so another build of Forgejo may not start";
+            let problem =
+                "releases of Go differ in domain literals, so another build of Forgejo may not start";
             checker.add(Code::FromLiteral, key, problem, "write a domain name");
         }
     }
@@ -191,7 +196,12 @@ fn network(checker: &mut Checker<'_>, mailer: &Effective, protocol: Protocol) {
     if mailer.trusts_anybody {
         let key = checker.first(&["FORCE_TRUST_SERVER_CERT", "SKIP_VERIFY"]);
         let problem = "any certificate is accepted, so that anybody on the way can read the password";
-        checker.add(Code::TlsNotVerified, key, problem, "remove it; add a private authority to the trust store");
+        checker.add(
+            Code::TlsNotVerified,
+            key,
+            problem,
+            "remove it; add a private authority to the trust store",
+        );
     }
     if mailer.client_certificate && (mailer.client_files.0.is_empty() || mailer.client_files.1.is_empty()) {
         let key = checker.first(&["USE_CLIENT_CERT", "USE_CERTIFICATE"]);
@@ -249,7 +259,8 @@ fn crossed(
     if let Some(preset) = preset {
         match preset.protocol_at(port) {
             Some(known) if known != protocol && protocol != Protocol::Smtp => {
-                let problem = format!("{} speaks {known} on port {port}, not {protocol}: {hangs}", preset.name);
+                let problem =
+                    format!("{} speaks {known} on port {port}, not {protocol}: {hangs}", preset.name);
                 let fix = format!("write PROTOCOL = {known}, or another port");
                 checker.add(Code::ProtocolPort, key, problem, &fix);
             }
@@ -281,7 +292,8 @@ fn provider(checker: &mut Checker<'_>, mailer: &Effective, preset: &Preset) {
     let sender = mailer.sender.as_ref().map(|held| held.address.as_str()).unwrap_or_default();
     let other = !mailer.user.is_empty() && !sender.eq_ignore_ascii_case(&mailer.user);
     if preset.sender_is_user && other && mailer.user.contains('@') {
-        let problem = format!("{} replaces or refuses a sender that is not the account or its alias", preset.name);
+        let problem =
+            format!("{} replaces or refuses a sender that is not the account or its alias", preset.name);
         checker.add(Code::ProviderUser, "FROM", problem, &format!("write FROM = Name <{}>", mailer.user));
     }
     if let Some(why) = preset.no_password_login.filter(|_| !mailer.user.is_empty()) {
@@ -296,7 +308,12 @@ fn unix(checker: &mut Checker<'_>, mailer: &Effective) {
     }
     if mailer.host.contains("://") {
         let key = checker.first(&["SMTP_ADDR", "HOST"]);
-        checker.add(Code::Host, key, "a URL, which is opened as a Unix socket", "write the server's name only");
+        checker.add(
+            Code::Host,
+            key,
+            "a URL, which is opened as a Unix socket",
+            "write the server's name only",
+        );
     } else if !mailer.host.starts_with('/') {
         let key = checker.first(&["SMTP_ADDR", "HOST"]);
         checker.add(Code::Host, key, "not the absolute path of a socket", "write a path that begins with /");
@@ -304,7 +321,12 @@ fn unix(checker: &mut Checker<'_>, mailer: &Effective) {
     if !mailer.user.is_empty() {
         let key = checker.first(&["USER", "USERNAME"]);
         let problem = "over a Unix socket Go refuses PLAIN, the usual mechanism";
-        checker.add(Code::UnixAuthentication, key, problem, "remove USER, or let the server offer LOGIN only");
+        checker.add(
+            Code::UnixAuthentication,
+            key,
+            problem,
+            "remove USER, or let the server offer LOGIN only",
+        );
     }
 }
 

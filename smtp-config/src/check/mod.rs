@@ -79,14 +79,7 @@ impl Checker<'_> {
         self.add_with(code, code.severity(), key, problem, fix);
     }
 
-    fn add_with(
-        &mut self,
-        code: Code,
-        severity: Severity,
-        key: &str,
-        problem: impl Into<String>,
-        fix: &str,
-    ) {
+    fn add_with(&mut self, code: Code, severity: Severity, key: &str, problem: impl Into<String>, fix: &str) {
         let mut entries = self.ini.entries().iter().rev();
         let entry = entries.find(|entry| entry.section == self.section && entry.key == key);
         let header = self.ini.headers().iter().find(|header| header.section == self.section);

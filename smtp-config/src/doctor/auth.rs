@@ -173,7 +173,9 @@ mod tests {
             let why = authenticate(&mut wire, mechanism, "forge", &password).await.expect_err("refused");
             let shown = format!("{why} {why:?}");
             assert!(shown.contains("(not shown)"), "{shown}");
-            for secret in ["hunter2222", &STANDARD.encode("hunter2222"), &STANDARD.encode("\0forge\0hunter2222")] {
+            for secret in
+                ["hunter2222", &STANDARD.encode("hunter2222"), &STANDARD.encode("\0forge\0hunter2222")]
+            {
                 assert!(!shown.contains(secret), "{shown}");
             }
         }

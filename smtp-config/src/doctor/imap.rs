@@ -52,7 +52,11 @@ async fn server(
     let stream = match connect(address, options).await {
         Ok(stream) => stream,
         Err(why) => {
-            return report.fail("incoming-connect", why.to_string(), "correct HOST and PORT, or start the server");
+            return report.fail(
+                "incoming-connect",
+                why.to_string(),
+                "correct HOST and PORT, or start the server",
+            );
         }
     };
     report.pass("incoming-connect", "connected");

@@ -46,7 +46,10 @@ async fn of_spf(
 ) -> Outcome {
     report.about = domain.to_owned();
     if let Some(preset) = preset.filter(|preset| preset.own_return_path) {
-        let detail = format!("{} puts a return path of its own on messages: SPF is checked for its domain", preset.name);
+        let detail = format!(
+            "{} puts a return path of its own on messages: SPF is checked for its domain",
+            preset.name
+        );
         report.add("spf", Verdict::Note, detail, "");
         return Outcome::Unknown;
     }
@@ -152,7 +155,12 @@ async fn of_dkim(
     if selectors.is_empty() {
         report.about = domain.to_owned();
         let detail = "no selector is known, and without one no key can be looked up";
-        report.add("dkim", Verdict::Note, detail, "give it by --dkim-selector: it is s= of DKIM-Signature in a message");
+        report.add(
+            "dkim",
+            Verdict::Note,
+            detail,
+            "give it by --dkim-selector: it is s= of DKIM-Signature in a message",
+        );
         return Outcome::Unknown;
     }
     let mut any = false;
@@ -186,14 +194,7 @@ async fn of_dkim(
     }
 }
 
-async fn of_dmarc(
-    report: &mut Report,
-    dns: &Dns,
-    domain: &str,
-    envelope: &str,
-    spf: Outcome,
-    dkim: Outcome,
-) {
+async fn of_dmarc(report: &mut Report, dns: &Dns, domain: &str, envelope: &str, spf: Outcome, dkim: Outcome) {
     report.about = domain.to_owned();
     let asked = dns.resolve(|answers| -> Result<_, Question> { found(domain, answers) }).await;
     let held = match asked {

@@ -122,10 +122,7 @@ pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
                 out.step("is eavesdropped on", "the eavesdropper has the password, in clear");
             }
             _ if seen.encrypted => {
-                out.step(
-                    "is eavesdropped on",
-                    "the eavesdropper sees TLS from the first byte, nothing else",
-                );
+                out.step("is eavesdropped on", "the eavesdropper sees TLS from the first byte, nothing else");
             }
             _ => out.step("is eavesdropped on", "the eavesdropper has no password"),
         }
@@ -149,7 +146,10 @@ fn begun(mailer: &Effective) -> Replay {
     }
     if mailer.trusts_anybody {
         out.leaks = !mailer.user.is_empty();
-        out.step("accepts any certificate", "so an attacker on the way with a certificate of his own has the password");
+        out.step(
+            "accepts any certificate",
+            "so an attacker on the way with a certificate of his own has the password",
+        );
     }
     out
 }

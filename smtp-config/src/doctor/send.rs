@@ -7,8 +7,8 @@ use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, after_ehlo, authentication};
 use crate::effective::{Effective, Spoken};
-use crate::protocol::Protocol;
 use crate::message::dotted;
+use crate::protocol::Protocol;
 use crate::reply::Reply;
 use rustls::pki_types::ServerName;
 use secrecy::SecretString;
@@ -72,7 +72,6 @@ pub async fn send(
     recipient: &str,
     message: &str,
     options: &Options,
-
 ) -> Result<Sent, SendError> {
     let protocol = match mailer.spoken {
         Spoken::Dummy => return Err(SendError::Stopped("PROTOCOL = dummy: messages go to the log only")),
@@ -111,9 +110,10 @@ pub async fn send(
     }
     let reply = transaction(&mut wire, mailer, recipient, message, &offered).await?;
     let caveat = match wire.quit().await {
-        Err(why) if !mailer.version.sends_by_go_mail() => {
-            Some(format!("{why}: Forgejo {} logs a failure, although the message was delivered", mailer.version))
-        }
+        Err(why) if !mailer.version.sends_by_go_mail() => Some(format!(
+            "{why}: Forgejo {} logs a failure, although the message was delivered",
+            mailer.version
+        )),
         _ => None,
     };
     Ok(Sent { answer: reply.text(), caveat })
@@ -162,7 +162,8 @@ async fn connected(mailer: &Effective, options: &Options) -> Result<Wire, SendEr
 
 async fn tls(mailer: &Effective, options: &Options, wire: &mut Wire) -> Result<(), SendError> {
     let name = ServerName::try_from(mailer.host.clone());
-    let name = name.map_err(|_| SendError::Stopped("the host is not a name that a certificate could have"))?;
+    let name =
+        name.map_err(|_| SendError::Stopped("the host is not a name that a certificate could have"))?;
     let config = verifying(&options.roots);
     let config = config.map_err(|_| SendError::Stopped("a root certificate is not valid"))?;
     Ok(wire.begin_tls(config, name).await?)

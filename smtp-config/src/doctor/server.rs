@@ -48,7 +48,11 @@ fn sendmail(report: &mut Report, path: &str) {
     };
     match found {
         Some(found) => report.pass("sendmail", format!("{} is there", found.display())),
-        None => report.fail("sendmail", format!("{path} does not exist"), "set SENDMAIL_PATH to the path of sendmail"),
+        None => report.fail(
+            "sendmail",
+            format!("{path} does not exist"),
+            "set SENDMAIL_PATH to the path of sendmail",
+        ),
     }
 }
 
@@ -195,6 +199,9 @@ mod tests {
         let six: IpAddr = "2001:db8::1".parse().expect("an address");
         assert_eq!(sorted_by(all.clone(), |_| true)[0], six);
         assert_eq!(sorted_by(all.clone(), IpAddr::is_ipv4)[2], six);
-        assert_eq!(sorted_by(all.clone(), |_| false)[1..], all[..1].iter().chain(&all[2..]).copied().collect::<Vec<_>>());
+        assert_eq!(
+            sorted_by(all.clone(), |_| false)[1..],
+            all[..1].iter().chain(&all[2..]).copied().collect::<Vec<_>>()
+        );
     }
 }

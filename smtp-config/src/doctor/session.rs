@@ -4,9 +4,7 @@ use super::auth::{AuthError, authenticate};
 use super::tls::days_left;
 use super::wire::{Wire, WireError};
 use super::{Options, Report, Verdict, helo};
-use crate::decide::{
-    AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication, mechanism,
-};
+use crate::decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication, mechanism};
 use crate::effective::Effective;
 use crate::protocol::Protocol;
 use crate::reply::Reply;
@@ -85,7 +83,10 @@ async fn quit(report: &mut Report, mailer: &Effective, wire: Wire) {
     if let Err(why) = wire.quit().await
         && !mailer.version.sends_by_go_mail()
     {
-        let detail = format!("{why}: Forgejo {} logs each message as failed, although it is delivered", mailer.version);
+        let detail = format!(
+            "{why}: Forgejo {} logs each message as failed, although it is delivered",
+            mailer.version
+        );
         report.warn("quit", detail, "let the server answer QUIT with 221");
     }
 }
@@ -226,8 +227,13 @@ async fn authenticated(
         if mailer.is_local() {
             report.skip("authentication", "without TLS the server is not verified: the password is not sent");
         } else {
-            let what = if exposure == Exposure::Hash { "a hash of the password, to guess at," } else { "the password" };
-            let detail = format!("{mechanism} without TLS: Forgejo sends {what} in clear; it was not sent here");
+            let what = if exposure == Exposure::Hash {
+                "a hash of the password, to guess at,"
+            } else {
+                "the password"
+            };
+            let detail =
+                format!("{mechanism} without TLS: Forgejo sends {what} in clear; it was not sent here");
             report.fail("authentication", detail, "take smtps on port 465");
         }
         return false;
@@ -244,7 +250,11 @@ async fn authenticated(
         }
         Err(AuthError::Ntlm) => {
             let detail = "Forgejo uses NTLM, which is not tried here";
-            report.warn("authentication", detail, "let the server offer PLAIN or LOGIN, or send a test message");
+            report.warn(
+                "authentication",
+                detail,
+                "let the server offer PLAIN or LOGIN, or send a test message",
+            );
             false
         }
         Err(why) => {
@@ -285,7 +295,12 @@ async fn envelope(
     let recipient = options.recipient.as_deref().unwrap_or(own);
     let steps = [
         ("mail-from", "MAIL FROM", mail, "let the account send as FROM, or set ENVELOPE_FROM"),
-        ("rcpt-to", "RCPT TO", format!("RCPT TO:<{recipient}>"), "see the server's answer; is relaying allowed?"),
+        (
+            "rcpt-to",
+            "RCPT TO",
+            format!("RCPT TO:<{recipient}>"),
+            "see the server's answer; is relaying allowed?",
+        ),
         ("rset", "RSET", "RSET".to_owned(), FIXES),
     ];
     for (name, stage, line, fix) in steps {

@@ -173,7 +173,8 @@ pub(super) fn explained(why: &io::Error) -> String {
         },
         Error::InvalidMessage(_) => "the server does not speak TLS on this port".to_owned(),
         Error::AlertReceived(rustls::AlertDescription::HandshakeFailure) => {
-            "no cipher suite in common; Go also offers TLS 1.2 suites with CBC, which cannot be tried here".to_owned()
+            "no cipher suite in common; Go also offers TLS 1.2 suites with CBC, which cannot be tried here"
+                .to_owned()
         }
         other => other.to_string(),
     }

@@ -14,7 +14,9 @@ pub enum Unrepresentable {
     #[error("the value has a NUL byte")]
     Nul,
     /// `%(name)s` is expanded wherever it stands, and cannot be escaped.
-    #[error("the value has %(name)s, which go-ini replaces by another key's value and which cannot be escaped")]
+    #[error(
+        "the value has %(name)s, which go-ini replaces by another key's value and which cannot be escaped"
+    )]
     Reference,
     /// It would be read, but not after Forgejo has written the file itself.
     #[error("the value would change once Forgejo has written the file itself")]

@@ -25,8 +25,8 @@ pub(super) fn run(
     let password = resolved.password.as_ref().map(crate::settings::Secret::credential);
     let incoming = resolved.incoming.as_ref().map(crate::settings::Secret::credential);
     let changes = resolved.mailer.changes(&ini, args.version(), password, incoming);
-    let edited = edit(&text, &changes)
-        .map_err(|why| Failure::Configuration(format!("{}: {why}", file.display())))?;
+    let edited =
+        edit(&text, &changes).map_err(|why| Failure::Configuration(format!("{}: {why}", file.display())))?;
     let new = parse(file, &edited)?;
     let mut changed: Vec<String> = Vec::new();
     for change in &changes {

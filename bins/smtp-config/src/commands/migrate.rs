@@ -30,7 +30,9 @@ pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Do
     if args.json {
         let steps: Vec<_> = done
             .iter()
-            .map(|step| json!({"section": step.change.section, "key": step.change.key, "reason": step.reason}))
+            .map(
+                |step| json!({"section": step.change.section, "key": step.change.key, "reason": step.reason}),
+            )
             .collect();
         println!("{}", json!({"result": result, "file": file, "changes": steps, "diff": diff}));
     } else {

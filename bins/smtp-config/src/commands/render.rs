@@ -7,12 +7,7 @@ use serde_json::json;
 use smtp_config::ini::quote;
 use smtp_config::{Change, INCOMING, Route, SECTION, Setting, edit, environment, nixos};
 
-pub(super) fn run(
-    settings: &Settings,
-    form: Form,
-    format: FileFormat,
-    args: &Args,
-) -> Result<Done, Failure> {
+pub(super) fn run(settings: &Settings, form: Form, format: FileFormat, args: &Args) -> Result<Done, Failure> {
     let resolved = settings.resolve(args.version(), None)?;
     let mut pairs: Vec<Setting> = resolved.mailer.settings();
     let (mut files, mut secrets) = (Vec::new(), Vec::new());
@@ -40,7 +35,8 @@ pub(super) fn run(
         Form::Environment => {
             let mut lines = environment::variables(&pairs).map_err(refused)?;
             lines.extend(files.iter().cloned());
-            let line = |(name, value): &(String, String)| environment::line(format.into(), name, value) + "\n";
+            let line =
+                |(name, value): &(String, String)| environment::line(format.into(), name, value) + "\n";
             lines.iter().map(line).collect()
         }
         Form::Nixos => {
