@@ -6,12 +6,14 @@
 
 mod early;
 mod edge;
+mod fairness;
 mod framing;
 mod http2;
 mod http3;
 mod interim;
 mod names;
 mod routing;
+mod table;
 mod upgrade;
 mod upstream;
 #[path = "../common/wire2.rs"]

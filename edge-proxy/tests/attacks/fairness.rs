@@ -1,0 +1,105 @@
+//! Clients that share an HTTP/2 connection to a service do not share a fate.
+
+use crate::edge::{Edge, site};
+use bytes::Bytes;
+use edge_proxy::config::{Protocol, Target, Timeouts, Upstream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+use testkit::Origin;
+
+/// An HTTP/2 service: `/big` is 20 MB, `/hang` never answers, all else is `ok`.
+fn service(streams: u32) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut builder = h2::server::Builder::new();
+                    builder.max_concurrent_streams(streams);
+                    let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
+                    while let Some(Ok((request, mut respond))) = connection.accept().await {
+                        tokio::spawn(async move {
+                            if request.uri().path() == "/hang" {
+                                return std::future::pending().await;
+                            }
+                            let head = http::Response::new(());
+                            let mut send = respond.send_response(head, false).unwrap();
+                            if request.uri().path() == "/big" {
+                                for _ in 0..320 {
+                                    send.reserve_capacity(65_536);
+                                    let mut left = 65_536;
+                                    while left > 0 {
+                                        match std::future::poll_fn(|cx| send.poll_capacity(cx)).await {
+                                            Some(Ok(n)) => {
+                                                let n = n.min(left);
+                                                left -= n;
+                                                if send.send_data(vec![b'x'; n].into(), false).is_err() {
+                                                    return;
+                                                }
+                                            }
+                                            _ => return,
+                                        }
+                                    }
+                                }
+                            }
+                            let _ = send.send_data(Bytes::from_static(b"ok"), true);
+                        });
+                    }
+                });
+            }
+        });
+    });
+    address
+}
+
+fn edge(address: SocketAddr) -> Edge {
+    let target = Target::Tcp { host: "127.0.0.1".into(), port: address.port() };
+    let mut upstream = Upstream::new("origin", target);
+    upstream.protocol = Protocol::Http2;
+    let mut patient = site("a.test");
+    patient.timeouts = Some(Timeouts { response: Duration::from_secs(30), ..Timeouts::default() });
+    Edge::build(Origin::simple(), upstream, vec![patient])
+}
+
+/// Asks for a path and reads nothing.
+fn begin(edge: &Edge, path: &str) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&edge.plain.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n").as_bytes()).unwrap();
+    stream
+}
+
+#[track_caller]
+fn assert_served_at_once(edge: &Edge) {
+    let begin = Instant::now();
+    let answer = edge.send(b"GET /small HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("ok"), "{answer:?}");
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn d13_clients_that_do_not_read_slow_nobody_down() {
+    let edge = edge(service(200));
+    let stalled: Vec<_> = (0..40).map(|_| begin(&edge, "/big")).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..3 {
+        assert_served_at_once(&edge);
+    }
+    drop(stalled);
+}
+
+#[test]
+fn d13_another_connection_is_opened_at_the_stream_limit() {
+    let edge = edge(service(3));
+    let waiting: Vec<_> = (0..8).map(|_| begin(&edge, "/hang")).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_served_at_once(&edge);
+    drop(waiting);
+}
