@@ -76,6 +76,7 @@ reasons! {
     ContentTooLarge = "content-too-large", request, "the content is longer than the limit";
     EdgeOutOfResources = "edge-out-of-resources", request, "this system is out of descriptors, memory or ports";
     HandlerFailed = "handler-failed", request, "the handler of the route panicked";
+    ForwardIdle = "forward-idle", connection, "a forwarded TCP connection had no byte in either direction for too long";
     HandshakeFailed = "handshake-failed", connection, "the TLS handshake failed";
     HandshakeNotCompleted = "handshake-not-completed", request, "the request came as early data, and the handshake was not completed";
     HandshakeTooSlow = "handshake-too-slow", connection, "the TLS handshake was not completed in time";
@@ -92,6 +93,7 @@ reasons! {
     NoRoute = "no-route", request, "no route of the site matches the path";
     NoSni = "no-sni", connection, "the ClientHello does not name a host";
     NotHttp = "not-http", connection, "the first bytes are not HTTP";
+    NotTerminated = "not-terminated", both, "TLS for this name is passed through to another server, and this connection cannot be";
     NotTls = "not-tls", connection, "the first bytes are not a TLS ClientHello";
     PasswordAskedFor = "password-asked-for", request, "the request has no valid user name and password";
     PlainRefused = "plain-refused", request, "the site is not served over plain HTTP";

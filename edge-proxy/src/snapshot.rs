@@ -28,6 +28,7 @@ pub struct Snapshot {
     below: HashMap<String, Vec<usize>>,
     sites: Vec<SiteIndex>,
     identities: Vec<String>,
+    passes_through: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +62,8 @@ impl Snapshot {
         }
         let sites = config.sites.iter().map(|site| SiteIndex::new(&config, site)).collect();
         let identities = identities(&config);
-        Ok(Self { config, exact, below, sites, identities })
+        let passes_through = config.sites.iter().any(|site| site.passthrough.is_some());
+        Ok(Self { config, exact, below, sites, identities, passes_through })
     }
 
     /// Returns the configuration that the snapshot was made from.
@@ -101,6 +103,12 @@ impl Snapshot {
             rest = above;
         }
         None
+    }
+
+    /// Returns true if TLS of some site is passed through.
+    #[cfg(feature = "server")]
+    pub(crate) const fn passes_through(&self) -> bool {
+        self.passes_through
     }
 
     /// Returns true if a listener with HTTP/3 serves the site.
@@ -173,7 +181,7 @@ impl SiteIndex {
             | Action::Respond(_)
             | Action::Drop => None,
         };
-        let http3 = config.listeners.iter().any(|listener| {
+        let http3 = site.passthrough.is_none() && config.listeners.iter().any(|listener| {
             listener.kind == ListenerKind::Tls { http3: true }
                 && (site.listen.is_empty()
                     || listener.name.as_ref().is_some_and(|name| site.listen.contains(name)))

@@ -5,6 +5,7 @@
 
 mod access;
 mod balance;
+mod forward;
 mod site;
 mod tailnet;
 #[cfg(feature = "opentelemetry")]
@@ -12,6 +13,7 @@ mod tracing;
 mod upstream;
 
 pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
+pub use forward::Forward;
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
 pub use site::{
     Access, Action, Case, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
@@ -66,12 +68,26 @@ pub struct Listener {
     /// Peers that begin each connection with a PROXY protocol header. The header is required from these peers; other
     /// peers are served without one. TCP only.
     pub proxy_protocol: Vec<IpNet>,
+    /// The destination of the connections of a [`ListenerKind::Tcp`] listener.
+    pub forward: Option<Forward>,
 }
 
 impl Listener {
     /// Returns a listener for plain HTTP.
     pub const fn plain(address: SocketAddr) -> Self {
-        Self { name: None, address, kind: ListenerKind::Plain, interface: None, proxy_protocol: Vec::new() }
+        Self {
+            name: None,
+            address,
+            kind: ListenerKind::Plain,
+            interface: None,
+            proxy_protocol: Vec::new(),
+            forward: None,
+        }
+    }
+
+    /// Returns a listener whose TCP connections are forwarded byte for byte.
+    pub fn tcp(address: SocketAddr, forward: Forward) -> Self {
+        Self { kind: ListenerKind::Tcp, forward: Some(forward), ..Self::plain(address) }
     }
 
     /// Returns a listener for HTTP/1.1 and HTTP/2 over TLS on TCP. [`Listener::http3`] adds QUIC.
@@ -82,6 +98,7 @@ impl Listener {
             kind: ListenerKind::Tls { http3: false },
             interface: None,
             proxy_protocol: Vec::new(),
+            forward: None,
         }
     }
 
@@ -107,6 +124,8 @@ impl Listener {
 pub enum ListenerKind {
     /// HTTP/1.1 without TLS.
     Plain,
+    /// TCP whose bytes are forwarded without being looked at, by [`Listener::forward`].
+    Tcp,
     /// TLS with HTTP/1.1 and HTTP/2.
     Tls {
         /// True if HTTP/3 over QUIC is served on the same port too, advertised by Alt-Svc.

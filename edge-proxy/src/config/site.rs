@@ -16,6 +16,9 @@ pub struct Site {
     pub hosts: Vec<HostPattern>,
     /// Names of the listeners that serve the site; on all others it does not exist. Empty means every listener.
     pub listen: Vec<String>,
+    /// The name of an upstream with [`Protocol::Tcp`](crate::config::Protocol::Tcp) to which TLS connections for these names are
+    /// forwarded as they are, without being decrypted. Such a site has no routes, and exists over TLS on TCP alone.
+    pub passthrough: Option<String>,
     /// The handling of requests over plain HTTP.
     pub plain: Plain,
     /// The client addresses that may use the site.
@@ -55,6 +58,7 @@ impl Site {
             name: name.into(),
             hosts,
             listen: Vec::new(),
+            passthrough: None,
             plain: Plain::default(),
             access: Access::default(),
             satisfy: Satisfy::default(),

@@ -88,6 +88,9 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: by ALPN with TLS, with prior knowledge (h2c) without.
     Http2,
+    /// TCP that is forwarded byte for byte: for listeners with [`Forward`](crate::config::Forward) and sites with
+    /// [`passthrough`](crate::config::Site::passthrough).
+    Tcp,
 }
 
 /// The version of the PROXY protocol header that is sent.

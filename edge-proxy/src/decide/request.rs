@@ -86,6 +86,10 @@ fn judge<'s>(
     decision.site = Some((index, site));
     decision.http3 = snapshot.has_http3(index);
     let plain = facts.transport == Transport::Plain;
+    // Only after a reload can a connection that was decrypted here be for such a site.
+    if site.passthrough.is_some() && !plain {
+        return Err(refuse(421, Reason::NotTerminated));
+    }
     if plain && site.plain == Plain::Refuse {
         return Err(turned_away(config.reject, 421, Reason::PlainRefused));
     }

@@ -12,6 +12,9 @@ pub trait Observer: Send + Sync + 'static {
     /// A request was served, refused or aborted.
     fn access(&self, _record: &AccessRecord<'_>) {}
 
+    /// A TCP connection that was forwarded byte for byte ended, or could not be forwarded.
+    fn forwarded(&self, _record: &ForwardRecord<'_>) {}
+
     /// A connection was rejected before any request.
     fn turned_away(&self, _record: &ConnectionRejected<'_>) {}
 
@@ -118,6 +121,32 @@ pub struct ListenerEvent<'a> {
     pub interface: Option<&'a str>,
     /// Why it is not served; `None` if it is.
     pub why: Option<&'a str>,
+}
+
+/// One TCP connection that was forwarded byte for byte.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ForwardRecord<'a> {
+    /// The peer of the connection.
+    pub peer: SocketAddr,
+    /// The client: the peer, or the source in its PROXY header.
+    pub client: SocketAddr,
+    /// The address that the client connected to.
+    pub local: SocketAddr,
+    /// The name of the listener, if it has one.
+    pub listener: Option<&'a str>,
+    /// The name in the ClientHello, where TLS was passed through by it.
+    pub sni: Option<&'a str>,
+    /// The name of the upstream.
+    pub upstream: &'a str,
+    /// Bytes from the client that were passed on.
+    pub received: u64,
+    /// Bytes that were passed on to the client.
+    pub sent: u64,
+    /// Time from the connection's acceptance to its end.
+    pub duration: Duration,
+    /// The reason why it ended, unless both sides closed.
+    pub reason: Option<Reason>,
 }
 
 /// A rejected connection.

@@ -2,7 +2,7 @@
 
 use super::deadline::Sweep;
 use super::metrics::counters::Shard;
-use super::observe::{AcceptEvent, AccessRecord, ConnectionRejected, Observer, WorkerFailure};
+use super::observe::{AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, Observer, WorkerFailure};
 use super::traces::Tracer;
 use super::view::View;
 use crate::Version;
@@ -70,6 +70,14 @@ impl Worker {
     /// The QUIC engine of a listener ended by an error.
     pub(crate) fn quic_failed(&self, listener: SocketAddr, error: &io::Error) {
         self.observer.worker_failed(&WorkerFailure { worker: self.number, quic: Some(listener), error });
+    }
+
+    /// A forwarded TCP connection ended.
+    pub(crate) fn forwarded(&self, record: &ForwardRecord<'_>) {
+        if let Some(reason) = record.reason {
+            self.with_counts(|counts| counts.refused(reason));
+        }
+        self.observer.forwarded(record);
     }
 
     /// A request ended. `site` is its position in the view's configuration.

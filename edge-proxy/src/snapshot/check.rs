@@ -2,6 +2,7 @@
 
 mod access;
 mod field_name;
+mod forward;
 mod site;
 mod upstream;
 
@@ -83,6 +84,7 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
             "not a valid name: write 1 to 64 letters, digits or - such as tailnet",
         );
     }
+    forward::check_listener(part, config, &config.listeners[at]);
     let twin = |other: &Listener| other.address == *address && other.interface == *interface;
     if address.port() != 0 && config.listeners[..at].iter().any(twin) {
         part.wrong("address", address.to_string(), "duplicate listener: remove one of the two");

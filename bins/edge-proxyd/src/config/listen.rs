@@ -4,9 +4,11 @@ use super::{LogSettings, StatusAddress};
 
 use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
+use super::ranges::access;
+use super::upstream::{REFERRED, referred_tcp};
 use crate::log::Format;
 use edge_proxy::config::{
-    KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
+    Forward, KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader, Upstream,
 };
 use edge_proxy::{ConfigPath, nearest};
 use std::net::SocketAddr;
@@ -18,6 +20,10 @@ pub(super) static LISTEN: &[Key] = &[
     Key::new("http3", Kind::Boolean),
     Key::new("interface", Kind::Text),
     Key::new("proxy_protocol", Kind::List(&Kind::Range)),
+    Key::new("forward", REFERRED),
+    Key::new("allow", Kind::List(&Kind::Range)),
+    Key::new("deny", Kind::List(&Kind::Range)),
+    Key::new("idle", Kind::Duration),
 ];
 
 pub(super) static TRUST: &[Key] = &[
@@ -73,7 +79,7 @@ pub(super) static LOG: &[Key] = &[
 const FORMATS: [(&str, Format); 3] =
     [("json", Format::Json), ("combined", Format::Combined), ("off", Format::Off)];
 
-pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
+pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for table in root.get("listen").map(|value| value.tables()).unwrap_or_default() {
         let boolean = |key| table.get(key).and_then(|value| value.boolean()).unwrap_or(false);
@@ -81,7 +87,15 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
         if http3 && !tls {
             table.wrong("http3", "needs tls = true: HTTP/3 is always encrypted");
         }
-        let kind = if tls { ListenerKind::Tls { http3 } } else { ListenerKind::Plain };
+        let forward = forward(&table, upstreams);
+        if forward.is_some() && tls {
+            table.wrong("forward", "excludes `tls`: bytes are forwarded as they come; to pass TLS through by its server name, use `passthrough` of a site");
+        }
+        let kind = match (&forward, tls) {
+            (Some(_), _) => ListenerKind::Tcp,
+            (None, true) => ListenerKind::Tls { http3 },
+            (None, false) => ListenerKind::Plain,
+        };
         let name: Option<String> = table.get("name").and_then(|value| value.text()).map(Into::into);
         let interface = table.get("interface").and_then(|value| value.text()).map(Into::into);
         let proxy_protocol = table.get("proxy_protocol").map(|value| value.ranges()).unwrap_or_default();
@@ -93,7 +107,8 @@ pub(super) fn listeners(root: &Table<'_, '_>) -> Vec<Listener> {
                     table.place(ConfigPath::Listener(listeners.len()));
                     let (name, interface) = (name.clone(), interface.clone());
                     let proxy_protocol = proxy_protocol.clone();
-                    listeners.push(Listener { name, address, kind, interface, proxy_protocol });
+                    let forward = forward.clone();
+                    listeners.push(Listener { name, address, kind, interface, proxy_protocol, forward });
                 }
             }
         }
@@ -137,6 +152,23 @@ fn interface_index(name: &str) -> std::io::Result<u32> {
     use rustix::net::{AddressFamily, SocketType, netdevice, socket};
     let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     Ok(netdevice::name_to_index(any, name)?)
+}
+
+/// Reads the forward of a listener with its keys.
+fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forward> {
+    let Some(value) = table.get("forward") else {
+        for key in ["allow", "deny", "idle"] {
+            if table.get(key).is_some() {
+                table.wrong(key, "goes with `forward`: for HTTP, write it in a site");
+            }
+        }
+        return None;
+    };
+    // An upstream that is wrong is one error, not a listener of another kind besides.
+    let mut forward = Forward::to(referred_tcp(&value, upstreams).unwrap_or_default());
+    forward.access = access(table);
+    forward.idle = table.get("idle").and_then(|value| value.duration());
+    Some(forward)
 }
 
 pub(super) fn trust(table: &Table<'_, '_>) -> Trust {

@@ -10,6 +10,7 @@ mod document;
 mod keys;
 mod listen;
 mod problem;
+mod ranges;
 mod sandbox;
 mod schema;
 mod shared;
@@ -125,7 +126,6 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
     let mut proxy = Config { reject: site::reject(root), ..Config::default() };
     proxy.https_port = root.get("https_port").and_then(|port| port.number()).map(|port| port as u16);
     proxy.kernel_tls = listen::kernel_tls(root);
-    proxy.listeners = listen::listeners(root);
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
     proxy.tailnet = root.table("tailnet").map(|tailnet| listen::tailnet(&tailnet));
     proxy.limits = root.table("limits").map(|limits| listen::limits(&limits)).unwrap_or_default();
@@ -134,6 +134,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
         .map(|timeouts| listen::timeouts(&timeouts, proxy.timeouts))
         .unwrap_or_default();
     proxy.upstreams = upstream::named(root);
+    proxy.listeners = listen::listeners(root, &mut proxy.upstreams);
     proxy.sites = site::sites(root, &mut proxy.upstreams, proxy.timeouts);
     let certificates = root.table("certificates").and_then(|table| {
         let folder = table.get("folder").and_then(|folder| folder.path());

@@ -3,11 +3,12 @@
 use super::access;
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
+use super::ranges;
 use super::listen::{TIMEOUTS, timeouts};
-use super::upstream::{REFERRED, referred};
+use super::upstream::{REFERRED, referred, referred_tcp};
 use edge_proxy::ConfigPath;
 use edge_proxy::config::{
-    Access, Action, Case, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
+    Action, Case, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
     Timeouts, Upstream,
 };
 
@@ -30,6 +31,7 @@ pub(super) static SITE: &[Key] = &[
     Key::new("maintenance", Kind::Table(MAINTENANCE)),
     Key::new("request_headers", Kind::Table(EDITS)),
     Key::new("response_headers", Kind::Table(EDITS)),
+    Key::new("passthrough", REFERRED),
     Key::new("upstream", REFERRED),
     Key::new("redirect", Kind::Text),
     Key::new("status", REDIRECT_STATUS),
@@ -111,13 +113,14 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     if site.listen.is_empty() && table.get("listen").is_some_and(|value| value.value.is_array()) {
         table.wrong("listen", "is empty: name the listeners that serve the site, or leave it out for all");
     }
-    site.access = access(table);
+    site.access = ranges::access(table);
     site.satisfy = satisfy(table);
     site.reject = reject(table);
     site.early_data = table.get("early_data").and_then(|value| value.boolean()).unwrap_or(false);
     site.request_fields = edits(table, "request_headers");
     site.response_fields = edits(table, "response_headers");
     site.body_limit = table.get("body_limit").and_then(|value| value.size());
+    site.passthrough = table.get("passthrough").and_then(|value| referred_tcp(&value, upstreams));
     access::read(table, &mut site, upstreams);
     site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
     site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
@@ -156,7 +159,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
         }),
     );
     route.case = table.get("case").and_then(|value| value.one_of(&CASES)).unwrap_or_default();
-    route.access = access(table);
+    route.access = ranges::access(table);
     route.satisfy = satisfy(table);
     route.methods = texts(table, "methods");
     if route.methods.is_empty() && table.get("methods").is_some_and(|value| value.value.is_array()) {
@@ -249,16 +252,6 @@ fn satisfy(table: &Table<'_, '_>) -> Satisfy {
 fn texts(table: &Table<'_, '_>, key: &'static str) -> Vec<String> {
     let values = table.get(key).map(|value| value.list()).unwrap_or_default();
     values.iter().filter_map(Value::text).map(String::from).collect()
-}
-
-fn access(table: &Table<'_, '_>) -> Access {
-    let ranges = |key| table.get(key).map(|value| value.ranges());
-    // An empty list would allow everyone, which is never the intention.
-    let allow = ranges("allow");
-    if table.get("allow").is_some_and(|value| value.value.as_array().is_some_and(|array| array.is_empty())) {
-        table.wrong("allow", "empty: list the ranges to allow, or leave it out to allow everyone");
-    }
-    Access { allow: allow.unwrap_or_default(), deny: ranges("deny").unwrap_or_default() }
 }
 
 fn edits(table: &Table<'_, '_>, key: &'static str) -> FieldEdits {

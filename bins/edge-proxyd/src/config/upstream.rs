@@ -7,7 +7,7 @@ use edge_proxy::ConfigPath;
 use edge_proxy::config::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 use std::path::PathBuf;
 
-pub(super) const TARGET: Kind = Kind::Form(r"^(https?|h2c?)://.|^unix:");
+pub(super) const TARGET: Kind = Kind::Form(r"^(https?|h2c?|tcp)://.|^unix:");
 /// The name of an upstream, or a target.
 pub(super) const REFERRED: Kind = Kind::Text;
 
@@ -130,6 +130,25 @@ pub(super) fn referred(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
     Some(text.into())
 }
 
+/// Reads the upstream of TCP connections that are forwarded as they are: the name of a section, or an address, which becomes one.
+pub(super) fn referred_tcp(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
+    let text = value.text()?;
+    if let Some(path) = text.strip_prefix("unix:") {
+        // Apart from the upstream of the same socket over HTTP.
+        let name = format!("tcp+{text}");
+        if !upstreams.iter().any(|upstream| upstream.name == name) {
+            let targets = vec![Target::Unix(path.into())];
+            upstreams.push(Upstream { name: name.clone(), targets, protocol: Protocol::Tcp, ..bare() });
+        }
+        return Some(name);
+    }
+    if text.contains("://") && !text.starts_with("tcp://") {
+        value.wrong("not an address for raw TCP: write tcp://HOST:PORT or unix:/PATH");
+        return None;
+    }
+    referred(value, upstreams)
+}
+
 fn bare() -> Upstream {
     Upstream { targets: Vec::new(), ..Upstream::new("", Target::Unix(PathBuf::new())) }
 }
@@ -140,6 +159,7 @@ enum Scheme {
     H2c,
     Http,
     Https,
+    Tcp,
     Unix,
 }
 
@@ -147,6 +167,7 @@ impl Scheme {
     const fn protocol(self) -> Protocol {
         match self {
             Self::H2 | Self::H2c => Protocol::Http2,
+            Self::Tcp => Protocol::Tcp,
             Self::Http | Self::Https | Self::Unix => Protocol::Http1,
         }
     }
@@ -171,17 +192,21 @@ fn address(value: &Value<'_, '_>) -> Option<Address> {
             ("https://", Scheme::Https, 443),
             ("h2c://", Scheme::H2c, 80),
             ("h2://", Scheme::H2, 443),
+            ("tcp://", Scheme::Tcp, 0),
         ];
         schemes.iter().find_map(|(begin, scheme, port)| {
             let rest = text.strip_prefix(begin)?;
             let rest = rest.strip_suffix('/').unwrap_or(rest);
             let (host, written, _) = edge_proxy::host::split_authority(rest)?;
+            if *port == 0 && written.is_none() {
+                return None;
+            }
             let target = Target::Tcp { host: host.into(), port: written.unwrap_or(*port) };
             Some(Address { scheme: *scheme, target })
         })
     };
     if address.is_none() {
-        value.wrong("not a valid target: expected http://HOST:PORT, https://…, h2c://…, h2://… (HTTP/2 with TLS) or unix:/PATH");
+        value.wrong("not a valid target: expected http://HOST:PORT, https://…, h2c://…, h2://… (HTTP/2 with TLS), tcp://HOST:PORT (forwarded as it is) or unix:/PATH");
     }
     address
 }

@@ -28,9 +28,8 @@ struct Object<'a> {
 }
 
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
-    let Date { year, month, day, hour, minute, second, millisecond } = Date::of(line.time);
     let object = Object {
-        time: format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"),
+        time: Date::of(line.time).to_string(),
         client: line.client,
         peer: line.peer,
         method: line.method,

@@ -42,6 +42,14 @@ impl Date {
     }
 }
 
+/// `2026-11-06T21:20:00.123Z` (RFC 3339)
+impl std::fmt::Display for Date {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { year, month, day, hour, minute, second, millisecond } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

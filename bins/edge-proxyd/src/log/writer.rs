@@ -3,7 +3,7 @@
 
 use super::{Format, LogRecord};
 use edge_proxy::{
-    AcceptEvent, AccessRecord, ConnectionRejected, ListenerEvent, Observer, Reason, SharedEvent,
+    AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, Observer, Reason, SharedEvent,
     WorkerFailure,
 };
 use std::fs::{File, OpenOptions};
@@ -243,6 +243,25 @@ impl Observer for Writer {
             }
             None => eprintln!("edge-proxyd: worker {worker} has ended, and its connections with it: {error}"),
         }
+    }
+
+    fn forwarded(&self, record: &ForwardRecord<'_>) {
+        if self.format == Format::Off {
+            return;
+        }
+        let value = serde_json::json!({
+            "time": super::time::Date::of(SystemTime::now()).to_string(),
+            "forwarded": record.upstream,
+            "client": record.client.ip(),
+            "peer": record.peer,
+            "listener": record.listener.map_or_else(|| record.local.to_string(), str::to_owned),
+            "sni": record.sni,
+            "received": record.received,
+            "sent": record.sent,
+            "duration": record.duration.as_micros() as f64 / 1e6,
+            "reason": record.reason.map(Reason::as_str),
+        });
+        self.send(format!("{value}\n").into_bytes());
     }
 
     fn turned_away(&self, record: &ConnectionRejected<'_>) {

@@ -54,6 +54,10 @@ impl Service for H3Service {
         }
         // The source of a first flight is not proved: address lists are asked at each request instead.
         match decide::hello(view.runtime.snapshot(), self.listener.as_deref(), None, sni.as_deref()) {
+            Ok(site) if view.runtime.snapshot().config().sites[site].passthrough.is_some() => {
+                self.turned_away(peer, sni.as_deref(), Reason::NotTerminated);
+                HelloVerdict::Silent
+            }
             Ok(_) => HelloVerdict::Accept,
             Err(rejection) => {
                 self.turned_away(peer, sni.as_deref(), rejection.why);

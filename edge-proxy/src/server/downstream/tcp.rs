@@ -8,6 +8,7 @@ use crate::server::buffer::Input;
 use crate::server::deadline::Deadline;
 use crate::server::descriptors;
 use crate::server::exchange::Connection;
+use crate::server::relay;
 use crate::server::observe::{AcceptEvent, ConnectionRejected};
 use crate::server::resumption::{self, OfferedSession};
 use crate::server::socket::Socket;
@@ -185,6 +186,13 @@ async fn connection(
     let Ok(_held) = worker.view().runtime.hold(client) else {
         return turned_away(&worker, &connection, Reason::TooManyConnectionsOfClient);
     };
+    if let Some(forward) = &listener.forward {
+        if !forward.access.permits(client.to_canonical()) {
+            return turned_away(&worker, &connection, Reason::AccessDenied);
+        }
+        let idle = forward.idle.unwrap_or(worker.view().runtime.snapshot().config().timeouts.tunnel);
+        return Box::pin(relay::run(&worker, &connection, &forward.upstream, socket, already, idle)).await;
+    }
     if listener.kind == ListenerKind::Plain {
         return h1::run(worker, connection, ClientTransport::Plain(socket), &already).await;
     }
@@ -242,7 +250,9 @@ async fn handshake(
     ahead.preset(already);
     let sharing = view.runtime.shared.as_deref();
     let mut hello = Vec::new();
-    let copy = sharing.map(|_| &mut hello);
+    // Where TLS of some site is passed through, its server gets the ClientHello as it came.
+    let passes_through = view.runtime.snapshot().passes_through();
+    let copy = (sharing.is_some() || passes_through).then_some(&mut hello);
     let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead, copy)).await {
         Some(Hello::Accepted(accepted)) => accepted,
         Some(Hello::NotTls) => {
@@ -271,6 +281,13 @@ async fn handshake(
             return None;
         }
     };
+    if let Some(upstream) = &view.runtime.snapshot().config().sites[site].passthrough {
+        let config = view.runtime.snapshot().config();
+        let idle = config.sites[site].timeouts.unwrap_or(config.timeouts).tunnel;
+        hello.extend_from_slice(ahead.bytes());
+        relay::run(worker, connection, upstream, socket, hello, idle).await;
+        return None;
+    }
     let early = view.runtime.snapshot().config().sites[site].early_data;
     // Where sessions are shared, only those of TLS 1.3 are in the store.
     let offered =

@@ -161,6 +161,39 @@ impl Pool {
         Err(last)
     }
 
+    /// Makes a connection of its own to the target that the balance chooses by `key`, for bytes that are not HTTP, and goes on to
+    /// others as long as none can be made.
+    pub(crate) async fn connect(
+        &self,
+        options: &ConnectOptions<'_>,
+        key: u64,
+    ) -> Result<(UpstreamTransport, InFlightGuard), UpstreamError> {
+        let turn = self.next.get();
+        self.next.set(turn.wrapping_add(1));
+        let mut tried = TriedTargets::default();
+        let mut last = UpstreamError::NoTarget;
+        let rules = self.upstream.health.rules;
+        while let Some(at) = self.choose(turn, key, tried) {
+            let target = &self.targets[at];
+            let flight = InFlightGuard::new(target.shared.clone(), rules, at);
+            let announce = self.upstream.proxy_protocol.map(|version| Announce {
+                version,
+                client: options.client,
+                local: options.local,
+            });
+            match self.dial(target, announce.as_ref(), options).await {
+                Ok(transport) => return Ok((transport, flight)),
+                Err(why @ UpstreamError::Connect(ConnectError::Resources)) => return Err(why),
+                Err(why) => {
+                    target.shared.tell(Event::Failed, &rules);
+                    tried.add(at);
+                    last = why;
+                }
+            }
+        }
+        Err(last)
+    }
+
     /// Begins an exchange with this target.
     pub(super) async fn begin_at(
         &self,

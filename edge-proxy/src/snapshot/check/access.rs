@@ -2,7 +2,7 @@
 
 use super::field_name::check_name;
 use super::{ConfigPart, nearest};
-use crate::config::{Auth, Config, ForwardAuth, Site};
+use crate::config::{Auth, Config, ForwardAuth, Protocol, Site, Upstream};
 use crate::grammar::is_target;
 use std::collections::HashSet;
 
@@ -78,6 +78,11 @@ fn check_forward(part: &mut ConfigPart<'_>, config: &Config, forward: &ForwardAu
             None => "add one".into(),
         };
         part.wrong("auth.upstream", &forward.upstream, format!("unknown upstream: {hint}"));
+    }
+    let raw = |known: &Upstream| known.name == forward.upstream && known.protocol == Protocol::Tcp;
+    if config.upstreams.iter().any(raw) {
+        let fix = "the upstream is for raw TCP: write its targets as http://HOST:PORT";
+        part.wrong("auth.upstream", &forward.upstream, fix);
     }
     if !forward.path.starts_with('/') || !is_target(forward.path.as_bytes()) {
         part.wrong(

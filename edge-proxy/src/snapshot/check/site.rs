@@ -2,8 +2,10 @@
 
 use super::super::ConfigPath;
 use super::field_name::check_name;
-use super::{ConfigPart, Errors, access, check_timeouts, nearest};
-use crate::config::{Access, Action, Auth, Config, FieldEdits, PathMatch, Response, Route, Satisfy, Site};
+use super::{ConfigPart, Errors, access, check_timeouts, forward, nearest};
+use crate::config::{
+    Access, Action, Auth, Config, FieldEdits, PathMatch, Protocol, Response, Route, Satisfy, Site, Upstream,
+};
 use crate::grammar::{is_field_value, is_target, is_token};
 use crate::host::HostPattern;
 use std::collections::{HashMap, HashSet};
@@ -43,7 +45,7 @@ pub(super) fn check<'a>(
     }
     check_listen(&mut part, config, site);
     check_satisfy(&mut part, (site.satisfy, &site.access), site.auth.as_ref());
-    if site.routes.is_empty() {
+    if !forward::check_site(&mut part, config, site) && site.routes.is_empty() {
         part.wrong(
             "routes",
             "",
@@ -99,6 +101,10 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     match &route.action {
         Action::Drop | Action::Handle { upstream: None, .. } => {}
         Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {
+            let raw = |known: &Upstream| known.name == *upstream && known.protocol == Protocol::Tcp;
+            if config.upstreams.iter().any(raw) {
+                part.wrong("upstream", upstream, "the upstream is for raw TCP: write its targets as http://HOST:PORT");
+            }
             let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
             if !names().any(|name| name == upstream) {
                 let hint = match nearest(upstream, names()) {

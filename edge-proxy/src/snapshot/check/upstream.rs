@@ -44,6 +44,14 @@ pub(super) fn check<'a>(
         );
     }
     check_health(part, &upstream.health);
+    if upstream.protocol == Protocol::Tcp {
+        if upstream.tls.is_some() {
+            part.wrong("tls", "with tcp://", "bytes are forwarded as they come: leave it out");
+        }
+        if upstream.health.check.is_some() {
+            part.wrong("health.path", "with tcp://", "active checks are HTTP requests: leave it out");
+        }
+    }
     check_retry(part, &upstream.retry);
     if let Some(tls) = &upstream.tls {
         check_tls(part, tls);

@@ -88,6 +88,13 @@ impl Explanation {
         let source = args.proxied.unwrap_or(args.from).ip();
         let handshake =
             transport.is_secure().then(|| match hello(snapshot, facts.listener, Some(source), facts.sni) {
+                Ok(site) if snapshot.config().sites[site].passthrough.is_some() => {
+                    let upstream = snapshot.config().sites[site].passthrough.as_deref().unwrap_or_default();
+                    Answer::new(
+                        format!("passed through to `{upstream}`"),
+                        "the site passes TLS on without decrypting it; what follows is not decided here",
+                    )
+                }
                 Ok(site) => Answer::new(
                     "accepted",
                     format!("the SNI belongs to site `{}`", snapshot.config().sites[site].name),

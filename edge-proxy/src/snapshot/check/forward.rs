@@ -1,0 +1,67 @@
+//! TCP that is forwarded byte for byte: listeners with a forward, and sites whose TLS is passed through.
+
+use super::{ConfigPart, nearest};
+use crate::config::{Config, Listener, ListenerKind, Plain, Protocol, Site};
+use std::time::Duration;
+
+/// Checks a listener that forwards, or should.
+pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listener: &Listener) {
+    match (listener.kind, &listener.forward) {
+        (ListenerKind::Tcp, None) => {
+            part.wrong("forward", "", "missing: write the upstream that connections are forwarded to");
+        }
+        (ListenerKind::Plain | ListenerKind::Tls { .. }, Some(forward)) => {
+            part.wrong("forward", &forward.upstream, "has no effect on a listener for HTTP: use Listener::tcp");
+        }
+        (ListenerKind::Tcp, Some(forward)) => {
+            check_upstream(part, "forward", config, &forward.upstream);
+            let month = Duration::from_secs(30 * 86_400);
+            if let Some(idle) = forward.idle
+                && !(Duration::from_millis(1)..=month).contains(&idle)
+            {
+                part.wrong("idle", format!("{idle:?}"), "out of range: write 1 ms to 30 days");
+            }
+        }
+        (ListenerKind::Plain | ListenerKind::Tls { .. }, None) => {}
+    }
+}
+
+/// Checks a site whose TLS is passed through. Returns true if it is one.
+pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) -> bool {
+    let Some(upstream) = &site.passthrough else { return false };
+    check_upstream(part, "passthrough", config, upstream);
+    let beside = [
+        ("routes", !site.routes.is_empty()),
+        ("auth", site.auth.is_some()),
+        ("early_data", site.early_data),
+        ("hsts", site.hsts.is_some()),
+        ("compression", site.compression.is_some()),
+        ("maintenance", site.maintenance.is_some()),
+        ("plain", site.plain == Plain::Serve),
+    ];
+    for (key, _) in beside.iter().filter(|(_, there)| *there) {
+        part.wrong(
+            key,
+            "",
+            "has no effect beside `passthrough`, whose requests are never seen here: leave one of the two out",
+        );
+    }
+    true
+}
+
+fn check_upstream(part: &mut ConfigPart<'_>, key: &'static str, config: &Config, name: &str) {
+    let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
+    match config.upstreams.iter().find(|upstream| upstream.name == name) {
+        None => {
+            let hint = match nearest(name, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write tcp://HOST:PORT or unix:/PATH, or add it".into(),
+            };
+            part.wrong(key, name, format!("no upstream has this name: {hint}"));
+        }
+        Some(upstream) if upstream.protocol != Protocol::Tcp => {
+            part.wrong(key, name, "the upstream is for HTTP: write its targets as tcp://HOST:PORT");
+        }
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,247 @@
+//! TCP that is forwarded byte for byte: by a listener, as SSH is, and by the server name of TLS that is not terminated.
+#![cfg(feature = "server")]
+
+#[allow(dead_code)]
+mod common;
+
+use common::Edge;
+use edge_proxy::config::{Forward, Listener, Protocol, ProxyOut, Site, Target, Upstream};
+use edge_proxy::{ForwardRecord, Observer, Proxy, ProxyHandle, Reason};
+use rustls::pki_types::ServerName;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use testkit::{Authority, Origin, tls_client};
+
+#[derive(Default)]
+struct Records(Mutex<Vec<(String, u64, u64, Option<Reason>)>>);
+
+impl Observer for Records {
+    fn forwarded(&self, record: &ForwardRecord<'_>) {
+        let one = (record.upstream.to_owned(), record.received, record.sent, record.reason);
+        self.0.lock().unwrap().push(one);
+    }
+}
+
+impl Records {
+    fn wait(&self) -> (String, u64, u64, Option<Reason>) {
+        let began = Instant::now();
+        loop {
+            if let Some(record) = self.0.lock().unwrap().pop() {
+                return record;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "no record came");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Serves each connection on a thread of its own.
+fn service(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = serve.clone();
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+fn upstream(name: &str, address: SocketAddr) -> Upstream {
+    let target = Target::Tcp { host: address.ip().to_string(), port: address.port() };
+    Upstream { protocol: Protocol::Tcp, ..Upstream::new(name, target) }
+}
+
+fn edge(upstream: Upstream, change: impl FnOnce(&mut Forward)) -> (ProxyHandle, Arc<Records>) {
+    let records = Arc::new(Records::default());
+    let mut forward = Forward::to(upstream.name.clone());
+    change(&mut forward);
+    let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), forward);
+    let proxy = Proxy::builder()
+        .workers(1)
+        .listener(listener)
+        .upstream(upstream)
+        .observer(records.clone())
+        .start()
+        .unwrap();
+    (proxy, records)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+#[test]
+fn bytes_pass_both_ways_and_each_direction_ends_by_itself() {
+    // It answers only after the client's end has come.
+    let service = service(|mut stream| {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all.reverse();
+        stream.write_all(&all).unwrap();
+    });
+    let (proxy, records) = edge(upstream("ssh", service), |_| {});
+    let sent: Vec<u8> = (0..3_000_000_u32).map(|i| (i * 7 % 251) as u8).collect();
+    let mut stream = connect(proxy.addresses()[0]);
+    stream.write_all(&sent).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).unwrap();
+    got.reverse();
+    assert!(got == sent);
+    assert_eq!(records.wait(), ("ssh".into(), 3_000_000, 3_000_000, None));
+}
+
+#[test]
+fn the_last_bytes_before_a_reset_arrive() {
+    for _ in 0..30 {
+        let service = service(|mut stream| {
+            stream.write_all(b"the last words").unwrap();
+            // What was sent before a reset is not taken back from a peer that has received it.
+            std::thread::sleep(Duration::from_millis(20));
+            let socket = socket2_linger(&stream);
+            drop(stream);
+            socket.unwrap();
+        });
+        let (proxy, _) = edge(upstream("ssh", service), |_| {});
+        let mut stream = connect(proxy.addresses()[0]);
+        let mut got = Vec::new();
+        match stream.read_to_end(&mut got) {
+            Ok(_) => {}
+            Err(why) => assert_eq!(why.kind(), ErrorKind::ConnectionReset),
+        }
+        assert_eq!(got, b"the last words");
+    }
+}
+
+/// Makes closing the stream send a reset.
+fn socket2_linger(stream: &TcpStream) -> std::io::Result<()> {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
+}
+
+#[test]
+fn the_service_learns_the_client_by_a_proxy_header() {
+    let service = service(|mut stream| {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while !line.ends_with(b"\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            line.push(byte[0]);
+        }
+        stream.write_all(&line).unwrap();
+    });
+    let mut upstream = upstream("ssh", service);
+    upstream.proxy_protocol = Some(ProxyOut::V1);
+    let (proxy, _) = edge(upstream, |_| {});
+    let mut stream = connect(proxy.addresses()[0]);
+    let mut line = String::new();
+    stream.read_to_string(&mut line).unwrap();
+    let port = stream.local_addr().unwrap().port();
+    let listener = proxy.addresses()[0].port();
+    assert_eq!(line, format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {listener}\r\n"));
+}
+
+#[test]
+fn who_is_not_allowed_gets_nothing_and_an_idle_connection_ends() {
+    let service = service(|mut stream| {
+        stream.write_all(b"banner").unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    let (proxy, _) = edge(upstream("ssh", service), |forward| {
+        forward.access.allow = vec!["10.0.0.0/8".parse().unwrap()];
+    });
+    let mut got = Vec::new();
+    let _ = connect(proxy.addresses()[0]).read_to_end(&mut got);
+    assert!(got.is_empty());
+
+    let (proxy, records) = edge(upstream("ssh", service), |forward| forward.idle = Some(Duration::from_millis(500)));
+    let began = Instant::now();
+    let mut stream = connect(proxy.addresses()[0]);
+    stream.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"banner");
+    assert!(began.elapsed() >= Duration::from_millis(500));
+    assert_eq!(records.wait(), ("ssh".into(), 0, 6, Some(Reason::ForwardIdle)));
+}
+
+#[test]
+fn a_service_that_is_away_is_a_reason() {
+    let (proxy, records) = edge(upstream("ssh", SocketAddr::from(([127, 0, 0, 1], testkit::free_port()))), |_| {});
+    let mut got = Vec::new();
+    let _ = connect(proxy.addresses()[0]).read_to_end(&mut got);
+    assert!(got.is_empty());
+    let (_, _, _, reason) = records.wait();
+    assert!(reason.is_some_and(|reason| reason.as_str().starts_with("upstream-")), "{reason:?}");
+}
+
+/// Asks over TLS, by this name and trusting this authority. Returns the response.
+fn ask(address: SocketAddr, authority: &Authority, name: &str) -> std::io::Result<String> {
+    let config = Arc::new(tls_client(authority.root(), &[b"http/1.1"]));
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let session = rustls::ClientConnection::new(config, name.clone()).unwrap();
+    let mut stream = rustls::StreamOwned::new(session, connect(address));
+    write!(stream, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", name.to_str())?;
+    let mut text = String::new();
+    match stream.read_to_string(&mut text) {
+        Err(why) if why.kind() != ErrorKind::UnexpectedEof => Err(why),
+        _ => Ok(text),
+    }
+}
+
+#[test]
+fn tls_of_a_site_passes_through_beside_sites_that_end_here() {
+    let origin = Origin::simple();
+    // The server behind has a certificate of its own authority, which proves who decrypts.
+    let inner = Edge::before(origin.address(), 1);
+    let mut outer = Edge::before(origin.address(), 1);
+    let mut config = outer.config.clone();
+    let mut site = Site::new("b", vec!["b.test".parse().unwrap()]);
+    site.passthrough = Some("inner".into());
+    config.sites.push(site);
+    config.upstreams.push(upstream("inner", inner.tls()));
+    inner.authority.write(&inner.folder.path().join("test"), &["a.test", "b.test"]);
+    inner.certificates.refresh();
+    let mut behind = inner.config.clone();
+    behind.sites[0].hosts.push("b.test".parse().unwrap());
+    inner.proxy.reload(behind).unwrap();
+    outer.proxy = Proxy::builder()
+        .config(config)
+        .certificates(outer.certificates.clone())
+        .workers(1)
+        .start()
+        .unwrap();
+    let answered = |authority: &Authority, name| ask(outer.tls(), authority, name);
+    assert!(answered(&inner.authority, "b.test").unwrap().starts_with("HTTP/1.1 200"));
+    assert!(answered(&outer.authority, "b.test").is_err());
+    assert!(answered(&outer.authority, "a.test").unwrap().starts_with("HTTP/1.1 200"));
+    // A name that is neither gets nothing, as before.
+    assert!(answered(&inner.authority, "c.test").is_err());
+}
+
+#[test]
+fn what_does_not_go_together_is_an_error() {
+    let http = Upstream::new("http", Target::Tcp { host: "127.0.0.1".into(), port: 1 });
+    let raw = upstream("raw", ([127, 0, 0, 1], 1).into());
+    let errors = |listener: Listener, site: Site| {
+        let builder = Proxy::builder().workers(1).listener(listener).site(site);
+        builder.upstream(http.clone()).upstream(raw.clone()).start().err().map(|why| format!("{why:?}")).unwrap_or_default()
+    };
+    let any = ([127, 0, 0, 1], 0).into();
+    let site = |change: fn(&mut Site)| {
+        let mut site = Site::new("a", vec!["a.test".parse().unwrap()]);
+        change(&mut site);
+        site
+    };
+    let route = |name: &'static str| edge_proxy::config::Route::forward(name);
+    let fine = site(|_| {}).route(route("http"));
+    assert!(errors(Listener::tcp(any, Forward::to("raw")), fine.clone()).is_empty());
+    assert!(errors(Listener::tcp(any, Forward::to("http")), fine.clone()).contains("tcp://HOST:PORT"));
+    assert!(errors(Listener::tcp(any, Forward::to("rwa")), fine).contains("did you mean `raw`?"));
+    assert!(errors(Listener::plain(any), site(|_| {}).route(route("raw"))).contains("http://HOST:PORT"));
+    let both = site(|site| site.passthrough = Some("raw".into())).route(route("http"));
+    assert!(errors(Listener::plain(any), both).contains("beside `passthrough`"));
+}
