@@ -75,8 +75,8 @@ reasons! {
     Connect = "connect", request, "CONNECT is not supported";
     ContentTooLarge = "content-too-large", request, "the content is longer than the limit";
     EdgeOutOfResources = "edge-out-of-resources", request, "this system is out of descriptors, memory or ports";
-    HandlerFailed = "handler-failed", request, "the handler of the route panicked";
     ForwardIdle = "forward-idle", connection, "a forwarded TCP connection had no byte in either direction for too long";
+    HandlerFailed = "handler-failed", request, "the handler of the route panicked";
     HandshakeFailed = "handshake-failed", connection, "the TLS handshake failed";
     HandshakeNotCompleted = "handshake-not-completed", request, "the request came as early data, and the handshake was not completed";
     HandshakeTooSlow = "handshake-too-slow", connection, "the TLS handshake was not completed in time";

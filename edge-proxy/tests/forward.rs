@@ -204,7 +204,7 @@ fn tls_of_a_site_passes_through_beside_sites_that_end_here() {
     config.sites.push(site);
     config.upstreams.push(upstream("inner", inner.tls()));
     inner.authority.write(&inner.folder.path().join("test"), &["a.test", "b.test"]);
-    inner.certificates.refresh();
+    assert!(inner.certificates.refresh().unwrap().problems.is_empty());
     let mut behind = inner.config.clone();
     behind.sites[0].hosts.push("b.test".parse().unwrap());
     inner.proxy.reload(behind).unwrap();

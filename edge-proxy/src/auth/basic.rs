@@ -182,8 +182,8 @@ mod tests {
         for (text, line, word) in [
             ("ann", 1, "name:hash"),
             (":x", 1, "no user name"),
-            ("\nann:{SHA}x", 2, "too quick"),
-            ("ann:$apr1$a$b", 1, "too quick"),
+            ("\nann:{SHA}x", 2, "too fast"),
+            ("ann:$apr1$a$b", 1, "too fast"),
             (&format!("ann:{bcrypt}\nann:{bcrypt}"), 2, "above"),
         ] {
             let why = users(text).unwrap_err();

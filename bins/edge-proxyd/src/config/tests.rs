@@ -160,8 +160,8 @@ fn an_address_may_have_a_zone() {
         .listeners
         .iter()
         .map(|listener| match listener.address {
-            std::net::SocketAddr::V6(address) => address.scope_id(),
-            std::net::SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+            SocketAddr::V4(_) => 0,
         })
         .collect();
     // Loopback is the first interface of every network namespace.
