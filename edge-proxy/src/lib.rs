@@ -137,7 +137,8 @@ pub use server::{
     error::StartError,
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
     observe::{
-        AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, NoopObserver, Observer, WorkerFailure,
+        AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, NoopObserver, Observer,
+        WorkerFailure,
     },
     proxy::{ListenerStatus, ProxyHandle, WorkerStatus},
     resumption::{

@@ -181,11 +181,12 @@ impl SiteIndex {
             | Action::Respond(_)
             | Action::Drop => None,
         };
-        let http3 = site.passthrough.is_none() && config.listeners.iter().any(|listener| {
-            listener.kind == ListenerKind::Tls { http3: true }
-                && (site.listen.is_empty()
-                    || listener.name.as_ref().is_some_and(|name| site.listen.contains(name)))
-        });
+        let http3 = site.passthrough.is_none()
+            && config.listeners.iter().any(|listener| {
+                listener.kind == ListenerKind::Tls { http3: true }
+                    && (site.listen.is_empty()
+                        || listener.name.as_ref().is_some_and(|name| site.listen.contains(name)))
+            });
         Self {
             http3,
             by_specificity,

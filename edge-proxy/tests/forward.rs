@@ -159,7 +159,8 @@ fn who_is_not_allowed_gets_nothing_and_an_idle_connection_ends() {
     let _ = connect(proxy.addresses()[0]).read_to_end(&mut got);
     assert!(got.is_empty());
 
-    let (proxy, records) = edge(upstream("ssh", service), |forward| forward.idle = Some(Duration::from_millis(500)));
+    let (proxy, records) =
+        edge(upstream("ssh", service), |forward| forward.idle = Some(Duration::from_millis(500)));
     let began = Instant::now();
     let mut stream = connect(proxy.addresses()[0]);
     stream.read_to_end(&mut got).unwrap();
@@ -170,7 +171,8 @@ fn who_is_not_allowed_gets_nothing_and_an_idle_connection_ends() {
 
 #[test]
 fn a_service_that_is_away_is_a_reason() {
-    let (proxy, records) = edge(upstream("ssh", SocketAddr::from(([127, 0, 0, 1], testkit::free_port()))), |_| {});
+    let (proxy, records) =
+        edge(upstream("ssh", SocketAddr::from(([127, 0, 0, 1], testkit::free_port()))), |_| {});
     let mut got = Vec::new();
     let _ = connect(proxy.addresses()[0]).read_to_end(&mut got);
     assert!(got.is_empty());
@@ -208,12 +210,8 @@ fn tls_of_a_site_passes_through_beside_sites_that_end_here() {
     let mut behind = inner.config.clone();
     behind.sites[0].hosts.push("b.test".parse().unwrap());
     inner.proxy.reload(behind).unwrap();
-    outer.proxy = Proxy::builder()
-        .config(config)
-        .certificates(outer.certificates.clone())
-        .workers(1)
-        .start()
-        .unwrap();
+    outer.proxy =
+        Proxy::builder().config(config).certificates(outer.certificates.clone()).workers(1).start().unwrap();
     let answered = |authority: &Authority, name| ask(outer.tls(), authority, name);
     assert!(answered(&inner.authority, "b.test").unwrap().starts_with("HTTP/1.1 200"));
     assert!(answered(&outer.authority, "b.test").is_err());
@@ -228,7 +226,13 @@ fn what_does_not_go_together_is_an_error() {
     let raw = upstream("raw", ([127, 0, 0, 1], 1).into());
     let errors = |listener: Listener, site: Site| {
         let builder = Proxy::builder().workers(1).listener(listener).site(site);
-        builder.upstream(http.clone()).upstream(raw.clone()).start().err().map(|why| format!("{why:?}")).unwrap_or_default()
+        builder
+            .upstream(http.clone())
+            .upstream(raw.clone())
+            .start()
+            .err()
+            .map(|why| format!("{why:?}"))
+            .unwrap_or_default()
     };
     let any = ([127, 0, 0, 1], 0).into();
     let site = |change: fn(&mut Site)| {

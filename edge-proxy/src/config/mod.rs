@@ -13,8 +13,8 @@ mod tracing;
 mod upstream;
 
 pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
-pub use forward::Forward;
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
+pub use forward::Forward;
 pub use site::{
     Access, Action, Case, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
 };

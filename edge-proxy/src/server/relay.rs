@@ -55,7 +55,8 @@ pub(crate) async fn run(
                 Err(why) => Some(why.reason()),
                 Ok((mut service, in_flight)) => {
                     in_flight.succeeded();
-                    between(&mut socket, &mut service, &mut to_upstream, &mut to_client, &deadline, idle).await
+                    between(&mut socket, &mut service, &mut to_upstream, &mut to_client, &deadline, idle)
+                        .await
                 }
             }
         }
@@ -218,7 +219,11 @@ mod tests {
     }
 
     impl AsyncRead for Side {
-        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
             if self.pieces.is_empty() {
                 let resets = self.resets;
                 return Poll::Ready(if resets { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) });

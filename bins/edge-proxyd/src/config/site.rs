@@ -3,8 +3,8 @@
 use super::access;
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
-use super::ranges;
 use super::listen::{TIMEOUTS, timeouts};
+use super::ranges;
 use super::upstream::{REFERRED, referred, referred_tcp};
 use edge_proxy::ConfigPath;
 use edge_proxy::config::{

@@ -3,8 +3,8 @@
 
 use super::{Format, LogRecord};
 use edge_proxy::{
-    AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, Observer, Reason, SharedEvent,
-    WorkerFailure,
+    AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, Observer, Reason,
+    SharedEvent, WorkerFailure,
 };
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -23,9 +23,9 @@ pub(crate) use pool::{ConnectOptions, PERIOD, Pool, Pools};
 pub(crate) use read::read_whole;
 pub use target::TargetStatus;
 pub(crate) use target::{SharedTarget, Targets};
-pub(crate) use wire::UpstreamTransport;
 pub use tls::UpstreamTlsError;
 pub(crate) use tls::client_config;
+pub(crate) use wire::UpstreamTransport;
 
 use crate::server::body::BodyPart;
 use crate::server::socket::Socket;

@@ -11,7 +11,11 @@ pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listene
             part.wrong("forward", "", "missing: write the upstream that connections are forwarded to");
         }
         (ListenerKind::Plain | ListenerKind::Tls { .. }, Some(forward)) => {
-            part.wrong("forward", &forward.upstream, "has no effect on a listener for HTTP: use Listener::tcp");
+            part.wrong(
+                "forward",
+                &forward.upstream,
+                "has no effect on a listener for HTTP: use Listener::tcp",
+            );
         }
         (ListenerKind::Tcp, Some(forward)) => {
             check_upstream(part, "forward", config, &forward.upstream);

@@ -103,7 +103,11 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
         Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {
             let raw = |known: &Upstream| known.name == *upstream && known.protocol == Protocol::Tcp;
             if config.upstreams.iter().any(raw) {
-                part.wrong("upstream", upstream, "the upstream is for raw TCP: write its targets as http://HOST:PORT");
+                part.wrong(
+                    "upstream",
+                    upstream,
+                    "the upstream is for raw TCP: write its targets as http://HOST:PORT",
+                );
             }
             let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
             if !names().any(|name| name == upstream) {
