@@ -42,7 +42,7 @@ pub trait Handler: Send + Sync + 'static {
 pub enum HandlerAction {
     /// Forwards the request to the upstream of the route; 404 if the route has none.
     Forward,
-    /// Answers it.
+    /// Responds to the request without an upstream.
     Respond(Reply),
 }
 
@@ -168,7 +168,7 @@ impl<'a> HandlerRequest<'a> {
         self.user
     }
 
-    /// The method.
+    /// Returns the method of the request.
     pub const fn method(&self) -> &Method {
         &self.head.method
     }
@@ -253,7 +253,7 @@ impl<'a> HandlerResponse<'a> {
         self.request
     }
 
-    /// The status.
+    /// Returns the status of the response.
     pub const fn status(&self) -> u16 {
         self.head.status
     }

@@ -247,7 +247,7 @@ pub enum Action {
     },
     /// Hands the request to code of the program: see [`Handler`](crate::handler::Handler). Such a route refuses ambiguous paths.
     Handle {
-        /// The handler.
+        /// The handler of the route.
         handler: HandlerRef,
         /// The name of the upstream that the request is forwarded to unless the handler answers it.
         upstream: Option<String>,

@@ -118,7 +118,7 @@ pub struct Decision<'s> {
     pub readings: Vec<String>,
     /// The custom field in which trusted proxies write the client's address, if one is configured.
     pub address_field: Option<&'s str>,
-    /// Whether the site can be reached over HTTP/3.
+    /// True if the site can be reached over HTTP/3.
     pub http3: bool,
     /// Fields that carry identities on any site and that only the proxy may set.
     pub identities: &'s [String],
@@ -143,7 +143,7 @@ pub enum Verdict<'s> {
     },
     /// It is handed to code of the program.
     Handle {
-        /// The handler.
+        /// The handler of the route.
         handler: &'s HandlerRef,
         /// The position in [`Config::upstreams`](crate::config::Config::upstreams) of the upstream that it is forwarded to unless
         /// the handler answers it.

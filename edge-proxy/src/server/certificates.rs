@@ -21,29 +21,29 @@ pub enum CertificateError {
     Folder {
         /// The folder that cannot be read.
         path: PathBuf,
-        /// The cause.
+        /// The cause, as the system reports it.
         source: io::Error,
     },
     /// A file cannot be read.
     #[error("cannot read {}{}", path.display(), advice(path, source))]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The cause.
+        /// The cause, as the system reports it.
         source: io::Error,
     },
-    /// Everybody on the machine can read the key.
-    #[error("{}: everybody can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
+    /// All accounts of the machine can read the key.
+    #[error("{}: all users can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
     Readable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// The file holds nothing of the kind.
+    /// The file contains no certificate or key.
     #[error("{}: {why}", path.display())]
     Pem {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The reason, as rustls reports it.
         why: String,
@@ -53,7 +53,7 @@ pub enum CertificateError {
     Pair {
         /// The folder of the pair.
         path: PathBuf,
-        /// The cause.
+        /// The cause, as rustls reports it.
         source: rustls::Error,
     },
 }

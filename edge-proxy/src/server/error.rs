@@ -17,7 +17,7 @@ pub enum StartError {
     Listen {
         /// The address that cannot be bound.
         address: SocketAddr,
-        /// The cause.
+        /// The cause, as the system reports it.
         source: io::Error,
     },
     /// TLS to an upstream cannot be set up.
@@ -25,7 +25,7 @@ pub enum StartError {
     UpstreamTls {
         /// The upstream's name.
         upstream: String,
-        /// The cause.
+        /// The underlying error.
         source: UpstreamTlsError,
     },
     /// TLS cannot be set up.
@@ -34,7 +34,7 @@ pub enum StartError {
     /// QUIC cannot be set up.
     #[error("QUIC cannot be set up")]
     Quic {
-        /// The cause.
+        /// The underlying error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Traces cannot be exported as configured.
@@ -51,7 +51,7 @@ pub enum StartError {
     Worker {
         /// The number of the worker, from 0.
         number: usize,
-        /// The cause.
+        /// The cause, as the system reports it.
         source: io::Error,
     },
 }

@@ -173,6 +173,6 @@ pub struct WorkerFailure<'a> {
     pub worker: usize,
     /// The listener whose QUIC socket failed, if the worker itself goes on.
     pub quic: Option<SocketAddr>,
-    /// The error.
+    /// The error that occurred.
     pub error: &'a io::Error,
 }

@@ -98,7 +98,7 @@ impl ProxyHandle {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The addresses that are listened on, in the order of the listeners, with the ports that were given for 0.
+    /// Returns the listening addresses, in the order of the listeners, with the ports chosen for 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
     }
@@ -108,21 +108,9 @@ impl ProxyHandle {
         self.workers.len()
     }
 
-    /// Returns the status of each listener, in the order of the configuration.
-    pub fn listeners(&self) -> Vec<ListenerStatus> {
-        let state = self.state();
-        let status = |held: &RetainedSockets| ListenerStatus {
-            address: held.address,
-            interface: held.listener.interface.clone(),
-            serving: held.is_serving(),
-        };
-        let of = |listener: &Listener| state.held.iter().find(|held| held.listener == *listener).map(status);
-        state.listeners.iter().filter_map(of).collect()
-    }
-
-    /// What is listened on, for a process that takes over ([`Builder::sockets`](crate::Builder::sockets)): connections that wait in these sockets'
-    /// queues are accepted by whoever of the two comes first, so none is refused. QUIC connections stay with one process,
-    /// while packets come to both: they end, and clients open new ones.
+    /// Returns the listening sockets, for a process that takes over ([`Builder::sockets`](crate::Builder::sockets)).
+    /// Whichever process comes first accepts the connections in the queues of these sockets, so none is refused. QUIC
+    /// connections stay with one process while packets reach both: they end, and clients open new ones.
     ///
     /// # Errors
     /// Out of descriptors.

@@ -254,7 +254,7 @@ fn half_close_after(edge: &Edge, read: usize) {
     ended.expect("close_notify");
 }
 
-/// What the service cuts short is never complete for the client.
+/// Truncated content of the upstream is never complete for the client.
 fn cut_short(edge: &Edge) {
     for way in ["reset", "end"] {
         edge.direct(1, || {
@@ -483,7 +483,7 @@ fn many_records(edge: &Edge, support: Support) {
     assert_eq!(edge.support, Some(Support { records: u64::MAX, ..support }));
 }
 
-/// What is run inside.
+/// The program that runs inside the guest.
 fn inside() {
     let edge = Edge::new(KernelTls::default());
     let support = edge.support.expect("a kernel with TLS");

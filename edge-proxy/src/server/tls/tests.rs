@@ -27,7 +27,7 @@ fn pair(cipher: Cipher) -> (RecordSealer, RecordOpener) {
     (sealing, RecordOpener::new(secret, &keys, 3).unwrap())
 }
 
-/// What is sent, one after the other.
+/// The messages to send, in order.
 #[derive(Clone, Debug)]
 enum Sent {
     Content(Vec<Vec<u8>>),
@@ -124,7 +124,7 @@ proptest! {
     }
 }
 
-/// What one end of it makes of records with these types and contents.
+/// Returns the result of reading records with these types and contents.
 fn judged(records: &[(u8, &[u8])]) -> Result<Vec<ReceivedRecord>, RecordError> {
     let (mut sealing, mut opening) = pair(Cipher::Aes128Gcm);
     let mut all = Vec::new();

@@ -132,7 +132,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     }
 }
 
-/// Whether some listener serves both sites.
+/// Returns whether a listener serves both sites.
 fn share_a_listener(one: &Site, other: &Site) -> bool {
     one.listen.is_empty()
         || other.listen.is_empty()

@@ -54,7 +54,7 @@ fn send(conn: &mut Http2Connection, bytes: &[u8]) -> Vec<u32> {
     arrived.into_iter().map(|arrived| arrived.id).collect()
 }
 
-/// How the frame is answered: the connection's error, or the stream's.
+/// The response to a frame: an error of the connection, or of the stream.
 fn answer(conn: &mut Http2Connection) -> (Option<Code>, Option<(u32, u32)>) {
     let reset = said(conn)
         .into_iter()
