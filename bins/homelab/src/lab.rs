@@ -132,9 +132,7 @@ impl Lab {
         let client = &self.topology.client;
         std::fs::write(client.folder.join("run/client.py"), include_str!("client.py"))
             .map_err(|why| why.to_string())?;
-        client.ask(&format!(
-            "PYTHONPATH=/opt/python-conformance timeout 40 python3 -B /run/client.py {arguments}"
-        ))
+        client.ask(&format!("PYTHONPATH=/opt/python-judges timeout 40 python3 -B /run/client.py {arguments}"))
     }
 
     /// Returns the last log lines of both edges about rejected requests, for error messages.

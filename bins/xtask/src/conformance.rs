@@ -67,7 +67,7 @@ pub(crate) fn install() -> Outcome {
         unpack.env("home", &nginx).env("suite", SUITE).env("packages", "nginx");
         step("nginx with HTTP/3: unpacking", unpack)?;
     }
-    let stamp = tools_folder().join("python-conformance/installed");
+    let stamp = packages().join("installed");
     let wanted = PYTHON.join(" ");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         println!("xtask: {wanted}: there");
@@ -75,9 +75,14 @@ pub(crate) fn install() -> Outcome {
     }
     let mut pip = Command::new("/usr/bin/python3");
     pip.args(["-m", "pip", "--quiet", "install", "--no-deps", "--upgrade", "--target"]);
-    pip.arg(tools_folder().join("python-conformance")).args(PYTHON);
+    pip.arg(packages()).args(PYTHON);
     step(&format!("{wanted}: installing"), pip)?;
     std::fs::write(&stamp, wanted).map_err(|why| format!("{}: {why}", stamp.display()))
+}
+
+/// The folder of the suites' Python packages. Its name is that of earlier versions, so that installed packages stay in use.
+fn packages() -> PathBuf {
+    tools_folder().join("python-judges")
 }
 
 /// Runs all suites, and writes the document. The tools must be installed.
@@ -108,6 +113,6 @@ fn python(program: &PathBuf) -> Command {
     let mut run = Command::new("/usr/bin/python3");
     run.arg("-B").arg(root().join("bins/xtask/conformance/run.py"));
     run.arg("--edge").arg(program).arg("--tools").arg(tools_folder());
-    run.env("PYTHONPATH", tools_folder().join("python-conformance"));
+    run.env("PYTHONPATH", packages());
     run
 }
