@@ -83,18 +83,18 @@ impl Nominated {
         begins.zip(&self.ends).map(|(begin, end)| &self.names[begin..*end])
     }
 
-    fn index(&self) -> Index<'_> {
+    fn index(&self) -> FieldIndex<'_> {
         let many = self.ends.len() > FEW;
-        Index { nominated: self, many: many.then(|| self.iter().collect()) }
+        FieldIndex { nominated: self, many: many.then(|| self.iter().collect()) }
     }
 }
 
-struct Index<'a> {
+struct FieldIndex<'a> {
     nominated: &'a Nominated,
     many: Option<HashSet<&'a [u8]>>,
 }
 
-impl Index<'_> {
+impl FieldIndex<'_> {
     fn contains(&self, name: &[u8]) -> bool {
         match &self.many {
             None => self.nominated.iter().any(|nominated| is_same(nominated, name)),
@@ -107,7 +107,7 @@ impl Index<'_> {
     }
 }
 
-/// Whether a field of this name concerns one connection whether or not it is nominated. Those that frame a message are
+/// Returns whether a field of this name is hop-by-hop even if it is not nominated. Those that frame a message are
 /// among them, although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110 §6.6.2).
 const fn always(id: Name) -> bool {
     matches!(

@@ -147,9 +147,9 @@ pub struct Route {
     pub path: PathMatch,
     /// The action taken for a matching request.
     pub action: Action,
-    /// Whether letter case counts in its path.
+    /// The treatment of letter case in its path.
     pub case: Case,
-    /// Who may use it, besides the site's own lists. Paths that a service may read as another route's are refused then.
+    /// The access rules, in addition to the site's. Paths that a service may read as another route's are refused then.
     pub access: Access,
     /// The combination of the route's `access` with its `auth`.
     pub satisfy: Satisfy,
@@ -203,7 +203,7 @@ impl Action {
     }
 }
 
-/// Whether letter case counts in a route's path.
+/// The treatment of letter case in a route's path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Case {
     /// A route that keeps somebody out (by addresses, by authentication, or by its answer) is also that of the path's other

@@ -64,7 +64,7 @@ fn has_one(path: &[u8]) -> bool {
     !path.iter().any(|b| special(*b)) && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
-/// What a program may do to a path, besides decoding it. `None` where it changes nothing.
+/// The steps by which a program may change a path, besides decoding it. `None` where it changes nothing.
 const STEPS: [fn(&[u8]) -> Option<Vec<u8>>; 7] =
     [backslashes, without_parameters, merged, without_dots, until_nul, until_query, trimmed];
 
@@ -208,7 +208,7 @@ mod tests {
         assert!(readings(path.as_bytes()).is_err());
     }
 
-    /// What a program does with a path: some steps in some order, some of them again, with at most two decodings.
+    /// The treatment of a path by a program: some steps in some order, some of them again, with at most two decodings.
     fn program() -> impl Strategy<Value = Vec<usize>> {
         proptest::collection::vec(0usize..8, 0..9)
     }

@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 pub(super) struct OpenListeners {
     /// By listener and then by worker in reverse. There are none of a listener that waits for its interface.
     pub(super) sockets: Vec<Vec<Sockets>>,
-    /// By listener.
+    /// The addresses, by listener.
     pub(super) addresses: Vec<SocketAddr>,
     /// Duplicates of them, by listener.
     pub(super) retained: Vec<RetainedSockets>,

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How often the index is looked at.
+/// The interval at which the index is checked.
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// The thread that looks at the interfaces. Dropping it ends it.

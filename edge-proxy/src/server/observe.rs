@@ -115,11 +115,11 @@ pub struct AccessRecord<'a> {
 /// A listener that is served again, or not any more.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerEvent<'a> {
-    /// Its address.
+    /// The address of the listener.
     pub address: SocketAddr,
-    /// Its interface.
+    /// The interface of the listener.
     pub interface: Option<&'a str>,
-    /// Why it is not served; `None` if it is.
+    /// The reason why it is not served; `None` if it is.
     pub why: Option<&'a str>,
 }
 

@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 
 /// For how long a password that was right is not verified again.
 const REMEMBERED: Duration = Duration::from_secs(300);
-/// How many may wait for a thread: each takes a tenth of a second or so. Clients whose password was right before have as
+/// The number of passwords that may wait for a thread: each takes a tenth of a second or so. Clients whose password was right before have as
 /// many places again.
 const WAITING: usize = 64;
-/// How many of one client.
+/// The number of waiting passwords of one client.
 const OF_CLIENT: usize = 4;
 /// Threads at most.
 const THREADS: usize = 4;
@@ -152,7 +152,7 @@ impl Remembers {
     }
 }
 
-/// Who waits for a thread. It is locked when a password is hashed, which takes a hundred thousand times as long.
+/// The passwords waiting for a thread. It is locked when a password is hashed, which takes a hundred thousand times as long.
 static WAIT: LazyLock<Mutex<HashMap<u64, usize>>> = LazyLock::new(Mutex::default);
 
 fn wait() -> MutexGuard<'static, HashMap<u64, usize>> {
@@ -194,7 +194,7 @@ struct Job {
     place: Place,
 }
 
-/// Whether it matches the hash. `None` if there is no thread.
+/// Returns whether the password matches the hash. `None` if no thread is free.
 async fn hashed(hash: String, password: Vec<u8>, place: Place) -> Option<bool> {
     let (answer, answered) = oneshot::channel();
     let job = Job { hash, password, answer, place };

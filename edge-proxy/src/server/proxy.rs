@@ -60,7 +60,7 @@ pub struct WorkerStatus {
 pub struct ListenerStatus {
     /// Its address, with the port that was given for 0.
     pub address: SocketAddr,
-    /// Its interface.
+    /// The interface of the listener.
     pub interface: Option<String>,
     /// True if it is served. One with an interface waits for it, and for its address.
     pub serving: bool,

@@ -194,7 +194,7 @@ async fn supervise(
 ) -> std::io::Result<()> {
     let (proxy, certificates) = (&*watched.proxy, watched.certificates.as_deref());
     if let Some(address) = &settings.status {
-        let bound = status::Listener::bind(address).await;
+        let bound = status::StatusListener::bind(address).await;
         match bound {
             Ok(listener) => drop(tokio::spawn(status::run(listener, watched.clone()))),
             // The predecessor still holds the address.

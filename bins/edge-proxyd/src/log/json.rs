@@ -56,7 +56,7 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Escaping;
 
-/// Whether a character is shown as something else than itself: C1 controls, and marks that change direction.
+/// Returns whether a character is displayed differently: C1 controls, and marks that change direction.
 const fn is_unsafe(c: char) -> bool {
     matches!(
         c,

@@ -13,7 +13,7 @@ pub(crate) use report::Report;
 pub(crate) mod shown {
     pub(crate) use super::report::{bound, bytes, duration, state};
 }
-pub(crate) use serve::{Listener, run, run_later};
+pub(crate) use serve::{StatusListener, run, run_later};
 
 use crate::log::Writer;
 use edge_proxy::{Certificates, ProxyHandle};

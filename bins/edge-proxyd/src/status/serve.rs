@@ -18,12 +18,12 @@ use tokio::net::{TcpListener, UnixListener};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The listening socket.
-pub(crate) enum Listener {
+pub(crate) enum StatusListener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-impl Listener {
+impl StatusListener {
     /// Binds the address. A stale Unix socket is replaced.
     pub(crate) async fn bind(address: &StatusAddress) -> io::Result<Self> {
         match address {
@@ -42,7 +42,7 @@ impl Listener {
 /// Serves once the address becomes free.
 pub(crate) async fn run_later(address: StatusAddress, watched: Arc<Watched>) {
     loop {
-        if let Ok(listener) = Listener::bind(&address).await {
+        if let Ok(listener) = StatusListener::bind(&address).await {
             return run(listener, watched).await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -50,16 +50,16 @@ pub(crate) async fn run_later(address: StatusAddress, watched: Arc<Watched>) {
 }
 
 /// Serves the status page until the process exits.
-pub(crate) async fn run(listener: Listener, watched: Arc<Watched>) {
+pub(crate) async fn run(listener: StatusListener, watched: Arc<Watched>) {
     loop {
         let accepted = match &listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+            StatusListener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 let watched = watched.clone();
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(PATIENCE, one(stream, true, &watched)).await;
                 });
             }),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+            StatusListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
                 let watched = watched.clone();
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(PATIENCE, one(stream, false, &watched)).await;

@@ -37,7 +37,7 @@ const STATE: u64 = (1 << STATE_BITS) - 1;
 /// customers, and put many of others into one.
 const NETWORK: u32 = 64;
 
-/// How often each client came. A cell knows whose it is: a client that is not in the table has a fresh rate, whoever else
+/// The request rates of clients. A cell knows whose it is: a client that is not in the table has a fresh rate, whoever else
 /// came, and takes the cell that would be free soonest.
 pub(crate) struct Rates {
     epoch: Instant,
@@ -45,9 +45,9 @@ pub(crate) struct Rates {
     cells: Box<[AtomicU64]>,
 }
 
-/// What a rate is counted by, as a keyed hash.
+/// The key of a rate, as a keyed hash.
 #[derive(Clone, Copy)]
-struct Key {
+struct SketchKey {
     bucket: usize,
     fingerprint: u64,
 }
@@ -92,17 +92,17 @@ impl Rates {
         }
     }
 
-    fn key(&self, what: impl Hash) -> Key {
+    fn key(&self, what: impl Hash) -> SketchKey {
         let hash = self.key.hash_one(what);
-        Key { bucket: hash as usize % BUCKETS, fingerprint: hash >> STATE_BITS }
+        SketchKey { bucket: hash as usize % BUCKETS, fingerprint: hash >> STATE_BITS }
     }
 
-    fn bucket(&self, key: Key) -> &[AtomicU64] {
+    fn bucket(&self, key: SketchKey) -> &[AtomicU64] {
         &self.cells[key.bucket * WAYS..][..WAYS]
     }
 
     /// One more at this time, if there may be; it counts if `counts`.
-    fn step(&self, key: Key, rate: Rate, counts: bool) -> Result<(), Duration> {
+    fn step(&self, key: SketchKey, rate: Rate, counts: bool) -> Result<(), Duration> {
         // In whole microseconds, so that as many come at once as the burst says.
         let (now, rate) = (self.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
         let bucket = self.bucket(key);
@@ -129,7 +129,7 @@ impl Rates {
     }
 }
 
-/// Who counts as one: an address of IPv4, or a /64 of IPv6, all of which one customer has.
+/// Returns the unit that is counted: an IPv4 address, or an IPv6 /64, which belongs to one customer.
 pub(crate) const fn customer(client: IpAddr) -> u64 {
     match client {
         IpAddr::V4(address) => address.to_bits() as u64,

@@ -3,7 +3,7 @@
 use super::UpstreamError;
 use super::error::ConnectError;
 use super::fields::{copy_fields, to_header_map};
-use super::h2_connection::{Http2Connection, StreamPlace};
+use super::h2_connection::{MultiplexedConnection, StreamPlace};
 use super::held::HeldShare;
 use crate::server::body::BodyPart;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
@@ -32,7 +32,7 @@ pub(crate) struct Http2Request {
 
 impl Http2Request {
     pub(super) async fn begin(
-        client: &Http2Connection,
+        client: &MultiplexedConnection,
         head: &RequestHead,
         host: &str,
         reused: bool,

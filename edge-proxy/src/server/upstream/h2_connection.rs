@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The window of a connection: more than all its streams' together.
 const CONNECTION_WINDOW: u32 = 1 << 30;
-/// How often a connection is looked at.
+/// The interval at which a connection is checked.
 const LOOK: Duration = Duration::from_secs(1);
 /// A connection with requests on it that says nothing for so long is asked whether it is alive.
 const QUIET: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// A request that was given up after so long without a byte on the connection speaks against it.
 const SUSPECT: Duration = Duration::from_millis(500);
 
-/// What the holders of a connection know of it.
+/// The state shared by the holders of a connection.
 struct ConnectionState {
     streams: Cell<usize>,
     last_read: Cell<Instant>,
@@ -41,7 +41,7 @@ struct ConnectionState {
 
 /// A connection that streams can be opened on.
 #[derive(Clone)]
-pub(super) struct Http2Connection {
+pub(super) struct MultiplexedConnection {
     send: SendRequest<Bytes>,
     state: Rc<ConnectionState>,
 }
@@ -52,7 +52,7 @@ pub(super) struct StreamPlace {
     began: Instant,
 }
 
-impl Http2Connection {
+impl MultiplexedConnection {
     /// Makes a connection; it lives as long as anybody holds it or has a stream on it.
     pub(super) async fn connect(wire: UpstreamTransport) -> Result<Self, UpstreamError> {
         let now = Instant::now();

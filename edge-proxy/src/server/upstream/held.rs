@@ -25,7 +25,7 @@ const fn window_of(budget: usize, streams: usize) -> usize {
     window
 }
 
-struct Entry {
+struct HeldEntry {
     flow: FlowControl,
     state: Rc<ShareState>,
 }
@@ -39,9 +39,9 @@ struct ShareState {
 
 struct Ledger {
     budget: Cell<usize>,
-    entries: RefCell<HashMap<u64, Entry>>,
+    entries: RefCell<HashMap<u64, HeldEntry>>,
     next: Cell<u64>,
-    /// What was held when it was last looked at, and what came since.
+    /// The number of bytes held at the last check, and received since.
     held: Cell<usize>,
     since: Cell<usize>,
 }
@@ -122,7 +122,7 @@ impl HeldShare {
         let number = LEDGER.with(|ledger| {
             let number = ledger.next.get();
             ledger.next.set(number + 1);
-            ledger.entries.borrow_mut().insert(number, Entry { flow, state: state.clone() });
+            ledger.entries.borrow_mut().insert(number, HeldEntry { flow, state: state.clone() });
             number
         });
         Self { number, state }

@@ -2,7 +2,7 @@
 
 use super::connect::{Announce, dial};
 use super::error::ConnectError;
-use super::h2_connection::Http2Connection;
+use super::h2_connection::MultiplexedConnection;
 use super::target::{InFlightGuard, SharedTarget};
 use super::target_pool::{CheckIn, DialGuard, TargetPool};
 use super::wire::UpstreamTransport;
@@ -266,7 +266,8 @@ impl Pool {
         }
         let dialling = shared.then(|| DialGuard::begin(target));
         let wire = Box::pin(self.dial(target, announce, options)).await?;
-        let made = options.deadline.within(options.connect, Box::pin(Http2Connection::connect(wire))).await;
+        let made =
+            options.deadline.within(options.connect, Box::pin(MultiplexedConnection::connect(wire))).await;
         let client = made.unwrap_or(Err(ConnectError::TimedOut.into()))?;
         if let Some(dialling) = dialling {
             dialling.succeeded(client.clone());

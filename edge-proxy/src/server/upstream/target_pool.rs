@@ -1,6 +1,6 @@
 //! Connections of one worker to one target: as many are kept as were in use at once lately, last in first out.
 
-use super::h2_connection::Http2Connection;
+use super::h2_connection::MultiplexedConnection;
 use super::target::SharedTarget;
 use super::wire::UpstreamTransport;
 use std::cell::{Cell, RefCell};
@@ -55,7 +55,7 @@ pub(super) struct TargetPool {
     pub(super) shared: Arc<SharedTarget>,
     idle: RefCell<Vec<IdleConnection>>,
     /// HTTP/2 connections, the first of which is used as long as it has room.
-    pub(super) multiplexed: RefCell<Vec<Http2Connection>>,
+    pub(super) multiplexed: RefCell<Vec<MultiplexedConnection>>,
     /// Such a connection is being made; those who wait for it learn how that ended.
     pub(super) dialling: Cell<bool>,
     pub(super) dialled: Notify,
@@ -79,7 +79,7 @@ impl TargetPool {
     }
 
     /// Returns the first HTTP/2 connection that has room, and forgets those that are of no use any more.
-    pub(super) fn multiplexed(&self) -> Option<Http2Connection> {
+    pub(super) fn multiplexed(&self) -> Option<MultiplexedConnection> {
         let mut known = self.multiplexed.borrow_mut();
         let mut first = true;
         known.retain(|client| {
@@ -133,7 +133,7 @@ impl<'a> DialGuard<'a> {
         Self(target)
     }
 
-    pub(super) fn succeeded(self, connection: Http2Connection) {
+    pub(super) fn succeeded(self, connection: MultiplexedConnection) {
         self.0.multiplexed.borrow_mut().push(connection);
         self.0.dial_failed.set(false);
     }

@@ -187,7 +187,7 @@ impl Http2Connection {
         self.failed
     }
 
-    /// Whether a field section was begun whose last frame has not come.
+    /// Returns whether a field section is incomplete.
     pub(super) const fn is_in_section(&self) -> bool {
         self.block.is_some()
     }
