@@ -108,6 +108,18 @@ impl ProxyHandle {
         self.workers.len()
     }
 
+    /// Returns the status of each listener, in the order of the configuration.
+    pub fn listeners(&self) -> Vec<ListenerStatus> {
+        let state = self.state();
+        let status = |held: &RetainedSockets| ListenerStatus {
+            address: held.address,
+            interface: held.listener.interface.clone(),
+            serving: held.is_serving(),
+        };
+        let of = |listener: &Listener| state.held.iter().find(|held| held.listener == *listener).map(status);
+        state.listeners.iter().filter_map(of).collect()
+    }
+
     /// Returns the listening sockets, for a process that takes over ([`Builder::sockets`](crate::Builder::sockets)).
     /// Whichever process comes first accepts the connections in the queues of these sockets, so none is refused. QUIC
     /// connections stay with one process while packets reach both: they end, and clients open new ones.
