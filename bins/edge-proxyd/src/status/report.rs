@@ -16,7 +16,7 @@ pub(crate) struct Report {
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) targets: Vec<Target>,
     #[serde(default)]
-    pub(crate) listeners: Vec<ListenerStatus>,
+    pub(crate) listeners: Vec<ListenerReport>,
     /// Rejected connections, by reason.
     pub(crate) turned_away: Vec<(String, u64)>,
     /// Requests that ended without a response of the upstream, by reason.
@@ -29,7 +29,7 @@ pub(crate) struct Report {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct ListenerStatus {
+pub(crate) struct ListenerReport {
     pub(crate) address: String,
     pub(crate) interface: Option<String>,
     /// True if it is served; one with an interface waits for it.
@@ -157,7 +157,7 @@ impl Report {
                 .collect(),
             listeners: listeners
                 .iter()
-                .map(|listener| ListenerStatus {
+                .map(|listener| ListenerReport {
                     address: listener.address.to_string(),
                     interface: listener.interface.clone(),
                     serving: listener.serving,
