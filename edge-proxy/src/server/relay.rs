@@ -36,7 +36,7 @@ pub(crate) async fn run(
     let began = Instant::now();
     let view = worker.view();
     let deadline = worker.sweep().deadline();
-    let (mut to_upstream, mut to_client) = (Direction::with(first), Direction::with(Vec::new()));
+    let (mut to_upstream, mut to_client) = (RelayDirection::with(first), RelayDirection::with(Vec::new()));
     let reason = match view.runtime.snapshot().upstream_named(upstream) {
         None => Some(Reason::UpstreamDown),
         Some(at) => {
@@ -90,8 +90,8 @@ fn key(client: SocketAddr) -> u64 {
 async fn between(
     client: &mut Socket,
     service: &mut UpstreamTransport,
-    to_upstream: &mut Direction,
-    to_client: &mut Direction,
+    to_upstream: &mut RelayDirection,
+    to_client: &mut RelayDirection,
     deadline: &Deadline,
     idle: Duration,
 ) -> Option<Reason> {
@@ -121,7 +121,7 @@ async fn between(
 struct Gone;
 
 /// One direction of a relay.
-struct Direction {
+struct RelayDirection {
     buffer: Vec<u8>,
     /// Bytes of the buffer that were written.
     start: usize,
@@ -131,11 +131,11 @@ struct Direction {
     finished: Option<bool>,
     /// Bytes read and written, by which progress is seen.
     moved: u64,
-    /// Bytes written.
+    /// The number of bytes written.
     written: u64,
 }
 
-impl Direction {
+impl RelayDirection {
     /// A direction that begins with these bytes, which were read already.
     fn with(buffer: Vec<u8>) -> Self {
         Self { buffer, start: 0, ended: false, finished: None, moved: 0, written: 0 }
@@ -208,7 +208,7 @@ mod tests {
     use std::io;
 
     /// One side in memory: what it sends, in pieces, and how it ends.
-    struct Side {
+    struct RelaySide {
         pieces: Vec<Vec<u8>>,
         resets: bool,
         /// Bytes it takes at a time; every second attempt is pending.
@@ -218,7 +218,7 @@ mod tests {
         shut: bool,
     }
 
-    impl AsyncRead for Side {
+    impl AsyncRead for RelaySide {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    impl AsyncWrite for Side {
+    impl AsyncWrite for RelaySide {
         fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
             self.busy = !self.busy;
             if self.busy {
@@ -266,9 +266,9 @@ mod tests {
             takes in 1usize..100,
         ) {
             let sent: Vec<u8> = first.iter().chain(pieces.iter().flatten()).copied().collect();
-            let side = |pieces: Vec<Vec<u8>>| Side { pieces, resets, takes, busy: false, got: Vec::new(), shut: false };
+            let side = |pieces: Vec<Vec<u8>>| RelaySide { pieces, resets, takes, busy: false, got: Vec::new(), shut: false };
             let (mut from, mut to) = (side(pieces), side(Vec::new()));
-            let mut direction = Direction::with(first);
+            let mut direction = RelayDirection::with(first);
             let mut cx = Context::from_waker(std::task::Waker::noop());
             let mut polls = 0;
             while direction.poll(&mut cx, Pin::new(&mut from), Pin::new(&mut to)).is_pending() {
