@@ -177,7 +177,7 @@ fn every_key_is_in_the_document_and_none_besides() {
     let mut known = Vec::new();
     walk(super::ROOT, "", &meanings, &mut known);
     for path in meanings.paths().filter(|path| !path.starts_with("acme")) {
-        assert!(known.iter().any(|known| known == path), "CONFIG.md has `{path}`, which is no key");
+        assert!(known.iter().any(|known| known == path), "CONFIG.md has `{path}`, which is not a key");
     }
 }
 
