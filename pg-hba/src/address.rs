@@ -53,6 +53,14 @@ impl Network {
         IpNet::new(self.address, self.prefix_len()?).ok().map(|net| net.trunc())
     }
 
+    /// Tells if every address inside another network is inside this one.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let (mask, wider) = (bits(self.mask), bits(other.mask));
+        self.is_v4() == other.is_v4()
+            && mask & wider == mask
+            && (bits(self.address) ^ bits(other.address)) & mask == 0
+    }
+
     /// Tells if some address may be inside both.
     pub(crate) fn may_meet(&self, other: &Self) -> bool {
         let mask = bits(self.mask) & bits(other.mask);

@@ -29,13 +29,34 @@ pub fn shadowed(rules: &[Rule]) -> Result<Vec<Shadowed>, Undecided> {
 
 /// Returns the earlier rules that take the connections of the last one.
 fn takers(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecided> {
-    // Only rules that could share a connection with it matter; they are few.
-    let near: Vec<usize> = (0..dead).filter(|&rule| may_meet(all[rule], all[dead])).chain([dead]).collect();
+    // Only rules that could share a connection with it matter. Where the first of them covers it, that one takes all.
+    let mut meeting = (0..dead).filter(|&rule| may_meet(all[rule], all[dead]));
+    let Some(first) = meeting.next() else { return Ok(Vec::new()) };
+    if covers(all[first], all[dead]) {
+        return Ok(vec![first]);
+    }
+    let near: Vec<usize> = [first].into_iter().chain(meeting).chain([dead]).collect();
     let rules: Vec<&Rule> = near.iter().map(|&rule| all[rule]).collect();
     let last = rules.len() - 1;
     let mut takers = Takers { last, found: BTreeSet::new() };
     walk(&rules, &[(0..last).collect(), vec![last]], &mut takers)?;
     Ok(takers.found.into_iter().map(|rule| near[rule]).collect())
+}
+
+/// Tells if a rule matches every connection that another one matches; `false` where that is not obvious.
+fn covers(one: &Rule, other: &Rule) -> bool {
+    let connections = one.connection == other.connection
+        || (one.connection == ConnectionType::Host && other.connection != ConnectionType::Local);
+    let addresses = match (&one.address, &other.address) {
+        (Address::All, _) => true,
+        (Address::Network(a), Address::Network(b)) => a.covers(b),
+        (a, b) => a == b,
+    };
+    let replicates = other.databases.contains(&Database::Replication);
+    let databases = (one.databases.contains(&Database::All) && !replicates)
+        || other.databases.iter().all(|database| one.databases.contains(database));
+    let users = one.users.contains(&User::All) || other.users.iter().all(|user| one.users.contains(user));
+    one.possible && connections && addresses && databases && users
 }
 
 /// Tells if two rules could match the same connection, as far as a quick look tells.

@@ -85,7 +85,10 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
     if !same_except(&old, &new, &changes) {
         return Err(EditError::NotRead("another key".to_owned()));
     }
-    for _ in 0..3 {
+    for round in 0..3 {
+        if round > 0 {
+            new = Ini::parse(&new.write()).map_err(|_| EditError::NotRead("the file".to_owned()))?;
+        }
         for change in &changes {
             let held = new.section(&change.section).and_then(|held| held.key(&change.key));
             let right = match &change.value {
@@ -98,7 +101,6 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
                 return Err(EditError::NotRead(change.key.clone()));
             }
         }
-        new = Ini::parse(&new.write()).map_err(|_| EditError::NotRead("the file".to_owned()))?;
     }
     Ok(edited)
 }
@@ -141,7 +143,10 @@ impl<'i> Editor<'i> {
 
     fn apply(mut self, changes: &[&Change]) -> Result<String, EditError> {
         // Values that already are right after two re-saves stay in the form in which they are written.
-        let once = Ini::parse(&self.ini.write()).ok();
+        let right = |change: &&&Change| {
+            change.value.is_some() && self.ini.value(&change.section, &change.key) == change.value
+        };
+        let once = changes.iter().find(right).and_then(|_| Ini::parse(&self.ini.write()).ok());
         let twice = once.as_ref().and_then(|once| Ini::parse(&once.write()).ok());
         for change in changes {
             let lines = self.lines.get(&(change.section.as_str(), change.key.as_str()));

@@ -34,8 +34,12 @@ pub struct Section {
     name: String,
     comment: String,
     keys: Vec<Key>,
+    /// The positions of the keys, once there are many.
     by_name: HashMap<String, usize>,
 }
+
+/// The number of keys from which a section has an index.
+const MANY: usize = 16;
 
 /// A key and its value, before `%(name)s` is expanded.
 #[derive(Clone, PartialEq, Eq)]
@@ -129,7 +133,8 @@ impl Ini {
     pub fn set(&mut self, section: &str, key: &str, value: &str) {
         let at = self.section_index(section);
         let section = &mut self.sections[at];
-        match section.by_name.get(key).and_then(|at| section.keys.get_mut(*at)) {
+        let at = section.position(key);
+        match at.and_then(|at| section.keys.get_mut(at)) {
             Some(held) => value.clone_into(&mut held.value),
             None => section.put(Key {
                 name: key.to_owned(),
@@ -210,17 +215,28 @@ impl Section {
     /// Returns a key by its exact name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&Key> {
-        self.by_name.get(name).and_then(|at| self.keys.get(*at))
+        self.position(name).and_then(|at| self.keys.get(at))
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        if self.keys.len() < MANY {
+            return self.keys.iter().position(|key| key.name == name);
+        }
+        self.by_name.get(name).copied()
     }
 
     /// Adds a key, or replaces the one of the same name.
     fn put(&mut self, key: Key) {
-        match self.by_name.get(&key.name) {
-            Some(at) => self.keys[*at] = key,
-            None => {
-                self.by_name.insert(key.name.clone(), self.keys.len());
-                self.keys.push(key);
-            }
+        if let Some(at) = self.position(&key.name) {
+            self.keys[at] = key;
+            return;
+        }
+        self.keys.push(key);
+        // The index is made when the section has become large, and then kept.
+        let from = if self.keys.len() == MANY { 0 } else { self.keys.len() - 1 };
+        if self.keys.len() >= MANY {
+            let names = self.keys[from..].iter().enumerate();
+            self.by_name.extend(names.map(|(at, key)| (key.name.clone(), from + at)));
         }
     }
 }
