@@ -80,7 +80,7 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
         .enumerate()
         .filter(|(at, change)| last.get(&(change.section.as_str(), change.key.as_str())) == Some(at));
     let changes: Vec<&Change> = ordered.map(|(_, change)| change).collect();
-    let edited = Editor::new(&old).apply(&changes)?;
+    let edited = Editor::new(&old, &changes).apply(&changes)?;
     let mut new = Ini::parse(&edited)?;
     if !same_except(&old, &new, &changes) {
         return Err(EditError::NotRead("another key".to_owned()));
@@ -119,13 +119,14 @@ struct Editor<'i> {
 }
 
 impl<'i> Editor<'i> {
-    fn new(ini: &'i Ini) -> Self {
+    fn new(ini: &'i Ini, changes: &[&Change]) -> Self {
+        let named = |section: &str| changes.iter().any(|change| change.section == section);
         let mut lines: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
         let mut section_ends: HashMap<&str, usize> = HashMap::new();
-        for header in ini.headers() {
+        for header in ini.headers().iter().filter(|header| named(&header.section)) {
             section_ends.insert(&header.section, header.span.end);
         }
-        for (at, entry) in ini.entries().iter().enumerate() {
+        for (at, entry) in ini.entries().iter().enumerate().filter(|(_, entry)| named(&entry.section)) {
             lines.entry((&entry.section, &entry.key)).or_default().push(at);
             let end = section_ends.entry(&entry.section).or_default();
             *end = entry.span.end.max(*end);
@@ -238,17 +239,23 @@ impl<'i> Editor<'i> {
 fn same_except(old: &Ini, new: &Ini, changes: &[&Change]) -> bool {
     let changed: HashSet<(&str, &str)> =
         changes.iter().map(|change| (change.section.as_str(), change.key.as_str())).collect();
-    let all = |ini: &Ini| -> Vec<(String, String, String)> {
-        let keys = ini.sections().iter().flat_map(|section| {
-            let name = section.name();
-            section
-                .keys()
-                .iter()
-                .map(move |key| (name.to_owned(), key.name().to_owned(), key.raw().to_owned()))
+    let names: HashSet<&str> = changes.iter().map(|change| change.section.as_str()).collect();
+    let kept = |section: &str, key: &str| !names.contains(section) || !changed.contains(&(section, key));
+    let all = |ini: &'_ Ini| -> Vec<(usize, usize)> {
+        let sections = ini.sections().iter().enumerate();
+        let keys = sections.flat_map(|(at, section)| {
+            let keys = section.keys().iter().enumerate();
+            keys.filter(move |(_, key)| kept(section.name(), key.name())).map(move |(key, _)| (at, key))
         });
-        keys.filter(|(name, key, _)| !changed.contains(&(name.as_str(), key.as_str()))).collect()
+        keys.collect()
     };
-    all(old) == all(new)
+    let (before, after) = (all(old), all(new));
+    before.len() == after.len()
+        && before.iter().zip(&after).all(|(&(a, i), &(b, j))| {
+            let (a, b) = (&old.sections()[a], &new.sections()[b]);
+            let (i, j) = (&a.keys()[i], &b.keys()[j]);
+            a.name() == b.name() && i.name() == j.name() && i.raw() == j.raw()
+        })
 }
 
 /// Tells if a key holds a password.
