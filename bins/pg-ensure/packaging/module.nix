@@ -13,6 +13,8 @@ let
   inherit (lib) mkEnableOption mkIf mkOption types;
   compact = lib.filterAttrs (_: value: value != null);
 
+  clauses = [ "superuser" "createrole" "createdb" "inherit" "login" "replication" "bypassrls" ];
+
   ensure = types.submodule {
     options = {
       name = mkOption {
@@ -48,7 +50,7 @@ let
         description = "Attributes of the role. What is null is left alone.";
         type = types.submodule {
           options = lib.genAttrs
-            [ "superuser" "createrole" "createdb" "inherit" "login" "replication" "bypassrls" ]
+            clauses
             (clause: mkOption {
               type = types.nullOr types.bool;
               default = null;
@@ -64,21 +66,43 @@ let
     };
   };
 
+  # Several modules may name one database or one user, as in services.postgresql.
+  adopted = if cfg.adoptPostgresqlOptions then config.services.postgresql else { ensureDatabases = [ ]; ensureUsers = [ ]; };
+  databases = builtins.attrNames (builtins.listToAttrs
+    (map (name: { inherit name; value = null; }) (cfg.ensureDatabases ++ adopted.ensureDatabases)));
+  known = entry: {
+    inherit (entry) name;
+    ensureDBOwnership = entry.ensureDBOwnership or false;
+    ensureClauses = lib.filterAttrs (clause: _: lib.elem clause clauses) (entry.ensureClauses or { });
+    passwordFile = entry.passwordFile or null;
+  };
+  join = one: other: {
+    inherit (one) name;
+    ensureDBOwnership = one.ensureDBOwnership || other.ensureDBOwnership;
+    ensureClauses = compact one.ensureClauses // compact other.ensureClauses;
+    passwordFile = if other.passwordFile != null then other.passwordFile else one.passwordFile;
+  };
+  add = all: entry: all // {
+    ${entry.name} = if all ? ${entry.name} then join all.${entry.name} entry else entry;
+  };
+  users = builtins.attrValues
+    (builtins.foldl' add { } (map known (cfg.ensureUsers ++ adopted.ensureUsers)));
+
   # Credentials are named by the role, whose name may hold anything.
   credential = role: "role-" + builtins.hashString "sha256" role;
-  passwords = lib.filter (entry: entry.passwordFile != null) (cfg.ensures ++ cfg.ensureUsers);
+  passwords = lib.filter (entry: entry.passwordFile != null) (cfg.ensures ++ users);
   passwordOf = entry:
     lib.optionalAttrs (entry.passwordFile != null) { password = "credential:${credential entry.name}"; };
 
-  owners = map (entry: entry.name) (lib.filter (entry: entry.ensureDBOwnership) cfg.ensureUsers);
+  owners = map (entry: entry.name) (lib.filter (entry: entry.ensureDBOwnership) users);
   short = {
     ensure = map (entry: compact { inherit (entry) name database; } // passwordOf entry) cfg.ensures;
     role = map
       (entry: { inherit (entry) name; login = true; } // compact entry.ensureClauses // passwordOf entry)
-      cfg.ensureUsers;
+      users;
     database = map
       (name: { inherit name; } // lib.optionalAttrs (lib.elem name owners) { owner = name; })
-      cfg.ensureDatabases;
+      databases;
   };
   # What settings say of the same lists is added to the short forms.
   manifest = cfg.settings // lib.mapAttrs (key: entries: entries ++ (cfg.settings.${key} or [ ])) short;
@@ -118,6 +142,14 @@ in
       default = [ ];
       description = "As in services.postgresql, and with passwordFile.";
     };
+    adoptPostgresqlOptions = mkOption {
+      type = types.bool;
+      default = false;
+      description = ''
+        Whether the lists services.postgresql.ensureDatabases and ensureUsers, which modules of nixpkgs fill, are part of
+        the manifest too: what they create is then compared and repaired at every start.
+      '';
+    };
     credentials = mkOption {
       type = types.attrsOf types.str;
       default = { };
@@ -145,7 +177,7 @@ in
   config = mkIf cfg.enable {
     assertions = map
       (name: {
-        assertion = lib.elem name cfg.ensureDatabases;
+        assertion = lib.elem name databases;
         message = ''
           services.pgEnsure.ensureUsers: "${name}" has ensureDBOwnership, so services.pgEnsure.ensureDatabases must
           have a database of that name.

@@ -379,15 +379,23 @@ let
     bypassrls = null; };
   cfg = {
     enable = true; package = "/x"; connect = "host=/run/postgresql user=postgres"; hbaPolicy = null; credentials = { }; requiredBy = [ "vaultwarden.service" ];
+    adoptPostgresqlOptions = true;
     ensures = [
       { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; database = null; }
       { name = "head-scale"; passwordFile = null; database = "mesh"; }
     ];
-    ensureDatabases = [ "forgejo" "shared" ];
+    ensureDatabases = [ "forgejo" "shared" "forgejo" ];
     ensureUsers = [ { name = "forgejo"; ensureDBOwnership = true; ensureClauses = clauses; passwordFile = null; } ];
     settings = { role = [ { name = "reader"; } ]; };
   };
-  module = import MODULE { config.services.pgEnsure = cfg; inherit lib pkgs; };
+  postgresql = {
+    ensureDatabases = [ "nextcloud" "forgejo" ];
+    ensureUsers = [
+      { name = "nextcloud"; ensureDBOwnership = true; ensureClauses = { login = true; password = "x"; }; }
+      { name = "forgejo"; ensureClauses = { createdb = true; }; }
+    ];
+  };
+  module = import MODULE { config.services = { pgEnsure = cfg; inherit postgresql; }; inherit lib pkgs; };
   service = module.config.systemd.services.pg-ensure;
 in
 {
@@ -438,8 +446,7 @@ fn the_nixos_module_makes_a_manifest_that_the_program_takes() {
     let sql = "SELECT string_agg(datname || '=' || pg_get_userbyid(datdba), ' ' ORDER BY datname) FROM pg_database \
                WHERE NOT datistemplate";
     let owners = postgres.session().query(sql).expect("rows")[0][0].clone();
-    let expected =
-        "forgejo=forgejo mesh=head-scale postgres=postgres shared=postgres vaultwarden=vaultwarden";
+    let expected = "forgejo=forgejo mesh=head-scale nextcloud=nextcloud postgres=postgres shared=postgres vaultwarden=vaultwarden";
     assert_eq!(owners.as_deref(), Some(expected));
     assert_eq!(run("check").status.code(), Some(0));
 }
