@@ -1,6 +1,6 @@
 //! Looking: one snapshot of the cluster, one of each database that is looked into.
 
-use super::connect::{Connection, Server};
+use super::connect::{Connection, Patience, Server};
 use super::error::Error;
 use super::password::{self, Set};
 use super::query;
@@ -12,10 +12,13 @@ use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Socket};
 
+/// The longest time that a connection to a template may take.
+const TEMPLATE_LIMIT: Duration = Duration::from_secs(2);
 /// The number of databases that are inspected concurrently.
 const AT_ONCE: usize = 8;
 
@@ -70,13 +73,22 @@ where
         let extensions = desired.databases.values().any(|database| !database.extensions.is_empty());
         let mut current = cluster(&session.client, before, desired, extensions).await?;
         let mut inside = desired.looks_into();
-        inside.extend(templates(&current, desired, &inside));
+        let templates = templates(&current, desired, &inside);
         inside.extend(changing_owner(&current, desired));
         let inside: Vec<Name> = inside
             .into_iter()
             .filter(|name| current.databases.get(name).is_some_and(|found| found.allow_connections))
             .collect();
         self.look_into(session, &mut current, &inside, desired).await?;
+        let connect = self.patience.connect.min(TEMPLATE_LIMIT);
+        let hurried = self.clone().patience(Patience { connect, ..self.patience });
+        for template in templates.into_iter().filter(|template| !inside.contains(template)) {
+            let open = current.databases.get(&template).is_some_and(|found| found.allow_connections);
+            if open {
+                // A template that this session may not enter is taken to be as initdb made it.
+                let _ = hurried.look_into(session, &mut current, &[template], desired).await;
+            }
+        }
         if !current.session.in_recovery {
             refused::find(&session.client, &mut current, desired).await?;
         }

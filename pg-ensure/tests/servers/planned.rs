@@ -163,6 +163,23 @@ fn a_template_that_was_changed_is_planned_for() {
     });
 }
 
+/// A template that the session may not enter is no obstacle.
+#[test]
+fn a_template_that_is_closed_to_the_session() {
+    let mut options = Options::new(17);
+    options.hba = "local template1 all reject\nlocal all all trust\n".to_owned();
+    let postgres = Postgres::start(&options);
+    let server = as_superuser(&postgres);
+    let mut wish = Desired::new();
+    wish.ensure(&name("app"), None);
+    let schema = Schema { owner: Some(name("app")), ..Schema::default() };
+    wish.database(name("app"), Database::owned_by(&name("app")).schema(name("s"), schema));
+    let planned = plan(&server, &wish);
+    let applied = apply(&server, &wish);
+    assert_eq!(applied.done, planned.steps);
+    assert!(applied.is_complete());
+}
+
 /// The contents of a database stay with a former owner, and the plan says so; or they are handed over.
 #[test]
 fn a_changed_owner_and_the_contents() {
