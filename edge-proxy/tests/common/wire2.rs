@@ -112,6 +112,11 @@ impl Http2 {
         this
     }
 
+    /// Sends bytes that need not be whole frames.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.broken |= self.tls.write_all(bytes).is_err();
+    }
+
     /// Sends a frame. A closed connection is noticed when reading.
     pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut bytes = Vec::with_capacity(9 + payload.len());

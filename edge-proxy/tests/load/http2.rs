@@ -208,3 +208,38 @@ fn d4_answers_without_content_that_nobody_takes() {
     let calmed = end == End::GoAway(ENHANCE_YOUR_CALM);
     assert!(asked < 200_000 || calmed, "the proxy took all of them: {end:?}");
 }
+
+#[test]
+fn d17_a_field_section_that_never_ends() {
+    // The time limit of a head applies, wherever the section stops.
+    let target = Target::start("http2::d17_a_field_section_that_never_ends");
+    let section = block(&usual());
+    for begun in [
+        // Without END_HEADERS and without CONTINUATION.
+        [&[0, 0, section.len() as u8, HEADERS, END_STREAM, 0, 0, 0, 3][..], &section[..]].concat(),
+        // Half a frame.
+        vec![0, 1, 0, HEADERS, END_STREAM | END_HEADERS, 0, 0, 0, 3, 0x82],
+    ] {
+        target.withstands(|target| {
+            let mut client = Http2::connect(target.tls, &target.root, "a.test");
+            // What is to be acknowledged is, so that nothing comes between the frames of the section.
+            assert_eq!(client.get("a.test", "/").status(), Some("200"));
+            client.raw(&begun);
+            let begin = Instant::now();
+            let mut ended = false;
+            // The idle time-out would be five seconds, and is renewed by what comes.
+            while !ended && begin.elapsed() < Duration::from_secs(8) {
+                ended = matches!(client.answer(u32::MAX).end, End::GoAway(_) | End::Closed);
+            }
+            ended && (Duration::from_millis(1500)..Duration::from_millis(4500)).contains(&begin.elapsed())
+        });
+    }
+}
+
+#[test]
+fn d18_settings_of_many_parameters() {
+    let target = Target::start("http2::d18_settings_of_many_parameters");
+    let parameters = [0, 4, 0, 1, 0, 0].repeat(2730);
+    // Without the length counted, a thousand of them would be allowed: 16 MB.
+    is_calmed(&target, 200, |client, _| client.frame(SETTINGS, 0, 0, &parameters));
+}
