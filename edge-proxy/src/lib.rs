@@ -81,6 +81,7 @@ pub mod compression;
 pub mod config;
 pub mod decide;
 pub mod early_data;
+pub mod error_body;
 pub mod field_names;
 mod fields;
 #[doc(hidden)]
@@ -131,7 +132,7 @@ pub use ticket_schedule::{ScheduleError, TicketSchedule};
 
 #[cfg(feature = "server")]
 pub use server::{
-    TargetStatus, UpstreamTlsError,
+    Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError,
     builder::{Builder, Proxy},
     certificates::{CertificateError, CertificateInfo, Certificates, RefreshReport},
     error::StartError,

@@ -114,7 +114,8 @@ reasons! {
     TooManyRequests = "too-many-requests", request, "the limit of requests in flight to the site is reached";
     Trace = "trace", request, "TRACE is not supported";
     UnknownName = "unknown-name", both, "no site has this name";
-    UnknownProtocol = "unknown-protocol", request, "an extended CONNECT for a protocol other than WebSocket";
+    UnknownProtocol = "unknown-protocol", request, "an extended CONNECT for a protocol that the site does not allow";
+    UpgradeWithContent = "upgrade-with-content", request, "a request for a protocol switch has content";
     UpstreamBrokeOff = "upstream-broke-off", request, "the upstream closed the connection before its response was complete";
     UpstreamDown = "upstream-down", request, "all targets of the upstream are down";
     UpstreamFailed = "upstream-failed", request, "the upstream answered with a status that is configured as a failure";

@@ -99,6 +99,7 @@ impl Files {
             certificate: if with_client { file("client.pem") } else { None },
             key: if with_client { file("client.key") } else { None },
             server_name: Some("node.internal".into()),
+            pins: Vec::new(),
         }
     }
 }

@@ -234,7 +234,7 @@ fn only_websocket_passes() {
         let snapshot = snapshot();
         let facts = plain("192.0.2.1");
         let decision = decide(&snapshot, &facts, &head);
-        let (websocket, refusal) = (decision.websocket, decision.verdict.reason());
+        let (websocket, refusal) = (decision.upgrade.is_some(), decision.verdict.reason());
         request_fields(&decision, &facts, false, &mut head);
         (websocket, refusal, head.upgrade.is_some())
     };

@@ -49,7 +49,7 @@ pub fn credentials(fields: &Fields) -> Option<Credentials> {
 }
 
 /// Decodes standard base64 with padding (RFC 4648 §4) strictly: no whitespace, no leftover bits.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;
     }

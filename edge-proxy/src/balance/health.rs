@@ -61,6 +61,17 @@ pub enum Event {
     CheckedDown,
 }
 
+/// A change of a target's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The target is used again.
+    Back,
+    /// Active checks found the target down.
+    Down,
+    /// The target is ejected, at first for this time.
+    Ejected(Duration),
+}
+
 /// The availability of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Availability {
@@ -133,6 +144,21 @@ impl Health {
             Event::CheckedDown => self.check(true, rules.fall),
         }
         self
+    }
+
+    /// The change from this state to the one after an event, if it changes what a person would say of the target. Trials that fail change
+    /// nothing.
+    pub fn change_to(self, after: Self, rules: &Rules) -> Option<Change> {
+        let well = |health: Self| !health.down && health.ejections == 0;
+        if after.down && !self.down {
+            Some(Change::Down)
+        } else if after.ejections > 0 && self.ejections == 0 && !after.down {
+            Some(Change::Ejected(rules.eject))
+        } else if well(after) && !well(self) {
+            Some(Change::Back)
+        } else {
+            None
+        }
     }
 
     fn check(&mut self, down: bool, needed: u8) {
@@ -243,8 +269,13 @@ mod tests {
             let (mut health, mut now) = (Health::default(), 0);
             for (event, later) in events {
                 now += later;
+                let before = health;
                 health = health.after(event, now, &rules);
                 prop_assert_eq!(Health::from_bits(health.to_bits()), health);
+                let said = before.change_to(health, &rules);
+                let used = |health: Health| matches!(health.availability(now), Availability::Well);
+                prop_assert_eq!(said == Some(Change::Back), used(health) && !used(before));
+                prop_assert!(said.is_some() || used(health) == used(before));
                 if failures == 0 {
                     prop_assert!(health.availability(now) != Availability::Ejected);
                 }

@@ -21,7 +21,9 @@ pub use site::{
 pub use tailnet::Tailnet;
 #[cfg(feature = "opentelemetry")]
 pub use tracing::Tracing;
-pub use upstream::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
+pub use upstream::{
+    ForwardedAs, HOST_OF_REQUEST, InvalidPin, Pin, Protocol, ProxyOut, Target, Upstream, UpstreamTls,
+};
 
 use crate::tailnet::Who;
 use ipnet::IpNet;
@@ -42,7 +44,8 @@ pub struct Config {
     pub trust: Trust,
     /// The tailnet of this host. With `None` tailscaled is never asked for identities.
     pub tailnet: Option<Tailnet>,
-    /// The port used in redirects to HTTPS. `None` means 443, which is left out of the URL.
+    /// The port used in redirects to HTTPS and in Alt-Svc. `None` means 443, which is left out of the URL; Alt-Svc then has the
+    /// listener's port.
     pub https_port: Option<u16>,
     /// The way connections and requests for unknown names are rejected.
     pub reject: Reject,
@@ -70,10 +73,12 @@ pub struct Listener {
     pub proxy_protocol: Vec<IpNet>,
     /// The destination of the connections of a [`ListenerKind::Tcp`] listener.
     pub forward: Option<Forward>,
+    /// True if a plain listener accepts HTTP/2 with prior knowledge (RFC 9113 §3.3) beside HTTP/1.1. Off by default.
+    pub h2c: bool,
 }
 
 impl Listener {
-    /// Returns a listener for plain HTTP.
+    /// Returns a listener for plain HTTP/1.1.
     pub const fn plain(address: SocketAddr) -> Self {
         Self {
             name: None,
@@ -82,6 +87,7 @@ impl Listener {
             interface: None,
             proxy_protocol: Vec::new(),
             forward: None,
+            h2c: false,
         }
     }
 
@@ -99,6 +105,7 @@ impl Listener {
             interface: None,
             proxy_protocol: Vec::new(),
             forward: None,
+            h2c: false,
         }
     }
 
@@ -199,12 +206,12 @@ impl Default for KernelTls {
 /// Limits on the resources of one client or connection. The defaults suit a public edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest header section in bytes, names and values (16 KiB), as HTTP/1.1 sends them and as HTTP/2 and HTTP/3
+    /// The longest header section in bytes without the target, names and values (16 KiB), as HTTP/1.1 sends them and as HTTP/2 and HTTP/3
     /// count them.
     pub header_bytes: usize,
     /// The highest number of fields in a header section (100).
     pub header_fields: usize,
-    /// The longest request target in bytes (8 KiB).
+    /// The longest request target in bytes (32 KiB).
     pub target_bytes: usize,
     /// Concurrent requests on one HTTP/2 or HTTP/3 connection (100).
     pub streams: u32,
@@ -226,6 +233,10 @@ pub struct Limits {
     /// Bytes of HTTP/2 responses that one worker holds for clients that do not take them (64 MiB). The windows of streams become
     /// smaller the more there are; beyond it the responses whose clients have taken nothing for longest are broken off.
     pub upstream_buffer: usize,
+    /// Bytes of the head of a service's answer (32 KiB).
+    pub response_header_bytes: usize,
+    /// Fields of the head of a service's answer (200).
+    pub response_header_fields: usize,
 }
 
 impl Default for Limits {
@@ -233,7 +244,7 @@ impl Default for Limits {
         Self {
             header_bytes: 16 * 1024,
             header_fields: 100,
-            target_bytes: 8 * 1024,
+            target_bytes: 32 * 1024,
             streams: 100,
             resets: 200,
             control_frames: 1000,
@@ -241,6 +252,8 @@ impl Default for Limits {
             connections_per_client: 256,
             idle_upstream: 4096,
             upstream_buffer: 64 << 20,
+            response_header_bytes: 32 * 1024,
+            response_header_fields: 200,
         }
     }
 }

@@ -49,6 +49,9 @@ pub struct Site {
     pub hsts: Option<Hsts>,
     /// Compression of responses. `None`, the default, leaves them as they are.
     pub compression: Option<Compression>,
+    /// The protocols that clients may switch to by Upgrade (RFC 9110 §7.8), by default WebSocket alone. HTTP itself cannot be one
+    /// of them. Any other wish is taken out of the request, which goes on without it.
+    pub upgrade: Vec<String>,
 }
 
 impl Site {
@@ -74,6 +77,7 @@ impl Site {
             rate: RateLimits::default(),
             hsts: None,
             compression: None,
+            upgrade: vec!["websocket".into()],
         }
     }
 
@@ -165,6 +169,8 @@ pub struct Route {
     pub body_limit: Option<u64>,
     /// Instead of the site's. Paths that a service may read as another route's are refused then.
     pub auth: Option<Auth>,
+    /// Instead of the site's [`Site::upgrade`].
+    pub upgrade: Option<Vec<String>>,
 }
 
 impl Route {
@@ -182,6 +188,7 @@ impl Route {
             response_fields: FieldEdits::default(),
             body_limit: None,
             auth: None,
+            upgrade: None,
         }
     }
 

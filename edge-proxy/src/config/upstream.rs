@@ -2,6 +2,8 @@
 
 use super::{Balance, HealthConfig, Retry};
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// One service with one or more targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,11 @@ pub struct Upstream {
     pub proxy_protocol: Option<ProxyOut>,
     /// The Host sent instead of the client's.
     pub host: Option<String>,
+    /// How it is told of the client's address.
+    pub forwarded: ForwardedAs,
+    /// How long a connection may be idle before it is not used again (50 s). Less than the service's own: it may close at that very
+    /// moment. What an answer says in `Keep-Alive: timeout` counts where it is less.
+    pub idle: Duration,
 }
 
 impl Upstream {
@@ -40,8 +47,20 @@ impl Upstream {
             tls: None,
             proxy_protocol: None,
             host: None,
+            forwarded: ForwardedAs::default(),
+            idle: Duration::from_secs(50),
         }
     }
+}
+
+/// The client's address in X-Forwarded-For and Forwarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ForwardedAs {
+    /// The client, and after it each hop that it came by, as far as they are trusted.
+    #[default]
+    Chain,
+    /// The client alone, for services that take the last entry for it.
+    Client,
 }
 
 /// The address of a service.
@@ -102,6 +121,48 @@ pub enum ProxyOut {
     V2,
 }
 
+/// A certificate or a key that a service must show. It takes the place of the chain, the name and the dates.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pin {
+    /// One of the certificates in this PEM file.
+    Certificate(PathBuf),
+    /// The SHA-256 of the certificate's SubjectPublicKeyInfo, as in RFC 7469.
+    Key([u8; 32]),
+}
+
+/// Text that is not a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid pin: expected the absolute path of a PEM file, sha256//BASE64 or sha256:HEX")]
+pub struct InvalidPin;
+
+impl FromStr for Pin {
+    type Err = InvalidPin;
+
+    /// `/path/to/certificate.pem`, `sha256//BASE64` as curl's `--pinnedpubkey` has it, or `sha256:HEX`.
+    fn from_str(text: &str) -> Result<Self, InvalidPin> {
+        if text.starts_with('/') {
+            return Ok(Self::Certificate(text.into()));
+        }
+        let bytes = if let Some(encoded) = text.strip_prefix("sha256//") {
+            crate::auth::basic::base64(encoded.as_bytes())
+        } else {
+            text.strip_prefix("sha256:").and_then(hexadecimal)
+        };
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self::Key).ok_or(InvalidPin)
+    }
+}
+
+/// Bytes in hexadecimal, with or without colons between them.
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    let pair = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.iter().map(pair).collect()
+}
+
+/// The name that stands for the Host of each request in [`UpstreamTls::server_name`].
+pub const HOST_OF_REQUEST: &str = "{host}";
+
 /// TLS to an upstream. The certificate is always verified; verification cannot be turned off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
@@ -111,6 +172,9 @@ pub struct UpstreamTls {
     pub certificate: Option<PathBuf>,
     /// A PEM file with the private key of `certificate`.
     pub key: Option<PathBuf>,
-    /// The name sent as SNI, which the certificate must match. `None` takes the target's host.
+    /// The name sent as SNI, which the certificate must match. `None` takes the target's host; `{host}` is the Host that is sent with
+    /// each request, for nodes with several sites.
     pub server_name: Option<String>,
+    /// If any, the service must show one of these, and `ca` has no say.
+    pub pins: Vec<Pin>,
 }

@@ -2,7 +2,9 @@
 
 use super::{Decision, RequestContext, Transport, edits, route};
 use crate::client_address::Source;
-use crate::config::{FieldEdits, TrustedHeader};
+use crate::config::{
+    ForwardedAs, {FieldEdits, TrustedHeader},
+};
 use crate::fields::Field;
 use crate::host::split_authority;
 use crate::section::{digits, may_be_trailer};
@@ -28,9 +30,7 @@ pub fn request_fields(
     let route = decision.route.map(|(_, route)| &route.request_fields);
     hop_by_hop::strip(&mut head.fields);
     strip_spoofable(decision, [site, route], &mut head.fields);
-    if !decision.websocket {
-        head.upgrade = None;
-    }
+    head.upgrade = decision.upgrade.map(Into::into);
     // Behind a hop, the identity would be the hop's, not the client's.
     if decision.tells
         && decision.client.via.is_empty()
@@ -70,6 +70,7 @@ pub fn response_fields(
     if let Some(value) = alt_svc
         && facts.transport == Transport::Tls
         && (decision.http3 || decision.site.is_none())
+        && !head.is_interim()
     {
         head.fields.push(b"Alt-Svc", value.as_bytes());
     }
@@ -143,7 +144,7 @@ fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> boo
         | Name::Proxy => false,
         Name::XForwarded => trusted && !name.contains(&b'_'),
         // Outside of an upgrade it means nothing, and the upgrade has exactly one.
-        Name::SecWebSocketKey => decision.websocket,
+        Name::SecWebSocketKey => decision.upgrade.is_some(),
         // Another spelling of any name that a proxy acts upon.
         Name::Other => !name.contains(&b'_') || field_names::folded(name) == Name::Other,
         _ => true,
@@ -161,7 +162,9 @@ fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: 
         written.unwrap_or(if https { 443 } else { 80 })
     });
     let mut value = Vec::with_capacity(128);
-    for (i, address) in client.chain().enumerate() {
+    // A service that takes the last entry for the client gets no other.
+    let told = if decision.forwarded == ForwardedAs::Client { 1 } else { usize::MAX };
+    for (i, address) in client.chain().take(told).enumerate() {
         if i > 0 {
             value.extend_from_slice(b", ");
         }
@@ -177,7 +180,7 @@ fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: 
     }
     fields.push_known(Name::XForwardedPort, b"X-Forwarded-Port", digits(port.into(), &mut [0; 20]));
     value.clear();
-    let mut chain = client.chain();
+    let mut chain = client.chain().take(told);
     if let Some(first) = chain.next() {
         forwarded::write(first, Some(host).filter(|host| !host.is_empty()), Some(proto), &mut value);
     }

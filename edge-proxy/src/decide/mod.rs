@@ -16,10 +16,11 @@ pub use fields::{request_fields, request_trailers, response_fields};
 pub use hello::hello;
 pub use rejection::Rejection;
 pub use request::decide;
+pub(crate) use upgrade::is_http;
 
 use crate::Reason;
 use crate::client_address::ClientAddress;
-use crate::config::{Auth, Response, Route, Site};
+use crate::config::{Auth, ForwardedAs, Response, Route, Site};
 use crate::early_data::Early;
 use crate::handler::HandlerRef;
 use crate::tailnet::Identities;
@@ -106,8 +107,9 @@ pub struct Decision<'s> {
     pub route: Option<(usize, &'s Route)>,
     /// True if the request may be processed before the handshake is complete.
     pub early: Early,
-    /// True if the request is a WebSocket upgrade that is allowed. Any other upgrade is removed from the request.
-    pub websocket: bool,
+    /// The protocol that the request asks to switch to and may have, such as `websocket`. Any other upgrade is removed from
+    /// the request.
+    pub upgrade: Option<&'s str>,
     /// The largest content allowed, for requests of unknown length.
     pub body_limit: Option<u64>,
     /// The authentication required by the route or the site. `None` also where
@@ -124,6 +126,8 @@ pub struct Decision<'s> {
     pub identities: &'s [String],
     /// True if upstreams are told the client's tailnet identity.
     pub tells: bool,
+    /// The way the service is told of the client's address.
+    pub forwarded: ForwardedAs,
     /// The action to take.
     pub verdict: Verdict<'s>,
 }

@@ -3,11 +3,13 @@
 use super::upgrade::{self, Upgrade};
 use super::{Decision, RequestContext, Transport, Verdict, normalized, path, route};
 use crate::client_address::{self, ClientAddress, Source};
-use crate::config::{Access, Action, Auth, Config, Plain, Reject, Route, Satisfy, Site, TrustedHeader};
+use crate::config::{
+    Access, Action, Auth, Config, ForwardedAs, Plain, Reject, Route, Satisfy, Site, TrustedHeader,
+};
 use crate::early_data::{self, Early};
 use crate::grammar::is_target;
 use crate::host::{HostKind, split_authority};
-use crate::{BodyLength, Method, Reason, RequestHead, Snapshot};
+use crate::{BodyLength, Method, Reason, RequestHead, Snapshot, Version};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -39,7 +41,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
         site: None,
         route: None,
         early: Early::NotEarly,
-        websocket: false,
+        upgrade: None,
         body_limit: None,
         auth: None,
         readings: Vec::new(),
@@ -49,6 +51,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
         },
         http3: false,
         identities: snapshot.identities(),
+        forwarded: ForwardedAs::Chain,
         tells: config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell),
         verdict: Verdict::Drop { why: Reason::UnknownName },
     };
@@ -235,10 +238,11 @@ fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>
     if head.method == Method::Trace {
         return Err(refuse(405, Reason::Trace));
     }
-    match upgrade::of(head) {
-        Upgrade::Unknown => return Err(refuse(501, Reason::UnknownProtocol)),
-        Upgrade::None if head.method == Method::Connect => return Err(refuse(405, Reason::Connect)),
-        _ => {}
+    if upgrade::is_unknown(head) {
+        return Err(refuse(501, Reason::UnknownProtocol));
+    }
+    if head.method == Method::Connect && (head.upgrade.is_none() || head.version < Version::Http2) {
+        return Err(refuse(405, Reason::Connect));
     }
     // What HTTP/1.1 reads is bounded before.
     if head.target.len() > config.limits.target_bytes {
@@ -268,9 +272,13 @@ fn act<'s>(
             Ok(Verdict::Redirect { status: *status, location: expand(to, host, &head.target) })
         }
         Action::Forward { .. } | Action::Handle { .. } => {
-            decision.websocket = upgrade::of(head) == Upgrade::WebSocket;
-            if !decision.websocket {
-                decision.body_limit = route.body_limit.or(site.body_limit);
+            match upgrade::of(head, route.upgrade.as_ref().unwrap_or(&site.upgrade)) {
+                Upgrade::Pass(protocol) => decision.upgrade = Some(protocol),
+                Upgrade::Content => return Err(refuse(400, Reason::UpgradeWithContent)),
+                Upgrade::None if head.method == Method::Connect => {
+                    return Err(refuse(501, Reason::UnknownProtocol));
+                }
+                Upgrade::None => decision.body_limit = route.body_limit.or(site.body_limit),
             }
             if let (BodyLength::Exact(length), Some(limit)) = (head.body, decision.body_limit)
                 && length > limit
@@ -279,7 +287,10 @@ fn act<'s>(
             }
             match (&route.action, snapshot.upstream(index, number)) {
                 (Action::Handle { handler, .. }, upstream) => Ok(Verdict::Handle { handler, upstream }),
-                (_, Some(upstream)) => Ok(Verdict::Forward { upstream }),
+                (_, Some(upstream)) => {
+                    decision.forwarded = snapshot.config().upstreams[upstream].forwarded;
+                    Ok(Verdict::Forward { upstream })
+                }
                 // Unreachable: validation of the snapshot rejects such a route.
                 (_, None) => Err(refuse(404, Reason::NoRoute)),
             }

@@ -1,5 +1,6 @@
 //! Parsers for the heads of requests and responses.
 
+use super::repair;
 use crate::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
 use crate::host::split_authority;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
@@ -8,7 +9,7 @@ use memchr::{memchr, memmem};
 /// The limits of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// The longest head in bytes.
+    /// The longest header section in bytes, without the request line.
     pub bytes: usize,
     /// The highest number of fields.
     pub fields: usize,
@@ -17,11 +18,14 @@ pub struct HeadLimits {
 }
 
 impl Default for HeadLimits {
-    /// Returns 16 KiB, 100 fields, and a target of 8 KiB.
+    /// Returns 16 KiB, 100 fields, and a target of 32 KiB.
     fn default() -> Self {
-        Self { bytes: 16 * 1024, fields: 100, target: 8 * 1024 }
+        Self { bytes: 16 * 1024, fields: 100, target: 32 * 1024 }
     }
 }
+
+/// Bytes of a request line besides its target: a method of at most 32 bytes, two blanks, the version.
+const REQUEST_LINE: usize = 48;
 
 /// The reason a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +102,8 @@ pub struct FoundResponse {
     pub keep_alive: bool,
     /// The framing of the content on the wire.
     pub framing: ResponseBody,
+    /// Whether line ends or blanks had to be repaired. The connection must not be used again, whatever a later head says.
+    pub repaired: bool,
 }
 
 /// The framing of response content on the wire (RFC 9112 §6.3).
@@ -232,8 +238,10 @@ pub fn request(
     head.clear();
     // One empty line before the request line is ignored (RFC 9112 §2.2).
     let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
-    let whole = &buf[..buf.len().min(start + limits.bytes)];
-    let truncated = whole.len() < buf.len() || buf.len() >= start + limits.bytes;
+    // What is not the target of a request line: a method, two blanks, the version.
+    let most = start + limits.target + REQUEST_LINE + limits.bytes;
+    let whole = &buf[..buf.len().min(most)];
+    let truncated = buf.len() >= most;
     let more = || if truncated { Err(BadHead::TooLarge) } else { Ok(None) };
 
     if !begins_like_a_request(&whole[start..]) {
@@ -241,11 +249,17 @@ pub fn request(
     }
     let Some(end) = line(whole, start)? else {
         let first = memchr(b' ', &whole[start..]).map_or(0, |space| whole.len() - start - space);
-        return if first > limits.target + 16 { Err(BadHead::TargetTooLong) } else { more() };
+        return if first > limits.target + REQUEST_LINE { Err(BadHead::TargetTooLong) } else { more() };
     };
     let (target, version) = request_line(&whole[start..end], limits, head)?;
     head.version = version;
-    let Some(used) = section(whole, end + 2, limits, &mut head.fields)? else { return more() };
+    let section_limit = (end + 2).saturating_add(limits.bytes);
+    let Some(used) = section(whole, end + 2, limits, &mut head.fields)? else {
+        return if whole.len() >= section_limit { Err(BadHead::TooLarge) } else { more() };
+    };
+    if used > section_limit {
+        return Err(BadHead::TooLarge);
+    }
     let found = framing(&mut head.fields)?;
 
     if found.chunked && version == Version::Http10 {
@@ -258,11 +272,11 @@ pub fn request(
     };
     authority(&found, target, head)?;
     if found.upgrade && version == Version::Http11 {
-        let mut protocols = head.fields.all(Name::Upgrade);
-        if let (Some(protocol), None) = (protocols.next(), protocols.next())
-            && let Ok(protocol) = std::str::from_utf8(protocol)
+        let protocols: Vec<&[u8]> = head.fields.all(Name::Upgrade).collect();
+        if !protocols.is_empty()
+            && let Ok(protocols) = String::from_utf8(protocols.join(&b", "[..]))
         {
-            head.upgrade = Some(protocol.into());
+            head.upgrade = Some(protocols.into());
         }
     }
     head.fields
@@ -389,11 +403,25 @@ fn authority(found: &Framing, target: Option<String>, head: &mut RequestHead) ->
 
 /// Parses a response head at the front of `buf`. `method` is the request's, which decides whether content follows.
 ///
-/// `Ok(None)` means that more bytes are needed. Content-Length and Transfer-Encoding are removed from the fields.
+/// `Ok(None)` means that more bytes are needed. Content-Length and Transfer-Encoding are removed from the fields. Lines that end in a bare LF
+/// and blanks before a colon are repaired (RFC 9112 §2.2, §5.1), unless the content is chunked.
 ///
 /// # Errors
 /// [`BadHead`]: the upstream cannot be trusted, and the client gets 502.
 pub fn response(
+    buf: &[u8],
+    limits: &HeadLimits,
+    method: &Method,
+    head: &mut ResponseHead,
+) -> Result<Option<FoundResponse>, BadHead> {
+    match strict_response(buf, limits, method, head) {
+        Err(why) => repair::response(buf, limits, method, head, why),
+        found => found,
+    }
+}
+
+/// The same without repair.
+pub(super) fn strict_response(
     buf: &[u8],
     limits: &HeadLimits,
     method: &Method,
@@ -442,5 +470,5 @@ pub fn response(
     head.fields.retain(|field| !matches!(field.id, Name::ContentLength | Name::TransferEncoding));
     let persistent = if version == Version::Http11 { !found.close } else { found.keep_alive && !found.close };
     let keep_alive = persistent && framing != ResponseBody::UntilClose && head.status != 101;
-    Ok(Some(FoundResponse { used, keep_alive, framing }))
+    Ok(Some(FoundResponse { used, keep_alive, framing, repaired: false }))
 }

@@ -1,4 +1,5 @@
-//! HTTP/1.1 and 1.0 (RFC 9112), strict: what two implementations could read differently is refused, not repaired.
+//! HTTP/1.1 and 1.0 (RFC 9112), strict: what two implementations could read differently is refused, not repaired. Of answers, line ends
+//! and blanks that small devices get wrong are repaired where the content's length stays beyond doubt.
 //!
 //! Nothing here reads or writes a socket. [`request`] and [`response`] parse heads from a buffer, [`Chunks`] decodes
 //! chunked content, and the writers append to a buffer. Lines end in CR LF; there is no line folding; Content-Length is
@@ -20,10 +21,14 @@
 
 mod chunked;
 mod head;
+mod keep_alive;
+mod repair;
 mod write;
 
 pub use chunked::{BadChunk, Chunks, Progress};
 pub use head::{BadHead, FoundRequest, FoundResponse, HeadLimits, ResponseBody, request, response};
+pub use keep_alive::keep_alive_timeout;
+pub use repair::response_line_of;
 pub use write::{
     ResponseFraming, reason_phrase, write_chunk_head, write_last_chunk, write_request, write_response,
 };

@@ -35,15 +35,17 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn fields(out: &mut Vec<u8>, fields: &Fields) {
+/// Appends the fields without TE, which is of one connection only. Whether it was there.
+fn fields(out: &mut Vec<u8>, fields: &Fields) -> bool {
+    let mut te = false;
     for field in fields.iter() {
         if field.id == Name::Te {
-            // TE concerns one connection only; the proxy's own connection to an HTTP/1 upstream promises nothing about
-            // trailers.
+            te = true;
             continue;
         }
         line(out, field.name, field.value);
     }
+    te
 }
 
 /// Appends a number in decimal.
@@ -65,18 +67,19 @@ pub fn write_request(
     out.extend_from_slice(head.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     line(out, b"Host", host.as_bytes());
-    fields(out, &head.fields);
+    let te = fields(out, &head.fields);
     if let Some(protocol) = upgrade {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
         line(out, b"Upgrade", protocol.as_bytes());
+    } else if te {
+        // Trailers of the answer are passed on (RFC 9110 §10.1.4). gRPC's servers ask for this.
+        out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
     }
     match head.body {
         BodyLength::Exact(length) => length_line(out, length),
         BodyLength::Unknown => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         // Methods that usually have content state its absence (RFC 9110 §8.6).
-        BodyLength::None
-            if upgrade.is_none() && matches!(method, Method::Post | Method::Put | Method::Patch) =>
-        {
+        BodyLength::None if matches!(method, Method::Post | Method::Put | Method::Patch) => {
             length_line(out, 0);
         }
         BodyLength::None => {}

@@ -63,9 +63,19 @@ fn proxied(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
             };
             (pair(ip(0), ip(16), &raw[32..]), 36)
         }
-        // The address of a Unix socket is of no use here.
-        0x31 if body.len() >= 216 => (ProxyHeader::Local, 216),
-        0x31 => return Err(Error::Address),
+        // The address of a Unix socket is of no use here, and datagrams were not what this connection carries: a receiver may take both for
+        // unspecified (§2.2).
+        0x12 | 0x22 | 0x31 | 0x32 => {
+            let length = match family {
+                0x12 => 12,
+                0x22 => 36,
+                _ => 216,
+            };
+            if body.len() < length {
+                return Err(Error::Address);
+            }
+            (ProxyHeader::Local, length)
+        }
         _ => return Err(Error::Unknown),
     };
     extensions(whole, FIXED + addresses)?;
@@ -171,7 +181,13 @@ mod tests {
         assert_eq!(parse(&header(0x21, 0x00, &[])), Ok(Some((ProxyHeader::Local, 16))));
         assert_eq!(parse(&header(0x11, 0x11, &V4)), Err(Error::Unknown));
         assert_eq!(parse(&header(0x22, 0x11, &V4)), Err(Error::Unknown));
-        assert_eq!(parse(&header(0x21, 0x12, &V4)), Err(Error::Unknown), "datagrams");
+        assert_eq!(
+            parse(&header(0x21, 0x12, &V4)),
+            Ok(Some((ProxyHeader::Local, 28))),
+            "datagrams are unspecified"
+        );
+        assert_eq!(parse(&header(0x21, 0x22, &V4)), Err(Error::Address));
+        assert_eq!(parse(&header(0x21, 0x13, &V4)), Err(Error::Unknown));
         assert_eq!(parse(&header(0x21, 0x11, &V4[..11])), Err(Error::Address));
         assert_eq!(parse(&header(0x21, 0x21, &V4)), Err(Error::Address));
         assert!(parse(&header(0x21, 0x11, &body(&[4, 0, 2, 0, 0]))).unwrap().is_some());

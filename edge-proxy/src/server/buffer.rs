@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes of a buffer: a head of the largest allowed size fits, and four TLS records.
 pub(crate) const SIZE: usize = 64 * 1024;
+/// Buffers that are read and thrown away before others have their turn.
+const DRAINS: usize = 16;
 /// Buffers a worker keeps for reuse: 4 MiB.
 const KEPT: usize = 64;
 
@@ -135,22 +137,25 @@ impl Input {
         }
     }
 
-    /// Reads until the client closes, or up to a limit, and discards everything: closing with unread bytes would reset
-    /// the connection before the last output is read.
+    /// Reads until the client closes and throws everything away: closing with unread bytes would reset the connection before what was
+    /// said last is read (RFC 9112 §9.6). Each time something came, `came` is called. Others have their turn in between.
     pub(crate) fn poll_drain(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
         cx: &mut Context<'_>,
-        most: usize,
+        mut came: impl FnMut(),
     ) -> Poll<()> {
-        let mut thrown = 0;
-        loop {
+        for _ in 0..DRAINS {
             self.consume(self.end - self.start);
             match ready!(self.poll_fill(io, cx)) {
-                Ok(n) if n > 0 && thrown < most => thrown += n,
+                Ok(1..) => came(),
                 _ => return Poll::Ready(()),
             }
         }
+        self.consume(self.end - self.start);
+        self.release();
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads once. `Ok(0)` is the end of the stream. While nothing comes and nothing is held, no memory is either.

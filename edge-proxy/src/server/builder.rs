@@ -139,7 +139,8 @@ impl Builder {
     pub fn start(mut self) -> Result<ProxyHandle, StartError> {
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
-        let lasting = ReloadSurvivors::new(self.workers, shared.map_err(StartError::Thread)?)?;
+        let lasting =
+            ReloadSurvivors::new(self.workers, shared.map_err(StartError::Thread)?, self.observer.clone())?;
         let listeners = snapshot.config().listeners.clone();
         listen::probe(&listeners, &self.inherited)
             .map_err(|(address, source)| StartError::Listen { address, source })?;

@@ -36,4 +36,4 @@ mod upstream;
 mod view;
 mod worker;
 
-pub use upstream::{TargetStatus, UpstreamTlsError};
+pub use upstream::{Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError};

@@ -1,6 +1,7 @@
 //! Events for the embedder: one record per request, one per rejected connection, and changes of the proxy's state.
 
 use super::resumption::SharedEvent;
+use super::upstream::TargetEvent;
 use crate::{Method, Reason, RequestHead, Version};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +24,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// A listener's interface or address went, or came and is served. Not called by a worker.
     fn listener(&self, _event: &ListenerEvent<'_>) {}
+
+    /// A target of an upstream is not used any more, or is used again.
+    fn target(&self, _event: &TargetEvent<'_>) {}
 
     /// The store of shared state came or went. Not called by a worker.
     fn shared(&self, _event: &SharedEvent) {}
@@ -106,6 +110,8 @@ pub struct AccessRecord<'a> {
     pub duration: Duration,
     /// The reason why it was refused or broken off, if it was.
     pub reason: Option<Reason>,
+    /// The failure of the upstream in words: the target and the cause.
+    pub error: Option<&'a str>,
     /// True if the request was accepted as early data.
     pub early: bool,
     /// The request's head as it was received or forwarded.

@@ -12,6 +12,7 @@ use super::upstream::{ConnectOptions, UpstreamTransport};
 use super::worker::Worker;
 use crate::Reason;
 use crate::balance::hash;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -47,7 +48,8 @@ pub(crate) async fn run(
                 deadline: &deadline,
                 connect: view.runtime.snapshot().config().timeouts.connect,
                 fresh: true,
-                websocket: false,
+                upgrade: None,
+                missed: Cell::new(None),
                 host: true,
                 trace: &Trace::NONE,
             };

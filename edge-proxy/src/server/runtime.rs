@@ -6,13 +6,14 @@ use super::ktls;
 use super::limits::site::{SiteLimiter, SiteLimiters};
 use super::limits::sketch::{ConnectionPermit, CountMinSketch};
 use super::metrics::counters::{Shard, Shards, SiteShard};
+use super::observe::Observer;
 use super::resumption::{Link, Sessions, Tickets};
-use super::upstream::{SharedTarget, Targets, client_config};
+use super::upstream::{ClientTls, SharedTarget, Targets};
 use crate::Snapshot;
 use crate::config::{KernelTls, ListenerKind, Protocol};
 use quinn_proto as quic;
+use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
-use rustls::{ClientConfig, ServerConfig};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +39,11 @@ pub(crate) struct ReloadSurvivors {
 }
 
 impl ReloadSurvivors {
-    pub(crate) fn new(workers: usize, shared: Option<Arc<Link>>) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(
+        workers: usize,
+        shared: Option<Arc<Link>>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, rustls::Error> {
         let own = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let (tickets, early_tcp): (Arc<dyn ProducesTickets>, Arc<dyn StoresServerSessions>) = match &shared {
             Some(link) => (Arc::new(Tickets::new(link.clone(), own)), Arc::new(Sessions::new(link.clone()))),
@@ -49,7 +54,7 @@ impl ReloadSurvivors {
             early_tcp,
             // What is resumed over QUIC with early data stays with the edge that it was made at, which proves that it is used once.
             early_quic: ServerSessionMemoryCache::new(SESSIONS),
-            targets: Targets::new(),
+            targets: Targets::new(observer),
             guards: SiteLimiters::new(workers),
             clients: CountMinSketch::new(),
             shared,
@@ -72,7 +77,7 @@ pub(crate) struct Runtime {
     /// For sites with early data: each session is known here and can be resumed once (RFC 8446 §8.1).
     pub(crate) early_tls: Arc<ServerConfig>,
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
-    pub(crate) upstream_tls: Vec<Option<Arc<ClientConfig>>>,
+    pub(crate) upstream_tls: Vec<Option<Arc<ClientTls>>>,
     /// By upstream, in the order of the configuration.
     pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
     /// By site, in the order of the configuration.
@@ -140,7 +145,8 @@ impl Runtime {
                 Some(h3::server_config(tls, &limits).map_err(|why| StartError::Quic { source: why.into() })?)
             }
         };
-        let alt_svc = http3.map(|port| format!("h3=\":{port}\"; ma=86400"));
+        // What clients outside connect to, where that is another port.
+        let alt_svc = http3.map(|port| format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(port)));
         let upstream_tls = config
             .upstreams
             .iter()
@@ -148,7 +154,7 @@ impl Runtime {
                 upstream
                     .tls
                     .as_ref()
-                    .map(|tls| client_config(tls, upstream.protocol == Protocol::Http2))
+                    .map(|tls| ClientTls::new(tls, upstream.protocol == Protocol::Http2).map(Arc::new))
                     .transpose()
                     .map_err(|source| StartError::UpstreamTls { upstream: upstream.name.clone(), source })
             })
@@ -223,7 +229,7 @@ pub(crate) fn h3_limits(config: &crate::config::Config) -> h3::QuicLimits {
     limits.handshake = config.timeouts.handshake;
     limits.head = config.timeouts.header;
     limits.idle = config.timeouts.idle;
-    limits.section.section = config.limits.header_bytes;
+    limits.section.section = config.limits.header_bytes + config.limits.target_bytes;
     limits.section.fields = config.limits.header_fields;
     limits
 }

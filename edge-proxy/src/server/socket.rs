@@ -1,6 +1,7 @@
 //! A stream socket of either family: TCP or Unix.
 
 use super::buffer::ImmediateWrite;
+use super::sys::unacknowledged;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -67,6 +68,18 @@ impl Socket {
             Self::Tcp(stream) => socket2::SockRef::from(stream).set_linger(option),
             Self::Fresh(None) | Self::Unix(_) => Ok(()),
         };
+    }
+
+    /// Waits until the other side's system has all that was sent, or the socket is gone.
+    pub(crate) async fn acknowledged(&self) {
+        let queued = || match self {
+            Self::Fresh(Some(stream)) => unacknowledged(stream.as_fd()),
+            Self::Tcp(stream) => unacknowledged(stream.as_fd()),
+            Self::Fresh(None) | Self::Unix(_) => Ok(0),
+        };
+        while matches!(queued(), Ok(1..)) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 
     /// Acknowledges what came at once, instead of with what is sent next.

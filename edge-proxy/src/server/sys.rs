@@ -147,10 +147,16 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     if info[0].to_ne_bytes()[0] == TCP_CLOSE {
         return Err(io::ErrorKind::NotConnected.into());
     }
+    // What is acknowledged between the two calls is counted by neither.
+    Ok(info[BYTES_ACKED] + u64::from(unacknowledged(socket)?))
+}
+
+/// Bytes in the queue of a socket that the other side's system has not acknowledged.
+pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut waiting: libc::c_int = 0;
-    // SAFETY: the kernel writes one int. What is acknowledged between the two calls is counted by neither.
+    // SAFETY: the kernel writes one int.
     done(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) })?;
-    Ok(info[BYTES_ACKED] + u64::from(waiting.unsigned_abs()))
+    Ok(waiting.unsigned_abs())
 }
 
 /// Returns the index of the interface with this name. `None` if there is none.

@@ -4,10 +4,14 @@ use super::deadline::Deadline;
 use super::traces::Trace;
 use super::upstream::{ConnectOptions, Pool, SharedTarget, Targets, UpstreamError, read_whole};
 use crate::balance::TriedTargets;
+use crate::config::Limits;
 use crate::config::{Tailnet, Target, Upstream};
+use crate::server::observe::NoopObserver;
+use crate::server::upstream::Cause;
 use crate::tailnet::{Node, TailnetIdentity, TailnetUser};
 use crate::{RequestHead, Version};
 use serde::Deserialize;
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -52,11 +56,14 @@ pub(crate) struct WhoIs {
 impl WhoIs {
     pub(crate) fn new(tailnet: &Tailnet) -> Self {
         let upstream = Upstream::new("tailscaled", Target::Unix(tailnet.socket.clone()));
-        let shared: Vec<Arc<SharedTarget>> =
-            Targets::new().of(std::slice::from_ref(&upstream)).into_iter().flatten().collect();
+        let shared: Vec<Arc<SharedTarget>> = Targets::new(Arc::new(NoopObserver))
+            .of(std::slice::from_ref(&upstream))
+            .into_iter()
+            .flatten()
+            .collect();
         Self {
             tailnet: tailnet.clone(),
-            pool: Pool::new(upstream, &shared, None, 4),
+            pool: Pool::new(upstream, &shared, None, &Limits { idle_upstream: 4, ..Limits::default() }),
             said: RefCell::default(),
         }
     }
@@ -104,7 +111,8 @@ impl WhoIs {
             deadline,
             connect: PATIENCE,
             fresh: false,
-            websocket: false,
+            upgrade: None,
+            missed: Cell::new(None),
             host: true,
             trace: &Trace::NONE,
         };
@@ -127,7 +135,7 @@ impl WhoIs {
             };
             exchange.finish();
             return match answer.status {
-                200 => parse(&content).ok_or(UpstreamError::Malformed),
+                200 => parse(&content).ok_or(UpstreamError::Malformed(Cause::MalformedContent)),
                 404 => Ok(WhoisResult::Nobody),
                 status => Err(UpstreamError::Status(status)),
             };

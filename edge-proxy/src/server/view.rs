@@ -27,11 +27,11 @@ impl View {
             .zip(&runtime.upstream_tls)
             .zip(&runtime.targets)
             .map(|((upstream, tls), targets)| {
-                let limit = config.limits.idle_upstream;
                 let kept = before_by_name.get(upstream.name.as_str()).copied();
-                let kept = kept.filter(|pool| pool.serves(upstream, tls.as_ref()));
-                kept.cloned()
-                    .unwrap_or_else(|| Rc::new(Pool::new(upstream.clone(), targets, tls.clone(), limit)))
+                let kept = kept.filter(|pool| pool.serves(upstream, tls.as_ref(), &config.limits));
+                kept.cloned().unwrap_or_else(|| {
+                    Rc::new(Pool::new(upstream.clone(), targets, tls.clone(), &config.limits))
+                })
             })
             .collect();
         let whois = config.tailnet.as_ref().map(|tailnet| {

@@ -152,6 +152,8 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
         ("limits.connections", limits.connections, 1, 10_000_000),
         ("limits.idle_upstream", limits.idle_upstream, 0, 1_000_000),
         ("limits.upstream_buffer", limits.upstream_buffer, 1 << 20, 1 << 36),
+        ("limits.response_header_bytes", limits.response_header_bytes, 256, 65_535),
+        ("limits.response_header_fields", limits.response_header_fields, 1, 10_000),
     ];
     for (key, value, low, high) in between {
         if !(low..=high).contains(&value) {

@@ -131,7 +131,7 @@ fn s5_heads_that_are_too_large() {
     many.extend_from_slice(b"\r\n");
     edge.assert_refused(&many, 431);
     let mut target = b"GET /".to_vec();
-    target.extend(std::iter::repeat_n(b'a', 9 * 1024));
+    target.extend(std::iter::repeat_n(b'a', 33 * 1024));
     target.extend_from_slice(b" HTTP/1.1\r\nHost: a.test\r\n\r\n");
     edge.assert_refused(&target, 414);
     edge.assert_refused(b"GET / HTTP/2.0\r\nHost: a.test\r\n\r\n", 505);

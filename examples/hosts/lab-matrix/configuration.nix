@@ -33,6 +33,7 @@ in
         hosts = [ "headscale.example.org" ];
         upstream = "headscale";
         plain = "serve";
+        upgrade = [ "tailscale-control-protocol" "DERP" "websocket" ];
         timeouts = { response = "1h"; tunnel = "1d"; };
       };
     };

@@ -51,6 +51,7 @@
         hosts = [ "headscale.example.org" ];
         upstream = "lab-matrix";
         # Clients keep one request open while they are connected.
+        upgrade = [ "tailscale-control-protocol" "DERP" "websocket" ];
         timeouts = { response = "1h"; tunnel = "1d"; };
       };
       vault = {

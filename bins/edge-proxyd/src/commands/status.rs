@@ -119,7 +119,8 @@ fn print(report: &Report) {
             if listener.serving { "served" } else { "waits for its interface" }.to_owned(),
         ]);
     }
-    let mut targets = Table::new(["UPSTREAM", "STATE", "IN FLIGHT", "REQUESTS", "FAILURES", "TARGET"]);
+    let mut targets =
+        Table::new(["UPSTREAM", "STATE", "IN FLIGHT", "REQUESTS", "FAILURES", "TARGET", "LAST FAILURE"]);
     for target in &report.targets {
         targets.row([
             target.upstream.clone(),
@@ -128,6 +129,7 @@ fn print(report: &Report) {
             target.requests.to_string(),
             target.failures.to_string(),
             target.target.clone(),
+            target.last_failure(),
         ]);
     }
     let mut away = Table::new(["REJECTED", "COUNT"]);

@@ -18,6 +18,7 @@ pub(super) static LISTEN: &[Key] = &[
     Key::new("name", Kind::Text),
     Key::new("tls", Kind::Boolean),
     Key::new("http3", Kind::Boolean),
+    Key::new("h2c", Kind::Boolean),
     Key::new("interface", Kind::Text),
     Key::new("proxy_protocol", Kind::List(&Kind::Range)),
     Key::new("forward", REFERRED),
@@ -55,6 +56,8 @@ pub(super) static LIMITS: &[Key] = &[
     Key::new("connections_per_client", COUNT),
     Key::new("idle_upstream", COUNT),
     Key::new("upstream_buffer", Kind::Size),
+    Key::new("response_header_bytes", Kind::Size),
+    Key::new("response_header_fields", COUNT),
 ];
 
 pub(super) static TIMEOUTS: &[Key] = &[
@@ -87,6 +90,10 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
         if http3 && !tls {
             table.wrong("http3", "needs tls = true: HTTP/3 is always encrypted");
         }
+        let h2c = boolean("h2c");
+        if h2c && tls {
+            table.wrong("h2c", "is for listeners without TLS: with TLS clients choose HTTP/2 in the handshake, so leave it out");
+        }
         let forward = forward(&table, upstreams);
         if forward.is_some() && tls {
             table.wrong("forward", "excludes `tls`: bytes are forwarded as they come; to pass TLS through by its server name, use `passthrough` of a site");
@@ -108,7 +115,7 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
                     let (name, interface) = (name.clone(), interface.clone());
                     let proxy_protocol = proxy_protocol.clone();
                     let forward = forward.clone();
-                    listeners.push(Listener { name, address, kind, interface, proxy_protocol, forward });
+                    listeners.push(Listener { name, address, kind, interface, proxy_protocol, forward, h2c });
                 }
             }
         }
@@ -235,6 +242,7 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     size("header_bytes", &mut limits.header_bytes);
     size("target_bytes", &mut limits.target_bytes);
     size("upstream_buffer", &mut limits.upstream_buffer);
+    size("response_header_bytes", &mut limits.response_header_bytes);
     let number = |key| table.get(key).and_then(|value| value.number());
     let count = |key, slot: &mut usize| {
         if let Some(count) = number(key) {
@@ -244,6 +252,7 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     count("header_fields", &mut limits.header_fields);
     count("connections", &mut limits.connections);
     count("idle_upstream", &mut limits.idle_upstream);
+    count("response_header_fields", &mut limits.response_header_fields);
     if let Some(streams) = number("streams") {
         limits.streams = streams as u32;
     }

@@ -29,6 +29,7 @@ pub(super) static SITE: &[Key] = &[
     Key::new("hsts", Kind::Table(access::HSTS)),
     Key::new("compression", access::COMPRESSION),
     Key::new("maintenance", Kind::Table(MAINTENANCE)),
+    Key::new("upgrade", Kind::List(&Kind::Text)),
     Key::new("request_headers", Kind::Table(EDITS)),
     Key::new("response_headers", Kind::Table(EDITS)),
     Key::new("passthrough", REFERRED),
@@ -49,6 +50,7 @@ static ROUTE: &[Key] = &[
     Key::new("satisfy", SATISFY),
     Key::new("methods", Kind::List(&Kind::Text)),
     Key::new("auth", access::AUTH),
+    Key::new("upgrade", Kind::List(&Kind::Text)),
     Key::new("strip_prefix", Kind::Text),
     Key::new("body_limit", Kind::Size),
     Key::new("request_headers", Kind::Table(EDITS)),
@@ -121,6 +123,9 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site.response_fields = edits(table, "response_headers");
     site.body_limit = table.get("body_limit").and_then(|value| value.size());
     site.passthrough = table.get("passthrough").and_then(|value| referred_tcp(&value, upstreams));
+    if let Some(protocols) = upgrade(table) {
+        site.upgrade = protocols;
+    }
     access::read(table, &mut site, upstreams);
     site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
     site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
@@ -169,9 +174,16 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
     route.request_fields = edits(table, "request_headers");
     route.response_fields = edits(table, "response_headers");
     route.auth = access::auth(table, upstreams);
+    route.upgrade = upgrade(table);
     route.body_limit = table.get("body_limit").and_then(|value| value.size());
     table.finish();
     route
+}
+
+/// The protocols that clients may switch to.
+fn upgrade(table: &Table<'_, '_>) -> Option<Vec<String>> {
+    let list = table.get("upgrade")?.list();
+    Some(list.iter().filter_map(Value::text).map(String::from).collect())
 }
 
 /// Reads the action of a site or a route, if it has one.

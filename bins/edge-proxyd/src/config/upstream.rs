@@ -4,7 +4,7 @@ use super::balance;
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use edge_proxy::ConfigPath;
-use edge_proxy::config::{Protocol, ProxyOut, Target, Upstream, UpstreamTls};
+use edge_proxy::config::{ForwardedAs, Pin, Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 use std::path::PathBuf;
 
 pub(super) const TARGET: Kind = Kind::Form(r"^(https?|h2c?|tcp)://.|^unix:");
@@ -17,6 +17,8 @@ pub(super) static UPSTREAM: &[Key] = &[
     Key::new("balance", balance::BALANCE),
     Key::new("host", Kind::Text),
     Key::new("proxy_protocol", Kind::Word(&const { words(&VERSIONS) })),
+    Key::new("forwarded", Kind::Word(&const { words(&FORWARDED) })),
+    Key::new("idle", Kind::Duration),
     Key::new("tls", Kind::Table(TLS)),
     Key::new("health", Kind::Table(balance::HEALTH)),
     Key::new("retry", Kind::Table(balance::RETRY)),
@@ -27,8 +29,10 @@ pub(super) static TLS: &[Key] = &[
     Key::new("certificate", Kind::Path),
     Key::new("key", Kind::Path),
     Key::new("server_name", Kind::Text),
+    Key::new("pin", Kind::List(&Kind::Form("^(/|sha256//|sha256:)."))),
 ];
 
+const FORWARDED: [(&str, ForwardedAs); 2] = [("chain", ForwardedAs::Chain), ("client", ForwardedAs::Client)];
 const VERSIONS: [(&str, ProxyOut); 2] = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
 
 /// Reads the upstreams that have a section of their own.
@@ -74,6 +78,11 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
         upstream.retry = balance::retry(&retry);
     }
     upstream.proxy_protocol = table.get("proxy_protocol").and_then(|value| value.one_of(&VERSIONS));
+    upstream.forwarded =
+        table.get("forwarded").and_then(|value| value.one_of(&FORWARDED)).unwrap_or_default();
+    if let Some(idle) = table.get("idle").and_then(|value| value.duration()) {
+        upstream.idle = idle;
+    }
     upstream.host = table.get("host").and_then(|value| value.text()).map(Into::into);
     table.finish();
     upstream
@@ -91,9 +100,22 @@ fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
         certificate: file("certificate"),
         key: file("key"),
         server_name: tls.get("server_name").and_then(|value| value.text()).map(Into::into),
+        pins: tls.get("pin").map(|value| pins(&value)).unwrap_or_default(),
     };
     tls.finish();
     Some(found)
+}
+
+/// The certificates and keys that a service may show.
+fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
+    let form = "is not a valid pin: expected the absolute path of a PEM file, sha256//BASE64 or sha256:HEX";
+    let pins: Vec<Pin> = value.list().iter().filter_map(|pin| pin.parsed(form)).collect();
+    for pin in &pins {
+        if let Pin::Certificate(path) = pin {
+            value.document.files.borrow_mut().push(path.clone());
+        }
+    }
+    pins
 }
 
 /// Reads the upstream of a table that names it by address, with its table `tls`.

@@ -49,6 +49,8 @@ pub(crate) struct LogRecord<'a> {
     pub(crate) site: Option<&'a str>,
     pub(crate) upstream: Option<&'a str>,
     pub(crate) reason: Option<&'a str>,
+    /// The failure of the upstream in words.
+    pub(crate) error: Option<&'a str>,
     pub(crate) early: bool,
     pub(crate) referer: Option<&'a [u8]>,
     pub(crate) user_agent: Option<&'a [u8]>,
@@ -85,6 +87,7 @@ mod tests {
             site: Some("git"),
             upstream: Some("forgejo"),
             reason: None,
+            error: None,
             early: false,
             referer: None,
             user_agent: Some(user_agent),

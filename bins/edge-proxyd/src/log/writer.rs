@@ -4,7 +4,7 @@
 use super::{Format, LogRecord};
 use edge_proxy::{
     AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, Observer, Reason,
-    SharedEvent, WorkerFailure,
+    SharedEvent, TargetChange, TargetEvent, WorkerFailure,
 };
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -186,6 +186,17 @@ impl<W: Write> Log<W> {
     }
 }
 
+/// `upstream `git`: 127.0.0.1:3000 is not used for 10s: connection refused`
+fn target_line(event: &TargetEvent<'_>) -> String {
+    let change = match event.change {
+        TargetChange::Ejected(time) => format!("is not used for {time:?} after failures in a row"),
+        TargetChange::Down => "is down by its checks and not used".to_owned(),
+        TargetChange::Back => "is used again".to_owned(),
+    };
+    let cause = event.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("upstream `{}`: {} {change}{cause}", event.upstream, event.target)
+}
+
 impl Observer for Writer {
     fn accepting(&self, event: &AcceptEvent<'_>) {
         eprintln!("edge-proxyd: {event}");
@@ -204,6 +215,10 @@ impl Observer for Writer {
                 event.address
             ),
         }
+    }
+
+    fn target(&self, event: &TargetEvent<'_>) {
+        eprintln!("edge-proxyd: {}", target_line(event));
     }
 
     fn access(&self, record: &AccessRecord<'_>) {
@@ -227,6 +242,7 @@ impl Observer for Writer {
             site: record.site,
             upstream: record.upstream,
             reason: record.reason.map(Reason::as_str),
+            error: record.error,
             early: record.early,
             referer: record.head.fields.get_named(b"referer"),
             user_agent: record.head.fields.get_named(b"user-agent"),

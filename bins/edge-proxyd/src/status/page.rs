@@ -186,10 +186,16 @@ fn targets(page: &mut String, report: &Report) {
                 target.in_flight.to_string(),
                 target.requests.to_string(),
                 target.failures.to_string(),
+                escaped(&target.last_failure()),
             ]
         })
         .collect();
-    table(page, "Upstreams", &["upstream", "target", "state", "#in flight", "#requests", "#failures"], &rows);
+    table(
+        page,
+        "Upstreams",
+        &["upstream", "target", "state", "#in flight", "#requests", "#failures", "last failure"],
+        &rows,
+    );
 }
 
 fn listeners(page: &mut String, report: &Report) {

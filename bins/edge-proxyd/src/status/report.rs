@@ -83,6 +83,23 @@ pub(crate) struct Target {
     pub(crate) in_flight: u32,
     pub(crate) requests: u64,
     pub(crate) failures: u64,
+    /// The last failure in words.
+    #[serde(default)]
+    pub(crate) error: Option<String>,
+    /// Seconds since that.
+    #[serde(default)]
+    pub(crate) error_age: Option<u64>,
+}
+
+impl Target {
+    /// `connection refused, 12s ago`
+    pub(crate) fn last_failure(&self) -> String {
+        let Some(error) = &self.error else { return String::new() };
+        match self.error_age {
+            Some(seconds) => format!("{error}, {seconds}s ago"),
+            None => error.clone(),
+        }
+    }
 }
 
 impl Report {
@@ -153,6 +170,8 @@ impl Report {
                     in_flight: target.in_flight,
                     requests: target.requests,
                     failures: target.failures,
+                    error: target.last_failure.map(|(cause, _)| cause.to_string()),
+                    error_age: target.last_failure.map(|(_, age)| age.as_secs()),
                 })
                 .collect(),
             listeners: listeners

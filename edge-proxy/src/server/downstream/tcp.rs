@@ -4,6 +4,7 @@ use super::wire::ClientTransport;
 use super::{h1, h2};
 use crate::config::{Listener, ListenerKind, Reject};
 use crate::decide::{self, Transport};
+use crate::h2::frame::PREFACE;
 use crate::server::buffer::Input;
 use crate::server::deadline::Deadline;
 use crate::server::descriptors;
@@ -194,6 +195,16 @@ async fn connection(
         return Box::pin(relay::run(&worker, &connection, &forward.upstream, socket, already, idle)).await;
     }
     if listener.kind == ListenerKind::Plain {
+        if listener.h2c {
+            match prior_knowledge(&worker, &mut socket, &mut already).await {
+                Some(true) => {
+                    return Box::pin(h2::run(worker, connection, ClientTransport::Plain(socket), &already))
+                        .await;
+                }
+                Some(false) => {}
+                None => return,
+            }
+        }
         return h1::run(worker, connection, ClientTransport::Plain(socket), &already).await;
     }
     connection.transport = Transport::Tls;
@@ -202,7 +213,7 @@ async fn connection(
         return;
     };
     if http2 {
-        Box::pin(h2::run(worker, connection, ClientTransport::Tls(stream))).await;
+        Box::pin(h2::run(worker, connection, ClientTransport::Tls(stream), b"")).await;
     } else {
         h1::run(worker, connection, ClientTransport::Tls(stream), b"").await;
     }
@@ -216,6 +227,28 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
         quic: false,
         reason,
     });
+}
+
+/// Whether a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4), as far as it takes to tell; what was read is in `already`.
+/// `None` if nothing came.
+async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut Vec<u8>) -> Option<bool> {
+    let deadline = worker.sweep().deadline();
+    let limit = worker.view().runtime.snapshot().config().timeouts.idle;
+    let read = async {
+        loop {
+            let n = already.len().min(PREFACE.len());
+            if already[..n] != PREFACE[..n] {
+                return Some(false);
+            }
+            if n == PREFACE.len() {
+                return Some(true);
+            }
+            if !matches!(socket.read_buf(already).await, Ok(1..)) {
+                return None;
+            }
+        }
+    };
+    deadline.within(limit, read).await.flatten()
 }
 
 /// Reads the PROXY header; what came behind it stays in `already`.

@@ -1,20 +1,26 @@
 //! The transport of TCP clients.
 
-use crate::server::buffer::ImmediateWrite;
+use crate::server::buffer::{ImmediateWrite, Input};
+use crate::server::deadline::Deadline;
 use crate::server::socket::Socket;
 use crate::server::splice::SplicePipe;
 use crate::server::tls::TlsStream;
 use rustls::ServerConnection;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded).
+/// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded), in bytes.
 pub(super) const DRAIN: usize = 256 * 1024;
-/// The maximum time for sending the end and waiting for the client to close.
+/// How long that may take, and how long a client whose connection is to be closed may pause.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
+/// How long a client may go on sending after its answer, however steadily.
+const LINGERS: Duration = Duration::from_secs(30);
+/// How long a client's system may take to acknowledge what was sent, before a reset.
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
 /// The TCP connection of a client, with or without TLS.
 pub(crate) enum ClientTransport {
@@ -40,6 +46,14 @@ impl ClientTransport {
         match self {
             Self::Plain(_) => 0,
             Self::Tls(stream) => stream.waiting(),
+        }
+    }
+
+    /// Ends the sending side of the socket, without the goodbye of TLS.
+    pub(super) fn poll_end_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream.socket_mut()).poll_shutdown(cx),
         }
     }
 
@@ -85,6 +99,19 @@ impl ClientTransport {
             Self::Tls(stream) => stream.poll_relay(cx, pipe),
         }
     }
+}
+
+/// Reads what a client still sends whose connection is about to be closed, and throws it away.
+pub(super) async fn linger(input: &mut Input, wire: &mut ClientTransport, deadline: &Deadline) {
+    let since = Instant::now();
+    deadline.set(LINGER);
+    poll_fn(|cx| {
+        let read = input.poll_drain(wire, cx, || deadline.set(LINGER));
+        let over = deadline.poll_due(cx).is_ready() || since.elapsed() > LINGERS || deadline.draining();
+        if over { Poll::Ready(()) } else { read }
+    })
+    .await;
+    deadline.clear();
 }
 
 impl ImmediateWrite for ClientTransport {

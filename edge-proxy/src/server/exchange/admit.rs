@@ -1,10 +1,9 @@
 //! Admission of a request by the rates and the concurrency limit of its site.
 
 use super::context::ExchangeContext;
-use super::reply::empty;
-use crate::Reason;
-use crate::ResponseHead;
+use super::reply::error;
 use crate::server::limits::site::{InFlightPermit, LimitExceeded};
+use crate::{Reason, RequestHead, ResponseHead};
 use std::time::Duration;
 
 /// A refusal by admission or authentication: the response to send instead of acting on the request.
@@ -15,23 +14,22 @@ pub(super) struct Denial {
 }
 
 impl Denial {
-    pub(super) const fn new(head: ResponseHead, reason: Reason) -> Self {
-        Self { head, content: Vec::new(), reason }
-    }
-
-    /// A refusal without content. `wait` is sent as `Retry-After`, rounded up to seconds.
-    pub(super) fn after(status: u16, wait: Option<Duration>, reason: Reason) -> Self {
-        let mut head = empty(status);
+    /// A refusal of this request. `wait` is sent as `Retry-After`, rounded up to seconds.
+    pub(super) fn after(request: &RequestHead, status: u16, wait: Option<Duration>, reason: Reason) -> Self {
+        let (mut head, content) = error(status, request);
         if let Some(wait) = wait {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             head.fields.push(b"Retry-After", seconds.to_string().as_bytes());
         }
-        Self::new(head, reason)
+        Self { head, content, reason }
     }
 }
 
 /// Admits the request, or refuses it because of a rate or the number of requests in flight.
-pub(super) fn admit(context: &ExchangeContext<'_>) -> Result<Option<InFlightPermit>, Box<Denial>> {
+pub(super) fn admit(
+    context: &ExchangeContext<'_>,
+    request: &RequestHead,
+) -> Result<Option<InFlightPermit>, Box<Denial>> {
     let Some((index, site)) = context.decision.site else { return Ok(None) };
     let client = context.decision.client.address;
     let over = match context.view.runtime.guards[index].admit(site, client) {
@@ -43,5 +41,5 @@ pub(super) fn admit(context: &ExchangeContext<'_>) -> Result<Option<InFlightPerm
         LimitExceeded::Site(wait) => (503, Some(wait), Reason::RateOfSite),
         LimitExceeded::Concurrent => (503, None, Reason::TooManyRequests),
     };
-    Err(Box::new(Denial::after(status, wait, reason)))
+    Err(Box::new(Denial::after(request, status, wait, reason)))
 }

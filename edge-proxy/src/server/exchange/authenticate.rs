@@ -2,13 +2,14 @@
 
 use super::admit::Denial;
 use super::context::ExchangeContext;
-use super::reply::empty;
+use super::reply::error;
 use crate::auth::{basic, forward};
 use crate::config::{Auth, BasicAuth, ForwardAuth};
 use crate::decide::request_fields;
 use crate::server::passwords::{self, PasswordVerdict};
 use crate::server::upstream::{ConnectOptions, UpstreamError, read_whole};
 use crate::{BodyLength, Fields, Method, Reason, RequestHead, ResponseHead};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ impl<'a> Authentication<'_, 'a> {
     }
 
     async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
-        let refuse = |status, wait, reason| Err(Box::new(Denial::after(status, Some(wait), reason)));
+        let refuse = |status, wait, reason| Err(Box::new(Denial::after(head, status, Some(wait), reason)));
         let ExchangeContext { view, decision, .. } = self.context;
         let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
         if let Some(given) = basic::credentials(&head.fields) {
@@ -91,10 +92,10 @@ impl<'a> Authentication<'_, 'a> {
                 PasswordVerdict::Wrong => {}
             }
         }
-        let mut response = empty(401);
+        let (mut response, content) = error(401, head);
         let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", auth.realm);
         response.fields.push(b"WWW-Authenticate", challenge.as_bytes());
-        Err(Box::new(Denial::new(response, Reason::PasswordAskedFor)))
+        Err(Box::new(Denial { head: response, content, reason: Reason::PasswordAskedFor }))
     }
 
     async fn forward(
@@ -105,7 +106,7 @@ impl<'a> Authentication<'_, 'a> {
         let mut prepared = head.clone();
         request_fields(self.context.decision, &self.context.facts(self.early), self.early, &mut prepared);
         // The method as the service will see it; the path as the client wrote it, and in each of its other readings.
-        if self.context.decision.websocket {
+        if self.context.decision.upgrade.is_some() && prepared.method == Method::Connect {
             prepared.method = Method::Get;
         }
         let mut allowed: Option<(Fields, Fields)> = None;
@@ -113,7 +114,7 @@ impl<'a> Authentication<'_, 'a> {
             prepared.target.clone_from(target);
             let mut question = forward::question(auth, &prepared);
             let Ok((response, content)) = self.ask(auth, &mut question).await else {
-                return Err(Box::new(Denial::after(503, None, Reason::AuthenticationUnreachable)));
+                return Err(Box::new(Denial::after(head, 503, None, Reason::AuthenticationUnreachable)));
             };
             match (forward::answer(auth, response), &allowed) {
                 (forward::AuthAnswer::Allowed { request, response }, None) => {
@@ -122,7 +123,7 @@ impl<'a> Authentication<'_, 'a> {
                 (forward::AuthAnswer::Allowed { request, .. }, Some((first, _))) if request == *first => {}
                 // The identity depends on how the path is read.
                 (forward::AuthAnswer::Allowed { .. }, Some(_)) => {
-                    return Err(Box::new(Denial::after(400, None, Reason::AmbiguousPath)));
+                    return Err(Box::new(Denial::after(head, 400, None, Reason::AmbiguousPath)));
                 }
                 (forward::AuthAnswer::Denied(mut head), _) => {
                     head.body = BodyLength::Exact(content.len() as u64);
@@ -159,7 +160,8 @@ impl<'a> Authentication<'_, 'a> {
             deadline: self.context.deadline,
             connect: self.context.timeouts.connect,
             fresh: false,
-            websocket: false,
+            upgrade: None,
+            missed: Cell::new(None),
             host: true,
             trace: self.context.trace,
         };

@@ -73,9 +73,9 @@ pub(crate) trait Downstream {
     /// content and no trailers follow, and `send_end` is not called.
     fn send_head(&mut self, head: &ResponseHead, end: bool);
 
-    /// Accepts the protocol switch: 101 on HTTP/1.1, 200 on HTTP/2 and 3. From now on content is raw in both
+    /// Accepts the switch to this protocol: 101 on HTTP/1.1, 200 on HTTP/2 and 3. From now on content is raw in both
     /// directions, and its end is a half-close.
-    fn send_tunnel(&mut self, head: &ResponseHead);
+    fn send_tunnel(&mut self, head: &ResponseHead, protocol: &str);
 
     /// Sends content, at most as much as `poll_capacity` returned.
     fn send_data(&mut self, data: &[u8]);
@@ -112,6 +112,11 @@ pub(crate) trait Downstream {
         _pipe: &mut SplicePipe,
     ) -> Poll<Result<usize, ClientGone>> {
         Poll::Ready(Err(ClientGone))
+    }
+
+    /// Whether a reset can take away content that was sent before it (RFC 9000 §3.2).
+    fn reset_overtakes(&self) -> bool {
+        false
     }
 
     /// Ready when the client has gone away, so that waiting for an upstream ends. Only polled after `BodyPart::End`.

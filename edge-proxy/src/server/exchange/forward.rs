@@ -4,19 +4,31 @@ use super::authenticate::AuthIdentity;
 use super::context::ExchangeContext;
 use super::outcome::{Failure, Outcome};
 use super::pump::Pump;
-use super::reply::{answer, configured, empty};
+use super::reply::{answer, configured, error};
 use super::{Abort, Downstream};
 use crate::balance::{TriedTargets, hash};
 use crate::compression::{self, Skip};
-use crate::config::{Balance, Coding, HashKey, Maintenance};
+use crate::config::{Balance, Coding, HashKey, Maintenance, Upstream};
 use crate::decide::{request_fields, response_fields};
 use crate::handler::{HandlerRef, HandlerResponse};
 use crate::server::date;
-use crate::server::upstream::{ConnectError, ConnectOptions, UpstreamError};
+use crate::server::upstream::{Cause, ConnectOptions, UpstreamError};
 use crate::{BodyLength, RequestHead, ResponseHead, Version};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The failure of an upstream in words: the target and the cause.
+fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Option<String> {
+    let cause = why.cause().map(|cause| cause.to_string());
+    let target = at.and_then(|at| upstream.targets.get(at));
+    Some(match (target, cause) {
+        (Some(target), Some(cause)) => format!("{target}: {cause}"),
+        (None, Some(cause)) => cause,
+        (_, None) => "every target is down".to_owned(),
+    })
+}
 
 /// A request that is forwarded to an upstream.
 pub(super) struct Forwarding<'c, 'a> {
@@ -31,9 +43,9 @@ pub(super) struct Forwarding<'c, 'a> {
 impl Forwarding<'_, '_> {
     /// Forwards the request and its answer. `head` becomes the one that is sent.
     pub(super) async fn forward<D: Downstream>(&self, head: &mut RequestHead, down: &mut D) -> Outcome {
-        let websocket = self.context.decision.websocket;
+        let upgrade = self.context.decision.upgrade;
         let idempotent = head.method.is_idempotent();
-        let has_body = head.body != BodyLength::None && !websocket;
+        let has_body = head.body != BodyLength::None && upgrade.is_none();
         let method = head.method.clone();
         let pool = &self.context.view.pools[self.upstream];
         let key = self.key(pool.upstream().balance, head);
@@ -53,7 +65,8 @@ impl Forwarding<'_, '_> {
             deadline: self.context.deadline,
             connect: self.context.timeouts.connect,
             fresh: false,
-            websocket,
+            upgrade,
+            missed: Cell::new(None),
             host: true,
             trace: self.context.trace,
         };
@@ -70,13 +83,16 @@ impl Forwarding<'_, '_> {
                     continue;
                 }
                 Err(why) => {
-                    return Box::pin(self.failed(Failure::Upstream(why), false, (0, 0), head, down)).await;
+                    let mut ended =
+                        Box::pin(self.failed(Failure::Upstream(why), false, (0, 0), head, down)).await;
+                    ended.error = error_text(pool.upstream(), options.missed.get(), why);
+                    return ended;
                 }
             };
             // What is tried next if this fails: not the same.
             let mut others = tried;
             others.add(flight.at);
-            let repeatable = idempotent && !websocket && attempts > 0;
+            let repeatable = idempotent && upgrade.is_none() && attempts > 0;
             let mut pump = Pump::new(up, &self.context.timeouts, self.context.decision.body_limit, has_body)
                 .decided(self.context.decision)
                 .announced_empty(head.body == BodyLength::Exact(0))
@@ -112,7 +128,7 @@ impl Forwarding<'_, '_> {
                     let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
                     let direct = pump.direct;
                     if retry.statuses.contains(&status) {
-                        flight.failed();
+                        flight.failed(Some(Cause::Status(status)));
                     } else {
                         flight.succeeded();
                     }
@@ -132,7 +148,7 @@ impl Forwarding<'_, '_> {
                     (tried, attempts) = (others, attempts - 1);
                 }
                 // Another target may do better. Not after a time-out: the client has waited long enough.
-                Err(Failure::Upstream(why @ (UpstreamError::Broken | UpstreamError::Malformed)))
+                Err(Failure::Upstream(why @ (UpstreamError::Broken(_) | UpstreamError::Malformed(_))))
                     if repeatable && pump.is_untouched() && pool.may_repeat(others) =>
                 {
                     flight.ended_by(why);
@@ -142,6 +158,10 @@ impl Forwarding<'_, '_> {
                     if let Failure::Upstream(why) = why {
                         flight.ended_by(why);
                     }
+                    let error = match why {
+                        Failure::Upstream(why) => error_text(pool.upstream(), Some(flight.at), why),
+                        _ => None,
+                    };
                     let counts = (pump.received, pump.sent);
                     let (status, direct) = (pump.head.status, pump.direct);
                     let answered = pump.answered;
@@ -149,6 +169,7 @@ impl Forwarding<'_, '_> {
                     drop(pump);
                     let mut ended = Box::pin(self.failed(why, answered, counts, head, down)).await;
                     ended.direct = direct;
+                    ended.error = error;
                     if answered {
                         ended.status = Some(status);
                     }
@@ -216,11 +237,11 @@ impl Forwarding<'_, '_> {
             Failure::TooLarge => (Some(413), Abort::Refused),
             Failure::ClientSlow => (Some(408), Abort::TimedOut),
             Failure::Upstream(error) => match error {
-                UpstreamError::Connect(ConnectError::Resources) => (Some(503), Abort::Truncated),
+                UpstreamError::Connect(Cause::Resources) => (Some(503), Abort::Truncated),
                 UpstreamError::Connect(_)
                 | UpstreamError::Stale
-                | UpstreamError::Broken
-                | UpstreamError::Malformed => (Some(502), Abort::Truncated),
+                | UpstreamError::Broken(_)
+                | UpstreamError::Malformed(_) => (Some(502), Abort::Truncated),
                 UpstreamError::Handler => (Some(500), Abort::Truncated),
                 UpstreamError::NoTarget => (Some(503), Abort::Truncated),
                 UpstreamError::Status(status) => (Some(status), Abort::Truncated),
@@ -239,7 +260,8 @@ impl Forwarding<'_, '_> {
                 answer(down, method, response, body, self.context.deadline, &self.context.timeouts).await
             }
             Some(status) if !answered => {
-                answer(down, method, empty(status), b"", self.context.deadline, &self.context.timeouts).await
+                let (response, body) = error(status, head);
+                answer(down, method, response, &body, self.context.deadline, &self.context.timeouts).await
             }
             _ => {
                 down.abort(abort);

@@ -10,6 +10,7 @@ mod client;
 mod connection;
 mod context;
 mod encode;
+mod ending;
 mod forward;
 mod outcome;
 mod pump;

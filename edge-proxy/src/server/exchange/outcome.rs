@@ -12,14 +12,24 @@ pub(super) struct Outcome {
     pub(super) reason: Option<Reason>,
     /// Bytes of content that the kernel encrypted and passed on.
     pub(super) direct: u64,
+    /// The failure of the upstream in words.
+    pub(super) error: Option<String>,
 }
 
 impl Outcome {
     pub(super) const fn answered(status: u16) -> Self {
-        Self { status: Some(status), received: 0, sent: 0, upstream: None, reason: None, direct: 0 }
+        Self {
+            status: Some(status),
+            received: 0,
+            sent: 0,
+            upstream: None,
+            reason: None,
+            direct: 0,
+            error: None,
+        }
     }
 
-    pub(super) const fn because(mut self, reason: Reason) -> Self {
+    pub(super) fn because(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self
     }

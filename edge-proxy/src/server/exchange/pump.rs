@@ -2,18 +2,23 @@
 
 use super::Downstream;
 use super::encode::Encoder;
+use super::ending::Ending;
 use super::outcome::Failure;
 use crate::config::{Coding, Timeouts};
 use crate::decide::{Decision, request_trailers};
 use crate::server::body::{BodyError, BodyPart};
 use crate::server::deadline::Deadline;
 use crate::server::splice::SplicePipe;
-use crate::server::upstream::{INTERIM, UpstreamError, UpstreamExchange};
+use crate::server::upstream::{Cause, INTERIM, UpstreamError, UpstreamExchange};
 use crate::{Method, ResponseHead};
+use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Content shorter than this is not worth a pipe, in bytes.
 const LEAST_DIRECT: u64 = 64 * 1024;
+/// How long one direction of a tunnel may be silent after the other has ended.
+const HALF_OPEN: Duration = Duration::from_secs(30);
 /// Compressed content is collected up to this, in bytes.
 const PIECE: usize = 8 * 1024;
 
@@ -32,28 +37,32 @@ pub(super) struct Pump<'a> {
     pub(super) answered: bool,
     /// Some of the request's content was passed on, so the request cannot be sent again.
     pub(super) consumed: bool,
-    request_done: bool,
+    pub(super) request_done: bool,
     /// The request announced no content, and its end has not arrived: as it stands it would be complete for the
     /// upstream, whatever follows. So nothing of it is written before its end (attack S8).
-    held: bool,
+    pub(super) held: bool,
     /// The decision by which the request's trailers are filtered; without it none are forwarded.
     decision: Option<&'a Decision<'a>>,
-    response_done: bool,
+    pub(super) response_done: bool,
     /// Interim responses that arrived.
     interim: u32,
     bodiless: bool,
-    tunnel: bool,
+    pub(super) tunnel: bool,
     armed: bool,
     /// There is content that the client does not take.
     client_waits: bool,
     /// [`Downstream::progress`] when the deadline for the client was set.
     progress: Option<u64>,
-    encoder: Option<Encoder>,
+    pub(super) encoder: Option<Encoder>,
     /// The amount of content after which splicing starts.
     direct_after: Option<u64>,
     relay: Option<SplicePipe>,
     /// Bytes of content that went past us.
     pub(super) direct: u64,
+    /// A side is gone. What was read from it is delivered to the other before the exchange ends.
+    pub(super) ending: Option<Ending>,
+    /// Content is under way, which a reset must not overtake.
+    pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 /// The result of a step of spliced content.
@@ -94,6 +103,8 @@ impl<'a> Pump<'a> {
             direct_after: None,
             relay: None,
             direct: 0,
+            ending: None,
+            pause: None,
         }
     }
 
@@ -133,16 +144,19 @@ impl<'a> Pump<'a> {
         edit: &mut Edit<'_>,
     ) -> Poll<Result<(), Failure>> {
         let mut moved = !self.armed;
-        loop {
+        while self.ending.is_none() {
             self.client_waits = false;
             let mut progress = self.request_step(cx, down)?;
             progress |= self.response_step(cx, down, method, edit)?;
             moved |= progress;
-            if self.response_done || !progress {
+            if self.is_complete() || !progress {
                 break;
             }
         }
-        if self.response_done {
+        if self.ending.is_some() {
+            return self.poll_ending(cx, down, deadline);
+        }
+        if self.is_complete() && (!self.tunnel || self.up.poll_flush(cx).is_ready()) {
             // What is left of the request is the transport's to drain or to stop; what is left of the response is the
             // client's to take.
             if let Poll::Ready(flushed) = down.poll_flush(cx) {
@@ -153,19 +167,26 @@ impl<'a> Pump<'a> {
             if !self.held
                 && let Poll::Ready(Err(why)) = self.up.poll_flush(cx)
             {
-                return Poll::Ready(Err(Failure::Upstream(why)));
+                // Of a tunnel both directions have ended then.
+                let ended = if self.response_done { Ok(()) } else { Err(Failure::Upstream(why)) };
+                return Poll::Ready(ended);
             }
             if let Poll::Ready(Err(_)) = down.poll_flush(cx) {
-                return Poll::Ready(Err(Failure::ClientLost));
+                self.end(Failure::ClientLost);
+                return self.poll_ending(cx, down, deadline);
             }
             if self.request_done && !self.tunnel && down.poll_lost(cx).is_ready() {
-                return Poll::Ready(Err(Failure::ClientLost));
+                self.end(Failure::ClientLost);
+                return self.poll_ending(cx, down, deadline);
             }
         }
         if moved {
             self.armed = true;
             self.progress = if self.client_waits { down.progress() } else { None };
-            deadline.set(if self.tunnel {
+            deadline.set(if self.tunnel && self.response_done {
+                // The service has said all. A client that means to go on does so soon.
+                self.timeouts.body.min(HALF_OPEN)
+            } else if self.tunnel {
                 self.timeouts.tunnel
             } else if self.request_done && !self.client_waits {
                 self.timeouts.response
@@ -185,6 +206,7 @@ impl<'a> Pump<'a> {
                     Poll::Pending => Poll::Pending,
                 }
             }
+            Poll::Ready(()) if self.tunnel && self.response_done => Poll::Ready(Ok(())),
             Poll::Ready(()) if !self.request_done || self.client_waits => {
                 Poll::Ready(Err(Failure::ClientSlow))
             }
@@ -201,13 +223,28 @@ impl<'a> Pump<'a> {
         matches!((before, now), (Some(before), Some(now)) if now > before)
     }
 
+    /// Whether both messages are done with. What is left of a request whose answer is complete is the transport's; a tunnel goes on
+    /// until both directions have ended.
+    const fn is_complete(&self) -> bool {
+        self.response_done && (self.request_done || !self.tunnel)
+    }
+
     /// Moves the request's content, from the client to the upstream.
-    fn request_step<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Result<bool, Failure> {
+    pub(super) fn request_step<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+    ) -> Result<bool, Failure> {
         let mut progress = false;
         while !self.request_done {
             let room = match self.up.poll_capacity(cx) {
                 Poll::Ready(Ok(room)) => room,
-                Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
+                Poll::Ready(Err(_)) => {
+                    // It takes no more. Why, and whether it has answered, is found by reading.
+                    self.request_done = true;
+                    self.held = false;
+                    return Ok(true);
+                }
                 Poll::Pending => break,
             };
             match down.poll_body(cx) {
@@ -235,7 +272,10 @@ impl<'a> Pump<'a> {
                     self.request_done = true;
                     self.held = false;
                 }
-                Poll::Ready(Err(BodyError::Lost)) => return Err(Failure::ClientLost),
+                Poll::Ready(Err(BodyError::Lost)) => {
+                    self.end(Failure::ClientLost);
+                    return Ok(true);
+                }
                 Poll::Ready(Err(BodyError::Malformed)) => return Err(Failure::ClientMalformed),
                 Poll::Pending => break,
             }
@@ -276,18 +316,27 @@ impl<'a> Pump<'a> {
                 continue;
             }
             if let Some(after) = self.direct_after {
-                match self.direct_step(cx, down, after)? {
-                    Direct::No => {}
-                    Direct::Moved => {
-                        progress = true;
-                        continue;
+                match self.direct_step(cx, down, after) {
+                    Err(why) => {
+                        self.end(why);
+                        return Ok(true);
                     }
-                    Direct::Waits => break,
+                    Ok(step) => match step {
+                        Direct::No => {}
+                        Direct::Moved => {
+                            progress = true;
+                            continue;
+                        }
+                        Direct::Waits => break,
+                    },
                 }
             }
             let room = match down.poll_capacity(cx) {
                 Poll::Ready(Ok(room)) => room,
-                Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
+                Poll::Ready(Err(_)) => {
+                    self.end(Failure::ClientLost);
+                    return Ok(true);
+                }
                 Poll::Pending if self.up.is_given_up(cx) => return Err(Failure::ClientSlow),
                 Poll::Pending => {
                     self.client_waits = true;
@@ -319,7 +368,10 @@ impl<'a> Pump<'a> {
                     down.send_end(Some(self.up.trailers()));
                     self.response_done = true;
                 }
-                Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
+                Poll::Ready(Err(why)) => {
+                    self.end(Failure::Upstream(why));
+                    return Ok(true);
+                }
                 Poll::Pending => break,
             }
             progress = true;
@@ -363,7 +415,9 @@ impl<'a> Pump<'a> {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let n = match relay.poll_in(cx, socket, most) {
                 Poll::Ready(Ok(n)) => n,
-                Poll::Ready(Err(_)) => return Err(Failure::Upstream(UpstreamError::Broken)),
+                Poll::Ready(Err(why)) => {
+                    return Err(Failure::Upstream(UpstreamError::Broken(Cause::of(&why))));
+                }
                 Poll::Pending => return Ok(Direct::Waits),
             };
             self.up.passed(n).map_err(Failure::Upstream)?;
@@ -394,7 +448,7 @@ impl<'a> Pump<'a> {
     ) -> Result<bool, Failure> {
         let Some(encoder) = &mut self.encoder else { return Ok(false) };
         // Compressing into memory does not fail.
-        let failed = |_| Failure::Upstream(UpstreamError::Broken);
+        let failed = |why: std::io::Error| Failure::Upstream(UpstreamError::Broken(Cause::of(&why)));
         // Pieces worth sending, or all that is available.
         if encoder.ready().len() >= PIECE || encoder.is_clean() && !encoder.ready().is_empty() {
             let n = encoder.ready().len().min(room);
@@ -415,7 +469,10 @@ impl<'a> Pump<'a> {
                 self.up.consume(n);
             }
             Poll::Ready(Ok(BodyPart::End)) => encoder.finish().map_err(failed)?,
-            Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
+            Poll::Ready(Err(why)) => {
+                self.end(Failure::Upstream(why));
+                return Ok(false);
+            }
             // The client gets what is available: more may take long.
             Poll::Pending if !encoder.is_clean() => encoder.flush().map_err(failed)?,
             Poll::Pending => return Ok(false),
@@ -423,7 +480,7 @@ impl<'a> Pump<'a> {
         Ok(true)
     }
 
-    fn head_arrived<D: Downstream>(
+    pub(super) fn head_arrived<D: Downstream>(
         &mut self,
         down: &mut D,
         method: &Method,
@@ -432,16 +489,16 @@ impl<'a> Pump<'a> {
         if self.head.is_interim() {
             self.interim += 1;
             if self.interim > INTERIM {
-                return Err(Failure::Upstream(UpstreamError::Malformed));
+                return Err(Failure::Upstream(UpstreamError::Malformed(Cause::MalformedContent)));
             }
         }
         let untouched = self.is_untouched();
         let coding = edit(&mut self.head, untouched).map_err(Failure::Upstream)?;
-        if self.up.is_tunnel() {
+        if let Some(protocol) = self.up.tunnel() {
             self.answered = true;
             self.tunnel = true;
             self.request_done = false;
-            down.send_tunnel(&self.head);
+            down.send_tunnel(&self.head, protocol);
         } else if self.head.is_interim() {
             down.send_interim(&self.head);
         } else {

@@ -5,12 +5,17 @@ use super::{Abort, Downstream};
 use crate::config::{Response, Timeouts};
 use crate::server::date;
 use crate::server::deadline::Deadline;
-use crate::{BodyLength, Method, Reason, ResponseHead};
+use crate::{BodyLength, Method, Reason, RequestHead, ResponseHead, error_body};
 use std::future::poll_fn;
 
-/// A locally generated response without content. It has no `Server` field.
-pub(super) fn empty(status: u16) -> ResponseHead {
-    ResponseHead::new(status)
+/// A locally generated error with a line of content in the form that the request asks for. It has no `Server` field.
+pub(super) fn error(status: u16, request: &RequestHead) -> (ResponseHead, Vec<u8>) {
+    let (media, body) = error_body::of(status, &request.fields);
+    let mut response = ResponseHead::new(status);
+    response.fields.push(b"Content-Type", media.as_bytes());
+    response.fields.push(b"Vary", b"Accept");
+    response.body = BodyLength::Exact(body.len() as u64);
+    (response, body.into_bytes())
 }
 
 /// The head of a response from the configuration.

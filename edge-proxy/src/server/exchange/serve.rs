@@ -5,7 +5,7 @@ use super::authenticate::{AuthIdentity, Authentication};
 use super::context::ExchangeContext;
 use super::forward::Forwarding;
 use super::outcome::Outcome;
-use super::reply::{answer, configured, empty};
+use super::reply::{answer, configured, error};
 use super::{Abort, ClientGone, Connection, Downstream};
 use crate::client_address::unasked;
 use crate::decide::{Verdict, decide, response_fields};
@@ -73,7 +73,7 @@ pub(crate) async fn serve<D: Downstream>(
     let acts = !matches!(decision.verdict, Verdict::Drop { .. } | Verdict::Refuse { .. });
     // Requests that are refused anyway are not counted.
     let passed = if acts && matches!(waited, Some(Ok(()))) {
-        match admit(&context) {
+        match admit(&context, &head) {
             Ok(under_way) => {
                 let authentication = Authentication { context: &context, early: down.is_early() };
                 authentication.identify(&head).await.map(|identity| (identity, under_way))
@@ -107,6 +107,7 @@ pub(crate) async fn serve<D: Downstream>(
         sent: outcome.sent,
         duration: began.elapsed(),
         reason: outcome.reason,
+        error: outcome.error.as_deref(),
         early: was_early,
         head: &head,
     };
@@ -179,14 +180,15 @@ async fn act<D: Downstream>(
             Outcome { status: None, ..Outcome::answered(0).because(*why) }
         }
         (Verdict::Refuse { status, why }, _) => {
-            let mut response = empty(*status);
+            let mut response = ResponseHead::new(*status);
             if let Some(methods) = decision.allowed_methods() {
                 response.fields.push(b"Allow", methods.as_bytes());
             }
-            Box::pin(answer(down, &head.method, response, b"", deadline, &timeouts)).await.because(*why)
+            let (response, body) = error(*status, head);
+            Box::pin(answer(down, &head.method, response, &body, deadline, &timeouts)).await.because(*why)
         }
         (Verdict::Redirect { status, location }, _) => {
-            let mut response = empty(*status);
+            let mut response = ResponseHead::new(*status);
             response.fields.push(b"Location", location.as_bytes());
             fields(&mut response);
             Box::pin(answer(down, &head.method, response, b"", deadline, &timeouts)).await
@@ -216,13 +218,17 @@ async fn act<D: Downstream>(
                     Box::pin(answer(down, &head.method, response, &content, deadline, &timeouts)).await
                 }
                 (Ok(HandlerAction::Forward), None) => {
-                    Box::pin(answer(down, &head.method, empty(404), b"", deadline, &timeouts))
+                    let (response, body) = error(404, head);
+                    Box::pin(answer(down, &head.method, response, &body, deadline, &timeouts))
                         .await
                         .because(Reason::NoRoute)
                 }
-                (Err(_), _) => Box::pin(answer(down, &head.method, empty(500), b"", deadline, &timeouts))
-                    .await
-                    .because(Reason::HandlerFailed),
+                (Err(_), _) => {
+                    let (response, body) = error(500, head);
+                    Box::pin(answer(down, &head.method, response, &body, deadline, &timeouts))
+                        .await
+                        .because(Reason::HandlerFailed)
+                }
             }
         }
     }

@@ -139,7 +139,12 @@ impl Tls13Session {
                 Err(fault) => return Poll::Ready(Err(self.fails(fault, cx, io))),
                 Ok(None) => {
                     if !merges {
-                        let _ = self.poll_flush(cx, io)?;
+                        let flushed = self.poll_flush(cx, io);
+                        // What cannot be written is found by whoever writes next; what came before is still there. What the kernel cannot
+                        // do, such as change its keys, ends the connection.
+                        if self.is_kernels() {
+                            let _ = flushed?;
+                        }
                     }
                     let filled = ahead.poll_fill(io, cx);
                     if filled.is_pending() {

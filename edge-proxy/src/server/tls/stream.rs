@@ -202,6 +202,10 @@ where
         self.tls().is_some_and(|tls| tls.is_handshaking())
     }
 
+    pub(crate) const fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.io
+    }
+
     pub(crate) fn socket(&self) -> &Socket {
         &self.io
     }
@@ -349,7 +353,8 @@ where
             if self.hand_over()? {
                 continue;
             }
-            let _ = self.poll_write_tls(cx)?;
+            // What cannot be written is found by whoever writes next; what came before is still there.
+            let _ = self.poll_write_tls(cx);
             ready!(self.poll_read_tls(cx))?;
         }
     }

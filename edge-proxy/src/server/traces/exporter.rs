@@ -6,13 +6,15 @@ use super::Trace;
 use super::on::{SpanCounters, SpanQueue, TraceSink};
 use super::otlp::{self, Span};
 use super::random::Random;
-use crate::config::{Protocol, Tracing};
+use crate::config::{Limits, Protocol, Tracing};
 use crate::grammar::{is_field_value, is_target, is_token};
 use crate::server::deadline::Sweep;
 use crate::server::error::StartError;
 use crate::server::metrics::SpanMetrics;
-use crate::server::upstream::{ConnectOptions, Pool, Targets, UpstreamError, client_config, read_whole};
+use crate::server::observe::NoopObserver;
+use crate::server::upstream::{ClientTls, ConnectOptions, Pool, Targets, UpstreamError, read_whole};
 use crate::{BodyLength, Method, RequestHead, Version};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -45,7 +47,9 @@ impl Exporter {
         check(&tracing).map_err(|why| StartError::Tracing { why })?;
         let upstream = &tracing.collector;
         let tls = upstream.tls.as_ref();
-        let tls = tls.map(|tls| client_config(tls, upstream.protocol == Protocol::Http2)).transpose();
+        let tls = tls
+            .map(|tls| ClientTls::new(tls, upstream.protocol == Protocol::Http2).map(Arc::new))
+            .transpose();
         let tls =
             tls.map_err(|source| StartError::UpstreamTls { upstream: upstream.name.clone(), source })?;
         let (queue, spans) = mpsc::channel(tracing.queue.max(1));
@@ -62,8 +66,10 @@ impl Exporter {
             tokio::task::LocalSet::new().block_on(&runtime, async move {
                 let sweep = Sweep::new();
                 tokio::task::spawn_local(sweep.clone().run());
-                let targets = Targets::new().of(std::slice::from_ref(&tracing.collector));
-                let pool = Pool::new(tracing.collector.clone(), &targets[0], tls, 1);
+                let limits = Limits { idle_upstream: 1, ..Limits::default() };
+                let targets =
+                    Targets::new(Arc::new(NoopObserver)).of(std::slice::from_ref(&tracing.collector));
+                let pool = Pool::new(tracing.collector.clone(), &targets[0], tls, &limits);
                 let mut deadline = stopped.clone();
                 let exporting =
                     Exporting { tracing, pool, sweep, spans, stopped, counts: mine, random: Random::new() };
@@ -238,7 +244,8 @@ impl Exporting {
             deadline: &deadline,
             connect: self.tracing.timeout,
             fresh: false,
-            websocket: false,
+            upgrade: None,
+            missed: Cell::new(None),
             host: true,
             trace: &Trace::NONE,
         };

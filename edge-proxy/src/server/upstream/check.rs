@@ -1,12 +1,13 @@
 //! Active checks: a request of our own to each target, again and again, by one of the workers for all of them.
 
-use super::error::{ConnectError, UpstreamError};
 use super::pool::{ConnectOptions, Pool};
+use super::{Cause, UpstreamError};
 use crate::balance::health::Event;
 use crate::config::Check;
 use crate::server::deadline::Sweep;
 use crate::server::traces::Trace;
 use crate::{RequestHead, ResponseHead, Version};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -87,25 +88,19 @@ async fn again(
         ticks.tick().await;
         // It is never closed.
         let _place = places.acquire().await;
-        let event = match tokio::time::timeout(check.timeout, once(&pool, at, &check, &sweep)).await {
-            Ok(CheckResult::Up) => Event::CheckedUp,
-            Ok(CheckResult::Unknown) => continue,
-            Ok(CheckResult::Down) | Err(_) => Event::CheckedDown,
+        let checked = tokio::time::timeout(check.timeout, once(&pool, at, &check, &sweep)).await;
+        let (event, cause) = match checked.unwrap_or(Err(Cause::Silent)) {
+            Ok(()) => (Event::CheckedUp, None),
+            // That it could not be made here says nothing about the target.
+            Err(Cause::Resources) => continue,
+            Err(cause) => (Event::CheckedDown, Some(cause)),
         };
-        pool.shared(at).tell(event, &pool.upstream().health.rules);
+        pool.shared(at).tell(event, &pool.upstream().health.rules, cause);
     }
 }
 
-/// The outcome of one check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CheckResult {
-    Up,
-    Down,
-    /// It could not be made here, which says nothing about the target.
-    Unknown,
-}
-
-async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> CheckResult {
+/// Makes one check.
+async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Result<(), Cause> {
     let mut head = RequestHead::new(Version::Http11);
     head.target.clone_from(&check.path);
     head.authority = match &check.host {
@@ -122,15 +117,13 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Check
         connect: check.timeout,
         // A connection of its own: whether one can be made is part of the question.
         fresh: true,
-        websocket: false,
+        upgrade: None,
+        missed: Cell::new(None),
         host: check.host.is_none(),
         trace: &Trace::NONE,
     };
-    let mut exchange = match pool.begin_at(at, &head, &options).await {
-        Ok(exchange) => exchange,
-        Err(UpstreamError::Connect(ConnectError::Resources)) => return CheckResult::Unknown,
-        Err(_) => return CheckResult::Down,
-    };
+    let cause = |why: UpstreamError| why.cause().unwrap_or(Cause::Closed);
+    let mut exchange = pool.begin_at(at, &head, &options).await.map_err(cause)?;
     let mut answer = ResponseHead::default();
     loop {
         let asked = poll_fn(|cx| {
@@ -138,12 +131,10 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Check
             let _ = exchange.poll_flush(cx);
             exchange.poll_head(cx, &mut answer)
         });
-        if asked.await.is_err() {
-            return CheckResult::Down;
-        }
+        asked.await.map_err(cause)?;
         if !answer.is_interim() {
-            let up = (check.status.0..=check.status.1).contains(&answer.status);
-            return if up { CheckResult::Up } else { CheckResult::Down };
+            let well = (check.status.0..=check.status.1).contains(&answer.status);
+            return if well { Ok(()) } else { Err(Cause::Status(answer.status)) };
         }
     }
 }

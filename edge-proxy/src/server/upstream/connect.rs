@@ -1,9 +1,8 @@
 //! Dialling a target: names, sockets, the PROXY header, TLS.
 
-use super::UpstreamError;
-use super::error::ConnectError;
 use super::names::addresses;
 use super::wire::UpstreamTransport;
+use super::{Cause, UpstreamError, race};
 use crate::config::{ProxyOut, Target};
 use crate::proxy_protocol;
 use crate::server::listen::keep_alive;
@@ -13,10 +12,11 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use socket2::SockRef;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 /// The PROXY header to send first, and whom it names.
 pub(crate) struct Announce {
@@ -25,27 +25,19 @@ pub(crate) struct Announce {
     pub(crate) local: SocketAddr,
 }
 
-/// Makes a connection.
+/// Makes a connection. `tls` is the configuration, and the name that the service must have.
 pub(crate) async fn dial(
     target: &Target,
-    tls: Option<&(Arc<ClientConfig>, Option<String>)>,
+    tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>,
     announce: Option<&Announce>,
 ) -> Result<UpstreamTransport, UpstreamError> {
+    let failed = |why: io::Error| UpstreamError::Connect(Cause::of(&why));
     let mut socket = match target {
-        Target::Unix(path) => {
-            Socket::Unix(UnixStream::connect(path).await.map_err(|error| ConnectError::of(&error))?)
-        }
+        Target::Unix(path) => Socket::Unix(UnixStream::connect(path).await.map_err(failed)?),
         Target::Tcp { host, port } => {
-            // A name without an address, or the error at the last address.
-            let mut connected = Err(ConnectError::Dns);
-            for address in addresses(host).await.ok_or(ConnectError::Dns)? {
-                connected =
-                    TcpStream::connect((address, *port)).await.map_err(|error| ConnectError::of(&error));
-                if connected.is_ok() {
-                    break;
-                }
-            }
-            let stream = connected?;
+            let addresses = addresses(host).await.filter(|found| !found.is_empty());
+            let addresses = addresses.ok_or(UpstreamError::Connect(Cause::NoAddress))?;
+            let stream = race::connect(host, *port, addresses).await.map_err(failed)?;
             // Heads and small content are written at once; waiting to merge them only costs time.
             let _ = stream.set_nodelay(true);
             keep_alive(&SockRef::from(&stream));
@@ -60,17 +52,12 @@ pub(crate) async fn dial(
             ProxyOut::V1 => proxy_protocol::v1::write(&says, &mut header),
             ProxyOut::V2 => proxy_protocol::v2::write(&says, &mut header),
         }
-        socket.write_all(&header).await.map_err(|error| ConnectError::of(&error))?;
+        socket.write_all(&header).await.map_err(failed)?;
     }
     let Some((config, name)) = tls else { return Ok(UpstreamTransport::Plain(socket)) };
-    let host = match (name, target) {
-        (Some(name), _) => name.clone(),
-        (None, Target::Tcp { host, .. }) => host.clone(),
-        (None, Target::Unix(_)) => "localhost".to_owned(),
-    };
-    let name = ServerName::try_from(host).map_err(|_| ConnectError::Tls)?;
-    let session = ClientConnection::new(config.clone(), name).map_err(|_| ConnectError::Tls)?;
+    let session =
+        ClientConnection::new(config.clone(), name).map_err(|_| UpstreamError::Connect(Cause::TlsFailed))?;
     let mut stream = TlsStream::new(session, socket);
-    poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(|_| ConnectError::Tls)?;
+    poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(failed)?;
     Ok(UpstreamTransport::Tls(Box::new(stream)))
 }

@@ -1,10 +1,11 @@
 //! An exchange over an HTTP/1.1 upstream connection.
 
-use super::UpstreamError;
 use super::target_pool::CheckIn;
 use super::wire::UpstreamTransport;
+use super::{Cause, UpstreamError};
 use crate::h1::{
-    Chunks, HeadLimits, ResponseBody, response, write_chunk_head, write_last_chunk, write_request,
+    Chunks, HeadLimits, ResponseBody, keep_alive_timeout, response, response_line_of, write_chunk_head,
+    write_last_chunk, write_request,
 };
 use crate::server::body::BodyPart;
 use crate::server::buffer::{Input, Output, SIZE};
@@ -13,6 +14,7 @@ use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websock
 use bytes::Bytes;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 
 /// The framing of the request's content.
@@ -44,7 +46,8 @@ pub(crate) struct Http1Request {
     method: Method,
     /// The value that must confirm the upgrade, if one was requested.
     accept: Option<[u8; 28]>,
-    upgrade: bool,
+    /// The protocol that was asked for.
+    upgrade: Option<Box<str>>,
     sending: Sending,
     receiving: Receiving,
     /// Bytes at the front of `input` that are content.
@@ -55,6 +58,11 @@ pub(crate) struct Http1Request {
     half_closes: bool,
     answered: bool,
     trailers: Fields,
+    limits: HeadLimits,
+    /// For how long the service keeps an idle connection, if it said so.
+    keeps: Option<Duration>,
+    /// Its heads had to be repaired: nobody knows how it reads a second request.
+    repaired: bool,
 }
 
 impl Http1Request {
@@ -65,12 +73,14 @@ impl Http1Request {
         reused: bool,
         head: &RequestHead,
         host: &str,
-        websocket: bool,
+        upgrade: Option<&str>,
+        limits: HeadLimits,
     ) -> Self {
         let mut output = Output::default();
         let mut accept = None;
-        let method = if websocket { Method::Get } else { head.method.clone() };
-        if websocket && head.method == Method::Connect {
+        let extended = upgrade.is_some() && head.method == Method::Connect;
+        let method = if extended { Method::Get } else { head.method.clone() };
+        if extended {
             // RFC 8441 and 9220 have no key; HTTP/1.1 wants one, and the answer to it is checked.
             let mut converted = head.clone();
             let mut nonce = [0; 16];
@@ -80,12 +90,12 @@ impl Http1Request {
             if !converted.fields.contains(Name::SecWebSocketVersion) {
                 converted.fields.push(b"Sec-WebSocket-Version", b"13");
             }
-            write_request(output.push(), &converted, &method, host, Some("websocket"));
+            write_request(output.push(), &converted, &method, host, upgrade);
         } else {
-            write_request(output.push(), head, &method, host, websocket.then_some("websocket"));
+            write_request(output.push(), head, &method, host, upgrade);
         }
         let sending = match head.body {
-            _ if websocket => Sending::Done,
+            _ if upgrade.is_some() => Sending::Done,
             BodyLength::None => Sending::Done,
             BodyLength::Exact(length) => Sending::Length(length),
             BodyLength::Unknown => Sending::Chunked,
@@ -98,7 +108,7 @@ impl Http1Request {
             output,
             method,
             accept,
-            upgrade: websocket,
+            upgrade: upgrade.map(Into::into),
             sending,
             receiving: Receiving::Head,
             data: 0,
@@ -107,11 +117,14 @@ impl Http1Request {
             half_closes: false,
             answered: false,
             trailers: Fields::new(),
+            limits,
+            keeps: None,
+            repaired: false,
         }
     }
 
-    fn broken(&self) -> UpstreamError {
-        if self.reused && !self.answered { UpstreamError::Stale } else { UpstreamError::Broken }
+    fn broken(&self, cause: Cause) -> UpstreamError {
+        if self.reused && !self.answered { UpstreamError::Stale } else { UpstreamError::Broken(cause) }
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
@@ -122,14 +135,19 @@ impl Http1Request {
                 self.half_closes = false;
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(_)) if !self.answered => {
-                // The upstream may have responded before it closed; reading finds out.
+            // Neither direction of the tunnel is left.
+            Poll::Ready(Err(_)) if self.tunnel && matches!(self.receiving, Receiving::Done) => {
+                Poll::Ready(Err(UpstreamError::Broken(Cause::Reset)))
+            }
+            Poll::Ready(Err(_)) => {
+                // The service may have said something before it closed; reading finds out.
                 self.output.release();
                 self.sending = Sending::Done;
+                self.half_closes = false;
                 self.keep_alive = false;
                 Poll::Ready(Ok(()))
             }
-            other => other.map_err(|_| self.broken()),
+            other => other.map_err(|why| self.broken(Cause::of(&why))),
         }
     }
 
@@ -175,9 +193,9 @@ impl Http1Request {
                 Poll::Ready(Ok(n))
             }
             Err(why) if why.kind() == std::io::ErrorKind::InvalidData => {
-                Poll::Ready(Err(UpstreamError::Malformed))
+                Poll::Ready(Err(UpstreamError::Malformed(Cause::of(&why))))
             }
-            Err(_) => Poll::Ready(Err(self.broken())),
+            Err(why) => Poll::Ready(Err(self.broken(Cause::of(&why)))),
         }
     }
 
@@ -186,20 +204,24 @@ impl Http1Request {
         cx: &mut Context<'_>,
         head: &mut ResponseHead,
     ) -> Poll<Result<(), UpstreamError>> {
-        let limits = HeadLimits { bytes: SIZE / 2, fields: 200, target: 0 };
         loop {
             if !self.input.is_empty() {
-                match response(self.input.bytes(), &limits, &self.method, head) {
+                match response(self.input.bytes(), &self.limits, &self.method, head) {
                     Ok(Some(found)) => {
                         self.input.consume(found.used);
+                        self.repaired |= found.repaired;
                         return Poll::Ready(self.found(head, found.keep_alive, found.framing));
                     }
                     Ok(None) => {}
-                    Err(_) => return Poll::Ready(Err(UpstreamError::Malformed)),
+                    Err(why) => {
+                        let line = response_line_of(self.input.bytes(), why);
+                        let cause = Cause::MalformedHead(why, line.try_into().unwrap_or(u16::MAX));
+                        return Poll::Ready(Err(UpstreamError::Malformed(cause)));
+                    }
                 }
             }
             if ready!(self.poll_read(cx))? == 0 {
-                return Poll::Ready(Err(self.broken()));
+                return Poll::Ready(Err(self.broken(Cause::Closed)));
             }
         }
     }
@@ -219,15 +241,19 @@ impl Http1Request {
                 Some(accept) => head.fields.get(Name::SecWebSocketAccept) == Some(&accept[..]),
                 None => true,
             };
-            if !self.upgrade || !protocol.eq_ignore_ascii_case(b"websocket") || !accepted {
-                return Err(UpstreamError::Malformed);
+            // Only what was asked for may be switched to (RFC 9110 §7.8).
+            let asked =
+                self.upgrade.as_deref().is_some_and(|asked| protocol.eq_ignore_ascii_case(asked.as_bytes()));
+            if !asked || !accepted {
+                return Err(UpstreamError::Malformed(Cause::Switched));
             }
             self.tunnel = true;
             self.sending = Sending::Raw;
             self.receiving = Receiving::UntilClose;
             return Ok(());
         }
-        self.keep_alive = keep;
+        self.keep_alive = keep && !self.repaired;
+        self.keeps = keep_alive_timeout(&head.fields);
         self.receiving = match framing {
             ResponseBody::None | ResponseBody::Exact(0) => Receiving::Done,
             ResponseBody::Exact(length) => Receiving::Length(length),
@@ -249,7 +275,9 @@ impl Http1Request {
                 }
                 Receiving::UntilClose => self.data = self.input.bytes().len(),
                 Receiving::Chunked(chunks) => {
-                    let step = chunks.walk(self.input.bytes()).map_err(|_| UpstreamError::Malformed)?;
+                    let step = chunks
+                        .walk(self.input.bytes())
+                        .map_err(|_| UpstreamError::Malformed(Cause::MalformedContent))?;
                     self.input.consume(step.framing);
                     self.data = step.data;
                     if step.ended {
@@ -264,7 +292,7 @@ impl Http1Request {
                         self.keep_alive = false;
                         self.receiving = Receiving::Done;
                     }
-                    Ok(0) => return Poll::Ready(Err(UpstreamError::Broken)),
+                    Ok(0) => return Poll::Ready(Err(UpstreamError::Broken(Cause::Closed))),
                     Ok(_) => {}
                     Err(why) => return Poll::Ready(Err(why)),
                 }
@@ -333,7 +361,7 @@ impl Http1Request {
                     self.receiving = Receiving::Done;
                 }
             }
-            _ => return Err(UpstreamError::Broken),
+            _ => return Err(UpstreamError::Broken(Cause::Closed)),
         }
         Ok(())
     }
@@ -342,8 +370,9 @@ impl Http1Request {
         &self.trailers
     }
 
-    pub(crate) const fn is_tunnel(&self) -> bool {
-        self.tunnel
+    /// The protocol that was switched to.
+    pub(crate) fn tunnel(&self) -> Option<&str> {
+        self.upgrade.as_deref().filter(|_| self.tunnel)
     }
 
     /// Keeps the connection if both messages are complete and nothing is left over.
@@ -353,7 +382,7 @@ impl Http1Request {
             && self.output.len() == 0
             && self.input.is_empty();
         if complete && self.keep_alive && !self.tunnel {
-            self.check_in.keep(self.wire);
+            self.check_in.keep(self.wire, self.keeps);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! An exchange as a stream of an HTTP/2 upstream connection.
 
-use super::UpstreamError;
-use super::error::ConnectError;
 use super::fields::{copy_fields, to_header_map};
 use super::h2_connection::{MultiplexedConnection, StreamPlace};
 use super::held::HeldShare;
+use super::{Cause, UpstreamError};
 use crate::server::body::BodyPart;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use bytes::Bytes;
@@ -38,7 +37,7 @@ impl Http2Request {
         reused: bool,
         secure: bool,
     ) -> Result<Self, UpstreamError> {
-        let failed = if reused { UpstreamError::Stale } else { ConnectError::Io.into() };
+        let failed = if reused { UpstreamError::Stale } else { UpstreamError::Connect(Cause::Http2) };
         let stream = client.stream();
         let mut client = client.ready().await.map_err(|_| failed)?;
         let scheme = if secure { "https" } else { "http" };
@@ -48,14 +47,20 @@ impl Http2Request {
             .authority(host)
             .path_and_query(target)
             .build()
-            .map_err(|_| UpstreamError::Malformed)?;
+            .map_err(|_| UpstreamError::Malformed(Cause::Http2))?;
         let method = http::Method::from_bytes(head.method.as_str().as_bytes())
-            .map_err(|_| UpstreamError::Malformed)?;
+            .map_err(|_| UpstreamError::Malformed(Cause::Http2))?;
         let mut request = http::Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.version_mut() = http::Version::HTTP_2;
         *request.headers_mut() = to_header_map(&head.fields);
+        // gRPC's servers refuse a call whose client cannot take trailers; there are clients that do not say that they can.
+        let grpc =
+            head.fields.get_named(b"content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        if grpc {
+            request.headers_mut().insert(http::header::TE, http::HeaderValue::from_static("trailers"));
+        }
         match head.body {
             BodyLength::Exact(length) => {
                 request.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
@@ -88,9 +93,11 @@ impl Http2Request {
             // Not processed (RFC 9113 §8.7), or the connection was about to end.
             UpstreamError::Stale
         } else if why.is_library() {
-            UpstreamError::Malformed
+            UpstreamError::Malformed(Cause::Http2)
+        } else if let Some(io) = why.get_io() {
+            UpstreamError::Broken(Cause::of(io))
         } else {
-            UpstreamError::Broken
+            UpstreamError::Broken(Cause::Http2)
         }
     }
 
@@ -137,7 +144,9 @@ impl Http2Request {
         cx: &mut Context<'_>,
         head: &mut ResponseHead,
     ) -> Poll<Result<(), UpstreamError>> {
-        let Some(future) = &mut self.response else { return Poll::Ready(Err(UpstreamError::Broken)) };
+        let Some(future) = &mut self.response else {
+            return Poll::Ready(Err(UpstreamError::Broken(Cause::Closed)));
+        };
         let interim = future.poll_informational(cx);
         if let Poll::Ready(Some(Ok(response))) = interim {
             head.clear();
@@ -212,8 +221,8 @@ impl Http2Request {
         &self.trailers
     }
 
-    pub(crate) const fn is_tunnel(&self) -> bool {
-        false
+    pub(crate) const fn tunnel(&self) -> Option<&str> {
+        None
     }
 
     /// Returns whether the response is given up because its client takes nothing; the task is woken when it is.

@@ -4,8 +4,8 @@
 //! whose client does not read holds up no other. What streams hold for such clients is bounded for the whole worker
 //! ([`super::held`]). A connection that says nothing is asked whether it is alive, and left if it is not.
 
+use super::Cause;
 use super::UpstreamError;
-use super::error::ConnectError;
 use super::held;
 use super::wire::UpstreamTransport;
 use bytes::Bytes;
@@ -54,7 +54,7 @@ pub(super) struct StreamPlace {
 
 impl MultiplexedConnection {
     /// Makes a connection; it lives as long as anybody holds it or has a stream on it.
-    pub(super) async fn connect(wire: UpstreamTransport) -> Result<Self, UpstreamError> {
+    pub(super) async fn connect(wire: UpstreamTransport, head: usize) -> Result<Self, UpstreamError> {
         let now = Instant::now();
         let state = Rc::new(ConnectionState {
             streams: Cell::new(0),
@@ -68,10 +68,11 @@ impl MultiplexedConnection {
             .enable_push(false)
             .initial_window_size(window)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(64 * 1024)
+            .max_header_list_size(head as u32)
             .max_send_buffer_size(256 * 1024);
         let metered = MeteredTransport { wire, state: state.clone() };
-        let (send, connection) = builder.handshake(metered).await.map_err(|_| ConnectError::Io)?;
+        let (send, connection) =
+            builder.handshake(metered).await.map_err(|_| UpstreamError::Connect(Cause::Http2))?;
         tokio::task::spawn_local(drive(connection, state.clone(), window));
         Ok(Self { send, state })
     }

@@ -1,5 +1,6 @@
 //! Connections to upstreams: opened, kept idle, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
 
+mod cause;
 mod check;
 mod connect;
 mod error;
@@ -9,22 +10,25 @@ mod h2;
 mod h2_connection;
 mod held;
 mod names;
+mod pin;
 mod pool;
+mod race;
 mod read;
 mod target;
 mod target_pool;
 mod tls;
 mod wire;
 
+pub use cause::Cause;
 pub(crate) use check::Checks;
-pub(crate) use error::{ConnectError, UpstreamError};
+pub(crate) use error::UpstreamError;
 pub(crate) use held::set_budget;
 pub(crate) use pool::{ConnectOptions, PERIOD, Pool, Pools};
 pub(crate) use read::read_whole;
-pub use target::TargetStatus;
 pub(crate) use target::{SharedTarget, Targets};
+pub use target::{TargetChange, TargetEvent, TargetStatus};
+pub(crate) use tls::ClientTls;
 pub use tls::UpstreamTlsError;
-pub(crate) use tls::client_config;
 pub(crate) use wire::UpstreamTransport;
 
 use crate::server::body::BodyPart;
@@ -132,7 +136,7 @@ impl UpstreamExchange {
     pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
         match self {
             Self::H1(exchange) => exchange.passed(n),
-            Self::H2(_) => Err(UpstreamError::Broken),
+            Self::H2(_) => Err(UpstreamError::Broken(Cause::Http2)),
         }
     }
 
@@ -140,9 +144,9 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.trailers())
     }
 
-    /// Returns whether the final head accepted the protocol switch, so that content is opaque from now on.
-    pub(crate) fn is_tunnel(&self) -> bool {
-        each!(self, exchange => exchange.is_tunnel())
+    /// The protocol that the final head switched to, so that content is raw from now on.
+    pub(crate) fn tunnel(&self) -> Option<&str> {
+        each!(self, exchange => exchange.tunnel())
     }
 
     /// Returns whether it is given up because its client takes nothing; the task is woken when it is.

@@ -1,19 +1,21 @@
 //! Connections that are kept: a pool a worker and upstream, last in first out.
 
 use super::connect::{Announce, dial};
-use super::error::ConnectError;
 use super::h2_connection::MultiplexedConnection;
 use super::target::{InFlightGuard, SharedTarget};
 use super::target_pool::{CheckIn, DialGuard, TargetPool};
+use super::tls::ClientTls;
 use super::wire::UpstreamTransport;
-use super::{UpstreamError, UpstreamExchange, h1, h2};
+use super::{Cause, UpstreamError, UpstreamExchange, h1, h2};
 use crate::RequestHead;
 use crate::balance::health::Event;
 use crate::balance::{Budget, Candidate, TriedTargets, choose};
-use crate::config::{Protocol, Upstream};
+use crate::config::{HOST_OF_REQUEST, Limits, Protocol, Target, Upstream};
+use crate::h1::HeadLimits;
+use crate::host::split_authority;
 use crate::server::deadline::Deadline;
 use crate::server::traces::Trace;
-use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,9 +25,10 @@ use std::time::Duration;
 /// The connections of one worker to one upstream.
 pub(crate) struct Pool {
     upstream: Upstream,
-    tls: Option<(Arc<ClientConfig>, Option<String>)>,
+    tls: Option<Arc<ClientTls>>,
     targets: Vec<Rc<TargetPool>>,
     next: Cell<usize>,
+    head_limits: HeadLimits,
     budget: Cell<Budget>,
 }
 
@@ -47,7 +50,10 @@ pub(crate) struct ConnectOptions<'a> {
     pub(crate) connect: Duration,
     /// True if only a new connection may be used.
     pub(crate) fresh: bool,
-    pub(crate) websocket: bool,
+    /// The protocol that is asked for, over a connection of its own.
+    pub(crate) upgrade: Option<&'a str>,
+    /// The position of the target that failed last.
+    pub(crate) missed: Cell<Option<usize>>,
     /// True if the upstream's configured host is sent, if it has one.
     pub(crate) host: bool,
     /// The trace that records failed connection attempts.
@@ -58,13 +64,15 @@ impl Pool {
     pub(crate) fn new(
         upstream: Upstream,
         targets: &[Arc<SharedTarget>],
-        tls: Option<Arc<ClientConfig>>,
-        limit: usize,
+        tls: Option<Arc<ClientTls>>,
+        limits: &Limits,
     ) -> Self {
-        let targets = targets.iter().map(|shared| TargetPool::new(shared.clone(), limit)).collect();
-        let tls = tls.map(|config| (config, upstream.tls.as_ref().and_then(|tls| tls.server_name.clone())));
+        let pool =
+            |shared: &Arc<SharedTarget>| TargetPool::new(shared.clone(), limits.idle_upstream, upstream.idle);
+        let targets = targets.iter().map(pool).collect();
+        let head_limits = head_limits(limits);
         let budget = Cell::new(Budget::new(upstream.retry.budget_percent, RESERVE));
-        Self { upstream, tls, targets, next: Cell::new(0), budget }
+        Self { upstream, tls, targets, next: Cell::new(0), head_limits, budget }
     }
 
     pub(crate) const fn upstream(&self) -> &Upstream {
@@ -105,10 +113,11 @@ impl Pool {
     }
 
     /// Returns whether this pool serves that upstream, so that a reload can keep it.
-    pub(crate) fn serves(&self, upstream: &Upstream, tls: Option<&Arc<ClientConfig>>) -> bool {
+    pub(crate) fn serves(&self, upstream: &Upstream, tls: Option<&Arc<ClientTls>>, limits: &Limits) -> bool {
         self.upstream == *upstream
+            && self.head_limits == head_limits(limits)
             && match (&self.tls, tls) {
-                (Some((mine, _)), Some(other)) => Arc::ptr_eq(mine, other),
+                (Some(mine), Some(other)) => Arc::ptr_eq(mine, other),
                 (None, None) => true,
                 _ => false,
             }
@@ -148,11 +157,12 @@ impl Pool {
                 Err(UpstreamError::Stale) if !options.fresh => return Err(UpstreamError::Stale),
                 Err(why) => {
                     options.trace.missed(&self.upstream, at, since, head, why);
-                    if why == UpstreamError::Connect(ConnectError::Resources) {
+                    if why == UpstreamError::Connect(Cause::Resources) {
                         // No other target could be reached either, and none is to blame.
                         return Err(why);
                     }
-                    shared.tell(Event::Failed, &rules);
+                    shared.tell(Event::Failed, &rules, why.cause());
+                    options.missed.set(Some(at));
                     tried.add(at);
                     last = why;
                 }
@@ -181,11 +191,11 @@ impl Pool {
                 client: options.client,
                 local: options.local,
             });
-            match self.dial(target, announce.as_ref(), options).await {
+            match self.dial(target, announce.as_ref(), None, options).await {
                 Ok(transport) => return Ok((transport, flight)),
-                Err(why @ UpstreamError::Connect(ConnectError::Resources)) => return Err(why),
+                Err(why @ UpstreamError::Connect(Cause::Resources)) => return Err(why),
                 Err(why) => {
-                    target.shared.tell(Event::Failed, &rules);
+                    target.shared.tell(Event::Failed, &rules, why.cause());
                     tried.add(at);
                     last = why;
                 }
@@ -209,28 +219,32 @@ impl Pool {
             local: options.local,
         });
         let shared = announce.is_none();
-        // WebSocket to upstreams uses HTTP/1.1, which every upstream supports.
-        if self.upstream.protocol == Protocol::Http2 && !options.websocket {
+        let name = self.name_of_request(host);
+        // A protocol switch goes over HTTP/1.1, which every service speaks.
+        if self.upstream.protocol == Protocol::Http2 && options.upgrade.is_none() {
             return Box::pin(self.begin_http2(target, head, host, announce.as_ref(), options)).await;
         }
+        let limits = self.head_limits;
+        // After a switch the connection is not kept, so a kept one would only be one that can fail.
         if shared
             && !options.fresh
-            && let Some(wire) = target.take()
+            && options.upgrade.is_none()
+            && let Some(wire) = target.take(name)
         {
-            let check_in = CheckIn::new(Some(target.clone()));
-            let exchange = h1::Http1Request::begin(wire, check_in, true, head, host, options.websocket);
+            let check_in = CheckIn::new(Some(target.clone()), name);
+            let exchange = h1::Http1Request::begin(wire, check_in, true, head, host, None, limits);
             return Ok(UpstreamExchange::H1(Box::new(exchange)));
         }
-        let wire = Box::pin(self.dial(target, announce.as_ref(), options)).await?;
-        let check_in = CheckIn::new(shared.then(|| target.clone()));
-        Ok(UpstreamExchange::H1(Box::new(h1::Http1Request::begin(
-            wire,
-            check_in,
-            false,
-            head,
-            host,
-            options.websocket,
-        ))))
+        let wire = Box::pin(self.dial(target, announce.as_ref(), name, options)).await?;
+        let check_in = CheckIn::new(shared.then(|| target.clone()), name);
+        let exchange = h1::Http1Request::begin(wire, check_in, false, head, host, options.upgrade, limits);
+        Ok(UpstreamExchange::H1(Box::new(exchange)))
+    }
+
+    /// The name that the service must prove, where it is that of each request.
+    fn name_of_request<'h>(&self, host: &'h str) -> Option<&'h str> {
+        let written = self.upstream.tls.as_ref()?.server_name.as_deref()?;
+        (written == HOST_OF_REQUEST).then(|| split_authority(host).map_or(host, |(name, _, _)| name))
     }
 
     /// Begins an exchange on the first HTTP/2 connection that has room, or on a new one.
@@ -244,50 +258,72 @@ impl Pool {
     ) -> Result<UpstreamExchange, UpstreamError> {
         let secure = self.tls.is_some();
         let shared = announce.is_none();
+        let name = self.name_of_request(host);
         while shared && !options.fresh {
-            let Some(client) = target.multiplexed() else {
+            let Some(client) = target.multiplexed(name) else {
                 if !target.dialling.get() {
                     break;
                 }
                 // Many requests at once make one connection, not one each.
                 target.dialled.notified().await;
                 if target.dial_failed.get() {
-                    return Err(ConnectError::Io.into());
+                    return Err(UpstreamError::Connect(Cause::Http2));
                 }
                 continue;
             };
             let begun = h2::Http2Request::begin(&client, head, host, true, secure);
             match options.deadline.within(options.connect, begun).await {
                 Some(Ok(exchange)) => return Ok(UpstreamExchange::H2(Box::new(exchange))),
-                Some(Err(UpstreamError::Malformed)) => return Err(UpstreamError::Malformed),
+                Some(Err(why @ UpstreamError::Malformed(_))) => return Err(why),
                 // It ended, or takes no stream although it should.
                 _ => client.retire(),
             }
         }
         let dialling = shared.then(|| DialGuard::begin(target));
-        let wire = Box::pin(self.dial(target, announce, options)).await?;
-        let made =
-            options.deadline.within(options.connect, Box::pin(MultiplexedConnection::connect(wire))).await;
-        let client = made.unwrap_or(Err(ConnectError::TimedOut.into()))?;
+        let wire = Box::pin(self.dial(target, announce, name, options)).await?;
+        let made = options
+            .deadline
+            .within(options.connect, Box::pin(MultiplexedConnection::connect(wire, self.head_limits.bytes)))
+            .await;
+        let client = made.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))?;
         if let Some(dialling) = dialling {
-            dialling.succeeded(client.clone());
+            dialling.succeeded(name, client.clone());
         }
         let begun = h2::Http2Request::begin(&client, head, host, false, secure);
         let exchange = options.deadline.within(options.connect, begun).await;
-        let exchange = exchange.unwrap_or(Err(ConnectError::TimedOut.into()))?;
+        let exchange = exchange.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))?;
         Ok(UpstreamExchange::H2(Box::new(exchange)))
     }
 
     async fn dial(
         &self,
-        target: &TargetPool,
+        pool: &TargetPool,
         announce: Option<&Announce>,
+        name: Option<&str>,
         options: &ConnectOptions<'_>,
     ) -> Result<UpstreamTransport, UpstreamError> {
-        let dialled = options
-            .deadline
-            .within(options.connect, dial(&target.shared.target, self.tls.as_ref(), announce))
-            .await;
-        dialled.unwrap_or(Err(ConnectError::TimedOut.into()))
+        let target = &pool.shared.target;
+        let tls = match &self.tls {
+            None => None,
+            Some(tls) => {
+                let written = self.upstream.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+                let name = match (name.or(written), target) {
+                    (Some(name), _) => name,
+                    (None, Target::Tcp { host, .. }) => host,
+                    (None, Target::Unix(_)) => "localhost",
+                };
+                let name = ServerName::try_from(name.to_owned())
+                    .map_err(|_| UpstreamError::Connect(Cause::TlsName))?;
+                let config = if options.upgrade.is_some() { &tls.switches } else { &tls.requests };
+                Some((config, name))
+            }
+        };
+        let dialled = options.deadline.within(options.connect, dial(target, tls, announce)).await;
+        dialled.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))
     }
+}
+
+/// The limits of the heads of answers.
+const fn head_limits(limits: &Limits) -> HeadLimits {
+    HeadLimits { bytes: limits.response_header_bytes, fields: limits.response_header_fields, target: 0 }
 }

@@ -1,6 +1,6 @@
 //! Reading a whole response, for requests that the proxy makes itself.
 
-use super::{INTERIM, UpstreamError, UpstreamExchange};
+use super::{Cause, INTERIM, UpstreamError, UpstreamExchange};
 use crate::ResponseHead;
 use crate::server::body::BodyPart;
 use std::future::poll_fn;
@@ -20,20 +20,20 @@ pub(crate) async fn read_whole(
             exchange.poll_head(cx, &mut head)
         })
         .await?;
-        if exchange.is_tunnel() {
-            return Err(UpstreamError::Malformed);
+        if exchange.tunnel().is_some() {
+            return Err(UpstreamError::Malformed(Cause::Switched));
         }
         if !head.is_interim() {
             break;
         }
         if interim >= INTERIM {
-            return Err(UpstreamError::Malformed);
+            return Err(UpstreamError::Malformed(Cause::MalformedContent));
         }
     }
     while poll_fn(|cx| exchange.poll_body(cx)).await? == BodyPart::Data {
         let n = exchange.chunk().len();
         if content.len() + n > longest {
-            return Err(UpstreamError::Malformed);
+            return Err(UpstreamError::Malformed(Cause::MalformedContent));
         }
         content.extend_from_slice(exchange.chunk());
         exchange.consume(n);

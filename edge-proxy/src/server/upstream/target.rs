@@ -1,16 +1,16 @@
 //! One target of an upstream, as all workers see it: its health, and what is counted of it. No lock, only atomics.
 
-use super::UpstreamError;
-use crate::balance::health::{Availability, Event, Health, Rules};
+use super::{Cause, UpstreamError};
+use crate::balance::health::{Availability, Change, Event, Health, Rules};
 use crate::balance::{Candidate, hash};
 use crate::config::{Target, Upstream};
+use crate::server::observe::Observer;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The state of a target, shared by all workers.
-#[derive(Debug)]
 pub(crate) struct SharedTarget {
     pub(crate) target: Target,
     identity: u64,
@@ -19,6 +19,10 @@ pub(crate) struct SharedTarget {
     in_flight: AtomicU32,
     requests: AtomicU64,
     failures: AtomicU64,
+    upstream: String,
+    observer: Arc<dyn Observer>,
+    /// The last failure. Locked only by what fails, and by whoever watches.
+    last: Mutex<Option<(Cause, Instant)>>,
 }
 
 /// The state of a target, for monitoring.
@@ -37,11 +41,40 @@ pub struct TargetStatus {
     pub requests: u64,
     /// Those that failed, connections that could not be made included.
     pub failures: u64,
+    /// The last failure, and how long ago it was.
+    pub last_failure: Option<(Cause, Duration)>,
+}
+
+/// A target of an upstream that is not used any more, or is used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetEvent<'a> {
+    /// The upstream's name.
+    pub upstream: &'a str,
+    /// The target.
+    pub target: &'a Target,
+    /// The change.
+    pub change: TargetChange,
+    /// The failure that led to it, if one did.
+    pub cause: Option<Cause>,
+}
+
+/// A change of a target's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetChange {
+    /// It failed so often that it is not used for this time, unless no other is left.
+    Ejected(Duration),
+    /// Its checks failed: it is not used until they succeed.
+    Down,
+    /// It is used again.
+    Back,
 }
 
 impl SharedTarget {
-    fn new(target: Target, epoch: Instant) -> Self {
+    fn new(upstream: &str, target: Target, epoch: Instant, observer: Arc<dyn Observer>) -> Self {
         Self {
+            upstream: upstream.to_owned(),
+            observer,
+            last: Mutex::default(),
             identity: hash(target.to_string().as_bytes()),
             target,
             epoch,
@@ -72,18 +105,32 @@ impl SharedTarget {
         }
     }
 
-    /// Something happened here.
-    pub(super) fn tell(&self, event: Event, rules: &Rules) {
+    /// Something happened here; a failure with its cause.
+    pub(super) fn tell(&self, event: Event, rules: &Rules, cause: Option<Cause>) {
         if event == Event::Failed {
             self.failures.fetch_add(1, Relaxed);
+        }
+        if let Some(cause) = cause {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((cause, Instant::now()));
         }
         if self.health.load(Relaxed) == 0 && matches!(event, Event::Succeeded | Event::CheckedUp) {
             return;
         }
         let now = self.now();
         let step = |bits| Some(Health::from_bits(bits).after(event, now, rules).to_bits());
-        // The closure always gives a value.
-        let _ = self.health.fetch_update(Relaxed, Relaxed, step);
+        // The closure always gives a value. Whoever made a change says so.
+        if let Ok(before) = self.health.fetch_update(Relaxed, Relaxed, step) {
+            let before = Health::from_bits(before);
+            if let Some(change) = before.change_to(before.after(event, now, rules), rules) {
+                let change = match change {
+                    Change::Ejected(time) => TargetChange::Ejected(time),
+                    Change::Down => TargetChange::Down,
+                    Change::Back => TargetChange::Back,
+                };
+                let (upstream, target) = (&self.upstream[..], &self.target);
+                self.observer.target(&TargetEvent { upstream, target, change, cause });
+            }
+        }
     }
 
     /// Returns the state of the target, for monitoring.
@@ -95,6 +142,11 @@ impl SharedTarget {
             in_flight: self.in_flight.load(Relaxed),
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),
+            last_failure: self
+                .last
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .map(|(cause, at)| (cause, at.elapsed())),
         }
     }
 }
@@ -112,24 +164,24 @@ impl InFlightGuard {
         target.in_flight.fetch_add(1, Relaxed);
         target.requests.fetch_add(1, Relaxed);
         if target.availability() == Availability::Trial {
-            target.tell(Event::Trying, &rules);
+            target.tell(Event::Trying, &rules, None);
         }
         Self { target, rules, at }
     }
 
     pub(crate) fn succeeded(&self) {
-        self.target.tell(Event::Succeeded, &self.rules);
+        self.target.tell(Event::Succeeded, &self.rules, None);
     }
 
-    pub(crate) fn failed(&self) {
-        self.target.tell(Event::Failed, &self.rules);
+    pub(crate) fn failed(&self, cause: Option<Cause>) {
+        self.target.tell(Event::Failed, &self.rules, cause);
     }
 
     /// An error of the target, or of no party.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
         // A connection that was kept too long says nothing about the service, nor does a handler.
         if !matches!(why, UpstreamError::Stale | UpstreamError::Handler) {
-            self.failed();
+            self.failed(why.cause());
         }
     }
 }
@@ -141,15 +193,16 @@ impl Drop for InFlightGuard {
 }
 
 /// All targets of a process: what is known of one survives a reload that keeps it.
-#[derive(Debug)]
 pub(crate) struct Targets {
     epoch: Instant,
+    observer: Arc<dyn Observer>,
     known: Mutex<HashMap<(String, Target), Arc<SharedTarget>>>,
 }
 
 impl Targets {
-    pub(crate) fn new() -> Self {
-        Self { epoch: Instant::now(), known: Mutex::default() }
+    /// Tells this observer of changes.
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { epoch: Instant::now(), observer, known: Mutex::default() }
     }
 
     /// The targets of these upstreams, in their order. All others are forgotten.
@@ -161,10 +214,10 @@ impl Targets {
             .map(|upstream| {
                 let shared = |target: &Target| {
                     let key = (upstream.name.clone(), target.clone());
-                    let shared = known
-                        .get(&key)
-                        .cloned()
-                        .unwrap_or_else(|| Arc::new(SharedTarget::new(target.clone(), self.epoch)));
+                    let shared = known.get(&key).cloned().unwrap_or_else(|| {
+                        let observer = self.observer.clone();
+                        Arc::new(SharedTarget::new(&upstream.name, target.clone(), self.epoch, observer))
+                    });
                     kept.insert(key, shared.clone());
                     shared
                 };

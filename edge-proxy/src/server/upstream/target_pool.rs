@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// The maximum age of idle connections: upstreams close theirs after a minute or more.
-const IDLE: Duration = Duration::from_secs(50);
+/// A service that says when it closes an idle connection may do so this much sooner than is seen here.
+const MARGIN: Duration = Duration::from_secs(1);
 
 struct IdleConnection {
     wire: UpstreamTransport,
-    since: Instant,
+    /// The time until which it may be used.
+    until: Instant,
+    /// The name that the service proved, where it is that of each request.
+    name: Option<Box<str>>,
 }
 
 /// The most connections that were in use at once, over the last three periods and the current one.
@@ -54,18 +57,20 @@ impl Demand {
 pub(super) struct TargetPool {
     pub(super) shared: Arc<SharedTarget>,
     idle: RefCell<Vec<IdleConnection>>,
-    /// HTTP/2 connections, the first of which is used as long as it has room.
-    pub(super) multiplexed: RefCell<Vec<MultiplexedConnection>>,
+    /// HTTP/2 connections by the name that the service proved, where it is that of each request. Of one name the first is used as long
+    /// as it has room.
+    multiplexed: RefCell<Vec<(Option<Box<str>>, MultiplexedConnection)>>,
     /// Such a connection is being made; those who wait for it learn how that ended.
     pub(super) dialling: Cell<bool>,
     pub(super) dialled: Notify,
     pub(super) dial_failed: Cell<bool>,
     demand: Cell<Demand>,
     limit: usize,
+    keep: Duration,
 }
 
 impl TargetPool {
-    pub(super) fn new(shared: Arc<SharedTarget>, limit: usize) -> Rc<Self> {
+    pub(super) fn new(shared: Arc<SharedTarget>, limit: usize, keep: Duration) -> Rc<Self> {
         Rc::new(Self {
             shared,
             idle: RefCell::default(),
@@ -75,26 +80,37 @@ impl TargetPool {
             dialled: Notify::new(),
             dial_failed: Cell::new(false),
             limit,
+            keep,
         })
     }
 
     /// Returns the first HTTP/2 connection that has room, and forgets those that are of no use any more.
-    pub(super) fn multiplexed(&self) -> Option<MultiplexedConnection> {
+    pub(super) fn multiplexed(&self, name: Option<&str>) -> Option<MultiplexedConnection> {
         let mut known = self.multiplexed.borrow_mut();
         let mut first = true;
-        known.retain(|client| {
-            let stays = !client.is_retired() && (first || client.idle().is_none_or(|idle| idle < IDLE));
+        known.retain(|(of, client)| {
+            let kept = first && of.is_none();
+            let stays = !client.is_retired() && (kept || client.idle().is_none_or(|idle| idle < self.keep));
             first &= !stays;
             stays
         });
-        known.iter().find(|client| client.has_room()).cloned()
+        let usable = known.iter().find(|(of, client)| of.as_deref() == name && client.has_room());
+        usable.map(|(_, client)| client.clone())
     }
 
-    /// Takes out the connection that became idle last and is still usable.
-    pub(super) fn take(&self) -> Option<UpstreamTransport> {
+    /// Takes out the connection that became idle last and is still usable, of those to a service that proved this name.
+    pub(super) fn take(&self, name: Option<&str>) -> Option<UpstreamTransport> {
         loop {
-            let mut idle = self.idle.borrow_mut().pop()?;
-            if idle.since.elapsed() < IDLE && idle.wire.is_quiet() {
+            let mut all = self.idle.borrow_mut();
+            let mut idle = match name {
+                None => all.pop()?,
+                Some(_) => {
+                    let at = all.iter().rposition(|idle| idle.name.as_deref() == name)?;
+                    all.remove(at)
+                }
+            };
+            drop(all);
+            if Instant::now() < idle.until && idle.wire.is_quiet() {
                 return Some(idle.wire);
             }
         }
@@ -113,7 +129,8 @@ impl TargetPool {
         if idle.is_empty() {
             return;
         }
-        idle.retain_mut(|idle| idle.since.elapsed() < IDLE && idle.wire.is_quiet());
+        let now = Instant::now();
+        idle.retain_mut(|idle| now < idle.until && idle.wire.is_quiet());
         // Those that became idle first go first.
         let excess = idle.len().saturating_sub(self.demand.get().spare(self.limit));
         idle.drain(..excess);
@@ -133,8 +150,8 @@ impl<'a> DialGuard<'a> {
         Self(target)
     }
 
-    pub(super) fn succeeded(self, connection: MultiplexedConnection) {
-        self.0.multiplexed.borrow_mut().push(connection);
+    pub(super) fn succeeded(self, name: Option<&str>, connection: MultiplexedConnection) {
+        self.0.multiplexed.borrow_mut().push((name.map(Into::into), connection));
         self.0.dial_failed.set(false);
     }
 }
@@ -148,30 +165,39 @@ impl Drop for DialGuard<'_> {
 
 /// The pool that a connection is checked in to after its exchange, if it may be reused. Until it is dropped, the connection is in
 /// use.
-pub(crate) struct CheckIn(Option<Rc<TargetPool>>);
+pub(crate) struct CheckIn {
+    pool: Option<Rc<TargetPool>>,
+    name: Option<Box<str>>,
+}
 
 impl CheckIn {
-    pub(super) fn new(pool: Option<Rc<TargetPool>>) -> Self {
+    pub(super) fn new(pool: Option<Rc<TargetPool>>, name: Option<&str>) -> Self {
         if let Some(pool) = &pool {
             pool.change(Demand::begin);
         }
-        Self(pool)
+        Self { pool, name: name.map(Into::into) }
     }
 
-    pub(super) fn keep(mut self, wire: UpstreamTransport) {
-        if let Some(pool) = self.0.take() {
-            pool.change(Demand::end);
-            let mut idle = pool.idle.borrow_mut();
-            if idle.len() < pool.demand.get().spare(pool.limit) {
-                idle.push(IdleConnection { wire, since: Instant::now() });
-            }
+    /// Keeps the connection. `timeout` is for how long the service keeps it, if it said so.
+    pub(super) fn keep(mut self, wire: UpstreamTransport, timeout: Option<Duration>) {
+        let Some(pool) = self.pool.take() else { return };
+        pool.change(Demand::end);
+        let keep = timeout.map_or(pool.keep, |timeout| pool.keep.min(usable(timeout)));
+        let mut idle = pool.idle.borrow_mut();
+        if idle.len() < pool.demand.get().spare(pool.limit) && !keep.is_zero() {
+            idle.push(IdleConnection { wire, until: Instant::now() + keep, name: self.name.take() });
         }
     }
 }
 
+/// How long a connection may be used that the service keeps for this time: of a short time half.
+fn usable(timeout: Duration) -> Duration {
+    timeout.saturating_sub(MARGIN).max(timeout / 2)
+}
+
 impl Drop for CheckIn {
     fn drop(&mut self) {
-        if let Some(pool) = &self.0 {
+        if let Some(pool) = &self.pool {
             pool.change(Demand::end);
         }
     }
@@ -181,6 +207,14 @@ impl Drop for CheckIn {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_connection_is_given_up_before_the_service_closes_it() {
+        for (timeout, expected) in [(0, 0), (1000, 500), (2000, 1000), (5000, 4000)] {
+            let (timeout, expected) = (Duration::from_millis(timeout), Duration::from_millis(expected));
+            assert_eq!(usable(timeout), expected);
+        }
+    }
 
     proptest! {
         /// Work that returns within three periods finds as many connections as it had before, up to the limit; without work none

@@ -1,5 +1,6 @@
 //! The client side of TLS to an upstream. Verification cannot be turned off.
 
+use super::pin::PinVerifier;
 use crate::config::UpstreamTls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,7 +33,7 @@ pub enum UpstreamTlsError {
     NoRoots,
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamTlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamTlsError> {
     let problem = |why: String| UpstreamTlsError::File { path: path.into(), why };
     let found: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
@@ -40,8 +41,55 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamTls
     if found.is_empty() { Err(problem("no certificate in it".into())) } else { Ok(found) }
 }
 
-/// Makes the configuration for one upstream.
-pub(crate) fn client_config(tls: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>, UpstreamTlsError> {
+/// TLS to one upstream.
+#[derive(Debug)]
+pub(crate) struct ClientTls {
+    /// For requests.
+    pub(crate) requests: Arc<ClientConfig>,
+    /// For connections that are to be switched to another protocol, which HTTP/1.1 does.
+    pub(crate) switches: Arc<ClientConfig>,
+}
+
+impl ClientTls {
+    /// Makes the configuration for one upstream.
+    pub(crate) fn new(tls: &UpstreamTls, http2: bool) -> Result<Self, UpstreamTlsError> {
+        let mut config = client_config(tls)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let switches = Arc::new(config);
+        let requests = if http2 {
+            let mut config = ClientConfig::clone(&switches);
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            Arc::new(config)
+        } else {
+            switches.clone()
+        };
+        Ok(Self { requests, switches })
+    }
+}
+
+fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, UpstreamTlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = if tls.pins.is_empty() {
+        builder.with_root_certificates(roots(tls)?)
+    } else {
+        let verifier = PinVerifier::new(&tls.pins, algorithms)?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    };
+    Ok(match (&tls.certificate, &tls.key) {
+        (Some(chain), Some(key)) => {
+            let secret = PrivateKeyDer::from_pem_file(key)
+                .map_err(|why| UpstreamTlsError::File { path: key.clone(), why: why.to_string() })?;
+            builder.with_client_auth_cert(certificates(chain)?, secret)?
+        }
+        (None, None) => builder.with_no_client_auth(),
+        _ => return Err(UpstreamTlsError::Half),
+    })
+}
+
+/// The authorities that are believed.
+fn roots(tls: &UpstreamTls) -> Result<RootCertStore, UpstreamTlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &tls.ca {
         for certificate in certificates(path)? {
@@ -54,19 +102,5 @@ pub(crate) fn client_config(tls: &UpstreamTls, http2: bool) -> Result<Arc<Client
             return Err(UpstreamTlsError::NoRoots);
         }
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
-    let mut config = match (&tls.certificate, &tls.key) {
-        (Some(chain), Some(key)) => {
-            let secret = PrivateKeyDer::from_pem_file(key)
-                .map_err(|why| UpstreamTlsError::File { path: key.clone(), why: why.to_string() })?;
-            builder.with_client_auth_cert(certificates(chain)?, secret)?
-        }
-        (None, None) => builder.with_no_client_auth(),
-        _ => return Err(UpstreamTlsError::Half),
-    };
-    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-    Ok(Arc::new(config))
+    Ok(roots)
 }

@@ -6,6 +6,7 @@ use super::{ConfigPart, Errors, access, check_timeouts, forward, nearest};
 use crate::config::{
     Access, Action, Auth, Config, FieldEdits, PathMatch, Protocol, Response, Route, Satisfy, Site, Upstream,
 };
+use crate::decide::is_http;
 use crate::grammar::{is_field_value, is_target, is_token};
 use crate::host::HostPattern;
 use std::collections::{HashMap, HashSet};
@@ -61,6 +62,7 @@ pub(super) fn check<'a>(
     }
     check_edits(&mut part, "request_fields", &site.request_fields);
     check_edits(&mut part, "response_fields", &site.response_fields);
+    check_upgrade(&mut part, &site.upgrade);
     let mut paths = HashSet::new();
     for (j, route) in site.routes.iter().enumerate() {
         let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
@@ -95,6 +97,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     check_edits(part, "response_fields", &route.response_fields);
     check_methods(part, &route.methods);
     check_satisfy(part, (route.satisfy, &route.access), route.auth.as_ref());
+    check_upgrade(part, route.upgrade.as_deref().unwrap_or_default());
     if let Some(auth) = &route.auth {
         access::check_auth(part, config, auth);
     }
@@ -173,6 +176,30 @@ fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
             part.wrong("methods", method, "is never forwarded: leave it out");
         } else if !seen.insert(method) {
             part.wrong("methods", method, "is listed twice: remove one of the two");
+        }
+    }
+}
+
+/// Protocols that clients may switch to.
+fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
+    let mut seen = HashSet::new();
+    for protocol in protocols {
+        // protocol-name ["/" protocol-version] (RFC 9110 §7.8).
+        let mut parts = protocol.splitn(2, '/');
+        if !parts.all(|token| is_token(token.as_bytes())) || protocol.len() > 64 {
+            part.wrong(
+                "upgrade",
+                protocol,
+                "is not a protocol: write the name that clients send in Upgrade, such as websocket or tailscale-control-protocol",
+            );
+        } else if is_http(protocol) {
+            part.wrong(
+                "upgrade",
+                protocol,
+                "would carry HTTP past every rule of this file: leave it out; h2c://HOST:PORT speaks HTTP/2 to a service",
+            );
+        } else if !seen.insert(protocol.to_ascii_lowercase()) {
+            part.wrong("upgrade", protocol, "is there twice: remove one of the two");
         }
     }
 }

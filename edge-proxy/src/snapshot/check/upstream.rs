@@ -2,7 +2,7 @@
 
 use super::super::ConfigPath;
 use super::{ConfigPart, Errors};
-use crate::config::{HealthConfig, Protocol, Retry, Target, Upstream, UpstreamTls};
+use crate::config::{HOST_OF_REQUEST, HealthConfig, Protocol, Retry, Target, Upstream, UpstreamTls};
 use crate::grammar::is_target;
 use crate::host::split_authority;
 use std::collections::HashSet;
@@ -51,6 +51,18 @@ pub(super) fn check<'a>(
         if upstream.health.check.is_some() {
             part.wrong("health.path", "with tcp://", "active checks are HTTP requests: leave it out");
         }
+    }
+    if upstream.idle.is_zero() || upstream.idle > Duration::from_secs(86_400) {
+        part.wrong("idle", format!("{:?}", upstream.idle), "out of range: expected 1ms to 1d");
+    }
+    let of_request =
+        upstream.tls.as_ref().is_some_and(|tls| tls.server_name.as_deref() == Some(HOST_OF_REQUEST));
+    if of_request && upstream.health.check.as_ref().is_some_and(|check| check.host.is_none()) {
+        part.wrong(
+            "health.host",
+            "",
+            "is needed with tls.server_name = \"{host}\": a check has no client whose host it could send",
+        );
     }
     check_retry(part, &upstream.retry);
     if let Some(tls) = &upstream.tls {
@@ -147,10 +159,17 @@ fn check_tls(part: &mut ConfigPart<'_>, tls: &UpstreamTls) {
     if tls.certificate.is_some() != tls.key.is_some() {
         part.wrong("tls.certificate", "", "incomplete: set both `certificate` and `key`, or neither");
     }
-    if let Some(name) = &tls.server_name
+    if !tls.pins.is_empty() && tls.ca.is_some() {
+        part.wrong("tls.ca", "", "does not go with `pin`, which replaces it: leave one of them out");
+    }
+    if let Some(name) = tls.server_name.as_ref().filter(|name| *name != HOST_OF_REQUEST)
         && name.parse::<IpAddr>().is_err()
         && split_authority(name).is_none_or(|(_, port, _)| port.is_some())
     {
-        part.wrong("tls.server_name", name, "not a valid name: expected one such as example.org");
+        part.wrong(
+            "tls.server_name",
+            name,
+            "not a valid name: expected one such as example.org, or {host} for the Host of each request",
+        );
     }
 }

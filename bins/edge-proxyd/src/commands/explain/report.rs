@@ -42,6 +42,8 @@ struct Forwarded {
     method: String,
     target: String,
     host: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade: Option<String>,
     fields: Vec<(String, String)>,
 }
 
@@ -118,6 +120,7 @@ impl Explanation {
                     method: head.method.to_string(),
                     target: head.target.clone(),
                     host: upstream.host.clone().unwrap_or_else(|| head.authority.clone()),
+                    upgrade: decision.upgrade.map(String::from),
                     fields: head.fields.iter().map(|field| (text(field.name), text(field.value))).collect(),
                 })
             }
@@ -289,6 +292,9 @@ impl fmt::Display for Explanation {
         if let Some(forwarded) = &self.forwarded {
             writeln!(f, "{:<10}  {} at {}", "upstream", forwarded.upstream, forwarded.targets.join(", "))?;
             writeln!(f, "\n{} {}\nHost: {}", forwarded.method, forwarded.target, forwarded.host)?;
+            if let Some(protocol) = &forwarded.upgrade {
+                writeln!(f, "Connection: Upgrade\nUpgrade: {protocol}")?;
+            }
             for (name, value) in &forwarded.fields {
                 writeln!(f, "{name}: {value}")?;
             }

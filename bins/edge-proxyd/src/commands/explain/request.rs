@@ -1,7 +1,7 @@
 //! The request that `explain` decides about, as a parser would produce it.
 
 use crate::cli::ExplainArgs;
-use edge_proxy::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
+use edge_proxy::grammar::{decimal, is_field_value, is_target, is_token, trim};
 use edge_proxy::{BodyLength, Method, Name, RequestHead, Version};
 
 pub(super) fn head(args: &ExplainArgs) -> Result<RequestHead, String> {
@@ -30,8 +30,7 @@ pub(super) fn head(args: &ExplainArgs) -> Result<RequestHead, String> {
             Name::ContentLength => head.body = BodyLength::Exact(decimal(value).ok_or_else(wrong)?),
             Name::TransferEncoding => head.body = BodyLength::Unknown,
             Name::Upgrade if !args.quic => {
-                let first = list(value).next().and_then(|name| std::str::from_utf8(name).ok());
-                head.upgrade = first.map(Into::into);
+                head.upgrade = std::str::from_utf8(value).ok().map(Into::into);
             }
             _ => head.fields.push(name.as_bytes(), value),
         }

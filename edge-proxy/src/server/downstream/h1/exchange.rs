@@ -5,7 +5,7 @@ use crate::h1::{Chunks, ResponseFraming, write_chunk_head, write_last_chunk, wri
 use crate::server::body::{BodyError, BodyPart};
 use crate::server::buffer::SIZE;
 use crate::server::deadline::Deadline;
-use crate::server::downstream::wire::{DRAIN, LINGER};
+use crate::server::downstream::wire::{DRAIN, LINGER, SETTLE};
 use crate::server::exchange::{Abort, ClientGone, Downstream};
 use crate::server::splice::SplicePipe;
 use crate::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
@@ -80,14 +80,30 @@ impl Http1Exchange {
 
     /// The connection, ready for the next request; or nothing, if it ended.
     pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<HttpConnection> {
+        // What the kernel sends and cannot go on with is reset at once: it may not have sent all that it took.
+        if self.aborted && !self.lost && !self.client.wire.may_enter_kernel(false) {
+            match self.sending {
+                ResponseContent::Head => {}
+                // The framing shows that the rest is missing, and a reset could take away what is still on its way.
+                ResponseContent::Framed(ResponseFraming::Length | ResponseFraming::Chunked) => {
+                    let _ = deadline.within(LINGER, poll_fn(|cx| self.client.wire.poll_end_socket(cx))).await;
+                    self.client.linger(deadline).await;
+                }
+                // Only a reset shows it, after the client's system has what was sent.
+                _ => {
+                    deadline.within(SETTLE, self.client.wire.socket().acknowledged()).await;
+                    self.client.wire.socket().reset_on_close();
+                }
+            }
+            return None;
+        }
         if self.aborted || self.lost {
             if self.sending != ResponseContent::Head {
-                // Part of the answer is out: only a reset shows surely that the rest is missing.
                 self.client.wire.socket().reset_on_close();
             }
             return None;
         }
-        if self.sending == ResponseContent::Done && self.keep_alive && !self.waits {
+        if self.sending == ResponseContent::Done && self.keep_alive && !self.waits && !self.leaves_much() {
             let drained = deadline.within(LINGER, poll_fn(|cx| self.poll_drain(cx))).await;
             if drained == Some(true) {
                 deadline.clear();
@@ -95,8 +111,13 @@ impl Http1Exchange {
             }
         }
         let _ = deadline.within(LINGER, self.client.wire.shutdown()).await;
-        let _ = deadline.within(LINGER, poll_fn(|cx| self.client.poll_linger(cx))).await;
+        self.client.linger(deadline).await;
         None
+    }
+
+    /// Whether more content is announced than is read to keep a connection.
+    const fn leaves_much(&self) -> bool {
+        matches!(self.receiving, RequestContent::Length(left) if left > DRAIN as u64)
     }
 
     /// Discards content. Returns whether all of it had arrived.
@@ -216,15 +237,17 @@ impl Downstream for Http1Exchange {
         let framing = ResponseFraming::choose(head, &self.method, self.version);
         // A client that still waits for 100 may or may not send its content now: the connection cannot go on.
         self.keep_alive &= framing != ResponseFraming::Close && !self.waits;
+        // An error comes before much of the content: the client should know that its connection ends with it.
+        self.keep_alive &= head.status < 400 || !self.leaves_much();
         write_response(self.client.output.push(), head, &self.method, framing, !self.keep_alive);
         self.sending = if end { ResponseContent::Done } else { ResponseContent::Framed(framing) };
     }
 
-    fn send_tunnel(&mut self, head: &ResponseHead) {
+    fn send_tunnel(&mut self, head: &ResponseHead, protocol: &str) {
         let mut head = head.clone();
         head.status = 101;
         if !head.fields.contains(crate::Name::Upgrade) {
-            head.fields.push(b"Upgrade", b"websocket");
+            head.fields.push(b"Upgrade", protocol.as_bytes());
         }
         write_response(self.client.output.push(), &head, &self.method, ResponseFraming::Length, false);
         self.keep_alive = false;
@@ -320,6 +343,10 @@ impl Downstream for Http1Exchange {
     }
 
     fn abort(&mut self, _why: Abort) {
+        if self.half_closed {
+            // A tunnel's end was sent.
+            return;
+        }
         self.aborted = true;
         self.client.output.release();
     }

@@ -4,18 +4,18 @@ mod exchange;
 
 use crate::decide::Transport;
 use crate::h1::{HeadLimits, request};
-use crate::server::buffer::{Input, Output};
+use crate::server::buffer::{Input, Output, SIZE};
 use crate::server::date;
 use crate::server::deadline::Deadline;
-use crate::server::downstream::wire::{ClientTransport, DRAIN, LINGER};
+use crate::server::downstream::wire::{ClientTransport, LINGER, linger};
 use crate::server::exchange::{Connection, serve};
 use crate::server::observe::ConnectionRejected;
 use crate::server::worker::Worker;
-use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version, h1};
+use crate::{BodyLength, Reason, RequestHead, ResponseHead, Version, error_body, h1};
 use exchange::Http1Exchange;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -110,21 +110,26 @@ const fn reason(why: h1::BadHead) -> Reason {
 
 /// Answers a malformed request and closes.
 async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
-    let mut head = ResponseHead { body: BodyLength::None, ..ResponseHead::new(status) };
+    let (media, body) = error_body::of(status, &crate::Fields::new());
+    let mut head = ResponseHead { body: BodyLength::Exact(body.len() as u64), ..ResponseHead::new(status) };
+    head.fields.push(b"Content-Type", media.as_bytes());
     date::add(&mut head.fields);
     h1::write_response(client.output.push(), &head, &crate::Method::Get, h1::ResponseFraming::Length, true);
+    client.output.push().extend_from_slice(body.as_bytes());
     let said = async {
         let written = poll_fn(|cx| client.output.poll_write(&mut client.wire, cx)).await;
-        if written.is_ok() && client.wire.shutdown().await.is_ok() {
-            poll_fn(|cx| client.poll_linger(cx)).await;
-        }
+        written.is_ok() && client.wire.shutdown().await.is_ok()
     };
-    let _ = deadline.within(LINGER, said).await;
+    if deadline.within(LINGER, said).await == Some(true) {
+        client.linger(deadline).await;
+    }
 }
 
 impl HttpConnection {
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.input.poll_drain(&mut self.wire, cx, DRAIN)
+    /// Reads what the client still sends, so that it can read the answer: until it closes, pauses for [`LINGER`], or has gone on for
+    /// [`LINGERS`].
+    async fn linger(&mut self, deadline: &Deadline) {
+        linger(&mut self.input, &mut self.wire, deadline).await;
     }
 
     /// Reads until a request head is complete.
@@ -136,10 +141,12 @@ impl HttpConnection {
     ) -> NextRequest {
         let config = worker.view();
         let config = config.runtime.snapshot().config();
+        // A head is read when it is whole in one buffer.
+        let target = config.limits.target_bytes.min(SIZE - SIZE / 8);
         let limits = HeadLimits {
-            bytes: config.limits.header_bytes,
+            bytes: config.limits.header_bytes.min(SIZE - SIZE / 64 - target),
             fields: config.limits.header_fields,
-            target: config.limits.target_bytes,
+            target,
         };
         let timeouts = config.timeouts;
         let mut begun = !self.input.is_empty();

@@ -1,6 +1,7 @@
 //! One connection's state: what came, what is to be sent, and the streams that tasks have.
 
 mod frames;
+mod leftover;
 mod section;
 mod windows;
 
@@ -13,6 +14,7 @@ use crate::server::body::BodyError;
 use crate::server::buffer::{Output, SIZE};
 use crate::server::turns::Turns;
 use crate::{Reason, RequestHead, ResponseHead};
+use leftover::{Late, Leftover};
 use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
@@ -86,8 +88,12 @@ pub(super) struct Http2Connection {
     windows: Windows,
     unreleased: u32,
     said_table: bool,
-    /// Streams that this side reset, or whose response was complete before they ended.
+    /// Streams that this side reset.
     reset: VecDeque<u32>,
+    /// Streams that were answered before they ended.
+    leftovers: VecDeque<Leftover>,
+    /// Resets that wait for what is to be written before them.
+    late: Vec<Late>,
     broken_off: u32,
     /// The time of the bytes that are processed.
     now: Instant,
@@ -130,6 +136,8 @@ impl Http2Connection {
             unreleased: 0,
             said_table: false,
             reset: VecDeque::new(),
+            leftovers: VecDeque::new(),
+            late: Vec::new(),
             broken_off: 0,
             now,
             forgiven: now,
@@ -204,7 +212,7 @@ impl Http2Connection {
     /// Returns whether only pending output is left to write.
     pub(super) fn is_over(&self) -> bool {
         let leaves = self.client_leaves || self.leaving == GoAway::Named;
-        self.lost || self.failed.is_some() || (leaves && self.slots.is_empty())
+        self.lost || self.failed.is_some() || (leaves && self.slots.is_empty() && self.late.is_empty())
     }
 
     /// Ends the connection for an error.
@@ -220,6 +228,7 @@ impl Http2Connection {
     /// The client is gone.
     pub(super) fn lose(&mut self) {
         self.lost = true;
+        self.late.clear();
         self.out.release();
         self.end_all();
     }
@@ -273,13 +282,21 @@ impl Http2Connection {
             return;
         }
         frame::write(self.out.push(), frame::RST_STREAM, 0, id, &code.0.to_be_bytes());
+        self.remember_reset(id);
+        self.touch();
+    }
+
+    /// Expects no more of a stream but what the client sent before it hears of the reset.
+    fn remember_reset(&mut self, id: u32) {
         if self.reset.len() == REMEMBERED {
             self.reset.pop_front();
         }
         self.reset.push_back(id);
-        let held = self.slots.get_mut(&id).map_or(0, |slot| slot.end(BodyError::Malformed));
+        let held = self.slots.get_mut(&id).map_or(0, |slot| {
+            slot.end(BodyError::Malformed);
+            std::mem::take(&mut slot.input).len()
+        });
         self.release_all(held);
-        self.touch();
     }
 
     /// An error of the client on one stream.
@@ -462,9 +479,8 @@ impl Http2Connection {
     pub(super) fn give_back(&mut self, id: u32, whole: bool) {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.release_all(slot.input.len());
-        // An answer may come before the request was read. What is left of it is not wanted (RFC 9113 §8.1).
         if whole && !slot.dead && slot.body == StreamBody::Coming {
-            self.reset(id, Code::NO_ERROR);
+            self.leave_over(id, &slot);
         }
         slot.recycle();
         if self.slots.is_empty() && (self.is_leaving() || self.client_leaves) {

@@ -40,7 +40,8 @@ impl Http2Exchange {
         let mut conn = self.conn.borrow_mut();
         // If it is dead, one side has reset it already.
         if conn.slots.get(&self.id).is_some_and(|slot| !slot.dead) {
-            conn.reset(self.id, code);
+            // Behind what was sent of the answer, so that it is read first.
+            conn.reset_late(self.id, code);
         }
     }
 }
@@ -128,7 +129,7 @@ impl Downstream for Http2Exchange {
         }
     }
 
-    fn send_tunnel(&mut self, head: &ResponseHead) {
+    fn send_tunnel(&mut self, head: &ResponseHead, _protocol: &str) {
         // RFC 8441 §4: 200 accepts where HTTP/1.1 uses 101. The accept key belongs to the upstream hop only.
         let mut accepted = head.clone();
         accepted.status = 200;

@@ -11,7 +11,7 @@ use crate::h2::{Code, frame};
 use crate::section;
 use crate::server::buffer::Input;
 use crate::server::deadline::Deadline;
-use crate::server::downstream::wire::{ClientTransport, DRAIN, LINGER};
+use crate::server::downstream::wire::{ClientTransport, LINGER, linger};
 use crate::server::exchange::{Connection, serve};
 use crate::server::observe::ConnectionRejected;
 use crate::server::worker::Worker;
@@ -32,12 +32,16 @@ const READS: usize = 8;
 /// Bytes that may wait in the kernel beyond what the path takes: what a small response waits for behind a large one.
 const UNSENT: u32 = 128 * 1024;
 
-/// Serves the connection until it ends.
-pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport) {
+/// Serves the connection until it ends. `already` was read from the socket before.
+pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     wire.socket().limit_unsent(UNSENT);
     let view = worker.view();
     let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
     drop(view);
+    if !already.is_empty() {
+        driver.input.preset(already);
+        driver.take(already.len());
+    }
     poll_fn(|cx| driver.poll(cx)).await;
     driver.end().await;
 }
@@ -70,7 +74,7 @@ impl Driver {
             streams: config.limits.streams,
             resets: config.limits.resets,
             section: section::SectionLimits {
-                section: config.limits.header_bytes,
+                section: config.limits.header_bytes + config.limits.target_bytes,
                 fields: config.limits.header_fields,
             },
         };
@@ -238,9 +242,13 @@ impl Driver {
             }
         }
         match Pin::new(&mut self.wire).poll_flush(cx) {
-            Poll::Ready(flushed) => flushed.map(|()| true),
-            Poll::Pending => Ok(false),
+            Poll::Ready(flushed) => flushed?,
+            Poll::Pending => return Ok(false),
         }
+        // In a write of its own: a client looks at what it answers before that.
+        let late = conn.say_late();
+        drop(conn);
+        if late { self.write(cx) } else { Ok(true) }
     }
 
     /// Closes the connection so that the client can read the last output.
@@ -259,13 +267,13 @@ impl Driver {
         let Self { mut wire, mut input, deadline, .. } = self;
         let closed = async {
             // Further input matters only if it would hide the reason of the rejection.
-            if wire.shutdown().await.is_ok() && failure.is_some() {
-                poll_fn(|cx| input.poll_drain(&mut wire, cx, DRAIN)).await;
-            }
+            wire.shutdown().await.is_ok() && failure.is_some()
         };
         // The connection's own limit may be what ended it.
         deadline.clear();
-        let _ = deadline.within(LINGER, closed).await;
+        if deadline.within(LINGER, closed).await == Some(true) {
+            linger(&mut input, &mut wire, &deadline).await;
+        }
     }
 
     fn turned_away(&self, reason: Reason) {

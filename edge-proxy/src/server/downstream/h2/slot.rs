@@ -73,16 +73,14 @@ impl StreamSlot {
         });
     }
 
-    /// Nothing more comes and nothing more goes. Returns how much content is thrown away.
-    pub(super) fn end(&mut self, why: BodyError) -> usize {
+    /// Nothing more comes and nothing more goes. Content that came before can still be read.
+    pub(super) fn end(&mut self, why: BodyError) {
         self.dead = true;
         if self.body == StreamBody::Coming {
             self.body = StreamBody::Failed(why);
         }
-        let held = std::mem::take(&mut self.input).len();
         let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
         wakers.into_iter().flatten().for_each(Waker::wake);
-        held
     }
 
     pub(super) fn wake_reader(&mut self) {

@@ -172,6 +172,12 @@ impl Downstream for H3Stream {
             ContentState::Failed(error) => return Poll::Ready(Err(error)),
             ContentState::Coming => {}
         }
+        // What came before the connection ended is still there.
+        if self.conn.state.borrow().lost
+            && let Ok(Some(BodyPart::Data)) = self.read()
+        {
+            return Poll::Ready(Ok(BodyPart::Data));
+        }
         if self.is_lost(&self.conn.state.borrow()) {
             self.body = ContentState::Failed(BodyError::Lost);
             return Poll::Ready(Err(BodyError::Lost));
@@ -269,7 +275,7 @@ impl Downstream for H3Stream {
         }
     }
 
-    fn send_tunnel(&mut self, head: &ResponseHead) {
+    fn send_tunnel(&mut self, head: &ResponseHead, _protocol: &str) {
         // RFC 9220 §3: where HTTP/1.1 says 101, a 2xx accepts.
         let mut accepted = head.clone();
         accepted.status = if (200..300).contains(&head.status) { head.status } else { 200 };
@@ -336,6 +342,10 @@ impl Downstream for H3Stream {
         }
         remember(&mut slot.writer, cx.waker());
         Poll::Pending
+    }
+
+    fn reset_overtakes(&self) -> bool {
+        true
     }
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {

@@ -89,7 +89,9 @@ impl Http2Connection {
         }
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else {
             self.release_all(all);
-            if !self.reset.contains(&id) {
+            if self.is_left_over(id) {
+                self.throw_away(id, all, header.has(frame::END_STREAM));
+            } else if !self.reset.contains(&id) {
                 self.stream_error(id, Code::STREAM_CLOSED);
             }
             return;
@@ -172,8 +174,10 @@ impl Http2Connection {
         if let Some(slot) = self.slots.get_mut(&header.stream)
             && !slot.dead
         {
-            let held = slot.end(BodyError::Lost);
-            self.release_all(held);
+            slot.end(BodyError::Lost);
+            self.count_broken_off();
+        } else if self.is_left_over(header.stream) {
+            self.forget_leftover(header.stream);
             self.count_broken_off();
         }
     }

@@ -60,7 +60,10 @@ impl Http2Connection {
             self.request(id, end, own, block, arrived);
         } else if self.is_open(id) {
             self.trailers(id, end, own, block);
-        } else if self.reset.contains(&id) {
+        } else if self.reset.contains(&id) || self.is_left_over(id) {
+            if end {
+                self.forget_leftover(id);
+            }
             // It was sent before the client heard of it. The table changes nevertheless.
             if self.decoder.decode(block, |_, _| {}).is_err() {
                 self.fail(Code::COMPRESSION_ERROR);
@@ -137,7 +140,7 @@ impl Http2Connection {
         let place = self.place(id, true);
         response::write_head(self.out.push(), place, &head);
         if !end {
-            self.reset(id, Code::NO_ERROR);
+            self.reset_late(id, Code::NO_ERROR);
         }
         self.count_broken_off();
     }

@@ -173,7 +173,7 @@ async fn handle(log: &Log, head: &RequestHead, mut stream: H3Stream) -> Result<(
             poll_fn(|cx| stream.poll_flush(cx)).await?;
         }
         "/tunnel" => {
-            stream.send_tunnel(&answer);
+            stream.send_tunnel(&answer, "websocket");
             echo(log, &mut stream).await?;
             stream.send_end(None);
         }

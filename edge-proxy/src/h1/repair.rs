@@ -1,0 +1,170 @@
+//! Heads of answers as cameras, CGI programs and small devices write them: lines that end in a bare LF, a blank before the colon.
+//!
+//! RFC 9112 lets a proxy read both in an answer (§2.2, §5.1). It is done only where the length of the content cannot be read in two ways: with
+//! one Content-Length, or until the connection is closed, and never for requests. The connection is not used again.
+
+use super::head::{BadHead, FoundResponse, HeadLimits, ResponseBody, strict_response};
+use crate::grammar::{is_field_value, is_token};
+use crate::{Method, Name, ResponseHead};
+use memchr::memchr;
+
+/// Reads a response head that is not well-formed, if it can be repaired. `why` is what the strict reading found.
+pub(super) fn response(
+    buf: &[u8],
+    limits: &HeadLimits,
+    method: &Method,
+    head: &mut ResponseHead,
+    why: BadHead,
+) -> Result<Option<FoundResponse>, BadHead> {
+    if !matches!(why, BadHead::LineEnd | BadHead::Field) {
+        return Err(why);
+    }
+    let Some((clean, used)) = cleaned(&buf[..buf.len().min(limits.bytes)]) else {
+        return if buf.len() >= limits.bytes { Err(BadHead::TooLarge) } else { Ok(None) };
+    };
+    let limits = HeadLimits { bytes: limits.bytes.saturating_mul(2), ..*limits };
+    let Some(found) = strict_response(&clean, &limits, method, head)? else { return Err(why) };
+    if found.framing == ResponseBody::Chunked || head.status == 101 {
+        return Err(why);
+    }
+    Ok(Some(FoundResponse { used, keep_alive: false, repaired: true, ..found }))
+}
+
+/// The head with CR LF at each line's end and no blanks before colons, and how many bytes it took. `None` if it does not end yet.
+fn cleaned(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let mut clean = Vec::with_capacity(buf.len() + 32);
+    let mut at = 0;
+    loop {
+        let length = memchr(b'\n', &buf[at..])?;
+        let line = &buf[at..at + length];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // The status line has no name.
+        let first = clean.is_empty();
+        at += length + 1;
+        match memchr(b':', line).filter(|_| !first) {
+            Some(colon) => {
+                clean.extend_from_slice(line[..colon].trim_ascii_end());
+                clean.extend_from_slice(&line[colon..]);
+            }
+            None => clean.extend_from_slice(line),
+        }
+        clean.extend_from_slice(b"\r\n");
+        if line.is_empty() {
+            return Some((clean, at));
+        }
+    }
+}
+
+/// The line of a response head, from 1, at which this was found.
+pub fn response_line_of(buf: &[u8], why: BadHead) -> usize {
+    let lines = || buf.split(|byte| *byte == b'\n');
+    let end = lines().position(|line| line.trim_ascii().is_empty()).unwrap_or(usize::MAX);
+    let found = |wrong: &dyn Fn(&[u8]) -> bool| {
+        lines().take(end).enumerate().skip(1).find(|(_, line)| wrong(line)).map(|(at, _)| at + 1)
+    };
+    let named = |line: &[u8], names: &[Name]| {
+        let name = memchr(b':', line).map(|colon| Name::of(line[..colon].trim_ascii()));
+        name.is_some_and(|name| names.contains(&name))
+    };
+    let found = match why {
+        BadHead::Field => found(&|line| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            memchr(b':', line).is_none_or(|colon| {
+                !is_token(&line[..colon]) || !is_field_value(line[colon + 1..].trim_ascii())
+            })
+        }),
+        BadHead::LineEnd => lines().position(|line| !line.ends_with(b"\r")).map(|at| at + 1),
+        BadHead::ContentLength | BadHead::BothLengths => found(&|line| named(line, &[Name::ContentLength])),
+        BadHead::TransferEncoding => found(&|line| named(line, &[Name::TransferEncoding])),
+        BadHead::TooLarge => Some(lines().count()),
+        _ => None,
+    };
+    found.unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::head::response;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Option<(u16, Vec<String>, FoundResponse)>, BadHead> {
+        let mut head = ResponseHead::default();
+        let found = response(text.as_bytes(), &HeadLimits::default(), &Method::Get, &mut head)?;
+        Ok(found.map(|found| {
+            (head.status, head.fields.iter().map(|field| format!("{field:?}")).collect(), found)
+        }))
+    }
+
+    #[test]
+    fn devices_are_understood_and_their_connections_not_kept() {
+        for (text, framing) in [
+            ("HTTP/1.1 200 OK\nServer: cam\nContent-Length: 2\n\nok", ResponseBody::Exact(2)),
+            ("HTTP/1.1 200 OK\r\nServer : cam\r\nContent-Length\t: 2\r\n\r\nok", ResponseBody::Exact(2)),
+            ("HTTP/1.0 200 OK\nServer: cam\r\n\nok", ResponseBody::UntilClose),
+        ] {
+            let (status, fields, found) = read(text).unwrap().unwrap();
+            assert_eq!(
+                (status, fields, found.framing),
+                (200, vec!["Server: cam".to_owned()], framing),
+                "{text:?}"
+            );
+            assert_eq!(&text[found.used..], "ok");
+            assert!(found.repaired && !found.keep_alive);
+        }
+        let (.., found) = read("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap().unwrap();
+        assert!(!found.repaired && found.keep_alive);
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_not_repaired() {
+        for text in [
+            "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\nContent-Length: 2\nContent-Length: 3\n\nok",
+            "HTTP/1.1 200 OK\nContent-Length: +2\n\nok",
+            "HTTP/1.1 200 OK\nServer: a\rb\n\n",
+            "HTTP/1.1 200 OK\nno colon\n\n",
+            "HTTP/1.1 200 OK\n folded: x\n\n",
+            "HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\n\n",
+        ] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+        assert_eq!(read("HTTP/1.1 200 OK\nServer: cam\n"), Ok(None));
+    }
+
+    #[test]
+    fn the_line_that_is_wrong() {
+        for (text, line) in [
+            ("HTTP/1.1 200 OK\r\nA: b\r\nno colon\r\n\r\n", 3),
+            ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", 2),
+            ("HTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: gzip\r\n\r\n", 3),
+            ("HTTP/9.9 200 OK\r\n\r\n", 1),
+        ] {
+            let why = read(text).unwrap_err();
+            assert_eq!(response_line_of(text.as_bytes(), why), line, "{text:?}: {why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            let mut head = ResponseHead::default();
+            if let Err(why) = response(&bytes, &HeadLimits::default(), &Method::Get, &mut head) {
+                prop_assert!(response_line_of(&bytes, why) >= 1);
+            }
+        }
+
+        #[test]
+        fn however_lines_end_the_same_is_read(ends in proptest::collection::vec(any::<bool>(), 4), blank in " ?") {
+            let lines = ["HTTP/1.1 200 OK", &format!("A{blank}: b"), &format!("Content-Length{blank}: 2"), ""];
+            let mut text = String::new();
+            for (line, crlf) in lines.iter().zip(&ends) {
+                text.push_str(line);
+                text.push_str(if *crlf { "\r\n" } else { "\n" });
+            }
+            let (status, fields, found) = read(&format!("{text}ok")).unwrap().unwrap();
+            prop_assert_eq!((status, fields), (200, vec!["A: b".to_owned()]));
+            prop_assert_eq!((found.framing, found.used), (ResponseBody::Exact(2), text.len()));
+        }
+    }
+}

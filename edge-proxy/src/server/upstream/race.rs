@@ -1,0 +1,162 @@
+//! Connecting to a host that has several addresses (RFC 8305): an address that does not answer costs a quarter of a second once, not the
+//! whole time for connecting.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// From one attempt to the next while none has succeeded (RFC 8305 §5).
+const DELAY: Duration = Duration::from_millis(250);
+
+thread_local! {
+    /// The address of a host and port that was connected to last. It is tried first.
+    static WORKED: RefCell<HashMap<(String, u16), IpAddr>> = RefCell::new(HashMap::new());
+}
+
+/// Connects to the first of these addresses of the host that accepts.
+pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> io::Result<TcpStream> {
+    if let [only] = addresses[..] {
+        return TcpStream::connect((only, port)).await;
+    }
+    let key = (host.to_owned(), port);
+    let worked = WORKED.with_borrow(|known| known.get(&key).copied());
+    let attempt = |address: IpAddr| TcpStream::connect(SocketAddr::new(address, port));
+    let (address, stream) = first(order(addresses, worked), attempt).await?;
+    if worked != Some(address) {
+        WORKED.with_borrow_mut(|known| known.insert(key, address));
+    }
+    Ok(stream)
+}
+
+/// The order in which addresses are tried: what worked before, then the families in turns, beginning with that of the first address (RFC
+/// 8305 §4). Each address is there once.
+fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
+    let mut ordered: Vec<IpAddr> = worked.filter(|worked| addresses.contains(worked)).into_iter().collect();
+    let first = addresses.first().is_some_and(IpAddr::is_ipv6);
+    let (one, other): (Vec<IpAddr>, Vec<IpAddr>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first);
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    loop {
+        let pair = [one.next(), other.next()];
+        if pair == [None, None] {
+            return ordered;
+        }
+        for address in pair.into_iter().flatten() {
+            if !ordered.contains(&address) {
+                ordered.push(address);
+            }
+        }
+    }
+}
+
+/// Begins one attempt after the other, each when the one before failed or [`DELAY`] has passed, and gives the first that succeeds. If none
+/// does, the error of the last to fail.
+async fn first<T, F: Future<Output = io::Result<T>>>(
+    addresses: Vec<IpAddr>,
+    attempt: impl Fn(IpAddr) -> F,
+) -> io::Result<(IpAddr, T)> {
+    let mut left = addresses.into_iter();
+    let mut under_way: Vec<(IpAddr, Pin<Box<F>>)> = Vec::new();
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        if let Some(address) = left.next() {
+            under_way.push((address, Box::pin(attempt(address))));
+        }
+        if under_way.is_empty() {
+            return Err(failed);
+        }
+        let waits = left.len() > 0;
+        let mut delay = pin!(tokio::time::sleep(DELAY));
+        let done = poll_fn(|cx| {
+            let mut at = 0;
+            while at < under_way.len() {
+                let (address, attempt) = &mut under_way[at];
+                match attempt.as_mut().poll(cx) {
+                    Poll::Ready(Ok(value)) => return Poll::Ready(Some(Ok((*address, value)))),
+                    Poll::Ready(Err(why)) => {
+                        under_way.swap_remove(at);
+                        return Poll::Ready(Some(Err(why)));
+                    }
+                    Poll::Pending => at += 1,
+                }
+            }
+            if waits { delay.as_mut().poll(cx).map(|()| None) } else { Poll::Pending }
+        })
+        .await;
+        match done {
+            Some(Ok(connected)) => return Ok(connected),
+            Some(Err(why)) => failed = why,
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::time::Instant;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn families_take_turns_behind_what_worked() {
+        let all = ["2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2"].map(address);
+        let expected = ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2"].map(address);
+        assert_eq!(order(all.to_vec(), None), expected);
+        let expected = ["192.0.2.2", "2001:db8::1", "192.0.2.1", "2001:db8::2"].map(address);
+        assert_eq!(order(all.to_vec(), Some(all[3])), expected);
+        assert_eq!(order(all[..1].to_vec(), Some(all[3])), [all[0]]);
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_dead_address_costs_a_quarter_of_a_second_and_a_refusal_nothing() {
+        let attempt = |address: IpAddr| async move {
+            match address.is_ipv6() {
+                true if address == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]) => {
+                    Err(io::ErrorKind::ConnectionRefused.into())
+                }
+                true => std::future::pending().await,
+                false => Ok(()),
+            }
+        };
+        let begun = Instant::now();
+        let dead = ["2001:db8::1", "192.0.2.1"].map(address).to_vec();
+        assert_eq!(run(first(dead, attempt)).unwrap().0, address("192.0.2.1"));
+        assert!(begun.elapsed() >= DELAY);
+        let begun = Instant::now();
+        let refused = ["::1", "192.0.2.1"].map(address).to_vec();
+        assert_eq!(run(first(refused, attempt)).unwrap().0, address("192.0.2.1"));
+        assert!(begun.elapsed() < DELAY);
+        let why = run(first(vec![address("::1")], attempt)).unwrap_err();
+        assert_eq!(why.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(run(first(Vec::new(), attempt)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_address_is_tried_once(addresses: Vec<IpAddr>, worked: Option<IpAddr>, known in 0_usize..8) {
+            let worked = addresses.get(known).copied().or(worked);
+            let ordered = order(addresses.clone(), worked);
+            let (before, after): (HashSet<_>, HashSet<_>) = (addresses.into_iter().collect(), ordered.iter().copied().collect());
+            prop_assert_eq!(before, after);
+            prop_assert_eq!(ordered.iter().collect::<HashSet<_>>().len(), ordered.len());
+            if let Some(worked) = worked.filter(|worked| ordered.contains(worked)) {
+                prop_assert_eq!(ordered[0], worked);
+            }
+        }
+    }
+}
