@@ -225,11 +225,20 @@ impl Route {
     /// Returns whether letter case does not count in its path.
     pub(crate) fn ignores_case(&self) -> bool {
         let asks = self.auth.as_ref().is_some_and(|auth| *auth != Auth::Open);
-        let guards = asks
-            || !self.methods.is_empty()
-            || !self.access.is_open()
-            || crate::decide::route::refuses(self).is_some();
+        let guards =
+            asks || !self.methods.is_empty() || !self.access.is_open() || self.refusal_status().is_some();
         guards && self.case == Case::Guarded
+    }
+
+    /// Returns the status with which the route refuses every request, if it does; 0 if it drops them.
+    pub(crate) const fn refusal_status(&self) -> Option<u16> {
+        match &self.action {
+            Action::Drop => Some(0),
+            Action::Respond(response) if response.status >= 400 && response.status < 500 => {
+                Some(response.status)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -43,16 +43,7 @@ pub(super) fn ward<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Ward
 pub(crate) const fn decides(route: &Route) -> Option<u16> {
     match &route.action {
         Action::Handle { .. } => Some(1),
-        _ => refuses(route),
-    }
-}
-
-/// Returns the status by which a route refuses everybody, if it does; 0 is without an answer.
-pub(crate) const fn refuses(route: &Route) -> Option<u16> {
-    match &route.action {
-        Action::Drop => Some(0),
-        Action::Respond(response) if response.status >= 400 && response.status < 500 => Some(response.status),
-        _ => None,
+        _ => route.refusal_status(),
     }
 }
 

@@ -6,7 +6,8 @@ use super::interfaces::{Watch, Watched};
 use super::lifecycle;
 use super::listen::{self, Inherited};
 use super::observe::{ListenerEvent, NoopObserver, Observer, WorkerFailure};
-use super::proxy::{ProxyHandle, ProxyState, WorkerHandle};
+use super::proxy::{ProxyHandle, WorkerHandle};
+use super::proxy_state::ProxyState;
 use super::resumption::{self, Shared};
 use super::runtime::{ReloadSurvivors, Runtime};
 #[cfg(feature = "opentelemetry")]

@@ -8,7 +8,7 @@ use super::bound_sockets::{RetainedSockets, places};
 use super::lifecycle::{Command, Sockets};
 use super::listen::{self, Inherited};
 use super::observe::{ListenerEvent, Observer};
-use super::proxy::ProxyState;
+use super::proxy_state::ProxyState;
 use super::sys;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -21,6 +21,7 @@ pub(crate) mod metrics;
 pub(crate) mod observe;
 mod passwords;
 pub(crate) mod proxy;
+mod proxy_state;
 mod relay;
 pub(crate) mod resumption;
 mod runtime;

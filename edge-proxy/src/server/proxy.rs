@@ -6,6 +6,7 @@ use super::interfaces::Watch;
 use super::lifecycle::{Command, Sockets};
 use super::listen::Inherited;
 use super::metrics::{self, Metrics, SiteMetrics};
+use super::proxy_state::ProxyState;
 use super::runtime::{ReloadSurvivors, Runtime};
 #[cfg(feature = "opentelemetry")]
 use super::traces::Exporter;
@@ -19,31 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
-
-/// The state of a running proxy that a reload replaces.
-pub(super) struct ProxyState {
-    pub(super) listeners: Vec<Listener>,
-    pub(super) addresses: Vec<SocketAddr>,
-    pub(super) runtime: Arc<Runtime>,
-    /// The sockets of all workers, so that they can be handed on.
-    pub(super) held: Vec<RetainedSockets>,
-    /// Workers that ended by an error, with the error.
-    pub(super) failures: Vec<(usize, String)>,
-}
-
-impl ProxyState {
-    /// A worker ended by this error: its sockets are closed.
-    pub(super) fn fail(&mut self, worker: usize, error: &io::Error) {
-        self.failures.push((worker, error.to_string()));
-        self.held.iter_mut().for_each(|held| held.release(worker));
-    }
-
-    /// The error that a worker ended by.
-    fn failure_of(&self, worker: usize) -> io::Error {
-        let found = self.failures.iter().find(|(number, _)| *number == worker);
-        io::Error::other(found.map_or("the worker has ended", |(_, error)| error.as_str()).to_owned())
-    }
-}
 
 /// The status of one worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
