@@ -93,7 +93,7 @@ fn values(request: &Fields) -> impl Iterator<Item = &[u8]> {
     request.iter().filter(|field| field.name.eq_ignore_ascii_case(b"accept")).map(|field| field.value)
 }
 
-/// How exactly a range names a type, if it does.
+/// Returns the specificity of a range for a type, if it matches.
 fn specificity(range: &[u8], media: &[u8]) -> Option<u8> {
     if range.eq_ignore_ascii_case(media) {
         return Some(2);

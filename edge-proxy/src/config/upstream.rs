@@ -27,9 +27,9 @@ pub struct Upstream {
     pub proxy_protocol: Option<ProxyOut>,
     /// The Host sent instead of the client's.
     pub host: Option<String>,
-    /// How it is told of the client's address.
+    /// The way the upstream is told of the client's address.
     pub forwarded: ForwardedAs,
-    /// How long a connection may be idle before it is not used again (50 s). Less than the service's own: it may close at that very
+    /// The maximum idle time of a connection that is reused (50 s). Less than the upstream's own: it may close at that very
     /// moment. What an answer says in `Keep-Alive: timeout` counts where it is less.
     pub idle: Duration,
 }

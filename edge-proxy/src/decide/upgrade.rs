@@ -43,13 +43,13 @@ pub(super) fn of<'s>(head: &RequestHead, allowed: &'s [String]) -> Upgrade<'s> {
     }
 }
 
-/// Whether an extended CONNECT asks for something other than WebSocket, which no site can have (RFC 9220 §3).
+/// Returns whether an extended CONNECT is for something other than WebSocket, which no site can have (RFC 9220 §3).
 pub(super) fn is_unknown(head: &RequestHead) -> bool {
     let extended = head.version >= Version::Http2 && head.method == Method::Connect;
     extended && head.upgrade.as_deref().is_some_and(|wish| !is_websocket(wish))
 }
 
-/// Whether this names HTTP or a layer below it, in any version: `h2c`, `HTTP/2.0`, `TLS/1.2`.
+/// Returns whether this names HTTP or a layer below it, in any version: `h2c`, `HTTP/2.0`, `TLS/1.2`.
 pub(crate) fn is_http(protocol: &str) -> bool {
     let name = protocol.split('/').next().unwrap_or_default();
     ["h2", "h2c", "h3", "http", "https", "tls"].iter().any(|http| name.eq_ignore_ascii_case(http))

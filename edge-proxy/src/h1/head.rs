@@ -102,7 +102,7 @@ pub struct FoundResponse {
     pub keep_alive: bool,
     /// The framing of the content on the wire.
     pub framing: ResponseBody,
-    /// Whether line ends or blanks had to be repaired. The connection must not be used again, whatever a later head says.
+    /// True if line ends or whitespace had to be repaired. The connection must not be used again, whatever a later head says.
     pub repaired: bool,
 }
 

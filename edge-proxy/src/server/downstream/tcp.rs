@@ -229,7 +229,7 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     });
 }
 
-/// Whether a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4), as far as it takes to tell; what was read is in `already`.
+/// Returns whether a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4), as far as it takes to tell; what was read is in `already`.
 /// `None` if nothing came.
 async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut Vec<u8>) -> Option<bool> {
     let deadline = worker.sweep().deadline();

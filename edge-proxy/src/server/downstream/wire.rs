@@ -15,11 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded), in bytes.
 pub(super) const DRAIN: usize = 256 * 1024;
-/// How long that may take, and how long a client whose connection is to be closed may pause.
+/// The maximum time for that, and the maximum pause of a client whose connection is being closed.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
-/// How long a client may go on sending after its answer, however steadily.
+/// The maximum time for which a client may continue to send after its response, however steadily.
 const LINGERS: Duration = Duration::from_secs(30);
-/// How long a client's system may take to acknowledge what was sent, before a reset.
+/// The time for a client's system to acknowledge the output before a reset.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
 /// The TCP connection of a client, with or without TLS.

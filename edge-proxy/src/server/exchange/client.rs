@@ -114,7 +114,7 @@ pub(crate) trait Downstream {
         Poll::Ready(Err(ClientGone))
     }
 
-    /// Whether a reset can take away content that was sent before it (RFC 9000 §3.2).
+    /// Returns whether a reset can discard content that was sent before it (RFC 9000 §3.2).
     fn reset_overtakes(&self) -> bool {
         false
     }

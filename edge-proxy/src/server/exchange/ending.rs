@@ -9,10 +9,10 @@ use std::future::Future;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// How long a service may take to end a tunnel whose client is gone, before its connection is closed.
+/// The time for an upstream to end a tunnel whose client is gone, before its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How long content may be under way before a reset that could overtake it.
+/// The time for content to arrive before a reset that could overtake it.
 const AHEAD: Duration = Duration::from_millis(50);
 
 /// A side that is gone, and how far the other was told.
@@ -26,7 +26,7 @@ pub(super) struct Ending {
 enum Stage {
     /// Nothing was done about it.
     New,
-    /// What was read is being delivered.
+    /// Data that was read is being delivered.
     Delivers,
     /// All was delivered, and so was the end.
     Ended,
@@ -70,7 +70,7 @@ impl Pump<'_> {
         self.ending.map_or(Stage::New, |ending| ending.stage)
     }
 
-    /// What the service said, to the client.
+    /// Moves data of the upstream to the client.
     fn poll_to_client<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Poll<()> {
         if !self.answered {
             return Poll::Ready(());
@@ -100,7 +100,7 @@ impl Pump<'_> {
         pause.as_mut().poll(cx)
     }
 
-    /// What the client said, to the service.
+    /// Moves data of the client to the upstream.
     fn poll_to_service<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,

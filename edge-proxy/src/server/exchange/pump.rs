@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Content shorter than this is not worth a pipe, in bytes.
 const LEAST_DIRECT: u64 = 64 * 1024;
-/// How long one direction of a tunnel may be silent after the other has ended.
+/// The maximum silence of one direction of a tunnel after the other has ended.
 const HALF_OPEN: Duration = Duration::from_secs(30);
 /// Compressed content is collected up to this, in bytes.
 const PIECE: usize = 8 * 1024;
@@ -223,7 +223,7 @@ impl<'a> Pump<'a> {
         matches!((before, now), (Some(before), Some(now)) if now > before)
     }
 
-    /// Whether both messages are done with. What is left of a request whose answer is complete is the transport's; a tunnel goes on
+    /// Returns whether both messages are complete. What is left of a request whose answer is complete is the transport's; a tunnel goes on
     /// until both directions have ended.
     const fn is_complete(&self) -> bool {
         self.response_done && (self.request_done || !self.tunnel)

@@ -33,7 +33,7 @@ pub enum Cause {
     NotTls,
     /// Nobody listens there.
     Refused,
-    /// This system is out of descriptors, memory or ports, which is no failure of the target.
+    /// This system is out of descriptors, memory or ports, which is not a failure of the target.
     Resources,
     /// It reset the connection.
     Reset,

@@ -50,9 +50,9 @@ pub struct TargetStatus {
 pub struct TargetEvent<'a> {
     /// The upstream's name.
     pub upstream: &'a str,
-    /// The target.
+    /// The target concerned.
     pub target: &'a Target,
-    /// The change.
+    /// The change of the target.
     pub change: TargetChange,
     /// The failure that led to it, if one did.
     pub cause: Option<Cause>,

@@ -190,7 +190,7 @@ impl CheckIn {
     }
 }
 
-/// How long a connection may be used that the service keeps for this time: of a short time half.
+/// Returns the time for which a connection may be used that the upstream keeps for this time: half of a short time.
 fn usable(timeout: Duration) -> Duration {
     timeout.saturating_sub(MARGIN).max(timeout / 2)
 }

@@ -44,7 +44,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// TLS to one upstream.
 #[derive(Debug)]
 pub(crate) struct ClientTls {
-    /// For requests.
+    /// The configuration for requests.
     pub(crate) requests: Arc<ClientConfig>,
     /// For connections that are to be switched to another protocol, which HTTP/1.1 does.
     pub(crate) switches: Arc<ClientConfig>,

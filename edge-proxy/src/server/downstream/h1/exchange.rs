@@ -115,7 +115,7 @@ impl Http1Exchange {
         None
     }
 
-    /// Whether more content is announced than is read to keep a connection.
+    /// Returns whether more content is declared than is read to keep a connection.
     const fn leaves_much(&self) -> bool {
         matches!(self.receiving, RequestContent::Length(left) if left > DRAIN as u64)
     }

@@ -12,13 +12,13 @@ const MOST: i64 = 1024 * 1024;
 /// As many of them wait at once. Of more the oldest is reset.
 const COUNT: usize = 32;
 
-/// One request.
+/// The record of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leftover {
     id: u32,
-    /// What the client may send before it is given leave to send more.
+    /// The bytes the client may send before the window is widened.
     window: i64,
-    /// What is still thrown away.
+    /// The bytes that are still discarded.
     left: i64,
 }
 
@@ -43,7 +43,7 @@ impl Http2Connection {
         }
     }
 
-    /// Whether this stream's content is thrown away.
+    /// Returns whether this stream's content is discarded.
     pub(super) fn is_left_over(&self, id: u32) -> bool {
         self.leftovers.iter().any(|leftover| leftover.id == id)
     }
