@@ -2,9 +2,7 @@
 
 use crate::process::{Outcome, cargo, root, step, tools_folder};
 use crate::registry::LIBRARIES;
-use crate::{
-    conformance, cycles, homelab, instructions, nix, package, prose, purity, registry, testing, tools,
-};
+use crate::{conformance, homelab, instructions, nix, package, prose, purity, registry, testing, tools};
 use std::process::Command;
 use std::time::Instant;
 
@@ -27,7 +25,6 @@ pub(crate) fn test() -> Outcome {
         ]),
     )?;
     purity::check()?;
-    cycles::check()?;
     prose::check()?;
     for library in LIBRARIES {
         let args =
