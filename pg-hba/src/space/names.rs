@@ -76,8 +76,8 @@ impl Universe {
         classes.extend(others(&literals, &listed)?);
         let others = (first_other..classes.len()).collect();
         let mut alike: HashMap<&[bool], Vec<usize>> = HashMap::new();
-        for class in 0..literals.len() {
-            alike.entry(&classes[class].matched).or_default().push(class);
+        for (at, class) in classes.iter().enumerate().take(literals.len()) {
+            alike.entry(&class.matched).or_default().push(at);
         }
         let alike = alike.into_values().collect();
         Ok(Self { classes, literals, patterns, others, alike })

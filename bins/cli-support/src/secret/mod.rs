@@ -158,7 +158,7 @@ impl Reference {
     /// # Errors
     /// [`SecretError`]: it cannot be read, is accessible to others, or is not such a line.
     pub fn read(&self) -> Result<SecretString, SecretError> {
-        self.line(self.read_bytes()?)
+        self.line(&self.read_bytes()?)
     }
 
     /// Reads a secret of one line that belongs to another account: a file may be that account's own, or readable by one of
@@ -168,14 +168,14 @@ impl Reference {
     /// As [`Reference::read`].
     pub fn read_shared(&self, with: &Account) -> Result<SecretString, SecretError> {
         match self {
-            Self::File(path) => self.line(open::read_shared(path, with)?),
+            Self::File(path) => self.line(&open::read_shared(path, with)?),
             _ => self.read(),
         }
     }
 
-    fn line(&self, bytes: Zeroizing<Vec<u8>>) -> Result<SecretString, SecretError> {
+    fn line(&self, bytes: &[u8]) -> Result<SecretString, SecretError> {
         let refused = |why| SecretError::Refused { place: self.place(), why };
-        let text = std::str::from_utf8(&bytes).map_err(|_| refused("not UTF-8"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| refused("not UTF-8"))?;
         let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         if line.contains(['\0', '\n', '\r']) {
             return Err(refused("contains a NUL byte or more than one line"));
