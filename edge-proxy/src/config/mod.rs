@@ -237,6 +237,9 @@ pub struct Limits {
     pub response_header_bytes: usize,
     /// Fields of the head of a service's answer (200).
     pub response_header_fields: usize,
+    /// The number of clients that the table of request rates is made for, those of all sites together (131072). It takes 8
+    /// bytes for each, once a site has a rate by client or passwords.
+    pub rate_table: usize,
 }
 
 impl Default for Limits {
@@ -254,6 +257,7 @@ impl Default for Limits {
             upstream_buffer: 64 << 20,
             response_header_bytes: 32 * 1024,
             response_header_fields: 200,
+            rate_table: 131_072,
         }
     }
 }

@@ -161,7 +161,7 @@ impl Runtime {
             .collect::<Result<_, _>>()?;
         let targets = lasting.targets.of(&snapshot.config().upstreams);
         let (tls, early_tls) = (Arc::new(tls), Arc::new(early_tls));
-        let guards = lasting.guards.of(&snapshot.config().sites);
+        let guards = lasting.guards.of(&snapshot.config().sites, snapshot.config().limits.rate_table);
         let clients = lasting.clients.clone();
         let (counts, nowhere) = (lasting.counts.clone(), lasting.nowhere.clone());
         Ok(Self {

@@ -154,6 +154,7 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
         ("limits.upstream_buffer", limits.upstream_buffer, 1 << 20, 1 << 36),
         ("limits.response_header_bytes", limits.response_header_bytes, 256, 65_535),
         ("limits.response_header_fields", limits.response_header_fields, 1, 10_000),
+        ("limits.rate_table", limits.rate_table, 1024, 16_777_216),
     ];
     for (key, value, low, high) in between {
         if !(low..=high).contains(&value) {

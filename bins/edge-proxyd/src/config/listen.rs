@@ -58,6 +58,7 @@ pub(super) static LIMITS: &[Key] = &[
     Key::new("upstream_buffer", Kind::Size),
     Key::new("response_header_bytes", Kind::Size),
     Key::new("response_header_fields", COUNT),
+    Key::new("rate_table", COUNT),
 ];
 
 pub(super) static TIMEOUTS: &[Key] = &[
@@ -253,6 +254,7 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     count("connections", &mut limits.connections);
     count("idle_upstream", &mut limits.idle_upstream);
     count("response_header_fields", &mut limits.response_header_fields);
+    count("rate_table", &mut limits.rate_table);
     if let Some(streams) = number("streams") {
         limits.streams = streams as u32;
     }

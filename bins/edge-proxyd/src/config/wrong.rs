@@ -92,6 +92,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[limits]", "response_header_fields", "0", "expected 1 to 10000"),
     ("[limits]", "idle_upstream", "2000000", "expected 0 to 1000000"),
     ("[limits]", "upstream_buffer", "'1kB'", "expected 1048576 to 68719476736"),
+    ("[limits]", "rate_table", "5", "expected 1024 to 16777216"),
     ("[timeouts]", "handshake", "'10'", "10s"),
     ("[timeouts]", "header", "'0s'", "1 ms to 30 days"),
     ("[timeouts]", "body", "60", "quotes"),

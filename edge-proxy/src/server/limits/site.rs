@@ -1,6 +1,6 @@
 //! The limits of a site, shared by all workers: its rates, and its requests in flight.
 
-use super::sketch::{Rates, SharedRate};
+use super::sketch::{RateTable, Rates, SharedRate};
 use crate::config::{Auth, Site};
 use crate::rate::Rate;
 use crate::server::metrics::counters::{Shards, SiteShard};
@@ -22,7 +22,7 @@ fn named(user: &str) -> String {
 
 /// The counters of one site.
 pub(crate) struct SiteLimiter {
-    /// Memory is allocated only if there is a limit.
+    /// The rates of clients, if there is a limit.
     clients: Option<Rates>,
     site: SharedRate,
     /// Passwords that were wrong.
@@ -42,24 +42,32 @@ pub(crate) enum LimitExceeded {
     Concurrent,
 }
 
+/// Returns whether a site has passwords, of which wrong ones are counted.
+fn has_passwords(site: &Site) -> bool {
+    let basic = |auth: &Option<Auth>| matches!(auth, Some(Auth::Basic(_)));
+    basic(&site.auth) || site.routes.iter().any(|route| basic(&route.auth))
+}
+
 impl SiteLimiter {
-    fn new(site: &Site, counts: Arc<Shards<SiteShard>>) -> Self {
-        let basic = |auth: &Option<Auth>| matches!(auth, Some(Auth::Basic(_)));
-        let passwords = basic(&site.auth) || site.routes.iter().any(|route| basic(&route.auth));
+    /// A limiter that counts in this table. There is one if any site needs it.
+    fn new(site: &Site, table: Option<&Arc<RateTable>>, counts: Arc<Shards<SiteShard>>) -> Self {
+        let rates =
+            |needed: bool, kind| table.filter(|_| needed).map(|table| Rates::of(table, &site.name, kind));
         Self {
-            clients: site.rate.client.map(|_| Rates::new()),
+            clients: rates(site.rate.client.is_some(), "requests"),
             site: SharedRate::new(),
-            failures: passwords.then(Rates::new),
+            failures: rates(has_passwords(site), "passwords"),
             under_way: AtomicU32::new(0),
             counts,
         }
     }
 
-    /// Returns whether it has room for the limits that the site has now.
-    fn suits(&self, site: &Site) -> bool {
-        let other = Self::new(site, self.counts.clone());
-        self.clients.is_some() == other.clients.is_some()
-            && self.failures.is_some() == other.failures.is_some()
+    /// Returns whether it counts what the site limits now, in this table.
+    fn suits(&self, site: &Site, table: Option<&Arc<RateTable>>) -> bool {
+        let same = |rates: &Rates| table.is_some_and(|table| rates.are_in(table));
+        self.clients.is_some() == site.rate.client.is_some()
+            && self.failures.is_some() == has_passwords(site)
+            && self.clients.iter().chain(&self.failures).all(same)
     }
 
     /// A request comes.
@@ -113,15 +121,20 @@ impl Drop for InFlightPermit {
 pub(crate) struct SiteLimiters {
     workers: usize,
     known: Mutex<HashMap<String, Arc<SiteLimiter>>>,
+    /// The rates of all clients at all sites, if a site needs them.
+    table: Mutex<Option<Arc<RateTable>>>,
 }
 
 impl SiteLimiters {
     pub(crate) fn new(workers: usize) -> Self {
-        Self { workers, known: Mutex::default() }
+        Self { workers, known: Mutex::default(), table: Mutex::default() }
     }
 
     /// The guards of these sites, in their order. All others are forgotten.
-    pub(crate) fn of(&self, sites: &[Site]) -> Vec<Arc<SiteLimiter>> {
+    pub(crate) fn of(&self, sites: &[Site], clients: usize) -> Vec<Arc<SiteLimiter>> {
+        let needed = sites.iter().any(|site| site.rate.client.is_some() || has_passwords(site));
+        let table = self.table(needed, clients);
+        let table = table.as_ref();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let guards: Vec<_> = sites
             .iter()
@@ -129,11 +142,55 @@ impl SiteLimiters {
                 let before = known.get(&site.name);
                 let counts =
                     before.map_or_else(|| Arc::new(Shards::new(self.workers)), |guard| guard.counts.clone());
-                let kept = before.filter(|guard| guard.suits(site)).cloned();
-                kept.unwrap_or_else(|| Arc::new(SiteLimiter::new(site, counts)))
+                let kept = before.filter(|guard| guard.suits(site, table)).cloned();
+                kept.unwrap_or_else(|| Arc::new(SiteLimiter::new(site, table, counts)))
             })
             .collect();
         *known = sites.iter().map(|site| site.name.clone()).zip(guards.iter().cloned()).collect();
         guards
+    }
+
+    /// Returns the table of rates for so many clients, if it is needed. It survives reloads that do not change its size.
+    fn table(&self, needed: bool, clients: usize) -> Option<Arc<RateTable>> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if !needed {
+            *table = None;
+        } else if table.as_ref().is_none_or(|table| table.clients() != clients) {
+            *table = Some(RateTable::new(clients));
+        }
+        table.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(number: usize, rate: Option<&str>) -> Site {
+        let mut site = Site::new(format!("site{number}"), vec![format!("{number}.test").parse().unwrap()]);
+        site.rate.client = rate.map(|rate| rate.parse().unwrap());
+        site
+    }
+
+    #[test]
+    fn ten_thousand_sites_share_one_table() {
+        let limiters = SiteLimiters::new(1);
+        let sites: Vec<Site> = (0..10_000).map(|number| site(number, Some("1/h"))).collect();
+        let first = limiters.of(&sites, 4096);
+        let table = limiters.table.lock().unwrap().clone().unwrap();
+        assert_eq!(table.clients(), 4096);
+        assert!(first.iter().zip(&sites).all(|(limiter, site)| limiter.suits(site, Some(&table))));
+        // A reload keeps what was counted, and makes nothing anew.
+        let client = "192.0.2.1".parse().unwrap();
+        assert!(first[7].admit(&sites[7], client).is_ok());
+        let again = limiters.of(&sites, 4096);
+        assert!(first.iter().zip(&again).all(|(first, again)| Arc::ptr_eq(first, again)));
+        while again[7].admit(&sites[7], client).is_ok() {}
+        assert!(again[8].admit(&sites[8], client).is_ok(), "each site has a rate of its own");
+        // Another size is another table; without a limit there is none.
+        limiters.of(&sites, 8192);
+        assert_eq!(limiters.table.lock().unwrap().as_ref().unwrap().clients(), 8192);
+        limiters.of(&[site(0, None)], 8192);
+        assert!(limiters.table.lock().unwrap().is_none());
     }
 }

@@ -26,8 +26,7 @@ impl Places {
     }
 }
 
-/// Buckets of a table of rates, and the cells of each.
-const BUCKETS: usize = 1 << 13;
+/// Cells of a bucket of a table of rates.
 const WAYS: usize = 8;
 /// A cell is a fingerprint of whose it is, 16 bits, and below it the state of that client's rate, in microseconds: 48 bits
 /// last for nine years.
@@ -39,10 +38,37 @@ const NETWORK: u32 = 64;
 
 /// The request rates of clients. A cell knows whose it is: a client that is not in the table has a fresh rate, whoever else
 /// came, and takes the cell that would be free soonest.
+///
+/// All sites share one table, each by a scope of its own.
 pub(crate) struct Rates {
+    table: Arc<RateTable>,
+    scope: u64,
+}
+
+/// The cells of the rates of all sites.
+pub(crate) struct RateTable {
     epoch: Instant,
     key: RandomState,
     cells: Box<[AtomicU64]>,
+    clients: usize,
+}
+
+impl RateTable {
+    /// A table for so many clients, 8 bytes each.
+    pub(crate) fn new(clients: usize) -> Arc<Self> {
+        let cells = clients.max(1).next_multiple_of(WAYS);
+        Arc::new(Self {
+            epoch: Instant::now(),
+            key: RandomState::new(),
+            cells: (0..cells).map(|_| AtomicU64::new(0)).collect(),
+            clients,
+        })
+    }
+
+    /// The number of clients that it was made for.
+    pub(crate) const fn clients(&self) -> usize {
+        self.clients
+    }
 }
 
 /// The key of a rate, as a keyed hash.
@@ -53,12 +79,14 @@ struct SketchKey {
 }
 
 impl Rates {
-    pub(crate) fn new() -> Self {
-        Self {
-            epoch: Instant::now(),
-            key: RandomState::new(),
-            cells: (0..BUCKETS * WAYS).map(|_| AtomicU64::new(0)).collect(),
-        }
+    /// The rates of a site, of one kind.
+    pub(crate) fn of(table: &Arc<RateTable>, site: &str, kind: &str) -> Self {
+        Self { table: table.clone(), scope: table.key.hash_one((site, kind)) }
+    }
+
+    /// Whether these are in this table.
+    pub(crate) fn are_in(&self, table: &Arc<RateTable>) -> bool {
+        Arc::ptr_eq(&self.table, table)
     }
 
     /// Once more, or how long until that may be. Addresses of IPv6 count by their /64, and together with the others of their
@@ -93,18 +121,18 @@ impl Rates {
     }
 
     fn key(&self, what: impl Hash) -> SketchKey {
-        let hash = self.key.hash_one(what);
-        SketchKey { bucket: hash as usize % BUCKETS, fingerprint: hash >> STATE_BITS }
+        let hash = self.table.key.hash_one((self.scope, what));
+        SketchKey { bucket: hash as usize % (self.table.cells.len() / WAYS), fingerprint: hash >> STATE_BITS }
     }
 
     fn bucket(&self, key: SketchKey) -> &[AtomicU64] {
-        &self.cells[key.bucket * WAYS..][..WAYS]
+        &self.table.cells[key.bucket * WAYS..][..WAYS]
     }
 
     /// One more at this time, if there may be; it counts if `counts`.
     fn step(&self, key: SketchKey, rate: Rate, counts: bool) -> Result<(), Duration> {
         // In whole microseconds, so that as many come at once as the burst says.
-        let (now, rate) = (self.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
+        let (now, rate) = (self.table.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
         let bucket = self.bucket(key);
         loop {
             let (mut cell, mut seen) = (&bucket[0], bucket[0].load(Acquire));
@@ -210,6 +238,12 @@ impl Drop for ConnectionPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLIENTS: usize = 1 << 16;
+
+    fn rates() -> Rates {
+        Rates::of(&RateTable::new(CLIENTS), "a.test", "requests")
+    }
     use std::net::Ipv4Addr;
 
     fn client(number: u32) -> IpAddr {
@@ -217,8 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn sites_share_a_table_and_no_rate() {
+        let (table, rate) = (RateTable::new(1 << 17), "5/h".parse::<Rate>().unwrap().with_burst(1));
+        let sites: Vec<_> =
+            (0..1000).map(|site| Rates::of(&table, &format!("site{site}"), "requests")).collect();
+        // One client at a thousand sites is admitted once at each of them.
+        let client: IpAddr = Ipv4Addr::new(192, 0, 2, 1).into();
+        let admitted = || sites.iter().filter(|site| site.admit(client, rate).is_ok()).count();
+        assert!(admitted() >= 998);
+        assert!(admitted() <= 2);
+    }
+
+    #[test]
     fn each_client_has_its_own_rate() {
-        let (rates, rate) = (Rates::new(), "5/h".parse::<Rate>().unwrap().with_burst(5));
+        let (rates, rate) = (rates(), "5/h".parse::<Rate>().unwrap().with_burst(5));
         // As many as a busy edge sees: nearly all have a place of their own.
         let refused: usize =
             (0..2000).map(|n| (0..5).filter(|_| rates.admit(client(n), rate).is_err()).count()).sum();
@@ -228,7 +274,7 @@ mod tests {
 
     #[test]
     fn threads_share_a_rate_exactly() {
-        let (rates, rate) = (Rates::new(), "1/d".parse::<Rate>().unwrap().with_burst(1000));
+        let (rates, rate) = (rates(), "1/d".parse::<Rate>().unwrap().with_burst(1000));
         let admitted: usize = std::thread::scope(|scope| {
             let one = || (0..1000).filter(|_| rates.admit(client(7), rate).is_ok()).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
@@ -240,7 +286,7 @@ mod tests {
     #[test]
     fn addresses_of_one_network_lock_nobody_out() {
         for rate in ["5/d", "100/h", "10/s"] {
-            let (rates, rate) = (Rates::new(), rate.parse::<Rate>().unwrap());
+            let (rates, rate) = (rates(), rate.parse::<Rate>().unwrap());
             let of = |network: u128, number: u128| {
                 IpAddr::from(std::net::Ipv6Addr::from_bits((network << 80) | (number << 64) | 1))
             };
@@ -256,7 +302,7 @@ mod tests {
 
     #[test]
     fn who_is_over_the_rate_takes_nothing_from_neighbours() {
-        let (rates, rate) = (Rates::new(), "5/d".parse::<Rate>().unwrap());
+        let (rates, rate) = (rates(), "5/d".parse::<Rate>().unwrap());
         let of = |number: u16| format!("2001:db8:1:{number:x}::1").parse::<IpAddr>().unwrap();
         (0..10_000).for_each(|_| _ = rates.admit(of(1), rate));
         assert!(rates.admit(of(2), rate).is_ok());
@@ -264,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_counts_no_more() {
-        let (rates, rate) = (Rates::new(), "1/h".parse::<Rate>().unwrap().with_burst(2));
+        let (rates, rate) = (rates(), "1/h".parse::<Rate>().unwrap().with_burst(2));
         for _ in 0..100 {
             assert!(rates.charge(client(1), "ann", rate).is_ok());
             rates.give_back(client(1), "ann", rate);
@@ -279,7 +325,7 @@ mod tests {
     fn slow_rates_are_as_exact_as_fast_ones() {
         for text in ["5/d", "100/h", "600/m", "1000/s"] {
             let rate: Rate = text.parse().unwrap();
-            let rates = Rates::new();
+            let rates = rates();
             let admitted = (0..rate.burst() + 10).filter(|_| rates.admit(client(1), rate).is_ok()).count();
             let most = rate.burst() as usize + usize::from(rate.interval_micros() < 100_000) * 10;
             assert!((rate.burst() as usize..=most).contains(&admitted), "{text}: {admitted}");
