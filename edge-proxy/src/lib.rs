@@ -70,6 +70,8 @@
 //!
 //! Tested on Linux. A configuration belongs to one process; there is no response cache.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // Modules that are hidden from the documentation are public for fuzzing and measurements only: they may change in any release.
 pub mod auth;
 pub mod balance;
@@ -119,6 +121,11 @@ mod ticket_schedule;
 pub mod trace_context;
 #[doc(hidden)]
 pub mod websocket;
+
+/// The examples of the README, which are compiled with the tests of the documentation.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use ipnet;
 #[cfg(feature = "server")]

@@ -116,7 +116,7 @@ impl Service for H3Service {
             Closed::Local(Code::H3_NO_ERROR) => return,
             Closed::Local(Code::H3_EXCESSIVE_LOAD) => Reason::Http3Flood,
             Closed::Local(_) => Reason::Http3Error,
-            _ => return,
+            Closed::Peer(_) | Closed::PeerTransport(_) | Closed::Transport(_) | Closed::TimedOut => return,
         };
         self.turned_away(conn.peer, conn.sni.as_deref(), reason);
     }

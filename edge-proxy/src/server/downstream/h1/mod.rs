@@ -104,7 +104,15 @@ const fn reason(why: h1::BadHead) -> Reason {
         h1::BadHead::NotHttp => Reason::NotHttp,
         h1::BadHead::TargetTooLong => Reason::TargetTooLong,
         h1::BadHead::TooLarge => Reason::HeadTooLarge,
-        _ => Reason::MalformedHead,
+        h1::BadHead::LineEnd
+        | h1::BadHead::FirstLine
+        | h1::BadHead::Version
+        | h1::BadHead::Target
+        | h1::BadHead::Field
+        | h1::BadHead::Host
+        | h1::BadHead::ContentLength
+        | h1::BadHead::TransferEncoding
+        | h1::BadHead::BothLengths => Reason::MalformedHead,
     }
 }
 
