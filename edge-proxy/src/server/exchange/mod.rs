@@ -10,7 +10,6 @@ mod client;
 mod connection;
 mod context;
 mod encode;
-mod ending;
 mod forward;
 mod outcome;
 mod pump;

@@ -1,8 +1,9 @@
 //! Moving content both ways at once, with nothing held but what one buffer takes.
 
+mod ending;
+
 use super::Downstream;
 use super::encode::Encoder;
-use super::ending::Ending;
 use super::outcome::Failure;
 use crate::config::{Coding, Timeouts};
 use crate::decide::{Decision, request_trailers};
@@ -11,6 +12,7 @@ use crate::server::deadline::Deadline;
 use crate::server::splice::SplicePipe;
 use crate::server::upstream::{Cause, INTERIM, UpstreamError, UpstreamExchange};
 use crate::{Method, ResponseHead};
+use ending::Ending;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -60,7 +62,7 @@ pub(super) struct Pump<'a> {
     /// Bytes of content that went past us.
     pub(super) direct: u64,
     /// A side is gone. What was read from it is delivered to the other before the exchange ends.
-    pub(super) ending: Option<Ending>,
+    ending: Option<Ending>,
     /// Content is under way, which a reset must not overtake.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }

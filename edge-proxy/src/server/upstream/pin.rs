@@ -3,7 +3,7 @@
 //! A pin takes the place of the chain, the name and the dates, so certificates that no authority signed, that have no name, or that say
 //! CA:TRUE will do. That the service has the private key is verified as ever.
 
-use super::tls::{UpstreamTlsError, certificates};
+use super::pem::{UpstreamTlsError, certificates};
 use crate::config::Pin;
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

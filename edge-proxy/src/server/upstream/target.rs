@@ -1,5 +1,6 @@
 //! One target of an upstream, as all workers see it: its health, and what is counted of it. No lock, only atomics.
 
+use super::target_event::{TargetChange, TargetEvent};
 use super::{Cause, UpstreamError};
 use crate::balance::health::{Availability, Change, Event, Health, Rules};
 use crate::balance::{Candidate, hash};
@@ -43,30 +44,6 @@ pub struct TargetStatus {
     pub failures: u64,
     /// The last failure, and how long ago it was.
     pub last_failure: Option<(Cause, Duration)>,
-}
-
-/// A target of an upstream that is not used any more, or is used again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetEvent<'a> {
-    /// The upstream's name.
-    pub upstream: &'a str,
-    /// The target concerned.
-    pub target: &'a Target,
-    /// The change of the target.
-    pub change: TargetChange,
-    /// The failure that led to it, if one did.
-    pub cause: Option<Cause>,
-}
-
-/// A change of a target's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetChange {
-    /// It failed so often that it is not used for this time, unless no other is left.
-    Ejected(Duration),
-    /// Its checks failed: it is not used until they succeed.
-    Down,
-    /// It is used again.
-    Back,
 }
 
 impl SharedTarget {

@@ -1,8 +1,7 @@
 //! The end of an exchange whose client or service is gone: what was read from one is delivered to the other first.
 
-use super::Downstream;
-use super::outcome::Failure;
-use super::pump::Pump;
+use super::super::outcome::Failure;
+use super::{Downstream, Pump};
 use crate::server::body::{BodyError, BodyPart};
 use crate::server::deadline::Deadline;
 use std::future::Future;
