@@ -91,5 +91,8 @@ fn handlers_that_fail_fail_closed() {
     assert!(get(&proxy, "/h/answer").starts_with("HTTP/1.1 201 "), "the worker still serves");
     assert_eq!(proxy.worker_status().iter().filter(|worker| worker.error.is_some()).count(), 0);
     // Such a route refuses paths that can be read in two ways: the handler may decide by them.
-    assert!(get(&proxy, "/h/../alone").starts_with("HTTP/1.1 400 "));
+    for path in ["/h/../alone", "/h//answer", "/h/%2e%2e/alone", "/h/a%2fb"] {
+        assert!(get(&proxy, path).starts_with("HTTP/1.1 400 "), "{path}");
+    }
+    assert!(get(&proxy, "/h/a%20b?c=/../d").starts_with("HTTP/1.1 200 "), "one reading");
 }

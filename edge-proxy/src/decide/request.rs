@@ -186,6 +186,16 @@ fn readings<'s>(
     if readings.iter().any(|reading| route::ward(snapshot, site, reading) != ward) {
         return Err(ambiguous());
     }
+    // What a handler decides by the path is not known here, so it gets only paths that have one reading.
+    let handled = |path: &[u8]| {
+        let found = route::find(snapshot, site, path);
+        let action = found.map(|found| &snapshot.config().sites[site].routes[found].action);
+        matches!(action, Some(Action::Handle { .. }))
+    };
+    let other = |reading: &Vec<u8>| path::written(reading) != path;
+    if handled(path.as_bytes()) && readings.iter().any(other) {
+        return Err(ambiguous());
+    }
     if !asks {
         return Ok(Vec::new());
     }
