@@ -1,7 +1,6 @@
 //! TCP that is forwarded byte for byte: by a listener, as SSH is, and by the server name of TLS that is not terminated.
 #![cfg(feature = "server")]
 
-#[allow(dead_code)]
 mod common;
 
 use common::Edge;
@@ -14,8 +13,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::{Authority, Origin, tls_client};
 
+/// The upstream, bytes received and sent, and the reason.
+type Record = (String, u64, u64, Option<Reason>);
+
 #[derive(Default)]
-struct Records(Mutex<Vec<(String, u64, u64, Option<Reason>)>>);
+struct Records(Mutex<Vec<Record>>);
 
 impl Observer for Records {
     fn forwarded(&self, record: &ForwardRecord<'_>) {
@@ -25,7 +27,7 @@ impl Observer for Records {
 }
 
 impl Records {
-    fn wait(&self) -> (String, u64, u64, Option<Reason>) {
+    fn wait(&self) -> Record {
         let began = Instant::now();
         loop {
             if let Some(record) = self.0.lock().unwrap().pop() {
@@ -105,7 +107,7 @@ fn the_last_bytes_before_a_reset_arrive() {
             stream.write_all(b"the last words").unwrap();
             // What was sent before a reset is not taken back from a peer that has received it.
             std::thread::sleep(Duration::from_millis(20));
-            let socket = socket2_linger(&stream);
+            let socket = reset_on_close(&stream);
             drop(stream);
             socket.unwrap();
         });
@@ -121,7 +123,7 @@ fn the_last_bytes_before_a_reset_arrive() {
 }
 
 /// Makes closing the stream send a reset.
-fn socket2_linger(stream: &TcpStream) -> std::io::Result<()> {
+fn reset_on_close(stream: &TcpStream) -> std::io::Result<()> {
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
 

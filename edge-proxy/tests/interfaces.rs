@@ -4,7 +4,6 @@
 #![cfg(feature = "server")]
 
 #[path = "common/wire3.rs"]
-#[allow(dead_code)]
 mod wire3;
 
 use edge_proxy::config::{Access, Action, Config, Listener, PathMatch, Plain, Response, Route, Site, Trust};

@@ -232,7 +232,7 @@ impl<'e> Checker<'e> {
                 None => lines.push(shown),
                 // One of its addresses does: the CA's resolvers use that.
                 Some(error) if works(&found.server) => {
-                    lines.push(format!("{shown}, which does not answer ({error})"))
+                    lines.push(format!("{shown}, which does not answer ({error})"));
                 }
                 Some(error) => faults.push(format!("{shown}: {error}")),
             }

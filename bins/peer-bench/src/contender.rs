@@ -246,13 +246,13 @@ fn caddy(ports: Ports, folder: &Path) -> String {
   }}
 }}
 (routes) {{
-  reverse_proxy /upload http://127.0.0.1:{uploads} {{
+  reverse_proxy /upload http://127.0.0.1:{UPLOADS} {{
     flush_interval -1
     transport http {{
       keepalive_idle_conns_per_host 1024
     }}
   }}
-  reverse_proxy http://127.0.0.1:{downloads} {{
+  reverse_proxy http://127.0.0.1:{DOWNLOADS} {{
     transport http {{
       keepalive_idle_conns_per_host 1024
     }}
@@ -269,7 +269,5 @@ https://localhost:{tls} {{
   import routes
 }}
 "#,
-        downloads = DOWNLOADS,
-        uploads = UPLOADS,
     )
 }

@@ -2,7 +2,9 @@
 
 use crate::process::{Outcome, cargo, root, step, tools_folder};
 use crate::registry::LIBRARIES;
-use crate::{conformance, homelab, instructions, nix, package, prose, purity, registry, testing, tools};
+use crate::{
+    conformance, cycles, homelab, instructions, nix, package, prose, purity, registry, testing, tools,
+};
 use std::process::Command;
 use std::time::Instant;
 
@@ -26,6 +28,7 @@ pub(crate) fn test() -> Outcome {
     )?;
     purity::check()?;
     prose::check()?;
+    cycles::check()?;
     for library in LIBRARIES {
         let args =
             ["clippy", "--locked", "--no-default-features", "--package", library, "--", "-D", "warnings"];

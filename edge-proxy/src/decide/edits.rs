@@ -31,5 +31,5 @@ pub(super) fn have_alias(edits: &FieldEdits, name: &[u8]) -> bool {
 
 fn names(edits: &FieldEdits) -> impl Iterator<Item = &[u8]> {
     let pairs = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
-    edits.remove.iter().chain(pairs).map(|name| name.as_bytes())
+    edits.remove.iter().chain(pairs).map(String::as_bytes)
 }

@@ -64,8 +64,11 @@ fn has_one(path: &[u8]) -> bool {
     !path.iter().any(|b| special(*b)) && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
+/// A change to a path. `None` where it changes nothing.
+type PathStep = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// The steps by which a program may change a path, besides decoding it. `None` where it changes nothing.
-const STEPS: [fn(&[u8]) -> Option<Vec<u8>>; 7] =
+const STEPS: [PathStep; 7] =
     [backslashes, without_parameters, merged, without_dots, until_nul, until_query, trimmed];
 
 fn changed(path: &[u8], reading: Vec<u8>) -> Option<Vec<u8>> {

@@ -45,13 +45,16 @@ pub(crate) enum Command {
     Drain(Duration),
 }
 
+/// A QUIC engine that has not begun to run.
+type EngineTask = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
 /// A listener that is open and accepts nothing yet.
 struct PreparedListener {
     listener: Rc<Listener>,
     address: SocketAddr,
     tcp: AsyncFd<TcpListener>,
     inherited: bool,
-    engine: Option<(h3::EngineControl, Pin<Box<dyn Future<Output = io::Result<()>>>>)>,
+    engine: Option<(h3::EngineControl, EngineTask)>,
 }
 
 /// The tasks of one listener.

@@ -163,7 +163,7 @@ pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
 }
 
 /// Binds an inherited socket to the listener's interface, as one that is opened here is.
-fn confine(socket: SockRef<'_>, listener: &Listener) -> io::Result<()> {
+fn confine(socket: &SockRef<'_>, listener: &Listener) -> io::Result<()> {
     let Some(interface) = &listener.interface else { return Ok(()) };
     if socket.device().is_ok_and(|bound| bound.as_deref() == Some(interface.as_bytes())) {
         return Ok(());
@@ -178,7 +178,7 @@ fn confine(socket: SockRef<'_>, listener: &Listener) -> io::Result<()> {
 }
 
 /// Returns whether the interface that a socket is bound to is gone.
-fn is_deaf(socket: SockRef<'_>) -> bool {
+fn is_deaf(socket: &SockRef<'_>) -> bool {
     socket.device().is_err_and(|why| why.raw_os_error() == Some(libc::ENODEV))
 }
 
@@ -190,11 +190,11 @@ fn tcp(
 ) -> io::Result<(SocketAddr, Vec<TcpListener>, bool)> {
     let found = Inherited::take(&mut inherited.tcp, listener.address, TcpListener::local_addr);
     // A predecessor may not have seen yet that the interface was made anew.
-    let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(SockRef::from(socket))).collect();
+    let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(&SockRef::from(socket))).collect();
     if let Some(first) = found.first() {
         let address = first.local_addr()?;
         for socket in &found {
-            confine(SockRef::from(socket), listener)?;
+            confine(&SockRef::from(socket), listener)?;
             socket.set_nonblocking(true)?;
             at_once(socket.as_fd());
         }
@@ -227,10 +227,10 @@ fn udp(
         return Ok(Vec::new());
     }
     let found = Inherited::take(&mut inherited.udp, address, UdpSocket::local_addr);
-    let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(SockRef::from(socket))).collect();
+    let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(&SockRef::from(socket))).collect();
     if !found.is_empty() {
         for socket in &found {
-            confine(SockRef::from(socket), listener)?;
+            confine(&SockRef::from(socket), listener)?;
             socket.set_nonblocking(true)?;
         }
         return Inherited::spread(found, workers, UdpSocket::try_clone);

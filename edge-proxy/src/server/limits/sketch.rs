@@ -84,7 +84,7 @@ impl Rates {
         Self { table: table.clone(), scope: table.key.hash_one((site, kind)) }
     }
 
-    /// Whether these are in this table.
+    /// Returns true if these rates are kept in this table.
     pub(crate) fn are_in(&self, table: &Arc<RateTable>) -> bool {
         Arc::ptr_eq(&self.table, table)
     }

@@ -259,7 +259,11 @@ impl Pool {
         let secure = self.tls.is_some();
         let shared = announce.is_none();
         let name = self.name_of_request(host);
-        while shared && !options.fresh {
+        let reuses = shared && !options.fresh;
+        loop {
+            if !reuses {
+                break;
+            }
             let Some(client) = target.multiplexed(name) else {
                 if !target.dialling.get() {
                     break;

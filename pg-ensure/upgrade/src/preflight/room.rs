@@ -74,7 +74,7 @@ impl List<'_> {
                     "backup",
                     format!("{} is there already", path.display()),
                     "move it away, or name another place by --backup",
-                )
+                );
             }
             Backup::Base(path) => {
                 self.note("backup", format!("pg_basebackup into {}, then pg_verifybackup", path.display()));

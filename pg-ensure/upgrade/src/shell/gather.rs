@@ -450,11 +450,11 @@ pub(super) fn facts(
             new_bin.map(PathBuf::as_path),
         )?;
     }
-    if let (Asked::Yes(catalog), Some(new_bin)) = (&asked, new_bin) {
-        if let Some(folder) = tools::library_folder(new_bin) {
-            let lacks = |library: &&String| !tools::has_library(&folder, library);
-            missing_libraries = catalog.libraries.iter().filter(lacks).cloned().collect();
-        }
+    if let (Asked::Yes(catalog), Some(new_bin)) = (&asked, new_bin)
+        && let Some(folder) = tools::library_folder(new_bin)
+    {
+        let lacks = |library: &&String| !tools::has_library(&folder, library);
+        missing_libraries = catalog.libraries.iter().filter(lacks).cloned().collect();
     }
     let unknown_options = match (&asked, &new_programs.folder) {
         (Asked::Yes(catalog), Some(folder)) => unknown_options(&catalog.column_options, folder),

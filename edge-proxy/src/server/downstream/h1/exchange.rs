@@ -180,7 +180,7 @@ impl Downstream for Http1Exchange {
             if self.data == 0 && !matches!(self.receiving, RequestContent::Done | RequestContent::Failed) {
                 match ready!(self.client.input.poll_fill(&mut self.client.wire, cx)) {
                     Ok(0) if matches!(self.receiving, RequestContent::Raw) => {
-                        self.receiving = RequestContent::Done
+                        self.receiving = RequestContent::Done;
                     }
                     Ok(n) if n > 0 => {}
                     _ => {
