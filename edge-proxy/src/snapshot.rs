@@ -106,8 +106,7 @@ impl Snapshot {
     }
 
     /// Returns true if TLS of some site is passed through.
-    #[cfg(feature = "server")]
-    pub(crate) const fn passes_through(&self) -> bool {
+    pub const fn passes_through(&self) -> bool {
         self.passes_through
     }
 

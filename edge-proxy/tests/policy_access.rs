@@ -3,8 +3,8 @@
 use edge_proxy::Reason;
 use edge_proxy::auth::basic::users;
 use edge_proxy::config::{
-    Access, Auth, BasicAuth, Config, Listener, PathMatch, Plain, Route, Satisfy, Site, Target, Trust,
-    TrustedHeader, Upstream,
+    Access, Auth, BasicAuth, Config, Listener, PathMatch, Plain, Protocol, Route, Satisfy, Site, Target,
+    Trust, TrustedHeader, Upstream,
 };
 use edge_proxy::decide::{RequestContext, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::{Method, RequestHead, Snapshot, Version};
@@ -204,6 +204,25 @@ fn the_clients_address_by_a_field_of_the_owners_choice() {
         assert_eq!(ask(hop, fields), (hop.into(), vec![]), "{fields:?}");
     }
     assert_eq!(ask("192.0.2.1", &[("CF-Connecting-IP", "10.0.0.1")]), ("192.0.2.1".into(), vec![]));
+}
+
+#[test]
+fn the_address_list_of_a_site_passed_through_has_no_exceptions() {
+    let mut site = Site::new("raw", vec!["raw.example.org".parse().expect("a host")]);
+    site.passthrough = Some("ssh".into());
+    site.access.allow = vec!["10.0.0.0/8".parse().expect("a range")];
+    let mut config = config(vec![site]);
+    let target = Target::Tcp { host: "127.0.0.1".into(), port: 1 };
+    config.upstreams.push(Upstream { protocol: Protocol::Tcp, ..Upstream::new("ssh", target) });
+    // A trusted proxy speaks for others in requests, which are not seen here.
+    config.trust.ranges = vec!["192.0.2.0/24".parse().expect("a range")];
+    let snapshot = Snapshot::new(config).expect("valid");
+    let hello = |client: &str| {
+        hello(&snapshot, None, Some(client.parse().expect("an address")), Some("raw.example.org"))
+            .map_err(|rejection| rejection.why)
+    };
+    assert_eq!(hello("10.0.0.1"), Ok(0));
+    assert_eq!(hello("192.0.2.1"), Err(Reason::AccessDenied));
 }
 
 /// How far a request comes: refused, let in after authentication, or let in as it is.

@@ -35,7 +35,8 @@ pub fn hello(
     };
     let site = &config.sites[index];
     if let Some(client) = client.map(|address| address.to_canonical())
-        && !config.trust.ranges.iter().any(|range| range.contains(&client))
+        // Where TLS is passed through, no request will name another client.
+        && (site.passthrough.is_some() || !config.trust.ranges.iter().any(|range| range.contains(&client)))
         && site.satisfy == Satisfy::All
         && !site.access.permits(client)
     {
