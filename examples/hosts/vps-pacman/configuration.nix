@@ -21,10 +21,13 @@
       listen = [
         { address = [ "0.0.0.0:443" "[::]:443" ]; tls = true; http3 = true; }
         { address = [ "0.0.0.0:80" "[::]:80" ]; }
+        # SSH of Forgejo, byte for byte to the node, which learns the client's address from the PROXY header.
+        { name = "ssh"; address = [ "0.0.0.0:2222" "[::]:2222" ]; forward = "forgejo-ssh"; }
       ];
       log = { format = "json"; rejected = true; };
       status.address = "127.0.0.1:9180";
       upstream.lab-matrix.target = "http://lab-matrix:80";
+      upstream.forgejo-ssh = { target = "tcp://lab-matrix:2222"; proxy_protocol = "v2"; };
       # Double TLS: the certificate of the second node must chain to the tailnet's own CA, the only one trusted here.
       upstream.id3-eniac = {
         target = "https://id3-eniac:443";
