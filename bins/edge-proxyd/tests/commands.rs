@@ -113,7 +113,7 @@ fn every_block_of_the_migration_guide_is_valid() {
     let guide = include_str!("../../../MIGRATING.md");
     let blocks: Vec<&str> =
         guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     let folder = tempfile::tempdir().unwrap();
     for block in blocks {
         let path = folder.path().join("edge.toml");

@@ -1,7 +1,7 @@
 //! Decisions about requests, clients and upstream fields, and about logins to PostgreSQL.
 
 use crate::{Path, http};
-use edge_proxy::config::{Config, Route, Site, Target, Upstream};
+use edge_proxy::config::{Config, Listener, Route, Site, Target, Upstream};
 use edge_proxy::decide::{RequestContext, Verdict, decide, hello, request_fields, response_fields};
 use edge_proxy::trace_context::{Context, Sampling, received};
 use edge_proxy::{Snapshot, proxy_protocol};
@@ -33,6 +33,7 @@ fn snapshot() -> Snapshot {
     for (n, site) in config.sites.iter_mut().enumerate() {
         site.name = format!("site{n}");
     }
+    config.listeners.push(Listener::tls(([192, 0, 2, 1], 443).into()).http3(true));
     let target = Target::Tcp { host: "100.64.0.2".into(), port: 80 };
     config.upstreams.push(Upstream::new("forgejo", target));
     config.trust.ranges.push("100.64.0.0/10".parse().expect("a range"));

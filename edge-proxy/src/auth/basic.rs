@@ -184,7 +184,7 @@ mod tests {
             (":x", 1, "no user name"),
             ("\nann:{SHA}x", 2, "too fast"),
             ("ann:$apr1$a$b", 1, "too fast"),
-            (&format!("ann:{bcrypt}\nann:{bcrypt}"), 2, "above"),
+            (&format!("ann:{bcrypt}\nann:{bcrypt}"), 2, "duplicate user"),
         ] {
             let why = users(text).unwrap_err();
             assert_eq!(why.line, line);

@@ -226,14 +226,14 @@ fn what_is_not_taken_over_is_said() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     for (line, directive) in [
-        (2, "server 127.0.0.1:1 weight=3: targets have no weights"),
+        (2, "server 127.0.0.1:1 weight=3: weights are not supported"),
         (8, "ssl_certificate /etc/letsencrypt/live/a/fullchain.pem: edge-proxyd reads"),
-        (10, "root /srv: edge-proxyd serves no files"),
-        (11, "location ~ \\.php$: paths are no patterns"),
-        (14, "location /a: is for what begins with /a"),
+        (10, "root /srv: edge-proxyd does not serve files"),
+        (11, "location ~ \\.php$: regular expressions are not supported"),
+        (14, "location /a: matches every path that begins with /a"),
         (16, "proxy_set_header X-Id $request_id: edge-proxyd has no variables"),
-        (18, "limit_req zone=x: edge-proxyd counts by site"),
-        (20, "server: it redirects by 308"),
+        (18, "limit_req zone=x: edge-proxyd limits rates per site"),
+        (20, "server: edge-proxyd redirects with 308"),
     ] {
         let wanted = format!("{}:{line}: {directive}", file.display());
         assert!(said.lines().any(|found| found.starts_with(&wanted)), "{wanted}\n{said}");
