@@ -14,6 +14,8 @@ use testkit::Origin;
 /// Bytes a second.
 const RATE: u64 = 2_000_000;
 const BULK: usize = 1_000_000;
+/// Bytes of each of several equal responses: many times what the first has ahead while the connections for the others are made.
+const EQUAL: usize = 1_500_000;
 
 /// Answers `/N` with N bytes, at once.
 fn sized() -> Origin {
@@ -30,7 +32,7 @@ fn sized() -> Origin {
 /// The bytes that each stream had when the first was complete must be alike.
 fn assert_fair(had: &[usize]) {
     let least = had.iter().min().unwrap();
-    assert!(*least * 3 >= BULK * 2, "when one of the streams had all of its {BULK} bytes they had {had:?}");
+    assert!(*least * 3 >= EQUAL * 2, "when one of the streams had all of its {EQUAL} bytes they had {had:?}");
 }
 
 #[test]
@@ -39,7 +41,7 @@ fn equal_streams_share_an_http2_connection() {
     let edge = Edge::before(origin.address(), 1);
     let mut client = Http2::connect(link::tcp(edge.tls(), RATE), edge.root(), "a.test");
     client.widen(8 << 20);
-    let path = format!("/{BULK}");
+    let path = format!("/{EQUAL}");
     let streams: Vec<u32> = (0..5).map(|_| client.request("GET", "a.test", &path, &[], true)).collect();
     let mut had: HashMap<u32, usize> = streams.iter().map(|stream| (*stream, 0)).collect();
     let mut first = None;
@@ -56,7 +58,7 @@ fn equal_streams_share_an_http2_connection() {
         }
     }
     assert_fair(&first.unwrap());
-    assert!(had.values().all(|had| *had == BULK));
+    assert!(had.values().all(|had| *had == EQUAL));
 }
 
 #[test]
@@ -99,13 +101,13 @@ fn equal_streams_share_an_http3_connection() {
         let first = std::rc::Rc::new(std::cell::RefCell::new(None));
         let local = tokio::task::LocalSet::new();
         for at in 0..5 {
-            let request = wire3::request("GET", "a.test", &format!("/{BULK}"), &[]);
+            let request = wire3::request("GET", "a.test", &format!("/{EQUAL}"), &[]);
             let (mut send, mut reader) = client.open(&request).await;
             let _ = send.finish();
             let (had, first) = (had.clone(), first.clone());
             local.spawn_local(async move {
-                assert_eq!(reader.head_of_content().await.1, BULK as u64);
-                while had.borrow()[at] < BULK {
+                assert_eq!(reader.head_of_content().await.1, EQUAL as u64);
+                while had.borrow()[at] < EQUAL {
                     let part = reader.part(65_536).await.expect("content");
                     assert!(!part.is_empty(), "the stream ended");
                     had.borrow_mut()[at] += part.len();
@@ -116,7 +118,7 @@ fn equal_streams_share_an_http3_connection() {
         }
         local.await;
         assert_fair(first.borrow().as_ref().unwrap());
-        assert_eq!(*had.borrow(), [BULK; 5]);
+        assert_eq!(*had.borrow(), [EQUAL; 5]);
     });
 }
 

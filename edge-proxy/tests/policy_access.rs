@@ -326,6 +326,10 @@ proptest! {
     ) {
         let facts = facts(transport, listener, "a.example.org", peer);
         let head = head(method, "a.example.org", target);
+        // A path is refused while its readings would be decided differently. A restriction that makes them alike ends that, and each
+        // reading is then decided as the others are.
+        let snapshot = Snapshot::new(config.clone()).expect("valid");
+        prop_assume!(decide(&snapshot, &facts, &head).verdict.reason() != Some(Reason::AmbiguousPath));
         let before = admission(&config, &facts, &head);
         let mut restricted = config.clone();
         restrict(&mut restricted, restriction);
