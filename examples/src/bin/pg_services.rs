@@ -33,10 +33,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let services: Vec<String> = arguments.collect();
     let config: Config = connect.parse()?;
 
+    // A rule for TLS never matches on a server without TLS, and a file with such a rule would not be installed.
+    let client = login(&config).await?;
+    let ssl: String = client.query_one("SHOW ssl", &[]).await?.get(0);
+    let tls = if ssl == "on" { Tls::OutsideTailnet } else { Tls::Optional };
+
     // One list for roles, databases and access rules.
     let mut desired = Desired::new();
-    let mut policy =
-        Policy::new().tls(Tls::OutsideTailnet).tailnet_ranges([TAILNET_V4.parse()?, TAILNET_V6.parse()?]);
+    let mut policy = Policy::new().tls(tls).tailnet_ranges([TAILNET_V4.parse()?, TAILNET_V6.parse()?]);
     for service in &services {
         desired.ensure(&Name::new(service)?, None);
         policy = policy.service(service, service);
@@ -62,7 +66,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Outcome::Applied(applied) = server.apply(&desired, &ApplyOptions::default(), &mut Unseen).await? {
         println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len());
     }
-    let client = login(&config).await?;
     let prepared = install::prepare(&client, &policy).await?;
     let old = std::fs::read(&prepared.path)?;
     std::fs::write(&prepared.path, &prepared.text)?;
