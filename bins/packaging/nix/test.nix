@@ -79,6 +79,7 @@ let
     path = mkOption { type = types.listOf types.package; default = [ ]; };
     serviceConfig = mkOption { type = types.attrsOf types.anything; default = { }; };
     unitConfig = mkOption { type = types.attrsOf types.anything; default = { }; };
+    startLimitIntervalSec = mkOption { type = types.nullOr types.int; default = null; };
   } // lib.genAttrs
     [ "after" "before" "documentation" "partOf" "requiredBy" "requires" "wantedBy" "wants" ]
     (_: mkOption { type = types.listOf types.str; default = [ ]; })
@@ -96,7 +97,9 @@ let
       lines = key: value: if builtins.isList value then map (value: "${key}=${text value}") value else [ "${key}=${text value}" ];
       section = name: set: [ "[${name}]" ] ++ builtins.concatLists (mapAttrsToList lines set);
       all = section "Unit"
-        ({ Description = service.description; After = service.after; Documentation = service.documentation; } // service.unitConfig)
+        ({ Description = service.description; After = service.after; Documentation = service.documentation; }
+          // (if service.startLimitIntervalSec == null then { } else { StartLimitIntervalSec = service.startLimitIntervalSec; })
+          // service.unitConfig)
       ++ section "Service" service.serviceConfig;
     in
     builtins.toFile "${name}.service" (builtins.concatStringsSep "\n" all + "\n");
