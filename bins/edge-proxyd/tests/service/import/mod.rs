@@ -260,13 +260,13 @@ fn what_is_not_taken_over_is_said() {
     let output = import(&file);
     let said = String::from_utf8_lossy(&output.stderr);
     for (line, directive) in [
-        (4, "ssl_protocols TLSv1.3: edge-proxyd speaks TLS 1.2 and"),
-        (5, "ssl_verify_client on: edge-proxyd asks clients for no certificate"),
-        (9, "deny 10.0.0.0/8: `allow 10.0.0.5` stands before it"),
-        (10, "proxy_redirect http://a/ /: edge-proxyd passes Location"),
-        (11, "proxy_set_body x: is not known"),
-        (15, "allow 10.0.0.0/8: stands behind a line for all"),
-        (21, "deny all: stands behind a line for all"),
+        (4, "ssl_protocols TLSv1.3: edge-proxyd supports TLS 1.2 and"),
+        (5, "ssl_verify_client on: edge-proxyd does not request client certificates"),
+        (9, "deny 10.0.0.0/8: nginx gives precedence to `allow 10.0.0.5` before it"),
+        (10, "proxy_redirect http://a/ /: edge-proxyd forwards Location"),
+        (11, "proxy_set_body x: not supported by edge-proxyd"),
+        (15, "allow 10.0.0.0/8: has no effect in nginx"),
+        (21, "deny all: has no effect in nginx"),
     ] {
         let wanted = format!("{}:{line}: {directive}", file.display());
         assert!(said.lines().any(|found| found.starts_with(&wanted)), "{wanted}\n{said}");
