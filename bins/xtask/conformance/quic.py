@@ -280,9 +280,9 @@ def half_open(server):
     payload = crypto.ljust(1180 - len(source), b"\0")
     length = (0x4000 | (2 + len(payload) + 16)).to_bytes(2, "big")
     senders = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(60)]
-    # The limit of one address may be reached before the total.
+    # The limit of one address is reached before the total; the first address is that of the client that asks afterwards.
     for n, sender in enumerate(senders):
-        sender.bind((f"127.0.1.{n + 1}", 0))
+        sender.bind((f"127.0.1.{n + 1}" if n else "127.0.0.1", 0))
     for _ in range(UNPROVED // len(senders)):
         for sender in senders:
             chosen = os.urandom(8)
