@@ -142,7 +142,7 @@ let
       (builtins.removeAttrs (read "lab-matrix/databases.toml") [ "ensure" ]);
     assert same "databases.toml: ensure"
       (map (entry: entry.name) manifest.value.ensure) (map (entry: entry.name) (read "lab-matrix/databases.toml").ensure);
-    assert ensure (vps.networking.firewall.allowedTCPPorts == [ 443 80 ]) "the firewall's ports for TCP";
+    assert ensure (vps.networking.firewall.allowedTCPPorts == [ 443 80 2222 ]) "the firewall's ports for TCP";
     assert ensure (vps.networking.firewall.allowedUDPPorts == [ 443 ]) "the firewall's ports for UDP";
     assert ensure (matrix.networking.firewall.allowedTCPPorts == [ ]) "a firewall that nobody asked to open";
     assert ensure (vps.users.users.edge-proxy.group == "acme" && vps.users.users.acme.isSystemUser) "accounts";
