@@ -75,7 +75,9 @@
 // Modules that are hidden from the documentation are public for fuzzing and measurements only: they may change in any release.
 pub mod auth;
 pub mod balance;
+mod base64;
 pub mod client_address;
+mod client_certificate;
 #[macro_use]
 mod codes;
 #[doc(hidden)]
@@ -113,6 +115,7 @@ mod reason;
 mod section;
 #[cfg(feature = "server")]
 mod server;
+mod sha1;
 mod snapshot;
 mod static_table;
 pub mod tailnet;
@@ -131,6 +134,7 @@ pub use ipnet;
 #[cfg(feature = "server")]
 pub use rustls;
 
+pub use client_certificate::{CertificateContext, ClientCertificate};
 pub use fields::{Field, Fields, Name};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
 pub use reason::{Reason, UnknownReason};
@@ -142,6 +146,7 @@ pub use server::{
     Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError,
     builder::{Builder, Proxy},
     certificates::{CertificateError, CertificateInfo, Certificates, RefreshReport},
+    client_auth::ClientCertificatesError,
     error::StartError,
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
     observe::{

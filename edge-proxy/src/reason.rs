@@ -70,6 +70,9 @@ reasons! {
     AuthorityNotCovered = "authority-not-covered", request, "the host does not belong to the site that the SNI chose (RFC 9110 §15.5.20)";
     BadAuthority = "bad-authority", request, "the authority is not a valid host and port";
     BadTarget = "bad-target", request, "the target is neither a path nor the `*` of OPTIONS";
+    ClientCertificateMissing = "client-certificate-missing", request, "the route needs a client certificate, and the client has shown none";
+    ClientCertificateNotAsked = "client-certificate-not-asked", both, "the site asks for client certificates, and the handshake of this connection did not, by the rules in force";
+    ClientCertificateRejected = "client-certificate-rejected", connection, "the client has shown no certificate that the site accepts";
     ClientLost = "client-lost", request, "the client closed or reset the connection or the stream";
     ClientSlow = "client-slow", request, "the client took too long to send or to receive";
     Connect = "connect", request, "CONNECT is not supported";

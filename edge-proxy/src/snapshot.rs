@@ -155,9 +155,12 @@ fn identities(config: &Config) -> Vec<String> {
         })
         .cloned()
         .collect();
+    let certificates = config.sites.iter().filter_map(|site| site.client_certificates.as_ref());
+    names.extend(certificates.flat_map(|asked| &asked.fields).map(|(name, _)| name.clone()));
     if config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell) {
         names.extend(crate::tailnet::FIELDS.map(String::from));
     }
+    names.extend(config.request_id.clone());
     names.sort();
     names.dedup();
     names
@@ -181,6 +184,7 @@ impl SiteIndex {
             | Action::Drop => None,
         };
         let http3 = site.passthrough.is_none()
+            && site.client_certificates.is_none()
             && config.listeners.iter().any(|listener| {
                 listener.kind == ListenerKind::Tls { http3: true }
                     && (site.listen.is_empty()
@@ -192,6 +196,7 @@ impl SiteIndex {
             upstreams: site.routes.iter().map(|route| upstream(&route.action)).collect(),
             path_decides_access: site.routes.iter().any(|route| {
                 !route.access.is_open()
+                    || route.require_certificate
                     || !route.methods.is_empty()
                     || route.auth.is_some()
                     || route::decides(route).is_some()

@@ -3,11 +3,11 @@
 use edge_proxy::Reason;
 use edge_proxy::auth::basic::users;
 use edge_proxy::config::{
-    Access, Auth, BasicAuth, Config, Listener, PathMatch, Plain, Protocol, Route, Satisfy, Site, Target,
-    Trust, TrustedHeader, Upstream,
+    Access, Auth, BasicAuth, CertificateMode, ClientCertificates, Config, Listener, PathMatch, Plain,
+    Protocol, Route, Satisfy, Site, Target, Trust, TrustedHeader, Upstream,
 };
 use edge_proxy::decide::{RequestContext, Transport, Verdict, decide, hello, request_fields};
-use edge_proxy::{Method, RequestHead, Snapshot, Version};
+use edge_proxy::{CertificateContext, ClientCertificate, Method, RequestHead, Snapshot, Version};
 use proptest::prelude::*;
 
 const LISTENERS: [&str; 2] = ["public", "tailnet"];
@@ -78,9 +78,12 @@ fn a_site_exists_at_its_listeners_alone() {
         }
     }
     let sni = Some("admin.example.org");
-    assert!(hello(&snapshot, Some("tailnet"), None, sni).is_ok());
-    assert_eq!(hello(&snapshot, Some("public"), None, sni).unwrap_err().why, Reason::UnknownName);
-    assert_eq!(hello(&snapshot, None, None, sni).unwrap_err().why, Reason::UnknownName);
+    assert!(hello(&snapshot, Transport::Tls, Some("tailnet"), None, sni).is_ok());
+    assert_eq!(
+        hello(&snapshot, Transport::Tls, Some("public"), None, sni).unwrap_err().why,
+        Reason::UnknownName
+    );
+    assert_eq!(hello(&snapshot, Transport::Tls, None, None, sni).unwrap_err().why, Reason::UnknownName);
 }
 
 #[test]
@@ -218,8 +221,14 @@ fn the_address_list_of_a_site_passed_through_has_no_exceptions() {
     config.trust.ranges = vec!["192.0.2.0/24".parse().expect("a range")];
     let snapshot = Snapshot::new(config).expect("valid");
     let hello = |client: &str| {
-        hello(&snapshot, None, Some(client.parse().expect("an address")), Some("raw.example.org"))
-            .map_err(|rejection| rejection.why)
+        hello(
+            &snapshot,
+            Transport::Tls,
+            None,
+            Some(client.parse().expect("an address")),
+            Some("raw.example.org"),
+        )
+        .map_err(|rejection| rejection.why)
     };
     assert_eq!(hello("10.0.0.1"), Ok(0));
     assert_eq!(hello("192.0.2.1"), Err(Reason::AccessDenied));
@@ -265,10 +274,14 @@ fn any_level() -> impl Strategy<Value = (Access, Satisfy, Option<Auth>)> {
 fn any_config() -> impl Strategy<Value = Config> {
     let methods = prop_oneof![Just(vec![]), Just(vec!["GET".to_owned()])];
     let listen = prop_oneof![Just(vec![]), Just(vec!["tailnet".to_owned()])];
-    (any_level(), any_level(), methods, listen).prop_map(|(outer, inner, methods, listen)| {
+    let mode = prop_oneof![
+        3 => Just(None), 1 => Just(Some(CertificateMode::Optional)), 1 => Just(Some(CertificateMode::Required)),
+    ];
+    (any_level(), any_level(), methods, listen, mode).prop_map(|(outer, inner, methods, listen, mode)| {
         let mut site = site("a", "a.example.org");
         (site.access, site.satisfy, site.auth) = outer;
         site.listen = listen;
+        ask_for_certificates(&mut site, mode);
         let mut route = Route::new(PathMatch::Prefix("/in".into()), site.routes[0].action.clone());
         (route.access, route.satisfy, route.auth) = inner;
         route.methods = methods;
@@ -277,9 +290,19 @@ fn any_config() -> impl Strategy<Value = Config> {
     })
 }
 
+fn ask_for_certificates(site: &mut Site, mode: Option<CertificateMode>) {
+    if let Some(mode) = mode {
+        let mut asked = ClientCertificates::required("/ca.pem");
+        asked.mode = mode;
+        (site.client_certificates, site.plain) = (Some(asked), Plain::Refuse);
+    }
+}
+
 /// A restriction that is added to a configuration.
 #[derive(Clone, Copy, Debug)]
 enum Restriction {
+    CertificateOfRoute,
+    CertificateOfSite,
     DenySite,
     DenyRoute,
     Listen,
@@ -291,6 +314,13 @@ enum Restriction {
 fn restrict(config: &mut Config, restriction: Restriction) {
     let site = &mut config.sites[0];
     match restriction {
+        Restriction::CertificateOfSite => match &mut site.client_certificates {
+            None => ask_for_certificates(site, Some(CertificateMode::Required)),
+            Some(asked) => asked.mode = CertificateMode::Required,
+        },
+        Restriction::CertificateOfRoute => {
+            site.routes[1].require_certificate = site.client_certificates.is_some();
+        }
         Restriction::DenySite => site.access.deny.push("10.0.0.0/16".parse().expect("a range")),
         Restriction::DenyRoute => site.routes[1].access.deny.push("10.0.0.0/16".parse().expect("a range")),
         Restriction::Listen => site.listen = vec!["tailnet".into()],
@@ -321,10 +351,16 @@ proptest! {
         restriction in prop_oneof![
             Just(Restriction::DenySite), Just(Restriction::DenyRoute), Just(Restriction::Listen),
             Just(Restriction::Methods), Just(Restriction::PasswordOfRoute), Just(Restriction::PasswordOfSite),
+            Just(Restriction::CertificateOfRoute), Just(Restriction::CertificateOfSite),
         ],
+        certificate in 0..3_usize,
         (transport, listener, peer, method, target) in any_request(),
     ) {
-        let facts = facts(transport, listener, "a.example.org", peer);
+        let shown = ClientCertificate::new(vec![vec![1]]);
+        let mut facts = facts(transport, listener, "a.example.org", peer);
+        facts.certificate = [
+            CertificateContext::NotAsked, CertificateContext::Absent, CertificateContext::Verified(&shown),
+        ][certificate];
         let head = head(method, "a.example.org", target);
         // A path is refused while its readings would be decided differently. A restriction that makes them alike ends that, and each
         // reading is then decided as the others are.
@@ -368,5 +404,40 @@ proptest! {
             prop_assert!(site.listen.is_empty() || listener.is_some_and(|name| site.listen.iter().any(|bound| bound == name)));
             prop_assert_eq!(index, 0);
         }
+    }
+}
+
+#[test]
+fn client_certificates_exclude_what_would_go_past_them() {
+    let asks = |change: fn(&mut Site)| {
+        let mut asking = site("app", "app.example.org");
+        asking.plain = Plain::Redirect;
+        asking.client_certificates = Some(ClientCertificates::required("/ca.pem"));
+        change(&mut asking);
+        Snapshot::new(config(vec![asking]))
+    };
+    let snapshot = asks(|_| {}).expect("valid");
+    let sni = Some("app.example.org");
+    assert!(hello(&snapshot, Transport::Tls, Some("public"), None, sni).is_ok());
+    let over_quic = hello(&snapshot, Transport::Quic, Some("public"), None, sni).unwrap_err();
+    assert_eq!(over_quic.why, Reason::ClientCertificateNotAsked);
+    for (key, change) in [
+        ("plain", (|site| site.plain = Plain::Serve) as fn(&mut Site)),
+        ("early_data", |site| site.early_data = true),
+        ("client_certificates", |site| site.passthrough = Some("app".into())),
+    ] {
+        let errors = asks(change).unwrap_err();
+        assert!(errors.0.iter().any(|error| error.key == key), "{key}: {errors}");
+    }
+    // Also over plain HTTP from a trusted hop that says https, and on a connection that was not asked.
+    let mut trusting = config(vec![snapshot.config().sites[0].clone()]);
+    trusting.trust.ranges = vec!["10.0.0.0/8".parse().expect("a range")];
+    let snapshot = Snapshot::new(trusting).expect("valid");
+    for transport in [Transport::Plain, Transport::Tls, Transport::Quic] {
+        let mut request = head("GET", "app.example.org", "/");
+        request.fields.push(b"X-Forwarded-Proto", b"https");
+        let facts = facts(transport, Some("public"), "app.example.org", "10.0.0.1");
+        let verdict = decide(&snapshot, &facts, &request).verdict;
+        assert_eq!(verdict.reason(), Some(Reason::ClientCertificateNotAsked), "{transport:?}");
     }
 }

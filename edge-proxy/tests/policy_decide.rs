@@ -108,14 +108,23 @@ fn the_sinkhole_at_the_hello() {
     let snapshot = snapshot();
     let silent = |why| Err(Rejection { how: Reject::Silent, why });
     let stranger = Some("192.0.2.1".parse().unwrap());
-    assert_eq!(hello(&snapshot, None, stranger, Some("git.example.org")), Ok(0));
-    assert_eq!(hello(&snapshot, None, stranger, Some("A.Git.Example.ORG.")), Ok(0));
-    assert_eq!(hello(&snapshot, None, stranger, None), silent(Reason::NoSni));
-    assert_eq!(hello(&snapshot, None, stranger, Some("")), silent(Reason::NoSni));
-    assert_eq!(hello(&snapshot, None, stranger, Some("192.0.2.9")), silent(Reason::RawAddress));
-    assert_eq!(hello(&snapshot, None, stranger, Some("example.org")), silent(Reason::UnknownName));
-    assert_eq!(hello(&snapshot, None, stranger, Some("closed.example.org")), silent(Reason::AccessDenied));
-    assert_eq!(hello(&snapshot, None, None, Some("closed.example.org")), Ok(2));
+    assert_eq!(hello(&snapshot, Transport::Tls, None, stranger, Some("git.example.org")), Ok(0));
+    assert_eq!(hello(&snapshot, Transport::Tls, None, stranger, Some("A.Git.Example.ORG.")), Ok(0));
+    assert_eq!(hello(&snapshot, Transport::Tls, None, stranger, None), silent(Reason::NoSni));
+    assert_eq!(hello(&snapshot, Transport::Tls, None, stranger, Some("")), silent(Reason::NoSni));
+    assert_eq!(
+        hello(&snapshot, Transport::Tls, None, stranger, Some("192.0.2.9")),
+        silent(Reason::RawAddress)
+    );
+    assert_eq!(
+        hello(&snapshot, Transport::Tls, None, stranger, Some("example.org")),
+        silent(Reason::UnknownName)
+    );
+    assert_eq!(
+        hello(&snapshot, Transport::Tls, None, stranger, Some("closed.example.org")),
+        silent(Reason::AccessDenied)
+    );
+    assert_eq!(hello(&snapshot, Transport::Tls, None, None, Some("closed.example.org")), Ok(2));
 }
 
 #[test]
@@ -510,7 +519,7 @@ proptest! {
     fn a_name_that_no_site_has_is_never_forwarded(host in "[a-z]{1,8}(\\.[a-z]{1,8}){0,3}", facts in any_facts()) {
         let snapshot = snapshot();
         prop_assume!(snapshot.site_at(&host, None).is_none());
-        prop_assert!(hello(&snapshot, None, None, Some(&host)).is_err());
+        prop_assert!(hello(&snapshot, Transport::Tls, None, None, Some(&host)).is_err());
         let verdict = decide(&snapshot, &facts, &get(&host, "/")).verdict;
         let refused = matches!(verdict, Verdict::Drop { .. } | Verdict::Refuse { status: 421, .. });
         prop_assert!(refused, "{:?}", verdict);
@@ -518,6 +527,6 @@ proptest! {
 
     #[test]
     fn no_hello_is_too_strange(sni in any::<Option<String>>(), client in any::<Option<std::net::IpAddr>>()) {
-        let _ = hello(&snapshot(), None, client, sni.as_deref());
+        let _ = hello(&snapshot(), Transport::Tls, None, client, sni.as_deref());
     }
 }

@@ -126,6 +126,9 @@ pub(crate) struct ExplainArgs {
     /// The name in the ClientHello; by default that of --host. An empty one sends no SNI.
     #[arg(long, value_name = "NAME", conflicts_with = "plain")]
     pub(crate) sni: Option<String>,
+    /// The client shows a certificate with this subject, which the site's authorities issued. Default: none.
+    #[arg(long, value_name = "SUBJECT", conflicts_with_all = ["plain", "quic"])]
+    pub(crate) client_certificate: Option<String>,
     /// The host of the request, optionally with a port.
     #[arg(long, value_name = "NAME")]
     pub(crate) host: String,

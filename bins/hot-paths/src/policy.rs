@@ -2,7 +2,9 @@
 
 use crate::{Path, http};
 use edge_proxy::config::{Config, Listener, Route, Site, Target, Upstream};
-use edge_proxy::decide::{RequestContext, Verdict, decide, hello, request_fields, response_fields};
+use edge_proxy::decide::{
+    RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
+};
 use edge_proxy::trace_context::{Context, Sampling, received};
 use edge_proxy::{Snapshot, proxy_protocol};
 use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
@@ -87,8 +89,10 @@ fn answer_fields(count: u32) {
 fn client_hello(count: u32) {
     let snapshot = snapshot();
     for _ in 0..count {
-        assert!(hello(&snapshot, None, None, black_box(Some("git.example.org"))).is_ok());
-        assert!(hello(&snapshot, None, None, black_box(Some("stranger.example.org"))).is_err());
+        assert!(hello(&snapshot, Transport::Tls, None, None, black_box(Some("git.example.org"))).is_ok());
+        assert!(
+            hello(&snapshot, Transport::Tls, None, None, black_box(Some("stranger.example.org"))).is_err()
+        );
     }
 }
 

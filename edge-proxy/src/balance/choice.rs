@@ -29,11 +29,16 @@ pub struct Candidate {
     pub in_flight: u32,
     /// The hash of its address, by [`hash()`].
     pub identity: u64,
+    /// Its share of the requests, at least 1.
+    pub weight: u16,
+    /// True if it is used only while no other target can be.
+    pub backup: bool,
 }
 
 impl Candidate {
     /// The candidate for a position without a target.
-    pub const NONE: Self = Self { availability: Availability::Down, in_flight: 0, identity: 0 };
+    pub const NONE: Self =
+        Self { availability: Availability::Down, in_flight: 0, identity: 0, weight: 1, backup: false };
 }
 
 /// Hashes bytes by FNV-1a with a finaliser, for rendezvous hashing. The result is the same in every process, so that
@@ -54,8 +59,8 @@ const fn mix(mut z: u64) -> u64 {
 
 /// Chooses the target for one request. `None` if every usable target was tried.
 ///
-/// Healthy targets come first, by the configured balance. If none is left, an ejected target is used: its service may
-/// have recovered, and the alternative is an error anyway. A target that an active health check found down is never
+/// Healthy targets come first, by the configured balance and their weights, and backups after them. If none is left, an ejected
+/// target is used: its service may have recovered, and the alternative is an error anyway. A target that an active health check found down is never
 /// used. `turn` counts requests; `key` is the hash key of the request for [`Balance::Hash`].
 ///
 /// ```
@@ -64,7 +69,7 @@ const fn mix(mut z: u64) -> u64 {
 /// use edge_proxy::config::Balance;
 ///
 /// let target = |name: &str, in_flight| {
-///     Candidate { availability: Availability::Well, in_flight, identity: hash(name.as_bytes()) }
+///     Candidate { availability: Availability::Well, in_flight, identity: hash(name.as_bytes()), ..Candidate::NONE }
 /// };
 /// let targets = [target("a", 2), target("b", 1)];
 /// assert_eq!(choose(Balance::RoundRobin, &targets, 0, 0, TriedTargets::default()), Some(0));
@@ -78,21 +83,73 @@ pub fn choose(
     key: u64,
     tried: TriedTargets,
 ) -> Option<usize> {
-    let classes = [Availability::Trial, Availability::Well, Availability::Ejected];
-    classes.into_iter().find_map(|class| {
-        let usable = |at: &usize| targets[*at].availability == class && !tried.contains(*at);
+    use Availability::{Ejected, Trial, Well};
+    let classes =
+        [(false, Trial), (false, Well), (true, Trial), (true, Well), (false, Ejected), (true, Ejected)];
+    classes.into_iter().find_map(|(backup, class)| {
+        let usable = |at: &usize| {
+            let target = &targets[*at];
+            target.backup == backup && target.availability == class && !tried.contains(*at)
+        };
         // Starts at the turn, so that equal targets are used in rotation.
         let from = if targets.is_empty() { 0 } else { turn % targets.len() };
         let mut in_turn = (from..targets.len()).chain(0..from).filter(usable);
+        let equal = targets.iter().all(|target| target.weight == 1);
         match balance {
             // A target due for a trial gets one request, whatever the balance.
-            _ if class == Availability::Trial => in_turn.next(),
-            Balance::RoundRobin => in_turn.next(),
-            Balance::LeastConnections => in_turn.min_by_key(|at| targets[*at].in_flight),
-            // Rendezvous hashing: the highest weight wins, so that a target that leaves moves only its own keys.
-            Balance::Hash(_) => in_turn.max_by_key(|at| mix(targets[*at].identity ^ key)),
+            _ if class == Trial => in_turn.next(),
+            Balance::RoundRobin if equal => in_turn.next(),
+            Balance::RoundRobin => weighted(targets, usable, turn),
+            Balance::LeastConnections => in_turn.min_by_key(|at| {
+                let target = &targets[*at];
+                (u64::from(target.in_flight) << 32) / u64::from(target.weight.max(1))
+            }),
+            // Rendezvous hashing: the highest score wins, so that a target that leaves moves only its own keys.
+            Balance::Hash(_) if equal => in_turn.max_by_key(|at| mix(targets[*at].identity ^ key)),
+            Balance::Hash(_) => {
+                in_turn.max_by(|a, b| score(&targets[*a], key).total_cmp(&score(&targets[*b], key)))
+            }
         }
     })
+}
+
+/// Chooses by turns that each usable target has in proportion to its weight, spread over the round.
+fn weighted(targets: &[Candidate], usable: impl Fn(&usize) -> bool, turn: usize) -> Option<usize> {
+    let weight = |at: usize| usize::from(targets[at].weight.max(1));
+    let round: usize = (0..targets.len()).filter(&usable).map(weight).sum();
+    let mut slot = (turn % round.max(1)) * stride(round) % round.max(1);
+    (0..targets.len()).filter(usable).find(|at| {
+        let mine = slot < weight(*at);
+        slot = slot.saturating_sub(weight(*at));
+        mine
+    })
+}
+
+/// Returns the step that visits each place of a round once, and no neighbours one after the other: about the golden section of
+/// the round, without a common divisor with it.
+fn stride(round: usize) -> usize {
+    let divisor = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    (1..=round * 618 / 1000).rev().find(|step| divisor(*step, round) == 1).unwrap_or(1)
+}
+
+/// Returns the score of a target for a key in weighted rendezvous hashing.
+fn score(target: &Candidate, key: u64) -> f64 {
+    let uniform = ((mix(target.identity ^ key) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -f64::from(target.weight.max(1)) / uniform.ln()
+}
+
+/// Returns the target that a client is kept at by its cookie: the one with this identity, unless it was tried or cannot be
+/// used.
+pub fn kept(targets: &[Candidate], identity: u64, tried: TriedTargets) -> Option<usize> {
+    let usable = |target: &Candidate| {
+        target.identity == identity && matches!(target.availability, Availability::Well | Availability::Trial)
+    };
+    targets.iter().position(usable).filter(|at| !tried.contains(*at))
 }
 
 #[cfg(test)]
@@ -124,12 +181,71 @@ mod tests {
                 availability,
                 in_flight,
                 identity: hash(at.to_string().as_bytes()),
+                ..Candidate::NONE
             };
             all.into_iter().enumerate().map(candidate).collect()
         })
     }
 
+    fn well(weight: u16) -> Candidate {
+        Candidate { availability: Availability::Well, weight, ..Candidate::NONE }
+    }
+
+    #[test]
+    fn backups_come_after_everything_healthy() {
+        let backup = Candidate { backup: true, ..well(1) };
+        let ejected = Candidate { availability: Availability::Ejected, ..well(1) };
+        for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::Hash(HashKey::Client)] {
+            let choose =
+                |targets: &[Candidate], turn| choose(balance, targets, turn, 7, TriedTargets::default());
+            for turn in 0..4 {
+                assert_eq!(choose(&[backup, well(1)], turn), Some(1));
+                assert_eq!(choose(&[ejected, backup], turn), Some(1));
+                assert_eq!(choose(&[Candidate::NONE, backup], turn), Some(1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_is_kept_while_its_target_can_be_used() {
+        let named = |identity, availability| Candidate { availability, identity, ..well(1) };
+        let targets = [named(1, Availability::Well), named(2, Availability::Ejected)];
+        let mut tried = TriedTargets::default();
+        assert_eq!(kept(&targets, 1, tried), Some(0));
+        assert_eq!(kept(&targets, 2, tried), None);
+        assert_eq!(kept(&targets, 3, tried), None);
+        tried.add(0);
+        assert_eq!(kept(&targets, 1, tried), None);
+    }
+
     proptest! {
+        /// A round has each target as often as its weight says, and no target waits longer than its share of the round twice.
+        #[test]
+        fn weights_are_shares(weights in proptest::collection::vec(1_u16..8, 1..6)) {
+            let targets: Vec<_> = weights.iter().map(|weight| well(*weight)).collect();
+            let round: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
+            let mut got = vec![0_u16; weights.len()];
+            for turn in 0..round {
+                got[choose(Balance::RoundRobin, &targets, turn, 0, TriedTargets::default()).unwrap()] += 1;
+            }
+            if weights.iter().any(|weight| *weight > 1) {
+                prop_assert_eq!(got, weights);
+            }
+        }
+
+        /// Hashing gives each target keys in proportion to its weight.
+        #[test]
+        fn keys_follow_weights(weight in 2_u16..6) {
+            let target = |at: u64, weight| Candidate { identity: hash(&at.to_be_bytes()), ..well(weight) };
+            let targets = [target(1, weight), target(2, 1)];
+            let of_first = (0..4000_u32).filter(|client| {
+                let key = hash(&client.to_be_bytes());
+                choose(Balance::Hash(HashKey::Client), &targets, 0, key, TriedTargets::default()) == Some(0)
+            }).count() as f64;
+            let share = f64::from(weight) / f64::from(weight + 1);
+            prop_assert!((of_first / 4000.0 - share).abs() < 0.05, "{of_first}");
+        }
+
         #[test]
         fn all_that_may_be_used_are_tried_once_and_no_other(
             targets in candidates(), balance in balance(), turn in any::<usize>(), key in any::<u64>(),
@@ -156,6 +272,7 @@ mod tests {
                 availability: Availability::Well,
                 in_flight: 0,
                 identity: hash(at.to_string().as_bytes()),
+                ..Candidate::NONE
             }).collect();
             let by_hash = |targets: &[Candidate], key| {
                 choose(Balance::Hash(HashKey::Client), targets, 0, key, TriedTargets::default()).unwrap()
@@ -171,7 +288,7 @@ mod tests {
 
         #[test]
         fn equals_get_equal_shares(count in 1usize..9) {
-            let targets = vec![Candidate { availability: Availability::Well, in_flight: 0, identity: 0 }; count];
+            let targets = vec![Candidate { availability: Availability::Well, ..Candidate::NONE }; count];
             for balance in [Balance::RoundRobin, Balance::LeastConnections] {
                 let mut got = vec![0; count];
                 (0..count * 3).for_each(|turn| got[choose(balance, &targets, turn, 0, TriedTargets::default()).unwrap()] += 1);
@@ -186,6 +303,8 @@ mod tests {
             .map(|at| Candidate {
                 availability: Availability::Well,
                 in_flight: 0,
+                weight: 1,
+                backup: false,
                 identity: hash(format!("http://10.0.0.{at}:80").as_bytes()),
             })
             .collect();

@@ -6,6 +6,8 @@
 mod budget;
 mod choice;
 pub mod health;
+#[cfg(feature = "server")]
+pub(crate) mod sticky;
 
 pub use budget::Budget;
-pub use choice::{Candidate, TriedTargets, choose, hash};
+pub use choice::{Candidate, TriedTargets, choose, hash, kept};

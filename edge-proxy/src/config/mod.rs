@@ -5,7 +5,9 @@
 
 mod access;
 mod balance;
+mod client_certificate;
 mod forward;
+mod rewrite;
 mod site;
 mod tailnet;
 #[cfg(feature = "opentelemetry")]
@@ -14,15 +16,19 @@ mod upstream;
 
 pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
+pub use client_certificate::{CertificateField, CertificateMode, ClientCertificates};
 pub use forward::Forward;
+pub use rewrite::{CookieRules, PrefixRule};
 pub use site::{
-    Access, Action, Case, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
+    Access, Action, Case, ErrorPage, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route,
+    RouteCompression, Satisfy, Site,
 };
 pub use tailnet::Tailnet;
 #[cfg(feature = "opentelemetry")]
 pub use tracing::Tracing;
 pub use upstream::{
-    ForwardedAs, HOST_OF_REQUEST, InvalidPin, Pin, Protocol, ProxyOut, Target, Upstream, UpstreamTls,
+    ForwardedAs, HOST_OF_REQUEST, InvalidPin, Pin, Protocol, ProxyOut, StickyCookie, Target, Upstream,
+    UpstreamTls,
 };
 
 use crate::tailnet::Who;
@@ -55,6 +61,9 @@ pub struct Config {
     pub limits: Limits,
     /// Timeouts, unless a site has its own.
     pub timeouts: Timeouts,
+    /// The field that carries an identifier of each request, such as `X-Request-ID`, to the service, in the response and to the
+    /// access record. One that a trusted proxy sent is kept; otherwise it is 32 random hexadecimal digits. `None` adds none.
+    pub request_id: Option<String>,
 }
 
 /// One address and port to listen on.

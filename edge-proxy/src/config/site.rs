@@ -1,6 +1,8 @@
 //! Sites: virtual hosts, their routes and actions.
 
-use crate::config::{Auth, Compression, Hsts, RateLimits, Timeouts};
+use crate::config::{
+    Auth, ClientCertificates, Compression, CookieRules, Hsts, PrefixRule, RateLimits, Timeouts,
+};
 use crate::handler::{Handler, HandlerRef};
 use crate::host::HostPattern;
 use ipnet::IpNet;
@@ -25,6 +27,8 @@ pub struct Site {
     pub access: Access,
     /// The combination of `access` with `auth`.
     pub satisfy: Satisfy,
+    /// The client certificates that the site asks for. `None` asks for none.
+    pub client_certificates: Option<ClientCertificates>,
     /// The way clients that `access` denies are rejected.
     pub reject: Reject,
     /// True if requests may be served from TLS 1.3 early data. Off by default, since such requests can be replayed.
@@ -41,6 +45,8 @@ pub struct Site {
     pub timeouts: Option<Timeouts>,
     /// The response while no target of the upstream can be reached. `None` sends a bare 502.
     pub maintenance: Option<Maintenance>,
+    /// The content of errors. Without one an error has a line of text.
+    pub error_pages: Vec<ErrorPage>,
     /// The authentication required, unless a route has its own. `None` requires none.
     pub auth: Option<Auth>,
     /// The rate limits of the site.
@@ -65,6 +71,7 @@ impl Site {
             plain: Plain::default(),
             access: Access::default(),
             satisfy: Satisfy::default(),
+            client_certificates: None,
             reject: Reject::default(),
             early_data: false,
             routes: Vec::new(),
@@ -73,6 +80,7 @@ impl Site {
             body_limit: None,
             timeouts: None,
             maintenance: None,
+            error_pages: Vec::new(),
             auth: None,
             rate: RateLimits::default(),
             hsts: None,
@@ -120,6 +128,15 @@ pub struct Access {
     pub deny: Vec<IpNet>,
 }
 
+impl Site {
+    /// Returns the page for responses of the proxy with this status, or for those of a service.
+    pub fn error_page(&self, status: u16, of_service: bool) -> Option<&ErrorPage> {
+        self.error_pages
+            .iter()
+            .find(|page| page.statuses.contains(&status) && (page.intercept || !of_service))
+    }
+}
+
 impl Access {
     /// Returns whether every address is permitted.
     pub const fn is_open(&self) -> bool {
@@ -157,10 +174,20 @@ pub struct Route {
     pub access: Access,
     /// The combination of the route's `access` with its `auth`.
     pub satisfy: Satisfy,
+    /// True if the route needs a client certificate where the site takes clients without one. They are answered 403.
+    pub require_certificate: bool,
     /// Methods the route takes; the others are answered 405. GET includes HEAD. Empty means every method.
     pub methods: Vec<String>,
     /// A prefix removed from the path before forwarding.
     pub strip_prefix: Option<String>,
+    /// A prefix added to the path before forwarding, after `strip_prefix` was removed.
+    pub add_prefix: Option<String>,
+    /// Rewriting of the cookies in the response.
+    pub cookies: CookieRules,
+    /// Timeouts of this route, in place of the site's.
+    pub timeouts: Option<Timeouts>,
+    /// Compression of responses, in place of the site's.
+    pub compression: RouteCompression,
     /// Edits to the header of the forwarded request.
     pub request_fields: FieldEdits,
     /// Edits to the header of the response.
@@ -182,8 +209,13 @@ impl Route {
             case: Case::default(),
             access: Access::default(),
             satisfy: Satisfy::default(),
+            require_certificate: false,
             methods: Vec::new(),
             strip_prefix: None,
+            add_prefix: None,
+            cookies: CookieRules::default(),
+            timeouts: None,
+            compression: RouteCompression::default(),
             request_fields: FieldEdits::default(),
             response_fields: FieldEdits::default(),
             body_limit: None,
@@ -225,8 +257,11 @@ impl Route {
     /// Returns whether letter case does not count in its path.
     pub(crate) fn ignores_case(&self) -> bool {
         let asks = self.auth.as_ref().is_some_and(|auth| *auth != Auth::Open);
-        let guards =
-            asks || !self.methods.is_empty() || !self.access.is_open() || self.refusal_status().is_some();
+        let guards = asks
+            || self.require_certificate
+            || !self.methods.is_empty()
+            || !self.access.is_open()
+            || self.refusal_status().is_some();
         guards && self.case == Case::Guarded
     }
 
@@ -292,6 +327,31 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
+/// The content of responses with an error status, in place of a line of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// The statuses that it is for, 400 to 599.
+    pub statuses: Vec<u16>,
+    /// The media type of the content.
+    pub content_type: String,
+    /// The content.
+    pub body: Vec<u8>,
+    /// True if it also replaces the content of such responses of the service.
+    pub intercept: bool,
+}
+
+/// Compression of a route's responses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum RouteCompression {
+    /// As the site's.
+    #[default]
+    Site,
+    /// No compression.
+    Off,
+    /// Compression by these settings.
+    On(Compression),
+}
+
 /// The response while a service is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maintenance {
@@ -301,9 +361,12 @@ pub struct Maintenance {
     pub retry_after: Option<u32>,
 }
 
-/// Edits to a header section: removals first, then `set`, then `add`.
+/// Edits to a header section: replacements first, then removals, then `set`, then `add`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldEdits {
+    /// Replacements at the beginning of values, by field name: of `Location` or of WebDAV's `Destination`. The longest that
+    /// matches is applied.
+    pub replace: Vec<(String, Vec<PrefixRule>)>,
     /// Names of the fields to remove.
     pub remove: Vec<String>,
     /// Fields to replace, as name and value.
@@ -315,6 +378,6 @@ pub struct FieldEdits {
 impl FieldEdits {
     /// Returns whether there are no edits.
     pub const fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+        self.replace.is_empty() && self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 }

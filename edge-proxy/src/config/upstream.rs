@@ -12,6 +12,12 @@ pub struct Upstream {
     pub name: String,
     /// The addresses of the service, 1 to 64.
     pub targets: Vec<Target>,
+    /// The shares of the targets, by their positions: one of 3 gets three times the requests of one of 1. Missing ones are 1.
+    pub weights: Vec<u16>,
+    /// The number of targets at the end of the list that are used only while none of the others can be.
+    pub backups: usize,
+    /// The cookie that keeps a client at its target. `None` sets none.
+    pub sticky: Option<StickyCookie>,
     /// The policy that chooses the target of the next request.
     pub balance: Balance,
     /// Health checking of the targets.
@@ -40,6 +46,9 @@ impl Upstream {
         Self {
             name: name.into(),
             targets: vec![target],
+            weights: Vec::new(),
+            backups: 0,
+            sticky: None,
             balance: Balance::default(),
             health: HealthConfig::default(),
             retry: Retry::default(),
@@ -50,6 +59,23 @@ impl Upstream {
             forwarded: ForwardedAs::default(),
             idle: Duration::from_secs(50),
         }
+    }
+}
+
+/// A cookie that keeps a client at its target while that can be used. It holds a hash of the target's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StickyCookie {
+    /// The name of the cookie. It is removed before requests are forwarded.
+    pub name: String,
+    /// The lifetime of the cookie. `None` ends it with the browser's session.
+    pub lifetime: Option<Duration>,
+}
+
+impl StickyCookie {
+    /// Returns a cookie of this name that ends with the browser's session.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), lifetime: None }
     }
 }
 

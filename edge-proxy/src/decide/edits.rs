@@ -1,11 +1,15 @@
 //! Field edits of sites and routes.
 
+use super::rewrite;
 use crate::Fields;
 use crate::config::FieldEdits;
 use crate::field_names::is_same;
 
-/// Applies the edits: removals first, then `set`, then `add`.
+/// Applies the edits: replacements first, then removals, `set` and `add`.
 pub(super) fn apply(edits: &FieldEdits, fields: &mut Fields) {
+    for (name, rules) in &edits.replace {
+        rewrite::replace(name, rules, fields);
+    }
     for name in &edits.remove {
         fields.remove_named(name.as_bytes());
     }
@@ -31,5 +35,6 @@ pub(super) fn have_alias(edits: &FieldEdits, name: &[u8]) -> bool {
 
 fn names(edits: &FieldEdits) -> impl Iterator<Item = &[u8]> {
     let pairs = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
-    edits.remove.iter().chain(pairs).map(String::as_bytes)
+    let replaced = edits.replace.iter().map(|(name, _)| name);
+    edits.remove.iter().chain(pairs).chain(replaced).map(String::as_bytes)
 }

@@ -1,10 +1,8 @@
 //! Header rewriting in both directions.
 
-use super::{Decision, RequestContext, Transport, edits, route};
+use super::{Decision, RequestContext, Transport, edits, rewrite, route};
 use crate::client_address::Source;
-use crate::config::{
-    ForwardedAs, {FieldEdits, TrustedHeader},
-};
+use crate::config::{FieldEdits, ForwardedAs, TrustedHeader};
 use crate::fields::Field;
 use crate::host::split_authority;
 use crate::section::{digits, may_be_trailer};
@@ -13,7 +11,7 @@ use crate::{Fields, Name, RequestHead, ResponseHead, field_names, forwarded, hop
 /// Prepares a received head for forwarding. Called once, after [`decide()`](super::decide()).
 ///
 /// Hop-by-hop fields are removed first, then the fields that only a proxy may set are written anew, then the edits of
-/// the site and the route and `strip_prefix` apply. `TE: trailers` is kept: the HTTP/1.1 writer nominates it in
+/// the site and the route, `strip_prefix` and `add_prefix` apply. `TE: trailers` is kept: the HTTP/1.1 writer nominates it in
 /// Connection or leaves it out, and adds the fields of an upgrade.
 ///
 /// Written are X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP, so that they agree;
@@ -41,6 +39,13 @@ pub fn request_fields(
         }
     }
     write_origin(decision, facts, &head.authority, &mut head.fields);
+    if let Some(asked) = decision.site.and_then(|(_, site)| site.client_certificates.as_ref()) {
+        for (name, field) in &asked.fields {
+            if let Some(value) = facts.certificate.value(*field) {
+                head.fields.push(name.as_bytes(), value.as_bytes());
+            }
+        }
+    }
     if still_early && !head.fields.contains(Name::EarlyData) {
         head.fields.push(b"Early-Data", b"1");
     }
@@ -52,6 +57,12 @@ pub fn request_fields(
         && let Some(target) = route::without_prefix(&head.target, prefix, found.ignores_case())
     {
         head.target = target;
+    }
+    if let Some((_, found)) = decision.route
+        && let Some(prefix) = &found.add_prefix
+        && head.target.starts_with('/')
+    {
+        head.target = format!("{}{}", prefix.trim_end_matches('/'), head.target);
     }
 }
 
@@ -82,6 +93,7 @@ pub fn response_fields(
         edits::apply(&site.response_fields, &mut head.fields);
     }
     if let Some((_, route)) = decision.route {
+        rewrite::cookies(&route.cookies, &mut head.fields);
         edits::apply(&route.response_fields, &mut head.fields);
     }
 }

@@ -1,14 +1,15 @@
 //! The sinkhole: the decision at the ClientHello whether to answer at all.
 
-use super::{Rejection, normalized};
+use super::{Rejection, Transport, normalized};
 use crate::Reason;
 use crate::Snapshot;
-use crate::config::{Reject, Satisfy};
+use crate::config::{Reject, Satisfy, Site};
 use std::net::IpAddr;
 
 /// Decides at the ClientHello, before a byte is sent, whether the connection is for a site.
 ///
-/// `listener` is the name of the listener that accepted the connection.
+/// `listener` is the name of the listener that accepted the connection. Sites that TLS is passed through for, and those that ask for
+/// client certificates, do not exist over QUIC.
 /// `client` is the peer, or the source in its PROXY header; `None` while the address is unverified (QUIC before address
 /// validation). Peers in trusted ranges are not rejected for their address here, since their client is known only from
 /// a request head.
@@ -17,6 +18,7 @@ use std::net::IpAddr;
 /// The reason, and the way the connection is rejected.
 pub fn hello(
     snapshot: &Snapshot,
+    transport: Transport,
     listener: Option<&str>,
     client: Option<IpAddr>,
     sni: Option<&str>,
@@ -34,6 +36,11 @@ pub fn hello(
         return reject(config.reject, Reason::UnknownName);
     };
     let site = &config.sites[index];
+    if transport == Transport::Quic
+        && let Some(why) = not_over_quic(site)
+    {
+        return reject(Reject::Silent, why);
+    }
     if let Some(client) = client.map(|address| address.to_canonical())
         // Where TLS is passed through, no request will name another client.
         && (site.passthrough.is_some() || !config.trust.ranges.iter().any(|range| range.contains(&client)))
@@ -43,4 +50,15 @@ pub fn hello(
         return reject(site.reject, Reason::AccessDenied);
     }
     Ok(index)
+}
+
+/// Returns the reason why a site is not served over QUIC, if it is not.
+const fn not_over_quic(site: &Site) -> Option<Reason> {
+    if site.passthrough.is_some() {
+        Some(Reason::NotTerminated)
+    } else if site.client_certificates.is_some() {
+        Some(Reason::ClientCertificateNotAsked)
+    } else {
+        None
+    }
 }

@@ -9,6 +9,7 @@ mod hello;
 mod path;
 mod rejection;
 mod request;
+mod rewrite;
 pub(crate) mod route;
 mod upgrade;
 
@@ -18,9 +19,10 @@ pub use rejection::Rejection;
 pub use request::decide;
 pub(crate) use upgrade::is_http;
 
+use crate::CertificateContext;
 use crate::Reason;
 use crate::client_address::ClientAddress;
-use crate::config::{Auth, ForwardedAs, Response, Route, Site};
+use crate::config::{Auth, Compression, ForwardedAs, Response, Route, RouteCompression, Site, Timeouts};
 use crate::early_data::Early;
 use crate::handler::HandlerRef;
 use crate::tailnet::Identities;
@@ -62,6 +64,8 @@ pub struct RequestContext<'a> {
     pub listener: Option<&'a str>,
     /// The tailnet identities of the source and of hops.
     pub identities: Identities<'a>,
+    /// The client certificate of the connection.
+    pub certificate: CertificateContext<'a>,
     /// The server name in the ClientHello.
     pub sni: Option<&'a str>,
     /// True if the head arrived in early data and the handshake is incomplete.
@@ -89,6 +93,7 @@ impl<'a> RequestContext<'a> {
             interface: None,
             listener: None,
             identities,
+            certificate: CertificateContext::NotAsked,
             sni: None,
             early: false,
         }
@@ -172,6 +177,21 @@ pub enum Verdict<'s> {
 }
 
 impl Decision<'_> {
+    /// Returns the timeouts of the route or the site, if one of them has its own.
+    pub fn timeouts(&self) -> Option<Timeouts> {
+        let of_route = self.route.and_then(|(_, route)| route.timeouts);
+        of_route.or_else(|| self.site.and_then(|(_, site)| site.timeouts))
+    }
+
+    /// Returns the compression of the response, if it may be compressed.
+    pub fn compression(&self) -> Option<&Compression> {
+        match self.route.map(|(_, route)| &route.compression) {
+            Some(RouteCompression::Off) => None,
+            Some(RouteCompression::On(compression)) => Some(compression),
+            Some(RouteCompression::Site) | None => self.site.and_then(|(_, site)| site.compression.as_ref()),
+        }
+    }
+
     /// The value of Allow (RFC 9110 §10.2.1) for a method that the route does not take.
     pub fn allowed_methods(&self) -> Option<String> {
         let (_, route) = self.route?;

@@ -9,13 +9,14 @@ use crate::config::{
 use crate::early_data::{self, Early};
 use crate::grammar::is_target;
 use crate::host::{HostKind, split_authority};
-use crate::{BodyLength, Method, Reason, RequestHead, Snapshot, Version};
+use crate::{BodyLength, CertificateContext, Method, Reason, RequestHead, Snapshot, Version};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Decides what becomes of a request. The rules are tried in this order, and the first that refuses is the reason:
-/// the host and the name of the handshake, plain HTTP, the site's address lists, the method, the target, the route,
-/// paths whose readings would be decided otherwise, the route's address lists, the length of the content.
+/// the host and the name of the handshake, plain HTTP, the site's address lists, the method, the target, the handshake without a
+/// question for a client certificate, the route, paths whose readings would be decided otherwise, a missing client certificate,
+/// the route's address lists, the length of the content.
 ///
 /// ```
 /// use edge_proxy::config::{Config, Plain, Route, Site, Target, Upstream};
@@ -106,6 +107,9 @@ fn judge<'s>(
     if plain && site.plain == Plain::Redirect && decision.client.told.https != Some(true) {
         return Err(to_https(config, &host, &head.target));
     }
+    if site.client_certificates.is_some() && facts.certificate == CertificateContext::NotAsked {
+        return Err(refuse(421, Reason::ClientCertificateNotAsked));
+    }
     // `OPTIONS *` concerns the server as a whole; the route of `/` answers it.
     let path = if head.target == "*" { "/" } else { route::split(&head.target).0 };
     let found = route::find(snapshot, index, path.as_bytes());
@@ -125,6 +129,9 @@ fn judge<'s>(
             turned_away(site.reject, 403, Reason::AccessDenied)
         });
     };
+    if route.require_certificate && !matches!(facts.certificate, CertificateContext::Verified(_)) {
+        return Err(refuse(403, Reason::ClientCertificateMissing));
+    }
     decision.auth = authentication(site, route, client)?;
     if !takes(route, &head.method) {
         return Err(refuse(405, Reason::MethodNotAllowed));

@@ -25,9 +25,9 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     }
 }
 
-/// The access rules of a path: the address lists of its route, the authentication, the methods, and what the route decides by itself
-/// ([`decides`]). `None` without a route.
-pub(super) type Ward<'s> = Option<(&'s Access, Satisfy, Option<&'s Auth>, &'s [String], Option<u16>)>;
+/// The access rules of a path: the address lists of its route, the authentication, the methods with the need of a client
+/// certificate, and what the route decides by itself ([`decides`]). `None` without a route.
+pub(super) type Ward<'s> = Option<(&'s Access, Satisfy, Option<&'s Auth>, (&'s [String], bool), Option<u16>)>;
 
 /// Returns what stands before a path.
 pub(super) fn ward<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Ward<'s> {
@@ -35,7 +35,7 @@ pub(super) fn ward<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Ward
     let site = &snapshot.config().sites[site];
     let route = &site.routes[found];
     let auth = route.auth.as_ref().or(site.auth.as_ref());
-    Some((&route.access, route.satisfy, auth, &route.methods, decides(route)))
+    Some((&route.access, route.satisfy, auth, (&route.methods, route.require_certificate), decides(route)))
 }
 
 /// Returns what a route decides about access by itself, as a number to compare: the status by which it refuses everybody (0

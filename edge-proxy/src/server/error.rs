@@ -1,5 +1,6 @@
 //! Errors of starting and reloading a proxy.
 
+use super::client_auth::ClientCertificatesError;
 use super::upstream::UpstreamTlsError;
 use crate::ConfigErrors;
 use std::io;
@@ -27,6 +28,14 @@ pub enum StartError {
         upstream: String,
         /// The underlying error.
         source: UpstreamTlsError,
+    },
+    /// A site's client certificates cannot be asked for.
+    #[error("client certificates of the site `{site}` cannot be asked for")]
+    ClientCertificates {
+        /// The site's name.
+        site: String,
+        /// The underlying error.
+        source: ClientCertificatesError,
     },
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]

@@ -5,6 +5,7 @@ mod bound_sockets;
 mod buffer;
 pub(crate) mod builder;
 pub(crate) mod certificates;
+pub(crate) mod client_auth;
 mod date;
 mod deadline;
 mod descriptors;

@@ -114,6 +114,8 @@ pub struct AccessRecord<'a> {
     pub error: Option<&'a str>,
     /// True if the request was accepted as early data.
     pub early: bool,
+    /// The identifier of the request, if the configuration asks for one.
+    pub request_id: Option<&'a str>,
     /// The request's head as it was received or forwarded.
     pub head: &'a RequestHead,
 }

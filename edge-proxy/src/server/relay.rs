@@ -49,6 +49,7 @@ pub(crate) async fn run(
                 connect: view.runtime.snapshot().config().timeouts.connect,
                 fresh: true,
                 upgrade: None,
+                sticky: None,
                 missed: Cell::new(None),
                 host: true,
                 trace: &Trace::NONE,

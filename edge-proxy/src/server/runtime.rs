@@ -1,5 +1,6 @@
 //! A configuration made ready to serve: the snapshot, TLS for both sides, and what is advertised.
 
+use super::client_auth::ClientAuth;
 use super::downstream::h3;
 use super::error::StartError;
 use super::ktls;
@@ -10,7 +11,7 @@ use super::observe::Observer;
 use super::resumption::{Link, Sessions, Tickets};
 use super::upstream::{ClientTls, SharedTarget, Targets};
 use crate::Snapshot;
-use crate::config::{KernelTls, ListenerKind, Protocol};
+use crate::config::{KernelTls, ListenerKind, Protocol, Site};
 use quinn_proto as quic;
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
@@ -77,6 +78,8 @@ pub(crate) struct Runtime {
     /// For sites with early data: each session is known here and can be resumed once (RFC 8446 §8.1).
     pub(crate) early_tls: Arc<ServerConfig>,
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
+    /// By site, in the order of the configuration: for those that ask for client certificates.
+    pub(crate) client_auth: Vec<Option<ClientAuth>>,
     pub(crate) upstream_tls: Vec<Option<Arc<ClientTls>>>,
     /// By upstream, in the order of the configuration.
     pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
@@ -116,6 +119,7 @@ impl Runtime {
         // rustls is followed by a record layer that has to know its keys.
         tls.key_log = Arc::new(super::tls::SecretCapture);
         tls.enable_secret_extraction = true;
+        let client_auth = client_auth(&snapshot, &tls, certificates)?;
         let mut early_tls = tls.clone();
         tls.ticketer = lasting.tickets.clone();
         tls.send_tls13_tickets = 1;
@@ -169,6 +173,7 @@ impl Runtime {
             tls,
             early_tls,
             quic,
+            client_auth,
             upstream_tls,
             targets,
             guards,
@@ -218,6 +223,25 @@ impl Runtime {
     pub(crate) fn alt_svc(&self) -> Option<&str> {
         self.alt_svc.as_deref()
     }
+}
+
+/// Makes the TLS configuration of each site that asks for client certificates.
+fn client_auth(
+    snapshot: &Snapshot,
+    base: &ServerConfig,
+    certificates: &Arc<dyn ResolvesServerCert>,
+) -> Result<Vec<Option<ClientAuth>>, StartError> {
+    let of = |site: &Site| {
+        let Some(asked) = &site.client_certificates else { return Ok(None) };
+        let made = ClientAuth::new(asked, base, |verifier| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let builder =
+                ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+            Ok(builder.with_client_cert_verifier(verifier).with_cert_resolver(certificates.clone()))
+        });
+        made.map(Some).map_err(|source| StartError::ClientCertificates { site: site.name.clone(), source })
+    };
+    snapshot.config().sites.iter().map(of).collect()
 }
 
 /// The engine's limits, from those of the configuration.

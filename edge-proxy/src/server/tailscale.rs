@@ -112,6 +112,7 @@ impl WhoIs {
             connect: PATIENCE,
             fresh: false,
             upgrade: None,
+            sticky: None,
             missed: Cell::new(None),
             host: true,
             trace: &Trace::NONE,

@@ -138,6 +138,9 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
             );
         }
     }
+    if let Some(name) = &config.request_id {
+        field_name::check_name(part, "request_id", name);
+    }
     if config.https_port == Some(0) {
         part.wrong("https_port", "0", "not a valid port: expected 1 to 65535, or leave it out for 443");
     }

@@ -1,9 +1,7 @@
 //! Translation of WebSocket handshakes between versions of HTTP (RFC 6455 §4, RFC 8441 §5, RFC 9220).
 
-mod base64;
-mod sha1;
-
 use crate::{BodyLength, Method, Name, RequestHead, ResponseHead};
+use crate::{base64, sha1};
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 

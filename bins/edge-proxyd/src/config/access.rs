@@ -186,7 +186,7 @@ fn hsts(table: &Table<'_, '_>) -> Hsts {
 }
 
 /// Reads `true`, or a table.
-fn compression(value: &Value<'_, '_>) -> Option<Compression> {
+pub(super) fn compression(value: &Value<'_, '_>) -> Option<Compression> {
     if let Some(on) = value.value.as_bool() {
         return on.then(Compression::default);
     }

@@ -2,9 +2,15 @@
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
-use edge_proxy::config::{Balance, Check, HashKey, HealthConfig, Retry};
+use edge_proxy::config::{Balance, Check, HashKey, HealthConfig, Retry, StickyCookie};
 
 pub(super) const BALANCE: Kind = Kind::Word(&const { words(&BALANCES) });
+
+/// The name of a cookie, or a table.
+pub(super) const STICKY: Kind = Kind::Either(&[
+    Kind::Text,
+    Kind::Table(&[Key::required("cookie", Kind::Text), Key::new("lifetime", Kind::Duration)]),
+]);
 
 pub(super) static HEALTH: &[Key] = &[
     // 255 marks a trial.
@@ -35,6 +41,37 @@ const BALANCES: [(&str, Balance); 5] = [
 
 pub(super) fn balance(table: &Table<'_, '_>) -> Balance {
     table.get("balance").and_then(|value| value.one_of(&BALANCES)).unwrap_or_default()
+}
+
+/// Reads the weights of these targets, as they are written.
+pub(super) fn weights(table: &Table<'_, '_>, targets: &[&str]) -> Vec<u16> {
+    let Some(table) = table.table("weights") else { return Vec::new() };
+    let mut weights = vec![1; targets.len()];
+    for (target, value) in table.all() {
+        let Some(weight) = value.number() else { continue };
+        match targets.iter().position(|known| *known == target) {
+            Some(at) => weights[at] = weight as u16,
+            None => value.wrong("belongs to no target: write the target as in `targets` or `backup`"),
+        }
+    }
+    weights
+}
+
+/// Reads the cookie that keeps clients at their targets.
+pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
+    let value = table.get("sticky")?;
+    if let Some(name) = value.value.as_str() {
+        return Some(StickyCookie::new(name));
+    }
+    let table = value.table()?;
+    let Some(name) = table.get("cookie") else {
+        table.wrong("cookie", "missing: write the name of the cookie, such as cookie = \"edge-target\"");
+        return None;
+    };
+    let mut cookie = StickyCookie::new(name.text()?);
+    cookie.lifetime = table.get("lifetime").and_then(|value| value.duration());
+    table.finish();
+    Some(cookie)
 }
 
 pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {

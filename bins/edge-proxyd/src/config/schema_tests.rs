@@ -187,7 +187,7 @@ fn walk(keys: &'static [Key], path: &str, meanings: &Meanings<'_>, known: &mut V
         // Where a table has no heading of its own, its key's row names its keys; a route shares those of a site.
         let told = meanings.of(&below).is_some()
             || meanings.of(&below.replace(".route", "")).is_some()
-            || meanings.of(&below.replace("site.timeouts", "timeouts")).is_some()
+            || meanings.of(&below.replace(".route", "").replace("site.timeouts", "timeouts")).is_some()
             || meanings
                 .of(path)
                 .or_else(|| meanings.of(&path.replace(".route", "")))

@@ -1,14 +1,16 @@
 //! Readers for `[[site]]` and `[[site.route]]`.
 
 use super::access;
+use super::certificates;
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use super::listen::{TIMEOUTS, timeouts};
 use super::ranges;
+use super::rewrite::{self, COOKIES, EDITS, edits};
 use super::upstream::{REFERRED, referred, referred_tcp};
 use edge_proxy::ConfigPath;
 use edge_proxy::config::{
-    Action, Case, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route, Satisfy, Site,
+    Action, Case, Maintenance, PathMatch, Plain, Reject, Response, Route, RouteCompression, Satisfy, Site,
     Timeouts, Upstream,
 };
 
@@ -20,6 +22,7 @@ pub(super) static SITE: &[Key] = &[
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
     Key::new("satisfy", SATISFY),
+    Key::new("client_certificates", Kind::Table(certificates::KEYS)),
     Key::new("reject", REJECT),
     Key::new("early_data", Kind::Boolean),
     Key::new("body_limit", Kind::Size),
@@ -29,6 +32,7 @@ pub(super) static SITE: &[Key] = &[
     Key::new("hsts", Kind::Table(access::HSTS)),
     Key::new("compression", access::COMPRESSION),
     Key::new("maintenance", Kind::Table(MAINTENANCE)),
+    Key::new("error_page", Kind::Tables(rewrite::ERROR_PAGE)),
     Key::new("upgrade", Kind::List(&Kind::Text)),
     Key::new("request_headers", Kind::Table(EDITS)),
     Key::new("response_headers", Kind::Table(EDITS)),
@@ -48,10 +52,15 @@ static ROUTE: &[Key] = &[
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
     Key::new("satisfy", SATISFY),
+    Key::new("require_certificate", Kind::Boolean),
     Key::new("methods", Kind::List(&Kind::Text)),
     Key::new("auth", access::AUTH),
     Key::new("upgrade", Kind::List(&Kind::Text)),
     Key::new("strip_prefix", Kind::Text),
+    Key::new("add_prefix", Kind::Text),
+    Key::new("cookies", Kind::Table(COOKIES)),
+    Key::new("timeouts", Kind::Table(TIMEOUTS)),
+    Key::new("compression", access::COMPRESSION),
     Key::new("body_limit", Kind::Size),
     Key::new("request_headers", Kind::Table(EDITS)),
     Key::new("response_headers", Kind::Table(EDITS)),
@@ -78,12 +87,6 @@ static MAINTENANCE: &[Key] = &[
     Key::new("body", Kind::Text),
     Key::new("file", Kind::Path),
     Key::new("retry_after", Kind::Duration),
-];
-
-static EDITS: &[Key] = &[
-    Key::new("remove", Kind::List(&Kind::Text)),
-    Key::new("set", Kind::Named(&Kind::List(&Kind::Text))),
-    Key::new("add", Kind::Named(&Kind::List(&Kind::Text))),
 ];
 
 const SATISFY: Kind = Kind::Word(&const { words(&SATISFIES) });
@@ -117,6 +120,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     }
     site.access = ranges::access(table);
     site.satisfy = satisfy(table);
+    site.client_certificates = certificates::read(table);
     site.reject = reject(table);
     site.early_data = table.get("early_data").and_then(|value| value.boolean()).unwrap_or(false);
     site.request_fields = edits(table, "request_headers");
@@ -128,10 +132,12 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     }
     access::read(table, &mut site, upstreams);
     site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
+    site.error_pages = rewrite::error_pages(table);
     site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
+    let inherited = site.timeouts.unwrap_or(global);
     for table in table.get("route").map(|value| value.tables()).unwrap_or_default() {
         table.place(ConfigPath::Route(i, site.routes.len()));
-        site.routes.push(route(&table, upstreams));
+        site.routes.push(route(&table, upstreams, inherited));
     }
     // The action of a site outside its routes becomes one more route, for every path.
     if let Some(action) = action(table, upstreams) {
@@ -142,7 +148,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site
 }
 
-fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
+fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeouts) -> Route {
     let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
     let path = match (text("path"), text("exact")) {
         (Some(prefix), None) => PathMatch::Prefix(prefix),
@@ -166,11 +172,19 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Route {
     route.case = table.get("case").and_then(|value| value.one_of(&CASES)).unwrap_or_default();
     route.access = ranges::access(table);
     route.satisfy = satisfy(table);
+    route.require_certificate =
+        table.get("require_certificate").and_then(|value| value.boolean()).unwrap_or(false);
     route.methods = texts(table, "methods");
     if route.methods.is_empty() && table.get("methods").is_some_and(|value| value.value.is_array()) {
         table.wrong("methods", "is empty: write the methods that the route takes, or leave it out for all");
     }
     route.strip_prefix = text("strip_prefix");
+    route.add_prefix = text("add_prefix");
+    route.cookies = rewrite::cookies(table);
+    route.timeouts = table.table("timeouts").map(|table| timeouts(&table, inherited));
+    if let Some(value) = table.get("compression") {
+        route.compression = access::compression(&value).map_or(RouteCompression::Off, RouteCompression::On);
+    }
     route.request_fields = edits(table, "request_headers");
     route.response_fields = edits(table, "response_headers");
     route.auth = access::auth(table, upstreams);
@@ -218,8 +232,14 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
 
 /// Reads a response: a status, and content from the configuration or a file.
 fn response(table: &Table<'_, '_>, usual: u64) -> Response {
-    let text = |key| table.get(key).and_then(|value| value.text());
     let status = table.get("status").map_or(Some(usual), |status| status.number()).unwrap_or(usual);
+    let (body, content_type) = content(table);
+    Response { status: status as u16, content_type, body }
+}
+
+/// Reads content and its media type: `body`, or `file`, and `content_type`.
+pub(super) fn content(table: &Table<'_, '_>) -> (Vec<u8>, String) {
+    let text = |key| table.get(key).and_then(|value| value.text());
     let mut body = text("body").unwrap_or_default().as_bytes().to_vec();
     let mut content_type = "text/plain; charset=utf-8";
     if let Some(value) = table.get("file") {
@@ -236,11 +256,12 @@ fn response(table: &Table<'_, '_>, usual: u64) -> Response {
             }
         }
     }
-    Response {
-        status: status as u16,
-        content_type: text("content_type").unwrap_or(content_type).into(),
-        body,
+    if let Some(value) = table.get("content_type")
+        && value.value.as_str() == Some("")
+    {
+        value.wrong("not a valid media type: expected one such as text/html; charset=utf-8");
     }
+    (body, text("content_type").unwrap_or(content_type).into())
 }
 
 fn maintenance(table: &Table<'_, '_>) -> Maintenance {
@@ -264,25 +285,4 @@ fn satisfy(table: &Table<'_, '_>) -> Satisfy {
 fn texts(table: &Table<'_, '_>, key: &'static str) -> Vec<String> {
     let values = table.get(key).map(|value| value.list()).unwrap_or_default();
     values.iter().filter_map(Value::text).map(String::from).collect()
-}
-
-fn edits(table: &Table<'_, '_>, key: &'static str) -> FieldEdits {
-    let Some(table) = table.table(key) else {
-        return FieldEdits::default();
-    };
-    let pairs = |key| {
-        let pairs = table.table(key).map(|table| {
-            let pair = |(name, value): (&str, Value<'_, '_>)| {
-                let values: Vec<_> = value.list().iter().filter_map(Value::text).collect();
-                values.into_iter().map(|value| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
-            };
-            table.all().flat_map(pair).collect()
-        });
-        pairs.unwrap_or_default()
-    };
-    let names = table.get("remove").map(|value| value.list()).unwrap_or_default();
-    let remove = names.iter().filter_map(Value::text).map(String::from).collect();
-    let edits = FieldEdits { remove, set: pairs("set"), add: pairs("add") };
-    table.finish();
-    edits
 }

@@ -14,7 +14,10 @@ pub(super) const REFERRED: Kind = Kind::Text;
 pub(super) static UPSTREAM: &[Key] = &[
     Key::new("target", Kind::List(&TARGET)),
     Key::new("targets", Kind::List(&TARGET)),
+    Key::new("backup", Kind::List(&TARGET)),
+    Key::new("weights", Kind::Named(&Kind::Number(1, 1000))),
     Key::new("balance", balance::BALANCE),
+    Key::new("sticky", balance::STICKY),
     Key::new("host", Kind::Text),
     Key::new("proxy_protocol", Kind::Word(&const { words(&VERSIONS) })),
     Key::new("forwarded", Kind::Word(&const { words(&FORWARDED) })),
@@ -53,14 +56,20 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     let mut upstream = Upstream { name: name.into(), targets: Vec::new(), ..bare() };
     let written = [table.get("target"), table.get("targets")].into_iter().flatten();
     let addresses: Vec<_> = written.flat_map(|value| value.list()).collect();
+    let backups = table.get("backup").map(|value| value.list()).unwrap_or_default();
     let mut first = None;
-    for value in &addresses {
+    let mut written = Vec::new();
+    for value in addresses.iter().chain(&backups) {
         let Some(address) = address(value) else { continue };
         if *first.get_or_insert(address.scheme) != address.scheme {
             value.wrong("has another scheme than the first target: make it an upstream of its own");
         }
         upstream.targets.push(address.target);
+        written.push(value.text().unwrap_or_default());
     }
+    upstream.backups = backups.len();
+    upstream.weights = balance::weights(table, &written);
+    upstream.sticky = balance::sticky(table);
     if addresses.is_empty() {
         table.wrong("target", "missing: write one such as target = \"http://127.0.0.1:3000\"");
     }

@@ -19,6 +19,8 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     ("[timeouts]", "[timeouts]\n", "timeouts"),
     ("[[site]]", "[[site]]\n", "site[0]"),
     ("[site.auth]", "[[site]]\n[site.auth]\n", "site[0].auth"),
+    ("[site.client_certificates]", "[[site]]\n[site.client_certificates]\n", "site[0].client_certificates"),
+    ("[[site.error_page]]", "[[site]]\n[[site.error_page]]\n", "site[0].error_page"),
     ("[site.rate]", "[[site]]\n[site.rate]\n", "site[0].rate"),
     ("Actions: in a site or in a route", "[[site]]\n[[site.route]]\n", "site[0].route[0]"),
     ("[[site.route]]", "[[site]]\n[[site.route]]\n", "site[0].route[0]"),
@@ -32,6 +34,7 @@ const SECTIONS: &[(&str, &str, &str)] = &[
 const WRONG: &[(&str, &str, &str, &str)] = &[
     ("Top level", "reject", "'silence'", "did you mean `silent`?"),
     ("Top level", "https_port", "70000", "from 1 to 65535"),
+    ("Top level", "request_id", "'a b'", "letters, digits and -"),
     ("Top level", "kernel_tls", "'on'", "must be one of auto, off"),
     ("Top level", "kernel_tls_after", "'1 TB'", "16KiB"),
     ("[[listen]]", "name", "'a b'", "such as tailnet"),
@@ -127,6 +130,17 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[site.auth]", "service", "'autelia'", "did you mean `authelia`?"),
     ("[site.auth]", "path", "'verify'", "/api/authz/forward-auth"),
     ("[site.auth]", "copy", "'a b'", "letters, digits and -"),
+    ("[[site]]", "client_certificates", "{ mode = 'optional' }", "missing"),
+    ("[site.client_certificates]", "ca", "'ca.pem'", "begin with /"),
+    ("[site.client_certificates]", "mode", "'on'", "must be one of required, optional"),
+    ("[site.client_certificates]", "crl", "'crl.pem'", "begin with /"),
+    ("[site.client_certificates]", "headers", "{ X-DN = 'dn' }", "subject"),
+    ("[[site]]", "error_page", "[{ status = 404 }]", "body = "),
+    ("[[site.error_page]]", "status", "200", "from 400 to 599"),
+    ("[[site.error_page]]", "body", "1", "put it in quotes"),
+    ("[[site.error_page]]", "file", "'502.html'", "begin with /"),
+    ("[[site.error_page]]", "content_type", "''", "text/html"),
+    ("[[site.error_page]]", "intercept", "'yes'", "expected true or false"),
     ("[site.rate]", "client", "'10'", "10/s"),
     ("[site.rate]", "client_burst", "5", "without `client`"),
     ("[site.rate]", "site", "'1/y'", "10/s"),
@@ -143,9 +157,14 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[[site.route]]", "allow", "[]", "leave it out to allow everyone"),
     ("[[site.route]]", "deny", "'x'", "100.64.0.0/10"),
     ("[[site.route]]", "satisfy", "'any'", "add `auth`"),
+    ("[[site.route]]", "require_certificate", "true", "add client_certificates"),
     ("[[site.route]]", "methods", "'get'", "such as GET"),
     ("[[site.route]]", "auth", "'opn'", "did you mean `open`?"),
     ("[[site.route]]", "upgrade", "['tcp', 'TCP']", "is there twice"),
+    ("[[site.route]]", "add_prefix", "'app'", "such as /app"),
+    ("[[site.route]]", "cookies", "{ path = { '/' = 'app' } }", "begin with /"),
+    ("[[site.route]]", "timeouts", "{ response = '0s' }", "1 ms to 30 days"),
+    ("[[site.route]]", "compression", "{ codings = [] }", "add zstd, br or gzip"),
     ("[[site.route]]", "strip_prefix", "'/b'", "expected /, or leave it out"),
     ("[[site.route]]", "body_limit", "'1TB'", "16KiB"),
     ("[[site.route]]", "request_headers", "{ remove = 'Host' }", "set `host` of the upstream"),
@@ -153,6 +172,9 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[upstream.NAME]", "target", "'ftp://x'", "http://HOST:PORT"),
     ("[upstream.NAME]", "targets", "['http://a:1', 'unix:/b']", "make it an upstream of its own"),
     ("[upstream.NAME]", "host", "'https://a'", "example.org"),
+    ("[upstream.NAME]", "backup", "'https://127.0.0.1:2'", "another scheme"),
+    ("[upstream.NAME]", "weights", "{ 'http://127.0.0.1:9' = 2 }", "belongs to no target"),
+    ("[upstream.NAME]", "sticky", "'a b'", "name of a cookie"),
     ("[upstream.NAME]", "balance", "'hash'", "hash-client"),
     ("[upstream.NAME]", "proxy_protocol", "'v3'", "did you mean `v1`?"),
     ("[upstream.NAME]", "tls", "{ ca = 'x' }", "begin with /"),
@@ -327,6 +349,18 @@ fn wrong_values_name_the_fix() {
             }
             "[[listen]]" if *key != "address" => format!("{before}address = '127.0.0.1:80'\n"),
             "[[listen]]" => (*before).to_owned(),
+            "[site.client_certificates]" => {
+                let ca = if *key == "ca" { "" } else { "ca = '/ca.pem'\n" };
+                format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.client_certificates]\n{ca}")
+            }
+            "[[site.error_page]]" => {
+                let rest: String = [("status", "status = 404\n"), ("body", "body = 'x'\n")]
+                    .iter()
+                    .filter(|(own, _)| own != key && (*own, *key) != ("body", "file"))
+                    .map(|(_, line)| *line)
+                    .collect();
+                format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[[site.error_page]]\n{rest}")
+            }
             "[site.rate]" => format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.rate]\n"),
             title if title.starts_with("Actions") => {
                 format!("{LISTEN}[[site]]\nhosts = 'a.test'\n[[site.route]]\npath = '/'\n")

@@ -24,6 +24,8 @@ struct Object<'a> {
     reason: Option<&'a str>,
     error: Option<&'a str>,
     early: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
     referer: Option<Cow<'a, str>>,
     user_agent: Option<Cow<'a, str>>,
 }
@@ -46,6 +48,7 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
         reason: line.reason,
         error: line.error,
         early: line.early,
+        request_id: line.request_id,
         referer: line.referer.map(String::from_utf8_lossy),
         user_agent: line.user_agent.map(String::from_utf8_lossy),
     };

@@ -52,6 +52,7 @@ pub(crate) struct LogRecord<'a> {
     /// The failure of the upstream in words.
     pub(crate) error: Option<&'a str>,
     pub(crate) early: bool,
+    pub(crate) request_id: Option<&'a str>,
     pub(crate) referer: Option<&'a [u8]>,
     pub(crate) user_agent: Option<&'a [u8]>,
 }
@@ -89,6 +90,7 @@ mod tests {
             reason: None,
             error: None,
             early: false,
+            request_id: None,
             referer: None,
             user_agent: Some(user_agent),
         }

@@ -244,6 +244,7 @@ impl Observer for Writer {
             reason: record.reason.map(Reason::as_str),
             error: record.error,
             early: record.early,
+            request_id: record.request_id,
             referer: record.head.fields.get_named(b"referer"),
             user_agent: record.head.fields.get_named(b"user-agent"),
         }

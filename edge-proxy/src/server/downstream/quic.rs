@@ -1,7 +1,7 @@
 //! The handler of the HTTP/3 engine's requests.
 
 use crate::config::{Listener, Reject};
-use crate::decide::{self, Transport};
+use crate::decide::{self, Rejection, Transport};
 use crate::h3::Code;
 use crate::server::downstream::h3::{
     AcceptedConnection, Closed, Dropped, H3Stream, Heads, HelloVerdict, Service,
@@ -37,6 +37,12 @@ impl H3Service {
         }
     }
 
+    /// Decides by the name alone: the source of a first flight is not proved.
+    fn decide(&self, sni: Option<&str>) -> Result<usize, Rejection> {
+        let view = self.worker.view();
+        decide::hello(view.runtime.snapshot(), Transport::Quic, self.listener.as_deref(), None, sni)
+    }
+
     fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
         self.worker.turned_away(&ConnectionRejected { peer, local: self.address, sni, quic: true, reason });
     }
@@ -52,12 +58,8 @@ impl Service for H3Service {
             self.turned_away(peer, sni.as_deref(), Reason::TooManyConnectionsOfClient);
             return HelloVerdict::Silent;
         }
-        // The source of a first flight is not proved: address lists are asked at each request instead.
-        match decide::hello(view.runtime.snapshot(), self.listener.as_deref(), None, sni.as_deref()) {
-            Ok(site) if view.runtime.snapshot().config().sites[site].passthrough.is_some() => {
-                self.turned_away(peer, sni.as_deref(), Reason::NotTerminated);
-                HelloVerdict::Silent
-            }
+        // Address lists are asked at each request instead.
+        match self.decide(sni.as_deref()) {
             Ok(_) => HelloVerdict::Accept,
             Err(rejection) => {
                 self.turned_away(peer, sni.as_deref(), rejection.why);
@@ -68,9 +70,7 @@ impl Service for H3Service {
 
     fn serves(&self, peer: SocketAddr, sni: &str) -> bool {
         let view = self.worker.view();
-        let (snapshot, name) = (view.runtime.snapshot(), host::normalize(sni));
-        !view.runtime.is_full_for(peer.ip())
-            && decide::hello(snapshot, self.listener.as_deref(), None, Some(&name)).is_ok()
+        !view.runtime.is_full_for(peer.ip()) && self.decide(Some(&host::normalize(sni))).is_ok()
     }
 
     fn opened(&self, opened: AcceptedConnection) -> Connection {
@@ -88,6 +88,7 @@ impl Service for H3Service {
             listener: self.listener.clone(),
             // Clients that got in meanwhile count too.
             held: self.worker.view().runtime.hold(opened.peer.ip()).ok().flatten().map(Rc::new),
+            certificate: None,
             sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
         }
     }

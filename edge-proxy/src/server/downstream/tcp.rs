@@ -172,6 +172,7 @@ async fn connection(
         interface: interface.map(Rc::from),
         listener: listener.name.as_deref().map(Rc::from),
         sni: None,
+        certificate: None,
         held: None,
     };
     let mut already = Vec::new();
@@ -301,6 +302,7 @@ async fn handshake(
     let client = connection.proxied.unwrap_or(connection.peer).ip();
     let site = match decide::hello(
         view.runtime.snapshot(),
+        Transport::Tls,
         connection.listener.as_deref(),
         Some(client),
         connection.sni.as_deref(),
@@ -321,13 +323,18 @@ async fn handshake(
         relay::run(worker, connection, upstream, socket, hello, idle).await;
         return None;
     }
-    let early = view.runtime.snapshot().config().sites[site].early_data;
+    let client_auth = view.runtime.client_auth[site].as_ref();
+    let early = client_auth.is_none() && view.runtime.snapshot().config().sites[site].early_data;
     // Where sessions are shared, only those of TLS 1.3 are in the store.
     let offered =
         if early && sharing.is_some() { OfferedSession::of(&hello) } else { OfferedSession::default() };
     drop(hello);
     let by_session = early && (sharing.is_none() || offered.tls13);
-    let config = if by_session { &view.runtime.early_tls } else { &view.runtime.tls };
+    let config = match client_auth {
+        Some(auth) => &auth.tls,
+        None if by_session => &view.runtime.early_tls,
+        None => &view.runtime.tls,
+    };
     let taken = match (sharing, offered.identity) {
         (Some(sharing), Some(identity)) if by_session => sharing.take(identity).await,
         _ => None,
@@ -347,6 +354,10 @@ async fn handshake(
     let mut stream = TlsStream::accepted(tls, socket, ahead, view.runtime.kernel_tls);
     if !takes_early || http2 {
         finish(worker, connection, &mut stream, &deadline, limit).await?;
+    }
+    if let Some(auth) = client_auth {
+        let chain = stream.tls().and_then(|tls| tls.peer_certificates()).unwrap_or_default();
+        connection.certificate = Some(Rc::new(auth.proven(chain)));
     }
     Some((stream, http2))
 }
@@ -368,13 +379,23 @@ async fn finish(
             });
             Some(())
         }
-        Some(Err(_)) => {
-            turned_away(worker, connection, Reason::HandshakeFailed);
+        Some(Err(error)) => {
+            turned_away(worker, connection, failure(&error));
             None
         }
         None => {
             turned_away(worker, connection, Reason::HandshakeTooSlow);
             None
         }
+    }
+}
+
+/// Returns the reason for a handshake that failed by this error.
+fn failure(error: &io::Error) -> Reason {
+    match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+            Reason::ClientCertificateRejected
+        }
+        _ => Reason::HandshakeFailed,
     }
 }

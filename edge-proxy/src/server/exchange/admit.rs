@@ -15,8 +15,14 @@ pub(super) struct Denial {
 
 impl Denial {
     /// A refusal of this request. `wait` is sent as `Retry-After`, rounded up to seconds.
-    pub(super) fn after(request: &RequestHead, status: u16, wait: Option<Duration>, reason: Reason) -> Self {
-        let (mut head, content) = error(status, request);
+    pub(super) fn after(
+        context: &ExchangeContext<'_>,
+        request: &RequestHead,
+        status: u16,
+        wait: Option<Duration>,
+        reason: Reason,
+    ) -> Self {
+        let (mut head, content) = error(context, status, request);
         if let Some(wait) = wait {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             head.fields.push(b"Retry-After", seconds.to_string().as_bytes());
@@ -41,5 +47,5 @@ pub(super) fn admit(
         LimitExceeded::Site(wait) => (503, Some(wait), Reason::RateOfSite),
         LimitExceeded::Concurrent => (503, None, Reason::TooManyRequests),
     };
-    Err(Box::new(Denial::after(request, status, wait, reason)))
+    Err(Box::new(Denial::after(context, request, status, wait, reason)))
 }

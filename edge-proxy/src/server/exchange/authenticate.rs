@@ -78,7 +78,9 @@ impl<'a> Authentication<'_, 'a> {
     }
 
     async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
-        let refuse = |status, wait, reason| Err(Box::new(Denial::after(head, status, Some(wait), reason)));
+        let refuse = |status, wait, reason| {
+            Err(Box::new(Denial::after(self.context, head, status, Some(wait), reason)))
+        };
         let ExchangeContext { view, decision, .. } = self.context;
         let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
         if let Some(given) = basic::credentials(&head.fields) {
@@ -92,7 +94,7 @@ impl<'a> Authentication<'_, 'a> {
                 PasswordVerdict::Wrong => {}
             }
         }
-        let (mut response, content) = error(401, head);
+        let (mut response, content) = error(self.context, 401, head);
         let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", auth.realm);
         response.fields.push(b"WWW-Authenticate", challenge.as_bytes());
         Err(Box::new(Denial { head: response, content, reason: Reason::PasswordAskedFor }))
@@ -114,7 +116,13 @@ impl<'a> Authentication<'_, 'a> {
             prepared.target.clone_from(target);
             let mut question = forward::question(auth, &prepared);
             let Ok((response, content)) = self.ask(auth, &mut question).await else {
-                return Err(Box::new(Denial::after(head, 503, None, Reason::AuthenticationUnreachable)));
+                return Err(Box::new(Denial::after(
+                    self.context,
+                    head,
+                    503,
+                    None,
+                    Reason::AuthenticationUnreachable,
+                )));
             };
             match (forward::answer(auth, response), &allowed) {
                 (forward::AuthAnswer::Allowed { request, response }, None) => {
@@ -123,7 +131,13 @@ impl<'a> Authentication<'_, 'a> {
                 (forward::AuthAnswer::Allowed { request, .. }, Some((first, _))) if request == *first => {}
                 // The identity depends on how the path is read.
                 (forward::AuthAnswer::Allowed { .. }, Some(_)) => {
-                    return Err(Box::new(Denial::after(head, 400, None, Reason::AmbiguousPath)));
+                    return Err(Box::new(Denial::after(
+                        self.context,
+                        head,
+                        400,
+                        None,
+                        Reason::AmbiguousPath,
+                    )));
                 }
                 (forward::AuthAnswer::Denied(mut head), _) => {
                     head.body = BodyLength::Exact(content.len() as u64);
@@ -161,6 +175,7 @@ impl<'a> Authentication<'_, 'a> {
             connect: self.context.timeouts.connect,
             fresh: false,
             upgrade: None,
+            sticky: None,
             missed: Cell::new(None),
             host: true,
             trace: self.context.trace,

@@ -1,7 +1,10 @@
 //! The connection of a client, as its requests see it.
 
+use crate::CertificateContext;
 use crate::decide::{RequestContext, Transport};
+use crate::server::client_auth::ProvenCertificate;
 use crate::server::limits::sketch::ConnectionPermit;
+use crate::server::runtime::Runtime;
 use crate::tailnet::Identities;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,13 +20,20 @@ pub(crate) struct Connection {
     /// The name of the listener that accepted the connection.
     pub(crate) listener: Option<Rc<str>>,
     pub(crate) sni: Option<Box<str>>,
+    /// The client certificate, if the handshake asked for one.
+    pub(crate) certificate: Option<Rc<ProvenCertificate>>,
     /// Counts it for its client. Only its end matters, when the last clone of the connection goes.
     #[allow(dead_code)]
     pub(crate) held: Option<Rc<ConnectionPermit>>,
 }
 
 impl Connection {
-    pub(crate) fn facts<'f>(&'f self, early: bool, identities: Identities<'f>) -> RequestContext<'f> {
+    pub(crate) fn facts<'f>(
+        &'f self,
+        runtime: &Runtime,
+        early: bool,
+        identities: Identities<'f>,
+    ) -> RequestContext<'f> {
         RequestContext {
             transport: self.transport,
             peer: self.peer,
@@ -31,8 +41,18 @@ impl Connection {
             interface: self.interface.as_deref(),
             listener: self.listener.as_deref(),
             identities,
+            certificate: self.certificate(runtime),
             sni: self.sni.as_deref(),
             early,
         }
+    }
+
+    /// Returns the client certificate, by the rules of the site that the handshake was for.
+    fn certificate(&self, runtime: &Runtime) -> CertificateContext<'_> {
+        let (Some(proven), Some(sni)) = (&self.certificate, &self.sni) else {
+            return CertificateContext::NotAsked;
+        };
+        let site = runtime.snapshot().site_at(sni, self.listener.as_deref());
+        proven.under(site.and_then(|site| runtime.client_auth[site].as_ref()))
     }
 }

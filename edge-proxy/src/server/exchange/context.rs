@@ -13,6 +13,8 @@ use crate::tailnet::Identities;
 pub(super) struct ExchangeContext<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
+    /// The identifier of the request, if the configuration asks for one.
+    pub(super) request_id: Option<&'a str>,
     /// The tailnet identities of the client and its hops.
     pub(super) identities: Identities<'a>,
     pub(super) decision: &'a Decision<'a>,
@@ -23,6 +25,6 @@ pub(super) struct ExchangeContext<'a> {
 
 impl ExchangeContext<'_> {
     pub(super) fn facts(&self, early: bool) -> RequestContext<'_> {
-        self.connection.facts(early, self.identities)
+        self.connection.facts(&self.view.runtime, early, self.identities)
     }
 }

@@ -4,11 +4,11 @@ use super::authenticate::AuthIdentity;
 use super::context::ExchangeContext;
 use super::outcome::{Failure, Outcome};
 use super::pump::Pump;
-use super::reply::{answer, configured, error};
-use super::{Abort, Downstream};
-use crate::balance::{TriedTargets, hash};
+use super::reply::{answer, configured, error, page_head};
+use super::{Abort, Downstream, request_id};
+use crate::balance::{TriedTargets, hash, sticky};
 use crate::compression::{self, Skip};
-use crate::config::{Balance, Coding, HashKey, Maintenance, Upstream};
+use crate::config::{Balance, Coding, ErrorPage, HashKey, Maintenance, Upstream};
 use crate::decide::{request_fields, response_fields};
 use crate::handler::{HandlerRef, HandlerResponse};
 use crate::server::date;
@@ -29,6 +29,9 @@ fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Opt
         (_, None) => "every target is down".to_owned(),
     })
 }
+
+/// The fields of a response that stay when an error page takes the place of its content.
+const KEPT: [&[u8]; 4] = [b"allow", b"retry-after", b"set-cookie", b"www-authenticate"];
 
 /// A request that is forwarded to an upstream.
 pub(super) struct Forwarding<'c, 'a> {
@@ -51,14 +54,17 @@ impl Forwarding<'_, '_> {
         let key = self.key(pool.upstream().balance, head);
         // In the client's form: the risk of revealing secrets by length depends on fields that the upstream does not
         // get.
-        let compresses = self.context.decision.site.is_some_and(|(_, site)| site.compression.is_some());
+        let compresses = self.context.decision.compression().is_some();
         let asked = compresses.then(|| head.clone());
         request_fields(self.context.decision, &self.context.facts(down.is_early()), down.is_early(), head);
         self.identity.tell(&mut head.fields);
+        request_id::write(self.context, &mut head.fields);
         let client = SocketAddr::new(
             self.context.decision.client.address,
             self.context.decision.client.port.unwrap_or(0),
         );
+        let sticky = pool.upstream().sticky.as_ref();
+        let kept = sticky.and_then(|cookie| sticky::take(&cookie.name, &mut head.fields));
         let mut options = ConnectOptions {
             client,
             local: self.context.connection.local,
@@ -66,6 +72,7 @@ impl Forwarding<'_, '_> {
             connect: self.context.timeouts.connect,
             fresh: false,
             upgrade,
+            sticky: kept,
             missed: Cell::new(None),
             host: true,
             trace: self.context.trace,
@@ -100,6 +107,7 @@ impl Forwarding<'_, '_> {
             let facts = self.context.facts(false);
             let alt_svc = self.context.view.alt_svc();
             let forwarded = &*head;
+            let mut replaced: Option<ResponseHead> = None;
             let outcome = poll_fn(|cx| {
                 pump.poll(cx, down, &method, self.context.deadline, &mut |response, untouched| {
                     let failure = retry.statuses.contains(&response.status);
@@ -107,11 +115,22 @@ impl Forwarding<'_, '_> {
                         return Err(UpstreamError::Status(response.status));
                     }
                     if !response.is_interim() {
+                        if let Some(page) = self.intercepting(response) {
+                            replaced = Some(page);
+                            return Err(UpstreamError::Status(response.status));
+                        }
                         date::add(&mut response.fields);
                     }
                     response_fields(self.context.decision, &facts, alt_svc, response);
                     self.identity.answer(&mut response.fields);
                     if !response.is_interim() {
+                        if let Some(cookie) = sticky.filter(|_| kept != Some(pool.identity(flight.at))) {
+                            let https = self.context.decision.client.told.https;
+                            let secure = https.unwrap_or_else(|| facts.transport.is_secure());
+                            let set = sticky::set(cookie, pool.identity(flight.at), secure);
+                            response.fields.push(b"Set-Cookie", set.as_bytes());
+                        }
+                        request_id::write(self.context, &mut response.fields);
                         self.handle(response, forwarded)?;
                     }
                     Ok(if response.is_interim() { None } else { self.coding(asked.as_ref(), response) })
@@ -141,6 +160,18 @@ impl Forwarding<'_, '_> {
                     if !options.fresh && pump.is_untouched() && idempotent =>
                 {
                     options.fresh = true;
+                }
+                Err(Failure::Upstream(UpstreamError::Status(status)))
+                    if let Some(mut page) = replaced.take() =>
+                {
+                    let body = self.page(status).map_or(&b""[..], |page| &page.body);
+                    flight.succeeded();
+                    let received = pump.received;
+                    drop(pump);
+                    response_fields(self.context.decision, &facts, alt_svc, &mut page);
+                    self.identity.answer(&mut page.fields);
+                    let answered = answer(self.context, down, &method, page, body).await;
+                    return Outcome { received, upstream: Some(self.upstream), ..answered };
                 }
                 // The budget is paid already.
                 Err(Failure::Upstream(why @ UpstreamError::Status(_))) => {
@@ -179,6 +210,22 @@ impl Forwarding<'_, '_> {
         }
     }
 
+    /// Returns the page that replaces a response of the service with this status.
+    fn page(&self, status: u16) -> Option<&ErrorPage> {
+        self.context.decision.site.and_then(|(_, site)| site.error_page(status, true))
+    }
+
+    /// Returns the head of the page that replaces this response, if one does. It keeps what the client needs to go on.
+    fn intercepting(&self, response: &ResponseHead) -> Option<ResponseHead> {
+        let mut head = page_head(self.page(response.status)?, response.status);
+        for field in response.fields.iter() {
+            if KEPT.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+                head.fields.push(field.name, field.value);
+            }
+        }
+        Some(head)
+    }
+
     /// Has the handler of the route edit the response.
     fn handle(&self, response: &mut ResponseHead, request: &RequestHead) -> Result<(), UpstreamError> {
         let Some(handler) = self.handler else { return Ok(()) };
@@ -189,8 +236,7 @@ impl Forwarding<'_, '_> {
     /// Chooses the coding of the response, if any, and rewrites its head accordingly.
     fn coding(&self, request: Option<&RequestHead>, response: &mut ResponseHead) -> Option<Coding> {
         let request = request?;
-        let compression = self.context.decision.site.and_then(|(_, site)| site.compression.as_ref());
-        let chosen = compression::choose(compression, request, response);
+        let chosen = compression::choose(self.context.decision.compression(), request, response);
         if let Ok(coding) = chosen {
             compression::rewrite(coding, response);
         }
@@ -257,11 +303,11 @@ impl Forwarding<'_, '_> {
                 let facts = self.context.facts(false);
                 response_fields(self.context.decision, &facts, self.context.view.alt_svc(), &mut response);
                 let body = &maintenance.response.body;
-                answer(down, method, response, body, self.context.deadline, &self.context.timeouts).await
+                answer(self.context, down, method, response, body).await
             }
             Some(status) if !answered => {
-                let (response, body) = error(status, head);
-                answer(down, method, response, &body, self.context.deadline, &self.context.timeouts).await
+                let (response, body) = error(self.context, status, head);
+                answer(self.context, down, method, response, &body).await
             }
             _ => {
                 down.abort(abort);

@@ -1,21 +1,37 @@
 //! Responses that the proxy generates itself.
 
+use super::context::ExchangeContext;
 use super::outcome::Outcome;
-use super::{Abort, Downstream};
-use crate::config::{Response, Timeouts};
+use super::{Abort, Downstream, request_id};
+use crate::config::{ErrorPage, Response};
 use crate::server::date;
-use crate::server::deadline::Deadline;
 use crate::{BodyLength, Method, Reason, RequestHead, ResponseHead, error_body};
 use std::future::poll_fn;
 
-/// A locally generated error with a line of content in the form that the request asks for. It has no `Server` field.
-pub(super) fn error(status: u16, request: &RequestHead) -> (ResponseHead, Vec<u8>) {
+/// Makes the response for an error of the proxy: with the page that the site has for this status, or else with a line of content
+/// in the form that the request asks for. It has no `Server` field.
+pub(super) fn error(
+    context: &ExchangeContext<'_>,
+    status: u16,
+    request: &RequestHead,
+) -> (ResponseHead, Vec<u8>) {
+    if let Some(page) = context.decision.site.and_then(|(_, site)| site.error_page(status, false)) {
+        return (page_head(page, status), page.body.clone());
+    }
     let (media, body) = error_body::of(status, &request.fields);
     let mut response = ResponseHead::new(status);
     response.fields.push(b"Content-Type", media.as_bytes());
     response.fields.push(b"Vary", b"Accept");
     response.body = BodyLength::Exact(body.len() as u64);
     (response, body.into_bytes())
+}
+
+/// The head of a response with an error page.
+pub(super) fn page_head(page: &ErrorPage, status: u16) -> ResponseHead {
+    let mut head = ResponseHead::new(status);
+    head.fields.push(b"Content-Type", page.content_type.as_bytes());
+    head.body = BodyLength::Exact(page.body.len() as u64);
+    head
 }
 
 /// The head of a response from the configuration.
@@ -30,13 +46,13 @@ pub(super) fn configured(response: &Response) -> ResponseHead {
 
 /// Sends a locally generated response.
 pub(super) async fn answer<D: Downstream>(
+    context: &ExchangeContext<'_>,
     down: &mut D,
     method: &Method,
     mut head: ResponseHead,
     body: &[u8],
-    deadline: &Deadline,
-    timeouts: &Timeouts,
 ) -> Outcome {
+    request_id::write(context, &mut head.fields);
     let bodiless = head.is_bodiless(method);
     date::add(&mut head.fields);
     if body.is_empty() {
@@ -59,7 +75,7 @@ pub(super) async fn answer<D: Downstream>(
         }
         poll_fn(|cx| down.poll_flush(cx)).await
     };
-    match deadline.within(timeouts.body, written).await {
+    match context.deadline.within(context.timeouts.body, written).await {
         Some(Ok(())) => Outcome { sent, ..Outcome::answered(status) },
         Some(Err(_)) => Outcome { sent, ..Outcome::answered(status).because(Reason::ClientLost) },
         None => {

@@ -6,7 +6,7 @@ use super::context::ExchangeContext;
 use super::forward::Forwarding;
 use super::outcome::Outcome;
 use super::reply::{answer, configured, error};
-use super::{Abort, ClientGone, Connection, Downstream};
+use super::{Abort, ClientGone, Connection, Downstream, request_id};
 use crate::client_address::unasked;
 use crate::decide::{Verdict, decide, response_fields};
 use crate::early_data::Early;
@@ -47,13 +47,10 @@ pub(crate) async fn serve<D: Downstream>(
     };
     let hops: Vec<_> = hops.iter().map(|(hop, said)| (*hop, said.identity())).collect();
     let identities = Identities { source, hops: &hops };
-    let facts = connection.facts(was_early, identities);
+    let facts = connection.facts(&view.runtime, was_early, identities);
     settle_length(&mut head, down, deadline, view.runtime.snapshot().config().timeouts.header).await;
     let decision = decide(view.runtime.snapshot(), &facts, &head);
-    let timeouts = decision
-        .site
-        .and_then(|(_, site)| site.timeouts)
-        .unwrap_or(view.runtime.snapshot().config().timeouts);
+    let timeouts = decision.timeouts().unwrap_or(view.runtime.snapshot().config().timeouts);
     let trace = worker.tracer().begin(&decision, &facts, &head, began);
     let waited = match decision.early {
         Early::Wait(_) if was_early => {
@@ -61,9 +58,17 @@ pub(crate) async fn serve<D: Downstream>(
         }
         _ => Some(Ok(())),
     };
+    let id = view
+        .runtime
+        .snapshot()
+        .config()
+        .request_id
+        .as_deref()
+        .map(|name| request_id::of(name, &decision, &head));
     let context = ExchangeContext {
         view: &view,
         connection,
+        request_id: id.as_deref(),
         identities,
         decision: &decision,
         timeouts,
@@ -109,6 +114,7 @@ pub(crate) async fn serve<D: Downstream>(
         reason: outcome.reason,
         error: outcome.error.as_deref(),
         early: was_early,
+        request_id: id.as_deref(),
         head: &head,
     };
     worker.access(&view, site, &record);
@@ -154,7 +160,7 @@ async fn deny<D: Downstream>(
 ) -> Outcome {
     let Denial { head: mut response, content, reason } = denial;
     response_fields(context.decision, &context.facts(false), context.view.alt_svc(), &mut response);
-    answer(down, &head.method, response, &content, context.deadline, &context.timeouts).await.because(reason)
+    answer(context, down, &head.method, response, &content).await.because(reason)
 }
 
 /// Acts on the decision.
@@ -165,7 +171,7 @@ async fn act<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,
 ) -> Outcome {
-    let ExchangeContext { view, decision, timeouts, deadline, .. } = *context;
+    let ExchangeContext { view, decision, .. } = *context;
     let fields = |response: &mut ResponseHead| {
         response_fields(decision, &context.facts(false), view.alt_svc(), response);
         identity.answer(&mut response.fields);
@@ -184,19 +190,19 @@ async fn act<D: Downstream>(
             if let Some(methods) = decision.allowed_methods() {
                 response.fields.push(b"Allow", methods.as_bytes());
             }
-            let (response, body) = error(*status, head);
-            Box::pin(answer(down, &head.method, response, &body, deadline, &timeouts)).await.because(*why)
+            let (response, body) = error(context, *status, head);
+            Box::pin(answer(context, down, &head.method, response, &body)).await.because(*why)
         }
         (Verdict::Redirect { status, location }, _) => {
             let mut response = ResponseHead::new(*status);
             response.fields.push(b"Location", location.as_bytes());
             fields(&mut response);
-            Box::pin(answer(down, &head.method, response, b"", deadline, &timeouts)).await
+            Box::pin(answer(context, down, &head.method, response, b"")).await
         }
         (Verdict::Respond(response), _) => {
             let mut answered = configured(response);
             fields(&mut answered);
-            Box::pin(answer(down, &head.method, answered, &response.body, deadline, &timeouts)).await
+            Box::pin(answer(context, down, &head.method, answered, &response.body)).await
         }
         (Verdict::Forward { upstream }, _) => {
             Forwarding { context, upstream: *upstream, identity, handler: None }.forward(head, down).await
@@ -215,17 +221,17 @@ async fn act<D: Downstream>(
                 (Ok(HandlerAction::Respond(reply)), _) => {
                     let (mut response, content) = reply.into_parts();
                     fields(&mut response);
-                    Box::pin(answer(down, &head.method, response, &content, deadline, &timeouts)).await
+                    Box::pin(answer(context, down, &head.method, response, &content)).await
                 }
                 (Ok(HandlerAction::Forward), None) => {
-                    let (response, body) = error(404, head);
-                    Box::pin(answer(down, &head.method, response, &body, deadline, &timeouts))
+                    let (response, body) = error(context, 404, head);
+                    Box::pin(answer(context, down, &head.method, response, &body))
                         .await
                         .because(Reason::NoRoute)
                 }
                 (Err(_), _) => {
-                    let (response, body) = error(500, head);
-                    Box::pin(answer(down, &head.method, response, &body, deadline, &timeouts))
+                    let (response, body) = error(context, 500, head);
+                    Box::pin(answer(context, down, &head.method, response, &body))
                         .await
                         .because(Reason::HandlerFailed)
                 }

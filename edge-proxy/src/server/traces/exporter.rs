@@ -245,6 +245,7 @@ impl Exporting {
             connect: self.tracing.timeout,
             fresh: false,
             upgrade: None,
+            sticky: None,
             missed: Cell::new(None),
             host: true,
             trace: &Trace::NONE,

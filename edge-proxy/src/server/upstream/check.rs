@@ -118,6 +118,7 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Resul
         // A connection of its own: whether one can be made is part of the question.
         fresh: true,
         upgrade: None,
+        sticky: None,
         missed: Cell::new(None),
         host: check.host.is_none(),
         trace: &Trace::NONE,

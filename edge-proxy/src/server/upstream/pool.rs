@@ -9,7 +9,7 @@ use super::wire::UpstreamTransport;
 use super::{Cause, UpstreamError, UpstreamExchange, h1, h2};
 use crate::RequestHead;
 use crate::balance::health::Event;
-use crate::balance::{Budget, Candidate, TriedTargets, choose};
+use crate::balance::{Budget, Candidate, TriedTargets, choose, kept};
 use crate::config::{HOST_OF_REQUEST, Limits, Protocol, Target, Upstream};
 use crate::h1::HeadLimits;
 use crate::host::split_authority;
@@ -52,6 +52,8 @@ pub(crate) struct ConnectOptions<'a> {
     pub(crate) fresh: bool,
     /// The protocol that is asked for, over a connection of its own.
     pub(crate) upgrade: Option<&'a str>,
+    /// The identity of the target that the client is kept at.
+    pub(crate) sticky: Option<u64>,
     /// The position of the target that failed last.
     pub(crate) missed: Cell<Option<usize>>,
     /// True if the upstream's configured host is sent, if it has one.
@@ -86,12 +88,13 @@ impl Pool {
     /// Takes one retry from the budget, if another target is left.
     pub(crate) fn may_repeat(&self, tried: TriedTargets) -> bool {
         let mut budget = self.budget.get();
-        let allowed = self.targets.len() > 1 && self.choose(0, 0, tried).is_some() && budget.take();
+        let allowed = self.targets.len() > 1 && self.choose(0, 0, None, tried).is_some() && budget.take();
         self.budget.set(budget);
         allowed
     }
 
-    fn choose(&self, turn: usize, key: u64, tried: TriedTargets) -> Option<usize> {
+    /// Chooses a target: the one that the client is kept at, if it is, or else by the balance.
+    fn choose(&self, turn: usize, key: u64, sticky: Option<u64>, tried: TriedTargets) -> Option<usize> {
         let balance = self.upstream.balance;
         match &self.targets[..] {
             [only] => choose(balance, &[only.shared.candidate()], turn, key, tried),
@@ -99,12 +102,21 @@ impl Pool {
                 // On the stack: no allocation per request.
                 let mut candidates = [Candidate::NONE; 64];
                 let count = targets.len().min(64);
-                for (candidate, target) in candidates.iter_mut().zip(targets) {
+                let backups = count - self.upstream.backups.min(count);
+                for (at, (candidate, target)) in candidates.iter_mut().zip(targets).enumerate() {
                     *candidate = target.shared.candidate();
+                    candidate.weight = self.upstream.weights.get(at).copied().unwrap_or(1);
+                    candidate.backup = at >= backups;
                 }
-                choose(balance, &candidates[..count], turn, key, tried)
+                let kept = sticky.and_then(|identity| kept(&candidates[..count], identity, tried));
+                kept.or_else(|| choose(balance, &candidates[..count], turn, key, tried))
             }
         }
+    }
+
+    /// Returns the identity of a target, for the cookie that keeps clients there.
+    pub(crate) fn identity(&self, at: usize) -> u64 {
+        self.targets[at].shared.candidate().identity
     }
 
     /// Closes connections that are not needed any more. Called once a [period](PERIOD).
@@ -148,7 +160,7 @@ impl Pool {
         self.next.set(turn.wrapping_add(1));
         let mut last = UpstreamError::NoTarget;
         let rules = self.upstream.health.rules;
-        while let Some(at) = self.choose(turn, key, *tried) {
+        while let Some(at) = self.choose(turn, key, options.sticky, *tried) {
             let shared = &self.targets[at].shared;
             let flight = InFlightGuard::new(shared.clone(), rules, at);
             let since = options.trace.clock();
@@ -183,7 +195,7 @@ impl Pool {
         let mut tried = TriedTargets::default();
         let mut last = UpstreamError::NoTarget;
         let rules = self.upstream.health.rules;
-        while let Some(at) = self.choose(turn, key, tried) {
+        while let Some(at) = self.choose(turn, key, None, tried) {
             let target = &self.targets[at];
             let flight = InFlightGuard::new(target.shared.clone(), rules, at);
             let announce = self.upstream.proxy_protocol.map(|version| Announce {

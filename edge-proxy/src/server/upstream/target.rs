@@ -79,6 +79,7 @@ impl SharedTarget {
             availability: self.availability(),
             in_flight: self.in_flight.load(Relaxed),
             identity: self.identity,
+            ..Candidate::NONE
         }
     }
 

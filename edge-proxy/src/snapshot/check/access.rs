@@ -2,7 +2,9 @@
 
 use super::field_name::check_name;
 use super::{ConfigPart, nearest};
-use crate::config::{Auth, Config, ForwardAuth, Protocol, Site, Upstream};
+use crate::config::{
+    Auth, ClientCertificates, Compression, Config, ForwardAuth, Plain, Protocol, Site, Upstream,
+};
 use crate::grammar::is_target;
 use std::collections::HashSet;
 
@@ -20,6 +22,9 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
             "would reject every request: expected at least 1, or leave it out",
         );
     }
+    if let Some(asked) = &site.client_certificates {
+        check_certificates(part, site, asked);
+    }
     if let Some(hsts) = site.hsts
         && hsts.preload
         && (!hsts.include_subdomains || hsts.max_age < YEAR)
@@ -31,14 +36,44 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         );
     }
     if let Some(compression) = &site.compression {
-        let mut seen = HashSet::new();
-        if compression.codings.is_empty() {
-            part.wrong("compression.codings", "", "empty: add zstd, br or gzip, or leave compression out");
+        check_compression(part, compression);
+    }
+}
+
+pub(super) fn check_compression(part: &mut ConfigPart<'_>, compression: &Compression) {
+    let mut seen = HashSet::new();
+    if compression.codings.is_empty() {
+        part.wrong("compression.codings", "", "empty: add zstd, br or gzip, or leave compression out");
+    }
+    for coding in &compression.codings {
+        if !seen.insert(*coding) {
+            part.wrong("compression.codings", coding.name(), "duplicate entry: remove one of the two");
         }
-        for coding in &compression.codings {
-            if !seen.insert(*coding) {
-                part.wrong("compression.codings", coding.name(), "duplicate entry: remove one of the two");
-            }
+    }
+}
+
+/// Checks that nothing of the site goes past the certificates that it asks for.
+fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCertificates) {
+    for (key, path) in
+        [("client_certificates.ca", Some(&asked.ca)), ("client_certificates.crl", asked.crl.as_ref())]
+    {
+        if let Some(path) = path.filter(|path| !path.is_absolute()) {
+            part.wrong(key, path.display().to_string(), "not a valid path: expected an absolute one");
+        }
+    }
+    if site.plain == Plain::Serve {
+        let fix = "would serve clients without a certificate: write `redirect` or `refuse`";
+        part.wrong("plain", "serve", fix);
+    }
+    if site.early_data {
+        let fix = "has no effect with client_certificates, whose sessions are not resumed: leave it out";
+        part.wrong("early_data", "true", fix);
+    }
+    let mut seen = HashSet::new();
+    for (name, _) in &asked.fields {
+        check_name(part, "client_certificates.headers", name);
+        if !seen.insert(name.to_ascii_lowercase()) {
+            part.wrong("client_certificates.headers", name, "duplicate field: remove one of the two");
         }
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
     let beside = [
         ("routes", !site.routes.is_empty()),
         ("auth", site.auth.is_some()),
+        ("client_certificates", site.client_certificates.is_some()),
         ("early_data", site.early_data),
         ("hsts", site.hsts.is_some()),
         ("compression", site.compression.is_some()),

@@ -4,7 +4,8 @@ use super::super::ConfigPath;
 use super::field_name::check_name;
 use super::{ConfigPart, Errors, access, check_timeouts, forward, nearest};
 use crate::config::{
-    Access, Action, Auth, Config, FieldEdits, PathMatch, Protocol, Response, Route, Satisfy, Site, Upstream,
+    Access, Action, Auth, Config, CookieRules, ErrorPage, FieldEdits, PathMatch, Protocol, Response, Route,
+    RouteCompression, Satisfy, Site, Upstream,
 };
 use crate::decide::is_http;
 use crate::grammar::{is_field_value, is_target, is_token};
@@ -60,6 +61,10 @@ pub(super) fn check<'a>(
     if let Some(maintenance) = &site.maintenance {
         check_response(&mut part, &maintenance.response);
     }
+    let mut seen = HashSet::new();
+    for page in &site.error_pages {
+        check_page(&mut part, page, &mut seen);
+    }
     check_edits(&mut part, "request_fields", &site.request_fields);
     check_edits(&mut part, "response_fields", &site.response_fields);
     check_upgrade(&mut part, &site.upgrade);
@@ -71,6 +76,13 @@ pub(super) fn check<'a>(
             part.wrong("path", path, "duplicate path: remove one of the two routes");
         }
         check_route(part, config, route, path);
+        if route.require_certificate && site.client_certificates.is_none() {
+            part.wrong(
+                "require_certificate",
+                "true",
+                "the site asks for no certificates: add client_certificates, with `optional` as its mode, to the site",
+            );
+        }
     }
 }
 
@@ -93,6 +105,18 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
             );
         }
     }
+    if let Some(prefix) = &route.add_prefix
+        && (!prefix.starts_with('/') || !is_target(prefix.as_bytes()) || prefix.contains(['?', '#']))
+    {
+        part.wrong("add_prefix", prefix, "not a valid path: expected one such as /app");
+    }
+    if let Some(timeouts) = &route.timeouts {
+        check_timeouts(part, timeouts);
+    }
+    if let RouteCompression::On(compression) = &route.compression {
+        access::check_compression(part, compression);
+    }
+    check_cookies(part, &route.cookies);
     check_edits(part, "request_fields", &route.request_fields);
     check_edits(part, "response_fields", &route.response_fields);
     check_methods(part, &route.methods);
@@ -225,6 +249,38 @@ fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     }
 }
 
+/// Validates an error page. `seen` has the statuses of the pages before it.
+fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u16>) {
+    if page.statuses.is_empty() {
+        part.wrong("error_page.status", "", "empty: write the statuses that the page is for");
+    }
+    for status in &page.statuses {
+        if !(400..=599).contains(status) {
+            part.wrong("error_page.status", status.to_string(), "not an error status: expected 400 to 599");
+        } else if !seen.insert(*status) {
+            part.wrong("error_page.status", status.to_string(), "has two pages: remove one of the two");
+        }
+    }
+    if page.content_type.is_empty() || !is_value(&page.content_type) {
+        let fix = "not a valid media type: expected one such as text/html; charset=utf-8";
+        part.wrong("error_page.content_type", &page.content_type, fix);
+    }
+}
+
+/// Validates the rules for cookies.
+fn check_cookies(part: &mut ConfigPart<'_>, rules: &CookieRules) {
+    let fine = |text: &str| is_value(text) && !text.contains([';', ',']);
+    for rule in rules.path.iter().chain(&rules.domain) {
+        if rule.from.is_empty() || !fine(&rule.from) || !fine(&rule.to) {
+            let value = format!("{}: {}", rule.from.escape_default(), rule.to.escape_default());
+            part.wrong("cookies", value, "not a valid attribute: expected one such as / or example.org");
+        }
+    }
+    for rule in rules.path.iter().filter(|rule| !rule.to.starts_with('/')) {
+        part.wrong("cookies", &rule.to, "not a valid path of a cookie: begin with /");
+    }
+}
+
 fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     let bare = to.replace("{host}", "").replace("{path}", "").replace("{query}", "");
     if to.is_empty() || !bare.is_empty() && !is_target(bare.as_bytes()) {
@@ -249,6 +305,19 @@ fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits)
     }
     for name in &edits.remove {
         check_name(part, key, name);
+    }
+    for (name, rules) in &edits.replace {
+        check_name(part, key, name);
+        for rule in rules {
+            if rule.from.is_empty() || !is_value(&rule.from) || !is_value(&rule.to) {
+                let value = format!("{name}: {}: {}", rule.from.escape_default(), rule.to.escape_default());
+                part.wrong(
+                    key,
+                    value,
+                    "not a valid replacement: expected the beginning of a value, and another",
+                );
+            }
+        }
     }
 }
 

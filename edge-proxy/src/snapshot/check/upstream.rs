@@ -3,7 +3,7 @@
 use super::super::ConfigPath;
 use super::{ConfigPart, Errors};
 use crate::config::{HOST_OF_REQUEST, HealthConfig, Protocol, Retry, Target, Upstream, UpstreamTls};
-use crate::grammar::is_target;
+use crate::grammar::{is_target, is_token};
 use crate::host::split_authority;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -34,6 +34,7 @@ pub(super) fn check<'a>(
         }
         check_target(part, target, upstream.tls.as_ref());
     }
+    check_shares(part, upstream);
     if let Some(host) = &upstream.host
         && split_authority(host).is_none()
     {
@@ -74,6 +75,35 @@ pub(super) fn check<'a>(
             "with HTTP/2",
             "one HTTP/2 connection carries requests of several clients: leave it out, or use HTTP/1.1",
         );
+    }
+}
+
+/// Validates weights, backups and the cookie.
+fn check_shares(part: &mut ConfigPart<'_>, upstream: &Upstream) {
+    for weight in upstream.weights.iter().filter(|weight| !(1..=1000).contains(*weight)) {
+        part.wrong("weights", weight.to_string(), "not a valid weight: expected 1 to 1000");
+    }
+    if upstream.weights.len() > upstream.targets.len() {
+        part.wrong(
+            "weights",
+            upstream.weights.len().to_string(),
+            "more weights than targets: leave some out",
+        );
+    }
+    if upstream.backups > 0 && upstream.backups >= upstream.targets.len() {
+        part.wrong("backup", upstream.backups.to_string(), "there is nothing but backups: add a target");
+    }
+    if let Some(cookie) = &upstream.sticky {
+        if !is_token(cookie.name.as_bytes()) {
+            part.wrong(
+                "sticky",
+                &cookie.name,
+                "not a valid name of a cookie: expected letters, digits, - and _",
+            );
+        }
+        if upstream.protocol == Protocol::Tcp {
+            part.wrong("sticky", &cookie.name, "tcp:// has no cookies: leave it out");
+        }
     }
 }
 

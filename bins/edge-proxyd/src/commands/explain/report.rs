@@ -1,12 +1,12 @@
 //! The report of `explain`.
 
 use crate::cli::ExplainArgs;
-use edge_proxy::config::{Listener, ListenerKind, PathMatch, Reject};
+use edge_proxy::config::{CertificateMode, Listener, ListenerKind, PathMatch, Reject};
 use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::early_data::Early;
 use edge_proxy::host::{normalize, split_authority};
 use edge_proxy::tailnet::{Identities, Node, TailnetIdentity, TailnetUser, Who};
-use edge_proxy::{Reason, RequestHead, Snapshot};
+use edge_proxy::{CertificateContext, ClientCertificate, Reason, RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
 use std::net::IpAddr;
@@ -88,27 +88,15 @@ impl Explanation {
         facts.sni = sni.as_deref();
         facts.early = args.early;
         let source = args.proxied.unwrap_or(args.from).ip();
-        let handshake =
-            transport.is_secure().then(|| match hello(snapshot, facts.listener, Some(source), facts.sni) {
-                Ok(site) if snapshot.config().sites[site].passthrough.is_some() => {
-                    let upstream = snapshot.config().sites[site].passthrough.as_deref().unwrap_or_default();
-                    Answer::new(
-                        format!("passed through to `{upstream}`"),
-                        "the site passes TLS on without decrypting it; what follows is not decided here",
-                    )
-                }
-                Ok(site) => Answer::new(
-                    "accepted",
-                    format!("the SNI belongs to site `{}`", snapshot.config().sites[site].name),
-                ),
-                Err(rejection) => Answer::new(
-                    match rejection.how {
-                        Reject::Silent => "dropped without a response",
-                        Reject::Alert => "refused with an alert",
-                    },
-                    format!("{} ({})", rejection.why.description(), rejection.why),
-                ),
-            });
+        let asked_site = facts.sni.and_then(|sni| snapshot.site_at(sni, facts.listener));
+        let asks = asked_site.and_then(|at| snapshot.config().sites[at].client_certificates.as_ref());
+        let shown = shown(args);
+        facts.certificate = match (asks.filter(|_| transport == Transport::Tls), &shown) {
+            (Some(_), Some(certificate)) => CertificateContext::Verified(certificate),
+            (Some(_), None) => CertificateContext::Absent,
+            (None, _) => CertificateContext::NotAsked,
+        };
+        let handshake = transport.is_secure().then(|| handshake(snapshot, &facts, source));
         let decision = decide(snapshot, &facts, &head);
         let forwarded = match decision.verdict {
             Verdict::Forward { upstream } => {
@@ -139,6 +127,51 @@ impl Explanation {
             code: decision.verdict.reason().map(Reason::as_str),
             early: early(decision.early),
             forwarded,
+        }
+    }
+}
+
+/// Returns the client certificate that `--client-certificate` describes.
+fn shown(args: &ExplainArgs) -> Option<ClientCertificate> {
+    args.client_certificate.as_ref().map(|subject| {
+        let mut certificate = ClientCertificate::new(vec![Vec::new()]);
+        certificate.subject.clone_from(subject);
+        certificate
+    })
+}
+
+/// Returns the outcome of the handshake of a connection from this address.
+fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source: IpAddr) -> Answer {
+    let site = match hello(snapshot, facts.transport, facts.listener, Some(source), facts.sni) {
+        Ok(site) => &snapshot.config().sites[site],
+        Err(rejection) => {
+            let what = match rejection.how {
+                Reject::Silent => "dropped without a response",
+                Reject::Alert => "refused with an alert",
+            };
+            return Answer::new(what, format!("{} ({})", rejection.why.description(), rejection.why));
+        }
+    };
+    if let Some(upstream) = &site.passthrough {
+        return Answer::new(
+            format!("passed through to `{upstream}`"),
+            "the site passes TLS on without decrypting it; what follows is not decided here",
+        );
+    }
+    let belongs = format!("the SNI belongs to site `{}`", site.name);
+    let Some(asked) = &site.client_certificates else { return Answer::new("accepted", belongs) };
+    let authorities = asked.ca.display();
+    match (facts.certificate, asked.mode) {
+        (CertificateContext::Verified(_), _) => {
+            Answer::new("accepted", format!("{belongs}, and the client certificate is one of {authorities}"))
+        }
+        (_, CertificateMode::Optional) => {
+            Answer::new("accepted", format!("{belongs}, which takes clients without a certificate too"))
+        }
+        (_, CertificateMode::Required) => {
+            let why = Reason::ClientCertificateRejected;
+            let asks = format!("{belongs}, which asks for a client certificate of {authorities} ({why})");
+            Answer::new("refused with an alert", asks)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! SHA-1 (RFC 3174). Its only use is the WebSocket handshake, which does not depend on its strength (RFC 6455 §10.8).
 
 /// Returns the digest of the concatenated parts.
-pub(super) fn of(parts: &[&[u8]]) -> [u8; 20] {
+pub(crate) fn of(parts: &[&[u8]]) -> [u8; 20] {
     let mut message = parts.concat();
     let bits = message.len() as u64 * 8;
     message.push(0x80);

@@ -3,7 +3,7 @@
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Encodes into as much of `out` as is needed, four bytes for each group of up to three.
-pub(super) fn encode(bytes: &[u8], out: &mut [u8]) {
+pub(crate) fn encode(bytes: &[u8], out: &mut [u8]) {
     for (group, out) in bytes.chunks(3).zip(out.chunks_mut(4)) {
         let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
         let bits = at(0) << 16 | at(1) << 8 | at(2);
@@ -11,6 +11,13 @@ pub(super) fn encode(bytes: &[u8], out: &mut [u8]) {
             *out = if i <= group.len() { ALPHABET[(bits >> (18 - 6 * i)) as usize & 63] } else { b'=' };
         }
     }
+}
+
+/// Returns the bytes as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    let mut out = vec![0; bytes.len().div_ceil(3) * 4];
+    encode(bytes, &mut out);
+    out.into_iter().map(char::from).collect()
 }
 
 #[cfg(test)]
@@ -23,6 +30,7 @@ mod tests {
             let mut out = vec![0; encoded.len()];
             super::encode(text.as_bytes(), &mut out);
             assert_eq!(out, encoded.as_bytes());
+            assert_eq!(super::text(text.as_bytes()), encoded);
         }
     }
 }
