@@ -70,7 +70,15 @@ pub enum EditError {
 ///
 /// The reason for which the file is left alone.
 pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
-    let old = Ini::parse(text)?;
+    edit_parsed(&Ini::parse(text)?, changes).map(|(edited, _)| edited)
+}
+
+/// Edits a file that was parsed, as [`edit`] does; returns the new text and its values, without positions.
+///
+/// # Errors
+///
+/// The reason for which the file is left alone.
+pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditError> {
     let mut last: HashMap<(&str, &str), usize> = HashMap::new();
     for (at, change) in changes.iter().enumerate() {
         last.insert((&change.section, &change.key), at);
@@ -80,15 +88,28 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
         .enumerate()
         .filter(|(at, change)| last.get(&(change.section.as_str(), change.key.as_str())) == Some(at));
     let changes: Vec<&Change> = ordered.map(|(_, change)| change).collect();
-    let edited = Editor::new(&old, &changes).apply(&changes)?;
-    let mut new = Ini::parse(&edited)?;
-    if !same_except(&old, &new, &changes) {
+    let edited = Editor::new(old, &changes).apply(&changes)?;
+    // Values that are kept were read back twice already.
+    if edited == old.text() {
+        return Ok((edited, old.clone()));
+    }
+    let new = Ini::parse_values(&edited)?;
+    if !same_except(old, &new, &changes) {
         return Err(EditError::NotRead("another key".to_owned()));
     }
+    let mut saved: Option<Ini> = None;
     for round in 0..3 {
         if round > 0 {
-            new = Ini::parse(&new.write()).map_err(|_| EditError::NotRead("the file".to_owned()))?;
+            let before = saved.as_ref().unwrap_or(&new);
+            let next = Ini::parse_values(&before.write());
+            let next = next.map_err(|_| EditError::NotRead("the file".to_owned()))?;
+            // What is written and read unchanged stays so.
+            if next.sections() == before.sections() {
+                break;
+            }
+            saved = Some(next);
         }
+        let new = saved.as_ref().unwrap_or(&new);
         for change in &changes {
             let held = new.section(&change.section).and_then(|held| held.key(&change.key));
             let right = match &change.value {
@@ -102,7 +123,7 @@ pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
             }
         }
     }
-    Ok(edited)
+    Ok((edited, new))
 }
 
 /// The pieces to replace and to insert, by position in the old text.
@@ -147,8 +168,12 @@ impl<'i> Editor<'i> {
         let right = |change: &&&Change| {
             change.value.is_some() && self.ini.value(&change.section, &change.key) == change.value
         };
-        let once = changes.iter().find(right).and_then(|_| Ini::parse(&self.ini.write()).ok());
-        let twice = once.as_ref().and_then(|once| Ini::parse(&once.write()).ok());
+        let once = changes.iter().find(right).and_then(|_| Ini::parse_values(&self.ini.write()).ok());
+        let settled = once.as_ref().filter(|once| once.sections() == self.ini.sections());
+        let twice = match settled {
+            Some(_) => once.clone(),
+            None => once.as_ref().and_then(|once| Ini::parse_values(&once.write()).ok()),
+        };
         for change in changes {
             let lines = self.lines.get(&(change.section.as_str(), change.key.as_str()));
             let lines = lines.cloned().unwrap_or_default();

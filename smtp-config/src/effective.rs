@@ -421,6 +421,12 @@ impl Effective {
         if self.spoken == Spoken::Unix { &self.host } else { "localhost" }
     }
 
+    /// Returns the host for a reader: one that carries credentials, as a URL that was pasted, is not shown.
+    #[must_use]
+    pub fn shown_host(&self) -> &str {
+        crate::redact::visible(&self.host)
+    }
+
     /// Tells if the connection stays on this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {

@@ -3,6 +3,7 @@
 use crate::address::AddressError;
 use crate::finding::Code;
 use crate::host::HostPortError;
+use crate::redact::visible;
 use crate::reply_to::ReplyToError;
 use crate::secret_uri::SecretUriError;
 use crate::section::{INCOMING, SECTION};
@@ -23,7 +24,7 @@ pub enum Fatal {
         key: &'static str,
     },
     /// Go refuses `ENVELOPE_FROM`.
-    #[error("Invalid mailer.ENVELOPE_FROM ({value}): {reason}")]
+    #[error("Invalid mailer.ENVELOPE_FROM ({}): {reason}", visible(.value))]
     EnvelopeFrom {
         /// The refused address.
         value: String,
@@ -31,7 +32,7 @@ pub enum Fatal {
         reason: AddressError,
     },
     /// Go refuses `FROM`, or `USER` where there is no `FROM`.
-    #[error("Invalid mailer.FROM ({value}): {reason}")]
+    #[error("Invalid mailer.FROM ({}): {reason}", visible(.value))]
     From {
         /// The refused address.
         value: String,
@@ -41,7 +42,7 @@ pub enum Fatal {
         by_user: bool,
     },
     /// Go cannot split the deprecated `HOST`.
-    #[error("Invalid mailer.HOST ({value}): address {value}: {reason}")]
+    #[error("Invalid mailer.HOST ({0}): address {0}: {reason}", visible(.value))]
     Host {
         /// The refused `host:port`.
         value: String,

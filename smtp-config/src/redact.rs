@@ -32,3 +32,8 @@ pub fn shown<'v>(key: &str, value: &'v str) -> Option<&'v str> {
     let hidden = is_secret_key(key) || carries_credentials(value) || misused;
     (!hidden).then_some(value)
 }
+
+/// Returns a value that is shown without its key, such as a host; a stand-in for one that carries credentials.
+pub(crate) fn visible(value: &str) -> &str {
+    if carries_credentials(value) { "(not shown)" } else { value }
+}

@@ -3,39 +3,18 @@
 use secrecy::ExposeSecret;
 use smtp_config::ini::{Ini, quote};
 use smtp_config::{
-    AddressRules, Authentication, Fatal, Helo, Origin, Password, Spoken, Version, authentication, effective,
-    effective_incoming, environment, parse_address, secret_path, split_host_port, with_quoted_name,
+    Authentication, Code, Fatal, Finding, Helo, Origin, Password, Severity, Spoken, Version, authentication,
+    check, effective, effective_incoming, environment, explain, parse_address, secret_path, split_host_port,
+    with_quoted_name,
 };
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
-/// The number of generated cases: a tenth unless SMTP_CONFIG_ORACLE=full asks for all.
-fn generated_count() -> u64 {
-    if is_full() { 110_000 } else { 11_000 }
-}
+#[path = "oracle/go.rs"]
+mod go;
+#[path = "oracle/sections.rs"]
+mod sections;
 
-fn is_full() -> bool {
-    std::env::var("SMTP_CONFIG_ORACLE").is_ok_and(|value| value == "full")
-}
-
-/// The release of Go that the tests of go-ini use.
-const GO: &str = "1.24.11";
-
-/// Releases of Go with the rules of net/mail that each has.
-fn releases() -> Vec<(&'static str, AddressRules)> {
-    let mut all = vec![
-        ("1.22.10", AddressRules::Go1_22),
-        (GO, AddressRules::Go1_23),
-        ("1.26.6", AddressRules::Go1_26),
-        ("1.27.3", AddressRules::Go1_27),
-    ];
-    if is_full() {
-        all.push(("1.23.9", AddressRules::Go1_23));
-    }
-    all
-}
+use go::{GO, ask_go, releases};
+use sections::{Random, generated_count, is_full, section};
 
 #[test]
 fn generated_values_are_read_and_written_as_go_ini_does() {
@@ -56,7 +35,7 @@ fn lines_written_by_hand_are_read_and_written_as_go_ini_does() {
 
 #[test]
 fn what_is_quoted_is_read_by_go_ini_after_two_re_saves() {
-    let values: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed).word(PIECES, 6)).collect();
+    let values: Vec<String> = (0..generated_count() / 2).map(|seed| word(&mut Random(seed), PIECES, 6)).collect();
     let mut kept = Vec::new();
     for value in &values {
         if let Ok(text) = quote(value) {
@@ -76,7 +55,7 @@ fn what_is_quoted_is_read_by_go_ini_after_two_re_saves() {
 #[test]
 fn what_a_variable_sets_is_read_as_the_model_says() {
     let values: Vec<String> =
-        (0..generated_count() / 2).map(|seed| Random(seed ^ 0x5eed).word(PIECES, 6)).collect();
+        (0..generated_count() / 2).map(|seed| word(&mut Random(seed ^ 0x5eed), PIECES, 6)).collect();
     let requests: Vec<(u8, &str)> = values.iter().map(|value| (b'E', value.as_str())).collect();
     let mut survive = 0;
     for (value, theirs) in values.iter().zip(ask(&requests)) {
@@ -122,7 +101,7 @@ fn plain_is_refused_where_go_refuses_it() {
 #[test]
 fn addresses_are_parsed_as_by_each_go() {
     let mut texts: Vec<String> = ADDRESSES.iter().map(|text| (*text).to_owned()).collect();
-    texts.extend((0..generated_count()).map(|seed| Random(seed).word(ADDRESS_PIECES, 9)));
+    texts.extend((0..generated_count()).map(|seed| word(&mut Random(seed), ADDRESS_PIECES, 9)));
     for (go, rules) in releases() {
         let requests: Vec<(u8, &str)> = texts.iter().map(|text| (b'A', text.as_str())).collect();
         let mut taken = 0;
@@ -180,7 +159,7 @@ fn a_refused_name_is_quoted_so_that_every_go_accepts_it() {
 fn hosts_and_files_are_read_as_by_go() {
     let pieces =
         ["[", "]", ":", ":", "a", "mail.example.org", "25", "::1", "2001:db8::25", "/", "smtp://", "%"];
-    let hosts: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed).word(&pieces, 5)).collect();
+    let hosts: Vec<String> = (0..generated_count() / 2).map(|seed| word(&mut Random(seed), &pieces, 5)).collect();
     let requests: Vec<(u8, &str)> = hosts.iter().map(|text| (b'H', text.as_str())).collect();
     for (text, theirs) in hosts.iter().zip(ask(&requests)) {
         let ours = match split_host_port(text) {
@@ -194,7 +173,7 @@ fn hosts_and_files_are_read_as_by_go() {
         "file:", "file:", "FILE:", "https:", "//", "/", "/run/x", "host", "a b", "%20", "%", "%zz", "?", "#",
         "é", "rel", "x:", "[", "\\",
     ];
-    let uris: Vec<String> = (0..generated_count() / 2).map(|seed| Random(seed).word(&pieces, 5)).collect();
+    let uris: Vec<String> = (0..generated_count() / 2).map(|seed| word(&mut Random(seed), &pieces, 5)).collect();
     let requests: Vec<(u8, &str)> = uris.iter().map(|text| (b'U', text.as_str())).collect();
     let mut wrong = Vec::new();
     for (text, theirs) in uris.iter().zip(ask(&requests)) {
@@ -222,25 +201,121 @@ fn sections_are_loaded_as_by_each_forgejo() {
         let files: Vec<String> = (0..count).map(|seed| section(seed * 31 + u64::from(version))).collect();
         let numbered: Vec<String> =
             files.iter().map(|file| format!("{}{file}", char::from_u32(version).expect("small"))).collect();
+        let mut answers = Vec::new();
         for what in [b'L', b'M'] {
             let requests: Vec<(u8, &str)> = numbered.iter().map(|text| (what, text.as_str())).collect();
             let mut wrong = Vec::new();
+            let theirs = ask_go(go, &requests);
             let mut on = 0;
-            for (file, theirs) in files.iter().zip(ask_go(go, &requests)) {
+            for (file, theirs) in files.iter().zip(&theirs) {
                 let ours = match Ini::parse(file) {
                     Err(_) => vec!["refused".to_owned()],
                     Ok(ini) if what == b'L' => mailer_words(&ini, Version(version)),
                     Ok(ini) => incoming_words(&ini, Version(version)),
                 };
                 on += usize::from(theirs[0] == "on");
-                if comparable(&ours) != comparable(&theirs) {
+                if comparable(&ours) != comparable(theirs) {
                     wrong.push(format!("{file}\n  Forgejo {version} {theirs:?}\n  ours       {ours:?}"));
                 }
             }
             let shown = wrong.len().min(4);
             assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong[..shown].join("\n"));
             assert!(on > files.len() / 20, "{on} of {count} are on");
+            answers.push(theirs);
         }
+        let wrong: Vec<String> = files
+            .iter()
+            .zip(answers[0].iter().zip(&answers[1]))
+            .filter_map(|(file, (mailer, incoming))| contradiction(file, Version(version), mailer, incoming))
+            .collect();
+        let shown = wrong.len().min(4);
+        assert!(wrong.is_empty(), "{} of {count} contradict:\n{}", wrong.len(), wrong[..shown].join("\n"));
+    }
+}
+
+/// Returns what the findings or the explanation say that the loader of Forgejo does not do, for the mailer and for incoming
+/// mail.
+fn contradiction(file: &str, version: Version, mailer: &[String], incoming: &[String]) -> Option<String> {
+    let ini = Ini::parse(file).ok()?;
+    let told =
+        |problem: String| Some(format!("{file}\n  Forgejo {version} {mailer:?} {incoming:?}\n  {problem}"));
+    let fatal = |answer: &[String]| (answer[0] == "fatal").then(|| answer[1].clone());
+    let fatals: Vec<String> = [mailer, incoming].into_iter().filter_map(fatal).collect();
+    // Each start that ends is an error in Forgejo's words, and nothing else is said to end it.
+    let findings = check(&ini, version);
+    let prefix = "Forgejo does not start: ";
+    let stops: Vec<&Finding> =
+        findings.iter().filter(|found| found.problem.contains("does not start")).collect();
+    for words in &fatals {
+        let expected = comparable(&[format!("{prefix}{words}")]);
+        if !stops.iter().any(|found| comparable(std::slice::from_ref(&found.problem)) == expected) {
+            return told(format!("check says {stops:?}"));
+        }
+    }
+    if fatals.is_empty() && !stops.is_empty() || stops.iter().any(|found| found.severity != Severity::Error) {
+        return told(format!("check says {stops:?}"));
+    }
+    let explained = explain(&ini, version);
+    let outcome = explained.outcome.to_string();
+    let expected = match fatals.first() {
+        Some(words) => format!("does not start: {words}: "),
+        None if mailer[0] == "off" => "sends no mail".to_owned(),
+        None => match (mailer[1].as_str(), &mailer[2], &mailer[3]) {
+            ("dummy", ..) => "writes messages to its log only".to_owned(),
+            ("sendmail", ..) => format!("runs {}", mailer[17]),
+            ("smtp+unix", host, _) => format!("speaks SMTP over the socket {host}"),
+            (protocol, host, port) => {
+                let known = ["smtp", "smtps", "smtp+starttls"].contains(&protocol);
+                let (protocol, origin) = if known {
+                    (protocol, outcome_origin(&outcome))
+                } else {
+                    ("smtp", outcome_origin(&outcome))
+                };
+                format!("speaks {protocol}{origin} to {host} port {port}")
+            }
+        },
+    };
+    if !comparable(&[outcome.clone()])[0].starts_with(comparable(&[expected.clone()])[0].trim_end()) {
+        return told(format!("explain says {outcome:?}, not {expected:?}"));
+    }
+    if fatals.is_empty() && mailer[0] == "on" {
+        // The values that are implied are those that were loaded.
+        let held = [
+            ("SMTP_ADDR", 2),
+            ("SMTP_PORT", 3),
+            ("USER", 4),
+            ("FROM", 7),
+            ("ENVELOPE_FROM", 10),
+            ("FORCE_TRUST_SERVER_CERT", 13),
+        ];
+        for row in explained.keys.iter().filter(|row| row.section == "mailer") {
+            let Some((_, at)) = held.iter().find(|(key, _)| *key == row.key) else { continue };
+            let implied = !row.from.starts_with("line") || row.from.contains("empty");
+            if implied && row.value.as_ref() != Some(&mailer[*at]) {
+                return told(format!("explain says {row:?}"));
+            }
+        }
+        // A password that anybody can read is flagged, and one that nobody can is not.
+        let exposed = mailer[1] == "smtp" && !mailer[4].is_empty();
+        let loopback = ["localhost", "::1", "127.0.0.1"].contains(&mailer[2].as_str());
+        let flagged = findings.iter().any(|found| found.code == Code::Plaintext);
+        if flagged != (exposed && !loopback) {
+            return told(format!("check says {findings:?}"));
+        }
+        let trusting =
+            mailer[13] == "true" && !["dummy", "sendmail", "smtp+unix"].contains(&mailer[1].as_str());
+        if findings.iter().any(|found| found.code == Code::TlsNotVerified) != trusting {
+            return told(format!("check says {findings:?}"));
+        }
+    }
+    None
+}
+
+/// Returns the note in brackets about where the protocol comes from.
+fn outcome_origin(outcome: &str) -> &str {
+    match (outcome.find(" ("), outcome.find(") ")) {
+        (Some(begin), Some(end)) if begin < end => &outcome[begin..=end],
+        _ => "",
     }
 }
 
@@ -322,154 +397,6 @@ fn password_words(password: &Password) -> (String, String) {
         Password::File(path) => (String::new(), path.clone()),
     }
 }
-
-/// Sections as people write them, with deprecated keys, aliases, references and faults.
-fn section(seed: u64) -> String {
-    let mut random = Random(seed);
-    let mut out = String::from("APP_NAME = Forge\n[mailer]\n");
-    if random.below(10) > 0 {
-        out.push_str("ENABLED = true\n");
-    }
-    for (key, values) in KEYS {
-        if random.below(4) == 0 {
-            out.push_str(&format!("{key} = {}\n", values[random.below(values.len())]));
-        }
-    }
-    if random.below(3) == 0 {
-        out.push_str("[mailer.override_header]\nX-A = one, two\\, three, \nX-B =\nX-C = a\\\\b\\c\n");
-    }
-    if random.below(8) == 0 {
-        out.push_str("[email]\nHOST = parent.example.org\n");
-    }
-    out.push_str("[email.incoming]\n");
-    if random.below(8) > 0 {
-        out.push_str("ENABLED = true\nREPLY_TO_ADDRESS = forge+%{token}@example.org\n");
-    }
-    for (key, values) in INCOMING_KEYS {
-        if random.below(5) == 0 {
-            out.push_str(&format!("{key} = {}\n", values[random.below(values.len())]));
-        }
-    }
-    out
-}
-
-const SENDERS: &[&str] = &[
-    "a@b",
-    "a@b",
-    "Forge <a@b>",
-    "Forge <a@b>",
-    "Acme, Inc. <a@b>",
-    "`\"Acme, Inc.\" <a@b>`",
-    "a@[192.0.2.1]",
-    "a@[IPv6:::1]",
-    "a@[::1]",
-    "Forge (bot) <a@b>",
-    "<>",
-    "",
-    "key",
-    "%(USER)s",
-    "%(NAME)s <a@b>",
-    "a..b@c",
-    "=?utf-8?q?F=C3=B6?= <a@b>",
-];
-const FLAGS: &[&str] = &["true", "false", "", "yes", "maybe", "1", "TRUE", "tRue"];
-const SECRETS: &[&str] = &["p", "pa#ss", "`pa#ss`", "", "a%(USER)sb", "%(PASSWD)s", "%(nope)s", "\"quoted\""];
-const URIS: &[&str] = &[
-    "file:/run/x",
-    "file:///run/x",
-    "file://host/x",
-    "file:rel",
-    "FILE:/x",
-    "/x",
-    "https://x/y",
-    "",
-    "x",
-    "file:/a%20b",
-];
-const HOSTS: &[&str] = &[
-    "mail.example.org",
-    "mail.example.org:25",
-    "mail:587",
-    "[::1]:25",
-    "[::1]",
-    "[2001:db8::25]",
-    "2001:db8::25",
-    "a:b:c",
-    "smtp://mail:465",
-    "",
-    ":25",
-    "/run/smtp",
-    "localhost",
-];
-const KEYS: &[(&str, &[&str])] = &[
-    (
-        "PROTOCOL",
-        &[
-            "smtp",
-            "smtps",
-            "smtp+starttls",
-            "smtp+startls",
-            "smtp+unix",
-            "sendmail",
-            "dummy",
-            "SMTPS",
-            "starttls",
-            "",
-        ],
-    ),
-    ("SMTP_ADDR", HOSTS),
-    ("SMTP_PORT", &["25", "465", "587", "2525", "025", "", "x"]),
-    ("HOST", HOSTS),
-    ("MAILER_TYPE", &["sendmail", "smtp", "dummy", ""]),
-    ("IS_TLS_ENABLED", FLAGS),
-    ("DISABLE_HELO", FLAGS),
-    ("ENABLE_HELO", FLAGS),
-    ("HELO_HOSTNAME", &["git.example.org", ""]),
-    ("SKIP_VERIFY", FLAGS),
-    ("FORCE_TRUST_SERVER_CERT", FLAGS),
-    ("USE_CERTIFICATE", FLAGS),
-    ("USE_CLIENT_CERT", FLAGS),
-    ("ENABLE_HTML_ALTERNATIVE", FLAGS),
-    ("SEND_AS_PLAIN_TEXT", FLAGS),
-    ("FROM", SENDERS),
-    ("FROM", SENDERS),
-    ("ENVELOPE_FROM", SENDERS),
-    ("USER", &["u", "forge@example.org", "key", "", "%(USER)s"]),
-    ("USERNAME", &["alias@example.org", "u", ""]),
-    ("PASSWD", SECRETS),
-    ("PASSWORD", SECRETS),
-    ("PASSWD_URI", URIS),
-    ("PASSWORD_URI", URIS),
-    ("SUBJECT_PREFIX", &["[a]", "x#y", ""]),
-    ("SENDMAIL_PATH", &["/usr/sbin/sendmail", ""]),
-    ("SENDMAIL_TIMEOUT", &["60", "5m", "1h30m", "", "x", "0", "1.5s", "-1s", ".5s", "5 m"]),
-];
-const INCOMING_KEYS: &[(&str, &[&str])] = &[
-    (
-        "REPLY_TO_ADDRESS",
-        &[
-            "forge+%{token}@example.org",
-            "<forge+%{token}@example.org>",
-            "F <a%{token}@b>",
-            "a@b",
-            "%{token}%{token}@b",
-            "a@%{token}",
-            "a..%{token}@b",
-        ],
-    ),
-    ("HOST", HOSTS),
-    ("PORT", &["993", "143", "", "0", "x", "0x3E1", "1_0", "-1", "99999", "010"]),
-    ("USE_TLS", FLAGS),
-    ("SKIP_TLS_VERIFY", FLAGS),
-    ("USERNAME", &["in", ""]),
-    ("USER", &["other", ""]),
-    ("PASSWORD", SECRETS),
-    ("PASSWD", SECRETS),
-    ("PASSWORD_URI", URIS),
-    ("PASSWD_URI", URIS),
-    ("MAILBOX", &["INBOX", "Forge", ""]),
-    ("DELETE_HANDLED_MESSAGE", FLAGS),
-];
 
 const ADDRESSES: &[&str] = &[
     "",
@@ -588,101 +515,8 @@ fn ask(requests: &[(u8, &str)]) -> Vec<Vec<String>> {
     ask_go(GO, requests)
 }
 
-/// Asks the Go program beside this file, built by a release of Go.
-fn ask_go(go: &str, requests: &[(u8, &str)]) -> Vec<Vec<String>> {
-    let mut child = Command::new(program(go))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut input = child.stdin.take().expect("a pipe");
-    let mut bytes = Vec::new();
-    for (what, text) in requests {
-        bytes.extend(u32::try_from(text.len() + 1).expect("short").to_be_bytes());
-        bytes.push(*what);
-        bytes.extend(text.as_bytes());
-    }
-    let writer = std::thread::spawn(move || input.write_all(&bytes));
-    let mut output = Vec::new();
-    child.stdout.take().expect("a pipe").read_to_end(&mut output).expect("an answer");
-    writer.join().expect("no panic").expect("all is written");
-    assert!(child.wait().expect("an end").success());
-    let mut rest = output.as_slice();
-    let answers: Vec<Vec<String>> = requests
-        .iter()
-        .map(|_| {
-            let count = number(&mut rest);
-            (0..count)
-                .map(|_| {
-                    let size = number(&mut rest);
-                    let (word, after) = rest.split_at(size);
-                    rest = after;
-                    String::from_utf8_lossy(word).into_owned()
-                })
-                .collect()
-        })
-        .collect();
-    assert!(rest.is_empty());
-    answers
-}
-
-fn number(rest: &mut &[u8]) -> usize {
-    let (head, after) = rest.split_first_chunk::<4>().expect("a number");
-    *rest = after;
-    u32::from_be_bytes(*head) as usize
-}
-
-fn program(go: &str) -> PathBuf {
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let tools = folder.parent().expect("the target folder").join("tools");
-    let root = tools.join(format!("go-{go}/go"));
-    assert!(root.join("bin/go").exists(), "Go {go} is installed: cargo xtask tools");
-    let source = include_str!("oracle/main.go");
-    // A program is built once for each text of its source.
-    let digest =
-        source.bytes().fold(0_u64, |held, byte| held.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte));
-    let program = folder.join(format!("go-ini-{go}-{digest:016x}"));
-    if !program.exists() {
-        let made = folder.join(format!("go-ini-{go}-{}", std::process::id()));
-        let built = Command::new(root.join("bin/go"))
-            .args(["build", "-o"])
-            .arg(&made)
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/main.go"))
-            .env("GOROOT", &root)
-            .env("GOTOOLCHAIN", "local")
-            .env("GO111MODULE", "off")
-            .env("GOPATH", tools.join("go-ini/usr/share/gocode"))
-            .env("GOCACHE", folder.join("go-cache"))
-            .env("GOFLAGS", "")
-            .status()
-            .expect("Go is installed: cargo xtask tools");
-        assert!(built.success(), "the oracle is built; it needs go-ini: cargo xtask tools");
-        std::fs::rename(&made, &program).expect("it is put into its place");
-    }
-    program
-}
-
-/// A small generator, so that a failure names its file and every run has the same files.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("small")
-    }
-
-    fn word(&mut self, pieces: &[&str], longest: usize) -> String {
-        (0..self.below(longest + 1)).map(|_| pieces[self.below(pieces.len())]).collect()
-    }
+fn word(random: &mut Random, pieces: &[&str], longest: usize) -> String {
+    (0..random.below(longest + 1)).map(|_| pieces[random.below(pieces.len())]).collect()
 }
 
 const PIECES: &[&str] = &[
@@ -692,7 +526,7 @@ const PIECES: &[&str] = &[
 
 fn generated(seed: u64) -> String {
     let mut random = Random(seed);
-    let value = random.word(PIECES, 7);
+    let value = word(&mut random, PIECES, 7);
     match seed % 8 {
         0..=3 => format!("[mailer]\nUSER = me\nPASSWD = {value}\nLAST = 1\n"),
         4 => format!("[mailer]\nPASSWD = `{value}`\nLAST = 1\n"),
@@ -701,7 +535,7 @@ fn generated(seed: u64) -> String {
         _ => {
             let mut lines = PIECES.to_vec();
             lines.extend(["\n", "\n", "\nK = ", "\r\n", "\n[s]\n", "\n# c\n"]);
-            format!("[mailer]\nPASSWD = {}\nLAST = 1\n", random.word(&lines, 14))
+            format!("[mailer]\nPASSWD = {}\nLAST = 1\n", word(&mut random, &lines, 14))
         }
     }
 }

@@ -40,7 +40,10 @@ impl Generate {
     /// The output cannot be written.
     pub fn run(&self, mut program: Command) -> io::Result<()> {
         match self {
-            Self::Completions { shell } => io::stdout().write_all(&completions(&mut program, *shell)),
+            Self::Completions { shell } => {
+                let written = io::stdout().write_all(&completions(&mut program, *shell));
+                written.inspect_err(crate::pipe::exit_if_broken)
+            }
             Self::Man { folder } => man(&program, folder),
         }
     }

@@ -17,6 +17,13 @@ pub fn exit_on_broken_pipe() {
     }));
 }
 
+/// Exits with code 141 if an error of writing is that of a pipe without a reader.
+pub(crate) fn exit_if_broken(why: &std::io::Error) {
+    if why.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(BROKEN_PIPE);
+    }
+}
+
 /// Tells if a panic is that of `print!` into a broken pipe.
 fn is_broken_pipe(text: &str) -> bool {
     text.starts_with("failed printing to std") && text.contains("Broken pipe")

@@ -122,3 +122,11 @@ fn every_block_of_the_migration_guide_is_valid() {
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn output_without_a_reader_ends_the_program_quietly() {
+    let program = env!("CARGO_BIN_EXE_edge-proxyd");
+    for args in [&["check", "--config", MATRIX][..], &["schema"], &["completions", "fish"]] {
+        testkit::assert_ends_quietly_without_a_reader(program, args);
+    }
+}

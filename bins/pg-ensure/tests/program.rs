@@ -582,3 +582,12 @@ fn a_name_that_the_policy_cannot_hold_stops_it_before_the_first_step() {
         postgres.session().query("SELECT FROM pg_roles WHERE rolname IN ('/regex', 'good')").expect("rows");
     assert!(roles.is_empty(), "nothing was done");
 }
+
+#[test]
+fn output_without_a_reader_ends_the_program_quietly() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = write(folder.path(), "manifest.toml", "[[ensure]]\nname = \"forgejo\"\n");
+    let program = env!("CARGO_BIN_EXE_pg-ensure");
+    testkit::assert_ends_quietly_without_a_reader(program, &["check", &manifest, "--offline"]);
+    testkit::assert_ends_quietly_without_a_reader(program, &["completions", "bash"]);
+}

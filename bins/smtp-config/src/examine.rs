@@ -147,7 +147,7 @@ pub(crate) fn doctor(
         options.ports.clear();
     }
     let mut progress = Progress::new(args.json);
-    progress.begin(format!("examining {}", subject.mailer.host));
+    progress.begin(format!("examining {}", subject.mailer.shown_host()));
     let checks = run(async {
         let mut checks = doctor::examine(&subject.mailer, subject.password.as_ref(), &options).await;
         if let Some((incoming, password)) = &subject.incoming {

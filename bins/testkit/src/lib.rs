@@ -24,5 +24,7 @@ pub use origin::{Origin, answer};
 pub use pebble::{Pebble, PebbleVersion};
 pub use ports::{free_port, nobody};
 pub use postgres::tools;
-pub use process::{Memory, Process, role, say, serve_until_parent_ends};
+pub use process::{
+    Memory, Process, assert_ends_quietly_without_a_reader, role, say, serve_until_parent_ends,
+};
 pub use resume::{Resuming, Unanswered, Went, replay};

@@ -95,3 +95,18 @@ impl Drop for Process {
         let _ = self.child.wait();
     }
 }
+
+/// Runs a program whose standard output has no reader any more, as in `… | head -1`; it must end with 141 and without a
+/// panic.
+///
+/// # Panics
+///
+/// The program ends otherwise.
+pub fn assert_ends_quietly_without_a_reader(program: &str, args: &[&str]) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(program).args(args).stdout(writer).output().expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(141), "{args:?}: {text}");
+    assert!(!text.contains("panicked"), "{args:?}: {text}");
+}

@@ -3,6 +3,7 @@
 use super::{Checker, known_keys};
 use crate::finding::Code;
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
+use std::collections::HashMap;
 
 /// The keys of `[mailer]`, with deprecated ones and aliases.
 pub(super) const MAILER: &[&str] = &[
@@ -114,7 +115,7 @@ fn sections(checker: &mut Checker<'_>) {
                 () if plain == known => {
                     (Code::KeyCase, format!("[{name}] is not read: names of sections are compared exactly"))
                 }
-                () if distance(&plain, known) == 1 => {
+                () if plain.len().abs_diff(known.len()) <= 4 && distance(&plain, known) == 1 => {
                     (Code::UnknownSection, format!("[{name}] is not a section that Forgejo reads"))
                 }
                 () => continue,
@@ -185,14 +186,14 @@ fn distance(one: &str, other: &str) -> usize {
 }
 
 fn duplicates(checker: &mut Checker<'_>) {
-    let mut seen: Vec<(&str, u32)> = Vec::new();
+    let mut seen: HashMap<&str, (u32, u32)> = HashMap::new();
     let entries = checker.ini.entries().iter().filter(|entry| entry.section == checker.section);
     let mut twice = Vec::new();
     for entry in entries {
-        match seen.iter().find(|(key, _)| *key == entry.key) {
-            Some((key, line)) if !twice.contains(&(*key, *line)) => twice.push((*key, *line)),
-            Some(_) => {}
-            None => seen.push((&entry.key, entry.line)),
+        let (line, count) = seen.entry(&entry.key).or_insert((entry.line, 0));
+        *count += 1;
+        if *count == 2 {
+            twice.push((entry.key.as_str(), *line));
         }
     }
     for (key, line) in twice {

@@ -7,16 +7,17 @@ mod values;
 
 use crate::edit::is_password;
 use crate::finding::{Code, Finding, Severity};
-use crate::ini::Ini;
+use crate::ini::{Entry, Ini};
 use crate::redact::shown;
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
 use crate::version::Version;
+use std::collections::HashMap;
 
 /// Returns every finding in `[mailer]`, `[mailer.override_header]` and `[email.incoming]`, by line. A setting at which
 /// Forgejo's start ends is an error that quotes Forgejo; nothing else says so.
 #[must_use]
 pub fn check(ini: &Ini, version: Version) -> Vec<Finding> {
-    let mut checker = Checker { ini, version, section: SECTION, findings: Vec::new() };
+    let mut checker = Checker::new(ini, version, SECTION);
     keys::check(&mut checker);
     mailer::check(&mut checker);
     checker.section = INCOMING;
@@ -45,7 +46,7 @@ pub enum SecretFile {
 /// Returns the finding about the file of a `PASSWD_URI` or `PASSWORD_URI`.
 #[must_use]
 pub fn secret_file(ini: &Ini, section: &'static str, path: &str, state: &SecretFile) -> Finding {
-    let mut checker = Checker { ini, version: Version::default(), section, findings: Vec::new() };
+    let mut checker = Checker::new(ini, Version::default(), section);
     let keys = ["PASSWD_URI", "PASSWORD_URI"];
     let key = keys.iter().find(|key| ini.value(section, key).is_some_and(|value| !value.is_empty()));
     let key = key.copied().unwrap_or(if section == SECTION { "PASSWD_URI" } else { "PASSWORD_URI" });
@@ -72,16 +73,26 @@ struct Checker<'i> {
     version: Version,
     section: &'static str,
     findings: Vec<Finding>,
+    /// The last assignment of each key of the sections that are looked at.
+    last: HashMap<(&'i str, &'i str), &'i Entry>,
 }
 
-impl Checker<'_> {
+impl<'i> Checker<'i> {
+    fn new(ini: &'i Ini, version: Version, section: &'static str) -> Self {
+        let ours = ini
+            .entries()
+            .iter()
+            .filter(|entry| [SECTION, OVERRIDE_HEADER, INCOMING].contains(&entry.section.as_str()));
+        let last = ours.map(|entry| ((entry.section.as_str(), entry.key.as_str()), entry)).collect();
+        Self { ini, version, section, findings: Vec::new(), last }
+    }
+
     fn add(&mut self, code: Code, key: &str, problem: impl Into<String>, fix: &str) {
         self.add_with(code, code.severity(), key, problem, fix);
     }
 
     fn add_with(&mut self, code: Code, severity: Severity, key: &str, problem: impl Into<String>, fix: &str) {
-        let mut entries = self.ini.entries().iter().rev();
-        let entry = entries.find(|entry| entry.section == self.section && entry.key == key);
+        let entry = self.last.get(&(self.section, key)).copied();
         let header = self.ini.headers().iter().find(|header| header.section == self.section);
         let line = entry.map(|entry| entry.line).or(header.map(|header| header.line));
         let value = entry.and_then(|_| self.ini.value(self.section, key));

@@ -62,14 +62,19 @@ pub(super) fn resave(checker: &mut Checker<'_>) {
     let mut now = None::<Ini>;
     for _ in 0..2 {
         let written = now.as_ref().unwrap_or(checker.ini).write();
-        let Ok(next) = Ini::parse(&written) else {
+        let Ok(next) = Ini::parse_values(&written) else {
             let problem = "once Forgejo has written app.ini itself, it cannot be read any more";
             let fix = "quote values that begin with three quotes in another way";
             checker.section = "";
             checker.add(Code::ResaveUnreadable, "", problem, fix);
             return;
         };
+        // What is written and read unchanged stays so.
+        let settled = now.as_ref().unwrap_or(checker.ini).sections() == next.sections();
         now = Some(next);
+        if settled {
+            break;
+        }
     }
     let Some(now) = now else { return };
     for name in [SECTION, OVERRIDE_HEADER, INCOMING] {

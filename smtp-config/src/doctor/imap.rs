@@ -68,7 +68,7 @@ async fn server(
         return session(report, incoming, Imap::new(Box::new(stream), options), None).await;
     }
     let name = ServerName::try_from(incoming.host.clone());
-    let (Ok(name), Ok(config)) = (name, verifying(&options.roots)) else {
+    let (Ok(name), Ok(config)) = (name, verifying(&options.roots, None)) else {
         let detail = "the host is not a name that a certificate could have";
         return report.fail("incoming-tls", detail, "correct HOST");
     };

@@ -3,13 +3,12 @@
 use super::auth::authenticate;
 use super::server::{addresses, connect};
 use super::strip::strip;
-use super::tls::{accepting, verifying};
+use super::tls::{accepting, identity, server_name, verifying};
 use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication};
 use crate::effective::{Effective, Origin, Spoken};
 use crate::protocol::Protocol;
-use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -64,7 +63,7 @@ pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
                     let wire = Wire::new(Box::new(stream), options.limit);
                     converse(&mut out, mailer, Protocol::Smtp, options, wire, None).await;
                 }
-                Err(why) => out.step(format!("connects to {}", mailer.host), why.to_string()),
+                Err(why) => out.step(format!("connects to {}", mailer.shown_host()), why.to_string()),
             }
             // A socket of this machine has no eavesdropper.
             out.leaks = false;
@@ -141,10 +140,11 @@ fn begun(mailer: &Effective) -> Replay {
     match mailer.spoken {
         Spoken::Dummy => out.step("writes the message to its log", origin),
         Spoken::Sendmail => out.step(format!("runs {}", mailer.sendmail.0), origin),
-        Spoken::Unix => out.step(format!("speaks SMTP over the socket {}", mailer.host), origin),
+        Spoken::Unix => out.step(format!("speaks SMTP over the socket {}", mailer.shown_host()), origin),
         Spoken::Network(protocol) => out.step(format!("speaks {protocol}"), origin),
     }
-    if mailer.trusts_anybody {
+    let encrypts = matches!(mailer.spoken, Spoken::Network(Protocol::Smtps | Protocol::StartTls));
+    if mailer.trusts_anybody && encrypts {
         out.leaks = !mailer.user.is_empty();
         out.step(
             "accepts any certificate",
@@ -160,11 +160,14 @@ async fn target(out: &mut Replay, mailer: &Effective, options: &Options) -> Opti
     match (first, mailer.port.parse()) {
         (Ok(Some(address)), Ok(port)) => Some(SocketAddr::new(address, port)),
         (Err(why), _) => {
-            out.step(format!("looks {} up", mailer.host), why);
+            out.step(format!("looks {} up", mailer.shown_host()), why);
             None
         }
         _ => {
-            out.step(format!("connects to {}:{}", mailer.host, mailer.port), "not a valid address and port");
+            out.step(
+                format!("connects to {}:{}", mailer.shown_host(), mailer.port),
+                "not a valid address and port",
+            );
             None
         }
     }
@@ -180,6 +183,12 @@ async fn converse(
     stand_in: Option<&SecretString>,
 ) {
     let name = helo(mailer, options);
+    if protocol != Protocol::Smtp
+        && let Err(why) = identity(mailer)
+    {
+        out.leaks = false;
+        return out.step("loads its client certificate", format!("{why}; the message is lost"));
+    }
     if protocol == Protocol::Smtps && !tls(out, mailer, options, &mut wire).await {
         return;
     }
@@ -251,8 +260,10 @@ async fn converse(
 
 async fn tls(out: &mut Replay, mailer: &Effective, options: &Options, wire: &mut Wire) -> bool {
     // Only a password that is made up is ever sent here.
-    let config = if mailer.trusts_anybody { accepting() } else { verifying(&options.roots) };
-    let (Ok(name), Ok(config)) = (ServerName::try_from(mailer.host.clone()), config) else {
+    let identity = identity(mailer).unwrap_or_default();
+    let config =
+        if mailer.trusts_anybody { accepting(identity) } else { verifying(&options.roots, identity) };
+    let (Some(name), Ok(config)) = (server_name(mailer), config) else {
         out.step("begins TLS", "the host is not a name that a certificate could have");
         return false;
     };

@@ -2,7 +2,7 @@
 
 use super::auth::{AuthError, authenticate};
 use super::server::{addresses, connect};
-use super::tls::verifying;
+use super::tls::{identity, verifying};
 use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, after_ehlo, authentication};
@@ -32,6 +32,9 @@ pub enum SendError {
     /// The conversation ended early.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// The client certificate cannot be loaded.
+    #[error("the client certificate cannot be loaded: {0}")]
+    ClientCertificate(String),
     /// The authentication failed.
     #[error("authentication: {0}")]
     Auth(#[from] AuthError),
@@ -142,7 +145,7 @@ async fn transaction(
 }
 
 async fn connected(mailer: &Effective, options: &Options) -> Result<Wire, SendError> {
-    let place = format!("{}:{}", mailer.host, mailer.port);
+    let place = format!("{}:{}", mailer.shown_host(), mailer.port);
     let unreachable = |why: String| SendError::Unreachable { place: place.clone(), why };
     if mailer.spoken == Spoken::Unix {
         let stream = UnixStream::connect(&mailer.host).await;
@@ -164,7 +167,8 @@ async fn tls(mailer: &Effective, options: &Options, wire: &mut Wire) -> Result<(
     let name = ServerName::try_from(mailer.host.clone());
     let name =
         name.map_err(|_| SendError::Stopped("the host is not a name that a certificate could have"))?;
-    let config = verifying(&options.roots);
+    let identity = identity(mailer).map_err(SendError::ClientCertificate)?;
+    let config = verifying(&options.roots, identity);
     let config = config.map_err(|_| SendError::Stopped("a root certificate is not valid"))?;
     Ok(wire.begin_tls(config, name).await?)
 }

@@ -1,7 +1,7 @@
 //! The checks of a server's name, addresses and ports.
 
 use super::session::session;
-use super::tls::verifying;
+use super::tls::{identity, verifying};
 use super::wire::Wire;
 use super::{Options, Report, Verdict};
 use crate::effective::{Effective, Spoken};
@@ -22,7 +22,7 @@ pub(super) async fn examine(
         Spoken::Dummy => report.add("transport", Verdict::Note, "dummy: messages go to the log only", ""),
         Spoken::Sendmail => sendmail(report, &mailer.sendmail.0),
         Spoken::Unix => {
-            report.about.clone_from(&mailer.host);
+            report.about = mailer.shown_host().to_owned();
             match timeout(options.limit, UnixStream::connect(&mailer.host)).await {
                 Ok(Ok(stream)) => {
                     report.pass("connect", "the socket is there");
@@ -118,7 +118,7 @@ async fn network(
     password: Option<&SecretString>,
     options: &Options,
 ) {
-    report.about.clone_from(&mailer.host);
+    report.about = mailer.shown_host().to_owned();
     let Ok(port) = mailer.port.parse::<u16>() else {
         report.fail("port", format!("{:?} is not a valid port", mailer.port), "set SMTP_PORT to a number");
         return;
@@ -132,7 +132,16 @@ async fn network(
     };
     let shown: Vec<String> = all.iter().map(ToString::to_string).collect();
     report.pass("name", shown.join(", "));
-    let config = verifying(&options.roots);
+    let identity = if protocol == Protocol::Smtp { Ok(None) } else { identity(mailer) };
+    let config = match identity {
+        Ok(identity) => verifying(&options.roots, identity),
+        Err(why) => {
+            let fix =
+                "write the PEM files to CLIENT_CERT_FILE and CLIENT_KEY_FILE, or remove USE_CLIENT_CERT";
+            let detail = format!("cannot be loaded, and Forgejo sends nothing: {why}");
+            return report.fail("client-certificate", detail, fix);
+        }
+    };
     let mut families = Vec::new();
     for address in &all {
         let socket = SocketAddr::new(*address, port);

@@ -1,16 +1,57 @@
 //! TLS to a server as Go verifies it, and what was wrong with it.
 
+use crate::effective::Effective;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::io;
 use std::sync::Arc;
 
+/// A client certificate with its chain, and the key.
+pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Reads the client certificate that Forgejo presents, where it presents one. Both files are read for every message, so a
+/// fault stops messages, not the start.
+pub(super) fn identity(mailer: &Effective) -> Result<Option<Identity>, String> {
+    if !mailer.client_certificate {
+        return Ok(None);
+    }
+    let (chain, key) = &mailer.client_files;
+    let read = |name: &str, path: &str| {
+        if path.is_empty() { Err(format!("{name} is missing")) } else { Ok(path.to_owned()) }
+    };
+    let chain = read("CLIENT_CERT_FILE", chain)?;
+    let key = read("CLIENT_KEY_FILE", key)?;
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(&chain).and_then(|found| found.collect::<Result<_, _>>());
+    let certificates = certificates.map_err(|why| format!("CLIENT_CERT_FILE: {chain}: {why}"))?;
+    if certificates.is_empty() {
+        return Err(format!("CLIENT_CERT_FILE: {chain}: not a PEM file with a certificate"));
+    }
+    let secret =
+        PrivateKeyDer::from_pem_file(&key).map_err(|why| format!("CLIENT_KEY_FILE: {key}: {why}"))?;
+    // Go compares the two when it loads them.
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    rustls::sign::CertifiedKey::from_der(certificates.clone(), secret.clone_key(), &provider)
+        .map_err(|why| format!("CLIENT_KEY_FILE: {key}: not the key of {chain}: {why}"))?;
+    Ok(Some((certificates, secret)))
+}
+
+/// Returns the name for TLS, or a stand-in where no name is looked at.
+pub(super) fn server_name(mailer: &Effective) -> Option<ServerName<'static>> {
+    let name = ServerName::try_from(mailer.host.clone()).ok();
+    name.or_else(|| mailer.trusts_anybody.then(|| ServerName::try_from("unnamed.invalid").ok()).flatten())
+}
+
 /// Returns a configuration that verifies, with the system's roots and those that are given. Like Go, it accepts a
 /// certificate that is itself among the roots, if it is valid for the name and not expired.
-pub(super) fn verifying(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, Error> {
+pub(super) fn verifying(
+    extra: &[CertificateDer<'static>],
+    identity: Option<Identity>,
+) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
     let mut pinned = rustls_native_certs::load_native_certs().certs;
     roots.add_parsable_certificates(pinned.iter().cloned());
@@ -21,25 +62,29 @@ pub(super) fn verifying(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientC
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
     let inner = inner.map_err(|why| Error::General(why.to_string()))?;
-    config(provider, Arc::new(AsGo { inner, pinned }))
+    config(provider, Arc::new(AsGo { inner, pinned }), identity)
 }
 
 /// Returns a configuration that accepts any certificate, as `FORCE_TRUST_SERVER_CERT` does. It is for conversations with a
 /// password that is made up only.
-pub(super) fn accepting() -> Result<Arc<ClientConfig>, Error> {
+pub(super) fn accepting(identity: Option<Identity>) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    config(provider.clone(), Arc::new(Accepting(provider)))
+    config(provider.clone(), Arc::new(Accepting(provider)), identity)
 }
 
 fn config(
     provider: Arc<rustls::crypto::CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<Identity>,
 ) -> Result<Arc<ClientConfig>, Error> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let config = match identity {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
+        None => config.with_no_client_auth(),
+    };
     Ok(Arc::new(config))
 }
 

@@ -35,7 +35,7 @@ pub struct Section {
     comment: String,
     keys: Vec<Key>,
     /// The positions of the keys, once there are many.
-    by_name: HashMap<String, usize>,
+    by_name: Option<Box<HashMap<String, usize>>>,
 }
 
 /// The number of keys from which a section has an index.
@@ -83,7 +83,12 @@ impl Ini {
     ///
     /// The first line at which go-ini gives up; Forgejo does not start with such a file.
     pub fn parse(text: &str) -> Result<Self, IniError> {
-        parse::parse(text)
+        parse::parse(text, true)
+    }
+
+    /// Reads a file for its values only, without positions.
+    pub(crate) fn parse_values(text: &str) -> Result<Self, IniError> {
+        parse::parse(text, false)
     }
 
     /// Returns the text that was parsed; entries and headers point into it.
@@ -180,7 +185,7 @@ impl Ini {
             name: name.to_owned(),
             comment: String::new(),
             keys: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: None,
         });
         at
     }
@@ -222,7 +227,7 @@ impl Section {
         if self.keys.len() < MANY {
             return self.keys.iter().position(|key| key.name == name);
         }
-        self.by_name.get(name).copied()
+        self.by_name.as_ref()?.get(name).copied()
     }
 
     /// Adds a key, or replaces the one of the same name.
@@ -236,7 +241,7 @@ impl Section {
         let from = if self.keys.len() == MANY { 0 } else { self.keys.len() - 1 };
         if self.keys.len() >= MANY {
             let names = self.keys[from..].iter().enumerate();
-            self.by_name.extend(names.map(|(at, key)| (key.name.clone(), from + at)));
+            self.by_name.get_or_insert_default().extend(names.map(|(at, key)| (key.name.clone(), from + at)));
         }
     }
 }

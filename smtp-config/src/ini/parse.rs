@@ -4,7 +4,8 @@ use super::{Entry, Header, Ini, IniError, Key, Malformed};
 
 const TRIPLE: &str = "\"\"\"";
 
-pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
+/// Reads a file. Without positions the text, the entries and the headers are left out.
+pub(super) fn parse(text: &str, positions: bool) -> Result<Ini, IniError> {
     let mut reader = Reader { text, at: 0, line: 0, comment: String::new() };
     if text.starts_with('\u{feff}') {
         reader.at = '\u{feff}'.len_utf8();
@@ -32,7 +33,9 @@ pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
             reader.add_comment(&rest[close + 1..], false);
             ini.sections[current].comment = reader.take_comment();
             count = 1;
-            ini.headers.push(Header { section: name.to_owned(), line: number, span: begin..reader.at });
+            if positions {
+                ini.headers.push(Header { section: name.to_owned(), line: number, span: begin..reader.at });
+            }
             continue;
         }
         let (name, rest) = key_name(line).map_err(refuse)?;
@@ -49,16 +52,20 @@ pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
         }
         let comment = reader.take_comment();
         let section = &mut ini.sections[current];
-        ini.entries.push(Entry {
-            section: section.name.clone(),
-            key: name.clone(),
-            line: number,
-            column: column(whole),
-            span: begin..reader.at,
-        });
+        if positions {
+            ini.entries.push(Entry {
+                section: section.name.clone(),
+                key: name.clone(),
+                line: number,
+                column: column(whole),
+                span: begin..reader.at,
+            });
+        }
         section.put(Key { name, value, comment, automatic });
     }
-    text.clone_into(&mut ini.text);
+    if positions {
+        text.clone_into(&mut ini.text);
+    }
     Ok(ini)
 }
 

@@ -2,19 +2,24 @@
 
 use super::{DEFAULT_SECTION, Ini, Key};
 
+const TRIPLE: &str = "\"\"\"";
+
 pub(super) fn write(ini: &Ini) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(ini.text.len());
     let last = ini.sections.len().saturating_sub(1);
     for (index, section) in ini.sections.iter().enumerate() {
         comment(&mut out, &section.comment);
         if index > 0 || !section.name.eq_ignore_ascii_case(DEFAULT_SECTION) {
-            out.push_str(&format!("[{}]\n", section.name));
+            out.extend(["[", &section.name, "]\n"]);
         } else if section.keys.is_empty() {
             continue;
         }
         for key in &section.keys {
             comment(&mut out, &key.comment);
-            out.push_str(&format!("{} = {}\n", name(key), value(&key.value)));
+            name(&mut out, key);
+            out.push_str(" = ");
+            value(&mut out, &key.value);
+            out.push('\n');
         }
         if index < last {
             out.push('\n');
@@ -26,31 +31,31 @@ pub(super) fn write(ini: &Ini) -> String {
 fn comment(out: &mut String, comment: &str) {
     for line in comment.lines().filter(|line| !line.is_empty()) {
         let (sign, rest) = line.split_at(1);
-        out.push_str(&format!("{sign} {}\n", rest.trim()));
+        out.extend([sign, " ", rest.trim(), "\n"]);
     }
 }
 
-fn name(key: &Key) -> String {
-    let name = &key.name;
+fn name(out: &mut String, key: &Key) {
+    let name = key.name.as_str();
     if key.automatic {
-        "-".to_owned()
+        out.push('-');
     } else if name.contains(['"', '=', ':']) {
-        format!("`{name}`")
+        out.extend(["`", name, "`"]);
     } else if name.contains('`') {
-        format!("\"\"\"{name}\"\"\"")
+        out.extend([TRIPLE, name, TRIPLE]);
     } else {
-        name.clone()
+        out.push_str(name);
     }
 }
 
-fn value(value: &str) -> String {
+fn value(out: &mut String, value: &str) {
     if value.contains(['\n', '`']) {
-        format!("\"\"\"{value}\"\"\"")
+        out.extend([TRIPLE, value, TRIPLE]);
     } else if value.contains(['#', ';']) {
-        format!("`{value}`")
+        out.extend(["`", value, "`"]);
     } else if value.trim().len() != value.len() {
-        format!("\"{value}\"")
+        out.extend(["\"", value, "\""]);
     } else {
-        value.to_owned()
+        out.push_str(value);
     }
 }

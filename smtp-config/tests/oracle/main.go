@@ -5,6 +5,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -78,17 +80,32 @@ func ask(what byte, text []byte) (words []string) {
 			return []string{"refused", err.Error()}
 		}
 		return []string{"split", host, port}
-	case 'L', 'M':
-		// The first byte is the major version of Forgejo.
-		file, err := ini.LoadSources(options, text[1:])
+	case 'L', 'M', 'S':
+		// The first byte is the major version of Forgejo. Of a session, a port and the file of a root follow, each to the end
+		// of its line.
+		version, text := int(text[0]), text[1:]
+		var port, root []byte
+		if what == 'S' {
+			port, text, _ = bytes.Cut(text, []byte("\n"))
+			root, text, _ = bytes.Cut(text, []byte("\n"))
+		}
+		file, err := ini.LoadSources(options, text)
 		if err != nil {
 			return []string{"refused"}
 		}
 		file.NameMapper = ini.SnackCase
-		if what == 'M' {
-			return incoming(file, int(text[0]))
+		switch what {
+		case 'M':
+			return incoming(file, version)
+		case 'S':
+			held, words := mailer(file, version)
+			if words[0] != "on" {
+				return words
+			}
+			return session(held, string(port), string(root))
 		}
-		return mailer(file, int(text[0]))
+		_, words := mailer(file, version)
+		return words
 	case 'P':
 		// The first byte says whether there is TLS, the rest is the server's name.
 		auth := smtp.PlainAuth("", "user", "password", string(text[1:]))
@@ -182,14 +199,16 @@ type settings struct {
 	HeloHostname         string `ini:"HELO_HOSTNAME"`
 	ForceTrustServerCert bool   `ini:"FORCE_TRUST_SERVER_CERT"`
 	UseClientCert        bool   `ini:"USE_CLIENT_CERT"`
+	ClientCertFile       string `ini:"CLIENT_CERT_FILE"`
+	ClientKeyFile        string `ini:"CLIENT_KEY_FILE"`
 	SendmailPath         string `ini:"SENDMAIL_PATH"`
 }
 
 // mailer loads [mailer] with the calls of go-ini and of Go that Forgejo makes, in their order.
-func mailer(file *ini.File, version int) []string {
+func mailer(file *ini.File, version int) (settings, []string) {
 	section := file.Section("mailer")
 	if !section.Key("ENABLED").MustBool() {
-		return []string{"off"}
+		return settings{}, []string{"off"}
 	}
 	missing := func(key string) bool { return !section.HasKey(key) }
 	if section.HasKey("MAILER_TYPE") && missing("PROTOCOL") && section.Key("MAILER_TYPE").String() == "sendmail" {
@@ -310,7 +329,102 @@ func mailer(file *ini.File, version int) []string {
 		envelope, strconv.FormatBool(held.EnableHelo), held.HeloHostname, strconv.FormatBool(held.ForceTrustServerCert),
 		strconv.FormatBool(held.UseClientCert), held.SubjectPrefix, strconv.FormatBool(held.SendAsPlainText), held.SendmailPath,
 	}
-	return append(words, headers...)
+	return held, append(words, headers...)
+}
+
+// session holds the conversation about one message by net/smtp, with a server at a port of this machine.
+func session(held settings, port, root string) []string {
+	failed := func(stage string, why any) []string { return []string{"failed", stage, fmt.Sprint(why)} }
+	connection, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", port))
+	if err != nil {
+		return failed("connect", err)
+	}
+	defer connection.Close()
+	connection.SetDeadline(time.Now().Add(20 * time.Second))
+	encrypted := held.Protocol == "smtps" || held.Protocol == "smtp+starttls"
+	config := &tls.Config{ServerName: held.Addr, InsecureSkipVerify: held.ForceTrustServerCert, RootCAs: x509.NewCertPool()}
+	if pem, err := os.ReadFile(root); err != nil || !config.RootCAs.AppendCertsFromPEM(pem) {
+		return failed("root", err)
+	}
+	if encrypted && held.UseClientCert {
+		pair, err := tls.LoadX509KeyPair(held.ClientCertFile, held.ClientKeyFile)
+		if err != nil {
+			return failed("client certificate", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	if held.Protocol == "smtps" {
+		connection = tls.Client(connection, config)
+	}
+	client, err := smtp.NewClient(connection, "localhost")
+	if err != nil {
+		return failed("greeting", err)
+	}
+	if held.EnableHelo {
+		name := held.HeloHostname
+		if name == "" {
+			name = "machine.example.org"
+		}
+		if err := client.Hello(name); err != nil {
+			return failed("hello", err)
+		}
+	}
+	if offered, _ := client.Extension("STARTTLS"); offered && held.Protocol == "smtp+starttls" {
+		if err := client.StartTLS(config); err != nil {
+			return failed("starttls", err)
+		}
+	}
+	if offered, mechanisms := client.Extension("AUTH"); held.User != "" {
+		if !offered {
+			return failed("auth", "not offered")
+		}
+		if auth := chosen(mechanisms, held); auth != nil {
+			if err := client.Auth(auth); err != nil {
+				return failed("auth", err)
+			}
+		}
+	}
+	// A message needs the transaction to begin; what it says is not of interest here.
+	if err := client.Mail("forge@example.org"); err != nil {
+		return failed("mail", err)
+	}
+	if err := client.Quit(); err != nil {
+		return failed("quit", err)
+	}
+	return []string{"sent"}
+}
+
+func chosen(mechanisms string, held settings) smtp.Auth {
+	for _, each := range []struct {
+		name string
+		auth smtp.Auth
+	}{
+		{"CRAM-MD5", smtp.CRAMMD5Auth(held.User, held.Passwd)},
+		{"PLAIN", smtp.PlainAuth("", held.User, held.Passwd, "localhost")},
+		{"LOGIN", login{held.User, held.Passwd}},
+	} {
+		if strings.Contains(mechanisms, each.name) {
+			return each.auth
+		}
+	}
+	return nil
+}
+
+// login is the mechanism that Go lacks.
+type login struct{ user, password string }
+
+func (held login) Start(*smtp.ServerInfo) (string, []byte, error) { return "LOGIN", []byte{}, nil }
+
+func (held login) Next(asked []byte, more bool) ([]byte, error) {
+	switch {
+	case !more:
+		return nil, nil
+	case string(asked) == "Username:":
+		return []byte(held.user), nil
+	case string(asked) == "Password:":
+		return []byte(held.password), nil
+	}
+	return nil, fmt.Errorf("unexpected question %q", asked)
 }
 
 type incomingSettings struct {

@@ -235,3 +235,16 @@ fn groups_are_checked_and_enforced() {
     let checked = lab.run(&["check", "--dry"]).ends(3);
     assert!(checked.out.contains("there is no group `no-such-group`"), "{}", checked.out);
 }
+
+#[test]
+fn output_without_a_reader_ends_the_program_quietly() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.toml");
+    let text = "email = \"a@example.org\"\nstore = \"/nonexistent/acme\"\n[[certificate]]\nnames = [\"a.example.org\"]\n";
+    std::fs::write(&file, text).expect("a file");
+    let program = env!("CARGO_BIN_EXE_acme-dns01");
+    for args in [&["completions", "zsh"][..], &["simulate"]] {
+        let args = [&["--config", file.to_str().expect("a path")], args].concat();
+        testkit::assert_ends_quietly_without_a_reader(program, &args);
+    }
+}

@@ -8,7 +8,7 @@ use cli_support::outcome::{Done, Failure};
 use cli_support::replace::replace;
 use serde_json::json;
 use smtp_config::ini::Ini;
-use smtp_config::{SECTION, edit};
+use smtp_config::{SECTION, edit_parsed};
 use std::path::Path;
 
 pub(super) fn run(
@@ -25,9 +25,8 @@ pub(super) fn run(
     let password = resolved.password.as_ref().map(crate::settings::Secret::credential);
     let incoming = resolved.incoming.as_ref().map(crate::settings::Secret::credential);
     let changes = resolved.mailer.changes(&ini, args.version(), password, incoming);
-    let edited =
-        edit(&text, &changes).map_err(|why| Failure::Configuration(format!("{}: {why}", file.display())))?;
-    let new = parse(file, &edited)?;
+    let (edited, new) = edit_parsed(&ini, &changes)
+        .map_err(|why| Failure::Configuration(format!("{}: {why}", file.display())))?;
     let mut changed: Vec<String> = Vec::new();
     for change in &changes {
         let held = |ini: &Ini| {

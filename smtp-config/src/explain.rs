@@ -1,0 +1,196 @@
+//! The explanation of an app.ini: the outcome of Forgejo's start, and the effect of each key.
+
+use crate::effective::{Effective, Helo, Origin, Password, Spoken, effective};
+use crate::effective_incoming::effective_incoming;
+use crate::fatal::Fatal;
+use crate::ini::{Ini, Section};
+use crate::redact::shown;
+use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
+use crate::version::Version;
+use std::collections::HashMap;
+use std::fmt;
+
+/// The outcome of a start with these settings.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Start {
+    /// The start ends at a setting.
+    Fatal(Fatal),
+    /// Forgejo starts and sends no mail.
+    Off,
+    /// Forgejo starts and sends mail.
+    Sends(Box<Effective>),
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fatal(why) => write!(out, "does not start: {why}: {}", why.fix()),
+            Self::Off => out.write_str("sends no mail: ENABLED is not true"),
+            Self::Sends(mailer) => summary(mailer, out),
+        }
+    }
+}
+
+/// A key and its effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedKey {
+    /// The section of app.ini.
+    pub section: String,
+    /// The name of the key.
+    pub key: String,
+    /// The value as Forgejo has it; `None` for a secret.
+    pub value: Option<String>,
+    /// The line of the value, or the setting that it follows.
+    pub from: String,
+    /// The effect of the key on Forgejo.
+    pub effect: &'static str,
+}
+
+/// The explanation of the mailer's sections.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The outcome of a start.
+    pub outcome: Start,
+    /// Every key that is written, and those that are implied.
+    pub keys: Vec<ExplainedKey>,
+}
+
+/// Explains the sections of the mailer by what [`effective`] and [`effective_incoming`] load from them.
+#[must_use]
+pub fn explain(ini: &Ini, version: Version) -> Explanation {
+    // The mailer is loaded first.
+    let loaded = effective(ini, version);
+    let outcome = match (loaded, effective_incoming(ini, version)) {
+        (Err(why), _) | (Ok(_), Err(why)) => Start::Fatal(why),
+        (Ok(None), Ok(_)) => Start::Off,
+        (Ok(Some(mailer)), Ok(_)) => Start::Sends(Box::new(mailer)),
+    };
+    let lines: HashMap<(&str, &str), u32> = ini
+        .entries()
+        .iter()
+        .map(|entry| ((entry.section.as_str(), entry.key.as_str()), entry.line))
+        .collect();
+    let mut keys: Vec<ExplainedKey> = Vec::new();
+    for section in [SECTION, OVERRIDE_HEADER, INCOMING] {
+        for key in ini.section(section).map(Section::keys).unwrap_or_default() {
+            let key = key.name();
+            let value = ini.value(section, key).unwrap_or_default();
+            keys.push(ExplainedKey {
+                section: section.to_owned(),
+                key: key.to_owned(),
+                value: shown(key, &value).map(str::to_owned),
+                from: lines.get(&(section, key)).map_or_else(String::new, |line| format!("line {line}")),
+                effect: effect(section, key),
+            });
+        }
+    }
+    if let Start::Sends(mailer) = &outcome {
+        for (key, value, from) in implied(mailer) {
+            let written = keys.iter_mut().find(|row| row.section == SECTION && row.key == key);
+            if let Some(row) = written {
+                // An empty value counts as none.
+                if ini.value(SECTION, key).is_some_and(|held| held.is_empty()) && !value.is_empty() {
+                    row.value = Some(value);
+                    row.from = format!("{}, empty: {from}", row.from);
+                }
+            } else {
+                keys.push(ExplainedKey {
+                    section: SECTION.to_owned(),
+                    key: key.to_owned(),
+                    value: Some(value),
+                    from: from.to_owned(),
+                    effect: effect(SECTION, key),
+                });
+            }
+        }
+    }
+    Explanation { outcome, keys }
+}
+
+fn summary(mailer: &Effective, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let origin = match mailer.origin {
+        Origin::Written => "",
+        Origin::Inferred => " (inferred from the port or the host)",
+        Origin::Deprecated => " (by a deprecated key)",
+        Origin::Unknown => " (since it does not know the value of PROTOCOL)",
+    };
+    match mailer.spoken {
+        Spoken::Dummy => out.write_str("writes messages to its log only"),
+        Spoken::Sendmail => write!(out, "runs {}", mailer.sendmail.0),
+        Spoken::Unix => write!(out, "speaks SMTP over the socket {}{origin}", mailer.shown_host()),
+        Spoken::Network(protocol) => {
+            write!(out, "speaks {protocol}{origin} to {} port {}", mailer.shown_host(), mailer.port)
+        }
+    }
+}
+
+/// Returns the values of keys that are not written.
+fn implied(mailer: &Effective) -> Vec<(&'static str, String, &'static str)> {
+    let mut rows = Vec::new();
+    if let Spoken::Network(protocol) = mailer.spoken {
+        let from = if mailer.origin == Origin::Deprecated { "a deprecated key" } else { "inferred" };
+        rows.push(("PROTOCOL", protocol.to_string(), from));
+        rows.push(("SMTP_PORT", mailer.port.clone(), "inferred"));
+    }
+    if mailer.spoken == Spoken::Sendmail && mailer.origin == Origin::Deprecated {
+        rows.push(("PROTOCOL", "sendmail".to_owned(), "a deprecated key"));
+    }
+    if matches!(mailer.spoken, Spoken::Network(_) | Spoken::Unix) {
+        rows.push(("SMTP_ADDR", mailer.shown_host().to_owned(), "HOST"));
+    }
+    rows.push(("USER", mailer.user.clone(), "default"));
+    rows.push(("FROM", mailer.from.clone(), "USER"));
+    rows.push(("ENVELOPE_FROM", mailer.envelope_from.clone(), "FROM"));
+    let helo = match &mailer.helo {
+        Helo::Localhost => "localhost".to_owned(),
+        Helo::Machine => "the machine's name".to_owned(),
+        Helo::Name(name) => name.clone(),
+    };
+    rows.push(("HELO_HOSTNAME", helo, "default"));
+    rows.push(("FORCE_TRUST_SERVER_CERT", mailer.trusts_anybody.to_string(), "default"));
+    if let Password::None = mailer.password {
+        rows.push(("PASSWD", "none".to_owned(), "default"));
+    }
+    rows
+}
+
+fn effect(section: &str, key: &str) -> &'static str {
+    match (section, key) {
+        (OVERRIDE_HEADER, _) => "sets the header on every message; a comma separates values",
+        (_, "ENABLED") => "turns it on; anything but a boolean is off",
+        (INCOMING, "REPLY_TO_ADDRESS") => "the address of answers; %{token} becomes the conversation's token",
+        (INCOMING, "HOST") => "the IMAP server",
+        (INCOMING, "PORT") => "the port of the IMAP server",
+        (INCOMING, "USE_TLS") => "TLS from the first byte",
+        (INCOMING, "USERNAME" | "USER") => "the account",
+        (INCOMING, "PASSWORD" | "PASSWD") => "the account's password",
+        (INCOMING, "PASSWORD_URI") => "reads the password from the file, trimmed",
+        (INCOMING, "MAILBOX") => "the mailbox that is read",
+        (INCOMING, "DELETE_HANDLED_MESSAGE") => "deletes handled messages",
+        (INCOMING, "MAXIMUM_MESSAGE_SIZE") => "skips longer messages",
+        (_, "PROTOCOL") => "the protocol; an unknown value is plain SMTP",
+        (_, "SMTP_ADDR") => "the server, whose certificate must be valid for this name",
+        (_, "SMTP_PORT") => "the port; without PROTOCOL it determines the protocol",
+        (_, "FROM") => "the sender; Forgejo does not start when Go refuses it",
+        (_, "ENVELOPE_FROM") => "the sender of the envelope, for bounces and SPF",
+        (_, "USER") => "the account; with it a server without AUTH is an error",
+        (_, "PASSWD") => "the account's password",
+        (_, "PASSWD_URI") => "reads the password from the file, trimmed, from Forgejo 13 on",
+        (_, "SUBJECT_PREFIX") => "the text before each subject",
+        (_, "SEND_AS_PLAIN_TEXT") => "leaves HTML out",
+        (_, "ENABLE_HELO" | "HELO_HOSTNAME") => "the name in EHLO",
+        (_, "FORCE_TRUST_SERVER_CERT") => "accepts any certificate",
+        (_, "USE_CLIENT_CERT" | "CLIENT_CERT_FILE" | "CLIENT_KEY_FILE") => "presents a client certificate",
+        (_, "SENDMAIL_PATH" | "SENDMAIL_ARGS" | "SENDMAIL_TIMEOUT" | "SENDMAIL_CONVERT_CRLF") => {
+            "how sendmail is run"
+        }
+        (_, "FROM_DISPLAY_NAME_FORMAT") => "the name beside the address, from Forgejo 9 on",
+        (
+            _,
+            "MAILER_TYPE" | "HOST" | "IS_TLS_ENABLED" | "DISABLE_HELO" | "SKIP_VERIFY" | "USE_CERTIFICATE",
+        ) => "deprecated: read only where its successor is missing",
+        _ => "none: Forgejo does not read it",
+    }
+}
