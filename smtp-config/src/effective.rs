@@ -1,6 +1,7 @@
 //! The mailer as Forgejo has it once it has started: `[mailer]` loaded step by step, in the loader's order.
 
 use crate::address::{Address, parse_address};
+use crate::duration::is_duration;
 use crate::fatal::Fatal;
 use crate::host::{HostPortError, is_loopback, split_host_port};
 use crate::ini::{Ini, boolean};
@@ -123,6 +124,7 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<Effective>, Fatal
     let app_name = ini.value(crate::ini::DEFAULT_SECTION, "APP_NAME").filter(|name| !name.is_empty());
     section.set_default("NAME", app_name.as_deref().unwrap_or(APP_NAME));
     section.touch("PROTOCOL");
+    section.touch("FROM");
     section.touch("USER");
     let user = section.text("USER");
     let by_user = section.text("FROM").is_empty();
@@ -388,30 +390,6 @@ fn list(text: &str) -> Vec<String> {
         parts.push(part.trim().to_owned());
     }
     parts
-}
-
-/// Tells if a text is a duration in the form of Go, such as `5m` or `1h30m`.
-pub(crate) fn is_duration(text: &str) -> bool {
-    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if rest == "0" {
-        return true;
-    }
-    let mut any = false;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let number = &rest[..end];
-        if number.matches('.').count() > 1 || !number.contains(|c: char| c.is_ascii_digit()) {
-            return false;
-        }
-        rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        if !matches!(&rest[..end], "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h") {
-            return false;
-        }
-        rest = &rest[end..];
-        any = true;
-    }
-    any
 }
 
 impl Effective {

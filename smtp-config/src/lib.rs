@@ -6,6 +6,7 @@ mod check;
 mod decide;
 #[cfg(feature = "doctor")]
 pub mod doctor;
+mod duration;
 mod edit;
 mod effective;
 mod effective_incoming;

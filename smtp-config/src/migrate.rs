@@ -1,8 +1,9 @@
 //! Changes that prepare `[mailer]` and `[email.incoming]` for a later version of Forgejo.
 
 use crate::address::with_quoted_name;
+use crate::duration::is_duration;
 use crate::edit::Change;
-use crate::effective::{Origin, Spoken, effective, is_duration};
+use crate::effective::{Origin, Spoken, effective};
 use crate::fatal::Fatal;
 use crate::ini::Ini;
 use crate::section::SECTION;

@@ -90,11 +90,25 @@ fn parts(rest: &str) -> Option<String> {
     Some(format!("{path}{query}"))
 }
 
-/// Tells if Go takes a text for a host with an optional port. Rarer forms (user names, brackets) count as malformed.
+/// Tells if Go takes a text for a host with an optional user and port. Brackets count as malformed.
 fn is_authority(text: &str) -> bool {
-    let (host, port) = text.split_once(':').unwrap_or((text, ""));
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=".contains(&byte) || byte >= 0x80;
-    host.bytes().all(fits) && port.bytes().all(|byte| byte.is_ascii_digit())
+    let (user, place) = text.rsplit_once('@').unwrap_or(("", text));
+    let in_user = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
+    if !user.bytes().all(in_user) || unescaped(user).is_none() {
+        return false;
+    }
+    let (host, port) = place.split_once(':').unwrap_or((place, ""));
+    let fits =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=<>\"%".contains(&byte) || byte >= 0x80;
+    host.bytes().all(fits) && escapes_in_host(host) && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Tells if each escape in a host is one that Go accepts there: of a byte outside of ASCII, or of the percent sign.
+fn escapes_in_host(host: &str) -> bool {
+    host.split('%').skip(1).all(|rest| {
+        let escape = rest.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        escape.is_some_and(|digits| digits == "25" || digits.as_bytes()[0] > b'7')
+    })
 }
 
 /// Decodes percent escapes; `None` for one that is malformed.

@@ -2,7 +2,8 @@
 
 use super::{Checker, values};
 use crate::address::{AddressRules, parse_address};
-use crate::effective::{Effective, Origin, Password, Spoken, effective, is_duration};
+use crate::duration::is_duration;
+use crate::effective::{Effective, Origin, Password, Spoken, effective};
 use crate::fatal::Fatal;
 use crate::finding::Code;
 use crate::host::host_fault;

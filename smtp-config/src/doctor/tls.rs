@@ -26,7 +26,7 @@ pub(super) fn identity(mailer: &Effective) -> Result<Option<Identity>, String> {
     let chain = read("CLIENT_CERT_FILE", chain)?;
     let key = read("CLIENT_KEY_FILE", key)?;
     let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(&chain).and_then(|found| found.collect::<Result<_, _>>());
+        CertificateDer::pem_file_iter(&chain).and_then(Iterator::collect::<Result<_, _>>);
     let certificates = certificates.map_err(|why| format!("CLIENT_CERT_FILE: {chain}: {why}"))?;
     if certificates.is_empty() {
         return Err(format!("CLIENT_CERT_FILE: {chain}: not a PEM file with a certificate"));

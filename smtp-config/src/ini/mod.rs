@@ -35,7 +35,7 @@ pub struct Section {
     comment: String,
     keys: Vec<Key>,
     /// The positions of the keys, once there are many.
-    by_name: Option<Box<HashMap<String, usize>>>,
+    by_name: Option<HashMap<String, usize>>,
 }
 
 /// The number of keys from which a section has an index.

@@ -238,13 +238,11 @@ fn groups_are_checked_and_enforced() {
 
 #[test]
 fn output_without_a_reader_ends_the_program_quietly() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("config.toml");
-    let text = "email = \"a@example.org\"\nstore = \"/nonexistent/acme\"\n[[certificate]]\nnames = [\"a.example.org\"]\n";
-    std::fs::write(&file, text).expect("a file");
-    let program = env!("CARGO_BIN_EXE_acme-dns01");
-    for args in [&["completions", "zsh"][..], &["simulate"]] {
-        let args = [&["--config", file.to_str().expect("a path")], args].concat();
-        testkit::assert_ends_quietly_without_a_reader(program, &args);
+    let lab = Lab::start();
+    lab.run(&["once"]).ends(0);
+    let config = lab.path("acme.toml").display().to_string();
+    for command in ["list", "check", "completions zsh"] {
+        let args: Vec<&str> = ["--config", &config].into_iter().chain(command.split(' ')).collect();
+        testkit::assert_ends_quietly_without_a_reader(env!("CARGO_BIN_EXE_acme-dns01"), &args);
     }
 }

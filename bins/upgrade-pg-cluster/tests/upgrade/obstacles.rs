@@ -258,8 +258,4 @@ fn an_upgrade_that_is_under_way() {
 fn output_without_a_reader_ends_the_program_quietly() {
     let program = env!("CARGO_BIN_EXE_upgrade-pg-cluster");
     testkit::assert_ends_quietly_without_a_reader(program, &["completions", "bash"]);
-    let folder = tempfile::tempdir().expect("a folder");
-    let base = folder.path().to_str().expect("a path");
-    let args = ["--from", "17", "--to", "18", "--base", base, "gc"];
-    testkit::assert_ends_quietly_without_a_reader(program, &args);
 }
