@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod diff;
+pub mod document;
+pub mod finding;
 pub mod generate;
 pub mod outcome;
 pub mod pipe;
@@ -9,3 +11,4 @@ pub mod progress;
 pub mod replace;
 pub mod secret;
 pub mod table;
+pub mod words;

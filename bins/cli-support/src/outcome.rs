@@ -1,5 +1,6 @@
 //! The outcome of a run: exit codes and error messages.
 
+use crate::finding::Findings;
 use std::process::ExitCode;
 use thiserror::Error;
 
@@ -30,6 +31,15 @@ pub enum Failure {
     /// The operation failed: exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// An input file has faults, each with its place: exit code 2.
+    #[error("{0}")]
+    Unusable(Findings),
+}
+
+impl From<Findings> for Failure {
+    fn from(findings: Findings) -> Self {
+        Self::Unusable(findings)
+    }
 }
 
 impl Failure {
@@ -42,16 +52,21 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
-            Self::Configuration(_) => 2,
+            Self::Configuration(_) | Self::Unusable(_) => 2,
         }
     }
 
-    /// Prints the error: as `{"error": …}` on standard output for programs, or as a line on standard error.
+    /// Prints the error: as `{"error": …}` on standard output for programs, or as a line on standard error. The faults of a
+    /// file are also listed as `findings`, and begin their lines with the place, as editors expect.
     pub fn print(&self, program: &str, json: bool) {
-        if json {
-            println!("{}", serde_json::json!({"error": self.to_string(), "code": self.code()}));
-        } else {
-            eprintln!("{program}: {self}");
+        match (self, json) {
+            (Self::Unusable(findings), true) => {
+                let (error, code, findings) = (self.to_string(), self.code(), findings.json());
+                println!("{}", serde_json::json!({"error": error, "code": code, "findings": findings}));
+            }
+            (_, true) => println!("{}", serde_json::json!({"error": self.to_string(), "code": self.code()})),
+            (Self::Unusable(findings), false) => eprintln!("{findings}"),
+            (_, false) => eprintln!("{program}: {self}"),
         }
     }
 

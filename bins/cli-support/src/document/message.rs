@@ -1,0 +1,171 @@
+//! From the messages of serde and of the TOML parser to those of this family.
+
+use crate::words::{Words, nearest};
+
+/// A message of a deserializer.
+pub(super) struct Said<'m> {
+    message: &'m str,
+}
+
+impl<'m> Said<'m> {
+    pub(super) fn new(message: &'m str) -> Self {
+        Self { message }
+    }
+
+    /// Returns the key that is missing.
+    pub(super) fn missing(&self) -> Option<&'m str> {
+        self.message.strip_prefix("missing field `")?.split('`').next()
+    }
+
+    /// Returns the key that the table does not have.
+    pub(super) fn unknown_key(&self) -> Option<&'m str> {
+        self.unknown("field").map(|(word, _)| word)
+    }
+
+    /// Returns whether the key itself is the fault.
+    pub(super) fn is_about_key(&self) -> bool {
+        self.unknown_key().is_some() || self.message.starts_with("duplicate field")
+    }
+
+    /// Returns whether the message can be about a key that the table cannot do without. The tag of an enum, `kind`, is only
+    /// faulty when its word is unknown.
+    pub(super) fn may_be_of(&self, key: &str, written: &str) -> bool {
+        match self.unknown("variant") {
+            Some((word, _)) => written.trim_matches(['"', '\'']) == word,
+            None => key != "kind",
+        }
+    }
+
+    /// Returns the unknown word and the known ones.
+    fn unknown(&self, what: &str) -> Option<(&'m str, Vec<&'m str>)> {
+        let rest = self.message.strip_prefix("unknown ")?.strip_prefix(what)?.strip_prefix(" `")?;
+        let (word, rest) = rest.split_once('`')?;
+        let known = rest.split('`').skip(1).step_by(2).collect();
+        Some((word, known))
+    }
+
+    /// Returns the kind of the fault, and the message: what is wrong, then what to write. Nothing of a secret is in it.
+    pub(super) fn message(
+        &self,
+        written: &str,
+        key: &str,
+        words: &Words,
+        secret: bool,
+    ) -> (&'static str, String) {
+        if let Some((word, mut known)) = self.unknown("field") {
+            return ("unknown-key", format!("unknown key: {}", unknown_key(word, &mut known, words)));
+        }
+        if let Some(missing) = self.missing() {
+            let example = Words::look_up(words.examples, missing);
+            let write = example.map_or_else(|| format!("`{missing} = …`"), |example| format!("`{example}`"));
+            return ("missing", format!("missing: write {write}"));
+        }
+        if self.message.starts_with("duplicate field") {
+            return ("duplicate", "written twice, under two names: keep one".to_owned());
+        }
+        if let Some((word, known)) = self.unknown("variant") {
+            let hint = match (Words::look_up(words.values, word), nearest(word, known.iter().copied())) {
+                _ if secret => String::new(),
+                (Some(write), _) => format!("; write {write}"),
+                (None, Some(near)) => format!("; did you mean `{near}`?"),
+                (None, None) => String::new(),
+            };
+            return ("value", format!("must be one of {}{hint}", known.join(", ")));
+        }
+        if secret && !self.message.contains("reference") {
+            return ("type", "not a valid reference to a secret: write \"file:/path\", in quotes".to_owned());
+        }
+        if let Some(rest) = self.message.strip_prefix("invalid type: ") {
+            let (found, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
+            return ("type", wrong_type(found, expected, written, key));
+        }
+        if let Some(rest) = self.message.strip_prefix("invalid value: ") {
+            let expected = rest.rsplit_once(", expected ").map_or("", |(_, expected)| expected);
+            return (
+                "value",
+                number(expected).unwrap_or_else(|| format!("not a valid value: write {expected}")),
+            );
+        }
+        let hint = Words::look_up(words.values, written.trim_matches(['"', '\'']));
+        let hint = hint.map(|write| format!("; write {write}")).unwrap_or_default();
+        ("value", format!("{}{hint}", self.message.replace('\n', "; ")))
+    }
+}
+
+fn unknown_key(word: &str, known: &mut Vec<&str>, words: &Words) -> String {
+    if let Some(write) = Words::look_up(words.foreign, word) {
+        return write.to_owned();
+    }
+    // Names in the style of NixOS are accepted too, and would double the list.
+    known.retain(|known| !known.contains(|c: char| c.is_ascii_uppercase()));
+    known.sort_unstable();
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "nothing can be written here".to_owned(),
+        None => format!("known keys are {}", known.join(", ")),
+    }
+}
+
+fn wrong_type(found: &str, expected: &str, written: &str, key: &str) -> String {
+    let quoted = found.starts_with("string");
+    if let Some(text) = number(expected) {
+        return if quoted { format!("{text}, without quotes") } else { text };
+    }
+    let single = !found.starts_with("map") && !found.starts_with("sequence");
+    match expected {
+        "a boolean" if quoted => "expected true or false: write it without quotes".to_owned(),
+        "a boolean" => "expected true or false: write one of them".to_owned(),
+        "a string" if single => {
+            format!("expected a string: put it in quotes, {key} = \"{}\"", written.trim())
+        }
+        "a string" if found.starts_with("sequence") => {
+            "expected one string, not a list: write a single one".to_owned()
+        }
+        "a string" => "expected a string, not a table: write it in quotes".to_owned(),
+        "a sequence" if found.starts_with("map") => {
+            format!("expected a list of tables: write [[{key}]], in double brackets")
+        }
+        "a sequence" if quoted => format!("expected a list: write {key} = [{}]", written.trim()),
+        "a sequence" => "expected a list: write it in brackets".to_owned(),
+        "a map" if found.starts_with("sequence") => {
+            format!("expected a single table: write [{key}], in single brackets")
+        }
+        "a map" => format!("expected a table: write a section [{key}], or {{ key = value }}"),
+        table if table.starts_with("struct ") && found.starts_with("sequence") => {
+            format!("expected a single table: write [{key}], in single brackets")
+        }
+        table if table.starts_with("struct ") || table.starts_with("internally tagged") => {
+            format!("expected a table: write a section [{key}], or {{ key = value }}")
+        }
+        other => format!("not a valid value: write {other}"),
+    }
+}
+
+/// Returns the range of an integer type of Rust, in words.
+fn number(expected: &str) -> Option<String> {
+    let (low, high) = match expected {
+        "u8" => (0, u64::from(u8::MAX)),
+        "u16" | "a nonzero u16" => (i64::from(expected != "u16"), u64::from(u16::MAX)),
+        "u32" => (0, u64::from(u32::MAX)),
+        "u64" | "usize" => return Some("expected a whole number: write one such as 5".to_owned()),
+        "i32" => (i64::from(i32::MIN), 2_147_483_647),
+        "i64" => return Some("expected a whole number: write one such as 5".to_owned()),
+        _ => return None,
+    };
+    Some(format!("expected a whole number: write one from {low} to {high}"))
+}
+
+/// Returns the message about a fault of the syntax.
+pub(super) fn syntax(message: &str) -> String {
+    let message = message.replace('\n', "; ");
+    let fix = match message.as_str() {
+        said if said.contains("duplicate key") => "keep one of them, or write [[name]] for a list of tables",
+        said if said.contains("string values must be quoted") => "put the value in quotes",
+        said if said.contains("invalid basic string") || said.contains("unclosed") => {
+            "close the quotes or brackets on this line"
+        }
+        said if said.contains("key with no value") || said.contains("expected `=`") => "write key = value",
+        _ => "write TOML: key = value, [section], [[list of sections]]",
+    };
+    format!("not valid TOML, {message}: {fix}")
+}

@@ -1,0 +1,220 @@
+//! TOML files read into types, with every fault at its place.
+//!
+//! A deserializer ends at the first fault. Here the faulty part is set aside and the rest is read again, until nothing is
+//! wrong any more, so that one run names all faults. The messages are those of this family rather than of serde.
+
+mod message;
+mod tree;
+
+use crate::finding::{Finding, Findings, Place};
+use crate::words::Words;
+use message::Said;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
+use tree::{Node, Path, Step};
+
+/// The most faults that one run names.
+const MOST: usize = 200;
+
+/// A file of TOML whose parts can be found again by their keys and positions.
+#[derive(Clone, Debug)]
+pub struct Source<'t> {
+    file: String,
+    text: &'t str,
+    root: Spanned<DeTable<'t>>,
+    words: Words,
+}
+
+/// Reads a file into a type.
+///
+/// # Errors
+/// All faults of the file.
+pub fn read<T: DeserializeOwned>(file: &str, text: &str, words: Words) -> Result<T, Findings> {
+    Source::parse(file, text, words)?.read()
+}
+
+impl<'t> Source<'t> {
+    /// Parses a file. The words are for hints.
+    ///
+    /// # Errors
+    /// All faults of its syntax.
+    pub fn parse(file: &str, text: &'t str, words: Words) -> Result<Self, Findings> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        if errors.is_empty() {
+            return Ok(Self { file: file.to_owned(), text, root, words });
+        }
+        let fault = |error: &toml::de::Error| {
+            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+            let place = Place { file: file.to_owned(), line, column, key: String::new() };
+            Finding::error("syntax", place, message::syntax(error.message()))
+        };
+        Err(Findings::new(errors.iter().map(fault).collect()))
+    }
+
+    /// Reads the file into a type.
+    ///
+    /// # Errors
+    /// All faults of its keys and values.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Findings> {
+        self.read_part(&[])
+    }
+
+    /// Reads one table of the file, by its keys, into a type. A table that is not there is read as an empty one.
+    ///
+    /// # Errors
+    /// All faults of its keys and values.
+    pub fn read_part<T: DeserializeOwned>(&self, part: &[&str]) -> Result<T, Findings> {
+        let part: Path = part.iter().map(|key| Step::Key((*key).to_owned())).collect();
+        let mut removed = BTreeSet::new();
+        let mut found = Vec::new();
+        loop {
+            let why = match self.attempt::<T>(&part, &removed) {
+                Ok(read) if found.is_empty() => return Ok(read),
+                Ok(_) => return Err(Findings::new(found)),
+                Err(why) => why,
+            };
+            let said = Said::new(why.message());
+            let node = self.faulty::<T>(&part, &removed, &why, &said);
+            // A key that is missing because it was set aside has been named already.
+            let missing = said.missing().map(|key| {
+                let mut path = node.path.clone();
+                path.push(Step::Key(key.to_owned()));
+                path
+            });
+            if missing.is_none_or(|path| !removed.contains(&path)) {
+                found.push(self.fault(&node, &said));
+            }
+            // The root cannot be set aside, so reading ends there.
+            if node.path.len() <= part.len() || found.len() >= MOST || !removed.insert(node.path) {
+                return Err(Findings::new(found));
+            }
+        }
+    }
+
+    fn attempt<T: DeserializeOwned>(
+        &self,
+        part: &Path,
+        removed: &BTreeSet<Path>,
+    ) -> Result<T, toml::de::Error> {
+        let (span, table) = tree::part(&self.root, part);
+        let kept = tree::pruned(table, &mut part.clone(), removed);
+        T::deserialize(Deserializer::from(Spanned::new(span, kept)))
+    }
+
+    /// Returns the part of the file that an error is about.
+    fn faulty<T: DeserializeOwned>(
+        &self,
+        part: &Path,
+        removed: &BTreeSet<Path>,
+        why: &toml::de::Error,
+        said: &Said<'_>,
+    ) -> Node {
+        let nodes = tree::nodes(&self.root, part, removed);
+        let span = why.span().unwrap_or_default();
+        let node = tree::at(&nodes, &span, said.is_about_key());
+        if let Some(key) = said.unknown_key() {
+            let named = |inner: &&Node| {
+                inner.path.starts_with(&node.path) && inner.path.last() == Some(&Step::Key(key.to_owned()))
+            };
+            return nodes.iter().filter(named).min_by_key(|inner| inner.path.len()).unwrap_or(&node).clone();
+        }
+        if node.is_leaf || said.missing().is_some() || said.is_about_key() {
+            return node;
+        }
+        // serde loses the position inside of tagged and untagged enums. The faulty part is the one without which another
+        // error is reported, or none.
+        let inside = |inner: &&Node| inner.is_leaf && inner.path.len() > node.path.len();
+        let mut required = None;
+        for inner in nodes.iter().filter(|inner| inner.path.starts_with(&node.path)).filter(inside) {
+            let mut fewer = removed.clone();
+            fewer.insert(inner.path.clone());
+            let other = self.attempt::<T>(part, &fewer).err();
+            if other.as_ref().is_some_and(|other| other.message() == why.message()) {
+                continue;
+            }
+            // Without the tag of an enum nothing in it is read, so that every other error is gone.
+            let missing =
+                other.as_ref().and_then(|other| Said::new(other.message()).missing().map(str::to_owned));
+            if missing.is_none_or(|key| tree::last_key(&inner.path) != key) {
+                return inner.clone();
+            }
+            if said.may_be_of(tree::last_key(&inner.path), inner.text(self.text)) {
+                required = Some(inner.clone());
+            }
+        }
+        required.unwrap_or(node)
+    }
+
+    fn fault(&self, node: &Node, said: &Said<'_>) -> Finding {
+        let mut key = tree::display(&node.path);
+        if let Some(missing) = said.missing() {
+            key = if key.is_empty() { missing.to_owned() } else { format!("{key}.{missing}") };
+        }
+        let place = self.place_at(if said.is_about_key() { node.key_start() } else { node.span.start }, key);
+        let secret = self.hides(&node.path);
+        let shown = node.is_leaf && !secret && !said.is_about_key() && said.missing().is_none();
+        let value = shown.then(|| self.shown(&node.span));
+        let written = if secret { "" } else { node.text(self.text) };
+        let (code, message) = said.message(written, tree::last_key(&node.path), &self.words, secret);
+        Finding::error(code, place, message).value(value)
+    }
+
+    fn hides(&self, path: &Path) -> bool {
+        path.iter().any(|step| matches!(step, Step::Key(key) if self.words.hides(key)))
+    }
+
+    fn shown(&self, span: &Range<usize>) -> String {
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        written.lines().next().unwrap_or_default().chars().take(80).collect()
+    }
+
+    fn place_at(&self, at: usize, key: String) -> Place {
+        let (line, column) = position(self.text, at);
+        Place { file: self.file.clone(), line, column, key }
+    }
+
+    /// Creates the finding of a fault in the value of a key, such as `incoming.host` or `certificate[1].names`. A key that is
+    /// not there is placed at the table that lacks it.
+    pub fn fault_at(&self, key: &str, message: impl Into<String>) -> Finding {
+        let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
+        let node = tree::longest(&nodes, key);
+        let exact = tree::display(&node.path) == key;
+        let value = (exact && node.is_leaf && !self.hides(&node.path)).then(|| self.shown(&node.span));
+        let place = self.place_at(node.span.start, key.to_owned());
+        Finding::error("value", place, message).value(value)
+    }
+
+    /// Creates the finding of a fault in the value that begins at a byte of the file.
+    pub fn fault_at_byte(&self, at: usize, message: impl Into<String>) -> Finding {
+        let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
+        let node = tree::at(&nodes, &(at..at), false);
+        let value = (node.is_leaf && !self.hides(&node.path)).then(|| self.shown(&node.span));
+        Finding::error("value", self.place_at(at, tree::display(&node.path)), message).value(value)
+    }
+
+    /// Creates the finding of a fault in the value at a line and a column in bytes, both from 1.
+    pub fn fault_at_position(&self, line: usize, column: usize, message: impl Into<String>) -> Finding {
+        let start = self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
+        self.fault_at_byte(start + column.saturating_sub(1), message)
+    }
+
+    /// Returns the path of the list item below a key whose text is equal, such as `tailnet_ranges[1]`.
+    pub fn path_of_text(&self, key: &str, text: &str) -> Option<String> {
+        let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
+        let below = nodes.iter().filter(|node| tree::display(&node.path).starts_with(key));
+        below.filter(|node| node.string.as_deref() == Some(text)).map(|node| tree::display(&node.path)).next()
+    }
+}
+
+/// Returns the line and column of a byte offset, both from 1; the column is in characters.
+pub fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let begin = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[begin..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests;

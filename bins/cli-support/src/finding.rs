@@ -1,0 +1,156 @@
+//! Findings: faults and warnings with their place, in one form for people and one for programs.
+//!
+//! For people a finding is one line, `file:line:column: key = value: message`, which editors and terminals open at its place.
+//! For programs it is an object with `code`, `severity`, `place`, `value`, `message` and `fix`.
+
+use serde::Serialize;
+use std::fmt;
+
+/// The weight of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; changes no exit code.
+    Note,
+    /// Works, with a risk: exit code 3.
+    Warning,
+    /// Cannot be used: exit code 2.
+    Error,
+}
+
+/// The place of a finding in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// The file as it was named.
+    pub file: String,
+    /// The line, from 1; 0 for the file as a whole.
+    pub line: usize,
+    /// The column in characters, from 1; 0 for the file as a whole.
+    pub column: usize,
+    /// The path of the key, such as `site[0].hosts`; empty where there is none.
+    pub key: String,
+}
+
+/// One fault or warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A stable name of the kind.
+    pub code: &'static str,
+    /// The weight of it.
+    pub severity: Severity,
+    /// The place in the file.
+    pub place: Place,
+    /// The value as written; `None` where there is none, or where it may be a secret.
+    pub value: Option<String>,
+    /// The error and its fix.
+    pub message: String,
+    /// The fix alone.
+    pub fix: String,
+}
+
+impl Finding {
+    /// Creates an error. The message has the form `error: fix`.
+    pub fn error(code: &'static str, place: Place, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let fix = fix(&message).to_owned();
+        Self { code, severity: Severity::Error, place, value: None, message, fix }
+    }
+
+    /// Adds the value as written.
+    #[must_use]
+    pub fn value(mut self, value: Option<String>) -> Self {
+        self.value = value;
+        self
+    }
+}
+
+/// Returns the part of a message that says what to write.
+pub fn fix(message: &str) -> &str {
+    let after = |mark: &str| message.split_once(mark).map(|(_, fix)| fix).filter(|fix| !fix.is_empty());
+    after(": ").or_else(|| after("; ")).unwrap_or(message)
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { file, line, column, key } = &self.place;
+        match line {
+            0 => write!(f, "{file}: ")?,
+            _ => write!(f, "{file}:{line}:{column}: ")?,
+        }
+        match (&self.value, key.is_empty()) {
+            (Some(value), false) => write!(f, "{key} = {value}: ")?,
+            (None, false) => write!(f, "{key}: ")?,
+            (_, true) => {}
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// The findings of one input, in the order of its lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Sorts findings by their places, and removes those that occur twice.
+    pub fn new(mut list: Vec<Finding>) -> Self {
+        list.sort_by(|a, b| {
+            let place = |finding: &Finding| (finding.place.line, finding.place.column);
+            place(a).cmp(&place(b)).then_with(|| a.message.cmp(&b.message))
+        });
+        list.dedup();
+        Self(list)
+    }
+
+    /// Creates the finding of a file that cannot be read.
+    pub fn unreadable(file: &str, why: &std::io::Error) -> Self {
+        let place = Place { file: file.to_owned(), ..Place::default() };
+        let message = match why.kind() {
+            std::io::ErrorKind::NotFound => format!("cannot be read: {why}: name a file that exists"),
+            std::io::ErrorKind::InvalidData => "not UTF-8: save the file as UTF-8".to_owned(),
+            _ => format!("cannot be read: {why}"),
+        };
+        Self(vec![Finding::error("unreadable", place, message)])
+    }
+
+    /// Returns the findings.
+    pub fn list(&self) -> &[Finding] {
+        &self.0
+    }
+
+    /// Returns the findings as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!(self.0)
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, finding) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            finding.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_with_place_key_value_error_and_fix() {
+        let place = Place { file: "a.toml".to_owned(), line: 2, column: 5, key: "port".to_owned() };
+        let finding = Finding::error("value", place.clone(), "not a valid port: write 587");
+        let finding = finding.value(Some("\"x\"".to_owned()));
+        assert_eq!(finding.to_string(), "a.toml:2:5: port = \"x\": not a valid port: write 587");
+        assert_eq!(finding.fix, "write 587");
+        let json = Findings::new(vec![finding]).json();
+        assert_eq!((&json[0]["severity"], &json[0]["place"]["line"]), (&"error".into(), &2.into()), "{json}");
+        let hidden = Finding::error("value", place, "must be one of a, b; did you mean `a`?");
+        assert_eq!(hidden.to_string(), "a.toml:2:5: port: must be one of a, b; did you mean `a`?");
+        assert_eq!(hidden.fix, "did you mean `a`?");
+    }
+}
