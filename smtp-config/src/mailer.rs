@@ -197,47 +197,52 @@ impl Mailer {
     ///
     /// The first setting that is not valid.
     pub fn validate(&self, version: Version) -> Result<(), MailerError> {
+        self.faults(version).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Returns every setting that a version of Forgejo cannot use, or does not start with.
+    #[must_use]
+    pub fn faults(&self, version: Version) -> Vec<MailerError> {
+        let mut faults = Vec::new();
         let rules = version.address_rules();
         let address = |key, value: &str| match parse_address(value, rules) {
-            Ok(_) => Ok(()),
-            Err(reason) => Err(MailerError::Address { key, value: value.to_owned(), reason }),
+            Ok(_) => None,
+            Err(reason) => Some(MailerError::Address { key, value: value.to_owned(), reason }),
         };
-        address("from", &self.written_from())?;
+        faults.extend(address("from", &self.written_from()));
         if let Some(from) = self.envelope_from.as_deref().filter(|from| *from != "<>") {
-            address("envelope_from", from)?;
+            faults.extend(address("envelope_from", from));
         }
         match &self.transport {
             Transport::Network(Server { host, port, .. }) => {
-                host_name("host", host)?;
-                if *port == 0 {
-                    return Err(MailerError::Port);
-                }
+                faults.extend(host_name("host", host).err());
+                faults.extend((*port == 0).then_some(MailerError::Port));
             }
-            Transport::Unix(path) => absolute("socket", path)?,
+            Transport::Unix(path) => faults.extend(absolute("socket", path).err()),
             // A name without a slash is looked up, as a shell does.
             Transport::Sendmail { path, args } => {
                 if path.is_empty() || path.contains('/') {
-                    absolute("sendmail", path)?;
+                    faults.extend(absolute("sendmail", path).err());
                 }
                 if args.iter().any(|arg| arg.contains(['\n', '\r', '\0'])) {
-                    return Err(MailerError::Argument);
+                    faults.push(MailerError::Argument);
                 }
             }
         }
         if !self.headers.is_empty() && !version.knows_override_header() {
-            return Err(MailerError::Version { key: "headers", since: 8 });
+            faults.push(MailerError::Version { key: "headers", since: 8 });
         }
         for (name, value) in &self.headers {
             let fits = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
             if name.is_empty() || !fits || value.contains(['\n', '\r', '\0']) {
-                return Err(MailerError::Header(name.clone()));
+                faults.push(MailerError::Header(name.clone()));
             }
         }
         if let Some(incoming) = &self.incoming {
-            reply_to(&incoming.reply_to, rules).map_err(MailerError::ReplyTo)?;
-            host_name("incoming.host", &incoming.host)?;
+            faults.extend(reply_to(&incoming.reply_to, rules).map_err(MailerError::ReplyTo).err());
+            faults.extend(host_name("incoming.host", &incoming.host).err());
         }
-        Ok(())
+        faults
     }
 
     /// Returns the sender with its name in quotes where a release of Go requires them.

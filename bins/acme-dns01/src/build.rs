@@ -12,6 +12,8 @@ use acme_dns01::provider::{
 use acme_dns01::store::{Encryption, FileStore, Mirror, Ownership, PostgresStore, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use cli_support::document::Source;
+use cli_support::finding::{Finding, Findings};
 use cli_support::secret::{Reference, SecretError};
 use secrecy::{ExposeSecret, SecretSlice};
 use std::sync::Arc;
@@ -51,39 +53,20 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The line of the file that has to be changed, if it is the file that is wrong: that of the key, or of what it is missing
-    /// in.
+    /// Returns the error with the place of the key that has to be changed. The section is where the settings are in the file;
+    /// it is empty when they are the file. `None` is for errors that no change of the file corrects.
     #[must_use]
-    pub fn line(&self, text: &str) -> Option<usize> {
-        let (Self::Value { key, .. } | Self::Secret { key, .. }) = self else { return None };
-        let file = toml::de::DeTable::parse(text).ok()?;
-        let mut table = file.get_ref();
-        let mut found = None;
-        let path = key.replace(": ", ".");
-        for part in path.split('.') {
-            let (name, number) = match part.split_once(' ') {
-                Some((name, number)) => (name, number.parse::<usize>().ok()),
-                None => (part, None),
-            };
-            let Some((written, value)) = table.iter().find(|(written, _)| written.get_ref() == name) else {
-                break;
-            };
-            found = Some(written.span().start);
-            let mut value = value;
-            if let (toml::de::DeValue::Array(list), Some(number)) = (value.get_ref(), number) {
-                let Some(one) = list.get(number.saturating_sub(1)) else { break };
-                found = Some(one.span().start);
-                value = one;
-            }
-            let toml::de::DeValue::Table(inner) = value.get_ref() else { break };
-            table = inner;
-        }
-        found.map(|at| line_at(text, at))
+    pub fn finding(&self, source: &Source<'_>, section: &str) -> Option<Finding> {
+        let (code, key, why) = match self {
+            Self::Value { key, why } => ("value", key, why.clone()),
+            Self::Secret { key, why } => ("secret", key, cli_support::outcome::chain(why)),
+            Self::Environment(_) => return None,
+        };
+        let key = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
+        let mut finding = source.fault_at(&key, why);
+        finding.code = code;
+        Some(finding)
     }
-}
-
-fn line_at(text: &str, byte: usize) -> usize {
-    text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by their owners")]
@@ -119,16 +102,20 @@ impl std::fmt::Debug for Setup {
 }
 
 impl Settings {
-    /// Reads a file's text.
+    /// Reads the settings of a file, or of a section of it, and checks them. No secret is read.
     ///
     /// # Errors
-    /// With the line, the column and what was expected.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        // Without the line itself: somebody may have written a secret where its reference belongs.
-        toml::from_str(text).map_err(|why| {
-            let line = why.span().map_or(1, |span| line_at(text, span.start));
-            format!("line {line}: {}", why.message().replace('\n', "; "))
-        })
+    /// Everything that is wrong, each with its place and the fix.
+    pub fn read(source: &Source<'_>, section: &str) -> Result<Self, Findings> {
+        let part: Vec<&str> = section.split('.').filter(|key| !key.is_empty()).collect();
+        let settings: Self = source.read_part(&part)?;
+        match settings.certificates_or_all() {
+            Ok(_) => Ok(settings),
+            Err(errors) => {
+                let findings = errors.iter().filter_map(|error| error.finding(source, section));
+                Err(Findings::new(findings.collect()))
+            }
+        }
     }
 
     fn dns(&self) -> Dns {

@@ -15,18 +15,29 @@ impl Settings {
     /// # Errors
     /// [`BuildError::Value`].
     pub fn certificates(&self) -> Result<Vec<Certificate>, BuildError> {
+        self.certificates_or_all().map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// Returns the configured certificates, or everything that is wrong with them.
+    pub(crate) fn certificates_or_all(&self) -> Result<Vec<Certificate>, Vec<BuildError>> {
         let mut all = Vec::new();
         let mut ids = BTreeSet::new();
+        let mut errors = Vec::new();
         for (number, written) in self.certificate.iter().enumerate() {
-            for made in certificate(number, written, self)? {
-                if !ids.insert(made.spec.id.clone()) {
-                    let why = format!("two are called `{}`: give one another name", made.spec.id);
-                    return Err(wrong(format!("certificate {}", number + 1), why));
+            match certificate(number, written, self) {
+                Ok(made) => {
+                    for made in made {
+                        if !ids.insert(made.spec.id.clone()) {
+                            let why = format!("two are called `{}`: give one another name", made.spec.id);
+                            errors.push(wrong(format!("certificate[{number}]"), why));
+                        }
+                        all.push(made);
+                    }
                 }
-                all.push(made);
+                Err(error) => errors.push(error),
             }
         }
-        Ok(all)
+        if errors.is_empty() { Ok(all) } else { Err(errors) }
     }
 }
 
@@ -35,10 +46,13 @@ fn certificate(
     written: &CertificateSettings,
     settings: &Settings,
 ) -> Result<Vec<Certificate>, BuildError> {
-    let key = |part: &str| format!("certificate {}: {part}", number + 1);
+    let key = |part: &str| format!("certificate[{number}].{part}");
     let names: Vec<Name> = written.names.iter().chain(&written.extra_domain_names).cloned().collect();
     if names.is_empty() {
-        return Err(wrong(key("names"), "is missing: write the names of the certificate"));
+        return Err(wrong(
+            key("names"),
+            "missing: write the names of the certificate, names = [\"git.example.org\"]",
+        ));
     }
     let authorities =
         if written.authority.is_empty() { vec![KNOWN[0].0.to_owned()] } else { written.authority.clone() };
@@ -52,7 +66,7 @@ fn certificate(
             let all: Vec<&str> = known.keys().copied().collect();
             return Err(wrong(
                 key("authority"),
-                format!("not a known authority: `{name}`: expected one of {}", all.join(", ")),
+                format!("not a known authority, `{name}`: write one of {}", all.join(", ")),
             ));
         }
     }
@@ -62,14 +76,17 @@ fn certificate(
             let all = if all.is_empty() { "(none)".to_owned() } else { all.join(", ") };
             return Err(wrong(
                 key("provider"),
-                format!("not a known provider: `{name}`: expected one of {all}"),
+                format!("not a known provider, `{name}`: write one of {all}, or add [provider.{name}]"),
             ));
         }
     }
     let id = written.name.clone().unwrap_or_else(|| names[0].folder());
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
-        return Err(wrong(key("name"), format!("`{id}` cannot be a folder: letters, digits, - _ . @ only")));
+        return Err(wrong(
+            key("name"),
+            format!("`{id}` cannot be a folder: write letters, digits, - _ . @ only"),
+        ));
     }
     let mut spec = Spec::new(names, "");
     spec.authorities = authorities;

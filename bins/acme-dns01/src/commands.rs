@@ -17,7 +17,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         return generate.outcome(Args::command());
     }
     if let Command::Simulate { seed, calendar } = &args.command {
-        let (_, _, certificates) = read(args)?;
+        let certificates = read(args)?;
         return Ok(simulate(&certificates, calendar, *seed, args.json));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

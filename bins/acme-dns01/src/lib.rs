@@ -10,4 +10,5 @@ mod settings;
 pub use build::{BuildError, Setup};
 pub use settings::{
     Alerts, AuthoritySettings, CertificateSettings, DnsSettings, MailSettings, ProviderSettings, Settings,
+    WORDS,
 };

@@ -2,7 +2,9 @@
 
 use crate::args::Args;
 use acme_dns01::engine::{Certificate, Engine};
-use acme_dns01_config::{BuildError, Settings};
+use acme_dns01_config::{Settings, WORDS};
+use cli_support::document::Source;
+use cli_support::finding::Findings;
 use cli_support::outcome::Failure;
 use std::sync::Arc;
 
@@ -17,22 +19,27 @@ pub(crate) struct ActiveSetup {
     pub(crate) unknown_groups: Vec<String>,
 }
 
-/// The configuration: its text, the settings, and the certificates that it asks for.
-pub(crate) fn read(args: &Args) -> Result<(String, Settings, Vec<Certificate>), Failure> {
-    let path = args.config.display();
-    let text = std::fs::read_to_string(&args.config)
-        .map_err(|error| Failure::Configuration(format!("{path}: {error} (give another with --config)")))?;
-    let settings = Settings::parse(&text).map_err(|why| Failure::Configuration(format!("{path}: {why}")))?;
-    let certificates = settings.certificates().map_err(|error| unusable(args, &text, &error))?;
-    Ok((text, settings, certificates))
+/// Returns the settings, and the certificates that they ask for.
+pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
+    let file = args.config.display().to_string();
+    let text = text(args)?;
+    let settings = Settings::read(&Source::parse(&file, &text, WORDS)?, "")?;
+    settings.certificates().map_err(|error| Failure::because(&error))
 }
 
-/// The configuration, with its secrets read and its store opened.
+fn text(args: &Args) -> Result<String, Failure> {
+    let read = std::fs::read_to_string(&args.config);
+    read.map_err(|why| Findings::unreadable(&args.config.display().to_string(), &why).into())
+}
+
+/// Returns the configuration, with its secrets read and its store opened.
 pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
-    let (text, settings, _) = read(args)?;
-    let setup = settings.build().map_err(|error| match error {
-        BuildError::Environment(why) => Failure::Failed(why),
-        error => unusable(args, &text, &error),
+    let file = args.config.display().to_string();
+    let text = text(args)?;
+    let source = Source::parse(&file, &text, WORDS)?;
+    let setup = Settings::read(&source, "")?.build().map_err(|error| match error.finding(&source, "") {
+        Some(finding) => Findings::new(vec![finding]).into(),
+        None => Failure::Failed(error.to_string()),
     })?;
     let quiet = args.json;
     for group in &setup.unknown_groups {
@@ -45,11 +52,4 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     }));
     let (certificates, unknown_groups) = (setup.certificates, setup.unknown_groups);
     Ok(ActiveSetup { engine: Arc::new(engine), certificates, unknown_groups })
-}
-
-/// With the line that has to be changed.
-fn unusable(args: &Args, text: &str, error: &BuildError) -> Failure {
-    let path = args.config.display();
-    let line = error.line(text).map_or_else(String::new, |line| format!("line {line}: "));
-    Failure::Configuration(format!("{path}: {line}{}", cli_support::outcome::chain(error)))
 }

@@ -2,6 +2,7 @@
 
 use acme_dns01::{KeyType, Name};
 use cli_support::secret::Reference;
+use cli_support::words::Words;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -15,6 +16,55 @@ fn folder() -> PathBuf {
 const fn parallel() -> usize {
     5
 }
+
+/// The words of the file for hints.
+pub const WORDS: Words = Words {
+    foreign: &[
+        ("domains", "write names"),
+        ("san", "write names"),
+        ("dns", "write [dns] with resolvers, or provider for who writes the records"),
+        ("challenge", "leave it out: DNS-01 is the only one"),
+        ("webroot", "leave it out: DNS-01 needs none, write provider"),
+        ("webrootPath", "leave it out: DNS-01 needs none, write provider"),
+        ("http01", "leave it out: DNS-01 is the only one"),
+        ("credentialsFile", "write [provider.NAME] with its secrets as file:/path"),
+        ("environmentFile", "write [provider.NAME] with its secrets as file:/path"),
+        ("dns_cloudflare_api_token", "write [provider.cloudflare] with token = \"file:/path\""),
+        ("CF_DNS_API_TOKEN", "write [provider.cloudflare] with token = \"file:/path\""),
+        ("api_token", "write token = \"file:/path\""),
+        ("ca", "write authority"),
+        ("acme_server", "write [authority.NAME] with directory"),
+        ("renew_before", "write valid_min_days, or leave it to the CA"),
+        ("renew_hook", "write post_run or reload_services"),
+        ("deploy_hook", "write post_run or reload_services"),
+        ("hook", "write post_run or reload_services"),
+        ("certificates", "write [[certificate]]"),
+        ("cert", "write [[certificate]]"),
+        ("type", "write kind"),
+    ],
+    values: &[
+        ("ecdsa", "ec256"),
+        ("p256", "ec256"),
+        ("p-256", "ec256"),
+        ("rsa", "rsa2048"),
+        ("rsa-2048", "rsa2048"),
+    ],
+    examples: &[
+        ("kind", "kind = \"cloudflare\""),
+        ("directory", "directory = \"https://acme.example.org/directory\""),
+        ("key_id", "key_id = \"…\""),
+        ("key", "key = \"file:/run/secrets/…\""),
+        ("server", "server = \"192.0.2.53:53\""),
+        ("program", "program = \"/usr/local/bin/dns-hook\""),
+        ("service", "service = \"hetzner\""),
+        ("token", "token = \"file:/run/secrets/…\""),
+        ("zones", "zones = [\"example.org\"]"),
+        ("password", "password = \"file:/run/secrets/…\""),
+        ("from", "from = \"acme@example.org\""),
+        ("to", "to = [\"admin@example.org\"]"),
+    ],
+    secrets: &["token", "zone_token", "key", "password", "webhook", "database"],
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -331,7 +381,7 @@ where
     T::Err: std::fmt::Display,
 {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected text in quotes, or a list of such texts")]
+    #[serde(untagged, expecting = "expected a string, or a list of strings: put it in quotes")]
     enum StringOrList {
         One(String),
         More(Vec<String>),

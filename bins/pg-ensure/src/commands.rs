@@ -3,6 +3,7 @@
 use crate::args::{Args, Command, ConsentArgs, ServerArgs, Written};
 use crate::connect;
 use crate::hba;
+use crate::manifest::read;
 use crate::record::Record;
 use crate::report::{self, Shown};
 use crate::runtime::block_on;
@@ -10,12 +11,10 @@ use crate::saved::Saved;
 use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure};
 use cli_support::progress::Progress;
-use cli_support::secret::Reference;
 use pg_ensure::client::{Applied, ApplyOptions, Error, Outcome};
-use pg_ensure::manifest::{Format, Manifest, write};
+use pg_ensure::manifest::{Format, write};
 use pg_ensure::{Consent, Desired, Digest, import};
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
@@ -169,20 +168,6 @@ fn apply(
 
 fn consent_of(args: &ConsentArgs) -> Consent {
     args.destroy.iter().cloned().fold(Consent::none(), Consent::destroying)
-}
-
-/// Reads a manifest with its secrets. Everything that is wrong is found here, before any server is asked.
-fn read(path: &Path) -> Result<Desired, Failure> {
-    let wrong = |why: String| Failure::Configuration(why);
-    let text = std::fs::read_to_string(path).map_err(|why| wrong(format!("{}: {why}", path.display())))?;
-    let format = if path.extension().is_some_and(|end| end == "json") { Format::Json } else { Format::Toml };
-    let manifest = Manifest::read(&path.display().to_string(), &text, format);
-    let manifest = manifest.map_err(|why| wrong(why.to_string()))?;
-    let mut secrets = |reference: &str| {
-        let reference: Reference = reference.parse().map_err(|why| format!("{why}"))?;
-        reference.read().map_err(|why| cli_support::outcome::chain(&why))
-    };
-    manifest.resolve(&mut secrets).map_err(|why| wrong(why.to_string()))
 }
 
 fn failure(why: &Error) -> Failure {

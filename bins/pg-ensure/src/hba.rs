@@ -4,8 +4,10 @@ use crate::args::ServerArgs;
 use crate::connect;
 use crate::runtime::block_on;
 use crate::tls::Connector;
+use cli_support::finding::Findings;
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::replace::replace;
+use cli_support::words::Words;
 use pg_ensure::Desired;
 use pg_ensure::desired::Presence;
 use pg_hba::install::{self, InstallError};
@@ -21,8 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Reads a policy, and adds every database of the manifest with its owner, and every role that has powers.
 pub(crate) fn read(path: &Path, desired: &Desired) -> Result<Policy, Failure> {
     let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))?;
-    let mut dto: PolicyDto = toml::from_str(&text).map_err(|why| wrong(why.to_string()))?;
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
+    let mut dto: PolicyDto = cli_support::document::read(&file, &text, Words::default())?;
     for (name, database) in &desired.databases {
         let Some(owner) = database.owner.as_ref().filter(|_| database.presence == Presence::Present) else {
             continue;

@@ -6,6 +6,7 @@ mod connect;
 mod der;
 mod hba;
 mod libpq;
+mod manifest;
 mod names;
 mod record;
 mod report;

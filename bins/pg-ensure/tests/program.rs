@@ -182,7 +182,11 @@ fn the_policy_of_the_same_list_is_installed_or_nothing_is() {
         let wrong = write(folder.path(), "wrong.toml", "tailnets = \"off\"\n");
         let canary = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", postgres.port());
         let old = std::fs::read_to_string(postgres.hba_path()).expect("a file");
-        expect(&["apply", &manifest, "--connect", &to, "--hba", &wrong], 2, &["unknown field"]);
+        expect(
+            &["apply", &manifest, "--connect", &to, "--hba", &wrong],
+            2,
+            &["tailnets: unknown key: did you mean `tailnet`?"],
+        );
         let roles = postgres.session().query("SELECT FROM pg_roles WHERE rolname = 'app'").expect("rows");
         assert!(roles.is_empty(), "a wrong policy is found before anything is changed");
         expect(

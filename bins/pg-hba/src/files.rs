@@ -1,7 +1,10 @@
 //! Files on disk, for a library that reads none.
 
-use cli_support::outcome::Failure;
-use pg_hba::{Document, Include, IncludeError, Mappings, Policy, PolicyDto, Server, Version};
+use cli_support::document::Source;
+use cli_support::finding::{Finding, Findings};
+use cli_support::outcome::{Failure, chain};
+use cli_support::words::Words;
+use pg_hba::{Document, Include, IncludeError, Mappings, Policy, PolicyDto, PolicyError, Server, Version};
 use std::path::Path;
 
 /// Included files, from the file system.
@@ -30,7 +33,8 @@ fn words(why: &std::io::Error) -> IncludeError {
 }
 
 pub(crate) fn text(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|why| Failure::Configuration(format!("{}: {why}", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|why| Findings::unreadable(&path.display().to_string(), &why).into())
 }
 
 /// Reads a pg_hba.conf with what it includes.
@@ -53,21 +57,55 @@ pub(crate) fn rules(path: &Path, server: &Server) -> Result<Vec<pg_hba::Rule>, F
     document(path, server)?.rules().map_err(refused)
 }
 
+/// The words of a policy for hints.
+const WORDS: Words = Words {
+    foreign: &[
+        ("auth_method", "write local, tailnet and tls, or whole rules in before = [\"host …\"]"),
+        ("method", "write local, tailnet and tls, or whole rules in before = [\"host …\"]"),
+        ("rules", "write before = [\"host all all …\"] or after"),
+        ("databases", "write [[services]] with database and role"),
+        ("users", "write [[services]] with database and role, and privileged = [\"…\"]"),
+        ("admin", "write privileged = [\"…\"], or superuser"),
+    ],
+    values: &[
+        ("scram-sha-256", "`scram`"),
+        ("scram-sha256", "`scram`"),
+        ("md5", "`scram`: md5 is broken and leaves PostgreSQL"),
+        ("password", "`scram`"),
+        ("reject", "`off`, for the tailnet"),
+        ("require", "`required`"),
+    ],
+    examples: &[("database", "database = \"forgejo\""), ("role", "role = \"forgejo\"")],
+    secrets: &[],
+};
+
 /// Reads a policy.
 pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
-    let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
-    let dto: PolicyDto = {
-        let text = text(path)?;
-        toml::from_str(&text).map_err(|why| {
-            let at = why.span().map_or(0, |span| span.start.min(text.len()));
-            let begin = text[..at].rfind('\n').map_or(0, |at| at + 1);
-            let line = text[..at].matches('\n').count() + 1;
-            let column = text[begin..at].chars().count() + 1;
-            Failure::Configuration(format!("{}:{line}:{column}: {}", path.display(), why.message()))
-        })?
-    };
-    dto.to_policy(&Server::new(version)).map_err(|why| {
-        let source = std::error::Error::source(&why).map(|source| format!(": {source}")).unwrap_or_default();
-        wrong(format!("{why}{source}"))
-    })
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
+    let source = Source::parse(&file, &text, WORDS)?;
+    let dto: PolicyDto = source.read()?;
+    dto.to_policy_or_all(&Server::new(version))
+        .map_err(|errors| Findings::new(errors.iter().map(|error| fault(&source, error)).collect()).into())
+}
+
+/// Returns an error of a policy with its place.
+fn fault(source: &Source<'_>, error: &PolicyError) -> Finding {
+    let below = |field: &str, text: &str| source.path_of_text(field, text).unwrap_or(field.to_owned());
+    match error {
+        PolicyError::EmptyName { field } => {
+            source.fault_at(&below(field, ""), "empty: write the name of a role or database")
+        }
+        PolicyError::HostBits { field, value, net } => {
+            source.fault_at(&below(field, value), format!("has bits set beyond its prefix: write {net}"))
+        }
+        PolicyError::Network { field, value } => {
+            source.fault_at(&below(field, value), "not a valid CIDR range: write one such as 100.64.0.0/10")
+        }
+        PolicyError::Rule { field, position, source: why } => {
+            let said = why.to_string().trim().replace('\n', "; ");
+            source.fault_at(&format!("{field}[{}]", position - 1), format!("refused by PostgreSQL: {said}"))
+        }
+        other => source.fault_at("", chain(other)),
+    }
 }

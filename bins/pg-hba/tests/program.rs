@@ -71,7 +71,11 @@ fn render_check_explain_diff_and_matrix() {
     expect(&["check", &bad, "--pg", "17"], 3, &["HBA001", "column 15", "allowed from PostgreSQL 18"]);
     expect(&["explain", &bad, "--pg", "17", "--db", "a", "--user", "a"], 2, &["oauth"]);
     let unknown = write(folder.path(), "unknown.toml", "tailnets = \"off\"\n");
-    expect(&["render", "--policy", &unknown], 2, &["unknown field"]);
+    expect(
+        &["render", "--policy", &unknown],
+        2,
+        &["unknown.toml:1:1: tailnets: unknown key: did you mean `tailnet`?"],
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Files of Forgejo as they are on disk.
 
 use cli_support::account::Account;
+use cli_support::finding::Findings;
 use cli_support::outcome::Failure;
 use smtp_config::SecretFile;
 use smtp_config::ini::{DEFAULT_SECTION, Ini};
@@ -11,7 +12,7 @@ use std::path::Path;
 const LONGEST: u64 = 16 << 20;
 
 pub(crate) fn read(file: &Path) -> Result<String, Failure> {
-    let failed = |why: std::io::Error| Failure::Configuration(format!("{}: {why}", file.display()));
+    let failed = |why: std::io::Error| Failure::from(Findings::unreadable(&file.display().to_string(), &why));
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(file).map_err(failed)?;
     opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;

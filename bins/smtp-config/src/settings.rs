@@ -1,10 +1,12 @@
 //! Settings from the command line, a file of TOML, or both. The command line wins.
 
 use crate::reference::{Given, reference};
-use crate::settings_file::{Security, SettingsFile, position};
+use crate::settings_file::{Located, Security, SettingsFile};
 use cli_support::account::Account;
+use cli_support::finding::{Finding, Findings};
 use cli_support::outcome::Failure;
 use cli_support::secret::Reference;
+use cli_support::words::nearest;
 use secrecy::SecretString;
 use smtp_config::{
     Credential, Impossible, Incoming, Mailer, PRESETS, Preset, Route, Server, Transport, Version, by_app_ini,
@@ -95,29 +97,22 @@ impl Settings {
         self.settings.is_some() || self.from.is_some()
     }
 
-    fn file(&self) -> Result<SettingsFile, Failure> {
-        self.settings.as_deref().map_or_else(|| Ok(SettingsFile::default()), SettingsFile::read)
-    }
-
-    /// Returns an error about a setting, with its place in the file where it is there.
-    fn fault(&self, key: &str, why: impl std::fmt::Display) -> Failure {
-        let file = self.settings.as_deref();
-        let text = file.and_then(|file| crate::files::read(file).ok()).unwrap_or_default();
-        match (file, position(&text, key)) {
-            (Some(file), Some((line, column))) => usage(format!("{}:{line}:{column}: {why}", file.display())),
-            _ => usage(why),
-        }
-    }
-
     /// Returns the settings, checked, and the passwords, read. With the account that Forgejo runs as, a password whose file
     /// it cannot read is written to app.ini instead.
     pub(crate) fn resolve(&self, version: Version, account: Option<&Account>) -> Result<Resolved, Failure> {
-        let file = self.file()?;
-        let from = self.from.clone().or(file.from.clone()).ok_or_else(|| {
-            usage("there is no sender: give --from \"Name <local@domain>\", or from = in a file of settings")
-        })?;
+        let text = self.settings.as_deref().map(crate::files::read).transpose()?.unwrap_or_default();
+        let located = self.settings.as_deref().map(|path| Located::parse(path, &text)).transpose()?;
+        let mut faults = Faults { located: located.as_ref(), found: Vec::new(), first: None };
+        let file = located.as_ref().map(Located::settings).transpose()?.unwrap_or_default();
+        let from = self.from.clone().or(file.from.clone()).unwrap_or_else(|| {
+            faults
+                .add("from", "missing: give --from \"Name <local@domain>\", or from = in a file of settings");
+            NOBODY.to_owned()
+        });
         let mut mailer = Mailer::new(&from);
-        mailer.transport = self.transport(&file)?;
+        if let Some(transport) = self.transport(&file, &mut faults) {
+            mailer.transport = transport;
+        }
         mailer.user = self.user.clone().or(file.user);
         mailer.envelope_from = self.envelope_from.clone().or(file.envelope_from);
         mailer.subject_prefix = self.subject_prefix.clone().or(file.subject_prefix);
@@ -125,7 +120,10 @@ impl Settings {
         mailer.plain_text = self.plain_text || file.plain_text;
         mailer.headers = file.headers.into_iter().collect();
         for header in &self.headers {
-            let (name, value) = header.split_once('=').ok_or_else(|| usage("--header: write Name=value"))?;
+            let Some((name, value)) = header.split_once('=') else {
+                faults.add("headers", "--header: write Name=value");
+                continue;
+            };
             mailer.headers.retain(|(held, _)| held != name);
             mailer.headers.push((name.to_owned(), value.to_owned()));
         }
@@ -140,36 +138,36 @@ impl Settings {
             None => file.password,
         };
         if given.is_some() && mailer.user.is_none() {
-            let why = "password: a password needs a user: give --user, or user = in the file";
-            return Err(self.fault("password", why));
+            faults.add("password", "a password needs a user: give --user, or user = in the file");
         }
-        let reader = Reader { version, account };
         let named = self.password_file.clone().or(file.password_file);
-        let absolute = |key: &str, path: &Option<String>| match path {
-            Some(path) if !path.starts_with('/') => {
-                Err(self.fault(key, format!("{key}: {path}: not an absolute path: begin it with /")))
-            }
-            _ => Ok(()),
-        };
-        absolute("password_file", &named)?;
-        let password = given.map(|reference| reader.read(reference, named)).transpose()?;
-        let mut incoming = None;
-        if let Some(held) = file.incoming {
+        faults.absolute("password_file", named.as_deref());
+        let held = file.incoming;
+        mailer.incoming = held.as_ref().map(|held| {
             let mut settings = Incoming::new(&held.reply_to, &held.host, &held.username);
             settings.port = held.port;
             settings.tls = held.tls.unwrap_or(true);
-            settings.mailbox = held.mailbox;
+            settings.mailbox.clone_from(&held.mailbox);
             settings.delete_handled = held.delete_handled.unwrap_or(true);
             settings.maximum_size = held.maximum_size;
-            mailer.incoming = Some(settings);
-            absolute("incoming.password_file", &held.password_file)?;
-            incoming = held
-                .password
-                .map(|reference| reader.read(reference, held.password_file))
-                .transpose()
-                .map_err(|why| usage(format!("[incoming] password: {why}")))?;
+            settings
+        });
+        faults
+            .absolute("incoming.password_file", held.as_ref().and_then(|held| held.password_file.as_deref()));
+        for fault in mailer.faults(version) {
+            faults.add(fault.key(), &fault.to_string());
         }
-        mailer.validate(version).map_err(|why| self.fault(why.key(), &why))?;
+        faults.end()?;
+        let reader = Reader { version, account };
+        let at = |key: &str, why: Failure| match (&located, &why) {
+            (Some(located), Failure::Configuration(why)) => located.place(key, why),
+            _ => why,
+        };
+        let password = given.map(|reference| reader.read(reference, named)).transpose();
+        let password = password.map_err(|why| at("password", why))?;
+        let incoming = held.and_then(|held| Some((held.password?, held.password_file)));
+        let incoming = incoming.map(|(reference, file)| reader.read(reference, file)).transpose();
+        let incoming = incoming.map_err(|why| at("incoming.password", why))?;
         if let Some((protocol, true)) = mailer.protocol()
             && let Transport::Network(server) = &mailer.transport
         {
@@ -178,38 +176,83 @@ impl Settings {
         Ok(Resolved { mailer, password, incoming })
     }
 
-    fn transport(&self, file: &SettingsFile) -> Result<Transport, Failure> {
+    /// Returns where mail goes; `None` after a fault.
+    fn transport(&self, file: &SettingsFile, faults: &mut Faults<'_>) -> Option<Transport> {
         let on_line = self.host.is_some() || self.preset.is_some() || self.port.is_some();
         if let Some(path) =
             self.socket.as_ref().or(file.socket.as_ref().filter(|_| !on_line && self.sendmail.is_none()))
         {
-            return Ok(Transport::Unix(path.clone()));
+            return Some(Transport::Unix(path.clone()));
         }
         if let Some(path) = self.sendmail.as_ref().or(file.sendmail.as_ref().filter(|_| !on_line)) {
             let args = if self.sendmail_arg.is_empty() { &file.sendmail_args } else { &self.sendmail_arg };
-            return Ok(Transport::Sendmail { path: path.clone(), args: args.clone() });
+            return Some(Transport::Sendmail { path: path.clone(), args: args.clone() });
         }
         let host = self.host.clone().or(file.host.clone());
         let named = self.preset.as_deref().or(file.preset.as_deref().filter(|_| self.host.is_none()));
-        let preset = match named {
-            Some(name) => Preset::named(name).ok_or_else(|| {
-                let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-                self.fault(
-                    "preset",
-                    format!("preset: {name}: not a known preset: expected one of {}", names.join(", ")),
-                )
-            })?,
+        let preset = match named.map(|name| (name, Preset::named(name))) {
+            Some((name, None)) => {
+                let names = PRESETS.iter().map(|preset| preset.name);
+                let hint = nearest(name, names.clone());
+                let hint = hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                let names: Vec<&str> = names.collect();
+                let why = format!("not a known preset: expected one of {}{hint}", names.join(", "));
+                faults.add("preset", &why);
+                return None;
+            }
+            Some((_, Some(preset))) => preset,
             None => &PRESETS[0],
         };
         let host = match host {
             Some(host) => host,
-            None => preset
-                .host(self.region.as_deref().or(file.region.as_deref()))
-                .map_err(|why| self.fault("preset", format!("preset: {why}")))?,
+            None => match preset.host(self.region.as_deref().or(file.region.as_deref())) {
+                Ok(host) => host,
+                Err(why) => {
+                    faults.add("preset", &why.to_string());
+                    return None;
+                }
+            },
         };
         let port = self.port.or(file.port).unwrap_or(preset.ports[0].0);
         let protocol = self.protocol.or(file.protocol).map(Into::into);
-        Ok(Transport::Network(Server { host, port, protocol }))
+        Some(Transport::Network(Server { host, port, protocol }))
+    }
+}
+
+/// A sender that keeps the other settings checked when there is none.
+const NOBODY: &str = "nobody@localhost";
+
+/// The faults of settings: those of a file have places, those of the command line end the check.
+struct Faults<'a> {
+    located: Option<&'a Located<'a>>,
+    found: Vec<Finding>,
+    first: Option<Failure>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, key: &str, why: &str) {
+        match self.located {
+            Some(located) => self.found.push(located.fault(key, why)),
+            None => {
+                let named = if why.starts_with(key) { why.to_owned() } else { format!("{key}: {why}") };
+                self.first.get_or_insert(usage(named));
+            }
+        }
+    }
+
+    /// A relative path would be looked for in another folder by Forgejo than here.
+    fn absolute(&mut self, key: &str, path: Option<&str>) {
+        if path.is_some_and(|path| !path.starts_with('/')) {
+            self.add(key, "not an absolute path: begin it with /");
+        }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        match (self.first, self.found.is_empty()) {
+            (Some(first), _) => Err(first),
+            (None, false) => Err(Findings::new(self.found).into()),
+            (None, true) => Ok(()),
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! The file of settings, TOML as it is written.
 
 use clap::ValueEnum;
+use cli_support::document::Source;
+use cli_support::finding::{Finding, Findings};
 use cli_support::outcome::Failure;
 use cli_support::secret::Reference;
+use cli_support::words::Words;
 use serde::Deserialize;
 use smtp_config::Protocol;
 use std::collections::BTreeMap;
@@ -69,59 +72,70 @@ pub(crate) struct IncomingFile {
     pub(crate) maximum_size: Option<u32>,
 }
 
-impl SettingsFile {
-    /// Reads a file.
-    pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
-        let text = crate::files::read(file)?;
-        toml::from_str(&text).map_err(|why| {
-            let at = why.span().map_or(0, |span| span.start.min(text.len()));
-            let begin = text[..at].rfind('\n').map_or(0, |at| at + 1);
-            let line = text[..at].matches('\n').count() + 1;
-            let key = text[begin..].split(['=', '\n']).next().unwrap_or_default().trim();
-            // The value is not shown where it may be a password.
-            let message = expected(why.message(), key);
-            let place = format!("{}:{line}:{}", file.display(), text[begin..at].chars().count() + 1);
-            Failure::Configuration(if key.is_empty() || message.contains(&format!("`{key}`")) {
-                format!("{place}: {message}")
-            } else {
-                format!("{place}: {key}: {message}")
-            })
-        })
-    }
-}
+/// The words of a file of settings for hints.
+const WORDS: Words = Words {
+    foreign: &[
+        ("smtp_addr", "write host"),
+        ("smtp_host", "write host"),
+        ("server", "write host"),
+        ("smtp_port", "write port"),
+        ("passwd", "write password = \"file:/run/secrets/…\""),
+        ("pass", "write password = \"file:/run/secrets/…\""),
+        ("username", "write user"),
+        ("login", "write user"),
+        ("mail_from", "write from"),
+        ("sender", "write from"),
+        ("tls", "write protocol = \"smtps\" or \"smtp+starttls\", or leave it to the port"),
+        ("starttls", "write protocol = \"smtp+starttls\""),
+        ("ssl", "write protocol = \"smtps\""),
+        ("mailer_type", "leave it out: host, socket or sendmail says it"),
+        ("helo_hostname", "write helo"),
+        ("reply_to", "write it in [incoming]"),
+    ],
+    values: &[
+        ("tls", "smtps"),
+        ("ssl", "smtps"),
+        ("starttls", "smtp+starttls"),
+        ("smtp+tls", "smtps"),
+        ("smtp+unix", "socket = \"/path\" instead"),
+        ("sendmail", "sendmail = \"/path\" instead"),
+    ],
+    examples: &[
+        ("reply_to", "reply_to = \"incoming+%{token}@example.org\""),
+        ("host", "host = \"imap.example.org\""),
+        ("username", "username = \"incoming@example.org\""),
+    ],
+    secrets: &["password"],
+};
 
-/// Returns a message of the parser in the words of this program.
-fn expected(message: &str, key: &str) -> String {
-    let unquoted =
-        message.strip_prefix("invalid type: string ").and_then(|rest| rest.split_once(", expected "));
-    match unquoted {
-        _ if key.contains("password") && !message.contains("reference") => {
-            "not a valid reference to a secret: write file:/path, in quotes".to_owned()
-        }
-        Some((_, "u16")) => "expected a port, a number from 1 to 65535: write it without quotes".to_owned(),
-        Some((_, "u32")) => "expected a number of bytes: write it without quotes".to_owned(),
-        Some((_, "a boolean")) => "expected a boolean: write true or false, without quotes".to_owned(),
-        _ if message.ends_with("expected a string") => "expected a string: put it in quotes".to_owned(),
-        _ if message.contains("expected u16") => "expected a port, a number from 1 to 65535".to_owned(),
-        _ => message.to_owned(),
-    }
-}
+/// A file of settings that was read, with the places of its values.
+pub(crate) struct Located<'t>(Source<'t>);
 
-/// Returns the line and column of a key in a file of settings, such as `port` or `incoming.host`.
-pub(crate) fn position(text: &str, key: &str) -> Option<(usize, usize)> {
-    let (table, key) = key.split_once('.').unwrap_or(("", key));
-    let mut current = String::new();
-    for (number, line) in text.lines().enumerate() {
-        let plain = line.trim();
-        if let Some(name) = plain.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
-            current = name.trim().to_owned();
-            if table.is_empty() && name.trim() == key {
-                return Some((number + 1, 1));
-            }
-        }
-        if current == table && plain.split('=').next().is_some_and(|name| name.trim() == key) {
-            return Some((number + 1, line.len() - line.trim_start().len() + 1));
+impl<'t> Located<'t> {
+    /// Parses the text of a file.
+    pub(crate) fn parse(file: &Path, text: &'t str) -> Result<Self, Failure> {
+        Ok(Self(Source::parse(&file.display().to_string(), text, WORDS)?))
+    }
+
+    /// Returns the settings.
+    pub(crate) fn settings(&self) -> Result<SettingsFile, Failure> {
+        Ok(self.0.read()?)
+    }
+
+    /// Returns the failure of a setting that could not be used.
+    pub(crate) fn place(&self, key: &str, why: &str) -> Failure {
+        Findings::new(vec![self.fault(key, why)]).into()
+    }
+
+    /// Returns a fault of a setting at its place. The message may begin with the key and the value, which the place has.
+    pub(crate) fn fault(&self, key: &str, why: &str) -> Finding {
+        let plain = why.strip_prefix(key).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why);
+        let found = self.0.fault_at(key, plain);
+        let value = found.value.as_deref().map(|value| value.trim_matches(['"', '\'']).to_owned());
+        let rest = value.and_then(|value| plain.strip_prefix(&value)?.strip_prefix(": ").map(str::to_owned));
+        match rest {
+            Some(rest) => self.0.fault_at(key, rest),
+            None => found,
         }
     }
-    None
 }

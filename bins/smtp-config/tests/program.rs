@@ -398,15 +398,18 @@ fn check_stops_for_the_severity_that_is_asked_for() {
 fn errors_name_the_file_the_place_and_the_value() {
     let folder = tempfile::tempdir().expect("a folder");
     let cases = [
-        ("from = \"a@b\"\nport = \"465\"\n", ":2:8: port: expected a port, a number from 1 to 65535"),
-        ("from = \"a@b\"\nhost = \"https://x\"\n", ":2:1: host: https://x: a path or URL"),
+        (
+            "from = \"a@b\"\nport = \"465\"\n",
+            ":2:8: port = \"465\": expected a whole number: write one from 0 to 65535",
+        ),
+        ("from = \"a@b\"\nhost = \"https://x\"\n", ":2:8: host = \"https://x\": a path or URL"),
         (
             "from = \"a@b\"\nuser = \"u\"\npassword_file = \"rel\"\n",
-            ":3:1: password_file: rel: not an absolute path",
+            ":3:17: password_file = \"rel\": not an absolute path: begin it with /",
         ),
-        ("from = \"a..b@c\"\n", ":1:1: from: a..b@c: mail:"),
-        ("from = \"a@b\"\npreset = \"nope\"\n", ":2:1: preset: nope: not a known preset"),
-        ("from = 1\n", ":1:8: from: expected a string: put it in quotes"),
+        ("from = \"a..b@c\"\n", ":1:8: from = \"a..b@c\": mail:"),
+        ("from = \"a@b\"\npreset = \"nope\"\n", ":2:10: preset = \"nope\": not a known preset"),
+        ("from = 1\n", ":1:8: from = 1: expected a string: put it in quotes"),
     ];
     for (text, words) in cases {
         let file = write(folder.path(), "mailer.toml", text, 0o600);

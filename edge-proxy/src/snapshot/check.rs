@@ -204,13 +204,14 @@ fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts)
 /// ```
 /// assert_eq!(edge_proxy::nearest("adress", ["address", "tls"]), Some("address"));
 /// assert_eq!(edge_proxy::nearest("colour", ["address", "tls"]), None);
+/// assert_eq!(edge_proxy::nearest("path", ["auth", "hosts"]), None);
 /// ```
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
         .min()
-        .filter(|(distance, _)| *distance <= word.chars().count() / 2 + 1)
+        .filter(|(distance, _)| *distance <= if word.chars().count() < 5 { 1 } else { 2 })
         .map(|(_, candidate)| candidate)
 }
 

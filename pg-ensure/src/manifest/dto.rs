@@ -328,7 +328,10 @@ pub enum DefaultKindDto {
 
 /// The value of a setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "not a valid setting: write text, a number, true or false, a list of texts, or { absent = true }"
+)]
 pub enum SettingValue {
     /// `on` or `off`.
     Flag(bool),

@@ -142,16 +142,33 @@ impl PolicyDto {
     /// # Errors
     /// A name is empty, a network is not valid, or a rule would be refused.
     pub fn to_policy(&self, server: &Server) -> Result<Policy, PolicyError> {
+        self.to_policy_or_all(server).map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// Returns the policy as [`PolicyDto::to_policy`] does, or everything that is wrong in it.
+    ///
+    /// # Errors
+    /// All names, networks and rules that are not valid; never an empty list.
+    pub fn to_policy_or_all(&self, server: &Server) -> Result<Policy, Vec<PolicyError>> {
+        let mut errors = Vec::new();
         let mut policy = if self.strict { Policy::strict() } else { Policy::new() };
+        let mut named = |field, name: &str| {
+            if name.is_empty() {
+                errors.push(PolicyError::EmptyName { field });
+            }
+            name.to_owned()
+        };
         if let Some(superuser) = &self.superuser {
-            policy.superuser = named("superuser", superuser)?;
+            policy.superuser = named("superuser", superuser);
         }
         for service in &self.services {
-            policy = policy.service(named("services", &service.database)?, named("services", &service.role)?);
+            policy = policy.service(named("services", &service.database), named("services", &service.role));
         }
         for role in &self.privileged {
-            policy = policy.privileged(named("privileged", role)?);
+            policy = policy.privileged(named("privileged", role));
         }
+        let roles: Vec<String> =
+            self.replication.iter().map(|grant| named("replication", &grant.role)).collect();
         policy.local = match self.local {
             None => policy.local,
             Some(LocalDto::Trust) => Local::Trust,
@@ -171,18 +188,23 @@ impl PolicyDto {
             Some(TlsDto::Required) => Tls::Required,
         };
         if let Some(ranges) = &self.tailnet_ranges {
-            let ranges: Vec<IpNet> =
-                ranges.iter().map(|net| network("tailnet_ranges", net)).collect::<Result<_, _>>()?;
+            let ranges = ranges.iter().filter_map(|net| kept(network("tailnet_ranges", net), &mut errors));
+            let ranges: Vec<IpNet> = ranges.collect();
             policy = policy.tailnet_ranges(ranges);
         }
-        for grant in &self.replication {
-            let from = grant.from.as_deref().map(|net| network("replication", net)).transpose()?;
-            policy = policy.replication(named("replication", &grant.role)?, from);
+        for (grant, role) in self.replication.iter().zip(roles) {
+            let from = grant.from.as_deref().map(|net| kept(network("replication", net), &mut errors));
+            policy = policy.replication(role, from.flatten());
         }
-        policy.before = rules("before", &self.before, server)?;
-        policy.after = rules("after", &self.after, server)?;
-        Ok(policy)
+        policy.before = rules("before", &self.before, server, &mut errors);
+        policy.after = rules("after", &self.after, server, &mut errors);
+        if errors.is_empty() { Ok(policy) } else { Err(errors) }
     }
+}
+
+/// Returns the value, or adds its error to the others.
+fn kept<T>(result: Result<T, PolicyError>, errors: &mut Vec<PolicyError>) -> Option<T> {
+    result.map_err(|error| errors.push(error)).ok()
 }
 
 impl TryFrom<PolicyDto> for Policy {
@@ -194,10 +216,6 @@ impl TryFrom<PolicyDto> for Policy {
     }
 }
 
-fn named(field: &'static str, name: &str) -> Result<String, PolicyError> {
-    if name.is_empty() { Err(PolicyError::EmptyName { field }) } else { Ok(name.to_owned()) }
-}
-
 fn network(field: &'static str, text: &str) -> Result<IpNet, PolicyError> {
     let net: IpNet = text.parse().map_err(|_| PolicyError::Network { field, value: text.to_owned() })?;
     if net.trunc() == net {
@@ -207,14 +225,15 @@ fn network(field: &'static str, text: &str) -> Result<IpNet, PolicyError> {
     }
 }
 
-fn rules(field: &'static str, lines: &[String], server: &Server) -> Result<Vec<Rule>, PolicyError> {
+fn rules(field: &'static str, lines: &[String], server: &Server, errors: &mut Vec<PolicyError>) -> Vec<Rule> {
     let mut rules = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let found = Document::parse(line, server).rules();
-        rules.extend(found.map_err(|source| PolicyError::Rule { field, position: index + 1, source })?);
+        let found = found.map_err(|source| PolicyError::Rule { field, position: index + 1, source });
+        rules.extend(kept(found, errors).unwrap_or_default());
     }
     for rule in &mut rules {
         rule.origin = crate::rule::Origin::default();
     }
-    Ok(rules)
+    rules
 }

@@ -75,6 +75,9 @@ impl<'m> Said<'m> {
         if secret && !self.message.contains("reference") {
             return ("type", "not a valid reference to a secret: write \"file:/path\", in quotes".to_owned());
         }
+        if self.message == "wanted string or table" {
+            return ("type", "expected a word: put it in quotes".to_owned());
+        }
         if let Some(rest) = self.message.strip_prefix("invalid type: ") {
             let (found, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
             return ("type", wrong_type(found, expected, written, key));

@@ -68,6 +68,16 @@ impl<'t> Source<'t> {
     /// All faults of its keys and values.
     pub fn read_part<T: DeserializeOwned>(&self, part: &[&str]) -> Result<T, Findings> {
         let part: Path = part.iter().map(|key| Step::Key((*key).to_owned())).collect();
+        let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
+        if let Some(node) = nodes.iter().find(|node| node.path == part && !node.is_table) {
+            let (key, place) = (tree::last_key(&part), tree::display(&part));
+            let message = format!("expected a table: write a section [{key}], or {{ key = value }}");
+            return Err(Findings::new(vec![Finding::error(
+                "type",
+                self.place_at(node.span.start, place),
+                message,
+            )]));
+        }
         let mut removed = BTreeSet::new();
         let mut found = Vec::new();
         loop {
@@ -155,7 +165,9 @@ impl<'t> Source<'t> {
         }
         let place = self.place_at(if said.is_about_key() { node.key_start() } else { node.span.start }, key);
         let secret = self.hides(&node.path);
-        let shown = node.is_leaf && !secret && !said.is_about_key() && said.missing().is_none();
+        // A list or a table in the wrong place may hold anything.
+        let single = node.is_leaf && !node.text(self.text).starts_with(['[', '{']);
+        let shown = single && !secret && !said.is_about_key() && said.missing().is_none();
         let value = shown.then(|| self.shown(&node.span));
         let written = if secret { "" } else { node.text(self.text) };
         let (code, message) = said.message(written, tree::last_key(&node.path), &self.words, secret);

@@ -25,6 +25,7 @@ pub(super) struct Node {
     key: Option<Range<usize>>,
     /// True for a value that is not a table, nor a list of tables.
     pub(super) is_leaf: bool,
+    pub(super) is_table: bool,
     /// The content of a string.
     pub(super) string: Option<String>,
 }
@@ -95,7 +96,8 @@ fn pruned_value<'t>(
 /// Returns all nodes below a path that are not removed, with the node of the path itself first.
 pub(super) fn nodes(root: &Spanned<DeTable<'_>>, path: &Path, removed: &BTreeSet<Path>) -> Vec<Node> {
     let (span, table) = part(root, path);
-    let mut found = vec![Node { path: path.clone(), span, key: None, is_leaf: false, string: None }];
+    let mut found =
+        vec![Node { path: path.clone(), span, key: None, is_leaf: false, is_table: true, string: None }];
     let kept = |node: &Path| !removed.iter().any(|gone| node.starts_with(gone));
     let mut open = vec![(path.clone(), Open::Table(&table))];
     while let Some((path, inner)) = open.pop() {
@@ -108,7 +110,8 @@ pub(super) fn nodes(root: &Spanned<DeTable<'_>>, path: &Path, removed: &BTreeSet
                 _ => true,
             };
             let string = value.get_ref().as_str().map(str::to_owned);
-            found.push(Node { path: path.clone(), span: value.span(), key, is_leaf, string });
+            let is_table = value.get_ref().is_table();
+            found.push(Node { path: path.clone(), span: value.span(), key, is_leaf, is_table, string });
             path
         };
         let mut next = Vec::new();

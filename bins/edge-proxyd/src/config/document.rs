@@ -60,7 +60,10 @@ impl<'t> Document<'t> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let problems = errors.iter().map(|error| {
             let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-            Problem { line, column, message: error.message().replace('\n', "; ") }
+            let said = error.message().replace('\n', "; ");
+            let message =
+                format!("not valid TOML, {said}: write key = value, [section], [[list of sections]]");
+            Problem { line, column, message, ..Problem::default() }
         });
         let problems: Vec<_> = problems.collect();
         let root = problems.is_empty().then_some(root);
@@ -109,8 +112,7 @@ impl<'t> Document<'t> {
             other => other,
         };
         let Some(spans) = places.get(&error.place) else {
-            let value = if error.value.is_empty() { String::new() } else { format!(" = `{}`", error.value) };
-            return self.wrong(0, format!("{}: {key}{value}: {}", error.part, error.fix));
+            return self.wrong(0, key, shown(&error.value), format!("{}: {}", error.part, error.fix));
         };
         // The path of a route is under one of two keys.
         let other = key == "path" && !spans.keys.contains_key("path") && spans.keys.contains_key("exact");
@@ -119,13 +121,17 @@ impl<'t> Document<'t> {
         let at = ["", "s"].iter().find_map(|plural| spans.keys.get(&format!("{first}{plural}")));
         let at = spans.keys.get(key).or(at).copied().unwrap_or(spans.whole);
         let path = if spans.path.is_empty() { key.into() } else { format!("{}.{key}", spans.path) };
-        let value = if error.value.is_empty() { String::new() } else { format!(" = `{}`", error.value) };
-        self.wrong(at, format!("{path}{value} ({}): {}", error.part, error.fix));
+        self.wrong(at, &path, shown(&error.value), error.fix.to_string());
     }
 
-    fn wrong(&self, at: usize, message: String) {
+    fn wrong(&self, at: usize, key: &str, value: Option<String>, message: String) {
         let (line, column) = position(self.text, at);
-        self.problems.borrow_mut().push(Problem { line, column, message });
+        self.add(Problem { line, column, key: key.into(), value, message });
+    }
+
+    /// Adds an error that another reader found.
+    pub(super) fn add(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
     }
 }
 
@@ -169,7 +175,7 @@ impl<'d, 't> Table<'d, 't> {
     pub(super) fn wrong(&self, key: &str, message: &str) {
         let at = self.entries.get(key).map_or(self.at, |value| value.span().start);
         let path = if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) };
-        self.document.wrong(at, format!("{path}: {message}"));
+        self.document.wrong(at, &path, None, message.into());
     }
 
     /// Records the position of this part of the configuration.
@@ -192,16 +198,17 @@ impl<'d, 't> Table<'d, 't> {
         let known = || keys.iter().map(|known| known.name);
         for key in self.entries.keys().filter(|key| !known().any(|known| known == key.get_ref().as_ref())) {
             let name = key.get_ref();
-            let hint = match nearest(name, known()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => {
+            let hint = match (super::foreign::key(name), nearest(name, known())) {
+                (Some(write), _) => write.into(),
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) => {
                     let mut known: Vec<_> = known().collect();
                     known.sort_unstable();
                     format!("known keys are {}", known.join(", "))
                 }
             };
-            let inside = if self.path.is_empty() { String::new() } else { format!(" in {}", self.path) };
-            self.document.wrong(key.span().start, format!("unknown key `{name}`{inside}: {hint}"));
+            let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
+            self.document.wrong(key.span().start, &path, None, format!("unknown key: {hint}"));
         }
     }
 }
@@ -212,12 +219,12 @@ impl<'d, 't> Value<'d, 't> {
         let written = self.document.text.get(self.span.clone()).unwrap_or_default();
         let line = written.lines().next().unwrap_or_default();
         let short: String = line.chars().take(80).collect();
-        self.document.wrong(self.span.start, format!("{} = {short}: {message}", self.path));
+        self.document.wrong(self.span.start, &self.path, Some(short), message.into());
     }
 
     /// Reports an error without repeating the value, which may be a secret in place of a reference.
     pub(super) fn wrong_unseen(&self, message: &str) {
-        self.document.wrong(self.span.start, format!("{}: {message}", self.path));
+        self.document.wrong(self.span.start, &self.path, None, message.into());
     }
 
     /// Returns the value as a table.
@@ -261,6 +268,11 @@ impl<'d, 't> Value<'d, 't> {
             })
             .collect()
     }
+}
+
+/// Returns the value of an error of the library, as text in backticks.
+fn shown(value: &str) -> Option<String> {
+    (!value.is_empty()).then(|| format!("`{value}`"))
 }
 
 /// Returns the entries allowed in a table of this kind, or in the tables of a list of it.

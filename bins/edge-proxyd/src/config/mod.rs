@@ -8,6 +8,7 @@ mod access;
 mod balance;
 mod certificates;
 mod document;
+mod foreign;
 mod keys;
 mod listen;
 mod problem;
@@ -27,6 +28,7 @@ pub(crate) use schema::schema;
 pub(crate) use tracing::Traces;
 
 use crate::log::Format;
+use cli_support::finding::Findings;
 use document::{Document, Table};
 use edge_proxy::Snapshot;
 use edge_proxy::config::{Config, ListenerKind};
@@ -89,7 +91,7 @@ pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
 /// Reads and validates the text of a file.
 pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
     let document = Document::new(text);
-    let settings = document.root(ROOT).map(|root| settings(&document, &root, text));
+    let settings = document.root(ROOT).map(|root| settings(&document, &root, name, text));
     // If the file has errors already, those that follow from them would only distract.
     if let Some(settings) = settings
         && document.is_clean()
@@ -125,7 +127,7 @@ static ROOT: &[Key] = &[
     Key::new("upstream", Kind::Named(&Kind::Table(upstream::UPSTREAM))),
 ];
 
-fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settings {
+fn settings(document: &Document<'_>, root: &Table<'_, '_>, name: &str, text: &str) -> Settings {
     let mut proxy = Config { reject: site::reject(root), ..Config::default() };
     proxy.https_port = root.get("https_port").and_then(|port| port.number()).map(|port| port as u16);
     proxy.request_id = root.get("request_id").and_then(|value| rewrite::field_name(&value));
@@ -148,8 +150,9 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, text: &str) -> Settin
         table.finish();
         folder
     });
-    let acme = root.get("acme").and_then(|section| {
-        crate::acme::read(text, certificates.as_deref()).map_err(|why| section.wrong(&why)).ok()
+    let acme = root.get("acme").and_then(|_| {
+        let report = |found: Findings| found.list().iter().cloned().for_each(|one| document.add(one.into()));
+        crate::acme::read(name, text, certificates.as_deref()).map_err(report).ok()
     });
     let log = root.table("log").map(|log| listen::log(&log)).unwrap_or_default();
     let tracing = root.table("tracing").and_then(|table| tracing::tracing(&table));

@@ -1,16 +1,45 @@
 //! Errors of a file and their positions.
 
+use cli_support::finding::{Finding, Findings, Place};
 use std::fmt;
 
 /// One error of a file.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
     /// The line, from 1; 0 if the file could not be read.
     pub(crate) line: usize,
     /// The column, from 1, in characters.
     pub(crate) column: usize,
-    /// The key, the value and the fix.
+    /// The path of the key; empty where there is none.
+    pub(crate) key: String,
+    /// The value as written; `None` where there is none, or where it may be a secret.
+    pub(crate) value: Option<String>,
+    /// The error and the fix.
     pub(crate) message: String,
+}
+
+impl Problem {
+    /// Returns the error in the form that all programs of the family have.
+    fn finding(&self, file: &str) -> Finding {
+        let Self { line, column, key, value, message } = self;
+        let place = Place { file: file.into(), line: *line, column: *column, key: key.clone() };
+        let code = match message {
+            _ if *line == 0 => "unreadable",
+            message if message.starts_with("unknown key") => "unknown-key",
+            message if message.starts_with("missing") => "missing",
+            message if message.starts_with("expected") => "type",
+            message if key.is_empty() && message.starts_with("not valid TOML") => "syntax",
+            _ => "value",
+        };
+        Finding::error(code, place, message).value(value.clone())
+    }
+}
+
+impl From<Finding> for Problem {
+    fn from(finding: Finding) -> Self {
+        let Finding { place: Place { line, column, key, .. }, value, message, .. } = finding;
+        Self { line, column, key, value, message }
+    }
 }
 
 /// All errors of a file, in the order of its lines.
@@ -29,21 +58,33 @@ impl Problems {
     }
 
     pub(super) fn unreadable(file: &str, why: &std::io::Error) -> Self {
-        Self::new(file, vec![Problem { line: 0, column: 0, message: format!("cannot be read: {why}") }])
+        Self::new(file, vec![Problem { message: format!("cannot be read: {why}"), ..Problem::default() }])
+    }
+
+    /// Returns the errors in the form that all programs of the family have.
+    pub(crate) fn findings(&self) -> Findings {
+        Findings::new(self.list.iter().map(|problem| problem.finding(&self.file)).collect())
     }
 
     /// Prints the errors: to standard error for people, to standard output as JSON.
     pub(crate) fn report(&self, json: bool) {
         if json {
             let list = self.list.iter().map(|problem| {
+                let Problem { key, value, message, .. } = problem;
+                let message = match (key.is_empty(), value) {
+                    (true, _) => message.clone(),
+                    (_, Some(value)) => format!("{key} = {value}: {message}"),
+                    (_, None) => format!("{key}: {message}"),
+                };
                 serde_json::json!({
                     "file": self.file,
                     "line": problem.line,
                     "column": problem.column,
-                    "message": problem.message,
+                    "message": message,
                 })
             });
-            println!("{}", serde_json::json!({ "ok": false, "problems": list.collect::<Vec<_>>() }));
+            let (problems, findings) = (list.collect::<Vec<_>>(), self.findings().json());
+            println!("{}", serde_json::json!({ "ok": false, "problems": problems, "findings": findings }));
         } else {
             eprint!("{self}");
         }
@@ -52,13 +93,7 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Problem { line, column, message } in &self.list {
-            match line {
-                0 => writeln!(f, "{}: {message}", self.file)?,
-                _ => writeln!(f, "{}:{line}:{column}: {message}", self.file)?,
-            }
-        }
-        Ok(())
+        self.list.iter().try_for_each(|problem| writeln!(f, "{}", problem.finding(&self.file)))
     }
 }
 

@@ -74,7 +74,7 @@ target = 'ftp://x'
 ";
     let found = problems(text);
     for (line, message) in [
-        ("edge.toml:2:1: ", "unknown key `adress` in listen[0]: did you mean `address`?"),
+        ("edge.toml:2:1: ", "listen[0].adress: unknown key: did you mean `address`?"),
         ("edge.toml:3:7: ", "listen[0].tls = 'yes': expected true or false"),
         ("edge.toml:5:11: ", "has bits set beyond its prefix: write 100.64.0.0/10"),
         ("edge.toml:7:8: ", "timeouts.idle = '10': not a valid duration"),

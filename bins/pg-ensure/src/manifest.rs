@@ -1,0 +1,76 @@
+//! The manifest's file, read with every fault at its place.
+
+use cli_support::document::Source;
+use cli_support::finding::{Finding, Findings, Place};
+use cli_support::outcome::Failure;
+use cli_support::secret::Reference;
+use cli_support::words::Words;
+use pg_ensure::Desired;
+use pg_ensure::manifest::{Document, Format, Manifest, Problems};
+use std::path::Path;
+
+/// The words of a manifest for hints.
+pub(crate) const WORDS: Words = Words {
+    foreign: &[
+        ("user", "write [[ensure]] or [[role]]"),
+        ("users", "write [[ensure]] or [[role]]"),
+        ("username", "write name"),
+        ("roles", "write [[role]]"),
+        ("databases", "write [[database]]"),
+        ("db", "write database"),
+        ("dbname", "write name, in [[database]]"),
+        ("can_login", "write login"),
+        ("encrypted_password", "write password_file = \"/run/secrets/…\""),
+        ("pass", "write password_file = \"/run/secrets/…\""),
+        ("ensureDatabases", "write [[ensure]] with a name"),
+        ("ensureUsers", "write [[ensure]] with a name"),
+        ("ensureDBOwnership", "leave it out: [[ensure]] makes the role the owner"),
+        ("grants", "write [[grant]]"),
+        ("privilege", "write privileges = [\"SELECT\"]"),
+        ("state", "write absent = true, or leave it out"),
+    ],
+    values: &[("utf-8", "`UTF8`")],
+    examples: &[
+        ("name", "name = \"forgejo\""),
+        ("role", "role = \"readers\""),
+        ("member", "member = \"forgejo\""),
+        ("to", "to = \"forgejo\""),
+        ("on", "on = \"table\""),
+        ("database", "database = \"forgejo\""),
+        ("creator", "creator = \"forgejo\""),
+    ],
+    secrets: &["password"],
+};
+
+/// Reads a manifest with its secrets. Everything that is wrong is found here, before any server is asked.
+pub(crate) fn read(path: &Path) -> Result<Desired, Failure> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
+    let json = path.extension().is_some_and(|end| end == "json");
+    let source = if json { None } else { Some(Source::parse(&file, &text, WORDS)?) };
+    if let Some(source) = &source {
+        source.read::<Document>()?;
+    }
+    let findings = |problems: &Problems| {
+        let finding = |problem: &pg_ensure::manifest::Problem| match &source {
+            Some(source) => source.fault_at_position(problem.line, problem.column, &problem.message),
+            None => {
+                let (line, column) = (problem.line, problem.column);
+                let place = Place { file: file.clone(), line, column, key: String::new() };
+                Finding::error("value", place, &problem.message)
+            }
+        };
+        Failure::from(Findings::new(problems.0.iter().map(finding).collect()))
+    };
+    let format = if json { Format::Json } else { Format::Toml };
+    let manifest = Manifest::read(&file, &text, format).map_err(|why| findings(&why))?;
+    let mut secrets = |reference: &str| {
+        // A relative path would be looked for in another folder by a service than in a terminal.
+        if reference.starts_with("file:") && !reference.starts_with("file:/") {
+            return Err("not an absolute path: begin it with /".to_owned());
+        }
+        let reference: Reference = reference.parse().map_err(|why| format!("{why}"))?;
+        reference.read().map_err(|why| cli_support::outcome::chain(&why))
+    };
+    manifest.resolve(&mut secrets).map_err(|why| findings(&why))
+}
