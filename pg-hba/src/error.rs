@@ -241,9 +241,12 @@ impl Refusal {
             Self::Method(_) if token.contains(|c: char| c.is_ascii_uppercase()) => {
                 "methods are lower case".to_owned()
             }
-            Self::Method(_) => {
-                "a blank before a comma ends a field: look at the commas of this line".to_owned()
-            }
+            Self::Method(_) => match method_meant(token) {
+                Some(method) => format!("write {method}"),
+                None => "write a method such as scram-sha-256, peer or reject; a blank before a comma ends a field, so \
+                         look at the commas of this line too"
+                    .to_owned(),
+            },
             Self::PeerOverTcp => {
                 "peer works for local records; over TCP use scram-sha-256 or cert".to_owned()
             }
@@ -262,4 +265,12 @@ impl Refusal {
             _ => return None,
         })
     }
+}
+
+/// Returns the method that a word of other spelling means.
+fn method_meant(word: &str) -> Option<&'static str> {
+    let plain = |text: &str| -> String { text.chars().filter(char::is_ascii_alphanumeric).collect() };
+    let (word, scram) = (plain(word), crate::Method::ScramSha256.as_str());
+    let same = crate::Method::ALL.into_iter().map(|method| method.as_str()).find(|name| plain(name) == word);
+    same.or_else(|| matches!(word.as_str(), "scram" | "sha256" | "scramsha").then_some(scram))
 }

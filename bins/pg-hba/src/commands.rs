@@ -3,10 +3,11 @@
 use crate::args::{Args, Command, Ssl};
 use crate::structured::rule;
 use crate::{explain, files, ident, install, matrix, server};
+use cli_support::finding::Place;
 use cli_support::outcome::{Done, Failure};
 use pg_hba::{
-    Analysis, Attempt, Diff, Knowledge, Network, Replication, Rule, Server, Severity, Transport, Version,
-    analyze, diff, render,
+    Analysis, Attempt, Diff, Finding, Knowledge, Network, Replication, Rule, Server, Severity, Transport,
+    Version, analyze, diff, render,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -116,16 +117,30 @@ fn check(path: &Path, server: &Server, analysis: &Analysis, as_json: bool) -> Re
             .map(|finding| {
                 json!({"code": finding.code.to_string(), "severity": finding.code.severity().to_string(),
                     "file": finding.file, "line": finding.line, "reason": finding.reason, "fix": finding.fix,
-                    "waived": finding.waived})
+                    "waived": finding.waived, "message": format!("{}; {}", finding.reason, finding.fix),
+                    "place": place(path, finding)})
             })
             .collect();
         println!("{}", json!({"findings": list}));
     } else {
-        findings.iter().for_each(|finding| println!("{}: {finding}", path.display()));
+        for finding in &findings {
+            let Place { file, line, column, .. } = place(path, finding);
+            let gap = if line == 0 { format!("{file}: ") } else { format!("{file}:{line}:{column}: ") };
+            let (code, waived) = (&finding.code, finding.waived.as_deref());
+            let waived = waived.map(|reason| format!(" (waived: {reason})")).unwrap_or_default();
+            println!("{gap}{} {code}: {}; {}{waived}", code.severity(), finding.reason, finding.fix);
+        }
     }
     let counts =
         findings.iter().any(|finding| finding.waived.is_none() && finding.code.severity() > Severity::Note);
     Ok(if counts { Done::Differences } else { Done::Fine })
+}
+
+/// Returns the place of a finding: the line that it is about.
+fn place(path: &Path, finding: &Finding) -> Place {
+    let file = finding.file.clone().unwrap_or_else(|| path.display().to_string());
+    let line = finding.line as usize;
+    Place { file, line, column: line.min(1), key: String::new() }
 }
 
 fn compare(old: &Path, new: &Path, version: Version, next: Version, as_json: bool) -> Result<Done, Failure> {

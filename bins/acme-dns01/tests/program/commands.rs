@@ -85,11 +85,11 @@ fn ten_years_are_soon_over() {
 fn what_is_wrong_is_named_with_its_place_and_what_to_write() {
     let lab = Lab::start();
     let home = lab.folder.path().display().to_string();
-    let place = |line: usize| format!("{home}/acme.toml: line {line}: ");
+    let place = |line: usize| format!("{home}/acme.toml:{line}:");
     for (more, line, words) in [
-        ("keytype = \"ec256\"\n", 21, "expected one of"),
+        ("keytype = \"ec256\"\n", 21, "did you mean `key_type`?"),
         ("key_type = \"dsa\"\n", 21, "ec256"),
-        ("provider = \"cloudflair\"\n", 21, "`cloudflair`: expected one of knot"),
+        ("provider = \"cloudflair\"\n", 21, "`cloudflair`: write one of knot"),
         ("[[certificate]]\nnames = \"b.example.test\"\nauthority = \"letsencript\"\n", 23, "letsencrypt"),
         ("[[certificate]]\nnames = \"not a name\"\n", 22, "not a name"),
         ("[[certificate]]\nname = \"c\"\n", 21, "write the names"),
