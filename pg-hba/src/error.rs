@@ -270,7 +270,7 @@ impl Refusal {
 /// Returns the method that a word of other spelling means.
 fn method_meant(word: &str) -> Option<&'static str> {
     let plain = |text: &str| -> String { text.chars().filter(char::is_ascii_alphanumeric).collect() };
-    let (word, scram) = (plain(word), crate::Method::ScramSha256.as_str());
-    let same = crate::Method::ALL.into_iter().map(|method| method.as_str()).find(|name| plain(name) == word);
-    same.or_else(|| matches!(word.as_str(), "scram" | "sha256" | "scramsha").then_some(scram))
+    let word = plain(word);
+    let same = crate::Method::ALL.into_iter().map(crate::Method::as_str).find(|name| plain(name) == word);
+    same.or_else(|| matches!(word.as_str(), "scram" | "sha256" | "scramsha").then_some("scram-sha-256"))
 }

@@ -106,9 +106,10 @@ impl Findings {
     pub fn unreadable(file: &str, why: &std::io::Error) -> Self {
         let place = Place { file: file.to_owned(), ..Place::default() };
         let message = match why.kind() {
-            std::io::ErrorKind::NotFound => format!("cannot be read: {why}: name a file that exists"),
+            std::io::ErrorKind::NotFound => format!("{why}: name a file that exists"),
             std::io::ErrorKind::InvalidData => "not UTF-8: save the file as UTF-8".to_owned(),
-            _ => format!("cannot be read: {why}"),
+            std::io::ErrorKind::PermissionDenied => format!("{why}: let this user read it"),
+            _ => format!("{why}: name a file that can be read"),
         };
         Self(vec![Finding::error("unreadable", place, message)])
     }
