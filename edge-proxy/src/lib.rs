@@ -145,7 +145,7 @@ pub use ticket_schedule::{ScheduleError, TicketSchedule};
 pub use server::{
     Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError,
     builder::{Builder, Proxy},
-    certificates::{CertificateError, CertificateInfo, Certificates, RefreshReport},
+    certificates::{CertificateError, CertificateFiles, CertificateInfo, Certificates, RefreshReport},
     client_auth::ClientCertificatesError,
     error::StartError,
     metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},

@@ -10,7 +10,7 @@ use crate::shared;
 use crate::status::{self, Watched};
 use cli_support::outcome::chain;
 use edge_proxy::config::{Config, ListenerKind};
-use edge_proxy::{Certificates, Proxy, ProxyHandle, RefreshReport};
+use edge_proxy::{CertificateError, Certificates, Proxy, RefreshReport};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -70,8 +70,9 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         builder = builder.shared(shared::prepare(section)?);
     }
     let mut certificates = None;
-    if let Some(folder) = &settings.certificates {
-        let (found, refreshed) = Certificates::load(folder)?;
+    if settings.certificates.is_some() || !settings.certificate_files.is_empty() {
+        let (found, refreshed) =
+            Certificates::open(settings.certificates.clone(), settings.certificate_files.clone())?;
         tell(&refreshed);
         tell_missing(&found, &settings.proxy);
         builder = builder.certificates(found.clone());
@@ -215,8 +216,8 @@ async fn supervise(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hangup.recv() => {
                 notifier.reloading();
-                refresh(certificates);
-                reload(args, settings, proxy, confined);
+                refresh(certificates, Certificates::refresh);
+                reload(args, settings, &watched, confined);
                 notifier.say("READY=1");
             }
             _ = signals.upgrade.recv() => match hand_over(proxy, notifier, confined.launcher.as_ref()) {
@@ -227,7 +228,7 @@ async fn supervise(
                 Err(why) => eprintln!("edge-proxyd: {why}; this process continues to serve"),
             },
             _ = next(&mut watchdog) => notifier.say("WATCHDOG=1"),
-            _ = watch.tick() => refresh(certificates),
+            _ = watch.tick() => refresh(certificates, Certificates::refresh_if_due),
             _ = samples.tick() => watched.sample(),
             _ = signals.reopen.recv() => watched.log.reopen(),
         }
@@ -242,8 +243,12 @@ async fn next(ticks: &mut Option<tokio::time::Interval>) {
     }
 }
 
-fn refresh(certificates: Option<&Certificates>) {
-    match certificates.map(Certificates::refresh) {
+/// Looks for new certificates, and reports what was found.
+fn refresh(
+    certificates: Option<&Certificates>,
+    look: impl Fn(&Certificates) -> Result<RefreshReport, CertificateError>,
+) {
+    match certificates.map(look) {
         Some(Ok(refreshed)) => tell(&refreshed),
         Some(Err(why)) => eprintln!("edge-proxyd: {why}"),
         None => {}
@@ -259,7 +264,7 @@ fn successor() -> String {
 }
 
 /// Reloads the configuration, or keeps the old one and reports why.
-fn reload(args: &RunArgs, started: &Settings, proxy: &ProxyHandle, confined: &Confined) {
+fn reload(args: &RunArgs, started: &Settings, watched: &Watched, confined: &Confined) {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
         Err(problems) => {
@@ -287,6 +292,7 @@ fn reload(args: &RunArgs, started: &Settings, proxy: &ProxyHandle, confined: &Co
         return;
     }
     if settings.certificates != started.certificates
+        || (watched.certificates.is_none() && !settings.certificate_files.is_empty())
         || settings.log != started.log
         || settings.tracing != started.tracing
         || settings.status != started.status
@@ -297,7 +303,11 @@ fn reload(args: &RunArgs, started: &Settings, proxy: &ProxyHandle, confined: &Co
             "edge-proxyd: [certificates], [log], [sandbox], [shared], [status] and [tracing] are read only at start: restart to apply changes"
         );
     }
-    match proxy.reload(settings.proxy) {
+    if let Some(certificates) = &watched.certificates {
+        certificates.set_files(settings.certificate_files);
+        refresh(Some(certificates), Certificates::refresh);
+    }
+    match watched.proxy.reload(settings.proxy) {
         Ok(()) => eprintln!("edge-proxyd: reloaded {}", args.config.display()),
         Err(error) => eprintln!("edge-proxyd: {}; the configuration is unchanged", chain(&error)),
     }

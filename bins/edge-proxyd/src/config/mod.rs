@@ -30,8 +30,8 @@ pub(crate) use tracing::Traces;
 use crate::log::Format;
 use cli_support::finding::Findings;
 use document::{Document, Table};
-use edge_proxy::Snapshot;
 use edge_proxy::config::{Config, ListenerKind};
+use edge_proxy::{CertificateFiles, Snapshot};
 use keys::{Key, Kind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) proxy: Config,
     /// The certificates folder.
     pub(crate) certificates: Option<PathBuf>,
+    /// The certificates that sites name by their files.
+    pub(crate) certificate_files: Vec<CertificateFiles>,
     /// The certificates that the proxy obtains itself.
     pub(crate) acme: Option<crate::acme::AcmeSection>,
     /// The access log.
@@ -142,6 +144,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, name: &str, text: &st
     proxy.upstreams = upstream::named(root);
     proxy.listeners = listen::listeners(root, &mut proxy.upstreams);
     proxy.sites = site::sites(root, &mut proxy.upstreams, proxy.timeouts);
+    let certificate_files = site::certificate_files(root);
     let certificates = root.table("certificates").and_then(|table| {
         let folder = table.get("folder").and_then(|folder| folder.path());
         if folder.is_none() {
@@ -166,17 +169,29 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, name: &str, text: &st
             "missing, so the proxy would accept no connections: add [[listen]] with an address",
         );
     } else if certificates.is_none()
+        && certificate_files.is_empty()
         && root.get("certificates").is_none()
         && proxy.listeners.iter().any(|listener| tls(listener.kind))
     {
         root.wrong(
             "certificates",
-            "missing, but a listener has tls = true: add [certificates] with a folder",
+            "missing, but a listener has tls = true: add [certificates] with a folder, or `certificate` and `key` to sites",
         );
     }
     root.finish();
     document.place_root(root);
-    Settings { proxy, certificates, acme, log, tracing, status, sandbox, shared, files: document.files() }
+    Settings {
+        proxy,
+        certificates,
+        certificate_files,
+        acme,
+        log,
+        tracing,
+        status,
+        sandbox,
+        shared,
+        files: document.files(),
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use super::listen::{TIMEOUTS, timeouts};
 use super::ranges;
 use super::rewrite::{self, COOKIES, EDITS, edits};
 use super::upstream::{REFERRED, referred, referred_tcp};
-use edge_proxy::ConfigPath;
 use edge_proxy::config::{
     Action, Case, Maintenance, PathMatch, Plain, Reject, Response, Route, RouteCompression, Satisfy, Site,
     Timeouts, Upstream,
 };
+use edge_proxy::{CertificateFiles, ConfigPath};
 
 pub(super) static SITE: &[Key] = &[
     Key::required("hosts", Kind::List(&Kind::Form("^[^/\\s]+$"))),
@@ -22,6 +22,8 @@ pub(super) static SITE: &[Key] = &[
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
     Key::new("satisfy", SATISFY),
+    Key::new("certificate", Kind::Path),
+    Key::new("key", Kind::Path),
     Key::new("client_certificates", Kind::Table(certificates::KEYS)),
     Key::new("reject", REJECT),
     Key::new("early_data", Kind::Boolean),
@@ -98,6 +100,29 @@ const PLAINS: [(&str, Plain); 3] =
     [("redirect", Plain::Redirect), ("serve", Plain::Serve), ("refuse", Plain::Refuse)];
 const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy::Any)];
 const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
+
+/// Reads the files of certificates that sites name.
+pub(super) fn certificate_files(root: &Table<'_, '_>) -> Vec<CertificateFiles> {
+    let tables = root.get("site").map(|value| value.tables()).unwrap_or_default();
+    let mut all = Vec::new();
+    for table in &tables {
+        let path = |key| table.get(key).map(|value| value.path());
+        match (path("certificate"), path("key")) {
+            (Some(Some(certificate)), Some(Some(key))) => {
+                let files = CertificateFiles { certificate, key };
+                if !all.contains(&files) {
+                    all.push(files);
+                }
+            }
+            (Some(_), None) => {
+                table.wrong("certificate", "needs `key`: write the path of its private key too")
+            }
+            (None, Some(_)) => table.wrong("key", "needs `certificate`: write the path of its chain too"),
+            (None, None) | (Some(None), Some(_)) | (Some(_), Some(None)) => {}
+        }
+    }
+    all
+}
 
 pub(super) fn sites(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Vec<Site> {
     let tables = root.get("site").map(|value| value.tables()).unwrap_or_default();

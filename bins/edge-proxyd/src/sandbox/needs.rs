@@ -74,6 +74,9 @@ impl Needs {
         // Files are replaced by new ones of the same name, so access is granted to their folder.
         needs.read.extend(settings.files.iter().map(|file| folder(file)));
         needs.linked.extend(settings.certificates.clone());
+        let named = settings.certificate_files.iter();
+        // Those of certbot are links into another folder.
+        needs.linked.extend(named.flat_map(|files| [folder(&files.certificate), folder(&files.key)]));
         needs.read.extend(settings.sandbox.read.iter().cloned());
         needs.read.extend(environment.credentials.clone());
         needs.read.extend(environment.authorities.iter().map(|file| folder(file)));

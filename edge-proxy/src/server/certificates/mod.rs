@@ -1,95 +1,19 @@
-//! Certificates from a folder in the layout of `/var/lib/acme`, watched and swapped live.
+//! Certificates from a folder, such as `/var/lib/acme`, and from files that are named one by one, watched and swapped live.
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+mod error;
+mod pair;
+
+pub use error::CertificateError;
+pub use pair::CertificateFiles;
+
+use pair::{Pair, Place, Stamps};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
-use std::time::{Duration, SystemTime};
-
-/// The error of a certificate that is not used. The one that was used before stays.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CertificateError {
-    /// The folder cannot be read.
-    #[error("cannot read the folder {}", path.display())]
-    Folder {
-        /// The folder that cannot be read.
-        path: PathBuf,
-        /// The cause, as the system reports it.
-        source: io::Error,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {}{}", path.display(), advice(path, source))]
-    File {
-        /// The path of the file.
-        path: PathBuf,
-        /// The cause, as the system reports it.
-        source: io::Error,
-    },
-    /// All accounts of the machine can read the key.
-    #[error("{}: all users can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
-    Readable {
-        /// The path of the file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The file contains no certificate or key.
-    #[error("{}: {why}", path.display())]
-    Pem {
-        /// The path of the file.
-        path: PathBuf,
-        /// The reason, as rustls reports it.
-        why: String,
-    },
-    /// The key is not that of the certificate, or of a kind that is not supported.
-    #[error("the pair in {} cannot be used", path.display())]
-    Pair {
-        /// The folder of the pair.
-        path: PathBuf,
-        /// The cause, as rustls reports it.
-        source: rustls::Error,
-    },
-}
-
-/// Advice where permission is missing: the group that may read the file.
-fn advice(path: &Path, error: &io::Error) -> String {
-    if error.kind() != io::ErrorKind::PermissionDenied {
-        return String::new();
-    }
-    match std::fs::metadata(path).or_else(|_| std::fs::metadata(path.parent().unwrap_or(path))) {
-        Ok(found) => {
-            let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-            let gid = found.gid().to_string();
-            let name = groups.lines().find_map(|line| {
-                let mut parts = line.split(':');
-                let (name, id) = (parts.next()?, parts.nth(1)?);
-                (id == gid).then_some(name)
-            });
-            format!(" (members of the group {} may read it: usermod -aG {0} USER)", name.unwrap_or(&gid))
-        }
-        Err(_) => String::new(),
-    }
-}
-
-/// Changed at, bytes, inode: what tells one version of a file from the next.
-type Stamp = (SystemTime, u64, u64);
-/// Of the chain and the key.
-type Stamps = [Option<Stamp>; 2];
-
-/// One loaded pair.
-#[derive(Clone)]
-struct Pair {
-    stamp: Stamps,
-    names: Vec<String>,
-    key: Arc<CertifiedKey>,
-}
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
 struct NameIndex {
@@ -100,14 +24,21 @@ struct NameIndex {
     refused: HashMap<PathBuf, Stamps>,
 }
 
-/// Certificates from a folder with one subfolder per certificate: `fullchain.pem` and `key.pem` in each.
+/// Certificates from a folder with one subfolder per certificate: `fullchain.pem` with `key.pem` or certbot's `privkey.pem` in each,
+/// or from files such as lego's `NAME.crt` with `NAME.key`; and from [files](Self::set_files) that are named one by one.
 ///
 /// The names of a certificate are read from it. If several cover a name (ECDSA and RSA), the client's capabilities
 /// decide. [`Certificates::refresh`] reads changed files; an unusable pair leaves the old one in place.
 pub struct Certificates {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
+    files: Mutex<Vec<CertificateFiles>>,
     index: RwLock<Arc<NameIndex>>,
+    /// The end of the last look, and its duration.
+    looked: Mutex<Option<(Instant, Duration)>>,
 }
+
+/// The part of a core that looking for new certificates may take, one of so many.
+const SHARE: u32 = 100;
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,9 +62,39 @@ impl Certificates {
     /// # Errors
     /// Only if the folder itself cannot be read. Pairs that cannot be used are in the report.
     pub fn load(folder: impl Into<PathBuf>) -> Result<(Arc<Self>, RefreshReport), CertificateError> {
-        let found = Self { folder: folder.into(), index: RwLock::default() };
+        Self::open(Some(folder.into()), Vec::new())
+    }
+
+    /// Reads a folder, if there is one, and these files.
+    ///
+    /// # Errors
+    /// Only if the folder itself cannot be read. Pairs that cannot be used are in the report.
+    pub fn open(
+        folder: Option<PathBuf>,
+        files: Vec<CertificateFiles>,
+    ) -> Result<(Arc<Self>, RefreshReport), CertificateError> {
+        let found =
+            Self { folder, files: Mutex::new(files), index: RwLock::default(), looked: Mutex::default() };
         let refreshed = found.refresh()?;
         Ok((Arc::new(found), refreshed))
+    }
+
+    /// Replaces the files that are named one by one. They are read at the next [refresh](Self::refresh).
+    pub fn set_files(&self, files: Vec<CertificateFiles>) {
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    /// Reads again what changed since, unless the last look was so short a time ago that looking would take more than a hundredth of
+    /// a core: with tens of thousands of certificates a look takes long.
+    ///
+    /// # Errors
+    /// As [`Certificates::refresh`].
+    pub fn refresh_if_due(&self) -> Result<RefreshReport, CertificateError> {
+        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        match looked {
+            Some((end, took)) if end.elapsed() < took * SHARE => Ok(RefreshReport::default()),
+            _ => self.refresh(),
+        }
     }
 
     /// Reads the folder now, and again after each `interval` on a thread of its own, until the certificates are dropped. `report`
@@ -154,7 +115,7 @@ impl Certificates {
             loop {
                 std::thread::sleep(interval);
                 let Some(found) = watched.upgrade() else { return };
-                match found.refresh() {
+                match found.refresh_if_due() {
                     Ok(nothing) if nothing.swapped.is_empty() && nothing.problems.is_empty() => {}
                     looked => report(looked),
                 }
@@ -172,61 +133,77 @@ impl Certificates {
     /// # Errors
     /// Only if the folder itself cannot be read; everything stays as it was then.
     pub fn refresh(&self) -> Result<RefreshReport, CertificateError> {
+        let began = Instant::now();
         let before = self.index();
         let mut refreshed = RefreshReport::default();
         let mut pairs = HashMap::new();
         let mut refused = HashMap::new();
-        let unreadable = |source| CertificateError::Folder { path: self.folder.clone(), source };
-        for entry in std::fs::read_dir(&self.folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if !path.is_dir()
-                || path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-            {
-                continue;
+        let mut by_name = HashSet::new();
+        for (place, named) in self.places()? {
+            let old = before.pairs.get(&place.path);
+            if named {
+                by_name.insert(place.path.clone());
             }
-            let old = before.pairs.get(&path);
-            let stamp = [stamp(&path.join("fullchain.pem")), stamp(&path.join("key.pem"))];
+            let stamp = pair::stamps(&place.files);
             if let Some(old) = old
                 && old.stamp == stamp
             {
-                pairs.insert(path, old.clone());
+                pairs.insert(place.path, old.clone());
                 continue;
             }
-            if before.refused.get(&path) == Some(&stamp) {
-                refused.insert(path.clone(), stamp);
-                pairs.extend(old.map(|old| (path, old.clone())));
+            if before.refused.get(&place.path) == Some(&stamp) {
+                refused.insert(place.path.clone(), stamp);
+                pairs.extend(old.map(|old| (place.path, old.clone())));
                 continue;
             }
-            if stamp == [None, None] && old.is_none() {
+            if stamp == [None, None] && old.is_none() && !named {
                 // A folder of something else, such as accounts.
                 continue;
             }
-            match read_pair(&path, stamp) {
+            match pair::read(&place, stamp) {
                 Ok(pair) => {
-                    refreshed.swapped.push(path.clone());
-                    pairs.insert(path, pair);
+                    refreshed.swapped.push(place.path.clone());
+                    pairs.insert(place.path, pair);
                 }
                 Err(why) => {
                     refreshed.problems.push(why);
-                    refused.insert(path.clone(), stamp);
-                    if let Some(old) = old {
-                        pairs.insert(path, old.clone());
+                    refused.insert(place.path.clone(), stamp);
+                    pairs.extend(old.map(|old| (place.path, old.clone())));
+                }
+            }
+        }
+        let same = pairs.len() == before.pairs.len()
+            && pairs.keys().all(|path| before.pairs.contains_key(path))
+            && refused == before.refused;
+        if !refreshed.swapped.is_empty() || !same {
+            let mut names: HashMap<String, Vec<Arc<CertifiedKey>>> = HashMap::new();
+            // A name of which a pair is named by itself has no other.
+            for named in [true, false] {
+                let before = names.clone();
+                for (_, pair) in pairs.iter().filter(|(path, _)| by_name.contains(*path) == named) {
+                    for name in pair.names.iter().filter(|name| !before.contains_key(*name)) {
+                        names.entry(name.clone()).or_default().push(pair.key.clone());
                     }
                 }
             }
-        }
-        let same = pairs.len() == before.pairs.len() && refused == before.refused;
-        if !refreshed.swapped.is_empty() || !same {
-            let mut names: HashMap<String, Vec<Arc<CertifiedKey>>> = HashMap::new();
-            for pair in pairs.values() {
-                for name in &pair.names {
-                    names.entry(name.clone()).or_default().push(pair.key.clone());
-                }
-            }
             let index = Arc::new(NameIndex { pairs, names, refused });
-            *self.index.write().unwrap_or_else(std::sync::PoisonError::into_inner) = index;
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
         }
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), began.elapsed()));
         Ok(refreshed)
+    }
+
+    /// Returns the places of all pairs, and whether each is named by itself. A pair that is named by itself and in the folder is one.
+    fn places(&self) -> Result<Vec<(Place, bool)>, CertificateError> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let place = |files: CertificateFiles| (Place { path: files.certificate.clone(), files }, true);
+        let mut places: Vec<_> = files.into_iter().map(place).collect();
+        if let Some(folder) = &self.folder {
+            let found = pair::places(folder)
+                .map_err(|source| CertificateError::Folder { path: folder.clone(), source })?;
+            places.extend(found.into_iter().map(|place| (place, false)));
+        }
+        Ok(places)
     }
 
     /// Returns all names that have a certificate, sorted.
@@ -250,7 +227,7 @@ impl Certificates {
     }
 
     fn index(&self) -> Arc<NameIndex> {
-        self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn candidates(&self, name: &str) -> Vec<Arc<CertifiedKey>> {
@@ -301,36 +278,4 @@ impl ResolvesServerCert for Certificates {
         usable.sort_by_key(|pair| pair.key.algorithm() == rustls::SignatureAlgorithm::RSA);
         usable.into_iter().next()
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.modified().ok()?, found.len(), found.ino()))
-}
-
-fn read_pair(path: &Path, stamp: Stamps) -> Result<Pair, CertificateError> {
-    let (chain_path, key_path) = (path.join("fullchain.pem"), path.join("key.pem"));
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| CertificateError::File { path: path.into(), source })
-    };
-    let mode = std::fs::metadata(&key_path).map_or(0, |found| found.mode() & 0o7777);
-    if mode & 0o007 != 0 {
-        return Err(CertificateError::Readable { path: key_path, mode });
-    }
-    let pem = |path: &Path, why: String| CertificateError::Pem { path: path.into(), why };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&chain_path)?)
-        .collect::<Result<_, _>>()
-        .map_err(|why| pem(&chain_path, why.to_string()))?;
-    let leaf = chain.first().ok_or_else(|| pem(&chain_path, "no certificate in it".into()))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(&read(&key_path)?).map_err(|why| pem(&key_path, why.to_string()))?;
-    let names = webpki::EndEntityCert::try_from(leaf)
-        .map_err(|why| pem(&chain_path, why.to_string()))?
-        .valid_dns_names()
-        .map(str::to_ascii_lowercase)
-        .collect();
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let key = CertifiedKey::from_der(chain, key, &provider)
-        .map_err(|source| CertificateError::Pair { path: path.into(), source })?;
-    Ok(Pair { stamp, names, key: Arc::new(key) })
 }

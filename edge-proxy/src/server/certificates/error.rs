@@ -1,0 +1,119 @@
+//! Errors of certificates, and advice about permissions.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The error of a certificate that is not used. The one that was used before stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// The folder cannot be read.
+    #[error("cannot read the folder {}", path.display())]
+    Folder {
+        /// The folder that cannot be read.
+        path: PathBuf,
+        /// The cause, as the system reports it.
+        source: io::Error,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}{}", path.display(), advice(path, source))]
+    File {
+        /// The path of the file.
+        path: PathBuf,
+        /// The cause, as the system reports it.
+        source: io::Error,
+    },
+    /// All accounts of the machine can read the key.
+    #[error("{}: all users can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
+    Readable {
+        /// The path of the file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file contains no certificate or key.
+    #[error("{}: {why}", path.display())]
+    Pem {
+        /// The path of the file.
+        path: PathBuf,
+        /// The reason, as rustls reports it.
+        why: String,
+    },
+    /// The key is not that of the certificate, or of a kind that is not supported.
+    #[error("the pair in {} cannot be used", path.display())]
+    Pair {
+        /// The folder of the pair.
+        path: PathBuf,
+        /// The cause, as rustls reports it.
+        source: rustls::Error,
+    },
+}
+
+/// Advice where permission is missing: by mode and group of what cannot be read.
+fn advice(path: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    // A file that cannot be looked at is in a folder that cannot be entered.
+    let readable = |path: &Path| std::fs::metadata(path).map(|found| (path.to_owned(), found)).ok();
+    let Some((path, found)) = path.ancestors().find_map(readable) else { return String::new() };
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let group = Group { id: found.gid(), name: name_of(&groups, found.gid()) };
+    format!(" ({})", fix(&path, found.mode() & 0o7777, found.is_dir(), &group))
+}
+
+/// A group of the system.
+struct Group<'a> {
+    id: u32,
+    name: Option<&'a str>,
+}
+
+/// Returns the name of a group in the text of `/etc/group`.
+fn name_of(groups: &str, id: u32) -> Option<&str> {
+    groups.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let (name, found) = (parts.next()?, parts.nth(1)?);
+        (found.parse() == Ok(id)).then_some(name)
+    })
+}
+
+/// Returns the command that lets the service read a file or enter a folder, without giving it the group of root.
+fn fix(path: &Path, mode: u32, folder: bool, group: &Group<'_>) -> String {
+    let path = path.display();
+    let (needed, bits) = if folder { (0o050, "g+rx") } else { (0o040, "g+r") };
+    if group.id == 0 {
+        return format!(
+            "{path} has the group root and the mode {mode:04o}: chgrp GROUP {path} && chmod {bits} {path}, with a group of the service"
+        );
+    }
+    let name = group.name.map_or_else(|| group.id.to_string(), str::to_owned);
+    if mode & needed == needed {
+        format!("members of the group {name} may read {path}: usermod -aG {name} USER")
+    } else {
+        format!("{path} has the mode {mode:04o}: chmod {bits} {path} lets the group {name} in")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_fits_mode_and_group() {
+        let path = Path::new("/var/lib/acme/a/key.pem");
+        let acme = Group { id: 989, name: name_of("root:x:0:\nacme:x:989:\n", 989) };
+        assert!(fix(path, 0o640, false, &acme).ends_with("usermod -aG acme USER"));
+        assert!(
+            fix(path, 0o600, false, &acme)
+                .contains("chmod g+r /var/lib/acme/a/key.pem lets the group acme in")
+        );
+        assert!(fix(path, 0o710, true, &acme).contains("chmod g+rx"));
+        let unnamed = Group { id: 5, name: name_of("acme:x:989:", 5) };
+        assert!(fix(path, 0o640, false, &unnamed).contains("usermod -aG 5 USER"));
+        for mode in [0o600, 0o640] {
+            let root = fix(path, mode, false, &Group { id: 0, name: Some("root") });
+            assert!(root.contains("chgrp GROUP") && !root.contains("usermod"), "{root}");
+        }
+    }
+}

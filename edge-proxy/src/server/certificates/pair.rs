@@ -1,0 +1,103 @@
+//! Pairs of a certificate chain and its key: where they are, and how they are read.
+
+use super::error::CertificateError;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The files of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CertificateFiles {
+    /// A PEM file with the chain, the certificate of the site first.
+    pub certificate: PathBuf,
+    /// A PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// A pair that is looked for: its files, and the path that it is reported by.
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) files: CertificateFiles,
+}
+
+/// Returns the places of pairs in a folder: a subfolder each, as `/var/lib/acme` and `/etc/letsencrypt/live` have them, or two files
+/// `NAME.crt` and `NAME.key`, as lego writes them.
+pub(super) fn places(folder: &Path) -> io::Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(b".") {
+            continue;
+        }
+        if path.is_dir() {
+            let key = [path.join("key.pem"), path.join("privkey.pem")];
+            let key = key.iter().find(|key| key.exists()).unwrap_or(&key[0]).clone();
+            let files = CertificateFiles { certificate: path.join("fullchain.pem"), key };
+            places.push(Place { path, files });
+        } else if path.extension() == Some(OsStr::new("crt")) && !name.ends_with(b".issuer.crt") {
+            let key = path.with_extension("key");
+            if key.exists() {
+                places.push(Place { path: path.clone(), files: CertificateFiles { certificate: path, key } });
+            }
+        }
+    }
+    Ok(places)
+}
+
+/// Changed at, bytes, inode: what tells one version of a file from the next.
+type Stamp = (SystemTime, u64, u64);
+/// Of the chain and the key.
+pub(super) type Stamps = [Option<Stamp>; 2];
+
+/// One loaded pair.
+#[derive(Clone)]
+pub(super) struct Pair {
+    pub(super) stamp: Stamps,
+    pub(super) names: Vec<String>,
+    pub(super) key: Arc<CertifiedKey>,
+}
+
+/// Returns what tells this version of a pair from the next.
+pub(super) fn stamps(files: &CertificateFiles) -> Stamps {
+    [stamp(&files.certificate), stamp(&files.key)]
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len(), found.ino()))
+}
+
+/// Reads a pair.
+pub(super) fn read(place: &Place, stamp: Stamps) -> Result<Pair, CertificateError> {
+    let Place { path, files: CertificateFiles { certificate: chain_path, key: key_path } } = place;
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| CertificateError::File { path: path.into(), source })
+    };
+    let mode = std::fs::metadata(key_path).map_or(0, |found| found.mode() & 0o7777);
+    if mode & 0o007 != 0 {
+        return Err(CertificateError::Readable { path: key_path.clone(), mode });
+    }
+    let pem = |path: &Path, why: String| CertificateError::Pem { path: path.into(), why };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(chain_path)?)
+        .collect::<Result<_, _>>()
+        .map_err(|why| pem(chain_path, why.to_string()))?;
+    let leaf = chain.first().ok_or_else(|| pem(chain_path, "no certificate in it".into()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&read(key_path)?).map_err(|why| pem(key_path, why.to_string()))?;
+    let names = webpki::EndEntityCert::try_from(leaf)
+        .map_err(|why| pem(chain_path, why.to_string()))?
+        .valid_dns_names()
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = CertifiedKey::from_der(chain, key, &provider)
+        .map_err(|source| CertificateError::Pair { path: path.clone(), source })?;
+    Ok(Pair { stamp, names, key: Arc::new(key) })
+}
