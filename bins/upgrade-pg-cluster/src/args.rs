@@ -128,6 +128,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "MAJOR")]
         next: Major,
     },
+    /// Rehearse the upgrade on a copy of the running cluster, predict the outage, and throw the copy away. The copy keeps to
+    /// itself: no TCP, no archiving, no background workers.
+    Rehearse {
+        /// The folder to make the copy in, instead of one beside the clusters.
+        #[arg(long, value_name = "DIR")]
+        at: Option<PathBuf>,
+        /// The largest rate at which the copy is made, in kilobytes a second or with a suffix k or M.
+        #[arg(long, value_name = "RATE", default_value = "100M")]
+        max_rate: String,
+    },
     /// Upgrade, or resume an interrupted upgrade.
     Run,
     /// Return to the old cluster. Possible until the new folder has its name.
@@ -187,6 +197,7 @@ impl Args {
             (
                 Some(
                     Command::Plan
+                    | Command::Rehearse { .. }
                     | Command::Check { .. }
                     | Command::Status
                     | Command::Report { .. }

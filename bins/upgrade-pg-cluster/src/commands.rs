@@ -8,7 +8,9 @@ use crate::service::{Parent, Systemd};
 use crate::views;
 use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure, chain};
-use pg_upgrade::{Outcome, Services, State, Stopping, Upgrade, UpgradeError, collect, html, passes, report};
+use pg_upgrade::{
+    Outcome, Rehearsing, Services, State, Stopping, Upgrade, UpgradeError, collect, html, passes, report,
+};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -45,6 +47,11 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     match &args.command {
         Some(Command::Plan) => plan(&upgrade, args.json),
         Some(Command::Check { .. }) => check(&upgrade, args.json),
+        Some(Command::Rehearse { at, max_rate }) => {
+            let at = at.as_ref().map(std::path::absolute).transpose();
+            let at = at.map_err(|why| Failure::Configuration(format!("--at: {why}")))?;
+            rehearse(&upgrade, &Rehearsing { at, max_rate: Some(max_rate.clone()) }, services, args.json)
+        }
         Some(Command::Status) => status(&upgrade, args.json),
         Some(Command::Report { html: as_html }) => {
             let record = upgrade.status().map_err(|why| failure(&why))?.ok_or_else(nothing)?;
@@ -100,6 +107,30 @@ fn go(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitC
         }
         if outcome == Outcome::Done {
             println!("\nThe same as a page: {}", upgrade.work().join("report.html").display());
+        }
+    }
+    Ok(Done::Fine.into())
+}
+
+fn rehearse(
+    upgrade: &Upgrade,
+    rehearsing: &Rehearsing,
+    services: &dyn Services,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    let mut lines = Lines::new(as_json);
+    let result = upgrade.rehearse(rehearsing, &Meaning, services, &mut lines);
+    drop(lines);
+    match result {
+        Ok(rehearsal) if as_json => println!("{}", views::rehearsal(&rehearsal)),
+        Ok(rehearsal) => print!("{}", views::rehearsal_text(&rehearsal)),
+        Err(UpgradeError::Differs(differences)) if !as_json => {
+            differences.iter().take(40).for_each(|difference| eprintln!("{difference}"));
+            return Err(Failure::Failed(chain(&UpgradeError::Differs(differences))));
+        }
+        Err(why @ UpgradeError::Blocked(_)) => return failed(upgrade, &why, as_json),
+        Err(why) => {
+            return Err(Failure::Failed(format!("{}; the running server was only read from", chain(&why))));
         }
     }
     Ok(Done::Fine.into())

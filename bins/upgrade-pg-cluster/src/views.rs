@@ -1,7 +1,7 @@
 //! The display of plans, states and findings, as text and as JSON.
 
 use cli_support::table::Table;
-use pg_upgrade::{Finding, Garbage, Outcome, Plan, Record, Severity, State, passes, span};
+use pg_upgrade::{Finding, Garbage, Outcome, Plan, Record, Rehearsal, Severity, State, passes, span};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -20,6 +20,35 @@ pub(crate) fn outcome(record: &Record, outcome: &Outcome) -> Value {
     value["next"] = json!(step);
     value["downtime_ms"] = json!(record.downtime());
     value
+}
+
+pub(crate) fn rehearsal(rehearsal: &Rehearsal) -> Value {
+    let steps: Vec<Value> = rehearsal
+        .record
+        .history
+        .iter()
+        .map(|entry| {
+            let took = entry.ended.map(|ended| ended.saturating_sub(entry.began));
+            json!({"step": entry.step.to_string(), "ms": took, "notes": entry.notes})
+        })
+        .collect();
+    json!({"outcome": "rehearsed", "findings": rehearsal.findings, "steps": steps, "left": rehearsal.record.left,
+        "copied_bytes": rehearsal.copied, "copying_ms": rehearsal.copying, "measured_ms": rehearsal.measured,
+        "outage_ms": {"shortest": rehearsal.outage.0, "longest": rehearsal.outage.1}})
+}
+
+pub(crate) fn rehearsal_text(rehearsal: &Rehearsal) -> String {
+    let mut out = findings_text(&rehearsal.findings);
+    let mut table = Table::new(["STEP", "TOOK", ""]);
+    table.row(["copy".to_owned(), span(rehearsal.copying), format!("{} MB", rehearsal.copied >> 20)]);
+    for entry in &rehearsal.record.history {
+        let took = entry.ended.map_or(0, |ended| ended.saturating_sub(entry.began));
+        table.row([entry.step.to_string(), span(took), entry.notes.join("; ")]);
+    }
+    let _ = writeln!(out, "{table}");
+    let (shortest, longest) = rehearsal.outage;
+    let _ = writeln!(out, "Expected outage: {} to {}. The copy is removed.", span(shortest), span(longest));
+    out
 }
 
 pub(crate) fn findings_text(findings: &[Finding]) -> String {

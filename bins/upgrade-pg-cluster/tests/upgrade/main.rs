@@ -6,4 +6,5 @@ mod lab;
 mod matrix;
 mod obstacles;
 mod preflight;
+mod rehearse;
 mod service;

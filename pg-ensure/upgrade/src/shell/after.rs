@@ -7,6 +7,7 @@ use super::configuration::{self, access_files};
 use super::error::{At, UpgradeError};
 use super::files;
 use super::queries;
+use super::rehearse::isolated;
 use super::run::Run;
 use super::server::{self, start_public};
 use super::tools::{command, output};
@@ -85,6 +86,11 @@ impl Run<'_> {
         if !configuration.files.iter().any(|file| file.name == Path::new("postgresql.auto.conf")) {
             // What the transfer needed is not for good.
             files::replace(&staging.join("postgresql.auto.conf"), b"", 0o600)?;
+        }
+        if self.request.rehearsal {
+            let path = staging.join("postgresql.auto.conf");
+            let text = fs::read_to_string(&path).at(&path, "cannot be read")?;
+            files::replace(&path, isolated(&text, self.work()).as_bytes(), 0o600)?;
         }
         let (hba, ident) = access_files(request, layout, self.record.catalog.as_ref());
         let mut carried: Vec<String> =

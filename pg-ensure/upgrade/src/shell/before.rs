@@ -4,6 +4,7 @@ use super::condition::old_condition;
 use super::error::{At, UpgradeError};
 use super::files;
 use super::gather::{account, control};
+use super::rehearse::isolated;
 use super::run::Run;
 use super::server::{self, Private, Socket, rules_for_shell, write_rules};
 use super::tools::{command, output, tail};
@@ -205,6 +206,9 @@ impl Run<'_> {
         if !catalog.logical_slots.is_empty() && from >= 17 {
             let slots = catalog.logical_slots.len().max(10);
             text.push_str(&format!("wal_level = logical\nmax_replication_slots = {slots}\n"));
+        }
+        if self.request.rehearsal {
+            text = isolated(&text, self.work());
         }
         files::replace(&choices.staging.join("postgresql.auto.conf"), text.as_bytes(), 0o600)?;
         let new = control(&choices.new_bin, &choices.staging).map_err(UpgradeError::Other)?;

@@ -52,6 +52,8 @@ pub struct Request {
     pub superuser: Option<String>,
     /// The last step to take in this run.
     pub until: Option<Step>,
+    /// True for the upgrade of a copy that is to keep to itself.
+    pub rehearsal: bool,
 }
 
 impl Request {
@@ -83,6 +85,7 @@ impl Request {
             amcheck: Amcheck::Sample,
             superuser: None,
             until: None,
+            rehearsal: false,
         }
     }
 }

@@ -1,0 +1,170 @@
+//! A rehearsal beside a running server: it leaves nothing behind, acts on nobody, and knows what the upgrade will meet.
+
+use crate::lab::{Lab, Made, Mounted, feed, fill, own, until};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use testkit::postgres::{Options, Postgres};
+
+fn stage(lab: &Lab) -> PathBuf {
+    lab.base.join(format!("rehearsal-{}-{}", lab.from, lab.to))
+}
+
+/// Collects the titles of processes that work below a folder, and the addresses that they listen on.
+fn watch(folder: PathBuf, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<BTreeSet<String>> {
+    std::thread::spawn(move || {
+        let mut seen = BTreeSet::new();
+        while !stop.load(Ordering::Relaxed) {
+            for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+                let inside =
+                    fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&folder));
+                if inside && let Ok(title) = fs::read(process.path().join("cmdline")) {
+                    seen.insert(String::from_utf8_lossy(&title).replace('\0', " ").trim().to_owned());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        seen
+    })
+}
+
+#[test]
+fn the_world_is_left_alone_and_the_upgrade_is_as_rehearsed() {
+    let publisher =
+        Postgres::start(&Options { settings: "wal_level = logical\n".to_owned(), ..Options::new(17) });
+    let session = publisher.session();
+    session.query("CREATE TABLE news (id int PRIMARY KEY)").expect("a table");
+    session.query("CREATE PUBLICATION news FOR TABLE news").expect("a publication");
+    let outside = tempfile::tempdir().expect("a folder");
+    own(outside.path());
+    let outside_path = outside.path().display();
+    let settings = format!(
+        "archive_mode = on\narchive_command = 'pwd >> {outside_path}/archived'\nexternal_pid_file = '{outside_path}/pid'\n\
+         shared_preload_libraries = 'pg_prewarm'\nlogging_collector = on\nlog_directory = '{outside_path}/log'\n"
+    );
+    let mut made = Made::new("17", "18");
+    made.settings = &settings;
+    let lab = Lab::new(&made);
+    lab.start_old();
+    fill(&lab);
+    feed(&lab, "app", "CREATE SCHEMA cron; CREATE TABLE cron.job_run_details AS SELECT 1 AS runid;");
+    feed(&lab, "app", "CREATE TABLE news (id int PRIMARY KEY);");
+    let connection = format!(
+        "host={} port={} user=postgres dbname=postgres",
+        publisher.socket_folder().display(),
+        publisher.port()
+    );
+    feed(&lab, "app", &format!("CREATE SUBSCRIPTION news CONNECTION '{connection}' PUBLICATION news;"));
+    lab.ask("postgres", "SELECT pg_create_physical_replication_slot('kept', true)");
+    lab.ask("postgres", "ALTER SYSTEM SET listen_addresses = '127.0.0.1'");
+    until("the subscription works", || {
+        lab.ask("app", "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'") == "1"
+    });
+    let slots = || {
+        let theirs = session.query("SELECT slot_name, active_pid FROM pg_replication_slots").expect("slots");
+        let ours = lab.ask("postgres", "SELECT slot_name, restart_lsn FROM pg_replication_slots");
+        (format!("{theirs:?}"), ours)
+    };
+    let connections = || publisher.log().matches("START_REPLICATION").count();
+    let world = || {
+        let pid = fs::read_to_string(outside.path().join("pid")).expect("it is there");
+        (slots(), pid, lab.dump(), connections(), lab.ask("postgres", "SELECT pg_postmaster_start_time()"))
+    };
+    let before = world();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let watching = watch(stage(&lab), stop.clone());
+    let ended = lab.run(&["rehearse", "--json"]).expect(0);
+    stop.store(true, Ordering::Relaxed);
+    let seen = watching.join().expect("it ends");
+
+    assert_eq!(before, world());
+    let archived = fs::read_to_string(outside.path().join("archived")).unwrap_or_default();
+    let live = lab.old().display().to_string();
+    assert!(archived.lines().all(|folder| folder == live), "{archived}");
+    assert!(seen.iter().any(|title| title.contains("checkpointer")), "the copy was seen at work: {seen:?}");
+    for worker in ["autoprewarm", "logical replication", "archiver", "walreceiver"] {
+        assert!(!seen.iter().any(|title| title.contains(worker)), "{worker}: {seen:?}");
+    }
+    assert!(!stage(&lab).exists() && !lab.work().exists() && !lab.new_data().exists());
+    let left: Vec<_> =
+        fs::read_dir(&lab.base).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+
+    // Both bounds are there, and the upgrade itself passes as it was rehearsed.
+    let told: Value = ended.json();
+    let bound = |name: &str| told["outage_ms"][name].as_u64().unwrap_or_else(|| panic!("{told}"));
+    assert!(bound("shortest") > 0 && bound("longest") <= 2 * bound("shortest"), "{told}");
+    let steps: Vec<&str> =
+        told["steps"].as_array().expect("steps").iter().filter_map(|step| step["step"].as_str()).collect();
+    session.query("INSERT INTO news VALUES (1)").expect("a row");
+    until("the subscription goes on", || lab.ask("app", "SELECT count(*) FROM news") == "1");
+    let record = lab.run(&["run", "--stop", "--json"]).expect(0).json();
+    let done: Vec<&str> = record["history"]
+        .as_array()
+        .expect("steps")
+        .iter()
+        .filter_map(|step| step["step"].as_str())
+        .collect();
+    assert_eq!(steps, done);
+    println!("rehearsed {} to {} ms, then {} ms", bound("shortest"), bound("longest"), record["downtime_ms"]);
+}
+
+#[test]
+fn what_only_a_real_run_shows_is_found_while_everything_serves() {
+    let lab = Lab::new(&Made::new("15", "18"));
+    lab.start_old();
+    fill(&lab);
+    // `pg_upgrade --check` passes; the column is gone from 17 on, so that restoring the view fails.
+    feed(&lab, "app", "CREATE VIEW shop.w AS SELECT checkpoints_timed FROM pg_catalog.pg_stat_bgwriter;");
+    let started = lab.ask("postgres", "SELECT pg_postmaster_start_time()");
+    let ended = lab.run(&["rehearse"]).expect(1);
+    ended.says("checkpoints_timed");
+    ended.says("the running server was only read from");
+    assert!(!stage(&lab).exists() && !lab.work().exists() && !lab.new_data().exists());
+    assert_eq!(lab.ask("postgres", "SELECT pg_postmaster_start_time()"), started);
+    lab.ask("app", "DROP VIEW shop.w");
+    lab.run(&["rehearse"]).expect(0);
+}
+
+#[test]
+fn a_rehearsal_that_is_killed_is_cleared_by_the_next() {
+    let lab = Lab::new(&Made::new("17", "18"));
+    lab.start_old();
+    fill(&lab);
+    let mut child = lab.program(&["rehearse", "--json"]).spawn().expect("it runs");
+    until("it works on the copy", || stage(&lab).join("upgrade-17-18/journal.json").exists());
+    child.kill().expect("it is killed");
+    child.wait().expect("it ends");
+    assert!(stage(&lab).exists());
+    let started = lab.ask("postgres", "SELECT pg_postmaster_start_time()");
+    lab.run(&["rehearse"]).expect(0).says("Expected outage:");
+    assert!(!stage(&lab).exists());
+    assert_eq!(lab.ask("postgres", "SELECT pg_postmaster_start_time()"), started);
+    // Only a running server is rehearsed.
+    lab.stop_old();
+    lab.run(&["rehearse"]).expect(1).says("does not run");
+    assert!(!stage(&lab).exists());
+}
+
+#[test]
+fn room_is_asked_for_first_and_another_folder_can_be_named() {
+    let mounted = Mounted::memory(300);
+    own(&mounted.path);
+    let lab = Lab::within(&Made::new("17", "18"), &mounted.path);
+    lab.start_old();
+    let refused = lab.run(&["rehearse"]);
+    assert_eq!(refused.code, Some(1), "{}\n{}", refused.out, refused.err);
+    refused.says("the rehearsal needs");
+    refused.says("--at");
+    let elsewhere = crate::lab::folder();
+    let at = elsewhere.path().display().to_string();
+    lab.run(&["rehearse", "--at", &at, "--max-rate", "64M"]).expect(0).says("Expected outage:");
+    assert!(fs::read_dir(Path::new(&at)).expect("a folder").next().is_none());
+    drop(lab);
+    drop(mounted);
+}

@@ -1,0 +1,423 @@
+//! A rehearsal: the whole upgrade of a copy, beside the running server, and thrown away.
+//!
+//! The copy never acts on the world. Before its first start it has a configuration of its own: no TCP, its socket in a folder
+//! of this account alone, no archiving, no background workers, so that neither subscriptions nor libraries of extensions do
+//! anything, and nothing that the running server writes to.
+
+use super::after::inventory_of;
+use super::configuration::config_folder;
+use super::error::{At, UpgradeError};
+use super::journal::{Layout, Work, layout, now};
+use super::outcome::Outcome;
+use super::request::{HbaChecker, Observer, Request, Services};
+use super::server::{self, Home, Private, write_rules};
+use super::tools::{command, output};
+use super::upgrade::{Plan, Upgrade};
+use super::{files, gather, leftovers};
+use crate::conf::{quoted, settings};
+use crate::facts::{Asked, Backup, Catalog, Running, Stopping};
+use crate::mode::Mode;
+use crate::preflight::{Finding, Severity};
+use crate::record::Record;
+use crate::step::Step;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+/// Room that a rehearsal needs beside the data: logs of two clusters, and the new one's catalogs.
+const BESIDE: u64 = 512 << 20;
+
+/// The options of a rehearsal.
+#[derive(Clone, Debug, Default)]
+pub struct Rehearsing {
+    /// The folder to make it in; without one, a folder beside the clusters.
+    pub at: Option<PathBuf>,
+    /// The largest rate at which the copy is made, as `pg_basebackup --max-rate` reads it.
+    pub max_rate: Option<String>,
+}
+
+/// A rehearsal that reached its end.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Rehearsal {
+    /// The findings about the running server.
+    pub findings: Vec<Finding>,
+    /// The record of the upgrade of the copy.
+    pub record: Record,
+    /// The size of the copy in bytes.
+    pub copied: u64,
+    /// Milliseconds that making the copy took.
+    pub copying: u64,
+    /// Milliseconds without a server in the rehearsal.
+    pub measured: u64,
+    /// The shortest and the longest outage to expect, in milliseconds.
+    pub outage: (u64, u64),
+}
+
+impl Upgrade {
+    /// Rehearses the upgrade on a copy of the running cluster, and removes the copy whatever happens. The running server is
+    /// only read from.
+    ///
+    /// # Errors
+    /// What would stand in the way of the upgrade, or stood in the way of the rehearsal.
+    pub fn rehearse(
+        &self,
+        rehearsing: &Rehearsing,
+        hba: &dyn HbaChecker,
+        services: &dyn Services,
+        observer: &mut dyn Observer,
+    ) -> Result<Rehearsal, UpgradeError> {
+        let stopping = match &self.request.stopping {
+            Stopping::Refuse => Stopping::PgCtl,
+            said => said.clone(),
+        };
+        let asked = Self::new(Request {
+            stopping,
+            backup: Some(Backup::Asserted("a rehearsal needs none".to_owned())),
+            ..self.request.clone()
+        });
+        let plan = asked.plan(hba)?;
+        if plan.facts.under_way.is_some() {
+            return Err(UpgradeError::Other(
+                "an upgrade is under way: finish it or roll it back first".to_owned(),
+            ));
+        }
+        // What its owner has to agree to is a matter of the upgrade itself.
+        if plan.findings.iter().any(|finding| finding.severity > Severity::Consent) {
+            return Err(UpgradeError::Blocked(plan.findings));
+        }
+        let old = plan.facts.old.as_ref();
+        if !old.is_some_and(|old| matches!(old.running, Running::Live { .. })) {
+            return Err(UpgradeError::Other(
+                "the old server does not run: a rehearsal copies it while it serves".to_owned(),
+            ));
+        }
+        let rehearsal = Stage::new(&self.request, &self.layout, rehearsing)?;
+        let _lock = rehearsal.lock()?;
+        rehearsal.clear()?;
+        let result = rehearsal.play(&plan, hba, services, observer);
+        let cleared = rehearsal.clear().and_then(|()| files::remove(&rehearsal.folder));
+        // What went wrong first is what is to be said.
+        let result = result?;
+        cleared?;
+        Ok(result)
+    }
+}
+
+/// The folder of a rehearsal and the upgrade in it.
+struct Stage<'r> {
+    request: &'r Request,
+    real: &'r Layout,
+    max_rate: Option<&'r str>,
+    folder: PathBuf,
+    layout: Layout,
+    /// The mark of processes that the rehearsal starts itself.
+    id: String,
+}
+
+impl<'r> Stage<'r> {
+    fn new(request: &'r Request, real: &'r Layout, rehearsing: &'r Rehearsing) -> Result<Self, UpgradeError> {
+        let suffix = real.cluster.as_ref().map(|name| format!("-{name}")).unwrap_or_default();
+        let name = format!("rehearsal-{}-{}{suffix}", request.from, request.to);
+        let folder = rehearsing.at.as_deref().unwrap_or(&request.base).join(name);
+        files::make_own(&folder)?;
+        let copy = folder.join(request.from.to_string());
+        let layout = layout(&folder, request.from, request.to, None, Some(&copy), None);
+        let mut hasher = DefaultHasher::new();
+        folder.hash(&mut hasher);
+        let id = format!("rehearsal-{:x}", hasher.finish());
+        Ok(Self { request, real, max_rate: rehearsing.max_rate.as_deref(), folder, layout, id })
+    }
+
+    fn work(&self) -> &Work {
+        &self.layout.work
+    }
+
+    /// The copy's configuration, where the cluster's is not with its data.
+    fn configuration(&self) -> Option<PathBuf> {
+        config_folder(self.request, self.real).map(|_| self.folder.join("configuration"))
+    }
+
+    fn lock(&self) -> Result<File, UpgradeError> {
+        Work { folder: self.folder.clone() }.lock()
+    }
+
+    /// Ends what this or an earlier rehearsal started, and removes everything but the lock.
+    fn clear(&self) -> Result<(), UpgradeError> {
+        let folders = [&self.layout.old_data, &self.layout.new_data, &self.layout.staging];
+        let folders: Vec<&Path> = folders.iter().map(|folder| folder.as_path()).collect();
+        let record = self.work().load().ok().flatten();
+        leftovers::stop(self.work(), &self.id, &folders)?;
+        if let Some(record) = record {
+            leftovers::stop(self.work(), &record.id, &folders)?;
+        }
+        let private = self.work().private();
+        if !private.starts_with(&self.folder) {
+            files::remove(&private)?;
+        }
+        for name in files::names(&self.folder) {
+            if name != "lock" {
+                files::remove(&self.folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn play(
+        &self,
+        plan: &Plan,
+        hba: &dyn HbaChecker,
+        services: &dyn Services,
+        observer: &mut dyn Observer,
+    ) -> Result<Rehearsal, UpgradeError> {
+        let (old, new) = gather::programs(self.request);
+        let missing = || UpgradeError::Blocked(plan.findings.clone());
+        let (old_bin, new_bin) =
+            (old.folder.clone().ok_or_else(missing)?, new.folder.clone().ok_or_else(missing)?);
+        let Asked::Yes(catalog) = &plan.facts.asked else { return Err(missing()) };
+        let mode = self.request.mode.unwrap_or_else(|| {
+            let folder = &self.folder;
+            Mode::choose(self.request.to, files::clones(folder), files::copies_in_kernel(folder))
+        });
+        self.room(mode.takes_room())?;
+        let began = now();
+        self.copy(&old_bin, catalog)?;
+        let copied =
+            files::bytes(&self.layout.old_data, &[]) + files::bytes(&self.folder.join("spaces"), &[]);
+        let copying = now().saturating_sub(began);
+        observer.note(&format!("{} MB copied", copied >> 20));
+        self.recover(&old_bin, catalog)?;
+        let mut request = Request {
+            base: self.folder.clone(),
+            cluster: None,
+            old_data: Some(self.layout.old_data.clone()),
+            new_data: Some(self.layout.new_data.clone()),
+            old_config: self.configuration(),
+            wal_dir: None,
+            old_bin: Some(old_bin),
+            new_bin: Some(new_bin.clone()),
+            mode: Some(mode),
+            backup: Some(Backup::Asserted("a rehearsal needs none".to_owned())),
+            stopping: Stopping::PgCtl,
+            start_service: None,
+            starting: true,
+            superuser: Some(catalog.superuser.clone()),
+            until: None,
+            rehearsal: true,
+            ..self.request.clone()
+        };
+        let record = loop {
+            let upgrade = Upgrade::new(request.clone());
+            match upgrade.run(hba, services, observer) {
+                Ok((record, Outcome::Done)) => break record,
+                Ok((_, outcome)) => {
+                    return Err(UpgradeError::Other(format!("the rehearsal ended early: {outcome:?}")));
+                }
+                Err(UpgradeError::Blocked(findings)) => {
+                    let consents = findings.iter().filter(|finding| finding.severity == Severity::Consent);
+                    let fresh: Vec<String> = consents
+                        .map(|finding| finding.code.clone())
+                        .filter(|code| !request.accept.contains(code))
+                        .collect();
+                    if fresh.is_empty() || findings.iter().any(|finding| finding.severity > Severity::Consent)
+                    {
+                        return Err(UpgradeError::Blocked(findings));
+                    }
+                    request.accept.extend(fresh);
+                }
+                Err(why) => return Err(why),
+            }
+        };
+        // The new server answers, as it would its clients.
+        inventory_of(&new_bin, &self.layout.new_data, &catalog.superuser)?;
+        let measured = without_server(&record);
+        Ok(Rehearsal {
+            findings: plan.findings.clone(),
+            outage: expected(measured),
+            record,
+            copied,
+            copying,
+            measured,
+        })
+    }
+
+    /// Asks for the room before the work.
+    fn room(&self, twice: bool) -> Result<(), UpgradeError> {
+        let links = self.real.old_data.join("pg_tblspc");
+        let spaces = files::names(&links).into_iter().filter_map(|oid| fs::read_link(links.join(oid)).ok());
+        let data = files::bytes(&self.real.old_data, &[])
+            + spaces.map(|space| files::bytes(&space, &[])).sum::<u64>();
+        let (needed, free) = (data * if twice { 2 } else { 1 } + BESIDE, files::free(&self.folder)?);
+        if free < needed {
+            return Err(UpgradeError::Other(format!(
+                "{} has {} MB free, and the rehearsal needs {} MB: free some, or name another folder by --at",
+                self.folder.display(),
+                free >> 20,
+                needed >> 20
+            )));
+        }
+        Ok(())
+    }
+
+    /// Copies the running cluster, and gives the copy a configuration of its own.
+    fn copy(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
+        let copy = &self.layout.old_data;
+        let socket = server::public(&self.real.old_data, &catalog.superuser)?;
+        let mut program = command(bin, "pg_basebackup", &self.id);
+        program.args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "-D"]).arg(copy);
+        program.arg("-d").arg(socket.conninfo("postgres", ""));
+        if let Some(rate) = self.max_rate {
+            program.arg(format!("--max-rate={rate}"));
+        }
+        let links = self.real.old_data.join("pg_tblspc");
+        for oid in files::names(&links) {
+            let location = fs::read_link(links.join(&oid)).at(&links.join(&oid), "cannot be read")?;
+            let escape = |path: &Path| path.display().to_string().replace('=', "\\=");
+            let space = self.folder.join("spaces").join(&oid);
+            files::make(&self.folder.join("spaces"))?;
+            program.arg(format!("--tablespace-mapping={}={}", escape(&location), escape(&space)));
+        }
+        output(&mut program)?;
+        if let (Some(from), Some(to)) = (config_folder(self.request, self.real), self.configuration()) {
+            copy_configuration(&from, &to, true)?;
+            return self.isolate(&to);
+        }
+        // Links into another folder, as NixOS makes them, are not in a base backup.
+        copy_configuration(&self.real.old_data, copy, false)?;
+        self.isolate(copy)
+    }
+
+    /// Writes the settings that keep the copy to itself, after all that could say otherwise.
+    fn isolate(&self, folder: &Path) -> Result<(), UpgradeError> {
+        let private = self.work().private();
+        let path = folder.join("postgresql.conf");
+        let text = fs::read_to_string(&path).at(&path, "cannot be read")?;
+        let files = [
+            ("data_directory", self.layout.old_data.clone()),
+            ("hba_file", private.join("hba.conf")),
+            ("ident_file", private.join("ident.conf")),
+        ];
+        let mut text = without(&text, &["data_directory", "hba_file", "ident_file", "external_pid_file"]);
+        for (name, path) in files {
+            text.push_str(&format!("{name} = {}\n", quoted(&path.display().to_string())));
+        }
+        files::replace(&path, text.as_bytes(), 0o600)?;
+        // It is read after everything else.
+        let path = self.layout.old_data.join("postgresql.auto.conf");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        files::replace(&path, isolated(&text, self.work()).as_bytes(), 0o600)
+    }
+
+    /// Starts the copy once and stops it, so that it is as a server leaves it that was stopped.
+    fn recover(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
+        let superuser = &catalog.superuser;
+        write_rules(self.work(), &gather::account(), std::slice::from_ref(superuser))?;
+        let home =
+            Home { bin: bin.to_owned(), data: self.layout.old_data.clone(), config: self.configuration() };
+        Private::start(&home, self.work(), superuser, &self.id, self.request.from.number(), &[])?.stop()
+    }
+}
+
+/// Copies the files of a configuration folder that are not there yet, and with `below` those of folders in it. Links are
+/// followed.
+fn copy_configuration(from: &Path, to: &Path, below: bool) -> Result<(), UpgradeError> {
+    files::make(to)?;
+    for name in files::names(from) {
+        let (from, to) = (from.join(&name), to.join(&name));
+        if from.is_dir() {
+            if below || name.ends_with(".d") {
+                copy_configuration(&from, &to, below)?;
+            }
+        } else if name.ends_with(".conf")
+            && !to.exists()
+            && let Ok(text) = fs::read(&from)
+        {
+            files::replace(&to, &text, 0o600)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a configuration without some settings.
+fn without(text: &str, names: &[&str]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let named = settings(line).iter().any(|setting| names.contains(&setting.name.as_str()));
+        out.push_str(if named { "# " } else { "" });
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// Returns the text of a `postgresql.auto.conf` with the settings that keep a cluster to itself at its end.
+pub(super) fn isolated(text: &str, work: &Work) -> String {
+    let mut out = text.to_owned();
+    if !out.is_empty() && !out.ends_with('\n') {
+        out.push('\n');
+    }
+    let socket = quoted(&work.private().display().to_string());
+    for (name, value) in [
+        ("listen_addresses", "''"),
+        ("unix_socket_directories", socket.as_str()),
+        ("unix_socket_permissions", "0700"),
+        ("archive_mode", "off"),
+        ("archive_command", "''"),
+        ("restore_command", "''"),
+        ("primary_conninfo", "''"),
+        ("synchronous_standby_names", "''"),
+        ("max_worker_processes", "0"),
+        ("max_logical_replication_workers", "0"),
+        ("external_pid_file", "''"),
+        ("logging_collector", "off"),
+        ("log_destination", "stderr"),
+        ("ssl", "off"),
+    ] {
+        out.push_str(&format!("{name} = {value}\n"));
+    }
+    out
+}
+
+/// Milliseconds from the stop of the old server to the start of the new one.
+fn without_server(record: &Record) -> u64 {
+    let begin = record.history.iter().find(|entry| entry.step == Step::Quiesce).map(|entry| entry.began);
+    let end =
+        record.history.iter().rev().find(|entry| entry.step == Step::Start).and_then(|entry| entry.ended);
+    end.unwrap_or_default().saturating_sub(begin.unwrap_or_default())
+}
+
+/// Returns the outage to expect after a rehearsal: its bounds are a factor of two apart. The machine is quieter once the old
+/// server is stopped, and stopping it takes the time of a checkpoint.
+fn expected(measured: u64) -> (u64, u64) {
+    let shortest = (measured * 7).div_ceil(10).max(1);
+    (shortest, shortest * 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_is_the_rehearsal_s() {
+        let work = Work { folder: PathBuf::from("/var/lib/postgresql/rehearsal-17-18/upgrade-17-18") };
+        let text = isolated("archive_mode = 'on'\nlisten_addresses = '*'", &work);
+        let last = |name: &str| settings(&text).into_iter().rfind(|setting| setting.name == name);
+        assert_eq!(last("archive_mode").map(|setting| setting.value).as_deref(), Some("off"));
+        assert_eq!(last("listen_addresses").map(|setting| setting.value).as_deref(), Some(""));
+        assert_eq!(last("max_worker_processes").map(|setting| setting.value).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn paths_of_the_running_cluster_are_left_out() {
+        let text =
+            without("port = 1\ndata_directory = '/live'\n#hba_file = x\n", &["data_directory", "hba_file"]);
+        assert_eq!(text, "port = 1\n# data_directory = '/live'\n#hba_file = x\n");
+    }
+
+    #[test]
+    fn the_longest_outage_is_at_most_twice_the_shortest() {
+        for measured in [0, 1, 9, 10_000, 1 << 40] {
+            let (shortest, longest) = expected(measured);
+            assert!(shortest > 0 && longest <= 2 * shortest && longest >= measured, "{measured}");
+        }
+    }
+}
