@@ -115,3 +115,111 @@ fn half_a_hello_is_acknowledged_if_it_names_a_site() {
         }
     });
 }
+
+/// A client without a post-quantum key share, whose first flight is one datagram.
+fn classic(root: &str, mtu: u16) -> quinn::ClientConfig {
+    let mut tls = tls_client(root, &[b"h3"]);
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() == rustls::NamedGroup::X25519);
+    let mut roots = rustls::RootCertStore::empty();
+    use rustls::pki_types::pem::PemObject;
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+    let alpn = std::mem::take(&mut tls.alpn_protocols);
+    tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = alpn;
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let mut transport = quinn::TransportConfig::default();
+    transport.initial_mtu(mtu);
+    config.transport_config(Arc::new(transport));
+    config
+}
+
+/// An edge whose certificate chain has more than nine kilobytes.
+fn with_a_long_chain() -> Edge {
+    let edge = Edge::before(Origin::simple().address(), 1);
+    let path = edge.folder.path().join("test/fullchain.pem");
+    let mut chain = std::fs::read_to_string(&path).unwrap();
+    while chain.len() < 9 * 1024 * 4 / 3 {
+        chain.push_str(&edge.authority.issue(&["an intermediate certificate of some length.test"]).0);
+    }
+    std::fs::write(&path, chain).unwrap();
+    assert_eq!(edge.certificates.refresh().unwrap().swapped.len(), 1);
+    edge
+}
+
+#[test]
+fn no_byte_more_than_three_times_what_an_unproved_address_sent() {
+    let edge = with_a_long_chain();
+    run(async {
+        for mtu in [1200, 1201, 1350, 1452] {
+            let trap = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let _connecting = endpoint
+                .connect_with(classic(edge.root(), mtu), trap.local_addr().unwrap(), "a.test")
+                .unwrap();
+            let mut flight = [0; 2000];
+            let sent = trap.recv(&mut flight).await.unwrap();
+            let client = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            client.send_to(&flight[..sent], edge.tls()).await.unwrap();
+            let mut back = Vec::new();
+            let mut datagram = [0; 2000];
+            // Its retransmissions count too.
+            while let Ok(Ok(n)) =
+                tokio::time::timeout(Duration::from_millis(1500), client.recv(&mut datagram)).await
+            {
+                back.push(n);
+            }
+            let all: usize = back.iter().sum();
+            assert!(all > 2 * sent, "{back:?} for {sent}");
+            assert!(all <= 3 * sent, "{back:?} for {sent}");
+        }
+    });
+}
+
+#[test]
+fn a_long_chain_arrives_within_the_limit() {
+    let edge = with_a_long_chain();
+    run(async {
+        for mtu in [1200, 1350, 1452] {
+            for config in [classic(edge.root(), mtu), quic(edge.root())] {
+                let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+                let connecting = endpoint.connect_with(config, edge.tls(), "a.test").unwrap();
+                let connected = tokio::time::timeout(Duration::from_secs(5), connecting).await;
+                connected.expect("in time").expect("a connection");
+            }
+        }
+    });
+}
+
+#[test]
+fn connections_of_a_client_are_counted_when_its_address_is_proved() {
+    let origin = Origin::simple();
+    let mut edge = Edge::before(origin.address(), 1);
+    edge.config.limits.connections_per_client = 3;
+    edge.proxy.reload(edge.config.clone()).unwrap();
+    run(async {
+        // With and without Retry: from the 16th unfinished handshake of an address on it has to prove itself.
+        for burst in [8, 40] {
+            let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let connecting: Vec<_> = (0..burst)
+                .map(|_| endpoint.connect_with(quic(edge.root()), edge.tls(), "a.test").unwrap())
+                .map(|connecting| tokio::spawn(tokio::time::timeout(Duration::from_secs(3), connecting)))
+                .collect();
+            let mut connected = Vec::new();
+            for one in connecting {
+                connected.extend(one.await.unwrap().ok().and_then(Result::ok));
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let open = connected.iter().filter(|one| one.close_reason().is_none()).count();
+            assert_eq!(open, 3, "of {burst}");
+            // Others have room again once these are over.
+            connected.iter().for_each(|one| one.close(0u32.into(), b""));
+            endpoint.wait_idle().await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    });
+}

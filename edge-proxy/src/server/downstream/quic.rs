@@ -7,6 +7,7 @@ use crate::server::downstream::h3::{
     AcceptedConnection, Closed, Dropped, H3Stream, Heads, HelloVerdict, Service,
 };
 use crate::server::exchange::{Connection, serve};
+use crate::server::limits::sketch::ConnectionPermit;
 use crate::server::observe::ConnectionRejected;
 use crate::server::worker::Worker;
 use crate::{Reason, RequestHead, host};
@@ -50,6 +51,7 @@ impl H3Service {
 
 impl Service for H3Service {
     type Conn = Connection;
+    type Permit = Option<ConnectionPermit>;
 
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict {
         let view = self.worker.view();
@@ -73,6 +75,14 @@ impl Service for H3Service {
         !view.runtime.is_full_for(peer.ip()) && self.decide(Some(&host::normalize(sni))).is_ok()
     }
 
+    fn admit(&self, peer: SocketAddr) -> Option<Self::Permit> {
+        let held = self.worker.view().runtime.hold(peer.ip());
+        if held.is_err() {
+            self.turned_away(peer, None, Reason::TooManyConnectionsOfClient);
+        }
+        held.ok()
+    }
+
     fn opened(&self, opened: AcceptedConnection) -> Connection {
         self.worker.with_counts(|counts| {
             counts.quic.add(1);
@@ -86,8 +96,6 @@ impl Service for H3Service {
             proxied: None,
             interface: self.interface.clone(),
             listener: self.listener.clone(),
-            // Clients that got in meanwhile count too.
-            held: self.worker.view().runtime.hold(opened.peer.ip()).ok().flatten().map(Rc::new),
             certificate: None,
             sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
         }

@@ -173,7 +173,6 @@ async fn connection(
         listener: listener.name.as_deref().map(Rc::from),
         sni: None,
         certificate: None,
-        held: None,
     };
     let mut already = Vec::new();
     if listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {

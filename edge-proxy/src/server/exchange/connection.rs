@@ -3,7 +3,6 @@
 use crate::CertificateContext;
 use crate::decide::{RequestContext, Transport};
 use crate::server::client_auth::ProvenCertificate;
-use crate::server::limits::sketch::ConnectionPermit;
 use crate::server::runtime::Runtime;
 use crate::tailnet::Identities;
 use std::net::SocketAddr;
@@ -22,9 +21,6 @@ pub(crate) struct Connection {
     pub(crate) sni: Option<Box<str>>,
     /// The client certificate, if the handshake asked for one.
     pub(crate) certificate: Option<Rc<ProvenCertificate>>,
-    /// Counts it for its client. Only its end matters, when the last clone of the connection goes.
-    #[allow(dead_code)]
-    pub(crate) held: Option<Rc<ConnectionPermit>>,
 }
 
 impl Connection {

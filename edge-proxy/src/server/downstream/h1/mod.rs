@@ -1,6 +1,7 @@
 //! A client's HTTP/1 connection: one request after another.
 
 mod exchange;
+mod stranger;
 
 use crate::decide::Transport;
 use crate::h1::{HeadLimits, request};
@@ -17,6 +18,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use stranger::is_met_with_silence;
 use tokio::io::AsyncWriteExt;
 
 /// The state of a connection between requests.
@@ -44,9 +46,11 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     let mut client = HttpConnection { wire, input: Input::default(), output: Output::default() };
     client.input.preset(already);
     let mut head = RequestHead::new(Version::Http11);
+    let mut first = connection.transport == Transport::Plain;
     loop {
         match client.next(&worker, &mut head, &deadline).await {
             NextRequest::Request { keep_alive, expects_continue } => {
+                first = false;
                 let done =
                     one(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline)
                         .await;
@@ -57,6 +61,11 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
             }
             NextRequest::Bad(why) => {
                 turned_away(&worker, &connection, reason(why));
+                let view = worker.view();
+                let (snapshot, listener) = (view.runtime.snapshot(), connection.listener.as_deref());
+                if first && is_met_with_silence(snapshot, listener, client.input.bytes()) {
+                    return;
+                }
                 if let Some(status) = why.status() {
                     refuse(client, status, &deadline).await;
                 }

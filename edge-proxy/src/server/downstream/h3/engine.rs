@@ -3,6 +3,7 @@
 mod admit;
 mod shutdown;
 
+use super::amplification::AmplificationLimit;
 use super::conn::{QuicConnectionCell, QuicRequest};
 use super::engine_state::EngineState;
 use super::gate::{FirstFlightFilter, Flow};
@@ -44,9 +45,13 @@ pub(crate) fn open<S: Service>(
     Ok(std::future::poll_fn(move |cx| engine.poll(cx)))
 }
 
-struct Entry<C> {
+struct Entry<C, P> {
     cell: Rc<QuicConnectionCell>,
     user: Option<Rc<C>>,
+    /// The place that the client has, from the moment its address was validated.
+    permit: Option<P>,
+    /// The limit until then.
+    amplification: Option<AmplificationLimit>,
     flow: Flow,
     /// The earliest time in the heap.
     armed: Option<Instant>,
@@ -67,7 +72,7 @@ struct Engine<S: Service> {
     gate: FirstFlightFilter,
     shared: Rc<EngineState>,
     /// By the number that the endpoint gave them.
-    conns: Vec<Option<Entry<S::Conn>>>,
+    conns: Vec<Option<Entry<S::Conn, S::Permit>>>,
     live: usize,
     /// Those of them that are in their handshake.
     unproved: Unproved,
@@ -255,6 +260,11 @@ impl<S: Service> Engine<S> {
             && let Some(client) = entry.unproved.take()
         {
             self.unproved.remove(client);
+            entry.permit = self.service.admit(state.peer());
+            if entry.permit.is_none() {
+                state.close(&self.shared, Code::H3_NO_ERROR);
+                arrived.clear();
+            }
         }
         let (peer, closed) = (state.peer(), state.closed);
         let refused = std::mem::take(&mut state.refused);
@@ -271,6 +281,7 @@ impl<S: Service> Engine<S> {
             if let Some(why) = closed
                 && !std::mem::replace(&mut entry.told, true)
             {
+                entry.permit = None;
                 self.service.closed(&user, why);
             }
         }
@@ -324,8 +335,12 @@ impl<S: Service> Engine<S> {
             let mut state = entry.cell.state.borrow_mut();
             let mut batches = 0;
             loop {
-                self.out.clear();
-                let Some(transmit) = state.quic.poll_transmit(now, self.segments, &mut self.out) else {
+                let Some(transmit) = next_transmit(
+                    &mut state.quic,
+                    &mut entry.amplification,
+                    (now, self.segments),
+                    &mut self.out,
+                ) else {
                     break;
                 };
                 batches += 1;
@@ -387,6 +402,36 @@ impl<S: Service> Drop for Engine<S> {
             }
         }
     }
+}
+
+/// Returns the next datagrams of a connection, whose content is put into `out`. To an address that is not validated they go one
+/// by one, within the limit.
+fn next_transmit(
+    quic: &mut quic::Connection,
+    amplification: &mut Option<AmplificationLimit>,
+    (now, segments): (Instant, usize),
+    out: &mut Vec<u8>,
+) -> Option<quic::Transmit> {
+    out.clear();
+    let Some(limit) = amplification else { return quic.poll_transmit(now, segments, out) };
+    let validated = !quic.is_handshaking();
+    if let Some((transmit, content)) = limit.release(validated) {
+        out.extend_from_slice(&content);
+        return Some(transmit);
+    }
+    if limit.holds() {
+        return None;
+    }
+    if validated {
+        *amplification = None;
+        return quic.poll_transmit(now, segments, out);
+    }
+    let transmit = quic.poll_transmit(now, 1, out)?;
+    if limit.may_send(transmit.size) {
+        return Some(transmit);
+    }
+    limit.hold(transmit, out);
+    None
 }
 
 fn sni(conn: &quic::Connection) -> Option<String> {

@@ -5,6 +5,7 @@
 //! only then sends what all of them wrote, in as few system calls as it takes. Connections and streams are shared
 //! between the engine and the tasks of one thread, so nothing is locked.
 
+mod amplification;
 mod cid;
 mod config;
 mod congestion;

@@ -9,6 +9,8 @@ use std::rc::Rc;
 pub(crate) trait Service: 'static {
     /// The state kept for a connection.
     type Conn: 'static;
+    /// The place of a connection among those of its client.
+    type Permit: 'static;
 
     /// Returns the verdict on an unknown client before any response.
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict;
@@ -18,6 +20,9 @@ pub(crate) trait Service: 'static {
     fn serves(&self, _peer: SocketAddr, _sni: &str) -> bool {
         false
     }
+
+    /// Returns a place for a connection whose client's address was validated just now, or `None` if the client has too many.
+    fn admit(&self, peer: SocketAddr) -> Option<Self::Permit>;
 
     /// A connection that was accepted has read its ClientHello.
     fn opened(&self, opened: AcceptedConnection) -> Self::Conn;

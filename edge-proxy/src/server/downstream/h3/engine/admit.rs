@@ -1,5 +1,6 @@
 //! Routing of datagrams: to a connection, to another worker, or to the gate.
 
+use super::super::amplification::AmplificationLimit;
 use super::super::cid::{self, Owner};
 use super::super::conn::{QuicConnection, QuicConnectionCell};
 use super::super::gate::{Flow, Offer};
@@ -104,10 +105,14 @@ impl<S: Service> Engine<S> {
     fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>) -> Fed {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, data } = datagram;
+        let length = data.len();
         let mut answer = Vec::new();
         match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut answer) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some(Some(entry)) = self.conns.get(handle.0) {
+                if let Some(Some(entry)) = self.conns.get_mut(handle.0) {
+                    if let Some(limit) = &mut entry.amplification {
+                        limit.received(length);
+                    }
                     entry.cell.state.borrow_mut().quic.handle_event(event);
                     entry.cell.touch();
                 }
@@ -130,9 +135,15 @@ impl<S: Service> Engine<S> {
                         return Fed::Retry;
                     }
                     (Some(flow), _) => {
+                        let permit = if proved { self.service.admit(remote) } else { None };
+                        if proved && (permit.is_none() || self.live >= self.shared.limits().connections) {
+                            let transmit = self.endpoint.refuse(incoming, &mut answer);
+                            let _ = self.socket.send(&transmit, &answer);
+                            return Fed::Nothing;
+                        }
                         match self.endpoint.accept(incoming, now, &mut answer, None) {
                             Ok((handle, conn)) => {
-                                self.add(handle, conn, flow, proved);
+                                self.add(handle, conn, flow, permit, length);
                                 return Fed::New;
                             }
                             Err(error) => {
@@ -164,20 +175,42 @@ impl<S: Service> Engine<S> {
         self.unproved.must_prove(address, limits.unproved_per_client, limits.unproved)
     }
 
-    fn add(&mut self, handle: ConnectionHandle, conn: quic::Connection, flow: Flow, proved: bool) {
+    /// Adds a connection whose first datagram has this length. Without a permit its address is not validated.
+    fn add(
+        &mut self,
+        handle: ConnectionHandle,
+        conn: quic::Connection,
+        flow: Flow,
+        permit: Option<S::Permit>,
+        length: usize,
+    ) {
         let cell = Rc::new(QuicConnectionCell {
             shared: Rc::clone(&self.shared),
             index: handle.0,
             dirty: Cell::new(false),
             state: RefCell::new(QuicConnection::new(conn, self.shared.now.get())),
         });
-        let unproved = (!proved).then(|| self.unproved.add(flow.0.ip()));
+        let unproved = permit.is_none().then(|| self.unproved.add(flow.0.ip()));
+        let amplification = permit.is_none().then(|| {
+            let mut limit = AmplificationLimit::default();
+            limit.received(length);
+            limit
+        });
         cell.touch();
         if self.conns.len() <= handle.0 {
             self.conns.resize_with(handle.0 + 1, || None);
         }
-        self.conns[handle.0] =
-            Some(Entry { cell, user: None, flow, armed: None, unproved, queued: false, told: false });
+        self.conns[handle.0] = Some(Entry {
+            cell,
+            user: None,
+            permit,
+            amplification,
+            flow,
+            armed: None,
+            unproved,
+            queued: false,
+            told: false,
+        });
         self.live += 1;
     }
 }

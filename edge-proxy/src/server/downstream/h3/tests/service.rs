@@ -78,6 +78,11 @@ struct EngineState(Rc<Log>);
 
 impl Service for EngineState {
     type Conn = ();
+    type Permit = ();
+
+    fn admit(&self, _: SocketAddr) -> Option<()> {
+        Some(())
+    }
 
     fn hello(&self, _: SocketAddr, sni: Option<&str>) -> HelloVerdict {
         self.0.hellos.borrow_mut().push(sni.map(str::to_owned));
