@@ -93,7 +93,7 @@ impl Lab {
 }
 
 #[test]
-fn a_certificate_of_the_authority_is_needed_and_told() {
+fn s26_a_certificate_is_told_and_cannot_be_claimed() {
     let lab = Lab::new(|asked, _| {
         asked.fields.push(("X-Client-DN".into(), CertificateField::Subject));
         asked.fields.push(("X-Client-Serial".into(), CertificateField::Serial));
@@ -139,7 +139,7 @@ fn strangers_end_in_the_handshake() {
 }
 
 #[test]
-fn a_certificate_that_is_revoked_is_refused_from_the_reload_on() {
+fn s25_a_certificate_that_is_revoked_is_refused_from_the_reload_on() {
     let mut lab = Lab::new(|_, _| {});
     let pair = lab.clients.issue_client("Ann", 7);
     let config = lab.client(Some(&pair));
@@ -172,7 +172,7 @@ fn a_certificate_that_is_revoked_is_refused_from_the_reload_on() {
 }
 
 #[test]
-fn no_session_is_resumed() {
+fn s25_no_session_is_resumed() {
     let lab = Lab::new(|_, _| {});
     let config = lab.client(Some(&lab.clients.issue_client("Ann", 7)));
     for version in ["first", "second", "third"] {
@@ -189,7 +189,7 @@ fn no_session_is_resumed() {
 }
 
 #[test]
-fn a_host_of_the_site_on_another_connection_is_misdirected() {
+fn s25_a_host_of_the_site_on_another_connection_is_misdirected() {
     let lab = Lab::new(|_, _| {});
     let mut tls = lab.connect("a.test", &lab.client(None));
     assert!(lab.ask(&mut tls, "b.test", "/", "").unwrap().starts_with("HTTP/1.1 421"));

@@ -152,7 +152,7 @@ fn with_a_long_chain() -> Edge {
 }
 
 #[test]
-fn no_byte_more_than_three_times_what_an_unproved_address_sent() {
+fn d6_no_byte_more_than_three_times_what_an_unproved_address_sent() {
     let edge = with_a_long_chain();
     run(async {
         for mtu in [1200, 1201, 1350, 1452] {
@@ -181,7 +181,7 @@ fn no_byte_more_than_three_times_what_an_unproved_address_sent() {
 }
 
 #[test]
-fn a_long_chain_arrives_within_the_limit() {
+fn d6_a_long_chain_arrives_within_the_limit() {
     let edge = with_a_long_chain();
     run(async {
         for mtu in [1200, 1350, 1452] {
@@ -196,7 +196,7 @@ fn a_long_chain_arrives_within_the_limit() {
 }
 
 #[test]
-fn connections_of_a_client_are_counted_when_its_address_is_proved() {
+fn d20_connections_of_a_client_are_counted_when_its_address_is_proved() {
     let origin = Origin::simple();
     let mut edge = Edge::before(origin.address(), 1);
     edge.config.limits.connections_per_client = 3;

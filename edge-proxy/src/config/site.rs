@@ -334,7 +334,7 @@ pub struct ErrorPage {
     pub statuses: Vec<u16>,
     /// The media type of the content.
     pub content_type: String,
-    /// The content.
+    /// The content of the page.
     pub body: Vec<u8>,
     /// True if it also replaces the content of such responses of the service.
     pub intercept: bool,
@@ -346,7 +346,7 @@ pub enum RouteCompression {
     /// As the site's.
     #[default]
     Site,
-    /// No compression.
+    /// Responses are not compressed.
     Off,
     /// Compression by these settings.
     On(Compression),

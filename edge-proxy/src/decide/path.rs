@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn s14_forms() {
+    fn forms_of_a_path() {
         for path in ["/", "/a", "/a/", "/a/b.c", "/a..b", "*", "", "/a:b@c", "/npm/@scope/pkg"] {
             assert!(read(path).is_empty(), "{path}");
         }

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d9_strict() {
+    fn headers_are_strict() {
         for (line, error) in [
             ("GET / HTTP/1.1\r\n", Error::Missing),
             ("PROXY\r\n", Error::Missing),

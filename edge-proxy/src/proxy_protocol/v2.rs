@@ -174,7 +174,7 @@ mod tests {
     const V4: [u8; 12] = [192, 0, 2, 1, 192, 0, 2, 2, 0, 80, 1, 187];
 
     #[test]
-    fn d9_strict() {
+    fn headers_are_strict() {
         let body = |extra: &[u8]| [&V4[..], extra].concat();
         assert!(matches!(parse(&header(0x21, 0x11, &V4)), Ok(Some((ProxyHeader::Proxied { .. }, 28)))));
         assert_eq!(parse(&header(0x20, 0x55, &[9; 5])), Ok(Some((ProxyHeader::Local, 21))));

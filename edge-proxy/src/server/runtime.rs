@@ -14,6 +14,7 @@ use crate::Snapshot;
 use crate::config::{KernelTls, ListenerKind, Protocol, Site};
 use quinn_proto as quic;
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -104,11 +105,13 @@ impl Runtime {
         lasting: &ReloadSurvivors,
         addresses: &[SocketAddr],
     ) -> Result<Self, StartError> {
-        let base = |versions: &[&'static rustls::SupportedProtocolVersion]| {
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            ServerConfig::builder_with_provider(provider)
+        let base_of = |provider: CryptoProvider, versions: &[&'static rustls::SupportedProtocolVersion]| {
+            ServerConfig::builder_with_provider(Arc::new(provider))
                 .with_protocol_versions(versions)
                 .map(|builder| builder.with_no_client_auth().with_cert_resolver(certificates.clone()))
+        };
+        let base = |versions: &[&'static rustls::SupportedProtocolVersion]| {
+            base_of(rustls::crypto::aws_lc_rs::default_provider(), versions)
         };
         let mut tls = base(rustls::ALL_VERSIONS)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -120,7 +123,20 @@ impl Runtime {
         tls.key_log = Arc::new(super::tls::SecretCapture);
         tls.enable_secret_extraction = true;
         let client_auth = client_auth(&snapshot, &tls, certificates)?;
-        let mut early_tls = tls.clone();
+        let mut early_tls = match &lasting.shared {
+            // The edges recognise the identities of sessions that any of them made.
+            Some(link) => {
+                let provider = CryptoProvider {
+                    secure_random: link.random(),
+                    ..rustls::crypto::aws_lc_rs::default_provider()
+                };
+                base_of(provider, rustls::ALL_VERSIONS)?
+            }
+            None => base(rustls::ALL_VERSIONS)?,
+        };
+        early_tls.alpn_protocols.clone_from(&tls.alpn_protocols);
+        early_tls.key_log = tls.key_log.clone();
+        early_tls.enable_secret_extraction = tls.enable_secret_extraction;
         tls.ticketer = lasting.tickets.clone();
         tls.send_tls13_tickets = 1;
         early_tls.session_storage = lasting.early_tcp.clone();

@@ -11,7 +11,6 @@ fn s10_disagreeing_authorities() {
     for request in [
         &b"GET / HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n"[..],
         b"GET / HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
         b"GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
         b"GET http://user@a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a.test/x\r\n\r\n",
@@ -204,4 +203,28 @@ fn sinkhole_on_the_tls_port() {
     assert!(edge.tls("unknown.test", &[]).is_err());
     assert!(edge.tls("127.0.0.1", &[]).is_err());
     edge.assert_nothing_forwarded();
+}
+
+#[test]
+fn s27_a_scanner_of_a_plain_listener_learns_nothing() {
+    let edge = Edge::before(Origin::simple());
+    let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(40_000));
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: 192.0.2.1\r\nHost: 192.0.2.2\r\n\r\n",
+        "GET / HTTP/1.1\r\nX : y\r\nHost: stranger.test\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\u{16}\u{3}\u{1}\r\n\r\n",
+        &long,
+    ] {
+        assert_eq!(edge.send(request.as_bytes()), "", "{}", &request[..request.len().min(60)]);
+    }
+    // Whoever names a site is told what is wrong.
+    let named = edge.send(b"GET / HTTP/1.1\r\nHost: a.test\r\nX : y\r\n\r\n");
+    assert!(named.starts_with("HTTP/1.1 400 "), "{named}");
+    // As is whoever had an answer on this connection before.
+    let second = edge.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    assert!(second.contains("HTTP/1.1 400 "), "{second}");
+    assert_eq!(edge.origin.text().matches("GET ").count(), 1);
 }

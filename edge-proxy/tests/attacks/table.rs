@@ -12,7 +12,9 @@ fn tests(folder: &Path, found: &mut BTreeSet<String>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             found.extend(text.lines().filter_map(|line| {
-                let name = line.trim_start().strip_prefix("fn ")?.split('(').next()?;
+                let line = line.trim_start();
+                let name =
+                    line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?.split('(').next()?;
                 let number = name.split('_').next()?;
                 let (kind, digits) = number.split_at_checked(1)?;
                 let numbered = matches!(kind, "s" | "d") && !digits.is_empty();
@@ -27,6 +29,7 @@ fn the_table_names_every_test_and_no_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut there = BTreeSet::new();
     tests(&root.join("tests"), &mut there);
+    tests(&root.join("src"), &mut there);
     let table = std::fs::read_to_string(root.join("ATTACKS.md")).unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| S") || line.starts_with("| D"));
     let mut named = BTreeSet::new();

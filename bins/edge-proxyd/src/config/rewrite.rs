@@ -75,7 +75,7 @@ pub(super) fn cookies(table: &Table<'_, '_>) -> CookieRules {
     rules
 }
 
-/// Reads `[[site.error_page]]`.
+/// Reads the error pages of a site.
 pub(super) fn error_pages(table: &Table<'_, '_>) -> Vec<ErrorPage> {
     let tables = table.get("error_page").map(|value| value.tables()).unwrap_or_default();
     tables.iter().map(error_page).collect()

@@ -115,7 +115,7 @@ pub(super) fn certificate_files(root: &Table<'_, '_>) -> Vec<CertificateFiles> {
                 }
             }
             (Some(_), None) => {
-                table.wrong("certificate", "needs `key`: write the path of its private key too")
+                table.wrong("certificate", "needs `key`: write the path of its private key too");
             }
             (None, Some(_)) => table.wrong("key", "needs `certificate`: write the path of its chain too"),
             (None, None) | (Some(None), Some(_)) | (Some(_), Some(None)) => {}

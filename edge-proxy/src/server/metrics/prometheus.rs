@@ -156,6 +156,7 @@ impl Metrics {
             ("missing", shared.missing),
             ("late", shared.late),
             ("unavailable", shared.unavailable),
+            ("refused", shared.refused),
         ];
         for (result, count) in results {
             family.sample("", &[("result", result)], count);

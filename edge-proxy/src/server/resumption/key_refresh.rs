@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::mpsc::WeakSender;
 use tokio::sync::{Semaphore, mpsc};
 
 /// The limit of waiting and running queries. Further ones are refused at once.
@@ -24,7 +25,8 @@ const AT_START: Duration = Duration::from_secs(2);
 /// Starts the thread. It ends when the link is dropped.
 pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<Link>> {
     let (wishes, receiver) = mpsc::channel(WAITING);
-    let link = Arc::new(Link::new(shared.schedule, shared.wait, wishes));
+    let link = Arc::new(Link::new(shared.schedule, shared.wait, &shared.mark, wishes));
+    let owed = link.requests();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ready, first) = sync_channel(1);
     // The thread must not keep the link alive by whose end it ends.
@@ -34,12 +36,26 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
             let store = shared.store.clone();
             let keys = KeyRefresher { shared, observer, state: None, other: false };
             tokio::spawn(keys.keep(weak.clone(), ready));
+            tokio::spawn(forget(weak.clone(), owed));
             serve(store, weak, receiver).await;
         });
     })?;
     // Whether it came or not: it is asked again and again.
     let _ = first.recv_timeout(AT_START);
     Ok(link)
+}
+
+/// Has the store delete the sessions that it owes.
+async fn forget(link: Weak<Link>, requests: WeakSender<StoreRequest>) {
+    loop {
+        tokio::time::sleep(AGAIN / 4).await;
+        let (Some(link), Some(requests)) = (link.upgrade(), requests.upgrade()) else { return };
+        for (id, since) in link.used.due(link.clock(), UNDER_WAY) {
+            if requests.try_send(StoreRequest::Forget(id, since)).is_err() {
+                link.used.again(id, since, link.clock() + store::AGAIN);
+            }
+        }
+    }
 }
 
 async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::Receiver<StoreRequest>) {
@@ -59,10 +75,17 @@ async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::
                         }
                     }
                 }
+                StoreRequest::Forget(id, since) => {
+                    if let (Err(_), Some(link)) = (within(store.take(&id)).await, link.upgrade()) {
+                        link.failed.notify_one();
+                        link.used.again(id, since, link.clock() + store::AGAIN);
+                    }
+                }
                 StoreRequest::Take(id, answer) => {
                     let taken = within(store.take(&id)).await;
                     if let (Err(_), Some(link)) = (&taken, link.upgrade()) {
                         link.failed.notify_one();
+                        link.used.owe(id, link.clock(), link.clock() + store::AGAIN);
                     }
                     // No one may wait for it any more; the session is taken anyway.
                     let _ = answer.send(taken);

@@ -10,12 +10,14 @@
 //! The store is asked after the ClientHello was read and before rustls sees it, for a bounded time.
 
 mod event;
+mod identity;
 mod key_refresh;
 mod key_ring;
 mod session_claim;
 mod sessions;
 mod store;
 mod tickets;
+mod used;
 
 pub use event::SharedEvent;
 pub(crate) use key_refresh::start;
@@ -25,6 +27,7 @@ pub(crate) use store::Link;
 pub(crate) use tickets::Tickets;
 
 use crate::TicketSchedule;
+use identity::IdentityMark;
 use key_ring::Wrapping;
 use std::fmt;
 use std::future::Future;
@@ -108,6 +111,7 @@ const LEAST_SECRET: usize = 32;
 pub struct Shared {
     store: Arc<dyn SharedStore>,
     wrapping: Arc<Wrapping>,
+    mark: Arc<IdentityMark>,
     schedule: TicketSchedule,
     wait: Duration,
 }
@@ -129,7 +133,14 @@ impl Shared {
             return Err(SharedError::Secret(secret.len()));
         }
         let wrapping = Arc::new(Wrapping::new(secret));
-        Ok(Self { store, wrapping, schedule: TicketSchedule::default(), wait: Duration::from_millis(200) })
+        let mark = Arc::new(IdentityMark::new(secret));
+        Ok(Self {
+            store,
+            wrapping,
+            mark,
+            schedule: TicketSchedule::default(),
+            wait: Duration::from_millis(200),
+        })
     }
 
     /// When keys change and how long tickets live. All edges have the same.
@@ -167,6 +178,8 @@ pub struct SharedMetrics {
     pub late: u64,
     /// Handshakes that could not ask the store.
     pub unavailable: u64,
+    /// Handshakes for which the store was not asked: no edge made their session's identity, or it was shown here before.
+    pub refused: u64,
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The workers' side of the store: the current keys, and a channel for queries.
 
+use super::identity::{IdentityMark, MarkedRandom};
 use super::key_ring::{Ring, SealedKind};
 use super::session_claim::{SessionClaim, session_id};
+use super::used::UsedSessions;
 use super::{SealedSession, SharedMetrics, StoreError};
 use crate::TicketSchedule;
+use rustls::crypto::SecureRandom;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +15,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 /// The time without queries after the store made a handshake wait in vain.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The time until a deletion that the store owes is tried, in milliseconds.
+pub(super) const AGAIN: u64 = 1500;
+
 /// The waiting handshake of a session.
 pub(super) type Waiting = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
 
@@ -19,6 +25,8 @@ pub(super) type Waiting = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
 pub(super) enum StoreRequest {
     Put(SealedSession),
     Take([u8; 32], Waiting),
+    /// Deletes the session with this key, which is owed since then.
+    Forget([u8; 32], u64),
 }
 
 /// The state shared by all workers.
@@ -33,6 +41,9 @@ pub(crate) struct Link {
     /// A worker found the store unavailable.
     pub(super) failed: Arc<Notify>,
     pub(super) counts: StoreCounters,
+    /// Lives as long as the process, since rustls takes no other.
+    random: &'static MarkedRandom,
+    pub(super) used: UsedSessions,
 }
 
 #[derive(Default)]
@@ -44,6 +55,7 @@ pub(super) struct StoreCounters {
     pub(super) missing: AtomicU64,
     pub(super) late: AtomicU64,
     pub(super) unavailable: AtomicU64,
+    pub(super) refused: AtomicU64,
 }
 
 /// Seconds since 1970.
@@ -52,7 +64,12 @@ pub(super) fn now() -> u64 {
 }
 
 impl Link {
-    pub(super) fn new(schedule: TicketSchedule, wait: Duration, wishes: mpsc::Sender<StoreRequest>) -> Self {
+    pub(super) fn new(
+        schedule: TicketSchedule,
+        wait: Duration,
+        mark: &IdentityMark,
+        wishes: mpsc::Sender<StoreRequest>,
+    ) -> Self {
         Self {
             schedule,
             wait,
@@ -62,7 +79,24 @@ impl Link {
             paused: AtomicU64::new(0),
             failed: Arc::default(),
             counts: StoreCounters::default(),
+            random: Box::leak(Box::new(MarkedRandom::new(mark.clone()))),
+            used: UsedSessions::default(),
         }
+    }
+
+    /// The source of random bytes for a TLS configuration whose sessions are in the store.
+    pub(crate) const fn random(&self) -> &'static dyn SecureRandom {
+        self.random
+    }
+
+    /// Returns a way to the store that does not keep it.
+    pub(super) fn requests(&self) -> mpsc::WeakSender<StoreRequest> {
+        self.wishes.downgrade()
+    }
+
+    /// Milliseconds since the start.
+    pub(super) fn clock(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     pub(super) const fn schedule(&self) -> &TicketSchedule {
@@ -102,13 +136,18 @@ impl Link {
     /// Takes the session of this identity from the store, so that no one else can have it. Never exceeds the time
     /// limit.
     pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
-        let since = self.started.elapsed().as_millis() as u64;
+        let since = self.clock();
         let counts = &self.counts;
+        if !self.random.mark().is_ours(&identity) || !self.used.shows(&identity) {
+            counts.refused.fetch_add(1, Relaxed);
+            return None;
+        }
         let (answer, answered) = oneshot::channel();
         let id = session_id(&identity);
         if since < self.paused.load(Relaxed) || self.wishes.try_send(StoreRequest::Take(id, answer)).is_err()
         {
             counts.unavailable.fetch_add(1, Relaxed);
+            self.used.owe(id, since, since + AGAIN);
             return None;
         }
         let Ok(answered) = tokio::time::timeout(self.wait, answered).await else {
@@ -126,6 +165,8 @@ impl Link {
             }
             Ok(Ok(None)) => {
                 counts.missing.fetch_add(1, Relaxed);
+                // It may be on its way to the store.
+                self.used.owe(id, since, since + AGAIN);
                 None
             }
             Ok(Err(_)) | Err(_) => {
@@ -146,6 +187,7 @@ impl Link {
             missing: counts.missing.load(Relaxed),
             late: counts.late.load(Relaxed),
             unavailable: counts.unavailable.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
         }
     }
 }

@@ -77,7 +77,7 @@ fn what_was_sealed_for_one_thing_opens_for_no_other() {
 #[test]
 fn a_session_is_there_for_the_handshake_it_was_taken_for() {
     let (wishes, _receiver) = tokio::sync::mpsc::channel(1);
-    let link = Arc::new(Link::new(schedule(), Duration::from_millis(1), wishes));
+    let link = Arc::new(Link::new(schedule(), Duration::from_millis(1), &IdentityMark::new(SECRET), wishes));
     let sessions = Sessions::new(link);
     let taken = || Some(SessionClaim::new([7; 32], b"session".to_vec()));
     with_claim(taken(), || {
@@ -136,4 +136,35 @@ proptest! {
         prop_assert_eq!(OfferedSession::of(&early), offered);
         prop_assert_eq!(OfferedSession::of(&records[..records.len() - 1]), OfferedSession::default());
     }
+}
+
+#[tokio::test]
+async fn d21_identities_of_strangers_and_replays_cost_no_query() {
+    let (wishes, mut receiver) = tokio::sync::mpsc::channel(8);
+    let mark = IdentityMark::new(SECRET);
+    let link = Link::new(schedule(), Duration::from_millis(50), &mark, wishes);
+    let mut identity = [0; 32];
+    link.random().fill(&mut identity).expect("random bytes");
+    // Any edge with the secret knows it, and none with another.
+    assert!(IdentityMark::new(SECRET).is_ours(&identity));
+    assert!(!IdentityMark::new(b"another secret of enough bytes, here").is_ours(&identity));
+    for at in 0..32 {
+        let mut other = identity;
+        other[at] ^= 1;
+        assert!(link.take(other).await.is_none());
+    }
+    assert!(receiver.try_recv().is_err(), "a stranger asked the store");
+    assert_eq!(link.metrics().refused, 32);
+    // The first of ours asks, once.
+    assert!(link.take(identity).await.is_none());
+    assert!(receiver.try_recv().is_ok());
+    assert!(link.take(identity).await.is_none());
+    assert!(receiver.try_recv().is_err(), "a replay asked the store");
+    // After one that was late the store is not asked for a while, and what it was not asked about is owed.
+    let mut second = [0; 32];
+    link.random().fill(&mut second).expect("random bytes");
+    assert!(link.take(second).await.is_none());
+    assert!(receiver.try_recv().is_err());
+    assert_eq!(link.metrics().unavailable, 1);
+    assert_eq!(link.used.due(link.clock() + store::AGAIN, 9).len(), 1);
 }

@@ -2,7 +2,7 @@
 
 use crate::Snapshot;
 use crate::config::{Plain, Reject};
-use crate::host::{normalize, split_authority};
+use crate::host::normalize;
 
 /// The bytes of a head that are looked at.
 const MOST: usize = 64 * 1024;
@@ -29,7 +29,11 @@ fn host(line: &[u8]) -> Option<&str> {
     if !name.eq_ignore_ascii_case(b"host") {
         return None;
     }
-    split_authority(std::str::from_utf8(value).ok()?).map(|(host, _, _)| host)
+    // Whatever is wrong with it, a client that knows the name is no stranger.
+    let value = std::str::from_utf8(value).ok()?;
+    let value = value.rsplit_once('@').map_or(value, |(_, host)| host);
+    let end = value.find(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c))).unwrap_or(value.len());
+    Some(&value[..end])
 }
 
 #[cfg(test)]
@@ -52,6 +56,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nX : y\r\nHost: a.test\r\n\r\n", false),
             ("GET / HTTP/9.9\r\nhost:A.test:8080\r\n\r\n", false),
             ("GET / HTTP/1.1\r\nHost: a.test\r\nHost: x\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: user@a.test:port/x\r\n\r\n", false),
             ("GET / HTTP/1.1\r\nHost: b.test\r\nX : y\r\n\r\n", true),
             ("GET / HTTP/1.1\r\nX : y\r\n\r\nHost: a.test\r\n", true),
             ("GET / HTTP/1.1\r\nHost: 192.0.2.1\r\nX : y\r\n\r\n", true),

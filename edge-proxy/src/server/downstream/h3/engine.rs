@@ -334,15 +334,9 @@ impl<S: Service> Engine<S> {
             entry.queued = false;
             let mut state = entry.cell.state.borrow_mut();
             let mut batches = 0;
-            loop {
-                let Some(transmit) = next_transmit(
-                    &mut state.quic,
-                    &mut entry.amplification,
-                    (now, self.segments),
-                    &mut self.out,
-                ) else {
-                    break;
-                };
+            while let Some(transmit) =
+                next_transmit(&mut state.quic, &mut entry.amplification, (now, self.segments), &mut self.out)
+            {
                 batches += 1;
                 if self.socket.send(&transmit, &self.out) == Err(Blocked) {
                     self.blocked = Some(transmit);

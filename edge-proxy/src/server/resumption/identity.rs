@@ -1,0 +1,71 @@
+//! Identities of sessions that the edges recognise without asking the store.
+
+use super::session_claim::IDENTITY;
+use aws_lc_rs::{hkdf, hmac};
+use rustls::crypto::{GetRandomFailed, SecureRandom};
+use zeroize::Zeroizing;
+
+/// The random bytes of an identity; the rest is a mark under the edges' secret.
+const RANDOM: usize = 24;
+
+/// The key under which identities are marked: derived from the edges' secret (RFC 5869), the same at every edge.
+#[derive(Clone)]
+pub(super) struct IdentityMark(hmac::Key);
+
+impl IdentityMark {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"edge-proxy").extract(secret);
+        let info = [b"session identities 1".as_slice()];
+        let made = secret.expand(&info, hkdf::HKDF_SHA256).and_then(|made| made.fill(&mut *bytes));
+        debug_assert!(made.is_ok(), "32 bytes are never too many");
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &*bytes))
+    }
+
+    fn of(&self, random: &[u8]) -> [u8; IDENTITY - RANDOM] {
+        let tag = hmac::sign(&self.0, random);
+        let mut mark = [0; IDENTITY - RANDOM];
+        mark.copy_from_slice(&tag.as_ref()[..IDENTITY - RANDOM]);
+        mark
+    }
+
+    /// Returns true if one of the edges made the identity. A stranger guesses one with a chance of 2^-64.
+    pub(super) fn is_ours(&self, identity: &[u8; IDENTITY]) -> bool {
+        let (random, mark) = identity.split_at(RANDOM);
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.of(random), mark).is_ok()
+    }
+}
+
+/// Random bytes for TLS. rustls takes an identity from here, as 32 bytes at once, and there is no other way to choose one; whatever
+/// else takes 32 bytes at once gets 192 random bits and a mark that nobody outside can tell from random.
+pub(super) struct MarkedRandom {
+    mark: IdentityMark,
+    random: &'static dyn SecureRandom,
+}
+
+impl std::fmt::Debug for MarkedRandom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MarkedRandom").finish_non_exhaustive()
+    }
+}
+
+impl MarkedRandom {
+    pub(super) fn new(mark: IdentityMark) -> Self {
+        Self { mark, random: rustls::crypto::aws_lc_rs::default_provider().secure_random }
+    }
+
+    pub(super) const fn mark(&self) -> &IdentityMark {
+        &self.mark
+    }
+}
+
+impl SecureRandom for MarkedRandom {
+    fn fill(&self, buf: &mut [u8]) -> Result<(), GetRandomFailed> {
+        self.random.fill(buf)?;
+        if buf.len() == IDENTITY {
+            let mark = self.mark.of(&buf[..RANDOM]);
+            buf[RANDOM..].copy_from_slice(&mark);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Sessions that were shown here once, and those that the store still has to forget.
+//!
+//! A first flight that was recorded must not be acted upon again. Where the store was not asked about its session (it was away, or
+//! slow), the handshake is a full one, and the session could be taken later by whoever recorded the flight. So this edge never takes
+//! it, and the store is told to delete it as soon as it answers.
+
+use super::session_claim::IDENTITY;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Identities that are remembered, and deletions that are owed.
+const MOST: usize = 64 * 1024;
+
+/// The time for which a deletion is tried, in milliseconds: longer than early data of a session can be fresh (RFC 8446 §8.3).
+const WORTH: u64 = 120_000;
+
+/// An identity of a session, or its key in the store.
+type Id = [u8; IDENTITY];
+
+/// A deletion that the store owes.
+struct Owed {
+    id: Id,
+    since: u64,
+    due: u64,
+}
+
+#[derive(Default)]
+struct State {
+    shown: HashSet<Id>,
+    order: VecDeque<Id>,
+    owed: VecDeque<Owed>,
+}
+
+/// The memory of one edge. Times are milliseconds since its start.
+#[derive(Default)]
+pub(super) struct UsedSessions(Mutex<State>);
+
+impl UsedSessions {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a client shows this identity. Returns false if one did before.
+    pub(super) fn shows(&self, identity: &Id) -> bool {
+        let mut state = self.state();
+        if !state.shown.insert(*identity) {
+            return false;
+        }
+        state.order.push_back(*identity);
+        if state.order.len() > MOST
+            && let Some(oldest) = state.order.pop_front()
+        {
+            state.shown.remove(&oldest);
+        }
+        true
+    }
+
+    /// Has the session with this key in the store deleted, from `due` on.
+    pub(super) fn owe(&self, id: Id, now: u64, due: u64) {
+        let mut state = self.state();
+        if state.owed.len() < MOST {
+            state.owed.push_back(Owed { id, since: now, due });
+        }
+    }
+
+    /// Takes the deletions that are due, at most so many. Each is tried again with [`UsedSessions::again`] if it fails.
+    pub(super) fn due(&self, now: u64, most: usize) -> Vec<(Id, u64)> {
+        let mut state = self.state();
+        let mut due = Vec::new();
+        for _ in 0..state.owed.len() {
+            let Some(owed) = state.owed.pop_front() else { break };
+            if now.saturating_sub(owed.since) > WORTH {
+                continue;
+            }
+            if owed.due <= now && due.len() < most {
+                due.push((owed.id, owed.since));
+            } else {
+                state.owed.push_back(owed);
+            }
+        }
+        due
+    }
+
+    /// Puts a deletion back that failed.
+    pub(super) fn again(&self, id: Id, since: u64, due: u64) {
+        self.state().owed.push_back(Owed { id, since, due });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_identity_is_shown_once() {
+        let used = UsedSessions::default();
+        assert!(used.shows(&[1; 32]) && !used.shows(&[1; 32]) && used.shows(&[2; 32]));
+        let id = |number: u32| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            id
+        };
+        for number in 0..MOST as u32 {
+            used.shows(&id(number + 7));
+        }
+        // Only so many are remembered.
+        assert_eq!(used.state().shown.len(), MOST);
+        assert!(used.shows(&[1; 32]));
+    }
+
+    #[test]
+    fn deletions_are_owed_until_they_are_worthless() {
+        let used = UsedSessions::default();
+        used.owe([1; 32], 0, 1000);
+        used.owe([2; 32], 0, 0);
+        assert_eq!(used.due(10, 9), [([2; 32], 0)]);
+        assert_eq!(used.due(1000, 9), [([1; 32], 0)]);
+        used.again([1; 32], 0, 2000);
+        assert_eq!(used.due(1999, 9), []);
+        assert_eq!(used.due(2000, 0), []);
+        assert_eq!(used.due(WORTH + 1, 9), []);
+        assert_eq!(used.due(2000, 9), []);
+    }
+}
