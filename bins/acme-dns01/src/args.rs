@@ -2,13 +2,12 @@
 
 use clap::{Parser, Subcommand};
 use cli_support::generate::Generate;
+use cli_support::verbosity::Verbosity;
 use std::path::PathBuf;
 
 /// Certificates by ACME DNS-01: obtained, renewed, deployed and watched.
-///
-/// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences found (check).
 #[derive(Debug, Parser)]
-#[command(name = "acme-dns01", version)]
+#[command(name = "acme-dns01", version, after_help = cli_support::usage::EXIT_CODES)]
 pub(crate) struct Args {
     /// Path of the configuration file.
     #[arg(long, global = true, default_value = "/etc/acme-dns01.toml", value_name = "FILE")]
@@ -16,6 +15,8 @@ pub(crate) struct Args {
     /// Answer in JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -4,6 +4,7 @@ use crate::args::{AccountCommand, Args, Command};
 use crate::daemon;
 use crate::list::list;
 use crate::load::{ActiveSetup, load, read};
+use crate::manual::MANUAL;
 use acme_dns01::engine::{Certificate, CertificateRound, Engine, Finding, RoundOutcome};
 use acme_dns01::simulate::{IncidentKind, Scenario, play};
 use acme_dns01::{Spec, Time, format_duration};
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     if let Command::Shell(generate) = &args.command {
-        return generate.outcome(Args::command());
+        return generate.outcome(Args::command(), &MANUAL);
     }
     if let Command::Simulate { seed, calendar } = &args.command {
         let certificates = read(args)?;
@@ -97,7 +98,7 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
             let left = engine.forget(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
             removed(args.json, "forgotten", name, left)
         }
-        Command::Shell(generate) => generate.outcome(Args::command()),
+        Command::Shell(generate) => generate.outcome(Args::command(), &MANUAL),
         Command::Simulate { seed, calendar } => Ok(simulate(&certificates, calendar, *seed, args.json)),
         Command::Account { command } => {
             match command {

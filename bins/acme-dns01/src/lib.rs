@@ -5,9 +5,11 @@
 
 mod build;
 mod certificates;
+mod reference;
 mod settings;
 
 pub use build::{BuildError, Setup};
+pub use reference::reference;
 pub use settings::{
     Alerts, AuthoritySettings, CertificateSettings, DnsSettings, MailSettings, ProviderSettings, Settings,
     WORDS,

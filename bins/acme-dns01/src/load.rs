@@ -41,7 +41,7 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
         Some(finding) => Findings::new(vec![finding]).into(),
         None => Failure::Failed(error.to_string()),
     })?;
-    let quiet = args.json;
+    let quiet = args.json || cli_support::verbosity::is_quiet();
     for group in &setup.unknown_groups {
         eprintln!("acme-dns01: there is no group `{group}`: files keep the group of the account");
     }

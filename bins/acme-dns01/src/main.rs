@@ -5,13 +5,14 @@ mod commands;
 mod daemon;
 mod list;
 mod load;
+mod manual;
 mod metrics;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args: args::Args = cli_support::usage::parse("acme-dns01");
+    args.verbosity.apply();
     if !matches!(args.command, args::Command::Run { .. }) {
         cli_support::pipe::exit_on_broken_pipe();
     }

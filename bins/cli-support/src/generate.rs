@@ -8,17 +8,15 @@ use std::path::Path;
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Generate {
     /// Print completions for a shell, for its folder of completions
-    #[command(hide = true)]
     Completions {
         /// The shell to complete for
         shell: Shell,
     },
-    /// Write man pages into a folder, one for the program and one for each command
-    #[command(hide = true)]
+    /// Print the man page, or write all pages into a folder
     Man {
-        /// The folder; it must exist
+        /// The folder for the pages of the program, its commands and its files; it must exist
         #[arg(long, value_name = "FOLDER")]
-        folder: std::path::PathBuf,
+        folder: Option<std::path::PathBuf>,
     },
 }
 
@@ -33,31 +31,97 @@ pub enum Shell {
     Zsh,
 }
 
+/// The parts of a man page that `--help` does not have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manual {
+    /// Commands to copy, each with what it does.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Files that the program reads or writes, each with its purpose.
+    pub files: &'static [(&'static str, &'static str)],
+    /// Signals that the program handles.
+    pub signals: &'static [(&'static str, &'static str)],
+    /// The pages of section 5 about the program's files: name, and content in the language of man pages.
+    pub references: &'static [(&'static str, fn() -> String)],
+}
+
 impl Generate {
     /// Runs the command for a program.
     ///
     /// # Errors
     /// The output cannot be written.
-    pub fn run(&self, mut program: Command) -> io::Result<()> {
+    pub fn run(&self, mut program: Command, manual: &Manual) -> io::Result<()> {
+        let printed = |written: io::Result<()>| written.inspect_err(crate::pipe::exit_if_broken);
         match self {
             Self::Completions { shell } => {
-                let written = io::stdout().write_all(&completions(&mut program, *shell));
-                written.inspect_err(crate::pipe::exit_if_broken)
+                printed(io::stdout().write_all(&completions(&mut program, *shell)))
             }
-            Self::Man { folder } => man(&program, folder),
+            Self::Man { folder: Some(folder) } => man(&program, manual, folder),
+            Self::Man { folder: None } => {
+                let mut page = Vec::new();
+                clap_mangen::Man::new(program).render(&mut page)?;
+                page.extend(manual.roff().into_bytes());
+                printed(io::stdout().write_all(&page))
+            }
         }
     }
-}
 
-impl Generate {
     /// Runs the command for programs that end with [`Done`](crate::outcome::Done).
     ///
     /// # Errors
     /// The output cannot be written.
-    pub fn outcome(&self, program: Command) -> Result<crate::outcome::Done, crate::outcome::Failure> {
-        let done = self.run(program).map(|()| crate::outcome::Done::Fine);
+    pub fn outcome(
+        &self,
+        program: Command,
+        manual: &Manual,
+    ) -> Result<crate::outcome::Done, crate::outcome::Failure> {
+        let done = self.run(program, manual).map(|()| crate::outcome::Done::Fine);
         done.map_err(|why| crate::outcome::Failure::Failed(why.to_string()))
     }
+}
+
+impl Manual {
+    /// Returns the sections in the language of man pages.
+    fn roff(&self) -> String {
+        let mut text = String::new();
+        for (command, purpose) in self.examples {
+            if text.is_empty() {
+                text.push_str(".SH EXAMPLES\n");
+            }
+            text.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", escaped(command), escaped(purpose)));
+        }
+        for (title, list) in [("FILES", self.files), ("SIGNALS", self.signals)] {
+            if !list.is_empty() {
+                text.push_str(&format!(".SH {title}\n"));
+            }
+            for (name, purpose) in list {
+                text.push_str(&format!(".TP\n\\fI{}\\fR\n{}\n", escaped(name), escaped(purpose)));
+            }
+        }
+        text.push_str(".SH EXIT STATUS\n");
+        for (code, meaning) in EXITS {
+            text.push_str(&format!(".TP\n\\fB{code}\\fR\n{meaning}\n"));
+        }
+        if !self.references.is_empty() {
+            let pages: Vec<String> =
+                self.references.iter().map(|(name, _)| format!("\\fB{}\\fR(5)", escaped(name))).collect();
+            text.push_str(&format!(".SH SEE ALSO\n{}\n", pages.join(", ")));
+        }
+        text
+    }
+}
+
+/// The exit codes of every program.
+pub const EXITS: [(u8, &str); 4] = [
+    (0, "Done, without findings."),
+    (1, "The operation failed."),
+    (2, "The input or the usage is not valid; nothing was changed."),
+    (3, "There are differences, findings or warnings."),
+];
+
+/// Returns text without the characters that have a meaning at the beginning of a line or anywhere in a man page.
+pub fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
 /// Returns the completions for a shell.
@@ -73,12 +137,18 @@ pub fn completions(program: &mut Command, shell: Shell) -> Vec<u8> {
     text
 }
 
-/// Writes `program.1`, and `program-command.1` for each command.
+/// Writes `program.1`, `program-command.1` for each command, and the pages of section 5.
 ///
 /// # Errors
 /// A page cannot be written.
-pub fn man(program: &Command, folder: &Path) -> io::Result<()> {
-    clap_mangen::generate_to(program.clone(), folder)
+pub fn man(program: &Command, manual: &Manual, folder: &Path) -> io::Result<()> {
+    clap_mangen::generate_to(program.clone(), folder)?;
+    let page = folder.join(format!("{}.1", program.get_name()));
+    std::fs::OpenOptions::new().append(true).open(page)?.write_all(manual.roff().as_bytes())?;
+    for (name, content) in manual.references {
+        std::fs::write(folder.join(format!("{name}.5")), content())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -109,9 +179,19 @@ mod tests {
             assert!(text.contains("look") && text.contains("sample"), "{shell:?}");
         }
         let folder = tempfile::tempdir().unwrap();
-        man(&Sample::command(), folder.path()).unwrap();
+        let manual = Manual {
+            examples: &[("sample look", "Looks.")],
+            files: &[("/etc/sample/sample.toml", "The configuration.")],
+            signals: &[("SIGHUP", "Reads it again.")],
+            references: &[("sample.toml", || ".TH sample.toml 5\n".to_owned())],
+        };
+        man(&Sample::command(), &manual, folder.path()).unwrap();
+        let whole = std::fs::read_to_string(folder.path().join("sample.1")).unwrap();
+        for title in ["EXAMPLES", "FILES", "SIGNALS", "EXIT STATUS", "sample.toml\\fR(5)"] {
+            assert!(whole.contains(title), "{title}: {whole}");
+        }
+        assert!(folder.path().join("sample.toml.5").exists());
         let page = std::fs::read_to_string(folder.path().join("sample-look.1")).unwrap();
         assert!(page.contains("Look at something"), "{page}");
-        assert!(folder.path().join("sample.1").exists());
     }
 }

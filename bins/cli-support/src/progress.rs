@@ -1,5 +1,6 @@
 //! Progress of a long run, on standard error.
 
+use crate::verbosity;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ enum Shown {
 impl Progress {
     /// Creates a display; with `quiet` it shows nothing, as programs expect.
     pub fn new(quiet: bool) -> Self {
-        let shown = match (quiet, std::io::stderr().is_terminal()) {
+        let shown = match (quiet || verbosity::is_quiet(), std::io::stderr().is_terminal()) {
             (true, _) => Shown::Nothing,
             (false, true) => Shown::Terminal,
             (false, false) => Shown::Plain,
@@ -41,11 +42,16 @@ impl Progress {
         self.running = Some((what, Instant::now()));
     }
 
-    /// Shows the progress of the running step, on a terminal only.
+    /// Shows the progress of the running step: on a terminal in its line, with `--verbose` as a line of its own.
     pub fn at(&self, detail: &str) {
-        if let (Shown::Terminal, Some((what, _))) = (self.shown, &self.running) {
-            eprint!("\r\x1b[K… {what}: {detail}");
-            let _ = std::io::stderr().flush();
+        match (self.shown, &self.running) {
+            (Shown::Nothing, _) | (_, None) => {}
+            (_, Some((what, _))) if verbosity::is_verbose() => self.note(&format!("{what}: {detail}")),
+            (Shown::Plain, _) => {}
+            (Shown::Terminal, Some((what, _))) => {
+                eprint!("\r\x1b[K… {what}: {detail}");
+                let _ = std::io::stderr().flush();
+            }
         }
     }
 

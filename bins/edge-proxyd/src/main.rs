@@ -11,19 +11,20 @@ mod config;
 mod demo;
 mod import;
 mod log;
+mod manual;
 mod sandbox;
 mod service;
 mod shared;
 mod status;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if let Some(code) = service::serve_as_launcher() {
         return code;
     }
-    let command = cli::Cli::parse().command;
+    let command = cli_support::usage::parse::<cli::Cli>("edge-proxyd").command;
     // A daemon goes on when nobody reads its output.
     if !matches!(command, cli::Command::Run(_)) {
         cli_support::pipe::exit_on_broken_pipe();
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         cli::Command::Check(args) => commands::check::run(&args).into(),
         cli::Command::Demo(args) => demo::run(&args),
         cli::Command::Explain(args) => commands::explain::run(&args).into(),
-        cli::Command::Generate(what) => match what.run(cli::Cli::command()) {
+        cli::Command::Generate(what) => match what.run(cli::Cli::command(), &manual::MANUAL) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 eprintln!("edge-proxyd: {why}");

@@ -3,18 +3,19 @@
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
 use cli_support::secret::Reference;
+use cli_support::verbosity::Verbosity;
 use pg_ensure::Destroyed;
 use std::path::PathBuf;
 
 /// Apply a declared set of databases, roles, ownership and passwords to PostgreSQL.
-///
-/// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences found.
 #[derive(Debug, Parser)]
-#[command(name = "pg-ensure", version)]
+#[command(name = "pg-ensure", version, after_help = cli_support::usage::EXIT_CODES)]
 pub(crate) struct Args {
     /// Answer in JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

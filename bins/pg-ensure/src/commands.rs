@@ -4,6 +4,7 @@ use crate::args::{Args, Command, ConsentArgs, ServerArgs, Written};
 use crate::connect;
 use crate::hba;
 use crate::manifest::read;
+use crate::manual::MANUAL;
 use crate::record::Record;
 use crate::report::{self, Shown};
 use crate::runtime::block_on;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
-        Command::Shell(generate) => generate.outcome(Args::command()),
+        Command::Shell(generate) => generate.outcome(Args::command(), &MANUAL),
         Command::Plan { manifest, server, consent, out, sql } => {
             let desired = read(manifest)?;
             let server = connect::server(server)?;

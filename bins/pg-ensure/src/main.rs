@@ -7,6 +7,7 @@ mod der;
 mod hba;
 mod libpq;
 mod manifest;
+mod manual;
 mod names;
 mod record;
 mod report;
@@ -14,12 +15,12 @@ mod runtime;
 mod saved;
 mod tls;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     cli_support::pipe::exit_on_broken_pipe();
-    let args = args::Args::parse();
+    let args: args::Args = cli_support::usage::parse("pg-ensure");
+    args.verbosity.apply();
     match commands::run(&args) {
         Ok(done) => done.into(),
         Err(failure) => failure.exit("pg-ensure", args.json),

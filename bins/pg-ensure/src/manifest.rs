@@ -74,3 +74,28 @@ pub(crate) fn read(path: &Path) -> Result<Desired, Failure> {
     };
     manifest.resolve(&mut secrets).map_err(|why| findings(&why))
 }
+
+#[cfg(test)]
+mod reference_tests {
+    use super::*;
+    use cli_support::reference::{keys, known_keys};
+
+    #[test]
+    fn the_reference_has_the_keys_that_are_read_and_no_others() {
+        let text = include_str!("../MANIFEST.md");
+        for (heading, before) in [
+            ("Top level", ""),
+            ("[[ensure]]", "[[ensure]]\n"),
+            ("[[role]]", "[[role]]\n"),
+            ("[[membership]]", "[[membership]]\n"),
+            ("[[database]]", "[[database]]\n"),
+            ("[[database.extension]]", "[[database]]\nname = 'a'\n[[database.extension]]\n"),
+            ("[[database.schema]]", "[[database]]\nname = 'a'\n[[database.schema]]\n"),
+            ("[[grant]]", "[[grant]]\n"),
+            ("[[default_privileges]]", "[[default_privileges]]\n"),
+        ] {
+            assert_eq!(keys(text, heading), known_keys::<Document>(before), "{heading}");
+        }
+        assert_eq!(text.lines().filter(|line| line.starts_with("## ")).count(), 9);
+    }
+}

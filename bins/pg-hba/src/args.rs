@@ -2,19 +2,20 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
+use cli_support::verbosity::Verbosity;
 use pg_hba::{Version, Waiver};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// PostgreSQL's pg_hba.conf: render, check, explain, compare and install it.
-///
-/// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences or findings.
 #[derive(Debug, Parser)]
-#[command(name = "pg-hba", version)]
+#[command(name = "pg-hba", version, after_help = cli_support::usage::EXIT_CODES)]
 pub(crate) struct Args {
     /// Answer in JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

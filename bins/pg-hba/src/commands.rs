@@ -1,6 +1,7 @@
 //! The commands of the program.
 
 use crate::args::{Args, Command, Ssl};
+use crate::manual::MANUAL;
 use crate::structured::rule;
 use crate::{explain, files, ident, install, matrix, server};
 use cli_support::finding::Place;
@@ -14,7 +15,7 @@ use std::path::Path;
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
-        Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command()),
+        Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command(), &MANUAL),
         Command::Render { policy, pg } => rendered(policy, *pg, args.json),
         Command::Check { file, pg, next, superuser, roles, waivers, ssl, policy } => {
             let rules = policy.as_deref().map(|path| files::policy(path, *pg)).transpose()?;

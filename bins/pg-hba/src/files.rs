@@ -109,3 +109,20 @@ fn fault(source: &Source<'_>, error: &PolicyError) -> Finding {
         other => source.fault_at("", chain(other)),
     }
 }
+
+#[cfg(test)]
+mod reference_tests {
+    use super::*;
+    use cli_support::reference::{keys, known_keys};
+
+    #[test]
+    fn the_reference_has_the_keys_that_are_read_and_no_others() {
+        let text = include_str!("../POLICY.md");
+        for (heading, before) in
+            [("Top level", ""), ("[[services]]", "[[services]]\n"), ("[[replication]]", "[[replication]]\n")]
+        {
+            assert_eq!(keys(text, heading), known_keys::<PolicyDto>(before), "{heading}");
+        }
+        assert_eq!(text.lines().filter(|line| line.starts_with("## ")).count(), 3);
+    }
+}

@@ -6,16 +6,17 @@ mod explain;
 mod files;
 mod ident;
 mod install;
+mod manual;
 mod matrix;
 mod server;
 mod structured;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     cli_support::pipe::exit_on_broken_pipe();
-    let args = args::Args::parse();
+    let args: args::Args = cli_support::usage::parse("pg-hba");
+    args.verbosity.apply();
     match commands::run(&args) {
         Ok(done) => done.into(),
         Err(failure) => failure.exit("pg-hba", args.json),

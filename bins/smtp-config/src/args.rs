@@ -3,15 +3,14 @@
 use crate::settings::Settings;
 use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
+use cli_support::verbosity::Verbosity;
 use smtp_config::{Version, environment};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Forgejo's mailer settings: render, check, explain, apply and migrate them; examine the servers.
-///
-/// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 differences or findings.
 #[derive(Debug, Parser)]
-#[command(name = "smtp-config", version)]
+#[command(name = "smtp-config", version, after_help = cli_support::usage::EXIT_CODES)]
 pub(crate) struct Args {
     /// Answer in JSON.
     #[arg(long, global = true)]
@@ -19,6 +18,8 @@ pub(crate) struct Args {
     /// The major version of Forgejo.
     #[arg(long, global = true, default_value_t = Version::default().0, value_name = "VERSION")]
     pub(crate) forgejo: u32,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -262,7 +262,7 @@ pub(crate) fn send_test(what: &What, wire: &Wire, to: &str, args: &Args) -> Resu
         _ => answer,
     };
     if let Some(caveat) = &caveat {
-        eprintln!("note: {caveat}");
+        cli_support::verbosity::note(&caveat.to_string());
     }
     if args.json {
         println!("{}", json!({"result": "sent", "to": to, "answer": answer, "caveat": caveat}));

@@ -5,18 +5,19 @@ mod args;
 mod commands;
 mod examine;
 mod files;
+mod manual;
 mod redaction;
 mod reference;
 mod settings;
 mod settings_file;
 mod trace;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     cli_support::pipe::exit_on_broken_pipe();
-    let args = args::Args::parse();
+    let args: args::Args = cli_support::usage::parse("smtp-config");
+    args.verbosity.apply();
     match commands::run(&args) {
         Ok(done) => done.into(),
         Err(failure) => failure.exit("smtp-config", args.json),

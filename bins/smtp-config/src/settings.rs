@@ -171,7 +171,7 @@ impl Settings {
         if let Some((protocol, true)) = mailer.protocol()
             && let Transport::Network(server) = &mailer.transport
         {
-            eprintln!("note: the protocol follows port {}: {protocol}", server.port);
+            cli_support::verbosity::note(&format!("the protocol follows port {}: {protocol}", server.port));
         }
         Ok(Resolved { mailer, password, incoming })
     }
@@ -269,7 +269,9 @@ impl Reader<'_> {
             None => reference.read()?,
         };
         if matches!(reference, Reference::Environment(_)) {
-            eprintln!("note: {reference}: other programs of the same user can read the environment");
+            cli_support::verbosity::note(&format!(
+                "{reference}: other programs of the same user can read the environment"
+            ));
         }
         // A credential is for this program only, so Forgejo is pointed at a file of its own.
         let own = matches!(reference, Reference::File(_)).then(|| reference.file()).flatten();
@@ -287,10 +289,10 @@ impl Reader<'_> {
                 let name = &account.name;
                 usage(format!("password: {path}: {name} cannot read it: {why}; by app.ini: {ini}: {fix}"))
             })?;
-            eprintln!(
-                "note: {path}: {} cannot read it: {why}; so the password goes to app.ini: {fix}",
+            cli_support::verbosity::note(&format!(
+                "{path}: {} cannot read it: {why}; so the password goes to app.ini: {fix}",
                 account.name
-            );
+            ));
         }
         Ok(Secret { reference, secret, route, file })
     }

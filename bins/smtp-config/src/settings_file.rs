@@ -139,3 +139,18 @@ impl<'t> Located<'t> {
         }
     }
 }
+
+#[cfg(test)]
+mod reference_tests {
+    use super::*;
+    use cli_support::reference::{keys, known_keys};
+
+    #[test]
+    fn the_reference_has_the_keys_that_are_read_and_no_others() {
+        let text = include_str!("../SETTINGS.md");
+        for (heading, before) in [("Top level", ""), ("[incoming]", "[incoming]\n")] {
+            assert_eq!(keys(text, heading), known_keys::<SettingsFile>(before), "{heading}");
+        }
+        assert_eq!(text.lines().filter(|line| line.starts_with("## ")).count(), 2);
+    }
+}

@@ -7,6 +7,7 @@ pub mod cloudflare;
 mod fault_proxy;
 mod guest;
 pub mod mail;
+pub mod mistakes;
 mod origin;
 mod pebble;
 mod ports;

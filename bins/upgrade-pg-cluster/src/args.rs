@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
 use cli_support::outcome::Failure;
+use cli_support::verbosity::Verbosity;
 use pg_upgrade::{Amcheck, Backup, Major, Mode, Reindexing, Request, Step, Stopping, versions_in_name};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +13,8 @@ use std::time::Duration;
 /// `plan` shows the steps and every obstacle, `run` upgrades or resumes an interrupted upgrade, `rollback` returns to the
 /// old cluster. Run it as the cluster's owner, or as root, which becomes the owner for everything but stopping and starting
 /// the service. Called by a name such as upgrade-pg-cluster-17-18 it takes the versions from there.
-///
-/// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 obstacles found (plan).
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110)]
+#[command(version, max_term_width = 110, after_help = cli_support::usage::EXIT_CODES)]
 pub(crate) struct Args {
     /// The version that runs now.
     #[arg(long, global = true, value_name = "MAJOR")]
@@ -37,6 +36,8 @@ pub(crate) struct Args {
     rollback: bool,
     #[command(flatten)]
     pub(crate) options: Options,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }

@@ -3,6 +3,7 @@
 use crate::account::{self, START, STOP};
 use crate::args::{Action, Args, Command};
 use crate::hba::Meaning;
+use crate::manual::MANUAL;
 use crate::progress::Lines;
 use crate::service::{Parent, Systemd};
 use crate::views;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 /// Runs the command; `called` is the name that the program was called by.
 pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     if let Some(Command::Shell(generate)) = &args.command {
-        return generate.outcome(Args::command()).map(Into::into);
+        return generate.outcome(Args::command(), &MANUAL).map(Into::into);
     }
     if let Some(Command::Gc { older_than, backups, dry_run }) = &args.command {
         if account::is_root() {

@@ -4,11 +4,11 @@ mod account;
 mod args;
 mod commands;
 mod hba;
+mod manual;
 mod progress;
 mod service;
 mod views;
 
-use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
 const NAME: &str = "upgrade-pg-cluster";
@@ -16,11 +16,8 @@ const NAME: &str = "upgrade-pg-cluster";
 fn main() -> ExitCode {
     cli_support::pipe::exit_on_broken_pipe();
     let called = std::env::args().next().unwrap_or_default();
-    let matches = args::Args::command().get_matches();
-    let args = match args::Args::from_arg_matches(&matches) {
-        Ok(args) => args,
-        Err(why) => why.exit(),
-    };
+    let args: args::Args = cli_support::usage::parse(NAME);
+    args.verbosity.apply();
     match commands::run(&args, &called) {
         Ok(code) => code,
         Err(failure) => failure.exit(NAME, args.json),

@@ -162,8 +162,16 @@ fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
         quiet(Command::new(programs.join(program)).args(["man", "--folder"]).arg(place))?;
         let pages = std::fs::read_dir(place).map_err(|why| why.to_string())?;
         return pages.filter_map(Result::ok).try_for_each(|page| {
+            let mut page = page.path();
+            if page.extension().is_some_and(|section| section == "5") {
+                let folder = place.with_file_name("man5");
+                std::fs::create_dir_all(&folder).map_err(|why| why.to_string())?;
+                let other = folder.join(page.file_name().unwrap_or_default());
+                std::fs::rename(&page, &other).map_err(|why| why.to_string())?;
+                page = other;
+            }
             // Without a timestamp, so that packages are reproducible.
-            quiet(Command::new("gzip").args(["-9", "-n"]).arg(page.path()))
+            quiet(Command::new("gzip").args(["-9", "-n"]).arg(page))
         });
     }
     if let Some(program) = source.strip_prefix("completions:") {

@@ -43,7 +43,7 @@ pub(super) fn run(
             let moved = change.key.starts_with("PASS")
                 && if change.section == SECTION { password.is_some() } else { incoming.is_some() };
             if change.value.is_none() && !moved {
-                eprintln!("note: {name} removed: the settings do not have it");
+                cli_support::verbosity::note(&format!("{name} removed: the settings do not have it"));
             }
             changed.push(name);
         }

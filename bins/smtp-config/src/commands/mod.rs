@@ -7,6 +7,7 @@ mod migrate;
 mod render;
 
 use crate::args::{Args, Command};
+use crate::manual::MANUAL;
 use crate::{examine, trace};
 use cli_support::outcome::{Done, Failure};
 use smtp_config::Version;
@@ -14,12 +15,12 @@ use std::time::SystemTime;
 
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
-        Command::Generate(what) => return what.outcome(<Args as clap::CommandFactory>::command()),
+        Command::Generate(what) => return what.outcome(<Args as clap::CommandFactory>::command(), &MANUAL),
         Command::Doctor { as_forgejo: Some(version), .. } => caveat(Version(*version), args.json),
         _ => caveat(args.version(), args.json),
     }
     match &args.command {
-        Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command()),
+        Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command(), &MANUAL),
         Command::Render { settings, to, format } => render::run(settings, *to, *format, args),
         Command::Check { file, user, fail_on } => check::run(file, user.as_deref(), *fail_on, args),
         Command::Explain { file } => explain::run(file, args),
@@ -49,6 +50,6 @@ fn caveat(version: Version, json: bool) {
     let month = months.iter().position(|name| *name == month).and_then(|at| u32::try_from(at + 1).ok());
     let (Some(month), Ok(year)) = (month, year.parse()) else { return };
     if let Some(caveat) = version.caveat(year, month).filter(|_| !json) {
-        eprintln!("note: {caveat}");
+        cli_support::verbosity::note(&caveat.to_string());
     }
 }

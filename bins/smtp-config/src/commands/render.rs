@@ -18,7 +18,9 @@ pub(super) fn run(settings: &Settings, form: Form, format: FileFormat, args: &Ar
                 secrets.push((section, key, kept.environment_file()?));
             }
             (Route::Uri(uri), _) => pairs.push((section, uri_key.to_owned(), uri.clone())),
-            (_, Form::AppIni) => eprintln!("note: [{section}] {key} is not shown; apply writes it"),
+            (_, Form::AppIni) => {
+                cli_support::verbosity::note(&format!("[{section}] {key} is not shown; apply writes it"))
+            }
             (_, Form::Environment) => {
                 files.push((environment::file_variable(section, key), kept.environment_file()?));
             }

@@ -1,0 +1,113 @@
+//! The command line: parsed, and its faults in the form of findings.
+
+use crate::finding::{Finding, Findings, Place};
+use crate::outcome::Failure;
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+
+/// The exit codes of every program, for `--help` and man pages.
+pub const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 unusable input or usage, 3 differences, findings or warnings.";
+
+/// The place of findings that are about the command line.
+pub const COMMAND_LINE: &str = "command line";
+
+/// Parses the command line. Ends the program with help, the version, or a fault: as text, or with `--json` as findings.
+pub fn parse<A: Parser>(program: &str) -> A {
+    A::try_parse().unwrap_or_else(|why| {
+        // clap_derive offers no other way to ask what was given before parsing succeeded.
+        let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
+        if !why.use_stderr() || !json {
+            why.exit();
+        }
+        let failure = Failure::from(findings(&why));
+        failure.print(program, true);
+        std::process::exit(failure.code().into())
+    })
+}
+
+/// Returns the faults of a command line. The value of an option for a secret is never repeated by clap's own parsers.
+pub fn findings(why: &Error) -> Findings {
+    let text = |kind| match why.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(list)) => Some(list.join(", ")),
+        Some(ContextValue::StyledStr(text)) => Some(text.to_string()),
+        _ => None,
+    };
+    let valid = || text(ContextKind::ValidValue).filter(|list| !list.is_empty());
+    let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
+    let key =
+        text(ContextKind::InvalidArg).or_else(|| text(ContextKind::InvalidSubcommand)).unwrap_or_default();
+    let near = [ContextKind::SuggestedValue, ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
+    let near = near.into_iter().find_map(|kind| match why.get(kind) {
+        Some(ContextValue::Strings(list)) => list.first().cloned(),
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    });
+    let near = near.map(|near| format!("did you mean `{near}`?"));
+    let first = || {
+        let whole = why.to_string();
+        let line = whole.lines().next().unwrap_or_default();
+        line.trim_start_matches("error: ").to_owned()
+    };
+    let help = "see --help";
+    let (code, message) = match why.kind() {
+        ErrorKind::UnknownArgument => {
+            ("unknown-option", format!("unknown option: {}", near.unwrap_or_else(|| help.into())))
+        }
+        ErrorKind::InvalidSubcommand => {
+            ("unknown-command", format!("unknown command: {}", near.unwrap_or_else(|| help.into())))
+        }
+        ErrorKind::MissingRequiredArgument => ("missing", format!("missing: write {key}")),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let list = valid().map_or_else(|| help.to_owned(), |list| format!("write one of {list}"));
+            ("missing", format!("a command is missing: {list}"))
+        }
+        ErrorKind::InvalidValue if value.is_none() => ("missing", format!("a value is missing: write {key}")),
+        ErrorKind::InvalidValue => {
+            let near = near.map(|near| format!("; {near}")).unwrap_or_default();
+            let list = valid().unwrap_or_default();
+            ("value", format!("must be one of {list}{near}"))
+        }
+        ErrorKind::ArgumentConflict => {
+            let other = text(ContextKind::PriorArg).unwrap_or_default();
+            ("conflict", format!("cannot be used with {other}: leave one of them out"))
+        }
+        ErrorKind::ValueValidation => {
+            let source = std::error::Error::source(why).map(ToString::to_string);
+            ("value", source.unwrap_or_else(first))
+        }
+        _ => ("usage", first()),
+    };
+    let place = Place { file: COMMAND_LINE.to_owned(), key, ..Place::default() };
+    Findings::new(vec![Finding::error(code, place, message).value(value)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Sample {
+        #[arg(long, value_parser = ["on", "off"])]
+        ssl: Option<String>,
+        #[arg(long)]
+        count: Option<u8>,
+        file: String,
+    }
+
+    #[test]
+    fn faults_of_the_command_line_have_an_option_a_value_and_a_fix() {
+        let said = |args: &[&str]| {
+            let why = Sample::try_parse_from(std::iter::once(&"x").chain(args)).expect_err("a fault");
+            findings(&why).to_string()
+        };
+        assert_eq!(
+            said(&["f", "--ssl", "onn"]),
+            "command line: --ssl <SSL> = onn: must be one of on, off; did you mean `on`?"
+        );
+        assert!(said(&["f", "--count", "x"]).starts_with("command line: --count <COUNT> = x: invalid digit"));
+        assert_eq!(said(&["f", "--sll", "on"]), "command line: --sll: unknown option: did you mean `--ssl`?");
+        assert_eq!(said(&[]), "command line: <FILE>: missing: write <FILE>");
+    }
+}

@@ -1,0 +1,48 @@
+//! The amount of output on standard error: `--quiet` and `--verbose`.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+static LEVEL: AtomicU8 = AtomicU8::new(NORMAL);
+const QUIET: u8 = 0;
+const NORMAL: u8 = 1;
+const VERBOSE: u8 = 2;
+
+/// Options that a program flattens into its own. Colours follow `NO_COLOR`, since only help and usage have any.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Verbosity {
+    /// Print results and errors only, without progress and notes.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print every step, also where standard error is not a terminal.
+    #[arg(long, short, global = true)]
+    verbose: bool,
+}
+
+impl Verbosity {
+    /// Sets the amount of output of this process.
+    pub fn apply(self) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => QUIET,
+            (false, true) => VERBOSE,
+            (false, false) => NORMAL,
+        };
+        LEVEL.store(level, Ordering::Relaxed);
+    }
+}
+
+/// Returns whether only results and errors are printed.
+pub fn is_quiet() -> bool {
+    LEVEL.load(Ordering::Relaxed) == QUIET
+}
+
+/// Returns whether every step is printed.
+pub fn is_verbose() -> bool {
+    LEVEL.load(Ordering::Relaxed) == VERBOSE
+}
+
+/// Prints a note on standard error, unless the process is quiet.
+pub fn note(text: &str) {
+    if !is_quiet() {
+        eprintln!("note: {text}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Realistic mistakes: each is answered with its file, line, value and fix.
+
+use testkit::mistakes::{Mistake, check, file, usage};
+
+const MISTAKES: [Mistake; 35] = [
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nserver_name = \"a\"\n",
+        "server_name",
+        "write hosts",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nproxy_pass = \"http://127.0.0.1:3000\"\n",
+        "proxy_pass",
+        "write upstream = \"http://127.0.0.1:3000\"",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nroot = \"/var/www\"\n",
+        "root",
+        "files are not served",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nbackend = \"x\"\n",
+        "backend",
+        "write upstream",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nreverse_proxy = \":3000\"\n",
+        "reverse_proxy",
+        "write upstream",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nupstream = \"127.0.0.1:3000\"\n",
+        "127.0.0.1:3000",
+        "http://127.0.0.1:3000",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nupstraem = \"http://a\"\n",
+        "upstraem",
+        "did you mean `upstream`?",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nplain = \"sevre\"\n",
+        "sevre",
+        "did you mean `serve`?",
+    ),
+    file(
+        4,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"https://git.example.org\"\n",
+        "https://git.example.org",
+        "without scheme",
+    ),
+    file(3, "[[listen]]\naddress = \"0.0.0.0:80\"\ntls = \"yes\"\n", "yes", "expected true or false"),
+    file(3, "[[listen]]\naddress = \"0.0.0.0:80\"\nhttp3 = true\n", "http3", "tls = true"),
+    file(2, "[[listen]]\naddress = \"443\"\n", "443", "0.0.0.0:443"),
+    file(2, "[[listen]]\nadress = \"0.0.0.0:80\"\n", "adress", "did you mean `address`?"),
+    file(
+        4,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[trust]\nranges = \"100.64.0.1/10\"\n",
+        "100.64.0.1/10",
+        "write 100.64.0.0/10",
+    ),
+    file(
+        4,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[trust]\nranges = \"10.0.0.0/33\"\n",
+        "10.0.0.0/33",
+        "100.64.0.0/10",
+    ),
+    file(
+        4,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[trust]\nheader = \"x-forwarded-fro\"\n",
+        "x-forwarded-fro",
+        "did you mean `x-forwarded-for`?",
+    ),
+    file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[timeouts]\nidle = \"10\"\n", "10", "10s"),
+    file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[timeouts]\nbody = 60\n", "60", "quotes"),
+    file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[limits]\nheader_bytes = \"1TB\"\n", "1TB", "16KiB"),
+    file(
+        4,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[certificates]\nfolder = \"acme\"\n",
+        "acme",
+        "begin with /",
+    ),
+    file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[log]\nformat = \"jsn\"\n", "jsn", "did you mean `json`?"),
+    file(
+        4,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[log]\nfile = \"access.log\"\n",
+        "access.log",
+        "begin with /",
+    ),
+    file(
+        4,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[status]\naddress = \"0.0.0.0:9180\"\n",
+        "0.0.0.0:9180",
+        "loopback",
+    ),
+    file(1, "[[site]]\nhosts = \"a.example.org\"\ndrop = true\n", "listen", "add [[listen]]"),
+    file(2, "[[listen]]\naddress = 0.0.0.0:80\n", "not valid TOML", "key = value"),
+    file(
+        3,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\naddress = \"0.0.0.0:81\"\n",
+        "not valid TOML",
+        "key = value",
+    ),
+    file(
+        3,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\nssl_certificate = \"/x\"\n",
+        "ssl_certificate",
+        "[certificates]",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nlocation = \"/\"\n",
+        "location",
+        "[[site.route]]",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nhosts = \"git.example.org\"\nclient_max_body_size = \"1m\"\n",
+        "client_max_body_size",
+        "body_limit",
+    ),
+    file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[acme]\nemail = 1\n", "acme.email", "quotes"),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[acme.provider.a]\ntoken = \"file:/x\"\nkind = \"cloudflair\"\n",
+        "cloudflair",
+        "did you mean `cloudflare`?",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[acme.provider.a]\nkind = \"cloudflare\"\ntoken = \"hunter2\"\n",
+        "acme.provider.a.token",
+        "file:/path",
+    ),
+    file(
+        5,
+        "[[listen]]\naddress = \"0.0.0.0:80\"\n[acme]\n[[acme.certificate]]\nnames = \"localhost\"\n",
+        "localhost",
+        "www.example.org",
+    ),
+    usage(&["check", "--confg", "x"], "--confg", "--config"),
+    usage(&["chek"], "chek", "check"),
+];
+
+#[test]
+fn every_mistake_is_named_with_its_place_value_and_fix() {
+    check(env!("CARGO_BIN_EXE_edge-proxyd"), "edge.toml", &["check", "--config", "FILE"], &MISTAKES);
+}

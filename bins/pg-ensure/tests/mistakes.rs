@@ -1,0 +1,73 @@
+//! Realistic mistakes: each is answered with its file, line, value and fix.
+
+use testkit::mistakes::{Mistake, check, file, usage};
+
+const MISTAKES: [Mistake; 32] = [
+    file(2, "[[ensure]]\nname = 5\n", "ensure[0].name = 5", "quotes"),
+    file(1, "[[ensure]]\npassword_file = \"/x\"\n", "ensure[0].name", "name = \"forgejo\""),
+    file(1, "[ensure]\nname = \"forgejo\"\n", "ensure", "[[ensure]]"),
+    file(
+        3,
+        "[[ensure]]\nname = \"forgejo\"\npasword_file = \"/x\"\n",
+        "pasword_file",
+        "did you mean `password_file`?",
+    ),
+    file(3, "[[ensure]]\nname = \"forgejo\"\npassword = \"hunter2\"\n", "ensure[0].password", "file:/path"),
+    file(
+        3,
+        "[[ensure]]\nname = \"forgejo\"\npassword_file = \"secrets/forgejo\"\n",
+        "secrets/forgejo",
+        "begin it with /",
+    ),
+    file(
+        3,
+        "[[ensure]]\nname = \"forgejo\"\npassword_file = \"/nonexistent/forgejo\"\n",
+        "/nonexistent/forgejo",
+        "cannot be read",
+    ),
+    file(3, "[[ensure]]\nname = \"forgejo\"\nconnection_limit = \"5\"\n", "\"5\"", "without quotes"),
+    file(
+        3,
+        "[[ensure]]\nname = \"forgejo\"\nextensions = \"pg_trgm\"\n",
+        "pg_trgm",
+        "extensions = [\"pg_trgm\"]",
+    ),
+    file(3, "[[ensure]]\nname = \"forgejo\"\nuser = \"x\"\n", "user", "[[role]]"),
+    file(3, "[[ensure]]\nname = \"forgejo\"\ndb = \"x\"\n", "db", "write database"),
+    file(3, "[[ensure]]\nname = \"forgejo\"\nreassign_owned = \"yes\"\n", "\"yes\"", "true or false"),
+    file(1, "ensureDatabases = [\"a\"]\n", "ensureDatabases", "[[ensure]]"),
+    file(1, "ensureUsers = [\"a\"]\n", "ensureUsers", "[[ensure]]"),
+    file(3, "[[role]]\nname = \"a\"\nlogin = \"yes\"\n", "\"yes\"", "without quotes"),
+    file(3, "[[role]]\nname = \"a\"\ncan_login = true\n", "can_login", "write login"),
+    file(3, "[[role]]\nname = \"a\"\nvalid_until = \"tomorrow\"\n", "tomorrow", ""),
+    file(3, "[[role]]\nname = \"a\"\ncreatdb = true\n", "creatdb", "did you mean `createdb`?"),
+    file(3, "[[database]]\nname = \"a\"\nowner = \"nobody\"\n", "nobody", ""),
+    file(3, "[[database]]\nname = \"a\"\nlocale_provider = \"ic\"\n", "ic", "icu"),
+    file(3, "[[grant]]\nto = \"a\"\non = \"tabel\"\nname = \"x\"\n", "tabel", "did you mean `table`?"),
+    file(1, "[[grant]]\nto = \"a\"\nname = \"x\"\n", "grant[0].on", "on = \"table\""),
+    file(
+        5,
+        "[[role]]\nname = \"a\"\n[[grant]]\nto = \"a\"\nprivileges = [\"SELEKT\"]\non = \"database\"\nname = \"x\"\n",
+        "SELEKT",
+        "",
+    ),
+    file(4, "[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"\n", "declared twice", "line 2"),
+    file(1, "[[ensuer]]\nname = \"a\"\n", "ensuer", "did you mean `ensure`?"),
+    file(2, "[[ensure]]\nname = forgejo\n", "not valid TOML", "key = value"),
+    file(3, "[[ensure]]\nname = \"forgejo\"\nname = \"x\"\n", "not valid TOML", ""),
+    file(
+        3,
+        "[[role]]\nname = \"a\"\nsettings = { search_path = 1979-05-27 }\n",
+        "search_path",
+        "list of texts",
+    ),
+    file(2, "[[membership]]\nrole = 1\nmember = \"a\"\n", "membership[0].role", "quotes"),
+    usage(&["check", "--ofline", "x"], "--ofline", "--offline"),
+    usage(&["aply"], "aply", "apply"),
+    usage(&["plan", "x", "--destroy", "forgejo"], "forgejo", "role=NAME"),
+];
+
+#[test]
+fn every_mistake_is_named_with_its_place_value_and_fix() {
+    check(env!("CARGO_BIN_EXE_pg-ensure"), "manifest.toml", &["check", "FILE", "--offline"], &MISTAKES);
+}

@@ -1,0 +1,54 @@
+//! Realistic mistakes: each is answered with its file, line, value and fix.
+
+use testkit::mistakes::{Mistake, check, file, usage};
+
+const POLICIES: [Mistake; 28] = [
+    file(1, "tailnet = \"scram-sha256\"\n", "scram-sha256", "write `scram`"),
+    file(1, "local = \"md5\"\n", "md5", "write `scram`"),
+    file(1, "local = \"pear\"\n", "pear", "did you mean `peer`?"),
+    file(1, "tailnets = \"off\"\n", "tailnets", "did you mean `tailnet`?"),
+    file(1, "tls = \"require\"\n", "require", "write `required`"),
+    file(1, "tls = true\n", "tls", "in quotes"),
+    file(1, "tailnet_ranges = [\"100.64.0.1/10\"]\n", "100.64.0.1/10", "write 100.64.0.0/10"),
+    file(1, "tailnet_ranges = \"100.64.0.0/10\"\n", "100.64.0.0/10", "tailnet_ranges = [\"100.64.0.0/10\"]"),
+    file(1, "tailnet_ranges = [\"100.64.0.0/40\"]\n", "100.64.0.0/40", "100.64.0.0/10"),
+    file(1, "tailnet_ranges = [\"tailnet\"]\n", "tailnet", "100.64.0.0/10"),
+    file(1, "superuser = \"\"\n", "superuser", "name of a role"),
+    file(1, "superuser = 1\n", "superuser", "quotes"),
+    file(1, "strict = \"yes\"\n", "\"yes\"", "true or false"),
+    file(1, "privileged = \"backup\"\n", "backup", "privileged = [\"backup\"]"),
+    file(1, "[services]\ndatabase = \"a\"\nrole = \"a\"\n", "services", "[[services]]"),
+    file(1, "[[services]]\ndatabase = \"a\"\n", "services[0].role", "role = \"forgejo\""),
+    file(1, "[[services]]\nrole = \"a\"\n", "services[0].database", "database = \"forgejo\""),
+    file(3, "[[services]]\ndatabase = \"a\"\nrole = \"\"\n", "services[0].role", "name of a role"),
+    file(4, "[[services]]\ndatabase = \"a\"\nrole = \"a\"\nfrom = \"x\"\n", "services[0].from", "known keys"),
+    file(3, "[[replication]]\nrole = \"a\"\nfrom = \"10.0.0.1/8\"\n", "10.0.0.1/8", "write 10.0.0.0/8"),
+    file(3, "[[replication]]\nrole = \"a\"\naddress = \"10.0.0.0/8\"\n", "address", "from"),
+    file(1, "before = [\"host all all scram\"]\n", "before[0]", "add the"),
+    file(1, "before = [\"host all all all scram-sha256\"]\n", "scram-sha256", "write scram-sha-256"),
+    file(1, "users = [\"a\"]\n", "users", "[[services]]"),
+    file(1, "rules = [\"a\"]\n", "rules", "before"),
+    file(1, "local = peer\n", "not valid TOML", "key = value"),
+    usage(&["rendr"], "rendr", "render"),
+    usage(&["check", "x", "--pg", "11"], "11", "13"),
+];
+
+const FILES: [Mistake; 7] = [
+    file(1, "local all all scram-sha256\n", "scram-sha256", "write scram-sha-256"),
+    file(1, "local all all SCRAM-SHA-256\n", "SCRAM-SHA-256", "lower case"),
+    file(1, "hosts all all all trust\n", "hosts", "local, host"),
+    file(1, "host all all 10.0.0.0/33 trust\n", "10.0.0.0/33", "0 to 32"),
+    file(1, "host all all 10.0.0.0 trust\n", "trust", ""),
+    file(1, "host all all all peer\n", "peer", "scram-sha-256"),
+    file(1, "local all all\n", "end-of-line", "add the"),
+];
+
+#[test]
+fn every_mistake_in_a_policy_is_named_with_its_place_value_and_fix() {
+    check(env!("CARGO_BIN_EXE_pg-hba"), "hba.toml", &["render", "--policy", "FILE"], &POLICIES);
+}
+
+#[test]
+fn every_mistake_in_a_file_of_the_server_is_named_with_its_line_and_fix() {
+    check(env!("CARGO_BIN_EXE_pg-hba"), "pg_hba.conf", &["check", "FILE"], &FILES);
+}
