@@ -97,7 +97,7 @@ pub enum MailerError {
     Argument,
     /// A header cannot be sent.
     #[error(
-        "headers: {0}: not a valid header: expected letters, digits and - in the name, no line break in the value"
+        "headers: {0}: not a valid header: write letters, digits and - in the name, no line break in the value"
     )]
     Header(String),
     /// The host is malformed.

@@ -2,15 +2,19 @@
 
 use clap::{Parser, Subcommand};
 use cli_support::generate::Generate;
+use cli_support::usage::default_file;
 use cli_support::verbosity::Verbosity;
 use std::path::PathBuf;
+
+/// The configuration, and its place in earlier versions.
+const CONFIG: [&str; 2] = ["/etc/acme-dns01/acme-dns01.toml", "/etc/acme-dns01.toml"];
 
 /// Certificates by ACME DNS-01: obtained, renewed, deployed and watched.
 #[derive(Debug, Parser)]
 #[command(name = "acme-dns01", version, after_help = cli_support::usage::EXIT_CODES)]
 pub(crate) struct Args {
     /// Path of the configuration file.
-    #[arg(long, global = true, default_value = "/etc/acme-dns01.toml", value_name = "FILE")]
+    #[arg(long, global = true, default_value_os_t = default_file(&CONFIG), value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// Answer in JSON.
     #[arg(long, global = true)]

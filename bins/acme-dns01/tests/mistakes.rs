@@ -69,7 +69,7 @@ const MISTAKES: [Mistake; 34] = [
     file(2, "[dns]\nmode = \"resolver\"\n", "resolver", "did you mean `resolvers`?"),
     file(1, "[authority.own]\nroots = \"/x\"\n", "authority.own.directory", "directory ="),
     file(2, "[alert]\nwebhook = \"https://ntfy.sh/secret\"\n", "alert.webhook", "file:/path"),
-    file(1, "email = a@example.org\n", "not valid TOML", "key = value"),
+    file(1, "email = a@example.org\n", "not valid TOML", "quotes"),
     usage(&["--confg", "x", "list"], "--confg", "--config"),
     usage(&["lst"], "lst", "list"),
 ];

@@ -4,6 +4,7 @@ use crate::finding::{Finding, Findings, Place};
 use crate::outcome::Failure;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use std::path::PathBuf;
 
 /// The exit codes of every program, for `--help` and man pages.
 pub const EXIT_CODES: &str =
@@ -26,6 +27,18 @@ pub fn parse<A: Parser>(program: &str) -> A {
     })
 }
 
+/// Returns the failure of an option that the program itself finds wrong.
+pub fn fault(code: &'static str, option: &str, message: &str) -> Failure {
+    let place = Place { file: COMMAND_LINE.to_owned(), key: option.to_owned(), ..Place::default() };
+    Findings::new(vec![Finding::error(code, place, message)]).into()
+}
+
+/// Returns the default of a file: the first of these that exists, else the first. Later ones are names of earlier versions.
+pub fn default_file(paths: &[&str]) -> PathBuf {
+    let found = paths.iter().find(|path| std::path::Path::new(path).exists());
+    PathBuf::from(found.or(paths.first()).copied().unwrap_or_default())
+}
+
 /// Returns the faults of a command line. The value of an option for a secret is never repeated by clap's own parsers.
 pub fn findings(why: &Error) -> Findings {
     let text = |kind| match why.get(kind) {
@@ -40,7 +53,7 @@ pub fn findings(why: &Error) -> Findings {
         text(ContextKind::InvalidArg).or_else(|| text(ContextKind::InvalidSubcommand)).unwrap_or_default();
     let near = [ContextKind::SuggestedValue, ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
     let near = near.into_iter().find_map(|kind| match why.get(kind) {
-        Some(ContextValue::Strings(list)) => list.first().cloned(),
+        Some(ContextValue::Strings(list)) => list.last().cloned(),
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
     });

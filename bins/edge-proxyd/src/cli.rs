@@ -2,6 +2,7 @@
 
 use crate::demo;
 use crate::sandbox::Attempt;
+use crate::try_out;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
 use edge_proxy::tailnet::Who;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 differences found."
+    after_help = cli_support::usage::EXIT_CODES
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     /// Serve. SIGHUP reloads the configuration, SIGUSR1 reopens the access log, SIGUSR2 starts a new process that takes
     /// over the sockets, SIGTERM and SIGINT finish the requests in flight and exit.
     Run(RunArgs),
+    /// Serve a local service over https on this machine, without a configuration, and show its requests.
+    Try(try_out::TryArgs),
 }
 
 #[derive(Args)]

@@ -5,6 +5,7 @@ static GLOBAL: allocator::BySize = allocator::BySize;
 
 mod acme;
 mod allocator;
+mod authority;
 mod cli;
 mod commands;
 mod config;
@@ -16,6 +17,7 @@ mod sandbox;
 mod service;
 mod shared;
 mod status;
+mod try_out;
 
 use clap::CommandFactory;
 use std::process::ExitCode;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         cli::Command::Status(args) => commands::status::run(&args).into(),
+        cli::Command::Try(args) => try_out::run(&args).into(),
         cli::Command::Run(args) => commands::run::run(&args).into(),
     }
 }

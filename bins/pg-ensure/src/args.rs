@@ -3,9 +3,13 @@
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
 use cli_support::secret::Reference;
+use cli_support::usage::default_file;
 use cli_support::verbosity::Verbosity;
 use pg_ensure::Destroyed;
 use std::path::PathBuf;
+
+/// The manifest where none is named, and its place in earlier versions.
+pub(crate) const MANIFEST: [&str; 2] = ["/etc/pg-ensure/pg-ensure.toml", "/etc/pg-ensure/manifest.toml"];
 
 /// Apply a declared set of databases, roles, ownership and passwords to PostgreSQL.
 #[derive(Debug, Parser)]
@@ -27,6 +31,7 @@ pub(crate) enum Command {
     /// Show the changes that `apply` would make; exit status 3 if there are any.
     Plan {
         /// The manifest: TOML, or JSON by its name's end.
+        #[arg(default_value_os_t = default_file(&MANIFEST))]
         manifest: PathBuf,
         #[command(flatten)]
         server: ServerArgs,
@@ -41,8 +46,7 @@ pub(crate) enum Command {
     },
     /// Apply the manifest, then verify.
     Apply {
-        /// The manifest; not needed with --plan, which knows it.
-        #[arg(required_unless_present = "plan")]
+        /// The manifest; by default that of --plan, else the one that `plan` shows as its default.
         manifest: Option<PathBuf>,
         #[command(flatten)]
         server: ServerArgs,
@@ -64,6 +68,7 @@ pub(crate) enum Command {
     /// Compare the server with the manifest; exit status 3 if they differ.
     Check {
         /// The manifest's path.
+        #[arg(default_value_os_t = default_file(&MANIFEST))]
         manifest: PathBuf,
         #[command(flatten)]
         server: ServerArgs,

@@ -39,10 +39,11 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         }
         Command::Apply { manifest, server, consent, plan, hba, canary, follow } => {
             let saved = plan.as_deref().map(Saved::read).transpose()?;
+            let default = cli_support::usage::default_file(&crate::args::MANIFEST);
             let manifest = match (manifest, &saved) {
                 (Some(manifest), _) => manifest,
                 (None, Some(saved)) => &saved.manifest,
-                (None, None) => return Err(Failure::Configuration("name a manifest".to_owned())),
+                (None, None) => &default,
             };
             let (consent, expected) = match &saved {
                 Some(saved) => (saved.consent()?, Some(saved.digest()?)),

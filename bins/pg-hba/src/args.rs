@@ -2,10 +2,14 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
+use cli_support::usage::default_file;
 use cli_support::verbosity::Verbosity;
 use pg_hba::{Version, Waiver};
 use std::net::IpAddr;
 use std::path::PathBuf;
+
+/// The policy where none is named.
+const POLICY: [&str; 1] = ["/etc/pg-hba/hba.toml"];
 
 /// PostgreSQL's pg_hba.conf: render, check, explain, compare and install it.
 #[derive(Debug, Parser)]
@@ -36,7 +40,7 @@ pub(crate) enum Command {
     /// Print the pg_hba.conf of a policy.
     Render {
         /// The policy, in TOML.
-        #[arg(long)]
+        #[arg(long, visible_alias = "config", value_name = "FILE", default_value_os_t = default_file(&POLICY))]
         policy: PathBuf,
         /// The server's major version, 13 to 18.
         #[arg(long, default_value = "18")]
@@ -162,7 +166,7 @@ pub(crate) enum Command {
     /// Put the rules of a policy into force, or leave everything as it was.
     Install {
         /// The policy, in TOML.
-        #[arg(long)]
+        #[arg(long, visible_alias = "config", value_name = "FILE", default_value_os_t = default_file(&POLICY))]
         policy: PathBuf,
         /// The superuser's connection, as in libpq: "host=/run/postgresql user=postgres". No password belongs here.
         #[arg(long, default_value = "host=/run/postgresql user=postgres dbname=postgres")]

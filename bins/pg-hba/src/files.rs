@@ -70,7 +70,7 @@ const WORDS: Words = Words {
     values: &[
         ("scram-sha-256", "`scram`"),
         ("scram-sha256", "`scram`"),
-        ("md5", "`scram`: md5 is broken and leaves PostgreSQL"),
+        ("md5", "`scram`, since md5 leaves PostgreSQL"),
         ("password", "`scram`"),
         ("reject", "`off`, for the tailnet"),
         ("require", "`required`"),

@@ -28,7 +28,7 @@ const POLICIES: [Mistake; 28] = [
     file(1, "before = [\"host all all all scram-sha256\"]\n", "scram-sha256", "write scram-sha-256"),
     file(1, "users = [\"a\"]\n", "users", "[[services]]"),
     file(1, "rules = [\"a\"]\n", "rules", "before"),
-    file(1, "local = peer\n", "not valid TOML", "key = value"),
+    file(1, "local = peer\n", "not valid TOML", "quotes"),
     usage(&["rendr"], "rendr", "render"),
     usage(&["check", "x", "--pg", "11"], "11", "13"),
 ];

@@ -9,15 +9,15 @@ use cli_support::secret::Reference;
 use cli_support::words::nearest;
 use secrecy::SecretString;
 use smtp_config::{
-    Credential, Impossible, Incoming, Mailer, PRESETS, Preset, Route, Server, Transport, Version, by_app_ini,
-    by_environment_file, choose,
+    Credential, Impossible, Incoming, Mailer, MailerError, PRESETS, Preset, Route, Server, Transport,
+    Version, by_app_ini, by_environment_file, choose,
 };
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
     /// A file of TOML with settings: from, host, port, …
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "config", value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// The sender: Name <local@domain>.
     #[arg(long)]
@@ -155,12 +155,22 @@ impl Settings {
         faults
             .absolute("incoming.password_file", held.as_ref().and_then(|held| held.password_file.as_deref()));
         for fault in mailer.faults(version) {
-            faults.add(fault.key(), &fault.to_string());
+            match &fault {
+                // A key of its table has a place of its own.
+                MailerError::Header(name) if self.headers.is_empty() => {
+                    let why = fault.to_string();
+                    let why = why.strip_prefix("headers: ").unwrap_or(&why);
+                    let key = format!("headers.{name}");
+                    faults.add(&key, why.strip_prefix(&format!("{name}: ")).unwrap_or(why));
+                }
+                _ => faults.add(fault.key(), &fault.to_string()),
+            }
         }
         faults.end()?;
         let reader = Reader { version, account };
-        let at = |key: &str, why: Failure| match (&located, &why) {
-            (Some(located), Failure::Configuration(why)) => located.place(key, why),
+        let given_in_file = self.password.is_none();
+        let at = |key: &str, why: Failure| match &located {
+            Some(located) if given_in_file => located.place(key, &why.to_string()),
             _ => why,
         };
         let password = given.map(|reference| reader.read(reference, named)).transpose();

@@ -6,6 +6,7 @@
 //! is in the journal, from which the next one goes on.
 
 use crate::service::Systemd;
+use cli_support::account::Account;
 use cli_support::outcome::Failure;
 use pg_upgrade::Services;
 use std::os::unix::fs::MetadataExt;
@@ -46,6 +47,16 @@ pub(crate) fn as_owner(folder: &Path, stop: Option<&str>, start: Option<&str>) -
         )));
     }
     let program = std::env::current_exe().map_err(failed)?;
+    // The owner runs the same file, which root can always read.
+    let owner = Account::owner_of(folder);
+    let unreadable = owner.as_ref().and_then(|owner| owner.cannot_read(&program).ok().flatten());
+    if let (Some(owner), Some(why)) = (owner, unreadable) {
+        let (path, name) = (program.display(), owner.name);
+        return Err(Failure::Configuration(format!(
+            "{path}: the owner of the cluster, {name}, cannot run it: {why}: install it where {name} can read it, such as \
+             /usr/local/bin"
+        )));
+    }
     let mut last = None;
     loop {
         let mut child = Command::new(&program);

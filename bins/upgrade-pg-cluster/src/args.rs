@@ -226,9 +226,8 @@ impl Args {
         let next = if let Some(Command::Check { next }) = &self.command { Some(*next) } else { None };
         let to = next.or(self.to).or(named.map(|(_, to)| to));
         let (Some(from), Some(to)) = (from, to) else {
-            return Err(Failure::Configuration(
-                "the versions are missing: give --from and --to, such as --from 17 --to 18".to_owned(),
-            ));
+            let message = "the versions are missing: give --from and --to, such as --from 17 --to 18";
+            return Err(cli_support::usage::fault("missing", "--from", message));
         };
         let mut request = Request::new(from, to);
         let options = &self.options;

@@ -7,7 +7,7 @@ const MISTAKES: [Mistake; 27] = [
     usage(&["pln"], "pln", "plan"),
     usage(&["plan", "--from", "seventeen", "--to", "18"], "seventeen", ""),
     usage(&["plan", "--from", "17", "--to", "17.2"], "17.2", ""),
-    usage(&["plan", "--from", "17", "--two", "18"], "--two", "--to"),
+    usage(&["plan", "--from", "17", "--too", "18"], "--too", "--to"),
     usage(&["plan", "--form", "17"], "--form", "--from"),
     usage(&["plan", "--from"], "--from", "MAJOR"),
     usage(&["plan", "--mode", "hardlink"], "hardlink", ""),

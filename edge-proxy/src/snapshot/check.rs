@@ -199,6 +199,19 @@ fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts)
     }
 }
 
+/// Returns the advice about an upstream that does not exist. An address without a scheme is the commonest reason.
+fn missing_upstream(name: &str) -> String {
+    let port = name.rsplit_once(':').map_or(name, |(_, port)| port);
+    let is_port = port.parse::<u16>().is_ok();
+    match name.strip_prefix(':') {
+        Some(port) if is_port => format!("write http://127.0.0.1:{port}"),
+        None if is_port && name.contains(':') => format!("write http://{name}"),
+        None if is_port => format!("write http://127.0.0.1:{name}"),
+        _ if name.starts_with('/') => format!("write unix:{name}"),
+        _ => format!("add [upstream.{name}], or write an address such as http://127.0.0.1:3000"),
+    }
+}
+
 /// Returns the candidate closest to a misspelt word, if one is close enough to suggest in an error message.
 ///
 /// ```

@@ -116,8 +116,8 @@ fn wrong_type(found: &str, expected: &str, written: &str, key: &str) -> String {
     }
     let single = !found.starts_with("map") && !found.starts_with("sequence");
     match expected {
-        "a boolean" if quoted => "expected true or false: write it without quotes".to_owned(),
-        "a boolean" => "expected true or false: write one of them".to_owned(),
+        "a boolean" if quoted => "expected a boolean: write true or false, without quotes".to_owned(),
+        "a boolean" => "expected a boolean: write true or false".to_owned(),
         "a string" if single => {
             format!("expected a string: put it in quotes, {key} = \"{}\"", written.trim())
         }

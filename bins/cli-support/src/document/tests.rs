@@ -58,12 +58,12 @@ fn every_fault_is_named_at_its_place() {
     let text = "port = \"5\"\non = 1\nkind = \"per\"\nprot = 1\nserver_name = \"x\"\n\n[[role]]\nlogin = \"yes\"\nlimit = 99999999999\n\n[[role]]\nname = 5\nnmae = \"a\"\n";
     let expected = [
         "f:1:8: port = \"5\": expected a whole number: write one from 0 to 65535, without quotes",
-        "f:2:6: on = 1: expected true or false: write one of them",
+        "f:2:6: on = 1: expected a boolean: write true or false",
         "f:3:8: kind = \"per\": must be one of trust, peer; did you mean `peer`?",
         "f:4:1: prot: unknown key: did you mean `port`?",
         "f:5:1: server_name: unknown key: write hosts = [\"git.example.org\"]",
         "f:7:1: role[0].name: missing: write `name = \"forgejo\"`",
-        "f:8:9: role[0].login = \"yes\": expected true or false: write it without quotes",
+        "f:8:9: role[0].login = \"yes\": expected a boolean: write true or false, without quotes",
         "f:9:9: role[0].limit = 99999999999: expected a whole number: write one from -2147483648 to 2147483647",
         "f:12:8: role[1].name = 5: expected a string: put it in quotes, name = \"5\"",
         "f:13:1: role[1].nmae: unknown key: did you mean `name`?",

@@ -1,7 +1,7 @@
 //! The environment of the demonstration: authority, services, edge.
 
-use super::authority::Authority;
 use super::origin::{self, Memory};
+use crate::authority::Authority;
 use edge_proxy::config::{Config, Listener, Plain, Protocol, Route, Site, Target, Upstream};
 use edge_proxy::host::HostPattern;
 use edge_proxy::{Certificates, ConnectionRejected, Observer, Proxy, ProxyHandle, Reason};
@@ -58,7 +58,7 @@ impl Lab {
     pub(super) async fn start(tls_port: u16, http_port: u16) -> Result<Self, Box<dyn Error>> {
         let (app, memory) = origin::http1().await?;
         let grpc = origin::grpc().await?;
-        let authority = Authority::new()?;
+        let authority = Authority::new("edge-proxyd demonstration, worthless elsewhere")?;
         let folder = tempfile::Builder::new().prefix("edge-proxyd-demo-").tempdir()?;
         let root = folder.path().join("root.pem");
         std::fs::write(&root, authority.root())?;

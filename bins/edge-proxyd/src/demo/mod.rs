@@ -1,7 +1,6 @@
 //! The demonstration: an edge with its own certificate authority and services, and clients that make real requests.
 //! Each line of the table is an observation.
 
-mod authority;
 mod checks;
 mod client;
 mod lab;

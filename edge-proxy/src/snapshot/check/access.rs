@@ -110,7 +110,7 @@ fn check_forward(part: &mut ConfigPart<'_>, config: &Config, forward: &ForwardAu
     if !names().any(|name| name == forward.upstream) {
         let hint = match nearest(&forward.upstream, names()) {
             Some(name) => format!("did you mean `{name}`?"),
-            None => "add one".into(),
+            None => super::missing_upstream(&forward.upstream),
         };
         part.wrong("auth.upstream", &forward.upstream, format!("unknown upstream: {hint}"));
     }

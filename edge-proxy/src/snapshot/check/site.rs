@@ -140,7 +140,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
             if !names().any(|name| name == upstream) {
                 let hint = match nearest(upstream, names()) {
                     Some(name) => format!("did you mean `{name}`?"),
-                    None => "add one".into(),
+                    None => super::missing_upstream(upstream),
                 };
                 part.wrong("upstream", upstream, format!("unknown upstream: {hint}"));
             }

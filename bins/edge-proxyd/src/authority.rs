@@ -1,4 +1,4 @@
-//! A certificate authority for the lifetime of the demonstration.
+//! A certificate authority of one's own, for `demo` and `try`.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -9,15 +9,16 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// The certificate authority.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: String,
 }
 
 impl Authority {
-    pub(super) fn new() -> Result<Self, rcgen::Error> {
+    /// Creates an authority whose key is never written to a file.
+    pub(crate) fn new(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, "edge-proxyd demonstration, worthless elsewhere");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
@@ -26,12 +27,12 @@ impl Authority {
     }
 
     /// Returns the root certificate as PEM.
-    pub(super) fn root(&self) -> &str {
+    pub(crate) fn root(&self) -> &str {
         &self.root
     }
 
     /// Writes a key pair for these names in the layout of `/var/lib/acme`.
-    pub(super) fn issue(&self, folder: &Path, names: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+    pub(crate) fn issue(&self, folder: &Path, names: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;

@@ -1,0 +1,129 @@
+//! The command `try`: a local service over https on this machine, with a certificate authority of its own and without a file.
+
+mod shown;
+mod target;
+
+use crate::authority::Authority;
+use crate::cli::Exit;
+use crate::log::{Format, Writer};
+use cli_support::outcome::chain;
+use cli_support::replace::Replacement;
+use edge_proxy::config::{Config, Listener, Route, Site, Upstream};
+use edge_proxy::host::HostPattern;
+use edge_proxy::{Certificates, Observer, Proxy};
+use shown::Shown;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use target::LocalService;
+
+/// The options of `try`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct TryArgs {
+    /// The service: a port, an address with its port, an http:// URL, or the path of a Unix socket
+    #[arg(long, value_name = "SERVICE")]
+    to: LocalService,
+    /// The port for https, on TCP and UDP of the loopback addresses; 0 for any that is free
+    #[arg(long, default_value_t = 8443)]
+    port: u16,
+    /// A further name of the site, beside localhost. May be repeated
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// The folder for the authority's certificate, ca.pem; by default a temporary one
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Print requests as JSON, as the access log has them
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command until it is interrupted.
+pub(crate) fn run(args: &TryArgs) -> Exit {
+    match serve(args) {
+        Ok(()) => Exit::Done,
+        Err(why) => {
+            eprintln!("edge-proxyd: {}", chain(&*why));
+            Exit::Failed
+        }
+    }
+}
+
+fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
+    let temporary = tempfile::Builder::new().prefix("edge-proxyd-try-").tempdir()?;
+    let folder = args.folder.as_deref().unwrap_or(temporary.path());
+    std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let root = std::path::absolute(folder)?.join("ca.pem");
+    // The key of the authority stays in memory: who trusts ca.pem trusts this run only.
+    let authority = Authority::new("edge-proxyd try, this run only")?;
+    Replacement::new().mode(0o644).write(&root, authority.root().as_bytes())?;
+    let observer: Arc<dyn Observer> =
+        if args.json { Arc::new(Writer::open(Format::Json, None, true)?) } else { Arc::new(Shown) };
+    let (config, certificates) = site(args, &authority, &temporary.path().join("acme"))?;
+    let proxy = Proxy::builder().config(config).certificates(certificates).observer(observer).workers(1);
+    let proxy = proxy.start().map_err(|why| match args.port {
+        0 => chain(&why),
+        port => format!("{}; choose another port than {port}: --port 0", chain(&why)),
+    })?;
+    let port = proxy.addresses().first().map_or(args.port, std::net::SocketAddr::port);
+    tell(args, port, &root);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(until_stopped())?;
+    proxy.shutdown(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Returns the configuration of the site, with a certificate for its names.
+fn site(
+    args: &TryArgs,
+    authority: &Authority,
+    folder: &Path,
+) -> Result<(Config, Arc<Certificates>), Box<dyn Error>> {
+    let mut names = vec!["localhost"];
+    names.extend(args.names.iter().map(String::as_str));
+    let hosts = names.iter().map(|name| HostPattern::parse(name)).collect::<Result<_, _>>()?;
+    authority.issue(&folder.join("localhost"), &names)?;
+    let (certificates, refreshed) = Certificates::load(folder)?;
+    if let Some(problem) = refreshed.problems.into_iter().next() {
+        return Err(problem.into());
+    }
+    let mut listeners = vec![Listener::tls(([127, 0, 0, 1], args.port).into()).http3(true)];
+    // A machine without IPv6 has no such address, and a free port of one is not that of the other.
+    let ipv6 = (std::net::Ipv6Addr::LOCALHOST, args.port);
+    if args.port != 0 && std::net::TcpListener::bind(ipv6).is_ok() {
+        listeners.push(Listener::tls(ipv6.into()).http3(true));
+    }
+    let config = Config {
+        listeners,
+        sites: vec![Site::new("try", hosts).route(Route::forward("service"))],
+        upstreams: vec![Upstream::new("service", args.to.target())],
+        https_port: (args.port != 0).then_some(args.port),
+        ..Config::default()
+    };
+    Ok((config, certificates))
+}
+
+/// Prints the address, the authority's certificate and the state of the service.
+fn tell(args: &TryArgs, port: u16, root: &Path) {
+    let root = root.display();
+    if args.json {
+        let address = format!("https://localhost:{port}");
+        println!("{}", serde_json::json!({"address": address, "ca": root.to_string()}));
+    } else {
+        println!("https://localhost:{port} → {}", args.to);
+        println!("certificate authority: {root}");
+        println!("  curl --cacert {root} https://localhost:{port}/");
+        println!("Ctrl-C stops it. Requests:\n");
+    }
+    if let Err(why) = args.to.reach() {
+        eprintln!("edge-proxyd: nothing answers at {} yet: {why}", args.to);
+    }
+}
+
+async fn until_stopped() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
