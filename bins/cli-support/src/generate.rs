@@ -31,6 +31,9 @@ pub enum Shell {
     Zsh,
 }
 
+/// The name of a page of section 5, and the function that makes its content.
+pub type ReferencePage = (&'static str, fn() -> String);
+
 /// The parts of a man page that `--help` does not have.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manual {
@@ -41,7 +44,7 @@ pub struct Manual {
     /// Signals that the program handles.
     pub signals: &'static [(&'static str, &'static str)],
     /// The pages of section 5 about the program's files: name, and content in the language of man pages.
-    pub references: &'static [(&'static str, fn() -> String)],
+    pub references: &'static [ReferencePage],
 }
 
 impl Generate {

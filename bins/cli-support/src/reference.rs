@@ -104,10 +104,11 @@ fn inline(text: &str) -> String {
         if number % 2 == 1 {
             out.push_str(&format!("\\fB{}\\fR", escaped(part)));
         } else {
-            out.push_str(&escaped(&without_links(part)));
+            out.push_str(escaped(&without_links(part)).trim_start_matches("\\&"));
         }
     }
-    out
+    // A full stop or a quote is a command at the beginning of a line only.
+    if out.starts_with(['.', '\'']) { format!("\\&{out}") } else { out }
 }
 
 fn without_links(text: &str) -> String {

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Sample {
+    struct Options {
         #[arg(long, value_parser = ["on", "off"])]
         ssl: Option<String>,
         #[arg(long)]
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn faults_of_the_command_line_have_an_option_a_value_and_a_fix() {
         let said = |args: &[&str]| {
-            let why = Sample::try_parse_from(std::iter::once(&"x").chain(args)).expect_err("a fault");
+            let why = Options::try_parse_from(std::iter::once(&"x").chain(args)).expect_err("a fault");
             findings(&why).to_string()
         };
         assert_eq!(

@@ -117,7 +117,7 @@ fn everything_wrong_is_said_before_the_server_is_asked() {
     expect(&["plan", &good, "--connect", &nowhere, "--timeout", "0"], 1, &["cannot connect"]);
     expect(&["plan", &good, "--connect", "host=x password=hunter2"], 2, &["--password file:"]);
     expect(&["plan", &good, "--destroy", "everything"], 2, &["does not name an object to destroy"]);
-    expect(&["apply"], 2, &["MANIFEST"]);
+    expect(&["apply"], 2, &["/etc/pg-ensure/"]);
     expect(&["plan", "/none.toml"], 2, &["/none.toml"]);
 }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 pub struct Mistake {
     /// The content of the file; empty for a mistake of the command line.
     pub text: &'static str,
-    /// More arguments.
+    /// The whole command line of such a mistake.
     pub args: &'static [&'static str],
     /// The line that has to be named, from 1; 0 for the command line.
     pub line: u64,

@@ -149,7 +149,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[site.rate]", "site", "'1/y'", "10/s"),
     ("[site.rate]", "site_burst", "5", "without `site`"),
     ("[site.rate]", "concurrent", "0", "from 1 to"),
-    ("Actions: in a site or in a route", "upstream", "'forgeo'", "add one"),
+    ("Actions: in a site or in a route", "upstream", "'forgeo'", "add [upstream.forgeo]"),
     ("Actions: in a site or in a route", "redirect", "''", "https://example.org{path}{query}"),
     ("Actions: in a site or in a route", "status", "200", "without `redirect`"),
     ("Actions: in a site or in a route", "respond", "{ status = 99 }", "from 200 to 599"),

@@ -18,7 +18,7 @@ impl Observer for Shown {
             record.duration.as_secs_f64() * 1000.0,
             record.sent
         );
-        for why in [record.reason.map(|reason| reason.as_str()), record.error].into_iter().flatten() {
+        for why in [record.reason.map(edge_proxy::Reason::as_str), record.error].into_iter().flatten() {
             line.push_str(&format!(" ({})", why.escape_debug()));
         }
         print(&line);

@@ -19,7 +19,7 @@ pub(super) fn run(settings: &Settings, form: Form, format: FileFormat, args: &Ar
             }
             (Route::Uri(uri), _) => pairs.push((section, uri_key.to_owned(), uri.clone())),
             (_, Form::AppIni) => {
-                cli_support::verbosity::note(&format!("[{section}] {key} is not shown; apply writes it"))
+                cli_support::verbosity::note(&format!("[{section}] {key} is not shown; apply writes it"));
             }
             (_, Form::Environment) => {
                 files.push((environment::file_variable(section, key), kept.environment_file()?));
