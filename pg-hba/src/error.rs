@@ -267,10 +267,8 @@ impl Refusal {
     }
 }
 
-/// Returns the method that a word of other spelling means.
+/// Returns the method that is meant by another spelling of the recommended one.
 fn method_meant(word: &str) -> Option<&'static str> {
-    let plain = |text: &str| -> String { text.chars().filter(char::is_ascii_alphanumeric).collect() };
-    let word = plain(word);
-    let same = crate::Method::ALL.into_iter().map(crate::Method::as_str).find(|name| plain(name) == word);
-    same.or_else(|| matches!(word.as_str(), "scram" | "sha256" | "scramsha").then_some("scram-sha-256"))
+    let plain: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
+    matches!(plain.as_str(), "scram" | "scramsha" | "scramsha256" | "sha256").then_some("scram-sha-256")
 }
