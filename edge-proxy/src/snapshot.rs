@@ -172,7 +172,9 @@ impl SiteIndex {
         // At the same length, a path that is written in this very case comes first.
         by_specificity.sort_by_key(|i| match &site.routes[*i].path {
             PathMatch::Exact(_) => (0, 0, site.routes[*i].ignores_case()),
-            PathMatch::Prefix(prefix) => (1, usize::MAX - prefix.len(), site.routes[*i].ignores_case()),
+            PathMatch::Begins(prefix) | PathMatch::Prefix(prefix) => {
+                (1, usize::MAX - prefix.len(), site.routes[*i].ignores_case())
+            }
         });
         let upstream = |action: &Action| match action {
             Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {

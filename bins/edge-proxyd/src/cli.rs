@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Generate(Generate),
     /// Enter the sandbox that `run` uses, and test what it still allows.
     Sandbox(SandboxArgs),
-    /// Convert an nginx configuration, and list what was not converted.
+    /// Convert an nginx configuration, and list what is different, the worst first.
     Import(ImportArgs),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
@@ -68,9 +68,21 @@ pub(crate) struct StatusArgs {
 
 #[derive(Args)]
 pub(crate) struct ImportArgs {
-    /// The nginx.conf, or a file of its http block.
+    /// The nginx.conf, or a file of its http block or of a server.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// The domain of names such as `app.*`, and of servers without a name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domain: Option<String>,
+    /// The folder that relative paths are in, such as /etc/nginx; by default that of the file.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) prefix: Option<PathBuf>,
+    /// The folder that stands for / in absolute includes, such as a copy of a container's files.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) root: Option<PathBuf>,
+    /// List the harmless differences too, which are only counted otherwise.
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Print JSON: the configuration and what was not converted.
     #[arg(long)]
     pub(crate) json: bool,

@@ -280,6 +280,8 @@ impl Route {
 /// The paths that a route matches. Paths are compared byte by byte as they arrived; nothing is decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathMatch {
+    /// Every path that begins with these characters: `/a` matches `/a`, `/a/b` and `/ab`.
+    Begins(String),
     /// Exactly this path, with any query.
     Exact(String),
     /// This path and everything below it: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches every path that begins

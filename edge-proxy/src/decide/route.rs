@@ -16,6 +16,9 @@ pub(super) fn find(snapshot: &Snapshot, site: usize, path: &[u8]) -> Option<usiz
 fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     let same = |a: &[u8], b: &[u8]| if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b };
     match pattern {
+        PathMatch::Begins(begin) => {
+            path.get(..begin.len()).is_some_and(|found| same(found, begin.as_bytes()))
+        }
         PathMatch::Exact(exact) => same(path, exact.as_bytes()),
         PathMatch::Prefix(prefix) => {
             let Some((begin, rest)) = path.split_at_checked(prefix.len()) else { return false };
@@ -78,6 +81,9 @@ mod tests {
         assert!(prefix("/a", "/a") && prefix("/a", "/a/b") && !prefix("/a", "/ab"));
         assert!(prefix("/a/", "/a/b") && !prefix("/a/", "/a"));
         assert!(prefix("/", "/") && prefix("/", "//x") && !prefix("/", "*"));
+        let begins =
+            |begin: &str, path: &str| matches(&PathMatch::Begins(begin.into()), path.as_bytes(), false);
+        assert!(begins("/a", "/a") && begins("/a", "/a/b") && begins("/a", "/ab") && !begins("/a", "/"));
         assert!(!prefix("/a", "/A") && matches(&PathMatch::Prefix("/a".into()), b"/A/b", true));
         assert!(matches(&PathMatch::Exact("/Ab".into()), b"/aB", true));
     }

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     let mut loader = |_: &str| Err("nothing is included".to_owned());
     if let Ok(directives) = import::parse("nginx.conf", text, &mut loader) {
-        let found = import::import(&directives);
+        let found = import::import(&directives, &import::Options::default());
         toml::from_str::<toml::Table>(&found.text).expect("it is TOML");
     }
 });

@@ -1,53 +1,103 @@
 //! The command `import`: converts an nginx configuration.
 
 use crate::cli::{Exit, ImportArgs};
-use crate::import::{import, parse};
+use crate::import::{Directive, Harm, Import, Note, Options, ParseError, import, parse};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &ImportArgs) -> Exit {
-    let text = match std::fs::read_to_string(&args.file) {
-        Ok(text) => text,
+    let directives = match read(args) {
+        Ok(directives) => directives,
         Err(why) => {
-            eprintln!("edge-proxyd import: {}: {why}", args.file.display());
+            eprintln!("edge-proxyd import: {why}");
             return Exit::Wrong;
         }
     };
-    // nginx resolves includes relative to the folder of its main file.
-    let folder = args.file.parent().unwrap_or(Path::new(".")).to_owned();
-    let directives =
-        match parse(&args.file.display().to_string(), &text, &mut |pattern| included(&folder, pattern)) {
-            Ok(directives) => directives,
-            Err(why) => {
-                eprintln!("edge-proxyd import: {why}");
-                return Exit::Wrong;
-            }
-        };
-    let import = import(&directives);
+    let options = Options { domain: args.domain.clone(), folder: folder(args).display().to_string() };
+    let import = import(&directives, &options);
     let mut out = std::io::stdout();
     // The reader may have closed its end of the pipe.
     let _ = if args.json {
-        let notes = import.notes.iter().map(|note| {
-            json!({ "file": note.file, "line": note.line, "directive": note.directive, "what": note.what })
-        });
-        writeln!(out, "{}", json!({ "config": import.text, "not_taken_over": notes.collect::<Vec<_>>() }))
+        writeln!(out, "{}", as_json(&import))
     } else {
-        for note in &import.notes {
-            eprintln!("{}:{}: {}: {}", note.file, note.line, note.directive, note.what);
-        }
+        report(&import.notes, args.all);
         out.write_all(import.text.as_bytes())
     };
-    if import.notes.is_empty() { Exit::Done } else { Exit::Differs }
+    if import.notes.iter().all(|note| note.harm == Harm::Harmless) { Exit::Done } else { Exit::Differs }
+}
+
+/// Reads the file and those it includes.
+fn read(args: &ImportArgs) -> Result<Vec<Directive>, String> {
+    let text = text_of(&args.file).map_err(|why| format!("{}: {why}", args.file.display()))?;
+    let folder = folder(args);
+    let mut loader = |pattern: &str| included(&folder, args.root.as_deref(), pattern);
+    parse(&args.file.display().to_string(), &text, &mut loader).map_err(|why: ParseError| why.to_string())
+}
+
+/// Returns the folder that relative paths are in: nginx's is that of its main file.
+fn folder(args: &ImportArgs) -> PathBuf {
+    let folder = args.prefix.clone().or_else(|| args.file.parent().map(Path::to_owned)).unwrap_or_default();
+    std::path::absolute(&folder).unwrap_or(folder)
+}
+
+/// Reads a text. Letters of another encoding than UTF-8 are replaced, since they mostly stand in comments.
+fn text_of(path: &Path) -> std::io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn as_json(import: &Import) -> serde_json::Value {
+    let note = |note: &Note| {
+        json!({
+            "harm": note.harm.word(),
+            "file": note.file,
+            "line": note.line,
+            "directive": note.directive,
+            "what": note.what,
+        })
+    };
+    json!({
+        "config": import.text,
+        "sites": import.sites,
+        "not_taken_over": import.notes.iter().map(note).collect::<Vec<_>>(),
+    })
+}
+
+/// Prints the notes in order of harm. Harmless ones are counted, or listed with `all`.
+fn report(notes: &[Note], all: bool) {
+    for harm in Harm::ALL {
+        let of: Vec<&Note> = notes.iter().filter(|note| note.harm == harm).collect();
+        if of.is_empty() {
+            continue;
+        }
+        if harm == Harm::Harmless && !all {
+            let plural = if of.len() == 1 { "" } else { "s" };
+            eprintln!("Harmless: {} directive{plural} without a counterpart (--all lists them)", of.len());
+            continue;
+        }
+        eprintln!("{}:", harm.heading());
+        for note in of {
+            eprintln!("{}:{}: {}: {}", note.file, note.line, note.directive, note.what);
+        }
+    }
 }
 
 /// Reads the files that an include names: one, or all that match a pattern with `*` in its last part.
-fn included(folder: &Path, pattern: &str) -> Result<Vec<(String, String)>, String> {
-    let path = folder.join(pattern);
+fn included(folder: &Path, root: Option<&Path>, pattern: &str) -> Result<Vec<(String, String)>, String> {
+    let path = match (root, pattern.strip_prefix('/')) {
+        (Some(root), Some(below)) => root.join(below),
+        _ => folder.join(pattern),
+    };
     let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .map(|text| (path.display().to_string(), text))
-            .map_err(|why| why.to_string())
+        text_of(path).map(|text| (path.display().to_string(), text)).map_err(|why| match why.kind() {
+            std::io::ErrorKind::NotFound if pattern.starts_with('/') => {
+                format!("{why}: with files of another machine, --root names the folder that stands for /")
+            }
+            std::io::ErrorKind::NotFound => {
+                format!("{why} in {}: --prefix names the folder of nginx.conf", folder.display())
+            }
+            _ => why.to_string(),
+        })
     };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or("not a file name")?;
     if !pattern.contains(['*', '?', '[']) {

@@ -115,8 +115,10 @@ impl<'t> Document<'t> {
             return self.wrong(0, key, shown(&error.value), format!("{}: {}", error.part, error.fix));
         };
         // The path of a route is under one of two keys.
-        let other = key == "path" && !spans.keys.contains_key("path") && spans.keys.contains_key("exact");
-        let key = if other { "exact" } else { key };
+        let written = |name: &&str| spans.keys.contains_key(*name);
+        let other =
+            ["exact", "begins"].into_iter().find(written).filter(|_| key == "path" && !written(&"path"));
+        let key = other.unwrap_or(key);
         let first = key.split('.').next().unwrap_or(key);
         let at = ["", "s"].iter().find_map(|plural| spans.keys.get(&format!("{first}{plural}")));
         let at = spans.keys.get(key).or(at).copied().unwrap_or(spans.whole);

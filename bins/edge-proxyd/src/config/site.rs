@@ -50,6 +50,7 @@ pub(super) static SITE: &[Key] = &[
 static ROUTE: &[Key] = &[
     Key::new("path", Kind::Text),
     Key::new("exact", Kind::Text),
+    Key::new("begins", Kind::Text),
     Key::new("case", Kind::Word(&const { words(&CASES) })),
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
@@ -175,16 +176,18 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
 
 fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeouts) -> Route {
     let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
-    let path = match (text("path"), text("exact")) {
-        (Some(prefix), None) => PathMatch::Prefix(prefix),
-        (None, Some(exact)) => PathMatch::Exact(exact),
-        (None, None) => {
+    let path = match (text("path"), text("exact"), text("begins")) {
+        (Some(prefix), None, None) => PathMatch::Prefix(prefix),
+        (None, Some(exact), None) => PathMatch::Exact(exact),
+        (None, None, Some(begin)) => PathMatch::Begins(begin),
+        (None, None, None) => {
             table.wrong("path", "missing: write path = \"/prefix\", or exact = \"/path\"");
             PathMatch::Prefix("/".into())
         }
-        (Some(prefix), Some(_)) => {
-            table.wrong("exact", "excludes `path`: write one of them");
-            PathMatch::Prefix(prefix)
+        (path, exact, _) => {
+            let key = if path.is_some() && exact.is_some() { "exact" } else { "begins" };
+            table.wrong(key, "one of several paths: `path`, `exact` and `begins` exclude each other");
+            PathMatch::Prefix(path.or(exact).unwrap_or_default())
         }
     };
     let mut route = Route::new(

@@ -156,6 +156,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("Actions: in a site or in a route", "drop", "'yes'", "expected true or false"),
     ("[[site.route]]", "path", "'a'", "begin with /"),
     ("[[site.route]]", "exact", "'/a?b'", "without ? and #"),
+    ("[[site.route]]", "begins", "'a'", "begin with /"),
     ("[[site.route]]", "case", "'exat'", "did you mean `exact`?"),
     ("[[site.route]]", "allow", "[]", "leave it out to allow everyone"),
     ("[[site.route]]", "deny", "'x'", "100.64.0.0/10"),
@@ -344,7 +345,7 @@ fn wrong_values_name_the_fix() {
             "Top level" => String::new(),
             "[site.auth]" => format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.auth]\n"),
             "[[site.route]]" => {
-                let path = if matches!(*key, "path" | "exact") { "" } else { "path = '/'\n" };
+                let path = if matches!(*key, "path" | "exact" | "begins") { "" } else { "path = '/'\n" };
                 format!("{LISTEN}[[site]]\nhosts = 'a.test'\n[[site.route]]\ndrop = true\n{path}")
             }
             "[upstream.NAME]" if !matches!(*key, "target" | "targets") => {

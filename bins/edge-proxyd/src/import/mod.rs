@@ -1,48 +1,75 @@
-//! Conversion of an nginx configuration, as far as edge-proxyd supports it: parsed by nginx's grammar, written with
-//! edge-proxyd's keys, and a note for every significant directive that was not converted.
+//! Conversion of an nginx configuration: parsed by nginx's grammar, evaluated as far as its values are constants, and
+//! written with edge-proxyd's keys. A directive that limits access and has no counterpart lets nobody in; every
+//! difference is a note, in order of harm.
 
+mod action;
+mod auth;
+mod certificates;
+mod condition;
 mod differs;
+mod fields;
+mod guard;
+mod known;
+mod listen;
+mod location;
+mod names;
 mod notes;
 mod parse;
+mod pattern;
+mod phase;
+mod quote;
+mod ranges;
+mod real_ip;
+mod redirect;
+mod render;
+mod rewriting;
+mod routes;
 mod scope;
 mod server;
+mod sites;
+mod stream;
+mod times;
 mod upstream;
+mod variables;
 mod write;
 
-pub(crate) use notes::Note;
-pub(crate) use parse::parse;
+#[cfg(test)]
+mod tests;
 
-use ipnet::IpNet;
+pub(crate) use notes::{Harm, Note};
+pub(crate) use parse::{Directive, ParseError, parse};
+
+use certificates::Certificates;
+use guard::Guards;
+use listen::Listen;
+use names::Names;
 use notes::Notes;
-use parse::Directive;
+use real_ip::RealIp;
 use scope::Scope;
-use server::{Action, Listen, Route, Server};
-use std::net::{IpAddr, SocketAddr};
+use server::Around;
+use sites::{Server, Site};
+use stream::StreamServer;
 use upstream::{Block, Upstreams};
+use variables::Variables;
 
 /// The result of a conversion.
 #[derive(Debug)]
 pub(crate) struct Import {
     /// The converted configuration.
     pub(crate) text: String,
-    /// The directives that were not converted.
+    /// The differences, in order of harm.
     pub(crate) notes: Vec<Note>,
+    /// The number of sites that forward to a service.
+    pub(crate) sites: usize,
 }
 
-/// The trusted proxies and their header.
-#[derive(Debug, Default)]
-struct RealIp {
-    ranges: Vec<IpNet>,
-    /// The header; `None` is nginx's default, X-Real-IP.
-    header: Option<String>,
-}
-
-/// A site of the converted configuration.
-#[derive(Debug)]
-struct ImportedSite {
-    hosts: Vec<String>,
-    plain: &'static str,
-    server: Server,
+/// What the file itself does not say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// The domain of names such as `app.*`, and of servers without a name.
+    pub(crate) domain: Option<String>,
+    /// The folder that relative paths are in.
+    pub(crate) folder: String,
 }
 
 /// The configuration to write.
@@ -51,228 +78,230 @@ struct Edge {
     listens: Vec<Listen>,
     real_ip: RealIp,
     certificates: Option<String>,
-    sites: Vec<ImportedSite>,
+    sites: Vec<Site>,
+    forwarded: Vec<StreamServer>,
     upstreams: Upstreams,
 }
 
+/// Directives of the top level that say nothing about answers.
+const TOP: &[&str] = &[
+    "daemon",
+    "env",
+    "error_log",
+    "events",
+    "google_perftools_profiles",
+    "load_module",
+    "lock_file",
+    "master_process",
+    "pcre_jit",
+    "pid",
+    "quic_bpf",
+    "ssl_engine",
+    "thread_pool",
+    "timer_resolution",
+    "use",
+    "user",
+    "worker_connections",
+    "worker_cpu_affinity",
+    "worker_priority",
+    "worker_processes",
+    "worker_rlimit_core",
+    "worker_rlimit_nofile",
+    "worker_shutdown_timeout",
+    "working_directory",
+];
+
 /// Converts an nginx configuration.
-pub(crate) fn import(directives: &[Directive]) -> Import {
+pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
     let (mut edge, mut notes) = (Edge::default(), Notes::default());
     let mut all: Vec<&Directive> = Vec::new();
-    let top = [
-        "daemon",
-        "env",
-        "error_log",
-        "events",
-        "master_process",
-        "pcre_jit",
-        "pid",
-        "thread_pool",
-        "timer_resolution",
-        "user",
-        "worker_cpu_affinity",
-        "worker_processes",
-        "worker_rlimit_nofile",
-        "worker_shutdown_timeout",
-        "load_module",
-    ];
+    let mut streams = Vec::new();
     for directive in directives {
         match (directive.name.as_str(), &directive.block) {
             ("http", Some(block)) => all.extend(block),
-            (name, _) if top.contains(&name) => {}
+            ("stream", Some(block)) => streams.push(block),
+            ("mail", Some(_)) => notes.closed(directive, "mail is not forwarded"),
+            (name, _) if TOP.contains(&name) => {}
             // A file of sites, as distributions ship it, is the content of http.
             _ => all.push(directive),
         }
     }
-    http(&all, &mut edge, &mut notes);
-    Import { text: write::text(&edge), notes: notes.0 }
+    let fragment = fragment(&all, options, &mut notes);
+    if let Some(server) = &fragment {
+        all.retain(|directive| matches!(directive.name.as_str(), "server" | "upstream" | "map" | "geo"));
+        all.push(server);
+    }
+    http(&all, &mut edge, options, &mut notes);
+    for block in streams {
+        let found = stream::stream(block, &mut edge.upstreams, &mut notes);
+        edge.forwarded.extend(found);
+    }
+    // An address that HTTP has as well cannot be forwarded.
+    let taken: Vec<_> = edge.listens.iter().map(|listen| listen.address).collect();
+    for forwarded in &mut edge.forwarded {
+        forwarded.listens.retain(|listen| !taken.contains(&listen.address));
+    }
+    edge.forwarded.retain(|forwarded| !forwarded.listens.is_empty());
+    let by_name = edge.forwarded.iter().any(|one| one.upstream.is_none());
+    if by_name && !edge.listens.iter().any(|listen| listen.tls) {
+        // A listener with TLS needs certificates, though it passes all of it on.
+        edge.certificates = Some("/var/lib/acme".into());
+    }
+    if edge.listens.is_empty() && edge.forwarded.is_empty() {
+        // A configuration needs a listener to be one.
+        edge.listens.push(listen::usual());
+    }
+    let forwards = |site: &&Site| {
+        let open = |one: &render::Rendered| {
+            one.keys.iter().any(|key| key.starts_with("upstream = ")) && one.comments.is_empty()
+        };
+        site.body.routes.iter().any(|(_, one)| open(one))
+    };
+    let sites = edge.sites.iter().filter(forwards).count();
+    Import { text: write::text(&edge), notes: notes.sorted(), sites }
 }
 
-fn http(all: &[&Directive], edge: &mut Edge, notes: &mut Notes) {
+/// Returns a server around a file that is the content of one: locations at its top level.
+fn fragment(all: &[&Directive], options: &Options, notes: &mut Notes) -> Option<Directive> {
+    let first = all.iter().find(|directive| directive.name == "location")?;
+    if options.domain.is_none() {
+        notes.closed(first, "the file is the content of a server without a name: give it by --domain");
+    }
+    let is_outer =
+        |directive: &&&Directive| matches!(directive.name.as_str(), "server" | "upstream" | "map" | "geo");
+    let mut block: Vec<Directive> =
+        all.iter().filter(|one| !is_outer(one)).map(|one| (*one).clone()).collect();
+    let make = |name: &str, arguments: &[&str]| Directive {
+        file: first.file.clone(),
+        line: first.line,
+        name: name.into(),
+        arguments: arguments.iter().map(|one| (*one).to_owned()).collect(),
+        block: None,
+    };
+    if !block.iter().any(|one| one.name == "listen") {
+        block.push(make("listen", &["443", "ssl"]));
+        block.push(make("listen", &["[::]:443", "ssl"]));
+    }
+    Some(Directive { block: Some(block), ..make("server", &[]) })
+}
+
+fn http(all: &[&Directive], edge: &mut Edge, options: &Options, notes: &mut Notes) {
+    let variables = Variables::read(all);
+    let mut guards = Guards { folder: &options.folder, ..Guards::default() };
     let mut scope = Scope::default();
-    let (mut certificate, mut key) = (None, None);
-    let mut servers = Vec::new();
+    let mut servers: Vec<Server> = Vec::new();
     for directive in all {
-        let first = || directive.arguments.first().cloned().unwrap_or_default();
         match (directive.name.as_str(), &directive.block) {
             ("upstream", Some(block)) => {
                 let block = Block::read(block, notes);
-                edge.upstreams.blocks.insert(first(), block);
+                edge.upstreams.blocks.insert(directive.first().to_owned(), block);
             }
-            ("server", Some(_)) => servers.push(*directive),
-            // WebSocket upgrades need no configuration.
-            ("map", Some(_)) if first() == "$http_upgrade" => {}
-            ("ssl_certificate", None) => certificate = Some((first(), (*directive).clone())),
-            ("ssl_certificate_key", None) => key = Some(first()),
-            _ => {
-                if !edge.real_ip.take(directive, notes) && !scope.take(directive, notes) {
-                    notes.unknown(directive);
-                }
-            }
+            ("server", Some(block)) => servers.push(server(directive, block, options, notes)),
+            ("map" | "geo" | "types", Some(_)) | ("ssl_certificate" | "ssl_certificate_key", None) => {}
+            ("limit_req_zone", None) => guards.zone(directive),
+            _ => scope.take(directive, &variables, notes),
         }
     }
-    // nginx allows it per server; here it applies to the whole proxy.
-    let mut read = Vec::new();
-    for directive in servers {
-        let mut directive = directive.clone();
-        if let Some(block) = &mut directive.block {
-            block.retain(|inner| !edge.real_ip.take(inner, notes));
-        }
-        let mut server = Server::read(&directive, &scope, &mut edge.upstreams, notes);
-        if server.certificate.is_none()
-            && let (Some((certificate, at)), Some(key)) = (&certificate, &key)
-            && server.tls()
-        {
-            server.certificate = Some((certificate.clone(), key.clone(), at.clone()));
-        }
-        read.push(server);
-    }
-    for server in &read {
-        for listen in &server.listens {
-            match edge.listens.iter_mut().find(|known| known.address == listen.address) {
-                Some(known) => {
-                    known.tls |= listen.tls;
-                    known.quic |= listen.quic;
-                    known.proxy_protocol |= listen.proxy_protocol;
-                }
-                None => edge.listens.push(listen.clone()),
-            }
+    for listen in servers.iter().flat_map(|server| &server.listens) {
+        match edge.listens.iter_mut().find(|known| known.address == listen.address) {
+            Some(known) => known.join(listen),
+            None => edge.listens.push(listen.clone()),
         }
     }
-    certificates(&read, edge, notes);
-    sites(read, edge, notes);
-}
-
-impl RealIp {
-    /// Takes a directive about the client address. Returns whether it was one.
-    fn take(&mut self, directive: &Directive, notes: &mut Notes) -> bool {
-        let first = directive.arguments.first().map_or("", String::as_str);
-        match directive.name.as_str() {
-            "set_real_ip_from" => {
-                let range = first.parse::<IpNet>().map(|range| range.trunc());
-                match range.or_else(|_| first.parse::<IpAddr>().map(IpNet::from)) {
-                    Ok(range) if !self.ranges.contains(&range) => self.ranges.push(range),
-                    Ok(_) => {}
-                    Err(_) => {
-                        notes.push(directive, "not a valid CIDR range: write it into [trust] ranges by hand");
-                    }
-                }
-            }
-            "real_ip_header" => match first.to_ascii_lowercase().as_str() {
-                header @ ("x-forwarded-for" | "x-real-ip" | "forwarded" | "proxy_protocol") => {
-                    self.header = Some(header.to_owned());
-                }
-                _ => notes.push(
-                    directive,
-                    "edge-proxyd supports X-Forwarded-For, Forwarded, X-Real-IP and the PROXY protocol",
-                ),
-            },
-            "real_ip_recursive" => {
-                if first == "off" {
-                    notes.push(directive, "edge-proxyd always skips all trusted proxies");
-                }
-            }
-            _ => return false,
+    let own = |server: &Server| {
+        let block = server.directive.inner();
+        let mut real_ip = scope.real_ip.enter(block);
+        for one in block {
+            real_ip.take(one, &mut Notes::default());
         }
-        true
-    }
-}
-
-/// Returns the folder of certificates, if all are in subfolders of one folder as edge-proxyd expects.
-fn certificates(servers: &[Server], edge: &mut Edge, notes: &mut Notes) {
-    let mut folder: Option<&str> = None;
-    let mut fits = true;
-    let all: Vec<_> = servers.iter().filter_map(|server| server.certificate.as_ref()).collect();
-    for (certificate, key, _) in &all {
-        let of = |file: &'static str| {
-            let path = certificate.strip_suffix("/fullchain.pem")?;
-            (key.strip_prefix(path)?.strip_prefix('/')? == file).then(|| path.rsplit_once('/')).flatten()
-        };
-        match of("key.pem") {
-            Some((parent, _)) if folder.is_none_or(|known| known == parent) => folder = Some(parent),
-            _ => fits = false,
-        }
-    }
-    let folder = folder.filter(|_| fits).unwrap_or("/var/lib/acme");
-    if !fits {
-        for (certificate, key, directive) in &all {
-            notes.push(
-                directive,
-                format!("edge-proxyd reads {folder}/NAME/fullchain.pem and key.pem: link {certificate} and {key} there, or obtain certificates by [acme]"),
-            );
-        }
-    }
-    if edge.listens.iter().any(|listen| listen.tls) {
-        edge.certificates = Some(folder.to_owned());
-    }
-}
-
-/// Converts servers, which are names at an address, into sites, which are names at all addresses.
-fn sites(servers: Vec<Server>, edge: &mut Edge, notes: &mut Notes) {
-    let (everything, named): (Vec<_>, Vec<_>) =
-        servers.into_iter().partition(|server| server.names.is_empty());
-    for server in named.iter().chain(&everything) {
-        let default = server.catches_all || server.listens.iter().any(|listen| listen.default);
-        let harmless = match server.only() {
-            Some(Action::Drop) => true,
-            Some(Action::Redirect { to, .. }) => to == "https://{host}{path}{query}",
-            _ => server.routes.is_empty() && server.action.is_none() && server.names.is_empty(),
-        };
-        if default && !harmless {
-            notes.push(
+        real_ip
+    };
+    edge.real_ip = real_ip::most_common(&servers.iter().map(own).collect::<Vec<_>>());
+    for server in &servers {
+        let real_ip = own(server);
+        if real_ip.agrees(&edge.real_ip) {
+        } else if lists_addresses(server.directive.inner()) {
+            notes.closed(&server.directive, "takes the client's address from elsewhere than [trust], which is of all sites: `deny` keeps everyone out where addresses decide");
+        } else {
+            notes.different(
                 &server.directive,
-                "answers for unknown names, which edge-proxyd drops: add each name to its site",
+                "takes the client's address from elsewhere than [trust], which is of all sites",
             );
         }
     }
-    let to_https = |server: &Server| matches!(server.only(), Some(Action::Redirect { to, .. }) if to.starts_with("https://") && to.ends_with("{path}{query}"));
-    let redirects_all = everything.iter().any(|server| server.plain() && to_https(server));
-    let (tls, plain): (Vec<_>, Vec<_>) = named.into_iter().partition(Server::tls);
-    let mut taken: Vec<String> = Vec::new();
-    for server in tls {
-        let hosts: Vec<String> = server.names.iter().filter(|name| !taken.contains(name)).cloned().collect();
-        if hosts.is_empty() {
-            notes.push(&server.directive, "another server already has its names");
-            continue;
-        }
-        taken.extend(hosts.iter().cloned());
-        let beside = plain.iter().find(|plain| hosts.iter().all(|host| plain.names.contains(host)));
-        let plain = match beside {
-            _ if server.plain() => "serve",
-            Some(beside) if to_https(beside) => {
-                if let Some(Action::Redirect { status, .. }) = beside.only()
-                    && *status != 308
-                {
-                    notes.push(
-                        &beside.directive,
-                        format!(
-                            "edge-proxyd redirects with 308, which keeps the method, instead of {status}"
-                        ),
-                    );
-                }
-                "redirect"
-            }
-            Some(beside) => {
-                notes.push(&beside.directive, "plain HTTP is served like TLS, not as this server does");
-                "serve"
-            }
-            None if redirects_all => "redirect",
-            None => "refuse",
+    let certificates = Certificates::read(all, &servers, &edge.listens);
+    edge.certificates.clone_from(&certificates.folder);
+    default_servers(&servers, &edge.listens, notes);
+    let around = Around { scope: &scope, real_ip: &edge.real_ip, guards: &guards };
+    let upstreams = &mut edge.upstreams;
+    let mut convert = |server: &Server, host: &str, listen: &Listen, notes: &mut Notes| {
+        let mut variables = variables.clone();
+        variables.context = variables::Context {
+            host: Some(host.to_owned()).filter(|host| !host.starts_with("*.")),
+            server_name: server.names.first.clone(),
+            tls: listen.tls,
+            port: listen.address.port(),
         };
-        edge.sites.push(ImportedSite { hosts, plain, server });
-    }
-    for server in plain {
-        let hosts: Vec<String> = server.names.iter().filter(|name| !taken.contains(name)).cloned().collect();
-        if hosts.is_empty() {
-            continue;
+        let mut body = server::convert(server.directive.inner(), &around, variables, upstreams, notes);
+        if listen.tls {
+            body.keys.splice(0..0, certificates.keys(server, &options.folder));
         }
-        taken.extend(hosts.iter().cloned());
-        edge.sites.push(ImportedSite { hosts, plain: "serve", server });
-    }
+        body
+    };
+    edge.sites = sites::sites(&servers, &edge.listens, &mut convert, notes);
 }
 
-/// Returns the port of redirects to HTTPS, if it is not the default.
-fn https_port(listens: &[Listen]) -> Option<u16> {
-    let port = |listen: &&Listen| listen.tls.then(|| SocketAddr::port(&listen.address));
-    listens.iter().find_map(|listen| port(&listen)).filter(|port| *port != 443)
+fn server(directive: &Directive, block: &[Directive], options: &Options, notes: &mut Notes) -> Server {
+    let mut listens = Vec::new();
+    for one in block.iter().filter(|one| one.name == "listen") {
+        for found in listen::listen(one, notes) {
+            match listens.iter_mut().find(|known: &&mut Listen| known.address == found.address) {
+                Some(known) => known.join(&found),
+                None => listens.push(found),
+            }
+        }
+    }
+    if !block.iter().any(|one| one.name == "listen") {
+        listens.push(listen::usual());
+    }
+    let mut names = Names::read(block, options.domain.as_deref(), notes);
+    let forwards = block.iter().any(|one| one.name == "location" || one.name == "return");
+    if let Some(domain) =
+        options.domain.as_deref().filter(|_| names.anything && names.hosts.is_empty() && forwards)
+    {
+        names.hosts.extend([domain.to_owned(), format!("*.{domain}")]);
+        names.first = domain.to_owned();
+        names.anything = false;
+    }
+    Server { directive: directive.clone(), listens, names }
+}
+
+/// Returns whether addresses of clients decide anywhere in a block.
+fn lists_addresses(block: &[Directive]) -> bool {
+    block
+        .iter()
+        .any(|one| matches!(one.name.as_str(), "allow" | "deny" | "if") || lists_addresses(one.inner()))
+}
+
+/// Notes servers that answer for unknown names, which edge-proxyd drops.
+fn default_servers(servers: &[Server], listens: &[Listen], notes: &mut Notes) {
+    for listen in listens {
+        let at = |server: &&Server| server.listens.iter().any(|one| one.address == listen.address);
+        let marked =
+            |server: &&Server| server.listens.iter().any(|one| one.address == listen.address && one.default);
+        let Some(server) = servers.iter().find(marked).or_else(|| servers.iter().find(at)) else { continue };
+        let block = server.directive.inner();
+        let refuses = block
+            .iter()
+            .any(|one| one.name == "ssl_reject_handshake" && one.first() == "on" || one.name == "return");
+        let answers = block.iter().any(|one| one.name == "location");
+        if server.names.hosts.is_empty() && answers && !refuses {
+            notes.closed(&server.directive, "answers for names that no server has, which are dropped here: give its names by --domain, or write them into hosts");
+        } else if (server.names.anything || marked(&server)) && answers && !refuses {
+            notes.different(
+                &server.directive,
+                "answers for names that no server has, which are dropped here: write each into hosts",
+            );
+        }
+    }
 }

@@ -1,10 +1,49 @@
-//! Notes about directives that were not converted.
+//! Notes about directives that were not converted, or that were converted into something else.
 
 use super::parse::Directive;
 
-/// A directive that has a meaning but was not converted.
+/// The harm of a difference to the one who migrates. The order is that of the notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Harm {
+    /// A protection of nginx is gone.
+    Open,
+    /// Something that nginx served is refused.
+    Closed,
+    /// Something is answered in another way.
+    Different,
+    /// Nothing that a client or a service would notice.
+    Harmless,
+}
+
+impl Harm {
+    /// Every harm, the worst first.
+    pub(crate) const ALL: [Self; 4] = [Self::Open, Self::Closed, Self::Different, Self::Harmless];
+
+    /// Returns the heading of the notes of this harm.
+    pub(crate) const fn heading(self) -> &'static str {
+        match self {
+            Self::Open => "This is now open",
+            Self::Closed => "This is now closed",
+            Self::Different => "This is different",
+            Self::Harmless => "Harmless",
+        }
+    }
+
+    /// Returns its word in JSON.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Different => "different",
+            Self::Harmless => "harmless",
+        }
+    }
+}
+
+/// A directive that has a meaning but was not converted as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
+    pub(crate) harm: Harm,
     pub(crate) file: String,
     pub(crate) line: usize,
     /// The directive as written.
@@ -15,57 +54,69 @@ pub(crate) struct Note {
 
 /// All notes of a conversion.
 #[derive(Debug, Default)]
-pub(super) struct Notes(pub(super) Vec<Note>);
+pub(super) struct Notes(Vec<Note>);
 
 impl Notes {
-    pub(super) fn push(&mut self, directive: &Directive, what: impl Into<String>) {
-        let mut text = directive.name.clone();
-        for argument in &directive.arguments {
-            text.push(' ');
-            text.push_str(argument);
-        }
+    pub(super) fn open(&mut self, directive: &Directive, what: impl Into<String>) {
+        self.push(Harm::Open, directive, what.into());
+    }
+
+    pub(super) fn closed(&mut self, directive: &Directive, what: impl Into<String>) {
+        self.push(Harm::Closed, directive, what.into());
+    }
+
+    pub(super) fn different(&mut self, directive: &Directive, what: impl Into<String>) {
+        self.push(Harm::Different, directive, what.into());
+    }
+
+    pub(super) fn harmless(&mut self, directive: &Directive, what: impl Into<String>) {
+        self.push(Harm::Harmless, directive, what.into());
+    }
+
+    fn push(&mut self, harm: Harm, directive: &Directive, what: String) {
         let note = Note {
+            harm,
             file: directive.file.to_string(),
             line: directive.line,
-            directive: text.chars().filter(|c| !c.is_control()).take(80).collect(),
-            what: what.into(),
+            directive: directive.shown(),
+            what,
         };
         if !self.0.contains(&note) {
             self.0.push(note);
         }
     }
 
-    /// Notes a directive without a counterpart.
-    pub(super) fn unknown(&mut self, directive: &Directive) {
-        let what = match directive.name.as_str() {
-            "root" | "alias" | "index" | "try_files" | "autoindex" => {
-                "edge-proxyd does not serve files: use an upstream for that"
-            }
-            "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" | "grpc_pass" | "memcached_pass" => {
-                "edge-proxyd forwards HTTP only: use an HTTP upstream; gRPC by upstream = \"h2c://…\""
-            }
-            "rewrite" | "if" | "set" => "edge-proxyd has no variables: write a route for each path",
-            "limit_req" | "limit_req_zone" | "limit_conn" | "limit_conn_zone" => {
-                "edge-proxyd limits rates per site: write [site.rate], such as client = \"10/s\""
-            }
-            "auth_request" => "use [site.auth] with upstream and path",
-            "proxy_cache" | "proxy_cache_path" | "proxy_cache_valid" => "edge-proxyd has no cache",
-            "proxy_redirect" | "proxy_cookie_domain" | "proxy_cookie_path" => {
-                "edge-proxyd forwards Location and Set-Cookie unchanged: configure the service with its public URL"
-            }
-            "proxy_ssl_verify" | "proxy_ssl_trusted_certificate" | "proxy_ssl_name" => {
-                "edge-proxyd always verifies upstream certificates: write [upstream.NAME] tls with ca or server_name"
-            }
-            "ssl_client_certificate" | "ssl_verify_client" | "ssl_crl" => {
-                "edge-proxyd does not request client certificates, so this site would be open: write allow or [site.auth]"
-            }
-            "satisfy" => "edge-proxyd requires all of allow, deny and auth",
-            "proxy_next_upstream" | "proxy_next_upstream_tries" => "use [upstream.NAME.retry]",
-            "stream" | "mail" => "edge-proxyd supports HTTP only",
-            "error_page" => "use [site.maintenance] for the response while a service is unreachable",
-            "upstream" | "server" | "location" => "not allowed here",
-            _ => "not supported by edge-proxyd",
-        };
-        self.push(directive, what);
+    /// Returns the notes in order of harm, those of one harm by file and line.
+    pub(super) fn sorted(mut self) -> Vec<Note> {
+        self.0.sort_by(|a, b| (a.harm, &a.file, a.line).cmp(&(b.harm, &b.file, b.line)));
+        self.0
+    }
+}
+
+impl Directive {
+    /// Returns the directive as one line for a reader.
+    pub(super) fn shown(&self) -> String {
+        let mut text = self.name.clone();
+        for argument in &self.arguments {
+            text.push(' ');
+            text.push_str(argument);
+        }
+        text.chars().filter(|c| !c.is_control()).take(80).collect()
+    }
+
+    /// Returns its place as `file:line`.
+    pub(super) fn place(&self) -> String {
+        let place = format!("{}:{}", self.file, self.line);
+        place.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    }
+
+    /// Returns the first argument; empty without one.
+    pub(super) fn first(&self) -> &str {
+        self.arguments.first().map_or("", String::as_str)
+    }
+
+    /// Returns the block; empty without one.
+    pub(super) fn inner(&self) -> &[Self] {
+        self.block.as_deref().unwrap_or_default()
     }
 }

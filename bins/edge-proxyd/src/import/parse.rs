@@ -103,9 +103,11 @@ impl Parser<'_, '_> {
                         break;
                     }
                     Token::Open => {
-                        // Blocks of Lua and njs are programs, not configuration.
+                        // Blocks of Lua are programs, not configuration: skipped, and noted by their name.
                         if words[0].ends_with("_by_lua_block") {
-                            return self.wrong(line, format!("`{}`: programs cannot be imported", words[0]));
+                            self.program(line)?;
+                            self.directive(&mut all, line, words, None, depth)?;
+                            break;
                         }
                         let block = self.block(depth + 1, true)?;
                         self.directive(&mut all, line, words, Some(block), depth)?;
@@ -146,6 +148,20 @@ impl Parser<'_, '_> {
                 count: &mut *self.count,
             };
             all.extend(parser.block(depth + 1, false)?);
+        }
+        Ok(())
+    }
+
+    /// Skips a program in braces; braces within it are balanced.
+    fn program(&mut self, line: usize) -> Result<(), ParseError> {
+        let mut open = 1;
+        while open > 0 {
+            match self.next() {
+                Some(b'{') => open += 1,
+                Some(b'}') => open -= 1,
+                Some(_) => {}
+                None => return self.wrong(line, "missing } at the end of the program"),
+            }
         }
         Ok(())
     }
@@ -237,9 +253,13 @@ impl Parser<'_, '_> {
     }
 
     fn word(&self, word: Vec<u8>) -> Result<Token, ParseError> {
+        // A file in Latin-1 was read with this character in place of its letters; in comments it does no harm.
         match String::from_utf8(word) {
+            Ok(word) if word.contains('\u{FFFD}') => {
+                self.wrong(self.line, format!("`{word}` is not valid UTF-8: save the file in UTF-8"))
+            }
             Ok(word) => Ok(Token::Word(word)),
-            Err(_) => self.wrong(self.line, "not valid UTF-8"),
+            Err(_) => self.wrong(self.line, "not valid UTF-8: save the file in UTF-8"),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Settings that `http`, `server` and `location` share and inherit.
 
+use super::known::{Effect, effect};
 use super::notes::Notes;
 use super::parse::Directive;
-use ipnet::IpNet;
-use std::net::IpAddr;
+use super::ranges::{Rule, everyone, net_of};
+use super::real_ip::RealIp;
+use super::times::{milliseconds, size};
+use super::variables::Variables;
 
 /// The settings in effect at a place of the file.
 #[derive(Clone, Debug)]
@@ -18,11 +21,37 @@ pub(super) struct Scope {
     pub(super) response: Vec<Directive>,
     pub(super) hidden: Vec<String>,
     pub(super) realm: Option<String>,
-    pub(super) users: Option<String>,
-    pub(super) access: Vec<Directive>,
-    /// Keys of `timeouts`, and durations.
-    pub(super) timeouts: Vec<(&'static str, String)>,
+    pub(super) users: Option<Directive>,
+    /// `auth_request`: the location that is asked.
+    pub(super) auth_request: Option<Directive>,
+    pub(super) satisfy_any: bool,
+    /// `allow` and `deny`, in their order.
+    pub(super) access: Vec<Rule>,
+    /// The rules of an `if` about the client's address.
+    pub(super) conditional: Vec<Rule>,
+    /// The methods that are accepted; empty for all.
+    pub(super) methods: Vec<String>,
+    /// Keys of `timeouts`, and durations in milliseconds.
+    pub(super) timeouts: Vec<(&'static str, u64)>,
     pub(super) content_type: String,
+    pub(super) real_ip: RealIp,
+    /// TLS to upstreams: the keys of `tls` and their texts.
+    pub(super) tls: Vec<(&'static str, String)>,
+    /// `ssl_verify_client`, unless it is off.
+    pub(super) verify_client: Option<Directive>,
+    pub(super) client_ca: Option<String>,
+    pub(super) crl: Option<String>,
+    pub(super) require_certificate: bool,
+    /// Beginnings of Location and their replacements.
+    pub(super) location: Vec<(String, String)>,
+    /// `proxy_redirect`; empty for nginx's default.
+    pub(super) rewrites_location: Option<Vec<(String, String)>>,
+    /// The attribute of cookies, its beginning, and the replacement.
+    pub(super) cookies: Vec<(&'static str, String, String)>,
+    /// The last `limit_req`.
+    pub(super) rate: Option<Directive>,
+    /// Comments on why nobody is let in: something that limited access has no counterpart.
+    pub(super) closed: Vec<String>,
 }
 
 impl Default for Scope {
@@ -36,82 +65,34 @@ impl Default for Scope {
             hidden: Vec::new(),
             realm: None,
             users: None,
+            auth_request: None,
+            satisfy_any: false,
             access: Vec::new(),
+            conditional: Vec::new(),
+            methods: Vec::new(),
             timeouts: Vec::new(),
             content_type: "text/plain".into(),
+            real_ip: RealIp::default(),
+            tls: Vec::new(),
+            verify_client: None,
+            client_ca: None,
+            crl: None,
+            require_certificate: false,
+            location: Vec::new(),
+            rewrites_location: None,
+            cookies: Vec::new(),
+            rate: None,
+            closed: Vec::new(),
         }
     }
 }
 
-/// Directives that edge-proxyd fulfils by itself, or that do not affect responses.
-const IMPLIED: &[&str] = &[
-    "access_log",
-    "charset",
-    "client_body_buffer_size",
-    "client_header_buffer_size",
-    "directio",
-    "error_log",
-    "gzip_buffers",
-    "gzip_comp_level",
-    "gzip_disable",
-    "gzip_http_version",
-    "gzip_proxied",
-    "gzip_types",
-    "gzip_vary",
-    "http2",
-    "http2_max_concurrent_streams",
-    "http3",
-    "keepalive_requests",
-    "large_client_header_buffers",
-    "log_format",
-    "log_not_found",
-    "port_in_redirect",
-    "proxy_buffer_size",
-    "proxy_buffering",
-    "proxy_buffers",
-    "proxy_busy_buffers_size",
-    "proxy_headers_hash_bucket_size",
-    "proxy_headers_hash_max_size",
-    "proxy_http_version",
-    "proxy_max_temp_file_size",
-    "proxy_request_buffering",
-    "proxy_ssl_server_name",
-    "proxy_ssl_session_reuse",
-    "proxy_temp_path",
-    "quic_gso",
-    "quic_retry",
-    "reset_timedout_connection",
-    "resolver",
-    "resolver_timeout",
-    "send_timeout",
-    "sendfile",
-    "server_name_in_redirect",
-    "server_names_hash_bucket_size",
-    "server_names_hash_max_size",
-    "server_tokens",
-    "ssl_buffer_size",
-    "ssl_ciphers",
-    "ssl_conf_command",
-    "ssl_dhparam",
-    "ssl_ecdh_curve",
-    "ssl_prefer_server_ciphers",
-    "ssl_reject_handshake",
-    "ssl_session_cache",
-    "ssl_session_tickets",
-    "ssl_session_timeout",
-    "tcp_nodelay",
-    "tcp_nopush",
-    "types",
-    "types_hash_bucket_size",
-    "types_hash_max_size",
-    "underscores_in_headers",
-    "variables_hash_bucket_size",
-];
-
 /// Returns whether this is a valid field name (RFC 9110 §5.6.2, a token).
 fn is_name(text: &str) -> bool {
     let other = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || other(byte))
+    !text.is_empty()
+        && text.len() <= 256
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || other(byte))
 }
 
 impl Scope {
@@ -125,101 +106,160 @@ impl Scope {
         if has("add_header") {
             inner.response.clear();
         }
+        if has("proxy_hide_header") {
+            inner.hidden.clear();
+        }
         if has("allow") || has("deny") {
             inner.access.clear();
         }
+        if has("proxy_redirect") {
+            inner.rewrites_location = None;
+        }
+        if has("proxy_cookie_path") || has("proxy_cookie_domain") {
+            inner.cookies.clear();
+        }
+        inner.real_ip = self.real_ip.enter(block);
         inner
     }
 
-    /// Takes a directive that is allowed at any level. Returns whether it was one.
-    pub(super) fn take(&mut self, directive: &Directive, notes: &mut Notes) -> bool {
-        let first = || directive.arguments.first().cloned().unwrap_or_default();
+    /// Lets nobody in, since a directive that limited access has no counterpart.
+    pub(super) fn close(&mut self, directive: &Directive, why: &str, notes: &mut Notes) {
+        notes.closed(directive, format!("{why}: `deny` keeps everyone out until you decide"));
+        self.closed.push(reason(directive, why));
+    }
+
+    /// Takes a directive that is allowed at several levels. One that is not known lets nobody in, because it may have
+    /// limited access.
+    pub(super) fn take(&mut self, directive: &Directive, variables: &Variables, notes: &mut Notes) {
+        let first = || directive.first().to_owned();
         match directive.name.as_str() {
             "client_max_body_size" => self.body_limit = first(),
             "gzip" => self.gzip = first() == "on",
             "gzip_min_length" => self.gzip_least = first(),
             "default_type" => self.content_type = first(),
-            "proxy_set_header" | "proxy_hide_header" | "add_header" if !is_name(&first()) => {
-                notes.push(directive, "expected a field name of letters, digits and -");
+            "proxy_set_header" | "grpc_set_header" | "proxy_hide_header" | "add_header"
+                if !is_name(&first()) =>
+            {
+                notes.different(directive, "not a field name of letters, digits and -: left out");
             }
-            "proxy_set_header" => {
-                Self::check_field(directive, notes);
-                self.request.push(directive.clone());
-            }
+            "proxy_set_header" | "grpc_set_header" => self.request.push(expanded(directive, variables)),
+            "add_header" => self.response.push(expanded(directive, variables)),
             "proxy_hide_header" => self.hidden.push(first()),
-            "add_header" => {
-                Self::check_field(directive, notes);
-                self.response.push(directive.clone());
+            "auth_basic" => self.realm = Some(variables.expand(&first())).filter(|realm| realm != "off"),
+            "auth_basic_user_file" => self.users = Some(expanded(directive, variables)),
+            "auth_request" => {
+                self.auth_request = Some(expanded(directive, variables)).filter(|one| one.first() != "off");
             }
-            "auth_basic" => self.realm = Some(first()).filter(|realm| realm != "off"),
-            "auth_basic_user_file" => self.users = Some(first()),
             "allow" | "deny" => self.may(directive, notes),
+            "satisfy" => self.satisfy_any = first() == "any",
+            "limit_except" => self.limit_except(directive, notes),
+            "limit_req" => self.rate = Some(directive.clone()),
             "ssl_protocols" => {
                 let mut named: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();
                 named.sort_unstable();
                 if named != ["TLSv1.2", "TLSv1.3"] {
-                    notes.push(
-                        directive,
-                        "edge-proxyd supports TLS 1.2 and TLS 1.3, always both and nothing older",
-                    );
+                    notes.different(directive, "TLS 1.2 and TLS 1.3 are always both on, and nothing older");
                 }
             }
-            "proxy_redirect" if first() == "off" => {}
-            "satisfy" if first() == "all" => {}
-            "proxy_read_timeout" => self.timeout("response", first(), directive, notes),
-            "proxy_send_timeout" => {}
-            "proxy_connect_timeout" => self.timeout("connect", first(), directive, notes),
-            "keepalive_timeout" => self.timeout("idle", first(), directive, notes),
-            "client_header_timeout" => self.timeout("header", first(), directive, notes),
-            "client_body_timeout" => self.timeout("body", first(), directive, notes),
-            name if IMPLIED.contains(&name) => {}
-            _ => return false,
-        }
-        true
-    }
-
-    /// Takes an access rule. nginx applies the first rule that matches the client; in edge-proxyd `deny` always takes
-    /// precedence.
-    fn may(&mut self, directive: &Directive, notes: &mut Notes) {
-        let of = |one: &Directive| one.arguments.first().cloned().unwrap_or_default();
-        // Rules after one for everyone have no effect.
-        if self.access.iter().any(|one| of(one) == "all") {
-            return notes
-                .push(directive, "has no effect in nginx, since it follows a rule for all: left out");
-        }
-        let range = of(directive);
-        let Some(net) = net_of(&range) else {
-            if range == "all" {
-                self.access.push(directive.clone());
-            } else {
-                notes.push(directive, "not a valid CIDR range: write it into `allow` or `deny` by hand");
+            "ssl_verify_client" => {
+                self.verify_client = Some(directive.clone()).filter(|_| first() != "off");
             }
-            return;
-        };
-        let before = |one: &&Directive| one.name == "allow" && directive.name == "deny";
-        let earlier = self
-            .access
-            .iter()
-            .filter(before)
-            .find(|one| net_of(&of(one)).is_some_and(|of| of.contains(&net) || net.contains(&of)));
-        if let Some(earlier) = earlier {
-            let what = format!(
-                "nginx gives precedence to `allow {}` before it; here `deny` always takes precedence: write disjoint ranges",
-                of(earlier)
-            );
-            notes.push(directive, what);
+            "ssl_client_certificate" => self.client_ca = Some(first()),
+            "ssl_crl" => self.crl = Some(first()),
+            "proxy_redirect" => self.proxy_redirect(directive, variables, notes),
+            "proxy_cookie_path" | "proxy_cookie_domain" => self.cookie(directive, notes),
+            "proxy_ssl_verify" => {
+                if first() == "off" {
+                    notes.harmless(directive, "certificates of services are always verified");
+                }
+            }
+            "proxy_ssl_trusted_certificate" => self.tls("ca", first()),
+            "proxy_ssl_certificate" => self.tls("certificate", first()),
+            "proxy_ssl_certificate_key" => self.tls("key", first()),
+            "proxy_ssl_name" => {
+                let name = variables.expand(&first());
+                let host = matches!(name.as_str(), "$host" | "$http_host");
+                if host {
+                    self.tls("server_name", "{host}".into());
+                } else if name.contains('$') {
+                    notes.different(
+                        directive,
+                        "its variable is not known here: write tls.server_name in the upstream",
+                    );
+                } else {
+                    self.tls("server_name", name);
+                }
+            }
+            "proxy_ssl_crl" | "proxy_ssl_password_file" => {
+                notes.different(directive, "not supported for certificates of services");
+            }
+            "proxy_read_timeout" | "grpc_read_timeout" => self.timeout("response", directive, notes),
+            "proxy_connect_timeout" | "grpc_connect_timeout" => self.timeout("connect", directive, notes),
+            "keepalive_timeout" => self.timeout("idle", directive, notes),
+            "client_header_timeout" => self.timeout("header", directive, notes),
+            "client_body_timeout" => self.timeout("body", directive, notes),
+            "modsecurity" | "auth_jwt" | "auth_digest" | "auth_ldap" | "auth_pam" | "auth_gss"
+            | "app_protect_enable"
+                if first() == "off" => {}
+            _ if self.real_ip.take(directive, notes) => {}
+            name => match effect(name) {
+                Effect::Implied => {}
+                Effect::Harmless => notes.harmless(directive, "has no effect here"),
+                Effect::Different(why) => notes.different(directive, why),
+                Effect::Limits(why) => self.close(directive, why, notes),
+                Effect::Unknown => {
+                    self.close(directive, "not a directive that import knows; it may limit access", notes);
+                }
+            },
         }
-        self.access.push(directive.clone());
     }
 
-    fn timeout(&mut self, key: &'static str, value: String, directive: &Directive, notes: &mut Notes) {
-        // A number without a unit is in seconds.
-        let value = if value.bytes().all(|byte| byte.is_ascii_digit()) { format!("{value}s") } else { value };
-        if value == "0s" || value.contains(['w', 'M', 'y', ' ']) {
-            return notes.push(directive, "not a supported duration: write [timeouts] by hand");
+    fn tls(&mut self, key: &'static str, value: String) {
+        self.tls.retain(|(known, _)| *known != key);
+        self.tls.push((key, value));
+    }
+
+    fn may(&mut self, directive: &Directive, notes: &mut Notes) {
+        let allows = directive.name == "allow";
+        match directive.first() {
+            "all" => self.access.extend(everyone().map(|range| Rule { allows, range })),
+            // Clients of Unix sockets, which edge-proxyd does not listen on.
+            "unix:" => {}
+            text => match net_of(text) {
+                Some(range) => self.access.push(Rule { allows, range }),
+                None if allows => {
+                    notes.closed(directive, "not a range of addresses: write it into `allow` by hand");
+                }
+                None => self.close(directive, "not a range of addresses", notes),
+            },
+        }
+    }
+
+    /// Takes `limit_except`: its methods are accepted, the others as its block says.
+    fn limit_except(&mut self, directive: &Directive, notes: &mut Notes) {
+        if directive.inner().is_empty() {
+            return;
+        }
+        let mut methods: Vec<String> =
+            directive.arguments.iter().map(|method| method.to_ascii_uppercase()).collect();
+        methods.sort_unstable();
+        methods.dedup();
+        let all = directive.inner().iter().any(|one| one.name == "deny" && one.first() == "all");
+        if directive.inner().len() > 1 || !all {
+            notes.closed(directive, "other methods are refused to everyone");
+        }
+        self.methods = methods;
+    }
+
+    fn timeout(&mut self, key: &'static str, directive: &Directive, notes: &mut Notes) {
+        let Some(time) = milliseconds(directive.first()) else {
+            return notes.different(directive, "not a supported duration: write [timeouts] by hand");
+        };
+        if !(1..=30 * 86_400_000).contains(&time) {
+            return notes.different(directive, "not a supported duration: [timeouts] takes 1 ms to 30 days");
         }
         self.timeouts.retain(|(known, _)| *known != key);
-        self.timeouts.push((key, value));
+        self.timeouts.push((key, time));
     }
 
     /// Returns the largest content; `None` means no limit.
@@ -233,89 +273,14 @@ impl Scope {
     }
 }
 
-/// Parses a range, or a single address.
-fn net_of(text: &str) -> Option<IpNet> {
-    let range = text.parse::<IpNet>().map(|range| range.trunc());
-    range.ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
+/// Returns the comment for a place that is closed.
+pub(super) fn reason(directive: &Directive, why: &str) -> String {
+    let text = format!("closed: {} `{}`: {why}", directive.place(), directive.shown());
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Converts a size: nginx counts in powers of two.
-fn size(text: &str) -> Option<String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    if digits.parse::<u64>().ok()? == 0 {
-        return None;
-    }
-    Some(match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "k" => format!("{digits}KiB"),
-        "m" => format!("{digits}MiB"),
-        "g" => format!("{digits}GiB"),
-        _ => digits.to_owned(),
-    })
-}
-
-/// Fields that edge-proxyd writes for every upstream, in lower case.
-const WRITTEN: &[&str] = &[
-    "host",
-    "connection",
-    "upgrade",
-    "x-real-ip",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "early-data",
-    "proxy",
-];
-
-impl Scope {
-    /// Returns the fields set for the upstream, besides those that edge-proxyd writes anyway.
-    pub(super) fn requested(&self) -> Vec<(String, String)> {
-        let own = |name: &str| WRITTEN.contains(&name.to_ascii_lowercase().as_str());
-        let pair = |one: &Directive| Some((one.arguments.first()?.clone(), one.arguments.get(1)?.clone()));
-        self.request
-            .iter()
-            .filter_map(pair)
-            .filter(|(name, value)| !own(name) && !value.contains('$'))
-            .collect()
-    }
-
-    /// Notes fields that cannot be converted.
-    fn check_field(directive: &Directive, notes: &mut Notes) {
-        let (Some(name), Some(value)) = (directive.arguments.first(), directive.arguments.get(1)) else {
-            return notes.push(directive, "expected a name and a value");
-        };
-        let own = WRITTEN.contains(&name.to_ascii_lowercase().as_str());
-        if directive.name == "proxy_set_header" {
-            let usual = [
-                "$remote_addr",
-                "$proxy_add_x_forwarded_for",
-                "$scheme",
-                "$host",
-                "$http_host",
-                "$server_port",
-                "$http_upgrade",
-                "$connection_upgrade",
-                "$ssl_early_data",
-                "$proxy_host",
-                "$host:$server_port",
-                "upgrade",
-                "Upgrade",
-                "keep-alive",
-                "close",
-                "https",
-                "http",
-                "",
-            ];
-            if own && name.eq_ignore_ascii_case("host") {
-                return;
-            }
-            if own && !usual.contains(&value.as_str()) {
-                notes.push(directive, "edge-proxyd writes this field itself");
-            } else if !own && value.contains('$') {
-                notes.push(directive, "edge-proxyd has no variables: upstreams receive X-Real-IP and X-Forwarded-For, -Host and -Proto");
-            }
-        } else if value.contains('$') && !name.eq_ignore_ascii_case("alt-svc") {
-            notes.push(directive, "edge-proxyd has no variables");
-        }
-    }
+fn expanded(directive: &Directive, variables: &Variables) -> Directive {
+    let mut found = directive.clone();
+    found.arguments.iter_mut().for_each(|text| *text = variables.expand(text));
+    found
 }

@@ -1,15 +1,18 @@
-//! Conversion of `upstream` and `proxy_pass`.
+//! Conversion of `upstream` and of the addresses in `proxy_pass` and `grpc_pass`.
 
 use super::notes::Notes;
 use super::parse::Directive;
 use super::scope::Scope;
+use super::times::{duration, milliseconds};
 use edge_proxy::host::split_authority;
 use std::collections::BTreeMap;
 
 /// The content of an `upstream NAME { … }` block.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    servers: Vec<String>,
+    pub(super) servers: Vec<String>,
+    backups: Vec<String>,
+    weights: Vec<(String, u16)>,
     balance: Option<&'static str>,
     health: Vec<(&'static str, String)>,
 }
@@ -25,7 +28,6 @@ impl Block {
                     if options.contains(&"down") {
                         continue;
                     }
-                    found.servers.push((*address).to_owned());
                     let mut weight = "1";
                     for option in options {
                         match option.split_once('=') {
@@ -35,25 +37,29 @@ impl Block {
                             {
                                 found.set("failures", value.to_owned());
                             }
-                            Some(("fail_timeout", value)) => {
-                                let seconds = value.bytes().all(|byte| byte.is_ascii_digit());
-                                let time = if seconds { format!("{value}s") } else { value.to_owned() };
-                                found.set("eject", toml::Value::String(time).to_string());
-                            }
+                            Some(("fail_timeout", value)) => match milliseconds(value) {
+                                Some(time) if time >= 100 => {
+                                    found.set("eject", toml::Value::String(duration(time)).to_string());
+                                }
+                                _ => notes
+                                    .different(directive, "not a supported fail_timeout: write health.eject"),
+                            },
                             Some(("max_conns", _)) => {
-                                notes.push(
+                                notes.different(
                                     directive,
-                                    "the number of connections to a target cannot be limited",
+                                    "the number of connections to a target is not limited",
                                 );
                             }
-                            _ if *option == "backup" => notes.push(
-                                directive,
-                                "backup targets are not supported: it is used like the others",
-                            ),
-                            _ => notes.push(directive, format!("{option} is not supported by edge-proxyd")),
+                            _ if matches!(*option, "backup" | "resolve") => {}
+                            _ => notes.different(directive, format!("{option} is not supported")),
                         }
                     }
-                    weights.push((weight.to_owned(), directive));
+                    if options.contains(&"backup") {
+                        found.backups.push((*address).to_owned());
+                    } else {
+                        found.servers.push((*address).to_owned());
+                    }
+                    weights.push(((*address).to_owned(), weight.to_owned(), directive));
                 }
                 ("least_conn", _) => found.balance = Some("least-connections"),
                 ("ip_hash", _) => found.balance = Some("hash-client"),
@@ -61,15 +67,25 @@ impl Block {
                     "$request_uri" | "$uri" => found.balance = Some("hash-target"),
                     "$host" | "$http_host" => found.balance = Some("hash-host"),
                     "$remote_addr" | "$binary_remote_addr" => found.balance = Some("hash-client"),
-                    _ => notes.push(directive, "edge-proxyd hashes by client, host or target only"),
+                    _ => notes.different(directive, "targets are hashed by client, host or target only"),
                 },
-                ("keepalive" | "keepalive_requests" | "keepalive_timeout" | "zone", _) => {}
-                _ => notes.unknown(directive),
+                (
+                    "keepalive" | "keepalive_requests" | "keepalive_timeout" | "keepalive_time" | "zone"
+                    | "random" | "resolver" | "resolver_timeout",
+                    _,
+                ) => {}
+                _ => notes.different(directive, "not supported for targets"),
             }
         }
-        let same = weights.iter().all(|(weight, _)| *weight == weights[0].0);
-        for (_, directive) in weights.iter().filter(|(weight, _)| !same && weight != "1") {
-            notes.push(directive, "weights are not supported: each target gets the same share of requests");
+        let same = weights.iter().all(|(_, weight, _)| *weight == weights[0].1);
+        for (address, weight, directive) in weights.iter().filter(|_| !same) {
+            match weight.parse::<u16>() {
+                Ok(weight) if (1..=1000).contains(&weight) => found.weights.push((address.clone(), weight)),
+                _ => notes.different(directive, "not a supported weight: expected 1 to 1000"),
+            }
+        }
+        if found.servers.is_empty() {
+            found.servers.append(&mut found.backups);
         }
         found
     }
@@ -82,16 +98,21 @@ impl Block {
 }
 
 /// An upstream of the converted configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Upstream {
     pub(super) name: String,
     pub(super) targets: Vec<String>,
+    pub(super) backups: Vec<String>,
+    pub(super) weights: Vec<(String, u16)>,
     pub(super) balance: Option<&'static str>,
     pub(super) health: Vec<(&'static str, String)>,
     pub(super) host: Option<String>,
+    /// Keys of `tls`.
+    pub(super) tls: Vec<(&'static str, String)>,
+    pub(super) proxy_protocol: bool,
 }
 
-/// The upstreams that `proxy_pass` refers to.
+/// The upstreams that the configuration refers to.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
     pub(super) blocks: BTreeMap<String, Block>,
@@ -102,98 +123,199 @@ pub(super) struct Upstreams {
 pub(super) struct Passed {
     pub(super) upstream: String,
     pub(super) path: Option<String>,
+    /// True if the service receives the client's Host.
+    pub(super) keeps_host: bool,
 }
 
 impl Upstreams {
-    /// Returns the upstream for a `proxy_pass` in this scope.
-    pub(super) fn pass(&mut self, directive: &Directive, scope: &Scope, notes: &mut Notes) -> Option<Passed> {
-        let url = directive.arguments.first()?;
+    /// Returns the upstream for an address in this scope. `Err` says why there is none.
+    pub(super) fn pass(
+        &mut self,
+        directive: &Directive,
+        url: &str,
+        scope: &Scope,
+        notes: &mut Notes,
+    ) -> Result<Passed, &'static str> {
+        let grpc = directive.name == "grpc_pass";
         let (scheme, rest) = match url.split_once("://") {
-            Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
-            _ => {
-                notes.push(directive, "not an http:// or https:// address");
-                return None;
-            }
+            Some(("http", rest)) if !grpc => ("http", rest),
+            Some(("https", rest)) if !grpc => ("https", rest),
+            Some(("grpc", rest)) if grpc => ("h2c", rest),
+            Some(("grpcs", rest)) if grpc => ("h2", rest),
+            None if grpc => ("h2c", url),
+            _ => return Err("not an http:// or https:// address"),
         };
-        if rest.contains('$') {
-            notes.push(directive, "edge-proxyd has no variables: write an upstream for each service");
-            return None;
-        }
         let (authority, path) = if let Some(socket) = rest.strip_prefix("unix:") {
             let (socket, path) =
                 socket.split_once(':').map_or((socket, None), |(socket, path)| (socket, Some(path)));
             (format!("unix:{socket}"), path.map(String::from))
         } else {
-            let at = rest.find('/').unwrap_or(rest.len());
+            let at = rest.find(['/', '?']).unwrap_or(rest.len());
+            // A variable that begins with the path, such as $request_uri.
+            let at = rest.find('$').map_or(at, |variable| at.min(variable));
             (rest[..at].to_owned(), Some(rest[at..].to_owned()).filter(|path| !path.is_empty()))
         };
-        let host = self.host(directive, scope, &authority, notes);
+        if path.as_ref().is_some_and(|path| {
+            path.starts_with('$') && !path.starts_with("$request_uri") && !path.starts_with("$uri")
+        }) {
+            return Err("its address has variables that are not known here");
+        }
         let block = self.blocks.get(&authority);
-        let targets = match block {
-            Some(block) => block.servers.iter().map(|server| target(scheme, server)).collect(),
-            None => vec![target(scheme, &authority)],
+        let servers = match block {
+            Some(block) => block.servers.clone(),
+            None => vec![authority.clone()],
+        };
+        let targets = targets(scheme, &servers, block.is_some());
+        if targets.is_empty() {
+            return Err("it has no target that can be written");
+        }
+        if targets.len() < servers.len() {
+            notes.different(directive, "some targets of its upstream cannot be written, and are left out");
+        }
+        let mut backups = block.map_or_else(Vec::new, |block| self::targets(scheme, &block.backups, true));
+        backups.retain(|backup| {
+            !targets.contains(backup) && backup.starts_with("unix:") == targets[0].starts_with("unix:")
+        });
+        let mut weights: Vec<(String, u16)> = Vec::new();
+        for (address, weight) in block.map_or(&[][..], |block| &block.weights) {
+            let written = self::targets(scheme, std::slice::from_ref(address), true);
+            weights.extend(
+                written
+                    .into_iter()
+                    .filter(|one| targets.contains(one) || backups.contains(one))
+                    .map(|one| (one, *weight)),
+            );
+        }
+        weights.dedup_by(|a, b| a.0 == b.0);
+        let host = host(directive, scope, &authority, notes);
+        let tls = if matches!(scheme, "https" | "h2") {
+            if !scope.tls.iter().any(|(key, _)| matches!(*key, "ca" | "pin")) {
+                notes.closed(directive, "the certificate of the service is verified now, as nginx does not by default: if no public authority signed it, write tls = { pin = \"/PATH/OF/ITS.pem\" } in the upstream, or 502 is the answer");
+            }
+            let mut keys = scope.tls.clone();
+            // Both or neither.
+            let pair = ["certificate", "key"].iter().all(|key| keys.iter().any(|(known, _)| known == key));
+            keys.retain(|(key, _)| pair || !matches!(*key, "certificate" | "key"));
+            keys
+        } else {
+            Vec::new()
         };
         let (balance, health) =
             block.map_or((None, Vec::new()), |block| (block.balance, block.health.clone()));
-        if let Some(same) =
-            self.used.iter().find(|one| one.targets == targets && one.host == host && one.balance == balance)
-        {
-            return Some(Passed { upstream: same.name.clone(), path });
+        let upstream = Upstream {
+            name: String::new(),
+            targets,
+            backups,
+            weights,
+            balance,
+            health,
+            host,
+            tls,
+            proxy_protocol: false,
+        };
+        let keeps_host = upstream.host.is_none();
+        Ok(Passed { upstream: self.named(&authority, upstream), path, keeps_host })
+    }
+
+    /// Returns the name of an upstream for raw TCP.
+    pub(super) fn tcp(&mut self, address: &str, proxy_protocol: bool) -> Option<String> {
+        let servers = match self.blocks.get(address) {
+            Some(block) => block.servers.clone(),
+            None => vec![address.to_owned()],
+        };
+        let valid = |server: &&String| {
+            split_authority(server).is_some_and(|(_, port, _)| port.is_some_and(|port| port > 0))
+        };
+        let targets: Vec<String> =
+            servers.iter().filter(valid).map(|server| format!("tcp://{server}")).collect();
+        if targets.is_empty() {
+            return None;
         }
-        let bare: String = authority
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' })
-            .collect();
-        let bare = bare.trim_matches('-').to_owned();
+        let upstream = Upstream {
+            name: String::new(),
+            targets,
+            backups: Vec::new(),
+            weights: Vec::new(),
+            balance: None,
+            health: Vec::new(),
+            host: None,
+            tls: Vec::new(),
+            proxy_protocol,
+        };
+        Some(self.named(address, upstream))
+    }
+
+    /// Returns the name of an upstream like this one, which is added unless it is known.
+    fn named(&mut self, authority: &str, mut upstream: Upstream) -> String {
+        for known in &self.used {
+            upstream.name.clone_from(&known.name);
+            if *known == upstream {
+                return upstream.name;
+            }
+        }
+        let letters =
+            authority.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' });
+        let bare: String = letters.collect();
+        let bare =
+            Some(bare.trim_matches('-')).filter(|bare| !bare.is_empty()).unwrap_or("service").to_owned();
         let mut name = bare.clone();
         let mut number = 2;
         while self.used.iter().any(|one| one.name == name) {
             name = format!("{bare}-{number}");
             number += 1;
         }
-        self.used.push(Upstream { name: name.clone(), targets, balance, health, host });
-        Some(Passed { upstream: name, path })
-    }
-
-    /// Returns the Host for the upstream: `None` keeps the client's. nginx sends the upstream's own unless configured
-    /// otherwise.
-    fn host(
-        &self,
-        directive: &Directive,
-        scope: &Scope,
-        authority: &str,
-        notes: &mut Notes,
-    ) -> Option<String> {
-        let set = scope
-            .request
-            .iter()
-            .rev()
-            .find(|one| one.arguments.first().is_some_and(|name| name.eq_ignore_ascii_case("host")));
-        let value = set.and_then(|one| one.arguments.get(1)).map_or("$proxy_host", String::as_str);
-        let host = match value {
-            "$host" | "$http_host" | "$host:$server_port" => return None,
-            "$proxy_host" if authority.starts_with("unix:") => "localhost",
-            "$proxy_host" => authority,
-            literal if !literal.contains('$') => literal,
-            _ => {
-                notes.push(
-                    set.unwrap_or(directive),
-                    "edge-proxyd has no variables: the upstream receives the client's Host",
-                );
-                return None;
-            }
-        };
-        if split_authority(host).is_none() {
-            notes.push(
-                set.unwrap_or(directive),
-                format!("`{host}` is not a valid Host: the upstream receives the client's"),
-            );
-            return None;
-        }
-        Some(host.to_owned())
+        upstream.name.clone_from(&name);
+        self.used.push(upstream);
+        name
     }
 }
 
-fn target(scheme: &str, server: &str) -> String {
-    if server.starts_with("unix:") { server.to_owned() } else { format!("{scheme}://{server}") }
+/// Returns the targets of one kind: those over TCP, or the only Unix socket.
+fn targets(scheme: &str, servers: &[String], block: bool) -> Vec<String> {
+    let valid = |server: &&String| {
+        !server.starts_with("unix:") && split_authority(server).is_some_and(|(_, port, _)| port != Some(0))
+    };
+    let mut found: Vec<String> = Vec::new();
+    for server in servers.iter().filter(valid) {
+        // In a block, port 80 is nginx's default for https:// too.
+        let port = split_authority(server).and_then(|(_, port, _)| port);
+        let port = if block && port.is_none() && matches!(scheme, "https" | "h2") { ":80" } else { "" };
+        let target = format!("{scheme}://{server}{port}");
+        if !found.contains(&target) && found.len() < 64 {
+            found.push(target);
+        }
+    }
+    if found.is_empty() && matches!(scheme, "http") {
+        let socket = servers.iter().find(|server| server.starts_with("unix:/") && server.len() < 112);
+        found.extend(socket.cloned());
+    }
+    found
+}
+
+/// Returns the Host for the upstream: `None` keeps the client's. nginx sends the upstream's own unless configured
+/// otherwise.
+fn host(directive: &Directive, scope: &Scope, authority: &str, notes: &mut Notes) -> Option<String> {
+    let set = scope.request.iter().rev().find(|one| one.first().eq_ignore_ascii_case("host"));
+    let value = set.and_then(|one| one.arguments.get(1)).map_or("$proxy_host", String::as_str);
+    let host = match value {
+        "$host" | "$http_host" | "$host:$server_port" | "$server_name" | "$ssl_server_name" => return None,
+        "$proxy_host" if authority.starts_with("unix:") => "localhost",
+        "$proxy_host" => authority,
+        literal if !literal.contains('$') => literal,
+        _ => {
+            notes.different(
+                set.unwrap_or(directive),
+                "its variable is not known here: the service receives the client's Host",
+            );
+            return None;
+        }
+    };
+    if split_authority(host).is_none() {
+        notes.different(
+            set.unwrap_or(directive),
+            format!("`{host}` is not a valid Host: the service receives the client's"),
+        );
+        return None;
+    }
+    Some(host.to_owned())
 }

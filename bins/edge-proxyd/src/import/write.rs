@@ -1,250 +1,275 @@
 //! Writer for the converted configuration.
 
+use super::Edge;
 use super::differs;
-use super::scope::Scope;
-use super::{Action, Edge, ImportedSite, Route, https_port};
-use std::fmt::Write;
-
-/// Quotes text as a single-line TOML string, which may also be a key.
-fn quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => out.extend(['\\', letter]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            _ if letter.is_control() => {
-                let _ = write!(out, "\\u{:04X}", u32::from(letter));
-            }
-            _ => out.push(letter),
-        }
-    }
-    out.push('"');
-    out
-}
-
-fn list<T: ToString>(all: &[T]) -> String {
-    let all: Vec<String> = all.iter().map(|one| quoted(&one.to_string())).collect();
-    if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) }
-}
+use super::listen::Listen;
+use super::quote::{list, quoted};
+use super::ranges::Lists;
+use super::render::Rendered;
+use super::routes::Paths;
+use super::sites::{Plain, Site};
+use super::upstream::Upstream;
 
 pub(super) fn text(edge: &Edge) -> String {
     let mut out = String::from("# Imported from nginx.\n");
-    let mut line = |text: String| {
-        out.push_str(&text);
+    let mut line = |text: &str| {
+        out.push_str(text);
         out.push('\n');
     };
     for difference in differs::without_a_directive(edge) {
-        line(format!("# - {difference}"));
+        line(&format!("# - {difference}"));
     }
     if let Some(port) = https_port(&edge.listens) {
-        line(format!("https_port = {port}"));
+        line(&format!("https_port = {port}"));
     }
-    let proxied = edge.real_ip.header.as_deref() == Some("proxy_protocol");
-    for listen in &edge.listens {
-        line(format!("\n[[listen]]\naddress = {}", quoted(&listen.address.to_string())));
-        if listen.tls {
-            line("tls = true".into());
-        }
-        if listen.quic {
-            line("http3 = true".into());
-        }
-        if listen.proxy_protocol && !edge.real_ip.ranges.is_empty() {
-            line(format!("proxy_protocol = {}", list(&edge.real_ip.ranges)));
-        }
-    }
-    if !edge.real_ip.ranges.is_empty() && !proxied {
-        let header = edge.real_ip.header.as_deref().unwrap_or("x-real-ip");
-        line(format!("\n[trust]\nranges = {}\nheader = {}", list(&edge.real_ip.ranges), quoted(header)));
+    listeners(&mut line, edge);
+    let real_ip = &edge.real_ip;
+    if !real_ip.ranges.is_empty() && real_ip.header() != "proxy_protocol" {
+        line(&format!(
+            "\n[trust]\nranges = {}\nheader = {}",
+            list(&real_ip.ranges),
+            quoted(real_ip.header())
+        ));
     }
     if let Some(folder) = &edge.certificates {
-        line(format!("\n[certificates]\nfolder = {}", quoted(folder)));
+        line(&format!("\n[certificates]\nfolder = {}", quoted(folder)));
     }
+    let mut names: Vec<String> = Vec::new();
     for one in &edge.sites {
-        site(&mut line, one);
+        site(&mut line, edge, one, &mut names);
     }
-    for upstream in &edge.upstreams.used {
-        line(format!("\n[upstream.{}]\ntargets = {}", quoted(&upstream.name), list(&upstream.targets)));
-        if let Some(balance) = upstream.balance {
-            line(format!("balance = {}", quoted(balance)));
+    for forwarded in &edge.forwarded {
+        for (hosts, upstream) in &forwarded.by_name {
+            line(&format!("\n[[site]]\nhosts = {}", list(hosts)));
+            name_of(&mut line, hosts, &mut names);
+            let bound: Vec<String> = forwarded.listens.iter().map(|listen| name(listen, "tls")).collect();
+            line(&format!("listen = {}", list(&bound)));
+            addresses(&mut line, &forwarded.lists);
+            line(&format!("passthrough = {}", quoted(upstream)));
         }
-        if let Some(host) = &upstream.host {
-            line(format!("host = {}", quoted(host)));
-        }
-        if !upstream.health.is_empty() {
-            line(format!("\n[upstream.{}.health]", quoted(&upstream.name)));
-        }
-        for (key, value) in &upstream.health {
-            line(format!("{key} = {value}"));
+    }
+    let text = out.clone();
+    let mut line = |text: &str| {
+        out.push_str(text);
+        out.push('\n');
+    };
+    for one in &edge.upstreams.used {
+        if text.contains(&format!(" = {}", quoted(&one.name))) {
+            upstream(&mut line, one);
         }
     }
     out
 }
 
-fn site(line: &mut impl FnMut(String), site: &ImportedSite) {
-    let (server, scope) = (&site.server, &site.server.scope);
-    line(format!("\n[[site]]\nhosts = {}\nplain = {}", list(&site.hosts), quoted(site.plain)));
-    if server.early_data {
-        line("early_data = true".into());
-    }
-    if !scope.access.is_empty() || server.routes.iter().any(|route| !route.scope.access.is_empty()) {
-        // nginx responds with 403.
-        line("reject = \"alert\"".into());
-    }
-    if scope.gzip {
-        line(format!("compression = {{ codings = [\"gzip\"], least = {} }}", quoted(&scope.least())));
-    }
-    if !scope.timeouts.is_empty() {
-        let timeouts: Vec<_> =
-            scope.timeouts.iter().map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
-        line(format!("timeouts = {{ {} }}", timeouts.join(", ")));
-    }
-    if let Some(action) = &server.action {
-        shared(line, scope, false);
-        // nginx does not authenticate before it returns.
-        done(line, action);
-        return;
-    }
-    for route in &server.routes {
-        self::route(line, route);
-    }
-    if server.routes.is_empty() {
-        line("respond = { status = 404 }".into());
-    }
+/// Returns the port of redirects to HTTPS, if it is not the default.
+fn https_port(listens: &[Listen]) -> Option<u16> {
+    let ports = || listens.iter().filter(|listen| listen.tls).map(|listen| listen.address.port());
+    if ports().any(|port| port == 443) { None } else { ports().next() }
 }
 
-fn route(line: &mut impl FnMut(String), route: &Route) {
-    let key = if route.exact { "exact" } else { "path" };
-    line(format!("\n[[site.route]]\n{key} = {}", quoted(&route.path)));
-    // A response of the proxy itself requires nothing before it.
-    let forwards = matches!(route.action, Action::Forward { .. });
-    shared(line, &route.scope, forwards);
-    done(line, &route.action);
+/// Returns the name of a listener, by which sites refer to it.
+fn name(listen: &Listen, scheme: &str) -> String {
+    let ip = listen.address.ip();
+    let usual = if scheme == "http" { 80 } else { 443 };
+    let port = listen.address.port();
+    let port = if port == usual { String::new() } else { format!("-{port}") };
+    let at = if ip.is_unspecified() { String::new() } else { format!("-{ip}") };
+    format!("{scheme}{at}{port}")
 }
 
-/// Writes the settings of a request besides its action.
-fn shared(line: &mut impl FnMut(String), scope: &Scope, forwards: bool) {
-    if forwards && let Some(limit) = scope.body_limit() {
-        line(format!("body_limit = {}", quoted(&limit)));
-    }
-    if forwards {
-        let of = |name: &str| {
-            let found = scope.access.iter().filter(|one| one.name == name);
-            found
-                .filter_map(|one| one.arguments.first())
-                .filter(|range| *range != "all")
-                .cloned()
-                .collect::<Vec<_>>()
+pub(super) fn scheme(listen: &Listen) -> &'static str {
+    if listen.tls { "https" } else { "http" }
+}
+
+/// Writes the listeners: those that differ in their address only are one.
+fn listeners(line: &mut impl FnMut(&str), edge: &Edge) {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let sites = |l: usize| edge.sites.iter().map(move |site| site.listeners.contains(&l)).collect::<Vec<_>>();
+    for (l, listen) in edge.listens.iter().enumerate() {
+        let alike = |other: &usize| {
+            let other_listen = &edge.listens[*other];
+            (listen.tls, listen.quic, listen.h2c, listen.proxy_protocol)
+                == (other_listen.tls, other_listen.quic, other_listen.h2c, other_listen.proxy_protocol)
+                && listen.address.port() == other_listen.address.port()
+                && listen.address.ip().is_unspecified() == other_listen.address.ip().is_unspecified()
+                && sites(l) == sites(*other)
         };
-        let closed = scope
-            .access
+        match groups.iter_mut().find(|group| alike(&group[0])) {
+            Some(group) => group.push(l),
+            None => groups.push(vec![l]),
+        }
+    }
+    for group in groups {
+        let first = &edge.listens[group[0]];
+        line("\n[[listen]]");
+        if named(edge) {
+            line(&format!("name = {}", quoted(&name(first, scheme(first)))));
+        }
+        let all: Vec<String> = group.iter().map(|l| edge.listens[*l].address.to_string()).collect();
+        line(&format!("address = {}", list(&all)));
+        if first.tls {
+            line("tls = true");
+        }
+        if first.quic {
+            line("http3 = true");
+        }
+        if first.h2c && !first.tls {
+            line("h2c = true");
+        }
+        if first.proxy_protocol && !edge.real_ip.ranges.is_empty() {
+            line(&format!("proxy_protocol = {}", list(&edge.real_ip.ranges)));
+        }
+    }
+    for forwarded in &edge.forwarded {
+        for listen in &forwarded.listens {
+            line("\n[[listen]]");
+            match &forwarded.upstream {
+                Some(upstream) => {
+                    line(&format!("address = {}", quoted(&listen.address.to_string())));
+                    line(&format!("forward = {}", quoted(upstream)));
+                    addresses(line, &forwarded.lists);
+                    if let Some(idle) = &forwarded.idle {
+                        line(&format!("idle = {}", quoted(idle)));
+                    }
+                }
+                None => {
+                    line(&format!("name = {}", quoted(&name(listen, "tls"))));
+                    line(&format!("address = {}\ntls = true", quoted(&listen.address.to_string())));
+                }
+            }
+        }
+    }
+}
+
+/// Returns whether listeners need names: where a site is not at all of them.
+fn named(edge: &Edge) -> bool {
+    edge.forwarded.iter().any(|one| one.upstream.is_none())
+        || edge
+            .sites
             .iter()
-            .any(|one| one.name == "deny" && one.arguments.first().is_some_and(|all| all == "all"));
-        let (allow, deny) = (of("allow"), of("deny"));
-        if closed && allow.is_empty() {
-            line("deny = [\"0.0.0.0/0\", \"::/0\"]".into());
-        } else {
-            if closed {
-                line(format!("allow = {}", list(&allow)));
-            }
-            if !deny.is_empty() {
-                line(format!("deny = {}", list(&deny)));
-            }
-        }
-        if let (Some(realm), Some(users)) = (&scope.realm, &scope.users) {
-            line(format!("auth = {{ realm = {}, users = {} }}", quoted(realm), quoted(users)));
-        }
-        edits(line, "request_headers", &scope.requested(), &[]);
-    }
-    let added: Vec<_> = scope
-        .response
-        .iter()
-        .filter_map(|one| Some((one.arguments.first()?.clone(), one.arguments.get(1)?.clone())))
-        .filter(|(_, value)| !value.contains('$'))
-        .collect();
-    edits(line, "response_headers", &added, &scope.hidden);
+            .any(|site| site.listeners.len() < edge.listens.len() && !is_everywhere(edge, site))
 }
 
-fn edits(line: &mut impl FnMut(String), key: &str, set: &[(String, String)], hidden: &[String]) {
-    let removed: Vec<String> = set
-        .iter()
-        .filter(|(_, value)| value.is_empty())
-        .map(|(name, _)| name.clone())
-        .chain(hidden.iter().cloned())
-        .collect();
-    let mut names: Vec<&String> =
-        set.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name).collect();
-    names.sort_unstable();
-    names.dedup();
-    if removed.is_empty() && names.is_empty() {
-        return;
-    }
-    let mut parts = Vec::new();
-    if !removed.is_empty() {
-        let removed: Vec<_> = removed.iter().map(|name| quoted(name)).collect();
-        parts.push(format!("remove = [{}]", removed.join(", ")));
-    }
-    if !names.is_empty() {
-        let mut pairs = String::new();
-        for name in names {
-            let values: Vec<_> =
-                set.iter().filter(|(known, _)| known == name).map(|(_, value)| value.clone()).collect();
-            let comma = if pairs.is_empty() { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(pairs, "{comma}{} = {}", quoted(name), list(&values));
-        }
-        // nginx adds response fields beside the upstream's, and replaces request fields of the client.
-        let what = if key == "request_headers" { "set" } else { "add" };
-        parts.push(format!("{what} = {{ {pairs} }}"));
-    }
-    line(format!("{key} = {{ {} }}", parts.join(", ")));
+/// Returns whether a site may leave out `listen`: it refuses plain HTTP, and is at every listener with TLS.
+fn is_everywhere(edge: &Edge, site: &Site) -> bool {
+    let at = |l: usize| site.listeners.contains(&l);
+    (0..edge.listens.len()).all(|l| at(l) || site.plain == Plain::Refuse && !edge.listens[l].tls)
 }
 
-fn done(line: &mut impl FnMut(String), action: &Action) {
-    match action {
-        Action::Drop => line("drop = true".into()),
-        Action::Forward { upstream, strip } => {
-            line(format!("upstream = {}", quoted(upstream)));
-            if let Some(prefix) = strip {
-                line(format!("strip_prefix = {}", quoted(prefix)));
-            }
-        }
-        Action::Redirect { status, to } => line(format!("redirect = {}\nstatus = {status}", quoted(to))),
-        Action::Respond { status, body, .. } if body.is_empty() => {
-            line(format!("respond = {{ status = {status} }}"));
-        }
-        Action::Respond { status, body, content_type } => line(format!(
-            "respond = {{ status = {status}, content_type = {}, body = {} }}",
-            quoted(content_type),
-            quoted(body)
-        )),
+fn addresses(line: &mut impl FnMut(&str), lists: &Lists) {
+    if !lists.allow.is_empty() {
+        line(&format!("allow = {}", list(&lists.allow)));
+    }
+    if !lists.deny.is_empty() {
+        line(&format!("deny = {}", list(&lists.deny)));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-    use crate::import::{import, parse};
-    use proptest::prelude::*;
-
-    /// Quotes in the middle of a word belong to it, and this becomes a key.
-    #[test]
-    fn a_field_whose_name_is_none_is_not_taken_over() {
-        let text = "server { listen 80; server_name a.test; add_header X-Frame-Options'\"DENY\" always; \
-                    proxy_hide_header 'a b'; return 204; }";
-        let directives = parse("nginx.conf", text, &mut |_| Ok(Vec::new())).expect("nginx's grammar");
-        let found = import(&directives);
-        let noted: Vec<_> = found.notes.iter().map(|note| note.what.as_str()).collect();
-        assert_eq!(noted, ["expected a field name of letters, digits and -"; 2], "{:?}", found.notes);
-        assert!(found.text.parse::<toml::Table>().is_ok() && !found.text.contains("DENY"), "{}", found.text);
+/// Writes the name of a site if its first host is the name of another.
+fn name_of(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<String>) {
+    let Some(first) = hosts.first() else { return };
+    let mut name = first.clone();
+    let mut number = 2;
+    while names.contains(&name) {
+        name = format!("{first} ({number})");
+        number += 1;
     }
+    if name != *first {
+        line(&format!("name = {}", quoted(&name)));
+    }
+    names.push(name);
+}
 
-    proptest! {
-        #[test]
-        fn whatever_is_quoted_is_read_as_it_was(text in any::<String>()) {
-            let table: toml::Table = format!("{0} = {{ {0} = {0} }}", quoted(&text)).parse().expect("it is TOML");
-            prop_assert_eq!(table[&text][&text].as_str(), Some(text.as_str()));
+fn site(line: &mut impl FnMut(&str), edge: &Edge, site: &Site, names: &mut Vec<String>) {
+    line(&format!("\n[[site]]\nhosts = {}", list(&site.hosts)));
+    name_of(line, &site.hosts, names);
+    if named(edge) && !is_everywhere(edge, site) {
+        let mut bound: Vec<String> = site
+            .listeners
+            .iter()
+            .map(|l| &edge.listens[*l])
+            .map(|listen| name(listen, scheme(listen)))
+            .collect();
+        bound.dedup();
+        let mut seen = Vec::new();
+        bound.retain(|name| {
+            let new = !seen.contains(name);
+            seen.push(name.clone());
+            new
+        });
+        line(&format!("listen = [{}]", bound.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")));
+    }
+    line(&format!("plain = {}", quoted(site.plain.word())));
+    site.body.keys.iter().for_each(|key| line(key));
+    if let [(Paths::Begins(path), one)] = site.body.routes.as_slice()
+        && path == "/"
+        && one.of_a_site
+    {
+        return keys(line, one);
+    }
+    let shared = shared(&site.body.routes);
+    shared.iter().for_each(|key| line(key));
+    for (paths, one) in &site.body.routes {
+        line("\n[[site.route]]");
+        match paths {
+            Paths::Begins(path) if path.ends_with('/') => line(&format!("path = {}", quoted(path))),
+            Paths::Begins(path) => line(&format!("begins = {}", quoted(path))),
+            Paths::Exact(path) => line(&format!("exact = {}", quoted(path))),
         }
+        let mut own = one.clone();
+        own.keys.retain(|key| !shared.contains(key));
+        keys(line, &own);
+    }
+}
+
+/// Returns the keys that all forwarding routes of a site have, and that mean the same in the site.
+fn shared(routes: &[(Paths, Rendered)]) -> Vec<String> {
+    let forwards = |one: &Rendered| one.keys.iter().any(|key| key.starts_with("upstream = "));
+    let mut all = routes.iter().map(|(_, one)| one).filter(|one| forwards(one));
+    let Some(first) = all.next() else { return Vec::new() };
+    let others: Vec<&Rendered> = all.collect();
+    let of_request =
+        |key: &&String| key.starts_with("body_limit = ") || key.starts_with("request_headers = ");
+    let common = |key: &&String| !others.is_empty() && others.iter().all(|one| one.keys.contains(*key));
+    first.keys.iter().filter(of_request).filter(common).cloned().collect()
+}
+
+fn keys(line: &mut impl FnMut(&str), one: &Rendered) {
+    one.comments.iter().for_each(|comment| line(&format!("# {comment}")));
+    one.guard.iter().chain(&one.keys).for_each(|key| line(key));
+}
+
+fn upstream(line: &mut impl FnMut(&str), upstream: &Upstream) {
+    line(&format!("\n[upstream.{}]\ntargets = {}", quoted(&upstream.name), list(&upstream.targets)));
+    if !upstream.backups.is_empty() {
+        line(&format!("backup = {}", list(&upstream.backups)));
+    }
+    if !upstream.weights.is_empty() {
+        let all: Vec<String> = upstream
+            .weights
+            .iter()
+            .map(|(target, weight)| format!("{} = {weight}", quoted(target)))
+            .collect();
+        line(&format!("weights = {{ {} }}", all.join(", ")));
+    }
+    if let Some(balance) = upstream.balance {
+        line(&format!("balance = {}", quoted(balance)));
+    }
+    if let Some(host) = &upstream.host {
+        line(&format!("host = {}", quoted(host)));
+    }
+    if upstream.proxy_protocol {
+        line("proxy_protocol = \"v1\"");
+    }
+    if !upstream.tls.is_empty() {
+        let keys: Vec<String> =
+            upstream.tls.iter().map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
+        line(&format!("tls = {{ {} }}", keys.join(", ")));
+    }
+    if !upstream.health.is_empty() {
+        line(&format!("\n[upstream.{}.health]", quoted(&upstream.name)));
+    }
+    for (key, value) in &upstream.health {
+        line(&format!("{key} = {value}"));
     }
 }

@@ -366,6 +366,7 @@ fn path(target: &str) -> &str {
 /// Returns the route as a span attribute: of low cardinality, whatever clients request.
 fn template(path: &PathMatch) -> String {
     match path {
+        PathMatch::Begins(begin) => format!("{begin}*"),
         PathMatch::Exact(path) => path.clone(),
         PathMatch::Prefix(prefix) => format!("{}/*", prefix.strip_suffix('/').unwrap_or(prefix)),
     }

@@ -70,9 +70,9 @@ pub(super) fn check<'a>(
     check_upgrade(&mut part, &site.upgrade);
     let mut paths = HashSet::new();
     for (j, route) in site.routes.iter().enumerate() {
-        let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
+        let (PathMatch::Begins(path) | PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
         let part = &mut errors.of(ConfigPath::Route(i, j), format!("site `{}`, route `{path}`", site.name));
-        if !paths.insert((matches!(route.path, PathMatch::Exact(_)), path)) {
+        if !paths.insert((std::mem::discriminant(&route.path), path)) {
             part.wrong("path", path, "duplicate path: remove one of the two routes");
         }
         check_route(part, config, route, path);

@@ -257,6 +257,7 @@ fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
 
 fn route(decision: &Decision<'_>) -> Answer {
     match decision.route.map(|(_, route)| &route.path) {
+        Some(PathMatch::Begins(path)) => Answer::new(path, "longest matching beginning"),
         Some(PathMatch::Exact(path)) => Answer::new(path, "exact match of the path"),
         Some(PathMatch::Prefix(path)) => Answer::new(path, "longest matching prefix"),
         None if decision.verdict.reason().is_some() => {

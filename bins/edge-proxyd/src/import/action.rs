@@ -1,0 +1,31 @@
+//! The action for a request, with the settings in effect.
+
+use super::scope::Scope;
+
+/// The action for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Drop,
+    Forward { upstream: String, prefix: Prefix },
+    Redirect { status: u16, to: String },
+    Respond { status: u16, body: String, content_type: String },
+}
+
+/// An action, and the settings in effect.
+#[derive(Clone, Debug)]
+pub(super) struct Handling {
+    pub(super) action: Action,
+    pub(super) scope: Scope,
+}
+
+/// The change of a prefix before a request is forwarded: one is removed, then another added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Prefix {
+    pub(super) strip: Option<String>,
+    pub(super) add: Option<String>,
+}
+
+/// Returns the answer of a place that is closed.
+pub(super) fn refusal() -> Action {
+    Action::Respond { status: 403, body: String::new(), content_type: "text/plain".into() }
+}

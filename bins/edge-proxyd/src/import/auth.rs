@@ -1,0 +1,104 @@
+//! Conversion of `auth_request`: the service that is asked, and the fields that are copied from its answer.
+
+use super::action::{Action, Prefix};
+use super::location::{Locations, Matching};
+use super::notes::Notes;
+use super::parse::Directive;
+use super::scope::Scope;
+use super::upstream::Upstreams;
+use super::variables::Variables;
+use std::collections::BTreeMap;
+
+/// An authentication service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Service {
+    pub(super) upstream: String,
+    /// The name of a well-known service, whose path and fields are known.
+    pub(super) known: Option<&'static str>,
+    pub(super) path: String,
+}
+
+/// The services by the location that `auth_request` names.
+pub(super) type Services = BTreeMap<String, Service>;
+
+/// Finds the services that the locations of a server ask.
+pub(super) fn services(
+    settings: &[Directive],
+    scope: &Scope,
+    locations: &Locations<'_>,
+    variables: &Variables,
+    upstreams: &mut Upstreams,
+    notes: &mut Notes,
+) -> Services {
+    let mut found = Services::new();
+    let scopes = locations.all.iter().map(|location| &location.handling.scope).chain([scope]);
+    let asked: Vec<String> =
+        scopes.filter_map(|scope| scope.auth_request.as_ref()).map(|one| one.first().to_owned()).collect();
+    for uri in asked {
+        if found.contains_key(&uri) {
+            continue;
+        }
+        let path = uri.split('?').next().unwrap_or_default();
+        let longest = locations
+            .all
+            .iter()
+            .filter_map(|location| match &location.place {
+                Matching::Exact(exact) if exact == path => Some((usize::MAX, location)),
+                Matching::Prefix(prefix, _) if path.starts_with(prefix.as_str()) => {
+                    Some((prefix.len(), location))
+                }
+                _ => None,
+            })
+            .max_by_key(|(length, _)| *length);
+        let Some((_, location)) = longest else { continue };
+        let service = of_location(&location.directive, path, scope, variables, upstreams, notes);
+        // A location that is forwarded as a whole answers for the path itself.
+        let service = service.or_else(|| match &location.handling.action {
+            Action::Forward { upstream, prefix } if *prefix == Prefix::default() => {
+                Some(Service { upstream: upstream.clone(), known: None, path: path.to_owned() })
+            }
+            _ => None,
+        });
+        if let Some(service) = service {
+            let signs_in = settings.iter().find(|one| one.name == "error_page" && one.first() == "401");
+            if let (Some(at), None) = (signs_in, service.known) {
+                notes.different(at, "401 of the authentication service reaches the client: its own answer has to lead to the sign-in page");
+            }
+            found.insert(uri, service);
+        }
+    }
+    found
+}
+
+fn of_location(
+    directive: &Directive,
+    asked: &str,
+    scope: &Scope,
+    variables: &Variables,
+    upstreams: &mut Upstreams,
+    notes: &mut Notes,
+) -> Option<Service> {
+    let block = directive.inner();
+    let mut variables = variables.clone();
+    for one in block.iter().filter(|one| one.name == "set") {
+        if let [name, value] = one.arguments.as_slice() {
+            variables.set(name, value);
+        }
+    }
+    let pass = block.iter().find(|one| one.name == "proxy_pass")?;
+    let mut inner = scope.enter(block);
+    for one in block.iter().filter(|one| matches!(one.name.as_str(), "proxy_set_header")) {
+        inner.take(one, &variables, notes);
+    }
+    let url = variables.expand(pass.first());
+    // The query is of nginx's own making.
+    let url = url.split(['?', '$']).next().unwrap_or_default();
+    let passed = upstreams.pass(pass, url, &inner, notes).ok()?;
+    let path = passed.path.unwrap_or_else(|| asked.to_owned());
+    let known = match path.as_str() {
+        path if path.starts_with("/api/verify") || path.starts_with("/api/authz/") => Some("authelia"),
+        path if path.starts_with("/outpost.goauthentik.io/auth/") => Some("authentik"),
+        _ => None,
+    };
+    Some(Service { upstream: passed.upstream, known, path })
+}

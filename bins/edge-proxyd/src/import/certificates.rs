@@ -1,0 +1,86 @@
+//! The certificates of servers.
+
+use super::listen::Listen;
+use super::parse::Directive;
+use super::quote::quoted;
+use super::sites::Server;
+
+/// The certificates of all servers.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    /// The folder that has all of them in a layout that edge-proxyd reads.
+    pub(super) folder: Option<String>,
+    outer: Option<(Directive, Directive)>,
+}
+
+impl Certificates {
+    /// Reads the certificates of servers that have names.
+    pub(super) fn read(all: &[&Directive], servers: &[Server], listens: &[Listen]) -> Self {
+        let mut found = Self { folder: None, outer: pair(all) };
+        if !listens.iter().any(|listen| listen.tls) {
+            return found;
+        }
+        let at_tls = |server: &&Server| {
+            let tls = |one: &Listen| listens.iter().any(|listen| listen.tls && listen.address == one.address);
+            !server.names.hosts.is_empty() && server.listens.iter().any(tls)
+        };
+        let pairs: Vec<Option<(Directive, Directive)>> = servers
+            .iter()
+            .filter(at_tls)
+            .map(|server| {
+                pair(&server.directive.inner().iter().collect::<Vec<_>>()).or_else(|| found.outer.clone())
+            })
+            .collect();
+        let parents: Vec<Option<&str>> = pairs
+            .iter()
+            .map(|pair| pair.as_ref().and_then(|(certificate, key)| parent(certificate.first(), key.first())))
+            .collect();
+        found.folder = match parents.first() {
+            Some(Some(first)) if parents.iter().all(|parent| parent == &Some(*first)) => {
+                Some((*first).to_owned())
+            }
+            // Sites name their files; a site without any needs a folder.
+            _ if !pairs.is_empty() && pairs.iter().all(Option::is_some) => None,
+            _ => Some("/var/lib/acme".into()),
+        };
+        found
+    }
+
+    /// Returns the keys of a site over TLS.
+    pub(super) fn keys(&self, server: &Server, folder: &str) -> Vec<String> {
+        if self.folder.as_deref().is_some_and(|folder| folder != "/var/lib/acme") {
+            return Vec::new();
+        }
+        let own = pair(&server.directive.inner().iter().collect::<Vec<_>>());
+        let Some((certificate, key)) = own.or_else(|| self.outer.clone()) else { return Vec::new() };
+        let paths = [certificate.first(), key.first()];
+        if self.folder.is_some() && parent(paths[0], paths[1]) == self.folder.as_deref()
+            || paths.iter().any(|path| path.contains('$'))
+        {
+            return Vec::new();
+        }
+        let absolute =
+            |path: &str| if path.starts_with('/') { path.to_owned() } else { format!("{folder}/{path}") };
+        vec![
+            format!("certificate = {}", quoted(&absolute(paths[0]))),
+            format!("key = {}", quoted(&absolute(paths[1]))),
+        ]
+    }
+}
+
+fn pair(block: &[&Directive]) -> Option<(Directive, Directive)> {
+    let one = |name: &str| block.iter().find(|one| one.name == name).map(|one| (*one).clone());
+    one("ssl_certificate").zip(one("ssl_certificate_key"))
+}
+
+/// Returns the folder of a certificate's folder, if it is laid out as NixOS, lego's programs or certbot do.
+fn parent<'p>(certificate: &'p str, key: &str) -> Option<&'p str> {
+    let path = certificate.strip_suffix("/fullchain.pem")?;
+    let key = key.strip_prefix(path)?;
+    let (parent, name) = path.rsplit_once('/')?;
+    (matches!(key, "/key.pem" | "/privkey.pem")
+        && parent.starts_with('/')
+        && !name.contains('$')
+        && !parent.contains('$'))
+    .then_some(parent)
+}

@@ -1,0 +1,186 @@
+//! Conditions of `if`.
+
+use super::parse::Directive;
+use super::pattern::{Rest, Shape, shapes};
+use super::ranges::{Rule, everyone};
+use super::variables::{Variables, bare};
+
+/// The requests for which a condition holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Always,
+    Never,
+    /// Those of clients, in nginx's order: `allows` for those for which it holds.
+    Clients(Vec<Rule>),
+    /// Those with one of these methods.
+    Methods(Vec<String>),
+    /// Those with none of these methods.
+    OtherMethods(Vec<String>),
+    /// Those without a valid client certificate.
+    NoCertificate,
+    /// Those for these paths.
+    Paths(Vec<Shape>),
+    /// Those that a file decides.
+    Files,
+    /// Nobody knows before the request arrives.
+    Unknown,
+}
+
+/// Decides a condition as far as it can be decided.
+pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
+    let text = directive.arguments.join(" ");
+    let text = text.trim();
+    let text = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text).trim();
+    let (left, rest) = text.split_once(' ').unwrap_or((text, ""));
+    if left.trim_start_matches('!').starts_with('-') {
+        return Verdict::Files;
+    }
+    let (operator, right) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
+    let right = variables.constant(right.trim());
+    let source = variables.expand(left);
+    if let Some(found) = clients(left, operator, &right, variables) {
+        return found;
+    }
+    let negated = operator.starts_with('!');
+    match (bare(&source).as_str(), operator.trim_start_matches('!')) {
+        ("ssl_client_verify", "=")
+            if variables.context.tls && (negated, right.as_str()) == (true, "SUCCESS") =>
+        {
+            Verdict::NoCertificate
+        }
+        ("request_method", "=") => methods(vec![right], negated),
+        ("request_method", "~" | "~*") => match words(&right) {
+            Some(all) => methods(all, negated),
+            None => Verdict::Unknown,
+        },
+        ("request_uri" | "uri" | "document_uri", "=") if !negated && right.starts_with('/') => {
+            let literal = right.split('?').next().unwrap_or_default().to_owned();
+            Verdict::Paths(vec![Shape { anchored: true, literal, rest: Rest::Nothing }])
+        }
+        ("request_uri" | "uri" | "document_uri", "~" | "~*") if !negated => {
+            shapes(&right).map_or(Verdict::Unknown, Verdict::Paths)
+        }
+        _ => compare(&variables.constant(&source), operator, &right),
+    }
+}
+
+/// Compares two texts without variables.
+fn compare(left: &str, operator: &str, right: &str) -> Verdict {
+    if left.contains('$') || right.contains('$') && matches!(operator, "=" | "!=") {
+        return Verdict::Unknown;
+    }
+    let of = |holds: bool| if holds { Verdict::Always } else { Verdict::Never };
+    match operator {
+        "" => of(!left.is_empty() && left != "0"),
+        "=" => of(left == right),
+        "!=" => of(left != right),
+        "~" | "~*" | "!~" | "!~*" => {
+            let Some(matches) = matches(left, right, operator.ends_with('*')) else {
+                return Verdict::Unknown;
+            };
+            of(matches != operator.starts_with('!'))
+        }
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Returns whether an expression of exact alternatives or prefixes matches a text.
+fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
+    let (text, expression) = if ignore_case {
+        (text.to_lowercase(), expression.to_lowercase())
+    } else {
+        (text.into(), expression.into())
+    };
+    let mut found = false;
+    for shape in shapes(&expression)? {
+        found |= match (shape.anchored, shape.rest) {
+            (true, Rest::Anything) => text.starts_with(&shape.literal),
+            (true, Rest::Nothing) => text == shape.literal,
+            (false, Rest::Anything) => text.contains(&shape.literal),
+            (false, Rest::Nothing) => text.ends_with(&shape.literal),
+            (_, Rest::Some) => return None,
+        };
+    }
+    Some(found)
+}
+
+/// Returns the words of `^(A|B)$` and its like.
+fn words(expression: &str) -> Option<Vec<String>> {
+    let all = shapes(expression)?;
+    let word =
+        |shape: Shape| (shape.rest != Rest::Some && !shape.literal.is_empty()).then_some(shape.literal);
+    all.into_iter().map(word).collect()
+}
+
+fn methods(all: Vec<String>, negated: bool) -> Verdict {
+    let token = |word: &String| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    if !all.iter().all(token) {
+        return Verdict::Unknown;
+    }
+    if negated { Verdict::OtherMethods(all) } else { Verdict::Methods(all) }
+}
+
+/// Decides a condition on a `geo` variable, or on the client's address itself.
+fn clients(left: &str, operator: &str, right: &str, variables: &Variables) -> Option<Verdict> {
+    let holds = |value: &str| match operator {
+        "" => Some(!value.is_empty() && value != "0"),
+        "=" => Some(value == right),
+        "!=" => Some(value != right),
+        _ => None,
+    };
+    if let Some(regions) = variables.regions(left) {
+        let mut ranges = regions.ranges.clone();
+        // The most specific range counts.
+        ranges.sort_by_key(|(range, _)| std::cmp::Reverse(range.prefix_len()));
+        let mut rules = Vec::new();
+        for (range, value) in ranges {
+            rules.push(Rule { allows: holds(&value)?, range });
+        }
+        let other = holds(&regions.default)?;
+        rules.extend(everyone().map(|range| Rule { allows: other, range }));
+        return Some(Verdict::Clients(rules));
+    }
+    if bare(&variables.expand(left)) == "remote_addr" && matches!(operator, "=" | "!=") {
+        let range = super::ranges::net_of(right)?;
+        let mut rules = vec![Rule { allows: operator == "=", range }];
+        rules.extend(everyone().map(|range| Rule { allows: operator != "=", range }));
+        return Some(Verdict::Clients(rules));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::parse;
+
+    #[test]
+    fn verdicts() {
+        let text = "geo $lan { default 0; 10.0.0.0/8 1; }";
+        let found = parse("f", text, &mut |_| Ok(Vec::new())).expect("nginx's grammar");
+        let mut variables = Variables::read(&found.iter().collect::<Vec<_>>());
+        variables.context.host = Some("a.test".into());
+        variables.context.port = 80;
+        let of = |text: &str| {
+            let text = format!("if {text} {{ break; }}");
+            verdict(&parse("f", &text, &mut |_| Ok(Vec::new())).expect("nginx's grammar")[0], &variables)
+        };
+        assert_eq!(of("($host = a.test)"), Verdict::Always);
+        assert_eq!(of("( $host = b.test )"), Verdict::Never);
+        assert_eq!(of("($host ~* ^www\\.)"), Verdict::Never);
+        assert_eq!(of("($scheme = \"http\")"), Verdict::Always);
+        assert_eq!(of("($scheme != https)"), Verdict::Always);
+        assert_eq!(of("($https = '')"), Verdict::Always);
+        assert_eq!(of("($server_port = 443)"), Verdict::Never);
+        assert_eq!(of("(-f $request_filename)"), Verdict::Files);
+        assert_eq!(of("($http_user_agent ~* (curl|wget))"), Verdict::Unknown);
+        assert_eq!(
+            of("($request_method !~ ^(GET|HEAD)$)"),
+            Verdict::OtherMethods(vec!["GET".into(), "HEAD".into()])
+        );
+        assert_eq!(of("($request_method = POST)"), Verdict::Methods(vec!["POST".into()]));
+        assert!(matches!(of("($request_uri ~ ^/admin)"), Verdict::Paths(all) if all[0].literal == "/admin"));
+        let Verdict::Clients(rules) = of("($lan = 0)") else { panic!("clients") };
+        assert!(!rules[0].allows && rules[1].allows);
+    }
+}

@@ -1,0 +1,230 @@
+//! Header fields: `proxy_set_header`, `add_header` and `proxy_hide_header`.
+
+use super::guard::copied;
+use super::notes::{Harm, Notes};
+use super::parse::Directive;
+use super::quote::{list, quoted};
+use super::scope::Scope;
+use std::fmt::Write;
+
+/// Fields that edge-proxyd writes for every upstream, in lower case.
+const WRITTEN: &[&str] = &[
+    "x-real-ip",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "forwarded",
+    "early-data",
+    "proxy",
+];
+
+/// Fields that concern a connection or frame a message, in lower case.
+const CONNECTION: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields that repeat what X-Forwarded-* and Host say, in lower case.
+const REPEATED: &[&str] = &[
+    "x-client-ip",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-uri",
+    "x-nginx-proxy",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-port",
+    "x-request-id",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// Values of fields that edge-proxyd writes the same or better.
+const USUAL: &[&str] = &[
+    "$remote_addr",
+    "$proxy_add_x_forwarded_for",
+    "$realip_remote_addr",
+    "$proxy_protocol_addr",
+    "$scheme",
+    "$host",
+    "$http_host",
+    "$server_name",
+    "$host:$server_port",
+    "$server_port",
+    "$ssl_early_data",
+    "$http_x_forwarded_for",
+    "$http_x_forwarded_proto",
+    "$http_x_forwarded_host",
+    "$http_x_real_ip",
+];
+
+/// Edits of a header, and what there is to say of them.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    remove: Vec<String>,
+    values: Vec<(String, String)>,
+    /// True if no protocol may be switched to.
+    pub(super) no_upgrade: bool,
+    said: Vec<(Harm, Directive, String)>,
+}
+
+impl Edits {
+    fn say(&mut self, harm: Harm, directive: &Directive, what: &str) {
+        self.said.push((harm, directive.clone(), what.to_owned()));
+    }
+
+    /// Notes what there is to say.
+    pub(super) fn note(&self, notes: &mut Notes) {
+        for (harm, directive, what) in &self.said {
+            match harm {
+                Harm::Harmless => notes.harmless(directive, what.clone()),
+                _ => notes.different(directive, what.clone()),
+            }
+        }
+    }
+
+    /// Writes the edits as a key; none without an edit. Values are added, or replace those of the client; `location` has
+    /// beginnings of Location and their replacements.
+    pub(super) fn key(&self, key: &str, verb: &str, location: &[(String, String)]) -> Option<String> {
+        let mut parts = Vec::new();
+        if !self.remove.is_empty() {
+            let removed: Vec<_> = self.remove.iter().map(|name| quoted(name)).collect();
+            parts.push(format!("remove = [{}]", removed.join(", ")));
+        }
+        let mut names: Vec<&String> = self.values.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut pairs = String::new();
+        for name in names {
+            let values: Vec<&String> =
+                self.values.iter().filter(|(known, _)| known == name).map(|(_, value)| value).collect();
+            let comma = if pairs.is_empty() { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(pairs, "{comma}{} = {}", quoted(name), list(&values));
+        }
+        if !pairs.is_empty() {
+            parts.push(format!("{verb} = {{ {pairs} }}"));
+        }
+        if !location.is_empty() {
+            let rules: Vec<String> =
+                location.iter().map(|(from, to)| format!("{} = {}", quoted(from), quoted(to))).collect();
+            parts.push(format!("replace = {{ Location = {{ {} }} }}", rules.join(", ")));
+        }
+        (!parts.is_empty()).then(|| format!("{key} = {{ {} }}", parts.join(", ")))
+    }
+}
+
+fn is_value(text: &str) -> bool {
+    text.trim() == text && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) || byte == b'\t')
+}
+
+/// Returns the edits of requests.
+pub(super) fn request(scope: &Scope) -> Edits {
+    let mut edits = Edits::default();
+    let copies = copied(scope);
+    for directive in &scope.request {
+        let [name, value] = directive.arguments.as_slice() else {
+            edits.say(Harm::Different, directive, "not a name and a value: left out");
+            continue;
+        };
+        let lower = name.to_ascii_lowercase();
+        if CONNECTION.contains(&lower.as_str()) {
+            edits.no_upgrade |= lower == "upgrade" && value.is_empty();
+            continue;
+        }
+        let itself = format!("$http_{}", lower.replace('-', "_"));
+        if of_certificate(value).is_some() && scope.verify_client.is_some() {
+            continue;
+        }
+        if *value == itself || value == "$remote_user" || copies.contains(name) {
+            continue;
+        }
+        let written = WRITTEN.contains(&lower.as_str());
+        if written && USUAL.contains(&value.as_str())
+            || written && value.is_empty() && lower != "x-forwarded-for"
+        {
+            continue;
+        }
+        if value.is_empty() {
+            edits.remove.push(name.clone());
+        } else if !value.contains('$') && is_value(value) {
+            edits.values.push((name.clone(), value.clone()));
+        } else if written {
+            edits.say(
+                Harm::Different,
+                directive,
+                "edge-proxyd writes this field itself, from what it knows of the client",
+            );
+        } else {
+            // What a client sends in its place must not reach the service.
+            edits.remove.push(name.clone());
+            let what = "its value is not known here: the field is removed from requests";
+            let harm = if REPEATED.contains(&lower.as_str()) { Harm::Harmless } else { Harm::Different };
+            edits.say(harm, directive, what);
+        }
+    }
+    // A field that is set is not removed, whatever a line above says.
+    let values = edits.values.clone();
+    edits.remove.retain(|name| !values.iter().any(|(set, _)| set.eq_ignore_ascii_case(name)));
+    dedup(&mut edits.remove);
+    edits
+}
+
+/// Returns the edits of responses.
+pub(super) fn response(scope: &Scope) -> Edits {
+    let mut edits = Edits::default();
+    for directive in &scope.response {
+        let (name, value) = (directive.first(), directive.arguments.get(1).map_or("", String::as_str));
+        let lower = name.to_ascii_lowercase();
+        if CONNECTION.contains(&lower.as_str()) || lower == "alt-svc" || value.is_empty() {
+            continue;
+        }
+        if value.contains('$') || !is_value(value) {
+            let cookie = lower == "set-cookie" && value.starts_with("$upstream_http_");
+            let harm = if cookie { Harm::Harmless } else { Harm::Different };
+            edits.say(harm, directive, "its value is not known here: left out");
+        } else {
+            edits.values.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    let editable = |name: &&String| !CONNECTION.contains(&name.to_ascii_lowercase().as_str());
+    edits.remove = scope.hidden.iter().filter(editable).cloned().collect();
+    dedup(&mut edits.remove);
+    edits
+}
+
+/// Returns the part of a client certificate that a variable stands for.
+pub(super) fn of_certificate(value: &str) -> Option<&'static str> {
+    Some(match value {
+        "$ssl_client_s_dn" => "subject",
+        "$ssl_client_i_dn" => "issuer",
+        "$ssl_client_serial" => "serial",
+        "$ssl_client_fingerprint" => "fingerprint-sha1",
+        "$ssl_client_verify" => "verified",
+        "$ssl_client_escaped_cert" => "pem",
+        _ => return None,
+    })
+}
+
+fn dedup(names: &mut Vec<String>) {
+    let mut seen: Vec<String> = Vec::new();
+    names.retain(|name| {
+        let lower = name.to_ascii_lowercase();
+        let new = !seen.contains(&lower);
+        seen.push(lower);
+        new
+    });
+}

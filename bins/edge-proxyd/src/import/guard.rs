@@ -1,0 +1,171 @@
+//! The conditions under which clients are let in, as keys of a route.
+
+use super::auth::Services;
+use super::parse::Directive;
+use super::quote::{list, quoted};
+use super::ranges::{Lists, Rule, everyone, lists};
+use super::real_ip::RealIp;
+use super::scope::Scope;
+use std::collections::BTreeMap;
+
+/// The keys that keep clients out, and the comments on what is closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Guard {
+    pub(super) keys: Vec<String>,
+    pub(super) comments: Vec<String>,
+}
+
+/// Files and zones that settings refer to.
+#[derive(Debug, Default)]
+pub(super) struct Guards<'a> {
+    /// The folder that relative paths are in.
+    pub(super) folder: &'a str,
+    /// The rates of zones that count clients, as edge-proxyd writes them.
+    pub(super) zones: BTreeMap<String, String>,
+}
+
+impl Guards<'_> {
+    /// Reads the rate of a `limit_req_zone`.
+    pub(super) fn zone(&mut self, directive: &Directive) {
+        let option = |name: &str| directive.arguments.iter().find_map(|one| one.strip_prefix(name));
+        let client = matches!(directive.first(), "$binary_remote_addr" | "$remote_addr");
+        if let (true, Some(zone), Some(rate)) = (client, option("zone="), option("rate=")) {
+            let zone = zone.split(':').next().unwrap_or_default();
+            let rate = rate.replace("r/", "/");
+            if rate.split_once('/').is_some_and(|(count, unit)| {
+                count.parse::<u32>().is_ok_and(|n| n > 0) && matches!(unit, "s" | "m")
+            }) {
+                self.zones.insert(zone.to_owned(), rate);
+            }
+        }
+    }
+
+    /// Converts a `limit_req` of a whole server.
+    pub(super) fn rate(&self, directive: &Directive) -> Option<String> {
+        let option = |name: &str| directive.arguments.iter().find_map(|one| one.strip_prefix(name));
+        let rate = self.zones.get(option("zone=")?)?;
+        let burst = option("burst=")
+            .and_then(|burst| burst.parse::<u32>().ok())
+            .map_or(1, |burst| burst.saturating_add(1));
+        Some(format!("rate = {{ client = {}, client_burst = {} }}", quoted(rate), burst.min(1_000_000)))
+    }
+
+    /// Returns the guard of a scope for requests that are forwarded.
+    pub(super) fn of(&self, scope: &Scope, services: &Services, written: &RealIp) -> Guard {
+        let mut guard = Guard { comments: scope.closed.clone(), keys: Vec::new() };
+        let by_address = !scope.access.is_empty() || !scope.conditional.is_empty();
+        if by_address && !scope.real_ip.agrees(written) {
+            guard.comments.push(
+                "closed: nginx took the client's address from elsewhere here than [trust] does for all sites, and the address lists need it".into(),
+            );
+        }
+        let verified = scope.verify_client.is_some() && scope.client_ca.is_some();
+        if scope.require_certificate && !verified {
+            guard.comments.push("closed: clients had to show a certificate that nginx did not verify".into());
+        }
+        let auth = self.auth(scope, services);
+        match (&auth, scope.auth_request.is_some() || scope.realm.is_some() && scope.users.is_some()) {
+            (None, true) => guard
+                .comments
+                .push("closed: clients had to authenticate at a place that import cannot find".into()),
+            _ if scope.auth_request.is_some() && scope.realm.is_some() && scope.users.is_some() => {
+                guard.comments.push("closed: clients had to authenticate twice".into());
+            }
+            _ => {}
+        }
+        let lists = addresses(scope, auth.is_some());
+        if lists.is_none() {
+            guard.comments.push("closed: its address rules do not combine into `allow` and `deny`".into());
+        }
+        let mut lists = lists.unwrap_or_default();
+        let any = lists.1;
+        if !guard.comments.is_empty() {
+            lists.0 = Lists::nobody();
+        }
+        if lists.0.denies_all() {
+            guard.keys.push("deny = [\"0.0.0.0/0\", \"::/0\"]".into());
+        } else {
+            if !lists.0.allow.is_empty() {
+                guard.keys.push(format!("allow = {}", list(&lists.0.allow)));
+            }
+            if !lists.0.deny.is_empty() {
+                guard.keys.push(format!("deny = {}", list(&lists.0.deny)));
+            }
+            if any {
+                guard.keys.push("satisfy = \"any\"".into());
+            }
+        }
+        guard.keys.extend(auth);
+        if scope.require_certificate && verified {
+            guard.keys.push("require_certificate = true".into());
+        }
+        let methods: Vec<&String> =
+            scope.methods.iter().filter(|method| !matches!(method.as_str(), "TRACE" | "CONNECT")).collect();
+        if !methods.is_empty() {
+            guard.keys.push(format!("methods = {}", list(&methods)));
+        }
+        guard
+    }
+
+    fn auth(&self, scope: &Scope, services: &Services) -> Option<String> {
+        if let Some(asked) = &scope.auth_request {
+            let service = services.get(asked.first())?;
+            let upstream = quoted(&service.upstream);
+            if let Some(known) = service.known {
+                return Some(format!("auth = {{ service = {}, upstream = {upstream} }}", quoted(known)));
+            }
+            let copied = copied(scope);
+            let copy = if copied.is_empty() { String::new() } else { format!(", copy = {}", list(&copied)) };
+            return Some(format!(
+                "auth = {{ upstream = {upstream}, path = {}{copy} }}",
+                quoted(&service.path)
+            ));
+        }
+        let (Some(realm), Some(users)) = (&scope.realm, &scope.users) else { return None };
+        let fine = |c: &char| (' '..='~').contains(c) && !matches!(c, '"' | '\\');
+        let realm: String = realm.chars().filter(fine).collect();
+        let realm = if realm.is_empty() || realm.contains('$') { "restricted" } else { realm.as_str() };
+        let file = users.first();
+        let file = if file.starts_with('/') { file.to_owned() } else { format!("{}/{file}", self.folder) };
+        let user = scope
+            .request
+            .iter()
+            .find(|one| one.arguments.get(1).is_some_and(|value| value == "$remote_user"));
+        let user = user.map(|one| format!(", user_header = {}", quoted(one.first()))).unwrap_or_default();
+        Some(format!("auth = {{ realm = {}, users = {}{user} }}", quoted(realm), quoted(&file)))
+    }
+}
+
+/// Returns the fields of the authentication service's answer that are sent to the service under the same name.
+pub(super) fn copied(scope: &Scope) -> Vec<String> {
+    let same = |name: &str, value: &str| {
+        let folded = format!("$upstream_http_{}", name.to_ascii_lowercase().replace('-', "_"));
+        value == folded
+    };
+    let found =
+        scope.request.iter().filter(|one| one.arguments.get(1).is_some_and(|value| same(one.first(), value)));
+    let mut names: Vec<String> = found.map(|one| one.first().to_owned()).collect();
+    names.dedup();
+    names
+}
+
+/// Returns the address lists of a scope, and whether they are an alternative to authentication. `None` if they cannot
+/// be written.
+fn addresses(scope: &Scope, authenticates: bool) -> Option<(Lists, bool)> {
+    let access = &scope.access;
+    if !scope.satisfy_any || !authenticates {
+        return match (access.is_empty(), scope.conditional.is_empty()) {
+            (_, true) => Some((lists(access)?, false)),
+            (true, false) => Some((lists(&scope.conditional)?, false)),
+            (false, false) => None,
+        };
+    }
+    // One of both is enough: only an address that a rule names is one.
+    let mut rules: Vec<Rule> = access.clone();
+    rules.extend(everyone().map(|range| Rule { allows: false, range }));
+    let named = lists(&rules)?;
+    if named.denies_all() {
+        return Some((lists(&scope.conditional)?, false));
+    }
+    scope.conditional.is_empty().then_some((named, true))
+}

@@ -1,0 +1,121 @@
+//! The addresses that servers listen on.
+
+use super::notes::Notes;
+use super::parse::Directive;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A `listen` directive, or all of them for one address: TLS and PROXY headers are of an address, not of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listen {
+    pub(super) address: SocketAddr,
+    pub(super) tls: bool,
+    pub(super) quic: bool,
+    pub(super) h2c: bool,
+    pub(super) proxy_protocol: bool,
+    pub(super) default: bool,
+}
+
+impl Listen {
+    /// Takes over what another server says of the same address.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.tls |= other.tls;
+        self.quic |= other.quic;
+        self.h2c |= other.h2c;
+        self.proxy_protocol |= other.proxy_protocol;
+    }
+}
+
+/// Options that say nothing about answers.
+const IMPLIED: &[&str] = &[
+    "default",
+    "default_server",
+    "http2",
+    "http3",
+    "proxy_protocol",
+    "quic",
+    "reuseport",
+    "ssl",
+    "deferred",
+    "bind",
+    "multipath",
+];
+
+/// Options with a value that say nothing about answers.
+const IMPLIED_VALUES: &[&str] = &[
+    "backlog=",
+    "ipv6only=",
+    "so_keepalive=",
+    "rcvbuf=",
+    "sndbuf=",
+    "fastopen=",
+    "setfib=",
+    "accept_filter=",
+];
+
+/// Returns the addresses of a `listen` directive; none if it cannot be converted.
+pub(super) fn listen(directive: &Directive, notes: &mut Notes) -> Vec<Listen> {
+    let options = directive.arguments.get(1..).unwrap_or_default();
+    let Some(addresses) = addresses(directive.first(), options) else {
+        notes.closed(
+            directive,
+            "not an address and port that edge-proxyd can listen on: write a [[listen]] by hand",
+        );
+        return Vec::new();
+    };
+    let has = |name: &str| options.iter().any(|option| option == name);
+    for option in options {
+        if !IMPLIED.contains(&option.as_str())
+            && !IMPLIED_VALUES.iter().any(|begin| option.starts_with(begin))
+        {
+            notes.different(directive, format!("`{option}` is not supported"));
+        }
+    }
+    let quic = has("quic");
+    let of = |address| Listen {
+        address,
+        tls: has("ssl") || quic,
+        quic,
+        h2c: has("http2") && !has("ssl"),
+        proxy_protocol: has("proxy_protocol"),
+        default: has("default_server") || has("default"),
+    };
+    addresses.into_iter().map(of).collect()
+}
+
+fn addresses(first: &str, options: &[String]) -> Option<Vec<SocketAddr>> {
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let any = Ipv4Addr::UNSPECIFIED.into();
+    let address = if let Some(port) = port(first) {
+        SocketAddr::new(any, port)
+    } else if let Some(rest) = first.strip_prefix("*:") {
+        SocketAddr::new(any, port(rest)?)
+    } else if first == "*" {
+        SocketAddr::new(any, 80)
+    } else if let Some(rest) = first.strip_prefix("localhost:") {
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port(rest)?)
+    } else if first == "localhost" {
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 80)
+    } else {
+        let bare = first.trim_start_matches('[').trim_end_matches(']');
+        first.parse().ok().or_else(|| bare.parse().ok().map(|address| SocketAddr::new(address, 80)))?
+    };
+    let link_local = matches!(address, SocketAddr::V6(six) if six.ip().is_unicast_link_local());
+    if address.port() == 0 || link_local {
+        return None;
+    }
+    // One socket for both families.
+    let both = options.iter().any(|option| option == "ipv6only=off") && address.ip() == Ipv6Addr::UNSPECIFIED;
+    Some(if both { vec![address, SocketAddr::new(any, address.port())] } else { vec![address] })
+}
+
+/// Returns the address of a server that names none.
+pub(super) fn usual() -> Listen {
+    Listen {
+        address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80),
+        tls: false,
+        quic: false,
+        h2c: false,
+        proxy_protocol: false,
+        default: false,
+    }
+}

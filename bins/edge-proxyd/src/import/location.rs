@@ -1,0 +1,357 @@
+//! Conversion of `location`.
+
+use super::action::{Action, Handling, Prefix, refusal};
+use super::notes::Notes;
+use super::parse::Directive;
+use super::pattern::{Shape, shapes};
+use super::phase::{self, Override};
+use super::ranges;
+use super::scope::{Scope, reason};
+use super::upstream::Upstreams;
+use super::variables::Variables;
+use std::collections::BTreeMap;
+
+/// The requests of a location.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Matching {
+    Exact(String),
+    /// A prefix; true with `^~`, which keeps expressions out.
+    Prefix(String, bool),
+    /// The alternatives of an expression, if they are known; true if letter case does not count.
+    Pattern(Option<Vec<Shape>>, bool),
+}
+
+/// A converted location.
+#[derive(Clone, Debug)]
+pub(super) struct Location {
+    pub(super) place: Matching,
+    /// The prefix of the location around it.
+    pub(super) within: Option<String>,
+    pub(super) handling: Handling,
+    pub(super) directive: Directive,
+}
+
+/// The locations of a server.
+#[derive(Debug, Default)]
+pub(super) struct Locations<'d> {
+    pub(super) all: Vec<Location>,
+    /// Paths with an answer before any location.
+    pub(super) overrides: Vec<Override>,
+    named: BTreeMap<&'d str, &'d Directive>,
+}
+
+impl<'d> Locations<'d> {
+    /// Reads the locations of a block, and those within them.
+    pub(super) fn read(
+        block: &'d [Directive],
+        (scope, variables): (&Scope, &Variables),
+        upstreams: &mut Upstreams,
+        notes: &mut Notes,
+    ) -> Self {
+        let mut found = Self::default();
+        found.names(block);
+        found.block(block, None, (scope, variables), upstreams, notes);
+        found
+    }
+
+    fn names(&mut self, block: &'d [Directive]) {
+        for directive in block.iter().filter(|directive| directive.name == "location") {
+            if directive.first().starts_with('@') {
+                self.named.insert(directive.first(), directive);
+            }
+            self.names(directive.inner());
+        }
+    }
+
+    fn block(
+        &mut self,
+        block: &'d [Directive],
+        within: Option<&str>,
+        (scope, variables): (&Scope, &Variables),
+        upstreams: &mut Upstreams,
+        notes: &mut Notes,
+    ) {
+        for directive in block.iter().filter(|directive| directive.name == "location") {
+            let Some(place) = place(directive, notes) else { continue };
+            let (handling, inherited) =
+                self.handling(directive, &place, (scope, variables), upstreams, notes);
+            let path = match &place {
+                Matching::Exact(path) | Matching::Prefix(path, _) => Some(path.clone()),
+                Matching::Pattern(..) => None,
+            };
+            self.all.push(Location {
+                place,
+                within: within.map(String::from),
+                handling,
+                directive: directive.clone(),
+            });
+            if directive.inner().iter().any(|inner| inner.name == "location") {
+                match path {
+                    Some(path) => {
+                        self.block(directive.inner(), Some(&path), (&inherited, variables), upstreams, notes);
+                    }
+                    None => {
+                        let why = "locations within an expression are not supported";
+                        notes.closed(directive, why);
+                        if let Some(last) = self.all.last_mut() {
+                            last.handling.scope.closed.push(reason(directive, why));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Converts a location: its handling, and the settings that locations within it inherit.
+    fn handling(
+        &mut self,
+        directive: &Directive,
+        place: &Matching,
+        (outer, variables): (&Scope, &Variables),
+        upstreams: &mut Upstreams,
+        notes: &mut Notes,
+    ) -> (Handling, Scope) {
+        let block = directive.inner();
+        let mut inherited = outer.enter(block);
+        inherited.methods.clone_from(&outer.methods);
+        let (mut scope, mut variables) = (inherited.clone(), variables.clone());
+        let phase = phase::run(block, &mut variables, &mut scope, notes);
+        let mut content = Content::default();
+        for one in &phase.settings {
+            if !content.take(one, &variables) {
+                inherited.take(one, &variables, notes);
+                scope.take(one, &variables, notes);
+            }
+        }
+        let prefix = match place {
+            Matching::Prefix(path, _) | Matching::Exact(path) => path.as_str(),
+            Matching::Pattern(..) => "",
+        };
+        // Redirects of some paths, which hold within this location only.
+        for one in phase.overrides {
+            let (shapes, action, at) = one;
+            let whole = shapes.iter().any(|shape| {
+                shape.anchored
+                    && prefix.starts_with(&shape.literal)
+                    && shape.rest == super::pattern::Rest::Anything
+            });
+            if whole && phase.action.is_none() {
+                let handling = Handling { action, scope };
+                return (handling, inherited);
+            }
+            if shapes.iter().all(|shape| shape.anchored && shape.literal.starts_with(prefix))
+                && !prefix.is_empty()
+            {
+                self.overrides.push((shapes, action, at));
+            } else {
+                scope.close(&at, "holds for some paths of the location only", notes);
+            }
+        }
+        let action = if let Some(action) = phase.action {
+            action
+        } else if content.internal {
+            Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() }
+        } else if let Some(pass) = &content.pass {
+            match forward(pass, place, phase.prefix, &mut scope, upstreams, notes) {
+                Ok(action) => action,
+                Err(why) => {
+                    notes.closed(pass, format!("{why}: its paths are answered 403"));
+                    scope.closed.push(reason(pass, why));
+                    refusal()
+                }
+            }
+        } else if let Some(name) = content.fallback.as_deref().and_then(|name| self.named.get(name).copied())
+        {
+            let place = place.clone();
+            let (mut handling, _) = self.handling(name, &place, (outer, &variables), upstreams, notes);
+            notes.different(directive, "no files are served: every request goes to the service");
+            let same = handling.scope.access == scope.access
+                && handling.scope.auth_request.is_some() == scope.auth_request.is_some()
+                && handling.scope.realm == scope.realm;
+            if !same {
+                let why = "is guarded otherwise than the location that it leads to";
+                handling.scope.close(directive, why, notes);
+            }
+            handling.scope.closed.extend(scope.closed.iter().cloned());
+            return (handling, inherited);
+        } else {
+            let denies = ranges::lists(&scope.access).is_some_and(|lists| lists.denies_all());
+            if prefix.contains("/.well-known/acme-challenge") {
+                notes.harmless(
+                    directive,
+                    "challenges over HTTP are not served: certificates come by [acme] and DNS",
+                );
+                Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() }
+            } else {
+                if !denies || scope.satisfy_any {
+                    let (at, why) = content
+                        .unsupported
+                        .as_ref()
+                        .map_or((directive, "files are not served"), |(at, why)| (at, *why));
+                    notes
+                        .closed(at, format!("{why}: use an HTTP service for it; its paths are answered 403"));
+                    scope.closed.push(reason(at, why));
+                }
+                refusal()
+            }
+        };
+        (Handling { action, scope }, inherited)
+    }
+}
+
+/// The content handlers of a location.
+#[derive(Debug, Default)]
+struct Content {
+    pass: Option<Directive>,
+    internal: bool,
+    /// The named location that answers where there is no file.
+    fallback: Option<String>,
+    unsupported: Option<(Directive, &'static str)>,
+}
+
+impl Content {
+    /// Takes a directive of content. Returns whether it was one.
+    fn take(&mut self, directive: &Directive, variables: &Variables) -> bool {
+        match directive.name.as_str() {
+            "proxy_pass" | "grpc_pass" => {
+                let mut pass = directive.clone();
+                // The address with its constants, and whether it had variables, which changes what its path means.
+                pass.arguments.push(variables.expand(directive.first()));
+                self.pass = Some(pass);
+            }
+            "internal" => self.internal = true,
+            "location" => {}
+            "try_files" => {
+                let last = directive.arguments.last().filter(|last| last.starts_with('@'));
+                self.fallback = last.cloned();
+                self.unsupported.get_or_insert((directive.clone(), "files are not served"));
+            }
+            "error_page" => {
+                let last = directive.arguments.last().filter(|last| last.starts_with('@'));
+                if directive.arguments.iter().any(|code| code == "404") && self.fallback.is_none() {
+                    self.fallback = last.cloned();
+                }
+                return last.is_some();
+            }
+            "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" | "memcached_pass" => {
+                self.unsupported = Some((directive.clone(), "only HTTP is forwarded"));
+            }
+            "alias" | "autoindex" | "stub_status" | "empty_gif" | "mp4" | "flv" | "dav_methods"
+            | "random_index" => {
+                self.unsupported.get_or_insert((directive.clone(), "files are not served"));
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
+    let arguments: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();
+    // nginx accepts modifiers without a space too.
+    let (modifier, path) = match arguments.as_slice() {
+        [modifier, path] => (*modifier, *path),
+        [path] => ["=", "^~", "~*", "~"]
+            .into_iter()
+            .find_map(|modifier| Some((modifier, path.strip_prefix(modifier)?)))
+            .unwrap_or(("", *path)),
+        _ => {
+            notes.closed(directive, "not a location that import can read: left out");
+            return None;
+        }
+    };
+    if path.starts_with('@') {
+        return None;
+    }
+    if matches!(modifier, "~" | "~*") {
+        return Some(Matching::Pattern(shapes(path), modifier == "~*" || path.starts_with("(?i)")));
+    }
+    if !path.starts_with('/') {
+        notes.harmless(directive, "never matches a path, since paths begin with /");
+        return None;
+    }
+    let path = encoded(path);
+    Some(match modifier {
+        "=" => Matching::Exact(path),
+        "^~" => Matching::Prefix(path, true),
+        _ => Matching::Prefix(path, false),
+    })
+}
+
+/// Writes a path as it arrives: nginx compares the decoded one.
+pub(super) fn encoded(path: &str) -> String {
+    let mut out = String::new();
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic()
+            && !matches!(
+                byte,
+                b'%' | b'?' | b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+            )
+        {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Converts a `proxy_pass` with the address after its constants as last argument.
+fn forward(
+    pass: &Directive,
+    place: &Matching,
+    rewritten: Option<Prefix>,
+    scope: &mut Scope,
+    upstreams: &mut Upstreams,
+    notes: &mut Notes,
+) -> Result<Action, &'static str> {
+    let (written, url) = (pass.first(), pass.arguments.last().map_or("", String::as_str));
+    let mut shown = pass.clone();
+    shown.arguments.pop();
+    let passed = upstreams.pass(&shown, url, scope, notes)?;
+    let variable = written.contains('$');
+    let (path, exact) = match place {
+        Matching::Exact(path) => (path.as_str(), true),
+        Matching::Prefix(path, _) => (path.as_str(), false),
+        Matching::Pattern(..) => ("", false),
+    };
+    let to = passed.path.as_deref();
+    let prefix = match to {
+        None => rewritten.unwrap_or_default(),
+        Some("$request_uri" | "$uri$is_args$args" | "$uri?$args") => Prefix::default(),
+        // With variables the path is sent as it is written, whatever was asked for.
+        Some(to) if variable && !(exact && to == path) => {
+            return Err("its path is the same for every request");
+        }
+        _ if rewritten.is_some() => return Err("the path is rewritten twice"),
+        Some(to) if to == path => Prefix::default(),
+        Some(_) if exact => return Err("one path is forwarded as another"),
+        Some(to) => replaced(path, to, &shown, notes)?,
+    };
+    if let Some(strip) = &prefix.strip
+        && !matches!(place, Matching::Pattern(..))
+        && !path.strip_prefix(strip.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        return Err("removes a prefix of some of its paths only");
+    }
+    // A service that is told the client's host builds its redirects from it.
+    let default = !variable && (!passed.keeps_host || to.is_some());
+    scope.redirects(&shown, url, to, path, default, notes);
+    Ok(Action::Forward { upstream: passed.upstream, prefix })
+}
+
+/// Converts the replacement of a location's path by that of the address.
+fn replaced(path: &str, to: &str, pass: &Directive, notes: &mut Notes) -> Result<Prefix, &'static str> {
+    if to.contains(['?', '#', '$', ' ']) || !to.starts_with('/') {
+        return Err("a prefix is replaced by something else than a path");
+    }
+    if path.ends_with('/') != to.ends_with('/') && to != "/" {
+        return Err("the rest of the path is joined to another without a / between them");
+    }
+    if !path.ends_with('/') {
+        notes
+            .different(pass, format!("{path}/x reaches the service as nginx sends it, but {path}x does not"));
+    }
+    let some = |path: &str| Some(path.trim_end_matches('/').to_owned()).filter(|path| !path.is_empty());
+    Ok(Prefix { strip: some(path), add: some(to) })
+}

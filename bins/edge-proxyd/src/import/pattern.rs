@@ -1,0 +1,349 @@
+//! Regular expressions, as far as they are names, prefixes and alternatives of them.
+
+/// The most alternatives that an expression is expanded into.
+const MOST: usize = 64;
+
+/// A part of a text that an expression matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    /// Exactly these characters.
+    Text(String),
+    /// Any characters, perhaps none.
+    Any,
+    /// Something that is not modelled.
+    Hole,
+    /// The end of the text.
+    End,
+}
+
+/// One alternative of an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// True if it matches from the beginning of the text on.
+    pub(super) anchored: bool,
+    /// The characters that it begins with.
+    pub(super) literal: String,
+    pub(super) rest: Rest,
+}
+
+/// The remainder of an alternative after its first characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Any text may follow.
+    Anything,
+    /// The text ends here.
+    Nothing,
+    /// Some texts follow and others do not.
+    Some,
+}
+
+/// Returns the alternatives of an expression. `None` if it has parts whose matches cannot be bounded by its literal
+/// characters, such as look-arounds.
+pub(super) fn shapes(expression: &str) -> Option<Vec<Shape>> {
+    let alternatives = parse(expression)?;
+    Some(alternatives.into_iter().map(|(anchored, pieces)| shape(anchored, pieces)).collect())
+}
+
+/// Returns the host names of an expression, each exact or with `*.` before it.
+pub(super) fn names(expression: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for (anchored, mut pieces) in parse(expression)? {
+        let ends = pieces.last() == Some(&Piece::End);
+        pieces.retain(|piece| *piece != Piece::End);
+        match pieces.as_slice() {
+            [Piece::Text(name)] if anchored && ends => names.push(name.to_ascii_lowercase()),
+            [Piece::Any, Piece::Text(name)] | [Piece::Text(name)]
+                if ends && name.starts_with('.') && (!anchored || pieces.len() == 2) =>
+            {
+                names.push(format!("*{}", name.to_ascii_lowercase()));
+            }
+            _ => return None,
+        }
+    }
+    Some(names)
+}
+
+fn shape(anchored: bool, pieces: Vec<Piece>) -> Shape {
+    let mut pieces = pieces.into_iter().peekable();
+    let literal = match pieces.peek() {
+        Some(Piece::Text(text)) => {
+            let text = text.clone();
+            pieces.next();
+            text
+        }
+        _ => String::new(),
+    };
+    let rest: Vec<Piece> = pieces.collect();
+    let rest = match rest.as_slice() {
+        [] | [Piece::Any] | [Piece::Any, Piece::End] => Rest::Anything,
+        [Piece::End] => Rest::Nothing,
+        _ => Rest::Some,
+    };
+    Shape { anchored, literal, rest }
+}
+
+/// An alternative: whether it is anchored, and its pieces.
+type Alternative = (bool, Vec<Piece>);
+
+fn parse(expression: &str) -> Option<Vec<Alternative>> {
+    let expression = expression.strip_prefix("(?i)").unwrap_or(expression);
+    let letters: Vec<char> = expression.chars().collect();
+    let mut parser = PatternParser { letters: &letters, at: 0 };
+    let found = parser.alternatives(0)?;
+    if parser.at != letters.len() {
+        return None;
+    }
+    let mut all = Vec::new();
+    for pieces in found {
+        let anchored = matches!(pieces.first(), Some(Atom::Begin));
+        let mut joined: Vec<Piece> = Vec::new();
+        for (i, atom) in pieces.into_iter().enumerate() {
+            match atom {
+                Atom::Begin if i == 0 => {}
+                // An anchor within the expression.
+                Atom::Begin => return None,
+                Atom::Piece(Piece::Text(text)) => match joined.last_mut() {
+                    Some(Piece::Text(before)) => before.push_str(&text),
+                    _ => joined.push(Piece::Text(text)),
+                },
+                Atom::Piece(Piece::Any) if joined.last() == Some(&Piece::Any) => {}
+                Atom::Piece(piece) => joined.push(piece),
+            }
+        }
+        // Text after the end never matches.
+        let end = joined.iter().position(|piece| *piece == Piece::End);
+        if end.is_some_and(|end| {
+            joined[end + 1..].iter().any(|piece| !matches!(piece, Piece::End | Piece::Any))
+        }) {
+            continue;
+        }
+        if let Some(end) = end {
+            joined.truncate(end + 1);
+        }
+        all.push((anchored, joined));
+    }
+    Some(all)
+}
+
+#[derive(Clone, Debug)]
+enum Atom {
+    Begin,
+    Piece(Piece),
+}
+
+struct PatternParser<'p> {
+    letters: &'p [char],
+    at: usize,
+}
+
+impl PatternParser<'_> {
+    fn peek(&self) -> Option<char> {
+        self.letters.get(self.at).copied()
+    }
+
+    /// Parses alternatives up to a closing bracket or the end.
+    fn alternatives(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
+        if depth > 8 {
+            return None;
+        }
+        let mut all = Vec::new();
+        loop {
+            all.extend(self.sequence(depth)?);
+            if all.len() > MOST {
+                return None;
+            }
+            if self.peek() != Some('|') {
+                return Some(all);
+            }
+            self.at += 1;
+        }
+    }
+
+    fn sequence(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
+        let mut all: Vec<Vec<Atom>> = vec![Vec::new()];
+        while let Some(letter) = self.peek() {
+            if matches!(letter, '|' | ')') {
+                break;
+            }
+            let one = self.item(depth)?;
+            let mut next = Vec::new();
+            for begin in &all {
+                for end in &one {
+                    next.push(begin.iter().chain(end).cloned().collect());
+                }
+            }
+            if next.len() > MOST {
+                return None;
+            }
+            all = next;
+        }
+        Some(all)
+    }
+
+    /// Parses an atom with its quantifier.
+    fn item(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
+        let letter = self.peek()?;
+        self.at += 1;
+        let text = |letter: char| vec![vec![Atom::Piece(Piece::Text(letter.to_string()))]];
+        let hole = || vec![vec![Atom::Piece(Piece::Hole)]];
+        let mut any = false;
+        let found = match letter {
+            '^' => return Some(vec![vec![Atom::Begin]]),
+            '$' => return Some(vec![vec![Atom::Piece(Piece::End)]]),
+            '.' => {
+                any = true;
+                hole()
+            }
+            '(' => {
+                self.group()?;
+                let inner = self.alternatives(depth + 1)?;
+                (self.peek() == Some(')')).then_some(())?;
+                self.at += 1;
+                inner
+            }
+            '[' => match self.class()? {
+                Some(letter) => text(letter),
+                None => hole(),
+            },
+            '\\' => {
+                let escaped = self.peek()?;
+                self.at += 1;
+                match escaped {
+                    'd' | 'D' | 'w' | 'W' | 's' | 'S' => hole(),
+                    escaped if escaped.is_ascii_alphanumeric() => return None,
+                    escaped => text(escaped),
+                }
+            }
+            '*' | '+' | '?' | '{' | ')' => return None,
+            letter => text(letter),
+        };
+        let quantifier = self.peek();
+        if !matches!(quantifier, Some('?' | '*' | '+' | '{')) {
+            return Some(found);
+        }
+        self.at += 1;
+        if quantifier == Some('{') {
+            while self.peek()? != '}' {
+                self.at += 1;
+            }
+            self.at += 1;
+        }
+        // Lazy and possessive quantifiers match the same texts here.
+        if matches!(self.peek(), Some('?' | '+')) {
+            self.at += 1;
+        }
+        Some(match quantifier {
+            Some('?') => found.into_iter().chain([Vec::new()]).collect(),
+            Some('*' | '+') if any => vec![vec![Atom::Piece(Piece::Any)]],
+            Some('*') => {
+                let repeated = found.into_iter().map(|mut one| {
+                    one.push(Atom::Piece(Piece::Hole));
+                    one
+                });
+                repeated.chain([Vec::new()]).collect()
+            }
+            // At least once: the first is known.
+            _ => found
+                .into_iter()
+                .map(|mut one| {
+                    one.push(Atom::Piece(Piece::Hole));
+                    one
+                })
+                .collect(),
+        })
+    }
+
+    /// Skips the head of a group. `None` for look-arounds and flags.
+    fn group(&mut self) -> Option<()> {
+        if self.peek() != Some('?') {
+            return Some(());
+        }
+        self.at += 1;
+        match self.peek()? {
+            ':' => {
+                self.at += 1;
+                return Some(());
+            }
+            'P' => self.at += 1,
+            _ => {}
+        }
+        (self.peek()? == '<').then_some(())?;
+        self.at += 1;
+        if matches!(self.peek()?, '=' | '!') {
+            return None;
+        }
+        while self.peek()? != '>' {
+            self.at += 1;
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    /// Parses a class; `Some(Some)` if it is of one character.
+    fn class(&mut self) -> Option<Option<char>> {
+        let begin = self.at;
+        if self.peek()? == '^' {
+            self.at += 1;
+        }
+        if self.peek()? == ']' {
+            self.at += 1;
+        }
+        while self.peek()? != ']' {
+            self.at += if self.peek()? == '\\' { 2 } else { 1 };
+        }
+        let inner = &self.letters[begin..self.at];
+        self.at += 1;
+        Some(match inner {
+            [letter] => Some(*letter),
+            ['\\', letter] if !letter.is_ascii_alphanumeric() => Some(*letter),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives_of_prefixes() {
+        let of = |text: &str| {
+            shapes(text).map(|all| {
+                all.iter().map(|one| (one.anchored, one.literal.clone(), one.rest)).collect::<Vec<_>>()
+            })
+        };
+        let one = |anchored, text: &str, rest| Some(vec![(anchored, text.to_owned(), rest)]);
+        assert_eq!(of("^/admin"), one(true, "/admin", Rest::Anything));
+        assert_eq!(of("^/admin/.*$"), one(true, "/admin/", Rest::Anything));
+        assert_eq!(of("^/admin$"), one(true, "/admin", Rest::Nothing));
+        assert_eq!(of(r"\.php$"), one(false, ".php", Rest::Nothing));
+        assert_eq!(of("^/a/[0-9]+/b"), one(true, "/a/", Rest::Some));
+        assert_eq!(of("^/.*/secret"), one(true, "/", Rest::Some));
+        assert_eq!(
+            of("^/(a|b)/"),
+            Some(vec![(true, "/a/".into(), Rest::Anything), (true, "/b/".into(), Rest::Anything)])
+        );
+        assert_eq!(
+            of("(/app)?/api"),
+            Some(vec![(false, "/app/api".into(), Rest::Anything), (false, "/api".into(), Rest::Anything)])
+        );
+        assert_eq!(
+            of("^/a(/|$)"),
+            Some(vec![(true, "/a/".into(), Rest::Anything), (true, "/a".into(), Rest::Nothing)])
+        );
+        for unbounded in [r"/\.(?!well-known)", "a(?=b)", r"\bx", "(", "a**b("] {
+            assert_eq!(of(unbounded), None, "{unbounded}");
+        }
+    }
+
+    #[test]
+    fn names_of_servers() {
+        let of = |text: &str| names(text);
+        assert_eq!(of(r"^(www\.)?example\.org$"), Some(vec!["www.example.org".into(), "example.org".into()]));
+        assert_eq!(of(r"^(?<sub>.+)\.example\.org$"), Some(vec!["*.example.org".into()]));
+        assert_eq!(of(r"\.example\.org$"), Some(vec!["*.example.org".into()]));
+        for other in [r"^[^.]+\.example\.org$", "^www", r"example\.org$", "^(.*)$"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

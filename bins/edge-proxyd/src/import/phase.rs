@@ -1,0 +1,211 @@
+//! The rewrite phase of a server or a location: `set`, `if`, `return`, `rewrite` and `break`, in their order.
+
+use super::action::{Action, Prefix};
+use super::condition::{Verdict, verdict};
+use super::notes::Notes;
+use super::parse::Directive;
+use super::pattern::Shape;
+use super::ranges::Rule;
+use super::redirect::{Rewrite, returned, rewrite};
+use super::scope::{Scope, reason};
+use super::variables::Variables;
+
+/// Paths that are answered before any location, and how; with the directive that says so.
+pub(super) type Override = (Vec<Shape>, Action, Directive);
+
+/// The outcome of the phase.
+#[derive(Debug, Default)]
+pub(super) struct Phase {
+    /// The answer to every request.
+    pub(super) action: Option<Action>,
+    /// The prefix that `rewrite … break` changes.
+    pub(super) prefix: Option<Prefix>,
+    pub(super) overrides: Vec<Override>,
+    /// Comments on what could not be decided, which lets nobody in.
+    closed: Vec<String>,
+    /// The other directives, among them those of conditions that always hold.
+    pub(super) settings: Vec<Directive>,
+    /// True after `return` or `break`.
+    done: bool,
+}
+
+/// Methods that services know.
+const METHODS: &[&str] = &[
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+];
+
+/// Runs the phase.
+pub(super) fn run(
+    block: &[Directive],
+    variables: &mut Variables,
+    scope: &mut Scope,
+    notes: &mut Notes,
+) -> Phase {
+    let mut phase = Phase::default();
+    phase.take(block, variables, scope, notes);
+    scope.closed.append(&mut phase.closed);
+    phase
+}
+
+fn sets_only(directive: &Directive) -> bool {
+    directive.inner().iter().all(|inner| matches!(inner.name.as_str(), "set" | "break"))
+}
+
+fn is_challenge(shape: &Shape) -> bool {
+    shape.anchored && shape.literal.starts_with("/.well-known/acme-challenge/")
+}
+
+impl Phase {
+    fn take(&mut self, block: &[Directive], variables: &mut Variables, scope: &mut Scope, notes: &mut Notes) {
+        for directive in block {
+            match directive.name.as_str() {
+                "set" | "return" | "rewrite" | "break" | "if" if self.done => {}
+                "set" => match directive.arguments.as_slice() {
+                    [name, value] => variables.set(name, value),
+                    _ => notes.different(directive, "not a variable and a value"),
+                },
+                "auth_request_set" => {
+                    if let [name, value] = directive.arguments.as_slice() {
+                        variables.set(name, value);
+                    }
+                }
+                "break" => self.done = true,
+                "return" => {
+                    self.done = true;
+                    match returned(directive, variables, &scope.content_type) {
+                        Ok(action) => self.action = Some(action),
+                        Err(why) => self.close(directive, why, notes),
+                    }
+                }
+                "rewrite" => match rewrite(directive, variables) {
+                    Rewrite::Prefix(prefix) => {
+                        self.prefix = Some(prefix);
+                        self.done = true;
+                    }
+                    Rewrite::Redirect(shapes, action) => {
+                        self.overrides.push((shapes, action, directive.clone()));
+                    }
+                    Rewrite::Other => {
+                        self.close(directive, "paths are not rewritten but by removing a prefix", notes);
+                    }
+                },
+                "if" => match verdict(directive, variables) {
+                    Verdict::Always => self.take(directive.inner(), variables, scope, notes),
+                    Verdict::Never => {}
+                    // The test file of a certificate client, which is not served here.
+                    Verdict::Paths(shapes) if sets_only(directive) && shapes.iter().all(is_challenge) => {}
+                    verdict => self.undecided(directive, &verdict, variables, scope, notes),
+                },
+                _ => self.settings.push(directive.clone()),
+            }
+        }
+    }
+
+    fn close(&mut self, directive: &Directive, why: &str, notes: &mut Notes) {
+        notes.closed(directive, format!("{why}: `deny` keeps everyone out until you decide"));
+        self.closed.push(reason(directive, why));
+    }
+
+    /// Takes a condition that holds for some requests only.
+    fn undecided(
+        &mut self,
+        directive: &Directive,
+        verdict: &Verdict,
+        variables: &mut Variables,
+        scope: &mut Scope,
+        notes: &mut Notes,
+    ) {
+        let mut ends = false;
+        for inner in directive.inner() {
+            match inner.name.as_str() {
+                "set" if self.done => {}
+                "set" => variables.forget(inner.first()),
+                "return" => {
+                    ends = true;
+                    match returned(inner, variables, &scope.content_type) {
+                        Ok(action) => self.answer(directive, verdict, action, scope, notes),
+                        Err(why) => self.close(directive, why, notes),
+                    }
+                }
+                "rewrite" | "proxy_pass" | "grpc_pass" | "fastcgi_pass" | "uwsgi_pass" => {
+                    ends = true;
+                    let redirect = match rewrite(inner, variables) {
+                        Rewrite::Redirect(_, action) if inner.name == "rewrite" => Some(action),
+                        _ => None,
+                    };
+                    match redirect {
+                        Some(action) => self.answer(directive, verdict, action, scope, notes),
+                        None => self.close(directive, "sends some requests elsewhere", notes),
+                    }
+                }
+                _ => {}
+            }
+            if ends {
+                return;
+            }
+        }
+        if !sets_only(directive) {
+            notes
+                .different(directive, "conditions on a request are not supported: its settings are left out");
+        }
+    }
+
+    /// Takes the answer that nginx gives to some requests.
+    fn answer(
+        &mut self,
+        directive: &Directive,
+        verdict: &Verdict,
+        action: Action,
+        scope: &mut Scope,
+        notes: &mut Notes,
+    ) {
+        let refuses = match &action {
+            Action::Drop => true,
+            Action::Respond { status, .. } => (400..500).contains(status),
+            Action::Redirect { to, .. } => to != "https://{host}{path}{query}",
+            Action::Forward { .. } => false,
+        };
+        match verdict {
+            Verdict::NoCertificate if refuses => scope.require_certificate = true,
+            Verdict::Paths(shapes) => self.overrides.push((shapes.clone(), action, directive.clone())),
+            _ if !refuses => notes.different(
+                directive,
+                "conditions on a request are not supported: these requests are answered like the others",
+            ),
+            Verdict::Clients(holds) if scope.conditional.is_empty() => {
+                let negated = |rule: &Rule| Rule { allows: !rule.allows, range: rule.range };
+                scope.conditional = holds.iter().map(negated).collect();
+            }
+            Verdict::Methods(refused) if scope.methods.is_empty() => {
+                let kept = METHODS.iter().filter(|method| !refused.iter().any(|one| one == *method));
+                scope.methods = kept.map(|method| (*method).to_owned()).collect();
+            }
+            Verdict::OtherMethods(accepted) if scope.methods.is_empty() => {
+                let mut methods = accepted.clone();
+                methods.retain(|method| !matches!(method.as_str(), "TRACE" | "CONNECT"));
+                methods.sort_unstable();
+                methods.dedup();
+                if methods.is_empty() {
+                    return self.close(directive, "refuses every method", notes);
+                }
+                scope.methods = methods;
+            }
+            _ => self.close(directive, "refuses some requests by a condition that is not supported", notes),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Access rules by address: nginx applies the first rule that matches, edge-proxyd lets `deny` take precedence.
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
+
+/// The most ranges that a list is converted into.
+const MOST: usize = 512;
+
+/// A rule: whether it allows, and its range. Rules for everyone are two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) allows: bool,
+    pub(super) range: IpNet,
+}
+
+/// Address lists that decide as rules in nginx's order do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lists {
+    pub(super) allow: Vec<IpNet>,
+    pub(super) deny: Vec<IpNet>,
+}
+
+impl Lists {
+    /// Returns lists that deny everyone.
+    pub(super) fn nobody() -> Self {
+        Self { allow: Vec::new(), deny: everyone().to_vec() }
+    }
+
+    /// Returns whether nobody is allowed.
+    pub(super) fn denies_all(&self) -> bool {
+        everyone().iter().all(|range| self.deny.contains(range))
+    }
+}
+
+/// Returns the ranges of all addresses.
+pub(super) fn everyone() -> [IpNet; 2] {
+    [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
+}
+
+/// Parses a range, or a single address.
+pub(super) fn net_of(text: &str) -> Option<IpNet> {
+    let range = text.parse::<IpNet>().map(|range| range.trunc());
+    range.ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
+}
+
+/// Converts rules in nginx's order. `None` if there would be too many ranges.
+pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
+    let mut lists = Lists::default();
+    let overlap = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+    for rule in rules {
+        // Ranges for which an earlier rule has decided for all of them.
+        if rules.iter().take_while(|one| !std::ptr::eq(*one, rule)).any(|one| one.range.contains(&rule.range))
+        {
+            continue;
+        }
+        if rule.allows {
+            lists.allow.push(rule.range);
+            continue;
+        }
+        let mut left = vec![rule.range];
+        for allowed in &lists.allow {
+            left = left.iter().flat_map(|range| without(*range, *allowed)).collect();
+            if left.len() > MOST {
+                return None;
+            }
+        }
+        lists.deny.extend(left);
+    }
+    // Without a rule, everyone is allowed by nginx; with `allow`, nobody else is by edge-proxyd.
+    for everyone in everyone() {
+        let closed = rules.iter().any(|rule| !rule.allows && rule.range == everyone);
+        let opened = rules.iter().any(|rule| rule.allows && rule.range == everyone);
+        if !closed && !opened && !lists.allow.is_empty() {
+            lists.allow.push(everyone);
+        }
+    }
+    // Where there is an allow list, a denied range counts only within it; and a range within a denied one does not.
+    if !lists.allow.is_empty() {
+        let allow = lists.allow.clone();
+        lists.deny.retain(|range| allow.iter().any(|allowed| overlap(allowed, range)));
+        // What remains allowed of both families; a family without any is closed by the other's list.
+    } else if !lists.deny.is_empty() && everyone().iter().all(|range| covers(&lists.deny, range)) {
+        return Some(Lists::nobody());
+    }
+    Some(lists)
+}
+
+fn covers(ranges: &[IpNet], range: &IpNet) -> bool {
+    ranges.iter().any(|one| one.contains(range))
+}
+
+/// Returns a range without another: what is left of it, in ranges.
+fn without(range: IpNet, other: IpNet) -> Vec<IpNet> {
+    if other.contains(&range) {
+        return Vec::new();
+    }
+    if !range.contains(&other) {
+        return vec![range];
+    }
+    let mut left = Vec::new();
+    let mut rest = range;
+    while rest != other {
+        let Ok(halves) = rest.subnets(rest.prefix_len() + 1) else { break };
+        let halves: Vec<IpNet> = halves.collect();
+        let [one, two] = halves.as_slice() else { break };
+        let (inside, outside) = if one.contains(&other) { (one, two) } else { (two, one) };
+        left.push(*outside);
+        rest = *inside;
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn nginx(rules: &[Rule], address: IpAddr) -> bool {
+        rules.iter().find(|rule| rule.range.contains(&address)).is_none_or(|rule| rule.allows)
+    }
+
+    fn edge(lists: &Lists, address: IpAddr) -> bool {
+        let among = |list: &[IpNet]| list.iter().any(|range| range.contains(&address));
+        !among(&lists.deny) && (lists.allow.is_empty() || among(&lists.allow))
+    }
+
+    fn rule() -> impl Strategy<Value = Rule> {
+        let v4 = (any::<[u8; 4]>(), 0u8..=32).prop_map(|(mut octets, length)| {
+            // Few values, so that ranges overlap.
+            octets.iter_mut().for_each(|octet| *octet &= 3);
+            IpNet::new(IpAddr::from(octets), length).expect("a length").trunc()
+        });
+        let range = prop_oneof![4 => v4, 1 => Just(everyone()[0]), 1 => Just(everyone()[1])];
+        (any::<bool>(), range).prop_map(|(allows, range)| Rule { allows, range })
+    }
+
+    proptest! {
+        #[test]
+        fn lists_decide_as_the_rules_do(rules in prop::collection::vec(rule(), 0..6), octets in any::<[u8; 4]>(), six in any::<bool>()) {
+            let address = if six { "2001:db8::1".parse().expect("an address") } else { IpAddr::from(octets.map(|octet| octet & 3)) };
+            let lists = lists(&rules).expect("few ranges");
+            prop_assert_eq!(edge(&lists, address), nginx(&rules, address), "{:?}", lists);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The client's address from a header: nginx decides it per server, edge-proxyd for all sites.
+
+use super::notes::Notes;
+use super::parse::Directive;
+use super::ranges::net_of;
+use ipnet::IpNet;
+
+/// The trusted proxies of a scope and their header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RealIp {
+    pub(super) ranges: Vec<IpNet>,
+    /// The header in lower case, or as it is written for one of a service's own. `None` is nginx's default, X-Real-IP.
+    pub(super) header: Option<String>,
+    pub(super) recursive: bool,
+    /// True if it has a range that cannot be written.
+    unknown: bool,
+}
+
+impl RealIp {
+    /// Returns the settings of a block: its own ranges replace inherited ones.
+    pub(super) fn enter(&self, block: &[Directive]) -> Self {
+        let mut inner = self.clone();
+        if block.iter().any(|directive| directive.name == "set_real_ip_from") {
+            inner.ranges.clear();
+            inner.unknown = false;
+        }
+        inner
+    }
+
+    /// Takes a directive about the client address. Returns whether it was one.
+    pub(super) fn take(&mut self, directive: &Directive, notes: &mut Notes) -> bool {
+        let first = directive.first();
+        match directive.name.as_str() {
+            "set_real_ip_from" => match net_of(first) {
+                Some(range) if range.prefix_len() == 0 => {
+                    self.unknown = true;
+                    notes.closed(directive, "would let any client forge its address, so no proxy is trusted: list the proxies in [trust] ranges");
+                }
+                Some(range) if !self.ranges.contains(&range) => self.ranges.push(range),
+                Some(_) => {}
+                None => {
+                    self.unknown = true;
+                    notes.closed(
+                        directive,
+                        "not a range of addresses, so it is not trusted: write [trust] ranges by hand",
+                    );
+                }
+            },
+            "real_ip_header" => {
+                let lower = first.to_ascii_lowercase();
+                let usual = ["x-forwarded-for", "x-real-ip", "forwarded", "proxy_protocol"];
+                self.header = Some(if usual.contains(&lower.as_str()) { lower } else { first.to_owned() });
+            }
+            "real_ip_recursive" => self.recursive = first == "on",
+            _ => return false,
+        }
+        true
+    }
+
+    /// Returns whether the peer's address may be replaced.
+    pub(super) fn is_set(&self) -> bool {
+        !self.ranges.is_empty() || self.unknown
+    }
+
+    /// Returns the name of the header.
+    pub(super) fn header(&self) -> &str {
+        self.header.as_deref().unwrap_or("x-real-ip")
+    }
+
+    /// Returns whether both see the same client in every request.
+    pub(super) fn agrees(&self, written: &Self) -> bool {
+        if !self.is_set() && !written.is_set() {
+            return true;
+        }
+        let mut ours = self.ranges.clone();
+        let mut theirs = written.ranges.clone();
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        // edge-proxyd passes over every trusted hop, as nginx does with `real_ip_recursive on`.
+        let hops = self.header() != "x-forwarded-for" && self.header() != "forwarded" || self.recursive;
+        !self.unknown && ours == theirs && self.header() == written.header() && hops
+    }
+}
+
+/// Returns the settings that most servers share, which become those of the proxy.
+pub(super) fn most_common(all: &[RealIp]) -> RealIp {
+    let mut best: (usize, RealIp) = (0, RealIp::default());
+    for one in all.iter().filter(|one| one.is_set() && !one.unknown) {
+        let count = all.iter().filter(|other| *other == one).count();
+        if count > best.0 {
+            best = (count, one.clone());
+        }
+    }
+    best.1
+}

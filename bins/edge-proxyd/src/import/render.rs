@@ -1,0 +1,188 @@
+//! Routes and sites as TOML.
+
+use super::action::{Action, Handling, Prefix};
+use super::auth::Services;
+use super::fields;
+pub(super) use super::guard::Guards;
+use super::notes::Notes;
+use super::quote::quoted;
+use super::real_ip::RealIp;
+use super::routes::{Paths, Route};
+use super::scope::Scope;
+use super::times::duration;
+
+/// A route without its paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rendered {
+    pub(super) comments: Vec<String>,
+    /// The keys that keep clients out.
+    pub(super) guard: Vec<String>,
+    /// The other keys, the action last.
+    pub(super) keys: Vec<String>,
+    /// True if a site can have its keys as well.
+    pub(super) of_a_site: bool,
+}
+
+impl Guards<'_> {
+    /// Returns the effect of a handling, and that part of it which keeps clients out.
+    pub(super) fn effect(
+        &self,
+        handling: &Handling,
+        services: &Services,
+        written: &RealIp,
+    ) -> (String, String) {
+        let one = self.rendered(handling, services, written);
+        let guard = one.guard.join("\n");
+        // Of what is open in the answer itself, only a refusal is a guard.
+        (format!("{guard}\n{}", one.keys.join("\n")), guard)
+    }
+
+    fn rendered(&self, handling: &Handling, services: &Services, written: &RealIp) -> Rendered {
+        let scope = &handling.scope;
+        let forwards = matches!(handling.action, Action::Forward { .. });
+        let mut keys = Vec::new();
+        let mut guard = super::guard::Guard::default();
+        if forwards {
+            guard = self.of(scope, services, written);
+            keys.extend(scope.body_limit().map(|limit| format!("body_limit = {}", quoted(&limit))));
+            let edits = fields::request(scope);
+            if edits.no_upgrade {
+                keys.push("upgrade = []".into());
+            }
+            keys.extend(edits.key("request_headers", "set", &[]));
+            keys.extend(scope.cookies());
+        } else {
+            // nginx returns before it asks who the client is; what is closed says why.
+            guard.comments.clone_from(&scope.closed);
+        }
+        let location = if forwards { scope.location.as_slice() } else { &[] };
+        keys.extend(fields::response(scope).key("response_headers", "add", location));
+        let action =
+            if !forwards && !scope.closed.is_empty() { &super::action::refusal() } else { &handling.action };
+        keys.extend(self::action(action));
+        let of_a_site = scope.methods.is_empty()
+            && !matches!(&handling.action, Action::Forward { prefix, .. } if *prefix != Prefix::default())
+            && scope.cookies.is_empty()
+            && !scope.require_certificate;
+        Rendered { comments: guard.comments, guard: guard.keys, keys, of_a_site }
+    }
+}
+
+/// Writes a route.
+pub(super) fn render(
+    route: &Route,
+    guards: &Guards<'_>,
+    services: &Services,
+    written: &RealIp,
+    notes: &mut Notes,
+) -> Rendered {
+    let mut handling = route.handling.clone();
+    let (Paths::Begins(path) | Paths::Exact(path)) = &route.paths;
+    if let Action::Forward { prefix: Prefix { strip: Some(prefix), .. }, .. } = &mut handling.action {
+        let bare = prefix.as_str();
+        let inside = path.strip_prefix(bare).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !inside {
+            let prefix = prefix.clone();
+            handling.action = super::action::refusal();
+            handling
+                .scope
+                .closed
+                .push(format!("closed: nginx removed {prefix} from some of these paths only"));
+        }
+    }
+    fields::response(&handling.scope).note(notes);
+    if matches!(handling.action, Action::Forward { .. }) {
+        fields::request(&handling.scope).note(notes);
+    }
+    guards.rendered(&handling, services, written)
+}
+
+fn action(action: &Action) -> Vec<String> {
+    match action {
+        Action::Drop => vec!["drop = true".into()],
+        Action::Forward { upstream, prefix } => {
+            let mut keys: Vec<String> =
+                prefix.strip.iter().map(|prefix| format!("strip_prefix = {}", quoted(prefix))).collect();
+            keys.extend(prefix.add.iter().map(|prefix| format!("add_prefix = {}", quoted(prefix))));
+            keys.push(format!("upstream = {}", quoted(upstream)));
+            keys
+        }
+        Action::Redirect { status, to } => {
+            vec![format!("redirect = {}", quoted(to)), format!("status = {status}")]
+        }
+        Action::Respond { status, body, .. } if body.is_empty() => {
+            vec![format!("respond = {{ status = {status} }}")]
+        }
+        Action::Respond { status, body, content_type } => vec![format!(
+            "respond = {{ status = {status}, content_type = {}, body = {} }}",
+            quoted(content_type),
+            quoted(body)
+        )],
+    }
+}
+
+/// Writes the keys that only a site has.
+pub(super) fn site_keys(
+    scope: &Scope,
+    routes: &[Route],
+    (rendered, tls): (&[(Paths, Rendered)], bool),
+    guards: &Guards<'_>,
+    notes: &mut Notes,
+) -> Vec<String> {
+    let mut keys = Vec::new();
+    if rendered.iter().any(|(_, one)| !one.guard.is_empty()) {
+        // nginx answers 403.
+        keys.push("reject = \"alert\"".into());
+    }
+    let scopes = || routes.iter().map(|route| &route.handling.scope).chain([scope]);
+    if let Some(one) = scopes().find(|scope| scope.gzip) {
+        keys.push(format!("compression = {{ codings = [\"gzip\"], least = {} }}", quoted(&one.least())));
+    }
+    // The longest of its locations: a request must not be cut off that nginx answers.
+    let mut timeouts: Vec<(&'static str, u64)> = Vec::new();
+    for (key, time) in scopes().flat_map(|scope| &scope.timeouts) {
+        match timeouts.iter_mut().find(|(known, _)| known == key) {
+            Some((_, longest)) => *longest = (*longest).max(*time),
+            None => timeouts.push((key, *time)),
+        }
+    }
+    timeouts.sort_unstable();
+    if !timeouts.is_empty() {
+        let all: Vec<_> =
+            timeouts.iter().map(|(key, time)| format!("{key} = {}", quoted(&duration(*time)))).collect();
+        keys.push(format!("timeouts = {{ {} }}", all.join(", ")));
+    }
+    keys.extend(client_certificates(scope, &mut scopes(), tls));
+    let of_site = scope.rate.as_ref().and_then(|rate| guards.rate(rate));
+    for rate in scopes().filter_map(|scope| scope.rate.as_ref()) {
+        if of_site.is_none() || Some(rate) != scope.rate.as_ref() {
+            notes.open(
+                rate,
+                "requests are no longer limited here: write [site.rate], such as client = \"10/s\"",
+            );
+        }
+    }
+    keys.extend(of_site);
+    keys
+}
+
+/// Writes the client certificates that a server asks for.
+fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, tls: bool) -> Option<String> {
+    let verify = scope.verify_client.as_ref().filter(|_| tls)?;
+    let mode = if verify.first() == "on" { "required" } else { "optional" };
+    let ca = quoted(scope.client_ca.as_deref()?);
+    let crl = scope.crl.as_ref().map(|crl| format!(", crl = {}", quoted(crl))).unwrap_or_default();
+    let mut headers: Vec<String> = Vec::new();
+    for directive in scopes.flat_map(|scope| &scope.request) {
+        let value = directive.arguments.get(1).map_or("", String::as_str);
+        if let Some(word) = fields::of_certificate(value) {
+            let pair = format!("{} = {}", quoted(directive.first()), quoted(word));
+            let name = format!("{} = ", quoted(&directive.first().to_ascii_lowercase()));
+            if !headers.iter().any(|known| known.to_ascii_lowercase().starts_with(&name)) {
+                headers.push(pair);
+            }
+        }
+    }
+    let headers = format!(", headers = {{ {} }}", headers.join(", ")).replace("{  }", "{}");
+    Some(format!("client_certificates = {{ ca = {ca}, mode = \"{mode}\"{crl}{headers} }}"))
+}

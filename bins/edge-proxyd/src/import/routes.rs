@@ -1,0 +1,281 @@
+//! The routes of a site: for each path that a server mentions, what nginx decides about the paths that begin with it.
+
+use super::action::{Action, Handling};
+use super::location::{Location, Matching, encoded};
+use super::notes::Notes;
+use super::parse::Directive;
+use super::pattern::{Rest, Shape};
+use super::phase::Override;
+use super::scope::{Scope, reason};
+use std::collections::BTreeSet;
+
+/// The paths of a route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Paths {
+    /// Every path that begins with this.
+    Begins(String),
+    Exact(String),
+}
+
+/// Paths and their handling.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) paths: Paths,
+    pub(super) handling: Handling,
+}
+
+/// An expression, or the paths of a condition: how they are handled, and where.
+struct Pattern<'l> {
+    shapes: Option<&'l [Shape]>,
+    ignore_case: bool,
+    handling: Handling,
+    /// The prefix of the location around it.
+    within: Option<&'l str>,
+    directive: &'l Directive,
+}
+
+/// The relation of a pattern to a set of paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    All,
+    Some,
+    None,
+}
+
+/// Returns a key that is equal for handlings with the same effect.
+pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> (String, String) + 'f;
+
+/// Builds the routes. `effect` returns the whole effect of a handling, and that part of it which keeps clients out.
+pub(super) fn routes(
+    locations: &[Location],
+    overrides: &[Override],
+    scope: &Scope,
+    effect: &EffectOf<'_>,
+    notes: &mut Notes,
+) -> Vec<Route> {
+    let decided = Patterns {
+        before: overrides
+            .iter()
+            .map(|(shapes, action, directive)| Pattern {
+                shapes: Some(shapes),
+                ignore_case: false,
+                handling: Handling { action: action.clone(), scope: scope.clone() },
+                within: None,
+                directive,
+            })
+            .collect(),
+        expressions: locations
+            .iter()
+            .filter_map(|location| match &location.place {
+                Matching::Pattern(shapes, ignore_case) => Some(Pattern {
+                    shapes: shapes.as_deref(),
+                    ignore_case: *ignore_case,
+                    handling: location.handling.clone(),
+                    within: location.within.as_deref(),
+                    directive: &location.directive,
+                }),
+                Matching::Exact(_) | Matching::Prefix(..) => None,
+            })
+            .collect(),
+        locations,
+        effect,
+    };
+    let mut found: Vec<Route> = Vec::new();
+    for paths in decided.cells() {
+        let Some(handling) = decided.at(&paths, notes) else { continue };
+        found.push(Route { paths, handling });
+    }
+    merged(found, effect)
+}
+
+/// Leaves out routes that decide what the route above them decides.
+fn merged(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
+    let keys: Vec<String> = all.iter().map(|route| effect(&route.handling).0).collect();
+    let above = |i: usize| {
+        let (Paths::Begins(path) | Paths::Exact(path)) = &all[i].paths;
+        let above = |j: &usize| match &all[*j].paths {
+            Paths::Begins(begin) => *j != i && path.starts_with(begin.as_str()),
+            Paths::Exact(_) => false,
+        };
+        (0..all.len()).filter(above).max_by_key(|j| {
+            let (Paths::Begins(begin) | Paths::Exact(begin)) = &all[*j].paths;
+            begin.len()
+        })
+    };
+    let kept: Vec<bool> = (0..all.len()).map(|i| above(i).is_none_or(|j| keys[i] != keys[j])).collect();
+    all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(route, _)| route).collect()
+}
+
+struct Patterns<'l, 'f> {
+    /// Those that precede every location.
+    before: Vec<Pattern<'l>>,
+    expressions: Vec<Pattern<'l>>,
+    locations: &'l [Location],
+    effect: &'f EffectOf<'f>,
+}
+
+impl Patterns<'_, '_> {
+    /// Returns all paths that something is said of.
+    fn cells(&self) -> BTreeSet<Paths> {
+        let mut cells = BTreeSet::new();
+        for location in self.locations {
+            match &location.place {
+                Matching::Exact(path) => {
+                    cells.insert(Paths::Exact(path.clone()));
+                }
+                Matching::Prefix(path, _) => {
+                    cells.insert(Paths::Begins(path.clone()));
+                    // nginx sends /a to /a/, if /a/ is forwarded.
+                    if path.len() > 1 && path.ends_with('/') {
+                        cells.insert(Paths::Exact(path.trim_end_matches('/').to_owned()).clone());
+                    }
+                }
+                Matching::Pattern(..) => {}
+            }
+        }
+        for shape in
+            self.before.iter().chain(&self.expressions).filter_map(|pattern| pattern.shapes).flatten()
+        {
+            let path = encoded(&shape.literal);
+            if path.starts_with('/') {
+                cells.insert(match shape.rest {
+                    Rest::Nothing if shape.anchored => Paths::Exact(path),
+                    _ => Paths::Begins(path),
+                });
+            }
+        }
+        cells.retain(|paths| !matches!(paths, Paths::Exact(path) if path.is_empty()));
+        cells
+    }
+
+    /// Decides about paths as nginx does. `None` where it has no location.
+    fn at(&self, paths: &Paths, notes: &mut Notes) -> Option<Handling> {
+        let (Paths::Begins(path) | Paths::Exact(path)) = paths;
+        let exact = matches!(paths, Paths::Exact(_));
+        let mut perhaps: Vec<&Pattern<'_>> = Vec::new();
+        for pattern in &self.before {
+            match relation(pattern, path, exact) {
+                Relation::All => return Some(self.narrowed(pattern.handling.clone(), &perhaps, notes)),
+                Relation::Some => perhaps.push(pattern),
+                Relation::None => {}
+            }
+        }
+        let found = |place: &Matching| self.locations.iter().find(|location| location.place == *place);
+        if exact {
+            if let Some(location) = found(&Matching::Exact(path.clone())) {
+                return Some(self.narrowed(location.handling.clone(), &perhaps, notes));
+            }
+            // `location /a/` with a service: nginx completes /a.
+            let folder = format!("{path}/");
+            let of = |path: &str| [true, false].map(|first| Matching::Prefix(path.to_owned(), first));
+            let below = of(&folder).iter().find_map(found);
+            if let Some(location) = below
+                && of(path).iter().all(|place| found(place).is_none())
+                && matches!(location.handling.action, Action::Forward { .. })
+            {
+                let to = format!("{folder}{{query}}");
+                let mut scope =
+                    Scope { real_ip: location.handling.scope.real_ip.clone(), ..Scope::default() };
+                scope.response.clone_from(&location.handling.scope.response);
+                return Some(Handling { action: Action::Redirect { status: 301, to }, scope });
+            }
+        }
+        let longest = self
+            .locations
+            .iter()
+            .filter_map(|location| match &location.place {
+                Matching::Prefix(begin, first) if path.starts_with(begin.as_str()) => {
+                    Some((begin.len(), *first, begin, location))
+                }
+                _ => None,
+            })
+            .max_by_key(|(length, ..)| *length);
+        // Expressions of the innermost location first.
+        let begin = longest.map(|(_, _, begin, _)| begin.as_str());
+        let inside = |pattern: &&Pattern<'_>| {
+            pattern.within.is_some_and(|within| begin.is_some_and(|begin| begin.starts_with(within)))
+        };
+        let mut order: Vec<&Pattern<'_>> = self.expressions.iter().filter(inside).collect();
+        order.sort_by_key(|pattern| std::cmp::Reverse(pattern.within.map_or(0, str::len)));
+        if !longest.is_some_and(|(_, first, ..)| first) {
+            order.extend(self.expressions.iter().filter(|pattern| pattern.within.is_none()));
+        }
+        for pattern in order {
+            match relation(pattern, path, exact) {
+                Relation::All => return Some(self.narrowed(pattern.handling.clone(), &perhaps, notes)),
+                Relation::Some => perhaps.push(pattern),
+                Relation::None => {}
+            }
+        }
+        let handling = longest.map(|(.., location)| location.handling.clone());
+        if handling.is_none() && !perhaps.is_empty() {
+            for pattern in &perhaps {
+                notes.closed(
+                    pattern.directive,
+                    "is not the beginning of paths, and nothing else answers for them",
+                );
+            }
+        }
+        Some(self.narrowed(handling?, &perhaps, notes))
+    }
+
+    /// Closes what some expressions would have refused for some of the paths.
+    fn narrowed(&self, mut handling: Handling, perhaps: &[&Pattern<'_>], notes: &mut Notes) -> Handling {
+        for pattern in perhaps {
+            let (whole, guard) = (self.effect)(&pattern.handling);
+            let (other, other_guard) = (self.effect)(&handling);
+            if whole == other {
+                notes.harmless(pattern.directive, "answers as the location around it");
+                continue;
+            }
+            let refuses = match &pattern.handling.action {
+                Action::Drop => true,
+                Action::Respond { status, .. } => (400..500).contains(status),
+                Action::Forward { .. } | Action::Redirect { .. } => false,
+            };
+            let forwards = matches!(handling.action, Action::Forward { .. });
+            if !refuses && (guard.is_empty() || guard == other_guard) || !forwards {
+                notes.different(
+                    pattern.directive,
+                    "expressions are taken over as beginnings of paths; what matches within others goes the way of the others",
+                );
+            } else if handling.scope.closed.is_empty() {
+                let why = "guards paths by an expression that is not a beginning of them";
+                handling.scope.close(pattern.directive, why, notes);
+            } else {
+                handling.scope.closed.push(reason(pattern.directive, "guards paths by an expression"));
+            }
+        }
+        handling
+    }
+}
+
+/// Compares a pattern with the paths that begin with `path`, or with this path alone.
+fn relation(pattern: &Pattern<'_>, path: &str, exact: bool) -> Relation {
+    let Some(shapes) = pattern.shapes else { return Relation::Some };
+    let same = |text: &str| if pattern.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };
+    let path = same(path);
+    let mut found = Relation::None;
+    for shape in shapes {
+        let literal = same(&encoded(&shape.literal));
+        let one = match (shape.anchored, shape.rest) {
+            (true, Rest::Anything) if path.starts_with(&literal) => Relation::All,
+            // Paths with more of it are cells of their own.
+            (true, Rest::Anything) => Relation::None,
+            (true, Rest::Nothing) if exact && path == literal => Relation::All,
+            (true, Rest::Nothing) => Relation::None,
+            (true, Rest::Some) if path.starts_with(&literal) => Relation::Some,
+            (true, Rest::Some) => Relation::None,
+            (false, Rest::Anything) if path.contains(&literal) => Relation::All,
+            (false, Rest::Nothing) if exact && path.ends_with(&literal) => Relation::All,
+            (false, Rest::Anything | Rest::Nothing) if exact => Relation::None,
+            (false, _) => Relation::Some,
+        };
+        found = match (found, one) {
+            (Relation::All, _) | (_, Relation::All) => Relation::All,
+            (Relation::Some, _) | (_, Relation::Some) => Relation::Some,
+            _ => Relation::None,
+        };
+    }
+    found
+}

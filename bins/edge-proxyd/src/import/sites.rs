@@ -1,0 +1,159 @@
+//! Sites: nginx has servers at addresses, edge-proxyd has names at listeners.
+
+use super::listen::Listen;
+use super::names::Names;
+use super::notes::Notes;
+use super::parse::Directive;
+use super::server::Body;
+use std::collections::BTreeMap;
+
+/// A server with its addresses and names.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) directive: Directive,
+    pub(super) listens: Vec<Listen>,
+    pub(super) names: Names,
+}
+
+/// A site of the converted configuration.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub(super) hosts: Vec<String>,
+    /// The positions of its listeners.
+    pub(super) listeners: Vec<usize>,
+    pub(super) plain: Plain,
+    pub(super) body: Body,
+}
+
+/// Plain HTTP of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Plain {
+    Redirect,
+    Refuse,
+    Serve,
+}
+
+impl Plain {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Refuse => "refuse",
+            Self::Serve => "serve",
+        }
+    }
+}
+
+/// Converts a server for one of its hosts at a listener.
+pub(super) type Convert<'c> = dyn FnMut(&Server, &str, &Listen, &mut Notes) -> Body + 'c;
+
+/// Returns the server that answers for unknown names at a listener.
+fn default_at(servers: &[Server], listen: &Listen) -> Option<usize> {
+    let at = |server: &Server| server.listens.iter().find(|one| one.address == listen.address).cloned();
+    let named = servers.iter().position(|server| at(server).is_some_and(|one| one.default));
+    named.or_else(|| servers.iter().position(|server| at(server).is_some()))
+}
+
+/// Builds the sites.
+pub(super) fn sites(
+    servers: &[Server],
+    listens: &[Listen],
+    convert: &mut Convert<'_>,
+    notes: &mut Notes,
+) -> Vec<Site> {
+    // For each name: the server at each listener that has it.
+    let mut order: Vec<String> = Vec::new();
+    let mut at: BTreeMap<(String, usize), usize> = BTreeMap::new();
+    for (s, server) in servers.iter().enumerate() {
+        for host in &server.names.hosts {
+            let mut ours = false;
+            for (l, listen) in listens.iter().enumerate() {
+                if server.listens.iter().any(|one| one.address == listen.address) {
+                    ours |= *at.entry((host.clone(), l)).or_insert(s) == s;
+                }
+            }
+            if !ours {
+                notes.harmless(&server.directive, format!("another server has the name {host} already"));
+            }
+            if !order.contains(host) {
+                order.push(host.clone());
+            }
+        }
+    }
+    let mut found: Vec<Site> = Vec::new();
+    for host in &order {
+        for site in of_host(host, servers, listens, &at, convert, notes) {
+            let same = found.iter_mut().find(|known| {
+                known.listeners == site.listeners && known.plain == site.plain && known.body == site.body
+            });
+            match same {
+                Some(known) => known.hosts.extend(site.hosts),
+                None => found.push(site),
+            }
+        }
+    }
+    found
+}
+
+/// Builds the sites of one host: one, if all its listeners answer alike.
+fn of_host(
+    host: &str,
+    servers: &[Server],
+    listens: &[Listen],
+    at: &BTreeMap<(String, usize), usize>,
+    convert: &mut Convert<'_>,
+    notes: &mut Notes,
+) -> Vec<Site> {
+    let mut found: Vec<Site> = Vec::new();
+    let mut redirected = Vec::new();
+    let has_tls =
+        listens.iter().enumerate().any(|(l, listen)| listen.tls && at.contains_key(&(host.to_owned(), l)));
+    for (l, listen) in listens.iter().enumerate() {
+        let named = at.get(&(host.to_owned(), l)).copied();
+        // A name that this listener does not know is answered by its default server.
+        let Some(s) = named.or_else(|| default_at(servers, listen).filter(|_| !listen.tls && has_tls)) else {
+            continue;
+        };
+        let server = &servers[s];
+        let body = convert(server, host, listen, notes);
+        let to_https = body.redirect.as_ref().is_some_and(|to| {
+            let rest =
+                to.strip_prefix("https://{host}").or_else(|| to.strip_prefix(&format!("https://{host}")));
+            rest == Some("{path}{query}")
+        });
+        if !listen.tls && has_tls && to_https {
+            notes.harmless(&server.directive, "redirects with 308, which keeps the method");
+            redirected.push(l);
+            continue;
+        }
+        if named.is_none() {
+            continue;
+        }
+        match found.iter_mut().find(|site| site.body == body) {
+            Some(site) => site.listeners.push(l),
+            None => found.push(Site {
+                hosts: vec![host.to_owned()],
+                listeners: vec![l],
+                plain: Plain::Serve,
+                body,
+            }),
+        }
+    }
+    // Redirects go with the site over TLS.
+    let tls = |site: &Site| site.listeners.iter().any(|l| listens[*l].tls);
+    if let Some(site) = found.iter_mut().find(|site| tls(site)) {
+        let serves = site.listeners.iter().any(|l| !listens[*l].tls);
+        if !redirected.is_empty() && !serves {
+            site.plain = Plain::Redirect;
+            site.listeners.append(&mut redirected);
+        } else if !serves {
+            site.plain = Plain::Refuse;
+        }
+        site.listeners.sort_unstable();
+    }
+    // Beside a site that serves plain HTTP elsewhere, a redirect is a site of its own.
+    if !redirected.is_empty() {
+        let body = Body::redirect_to_https();
+        found.push(Site { hosts: vec![host.to_owned()], listeners: redirected, plain: Plain::Serve, body });
+    }
+    found
+}

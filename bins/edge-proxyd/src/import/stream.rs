@@ -1,0 +1,199 @@
+//! Conversion of `stream`: TCP that is forwarded as it comes, and TLS by its server name.
+
+use super::listen::{Listen, listen};
+use super::notes::Notes;
+use super::parse::Directive;
+use super::ranges::{Lists, Rule, everyone, lists, net_of};
+use super::times::{duration, milliseconds};
+use super::upstream::{Block, Upstreams};
+use super::variables::Variables;
+use edge_proxy::host::HostPattern;
+
+/// A listener that forwards.
+#[derive(Clone, Debug)]
+pub(super) struct StreamServer {
+    pub(super) listens: Vec<Listen>,
+    /// The upstream; none if names decide.
+    pub(super) upstream: Option<String>,
+    pub(super) lists: Lists,
+    pub(super) idle: Option<String>,
+    /// Hosts and the upstreams that their TLS goes to.
+    pub(super) by_name: Vec<(Vec<String>, String)>,
+}
+
+/// Converts the servers of `stream`.
+pub(super) fn stream(block: &[Directive], upstreams: &mut Upstreams, notes: &mut Notes) -> Vec<StreamServer> {
+    let all: Vec<&Directive> = block.iter().collect();
+    let variables = Variables::read(&all);
+    let mut known = Upstreams {
+        blocks: std::mem::take(&mut upstreams.blocks),
+        used: std::mem::take(&mut upstreams.used),
+    };
+    let http: Vec<String> = known.blocks.keys().cloned().collect();
+    for directive in block {
+        match directive.name.as_str() {
+            "upstream" => {
+                let block = Block::read(directive.inner(), notes);
+                known.blocks.insert(directive.first().to_owned(), block);
+            }
+            "server"
+            | "map"
+            | "log_format"
+            | "access_log"
+            | "error_log"
+            | "resolver"
+            | "resolver_timeout"
+            | "preread_timeout"
+            | "preread_buffer_size"
+            | "tcp_nodelay"
+            | "ssl_preread"
+            | "proxy_connect_timeout"
+            | "proxy_timeout"
+            | "variables_hash_max_size"
+            | "map_hash_bucket_size"
+            | "map_hash_max_size" => {}
+            _ => notes.different(directive, "not supported for TCP"),
+        }
+    }
+    let servers = block.iter().filter(|directive| directive.name == "server");
+    let found =
+        servers.filter_map(|server| self::server(server, block, &variables, &mut known, notes)).collect();
+    // The upstreams of `stream` are not those of `http`.
+    known.blocks.retain(|name, _| http.contains(name));
+    *upstreams = known;
+    found
+}
+
+fn server(
+    server: &Directive,
+    outer: &[Directive],
+    variables: &Variables,
+    upstreams: &mut Upstreams,
+    notes: &mut Notes,
+) -> Option<StreamServer> {
+    let mut found = StreamServer {
+        listens: Vec::new(),
+        upstream: None,
+        lists: Lists::default(),
+        idle: None,
+        by_name: Vec::new(),
+    };
+    let (mut pass, mut preread, mut proxied, mut rules) = (None, false, false, Vec::new());
+    let inherited = outer.iter().filter(|one| matches!(one.name.as_str(), "proxy_timeout" | "ssl_preread"));
+    for one in inherited.chain(server.inner()) {
+        match (one.name.as_str(), one.first()) {
+            ("listen", first) => {
+                let has = |name: &str| one.arguments.iter().any(|option| option == name);
+                if has("udp") {
+                    notes.closed(one, "UDP is not forwarded");
+                } else if has("ssl") {
+                    notes.closed(one, "TLS of other protocols than HTTP does not end here");
+                } else if has("proxy_protocol") {
+                    notes.closed(one, "PROXY headers are not read where TCP is forwarded");
+                } else if let Some((ports, end)) =
+                    first.rsplit_once(':').map_or(first, |(_, port)| port).split_once('-')
+                {
+                    notes.closed(
+                        one,
+                        format!("a range of ports: write a [[listen]] for each from {ports} to {end}"),
+                    );
+                } else {
+                    found.listens.extend(listen(one, notes));
+                }
+            }
+            ("proxy_pass", address) => pass = Some((one.clone(), variables.expand(address))),
+            ("ssl_preread", value) => preread = value == "on",
+            ("proxy_protocol", value) => proxied = value == "on",
+            ("proxy_timeout", value) => match milliseconds(value) {
+                Some(time) if (1..=30 * 86_400_000).contains(&time) => found.idle = Some(duration(time)),
+                _ => notes.different(one, "not a supported duration: write idle by hand"),
+            },
+            ("allow" | "deny", range) => {
+                let allows = one.name == "allow";
+                match (range, net_of(range)) {
+                    ("all", _) => rules.extend(everyone().map(|range| Rule { allows, range })),
+                    (_, Some(range)) => rules.push(Rule { allows, range }),
+                    _ => {
+                        notes.closed(one, "not a range of addresses: nobody may connect until you write it");
+                        rules.insert(0, Rule { allows: false, range: everyone()[0] });
+                        rules.insert(0, Rule { allows: false, range: everyone()[1] });
+                    }
+                }
+            }
+            (
+                "proxy_connect_timeout"
+                | "tcp_nodelay"
+                | "proxy_buffer_size"
+                | "access_log"
+                | "error_log"
+                | "proxy_socket_keepalive"
+                | "preread_timeout"
+                | "resolver"
+                | "resolver_timeout"
+                | "proxy_half_close",
+                _,
+            ) => {}
+            _ => {
+                notes.closed(
+                    one,
+                    "not supported for TCP, and may limit who connects: its listener is left out",
+                );
+                return None;
+            }
+        }
+    }
+    found.lists = lists(&rules).unwrap_or_else(Lists::nobody);
+    if found.listens.is_empty() {
+        return None;
+    }
+    let Some((at, address)) = pass else {
+        notes.closed(server, "forwards to nothing: its listener is left out");
+        return None;
+    };
+    if !address.contains('$') {
+        found.upstream = upstreams.tcp(&address, proxied);
+        if found.upstream.is_none() {
+            notes.closed(&at, "not an address with a port: its listener is left out");
+            return None;
+        }
+        return Some(found);
+    }
+    let Some((entries, default)) = variables.by_server_name(&address).filter(|_| preread) else {
+        notes.closed(&at, "its variable is not known here: its listener is left out");
+        return None;
+    };
+    for (name, target) in entries {
+        let hosts: Vec<String> = match name.strip_prefix('.') {
+            Some(name) => vec![name.to_owned(), format!("*.{name}")],
+            None => vec![name.clone()],
+        };
+        let valid: Vec<String> = hosts
+            .iter()
+            .filter_map(|host| HostPattern::parse(host).ok())
+            .map(|host| host.to_string())
+            .collect();
+        let target = variables.expand(target);
+        match (valid.len() == hosts.len(), upstreams.tcp(&target, proxied)) {
+            (true, Some(upstream)) => {
+                let taken = |host: &String| found.by_name.iter().any(|(hosts, _)| hosts.contains(host));
+                let hosts: Vec<String> = valid.into_iter().filter(|host| !taken(host)).collect();
+                match found.by_name.iter_mut().find(|(_, known)| *known == upstream) {
+                    _ if hosts.is_empty() => {}
+                    Some((known, _)) => known.extend(hosts),
+                    None => found.by_name.push((hosts, upstream)),
+                }
+            }
+            _ => notes.closed(
+                &at,
+                format!("`{name}` does not go to `{target}`: not a host name and an address with a port"),
+            ),
+        }
+    }
+    if !default.is_empty() {
+        notes.closed(
+            &at,
+            format!("TLS for other names went to {default}; here each name needs a site with `passthrough`"),
+        );
+    }
+    (!found.by_name.is_empty()).then_some(found)
+}
