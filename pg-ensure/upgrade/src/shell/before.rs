@@ -4,7 +4,7 @@ use super::condition::old_condition;
 use super::error::{At, UpgradeError};
 use super::files;
 use super::gather::{account, control};
-use super::rehearse::isolated;
+use super::isolation::isolated;
 use super::run::Run;
 use super::server::{self, Private, Socket, rules_for_shell, write_rules};
 use super::tools::{command, output, tail};

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod gather;
 mod gc;
+mod isolation;
 mod journal;
 mod leftovers;
 mod outcome;
