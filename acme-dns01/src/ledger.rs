@@ -4,8 +4,10 @@
 
 use crate::name::Name;
 use crate::time::{Time, format_duration};
-use std::collections::{BTreeSet, VecDeque};
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::hash::Hash;
 use std::time::Duration;
 
 /// So many in so long.
@@ -107,6 +109,56 @@ pub struct Ledger {
     rows: VecDeque<Row>,
     /// Every Retry-After, of all authorities.
     waits: Vec<Entry>,
+    index: Index,
+}
+
+/// The rows of each name, by their numbers in the order of recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Index {
+    /// The number of the first row that is kept.
+    first: u64,
+    same: HashMap<Vec<Name>, VecDeque<u64>>,
+    domains: HashMap<String, VecDeque<u64>>,
+    failures: HashMap<String, VecDeque<u64>>,
+}
+
+impl Index {
+    fn add(&mut self, number: u64, row: &Row) {
+        match &row.entry {
+            Entry::Order { names, .. } => self.same.entry(names.clone()).or_default().push_back(number),
+            Entry::Failure { name, .. } => self.failures.entry(name.clone()).or_default().push_back(number),
+            Entry::Void { .. } | Entry::RetryAfter { .. } => {}
+        }
+        for domain in &row.domains {
+            self.domains.entry(domain.clone()).or_default().push_back(number);
+        }
+    }
+
+    /// Takes out the first row.
+    fn remove(&mut self, row: &Row) {
+        self.first += 1;
+        match &row.entry {
+            Entry::Order { names, .. } => take_first(&mut self.same, names.as_slice()),
+            Entry::Failure { name, .. } => take_first(&mut self.failures, name.as_str()),
+            Entry::Void { .. } | Entry::RetryAfter { .. } => {}
+        }
+        for domain in &row.domains {
+            take_first(&mut self.domains, domain.as_str());
+        }
+    }
+}
+
+fn take_first<K, Q>(numbers: &mut HashMap<K, VecDeque<u64>>, key: &Q)
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ?Sized,
+{
+    if let Some(held) = numbers.get_mut(key) {
+        held.pop_front();
+        if held.is_empty() {
+            numbers.remove(key);
+        }
+    }
 }
 
 /// An order or a failure, with what is looked up in it.
@@ -189,12 +241,16 @@ impl Ledger {
     /// Records an entry. Entries that no limit of `limits` can count any more are dropped; an exempt order counts nowhere.
     pub fn record(&mut self, entry: Entry, now: Time, limits: &Limits) {
         if let Entry::Void { authority: by, names: of } = &entry {
-            let last = self.rows.iter_mut().rev().find_map(|row| match &mut row.entry {
-                Entry::Order { authority, names, void, .. } if authority == by && names == of => Some(void),
-                _ => None,
-            });
-            if let Some(void) = last {
-                *void = true;
+            let numbers = self.index.same.get(of).into_iter().flatten().rev().copied();
+            let places: Vec<usize> = numbers.filter_map(|number| self.place(number)).collect();
+            for place in places {
+                if let Some(Row { entry: Entry::Order { authority, void, .. }, .. }) =
+                    self.rows.get_mut(place)
+                    && authority == by
+                {
+                    *void = true;
+                    break;
+                }
             }
             return;
         }
@@ -209,7 +265,9 @@ impl Ledger {
             .front()
             .is_some_and(|row| row.at().is_none_or(|at| now.since(at) > longest || at.is_ahead_of(now)))
         {
-            self.rows.pop_front();
+            if let Some(row) = self.rows.pop_front() {
+                self.index.remove(&row);
+            }
         }
         self.waits.retain(|entry| match entry {
             Entry::RetryAfter { until, at, .. } => retry_after_in_force(*until, *at, now),
@@ -224,11 +282,38 @@ impl Ledger {
             Entry::Order { names, .. } => {
                 let domains: BTreeSet<&str> = names.iter().map(Name::registered_domain).collect();
                 let domains = domains.into_iter().map(str::to_owned).collect();
-                self.rows.push_back(Row { entry, domains });
+                self.add(Row { entry, domains });
             }
-            Entry::Failure { .. } => self.rows.push_back(Row { entry, domains: Vec::new() }),
+            Entry::Failure { .. } => self.add(Row { entry, domains: Vec::new() }),
             Entry::RetryAfter { .. } => self.waits.push(entry),
         }
+    }
+
+    fn add(&mut self, row: Row) {
+        let number = self.index.first + self.rows.len() as u64;
+        self.index.add(number, &row);
+        self.rows.push_back(row);
+    }
+
+    /// The position of a row by its number.
+    fn place(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.index.first)?).ok()
+    }
+
+    /// The times of an authority's events among the rows of an index: certificates, or failures.
+    fn times(&self, numbers: Option<&VecDeque<u64>>, of: &str) -> Vec<Time> {
+        let places = numbers.into_iter().flatten().filter_map(|number| self.place(*number));
+        let rows = places.filter_map(|place| self.rows.get(place));
+        rows.filter_map(|row| match &row.entry {
+            // Certificates are counted, not what came to nothing.
+            Entry::Order { at, authority, void: false, .. } | Entry::Failure { at, authority, .. }
+                if authority == of =>
+            {
+                Some(*at)
+            }
+            _ => None,
+        })
+        .collect()
     }
 
     /// Checks that no Retry-After of the authority is in force.
@@ -266,43 +351,28 @@ impl Ledger {
         if exempt {
             return Ok(());
         }
-        let orders = || {
-            self.rows.iter().filter_map(|row| match &row.entry {
-                Entry::Order { at, authority: of, names, exempt: false, void } if of == authority => {
-                    Some((*at, names, &row.domains, *void))
-                }
-                _ => None,
-            })
-        };
+        let orders = self.rows.iter().filter_map(|row| match &row.entry {
+            Entry::Order { at, authority: of, .. } if of == authority => Some(*at),
+            _ => None,
+        });
         let mut refusals = Vec::new();
         let mut check = |times: Vec<Time>, rate: Rate, limit: &dyn Fn() -> Limit| {
             if let Some(until) = free_at(times, now, rate) {
                 refusals.push(Refusal { until, limit: limit() });
             }
         };
-        check(orders().map(|(at, ..)| at).collect(), limits.orders, &|| Limit::Orders(limits.orders));
-        // Certificates are what the others count.
-        let certificates = || orders().filter(|(.., void)| !void);
-        let same = certificates()
-            .filter(|(_, ordered, ..)| ordered.as_slice() == names)
-            .map(|(at, ..)| at)
-            .collect();
+        check(orders.collect(), limits.orders, &|| Limit::Orders(limits.orders));
+        let same = self.times(self.index.same.get(names), authority);
         check(same, limits.same, &|| Limit::Same(limits.same));
         let domains: BTreeSet<&str> = names.iter().map(Name::registered_domain).collect();
         for domain in domains {
-            let times = certificates()
-                .filter(|(_, _, domains, _)| domains.iter().any(|known| known == domain))
-                .map(|(at, ..)| at)
-                .collect();
+            let times = self.times(self.index.domains.get(domain), authority);
             check(times, limits.domain, &|| Limit::Domain(domain.to_owned(), limits.domain));
         }
         let bases: BTreeSet<&str> = names.iter().map(Name::base).collect();
         for base in bases {
-            let times = self.rows.iter().filter_map(|row| match &row.entry {
-                Entry::Failure { at, authority: of, name } if of == authority && name == base => Some(*at),
-                _ => None,
-            });
-            check(times.collect(), limits.failures, &|| Limit::Failures(base.to_owned(), limits.failures));
+            let times = self.times(self.index.failures.get(base), authority);
+            check(times, limits.failures, &|| Limit::Failures(base.to_owned(), limits.failures));
         }
         refusals.into_iter().max_by_key(|refusal| refusal.until).map_or(Ok(()), Err)
     }

@@ -557,13 +557,13 @@ pub fn play(specs: &[Spec], scenario: Scenario, begin: Time, seed: u64) -> Repor
     let mut ledger = Ledger::default();
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut result = Report { nearest_miss: DAY * 3650, ..Report::default() };
-    let mut machines: Vec<(Machine, SimulatedStore)> = specs
+    let mut machines: Vec<(Machine, SimulatedStore, Spec)> = specs
         .iter()
         .map(|spec| {
             let mut spec = spec.clone();
             spec.authorities = vec!["ca".to_owned()];
             spec.directories.clear();
-            (Machine::new(spec, State::default()), SimulatedStore::default())
+            (Machine::new(spec.clone(), State::default()), SimulatedStore::default(), spec)
         })
         .collect();
     let changes = calendar(scenario, begin);
@@ -579,8 +579,8 @@ pub fn play(specs: &[Spec], scenario: Scenario, begin: Time, seed: u64) -> Repor
             change(&mut environment, now);
             result.events.push((now, *what));
         }
-        let (machine, store) = &mut machines[next];
-        let wake = step(machine, store, &mut environment, &mut ledger, now, &mut result);
+        let (machine, store, spec) = &mut machines[next];
+        let wake = step(machine, store, spec, &mut environment, &mut ledger, now, &mut result);
         // Nothing in the world is exact to the second.
         let later = Duration::from_secs(random.below(30));
         queue.push(Reverse((wake.max(now.after(Duration::from_secs(1))).after(later), next)));
@@ -609,12 +609,12 @@ pub fn play(specs: &[Spec], scenario: Scenario, begin: Time, seed: u64) -> Repor
 fn step(
     machine: &mut Machine,
     store: &mut SimulatedStore,
+    spec: &Spec,
     environment: &mut Environment,
     ledger: &mut Ledger,
     now: Time,
     result: &mut Report,
 ) -> Time {
-    let spec = machine.spec().clone();
     loop {
         let action = machine.poll(now, ledger);
         let event = match &action {
@@ -642,7 +642,7 @@ fn step(
             }
             action => {
                 let limited = environment.limited;
-                let event = environment.answer(action, &spec, now, store);
+                let event = environment.answer(action, spec, now, store);
                 if environment.limited > limited {
                     result.incident(now, &spec.id, IncidentKind::Refused);
                 }
