@@ -13,7 +13,8 @@ pub struct Version(u32);
 pub struct TooOld(pub u32);
 
 impl Version {
-    /// The version of `server_version_num`, such as 180003. What is newer than 18 is taken for 18.
+    /// The version of `server_version_num`, such as 180003. What is newer than 18 is taken for 18, but for
+    /// what 19 announces.
     ///
     /// # Errors
     /// Before 13.
@@ -61,6 +62,12 @@ impl Version {
     #[must_use]
     pub fn maintain(self) -> bool {
         self.major() >= 17
+    }
+
+    /// Names of roles, databases and tablespaces cannot have a carriage return or line feed (announced for 19).
+    #[must_use]
+    pub fn refuses_line_ends(self) -> bool {
+        self.major() >= 19
     }
 
     /// Default privileges of large objects (18).

@@ -213,6 +213,16 @@ fn valid(mut wish: Desired) -> Desired {
     panic!("still invalid: {:?}", wish.validate());
 }
 
+#[test]
+fn names_with_a_line_end_are_blocked_from_19_on() {
+    let mut wish = Desired::new();
+    wish.role(name("a\nb"), pg_ensure::Role::new()).database(name("c\r"), desired::Database::new());
+    for (major, blocked) in [(18, 0), (19, 2)] {
+        let plan = diff(&empty(major), &wish, &Consent::none());
+        assert_eq!(plan.blocked.len(), blocked, "{major}: {:?}", plan.blocked);
+    }
+}
+
 /// An empty cluster of a version.
 fn empty(major: u32) -> Current {
     let version = Version::major_version(major);

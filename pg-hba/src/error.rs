@@ -191,6 +191,9 @@ pub enum Refusal {
     #[doc = "A comma in pg_ident.conf."]
     #[error("multiple values in ident field")]
     IdentMultiple,
+    #[doc = "PostgreSQL 19 no longer has the method: it does not start with such a file."]
+    #[error("invalid authentication method \"radius\"")]
+    RadiusGone,
     #[doc = "Not a single rule: the server does not start with such a file, nor load it."]
     #[error("the file contains no entries")]
     NoEntries,
@@ -260,6 +263,9 @@ impl Refusal {
             Self::SilentValue { name: "clientname", .. } => "it is CN or DN".to_owned(),
             Self::SilentValue { .. } => "the server refuses the file and does not say why".to_owned(),
             Self::Required { argument, .. } => format!("add {argument}"),
+            Self::RadiusGone => {
+                "PostgreSQL 19 has no radius: use scram-sha-256, ldap or oauth, or pam with a RADIUS module".to_owned()
+            }
             Self::OauthLibraries => "set it in postgresql.conf".to_owned(),
             Self::NoEntries => "write at least one rule: local all postgres peer".to_owned(),
             _ => return None,

@@ -20,7 +20,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 #[non_exhaustive]
 pub enum InstallError {
     /// The server is of another version than those known.
-    #[error("PostgreSQL {0} is not supported: expected 13 to 18")]
+    #[error("PostgreSQL {0} is not supported: expected 13 to 19")]
     Version(u32),
     /// The rules cannot be written.
     #[error("the rules cannot be written")]

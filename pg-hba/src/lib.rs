@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod explain;
 mod guard;
+mod hosts;
 mod ident;
 mod index;
 #[cfg(feature = "install")]
@@ -35,6 +36,7 @@ pub use document::{Content, Document, Include, IncludeError, Line, NoIncludes, R
 pub use error::{ParseError, Refusal};
 pub use explain::{Dependency, Explanation, Knowledge, Possibility, explain};
 pub use guard::admits;
+pub use hosts::{Host, HostPattern, Hosts, HostsError};
 pub use ident::{Mapping, Mappings, SystemUser};
 pub use index::Index;
 pub use method::{Method, Setting};

@@ -108,6 +108,9 @@ impl Method {
         if method == Self::Oauth && server.version() < Version::V18 {
             return Err(unknown());
         }
+        if method == Self::Radius && !server.version().has_radius() {
+            return Err(Refusal::RadiusGone);
+        }
         if method.needs().is_some_and(|capability| !server.has(capability)) {
             return Err(Refusal::MethodNotBuilt(word.to_owned()));
         }

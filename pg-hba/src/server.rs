@@ -20,19 +20,24 @@ pub enum Version {
     V17,
     /// PostgreSQL 18: `oauth`.
     V18,
+    /// PostgreSQL 19, as its release notes announce it: no `radius`. Not tested against a server of it.
+    V19,
 }
 
 impl Version {
     /// Every version, oldest first.
-    pub const ALL: [Self; 6] = [Self::V13, Self::V14, Self::V15, Self::V16, Self::V17, Self::V18];
+    pub const ALL: [Self; 7] = [Self::V13, Self::V14, Self::V15, Self::V16, Self::V17, Self::V18, Self::V19];
 
-    /// The number, from 13 to 18.
+    /// The newest version that was tested against a server of it.
+    pub const TESTED: Self = Self::V18;
+
+    /// The number, from 13 to 19.
     #[must_use]
     pub fn number(self) -> u32 {
         13 + self as u32
     }
 
-    /// The version with this number, from 13 to 18.
+    /// The version with this number, from 13 to 19.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|version| version.number() == number)
@@ -50,6 +55,10 @@ impl Version {
         self >= Self::V16
     }
 
+    pub(crate) fn has_radius(self) -> bool {
+        self <= Self::V18
+    }
+
     /// The longest token in bytes, where there is a limit (`MAX_TOKEN` in hba.c).
     pub(crate) fn longest_token(self) -> Option<usize> {
         (self <= Self::V15).then_some(10_239)
@@ -62,9 +71,9 @@ impl fmt::Display for Version {
     }
 }
 
-/// A version that is not one of 13 to 18.
+/// A version that is not one of 13 to 19.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("PostgreSQL {0:?} is not a version known here: 13 to 18 are")]
+#[error("PostgreSQL {0:?} is not a version known here: 13 to 19 are")]
 pub struct UnknownVersion(String);
 
 impl FromStr for Version {

@@ -42,7 +42,7 @@ pub(crate) enum Command {
         /// The policy, in TOML.
         #[arg(long, visible_alias = "config", value_name = "FILE", default_value_os_t = default_file(&POLICY))]
         policy: PathBuf,
-        /// The server's major version, 13 to 18.
+        /// The server's major version, 13 to 19.
         #[arg(long, default_value = "18")]
         pg: Version,
     },
@@ -135,6 +135,17 @@ pub(crate) enum Command {
         /// A role that the asked role is a member of.
         #[arg(long = "member-of")]
         member_of: Vec<String>,
+    },
+    /// Check a pg_hosts.conf of PostgreSQL 19, and show the certificate that a client gets.
+    Hosts {
+        /// The pg_hosts.conf of the server.
+        file: PathBuf,
+        /// The name that the client asks for (SNI).
+        #[arg(long, conflicts_with = "no_sni")]
+        sni: Option<String>,
+        /// The client asks for no name.
+        #[arg(long)]
+        no_sni: bool,
     },
     /// Compare two files by meaning: a connection that they decide differently, or the proof that there is none.
     Diff {

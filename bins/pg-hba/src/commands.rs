@@ -3,7 +3,7 @@
 use crate::args::{Args, Command, Ssl};
 use crate::manual::MANUAL;
 use crate::structured::rule;
-use crate::{explain, files, ident, install, matrix, server};
+use crate::{explain, files, hosts, ident, install, matrix, server};
 use cli_support::finding::Place;
 use cli_support::outcome::{Done, Failure};
 use pg_hba::{
@@ -70,6 +70,10 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                 ssl = facts.ssl;
             }
             explain::run(file, &Server::new(*pg).with_tls(ssl), &attempt, &knowledge, args.json)
+        }
+        Command::Hosts { file, sni, no_sni } => {
+            let asked = sni.as_deref().map(Some).or(no_sni.then_some(None));
+            hosts::run(file, asked, args.json)
         }
         Command::Ident { file, pg, map, system_user, role, member_of } => {
             let wanted = match (map, system_user, role) {

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod explain;
 mod files;
+mod hosts;
 mod ident;
 mod install;
 mod manual;

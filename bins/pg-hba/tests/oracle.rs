@@ -9,7 +9,19 @@ use pg_hba::{
 use serde_json::json;
 use testkit::postgres::{Options, Postgres, Session};
 
+mod real;
+
 const GENERATED: usize = 2_100;
+
+#[test]
+fn files_after_real_ones_are_read_as_the_server_reads_them() {
+    let files = real::files();
+    assert!(files.len() >= 300, "{} files", files.len());
+    for major in [15, 17, 18] {
+        let (rows, refused) = compare(major, &files);
+        println!("PostgreSQL {major}: {} files, {rows} rows, {refused} refused", files.len());
+    }
+}
 
 #[test]
 fn every_file_is_read_as_the_server_reads_it() {

@@ -273,3 +273,20 @@ fn a_reader_that_goes_away_is_no_panic() {
     let file = write(folder.path(), "hba.conf", "local all all trust\n");
     testkit::assert_ends_quietly_without_a_reader(env!("CARGO_BIN_EXE_pg-hba"), &["check", &file]);
 }
+
+#[test]
+fn what_19_announces_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let radius = "local all postgres peer\nhost all all 10.0.0.0/8 radius radiusservers=a radiussecrets=b\n";
+    let radius = write(folder.path(), "radius.conf", radius);
+    expect(&["check", &radius, "--pg", "19"], 3, &["radius", "PostgreSQL 19 has no radius"]);
+    expect(&["check", &radius, "--next", "19"], 3, &["radius"]);
+    let hosts = "db.example.org db.crt db.key\n/no_sni/ old.crt old.key\n";
+    let hosts = write(folder.path(), "pg_hosts.conf", hosts);
+    expect(&["hosts", &hosts], 0, &["valid: 2 entries"]);
+    expect(&["hosts", &hosts, "--sni", "DB.example.org"], 0, &["line 1", "db.crt"]);
+    expect(&["hosts", &hosts, "--no-sni"], 0, &["line 2", "old.crt"]);
+    expect(&["hosts", &hosts, "--sni", "other"], 3, &["no entry"]);
+    let wrong = write(folder.path(), "wrong.conf", "* a b\n* a b\n");
+    expect(&["hosts", &wrong], 3, &["wrong.conf:2: * has an entry already"]);
+}

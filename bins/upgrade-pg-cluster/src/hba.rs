@@ -76,5 +76,9 @@ mod tests {
         assert!(matches!(verdict("local /^a all trust\n", "15", "18"), Hba::Changed(_)));
         assert!(matches!(verdict("local /( all trust\n", "15", "18"), Hba::Refused(_)));
         assert_eq!(verdict("local /^a all trust\n", "17", "18"), Hba::Same);
+        // 19 does not start with radius.
+        let radius = "host all all all radius radiusservers=a radiussecrets=b\n";
+        assert!(matches!(verdict(radius, "18", "19"), Hba::Refused(why) if why.contains("radius")));
+        assert_eq!(verdict("local all all peer\n", "18", "19"), Hba::Same);
     }
 }

@@ -45,6 +45,15 @@ pub fn diff(current: &Current, desired: &Desired, consent: &Consent) -> Plan {
     Plan { version: current.version, steps, blocked, notes, digest }
 }
 
+/// Returns the name that a change makes, of what all databases share.
+fn created(change: &Change) -> Option<&Name> {
+    match change {
+        Change::CreateRole { name, .. } => Some(name),
+        Change::CreateDatabase(new) => Some(&new.name),
+        _ => None,
+    }
+}
+
 pub(crate) struct Planner<'a> {
     /// The state as the steps so far leave it.
     now: Cow<'a, Current>,
@@ -59,6 +68,14 @@ impl Planner<'_> {
     /// Adds a step, unless the session may not or the state does not allow it.
     fn emit(&mut self, change: Change, reason: impl Into<String>) -> bool {
         let what = || change.sql(self.now.version);
+        if self.now.version.refuses_line_ends()
+            && let Some(name) = created(&change).filter(|name| name.as_str().contains(['\r', '\n']))
+        {
+            let why =
+                format!("{name:?} has a line end, which names cannot have from PostgreSQL 19 on: rename it");
+            self.blocked.push(Blocked { what: what(), why: Obstacle::Refused(why) });
+            return false;
+        }
         if let Err(why) = permission::permitted(&self.now, &change) {
             self.blocked.push(Blocked { what: what(), why: Obstacle::NotPermitted(why) });
             return false;

@@ -250,7 +250,8 @@ impl Run<'_> {
 /// Files in the data folder that the configuration names by relative paths: keys, certificates, included rules.
 fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> =
-        ["server.crt", "server.key", "root.crt", "root.crl"].map(PathBuf::from).into();
+        ["server.crt", "server.key", "root.crt", "root.crl", "pg_hosts.conf"].map(PathBuf::from).into();
+    names.extend(named_in_hosts(data));
     for file in &configuration.files {
         for setting in crate::settings(&file.text) {
             let named = [
@@ -274,6 +275,16 @@ fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// The files that `pg_hosts.conf` of 19 names: lists of host names, certificates, keys and authorities.
+fn named_in_hosts(data: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(data.join("pg_hosts.conf")).unwrap_or_default();
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines
+        .flat_map(|line| line.split([' ', '\t', ',']).filter(|word| !word.is_empty()).take(64))
+        .map(|word| PathBuf::from(word.trim_matches('"').trim_start_matches('@')))
+        .collect()
 }
 
 fn named_in_rules(data: &Path, rules: &Path, depth: u32) -> Vec<PathBuf> {

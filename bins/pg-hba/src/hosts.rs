@@ -1,0 +1,53 @@
+//! `hosts`: a pg_hosts.conf checked, and the entry for a client shown.
+
+use crate::files::{self, Disk};
+use cli_support::outcome::{Done, Failure};
+use pg_hba::{Host, Hosts};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The name that a client asks for; `Some(None)` for a client that asks for none.
+pub(crate) type Asked<'a> = Option<Option<&'a str>>;
+
+pub(crate) fn run(path: &Path, asked: Asked<'_>, as_json: bool) -> Result<Done, Failure> {
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let hosts = match Hosts::load(&full.display().to_string(), &files::text(path)?, &mut Disk) {
+        Ok(hosts) => hosts,
+        Err(errors) => {
+            if as_json {
+                let list: Vec<Value> =
+                    errors.iter().map(|why| json!({"line": why.line, "reason": why.reason})).collect();
+                println!("{}", json!({"hosts": null, "errors": list}));
+            } else {
+                errors.iter().for_each(|why| println!("{}:{}: {}", path.display(), why.line, why.reason));
+            }
+            return Ok(Done::Differences);
+        }
+    };
+    let decision = asked.map(|name| (name, hosts.decide(name)));
+    if as_json {
+        let list: Vec<Value> = hosts.hosts().iter().map(host).collect();
+        let decided = decision.map(|(_, found)| found.map(host));
+        println!("{}", json!({"hosts": list, "errors": [], "entry": decided}));
+    } else if let Some((name, found)) = decision {
+        let who =
+            name.map_or_else(|| "a client without a name".to_owned(), |name| format!("a client of {name}"));
+        match found {
+            Some(host) => println!("line {}: {who} gets {}", host.line, host.certificate),
+            None if hosts.hosts().is_empty() => {
+                println!("the file has no entries: {who} gets ssl_cert_file of postgresql.conf");
+            }
+            None => println!("no entry: the handshake of {who} fails; add a line for it, or one for *"),
+        }
+    } else {
+        println!("valid: {} entries; they count where ssl_sni is on", hosts.hosts().len());
+    }
+    let refused = decision.is_some_and(|(_, found)| found.is_none() && !hosts.hosts().is_empty());
+    Ok(if refused { Done::Differences } else { Done::Fine })
+}
+
+fn host(host: &Host) -> Value {
+    let patterns: Vec<String> = host.patterns.iter().map(ToString::to_string).collect();
+    json!({"line": host.line, "names": patterns, "certificate": host.certificate, "key": host.key,
+        "authority": host.authority, "passphrase_command": host.passphrase_command.is_some(), "reloads": host.reloads})
+}

@@ -1,0 +1,235 @@
+//! `pg_hosts.conf` of PostgreSQL 19: certificates by the name that a client asks for (`ssl_sni`).
+//!
+//! The format follows the announced release and its sample file. It was not tested against a server.
+
+use crate::document::{Include, Reader};
+use crate::error::ParseError;
+use crate::server::{Server, Version};
+use crate::token::Token;
+use std::collections::HashMap;
+use std::fmt;
+use thiserror::Error;
+
+/// The connections that an entry is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// `*`: every connection that no other entry is for.
+    Default,
+    /// `/no_sni/`: connections without a name.
+    NoName,
+    /// A name, compared without regard to case.
+    Name(String),
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => out.write_str("*"),
+            Self::NoName => out.write_str("/no_sni/"),
+            Self::Name(name) => out.write_str(name),
+        }
+    }
+}
+
+/// A line of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The number of its first line.
+    pub line: u32,
+    /// The connections it is for.
+    pub patterns: Vec<HostPattern>,
+    /// The file of the certificate.
+    pub certificate: String,
+    /// The file of the key.
+    pub key: String,
+    /// The file of the authority that client certificates are verified with.
+    pub authority: Option<String>,
+    /// The command that prints the passphrase of the key.
+    pub passphrase_command: Option<String>,
+    /// The command is run at a reload too.
+    pub reloads: bool,
+}
+
+/// A line that the server would refuse.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("line {line}: {reason}")]
+pub struct HostsError {
+    /// The number of the first line.
+    pub line: u32,
+    /// The fault and the fix.
+    pub reason: String,
+}
+
+/// A parsed file.
+///
+/// ```
+/// use pg_hba::{Hosts, NoIncludes};
+/// let text = "db.example.org db.crt db.key\n* other.crt other.key\n";
+/// let hosts = Hosts::load("pg_hosts.conf", text, &mut NoIncludes).expect("valid");
+/// assert_eq!(hosts.decide(Some("DB.example.org")).map(|host| host.line), Some(1));
+/// assert_eq!(hosts.decide(None).map(|host| host.line), Some(2));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    hosts: Vec<Host>,
+    lines: HashMap<HostPattern, usize>,
+}
+
+impl Hosts {
+    /// Parses a file with the lists of names that it includes by `@file`.
+    ///
+    /// # Errors
+    /// Every line that the server would refuse. With such a file it does not start, and a reload changes nothing.
+    pub fn load(path: &str, text: &str, includes: &mut dyn Include) -> Result<Self, Vec<HostsError>> {
+        let server = Server::new(Version::V19);
+        let mut reader = Reader { server: &server, includes };
+        let (mut found, mut errors) = (Self::default(), Vec::new());
+        for raw in reader.file(path, text, 0) {
+            let line = raw.origin.line;
+            if !raw.is_record() {
+                continue;
+            }
+            let result = match &raw.error {
+                Some(refusal) => Err(refused(&raw.refused(refusal.clone(), None))),
+                None => host(&raw.fields, line),
+            };
+            match result.and_then(|host| found.add(host)) {
+                Ok(()) => {}
+                Err(reason) => errors.push(HostsError { line, reason }),
+            }
+        }
+        if errors.is_empty() { Ok(found) } else { Err(errors) }
+    }
+
+    /// Returns the entries in order.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// Returns the entry for a client that asks for this name, or for none. Without an entry the handshake fails; of a file
+    /// without entries the settings of postgresql.conf count instead.
+    #[must_use]
+    pub fn decide(&self, name: Option<&str>) -> Option<&Host> {
+        let own = match name {
+            Some(name) => HostPattern::Name(name.to_ascii_lowercase()),
+            None => HostPattern::NoName,
+        };
+        let at = self.lines.get(&own).or_else(|| self.lines.get(&HostPattern::Default))?;
+        self.hosts.get(*at)
+    }
+
+    fn add(&mut self, host: Host) -> Result<(), String> {
+        for pattern in &host.patterns {
+            let key = match pattern {
+                HostPattern::Name(name) => HostPattern::Name(name.to_ascii_lowercase()),
+                other => other.clone(),
+            };
+            if let Some(before) = self.lines.insert(key, self.hosts.len()) {
+                let line = self.hosts.get(before).map_or(host.line, |before| before.line);
+                return Err(format!("{pattern} has an entry already, in line {line}: keep one"));
+            }
+        }
+        self.hosts.push(host);
+        Ok(())
+    }
+}
+
+fn refused(error: &ParseError) -> String {
+    error.reason.to_string()
+}
+
+fn host(fields: &[Vec<Token>], line: u32) -> Result<Host, String> {
+    let [names, rest @ ..] = fields else { return Err("missing host name".to_owned()) };
+    let patterns: Vec<HostPattern> = names
+        .iter()
+        .map(|token| match token.text.as_str() {
+            "*" if !token.quoted => HostPattern::Default,
+            "/no_sni/" if !token.quoted => HostPattern::NoName,
+            name => HostPattern::Name(name.to_owned()),
+        })
+        .collect();
+    let special = patterns.iter().find(|pattern| !matches!(pattern, HostPattern::Name(_)));
+    if let Some(special) = special.filter(|_| patterns.len() > 1) {
+        return Err(format!("{special} stands beside other names: give it a line of its own"));
+    }
+    let mut values = Vec::new();
+    for field in rest {
+        match field.as_slice() {
+            [token] => values.push(token.text.clone()),
+            _ => return Err("several values joined by commas: only host names are a list".to_owned()),
+        }
+    }
+    let mut values = values.into_iter();
+    let mut required =
+        |what: &str| values.next().ok_or_else(|| format!("the {what} is missing: add its file"));
+    let (certificate, key) = (required("certificate")?, required("key")?);
+    let (authority, passphrase_command, reloads) = (values.next(), values.next(), values.next());
+    let reloads = match reloads.as_deref() {
+        None | Some("off" | "false" | "no" | "0") => false,
+        Some("on" | "true" | "yes" | "1") => true,
+        Some(other) => return Err(format!("{other:?} is not a boolean: write on or off")),
+    };
+    if values.next().is_some() {
+        return Err("more than six fields: quote a command that has blanks".to_owned());
+    }
+    Ok(Host { line, patterns, certificate, key, authority, passphrase_command, reloads })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{IncludeError, NoIncludes};
+
+    fn load(text: &str) -> Result<Hosts, Vec<HostsError>> {
+        Hosts::load("pg_hosts.conf", text, &mut NoIncludes)
+    }
+
+    struct Names;
+
+    impl Include for Names {
+        fn read(&mut self, _: &str) -> Result<String, IncludeError> {
+            Ok("example.com\nexample.net\n".to_owned())
+        }
+
+        fn list(&mut self, _: &str) -> Result<Vec<String>, IncludeError> {
+            Err(IncludeError::Missing)
+        }
+    }
+
+    #[test]
+    fn entries_are_chosen_by_the_name_that_is_asked_for() {
+        let text =
+            "# names\nexample.org,example.com a.crt a.key ca.crt \"echo it\" on\n/no_sni/ b.crt b.key\n";
+        let hosts = load(text).expect("valid");
+        let first = &hosts.hosts()[0];
+        assert_eq!((first.authority.as_deref(), first.reloads), (Some("ca.crt"), true));
+        assert_eq!(first.passphrase_command.as_deref(), Some("echo it"));
+        let line = |name| hosts.decide(name).map(|host| host.line);
+        assert_eq!(line(Some("Example.COM")), Some(2));
+        assert_eq!(line(None), Some(3));
+        // Without a default the handshake fails.
+        assert_eq!(line(Some("example.net")), None);
+        let hosts = Hosts::load("pg_hosts.conf", "a.test,@names a.crt a.key\n", &mut Names).expect("valid");
+        assert!(hosts.decide(Some("example.net")).is_some() && hosts.decide(Some("b.test")).is_none());
+        assert!(load("").expect("valid").hosts().is_empty());
+    }
+
+    #[test]
+    fn what_the_server_refuses_is_named_with_its_line() {
+        for (text, words) in [
+            ("example.org,*,example.net a.crt a.key\n", "* stands beside other names"),
+            ("* a.crt a.key\n* b.crt b.key\n", "line 2: * has an entry already, in line 1"),
+            ("/no_sni/ a b\n/no_sni/ a b\n", "/no_sni/ has an entry already"),
+            ("example.org a b\nx,Example.org a b\n", "Example.org has an entry already"),
+            ("example.org a.crt\n", "the key is missing"),
+            ("example.org\n", "the certificate is missing"),
+            ("example.org a b c d maybe\n", "not a boolean"),
+            ("example.org a b c d on x\n", "more than six fields"),
+            ("example.org a,b c\n", "joined by commas"),
+        ] {
+            let errors = load(text).expect_err(text);
+            assert!(errors.iter().any(|error| error.to_string().contains(words)), "{text}: {errors:?}");
+        }
+    }
+}
