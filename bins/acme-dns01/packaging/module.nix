@@ -249,7 +249,8 @@ in
     systemd.services.acme-dns01 = {
       description = "Certificates by ACME DNS-01";
       after = [ "network-online.target" "nss-lookup.target" "time-sync.target" ];
-      wants = [ "network-online.target" ];
+      wants = [ "network-online.target" "time-sync.target" ];
+      startLimitIntervalSec = 0;
       wantedBy = [ "multi-user.target" ];
       path = [ pkgs.systemd ];
       serviceConfig = {

@@ -12,8 +12,8 @@
 #     sites."git.example.org".upstream = "http://100.64.0.2:80";
 #   };
 #
-# The configuration is /etc/edge-proxyd/edge.toml. A change reloads the service: no connection is lost, and after an invalid
-# change the old configuration stays in force.
+# The configuration is /etc/edge-proxyd/edge.toml. A change reloads the service, or has a new process take over where a reload is
+# not enough: no connection is lost. An invalid change fails the switch, and the old configuration stays in force.
 { config, lib, pkgs, ... }:
 let
   cfg = config.services.edgeProxy;
@@ -105,26 +105,28 @@ in
     users.users.edge-proxy = { isSystemUser = true; group = cfg.group; };
     users.groups.${cfg.group} = { };
     systemd.tmpfiles.rules =
-      lib.optionals (cfg.settings ? acme) [ "d ${cfg.certificates} 0755 edge-proxy ${cfg.group} -" ];
+      lib.optionals (cfg.settings ? acme) [ "d ${cfg.certificates} :0755 :edge-proxy :${cfg.group} -" ];
 
     systemd.services.edge-proxyd = {
       description = "Edge proxy";
       documentation = [ "man:edge-proxyd(1)" ];
-      after = [ "network-online.target" "tailscaled.service" ];
+      after = [ "network.target" "tailscaled.service" ];
       startLimitIntervalSec = 0;
-      wants = [ "network-online.target" ];
       wantedBy = [ "multi-user.target" ];
       reloadTriggers = [ file ];
       serviceConfig = {
         Type = "notify";
         NotifyAccess = "all";
-        ExecStartPre = "${program} check --config ${place}";
-        ExecStart = "${program} run --config ${place}";
-        ExecReload = "/bin/sh -c 'kill -HUP $MAINPID'";
+        ExecStartPre = "${program} check --errors-only --config ${place}";
+        ExecStart = "${program} run --stop-grace 5 --config ${place}";
+        ExecReload = "${program} reload --takeover=needed";
+        FileDescriptorStoreMax = 1024;
         WatchdogSec = 30;
         Restart = "on-failure";
         RestartSec = 1;
-        TimeoutStopSec = 40;
+        RestartSteps = 8;
+        RestartMaxDelaySec = 30;
+        TimeoutStopSec = 15;
         User = "edge-proxy";
         Group = cfg.group;
         LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
@@ -159,6 +161,7 @@ in
         SystemCallFilter = [
           "@system-service landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp"
           "~@privileged @resources"
+          "fchown"
         ];
         SystemCallErrorNumber = "EPERM";
         UMask = "0077";

@@ -2,6 +2,7 @@
 
 use crate::demo;
 use crate::sandbox::Attempt;
+use crate::service::control::Takeover;
 use crate::try_out;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
@@ -23,7 +24,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Read and validate a configuration; change nothing.
+    /// Read and validate a configuration and everything that `run` needs to serve it; change nothing.
     Check(CheckArgs),
     /// Run an edge with its own services and certificate authority, and show what it does.
     Demo(demo::DemoArgs),
@@ -35,12 +36,14 @@ pub(crate) enum Command {
     Sandbox(SandboxArgs),
     /// Convert an nginx configuration, and list what is different, the worst first.
     Import(ImportArgs),
+    /// Have the running process reload its configuration, and report the outcome.
+    Reload(ReloadArgs),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Show the state of a running edge-proxyd: sites, certificates, upstreams, counters.
     Status(StatusArgs),
-    /// Serve. SIGHUP reloads the configuration, SIGUSR1 reopens the access log, SIGUSR2 starts a new process that takes
-    /// over the sockets, SIGTERM and SIGINT finish the requests in flight and exit.
+    /// Serve. SIGHUP reloads the configuration, as `reload` does; SIGUSR1 reopens the access log; SIGUSR2 starts a new process
+    /// that takes over the sockets, as `reload --takeover` does; SIGTERM and SIGINT finish the requests in flight and exit.
     Run(RunArgs),
     /// Serve a local service over https on this machine, without a configuration, and show its requests.
     Try(try_out::TryArgs),
@@ -54,6 +57,12 @@ pub(crate) struct CheckArgs {
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Look at the configuration alone, not at certificates, secrets, folders and addresses: for builds and CI.
+    #[arg(long)]
+    pub(crate) no_files: bool,
+    /// Exit with 0 if there are only warnings: for units and builds.
+    #[arg(long)]
+    pub(crate) errors_only: bool,
 }
 
 #[derive(Args)]
@@ -110,9 +119,39 @@ pub(crate) struct RunArgs {
     /// The number of worker threads; by default one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,
-    /// The seconds that requests in flight have to finish at shutdown.
+    /// The seconds that requests in flight have to finish after a takeover, and at shutdown.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) grace: u16,
+    /// The seconds that they have at shutdown, if another number than after a takeover.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_grace: Option<u16>,
+    /// The seconds within which a new process must serve; otherwise it is ended and this one goes on.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) takeover_timeout: u16,
+    /// The socket for `reload`. Default: control.sock in RUNTIME_DIRECTORY, which systemd sets; otherwise none.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ReloadArgs {
+    /// The control socket of the running process. Default: control.sock in RUNTIME_DIRECTORY or /run/edge-proxyd.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+    /// Start a new process from the program's file that takes over the sockets: always, also after an upgrade of the
+    /// program, or only if the running process cannot apply the whole configuration.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "never",
+        default_missing_value = "always"
+    )]
+    pub(crate) takeover: Takeover,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

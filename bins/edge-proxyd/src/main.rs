@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod demo;
 mod import;
+mod journal;
 mod log;
 mod manual;
 mod sandbox;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             }
         },
         cli::Command::Import(args) => commands::import::run(&args).into(),
+        cli::Command::Reload(args) => commands::reload::run(&args).into(),
         cli::Command::Sandbox(args) => commands::sandbox::run(&args).into(),
         cli::Command::Schema => {
             // Contains only text and numbers, so serialisation cannot fail.

@@ -172,7 +172,7 @@ in
 assert facts;
 builtins.concatStringsSep "\n" (
   lines "vps-pacman" vps ++ lines "lab-matrix" matrix ++ lines "id3-eniac" eniac
-  ++ map (name: run "edge-check" "exec ${programs}/bin/edge-proxyd check --config ${edgeFile name}") [ vps matrix eniac ]
+  ++ map (name: run "edge-check" "exec ${programs}/bin/edge-proxyd check --no-files --errors-only --config ${edgeFile name}") [ vps matrix eniac ]
   ++ [
     # The store of certificates is the folder of this machine in the file, which only `run` would touch.
     (run "acme-list" ''

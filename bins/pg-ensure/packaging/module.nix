@@ -193,7 +193,9 @@ in
       requiredBy = [ "postgresql.target" ] ++ cfg.requiredBy;
       requires = [ "postgresql.service" ];
       partOf = [ "postgresql.service" ];
-      wantedBy = [ "multi-user.target" ];
+      # A server that was stopped and started is looked at again.
+      wantedBy = [ "multi-user.target" "postgresql.service" ];
+      startLimitIntervalSec = 0;
       # A changed password file is seen at the next start, which changed options bring about.
       restartTriggers = [ file ];
       serviceConfig = {
@@ -206,7 +208,11 @@ in
           ++ lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
         TimeoutStartSec = "15min";
         Restart = "on-failure";
+        # What requires this unit waits while it is tried again.
+        RestartMode = "direct";
         RestartSec = "5s";
+        RestartSteps = 6;
+        RestartMaxDelaySec = "1min";
         CapabilityBoundingSet = "";
         LockPersonality = true;
         MemoryDenyWriteExecute = true;
@@ -227,7 +233,9 @@ in
         RestrictRealtime = true;
         RestrictSUIDSGID = true;
         SystemCallArchitectures = "native";
-        SystemCallFilter = "@system-service";
+        SystemCallErrorNumber = "EPERM";
+        SystemCallFilter = [ "@system-service" "~@privileged @resources" "fchown" ];
+        ProcSubset = "pid";
         UMask = "0077";
         StateDirectory = "pg-ensure";
         StateDirectoryMode = "0700";

@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask test` runs everything that a change must pass, on a fresh machine too.
 
 mod bench;
+mod boot;
 mod clients;
 mod conformance;
 mod cycles;
@@ -23,6 +24,7 @@ mod source;
 mod steps;
 mod testing;
 mod tools;
+mod units;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,9 @@ usage: cargo xtask COMMAND
   package       build the programs for release, and a Debian package of each; with --static linked with musl, so that they
                 run on any Linux; with --prove package the debug build, install it into a separate root, verify it there,
                 and purge it
+  boot [--full] build the programs, and boot a Debian machine with their packages under systemd, which lives through late
+                interfaces and secrets, takeovers, updates and removals; with --full also through power losses and more. Needs
+                root
   nix [--lib NIXPKGS/lib]
                 build the programs and check the NixOS modules by evaluating whole hosts, with nixpkgs' own lib if given
   fuzz [--minutes N] [--at-once] [TARGET…]
@@ -68,6 +73,8 @@ fn main() -> ExitCode {
         (Some("package"), []) => package::release(),
         (Some("package"), ["--static"]) => package::release_static(),
         (Some("package"), ["--prove"]) => package::prove(),
+        (Some("boot"), []) => boot::whole(false),
+        (Some("boot"), ["--full"]) => boot::whole(true),
         (Some("nix"), []) => nix::whole(None),
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
         (Some("fuzz"), arguments) => fuzz::Session::parse(arguments).and_then(|session| fuzz::run(&session)),

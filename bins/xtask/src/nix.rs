@@ -1,8 +1,8 @@
 //! The check of the NixOS modules: `bins/packaging/nix/test.nix` evaluates whole hosts without network and nixpkgs. The
 //! results are verified: units by systemd, files by the programs that read them.
 
-use crate::package::exposure;
 use crate::process::{Outcome, cargo, root, step, target};
+use crate::units::{exposure, without_newer};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -90,7 +90,8 @@ fn known(unit: &Path) -> Outcome {
     // Under the name after the store digest, as NixOS links it.
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let plain = unit.with_file_name(name.split_once('-').map_or(name, |(_, rest)| rest));
-    std::fs::copy(unit, &plain).map_err(|why| format!("{}: {why}", plain.display()))?;
+    let text = std::fs::read_to_string(unit).map_err(|why| format!("{}: {why}", unit.display()))?;
+    std::fs::write(&plain, without_newer(&text)).map_err(|why| format!("{}: {why}", plain.display()))?;
     let outcome = ended_well(
         Command::new("systemd-analyze").args(["verify", "--man=no", "--recursive-errors=no"]).arg(&plain),
     );

@@ -5,6 +5,7 @@
 
 use crate::process::{Outcome, cargo, root, step, target};
 use crate::registry::PROGRAMS;
+use crate::units::{exposure, verify};
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use std::process::Command;
 const FOLDER: &str = "bins/packaging/deb";
 /// The Debian revision.
 const REVISION: &str = "1";
+/// The maintainer and the date in the changelogs of the packages.
+const MAINTAINER: &str = "The project <project@example.org>";
+const DATE: &str = "Sun, 29 Nov 2026 12:00:00 +0000";
 /// The systemd unit types that are packaged.
 const UNITS: &[&str] = &["path", "service", "socket", "timer"];
 /// Shells: the program's name for each, and Debian's folder, prefix and suffix for its completions below /usr/share.
@@ -126,16 +130,14 @@ fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outc
         put(source, programs, &tree.join(place.trim_start_matches('/')), mode)
             .map_err(|why| format!("install:{}: {source}: {why}", number + 1))?;
     }
+    documents(name, &version(name, programs)?, &tree.join("usr/share/doc").join(name))?;
     let control = tree.join("DEBIAN");
     std::fs::create_dir_all(&control).map_err(|why| why.to_string())?;
     let text = read("control").map_err(|why| format!("control: {why}"))?;
     let size = size_of(tree).div_ceil(1024);
     // In the order of Debian's policy; the multi-line description comes last.
     let (head, description_field) = text.split_once("Description:").ok_or("control has no Description")?;
-    // A statically linked program has no dependencies.
-    let needs = !is_static(&programs.join(name))?;
-    let lines = head.lines().filter(|line| needs || !line.starts_with("Depends: libc6"));
-    let head: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let head = if is_static(&programs.join(name))? { without_libraries(head) } else { head.to_owned() };
     let filled = format!(
         "{head}Version: {}\nArchitecture: {}\nInstalled-Size: {size}\nDescription:{description_field}",
         version(name, programs)?,
@@ -149,6 +151,49 @@ fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outc
     }
     let sums = sums(tree)?;
     std::fs::write(control.join("md5sums"), sums).map_err(|why| why.to_string())
+}
+
+/// Returns the control file of a statically linked program, which needs no library.
+fn without_libraries(head: &str) -> String {
+    let mut text = String::new();
+    for line in head.lines() {
+        let Some(needs) = line.strip_prefix("Depends: ") else {
+            let _ = writeln!(text, "{line}");
+            continue;
+        };
+        let others: Vec<&str> = needs.split(", ").filter(|package| !package.starts_with("libc6 ")).collect();
+        if !others.is_empty() {
+            let _ = writeln!(text, "Depends: {}", others.join(", "));
+        }
+    }
+    text
+}
+
+/// Writes the files that Debian's policy requires: the copyright and the changelog of the package.
+fn documents(name: &str, version: &str, folder: &Path) -> Outcome {
+    let said = |why: std::io::Error| format!("{}: {why}", folder.display());
+    std::fs::create_dir_all(folder).map_err(said)?;
+    let license = std::fs::read_to_string(root().join("LICENSE-MIT")).map_err(said)?;
+    let owners: Vec<&str> = license.lines().filter(|line| line.starts_with("Copyright")).collect();
+    let mit: String = license
+        .lines()
+        .skip_while(|line| !line.starts_with("Permission"))
+        .map(|line| if line.is_empty() { " .\n".to_owned() } else { format!(" {line}\n") })
+        .collect();
+    let copyright = format!(
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: {name}\n\n\
+         Files: *\nCopyright: {}\nLicense: MIT or Apache-2.0\n\nLicense: MIT\n{mit}\n\
+         License: Apache-2.0\n On Debian systems, the text is in /usr/share/common-licenses/Apache-2.0.\n",
+        owners.first().and_then(|line| line.strip_prefix("Copyright (c) ")).unwrap_or("the authors")
+    );
+    std::fs::write(folder.join("copyright"), copyright).map_err(said)?;
+    // The date of this revision of the packaging, so that packages are reproducible.
+    let changelog = format!(
+        "{name} ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- {MAINTAINER}  {DATE}\n"
+    );
+    let path = folder.join("changelog.Debian");
+    std::fs::write(&path, changelog).map_err(said)?;
+    quiet(Command::new("gzip").args(["-9", "-n", "-f"]).arg(&path))
 }
 
 /// Processes one line of `install`.
@@ -275,7 +320,7 @@ pub(crate) fn prove() -> Outcome {
     let install: Vec<&str> = ["--install"].into_iter().chain(paths.iter().map(String::as_str)).collect();
     dpkg(&install)?;
     installed(&system)?;
-    let units = units(&system)?;
+    let units = verify(&system)?;
     for unit in &units {
         exposure(unit)?;
     }
@@ -323,6 +368,8 @@ fn installed(system: &Path) -> Outcome {
             format!("usr/share/fish/vendor_completions.d/{name}.fish"),
             format!("usr/share/zsh/vendor-completions/_{name}"),
             format!("usr/share/doc/{name}/LICENSE-MIT"),
+            format!("usr/share/doc/{name}/copyright"),
+            format!("usr/share/doc/{name}/changelog.Debian.gz"),
         ];
         if let Some(missing) = wanted.iter().find(|path| !system.join(path).exists()) {
             return Err(format!("package {name}: {missing} is missing"));
@@ -332,7 +379,10 @@ fn installed(system: &Path) -> Outcome {
         quiet(Command::new(system.join("usr/bin").join(program)).args(arguments))
     };
     let path = |file: &str| system.join(file).display().to_string();
-    check("edge-proxyd", &["check", "--config", &path("etc/edge-proxyd/edge.toml")])?;
+    check(
+        "edge-proxyd",
+        &["check", "--no-files", "--errors-only", "--config", &path("etc/edge-proxyd/edge.toml")],
+    )?;
     check("pg-ensure", &["check", "--offline", &path("etc/pg-ensure/manifest.toml")])?;
     let accounts = std::fs::read_to_string(system.join("etc/passwd")).map_err(|why| why.to_string())?;
     for account in ["acme", "edge-proxy"] {
@@ -341,49 +391,4 @@ fn installed(system: &Path) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// Verifies the installed units: their programs exist and their settings are known.
-fn units(system: &Path) -> Result<Vec<PathBuf>, String> {
-    let folder = system.join("usr/lib/systemd/system");
-    let units = std::fs::read_dir(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    let units: Vec<PathBuf> = units.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    for unit in &units {
-        let output = Command::new("systemd-analyze")
-            .arg("verify")
-            .arg("--man=no")
-            .arg("--recursive-errors=no")
-            .arg(unit)
-            .output();
-        let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
-        let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let said = String::from_utf8_lossy(&output.stderr);
-        // The programs are in this root, where systemd does not look.
-        let wrong: Vec<&str> = said
-            .lines()
-            .filter(|line| line.contains(name.split(['@', '.']).next().unwrap_or(name)))
-            .filter(|line| !line.contains("is not executable") && !line.contains("Failed to add credential"))
-            .collect();
-        if !wrong.is_empty() {
-            return Err(wrong.join("\n"));
-        }
-    }
-    Ok(units.into_iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")).collect())
-}
-
-/// Checks the exposure of a unit by systemd's own measure, which must be under 2.0.
-pub(crate) fn exposure(unit: &Path) -> Outcome {
-    let output = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--threshold=19", "--no-pager"])
-        .arg(unit)
-        .output();
-    let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().unwrap_or_default();
-    let level: Option<f32> = last.split(": ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-    println!("xtask: {}", last.trim_start_matches(|c: char| !c.is_ascii_alphabetic()));
-    match level {
-        Some(level) if level < 2.0 && output.status.success() => Ok(()),
-        _ => Err(format!("{} is too exposed, or cannot be measured:\n{text}", unit.display())),
-    }
 }

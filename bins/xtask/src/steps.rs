@@ -3,7 +3,7 @@
 use crate::process::{Outcome, cargo, root, step, tools_folder};
 use crate::registry::LIBRARIES;
 use crate::{
-    conformance, cycles, homelab, instructions, nix, package, prose, purity, registry, testing, tools,
+    boot, conformance, cycles, homelab, instructions, nix, package, prose, purity, registry, testing, tools,
 };
 use std::process::Command;
 use std::time::Instant;
@@ -43,6 +43,7 @@ pub(crate) fn test() -> Outcome {
     let scenarios = scenarios.collect::<Result<Vec<_>, _>>()?;
     instructions::run(&[])?;
     package::prove()?;
+    boot::prove()?;
     nix::prove(None)?;
     conformance::quick()?;
     step(

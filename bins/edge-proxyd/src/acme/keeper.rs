@@ -2,6 +2,7 @@
 
 use super::AcmeSection;
 use crate::config::Settings;
+use crate::journal;
 use acme_dns01::engine::{Certificate, Engine};
 use acme_dns01::live::{Check, Greeting};
 use edge_proxy::config::ListenerKind;
@@ -22,9 +23,11 @@ impl Keeper {
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
         let setup = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
         let engine =
-            setup.engine.observer(Arc::new(|id, event| eprintln!("edge-proxyd: acme: {id}: {event}")));
+            setup.engine.observer(Arc::new(|id, event| journal::info(format_args!("acme: {id}: {event}"))));
         for group in &setup.unknown_groups {
-            eprintln!("edge-proxyd: acme: there is no group `{group}`: files keep the group of the account");
+            journal::warning(format_args!(
+                "acme: there is no group `{group}`: files keep the group of the account"
+            ));
         }
         for certificate in &setup.certificates {
             engine
@@ -35,25 +38,19 @@ impl Keeper {
         Ok(Self { engine: Arc::new(engine), certificates: setup.certificates })
     }
 
-    /// Starts the engine on this runtime, where it works until the runtime ends. Unfinished orders continue at the next
-    /// start.
-    pub(crate) fn start(
-        self,
-        runtime: &tokio::runtime::Runtime,
-        settings: &Settings,
-        addresses: &[SocketAddr],
-    ) {
+    /// Returns the address at which the proxy serves TLS.
+    pub(crate) fn tls(settings: &Settings, addresses: &[SocketAddr]) -> Option<SocketAddr> {
         let tls = settings
             .proxy
             .listeners
             .iter()
             .position(|listener| matches!(listener.kind, ListenerKind::Tls { .. }));
-        let address = tls.and_then(|at| addresses.get(at)).copied();
-        runtime.spawn(async move { self.run(address).await });
+        tls.and_then(|at| addresses.get(at)).copied()
     }
 
     /// Runs the engine forever. The proxy at address `tls` must serve each new certificate, or the old one is restored.
-    async fn run(&self, tls: Option<SocketAddr>) {
+    /// Unfinished orders continue at the next start.
+    pub(crate) async fn run(&self, tls: Option<SocketAddr>) {
         let mut certificates = self.certificates.clone();
         for certificate in &mut certificates {
             let Some(address) = tls else { continue };

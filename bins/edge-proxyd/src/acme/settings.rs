@@ -28,6 +28,19 @@ impl AcmeSection {
         paths
     }
 
+    /// Returns the references to secrets that the section names.
+    pub(crate) fn references(&self) -> Vec<Reference> {
+        let mut references = Vec::new();
+        self.written.values().for_each(|value| referred(value, &mut references));
+        references
+    }
+
+    /// Returns the names of the certificates, patterns too.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let certificates = self.settings.certificates().unwrap_or_default();
+        certificates.iter().flat_map(|one| one.spec.names.iter().map(ToString::to_string)).collect()
+    }
+
     /// Returns the keys that run external programs.
     pub(crate) fn programs(&self) -> Vec<&'static str> {
         let settings = &self.settings;
@@ -39,6 +52,16 @@ impl AcmeSection {
             ("reload_services", certificates.iter().any(|one| !one.reload_services.is_empty())),
         ];
         keys.into_iter().filter(|(_, runs)| *runs).map(|(key, _)| key).collect()
+    }
+}
+
+/// Collects the references to secrets in a value.
+fn referred(value: &toml::Value, references: &mut Vec<Reference>) {
+    match value {
+        toml::Value::String(text) => references.extend(text.parse::<Reference>()),
+        toml::Value::Array(list) => list.iter().for_each(|value| referred(value, references)),
+        toml::Value::Table(table) => table.values().for_each(|value| referred(value, references)),
+        _ => {}
     }
 }
 

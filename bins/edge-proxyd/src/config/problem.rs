@@ -66,6 +66,11 @@ impl Problems {
         Findings::new(self.list.iter().map(|problem| problem.finding(&self.file)).collect())
     }
 
+    /// Writes the errors to the log.
+    pub(crate) fn tell(&self) {
+        crate::journal::error(self);
+    }
+
     /// Prints the errors: to standard error for people, to standard output as JSON.
     pub(crate) fn report(&self, json: bool) {
         if json {

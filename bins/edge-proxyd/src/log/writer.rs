@@ -2,6 +2,7 @@
 //! request.
 
 use super::{Format, LogRecord};
+use crate::journal;
 use edge_proxy::{
     AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, Observer, Reason,
     SharedEvent, TargetChange, TargetEvent, WorkerFailure,
@@ -84,7 +85,7 @@ fn write(
         {
             match OpenOptions::new().append(true).create(true).open(path) {
                 Ok(opened) => log = Log::new(Box::new(opened)),
-                Err(why) => eprintln!("edge-proxyd: cannot open the access log {name}: {why}"),
+                Err(why) => journal::error(format_args!("cannot open the access log {name}: {why}")),
             }
         }
         // A full disk must not stop the service.
@@ -92,12 +93,14 @@ fn write(
         lost.fetch_add(written.lost, Ordering::Relaxed);
         match written.turn {
             Some(Turn::Failed(why)) => {
-                eprintln!(
-                    "edge-proxyd: cannot write the access log {name}: {why}; lines are lost until it can be written"
-                );
+                journal::error(format_args!(
+                    "cannot write the access log {name}: {why}; lines are lost until it can be written"
+                ));
             }
             Some(Turn::Recovered(lost)) => {
-                eprintln!("edge-proxyd: the access log {name} can be written again; {lost} lines were lost");
+                journal::warning(format_args!(
+                    "the access log {name} can be written again; {lost} lines were lost"
+                ));
             }
             None => {}
         }
@@ -199,7 +202,7 @@ fn target_line(event: &TargetEvent<'_>) -> String {
 
 impl Observer for Writer {
     fn accepting(&self, event: &AcceptEvent<'_>) {
-        eprintln!("edge-proxyd: {event}");
+        journal::warning(event);
     }
 
     fn shared(&self, event: &SharedEvent) {
@@ -209,16 +212,20 @@ impl Observer for Writer {
     fn listener(&self, event: &ListenerEvent<'_>) {
         let on = event.interface.map(|interface| format!(" on {interface}")).unwrap_or_default();
         match event.why {
-            None => eprintln!("edge-proxyd: listening on {}{on} again", event.address),
-            Some(why) => eprintln!(
-                "edge-proxyd: not listening on {}{on}: {why}; served as soon as that changes",
+            None => journal::info(format_args!("listening on {}{on} again", event.address)),
+            Some(why) => journal::warning(format_args!(
+                "not listening on {}{on}: {why}; served as soon as that changes",
                 event.address
-            ),
+            )),
         }
     }
 
     fn target(&self, event: &TargetEvent<'_>) {
-        eprintln!("edge-proxyd: {}", target_line(event));
+        let line = target_line(event);
+        match event.change {
+            TargetChange::Back => journal::info(line),
+            TargetChange::Down | TargetChange::Ejected(_) => journal::warning(line),
+        }
     }
 
     fn access(&self, record: &AccessRecord<'_>) {
@@ -256,9 +263,13 @@ impl Observer for Writer {
         let WorkerFailure { worker, quic, error, .. } = failure;
         match quic {
             Some(listener) => {
-                eprintln!("edge-proxyd: worker {worker} no longer serves HTTP/3 on {listener}: {error}");
+                journal::error(format_args!(
+                    "worker {worker} no longer serves HTTP/3 on {listener}: {error}"
+                ));
             }
-            None => eprintln!("edge-proxyd: worker {worker} has ended, and its connections with it: {error}"),
+            None => journal::error(format_args!(
+                "worker {worker} has ended, and its connections with it: {error}"
+            )),
         }
     }
 

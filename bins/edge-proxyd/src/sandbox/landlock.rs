@@ -103,9 +103,11 @@ fn grant(
     rules.add_rule(PathBeneath::new(opened, access))
 }
 
-/// Returns the folder, and the targets of links in it and its subfolders: certificates are often links.
+/// Returns the folder, and the targets of links in it and its subfolders: certificates are often links. A folder that does
+/// not exist yet is reached through an existing one.
 fn reached(path: &Path) -> Vec<PathBuf> {
-    let mut all = vec![path.to_owned()];
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    let mut all = vec![there.to_owned()];
     let entries =
         |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     // One subfolder for each certificate, with a few files in it.

@@ -1,14 +1,19 @@
 //! Notifications to the service manager (sd_notify(3)): datagrams to the socket in `NOTIFY_SOCKET`, if it is set.
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
 /// The longest wait for a manager whose queue is full.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Descriptors per message; the kernel allows 253 (SCM_MAX_FD).
+const BATCH: usize = 128;
 
 /// The connection to the service manager.
 pub(crate) struct Notifier {
@@ -28,6 +33,11 @@ impl Notifier {
         Self { socket, watchdog: watchdog.filter(|every| !every.is_zero()) }
     }
 
+    /// Returns whether there is a manager.
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Sends a state. A manager that does not read is not waited for long.
     pub(crate) fn say(&self, state: &str) {
         if let Some(socket) = &self.socket {
@@ -45,6 +55,43 @@ impl Notifier {
             let usec = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000;
             self.say(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"));
         }
+    }
+
+    /// Adds descriptors to the manager's store, which hands them to the next process of the service. It keeps one copy of
+    /// each.
+    pub(super) fn store(&self, name: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        for batch in descriptors.chunks(BATCH) {
+            self.send_with(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}"), batch)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the descriptors of this name from the manager's store.
+    pub(super) fn forget(&self, name: &str) {
+        self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+    }
+
+    /// Waits until the manager has processed what was sent, but not for long.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        if self.socket.is_none() {
+            return Ok(());
+        }
+        let (mut here, there) = UnixStream::pair()?;
+        here.set_read_timeout(Some(PATIENCE))?;
+        self.send_with("BARRIER=1", &[there.as_fd()])?;
+        drop(there);
+        // The manager closes its end when it comes to this message.
+        let _ = here.read(&mut [0]);
+        Ok(())
+    }
+
+    fn send_with(&self, state: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+        sendmsg(socket, &[IoSlice::new(state.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
     }
 }
 

@@ -1,40 +1,174 @@
-//! Sockets inherited at start: from a service manager (sd_listen_fds(3)), or from a predecessor.
+//! Sockets inherited at start: from a service manager (sd_listen_fds(3)), which passes those of its socket units and those
+//! that it kept for this service, or from a predecessor.
 
+use super::Notifier;
+use super::store;
+use edge_proxy::config::{Listener, ListenerKind};
+use socket2::{Domain, Socket, Type};
 use std::env;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 
 /// The first descriptor passed by a service manager (SD_LISTEN_FDS_START).
 const FIRST: RawFd = 3;
 /// Environment variable with the descriptors passed by a predecessor.
 pub(super) const SOCKETS: &str = "EDGE_PROXYD_SOCKETS";
 
-/// Returns the sockets passed to this process. Must be called once.
-pub(crate) fn inherited() -> io::Result<(Vec<TcpListener>, Vec<UdpSocket>)> {
-    let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
-    let fds: Vec<RawFd> = match env::var(SOCKETS) {
-        Ok(text) => text.split(',').filter_map(|fd| fd.parse().ok()).collect(),
-        Err(_) if number("LISTEN_PID") == Some(std::process::id()) => {
-            (FIRST..FIRST + number("LISTEN_FDS").unwrap_or(0).min(4096) as RawFd).collect()
-        }
-        Err(_) => Vec::new(),
-    };
-    let (mut tcp, mut udp) = (Vec::new(), Vec::new());
-    for fd in fds {
-        let socket = socket2::Socket::from(owned(fd)?);
-        // Child processes must not inherit it.
-        socket.set_cloexec(true)?;
-        match socket.r#type()? {
-            socket2::Type::STREAM => tcp.push(socket.into()),
-            socket2::Type::DGRAM => udp.push(socket.into()),
-            other => {
-                let why = format!("inherited a socket of type {other:?}, which cannot listen");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+/// The origin of an inherited socket.
+enum Origin {
+    /// The process that this one takes over from.
+    Predecessor,
+    /// The manager's store, under this name.
+    Store(String),
+    /// A socket unit, by the name of its sockets.
+    Unit(String),
+}
+
+/// The sockets passed to this process, before they are compared with the configuration.
+pub(crate) struct Handed {
+    sockets: Vec<(Socket, Origin)>,
+    /// The control socket of the predecessor.
+    pub(crate) control: Option<UnixListener>,
+}
+
+/// The inherited sockets that the configuration names.
+#[derive(Default)]
+pub(crate) struct Matched {
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) udp: Vec<UdpSocket>,
+    /// The store's names of those that socket units passed, which need not be stored.
+    pub(crate) passed: Vec<String>,
+}
+
+impl Handed {
+    /// Takes the sockets passed to this process. Must be called once.
+    pub(crate) fn take() -> io::Result<Self> {
+        let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut named = |fd| {
+            let name = names.next().unwrap_or_default().to_owned();
+            (fd, if store::is_name(&name) { Origin::Store(name) } else { Origin::Unit(name) })
+        };
+        let fds: Vec<(RawFd, Origin)> = match env::var(SOCKETS) {
+            Ok(text) => {
+                let fds = text.split(',').filter_map(|fd| fd.parse().ok());
+                fds.map(|fd| (fd, Origin::Predecessor)).collect()
+            }
+            Err(_) if number("LISTEN_PID") == Some(std::process::id()) => {
+                let end = FIRST + number("LISTEN_FDS").unwrap_or(0).min(4096) as RawFd;
+                (FIRST..end).map(&mut named).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        let mut handed = Self { sockets: Vec::new(), control: None };
+        for (fd, origin) in fds {
+            let socket = Socket::from(owned(fd)?);
+            // Child processes must not inherit it.
+            socket.set_cloexec(true)?;
+            if socket.domain()? == Domain::UNIX && matches!(origin, Origin::Predecessor) {
+                handed.control = Some(OwnedFd::from(socket).into());
+                continue;
+            }
+            match socket.r#type()? {
+                Type::STREAM | Type::DGRAM => handed.sockets.push((socket, origin)),
+                other => {
+                    let why = format!("inherited a socket of type {other:?}, which cannot listen");
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+                }
             }
         }
+        Ok(handed)
     }
-    Ok((tcp, udp))
+
+    /// Compares the sockets with the listeners of the configuration. Those of the predecessor and of the store that no
+    /// listener names any more are closed.
+    ///
+    /// # Errors
+    /// A socket unit passed a socket that no listener names: the manager goes on listening there, and clients would wait
+    /// for an answer until they give up.
+    pub(crate) fn matching(self, listeners: &[Listener], notifier: &Notifier) -> Result<Matched, String> {
+        let passed: Vec<u64> = self
+            .sockets
+            .iter()
+            .filter(|(_, origin)| matches!(origin, Origin::Unit(_)))
+            .filter_map(|(socket, _)| inode(socket))
+            .collect();
+        let mut matched = Matched::default();
+        let mut closed = false;
+        for (socket, origin) in self.sockets {
+            let address = address(&socket)?;
+            let stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
+            let name = store::name(stream, address);
+            let listener = listeners.iter().find(|listener| names(listener, address, stream));
+            match (listener, origin) {
+                (None, Origin::Unit(unit)) => return Err(foreign(address, stream, &unit)),
+                (Some(_), Origin::Unit(_)) => {
+                    matched.passed.push(name);
+                    matched.push(socket, stream);
+                }
+                // The same socket came from its unit too.
+                (Some(_), Origin::Store(stored))
+                    if inode(&socket).is_some_and(|one| passed.contains(&one)) =>
+                {
+                    notifier.forget(&stored);
+                }
+                (Some(listener), _) if is_bound_for(&socket, listener) => matched.push(socket, stream),
+                (_, Origin::Store(stored)) => {
+                    notifier.forget(&stored);
+                    closed = true;
+                }
+                (_, Origin::Predecessor) => notifier.forget(&name),
+            }
+        }
+        if closed {
+            // Otherwise the manager's copy would still hold the address.
+            notifier.settle().map_err(|why| format!("the service manager: {why}"))?;
+        }
+        Ok(matched)
+    }
+}
+
+impl Matched {
+    fn push(&mut self, socket: Socket, stream: bool) {
+        if stream { self.tcp.push(socket.into()) } else { self.udp.push(socket.into()) }
+    }
+}
+
+fn foreign(address: SocketAddr, stream: bool, unit: &str) -> String {
+    let (kind, key) = if stream { ("TCP", "") } else { ("UDP", " with http3 = true") };
+    let unit = if unit.is_empty() || unit == "unknown" { "the service manager" } else { unit };
+    format!(
+        "{unit} passes a {kind} socket at {address}, which no [[listen]]{key} names, so that clients would wait there for an answer: \
+         add a listener, or remove the address from the socket unit"
+    )
+}
+
+/// Returns whether a listener is at this address.
+fn names(listener: &Listener, address: SocketAddr, stream: bool) -> bool {
+    let same = listener.address == address
+        || (listener.address.port() == 0 && listener.address.ip() == address.ip());
+    same && (stream || listener.kind == ListenerKind::Tls { http3: true })
+}
+
+/// Returns whether the socket is bound to the listener's interface, or to none if the listener has none.
+fn is_bound_for(socket: &Socket, listener: &Listener) -> bool {
+    let wanted = listener.interface.as_ref().map(String::as_bytes);
+    // An error: the interface is gone.
+    socket.device().is_ok_and(|device| device.as_deref() == wanted)
+}
+
+fn address(socket: &Socket) -> Result<SocketAddr, String> {
+    let address = socket.local_addr().map_err(|why| format!("an inherited socket: {why}"))?;
+    address.as_socket().ok_or_else(|| "inherited a socket that is neither IPv4 nor IPv6".to_owned())
+}
+
+/// Returns the number that tells one socket from another.
+pub(super) fn inode(socket: &impl AsRawFd) -> Option<u64> {
+    std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).ok().map(|found| found.ino())
 }
 
 /// Takes ownership of a descriptor named in the environment.

@@ -1,46 +1,76 @@
 //! Takeover by a new process: it is started with the listening sockets and reports when it serves; then the old process
 //! finishes its requests in flight and exits. If the new one fails, the old one continues.
 
-use super::Notifier;
+use super::control::ControlSocket;
 use super::launcher::Launcher;
 use super::sockets::owned;
 use super::successor::{READY, successor};
 use edge_proxy::ProxyHandle;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
-/// Time within which a successor must serve.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A takeover in progress: the successor was started, and does not serve yet.
+pub(crate) struct HandOver<'a> {
+    started: Started<'a>,
+    stream: tokio::net::UnixStream,
+    until: Instant,
+}
 
-/// Starts this program again from its file with all listening sockets, and waits until it serves. If this process is
-/// confined, the launcher starts it.
-///
-/// # Errors
-/// The successor could not be started, exited, or did not serve in time. It is stopped then.
-pub(crate) fn hand_over(
-    proxy: &ProxyHandle,
-    notifier: &Notifier,
-    launcher: Option<&Launcher>,
-) -> io::Result<u32> {
-    let (tcp, udp) = proxy.sockets()?;
-    let (mut here, there) = UnixStream::pair()?;
-    let there = OwnedFd::from(there);
-    let sockets: Vec<_> =
-        tcp.into_iter().map(OwnedFd::from).chain(udp.into_iter().map(OwnedFd::from)).collect();
-    notifier.say("STATUS=handing over to a new process");
-    let mut started = Started::new(&sockets, &there, launcher)?;
-    // Once this end is closed, the exit of the successor ends the stream.
-    drop((sockets, there));
-    here.set_read_timeout(Some(PATIENCE))?;
-    if here.read(&mut [0]).unwrap_or(0) == 1 {
-        return Ok(started.keep());
+impl<'a> HandOver<'a> {
+    /// Starts this program again from its file, with all listening sockets. If this process is confined, the launcher starts
+    /// it. It must serve within `patience`.
+    ///
+    /// # Errors
+    /// The successor could not be started.
+    pub(crate) fn begin(
+        proxy: &ProxyHandle,
+        control: Option<&ControlSocket>,
+        launcher: Option<&'a Launcher>,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let (tcp, udp) = proxy.sockets()?;
+        let (here, there) = UnixStream::pair()?;
+        here.set_nonblocking(true)?;
+        let stream = tokio::net::UnixStream::from_std(here)?;
+        let there = OwnedFd::from(there);
+        let control = control.map(ControlSocket::duplicate).transpose()?;
+        let sockets: Vec<_> = tcp
+            .into_iter()
+            .map(OwnedFd::from)
+            .chain(udp.into_iter().map(OwnedFd::from))
+            .chain(control)
+            .collect();
+        // Once this end is closed, the exit of the successor ends the stream.
+        let started = Started::new(&sockets, &there, launcher)?;
+        Ok(Self { started, stream, until: Instant::now() + patience })
     }
-    started.end();
-    notifier.say("STATUS=serving");
-    Err(io::Error::other("the new process did not start serving"))
+
+    /// Waits until the successor serves. May be cancelled and called again.
+    ///
+    /// # Errors
+    /// The successor exited, or does not serve in time.
+    pub(crate) async fn served(&mut self) -> Result<(), &'static str> {
+        match tokio::time::timeout_at(self.until, self.stream.read_u8()).await {
+            Ok(Ok(b'1')) => Ok(()),
+            Ok(_) => Err("the new process ended before it served"),
+            Err(_) => Err("the new process did not serve in time and was ended"),
+        }
+    }
+
+    /// Releases a successor that serves. Returns its process ID.
+    pub(crate) fn keep(self) -> u32 {
+        self.started.keep()
+    }
+
+    /// Ends a successor that does not serve.
+    pub(crate) fn end(mut self) {
+        self.started.end();
+    }
 }
 
 /// A successor started by this process or by its launcher.
@@ -93,11 +123,16 @@ impl Predecessor {
         Ok(Self(stream))
     }
 
-    /// Reports that this process serves. Returns whether there was a predecessor.
-    pub(crate) fn serving(self) -> bool {
-        let Some(mut stream) = self.0 else { return false };
-        // A predecessor that is gone does not wait.
-        let _ = stream.write_all(b"1");
-        true
+    /// Returns whether there is a predecessor.
+    pub(crate) const fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Reports that this process serves.
+    pub(crate) fn serving(self) {
+        if let Some(mut stream) = self.0 {
+            // A predecessor that is gone does not wait.
+            let _ = stream.write_all(b"1");
+        }
     }
 }

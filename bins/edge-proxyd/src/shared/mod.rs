@@ -6,6 +6,7 @@ mod settings;
 
 pub(crate) use settings::SharedSection;
 
+use crate::journal;
 use edge_proxy::{Shared, SharedEvent};
 use postgres::Postgres;
 use secrecy::ExposeSecret;
@@ -28,13 +29,13 @@ pub(crate) fn prepare(section: &SharedSection) -> Result<Shared, String> {
 /// Reports changes of the database connection.
 pub(crate) fn tell(event: &SharedEvent) {
     match event {
-        SharedEvent::Away(why) => eprintln!(
-            "edge-proxyd: [shared] {why}; sessions of other edges cannot be resumed, so clients make full handshakes"
-        ),
-        SharedEvent::Reached => eprintln!("edge-proxyd: [shared] connected to the database"),
-        SharedEvent::OtherSecret => eprintln!(
-            "edge-proxyd: [shared] the database has keys sealed with another secret: use the same secret on all edges, and delete the rows of \
-             edge_proxy_ticket_key"
+        SharedEvent::Away(why) => journal::warning(format_args!(
+            "[shared] {why}; sessions of other edges cannot be resumed, so clients make full handshakes"
+        )),
+        SharedEvent::Reached => journal::info("[shared] connected to the database"),
+        SharedEvent::OtherSecret => journal::error(
+            "[shared] the database has keys sealed with another secret: use the same secret on all edges, and delete the rows of \
+             edge_proxy_ticket_key",
         ),
         _ => {}
     }

@@ -3,11 +3,14 @@
 
 mod chart;
 mod history;
+mod metrics;
 mod page;
+mod reloads;
 mod report;
 mod serve;
 
 pub(crate) use history::{History, STEP};
+pub(crate) use reloads::Reloads;
 pub(crate) use report::Report;
 /// Formatting of numbers.
 pub(crate) mod shown {
@@ -25,6 +28,7 @@ pub(crate) struct Watched {
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) log: Arc<Writer>,
     pub(crate) history: Mutex<History>,
+    pub(crate) reloads: Reloads,
 }
 
 impl Watched {

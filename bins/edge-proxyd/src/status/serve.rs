@@ -1,7 +1,7 @@
 //! The server of the status page on loopback or a Unix socket. Requests must name loopback as their host, so that a
 //! page elsewhere cannot make a browser read it by a name that resolves here (DNS rebinding).
 
-use super::{Watched, page};
+use super::{Watched, metrics, page};
 use crate::config::StatusAddress;
 use edge_proxy::h1::{HeadLimits, request};
 use edge_proxy::host::split_authority;
@@ -121,7 +121,9 @@ fn answer(head: &RequestHead, by_name: bool, watched: &Watched) -> (&'static str
             ("200 OK", "text/html; charset=utf-8", page::html(&watched.report(), &history))
         }
         "/metrics" => {
-            ("200 OK", "text/plain; version=0.0.4; charset=utf-8", watched.proxy.metrics().to_prometheus())
+            let mut text = watched.proxy.metrics().to_prometheus();
+            metrics::append(watched, &mut text);
+            ("200 OK", "text/plain; version=0.0.4; charset=utf-8", text)
         }
         // Contains only text and numbers, so serialisation cannot fail.
         "/status.json" => {

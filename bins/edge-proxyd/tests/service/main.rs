@@ -1,17 +1,23 @@
 //! The program as a service: readiness notification, inherited sockets, and takeover by a new binary.
 
+mod control;
 mod import;
 mod sandbox;
 mod shared;
 mod soak;
+mod store;
+mod takeover;
 mod tracing;
 
-use std::io::{Read, Write};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::cell::RefCell;
+use std::io::{IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use testkit::{Origin, free_port};
 
@@ -23,6 +29,10 @@ struct Manager {
     socket: UnixDatagram,
     plain: SocketAddr,
     status: u16,
+    /// Every message so far.
+    heard: RefCell<Vec<String>>,
+    /// The sockets to keep, by name.
+    stored: RefCell<Vec<(String, OwnedFd)>>,
 }
 
 impl Manager {
@@ -37,7 +47,8 @@ impl Manager {
              [[site]]\nhosts = [\"a.test\"]\nplain = \"serve\"\nupstream = \"http://{origin}\"\n"
         );
         std::fs::write(folder.path().join("edge.toml"), config).expect("a file");
-        Self { folder, socket, plain: ([127, 0, 0, 1], plain).into(), status }
+        let plain = ([127, 0, 0, 1], plain).into();
+        Self { folder, socket, plain, status, heard: RefCell::default(), stored: RefCell::default() }
     }
 
     fn config(&self) -> PathBuf {
@@ -61,16 +72,46 @@ impl Manager {
     /// Waits for a message with this line, and returns the line.
     #[track_caller]
     fn hear(&self, begin: &str) -> String {
-        let mut part = [0; 4096];
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until {
-            let Ok(n) = self.socket.recv(&mut part) else { break };
-            let text = String::from_utf8_lossy(&part[..n]).into_owned();
+            let Some(text) = self.receive() else { break };
             if let Some(line) = text.lines().find(|line| line.starts_with(begin)) {
                 return line.to_owned();
             }
         }
         panic!("{begin} was not said");
+    }
+
+    /// Receives the next message, and does what it says with the store.
+    fn receive(&self) -> Option<String> {
+        let mut part = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(128))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let n = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut part)], &mut control, flags).ok()?.bytes;
+        let text = String::from_utf8_lossy(&part[..n]).into_owned();
+        let name = text.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or_default();
+        let mut stored = self.stored.borrow_mut();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message
+                && text.starts_with("FDSTORE=1")
+            {
+                stored.extend(rights.map(|fd| (name.to_owned(), fd)));
+            }
+        }
+        if text.starts_with("FDSTOREREMOVE=1") {
+            stored.retain(|(kept, _)| kept != name);
+        }
+        self.heard.borrow_mut().push(text.clone());
+        Some(text)
+    }
+
+    /// Receives what was sent so far, and returns every message since the start.
+    fn all(&self) -> Vec<String> {
+        self.socket.set_read_timeout(Some(Duration::from_millis(60))).expect("a time-out");
+        while self.receive().is_some() {}
+        self.socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+        self.heard.borrow().clone()
     }
 }
 
@@ -150,93 +191,6 @@ fn sockets_may_be_the_managers() {
     for _ in 0..20 {
         assert!(ask(manager.plain).expect("an answer").starts_with("HTTP/1.1 200"));
     }
-}
-
-#[test]
-fn a_new_binary_takes_over_without_refusing_a_connection() {
-    let slow = Origin::scripted(|bytes| {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-        if bytes.starts_with(b"GET /slow") {
-            std::thread::sleep(Duration::from_secs(3));
-        }
-        Some((testkit::answer("ok"), end))
-    });
-    let manager = Manager::new(slow.address());
-    let program = manager.folder.path().join("edge-proxyd");
-    std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
-    let mut old = Guarded(manager.start(&program));
-    manager.hear("READY=1");
-    let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let successor = std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while !stop.load(SeqCst) {
-                    let got = ask(manager.plain).expect("no connection is refused or broken off");
-                    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
-                    served.fetch_add(1, SeqCst);
-                }
-            });
-        }
-        let stops = Stop(&stop);
-        // A request in flight at the old process during the takeover.
-        let mut slow = TcpStream::connect(manager.plain).expect("it listens");
-        slow.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-        slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
-            .expect("it is open");
-        std::thread::sleep(Duration::from_millis(300));
-        // A new link replaces the old one, as an upgrade does.
-        let fresh = manager.folder.path().join("fresh");
-        std::os::unix::fs::symlink(PROGRAM, &fresh).expect("a link");
-        std::fs::rename(&fresh, &program).expect("replaced");
-        signal(old.0.id(), "USR2");
-        let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
-        manager.hear("READY=1");
-        let mut text = String::new();
-        slow.read_to_string(&mut text).expect("what was under way is finished");
-        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-        ends(&mut old.0);
-        std::thread::sleep(Duration::from_millis(300));
-        drop(stops);
-        successor
-    });
-    assert!(served.load(SeqCst) > 50, "{served:?}");
-    assert_ne!(successor, old.0.id());
-    assert!(ask(manager.plain).expect("the successor serves").starts_with("HTTP/1.1 200"));
-    // The status page appears once the old process has exited.
-    let status = SocketAddr::from(([127, 0, 0, 1], manager.status));
-    let until = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(status).is_err() {
-        assert!(Instant::now() < until, "its page does not come");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    signal(successor, "TERM");
-    manager.hear("STOPPING=1");
-}
-
-/// Stops the load, also if the test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
-}
-
-#[test]
-fn a_binary_that_does_not_serve_takes_nothing_over() {
-    let manager = Manager::new(Origin::simple().address());
-    let program = manager.folder.path().join("edge-proxyd");
-    std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
-    let mut service = Guarded(manager.start(&program));
-    manager.hear("READY=1");
-    std::fs::write(manager.config(), "nonsense").expect("a file");
-    signal(service.0.id(), "USR2");
-    manager.hear("STATUS=handing over");
-    manager.hear("STATUS=serving");
-    for _ in 0..20 {
-        assert!(ask(manager.plain).expect("it serves on").starts_with("HTTP/1.1 200"));
-    }
-    assert!(service.0.try_wait().expect("it is ours").is_none());
 }
 
 #[test]

@@ -57,6 +57,13 @@ pub struct RefreshReport {
 }
 
 impl Certificates {
+    /// Returns the certificates of a folder and of files that are not read yet, and need not exist yet: see
+    /// [`Certificates::refresh`].
+    pub fn of(folder: Option<PathBuf>, files: Vec<CertificateFiles>) -> Arc<Self> {
+        let (index, looked) = (RwLock::default(), Mutex::default());
+        Arc::new(Self { folder, files: Mutex::new(files), index, looked })
+    }
+
     /// Reads the folder.
     ///
     /// # Errors
@@ -73,10 +80,9 @@ impl Certificates {
         folder: Option<PathBuf>,
         files: Vec<CertificateFiles>,
     ) -> Result<(Arc<Self>, RefreshReport), CertificateError> {
-        let found =
-            Self { folder, files: Mutex::new(files), index: RwLock::default(), looked: Mutex::default() };
+        let found = Self::of(folder, files);
         let refreshed = found.refresh()?;
-        Ok((Arc::new(found), refreshed))
+        Ok((found, refreshed))
     }
 
     /// Replaces the files that are named one by one. They are read at the next [refresh](Self::refresh).

@@ -1,0 +1,154 @@
+//! Everything outside the configuration that `run` opens: certificates, secrets, the log, the addresses of listeners, and
+//! the sandbox.
+
+use super::Findings;
+use crate::acme::AcmeSection;
+use crate::commands::run::missing;
+use crate::config::{Mode, Settings};
+use crate::sandbox::{self, Environment, Needs};
+use crate::shared;
+use cli_support::outcome::chain;
+use edge_proxy::Certificates;
+use edge_proxy::config::{Listener, ListenerKind};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
+    certificates(settings, findings);
+    secrets(settings, findings);
+    log(settings, findings);
+    for listener in &settings.proxy.listeners {
+        address(listener, findings);
+    }
+    if settings.sandbox.mode == Mode::Require {
+        // Last, since it holds from then on.
+        let needs = Needs::of(settings, file, &Environment::read());
+        if let Err(why) = sandbox::enter(Mode::Require, &needs) {
+            findings.error(why);
+        }
+    }
+}
+
+fn certificates(settings: &Settings, findings: &mut Findings) {
+    if settings.certificates.is_none() && settings.certificate_files.is_empty() {
+        return;
+    }
+    let opened = Certificates::open(settings.certificates.clone(), settings.certificate_files.clone());
+    let (found, loaded) = match opened {
+        Ok(loaded) => loaded,
+        Err(why) => {
+            findings.warning(format!("{}: no certificate is served until it can be read", chain(&why)));
+            return;
+        }
+    };
+    for problem in &loaded.problems {
+        findings.warning(format!("not used: {}", chain(problem)));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    for info in found.list().iter().filter(|info| info.not_after <= now) {
+        let (folder, names) = (info.folder.display(), info.names.join(", "));
+        findings.warning(format!("{folder}: the certificate for {names} has expired: clients refuse it"));
+    }
+    // Those of [acme] are obtained.
+    let obtained = settings.acme.as_ref().map(AcmeSection::names).unwrap_or_default();
+    for (site, name) in missing(&found, &settings.proxy) {
+        let covered = |wanted: &str| {
+            obtained.iter().any(|one| {
+                one == wanted
+                    || one
+                        .strip_prefix("*.")
+                        .is_some_and(|base| wanted.split_once('.').is_some_and(|(_, parent)| parent == base))
+            })
+        };
+        if !covered(&name) {
+            findings
+                .warning(format!("site `{site}`: there is no certificate for {name}: its handshakes fail"));
+        }
+    }
+}
+
+/// Returns whether an error comes only of calling the program outside its service.
+fn is_elsewhere(why: &str) -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY").is_none() && why.contains("CREDENTIALS_DIRECTORY")
+}
+
+fn secrets(settings: &Settings, findings: &mut Findings) {
+    for reference in settings.acme.iter().flat_map(AcmeSection::references) {
+        if let Err(why) = reference.read() {
+            let why = chain(&why);
+            if !is_elsewhere(&why) {
+                findings
+                    .warning(format!("[acme] {reference}: {why}: nothing is renewed until it can be read"));
+            }
+        }
+    }
+    let shared = settings.shared.as_ref().and_then(|section| shared::prepare(section).err());
+    let traces = settings.tracing.as_ref().and_then(|traces| traces.ready().err()).map(|why| why.to_string());
+    for why in shared.into_iter().chain(traces).filter(|why| !is_elsewhere(why)) {
+        findings.error(why);
+    }
+}
+
+/// Returns whether this process is the service, or root, so that a missing permission would stop `run` too.
+fn is_service() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some() || rustix::process::geteuid().is_root()
+}
+
+fn denied(why: &io::Error, text: String, findings: &mut Findings) {
+    if why.kind() == io::ErrorKind::PermissionDenied && !is_service() {
+        findings.warning(format!("{text} (by this user; the service may be allowed to)"));
+    } else {
+        findings.error(text);
+    }
+}
+
+fn log(settings: &Settings, findings: &mut Findings) {
+    let Some(path) = &settings.log.file else { return };
+    let opened = std::fs::OpenOptions::new().append(true).open(path).map(drop);
+    let tried = match opened {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            // A file without a name, which is gone when it is closed.
+            tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
+        }
+        tried => tried,
+    };
+    if let Err(why) = tried {
+        denied(&why, format!("cannot open the access log {}: {why}", path.display()), findings);
+    }
+}
+
+fn address(listener: &Listener, findings: &mut Findings) {
+    let udp = listener.kind == (ListenerKind::Tls { http3: true });
+    let kinds =
+        [(Type::STREAM, Protocol::TCP)].into_iter().chain(udp.then_some((Type::DGRAM, Protocol::UDP)));
+    for (kind, protocol) in kinds {
+        let Err(why) = bind(listener, kind, protocol) else { continue };
+        let text = format!("cannot listen on {}: {why}", listener.address);
+        match why.kind() {
+            // Most likely by the process that already serves this configuration.
+            io::ErrorKind::AddrInUse => {}
+            _ if listener.interface.is_some() && why.kind() != io::ErrorKind::PermissionDenied => {
+                findings.warning(format!("{text}: served as soon as its interface has it"));
+            }
+            _ => denied(&why, text, findings),
+        }
+        return;
+    }
+}
+
+fn bind(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(listener.address), kind, Some(protocol))?;
+    if listener.address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if let Some(interface) = &listener.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&listener.address.into())
+}

@@ -1,0 +1,42 @@
+//! The sandbox of the process, and the launcher outside it.
+
+use crate::cli::RunArgs;
+use crate::config::{Mode, Settings};
+use crate::journal;
+use crate::sandbox::{self, Environment, Needs};
+use crate::service::Launcher;
+
+/// The sandbox of this process, and the launcher outside it.
+pub(super) struct Confined {
+    needs: Option<Needs>,
+    pub(super) launcher: Option<Launcher>,
+}
+
+impl Confined {
+    /// Enters the sandbox. There must be no other thread yet.
+    pub(super) fn enter(args: &RunArgs, settings: &Settings) -> Result<Self, Box<dyn std::error::Error>> {
+        if settings.sandbox.mode == Mode::Off {
+            journal::info("sandbox: off");
+            return Ok(Self { needs: None, launcher: None });
+        }
+        let launcher = Launcher::start().map_err(|why| format!("cannot start the launcher: {why}"))?;
+        let needs = Needs::of(settings, &args.config, &Environment::read());
+        let held = sandbox::enter(settings.sandbox.mode, &needs)?;
+        let closed = held.as_ref().is_some_and(|held| held.landlock.files());
+        if let Some(held) = held {
+            journal::info(format_args!("sandbox: {held}"));
+        }
+        Ok(Self { needs: closed.then_some(needs), launcher: Some(launcher) })
+    }
+
+    /// Returns whether files are restricted.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.needs.is_some()
+    }
+
+    /// Returns what a new configuration needs that the sandbox no longer allows.
+    pub(super) fn lacks(&self, args: &RunArgs, settings: &Settings) -> Vec<String> {
+        let Some(needs) = &self.needs else { return Vec::new() };
+        needs.lacks(&Needs::of(settings, &args.config, &Environment::read()))
+    }
+}

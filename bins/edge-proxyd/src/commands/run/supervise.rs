@@ -1,0 +1,260 @@
+//! The loop of the main thread: signals, requests, certificates and the takeover, while the workers serve.
+
+use super::certificates::Watch;
+use super::confined::Confined;
+use crate::cli::RunArgs;
+use crate::config::Settings;
+use crate::journal;
+use crate::service::control::{ControlSocket, ReloadAnswer, Request, Takeover};
+use crate::service::{HandOver, Notifier, SocketStore};
+use crate::status::{self, Watched};
+use edge_proxy::Certificates;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
+
+/// The interval at which the certificates folder and the listeners are checked.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// The way a process stops serving.
+pub(super) enum Ending {
+    /// It was told to.
+    Stopped,
+    /// Another process serves in its place.
+    TookOver,
+}
+
+/// The signal handlers of the process. They are installed before readiness is announced: a signal may arrive right
+/// after, and an unhandled one would kill the process.
+pub(super) struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+    terminate: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    /// Installs the handlers. Must be called within the runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Waits for a signal to stop.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A takeover in progress, and whoever waits for its outcome.
+struct Pending<'a> {
+    hand_over: HandOver<'a>,
+    asked: Option<Request>,
+}
+
+/// Everything the main thread looks after.
+pub(super) struct Supervisor<'a> {
+    pub(super) args: &'a RunArgs,
+    pub(super) settings: &'a Settings,
+    pub(super) notifier: &'a Notifier,
+    pub(super) confined: &'a Confined,
+    pub(super) control: Option<&'a ControlSocket>,
+    pub(super) watched: Arc<Watched>,
+    pub(super) certificates: Option<Watch>,
+    pub(super) store: SocketStore,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Handles signals, requests and new certificates until the program stops.
+    pub(super) async fn run(
+        mut self,
+        took_over: bool,
+        mut signals: Signals,
+        mut requests: Option<Receiver<Request>>,
+    ) -> io::Result<Ending> {
+        self.serve_status(took_over).await?;
+        let mut samples = tokio::time::interval(status::STEP);
+        let mut watchdog = self.notifier.watchdog.map(tokio::time::interval);
+        let mut watch = tokio::time::interval(WATCH);
+        let mut pending: Option<Pending<'a>> = None;
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => return Ok(stopped(pending)),
+                _ = signals.interrupt.recv() => return Ok(stopped(pending)),
+                _ = signals.hangup.recv() => {
+                    self.notifier.reloading();
+                    self.refresh();
+                    let reloaded = self.reload(false);
+                    reloaded.tell();
+                    self.notifier.say(&format!("READY=1\nSTATUS={}", status_line(&reloaded.answer)));
+                }
+                _ = signals.upgrade.recv() => pending = self.hand_over(pending, None).await,
+                Some(request) = next_request(&mut requests) => pending = self.asked(pending, request).await,
+                served = outcome(&mut pending) => {
+                    if let Some(done) = pending.take()
+                        && let Some(ending) = self.finish(done, served).await
+                    {
+                        return Ok(ending);
+                    }
+                }
+                _ = next(&mut watchdog) => self.notifier.say("WATCHDOG=1"),
+                _ = watch.tick() => {
+                    if let Some(certificates) = &mut self.certificates {
+                        certificates.refresh(Certificates::refresh_if_due);
+                    }
+                    self.store.sync(&self.watched.proxy, self.notifier);
+                }
+                _ = samples.tick() => self.watched.sample(),
+                _ = signals.reopen.recv() => self.watched.log.reopen(),
+            }
+        }
+    }
+
+    /// Starts the status page.
+    async fn serve_status(&self, took_over: bool) -> io::Result<()> {
+        let Some(address) = &self.settings.status else { return Ok(()) };
+        match status::StatusListener::bind(address).await {
+            Ok(listener) => drop(tokio::spawn(status::run(listener, self.watched.clone()))),
+            // The predecessor still holds the address.
+            Err(_) if took_over => {
+                drop(tokio::spawn(status::run_later(address.clone(), self.watched.clone())));
+            }
+            Err(why) => {
+                return Err(io::Error::new(why.kind(), format!("cannot listen for the status page: {why}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self) {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.refresh(Certificates::refresh);
+        }
+    }
+
+    /// Handles a request of `edge-proxyd reload`.
+    async fn asked(&mut self, pending: Option<Pending<'a>>, request: Request) -> Option<Pending<'a>> {
+        if request.content.takeover == Takeover::Always {
+            return self.hand_over(pending, Some(request)).await;
+        }
+        self.refresh();
+        let whole = request.content.takeover == Takeover::Needed;
+        let reloaded = self.reload(whole);
+        if whole && reloaded.successor_helps {
+            return self.hand_over(pending, Some(request)).await;
+        }
+        reloaded.tell();
+        self.notifier.say(&format!("STATUS={}", status_line(&reloaded.answer)));
+        request.answer(&reloaded.answer).await;
+        pending
+    }
+
+    /// Begins a takeover, unless there is one.
+    async fn hand_over(&self, pending: Option<Pending<'a>>, asked: Option<Request>) -> Option<Pending<'a>> {
+        let patience = Duration::from_secs(self.args.takeover_timeout.into());
+        let begun = match &pending {
+            Some(_) => Err("a takeover is already in progress".to_owned()),
+            None => {
+                self.notifier.say("STATUS=handing over to a new process");
+                let launcher = self.confined.launcher.as_ref();
+                HandOver::begin(&self.watched.proxy, self.control, launcher, patience)
+                    .map_err(|why| why.to_string())
+            }
+        };
+        match begun {
+            Ok(hand_over) => Some(Pending { hand_over, asked }),
+            Err(why) => {
+                self.fail(&why, asked, pending.is_some()).await;
+                pending
+            }
+        }
+    }
+
+    /// Completes a takeover. Returns the ending of this process, unless the successor does not serve.
+    async fn finish(&mut self, pending: Pending<'a>, served: Result<(), &'static str>) -> Option<Ending> {
+        let Pending { hand_over, asked } = pending;
+        if let Err(why) = served {
+            hand_over.end();
+            self.fail(why, asked, false).await;
+            return None;
+        }
+        let process = hand_over.keep();
+        let line = format!("process {process} took over; this one finishes the requests in flight");
+        journal::info(&line);
+        if let Some(request) = asked {
+            let answer = ReloadAnswer {
+                ok: true,
+                lines: vec![format!("process {process} took over with {}", self.args.config.display())],
+                process: Some(process),
+                ..ReloadAnswer::default()
+            };
+            request.answer(&answer).await;
+        }
+        Some(Ending::TookOver)
+    }
+
+    /// Reports a takeover that failed.
+    async fn fail(&self, why: &str, asked: Option<Request>, goes_on: bool) {
+        self.watched.reloads.record(false);
+        let line = format!("{why}; process {} continues to serve", std::process::id());
+        journal::error(&line);
+        if !goes_on {
+            self.notifier.say(&format!("STATUS=serving; {why}"));
+        }
+        if let Some(request) = asked {
+            let hint = "the journal has the lines of the new process: journalctl -u edge-proxyd".to_owned();
+            request.answer(&ReloadAnswer { lines: vec![line, hint], ..ReloadAnswer::default() }).await;
+        }
+    }
+}
+
+/// Ends a successor that does not serve yet: the whole service is to stop.
+fn stopped(pending: Option<Pending<'_>>) -> Ending {
+    if let Some(pending) = pending {
+        pending.hand_over.end();
+    }
+    Ending::Stopped
+}
+
+/// Returns the state for the service manager after a reload.
+fn status_line(answer: &ReloadAnswer) -> String {
+    match answer.lines.first() {
+        Some(line) if !answer.ok => format!("serving; the last reload was refused: {line}"),
+        _ => "serving".to_owned(),
+    }
+}
+
+/// Waits for the outcome of a takeover, or forever without one.
+async fn outcome(pending: &mut Option<Pending<'_>>) -> Result<(), &'static str> {
+    match pending {
+        Some(pending) => pending.hand_over.served().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the next request, or forever without a control socket.
+async fn next_request(requests: &mut Option<Receiver<Request>>) -> Option<Request> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the next tick, or forever without a ticker.
+async fn next(ticks: &mut Option<tokio::time::Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,173 @@
+//! The control socket: `edge-proxyd reload` asks the running process, and gets the outcome.
+//!
+//! A request is one line, and so is the answer. The socket can be opened by the account of the process and by root only.
+
+use crate::journal;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// The name of the socket in the folder that the service manager makes (`RuntimeDirectory=`).
+const NAME: &str = "control.sock";
+/// The folder of the packaged unit.
+const FOLDER: &str = "/run/edge-proxyd";
+/// The longest wait for a request, once connected.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest request in bytes.
+const LONGEST: u64 = 1024;
+
+/// Conditions under which a new process takes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Takeover {
+    /// In any case, as after an upgrade of the program.
+    Always,
+    /// If this process cannot apply the whole configuration.
+    Needed,
+    /// In no case.
+    #[default]
+    Never,
+}
+
+/// A request to reload the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct ReloadRequest {
+    pub(crate) takeover: Takeover,
+}
+
+/// The outcome of a reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct ReloadAnswer {
+    /// True if the configuration of the file is in effect, except for the sections that wait.
+    pub(crate) ok: bool,
+    /// True if the file itself is not valid.
+    #[serde(default)]
+    pub(crate) invalid: bool,
+    /// The outcome in words, a line each.
+    pub(crate) lines: Vec<String>,
+    /// Sections whose changes wait for a new process.
+    #[serde(default)]
+    pub(crate) waiting: Vec<String>,
+    /// The process that took over.
+    #[serde(default)]
+    pub(crate) process: Option<u32>,
+}
+
+/// Returns the path of the socket, as the environment of a service specifies it.
+pub(crate) fn of_environment() -> Option<PathBuf> {
+    let folders = std::env::var("RUNTIME_DIRECTORY").ok()?;
+    folders.split(':').next().filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(NAME))
+}
+
+/// Returns the path at which a command looks for the socket.
+pub(crate) fn default_path() -> PathBuf {
+    of_environment().unwrap_or_else(|| Path::new(FOLDER).join(NAME))
+}
+
+/// The socket that requests come by.
+pub(crate) struct ControlSocket(std::os::unix::net::UnixListener);
+
+impl ControlSocket {
+    /// Takes the socket of a predecessor, or binds one at this path. It is best bound before the sandbox is entered, which
+    /// then need not allow it.
+    pub(crate) fn open(inherited: Option<std::os::unix::net::UnixListener>, path: &Path) -> io::Result<Self> {
+        if let Some(listener) = inherited {
+            return Ok(Self(listener));
+        }
+        let left = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        if left && UnixStream::connect(path).is_err() {
+            std::fs::remove_file(path)?;
+        }
+        let listener = std::os::unix::net::UnixListener::bind(path)?;
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
+        Ok(Self(listener))
+    }
+
+    /// Returns a duplicate for a process that takes over.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.as_fd().try_clone_to_owned()
+    }
+
+    /// Receives requests from now on. Must be called within the runtime.
+    pub(crate) fn serve(&self) -> io::Result<Receiver<Request>> {
+        let listener = self.0.try_clone()?;
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let (sender, receiver) = channel(8);
+        tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => drop(tokio::spawn(receive(stream, sender.clone()))),
+                    // Out of descriptors.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+/// A request whose sender waits.
+pub(crate) struct Request {
+    pub(crate) content: ReloadRequest,
+    stream: tokio::net::UnixStream,
+}
+
+impl Request {
+    /// Sends the answer.
+    pub(crate) async fn answer(mut self, answer: &ReloadAnswer) {
+        // Contains only text and numbers, so serialisation cannot fail.
+        let mut line = serde_json::to_string(answer).unwrap_or_default();
+        line.push('\n');
+        // The sender may be gone.
+        let _ = tokio::time::timeout(PATIENCE, self.stream.write_all(line.as_bytes())).await;
+    }
+}
+
+async fn receive(stream: tokio::net::UnixStream, sender: Sender<Request>) {
+    let mut line = String::new();
+    let mut reader = tokio::io::BufReader::new(stream).take(LONGEST);
+    let read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
+    let (Ok(Ok(1..)), Ok(content)) = (read, serde_json::from_str(&line)) else { return };
+    let stream = reader.into_inner().into_inner();
+    let _ = sender.send(Request { content, stream }).await;
+}
+
+/// Sends a request to the process at this socket, and waits for its answer.
+pub(crate) fn ask(path: &Path, request: ReloadRequest, within: Duration) -> io::Result<ReloadAnswer> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(within))?;
+    let mut line = serde_json::to_string(&request).map_err(io::Error::other)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(1 << 20)).read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the process ended without an answer"));
+    }
+    serde_json::from_str(&answer).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.to_string()))
+}
+
+/// Opens the socket if there is a place for it. A failure is reported; the process serves without it.
+pub(crate) fn open(
+    inherited: Option<std::os::unix::net::UnixListener>,
+    path: Option<PathBuf>,
+) -> Option<ControlSocket> {
+    let path = path.or_else(of_environment)?;
+    match ControlSocket::open(inherited, &path) {
+        Ok(socket) => Some(socket),
+        Err(why) => {
+            journal::warning(format_args!(
+                "no control socket at {}: {why}; `edge-proxyd reload` cannot reach this process",
+                path.display()
+            ));
+            None
+        }
+    }
+}

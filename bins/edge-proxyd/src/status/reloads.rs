@@ -1,0 +1,31 @@
+//! The outcome of the last reload.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// The outcome of the last reload, and the time at which the configuration in effect was read.
+#[derive(Debug)]
+pub(crate) struct Reloads(Mutex<(bool, SystemTime)>);
+
+impl Default for Reloads {
+    /// Creates the record of a process that has just read its configuration.
+    fn default() -> Self {
+        Self(Mutex::new((true, SystemTime::now())))
+    }
+}
+
+impl Reloads {
+    /// Records a reload.
+    pub(crate) fn record(&self, successful: bool) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.0 = successful;
+        if successful {
+            last.1 = SystemTime::now();
+        }
+    }
+
+    /// Returns whether the last reload was successful, and the time of the last one that was.
+    pub(super) fn last(&self) -> (bool, SystemTime) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,112 @@
+//! `check` finds what `run` would find, and its exit code says how bad it is.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use testkit::{Authority, free_port};
+
+fn check(folder: &Path, text: &str, more: &[&str]) -> Output {
+    let config = folder.join("edge.toml");
+    std::fs::write(&config, text).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_edge-proxyd"));
+    command.arg("check").args(more).arg("--config").arg(config).env_remove("CREDENTIALS_DIRECTORY");
+    command.output().expect("it was built")
+}
+
+/// Checks that only this warning is found, and that neither a unit nor a build fails for it.
+#[track_caller]
+fn warns(folder: &Path, text: &str, words: &str) {
+    let output = check(folder, text, &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(3), 1), "{said}");
+    assert!(said.contains("edge.toml: warning: ") && said.contains(words), "{said}");
+    let output = check(folder, text, &["--errors-only"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+    let output = check(folder, text, &["--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), &value["ok"]), (Some(3), &true.into()), "{value}");
+    assert!(value["warnings"][0].as_str().is_some_and(|text| text.contains(words)), "{value}");
+}
+
+fn plain(more: &str) -> String {
+    format!("[[listen]]\naddress = \"127.0.0.1:{}\"\n{more}", free_port())
+}
+
+const SITE: &str = "[[site]]\nhosts = [\"a.test\"]\nplain = \"serve\"\nupstream = \"http://127.0.0.1:1\"\n";
+
+#[test]
+fn foreign_idioms_are_warnings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let output = check(folder, &plain(SITE), &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    warns(folder, &plain(""), "there is no [[site]]");
+    warns(folder, &plain(&SITE.replace("a.test", "_")), "a host named _, not every host");
+    let routed = SITE.replace("upstream = \"http://127.0.0.1:1\"", "");
+    let redirect = format!("{routed}redirect = \"https://$host$request_uri\"\n");
+    warns(folder, &plain(&redirect), "write {host} in place of $host");
+    let literal = format!("{SITE}[[site.route]]\npath = \"/api/*\"\nupstream = \"http://127.0.0.1:2\"\n");
+    warns(folder, &plain(&literal), "write path = \"/api/\"");
+}
+
+#[test]
+fn certificates_are_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let acme = folder.join("acme");
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:{}\"\ntls = true\n[certificates]\nfolder = \"{}\"\n\
+         [[site]]\nhosts = [\"a.test\"]\nupstream = \"http://127.0.0.1:1\"\n",
+        free_port(),
+        acme.display()
+    );
+    warns(folder, &text, "no certificate is served until it can be read");
+    std::fs::create_dir(&acme).expect("a folder");
+    warns(folder, &text, "site `a.test`: there is no certificate for a.test");
+    let authority = Authority::new();
+    authority.write(&acme.join("a.test"), &["a.test"]);
+    assert_eq!(check(folder, &text, &[]).status.code(), Some(0));
+    // The key of another certificate, in a folder of its own: the name is still covered.
+    authority.write(&acme.join("b.test"), &["b.test"]);
+    std::fs::copy(acme.join("a.test/key.pem"), acme.join("b.test/key.pem")).expect("a file");
+    warns(folder, &text, "b.test cannot be used");
+    let output = check(folder, &text, &["--no-files"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn the_log_the_secrets_and_the_addresses_are_tried() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let log = format!("[log]\nfile = \"{}\"\n", folder.join("log/access.log").display());
+    let output = check(folder, &plain(&format!("{log}{SITE}")), &["--errors-only"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("cannot open the access log"), "{said}");
+    let output = check(folder, &plain(&format!("{log}{SITE}")), &["--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&value["ok"], output.status.code()), (&false.into(), Some(2)), "{value}");
+    std::fs::create_dir(folder.join("log")).expect("a folder");
+    assert_eq!(check(folder, &plain(&format!("{log}{SITE}")), &[]).status.code(), Some(0));
+    let left = std::fs::read_dir(folder.join("log")).expect("a folder").count();
+    assert_eq!(left, 0, "nothing is made");
+    // An address that this machine does not have.
+    let output = check(folder, &plain(SITE).replace("127.0.0.1:", "192.0.2.1:"), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("cannot listen on 192.0.2.1"), "{said}");
+    // One whose interface is still to come.
+    let text = plain(&format!("interface = \"tailscale9\"\n{SITE}"));
+    warns(folder, &text, "served as soon as its interface has it");
+    // A secret that nothing else waits for; one of the service cannot be tried here.
+    std::fs::create_dir(folder.join("acme")).expect("a folder");
+    let acme = |token: &str| {
+        plain(&format!(
+            "[certificates]\nfolder = \"{}\"\n[acme.provider.a]\nkind = \"cloudflare\"\ntoken = \"{token}\"\n\
+             [[acme.certificate]]\nnames = [\"a.test\"]\n{SITE}",
+            folder.join("acme").display()
+        ))
+    };
+    warns(folder, &acme("file:/nonexistent/token"), "nothing is renewed until it can be read");
+    let output = check(folder, &acme("credential:token"), &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}

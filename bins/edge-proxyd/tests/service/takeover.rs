@@ -1,0 +1,195 @@
+//! Takeover by a new process.
+
+use crate::{Guarded, Manager, PROGRAM, ask, ends, signal};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+use testkit::Origin;
+
+#[test]
+fn a_new_binary_takes_over_without_refusing_a_connection() {
+    let slow = Origin::scripted(|bytes| {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        if bytes.starts_with(b"GET /slow") {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        Some((testkit::answer("ok"), end))
+    });
+    let manager = Manager::new(slow.address());
+    let program = manager.folder.path().join("edge-proxyd");
+    std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
+    let mut old = Guarded(manager.start(&program));
+    manager.hear("READY=1");
+    let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let successor = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(SeqCst) {
+                    let got = ask(manager.plain).expect("no connection is refused or broken off");
+                    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+                    served.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        let stops = Stop(&stop);
+        // A request in flight at the old process during the takeover.
+        let mut slow = TcpStream::connect(manager.plain).expect("it listens");
+        slow.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+        slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+            .expect("it is open");
+        std::thread::sleep(Duration::from_millis(300));
+        // A new link replaces the old one, as an upgrade does.
+        let fresh = manager.folder.path().join("fresh");
+        std::os::unix::fs::symlink(PROGRAM, &fresh).expect("a link");
+        std::fs::rename(&fresh, &program).expect("replaced");
+        signal(old.0.id(), "USR2");
+        let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+        manager.hear("READY=1");
+        let mut text = String::new();
+        slow.read_to_string(&mut text).expect("what was under way is finished");
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        ends(&mut old.0);
+        std::thread::sleep(Duration::from_millis(300));
+        drop(stops);
+        successor
+    });
+    // The service does not stop: its manager would kill the successor too.
+    let said = manager.all();
+    assert!(!said.iter().any(|text| text.contains("STOPPING=1")), "{said:?}");
+    assert!(served.load(SeqCst) > 50, "{served:?}");
+    assert_ne!(successor, old.0.id());
+    assert!(ask(manager.plain).expect("the successor serves").starts_with("HTTP/1.1 200"));
+    // The status page appears once the old process has exited.
+    let status = SocketAddr::from(([127, 0, 0, 1], manager.status));
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(status).is_err() {
+        assert!(Instant::now() < until, "its page does not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    signal(successor, "TERM");
+    manager.hear("STOPPING=1");
+}
+
+/// Stops the load, also if the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn a_binary_that_does_not_serve_takes_nothing_over() {
+    let manager = Manager::new(Origin::simple().address());
+    let program = manager.folder.path().join("edge-proxyd");
+    std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
+    let mut service = Guarded(manager.start(&program));
+    manager.hear("READY=1");
+    std::fs::write(manager.config(), "nonsense").expect("a file");
+    signal(service.0.id(), "USR2");
+    manager.hear("STATUS=handing over");
+    manager.hear("STATUS=serving; the new process ended before it served");
+    for _ in 0..20 {
+        assert!(ask(manager.plain).expect("it serves on").starts_with("HTTP/1.1 200"));
+    }
+    assert!(service.0.try_wait().expect("it is ours").is_none());
+}
+
+/// Replaces the program by one that never serves.
+fn hang(program: &Path) {
+    let fresh = program.with_extension("fresh");
+    std::fs::write(&fresh, "#!/bin/sh\nexec sleep 1000\n").expect("a file");
+    std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    std::fs::rename(&fresh, program).expect("replaced");
+}
+
+fn is_there(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat"));
+    status.is_ok_and(|text| !text.contains(") Z "))
+}
+
+/// The sleeping successors of a process: grandchildren by way of the launcher.
+fn sleepers(of: u32) -> Vec<u32> {
+    let children = |process: u32| -> Vec<u32> {
+        let path = format!("/proc/{process}/task/{process}/children");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    };
+    let all = children(of).into_iter().flat_map(|child| [vec![child], children(child)].concat());
+    let sleeps = |process: &u32| {
+        std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "sleep\n")
+    };
+    all.filter(sleeps).collect()
+}
+
+#[test]
+fn a_successor_that_hangs_is_ended_while_the_watchdog_is_fed() {
+    let manager = Manager::new(Origin::simple().address());
+    let program = manager.folder.path().join("edge-proxyd");
+    std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
+    let mut command = manager.command(&program);
+    command.args(["--takeover-timeout", "3"]).stderr(Stdio::null());
+    let mut service = Guarded(command.spawn().expect("it was built"));
+    manager.hear("READY=1");
+    hang(&program);
+    signal(service.0.id(), "USR2");
+    manager.hear("STATUS=handing over");
+    // The manager would kill a service that is silent for 400 ms.
+    for _ in 0..8 {
+        assert_eq!(manager.receive().expect("a message"), "WATCHDOG=1");
+    }
+    assert!(ask(manager.plain).expect("the old one serves").starts_with("HTTP/1.1 200"));
+    let successor = sleepers(service.0.id());
+    assert_eq!(successor.len(), 1, "{successor:?}");
+    manager.hear("STATUS=serving; the new process did not serve in time");
+    assert!(!is_there(successor[0]), "it was ended");
+    assert!(ask(manager.plain).expect("the old one serves on").starts_with("HTTP/1.1 200"));
+    assert!(service.0.try_wait().expect("it is ours").is_none());
+    // The service can be stopped at any time, and nothing is left of it.
+    signal(service.0.id(), "USR2");
+    manager.hear("STATUS=handing over");
+    let until = Instant::now() + Duration::from_secs(10);
+    while sleepers(service.0.id()).is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let successor = sleepers(service.0.id());
+    assert_eq!(successor.len(), 1, "{successor:?}");
+    signal(service.0.id(), "TERM");
+    manager.hear("STOPPING=1");
+    ends(&mut service.0);
+    assert!(!is_there(successor[0]), "it was ended");
+}
+
+#[test]
+fn a_process_that_was_taken_over_from_ends_soon_when_the_service_stops() {
+    let origin = Origin::scripted(|bytes| {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        if bytes.starts_with(b"GET /never") {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        Some((testkit::answer("ok"), end))
+    });
+    let manager = Manager::new(origin.address());
+    let mut command = manager.command(Path::new(PROGRAM));
+    command.args(["--stop-grace", "1"]).stderr(Stdio::null());
+    let mut old = Guarded(command.spawn().expect("it was built"));
+    manager.hear("READY=1");
+    let mut long = TcpStream::connect(manager.plain).expect("it listens");
+    long.write_all(b"GET /never HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("it is open");
+    std::thread::sleep(Duration::from_millis(300));
+    signal(old.0.id(), "USR2");
+    let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(old.0.try_wait().expect("it is ours").is_none(), "it has longer after a takeover");
+    // A manager tells every process of the service.
+    let began = Instant::now();
+    signal(old.0.id(), "TERM");
+    signal(successor, "TERM");
+    ends(&mut old.0);
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+}

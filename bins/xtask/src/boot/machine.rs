@@ -1,0 +1,185 @@
+//! A machine: its root, its first process, and commands that run on it.
+
+use super::{copy, given};
+use crate::process::Outcome;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The longest time that a boot or a shutdown takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) struct Machine {
+    folder: PathBuf,
+    root: PathBuf,
+    container: Option<Child>,
+}
+
+impl Machine {
+    /// Lays out a machine on a copy of `base`, with these packages.
+    pub(super) fn new(base: &Path, folder: &Path, packages: &[PathBuf]) -> Result<Self, String> {
+        let (root, upper, work) = (folder.join("root"), folder.join("upper"), folder.join("work"));
+        for part in [&root, &upper, &work] {
+            std::fs::create_dir_all(part).map_err(|why| format!("{}: {why}", part.display()))?;
+        }
+        let layers =
+            format!("lowerdir={},upperdir={},workdir={}", base.display(), upper.display(), work.display());
+        quiet(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root))?;
+        let machine = Self { folder: folder.to_owned(), root, container: None };
+        let place = machine.root.join("srv/packages");
+        std::fs::create_dir_all(&place).map_err(|why| format!("{}: {why}", place.display()))?;
+        for package in packages {
+            copy(package, &place.join(package.file_name().unwrap_or_default()))?;
+        }
+        for file in ["origin.py", "load.py", "edge.toml", "machine.sh"] {
+            copy(&given().join(file), &machine.root.join("srv").join(file))?;
+        }
+        let mut lay_out = container(&machine.root);
+        quiet(lay_out.args(["--pipe", "sh", "/srv/machine.sh"]).stdin(Stdio::null()))?;
+        Ok(machine)
+    }
+
+    /// Boots it, and waits until its services were started.
+    pub(super) fn boot(&mut self) -> Outcome {
+        let log = self.folder.join("console.log");
+        let file = std::fs::File::create(&log).map_err(|why| format!("{}: {why}", log.display()))?;
+        let errors = file.try_clone().map_err(|why| format!("{}: {why}", log.display()))?;
+        let mut command = container(&self.root);
+        command.args(["--boot", "--console=pipe", "--machine=boot"]);
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        self.container = Some(command.spawn().map_err(|why| format!("systemd-nspawn: {why}"))?);
+        let up = "systemctl is-active basic.target systemd-journald";
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.output(up) {
+                Ok((0, _)) => return Ok(()),
+                _ if Instant::now() < until => std::thread::sleep(Duration::from_millis(200)),
+                failed => {
+                    let said = std::fs::read_to_string(&log).unwrap_or_default();
+                    return Err(format!("the machine does not come up: {failed:?}\n{said}"));
+                }
+            }
+        }
+    }
+
+    /// Shuts it down and boots it again.
+    pub(super) fn reboot(&mut self) -> Outcome {
+        // Its connection ends with it.
+        let _ = self.output("systemctl poweroff");
+        self.wait()?;
+        self.boot()
+    }
+
+    /// Takes its power away and boots it again.
+    pub(super) fn crash(&mut self) -> Outcome {
+        let init = self.init().ok_or("the machine has no first process")?;
+        quiet(Command::new("kill").args(["-KILL", &init.to_string()]))?;
+        self.wait()?;
+        self.boot()
+    }
+
+    fn wait(&mut self) -> Outcome {
+        let Some(mut container) = self.container.take() else { return Ok(()) };
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match container.try_wait() {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(100)),
+                other => {
+                    let _ = container.kill();
+                    return Err(format!("the machine does not end: {other:?}"));
+                }
+            }
+        }
+    }
+
+    /// Returns the first process of the machine, by its number on the host.
+    fn init(&self) -> Option<u32> {
+        let container = self.container.as_ref()?.id();
+        let children =
+            std::fs::read_to_string(format!("/proc/{container}/task/{container}/children")).ok()?;
+        children.split_whitespace().filter_map(|child| child.parse().ok()).find(|child: &u32| {
+            std::fs::read_to_string(format!("/proc/{child}/comm"))
+                .is_ok_and(|name| name.starts_with("systemd"))
+        })
+    }
+
+    /// Runs a script on it. Returns its exit code and what it printed.
+    pub(super) fn output(&self, script: &str) -> Result<(i32, String), String> {
+        let init = self.init().ok_or("the machine has no first process")?;
+        let mut command = Command::new("nsenter");
+        command.args([
+            "--target",
+            &init.to_string(),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--cgroup",
+        ]);
+        command.args([
+            "--root",
+            "--wd",
+            "--",
+            "/usr/bin/env",
+            "-i",
+            "PATH=/usr/sbin:/usr/bin",
+            "LC_ALL=C.UTF-8",
+        ]);
+        command.args(["bash", "-euc", script]).stdin(Stdio::null());
+        let output = command.output().map_err(|why| format!("nsenter: {why}"))?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim_end().to_owned();
+        Ok((output.status.code().unwrap_or(-1), text))
+    }
+
+    /// Runs a script on it that must succeed. Returns what it printed.
+    pub(super) fn run(&self, script: &str) -> Result<String, String> {
+        match self.output(script)? {
+            (0, text) => Ok(text),
+            (code, text) => Err(format!("`{script}` ended with {code}: {text}")),
+        }
+    }
+
+    /// Runs a script again until it succeeds, for at most so many seconds.
+    pub(super) fn until(&self, seconds: u64, script: &str) -> Outcome {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            match self.run(script) {
+                Ok(_) => return Ok(()),
+                Err(why) if Instant::now() > until => return Err(format!("after {seconds} s, {why}")),
+                Err(_) => std::thread::sleep(Duration::from_millis(250)),
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(init) = self.init() {
+            let _ = Command::new("kill").args(["-KILL", &init.to_string()]).status();
+        }
+        if let Some(mut container) = self.container.take() {
+            let _ = container.wait();
+        }
+        let _ = Command::new("umount").arg("--lazy").arg(&self.root).status();
+    }
+}
+
+/// Returns the command that runs something in this root, with a network of its own.
+fn container(root: &Path) -> Command {
+    let mut command = Command::new("systemd-nspawn");
+    command.args(["--quiet", "--private-network", "--register=no", "--keep-unit", "--directory"]).arg(root);
+    // The host may mount the old hierarchy; the machine has the unified one, as every machine today.
+    command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").env("SYSTEMD_SECCOMP", "0");
+    command
+}
+
+fn quiet(command: &mut Command) -> Outcome {
+    let output = command.output().map_err(|why| format!("{command:?}: {why}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&said).trim_end()))
+}

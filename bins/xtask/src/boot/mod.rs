@@ -1,0 +1,89 @@
+//! `cargo xtask boot`: a Debian machine with the packages, booted by systemd, which lives through what a year brings.
+//!
+//! The machine is a container of systemd-nspawn with its own process, network and cgroup namespaces, on a copy of a root that
+//! `cargo xtask tools` makes. Everything runs as on a real machine: units, sandboxes, credentials, packages.
+
+mod full;
+mod machine;
+mod short;
+
+use crate::process::{Outcome, cargo, root, step, target, tools_folder};
+use machine::Machine;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// The Debian release of the machine, and what is installed on it.
+const SUITE: &str = "trixie";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,postgresql,iproute2,curl,procps,polkitd,socat,openssl,\
+                        ca-certificates,logrotate,python3-minimal,libpython3-stdlib";
+
+/// A thing that must hold, and how it is seen.
+type Step = (&'static str, fn(&mut Machine) -> Outcome);
+
+/// Returns the root that machines are copies of.
+fn base() -> PathBuf {
+    tools_folder().join(format!("debian-{SUITE}"))
+}
+
+/// Makes the root, unless it is there.
+pub(crate) fn install() -> Outcome {
+    let stamp = base().join("etc/xtask-packages");
+    if std::fs::read_to_string(&stamp).is_ok_and(|text| text == PACKAGES) {
+        println!("xtask: debian-{SUITE}: there");
+        return Ok(());
+    }
+    let _ = std::fs::remove_dir_all(base());
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--quiet", "--mode=root", "--variant=minbase", "--skip=check/empty"]);
+    command.arg(format!("--include={PACKAGES}")).arg(SUITE).arg(base());
+    step(&format!("debian-{SUITE}: a root to boot"), &mut command)?;
+    std::fs::write(&stamp, PACKAGES).map_err(|why| format!("{}: {why}", stamp.display()))
+}
+
+/// Builds the programs and boots them: the short form, or everything.
+pub(crate) fn whole(full: bool) -> Outcome {
+    install()?;
+    step(
+        "boot: building the programs",
+        cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
+    )?;
+    prove()?;
+    if full { live("boot, in full", full::STEPS) } else { Ok(()) }
+}
+
+/// Boots the programs that are already built, in the short form.
+pub(crate) fn prove() -> Outcome {
+    live("boot", short::STEPS)
+}
+
+/// Boots a machine and takes it through these steps, each of which finds it as the one before left it.
+fn live(what: &str, steps: &[Step]) -> Outcome {
+    let began = Instant::now();
+    let folder = target().join("boot");
+    let packages = crate::package::build(&target().join("debug"), &folder.join("packages"), "none")?;
+    let mut machine = Machine::new(&base(), &folder, &packages)?;
+    machine.boot()?;
+    println!("xtask: {what}: the machine is up after {} s", began.elapsed().as_secs());
+    for (name, seen) in steps {
+        let step = Instant::now();
+        seen(&mut machine).map_err(|why| {
+            let said = machine.output("journalctl --no-pager --boot --lines=80 --output=short-precise; systemctl --no-pager --failed");
+            format!("{what}: {name}: {why}\n{}", said.map_or_else(|why| why, |(_, text)| text))
+        })?;
+        println!("xtask: {what}: {name}: held, {:.1} s", step.elapsed().as_secs_f32());
+    }
+    drop(machine);
+    let _ = std::fs::remove_dir_all(&folder);
+    println!("xtask: {what}: {} things held in {} s", steps.len(), began.elapsed().as_secs());
+    Ok(())
+}
+
+/// Returns the folder of what the machine is given.
+fn given() -> PathBuf {
+    root().join("bins/xtask/boot")
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    std::fs::copy(from, to).map(drop).map_err(|why| format!("{}: {why}", from.display()))
+}

@@ -1,0 +1,167 @@
+//! The short form: what `cargo xtask test` sees a machine do.
+
+use super::Step;
+use super::machine::Machine;
+use crate::process::Outcome;
+
+pub(super) const STEPS: &[Step] = &[
+    ("[acme] keeps its files under the unit, and the site is served", acme),
+    ("a listener waits for its interface, and survives that it is made anew", interface),
+    ("an application starts when its database's secret comes", late_secret),
+    ("it starts again when PostgreSQL was stopped and started", postgresql_again),
+    ("a restart refuses nobody, and takes seconds with a long request open", restart),
+    ("a takeover refuses nobody, and the service goes on", takeover),
+    ("a reload that is refused fails, and one that needs a new process gets it", reload),
+    ("an update of the package is in force at once", update),
+    ("the journal has priorities", priorities),
+    ("no two units that conflict are enabled by the presets", presets),
+    ("the socket unit hands over exactly the listeners' addresses", socket_unit),
+    ("packages that are purged leave a machine that boots", purge),
+];
+
+/// Runs a script while connections are made one after another for so many seconds. None may be refused or cut off.
+pub(super) fn under_load(machine: &Machine, seconds: u32, script: &str) -> Result<String, String> {
+    let load = format!(
+        "python3 /srv/load.py {seconds} > /run/load & load=$!\nsleep 0.5\n{script}\nwait $load\ncat /run/load"
+    );
+    let text = machine.run(&load)?;
+    let said = text.lines().last().unwrap_or_default();
+    if !said.contains(" refused=0 cut=0 ") || said.starts_with("served=0 ") {
+        return Err(format!("{script}: {text}"));
+    }
+    Ok(text)
+}
+
+/// The site answers, over TLS too.
+pub(super) const SERVES: &str = "curl -sS --max-time 10 --fail -H 'Host: a.test' http://127.0.0.1/ && \
+    curl -sSk --max-time 10 --fail --resolve a.test:443:127.0.0.1 https://a.test/";
+
+fn acme(machine: &mut Machine) -> Outcome {
+    machine.until(20, SERVES)?;
+    let owner = machine.run("stat -c '%U:%G %a' /var/lib/acme/a.test/key.pem /var/lib/acme")?;
+    if owner != "edge-proxy:acme 640\nedge-proxy:acme 755" {
+        return Err(format!("the owners are {owner}"));
+    }
+    // The secret is there; the certificate authority is not, and that stops nothing.
+    machine.run("systemctl is-active edge-proxyd && ! journalctl -b -u edge-proxyd | grep 'Operation not permitted'").map(drop)
+}
+
+const INTERFACE: &str = "ip link add tailscale0 type veth peer name far && ip addr add 100.64.0.5/32 dev tailscale0 && \
+    ip link set tailscale0 up && ip link set far up";
+/// Packets to an own address come by the loopback interface, so that only the socket shows what it is bound to.
+const BOUND: &str = "ss -Hltn 'sport = :8081' | grep '100.64.0.5%tailscale0:8081'";
+
+fn interface(machine: &mut Machine) -> Outcome {
+    machine.run("! ss -Hltn 'sport = :8081' | grep .")?;
+    machine.run(INTERFACE)?;
+    machine.until(10, BOUND)?;
+    machine.run("ip link del tailscale0")?;
+    machine.until(10, "! ss -Hltn 'sport = :8081' | grep .")?;
+    machine.run(INTERFACE)?;
+    machine.until(10, BOUND)
+}
+
+fn late_secret(machine: &mut Machine) -> Outcome {
+    machine.until(30, "systemctl is-active postgresql@17-main")?;
+    machine.run("! systemctl is-active myapp && ! systemctl is-active pg-ensure")?;
+    machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
+    machine.until(40, "systemctl is-active pg-ensure myapp")
+}
+
+fn postgresql_again(machine: &mut Machine) -> Outcome {
+    machine.run("systemctl stop postgresql && ! systemctl is-active myapp")?;
+    machine.run("systemctl start postgresql")?;
+    machine.until(30, "systemctl is-active pg-ensure myapp")
+}
+
+fn restart(machine: &mut Machine) -> Outcome {
+    let long = "curl -sS -H 'Host: a.test' http://127.0.0.1/slow > /dev/null 2>&1 & sleep 0.5";
+    under_load(
+        machine,
+        12,
+        &format!("{long}\nSECONDS=0; systemctl restart edge-proxyd; test $SECONDS -le 8"),
+    )?;
+    machine.run(SERVES).map(drop)
+}
+
+const MAIN: &str = "systemctl show --value -p MainPID edge-proxyd";
+
+fn takeover(machine: &mut Machine) -> Outcome {
+    let before = machine.run(MAIN)?;
+    under_load(machine, 5, "systemctl kill -s USR2 --kill-whom=main edge-proxyd; sleep 3")?;
+    let after = machine.run(MAIN)?;
+    let state = machine.run("systemctl show --value -p ActiveState -p SubState edge-proxyd")?;
+    if before == after || state != "active\nrunning" {
+        return Err(format!("{before} was followed by {after}, and the service is {state}"));
+    }
+    // One that took over is looked after as well.
+    machine.run(&format!("kill -KILL {after}"))?;
+    machine.until(15, &format!("test $({MAIN}) != {after} && {SERVES}"))
+}
+
+fn reload(machine: &mut Machine) -> Outcome {
+    let before = machine.run(MAIN)?;
+    machine.run("echo 'nonsense = 1' >> /etc/edge-proxyd/edge.toml && ! systemctl reload edge-proxyd")?;
+    machine.run("systemctl show --value -p StatusText edge-proxyd | grep 'the last reload was refused'")?;
+    machine
+        .run("edge-proxyd status --config /srv/edge.toml && cp /srv/edge.toml /etc/edge-proxyd/edge.toml")?;
+    machine.run("systemctl reload edge-proxyd")?;
+    if machine.run(MAIN)? != before {
+        return Err("a reload that needs no new process started one".to_owned());
+    }
+    let port = "printf '[[listen]]\\naddress = \"0.0.0.0:8080\"\\n' >> /etc/edge-proxyd/edge.toml";
+    under_load(machine, 4, &format!("{port}; systemctl reload edge-proxyd"))?;
+    machine.run("curl -sS --fail --max-time 10 -H 'Host: a.test' http://127.0.0.1:8080/")?;
+    machine.run("cp /srv/edge.toml /etc/edge-proxyd/edge.toml && systemctl reload edge-proxyd")?;
+    machine.until(5, "! ss -Hltn 'sport = :8080' | grep .")
+}
+
+fn update(machine: &mut Machine) -> Outcome {
+    machine.run("systemctl enable --now acme-dns01 || true")?;
+    let owner = machine.run("stat -c %U /var/lib/acme")?;
+    under_load(machine, 12, "dpkg --install /srv/packages/edge-proxyd_*.deb")?;
+    machine
+        .run(&format!("! readlink /proc/$({MAIN})/exe | grep deleted && systemctl is-active edge-proxyd"))?;
+    if machine.run("stat -c %U /var/lib/acme")? != owner {
+        return Err("the update changed the owner of /var/lib/acme".to_owned());
+    }
+    Ok(())
+}
+
+fn priorities(machine: &mut Machine) -> Outcome {
+    machine.run("journalctl -b -u edge-proxyd -p err -o cat | grep 'nonsense'")?;
+    machine.run("journalctl -b -u edge-proxyd -p info -o cat | grep 'listening on'")?;
+    machine.run("! journalctl -b -u edge-proxyd -p warning -o cat | grep 'listening on 0'").map(drop)
+}
+
+fn presets(machine: &mut Machine) -> Outcome {
+    let disabled = "for unit in edge-proxyd.socket acme-dns01-once.timer pg-ensure-standby.service; do \
+                    systemctl preset $unit 2>/dev/null; if systemctl is-enabled $unit; then exit 1; fi; done";
+    machine.run(disabled)?;
+    machine.run("systemctl preset acme-dns01.service && systemctl is-enabled acme-dns01.service").map(drop)
+}
+
+fn socket_unit(machine: &mut Machine) -> Outcome {
+    // The configuration has no listener on IPv6.
+    machine.run("systemctl stop edge-proxyd; systemctl start edge-proxyd.socket")?;
+    machine.run("curl -sS --max-time 2 -H 'Host: a.test' http://127.0.0.1/ || true")?;
+    machine.until(10, "journalctl -b -u edge-proxyd -o cat | grep 'which no .*names'")?;
+    machine
+        .run("systemctl stop edge-proxyd.socket edge-proxyd; systemctl reset-failed edge-proxyd || true")?;
+    machine.run("systemctl start edge-proxyd")?;
+    machine.until(10, SERVES)
+}
+
+fn purge(machine: &mut Machine) -> Outcome {
+    machine
+        .run("systemctl enable upgrade-pg-cluster@16-17.service upgrade-pg-cluster-finish@16-17.service")?;
+    machine.run("systemctl disable --now myapp")?;
+    let daemon = machine.run("systemctl show --value -p MainPID acme-dns01")?;
+    machine.run("dpkg --purge edge-proxyd acme-dns01 pg-ensure upgrade-pg-cluster")?;
+    machine.run(&format!("test {daemon} = 0 || ! test -e /proc/{daemon}"))?;
+    machine.run("! pgrep edge-proxyd && ! test -e /var/log/edge-proxyd")?;
+    machine.run("! find /etc/systemd/system -xtype l -name '*.service' | grep -E 'edge-proxyd|acme-dns01|pg-ensure|upgrade-pg'")?;
+    machine.run("systemctl restart postgresql")?;
+    machine.reboot()?;
+    machine.until(30, "systemctl is-active postgresql@17-main postgresql")
+}

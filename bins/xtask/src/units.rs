@@ -1,0 +1,66 @@
+//! The verification of unit files by systemd's own tools.
+
+use crate::process::Outcome;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Settings that systemd 254 added. Older versions ignore them, with a warning.
+const SINCE_254: &[&str] = &["RestartMaxDelaySec=", "RestartMode=", "RestartSteps="];
+
+/// Verifies the installed units: their programs exist and their settings are known.
+pub(crate) fn verify(system: &Path) -> Result<Vec<PathBuf>, String> {
+    let folder = system.join("usr/lib/systemd/system");
+    let units = std::fs::read_dir(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let units: Vec<PathBuf> = units.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    for unit in &units {
+        let output = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg("--man=no")
+            .arg("--recursive-errors=no")
+            .arg(unit)
+            .output();
+        let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
+        let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // The programs are in this root, where systemd does not look.
+        let wrong: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains(name.split(['@', '.']).next().unwrap_or(name)))
+            .filter(|line| !line.contains("is not executable") && !line.contains("Failed to add credential"))
+            .filter(|line| !is_newer(line))
+            .collect();
+        if !wrong.is_empty() {
+            return Err(wrong.join("\n"));
+        }
+    }
+    Ok(units.into_iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")).collect())
+}
+
+/// Returns whether a warning is about a setting that only newer versions of systemd know.
+fn is_newer(line: &str) -> bool {
+    line.contains("Unknown key name")
+        && SINCE_254.iter().any(|key| line.contains(&format!("'{}'", key.trim_end_matches('='))))
+}
+
+/// Returns the text of a unit without the settings that systemd 254 added, which older versions warn about.
+pub(crate) fn without_newer(unit: &str) -> String {
+    let lines = unit.lines().filter(|line| !SINCE_254.iter().any(|key| line.starts_with(key)));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Checks the exposure of a unit by systemd's own measure, which must be under 2.0.
+pub(crate) fn exposure(unit: &Path) -> Outcome {
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=19", "--no-pager"])
+        .arg(unit)
+        .output();
+    let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    let level: Option<f32> = last.split(": ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    println!("xtask: {}", last.trim_start_matches(|c: char| !c.is_ascii_alphabetic()));
+    match level {
+        Some(level) if level < 2.0 && output.status.success() => Ok(()),
+        _ => Err(format!("{} is too exposed, or cannot be measured:\n{text}", unit.display())),
+    }
+}
