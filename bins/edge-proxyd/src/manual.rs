@@ -14,6 +14,7 @@ pub(crate) const MANUAL: Manual = Manual {
             "edge-proxyd explain --config edge.toml --from 203.0.113.7 --host git.example.org",
             "Shows how a request would be handled, and why.",
         ),
+        ("edge-proxyd reload", "Has the running process reload, and fails if it refuses."),
         ("edge-proxyd import /etc/nginx/nginx.conf > edge.toml", "Converts a configuration of nginx."),
         (
             "edge-proxyd status --config /etc/edge-proxyd/edge.toml",
@@ -23,13 +24,23 @@ pub(crate) const MANUAL: Manual = Manual {
     files: &[
         ("/etc/edge-proxyd/edge.toml", "The configuration, see edge.toml(5)."),
         ("/var/lib/acme/NAME/", "The folder of a certificate: fullchain.pem and key.pem."),
+        (
+            "/run/edge-proxyd/control.sock",
+            "The socket that reload uses, for the account of the service and for root.",
+        ),
         ("/run/edge-proxyd/", "The folder of sockets, such as that of the status page."),
     ],
     signals: &[
         ("SIGHUP", "run: reads the configuration again; a faulty one is named and the old one stays in use."),
         ("SIGUSR1", "run: opens the access log again, after it was moved away."),
-        ("SIGUSR2", "run: starts the program anew and hands the listening sockets over to it."),
-        ("SIGTERM, SIGINT", "run: finishes the requests in flight, for --grace seconds at most, and ends."),
+        (
+            "SIGUSR2",
+            "run: starts the program anew and hands the listening sockets over to it, as reload --takeover does.",
+        ),
+        (
+            "SIGTERM, SIGINT",
+            "run: finishes the requests in flight, for --stop-grace seconds at most, and ends.",
+        ),
     ],
     references: &[("edge.toml", || page("edge.toml", "edge-proxyd", include_str!("../CONFIG.md")))],
 };

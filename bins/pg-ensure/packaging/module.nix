@@ -192,6 +192,8 @@ in
       before = [ "postgresql.target" ] ++ cfg.requiredBy;
       requiredBy = [ "postgresql.target" ] ++ cfg.requiredBy;
       requires = [ "postgresql.service" ];
+      # They stop with the server, and start with it again.
+      wants = cfg.requiredBy;
       partOf = [ "postgresql.service" ];
       # A server that was stopped and started is looked at again.
       wantedBy = [ "multi-user.target" "postgresql.service" ];

@@ -75,6 +75,8 @@ fn main() -> ExitCode {
         (Some("package"), ["--prove"]) => package::prove(),
         (Some("boot"), []) => boot::whole(false),
         (Some("boot"), ["--full"]) => boot::whole(true),
+        // Nothing is built: for work on the steps themselves.
+        (Some("boot"), ["--built"]) => boot::prove(),
         (Some("nix"), []) => nix::whole(None),
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
         (Some("fuzz"), arguments) => fuzz::Session::parse(arguments).and_then(|session| fuzz::run(&session)),

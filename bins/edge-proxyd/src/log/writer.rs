@@ -297,6 +297,7 @@ impl Observer for Writer {
             return;
         }
         let value = serde_json::json!({
+            "time": super::time::Date::of(SystemTime::now()).to_string(),
             "turned_away": record.reason.as_str(),
             "peer": record.peer,
             "listener": record.local,

@@ -78,7 +78,7 @@ fn restart(machine: &mut Machine) -> Outcome {
     let long = "curl -sS -H 'Host: a.test' http://127.0.0.1/slow > /dev/null 2>&1 & sleep 0.5";
     under_load(
         machine,
-        12,
+        9,
         &format!("{long}\nSECONDS=0; systemctl restart edge-proxyd; test $SECONDS -le 8"),
     )?;
     machine.run(SERVES).map(drop)
@@ -119,7 +119,7 @@ fn reload(machine: &mut Machine) -> Outcome {
 fn update(machine: &mut Machine) -> Outcome {
     machine.run("systemctl enable --now acme-dns01 || true")?;
     let owner = machine.run("stat -c %U /var/lib/acme")?;
-    under_load(machine, 12, "dpkg --install /srv/packages/edge-proxyd_*.deb")?;
+    under_load(machine, 8, "dpkg --install /srv/packages/edge-proxyd_*.deb")?;
     machine
         .run(&format!("! readlink /proc/$({MAIN})/exe | grep deleted && systemctl is-active edge-proxyd"))?;
     if machine.run("stat -c %U /var/lib/acme")? != owner {

@@ -242,8 +242,12 @@ fn differences_are_listed_by_harm_with_their_lines() {
     // The result is a valid configuration, apart from the certificate, which is not there.
     let config = folder.path().join("edge.toml");
     std::fs::write(&config, &output.stdout).expect("a file");
-    let check =
-        Command::new(PROGRAM).args(["check", "--no-files"]).arg("--config").arg(&config).output().expect("it was built");
+    let check = Command::new(PROGRAM)
+        .args(["check", "--no-files"])
+        .arg("--config")
+        .arg(&config)
+        .output()
+        .expect("it was built");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(check.status.success(), "{}{text}", String::from_utf8_lossy(&check.stderr));
     assert!(text.contains("folder = \"/etc/letsencrypt/live\""), "{text}");
