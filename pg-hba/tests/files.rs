@@ -15,7 +15,8 @@ fn a_refusal_says_where_why_and_what_to_do() {
     let error = refused("# x\nlocal  a ,b c trust\n", Version::V18);
     assert_eq!(
         error,
-        "line 2, column 13: invalid authentication method \"c\"; a blank before a comma ends a field: look at the commas of this line"
+        "line 2, column 13: invalid authentication method \"c\"; write a method such as scram-sha-256, peer or reject; \
+         a blank before a comma ends a field, so look at the commas of this line too"
     );
     let error = refused("local all all \\\n  oauth issuer=i scope=s\n", Version::V17);
     assert!(

@@ -6,6 +6,7 @@ use acme_dns01::engine::{Authority, Engine, RoundOutcome};
 use acme_dns01::store::Store;
 use acme_dns01::{Limits, Reason, renewal_due};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use testkit::{Fault, FaultProxy, PebbleVersion};
 
 const TOO_MANY: &str =
@@ -139,8 +140,11 @@ async fn fault_18_ari_that_is_no_sense_leaves_the_lifetime() {
 #[tokio::test]
 async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
     let lab = Lab::start(PebbleVersion::V2_10);
-    let proxy = proxy(&lab, |line, before| {
-        if line == "POST /order-plz" && before == 2 {
+    // Armed for the third round, not for a third request: one whose answer is late is made again.
+    let replaced = Arc::new(AtomicBool::new(false));
+    let armed = replaced.clone();
+    let proxy = proxy(&lab, move |line, _| {
+        if line == "POST /order-plz" && armed.swap(false, Ordering::SeqCst) {
             let content =
                 r#"{"type":"urn:ietf:params:acme:error:alreadyReplaced","detail":"replaced","status":409}"#;
             return Fault::Answer("409 Conflict".into(), String::new(), content.into());
@@ -167,12 +171,19 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
     renew(&through(&lab, &proxy)).await;
     assert!(lab.said().contains("the CA suggests 2026-01-01"), "{}", lab.said());
     let records = lab.store().journal("a.example.test").await.expect("a journal");
-    let replaced =
+    let says_what =
         records.iter().any(|record| matches!(record, acme_dns01::Record::Began { replaces: Some(_), .. }));
-    assert!(replaced, "the order says what it replaces");
+    assert!(says_what, "the order says what it replaces");
     // The CA says that it was replaced already: once more, without.
+    let before = proxy.count("POST /order-plz");
+    replaced.store(true, Ordering::SeqCst);
     renew(&through(&lab, &proxy)).await;
-    assert_eq!(proxy.count("POST /order-plz"), 4, "{:?}\n{}", proxy.requests(), lab.said());
+    assert!(!replaced.load(Ordering::SeqCst), "the CA was asked");
+    let orders = proxy.count("POST /order-plz") - before;
+    assert!(orders >= 2, "{orders}: {:?}\n{}", proxy.requests(), lab.said());
+    let records = lab.store().journal("a.example.test").await.expect("a journal");
+    let asked = records.iter().filter(|record| matches!(record, acme_dns01::Record::Ordering { .. })).count();
+    assert!(asked >= 2, "{records:?}\n{}", lab.said());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod daemon;
 mod deploy;
 mod kill;
 mod lab;
+mod list;
 mod packaging;
 mod rights;
 mod shared;
