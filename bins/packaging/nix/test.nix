@@ -34,12 +34,15 @@ let
     acme-dns01 = package "0.1.0";
     edge-proxyd = package "0.1.0";
     pg-ensure = package "0.1.0";
+    pg-hba = package "0.1.0";
     smtp-config = package "0.1.0";
     upgrade-pg-cluster = package "0.1.0";
     postgresql_17 = package "17.6";
     postgresql_18 = package "18.1";
     systemd = package "257";
     coreutils = package "9.7";
+    # What would be built is run below.
+    runCommand = name: _: script: { type = "derivation"; inherit name script; outPath = "/nix/store/${name}"; };
     formats.toml = _: { type = types.attrsOf types.anything; generate = made toml; };
     formats.json = _: { type = types.attrsOf types.anything; generate = made builtins.toJSON; };
   };
@@ -67,6 +70,7 @@ let
       services.forgejo.settings = mkOption { type = types.attrsOf types.anything; default = { }; };
       services.postgresql.dataDir = mkOption { type = types.str; default = "/var/lib/postgresql/18"; };
       services.postgresql.package = mkOption { type = types.package; };
+      services.postgresql.settings = mkOption { type = types.attrsOf types.anything; default = { }; };
       systemd.services = mkOption { type = types.attrsOf (types.submodule service); default = { }; };
       systemd.tmpfiles.rules = mkOption { type = types.listOf types.str; default = [ ]; };
       users.groups = mkOption { type = types.attrsOf types.anything; default = { }; };
@@ -127,6 +131,13 @@ let
       services.edgeProxy = { enable = true; certificates = "/var/lib/tailnet-ca"; settings = read "id3-eniac/edge.toml"; };
     }
   ];
+  ruled = evaluated [
+    {
+      services.postgresql.package = pkgs.postgresql_18;
+      services.postgresql.ensures = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden"; } ];
+      services.pgEnsure.hba.services = [ { database = "vaultwarden"; role = "vaultwarden"; } ];
+    }
+  ];
   acmeCommand = vps.systemd.services.acme-dns01.serviceConfig.ExecStart;
   manifest = builtins.head matrix.systemd.services.pg-ensure.restartTriggers;
 
@@ -146,6 +157,15 @@ let
     assert ensure (vps.networking.firewall.allowedUDPPorts == [ 443 ]) "the firewall's ports for UDP";
     assert ensure (matrix.networking.firewall.allowedTCPPorts == [ ]) "a firewall that nobody asked to open";
     assert ensure (vps.users.users.edge-proxy.group == "acme" && vps.users.users.acme.isSystemUser) "accounts";
+    # The other name of the list turns the service on; the rules of a policy are the server's.
+    assert same "services.postgresql.ensures"
+      (map (entry: entry.name) (builtins.head ruled.systemd.services.pg-ensure.restartTriggers).value.ensure) [ "vaultwarden" ];
+    assert ensure (ruled.services.postgresql.settings.hba_file == "${ruled.services.pgEnsure.hbaFile}") "the rules of the policy";
+    assert ensure
+      (builtins.length (complaints (evaluated [
+        { services.pgEnsure = { enable = true; hba = { }; hbaPolicy = ./test.nix; }; services.postgresql.package = pkgs.postgresql_18; }
+      ])) == 1)
+      "two policies were taken";
     # What is wrong is refused: an option that there is not, a type, two that write certificates, nothing to listen on.
     assert ensure (!(builtins.tryEval (edgeFile (evaluated [ { services.edgeProxy = { enable = true; sits = { }; }; } ])).value).success)
       "an option that there is not was taken";
@@ -186,6 +206,12 @@ builtins.concatStringsSep "\n" (
       done
       CREDENTIALS_DIRECTORY=${folder}; export CREDENTIALS_DIRECTORY
       exec ${programs}/bin/pg-ensure check ${manifest} --offline
+    '')
+    # As it would be built.
+    (run "hba-file" ''
+      out=${folder}/pg_hba.conf
+      ${ruled.services.pgEnsure.hbaFile.script}
+      grep -F vaultwarden ${folder}/pg_hba.conf
     '')
     # As Forgejo's unit does before each start.
     (run "forgejo-start" ''

@@ -6,11 +6,12 @@
 #     ensures = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; } ];
 #   };
 #
-# `ensureDatabases` and `ensureUsers` mean what they mean in services.postgresql.
+# `ensureDatabases` and `ensureUsers` mean what they mean in services.postgresql. `services.postgresql.ensures` is another name
+# of `ensures`, and turns the service on by itself.
 { config, lib, pkgs, ... }:
 let
   cfg = config.services.pgEnsure;
-  inherit (lib) mkEnableOption mkIf mkOption types;
+  inherit (lib) mkDefault mkEnableOption mkForce mkIf mkMerge mkOption types;
   compact = lib.filterAttrs (_: value: value != null);
 
   clauses = [ "superuser" "createrole" "createdb" "inherit" "login" "replication" "bypassrls" ];
@@ -88,15 +89,25 @@ let
   users = builtins.attrValues
     (builtins.foldl' add { } (map known (cfg.ensureUsers ++ adopted.ensureUsers)));
 
+  ensures = cfg.ensures ++ config.services.postgresql.ensures;
+
+  # Rendered and checked when the system is built, so that a policy with a fault never reaches a server.
+  major = lib.versions.major config.services.postgresql.package.version;
+  policy = (pkgs.formats.toml { }).generate "hba.toml" cfg.hba;
+  rules = pkgs.runCommand "pg_hba.conf" { } ''
+    ${lib.getExe' cfg.hbaPackage "pg-hba"} render --policy ${policy} --pg ${major} > $out
+    ${lib.getExe' cfg.hbaPackage "pg-hba"} check $out --policy ${policy} --pg ${major}
+  '';
+
   # Credentials are named by the role, whose name may hold anything.
   credential = role: "role-" + builtins.hashString "sha256" role;
-  passwords = lib.filter (entry: entry.passwordFile != null) (cfg.ensures ++ users);
+  passwords = lib.filter (entry: entry.passwordFile != null) (ensures ++ users);
   passwordOf = entry:
     lib.optionalAttrs (entry.passwordFile != null) { password = "credential:${credential entry.name}"; };
 
   owners = map (entry: entry.name) (lib.filter (entry: entry.ensureDBOwnership) users);
   short = {
-    ensure = map (entry: compact { inherit (entry) name database; } // passwordOf entry) cfg.ensures;
+    ensure = map (entry: compact { inherit (entry) name database; } // passwordOf entry) ensures;
     role = map
       (entry: { inherit (entry) name; login = true; } // compact entry.ensureClauses // passwordOf entry)
       users;
@@ -167,6 +178,28 @@ in
       example = [ "vaultwarden.service" ];
       description = "Units that start only once the manifest is applied, beside those that wait for postgresql.target.";
     };
+    hba = mkOption {
+      type = types.nullOr (pkgs.formats.toml { }).type;
+      default = null;
+      example = { services = [ { database = "vaultwarden"; role = "vaultwarden"; } ]; };
+      description = ''
+        A policy of pg-hba. Its rules are rendered and checked when the system is built, and take the place of
+        services.postgresql.authentication.
+      '';
+    };
+    hbaFile = mkOption {
+      type = types.package;
+      readOnly = true;
+      default = rules;
+      defaultText = lib.literalExpression "the rendered policy";
+      description = "The pg_hba.conf of the policy.";
+    };
+    hbaPackage = mkOption {
+      type = types.package;
+      default = pkgs.pg-hba;
+      defaultText = lib.literalExpression "pkgs.pg-hba";
+      description = "The package of pg-hba.";
+    };
     hbaPolicy = mkOption {
       type = types.nullOr types.path;
       default = null;
@@ -174,74 +207,88 @@ in
     };
   };
 
-  config = mkIf cfg.enable {
-    assertions = map
-      (name: {
-        assertion = lib.elem name databases;
-        message = ''
-          services.pgEnsure.ensureUsers: "${name}" has ensureDBOwnership, so services.pgEnsure.ensureDatabases must
-          have a database of that name.
-        '';
-      })
-      owners;
-
-    systemd.services.pg-ensure = {
-      description = "Roles and databases of PostgreSQL";
-      after = [ "postgresql.service" "postgresql-setup.service" ];
-      # Services of nixpkgs wait for this target, and so for the manifest.
-      before = [ "postgresql.target" ] ++ cfg.requiredBy;
-      requiredBy = [ "postgresql.target" ] ++ cfg.requiredBy;
-      requires = [ "postgresql.service" ];
-      # They stop with the server, and start with it again.
-      wants = cfg.requiredBy;
-      partOf = [ "postgresql.service" ];
-      # A server that was stopped and started is looked at again.
-      wantedBy = [ "multi-user.target" "postgresql.service" ];
-      startLimitIntervalSec = 0;
-      # A changed password file is seen at the next start, which changed options bring about.
-      restartTriggers = [ file ];
-      serviceConfig = {
-        Type = "oneshot";
-        RemainAfterExit = true;
-        ExecStart = "${lib.getExe' cfg.package "pg-ensure"} ${arguments}";
-        User = "postgres";
-        Group = "postgres";
-        LoadCredential = map (entry: "${credential entry.name}:${entry.passwordFile}") passwords
-          ++ lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
-        TimeoutStartSec = "15min";
-        Restart = "on-failure";
-        # What requires this unit waits while it is tried again.
-        RestartMode = "direct";
-        RestartSec = "5s";
-        RestartSteps = 6;
-        RestartMaxDelaySec = "1min";
-        CapabilityBoundingSet = "";
-        LockPersonality = true;
-        MemoryDenyWriteExecute = true;
-        NoNewPrivileges = true;
-        PrivateDevices = true;
-        PrivateTmp = true;
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHome = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        ProtectProc = "invisible";
-        ProtectSystem = if cfg.hbaPolicy == null then "strict" else "full";
-        RestrictAddressFamilies = [ "AF_UNIX" "AF_INET" "AF_INET6" ];
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        RestrictSUIDSGID = true;
-        SystemCallArchitectures = "native";
-        SystemCallErrorNumber = "EPERM";
-        SystemCallFilter = [ "@system-service" "~@privileged @resources" "fchown" ];
-        ProcSubset = "pid";
-        UMask = "0077";
-        StateDirectory = "pg-ensure";
-        StateDirectoryMode = "0700";
-      };
-    };
+  options.services.postgresql.ensures = mkOption {
+    type = types.listOf ensure;
+    default = [ ];
+    description = "Another name of services.pgEnsure.ensures, which it turns on.";
   };
+
+  config = mkMerge [
+    (mkIf (config.services.postgresql.ensures != [ ]) { services.pgEnsure.enable = mkDefault true; })
+    (mkIf (cfg.enable && cfg.hba != null) { services.postgresql.settings.hba_file = mkForce "${cfg.hbaFile}"; })
+    (mkIf cfg.enable {
+      assertions = map
+        (name: {
+          assertion = lib.elem name databases;
+          message = ''
+            services.pgEnsure.ensureUsers: "${name}" has ensureDBOwnership, so services.pgEnsure.ensureDatabases must
+            have a database of that name.
+          '';
+        })
+        owners
+      ++ [ {
+        assertion = cfg.hba == null || cfg.hbaPolicy == null;
+        message = "services.pgEnsure: hba is rendered when the system is built, hbaPolicy at each start: set one of them.";
+      } ];
+
+      systemd.services.pg-ensure = {
+        description = "Roles and databases of PostgreSQL";
+        after = [ "postgresql.service" "postgresql-setup.service" ];
+        # Services of nixpkgs wait for this target, and so for the manifest.
+        before = [ "postgresql.target" ] ++ cfg.requiredBy;
+        requiredBy = [ "postgresql.target" ] ++ cfg.requiredBy;
+        requires = [ "postgresql.service" ];
+        # They stop with the server, and start with it again.
+        wants = cfg.requiredBy;
+        partOf = [ "postgresql.service" ];
+        # A server that was stopped and started is looked at again.
+        wantedBy = [ "multi-user.target" "postgresql.service" ];
+        startLimitIntervalSec = 0;
+        # A changed password file is seen at the next start, which changed options bring about.
+        restartTriggers = [ file ];
+        serviceConfig = {
+          Type = "oneshot";
+          RemainAfterExit = true;
+          ExecStart = "${lib.getExe' cfg.package "pg-ensure"} ${arguments}";
+          User = "postgres";
+          Group = "postgres";
+          LoadCredential = map (entry: "${credential entry.name}:${entry.passwordFile}") passwords
+            ++ lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
+          TimeoutStartSec = "15min";
+          Restart = "on-failure";
+          # What requires this unit waits while it is tried again.
+          RestartMode = "direct";
+          RestartSec = "5s";
+          RestartSteps = 6;
+          RestartMaxDelaySec = "1min";
+          CapabilityBoundingSet = "";
+          LockPersonality = true;
+          MemoryDenyWriteExecute = true;
+          NoNewPrivileges = true;
+          PrivateDevices = true;
+          PrivateTmp = true;
+          ProtectClock = true;
+          ProtectControlGroups = true;
+          ProtectHome = true;
+          ProtectHostname = true;
+          ProtectKernelLogs = true;
+          ProtectKernelModules = true;
+          ProtectKernelTunables = true;
+          ProtectProc = "invisible";
+          ProtectSystem = if cfg.hbaPolicy == null then "strict" else "full";
+          RestrictAddressFamilies = [ "AF_UNIX" "AF_INET" "AF_INET6" ];
+          RestrictNamespaces = true;
+          RestrictRealtime = true;
+          RestrictSUIDSGID = true;
+          SystemCallArchitectures = "native";
+          SystemCallErrorNumber = "EPERM";
+          SystemCallFilter = [ "@system-service" "~@privileged @resources" "fchown" ];
+          ProcSubset = "pid";
+          UMask = "0077";
+          StateDirectory = "pg-ensure";
+          StateDirectoryMode = "0700";
+        };
+      };
+    })
+  ];
 }

@@ -123,6 +123,34 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
 }
 
 #[test]
+fn the_default_provider_is_reached_with_nothing_but_an_account() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    let pair = Pair::write(folder.path(), "mail", &authority.issue(&["in-v3.mailjet.com"]));
+    let postfix = Postfix::start(&pair, "forge", PASSWORD);
+    let roots = write(folder.path(), "roots.pem", authority.root(), 0o644);
+    let secret = write(folder.path(), "smtp", &format!("{PASSWORD}\n"), 0o400);
+    let file = write(folder.path(), "app.ini", "[server]\nDOMAIN = git.example.org\n", 0o640);
+    let reference = format!("file:{secret}");
+    let account =
+        ["--from", "Forge <forge@example.org>", "--user", "forge", "--password", reference.as_str()];
+    run(&[&["apply", "--app-ini", file.as_str()], &account[..]].concat(), 0, &["changed"]);
+    run(&["check", &file], 0, &[]);
+    run(&["explain", &file], 0, &["speaks smtps to in-v3.mailjet.com port 465"]);
+    // The provider stands on another port of this machine; everything else is as it was written.
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let text = text.replace("SMTP_PORT = 465", &format!("SMTP_PORT = {}", postfix.smtps));
+    let text = text.replace("[mailer]\n", "[mailer]\nHELO_HOSTNAME = git.example.org\n");
+    let here = write(folder.path(), "here.ini", &text, 0o640);
+    let wire = ["--app-ini", &here, "--roots", &roots, "--address", "127.0.0.1"];
+    run(&[&["doctor"], &wire[..], &["--no-dns", "--no-ports"]].concat(), 0, &["authentication", "mail-from"]);
+    run(&[&["doctor"], &wire[..], &["--as-forgejo", "15"]].concat(), 0, &["The password stays secret."]);
+    let sent = [&["send-test"], &wire[..], &["--to", "someone@example.org"]].concat();
+    run(&sent, 0, &["sent to someone@example.org"]);
+    assert!(postfix.delivered("A test of Forgejo's mailer").contains("From: Forge <forge@example.org>"));
+}
+
+#[test]
 fn what_cannot_be_meant_is_named_and_nothing_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let broken = "[mailer]\nFROM = a@b\nno delimiter here\n";

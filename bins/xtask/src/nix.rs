@@ -9,7 +9,8 @@ use std::process::Command;
 
 const NIX: &str = "/usr/bin/nix";
 /// The programs whose files the modules write.
-const PROGRAMS: &[&str] = &["acme-dns01", "edge-proxyd", "pg-ensure", "smtp-config", "upgrade-pg-cluster"];
+const PROGRAMS: &[&str] =
+    &["acme-dns01", "edge-proxyd", "pg-ensure", "pg-hba", "smtp-config", "upgrade-pg-cluster"];
 
 /// Builds the programs and checks the modules, with nixpkgs' own lib if one is given.
 pub(crate) fn whole(lib: Option<&str>) -> Outcome {
