@@ -25,7 +25,7 @@ struct Owed {
 }
 
 #[derive(Default)]
-struct State {
+struct UsedState {
     shown: HashSet<Id>,
     order: VecDeque<Id>,
     owed: VecDeque<Owed>,
@@ -33,10 +33,10 @@ struct State {
 
 /// The memory of one edge. Times are milliseconds since its start.
 #[derive(Default)]
-pub(super) struct UsedSessions(Mutex<State>);
+pub(super) struct UsedSessions(Mutex<UsedState>);
 
 impl UsedSessions {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, UsedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
