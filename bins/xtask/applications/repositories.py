@@ -1,0 +1,171 @@
+"""git over HTTP, an npm registry and a registry of container images."""
+
+import gzip
+import hashlib
+import json
+import os
+
+
+def git(lab):
+    """git-http-backend behind nginx: a push of many bytes, which git sends chunked, and a clone."""
+    nginx = lab.path("git-nginx.conf")
+    repositories, sock = lab.path("repositories"), lab.path("fcgi.sock")
+    os.makedirs(repositories)
+    with open(nginx, "w") as file:
+        file.write(
+            f"""daemon off; pid {lab.path('git-nginx.pid')}; error_log stderr;
+events {{}}
+http {{
+    access_log off; client_max_body_size 0;
+    client_body_temp_path {lab.path('nginx-body')}; fastcgi_temp_path {lab.path('nginx-fcgi')};
+    proxy_temp_path {lab.path('nginx-proxy')};
+    server {{
+        listen 127.0.0.1:3001;
+        location / {{
+            fastcgi_pass unix:{sock};
+            fastcgi_param SCRIPT_FILENAME /usr/lib/git-core/git-http-backend;
+            fastcgi_param GIT_PROJECT_ROOT {repositories};
+            fastcgi_param GIT_HTTP_EXPORT_ALL "";
+            fastcgi_param REMOTE_USER ann;
+            fastcgi_param PATH_INFO $uri;
+            fastcgi_param QUERY_STRING $query_string;
+            fastcgi_param REQUEST_METHOD $request_method;
+            fastcgi_param CONTENT_TYPE $content_type;
+            fastcgi_param CONTENT_LENGTH $content_length;
+            fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding;
+        }}
+    }}
+}}
+"""
+        )
+    user = ["-s", f"unix:{sock}"]
+    lab.start("fcgiwrap", ["/usr/sbin/fcgiwrap", "-f", *user])
+    lab.start("git-nginx", ["/usr/sbin/nginx", "-g", "user root;", "-c", nginx], 3001)
+    host = lab.site("git", 3001)
+
+    def drive():
+        size = 5 if lab.quick else 50
+        lab.run(["git", "init", "-q", "--bare", f"{repositories}/big.git"])
+        lab.run(["git", "-C", f"{repositories}/big.git", "config", "http.receivepack", "true"])
+        work = lab.path("work")
+        lab.run(["git", "init", "-q", "-b", "main", work])
+        content = os.urandom(size * 1024 * 1024)
+        with open(f"{work}/big", "wb") as file:
+            file.write(content)
+        author = ["-c", "user.name=Ann", "-c", "user.email=ann@home.test"]
+        lab.run(["git", "-C", work, "add", "big"])
+        lab.run(["git", "-C", work, *author, "commit", "-qm", "big"])
+        environment = {"GIT_SSL_CAINFO": lab.ca}
+        for version in ["HTTP/1.1", "HTTP/2"]:
+            branch = version.replace("/", "-").replace(".", "-")
+            options = ["-c", f"http.version={version}"]
+            push = ["git", "-C", work, *options, "push", "-q", f"https://{host}/big.git", f"main:{branch}"]
+            lab.run(push, environment=environment)
+            clone = lab.path(f"clone-{branch}")
+            get = ["git", *options, "clone", "-q", "-b", branch, f"https://{host}/big.git", clone]
+            lab.run(get, environment=environment)
+            with open(f"{clone}/big", "rb") as file:
+                same = file.read() == content
+            lab.fact(f"git pushes and clones {size} MB over {version}", same)
+
+    return drive
+
+
+def verdaccio(lab):
+    """verdaccio: a scoped package, published and installed by npm."""
+    folder = os.path.join(lab.tools, "node-applications/node_modules/verdaccio/bin/verdaccio")
+    config = lab.path("verdaccio.yaml")
+    with open(config, "w") as file:
+        file.write(
+            f"""storage: {lab.path('verdaccio')}
+auth:
+  htpasswd:
+    file: {lab.path('verdaccio-users')}
+packages:
+  "**":
+    access: $all
+    publish: $authenticated
+max_body_size: 100mb
+log: {{ type: stdout, format: pretty, level: warn }}
+"""
+        )
+    lab.start("verdaccio", ["node", folder, "--config", config, "--listen", "127.0.0.1:3002"], 3002)
+    host = lab.site("npm", 3002)
+
+    def drive():
+        registry = f"https://{host}/"
+        environment = {"npm_config_cafile": lab.ca, "npm_config_registry": registry, "npm_config_audit": "false"}
+        environment.update({"npm_config_update_notifier": "false", "npm_config_fund": "false"})
+        user = {"name": "ann", "password": "a long password", "email": "ann@home.test", "type": "user", "roles": []}
+        said = lab.run(
+            ["curl", "-sS", "--cacert", lab.ca, "-X", "PUT", "-H", "Content-Type: application/json"]
+            + ["-d", json.dumps(user), f"{registry}-/user/org.couchdb.user:ann"]
+        )
+        with open(lab.path(".npmrc"), "w") as file:
+            file.write(f"//{host}/:_authToken={json.loads(said)['token']}\n")
+        package = lab.path("package")
+        os.makedirs(package)
+        content = os.urandom((2 if lab.quick else 20) * 1024 * 1024)
+        with open(f"{package}/package.json", "w") as file:
+            json.dump({"name": "@scope/pkg", "version": "1.0.0"}, file)
+        with open(f"{package}/blob", "wb") as file:
+            file.write(content)
+        lab.run(["npm", "publish", "--access", "public"], 180, environment, package)
+        use = lab.path("use")
+        os.makedirs(use)
+        lab.run(["npm", "install", "--no-package-lock", "@scope/pkg@1.0.0"], 180, environment, use)
+        with open(f"{use}/node_modules/@scope/pkg/blob", "rb") as file:
+            same = file.read() == content
+        lab.fact("npm publishes and installs a scoped package (a path with %2f)", same)
+
+    return drive
+
+
+def images(lab):
+    """docker-registry: an image, pushed and pulled by skopeo."""
+    config = lab.path("registry.yml")
+    with open(config, "w") as file:
+        file.write(
+            f"version: 0.1\nlog: {{ level: warn }}\nstorage: {{ filesystem: {{ rootdirectory: {lab.path('registry')} }} }}\n"
+            f"http: {{ addr: 127.0.0.1:3003, secret: a }}\n"
+        )
+    lab.start("registry", ["docker-registry", "serve", config], 3003)
+    host = lab.site("registry", 3003)
+
+    def drive():
+        image = lab.path("image")
+        blobs = f"{image}/blobs/sha256"
+        os.makedirs(blobs)
+
+        def blob(content, media):
+            digest = hashlib.sha256(content).hexdigest()
+            with open(f"{blobs}/{digest}", "wb") as file:
+                file.write(content)
+            return {"mediaType": media, "digest": f"sha256:{digest}", "size": len(content)}
+
+        kind = "application/vnd.oci.image"
+        content = os.urandom((5 if lab.quick else 50) * 1024 * 1024)
+        layer = blob(gzip.compress(content, 1), f"{kind}.layer.v1.tar+gzip")
+        settings = {"architecture": "amd64", "os": "linux", "config": {}}
+        diff = "sha256:" + hashlib.sha256(content).hexdigest()
+        settings["rootfs"] = {"type": "layers", "diff_ids": [diff]}
+        config = blob(json.dumps(settings).encode(), f"{kind}.config.v1+json")
+        manifest = {"schemaVersion": 2, "mediaType": f"{kind}.manifest.v1+json", "config": config, "layers": [layer]}
+        index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode(), f"{kind}.manifest.v1+json")]}
+        with open(f"{image}/index.json", "w") as file:
+            json.dump(index, file)
+        with open(f"{image}/oci-layout", "w") as file:
+            json.dump({"imageLayoutVersion": "1.0.0"}, file)
+        certificates = lab.path("registry-ca")
+        os.makedirs(certificates)
+        with open(lab.ca) as source, open(f"{certificates}/ca.crt", "w") as file:
+            file.write(source.read())
+        copy = ["skopeo", "--insecure-policy", "--tmpdir", lab.folder, "copy", "-q"]
+        remote = f"docker://{host}/team/image:1"
+        lab.run([*copy, "--dest-cert-dir", certificates, f"oci:{image}", remote], 180)
+        lab.run([*copy, "--src-cert-dir", certificates, remote, f"oci:{lab.path('pulled')}"], 180)
+        with open(f"{lab.path('pulled')}/blobs/sha256/{layer['digest'][7:]}", "rb") as file:
+            same = hashlib.sha256(file.read()).hexdigest() == layer["digest"][7:]
+        lab.fact("skopeo pushes and pulls an image", same)
+
+    return drive

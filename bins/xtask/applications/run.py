@@ -1,0 +1,60 @@
+"""Real applications behind an edge and a node of edge-proxyd, each driven by its own client. Prints a line a fact."""
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--edge", required=True, help="the program edge-proxyd")
+parser.add_argument("--tools", required=True, help="the folder of the tools")
+parser.add_argument("--quick", action="store_true", help="less content, and without what takes long to start")
+parser.add_argument("--only", help="one application")
+arguments = parser.parse_args()
+for folder in ["python-applications-long", "python-applications", "python"]:
+    sys.path.insert(0, f"{arguments.tools}/{folder}")
+
+import calendars  # noqa: E402
+import lab as labs  # noqa: E402
+import repositories  # noqa: E402
+import streams  # noqa: E402
+
+APPLICATIONS = {
+    "git": repositories.git,
+    "npm": repositories.verdaccio,
+    "registry": repositories.images,
+    "calendar": calendars.radicale,
+    "dav": calendars.wsgidav,
+    "mqtt": streams.mosquitto,
+    "grpc": streams.grpc,
+    "headscale": streams.headscale,
+    "jupyter": streams.jupyter,
+}
+# Applications that take long to install or to start are left to the long form.
+SLOW = {"jupyter", "npm"}
+
+names = [arguments.only] if arguments.only else [n for n in APPLICATIONS if not (arguments.quick and n in SLOW)]
+labs.own_hosts(names)
+began = time.monotonic()
+with tempfile.TemporaryDirectory(prefix="applications-") as folder:
+    lab = labs.Lab(folder, arguments.edge, arguments.tools, arguments.quick)
+    folders = [f"{lab.tools}/python-applications{more}" for more in ["", "-long"]]
+    lab.environment["PYTHONPATH"] = ":".join(folders)
+    lab.environment["PYTHONNOUSERSITE"] = "1"
+    try:
+        drives = {name: APPLICATIONS[name](lab) for name in names}
+        lab.proxies()
+        for name, drive in drives.items():
+            try:
+                drive()
+            except Exception as error:
+                lab.fact(name, False, error)
+                traceback.print_exc()
+                for log in ["proxy-edge", "proxy-node"]:
+                    print(f"{log}:\n{lab.log(log, 8)}", flush=True)
+    finally:
+        lab.stop()
+failed = [name for name, ok in lab.facts if not ok]
+print(f"{len(lab.facts)} facts, {len(failed)} failed, {time.monotonic() - began:.0f} s")
+sys.exit(1 if failed or not lab.facts else 0)
