@@ -12,7 +12,8 @@ use std::time::Instant;
 /// Runs every step.
 pub(crate) fn test() -> Outcome {
     let began = Instant::now();
-    tools::install()?;
+    // It waits for downloads while the checks below keep the processors busy.
+    let installing = std::thread::spawn(tools::install);
     step("formatting", cargo(&["fmt", "--all", "--check"]))?;
     step(
         "clippy",
@@ -37,6 +38,7 @@ pub(crate) fn test() -> Outcome {
     }
     // Clippy has checked the benchmarks; they are built only to measure.
     step("build", cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]))?;
+    installing.join().map_err(|_| "installing the tools panicked".to_owned())??;
     testing::run()?;
     // They mostly wait.
     let scenarios = [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])];
