@@ -605,6 +605,48 @@ async fn what_go_does_with_unusual_servers_is_what_the_doctor_says() {
 }
 
 #[tokio::test]
+async fn a_client_certificate_is_presented_as_forgejo_does() {
+    let world = World::new();
+    let authority = Authority::new();
+    let (chain, key) = world.authority.pair(&[HOST]);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.root().as_bytes()).expect("a root")).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier.expect("a verifier"))
+        .with_single_cert(chain, key)
+        .expect("a pair");
+    let port = scripted(Some(Arc::new(config)), "220 mail\r\n", SMTP).await;
+    let mut settings = mailer(port, Protocol::Smtps);
+    settings.helo = Some("git.example.org".to_owned());
+    let without = read(&settings);
+    assert!(!replay(&without, &world.options()).await.sends, "the server wants a certificate");
+    let mut with = without.clone();
+    with.client_certificate = true;
+    let (chain, key) = authority.issue_client("forge", 1);
+    let files = ["client.crt", "client.key"].map(|name| world.folder.path().join(name));
+    std::fs::write(&files[0], chain).expect("a file");
+    std::fs::write(&files[1], key).expect("a file");
+    with.client_files = (files[0].display().to_string(), files[1].display().to_string());
+    assert!(replay(&with, &world.options()).await.sends);
+    let checks = examine(&with, Some(&password()), &world.options()).await;
+    assert_eq!(verdict(&checks, "authentication"), Verdict::Pass, "{checks:#?}");
+    // Files that cannot be loaded, or that do not belong together: nothing is sent.
+    for (certificate, key) in [(&files[0], "/nonexistent"), (&files[1], "client.key")] {
+        with.client_files = (certificate.display().to_string(), key.to_owned());
+        let done = replay(&with, &world.options()).await;
+        assert!(!done.sends && !done.leaks, "{done:#?}");
+        let checks = examine(&with, Some(&password()), &world.options()).await;
+        assert_eq!(verdict(&checks, "client-certificate"), Verdict::Fail, "{checks:#?}");
+    }
+}
+
+#[tokio::test]
 async fn incoming_mail_is_examined() {
     const IMAP: &[(&str, &str)] = &[
         ("a LOGIN", "+ go on\r\n"),

@@ -277,3 +277,40 @@ fn limits(certificate: &Certificate, authority: &str, url: &str, directory: &Dir
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Spec;
+
+    #[test]
+    fn limits_of_the_ca_are_found_before_an_order() {
+        let directory: Directory = serde_json::from_value(serde_json::json!({
+            "newNonce": "n", "newAccount": "a", "newOrder": "o", "revokeCert": "r", "keyChange": "k",
+            "meta": {"profiles": {"classic": "", "shortlived": ""}},
+        }))
+        .expect("a directory");
+        let of = |names: &[String], profile: Option<&str>, url: &str| {
+            let names = names.iter().map(|name| name.parse().expect("a name"));
+            let mut spec = Spec::new(names, "letsencrypt");
+            spec.profile = profile.map(str::to_owned);
+            let found = limits(&Certificate::from(spec), "letsencrypt", url, &directory);
+            found.into_iter().map(|finding| format!("{finding:?}")).collect::<Vec<_>>().join("\n")
+        };
+        let many =
+            |count: usize| -> Vec<String> { (0..count).map(|n| format!("n{n}.example.org")).collect() };
+        let url = "https://acme-v02.api.letsencrypt.org/directory";
+        assert_eq!(of(&many(100), None, url), "");
+        assert!(of(&many(101), None, url).contains("101 names"));
+        assert!(of(&many(26), Some("shortlived"), url).contains("takes 25 at most"));
+        assert!(
+            of(&many(1), Some("tlsserver"), url)
+                .contains("has no profile `tlsserver`; it has classic, shortlived")
+        );
+        for name in ["host.internal", "nas.local", "printer.lan"] {
+            let found = of(&[name.to_owned()], None, url);
+            assert!(found.contains("public domains only"), "{name}: {found}");
+            assert_eq!(of(&[name.to_owned()], None, "https://ca.lan/dir"), "", "{name}");
+        }
+    }
+}

@@ -23,16 +23,25 @@ pub(super) fn identity(mailer: &Effective) -> Result<Option<Identity>, String> {
     let read = |name: &str, path: &str| {
         if path.is_empty() { Err(format!("{name} is missing")) } else { Ok(path.to_owned()) }
     };
+    // A relative path is seen from Forgejo's working folder, which may be another one than here.
+    let hint = |path: &str| {
+        if path.starts_with('/') {
+            ""
+        } else {
+            "; the path is relative to Forgejo's working folder: write an absolute one"
+        }
+    };
     let chain = read("CLIENT_CERT_FILE", chain)?;
     let key = read("CLIENT_KEY_FILE", key)?;
     let certificates: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(&chain).and_then(Iterator::collect::<Result<_, _>>);
-    let certificates = certificates.map_err(|why| format!("CLIENT_CERT_FILE: {chain}: {why}"))?;
+    let certificates =
+        certificates.map_err(|why| format!("CLIENT_CERT_FILE: {chain}: {why}{}", hint(&chain)))?;
     if certificates.is_empty() {
         return Err(format!("CLIENT_CERT_FILE: {chain}: not a PEM file with a certificate"));
     }
-    let secret =
-        PrivateKeyDer::from_pem_file(&key).map_err(|why| format!("CLIENT_KEY_FILE: {key}: {why}"))?;
+    let secret = PrivateKeyDer::from_pem_file(&key)
+        .map_err(|why| format!("CLIENT_KEY_FILE: {key}: {why}{}", hint(&key)))?;
     // Go compares the two when it loads them.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     rustls::sign::CertifiedKey::from_der(certificates.clone(), secret.clone_key(), &provider)

@@ -246,3 +246,48 @@ fn output_without_a_reader_ends_the_program_quietly() {
         testkit::assert_ends_quietly_without_a_reader(env!("CARGO_BIN_EXE_acme-dns01"), &args);
     }
 }
+
+/// A resolver that implements no query, as some do that are made for one network.
+fn refusing_resolver() -> std::net::SocketAddr {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut query) {
+            let mut answer = query[..length].to_vec();
+            // A response, of which nothing is implemented.
+            answer[2] |= 0x80;
+            answer[3] = (answer[3] & 0xf0) | 4;
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+    address
+}
+
+#[test]
+fn check_finds_what_an_order_would_meet() {
+    let lab = Lab::start();
+    let replaced = |from: &str, to: &str| {
+        lab.configure("");
+        let text = std::fs::read_to_string(lab.path("acme.toml")).expect("a file");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(lab.path("acme.toml"), text.replace(from, to)).expect("a file");
+        lab.run(&["check", "--dry"])
+    };
+    let profile = replaced("settle = 0", "settle = 0\nprofile = \"nosuch\"").ends(3);
+    assert!(profile.out.contains("has no profile `nosuch`; it has"), "{}", profile.out);
+    let away = replaced(&lab.directory, "https://localhost:1/dir").ends(3);
+    assert!(away.out.contains("WRONG  authority pebble"), "{}", away.out);
+    let resolver = refusing_resolver();
+    let dns = format!("resolvers = \"{}\"", lab.knot.address());
+    let refused = replaced(&dns, &format!("resolvers = \"{resolver}\"")).ends(3);
+    assert!(refused.out.contains("does not answer") && refused.out.contains("MagicDNS"), "{}", refused.out);
+    // One resolver of several that fails is passed over.
+    let both = replaced(&dns, &format!("resolvers = [\"{resolver}\", \"{}\"]", lab.knot.address())).ends(0);
+    assert!(!both.out.contains("WRONG"), "{}", both.out);
+    // A key that the name server does not know: nothing is written in vain.
+    lab.configure("");
+    lab.secret("tsig", "c29tZXRoaW5nIGVsc2UgZW50aXJlbHksIG9mIDMyIGI=");
+    let key = lab.run_with(&[], &["check"]).ends(3);
+    assert!(key.out.contains("WRONG"), "{}", key.out);
+}
