@@ -6,6 +6,8 @@ mod boot;
 mod clients;
 mod conformance;
 mod cycles;
+mod dist;
+mod flake;
 mod fuzz;
 mod go;
 mod homelab;
@@ -43,8 +45,13 @@ usage: cargo xtask COMMAND
   boot [--full] build the programs, and boot a Debian machine with their packages under systemd, which lives through late
                 interfaces and secrets, takeovers, updates and removals; with --full also through power losses and more. Needs
                 root
+  dist [--debug|--programs FOLDER]
+                build the programs statically for release and write what people install from: an archive, Debian packages,
+                an OCI image, a bill of materials (CycloneDX) and checksums, in target/dist; each is installed into an
+                empty root and run there. --debug packs the debug build, --programs those of a folder
   nix [--lib NIXPKGS/lib]
                 build the programs and check the NixOS modules by evaluating whole hosts, with nixpkgs' own lib if given
+  flake         only check that flake.nix has the programs, with a stand-in for nixpkgs
   fuzz [--minutes N] [--at-once] [TARGET…]
                 run every fuzz target, or these, for N minutes each (1), one after another or concurrently
   conformance   run third-party conformance suites against edge-proxyd and nginx; writes edge-proxy/CONFORMANCE.md
@@ -82,6 +89,12 @@ fn main() -> ExitCode {
         (Some("boot"), ["--full"]) => boot::whole(true),
         // Nothing is built: for work on the steps themselves.
         (Some("boot"), ["--built"]) => boot::prove(),
+        (Some("dist"), []) => dist::release(),
+        (Some("dist"), ["--debug"]) => dist::debug(),
+        (Some("dist"), ["--programs", folder]) => dist::of(std::path::Path::new(folder)),
+        // The proof of the image starts this program again in a network namespace.
+        (Some("image-inside"), []) => dist::within(),
+        (Some("flake"), []) => flake::prove(),
         (Some("nix"), []) => nix::whole(None),
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
         (Some("fuzz"), arguments) => fuzz::Session::parse(arguments).and_then(|session| fuzz::run(&session)),

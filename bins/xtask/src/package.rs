@@ -98,14 +98,14 @@ fn architecture() -> Result<String, String> {
 }
 
 /// Returns whether a program needs no shared library, by `ldd`.
-fn is_static(program: &Path) -> Result<bool, String> {
+pub(crate) fn is_static(program: &Path) -> Result<bool, String> {
     let output = Command::new("ldd").arg(program).output().map_err(|why| format!("ldd: {why}"))?;
     let said = [output.stdout, output.stderr].concat();
     Ok(!String::from_utf8_lossy(&said).contains("=>"))
 }
 
 /// Returns the version that the program prints, with the Debian revision.
-fn version(name: &str, programs: &Path) -> Result<String, String> {
+pub(crate) fn version(name: &str, programs: &Path) -> Result<String, String> {
     let output = Command::new(programs.join(name)).arg("--version").output();
     let output = output.map_err(|why| format!("{name}: {why}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -243,7 +243,7 @@ fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
     copy(&root().join(source), place, mode)
 }
 
-fn copy(from: &Path, to: &Path, mode: u32) -> Outcome {
+pub(crate) fn copy(from: &Path, to: &Path, mode: u32) -> Outcome {
     let said = |why: std::io::Error| format!("{}: {why}", from.display());
     std::fs::create_dir_all(to.parent().ok_or("no folder")?).map_err(said)?;
     std::fs::copy(from, to).map_err(said)?;

@@ -3,7 +3,7 @@
 use crate::process::{Outcome, cargo, root, step, tools_folder};
 use crate::registry::LIBRARIES;
 use crate::{
-    applications, boot, conformance, cycles, homelab, instructions, nix, package, prose, purity, registry,
+    applications, boot, conformance, cycles, dist, flake, homelab, instructions, nix, package, prose, purity, registry,
     testing, tools,
 };
 use std::process::Command;
@@ -47,8 +47,10 @@ pub(crate) fn test() -> Outcome {
     scenarios.push(applications::begin()?);
     instructions::run(&[])?;
     package::prove()?;
+    dist::debug()?;
     boot::prove()?;
     nix::prove(None)?;
+    flake::prove()?;
     conformance::quick()?;
     step(
         "documentation",

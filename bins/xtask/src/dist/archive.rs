@@ -1,0 +1,56 @@
+//! The archive: programs, man pages, completions, units, examples and licences.
+
+use super::{Build, NAME, PROGRAMS, copy, run, sources, tar};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The files beside the programs, and their places.
+const FILES: &[(&str, &str)] = &[
+    ("LICENSE-APACHE", "share/doc/LICENSE-APACHE"),
+    ("LICENSE-MIT", "share/doc/LICENSE-MIT"),
+    ("README.md", "share/doc/README.md"),
+    ("bins/acme-dns01/CONFIG.md", "share/doc/acme-dns01.md"),
+    ("bins/edge-proxyd/CONFIG.md", "share/doc/edge-proxyd.md"),
+    ("bins/edge-proxyd/edge.toml", "share/examples/edge.toml"),
+    ("bins/edge-proxyd/packaging/edge-proxyd.service", "lib/systemd/system/edge-proxyd.service"),
+    ("bins/edge-proxyd/packaging/edge-proxyd.socket", "lib/systemd/system/edge-proxyd.socket"),
+    ("bins/pg-ensure/MANIFEST.md", "share/doc/pg-ensure.md"),
+    ("bins/pg-hba/POLICY.md", "share/doc/pg-hba.md"),
+    ("bins/smtp-config/SETTINGS.md", "share/doc/smtp-config.md"),
+];
+
+/// Writes the archive and returns its path.
+pub(super) fn write(build: &Build, sbom: &Path) -> Result<PathBuf, String> {
+    let name = format!("{NAME}-{}-{}-linux", build.version, std::env::consts::ARCH);
+    let work = build.out.join("work");
+    let tree = work.join(&name);
+    let said = |why: std::io::Error| format!("{}: {why}", tree.display());
+    for (_, program) in PROGRAMS {
+        let place = tree.join("bin").join(program);
+        copy(&build.programs.join(program), &place, 0o755)?;
+        run(Command::new("strip").arg("--strip-unneeded").arg(&place))?;
+        let pages = tree.join("share/man");
+        for section in ["man1", "man5"] {
+            std::fs::create_dir_all(pages.join(section)).map_err(said)?;
+        }
+        run(Command::new(build.programs.join(program)).args(["man", "--folder"]).arg(pages.join("man1")))?;
+        for shell in ["bash", "fish", "zsh"] {
+            let text = run(Command::new(build.programs.join(program)).args(["completions", shell]))?;
+            super::write(&tree.join(format!("share/completions/{program}.{shell}")), &text)?;
+        }
+    }
+    let pages = std::fs::read_dir(tree.join("share/man/man1")).map_err(said)?;
+    for page in
+        pages.filter_map(Result::ok).filter(|page| page.path().extension().is_some_and(|end| end == "5"))
+    {
+        std::fs::rename(page.path(), tree.join("share/man/man5").join(page.file_name())).map_err(said)?;
+    }
+    for (source, place) in FILES {
+        copy(&sources().join(source), &tree.join(place), 0o644)?;
+    }
+    copy(sbom, &tree.join("share/doc/sbom.cdx.json"), 0o644)?;
+    let archive = build.out.join(format!("{name}.tar.gz"));
+    tar(&work, &archive, Some("--gzip"))?;
+    std::fs::remove_dir_all(&work).map_err(said)?;
+    Ok(archive)
+}

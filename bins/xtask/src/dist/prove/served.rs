@@ -1,0 +1,122 @@
+//! The image at work: started in namespaces of its own, it serves an upstream by the hosts file and one by DNS.
+
+use super::super::{Build, write};
+use super::inside;
+use crate::process::Outcome;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// The environment variable by which this program, started again, knows the root to try.
+const ROOT: &str = "XTASK_IMAGE_ROOT";
+
+const CONFIG: &str = "\
+[[listen]]
+address = \"127.0.0.1:80\"
+
+[[site]]
+hosts = \"hosts.test\"
+plain = \"serve\"
+upstream = \"http://by-hosts:3000\"
+
+[[site]]
+hosts = \"dns.test\"
+plain = \"serve\"
+upstream = \"http://by-dns.test:3000\"
+";
+
+/// Starts the image's program and asks it, in a network of its own.
+pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
+    write(&root.join("etc/edge-proxyd/edge.toml"), CONFIG)?;
+    write(&root.join("etc/hosts"), "127.0.0.1 localhost by-hosts\n")?;
+    write(&root.join("etc/resolv.conf"), "nameserver 127.0.0.1\n")?;
+    if !build.fixed {
+        super::libraries(&root.join("usr/bin/edge-proxyd"), root)?;
+    }
+    let own = std::env::current_exe().map_err(|why| why.to_string())?;
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net", "--fork", "--kill-child"]).arg(own).arg("image-inside");
+    super::run(command.env(ROOT, root)).map(drop)
+}
+
+/// The part of the proof inside the namespace.
+pub(crate) fn within() -> Outcome {
+    let root = std::env::var_os(ROOT).ok_or("the root is missing")?;
+    super::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    let said = |why: std::io::Error| why.to_string();
+    let origin = TcpListener::bind("127.0.0.1:3000").map_err(said)?;
+    std::thread::spawn(move || origin.incoming().flatten().for_each(answer));
+    let dns = UdpSocket::bind("127.0.0.1:53").map_err(said)?;
+    std::thread::spawn(move || resolve(&dns));
+    let arguments = ["run", "--config", "/etc/edge-proxyd/edge.toml"];
+    let mut edge = inside(Path::new(&root), "/usr/bin/edge-proxyd", &arguments, true);
+    let mut edge = Ended(edge.spawn().map_err(said)?);
+    for host in ["hosts.test", "dns.test"] {
+        let began = Instant::now();
+        loop {
+            match get(host) {
+                Ok(response) if response.starts_with("HTTP/1.1 200 ") && response.ends_with("served") => {
+                    break;
+                }
+                other if began.elapsed() > Duration::from_secs(20) => {
+                    return Err(format!("the image does not serve {host}: {other:?}"));
+                }
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+    let _ = edge.0.kill();
+    Ok(())
+}
+
+/// A process that ends with this one.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn get(host: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect("127.0.0.1:80")?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    Ok(response)
+}
+
+fn answer(mut client: TcpStream) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while client.read(&mut bytes).is_ok_and(|count| count > 0) {
+            if client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nserved").is_err() {
+                break;
+            }
+        }
+    });
+}
+
+/// Answers every question of an IPv4 address with 127.0.0.1, and others with nothing.
+fn resolve(socket: &UdpSocket) {
+    let mut bytes = [0; 512];
+    while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+        let question = &bytes[12.min(length)..length];
+        let Some(end) = question.iter().position(|byte| *byte == 0).filter(|end| end + 5 <= question.len())
+        else {
+            continue;
+        };
+        let is_ipv4 = question[end + 1..end + 3] == [0, 1];
+        let mut reply = Vec::from(&bytes[..2]);
+        reply.extend([0x81, 0x80, 0, 1, 0, u8::from(is_ipv4), 0, 0, 0, 0]);
+        reply.extend(&question[..end + 5]);
+        if is_ipv4 {
+            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+        }
+        let _ = socket.send_to(&reply, from);
+    }
+}
