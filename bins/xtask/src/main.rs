@@ -2,6 +2,7 @@
 
 mod applications;
 mod bench;
+mod book;
 mod boot;
 mod clients;
 mod conformance;
@@ -13,6 +14,7 @@ mod go;
 mod homelab;
 mod icu;
 mod instructions;
+mod links;
 mod minutes;
 mod nix;
 mod package;
@@ -51,6 +53,9 @@ usage: cargo xtask COMMAND
                 empty root and run there. --debug packs the debug build, --programs those of a folder
   nix [--lib NIXPKGS/lib]
                 build the programs and check the NixOS modules by evaluating whole hosts, with nixpkgs' own lib if given
+  book [--check]
+                check the links, files and commands of examples/book with the debug build, and render it with mdBook into
+                target/book/html; --check renders nothing
   flake         only check that flake.nix has the programs, with a stand-in for nixpkgs
   fuzz [--minutes N] [--at-once] [TARGET…]
                 run every fuzz target, or these, for N minutes each (1), one after another or concurrently
@@ -94,6 +99,8 @@ fn main() -> ExitCode {
         (Some("dist"), ["--programs", folder]) => dist::of(std::path::Path::new(folder)),
         // The proof of the image starts this program again in a network namespace.
         (Some("image-inside"), []) => dist::within(),
+        (Some("book"), []) => book::render(),
+        (Some("book"), ["--check"]) => book::check(),
         (Some("flake"), []) => flake::prove(),
         (Some("nix"), []) => nix::whole(None),
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),

@@ -3,8 +3,8 @@
 use crate::process::{Outcome, cargo, root, step, tools_folder};
 use crate::registry::LIBRARIES;
 use crate::{
-    applications, boot, conformance, cycles, dist, flake, homelab, instructions, nix, package, prose, purity, registry,
-    testing, tools,
+    applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, nix, package, prose,
+    purity, registry, testing, tools,
 };
 use std::process::Command;
 use std::time::Instant;
@@ -39,6 +39,7 @@ pub(crate) fn test() -> Outcome {
     // Clippy has checked the benchmarks; they are built only to measure.
     step("build", cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]))?;
     installing.join().map_err(|_| "installing the tools panicked".to_owned())??;
+    book::check()?;
     testing::run()?;
     // They mostly wait.
     let scenarios = [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])];

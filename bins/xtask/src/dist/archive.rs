@@ -1,6 +1,6 @@
 //! The archive: programs, man pages, completions, units, examples and licences.
 
-use super::{Build, NAME, PROGRAMS, copy, run, sources, tar};
+use super::files::{Build, NAME, PROGRAMS, copy, run, sources, tar};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -36,7 +36,7 @@ pub(super) fn write(build: &Build, sbom: &Path) -> Result<PathBuf, String> {
         run(Command::new(build.programs.join(program)).args(["man", "--folder"]).arg(pages.join("man1")))?;
         for shell in ["bash", "fish", "zsh"] {
             let text = run(Command::new(build.programs.join(program)).args(["completions", shell]))?;
-            super::write(&tree.join(format!("share/completions/{program}.{shell}")), &text)?;
+            super::files::write(&tree.join(format!("share/completions/{program}.{shell}")), &text)?;
         }
     }
     let pages = std::fs::read_dir(tree.join("share/man/man1")).map_err(said)?;

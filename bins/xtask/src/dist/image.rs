@@ -1,6 +1,6 @@
 //! The OCI image of edge-proxyd: one layer from scratch with the program and the roots of CAs, made without a daemon.
 
-use super::{Build, copy, run, sha256, tar, write};
+use super::files::{Build, copy, run, sha256, tar, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

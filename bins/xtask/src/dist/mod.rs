@@ -2,41 +2,19 @@
 //! image, a bill of materials and checksums. Each is installed into an empty root and run there before the command succeeds.
 
 mod archive;
+mod files;
 mod image;
 mod prove;
 mod sbom;
 
+pub(crate) use files::PROGRAMS;
 pub(crate) use prove::within;
 
 use crate::package;
-use crate::process::{Outcome, cargo, root, step, target};
+use crate::process::{Outcome, cargo, step, target};
+use files::{Build, NAME, sha256, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// The packages of the programs that a person installs, with the names of the programs.
-pub(crate) const PROGRAMS: [(&str, &str); 6] = [
-    ("acme-dns01-cli", "acme-dns01"),
-    ("edge-proxyd", "edge-proxyd"),
-    ("pg-ensure-cli", "pg-ensure"),
-    ("pg-hba-cli", "pg-hba"),
-    ("smtp-config-cli", "smtp-config"),
-    ("upgrade-pg-cluster", "upgrade-pg-cluster"),
-];
-
-/// The name of the archive, without version and architecture.
-pub(crate) const NAME: &str = "self-hosting-stack";
-
-/// The programs to pack.
-pub(super) struct Build {
-    /// The folder of the programs.
-    programs: PathBuf,
-    /// The folder of the artefacts.
-    out: PathBuf,
-    /// The version of the programs.
-    version: String,
-    /// True if they must need no library of the system.
-    fixed: bool,
-}
 
 /// Builds for release and packs.
 pub(crate) fn release() -> Outcome {
@@ -106,48 +84,4 @@ fn checksums(artefacts: &[PathBuf]) -> Result<String, String> {
         text.push_str(&format!("{}  {name}\n", sha256(artefact)?));
     }
     Ok(text)
-}
-
-/// Returns the digest of a file in hexadecimal.
-pub(super) fn sha256(path: &Path) -> Result<String, String> {
-    let said = run(Command::new("sha256sum").arg(path))?;
-    Ok(said.split_whitespace().next().unwrap_or_default().to_owned())
-}
-
-/// Writes a file.
-pub(super) fn write(path: &Path, text: &str) -> Outcome {
-    let said = |why: std::io::Error| format!("{}: {why}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(said)?;
-    }
-    std::fs::write(path, text).map_err(said)
-}
-
-/// Copies a file with a mode.
-pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Outcome {
-    package::copy(from, to, mode)
-}
-
-/// Runs a command that has to succeed, and returns its output.
-pub(super) fn run(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|why| format!("{command:?}: {why}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&said).trim_end()))
-}
-
-/// Packs a folder reproducibly: sorted, without time and owner.
-pub(super) fn tar(folder: &Path, to: &Path, compression: Option<&str>) -> Outcome {
-    let mut command = Command::new("tar");
-    command.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
-    // Without the name and time that gzip would write.
-    command.env("GZIP", "-n").args(compression).arg("-cf").arg(to).arg("-C").arg(folder).arg(".");
-    run(&mut command).map(drop)
-}
-
-/// Returns the root of the workspace.
-pub(super) fn sources() -> PathBuf {
-    root()
 }

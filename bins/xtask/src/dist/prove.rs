@@ -4,7 +4,7 @@ mod served;
 
 pub(crate) use served::within;
 
-use super::{Build, NAME, PROGRAMS, run, sha256};
+use super::files::{Build, NAME, PROGRAMS, run, sha256};
 use crate::process::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -77,7 +77,7 @@ pub(super) fn inside(root: &Path, program: &str, arguments: &[&str], mapped: boo
 pub(super) fn libraries(program: &Path, root: &Path) -> Outcome {
     let said = run(Command::new("ldd").arg(program))?;
     for path in said.split_whitespace().filter(|word| word.starts_with('/')) {
-        super::copy(Path::new(path), &root.join(path.trim_start_matches('/')), 0o755)?;
+        super::files::copy(Path::new(path), &root.join(path.trim_start_matches('/')), 0o755)?;
     }
     Ok(())
 }

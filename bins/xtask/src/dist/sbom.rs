@@ -1,6 +1,6 @@
 //! The bill of materials: every crate that the programs are made of, as CycloneDX 1.5, from cargo's own tree and lock file.
 
-use super::{NAME, PROGRAMS, run, sources};
+use super::files::{NAME, PROGRAMS, run, sources};
 use crate::process::cargo;
 use std::collections::{BTreeMap, BTreeSet};
 

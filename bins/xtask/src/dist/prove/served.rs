@@ -1,7 +1,7 @@
 //! The image at work: started in namespaces of its own, it serves an upstream by the hosts file and one by DNS.
 
-use super::super::{Build, write};
-use super::inside;
+use super::super::files::{Build, run, write};
+use super::{inside, libraries};
 use crate::process::Outcome;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -33,18 +33,18 @@ pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
     write(&root.join("etc/hosts"), "127.0.0.1 localhost by-hosts\n")?;
     write(&root.join("etc/resolv.conf"), "nameserver 127.0.0.1\n")?;
     if !build.fixed {
-        super::libraries(&root.join("usr/bin/edge-proxyd"), root)?;
+        libraries(&root.join("usr/bin/edge-proxyd"), root)?;
     }
     let own = std::env::current_exe().map_err(|why| why.to_string())?;
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--net", "--fork", "--kill-child"]).arg(own).arg("image-inside");
-    super::run(command.env(ROOT, root)).map(drop)
+    run(command.env(ROOT, root)).map(drop)
 }
 
 /// The part of the proof inside the namespace.
 pub(crate) fn within() -> Outcome {
     let root = std::env::var_os(ROOT).ok_or("the root is missing")?;
-    super::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     let said = |why: std::io::Error| why.to_string();
     let origin = TcpListener::bind("127.0.0.1:3000").map_err(said)?;
     std::thread::spawn(move || origin.incoming().flatten().for_each(answer));

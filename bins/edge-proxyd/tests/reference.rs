@@ -1,0 +1,149 @@
+//! REFERENCE.md is generated: reasons from their enum, log fields from a line of the log, metrics from a running proxy, exit
+//! codes from their table. WRITE_REFERENCES=1 writes it anew.
+
+use cli_support::generate::EXITS;
+use edge_proxy::Reason;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use testkit::{Origin, free_port};
+
+/// The meaning of each field of the access log in JSON.
+const FIELDS: &[(&str, &str)] = &[
+    ("authority", "The host of the request, with its port if it has one."),
+    ("client", "The address of the client, as trusted proxies report it; otherwise that of the peer."),
+    ("duration", "Seconds from the first byte of the request to the last of the response."),
+    ("early", "True if the request came as early data (0-RTT)."),
+    ("error", "The failure of the upstream in words."),
+    ("method", "The method."),
+    ("peer", "The address and port of the connection."),
+    ("reason", "The reason of a response that the proxy made itself, see *Reasons*."),
+    ("received", "Bytes of content received from the client."),
+    ("referer", "The field Referer."),
+    ("request_id", "The identifier of the request; only with `request_id`."),
+    ("sent", "Bytes of content sent to the client."),
+    ("site", "The site that the request belongs to."),
+    ("status", "The status; null if the client got no response."),
+    ("target", "Path and query."),
+    ("time", "The end of the request: RFC 3339, UTC."),
+    ("upstream", "The upstream that the request was sent to."),
+    ("user_agent", "The field User-Agent."),
+    ("version", "The version of HTTP."),
+];
+
+/// Runs a proxy for one request, and returns a line of its log and its metrics.
+fn observed() -> (serde_json::Value, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (origin, port, status) = (Origin::simple(), free_port(), free_port());
+    let text = format!(
+        "request_id = 'x-request-id'\n[[listen]]\naddress = '127.0.0.1:{port}'\n[status]\naddress = '127.0.0.1:{status}'\n\
+         [sandbox]\nmode = 'off'\n[[site]]\nhosts = 'a.test'\nplain = 'serve'\nupstream = 'http://{}'\n",
+        origin.address()
+    );
+    let config = folder.path().join("edge.toml");
+    std::fs::write(&config, text).expect("a file");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_edge-proxyd"))
+        .args(["run", "--workers", "1", "--config"])
+        .arg(&config)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let mut log = BufReader::new(child.stdout.take().expect("it is piped"));
+    get(port, "a.test", "/");
+    let mut line = String::new();
+    log.read_line(&mut line).expect("a line");
+    let metrics = get(status, &format!("127.0.0.1:{status}"), "/metrics");
+    let _ = child.kill();
+    let _ = child.wait();
+    (serde_json::from_str(&line).expect("JSON"), metrics)
+}
+
+fn get(port: u16, host: &str, path: &str) -> String {
+    let began = Instant::now();
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+                .expect("it is sent");
+            let mut response = String::new();
+            stream.read_to_string(&mut response).expect("a response");
+            return response;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "nothing listens on {port}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn reference(line: &serde_json::Value, metrics: &str) -> String {
+    let mut out = "# Reasons, log fields, metrics and exit codes of edge-proxyd\n\n\
+                   This document is generated from the program by a test.\n\n\
+                   ## Reasons\n\nA response that the proxy makes itself, and a connection that it rejects, has a reason: in the \
+                   access log, in metrics, in traces and in `explain`.\n\n| reason | meaning | of |\n|-|-|-|\n"
+        .to_owned();
+    for reason in Reason::ALL {
+        let of = match (reason.is_of_connections(), reason.is_of_requests()) {
+            (true, true) => "connections, requests",
+            (true, false) => "connections",
+            _ => "requests",
+        };
+        let _ = writeln!(out, "| `{reason}` | {} | {of} |", reason.description().replace('|', "\\|"));
+    }
+    out.push_str("\n## Fields of the access log\n\n| field | meaning |\n|-|-|\n");
+    let meanings: BTreeMap<_, _> = FIELDS.iter().copied().collect();
+    for field in line.as_object().expect("an object").keys() {
+        let meaning = meanings.get(field.as_str());
+        let _ =
+            writeln!(out, "| `{field}` | {} |", meaning.unwrap_or_else(|| panic!("{field} has no meaning")));
+    }
+    out.push_str("\n## Metrics\n\nAt `/metrics` of the status address, in Prometheus' text format.\n\n");
+    out.push_str("| metric | kind | meaning |\n|-|-|-|\n");
+    let mut families = BTreeMap::new();
+    let mut lines = metrics.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
+        let kind = lines.peek().and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
+        families.insert(name, (kind, help));
+    }
+    for (name, (kind, help)) in &families {
+        let _ = writeln!(out, "| `{name}` | {kind} | {} |", help.replace('|', "\\|"));
+    }
+    assert!(families.len() > 20, "{metrics}");
+    out.push_str("\n## Exit codes\n\n| code | meaning |\n|-|-|\n");
+    for (code, meaning) in EXITS {
+        let _ = writeln!(out, "| {code} | {meaning} |");
+    }
+    out
+}
+
+#[test]
+fn the_reference_is_what_the_program_has() {
+    let (line, metrics) = observed();
+    assert_eq!(FIELDS.len(), line.as_object().expect("an object").len(), "{line}");
+    let wanted = reference(&line, &metrics);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/REFERENCE.md");
+    if std::env::var_os("WRITE_REFERENCES").is_some() {
+        std::fs::write(path, &wanted).expect("a file");
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap_or_default(),
+        wanted,
+        "run this test with WRITE_REFERENCES=1"
+    );
+    // The dashboard asks for metrics that exist.
+    let dashboard = include_str!("../../../examples/book/dashboard.json");
+    let alerts = include_str!("../../../examples/book/monitoring.md");
+    for text in [dashboard, alerts] {
+        for word in text
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .filter(|word| word.starts_with("edge_"))
+        {
+            let family = word.trim_end_matches("_bucket");
+            assert!(wanted.contains(&format!("| `{family}` |")), "{word} does not exist");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The book in examples/book: its links exist, its files are valid for their programs, its commands have only options that the
+//! programs have; and mdBook renders it.
+
+use crate::links;
+use crate::process::{Outcome, root, step, target};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The references, and their places in the rendered book.
+const REFERENCES: &[(&str, &str)] = &[
+    ("GLOSSARY.md", "reference/glossary.md"),
+    ("MIGRATING.md", "reference/migrating.md"),
+    ("bins/acme-dns01/CONFIG.md", "reference/acme-dns01.toml.md"),
+    ("bins/edge-proxyd/CONFIG.md", "reference/edge.toml.md"),
+    ("bins/edge-proxyd/REFERENCE.md", "reference/edge-proxyd.md"),
+    ("bins/packaging/nix/README.md", "reference/nixos.md"),
+    ("bins/pg-ensure/MANIFEST.md", "reference/pg-ensure.toml.md"),
+    ("bins/pg-hba/POLICY.md", "reference/hba.toml.md"),
+    ("bins/smtp-config/SETTINGS.md", "reference/mailer.toml.md"),
+];
+
+/// The files that a page can hold, and the commands that read them. `FILE` stands for the file.
+const FILES: &[(&str, &str, &[&str])] = &[
+    ("acme-dns01.toml", "acme-dns01", &["simulate", "--config", "FILE"]),
+    ("databases.toml", "pg-ensure", &["check", "FILE", "--offline"]),
+    ("edge.toml", "edge-proxyd", &["check", "--no-files", "--config", "FILE"]),
+    ("hba.toml", "pg-hba", &["render", "--policy", "FILE"]),
+    ("mailer.toml", "smtp-config", &["render", "--settings", "FILE"]),
+];
+
+const PROGRAMS: &[&str] =
+    &["acme-dns01", "edge-proxyd", "pg-ensure", "pg-hba", "smtp-config", "upgrade-pg-cluster"];
+
+fn folder() -> PathBuf {
+    root().join("examples/book")
+}
+
+/// A fenced block: the words after its fence, its first line, and its content.
+struct Block {
+    info: String,
+    line: usize,
+    text: String,
+}
+
+/// Checks the book with the programs of the debug build, and the links of the workspace's other documents.
+pub(crate) fn check() -> Outcome {
+    let work = target().join("book-test");
+    let _ = std::fs::remove_dir_all(&work);
+    std::fs::create_dir_all(&work).map_err(|why| format!("{}: {why}", work.display()))?;
+    let mut faults = Vec::new();
+    for document in links::documents(&root())?.iter().chain(&links::documents(&folder())?) {
+        faults.extend(links::broken(document)?);
+    }
+    faults.extend(unlisted()?);
+    let (mut files, mut commands) = (0, 0);
+    let mut help = BTreeMap::new();
+    for page in links::documents(&folder())? {
+        let text = std::fs::read_to_string(&page).map_err(|why| format!("{}: {why}", page.display()))?;
+        let name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for block in blocks(&text) {
+            let at = format!("{name}:{}", block.line);
+            let file = block.info.split_whitespace().nth(1).unwrap_or_default();
+            if let Some((file, program, args)) = FILES.iter().find(|(known, ..)| *known == file) {
+                files += 1;
+                faults
+                    .extend(valid(&work, file, program, args, &block.text).map(|why| format!("{at}: {why}")));
+            } else if block.info == "sh" {
+                for line in block.text.lines() {
+                    let Some(words) = command(line) else { continue };
+                    commands += 1;
+                    faults.extend(known(&words, &mut help)?.map(|why| format!("{at}: {line}: {why}")));
+                }
+            }
+        }
+    }
+    let _ = std::fs::remove_dir_all(&work);
+    if files < 5 || commands < 20 {
+        faults.push(format!("the book has {files} files and {commands} commands only: is it read?"));
+    }
+    if !faults.is_empty() {
+        return Err(format!("book:\n{}", faults.join("\n")));
+    }
+    println!("xtask: book: {files} files are valid, {commands} commands have known options, all links exist");
+    Ok(())
+}
+
+/// Renders the book into target/book/html.
+pub(crate) fn render() -> Outcome {
+    check()?;
+    let work = target().join("book");
+    let _ = std::fs::remove_dir_all(&work);
+    let source = work.join("src");
+    let copy = |from: &Path, to: &Path, links: &[(&str, String)]| -> Outcome {
+        let mut text = std::fs::read_to_string(from).map_err(|why| format!("{}: {why}", from.display()))?;
+        for (old, new) in links {
+            text = text.replace(&format!("]({old})"), &format!("]({new})"));
+        }
+        let said = |why: std::io::Error| format!("{}: {why}", to.display());
+        std::fs::create_dir_all(to.parent().unwrap_or(&work)).map_err(said)?;
+        std::fs::write(to, text).map_err(said)
+    };
+    let moved: Vec<(String, String)> =
+        REFERENCES.iter().map(|(from, to)| (format!("../../{from}"), (*to).to_owned())).collect();
+    let moved: Vec<(&str, String)> = moved.iter().map(|(from, to)| (from.as_str(), to.clone())).collect();
+    for page in links::documents(&folder())? {
+        copy(&page, &source.join(page.file_name().unwrap_or_default()), &moved)?;
+    }
+    for (from, to) in REFERENCES {
+        copy(&root().join(from), &source.join(to), &[])?;
+    }
+    copy(&folder().join("dashboard.json"), &source.join("dashboard.json"), &[])?;
+    copy(&folder().join("book.toml"), &work.join("book.toml"), &[])?;
+    if Command::new("mdbook").arg("--version").output().is_err() {
+        return Err("mdbook is missing: cargo install --locked mdbook".into());
+    }
+    step("book", Command::new("mdbook").args(["build", "--dest-dir", "html"]).arg(&work))
+}
+
+/// Returns the pages that the summary does not have.
+fn unlisted() -> Result<Vec<String>, String> {
+    let summary = folder().join("SUMMARY.md");
+    let text = std::fs::read_to_string(&summary).map_err(|why| format!("{}: {why}", summary.display()))?;
+    let listed = links::relative(&text);
+    let names = links::documents(&folder())?
+        .into_iter()
+        .filter_map(|page| Some(page.file_name()?.to_str()?.to_owned()));
+    let missing = names.filter(|name| name != "SUMMARY.md" && !listed.contains(name));
+    Ok(missing.map(|name| format!("SUMMARY.md: {name} is not in it")).collect())
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut found = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(info), None) => {
+                open = Some(Block { info: info.trim().to_owned(), line: number + 1, text: String::new() });
+            }
+            (None, Some(block)) => block.text.extend([line, "\n"]),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// Has the program read the file, and returns its complaint.
+fn valid(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> Option<String> {
+    // Secrets of an example are not on this machine.
+    let secret = work.join("secret");
+    let path = work.join(file);
+    let text = text.replace("/run/secrets/forgejo-db", &secret.display().to_string());
+    let text = text.replace("/run/secrets/forgejo-smtp", &secret.display().to_string());
+    let written = std::fs::write(&secret, "correct horse\n").and_then(|()| std::fs::write(&path, text));
+    let written = written.and_then(|()| {
+        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+    });
+    if let Err(why) = written {
+        return Some(format!("{}: {why}", path.display()));
+    }
+    let args = args.iter().map(|arg| if *arg == "FILE" { path.as_os_str() } else { arg.as_ref() });
+    match Command::new(target().join("debug").join(program)).args(args).output() {
+        Err(why) => Some(format!("{program}: {why}: build the programs first")),
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let said = [output.stderr, output.stdout].concat();
+            Some(format!("{file}: {}", String::from_utf8_lossy(&said).trim_end()))
+        }
+    }
+}
+
+/// Returns the words of a command of ours, without what stands before and behind it.
+fn command(line: &str) -> Option<Vec<String>> {
+    let line = line.trim().trim_start_matches("sudo ");
+    let line = line.split(" > ").next()?.split(" | ").next()?;
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    PROGRAMS.contains(&words.first()?.as_str()).then_some(words)
+}
+
+/// Returns the fault of a command whose subcommand or options the program does not have.
+fn known(words: &[String], help: &mut BTreeMap<Vec<String>, String>) -> Result<Option<String>, String> {
+    let program = &words[0];
+    let sub: Vec<String> =
+        words[1..].iter().take_while(|word| !word.starts_with('-')).take(1).cloned().collect();
+    let mut key = vec![program.clone()];
+    key.extend(sub);
+    if !help.contains_key(&key) {
+        let output =
+            Command::new(target().join("debug").join(program)).args(&key[1..]).arg("--help").output();
+        let output = output.map_err(|why| format!("{program}: {why}: build the programs first"))?;
+        if !output.status.success() {
+            return Ok(Some(format!("{} is not a command", key.join(" "))));
+        }
+        help.insert(key.clone(), String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = &help[&key];
+    let has = |option: &str| {
+        text.split(|c: char| c.is_whitespace() || "[]<>=,".contains(c)).any(|word| word == option)
+    };
+    let options = words.iter().filter(|word| word.starts_with("--"));
+    let options = options.map(|word| word.split('=').next().unwrap_or(word));
+    Ok(options.into_iter().find(|option| !has(option)).map(|option| format!("{option} is not an option")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_and_commands_are_found() {
+        let found = blocks(
+            "a\n```toml edge.toml\nb = 1\n```\n   ```sh\nsudo edge-proxyd check --config x > y\nls\n```\n",
+        );
+        assert_eq!(
+            (found[0].info.as_str(), found[0].text.as_str(), found[0].line),
+            ("toml edge.toml", "b = 1\n", 2)
+        );
+        let words: Vec<_> = found[1].text.lines().filter_map(command).collect();
+        assert_eq!(words, [["edge-proxyd", "check", "--config", "x"]]);
+    }
+}
