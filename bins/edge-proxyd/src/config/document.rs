@@ -1,7 +1,7 @@
 //! The parsed document: every value with its position, every error collected.
 
 use super::keys::{Key, Kind};
-use super::problem::{Problem, Problems, position};
+use super::problem::{Problem, position};
 use edge_proxy::nearest;
 use edge_proxy::{ConfigError, ConfigPath};
 use std::cell::RefCell;
@@ -13,6 +13,8 @@ use toml::de::{DeTable, DeValue};
 
 /// A parsed file.
 pub(super) struct Document<'t> {
+    /// The name of an included file; `None` for the main one.
+    file: Option<String>,
     text: &'t str,
     root: Option<Spanned<DeTable<'t>>>,
     problems: RefCell<Vec<Problem>>,
@@ -68,7 +70,21 @@ impl<'t> Document<'t> {
         let problems: Vec<_> = problems.collect();
         let root = problems.is_empty().then_some(root);
         let problems = RefCell::new(problems);
-        Self { text, root, problems, places: RefCell::default(), files: RefCell::default() }
+        Self { file: None, text, root, problems, places: RefCell::default(), files: RefCell::default() }
+    }
+
+    /// Parses an included file of this name.
+    pub(super) fn included(file: &str, text: &'t str) -> Self {
+        let document = Self { file: Some(file.into()), ..Self::new(text) };
+        for problem in document.problems.borrow_mut().iter_mut() {
+            problem.file = Some(file.into());
+        }
+        document
+    }
+
+    /// Returns true if a part of the configuration is written in this file.
+    pub(super) fn has(&self, place: ConfigPath) -> bool {
+        self.places.borrow().contains_key(&place)
     }
 
     /// Returns the whole file with the keys that it may have, if it is valid TOML.
@@ -92,8 +108,9 @@ impl<'t> Document<'t> {
         self.files.borrow().clone()
     }
 
-    pub(super) fn into_problems(self, file: &str) -> Problems {
-        Problems::new(file, self.problems.into_inner())
+    /// Takes the errors.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems.into_inner()
     }
 
     /// Records the position of settings outside the lists.
@@ -128,7 +145,8 @@ impl<'t> Document<'t> {
 
     fn wrong(&self, at: usize, key: &str, value: Option<String>, message: String) {
         let (line, column) = position(self.text, at);
-        self.add(Problem { line, column, key: key.into(), value, message });
+        let file = self.file.clone();
+        self.add(Problem { file, line, column, key: key.into(), value, message });
     }
 
     /// Adds an error that another reader found.

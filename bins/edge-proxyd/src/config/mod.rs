@@ -9,6 +9,7 @@ mod balance;
 mod certificates;
 mod document;
 mod foreign;
+mod include;
 mod keys;
 mod listen;
 mod problem;
@@ -90,24 +91,34 @@ pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
     }
 }
 
-/// Reads and validates the text of a file.
+/// Reads and validates the text of a file, and the files that it includes.
 pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
-    let document = Document::new(text);
-    let settings = document.root(ROOT).map(|root| settings(&document, &root, name, text));
+    let main = Document::new(text);
+    let included = main.root(ROOT).map(|root| include::files(&main, &root, name)).unwrap_or_default();
+    let parts: Vec<Document<'_>> =
+        included.iter().map(|file| Document::included(&file.name, &file.text)).collect();
+    let settings = main.root(ROOT).map(|root| settings(&main, &root, &parts, name, text));
     // If the file has errors already, those that follow from them would only distract.
     if let Some(settings) = settings
-        && document.is_clean()
+        && main.is_clean()
+        && parts.iter().all(Document::is_clean)
     {
         match Snapshot::new(settings.proxy.clone()) {
             Ok(snapshot) => return Ok((settings, snapshot)),
-            Err(errors) => errors.0.iter().for_each(|error| document.report(error)),
+            Err(errors) => {
+                for error in &errors.0 {
+                    parts.iter().find(|part| part.has(error.place)).unwrap_or(&main).report(error);
+                }
+            }
         }
     }
-    Err(document.into_problems(name))
+    let problems = std::iter::once(main).chain(parts).flat_map(Document::into_problems);
+    Err(Problems::new(name, problems.collect()))
 }
 
 /// The keys at the top level.
 static ROOT: &[Key] = &[
+    Key::new("include", Kind::List(&Kind::Text)),
     Key::new("reject", site::REJECT),
     Key::new("https_port", Kind::Number(1, 65_535)),
     Key::new("request_id", Kind::Text),
@@ -129,7 +140,14 @@ static ROOT: &[Key] = &[
     Key::new("upstream", Kind::Named(&Kind::Table(upstream::UPSTREAM))),
 ];
 
-fn settings(document: &Document<'_>, root: &Table<'_, '_>, name: &str, text: &str) -> Settings {
+fn settings(
+    document: &Document<'_>,
+    root: &Table<'_, '_>,
+    included: &[Document<'_>],
+    name: &str,
+    text: &str,
+) -> Settings {
+    let parts: Vec<_> = included.iter().filter_map(|part| part.root(include::INCLUDED)).collect();
     let mut proxy = Config { reject: site::reject(root), ..Config::default() };
     proxy.https_port = root.get("https_port").and_then(|port| port.number()).map(|port| port as u16);
     proxy.request_id = root.get("request_id").and_then(|value| rewrite::field_name(&value));
@@ -141,10 +159,14 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, name: &str, text: &st
         .table("timeouts")
         .map(|timeouts| listen::timeouts(&timeouts, proxy.timeouts))
         .unwrap_or_default();
-    proxy.upstreams = upstream::named(root);
+    std::iter::once(root).chain(&parts).for_each(|part| upstream::named(part, &mut proxy.upstreams));
     proxy.listeners = listen::listeners(root, &mut proxy.upstreams);
-    proxy.sites = site::sites(root, &mut proxy.upstreams, proxy.timeouts);
-    let certificate_files = site::certificate_files(root);
+    let mut certificate_files = Vec::new();
+    for part in std::iter::once(root).chain(&parts) {
+        site::sites(part, &mut proxy.sites, &mut proxy.upstreams, proxy.timeouts);
+        site::certificate_files(part, &mut certificate_files);
+    }
+    parts.iter().for_each(Table::finish);
     let certificates = root.table("certificates").and_then(|table| {
         let folder = table.get("folder").and_then(|folder| folder.path());
         if folder.is_none() {
@@ -190,7 +212,7 @@ fn settings(document: &Document<'_>, root: &Table<'_, '_>, name: &str, text: &st
         status,
         sandbox,
         shared,
-        files: document.files(),
+        files: std::iter::once(document).chain(included).flat_map(Document::files).collect(),
     }
 }
 

@@ -6,6 +6,8 @@ use std::fmt;
 /// One error of a file.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
+    /// The included file that has the error; `None` if it is the main one.
+    pub(crate) file: Option<String>,
     /// The line, from 1; 0 if the file could not be read.
     pub(crate) line: usize,
     /// The column, from 1, in characters.
@@ -21,7 +23,8 @@ pub(crate) struct Problem {
 impl Problem {
     /// Returns the error in the form that all programs of the family have.
     fn finding(&self, file: &str) -> Finding {
-        let Self { line, column, key, value, message } = self;
+        let Self { line, column, key, value, message, .. } = self;
+        let file = self.file.as_deref().unwrap_or(file);
         let place = Place { file: file.into(), line: *line, column: *column, key: key.clone() };
         let code = match message {
             _ if *line == 0 => "unreadable",
@@ -38,7 +41,7 @@ impl Problem {
 impl From<Finding> for Problem {
     fn from(finding: Finding) -> Self {
         let Finding { place: Place { line, column, key, .. }, value, message, .. } = finding;
-        Self { line, column, key, value, message }
+        Self { file: None, line, column, key, value, message }
     }
 }
 
@@ -82,7 +85,7 @@ impl Problems {
                     (_, None) => format!("{key}: {message}"),
                 };
                 serde_json::json!({
-                    "file": self.file,
+                    "file": problem.file.as_ref().unwrap_or(&self.file),
                     "line": problem.line,
                     "column": problem.column,
                     "message": message,

@@ -103,10 +103,8 @@ const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy:
 const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
 
 /// Reads the files of certificates that sites name.
-pub(super) fn certificate_files(root: &Table<'_, '_>) -> Vec<CertificateFiles> {
-    let tables = root.get("site").map(|value| value.tables()).unwrap_or_default();
-    let mut all = Vec::new();
-    for table in &tables {
+pub(super) fn certificate_files(root: &Table<'_, '_>, all: &mut Vec<CertificateFiles>) {
+    for table in root.get("site").map(|value| value.tables()).unwrap_or_default() {
         let path = |key| table.get(key).map(|value| value.path());
         match (path("certificate"), path("key")) {
             (Some(Some(certificate)), Some(Some(key))) => {
@@ -122,12 +120,18 @@ pub(super) fn certificate_files(root: &Table<'_, '_>) -> Vec<CertificateFiles> {
             (None, None) | (Some(None), Some(_)) | (Some(_), Some(None)) => {}
         }
     }
-    all
 }
 
-pub(super) fn sites(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Vec<Site> {
-    let tables = root.get("site").map(|value| value.tables()).unwrap_or_default();
-    tables.iter().enumerate().map(|(i, table)| site(i, table, upstreams, global)).collect()
+/// Reads the sites of a file, after those of other files.
+pub(super) fn sites(
+    root: &Table<'_, '_>,
+    sites: &mut Vec<Site>,
+    upstreams: &mut Vec<Upstream>,
+    global: Timeouts,
+) {
+    for table in root.get("site").map(|value| value.tables()).unwrap_or_default() {
+        sites.push(site(sites.len(), &table, upstreams, global));
+    }
 }
 
 fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Site {

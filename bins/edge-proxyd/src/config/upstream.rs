@@ -38,18 +38,14 @@ pub(super) static TLS: &[Key] = &[
 const FORWARDED: [(&str, ForwardedAs); 2] = [("chain", ForwardedAs::Chain), ("client", ForwardedAs::Client)];
 const VERSIONS: [(&str, ProxyOut); 2] = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
 
-/// Reads the upstreams that have a section of their own.
-pub(super) fn named(root: &Table<'_, '_>) -> Vec<Upstream> {
-    let mut upstreams = Vec::new();
-    let Some(table) = root.table("upstream") else {
-        return upstreams;
-    };
+/// Reads the upstreams that have a section of their own, after those of other files.
+pub(super) fn named(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) {
+    let Some(table) = root.table("upstream") else { return };
     for (name, value) in table.all() {
         let Some(table) = value.table() else { continue };
         table.place(ConfigPath::Upstream(upstreams.len()));
         upstreams.push(upstream(name, &table));
     }
-    upstreams
 }
 
 fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {

@@ -1,0 +1,146 @@
+//! Files that the configuration includes: each with sites and upstreams of its own.
+
+use super::document::{Document, Table};
+use super::keys::{Key, Kind};
+use super::{site, upstream};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The keys of an included file.
+pub(super) static INCLUDED: &[Key] = &[
+    Key::new("site", Kind::Tables(site::SITE)),
+    Key::new("upstream", Kind::Named(&Kind::Table(upstream::UPSTREAM))),
+];
+
+/// The name and the text of an included file.
+pub(super) struct IncludedFile {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// Reads the files that `include` names, each once, in the order of their names within a pattern. Relative ones are below the folder
+/// of `main`.
+pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -> Vec<IncludedFile> {
+    let folder = Path::new(main).parent().unwrap_or(Path::new(""));
+    let mut found: Vec<IncludedFile> = Vec::new();
+    for value in root.get("include").map(|value| value.list()).unwrap_or_default() {
+        let Some(pattern) = value.text() else { continue };
+        let pattern = folder.join(pattern);
+        document.files.borrow_mut().push(pattern.clone());
+        let paths = match matching(&pattern) {
+            Ok(paths) => paths,
+            Err(why) => {
+                value.wrong(&format!("cannot be read: {why}"));
+                continue;
+            }
+        };
+        for path in paths {
+            let name = path.display().to_string();
+            match std::fs::read_to_string(&path) {
+                Ok(_) if name == main || found.iter().any(|file| file.name == name) => {}
+                Ok(text) => found.push(IncludedFile { name, text }),
+                Err(why) => value.wrong(&format!("{name} cannot be read: {why}")),
+            }
+        }
+    }
+    found
+}
+
+/// Returns the files that a path with `*` in its last part matches, or the path itself without one. Hidden files are left out.
+fn matching(pattern: &Path) -> io::Result<Vec<PathBuf>> {
+    let last = pattern.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !last.contains('*') {
+        return Ok(vec![pattern.to_owned()]);
+    }
+    let folder = pattern.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && fits(&last, &name) && entry.path().is_file() {
+            paths.push(pattern.with_file_name(entry.file_name()));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Returns true if a name fits a pattern in which `*` is any text.
+fn fits(pattern: &str, name: &str) -> bool {
+    let Some((begin, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(left) = name.strip_prefix(begin) else { return false };
+    (0..=left.len()).filter(|at| left.is_char_boundary(*at)).any(|at| fits(rest, &left[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn names_that_fit() {
+        for (pattern, name, wanted) in [
+            ("*.toml", "git.toml", true),
+            ("*.toml", "git.toml.bak", false),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "acb", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(fits(pattern, name), wanted, "{pattern} {name}");
+        }
+    }
+
+    const MAIN: &str = "include = 'sites.d/*.toml'\nlisten = [{ address = '127.0.0.1:80' }]\n\
+        [upstream.shared]\ntarget = 'http://127.0.0.1:1'\n[[site]]\nhosts = 'main.test'\nupstream = 'shared'\n";
+
+    #[test]
+    fn sites_come_from_all_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("edge.toml");
+        let sites = folder.path().join("sites.d");
+        fs::create_dir(&sites).unwrap();
+        fs::write(&main, MAIN).unwrap();
+        fs::write(
+            sites.join("b.toml"),
+            "[[site]]\nhosts = 'b.test'\nupstream = 'own'\n[upstream.own]\ntarget = 'http://127.0.0.1:2'\n",
+        )
+        .unwrap();
+        fs::write(sites.join("a.toml"), "[[site]]\nhosts = 'a.test'\nupstream = 'shared'\n").unwrap();
+        fs::write(sites.join(".hidden.toml"), "nothing").unwrap();
+        fs::write(sites.join("c.toml.disabled"), "nothing").unwrap();
+        let (settings, _) = load(&main).unwrap();
+        let names: Vec<_> = settings.proxy.sites.iter().map(|site| site.name.as_str()).collect();
+        assert_eq!(names, ["main.test", "a.test", "b.test"]);
+        assert_eq!(settings.proxy.upstreams.len(), 2);
+        // The sandbox has to let it read what a reload may find there.
+        assert!(settings.files.contains(&sites.join("*.toml")));
+    }
+
+    #[test]
+    fn errors_are_in_the_file_that_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("edge.toml");
+        let sites = folder.path().join("sites.d");
+        fs::create_dir(&sites).unwrap();
+        fs::write(&main, MAIN).unwrap();
+        let file = sites.join("a.toml");
+        for (text, line, said) in [
+            ("[[site]]\nhosts = 'a.test'\n\nupstrem = 'shared'\n", 4, "did you mean `upstream`?"),
+            ("[[site]]\nhosts = 'a.test'\nupstream = 'shred'\n", 3, "did you mean `shared`?"),
+            ("[[site]]\nhosts = 'main.test'\nupstream = 'shared'\n", 2, "duplicate host"),
+            ("\n[upstream.shared]\ntarget = 'http://127.0.0.1:3'\n", 2, "duplicate upstream name"),
+            ("\n[limits]\nstreams = 1\n", 2, "unknown key"),
+            ("[[site\n", 1, "not valid TOML"),
+        ] {
+            fs::write(&file, text).unwrap();
+            let problems = load(&main).unwrap_err().to_string();
+            let place = format!("{}:{line}:", file.display());
+            assert!(
+                problems.lines().any(|problem| problem.starts_with(&place) && problem.contains(said)),
+                "{text}: {problems}"
+            );
+        }
+    }
+}
