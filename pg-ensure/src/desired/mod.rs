@@ -219,6 +219,9 @@ pub struct Database {
     pub schemas: BTreeMap<Name, Schema>,
     /// True to hand the objects of a former owner over to the new one.
     pub reassign_owned: bool,
+    /// A script that is run once, while nothing is in the database: with its extensions and schemas in place, in one
+    /// transaction.
+    pub initial_sql: Option<Text>,
 }
 
 impl Database {
@@ -398,7 +401,9 @@ impl Desired {
     pub fn looks_into(&self) -> BTreeSet<Name> {
         let named = self.databases.iter().filter(|(_, database)| {
             database.presence == Presence::Present
-                && !(database.extensions.is_empty() && database.schemas.is_empty())
+                && !(database.extensions.is_empty()
+                    && database.schemas.is_empty()
+                    && database.initial_sql.is_none())
         });
         let mut all: BTreeSet<Name> = named.map(|(name, _)| name.clone()).collect();
         all.extend(self.grants.iter().filter_map(|grant| grant.on.database().cloned()));

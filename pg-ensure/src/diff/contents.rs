@@ -1,10 +1,10 @@
 //! Plans the contents of a database: schemas, extensions, privileges.
 
 use super::{Planner, roles::comment};
-use crate::current::Contents;
+use crate::current::{Contents, SettingKey};
 use crate::desired::{Extension, Presence, Schema};
-use crate::name::Name;
-use crate::plan::{Change, Commented, Destroyed, Obstacle};
+use crate::name::{Name, Text};
+use crate::plan::{Change, Commented, Destroyed, INITIALIZED, Obstacle};
 
 impl Planner<'_> {
     pub(super) fn contents(&mut self, database: &Name) {
@@ -30,6 +30,9 @@ impl Planner<'_> {
                 self.extension(database, name, extension);
             }
         }
+        if let Some(script) = desired.databases.get(database).and_then(|wanted| wanted.initial_sql.as_ref()) {
+            self.initial_sql(database, script);
+        }
         self.grants(database);
         self.default_grants(database);
         if let Some(wanted) = desired.databases.get(database) {
@@ -44,6 +47,32 @@ impl Planner<'_> {
                 self.drop_schema(database, name);
             }
         }
+    }
+
+    /// Runs a script once: in a database that is made by this plan, or that has neither contents nor the record of it.
+    fn initial_sql(&mut self, database: &Name, script: &Text) {
+        let key = SettingKey { role: None, database: Some(database.clone()) };
+        let settings = self.now.settings.get(&key);
+        if settings.is_some_and(|all| all.keys().any(|setting| setting.as_str() == INITIALIZED)) {
+            return;
+        }
+        let made = self
+            .steps
+            .iter()
+            .any(|step| matches!(&step.change, Change::CreateDatabase(new) if new.name == *database));
+        let used = self.inside(database).is_some_and(|inside| {
+            !inside.occupied.is_empty() || inside.objects.keys().any(|object| object.schema().is_some())
+        });
+        if used && !made {
+            self.notes.push(format!(
+                "database {database} has contents and no record of initial_sql, so it is not run; ALTER DATABASE {} SET \
+                 {INITIALIZED} TO 'done' says that it is not needed",
+                database.quoted()
+            ));
+            return;
+        }
+        let change = Change::InitialSql { database: database.clone(), script: script.clone() };
+        self.emit(change, "nothing is in the database yet");
     }
 
     /// Returns the current contents of a database, if known.
@@ -94,7 +123,7 @@ impl Planner<'_> {
             if !offered {
                 let why = match (&wanted.version, known) {
                     (Some(version), Some(known)) => {
-                        let list: Vec<&str> = known.versions.iter().map(crate::name::Text::as_str).collect();
+                        let list: Vec<&str> = known.versions.iter().map(Text::as_str).collect();
                         format!("the server has no version {version} of it, but {}", list.join(", "))
                     }
                     _ => "the server does not have its files; install its package".to_owned(),

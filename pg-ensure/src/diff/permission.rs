@@ -87,6 +87,7 @@ pub(super) fn permitted(now: &Current, change: &Change) -> Result<(), String> {
         Change::Grant { on, .. } | Change::Revoke { on, grantor: None, .. } => rules.owns(on),
         Change::Revoke { grantor: Some(grantor), .. } => rules.becomes(grantor),
         Change::GrantDefault { key, .. } | Change::RevokeDefault { key, .. } => rules.has(&key.creator),
+        Change::InitialSql { database, .. } => rules.owns_database(database),
         Change::ReassignOwned { from, to, .. } => {
             rules.has(from)?;
             rules.has(to)

@@ -193,6 +193,9 @@ pub struct DatabaseDto {
     /// True to hand the objects of a former owner over to the owner.
     #[serde(default, skip_serializing_if = "no")]
     pub reassign_owned: bool,
+    /// A script that is run once, while nothing is in the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_sql: Option<Word>,
 }
 
 /// The written form of [`crate::current::Provider`].

@@ -381,6 +381,7 @@ impl Resolution<'_, '_> {
             is_template: dto.is_template,
             comment: self.text(dto.comment.as_ref()),
             reassign_owned: dto.reassign_owned,
+            initial_sql: self.text(dto.initial_sql.as_ref()),
             ..Database::default()
         };
         for word in &dto.extensions {

@@ -185,6 +185,7 @@ fn database(desired: &Desired, of: &Name, wanted: &Database) -> DatabaseDto {
         schema: schema.collect(),
         settings: settings(desired, None, Some(of)),
         reassign_owned: wanted.reassign_owned,
+        initial_sql: text(wanted.initial_sql.as_ref()),
     }
 }
 

@@ -9,9 +9,9 @@ mod roles;
 
 use crate::acl::Acl;
 use crate::current::{Contents, Current, DatabaseState, StoredPassword};
-use crate::name::Name;
-use crate::object::{Local, Object};
-use crate::plan::{Change, Commented};
+use crate::name::{Name, Text};
+use crate::object::{Local, Object, Setting};
+use crate::plan::{Change, Commented, INITIALIZED};
 use thiserror::Error;
 
 /// A change that the server would refuse.
@@ -45,6 +45,15 @@ pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
         }
         Change::RevokeRole { role, member, grantor, cascade: _ } => {
             roles::revoke(state, role, member, grantor.as_ref())
+        }
+        Change::InitialSql { database, .. } => {
+            self::database(state, database)?;
+            let key = crate::current::SettingKey { role: None, database: Some(database.clone()) };
+            let (Ok(setting), Ok(done)) = (Setting::new(INITIALIZED), Text::new("done")) else {
+                return impossible("the record of the script has no name".to_owned());
+            };
+            state.settings.entry(key).or_default().insert(setting, done);
+            Ok(())
         }
         Change::ReassignOwned { database, from, to } => roles::reassign(state, database, from, to),
         Change::DropOwned { database, role } => {
@@ -181,7 +190,7 @@ fn acl<'a>(state: &'a mut Current, on: &Object) -> Result<Option<(Name, &'a mut 
     }
 }
 
-fn comment(state: &mut Current, on: &Commented, text: Option<crate::name::Text>) -> Result<(), Impossible> {
+fn comment(state: &mut Current, on: &Commented, text: Option<Text>) -> Result<(), Impossible> {
     let text = text.filter(|text| !text.as_str().is_empty());
     match on {
         Commented::Role(name) => {

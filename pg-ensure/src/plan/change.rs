@@ -237,6 +237,13 @@ pub enum Change {
         /// Revokes only the grant option if true.
         option_only: bool,
     },
+    /// A script that is run once, and the record of it: a setting of the database.
+    InitialSql {
+        /// The database's name.
+        database: Name,
+        /// The script's text.
+        script: Text,
+    },
     /// A `REASSIGN OWNED` statement.
     ReassignOwned {
         /// The database's name.
@@ -284,6 +291,7 @@ impl Change {
             | Self::DropExtension { database, .. }
             | Self::GrantDefault { database, .. }
             | Self::RevokeDefault { database, .. }
+            | Self::InitialSql { database, .. }
             | Self::ReassignOwned { database, .. }
             | Self::DropOwned { database, .. } => Place::In(database.clone()),
             Self::Grant { on, .. } | Self::Revoke { on, .. } => {
@@ -354,6 +362,7 @@ impl Change {
             Self::CreateRole { .. }
             | Self::GrantRole { .. }
             | Self::CreateDatabase(_)
+            | Self::InitialSql { .. }
             | Self::CreateSchema { .. }
             | Self::CreateExtension { .. }
             | Self::Grant { .. }

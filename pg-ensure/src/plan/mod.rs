@@ -10,6 +10,7 @@ pub use change::{Change, Place};
 pub use digest::{Digest, NotADigest};
 pub use parts::{Attributes, Commented, NewDatabase, Options};
 pub use risk::Risk;
+pub(crate) use sql::INITIALIZED;
 
 use crate::name::Name;
 use crate::version::Version;

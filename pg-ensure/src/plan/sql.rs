@@ -121,6 +121,7 @@ impl Change {
                 let (head, kind) = (defaults(key), key.kind.sql());
                 format!("{head} REVOKE {option}{} ON {kind} FROM {}", privileges.sql(), from.sql())
             }
+            Self::InitialSql { database, script } => initial_sql(database, script),
             Self::ReassignOwned { from, to, .. } => {
                 format!("REASSIGN OWNED BY {} TO {}", from.quoted(), to.quoted())
             }
@@ -199,4 +200,17 @@ fn create_database(new: &NewDatabase, version: Version) -> String {
     words.extend(database_options(new.connection_limit, new.allow_connections, new.is_template));
     let with = if words.is_empty() { String::new() } else { format!(" WITH {}", words.join(" ")) };
     format!("CREATE DATABASE {}{with}", new.name.quoted())
+}
+
+/// The name of the setting that records a script that was run.
+pub(crate) const INITIALIZED: &str = "pg_ensure.initial_sql";
+
+/// The script with the default search path, and the record of it, for one transaction.
+fn initial_sql(database: &Name, script: &Text) -> String {
+    let script = script.as_str().trim().trim_end_matches(';');
+    format!(
+        "SET LOCAL search_path TO DEFAULT;\n{script}\n;\nSET LOCAL search_path TO pg_catalog;\n\
+         ALTER DATABASE {} SET {INITIALIZED} TO 'done'",
+        database.quoted()
+    )
 }

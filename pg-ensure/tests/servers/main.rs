@@ -3,6 +3,7 @@
 mod common;
 mod concurrent;
 mod crashes;
+mod initial;
 mod many;
 mod nixos;
 mod objects;
