@@ -185,9 +185,9 @@ mod tests {
         Hosts::load("pg_hosts.conf", text, &mut NoIncludes)
     }
 
-    struct Names;
+    struct NameFile;
 
-    impl Include for Names {
+    impl Include for NameFile {
         fn read(&mut self, _: &str) -> Result<String, IncludeError> {
             Ok("example.com\nexample.net\n".to_owned())
         }
@@ -210,7 +210,8 @@ mod tests {
         assert_eq!(line(None), Some(3));
         // Without a default the handshake fails.
         assert_eq!(line(Some("example.net")), None);
-        let hosts = Hosts::load("pg_hosts.conf", "a.test,@names a.crt a.key\n", &mut Names).expect("valid");
+        let hosts =
+            Hosts::load("pg_hosts.conf", "a.test,@names a.crt a.key\n", &mut NameFile).expect("valid");
         assert!(hosts.decide(Some("example.net")).is_some() && hosts.decide(Some("b.test")).is_none());
         assert!(load("").expect("valid").hosts().is_empty());
     }

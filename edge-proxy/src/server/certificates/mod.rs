@@ -6,7 +6,7 @@ mod pair;
 pub use error::CertificateError;
 pub use pair::CertificateFiles;
 
-use pair::{Pair, Place, Stamps};
+use pair::{Pair, PairLocation, Stamps};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::collections::{HashMap, HashSet};
@@ -200,9 +200,9 @@ impl Certificates {
     }
 
     /// Returns the places of all pairs, and whether each is named by itself. A pair that is named by itself and in the folder is one.
-    fn places(&self) -> Result<Vec<(Place, bool)>, CertificateError> {
+    fn places(&self) -> Result<Vec<(PairLocation, bool)>, CertificateError> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let place = |files: CertificateFiles| (Place { path: files.certificate.clone(), files }, true);
+        let place = |files: CertificateFiles| (PairLocation { path: files.certificate.clone(), files }, true);
         let mut places: Vec<_> = files.into_iter().map(place).collect();
         if let Some(folder) = &self.folder {
             let found = pair::places(folder)

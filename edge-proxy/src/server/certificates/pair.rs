@@ -21,14 +21,14 @@ pub struct CertificateFiles {
 }
 
 /// A pair that is looked for: its files, and the path that it is reported by.
-pub(super) struct Place {
+pub(super) struct PairLocation {
     pub(super) path: PathBuf,
     pub(super) files: CertificateFiles,
 }
 
 /// Returns the places of pairs in a folder: a subfolder each, as `/var/lib/acme` and `/etc/letsencrypt/live` have them, or two files
 /// `NAME.crt` and `NAME.key`, as lego writes them.
-pub(super) fn places(folder: &Path) -> io::Result<Vec<Place>> {
+pub(super) fn places(folder: &Path) -> io::Result<Vec<PairLocation>> {
     let mut places = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -40,11 +40,14 @@ pub(super) fn places(folder: &Path) -> io::Result<Vec<Place>> {
             let key = [path.join("key.pem"), path.join("privkey.pem")];
             let key = key.iter().find(|key| key.exists()).unwrap_or(&key[0]).clone();
             let files = CertificateFiles { certificate: path.join("fullchain.pem"), key };
-            places.push(Place { path, files });
+            places.push(PairLocation { path, files });
         } else if path.extension() == Some(OsStr::new("crt")) && !name.ends_with(b".issuer.crt") {
             let key = path.with_extension("key");
             if key.exists() {
-                places.push(Place { path: path.clone(), files: CertificateFiles { certificate: path, key } });
+                places.push(PairLocation {
+                    path: path.clone(),
+                    files: CertificateFiles { certificate: path, key },
+                });
             }
         }
     }
@@ -75,8 +78,8 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// Reads a pair.
-pub(super) fn read(place: &Place, stamp: Stamps) -> Result<Pair, CertificateError> {
-    let Place { path, files: CertificateFiles { certificate: chain_path, key: key_path } } = place;
+pub(super) fn read(place: &PairLocation, stamp: Stamps) -> Result<Pair, CertificateError> {
+    let PairLocation { path, files: CertificateFiles { certificate: chain_path, key: key_path } } = place;
     let read = |path: &Path| {
         std::fs::read(path).map_err(|source| CertificateError::File { path: path.into(), source })
     };
