@@ -368,7 +368,8 @@ let
     inherit types;
     inherit (builtins) elem filter mapAttrs;
     mapAttrsToList = f: set: map (name: f name set.${name}) (builtins.attrNames set);
-    mkEnableOption = x: x; mkOption = x: x; mkIf = condition: x: assert condition; x;
+    mkEnableOption = x: x; mkOption = x: x; mkIf = condition: x: if condition then x else { };
+    mkMerge = builtins.foldl' (all: one: all // one) { }; mkForce = x: x; mkDefault = x: x;
     literalExpression = x: x; toUpper = x: x;
     genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
     filterAttrs = keep: set: builtins.listToAttrs (builtins.concatMap
@@ -378,11 +379,15 @@ let
     escapeShellArgs = builtins.concatStringsSep " ";
     getExe' = package: name: "${package}/bin/${name}";
   };
-  pkgs = { pg-ensure = "/x"; formats.json = _: { type = null; generate = _: builtins.toJSON; }; };
+  pkgs = {
+    pg-ensure = "/x"; pg-hba = "/x";
+    formats = builtins.listToAttrs (map (name: { inherit name; value = _: { type = null; generate = _: builtins.toJSON; }; })
+      [ "json" "toml" ]);
+  };
   clauses = { superuser = null; createrole = null; createdb = true; "inherit" = null; login = null; replication = null;
     bypassrls = null; };
   cfg = {
-    enable = true; package = "/x"; connect = "host=/run/postgresql user=postgres"; hbaPolicy = null; credentials = { }; requiredBy = [ "vaultwarden.service" ];
+    enable = true; package = "/x"; connect = "host=/run/postgresql user=postgres"; hbaPolicy = null; hba = null; credentials = { }; requiredBy = [ "vaultwarden.service" ];
     adoptPostgresqlOptions = true;
     ensures = [
       { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; database = null; }
@@ -393,6 +398,7 @@ let
     settings = { role = [ { name = "reader"; } ]; };
   };
   postgresql = {
+    ensures = [ { name = "immich"; passwordFile = null; database = null; } ];
     ensureDatabases = [ "nextcloud" "forgejo" ];
     ensureUsers = [
       { name = "nextcloud"; ensureDBOwnership = true; ensureClauses = { login = true; password = "x"; }; }
@@ -450,7 +456,7 @@ fn the_nixos_module_makes_a_manifest_that_the_program_takes() {
     let sql = "SELECT string_agg(datname || '=' || pg_get_userbyid(datdba), ' ' ORDER BY datname) FROM pg_database \
                WHERE NOT datistemplate";
     let owners = postgres.session().query(sql).expect("rows")[0][0].clone();
-    let expected = "forgejo=forgejo mesh=head-scale nextcloud=nextcloud postgres=postgres shared=postgres vaultwarden=vaultwarden";
+    let expected = "forgejo=forgejo immich=immich mesh=head-scale nextcloud=nextcloud postgres=postgres shared=postgres vaultwarden=vaultwarden";
     assert_eq!(owners.as_deref(), Some(expected));
     assert_eq!(run("check").status.code(), Some(0));
 }
