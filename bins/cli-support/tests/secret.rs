@@ -148,6 +148,7 @@ fn inside_of_a_unit() {
     if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() {
         let why = "credential:secret".parse::<Reference>().unwrap().read().unwrap_err();
         assert!(why.to_string().contains("CREDENTIALS_DIRECTORY"));
+        assert!(why.to_string().contains("systemd-run --pipe --wait"), "{why}");
         return;
     }
     println!("read: {}", "credential:secret".parse::<Reference>().unwrap().read().unwrap().expose_secret());

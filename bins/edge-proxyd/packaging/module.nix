@@ -28,7 +28,12 @@ let
   written = lib.recursiveUpdate
     (lib.optionalAttrs (secure != [ ]) { certificates.folder = cfg.certificates; })
     cfg.settings;
-  file = format.generate "edge.toml" (written // { site = sites ++ (cfg.settings.site or [ ]); });
+  generated = format.generate "edge.toml" (written // { site = sites ++ (cfg.settings.site or [ ]); });
+  # A mistake fails the build; files and secrets of the host are looked at when the service starts.
+  file = pkgs.runCommandLocal "edge.toml" { file = generated; } ''
+    ${program} check --no-files --errors-only --config ${generated}
+    ln -s ${generated} $out
+  '';
 
   addresses = listener:
     let given = listener.address or [ ]; in if builtins.isList given then given else [ given ];

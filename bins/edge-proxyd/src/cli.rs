@@ -156,6 +156,9 @@ pub(crate) struct ReloadArgs {
 
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
+    /// The URL of the request, such as https://git.example.org/path, instead of --host, --path and --plain.
+    #[arg(value_name = "URL", conflicts_with_all = ["host", "path", "plain"])]
+    pub(crate) url: Option<String>,
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
@@ -184,8 +187,8 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "SUBJECT", conflicts_with_all = ["plain", "quic"])]
     pub(crate) client_certificate: Option<String>,
     /// The host of the request, optionally with a port.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) host: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "url")]
+    pub(crate) host: Option<String>,
     /// The request target: path and query.
     #[arg(long, value_name = "PATH", default_value = "/")]
     pub(crate) path: String,
@@ -207,6 +210,13 @@ pub(crate) struct ExplainArgs {
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl ExplainArgs {
+    /// Returns the host of the request.
+    pub(crate) fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or_default()
+    }
 }
 
 /// The outcome of a command.

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     match command {
         cli::Command::Check(args) => commands::check::run(&args).into(),
         cli::Command::Demo(args) => demo::run(&args),
-        cli::Command::Explain(args) => commands::explain::run(&args).into(),
+        cli::Command::Explain(args) => commands::explain::run(*args).into(),
         cli::Command::Generate(what) => match what.run(cli::Cli::command(), &manual::MANUAL) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {

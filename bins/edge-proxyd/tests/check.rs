@@ -75,6 +75,19 @@ fn certificates_are_loaded() {
 }
 
 #[test]
+fn contents_of_another_machine_are_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page =
+        SITE.replace("upstream = \"http://127.0.0.1:1\"", "respond = { file = \"/nonexistent/page\" }");
+    let output = check(folder.path(), &plain(&page), &["--errors-only"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let output = check(folder.path(), &plain(&page), &["--no-files"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = check(folder.path(), &plain(&format!("{page}bogus = 1\n")), &["--no-files"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
 fn the_log_the_secrets_and_the_addresses_are_tried() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();

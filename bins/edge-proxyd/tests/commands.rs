@@ -89,11 +89,62 @@ fn explain_who_hops_are() {
 fn explain_the_sinkhole() {
     let value = explain(PACMAN, &["--from", "192.0.2.1", "--host", "other.org"]);
     assert_eq!(value["handshake"]["what"], "dropped without a response");
+    // The answer ends where the connection does.
+    assert_eq!((&value["ended"], &value["verdict"]["what"]), (&"handshake".into(), &"no request".into()));
+    assert_eq!((&value["code"], &value["forwarded"]), (&"unknown-name".into(), &serde_json::Value::Null));
     let value = explain(PACMAN, &["--plain", "--from", "192.0.2.1", "--host", "198.51.100.7"]);
     assert_eq!(value["code"], "raw-address");
     let value =
         explain(PACMAN, &["--from", "192.0.2.1", "--sni", "git.example.org", "--host", "vault.example.org"]);
     assert_eq!(value["verdict"]["what"], "refused with 421");
+}
+
+#[test]
+fn explain_a_url() {
+    let value = explain(PACMAN, &["https://git.example.org/a?b#c", "--from", "192.0.2.1"]);
+    assert_eq!(value["forwarded"]["target"], "/a?b", "{value}");
+    let value = explain(PACMAN, &["http://git.example.org", "--from", "192.0.2.1"]);
+    assert_eq!(value["verdict"]["what"], "308 to https://git.example.org/", "{value}");
+    for wrong in ["git.example.org/a", "ftp://git.example.org/", "https:///a", "https://me@git.example.org/"]
+    {
+        let output = run(&["explain", "--config", PACMAN, "--from", "192.0.2.1", wrong]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("is not a valid URL"), "{said}");
+    }
+    assert_eq!(run(&["explain", "--config", PACMAN, "--from", "192.0.2.1"]).status.code(), Some(2));
+}
+
+/// Listeners and certificates are part of the answer.
+#[test]
+fn explain_what_no_connection_reaches() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("edge.toml");
+    let text = format!(
+        "[[listen]]\naddress = '127.0.0.1:443'\ntls = true\n[certificates]\nfolder = '{}'\n[[site]]\n\
+         hosts = ['a.test']\nupstream = 'http://127.0.0.1:1'\n",
+        folder.path().join("acme").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let explained =
+        |more: &[&str]| explain(config.to_str().unwrap(), &[&["--from", "192.0.2.1"], more].concat());
+    // The folder is not there: unknown, and the rest is explained.
+    let value = explained(&["https://a.test/"]);
+    assert_eq!(
+        (&value["certificate"]["what"], &value["ended"]),
+        (&"unknown".into(), &serde_json::Value::Null)
+    );
+    std::fs::create_dir(folder.path().join("acme")).unwrap();
+    let value = explained(&["https://a.test/"]);
+    assert_eq!((&value["ended"], &value["forwarded"]), (&"certificate".into(), &serde_json::Value::Null));
+    testkit::Authority::new().write(&folder.path().join("acme/a.test"), &["a.test"]);
+    let value = explained(&["https://a.test/"]);
+    assert_eq!(
+        (&value["certificate"]["what"], &value["forwarded"]["target"]),
+        (&"found".into(), &"/".into())
+    );
+    // Neither HTTP/3 nor plain HTTP has a listener.
+    assert_eq!(explained(&["https://a.test/", "--quic"])["ended"], "listener");
+    assert_eq!(explained(&["http://a.test/"])["ended"], "listener");
 }
 
 #[test]

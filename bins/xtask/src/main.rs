@@ -102,6 +102,7 @@ fn main() -> ExitCode {
         (Some("book"), []) => book::render(),
         (Some("book"), ["--check"]) => book::check(),
         (Some("flake"), []) => flake::prove(),
+        (Some("boot"), ["--full", "--built"]) => boot::prove_in_full(),
         (Some("nix"), []) => nix::whole(None),
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
         (Some("fuzz"), arguments) => fuzz::Session::parse(arguments).and_then(|session| fuzz::run(&session)),

@@ -3,7 +3,7 @@
 
 use crate::process::{Outcome, cargo, root, step, target};
 use crate::units::{exposure, without_newer};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +11,16 @@ const NIX: &str = "/usr/bin/nix";
 /// The programs whose files the modules write.
 const PROGRAMS: &[&str] =
     &["acme-dns01", "edge-proxyd", "pg-ensure", "pg-hba", "smtp-config", "upgrade-pg-cluster"];
+
+/// The units that the modules and the Debian packages have in common.
+const DEBIAN: &[(&str, &str)] = &[
+    ("acme-dns01.service", "bins/acme-dns01/packaging/acme-dns01.service"),
+    ("edge-proxyd.service", "bins/edge-proxyd/packaging/edge-proxyd.service"),
+    ("pg-ensure.service", "bins/pg-ensure/packaging/pg-ensure.service"),
+];
+/// Settings that follow from the options of a module, or from the places of a system.
+const OWN: &[&str] =
+    &["EnvironmentFile", "LoadCredential", "ProtectSystem", "ReadWritePaths", "SupplementaryGroups"];
 
 /// Builds the programs and checks the modules, with nixpkgs' own lib if one is given.
 pub(crate) fn whole(lib: Option<&str>) -> Outcome {
@@ -78,12 +88,53 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
         known(Path::new(unit))?;
         exposure(Path::new(unit))?;
     }
+    let compared = units.iter().map(|unit| alike(Path::new(unit))).collect::<Result<Vec<_>, _>>()?;
+    if compared.iter().filter(|same| **same).count() < DEBIAN.len() {
+        return Err("nix: not every unit of the packages was compared with its module".to_owned());
+    }
     if (hosts, runs) == (0, 0) || units.is_empty() {
         return Err("nix: test.nix named nothing to verify".to_owned());
     }
     let _ = std::fs::remove_dir_all(&work);
     println!("xtask: nix: {hosts} hosts evaluated, {} units verified, {runs} scripts run", units.len());
     Ok(())
+}
+
+/// Compares the service settings of a module with those of the Debian unit of the same name. Returns whether there is one.
+fn alike(unit: &Path) -> Result<bool, String> {
+    let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.split_once('-').map_or(name, |(_, rest)| rest);
+    let Some((_, debian)) = DEBIAN.iter().find(|(known, _)| *known == name) else { return Ok(false) };
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()));
+    let (theirs, ours) = (settings(&read(&root().join(debian))?), settings(&read(unit)?));
+    let keys: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    for key in keys.into_iter().filter(|key| !OWN.contains(&key.as_str()) && !key.starts_with("Exec")) {
+        let (debian, nixos) = (theirs.get(key), ours.get(key));
+        if debian != nixos {
+            return Err(format!(
+                "{name}: {key} is {debian:?} in the Debian unit and {nixos:?} in the module"
+            ));
+        }
+    }
+    Ok(true)
+}
+
+/// Returns the settings of a unit's service, with the words of each in the order of its lines.
+fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
+    let service = text.split("[Service]").nth(1).unwrap_or_default().split("\n[").next().unwrap_or_default();
+    let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, value) in
+        service.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='))
+    {
+        let words = value.split_whitespace().map(|word| match word {
+            "yes" => "true".to_owned(),
+            "no" => "false".to_owned(),
+            word => word.to_owned(),
+        });
+        settings.entry(key.to_owned()).or_default().extend(words);
+    }
+    settings
 }
 
 /// Checks that systemd knows every key of the unit, and that its programs exist.

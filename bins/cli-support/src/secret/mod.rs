@@ -12,6 +12,9 @@ use std::str::FromStr;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+/// The variable with the folder of a unit's credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
 /// The longest secret in bytes, more than any password or key.
 pub const LONGEST: u64 = 64 * 1024;
 
@@ -111,7 +114,7 @@ pub enum SecretError {
         why: String,
     },
     /// The environment variable is not set.
-    #[error("the environment variable {0} is not set")]
+    #[error("the environment variable {0} is not set{how}", how = how(.0))]
     Environment(String),
     /// The file could not be read.
     #[error("{file}: cannot be read")]
@@ -130,6 +133,15 @@ pub enum SecretError {
         /// The error and its fix.
         why: &'static str,
     },
+}
+
+/// Returns how to provide a variable that systemd sets.
+fn how(variable: &str) -> &'static str {
+    if variable != CREDENTIALS {
+        return "";
+    }
+    ", which systemd does for a unit with LoadCredential=: call the program as the unit does, with \
+     systemd-run --pipe --wait --uid=ACCOUNT -p LoadCredential=NAME:/PATH PROGRAM …"
 }
 
 impl From<SecretError> for crate::outcome::Failure {

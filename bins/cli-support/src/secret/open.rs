@@ -1,6 +1,6 @@
 //! Reading of files that only their owner may read.
 
-use super::{LONGEST, SecretError};
+use super::{CREDENTIALS, LONGEST, SecretError};
 use crate::account::Account;
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -21,10 +21,10 @@ pub(super) enum Kept {
 
 /// Returns the folder of the unit's credentials.
 pub(super) fn credentials() -> Result<PathBuf, SecretError> {
-    std::env::var_os("CREDENTIALS_DIRECTORY")
+    std::env::var_os(CREDENTIALS)
         .filter(|folder| !folder.is_empty())
         .map(PathBuf::from)
-        .ok_or_else(|| SecretError::Environment("CREDENTIALS_DIRECTORY".to_owned()))
+        .ok_or_else(|| SecretError::Environment(CREDENTIALS.to_owned()))
 }
 
 /// Reads a file. All checks use the descriptor that is read, so that nothing can change in between.

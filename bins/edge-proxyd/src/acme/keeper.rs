@@ -3,7 +3,7 @@
 use super::AcmeSection;
 use crate::config::Settings;
 use crate::journal;
-use acme_dns01::engine::{Certificate, Engine};
+use acme_dns01::engine::{Certificate, Engine, EngineEvent};
 use acme_dns01::live::{Check, Greeting};
 use edge_proxy::config::ListenerKind;
 use std::net::SocketAddr;
@@ -22,8 +22,10 @@ impl Keeper {
     /// A message with the section.
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
         let setup = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
-        let engine =
-            setup.engine.observer(Arc::new(|id, event| journal::info(format_args!("acme: {id}: {event}"))));
+        let engine = setup.engine.observer(Arc::new(|id, event| {
+            let line = format_args!("acme: {id}: {event}");
+            if fails(event) { journal::warning(line) } else { journal::info(line) }
+        }));
         for group in &setup.unknown_groups {
             journal::warning(format_args!(
                 "acme: there is no group `{group}`: files keep the group of the account"
@@ -74,6 +76,22 @@ impl Keeper {
         }
         self.engine.run(&certificates).await;
     }
+}
+
+/// Returns whether an event needs attention.
+const fn fails(event: &EngineEvent) -> bool {
+    use EngineEvent::{Abandoned, Alert, AlertLost, Error, Failed, Lost, RolledBack, Undeployed};
+    matches!(
+        event,
+        Abandoned(_)
+            | Alert(_)
+            | AlertLost(_)
+            | Error(_)
+            | Failed { .. }
+            | Lost(_)
+            | RolledBack(_)
+            | Undeployed { .. }
+    )
 }
 
 fn words(why: &dyn std::error::Error) -> String {

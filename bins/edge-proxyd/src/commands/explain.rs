@@ -1,14 +1,22 @@
 //! The command `explain`: explains how a request would be handled, by running the actual decision functions.
 
+mod certificate;
 mod report;
 mod request;
 
 use crate::cli::{Exit, ExplainArgs};
 use crate::config;
 
-pub(crate) fn run(args: &ExplainArgs) -> Exit {
-    let snapshot = match config::load(&args.config) {
-        Ok((_, snapshot)) => snapshot,
+pub(crate) fn run(mut args: ExplainArgs) -> Exit {
+    if let Some(url) = args.url.take()
+        && let Err(why) = request::take_url(&url, &mut args)
+    {
+        eprintln!("edge-proxyd explain: {why}");
+        return Exit::Wrong;
+    }
+    let args = &args;
+    let (settings, snapshot) = match config::load(&args.config) {
+        Ok(loaded) => loaded,
         Err(problems) => {
             problems.report(args.json);
             return Exit::Wrong;
@@ -21,7 +29,8 @@ pub(crate) fn run(args: &ExplainArgs) -> Exit {
             return Exit::Wrong;
         }
     };
-    let report = report::Explanation::new(&snapshot, args, head);
+    let certificates = certificate::Known::of(&settings);
+    let report = report::Explanation::new(&snapshot, args, head, &certificates);
     if args.json {
         // Contains only text and numbers, so serialisation cannot fail.
         println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());

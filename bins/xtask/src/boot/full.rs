@@ -31,7 +31,7 @@ fn hanging(machine: &mut Machine) -> Outcome {
         45,
         &format!("{hang}\nsystemctl kill -s USR2 --kill-whom=main edge-proxyd; sleep 40"),
     )?;
-    machine.run("mv /srv/edge-proxyd /usr/bin/edge-proxyd; ! pgrep -f 'sleep 1000'")?;
+    machine.run("mv /srv/edge-proxyd /usr/bin/edge-proxyd; ! pgrep -x sleep")?;
     let after = machine.run("systemctl show --value -p MainPID edge-proxyd")?;
     if before == after { Ok(()) } else { Err(format!("{before} was followed by {after}")) }
 }

@@ -49,7 +49,12 @@ pub(crate) fn whole(full: bool) -> Outcome {
         cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
     )?;
     prove()?;
-    if full { live("boot, in full", full::STEPS) } else { Ok(()) }
+    if full { prove_in_full() } else { Ok(()) }
+}
+
+/// Boots the programs that are already built, in the long form.
+pub(crate) fn prove_in_full() -> Outcome {
+    live("boot, in full", full::STEPS)
 }
 
 /// Boots the programs that are already built, in the short form.

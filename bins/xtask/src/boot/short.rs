@@ -9,6 +9,7 @@ pub(super) const STEPS: &[Step] = &[
     ("a listener waits for its interface, and survives that it is made anew", interface),
     ("an application starts when its database's secret comes", late_secret),
     ("it starts again when PostgreSQL was stopped and started", postgresql_again),
+    ("a reload of pg-ensure has the credentials of the unit", reload_pg_ensure),
     ("a restart refuses nobody, and takes seconds with a long request open", restart),
     ("a takeover refuses nobody, and the service goes on", takeover),
     ("a reload that is refused fails, and one that needs a new process gets it", reload),
@@ -72,6 +73,20 @@ fn postgresql_again(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop postgresql && ! systemctl is-active myapp")?;
     machine.run("systemctl start postgresql")?;
     machine.until(30, "systemctl is-active pg-ensure myapp")
+}
+
+fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
+    let since = "systemctl show --value -p ActiveEnterTimestampMonotonic myapp";
+    let before = machine.run(since)?;
+    machine.run("printf '[[ensure]]\\nname = \"more\"\\n' >> /etc/pg-ensure/manifest.toml && systemctl reload pg-ensure")?;
+    machine.run("setpriv --reuid postgres --clear-groups psql -Atc '\\du more' | grep more")?;
+    if machine.run(since)? != before {
+        return Err("the application was restarted".to_owned());
+    }
+    // In a shell, a plan with the same credentials has nothing to do.
+    let plan = "/usr/libexec/pg-ensure/with-credentials pg-ensure.service pg-ensure plan /etc/pg-ensure/manifest.toml \
+                --connect 'host=/run/postgresql user=postgres'";
+    machine.run(plan).map(drop)
 }
 
 fn restart(machine: &mut Machine) -> Outcome {

@@ -1,5 +1,6 @@
 //! The report of `explain`.
 
+use super::certificate::Known;
 use crate::cli::ExplainArgs;
 use edge_proxy::config::{CertificateMode, Listener, ListenerKind, PathMatch, Reject};
 use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, hello, request_fields};
@@ -17,6 +18,11 @@ pub(super) struct Explanation {
     listener: Answer,
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake: Option<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<Answer>,
+    /// Where the connection ends before there is a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<&'static str>,
     client: Answer,
     site: Answer,
     route: Answer,
@@ -48,13 +54,18 @@ struct Forwarded {
 }
 
 impl Explanation {
-    pub(super) fn new(snapshot: &Snapshot, args: &ExplainArgs, mut head: RequestHead) -> Self {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        args: &ExplainArgs,
+        mut head: RequestHead,
+        certificates: &Known,
+    ) -> Self {
         let transport = match (args.plain, args.quic) {
             (true, _) => Transport::Plain,
             (_, true) => Transport::Quic,
             _ => Transport::Tls,
         };
-        let host = split_authority(&args.host).map(|(host, _, _)| normalize(host));
+        let host = split_authority(args.host()).map(|(host, _, _)| normalize(host));
         let sni = match &args.sni {
             _ if args.plain => None,
             Some(name) => Some(normalize(name)).filter(|name| !name.is_empty()),
@@ -97,9 +108,22 @@ impl Explanation {
             (None, _) => CertificateContext::NotAsked,
         };
         let handshake = transport.is_secure().then(|| handshake(snapshot, &facts, source));
+        let certificate = match &handshake {
+            Some(handshake) if handshake.goes_on => {
+                sni.as_deref().map(|name| certificate(certificates, name))
+            }
+            _ => None,
+        };
+        let code = handshake.as_ref().and_then(|handshake| handshake.code);
+        let ended = match (&listener, &handshake, &certificate) {
+            (None, ..) => Some("listener"),
+            (_, Some(handshake), _) if !handshake.goes_on => Some("handshake"),
+            (.., Some(certificate)) if certificate.what == "none" => Some("certificate"),
+            _ => None,
+        };
         let decision = decide(snapshot, &facts, &head);
         let forwarded = match decision.verdict {
-            Verdict::Forward { upstream } => {
+            Verdict::Forward { upstream } if ended.is_none() => {
                 let upstream = &snapshot.config().upstreams[upstream];
                 request_fields(&decision, &facts, decision.early == Early::Allowed, &mut head);
                 Some(Forwarded {
@@ -116,15 +140,20 @@ impl Explanation {
         };
         Self {
             listener: listener_answer(args, listener),
-            handshake,
+            handshake: handshake.map(|handshake| handshake.answer),
+            certificate,
+            ended,
             client: Answer::new(
                 decision.client.address.to_string(),
                 format!("from {}: {}", decision.client.source, decision.client.stop),
             ),
             site: site(&decision, host.as_deref()),
             route: route(&decision),
-            verdict: verdict(snapshot, &decision),
-            code: decision.verdict.reason().map(Reason::as_str),
+            verdict: match ended {
+                Some(at) => Answer::new("no request", format!("the connection ends at the {at}")),
+                None => verdict(snapshot, &decision),
+            },
+            code: if ended.is_some() { code } else { decision.verdict.reason().map(Reason::as_str) },
             early: early(decision.early),
             forwarded,
         }
@@ -140,8 +169,37 @@ fn shown(args: &ExplainArgs) -> Option<ClientCertificate> {
     })
 }
 
+/// The outcome of a handshake.
+struct HandshakeOutcome {
+    answer: Answer,
+    /// True if the client gets to send a request.
+    goes_on: bool,
+    /// The reason of a rejection.
+    code: Option<&'static str>,
+}
+
+impl HandshakeOutcome {
+    fn accepted(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { answer: Answer::new(what, why), goes_on: true, code: None }
+    }
+
+    fn ended(what: impl Into<String>, why: impl Into<String>, code: Option<&'static str>) -> Self {
+        Self { answer: Answer::new(what, why), goes_on: false, code }
+    }
+}
+
+/// Returns whether there is a certificate for this name.
+fn certificate(certificates: &Known, name: &str) -> Answer {
+    match certificates {
+        Known::Loaded(found) if found.covers(name) => Answer::new("found", format!("one covers {name}")),
+        Known::Loaded(_) => Answer::new("none", format!("none covers {name}: the handshake fails")),
+        Known::Unknown(why) => Answer::new("unknown", format!("{why} (by this user)")),
+        Known::Unneeded => Answer::new("unknown", "none are configured"),
+    }
+}
+
 /// Returns the outcome of the handshake of a connection from this address.
-fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source: IpAddr) -> Answer {
+fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source: IpAddr) -> HandshakeOutcome {
     let site = match hello(snapshot, facts.transport, facts.listener, Some(source), facts.sni) {
         Ok(site) => &snapshot.config().sites[site],
         Err(rejection) => {
@@ -149,29 +207,35 @@ fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source: IpAddr) ->
                 Reject::Silent => "dropped without a response",
                 Reject::Alert => "refused with an alert",
             };
-            return Answer::new(what, format!("{} ({})", rejection.why.description(), rejection.why));
+            let why = format!("{} ({})", rejection.why.description(), rejection.why);
+            return HandshakeOutcome::ended(what, why, Some(rejection.why.as_str()));
         }
     };
     if let Some(upstream) = &site.passthrough {
-        return Answer::new(
+        return HandshakeOutcome::ended(
             format!("passed through to `{upstream}`"),
             "the site passes TLS on without decrypting it; what follows is not decided here",
+            None,
         );
     }
     let belongs = format!("the SNI belongs to site `{}`", site.name);
-    let Some(asked) = &site.client_certificates else { return Answer::new("accepted", belongs) };
+    let Some(asked) = &site.client_certificates else {
+        return HandshakeOutcome::accepted("accepted", belongs);
+    };
     let authorities = asked.ca.display();
     match (facts.certificate, asked.mode) {
-        (CertificateContext::Verified(_), _) => {
-            Answer::new("accepted", format!("{belongs}, and the client certificate is one of {authorities}"))
-        }
-        (_, CertificateMode::Optional) => {
-            Answer::new("accepted", format!("{belongs}, which takes clients without a certificate too"))
-        }
+        (CertificateContext::Verified(_), _) => HandshakeOutcome::accepted(
+            "accepted",
+            format!("{belongs}, and the client certificate is one of {authorities}"),
+        ),
+        (_, CertificateMode::Optional) => HandshakeOutcome::accepted(
+            "accepted",
+            format!("{belongs}, which takes clients without a certificate too"),
+        ),
         (_, CertificateMode::Required) => {
             let why = Reason::ClientCertificateRejected;
             let asks = format!("{belongs}, which asks for a client certificate of {authorities} ({why})");
-            Answer::new("refused with an alert", asks)
+            HandshakeOutcome::ended("refused with an alert", asks, Some(why.as_str()))
         }
     }
 }
@@ -306,25 +370,28 @@ fn text(bytes: &[u8]) -> String {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nothing of a request that is never sent.
+        let request = self.ended.is_none();
         let lines = [
             ("listener", Some(&self.listener)),
             ("handshake", self.handshake.as_ref()),
-            ("client", Some(&self.client)),
-            ("site", Some(&self.site)),
-            ("route", Some(&self.route)),
+            ("certificate", self.certificate.as_ref()),
+            ("client", request.then_some(&self.client)),
+            ("site", request.then_some(&self.site)),
+            ("route", request.then_some(&self.route)),
             ("verdict", Some(&self.verdict)),
-            ("early data", Some(&self.early)),
+            ("early data", request.then_some(&self.early)),
         ];
         for (name, answer) in lines {
             if let Some(Answer { what, why }) = answer {
-                writeln!(f, "{name:<10}  {what}: {why}")?;
+                writeln!(f, "{name:<11}  {what}: {why}")?;
             }
         }
         if let Some(code) = self.code {
-            writeln!(f, "{:<10}  {code}", "code")?;
+            writeln!(f, "{:<11}  {code}", "code")?;
         }
         if let Some(forwarded) = &self.forwarded {
-            writeln!(f, "{:<10}  {} at {}", "upstream", forwarded.upstream, forwarded.targets.join(", "))?;
+            writeln!(f, "{:<11}  {} at {}", "upstream", forwarded.upstream, forwarded.targets.join(", "))?;
             writeln!(f, "\n{} {}\nHost: {}", forwarded.method, forwarded.target, forwarded.host)?;
             if let Some(protocol) = &forwarded.upgrade {
                 writeln!(f, "Connection: Upgrade\nUpgrade: {protocol}")?;

@@ -4,6 +4,31 @@ use crate::cli::ExplainArgs;
 use edge_proxy::grammar::{decimal, is_field_value, is_target, is_token, trim};
 use edge_proxy::{BodyLength, Method, Name, RequestHead, Version};
 
+/// Sets the arguments that a URL stands for.
+///
+/// # Errors
+/// It is not a URL of http or https.
+pub(super) fn take_url(url: &str, args: &mut ExplainArgs) -> Result<(), String> {
+    let wrong = || format!("`{url}` is not a valid URL: expected https://git.example.org/path or http://…");
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    args.plain = match scheme.to_ascii_lowercase().as_str() {
+        "https" => false,
+        "http" if args.quic || args.early => return Err("--quic and --early need https".to_owned()),
+        "http" => true,
+        _ => return Err(wrong()),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    if authority.is_empty() || authority.contains('@') {
+        return Err(wrong());
+    }
+    args.host = Some(authority.to_owned());
+    // Clients send no fragment.
+    let target = target.split('#').next().unwrap_or_default();
+    args.path = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    Ok(())
+}
+
 pub(super) fn head(args: &ExplainArgs) -> Result<RequestHead, String> {
     let version = if args.quic { Version::Http3 } else { Version::Http11 };
     let mut head = RequestHead::new(version);
@@ -15,7 +40,7 @@ pub(super) fn head(args: &ExplainArgs) -> Result<RequestHead, String> {
             args.path
         ));
     }
-    head.authority.clone_from(&args.host);
+    args.host().clone_into(&mut head.authority);
     head.target.clone_from(&args.path);
     for line in &args.headers {
         let wrong = || format!("--header `{line}` is not a valid field: expected 'Name: value'");
