@@ -89,6 +89,16 @@ pub(crate) struct ImportArgs {
     /// The folder that stands for / in absolute includes, such as a copy of a container's files.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) root: Option<PathBuf>,
+    /// Run nginx with the file and edge-proxyd with the result, each in namespaces of its own without a network, ask both
+    /// the same requests and print where they differ. Changes nothing.
+    #[arg(long)]
+    pub(crate) prove: bool,
+    /// The nginx to run.
+    #[arg(long, value_name = "PROGRAM", default_value = "nginx", requires = "prove")]
+    pub(crate) nginx: PathBuf,
+    /// The side of a comparison, within its namespaces.
+    #[arg(long, hide = true)]
+    pub(crate) side: bool,
     /// List the harmless differences too, which are only counted otherwise.
     #[arg(long)]
     pub(crate) all: bool,

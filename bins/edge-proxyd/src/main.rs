@@ -14,6 +14,7 @@ mod import;
 mod journal;
 mod log;
 mod manual;
+mod prove;
 mod sandbox;
 mod service;
 mod shared;

@@ -13,6 +13,7 @@ mod fuzz;
 mod go;
 mod homelab;
 mod icu;
+mod import_corpus;
 mod instructions;
 mod links;
 mod minutes;
@@ -65,6 +66,11 @@ usage: cargo xtask COMMAND
                 render the pictures in the documentation from a quick scenario, or from the last one, with Chromium
   soak [--minutes N]
                 run the soak test for N minutes (10)
+  import-corpus DIR [--domain NAME] [--root DIR] [--prove]
+                count the nginx configurations below a folder that edge-proxyd imports as sites, and with --prove those that
+                answer as nginx does
+  import-random [N]
+                prove the import of N random nginx configurations (2000)
   tools         only install what the tests need
   bench [ARGS]  measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
@@ -115,6 +121,9 @@ fn main() -> ExitCode {
             eprintln!("xtask: judges is deprecated: use conformance");
             tools::install().and_then(|()| conformance::all())
         }
+        (Some("import-corpus"), arguments) => import_corpus::count(arguments),
+        (Some("import-random"), []) => import_corpus::random("2000"),
+        (Some("import-random"), [cases]) => import_corpus::random(cases),
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
         (Some("instructions"), extra) => instructions::run(extra),

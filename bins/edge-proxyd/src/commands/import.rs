@@ -1,12 +1,16 @@
 //! The command `import`: converts an nginx configuration.
 
 use crate::cli::{Exit, ImportArgs};
-use crate::import::{Directive, Harm, Import, Note, Options, ParseError, import, parse};
+use crate::import::{Directive, Harm, Import, Note, Options, ParseError, import, parse, whole};
+use crate::prove;
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &ImportArgs) -> Exit {
+    if args.side {
+        return prove::side(&args.file);
+    }
     let directives = match read(args) {
         Ok(directives) => directives,
         Err(why) => {
@@ -15,6 +19,9 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
         }
     };
     let options = Options { domain: args.domain.clone(), folder: folder(args).display().to_string() };
+    if args.prove {
+        return prove::prove(&whole(&directives, &options), &options, &args.nginx, args.json);
+    }
     let import = import(&directives, &options);
     let mut out = std::io::stdout();
     // The reader may have closed its end of the pipe.

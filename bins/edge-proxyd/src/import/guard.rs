@@ -79,6 +79,8 @@ impl Guards<'_> {
         }
         let mut lists = lists.unwrap_or_default();
         let any = lists.1;
+        // Everyone has an address that is enough.
+        let auth = auth.filter(|_| !any || lists.0 != Lists::default());
         if !guard.comments.is_empty() {
             lists.0 = Lists::nobody();
         }
@@ -91,7 +93,7 @@ impl Guards<'_> {
             if !lists.0.deny.is_empty() {
                 guard.keys.push(format!("deny = {}", list(&lists.0.deny)));
             }
-            if any {
+            if any && auth.is_some() {
                 guard.keys.push("satisfy = \"any\"".into());
             }
         }

@@ -28,6 +28,8 @@ pub(super) struct Location {
     /// The prefix of the location around it.
     pub(super) within: Option<String>,
     pub(super) handling: Handling,
+    /// True if it has a service, for which nginx completes the path of a folder.
+    pub(super) completes: bool,
     pub(super) directive: Directive,
 }
 
@@ -83,6 +85,12 @@ impl<'d> Locations<'d> {
                 place,
                 within: within.map(String::from),
                 handling,
+                completes: directive.inner().iter().any(|one| {
+                    matches!(
+                        one.name.as_str(),
+                        "proxy_pass" | "grpc_pass" | "fastcgi_pass" | "uwsgi_pass" | "scgi_pass"
+                    )
+                }),
                 directive: directive.clone(),
             });
             if directive.inner().iter().any(|inner| inner.name == "location") {

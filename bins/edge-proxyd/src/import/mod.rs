@@ -38,6 +38,8 @@ mod tests;
 
 pub(crate) use notes::{Harm, Note};
 pub(crate) use parse::{Directive, ParseError, parse};
+pub(crate) use pattern::{Rest, Shape, shapes};
+pub(crate) use ranges::net_of;
 
 use certificates::Certificates;
 use guard::Guards;
@@ -48,6 +50,7 @@ use real_ip::RealIp;
 use scope::Scope;
 use server::Around;
 use sites::{Server, Site};
+use std::net::SocketAddr;
 use stream::StreamServer;
 use upstream::{Block, Upstreams};
 use variables::Variables;
@@ -61,6 +64,29 @@ pub(crate) struct Import {
     pub(crate) notes: Vec<Note>,
     /// The number of sites that forward to a service.
     pub(crate) sites: usize,
+    /// What of it can be asked for.
+    pub(crate) outline: Outline,
+}
+
+/// A server with its hosts and addresses.
+#[derive(Debug)]
+pub(crate) struct OutlinedServer {
+    pub(crate) hosts: Vec<String>,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) directive: Directive,
+}
+
+/// The parts of a configuration by which its answers are compared.
+#[derive(Debug, Default)]
+pub(crate) struct Outline {
+    /// Addresses, with TLS, and with PROXY headers.
+    pub(crate) listens: Vec<(SocketAddr, bool, bool)>,
+    /// The servers with their hosts and addresses.
+    pub(crate) servers: Vec<OutlinedServer>,
+    /// Every target that requests may be forwarded to, as a URL.
+    pub(crate) targets: Vec<String>,
+    /// The header that carries the client's address.
+    pub(crate) header: Option<String>,
 }
 
 /// What the file itself does not say.
@@ -81,6 +107,7 @@ struct Edge {
     sites: Vec<Site>,
     forwarded: Vec<StreamServer>,
     upstreams: Upstreams,
+    servers: Vec<OutlinedServer>,
 }
 
 /// Directives of the top level that say nothing about answers.
@@ -110,6 +137,26 @@ const TOP: &[&str] = &[
     "worker_shutdown_timeout",
     "working_directory",
 ];
+
+/// Wraps a file of sites or of locations into what it is the content of, so that nginx can read it.
+pub(crate) fn whole(directives: &[Directive], options: &Options) -> Vec<Directive> {
+    let is_top = |one: &&Directive| {
+        TOP.contains(&one.name.as_str()) || matches!(one.name.as_str(), "http" | "stream" | "mail")
+    };
+    let mut found: Vec<Directive> = directives.iter().filter(is_top).cloned().collect();
+    let mut inner: Vec<Directive> = directives.iter().filter(|one| !is_top(one)).cloned().collect();
+    let references: Vec<&Directive> = inner.iter().collect();
+    if let Some(server) = fragment(&references, options, &mut Notes::default()) {
+        inner.retain(|one| matches!(one.name.as_str(), "server" | "upstream" | "map" | "geo"));
+        inner.push(server);
+    }
+    if let Some(first) = inner.first() {
+        let (file, line) = (first.file.clone(), first.line);
+        let http = Directive { file, line, name: "http".into(), arguments: Vec::new(), block: Some(inner) };
+        found.push(http);
+    }
+    found
+}
 
 /// Converts an nginx configuration.
 pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
@@ -158,7 +205,19 @@ pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
         site.body.routes.iter().any(|(_, one)| open(one))
     };
     let sites = edge.sites.iter().filter(forwards).count();
-    Import { text: write::text(&edge), notes: notes.sorted(), sites }
+    let outline = Outline {
+        listens: edge.listens.iter().map(|one| (one.address, one.tls, one.proxy_protocol)).collect(),
+        targets: edge
+            .upstreams
+            .used
+            .iter()
+            .flat_map(|one| one.targets.iter().chain(&one.backups))
+            .cloned()
+            .collect(),
+        header: Some(edge.real_ip.header().to_owned()).filter(|_| edge.real_ip.is_set()),
+        servers: std::mem::take(&mut edge.servers),
+    };
+    Import { text: write::text(&edge), notes: notes.sorted(), sites, outline }
 }
 
 /// Returns a server around a file that is the content of one: locations at its top level.
@@ -248,6 +307,12 @@ fn http(all: &[&Directive], edge: &mut Edge, options: &Options, notes: &mut Note
         }
         body
     };
+    let outlined = |server: &Server| OutlinedServer {
+        hosts: server.names.hosts.clone(),
+        addresses: server.listens.iter().map(|listen| listen.address).collect(),
+        directive: server.directive.clone(),
+    };
+    edge.servers = servers.iter().map(outlined).collect();
     edge.sites = sites::sites(&servers, &edge.listens, &mut convert, notes);
 }
 

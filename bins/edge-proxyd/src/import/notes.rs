@@ -105,18 +105,18 @@ impl Directive {
     }
 
     /// Returns its place as `file:line`.
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         let place = format!("{}:{}", self.file, self.line);
         place.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
 
     /// Returns the first argument; empty without one.
-    pub(super) fn first(&self) -> &str {
+    pub(crate) fn first(&self) -> &str {
         self.arguments.first().map_or("", String::as_str)
     }
 
     /// Returns the block; empty without one.
-    pub(super) fn inner(&self) -> &[Self] {
+    pub(crate) fn inner(&self) -> &[Self] {
         self.block.as_deref().unwrap_or_default()
     }
 }

@@ -18,17 +18,17 @@ enum Piece {
 
 /// One alternative of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// True if it matches from the beginning of the text on.
-    pub(super) anchored: bool,
+    pub(crate) anchored: bool,
     /// The characters that it begins with.
-    pub(super) literal: String,
-    pub(super) rest: Rest,
+    pub(crate) literal: String,
+    pub(crate) rest: Rest,
 }
 
 /// The remainder of an alternative after its first characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(crate) enum Rest {
     /// Any text may follow.
     Anything,
     /// The text ends here.
@@ -39,7 +39,7 @@ pub(super) enum Rest {
 
 /// Returns the alternatives of an expression. `None` if it has parts whose matches cannot be bounded by its literal
 /// characters, such as look-arounds.
-pub(super) fn shapes(expression: &str) -> Option<Vec<Shape>> {
+pub(crate) fn shapes(expression: &str) -> Option<Vec<Shape>> {
     let alternatives = parse(expression)?;
     Some(alternatives.into_iter().map(|(anchored, pieces)| shape(anchored, pieces)).collect())
 }

@@ -38,7 +38,7 @@ pub(super) fn everyone() -> [IpNet; 2] {
 }
 
 /// Parses a range, or a single address.
-pub(super) fn net_of(text: &str) -> Option<IpNet> {
+pub(crate) fn net_of(text: &str) -> Option<IpNet> {
     let range = text.parse::<IpNet>().map(|range| range.trunc());
     range.ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
 }
@@ -74,12 +74,14 @@ pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
             lists.allow.push(everyone);
         }
     }
-    // Where there is an allow list, a denied range counts only within it; and a range within a denied one does not.
+    if everyone().iter().all(|range| covers(&lists.allow, range)) {
+        lists.allow.clear();
+    }
     if !lists.allow.is_empty() {
+        // Where there is an allow list, a denied range counts only within it.
         let allow = lists.allow.clone();
         lists.deny.retain(|range| allow.iter().any(|allowed| overlap(allowed, range)));
-        // What remains allowed of both families; a family without any is closed by the other's list.
-    } else if !lists.deny.is_empty() && everyone().iter().all(|range| covers(&lists.deny, range)) {
+    } else if everyone().iter().all(|range| covers(&lists.deny, range)) {
         return Some(Lists::nobody());
     }
     Some(lists)

@@ -134,7 +134,7 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     let of = if whole {
         Some(vec![Shape { anchored: true, literal: "/".into(), rest: Rest::Anything }])
     } else {
-        shapes(expression)
+        shapes(&dotted(expression))
     };
     match (found, of) {
         (Some(to), Some(of)) if of.iter().all(|shape| shape.anchored && shape.rest != Rest::Some) => {
@@ -142,6 +142,28 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
         }
         _ => Rewrite::Other,
     }
+}
+
+/// Reads a single `.` as the character: authors of redirects leave out its escape.
+fn dotted(expression: &str) -> String {
+    let mut out = String::new();
+    let mut letters = expression.chars().peekable();
+    let mut class = false;
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => {
+                out.push(letter);
+                out.extend(letters.next());
+                continue;
+            }
+            '[' => class = true,
+            ']' => class = false,
+            '.' if !class && !letters.peek().is_some_and(|next| "*+?{".contains(*next)) => out.push('\\'),
+            _ => {}
+        }
+        out.push(letter);
+    }
+    out
 }
 
 /// Returns the change of a prefix by a `rewrite … break`, if it does nothing else.

@@ -52,8 +52,17 @@ impl Guards<'_> {
             keys.extend(edits.key("request_headers", "set", &[]));
             keys.extend(scope.cookies());
         } else {
-            // nginx returns before it asks who the client is; what is closed says why.
-            guard.comments.clone_from(&scope.closed);
+            // nginx returns before it asks who the client is, but after conditions; what is closed says why.
+            let conditional =
+                !scope.conditional.is_empty() || !scope.methods.is_empty() || scope.require_certificate;
+            if conditional && scope.closed.is_empty() {
+                let mut before = scope.clone();
+                before.access.clear();
+                before.realm = None;
+                before.auth_request = None;
+                guard = self.of(&before, services, written);
+            }
+            guard.comments.extend(scope.closed.iter().cloned());
         }
         let location = if forwards { scope.location.as_slice() } else { &[] };
         keys.extend(fields::response(scope).key("response_headers", "add", location));

@@ -160,45 +160,43 @@ impl Patterns<'_, '_> {
                 Relation::None => {}
             }
         }
-        let found = |place: &Matching| self.locations.iter().find(|location| location.place == *place);
-        if exact {
-            if let Some(location) = found(&Matching::Exact(path.clone())) {
-                return Some(self.narrowed(location.handling.clone(), &perhaps, notes));
-            }
-            // `location /a/` with a service: nginx completes /a.
-            let folder = format!("{path}/");
-            let of = |path: &str| [true, false].map(|first| Matching::Prefix(path.to_owned(), first));
-            let below = of(&folder).iter().find_map(found);
-            if let Some(location) = below
-                && of(path).iter().all(|place| found(place).is_none())
-                && matches!(location.handling.action, Action::Forward { .. })
-            {
-                let to = format!("{folder}{{query}}");
-                let mut scope =
-                    Scope { real_ip: location.handling.scope.real_ip.clone(), ..Scope::default() };
-                scope.response.clone_from(&location.handling.scope.response);
-                return Some(Handling { action: Action::Redirect { status: 301, to }, scope });
-            }
-        }
-        let longest = self
-            .locations
-            .iter()
-            .filter_map(|location| match &location.place {
-                Matching::Prefix(begin, first) if path.starts_with(begin.as_str()) => {
-                    Some((begin.len(), *first, begin, location))
+        // At each level the longest prefix, and within it the next level.
+        let mut chain: Vec<&Location> = Vec::new();
+        let mut level: Option<&str> = None;
+        loop {
+            let at = |location: &&Location| location.within.as_deref() == level;
+            if exact {
+                if let Some(handling) = self.exactly(path, &at) {
+                    return Some(self.narrowed(handling, &perhaps, notes));
                 }
+            }
+            let prefix = |location: &&Location| match &location.place {
+                Matching::Prefix(begin, _) if path.starts_with(begin.as_str()) => Some(begin.len()),
                 _ => None,
-            })
-            .max_by_key(|(length, ..)| *length);
-        // Expressions of the innermost location first.
-        let begin = longest.map(|(_, _, begin, _)| begin.as_str());
-        let inside = |pattern: &&Pattern<'_>| {
-            pattern.within.is_some_and(|within| begin.is_some_and(|begin| begin.starts_with(within)))
-        };
-        let mut order: Vec<&Pattern<'_>> = self.expressions.iter().filter(inside).collect();
-        order.sort_by_key(|pattern| std::cmp::Reverse(pattern.within.map_or(0, str::len)));
-        if !longest.is_some_and(|(_, first, ..)| first) {
-            order.extend(self.expressions.iter().filter(|pattern| pattern.within.is_none()));
+            };
+            let found = self.locations.iter().filter(at).filter(|one| prefix(one).is_some());
+            let Some(next) = found.max_by_key(prefix) else { break };
+            let begin = match &next.place {
+                Matching::Prefix(begin, _) => begin.as_str(),
+                Matching::Exact(_) | Matching::Pattern(..) => break,
+            };
+            chain.push(next);
+            if level == Some(begin) {
+                break;
+            }
+            level = Some(begin);
+        }
+        // Expressions of the innermost level first; `^~` keeps out those of its own level.
+        let mut order: Vec<&Pattern<'_>> = Vec::new();
+        for depth in (0..=chain.len()).rev() {
+            let within = depth.checked_sub(1).map(|at| &chain[at].place).and_then(|place| match place {
+                Matching::Prefix(begin, _) => Some(begin.as_str()),
+                Matching::Exact(_) | Matching::Pattern(..) => None,
+            });
+            let first = chain.get(depth).is_some_and(|next| matches!(next.place, Matching::Prefix(_, true)));
+            if !first {
+                order.extend(self.expressions.iter().filter(|pattern| pattern.within == within));
+            }
         }
         for pattern in order {
             match relation(pattern, path, exact) {
@@ -207,7 +205,7 @@ impl Patterns<'_, '_> {
                 Relation::None => {}
             }
         }
-        let handling = longest.map(|(.., location)| location.handling.clone());
+        let handling = chain.last().map(|location| location.handling.clone());
         if handling.is_none() && !perhaps.is_empty() {
             for pattern in &perhaps {
                 notes.closed(
@@ -217,6 +215,29 @@ impl Patterns<'_, '_> {
             }
         }
         Some(self.narrowed(handling?, &perhaps, notes))
+    }
+
+    /// Decides about one path by the exact locations of a level, and by folders whose path nginx completes.
+    fn exactly(&self, path: &str, at: &dyn Fn(&&Location) -> bool) -> Option<Handling> {
+        let find =
+            |place: &Matching| self.locations.iter().filter(at).find(|location| location.place == *place);
+        if let Some(location) = find(&Matching::Exact(path.to_owned())) {
+            return Some(location.handling.clone());
+        }
+        // `location /a/` with a service: nginx completes /a.
+        let folder = format!("{path}/");
+        let of = |path: &str| [true, false].map(|first| Matching::Prefix(path.to_owned(), first));
+        let location = of(&folder).iter().find_map(find)?;
+        if !location.completes || of(path).iter().any(|place| find(place).is_some()) {
+            return None;
+        }
+        if !matches!(location.handling.action, Action::Forward { .. }) {
+            return Some(location.handling.clone());
+        }
+        let to = format!("{folder}{{query}}");
+        let mut scope = Scope { real_ip: location.handling.scope.real_ip.clone(), ..Scope::default() };
+        scope.response.clone_from(&location.handling.scope.response);
+        Some(Handling { action: Action::Redirect { status: 301, to }, scope })
     }
 
     /// Closes what some expressions would have refused for some of the paths.

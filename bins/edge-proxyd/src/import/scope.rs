@@ -248,6 +248,18 @@ impl Scope {
         if directive.inner().len() > 1 || !all {
             notes.closed(directive, "other methods are refused to everyone");
         }
+        if !self.methods.is_empty() {
+            // GET includes HEAD.
+            let get = methods.iter().any(|method| method == "GET");
+            let before = std::mem::take(&mut self.methods);
+            methods = before
+                .into_iter()
+                .filter(|method| methods.contains(method) || get && method == "HEAD")
+                .collect();
+            if methods.is_empty() {
+                return self.close(directive, "refuses every method", notes);
+            }
+        }
         self.methods = methods;
     }
 

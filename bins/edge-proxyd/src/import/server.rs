@@ -89,7 +89,14 @@ pub(super) fn convert(
             handling: Handling { action: refusal(), scope: scope.clone() },
         });
     }
-    let redirect = match all.as_slice() {
+    // Challenges of a certificate client beside it do not count.
+    let is_challenge = |route: &&Route| {
+        let (Paths::Begins(path) | Paths::Exact(path)) = &route.paths;
+        path.starts_with("/.well-known/acme-challenge")
+            && matches!(route.handling.action, Action::Respond { .. })
+    };
+    let others: Vec<&Route> = all.iter().filter(|route| !is_challenge(route)).collect();
+    let redirect = match others.as_slice() {
         [Route { paths: Paths::Begins(path), handling }] if path == "/" => match &handling.action {
             Action::Redirect { to, .. } if scope.closed.is_empty() => Some(to.clone()),
             _ => None,

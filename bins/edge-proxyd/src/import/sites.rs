@@ -23,6 +23,8 @@ pub(super) struct Site {
     pub(super) listeners: Vec<usize>,
     pub(super) plain: Plain,
     pub(super) body: Body,
+    /// True if no other site has its hosts.
+    pub(super) alone: bool,
 }
 
 /// Plain HTTP of a site.
@@ -83,7 +85,10 @@ pub(super) fn sites(
     for host in &order {
         for site in of_host(host, servers, listens, &at, convert, notes) {
             let same = found.iter_mut().find(|known| {
-                known.listeners == site.listeners && known.plain == site.plain && known.body == site.body
+                known.alone == site.alone
+                    && known.listeners == site.listeners
+                    && known.plain == site.plain
+                    && known.body == site.body
             });
             match same {
                 Some(known) => known.hosts.extend(site.hosts),
@@ -135,6 +140,7 @@ fn of_host(
                 listeners: vec![l],
                 plain: Plain::Serve,
                 body,
+                alone: true,
             }),
         }
     }
@@ -153,7 +159,15 @@ fn of_host(
     // Beside a site that serves plain HTTP elsewhere, a redirect is a site of its own.
     if !redirected.is_empty() {
         let body = Body::redirect_to_https();
-        found.push(Site { hosts: vec![host.to_owned()], listeners: redirected, plain: Plain::Serve, body });
+        found.push(Site {
+            hosts: vec![host.to_owned()],
+            listeners: redirected,
+            plain: Plain::Serve,
+            body,
+            alone: false,
+        });
     }
+    let alone = found.len() == 1;
+    found.iter_mut().for_each(|site| site.alone = alone);
     found
 }

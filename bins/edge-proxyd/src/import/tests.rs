@@ -379,3 +379,13 @@ fn letters_of_another_encoding_do_no_harm_in_comments() {
     let why = parse("f", &word, &mut |_| Ok(Vec::new())).expect_err("a word");
     assert!(why.to_string().starts_with("f:2: ") && why.to_string().contains("UTF-8"), "{why}");
 }
+
+#[test]
+fn listeners_of_both_families_have_names_of_their_own() {
+    let text = format!(
+        "server {{ listen [::]:80; server_name a.test; {APP} }}\nserver {{ listen 80; server_name b.test; {APP} }}"
+    );
+    let found = imported(&text);
+    assert_eq!(texts(&site(&found, "a.test")["listen"]), ["http-ipv6"]);
+    assert_eq!(texts(&site(&found, "b.test")["listen"]), ["http"]);
+}

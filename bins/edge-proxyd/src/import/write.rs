@@ -9,6 +9,7 @@ use super::render::Rendered;
 use super::routes::Paths;
 use super::sites::{Plain, Site};
 use super::upstream::Upstream;
+use std::net::IpAddr;
 
 pub(super) fn text(edge: &Edge) -> String {
     let mut out = String::from("# Imported from nginx.\n");
@@ -73,7 +74,11 @@ fn name(listen: &Listen, scheme: &str) -> String {
     let usual = if scheme == "http" { 80 } else { 443 };
     let port = listen.address.port();
     let port = if port == usual { String::new() } else { format!("-{port}") };
-    let at = if ip.is_unspecified() { String::new() } else { format!("-{ip}") };
+    let at = match ip {
+        IpAddr::V4(four) if four.is_unspecified() => String::new(),
+        IpAddr::V6(six) if six.is_unspecified() => "-ipv6".into(),
+        ip => format!("-{ip}"),
+    };
     format!("{scheme}{at}{port}")
 }
 
@@ -81,8 +86,8 @@ pub(super) fn scheme(listen: &Listen) -> &'static str {
     if listen.tls { "https" } else { "http" }
 }
 
-/// Writes the listeners: those that differ in their address only are one.
-fn listeners(line: &mut impl FnMut(&str), edge: &Edge) {
+/// Returns the positions of listeners that are written as one.
+fn groups(edge: &Edge) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let sites = |l: usize| edge.sites.iter().map(move |site| site.listeners.contains(&l)).collect::<Vec<_>>();
     for (l, listen) in edge.listens.iter().enumerate() {
@@ -99,7 +104,18 @@ fn listeners(line: &mut impl FnMut(&str), edge: &Edge) {
             None => groups.push(vec![l]),
         }
     }
-    for group in groups {
+    groups
+}
+
+/// Returns the name of a listener as it is written.
+fn name_at(edge: &Edge, l: usize) -> String {
+    let first = groups(edge).into_iter().find(|group| group.contains(&l)).map_or(l, |group| group[0]);
+    name(&edge.listens[first], scheme(&edge.listens[first]))
+}
+
+/// Writes the listeners: those that differ in their address only are one.
+fn listeners(line: &mut impl FnMut(&str), edge: &Edge) {
+    for group in groups(edge) {
         let first = &edge.listens[group[0]];
         line("\n[[listen]]");
         if named(edge) {
@@ -153,7 +169,8 @@ fn named(edge: &Edge) -> bool {
 /// Returns whether a site may leave out `listen`: it refuses plain HTTP, and is at every listener with TLS.
 fn is_everywhere(edge: &Edge, site: &Site) -> bool {
     let at = |l: usize| site.listeners.contains(&l);
-    (0..edge.listens.len()).all(|l| at(l) || site.plain == Plain::Refuse && !edge.listens[l].tls)
+    (0..edge.listens.len())
+        .all(|l| at(l) || site.alone && site.plain == Plain::Refuse && !edge.listens[l].tls)
 }
 
 fn addresses(line: &mut impl FnMut(&str), lists: &Lists) {
@@ -184,12 +201,7 @@ fn site(line: &mut impl FnMut(&str), edge: &Edge, site: &Site, names: &mut Vec<S
     line(&format!("\n[[site]]\nhosts = {}", list(&site.hosts)));
     name_of(line, &site.hosts, names);
     if named(edge) && !is_everywhere(edge, site) {
-        let mut bound: Vec<String> = site
-            .listeners
-            .iter()
-            .map(|l| &edge.listens[*l])
-            .map(|listen| name(listen, scheme(listen)))
-            .collect();
+        let mut bound: Vec<String> = site.listeners.iter().map(|l| name_at(edge, *l)).collect();
         bound.dedup();
         let mut seen = Vec::new();
         bound.retain(|name| {
@@ -217,9 +229,32 @@ fn site(line: &mut impl FnMut(&str), edge: &Edge, site: &Site, names: &mut Vec<S
             Paths::Exact(path) => line(&format!("exact = {}", quoted(path))),
         }
         let mut own = one.clone();
+        own.guard.extend(exact_case(&site.body.routes, paths, one));
         own.keys.retain(|key| !shared.contains(key));
         keys(line, &own);
     }
+}
+
+/// Returns the key by which letter case counts, for a route that lets in more than what is around it: spelt otherwise, its
+/// path is another for nginx, and guarded by the other.
+fn exact_case(routes: &[(Paths, Rendered)], paths: &Paths, one: &Rendered) -> Option<String> {
+    let (Paths::Begins(path) | Paths::Exact(path)) = paths;
+    if one.guard.is_empty() || !path.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        return None;
+    }
+    let around = routes
+        .iter()
+        .filter_map(|(other, rendered)| match other {
+            Paths::Begins(begin) if other != paths && path.starts_with(begin.as_str()) => {
+                Some((begin.len(), rendered))
+            }
+            _ => None,
+        })
+        .max_by_key(|(length, _)| *length);
+    let open = around.is_some_and(|(_, around)| {
+        around.guard.is_empty() && around.keys.iter().any(|key| key.starts_with("upstream = "))
+    });
+    (!open).then(|| "case = \"exact\"".into())
 }
 
 /// Returns the keys that all forwarding routes of a site have, and that mean the same in the site.

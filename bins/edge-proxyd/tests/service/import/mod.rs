@@ -1,5 +1,8 @@
 //! An imported nginx configuration: real nginx with the original and edge-proxyd with the result respond alike.
 
+mod proof;
+mod random;
+
 use super::{Guarded, PROGRAM, free_port};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -1,0 +1,210 @@
+//! Comparison of answers.
+
+use super::job::{Reply, Request};
+use super::paths::place;
+use crate::import::{Directive, Harm, Outline, OutlinedServer};
+use std::net::SocketAddr;
+
+/// A request that is answered otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) harm: Harm,
+    /// The file and line that decides.
+    pub(super) place: String,
+    pub(super) request: String,
+    pub(super) nginx: String,
+    pub(super) edge: String,
+}
+
+/// Fields of requests to services that both write in their own way.
+const OWN: &[&str] = &[
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "early-data",
+    "forwarded",
+    "upgrade",
+    "user-agent",
+    "x-client-ip",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-port",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-uri",
+    "x-nginx-proxy",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-prove-denied",
+    "x-request-id",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// Returns the differences between two lists of answers, the worst first.
+pub(super) fn differences(
+    asked: &[Request],
+    theirs: &[Reply],
+    ours: &[Reply],
+    outline: &Outline,
+) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for ((request, nginx), edge) in asked.iter().zip(theirs).zip(ours) {
+        let Some(harm) = harm(request, nginx, edge, outline) else { continue };
+        let server = server(request, outline);
+        let one = Difference {
+            harm,
+            place: server.map_or_else(|| "no server".into(), |server| place(server, &request.path)),
+            request: shown(request),
+            nginx: told(nginx),
+            edge: told(edge),
+        };
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    }
+    found.sort_by_key(|one| one.harm);
+    found
+}
+
+/// Returns whether a path has other spellings that programs read alike.
+fn is_spelt(request: &Request) -> bool {
+    let path = &request.path;
+    path.contains('%')
+        || path.contains("//")
+        || path.contains("/.")
+        || path.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+fn refused(answer: &Reply) -> bool {
+    answer.service.is_none() && answer.status.is_none_or(|status| (400..500).contains(&status))
+}
+
+/// Returns the harm of a difference; none if both answer alike, or as it is documented.
+fn harm(request: &Request, nginx: &Reply, edge: &Reply, outline: &Outline) -> Option<Harm> {
+    // Challenges over HTTP are not served, or are redirected with everything else.
+    if nginx.service.is_none() && edge.service.is_none() && request.path.contains("well-known/acme-challenge")
+    {
+        return None;
+    }
+    match (refused(nginx), refused(edge)) {
+        (true, true) => return None,
+        // nginx refuses long content before it looks at the location.
+        (true, false) if nginx.status == Some(413) && edge.service.is_none() => return None,
+        (true, false) => {
+            // A redirect shows nothing of a service.
+            let shows =
+                edge.service.is_some() || edge.status.is_some_and(|status| (200..300).contains(&status));
+            return Some(if shows { Harm::Open } else { Harm::Different });
+        }
+        (false, true) => {
+            // Unknown names are dropped, requests for another name than that of the handshake are sent back, and paths
+            // with several readings are refused where one is guarded.
+            let unknown = server(request, outline).is_none();
+            let other = request.tls && request.sni.as_deref() != Some(request.host.as_str());
+            let spelt =
+                request.path.contains('%') || request.path.contains("//") || request.path.contains("/..");
+            let case = request.path.bytes().any(|byte| byte.is_ascii_uppercase());
+            return (!unknown && !other && !spelt && !case).then_some(Harm::Closed);
+        }
+        (false, false) => {}
+    }
+    // Other spellings of a path are compared as they arrive, unlike by nginx, which is said in the result.
+    if is_spelt(request) {
+        return None;
+    }
+    let same = match (&nginx.service, &edge.service) {
+        (Some(one), Some(other)) => {
+            // Fields of the client that nginx passes on are its own matter.
+            let passed = |name: &str, value: &str| {
+                request.fields.iter().any(|(known, sent)| known.eq_ignore_ascii_case(name) && sent == value)
+            };
+            let fields = one
+                .fields
+                .iter()
+                .filter(|(name, value)| !OWN.contains(&name.as_str()) && !passed(name, value));
+            one.name == other.name
+                && one.line == other.line
+                && fields
+                    .clone()
+                    .all(|(name, value)| other.field(name) == Some(value.as_str()) || value.is_empty())
+        }
+        (None, None) => {
+            let class = |answer: &Reply| {
+                answer.status.map(|status| if status == 200 { status } else { status / 100 })
+            };
+            class(nginx) == class(edge) && redirect(request, nginx) == redirect(request, edge)
+        }
+        _ => false,
+    };
+    (!same).then_some(Harm::Different)
+}
+
+/// Returns the target of a redirect without its port, which nginx leaves out or adds by its own rules.
+fn redirect(request: &Request, answer: &Reply) -> Option<String> {
+    let to = answer.location.as_deref()?;
+    let scheme = if request.tls { "https" } else { "http" };
+    let Some((scheme, rest)) = to.split_once("://") else {
+        return Some(format!("{scheme}://{}{to}", request.host));
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let bare = authority.trim_end_matches(|c: char| c.is_ascii_digit());
+    let host = bare.strip_suffix(':').unwrap_or(authority);
+    Some(format!("{scheme}://{host}{}", if path.is_empty() { "/" } else { path }))
+}
+
+/// Returns the server that has the name of a request at its address.
+fn server<'o>(request: &Request, outline: &'o Outline) -> Option<&'o Directive> {
+    let exact = |host: &String| *host == request.host;
+    let below = |host: &String| host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end));
+    let at = |server: &&OutlinedServer| {
+        let here = |address: &SocketAddr| {
+            address.port() == request.to.port()
+                && (address.ip() == request.to.ip() || address.ip().is_unspecified())
+        };
+        let own = outline.servers.iter().any(|server| server.addresses.contains(&request.to));
+        server.addresses.iter().any(|address| if own { *address == request.to } else { here(address) })
+    };
+    let find = |has: &dyn Fn(&String) -> bool| {
+        let found = outline.servers.iter().filter(at).find(|server| server.hosts.iter().any(has));
+        found.map(|server| &server.directive)
+    };
+    find(&exact).or_else(|| find(&below))
+}
+
+fn shown(request: &Request) -> String {
+    let scheme = if request.tls { "https" } else { "http" };
+    let mut text = format!(
+        "{} {scheme}://{}{} at {} from {}",
+        request.method, request.host, request.path, request.to, request.from
+    );
+    if request.tls && request.sni.as_deref() != Some(request.host.as_str()) {
+        text += &format!(", SNI {}", request.sni.as_deref().unwrap_or("none"));
+    }
+    for (name, value) in &request.fields {
+        text += &format!(", {name}: {value}");
+    }
+    text
+}
+
+fn told(answer: &Reply) -> String {
+    let Some(status) = answer.status else { return "closes the connection".into() };
+    let mut text = status.to_string();
+    if let Some(to) = &answer.location {
+        text += &format!(" to {to}");
+    }
+    if let Some(service) = &answer.service {
+        let fields: Vec<String> = service
+            .fields
+            .iter()
+            .filter(|(name, _)| !OWN.contains(&name.as_str()))
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        text += &format!(" from {}, which got {} ({})", service.name, service.line, fields.join(", "));
+    }
+    text
+}

@@ -1,0 +1,68 @@
+//! The work of one side, as it is handed into its namespaces.
+
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+
+/// The server to run, and what to ask it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) command: Vec<String>,
+    /// The file that replaces /etc/hosts.
+    pub(super) hosts: String,
+    /// The folder with certificates.
+    pub(super) folder: String,
+    /// The addresses to put on the loopback interface.
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) recorders: Vec<Recorder>,
+    pub(super) listens: Vec<SocketAddr>,
+    pub(super) requests: Vec<Request>,
+}
+
+/// A recorder in place of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Recorder {
+    /// An address with its port, or the path of a Unix socket.
+    pub(super) at: String,
+    /// The name of the service in reports.
+    pub(super) name: String,
+}
+
+/// A request of one client to one listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) from: IpAddr,
+    pub(super) to: SocketAddr,
+    pub(super) tls: bool,
+    pub(super) proxied: bool,
+    pub(super) sni: Option<String>,
+    pub(super) host: String,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) fields: Vec<(String, String)>,
+}
+
+/// The answer to a request. The default is none: the connection was closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reply {
+    pub(super) status: Option<u16>,
+    pub(super) location: Option<String>,
+    pub(super) service: Option<Received>,
+}
+
+/// The request that reached a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Received {
+    pub(super) name: String,
+    pub(super) line: String,
+    pub(super) fields: Vec<(String, String)>,
+}
+
+impl Received {
+    /// Returns the value of a field.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}

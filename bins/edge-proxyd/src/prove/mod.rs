@@ -1,0 +1,171 @@
+//! The proof of an import: nginx with the file and edge-proxyd with the result answer the same requests, each in user,
+//! network, mount and process namespaces of its own, where recorders stand for every service. Nothing outside is reached
+//! or changed.
+
+mod client;
+mod compare;
+mod job;
+mod paths;
+mod recorder;
+mod requests;
+mod side;
+mod stage;
+
+pub(crate) use side::side;
+
+use crate::cli::Exit;
+use crate::import::{Directive, Harm, Options, import};
+use compare::Difference;
+use job::{Job, Reply};
+use serde_json::json;
+use stage::Stage;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Proves the import of a configuration, and prints where both differ.
+pub(crate) fn prove(directives: &[Directive], options: &Options, nginx: &Path, as_json: bool) -> Exit {
+    match run(directives, options, nginx) {
+        Ok((found, asked, left_out)) => {
+            report(&found, asked, left_out, as_json);
+            if found.is_empty() { Exit::Done } else { Exit::Differs }
+        }
+        Err(why) => {
+            eprintln!("edge-proxyd import: {why}");
+            Exit::Failed
+        }
+    }
+}
+
+/// Returns the differences, the number of requests, and that of requests beyond the bound.
+fn run(
+    directives: &[Directive],
+    options: &Options,
+    nginx: &Path,
+) -> Result<(Vec<Difference>, usize, usize), String> {
+    possible()?;
+    let folder = tempfile::tempdir().map_err(|why| format!("no temporary folder: {why}"))?;
+    // What both sides read is staged: certificates, passwords and sockets of its own.
+    let outline = import(directives, options).outline;
+    let stage = Stage::new(folder.path(), directives, &outline)?;
+    let staged = import(&stage.directives, options);
+    let (asked, left_out) = requests::requests(&staged.outline);
+    let config = folder.path().join("edge.toml");
+    let text = format!("{}\n[sandbox]\nmode = \"off\"\n\n[log]\nformat = \"off\"\n", staged.text);
+    std::fs::write(&config, text).map_err(|why| format!("{}: {why}", config.display()))?;
+    let job = |command: Vec<String>| Job {
+        command,
+        hosts: folder.path().join("hosts").display().to_string(),
+        folder: folder.path().display().to_string(),
+        addresses: stage.addresses(&staged.outline, &asked),
+        recorders: stage.recorders.clone(),
+        listens: staged.outline.listens.iter().map(|(address, ..)| *address).collect(),
+        requests: asked.clone(),
+    };
+    let own =
+        std::env::current_exe().map_err(|why| format!("the path of this program is not known: {why}"))?;
+    let theirs = job(vec![
+        nginx.display().to_string(),
+        "-p".into(),
+        folder.path().display().to_string(),
+        "-c".into(),
+        folder.path().join("nginx.conf").display().to_string(),
+        "-e".into(),
+        "stderr".into(),
+    ]);
+    let ours = job(["run", "--workers", "1", "--grace", "0", "--config"].iter().fold(
+        vec![own.display().to_string()],
+        |mut all, one| {
+            all.push((*one).to_owned());
+            all
+        },
+    ));
+    let mut ours = ours;
+    ours.command.push(config.display().to_string());
+    let (theirs, ours) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| in_namespaces(&own, &theirs, &folder.path().join("nginx.job")));
+        let ours = in_namespaces(&own, &ours, &folder.path().join("edge.job"));
+        (theirs.join(), ours)
+    });
+    let theirs =
+        theirs.map_err(|_| "the comparison broke off".to_owned())?.map_err(|why| format!("nginx: {why}"))?;
+    let ours = ours.map_err(|why| format!("edge-proxyd: {why}"))?;
+    let found = compare::differences(&asked, &theirs, &ours, &staged.outline);
+    Ok((found, asked.len(), left_out))
+}
+
+/// The namespaces of a side.
+const NAMESPACES: [&str; 8] =
+    ["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--"];
+
+/// Refuses where the system allows no namespaces.
+fn possible() -> Result<(), String> {
+    let out = Command::new("unshare").args(NAMESPACES).args(["ip", "link", "set", "lo", "up"]).output();
+    let why = match out {
+        Ok(out) if out.status.success() => return Ok(()),
+        Ok(out) => String::from_utf8_lossy(&out.stderr).trim().to_owned(),
+        Err(why) => why.to_string(),
+    };
+    Err(format!(
+        "--prove needs user and network namespaces, so that nothing outside is reached, and this system allows none (unshare, ip: {why})"
+    ))
+}
+
+/// Runs a side, and returns its answers.
+fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, String> {
+    let text = serde_json::to_string(job).map_err(|why| why.to_string())?;
+    std::fs::write(file, text).map_err(|why| format!("{}: {why}", file.display()))?;
+    let mut command = Command::new("unshare");
+    command.args(NAMESPACES).arg(own).args(["import", "--side"]).arg(file).stdin(Stdio::null());
+    let out = command.output().map_err(|why| format!("unshare: {why}"))?;
+    if !out.status.success() {
+        return Err(String::from_utf8_lossy(&out.stderr).trim().to_owned());
+    }
+    serde_json::from_slice(&out.stdout).map_err(|why| format!("its answers cannot be read: {why}"))
+}
+
+/// The differences that are shown for one place.
+const SHOWN: usize = 3;
+
+fn report(found: &[Difference], asked: usize, left_out: usize, as_json: bool) {
+    let mut out = std::io::stdout();
+    // The reader may have closed its end of the pipe.
+    if as_json {
+        let all: Vec<_> = found
+            .iter()
+            .map(|one| json!({ "harm": one.harm.word(), "place": one.place, "request": one.request, "nginx": one.nginx, "edge_proxyd": one.edge }))
+            .collect();
+        let _ = writeln!(out, "{}", json!({ "requests": asked, "left_out": left_out, "differences": all }));
+        return;
+    }
+    for harm in Harm::ALL {
+        let of: Vec<&Difference> = found.iter().filter(|one| one.harm == harm).collect();
+        if of.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{}:", harm.heading());
+        let mut places: Vec<&str> = of.iter().map(|one| one.place.as_str()).collect();
+        places.sort_unstable();
+        places.dedup();
+        for place in places {
+            let here: Vec<&&Difference> = of.iter().filter(|one| one.place == place).collect();
+            for one in here.iter().take(SHOWN) {
+                let _ = writeln!(
+                    out,
+                    "{place}: {}\n    nginx: {}\n    edge-proxyd: {}",
+                    one.request, one.nginx, one.edge
+                );
+            }
+            if here.len() > SHOWN {
+                let _ = writeln!(out, "{place}: and {} more (--json lists them)", here.len() - SHOWN);
+            }
+        }
+    }
+    let beyond = if left_out > 0 { format!("; {left_out} more were left out") } else { String::new() };
+    let same = if found.is_empty() {
+        "both answer alike".into()
+    } else {
+        format!("{} are answered otherwise", found.len())
+    };
+    let _ = writeln!(out, "{asked} requests were asked: {same}{beyond}");
+}

@@ -1,0 +1,170 @@
+//! Recorders: they stand for services, answer every request, and tell which request they got.
+
+use super::job::Recorder;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The field by which the answer of a recorder is known; its value is what it received.
+pub(super) const RECORD: &str = "x-recorded";
+/// A request with this field is refused by services that authenticate.
+pub(super) const DENIED: &str = "x-prove-denied";
+
+/// Starts a recorder. One whose address is taken by the server itself is left out.
+pub(super) fn start(recorder: &Recorder, folder: &Path) {
+    let name = recorder.name.clone();
+    if recorder.at.starts_with('/') {
+        if let Ok(listener) = UnixListener::bind(&recorder.at) {
+            std::thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let name = name.clone();
+                    std::thread::spawn(move || serve(stream, &name));
+                }
+            });
+        }
+        return;
+    }
+    let Ok(listener) = TcpListener::bind(&recorder.at) else { return };
+    let Some(tls) = server_config(folder) else { return };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (name, tls) = (name.clone(), tls.clone());
+            std::thread::spawn(move || accepted(stream, &name, tls));
+        }
+    });
+}
+
+/// Answers DNS questions by the lines of a hosts file.
+pub(super) fn name_server(hosts: &str) {
+    let Ok(socket) = UdpSocket::bind("127.0.0.53:53") else { return };
+    let known: BTreeMap<String, [u8; 4]> = hosts
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(address, name)| {
+            Some((name.to_ascii_lowercase(), address.parse::<Ipv4Addr>().ok()?.octets()))
+        })
+        .collect();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let Some(answer) = dns(&buffer[..length], &known) else { continue };
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+}
+
+/// Builds the answer to a question (RFC 1035 §4.1). Questions for other types than A get none.
+fn dns(question: &[u8], known: &BTreeMap<String, [u8; 4]>) -> Option<Vec<u8>> {
+    let mut end = 12;
+    let mut labels: Vec<String> = Vec::new();
+    loop {
+        let length = usize::from(*question.get(end)?);
+        let label = question.get(end + 1..=end + length)?;
+        end += length + 1;
+        if length == 0 {
+            break;
+        }
+        labels.push(String::from_utf8_lossy(label).to_ascii_lowercase());
+    }
+    let kind = question.get(end..end + 2)?;
+    let asked = question.get(12..end + 4)?;
+    let found = known.get(&labels.join(".")).filter(|_| kind == [0, 1]);
+    let status = if known.contains_key(&labels.join(".")) { 0x80 } else { 0x83 };
+    let mut answer = question.get(..2)?.to_vec();
+    answer.extend([0x81, status, 0, 1, 0, u8::from(found.is_some()), 0, 0, 0, 0]);
+    answer.extend(asked);
+    if let Some(address) = found {
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        answer.extend(address);
+    }
+    Some(answer)
+}
+
+fn server_config(folder: &Path) -> Option<Arc<ServerConfig>> {
+    let folder = folder.join("certificates/all");
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(folder.join("fullchain.pem")).ok()?.flatten().collect();
+    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).ok()?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    config.with_no_client_auth().with_single_cert(chain, key).ok().map(Arc::new)
+}
+
+fn accepted(stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+    let mut first = [0];
+    match stream.peek(&mut first) {
+        // A handshake record.
+        Ok(1) if first[0] == 0x16 => {
+            if let Ok(connection) = ServerConnection::new(tls) {
+                serve(StreamOwned::new(connection, stream), name);
+            }
+        }
+        Ok(1) => serve(stream, name),
+        _ => {}
+    }
+}
+
+/// Answers requests on a connection until it ends.
+fn serve(mut stream: impl Read + Write, name: &str) {
+    let mut got: Vec<u8> = Vec::new();
+    let mut buffer = [0; 8192];
+    loop {
+        let end = loop {
+            if let Some(end) = got.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end;
+            }
+            match stream.read(&mut buffer) {
+                Ok(length) if length > 0 && got.len() < 65_536 => got.extend(&buffer[..length]),
+                _ => return,
+            }
+        };
+        let head = String::from_utf8_lossy(&got[..end]).into_owned();
+        let field = |wanted: &str| {
+            head.lines().skip(1).filter_map(|line| line.split_once(':')).find_map(|(known, value)| {
+                known.eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned())
+            })
+        };
+        got.drain(..end + 4);
+        let left = field("content-length").and_then(|length| length.parse::<usize>().ok()).unwrap_or(0);
+        while got.len() < left {
+            match stream.read(&mut buffer) {
+                Ok(length) if length > 0 => got.extend(&buffer[..length]),
+                _ => return,
+            }
+        }
+        got.drain(..left);
+        let record = serde_json::json!([name, head]).to_string();
+        let hex: String = record.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let authenticates = head.lines().next().is_some_and(is_question);
+        let status = if authenticates && field(DENIED).is_some() { "401 Unauthorized" } else { "200 OK" };
+        let record = if authenticates { String::new() } else { format!("{RECORD}: {hex}\r\n") };
+        let answer = format!("HTTP/1.1 {status}\r\n{record}Remote-User: eve\r\nContent-Length: 0\r\n\r\n");
+        if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Returns whether a request line is that of a question of authentication.
+fn is_question(line: &str) -> bool {
+    [
+        "/api/verify",
+        "/api/authz",
+        "/oauth2/auth",
+        "/outpost.goauthentik.io/auth",
+        "/auth",
+        "/api/auth",
+        "/validate",
+        "/verify",
+    ]
+    .iter()
+    .any(|path| line.split(' ').nth(1).is_some_and(|target| target.starts_with(path)))
+}

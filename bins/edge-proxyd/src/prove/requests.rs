@@ -1,0 +1,192 @@
+//! The requests that both sides are asked: names, paths, methods, clients, headers, schemes and names that differ.
+
+use super::job::Request;
+use super::paths::{Sample, limit_of, samples};
+use super::recorder::DENIED;
+use crate::import::{Directive, Outline, net_of};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The most requests of a comparison.
+const MOST: usize = 3000;
+/// A client that no range of a configuration has, unless it has all.
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+
+/// Returns the requests, and the number of those beyond the bound.
+pub(super) fn requests(outline: &Outline) -> (Vec<Request>, usize) {
+    let mut all: [Vec<Request>; 3] = Default::default();
+    let servers: Vec<&Directive> = outline.servers.iter().map(|server| &server.directive).collect();
+    let mut facts = Facts::default();
+    servers.iter().for_each(|server| facts.read(server.inner()));
+    let listens = listens(outline);
+    for one in &outline.servers {
+        let (hosts, server) = (&one.hosts, &one.directive);
+        let samples = samples(server, limit_of(server.inner(), 1 << 20));
+        for host in hosts.iter().take(3).map(|host| named(host)) {
+            for listen in &listens {
+                let basic = basic(listen, &host);
+                server_requests(&basic, &samples, &facts, outline, &mut all);
+                // The name in the handshake and that in the request differ.
+                if listen.1
+                    && let Some(other) = outline
+                        .servers
+                        .iter()
+                        .flat_map(|server| &server.hosts)
+                        .find(|other| **other != host && !other.starts_with("*."))
+                {
+                    all[1].push(Request { sni: Some(other.clone()), ..basic.clone() });
+                }
+            }
+        }
+    }
+    for listen in &listens {
+        all[1].push(basic(listen, "unknown.invalid"));
+    }
+    let mut found: Vec<Request> = Vec::new();
+    let count: usize = all.iter().map(Vec::len).sum();
+    found.extend(all.into_iter().flatten().take(MOST));
+    let left_out = count - found.len();
+    (found, left_out)
+}
+
+/// Asks for every sample of a server: plainly first, then with what its directives look at.
+fn server_requests(
+    basic: &Request,
+    samples: &[Sample],
+    facts: &Facts,
+    outline: &Outline,
+    all: &mut [Vec<Request>; 3],
+) {
+    let with = |request: &Request, name: &str, value: &str| {
+        let mut one = request.clone();
+        one.fields.push((name.to_owned(), value.to_owned()));
+        one
+    };
+    for sample in samples {
+        let get = Request { path: sample.path.clone(), ..basic.clone() };
+        all[0].push(get.clone());
+        for client in &facts.clients {
+            if client.is_ipv4() == get.to.is_ipv4() {
+                all[1].push(Request { from: *client, ..get.clone() });
+            }
+        }
+        if let Some(header) = outline.header.as_deref().filter(|header| *header != "proxy_protocol") {
+            for from in
+                facts.clients.iter().chain([&STRANGER]).filter(|from| from.is_ipv4() == get.to.is_ipv4())
+            {
+                for told in facts.clients.iter().chain([&STRANGER]) {
+                    all[2].push(Request { from: *from, ..with(&get, header, &told.to_string()) });
+                }
+            }
+        }
+        if facts.asks {
+            all[1].push(with(&get, DENIED, "1"));
+            all[1].push(with(&with(&get, DENIED, "1"), "Remote-User", "forged"));
+        }
+        if facts.passwords {
+            all[1].push(with(&get, "Authorization", "Basic cHJvdmU6cHJvdmU="));
+            for client in facts.clients.iter().filter(|client| client.is_ipv4() == get.to.is_ipv4()) {
+                all[2]
+                    .push(Request { from: *client, ..with(&get, "Authorization", "Basic cHJvdmU6d3Jvbmc=") });
+            }
+        }
+        for method in ["POST", "DELETE", "PROPFIND"] {
+            let post = Request { method: method.into(), ..get.clone() };
+            all[1].push(with(&post, "Content-Length", "0"));
+        }
+        if sample.limit > 0 {
+            let post = Request { method: "POST".into(), ..get.clone() };
+            all[2].push(with(&post, "Content-Length", &(sample.limit + 1).to_string()));
+        }
+        // Other spellings of the path.
+        if let Some((first, rest)) = sample.path.get(1..2).zip(sample.path.get(2..)) {
+            let encoded = format!("/%{:02X}{rest}", first.as_bytes()[0]);
+            all[2].push(Request { path: encoded, ..get.clone() });
+            all[2].push(Request { path: format!("/{}", sample.path), ..get.clone() });
+            all[2].push(Request { path: format!("/x/..{}", sample.path), ..get.clone() });
+            all[2].push(Request { path: sample.path.to_uppercase(), ..get.clone() });
+        }
+    }
+}
+
+/// Facts about directives that requests have to vary.
+#[derive(Debug, Default)]
+struct Facts {
+    /// An address inside each range that is named.
+    clients: Vec<IpAddr>,
+    asks: bool,
+    passwords: bool,
+}
+
+impl Facts {
+    fn read(&mut self, block: &[Directive]) {
+        for one in block {
+            match one.name.as_str() {
+                "allow" | "deny" | "set_real_ip_from" => self.client(one.first()),
+                "auth_request" => self.asks |= one.first() != "off",
+                "auth_basic" => self.passwords |= one.first() != "off",
+                "if" => one.arguments.iter().for_each(|text| self.client(text.trim_matches(['(', ')']))),
+                _ => {}
+            }
+            self.read(one.inner());
+        }
+    }
+
+    fn client(&mut self, text: &str) {
+        let Some(range) = net_of(text).filter(|range| range.prefix_len() > 0) else { return };
+        let inside = if range.prefix_len() == range.max_prefix_len() {
+            range.addr()
+        } else {
+            match range.network() {
+                IpAddr::V4(four) => IpAddr::V4(Ipv4Addr::from(u32::from(four) + 1)),
+                IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from(u128::from(six) + 1)),
+            }
+        };
+        if self.clients.len() < 8 && !self.clients.contains(&inside) && !inside.is_multicast() {
+            self.clients.push(inside);
+        }
+    }
+}
+
+/// Returns where clients connect to: a listener for every address is reached by one that no other has.
+fn listens(outline: &Outline) -> Vec<(SocketAddr, bool, bool)> {
+    let four = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let six: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+    let mut found = Vec::new();
+    for (address, tls, proxied) in &outline.listens {
+        let both = |other: &(SocketAddr, bool, bool)| {
+            other.0.is_ipv4() && other.0.port() == address.port() && other.0.ip().is_unspecified()
+        };
+        if address.is_ipv6() && address.ip().is_unspecified() && outline.listens.iter().any(both) {
+            continue;
+        }
+        let ip = match address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => four,
+            IpAddr::V6(_) => six,
+        };
+        found.push((SocketAddr::new(ip, address.port()), *tls, *proxied));
+    }
+    found
+}
+
+/// Returns a name that a pattern of hosts has.
+fn named(host: &str) -> String {
+    host.strip_prefix("*.").map_or_else(|| host.to_owned(), |rest| format!("any.{rest}"))
+}
+
+fn basic((to, tls, proxied): &(SocketAddr, bool, bool), host: &str) -> Request {
+    let from =
+        if to.is_ipv4() { STRANGER } else { IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 7)) };
+    let name = Some(host.to_owned()).filter(|_| host.parse::<IpAddr>().is_err());
+    Request {
+        from,
+        to: *to,
+        tls: *tls,
+        proxied: *proxied,
+        sni: name,
+        host: host.to_owned(),
+        method: "GET".into(),
+        path: "/".into(),
+        fields: Vec::new(),
+    }
+}

@@ -1,0 +1,245 @@
+//! The stage: a copy of the configuration whose certificates, passwords, sockets and name servers are its own.
+
+use super::job::{Recorder, Request};
+use crate::authority::Authority;
+use crate::import::{Directive, Outline};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+/// A password file with the user `prove` and the password `prove`, in bcrypt.
+const USERS: &str = "prove:$2y$04$ZeIqkDZkuUPqavW90BkZWewyc8K4uh2FkEZkP/7RMewW09B6RhIfK\n";
+
+/// Directives without which nginx answers the same, and that need files, rights or modules which are not there.
+const DROPPED: &[&str] = &[
+    "access_log",
+    "daemon",
+    "error_log",
+    "http2",
+    "http3",
+    "http3_hq",
+    "lock_file",
+    "master_process",
+    "pid",
+    "quic_bpf",
+    "quic_gso",
+    "quic_retry",
+    "ssl_crl",
+    "ssl_dhparam",
+    "ssl_password_file",
+    "ssl_session_ticket_key",
+    "ssl_stapling",
+    "ssl_stapling_file",
+    "ssl_stapling_verify",
+    "ssl_trusted_certificate",
+    "proxy_ssl_crl",
+    "proxy_ssl_password_file",
+    "thread_pool",
+    "user",
+    "worker_cpu_affinity",
+    "worker_priority",
+    "worker_processes",
+    "worker_rlimit_core",
+    "worker_rlimit_nofile",
+    "working_directory",
+    // Other protocols than HTTP are not asked.
+    "mail",
+    "stream",
+];
+
+/// A staged configuration.
+pub(super) struct Stage {
+    pub(super) directives: Vec<Directive>,
+    pub(super) recorders: Vec<Recorder>,
+}
+
+impl Stage {
+    /// Writes the stage into a folder.
+    pub(super) fn new(folder: &Path, directives: &[Directive], outline: &Outline) -> Result<Self, String> {
+        let text = folder.display().to_string();
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text)
+                .map_err(|why| format!("{}: {why}", folder.join(name).display()))
+        };
+        let mut names: Vec<String> = outline.servers.iter().flat_map(|server| server.hosts.clone()).collect();
+        let mut recorders = Vec::new();
+        let mut hosts = String::from("127.0.0.1 localhost\n::1 localhost\n");
+        let mut known: BTreeMap<String, Ipv4Addr> = BTreeMap::new();
+        let mut sockets: Vec<String> = Vec::new();
+        for target in &outline.targets {
+            if let Some(path) = target.strip_prefix("unix:") {
+                sockets.push(path.to_owned());
+                let at = socket(&text, path);
+                recorders.push(Recorder { at, name: target.clone() });
+                continue;
+            }
+            let Some((scheme, authority)) = target.split_once("://") else { continue };
+            let usual = if matches!(scheme, "https" | "h2") { 443 } else { 80 };
+            let bare = authority.trim_end_matches(|c: char| c.is_ascii_digit());
+            let (host, port) = match bare.strip_suffix(':') {
+                Some(host) if !host.ends_with(':') => {
+                    (host, authority[bare.len()..].parse().unwrap_or(usual))
+                }
+                _ => (authority, usual),
+            };
+            let host = host.trim_matches(['[', ']']);
+            let count = known.len();
+            let address = host.parse::<IpAddr>().unwrap_or_else(|_| {
+                let next = Ipv4Addr::new(127, 77, (count / 250) as u8, (count % 250 + 1) as u8);
+                IpAddr::V4(*known.entry(host.to_owned()).or_insert_with(|| {
+                    hosts.push_str(&format!("{next} {host}\n"));
+                    next
+                }))
+            });
+            names.push(host.to_owned());
+            let at = std::net::SocketAddr::new(address, port).to_string();
+            if !recorders.iter().any(|one: &Recorder| one.at == at) {
+                recorders.push(Recorder { at, name: format!("{host}:{port}") });
+            }
+        }
+        names.sort();
+        names.dedup();
+        names.retain(|name| !name.contains('_') && name.len() < 200);
+        let names: Vec<&str> = names.iter().map(String::as_str).chain(["prove.invalid"]).collect();
+        let authority = Authority::new("The authority of a comparison").map_err(|why| why.to_string())?;
+        authority
+            .issue(&folder.join("certificates/all"), &names)
+            .map_err(|why| format!("no certificates: {why}"))?;
+        std::fs::create_dir_all(folder.join("sockets"))
+            .map_err(|why| format!("no folder for sockets: {why}"))?;
+        write("ca.pem", authority.root())?;
+        write("users", USERS)?;
+        write("hosts", &hosts)?;
+        let mut directives: Vec<Directive> = directives.iter().filter_map(|one| staged(one, &text)).collect();
+        for directive in directives.iter_mut().filter(|one| one.name == "http") {
+            defaults(directive, &text);
+        }
+        // The only user of the namespace.
+        let mut conf = String::from("daemon off;\nmaster_process off;\nuser root root;\n");
+        conf += &format!("pid \"{text}/nginx.pid\";\nerror_log stderr error;\n");
+        if !directives.iter().any(|one| one.name == "events") {
+            conf += "events {}\n";
+        }
+        directives.iter().for_each(|one| written(one, &mut conf, &text));
+        write("nginx.conf", &conf)?;
+        Ok(Self { directives, recorders })
+    }
+
+    /// Returns the addresses that both sides need.
+    pub(super) fn addresses(&self, outline: &Outline, requests: &[Request]) -> Vec<IpAddr> {
+        let listens =
+            outline.listens.iter().map(|(address, ..)| address.ip()).filter(|ip| !ip.is_unspecified());
+        let recorders = self.recorders.iter().filter_map(|one| one.at.parse::<std::net::SocketAddr>().ok());
+        let asked = requests.iter().flat_map(|one| [one.from, one.to.ip()]);
+        let mut all: Vec<IpAddr> = listens.chain(recorders.map(|one| one.ip())).chain(asked).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+/// Returns the path of the socket that stands for another.
+fn socket(folder: &str, path: &str) -> String {
+    let letters: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("{folder}/sockets/s{letters}")
+}
+
+/// Stages a directive and those within it.
+fn staged(directive: &Directive, folder: &str) -> Option<Directive> {
+    let mut found = directive.clone();
+    if DROPPED.contains(&directive.name.as_str()) || directive.name.ends_with("_by_lua_block") {
+        return None;
+    }
+    match directive.name.as_str() {
+        "listen" if directive.arguments.iter().any(|one| one == "quic") => return None,
+        "ssl_certificate" | "proxy_ssl_certificate" => {
+            found.arguments = vec![format!("{folder}/certificates/all/fullchain.pem")];
+        }
+        "ssl_certificate_key" | "proxy_ssl_certificate_key" => {
+            found.arguments = vec![format!("{folder}/certificates/all/key.pem")];
+        }
+        "ssl_client_certificate" | "proxy_ssl_trusted_certificate" => {
+            found.arguments = vec![format!("{folder}/ca.pem")];
+        }
+        "auth_basic_user_file" => found.arguments = vec![format!("{folder}/users")],
+        "resolver" => found.arguments = vec!["127.0.0.53".into(), "ipv6=off".into()],
+        "proxy_cache_path" | "fastcgi_cache_path" | "uwsgi_cache_path" => {
+            if let Some(first) = found.arguments.first_mut() {
+                *first = format!("{folder}/cache");
+            }
+        }
+        name if name.ends_with("_temp_path") => return None,
+        _ => {}
+    }
+    for argument in &mut found.arguments {
+        if let Some(at) = argument.find("unix:/") {
+            let end = argument[at + 5..].find(':').map_or(argument.len(), |end| at + 5 + end);
+            let staged = socket(folder, &argument[at + 5..end]);
+            argument.replace_range(at + 5..end, &staged);
+        }
+    }
+    found.block =
+        directive.block.as_ref().map(|block| block.iter().filter_map(|one| staged(one, folder)).collect());
+    Some(found)
+}
+
+/// Adds what `http` needs on the stage.
+fn defaults(http: &mut Directive, folder: &str) {
+    let (file, line) = (http.file.clone(), http.line);
+    let make = |name: &str, arguments: &[String]| Directive {
+        file: file.clone(),
+        line,
+        name: name.into(),
+        arguments: arguments.to_vec(),
+        block: None,
+    };
+    let Some(block) = &mut http.block else { return };
+    let has = |name: &str| block.iter().any(|one| one.name == name);
+    let mut more = Vec::new();
+    for (name, path) in [
+        ("ssl_certificate", "certificates/all/fullchain.pem"),
+        ("ssl_certificate_key", "certificates/all/key.pem"),
+        ("proxy_ssl_trusted_certificate", "ca.pem"),
+    ] {
+        if !has(name) {
+            more.push(make(name, &[format!("{folder}/{path}")]));
+        }
+    }
+    // A file of sites relies on the map that its distribution has in nginx.conf.
+    if !block.iter().any(|one| {
+        one.name == "map" && one.arguments.get(1).is_some_and(|name| name == "$connection_upgrade")
+    }) {
+        let mut map = make("map", &["$http_upgrade".into(), "$connection_upgrade".into()]);
+        map.block = Some(vec![make("default", &["upgrade".into()]), make("", &["close".into()])]);
+        more.push(map);
+    }
+    block.splice(0..0, more);
+}
+
+/// Writes a directive as nginx reads it.
+fn written(directive: &Directive, out: &mut String, folder: &str) {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let plain = !directive.name.is_empty()
+        && directive
+            .name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit());
+    out.push_str(&if plain { directive.name.clone() } else { quoted(&directive.name) });
+    for argument in &directive.arguments {
+        out.push(' ');
+        out.push_str(&quoted(argument));
+    }
+    let Some(block) = &directive.block else {
+        out.push_str(";\n");
+        return;
+    };
+    out.push_str(" {\n");
+    if directive.name == "http" {
+        out.push_str("access_log off;\n");
+        for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+            out.push_str(&format!("{kind}_temp_path \"{folder}/temp-{kind}\";\n"));
+        }
+    }
+    block.iter().for_each(|one| written(one, out, folder));
+    out.push_str("}\n");
+}

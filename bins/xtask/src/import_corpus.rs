@@ -1,0 +1,143 @@
+//! The import of nginx configurations over a folder of fetched files, and over many random ones.
+
+use crate::process::{Outcome, cargo, root, step, target};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The options of a count.
+struct Count {
+    folder: PathBuf,
+    domain: String,
+    root: Option<PathBuf>,
+    prove: bool,
+}
+
+/// Counts the files of a folder that become sites, and with `--prove` those of them that answer as nginx does.
+pub(crate) fn count(arguments: &[&str]) -> Outcome {
+    let count = parse(arguments)?;
+    step(
+        "building edge-proxyd",
+        cargo(&["build", "--quiet", "--locked", "-p", "edge-proxyd", "--all-features"]).current_dir(root()),
+    )?;
+    let program = target().join("debug/edge-proxyd");
+    let mut files = Vec::new();
+    walk(&count.folder, &mut files)?;
+    files.sort();
+    let (mut sites, mut alike, mut none) = (0, 0, Vec::new());
+    for file in &files {
+        let run = |more: &[&str]| {
+            let mut command = Command::new(&program);
+            command.args(["import", "--json", "--domain", &count.domain]).args(more).arg(file);
+            if let Some(root) = &count.root {
+                command.arg("--root").arg(root);
+            }
+            command.output().map_err(|why| format!("{}: {why}", program.display()))
+        };
+        let out = run(&[])?;
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        if !has_site(&text) {
+            let why =
+                String::from_utf8_lossy(&out.stderr).lines().next().unwrap_or("no site forwards").to_owned();
+            none.push(format!("{}: {why}", file.display()));
+            continue;
+        }
+        sites += 1;
+        if count.prove {
+            let proof = run(&["--prove"])?;
+            if proof.status.success() {
+                alike += 1;
+            } else {
+                let said = String::from_utf8_lossy(&proof.stderr);
+                let why = said.lines().next().map_or("is answered otherwise", |line| line);
+                println!("{}: {why}", file.display());
+            }
+        }
+    }
+    none.iter().for_each(|line| println!("{line}"));
+    println!("{sites} of {} files become sites", files.len());
+    if count.prove {
+        println!("{alike} of them answer as nginx does");
+    }
+    Ok(())
+}
+
+/// Proves the import of many random configurations.
+pub(crate) fn random(cases: &str) -> Outcome {
+    let cases: u64 = cases.parse().map_err(|_| format!("`{cases}` is not a number of configurations"))?;
+    let mut command = cargo(&[
+        "test",
+        "--locked",
+        "-p",
+        "edge-proxyd",
+        "--all-features",
+        "--test",
+        "service",
+        "--",
+        "no_request_that_nginx_refuses",
+    ]);
+    command.env("IMPORT_CASES", cases.to_string()).current_dir(root());
+    step(&format!("imports of {cases} random configurations, beside nginx"), &mut command)
+}
+
+fn parse(arguments: &[&str]) -> Result<Count, String> {
+    let mut count = Count { folder: PathBuf::new(), domain: "example.org".into(), root: None, prove: false };
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value"));
+        match *argument {
+            "--domain" => count.domain = (*value()?).to_owned(),
+            "--root" => count.root = Some(PathBuf::from(value()?)),
+            "--prove" => count.prove = true,
+            folder if !folder.starts_with('-') && count.folder.as_os_str().is_empty() => {
+                count.folder = folder.into();
+            }
+            other => return Err(format!("`{other}` is not an option of import-corpus")),
+        }
+    }
+    if count.folder.as_os_str().is_empty() {
+        return Err("missing: the folder with nginx configurations".into());
+    }
+    Ok(count)
+}
+
+/// Returns whether the result of an import has a site that forwards.
+fn has_site(json: &str) -> bool {
+    let count = json.split_once("\"sites\":").map(|(_, rest)| rest.trim_start());
+    let digits = count.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
+    digits.and_then(|digits| digits.parse::<u64>().ok()).is_some_and(|sites| sites > 0)
+}
+
+/// Finds the configurations below a folder, by their names.
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Outcome {
+    let entries = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, found)?;
+        } else if name.contains(".conf") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_are_read_from_json() {
+        assert!(has_site(r#"{"config":"x","not_taken_over":[],"sites":2}"#));
+        assert!(!has_site(r#"{"config":"x","not_taken_over":[],"sites":0}"#) && !has_site(""));
+    }
+
+    #[test]
+    fn options_and_what_is_none() {
+        let count = parse(&["confs", "--domain", "a.test", "--prove"]).expect("options");
+        assert!(count.prove && count.domain == "a.test" && count.folder == Path::new("confs"));
+        assert!(parse(&[]).is_err() && parse(&["a", "b"]).is_err() && parse(&["a", "--domain"]).is_err());
+    }
+}
