@@ -9,6 +9,7 @@ use acme_dns01::engine::{Certificate, CertificateRound, Engine, Finding, RoundOu
 use acme_dns01::simulate::{IncidentKind, Scenario, play};
 use acme_dns01::{Spec, Time, format_duration};
 use clap::CommandFactory;
+use cli_support::finding::{Place, fix};
 use cli_support::outcome::{Done, Failure, chain};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -213,7 +214,12 @@ fn findings(findings: &[Finding], as_json: bool) -> Done {
     if as_json {
         let lines: Vec<Value> = findings
             .iter()
-            .map(|found| json!({"about": found.about, "fine": found.fine, "message": found.message}))
+            .map(|found| {
+                let place = Place { key: found.about.clone(), ..Place::default() };
+                let (code, severity) = if found.fine { ("fine", "note") } else { ("wrong", "error") };
+                json!({"about": found.about, "fine": found.fine, "message": found.message, "code": code,
+                    "severity": severity, "place": place, "fix": fix(&found.message)})
+            })
             .collect();
         println!("{}", Value::from(lines));
     } else {

@@ -11,6 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// The configuration where none is named.
+const CONFIG: &str = "/etc/edge-proxyd/edge.toml";
+
 /// An edge proxy: HTTP/1.1, 2 and 3, deny by default, the real client address.
 #[derive(Parser)]
 #[command(
@@ -52,7 +55,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct CheckArgs {
     /// The configuration file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     pub(crate) config: PathBuf,
     /// Print the result as JSON.
     #[arg(long)]
@@ -68,7 +71,7 @@ pub(crate) struct CheckArgs {
 #[derive(Args)]
 pub(crate) struct StatusArgs {
     /// The configuration of the running process, whose section `status` has the address to ask.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     pub(crate) config: PathBuf,
     /// Print the result as JSON.
     #[arg(long)]
@@ -110,7 +113,7 @@ pub(crate) struct ImportArgs {
 #[derive(Args)]
 pub(crate) struct SandboxArgs {
     /// The configuration file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     pub(crate) config: PathBuf,
     /// Try this inside the sandbox: read:PATH, write:PATH, run:PATH, listen:PORT, connect:ADDRESS:PORT, or call:NAME
     /// with a system call (unshare, ptrace, io_uring_setup, keyctl, mount). May be repeated.
@@ -124,7 +127,7 @@ pub(crate) struct SandboxArgs {
 #[derive(Args)]
 pub(crate) struct RunArgs {
     /// The configuration file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     pub(crate) config: PathBuf,
     /// The number of worker threads; by default one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -170,7 +173,7 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "URL", conflicts_with_all = ["host", "path", "plain"])]
     pub(crate) url: Option<String>,
     /// The configuration file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     pub(crate) config: PathBuf,
     /// The peer of the connection.
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]

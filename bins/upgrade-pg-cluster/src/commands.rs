@@ -156,7 +156,7 @@ fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let mut findings = plan.findings;
     findings.retain(|finding| !OF_A_RUN.contains(&finding.code.as_str()));
     if as_json {
-        println!("{}", json!({"findings": findings, "passes": passes(&findings)}));
+        println!("{}", json!({"findings": views::findings(&findings), "passes": passes(&findings)}));
     } else {
         print!("{}", views::findings_text(&findings));
     }
@@ -215,7 +215,10 @@ fn failed(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Result<ExitCo
         }
         UpgradeError::Blocked(findings) => {
             if as_json {
-                println!("{}", json!({"error": why.to_string(), "code": 1, "findings": findings}));
+                println!(
+                    "{}",
+                    json!({"error": why.to_string(), "code": 1, "findings": views::findings(findings)})
+                );
             } else {
                 eprint!("{}", views::findings_text(findings));
                 eprintln!("{}: {why}; nothing was changed", crate::NAME);

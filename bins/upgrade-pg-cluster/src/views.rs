@@ -1,5 +1,6 @@
 //! The display of plans, states and findings, as text and as JSON.
 
+use cli_support::finding::Place;
 use cli_support::table::Table;
 use pg_upgrade::{Finding, Garbage, Outcome, Plan, Record, Rehearsal, Severity, State, passes, span};
 use serde_json::{Value, json};
@@ -60,6 +61,17 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
     table.to_string()
 }
 
+/// Returns findings in the form that all programs of the family have. They are about a cluster, not about a line.
+pub(crate) fn findings(findings: &[Finding]) -> Value {
+    let one = |finding: &Finding| {
+        let mut value = serde_json::to_value(finding).unwrap_or_default();
+        value["message"] = json!(finding.what);
+        value["place"] = json!(Place { key: finding.code.clone(), ..Place::default() });
+        value
+    };
+    findings.iter().map(one).collect::<Vec<_>>().into()
+}
+
 pub(crate) fn plan(plan: &Plan) -> Value {
     let facts = &plan.facts;
     let steps: Vec<Value> = plan
@@ -70,7 +82,7 @@ pub(crate) fn plan(plan: &Plan) -> Value {
         })
         .collect();
     json!({"from": facts.from.number(), "to": facts.to.number(), "old_data": facts.old_data, "new_data": facts.new_data,
-        "mode": facts.mode, "steps": steps, "findings": plan.findings, "passes": passes(&plan.findings)})
+        "mode": facts.mode, "steps": steps, "findings": findings(&plan.findings), "passes": passes(&plan.findings)})
 }
 
 pub(crate) fn plan_text(plan: &Plan) -> String {

@@ -2,6 +2,7 @@
 
 use crate::args::{Args, FailOn};
 use crate::files::{forgejo_account, parse, read, secret_file_state};
+use cli_support::finding::Place;
 use cli_support::outcome::{Done, Failure};
 use serde_json::json;
 use smtp_config::{
@@ -55,6 +56,12 @@ fn shown(file: &Path, finding: &Finding) -> serde_json::Value {
         "column": finding.column,
         "message": finding.message(),
         "problem": finding.problem,
+        "place": Place {
+            file: file.display().to_string(),
+            line: finding.line.map_or(0, |line| line as usize),
+            column: finding.column.map_or(0, |column| column as usize),
+            key: finding.key.clone(),
+        },
         "fix": finding.fix,
     })
 }

@@ -63,7 +63,8 @@ pub(super) fn write_archive(build: &Build) -> Result<PathBuf, String> {
         "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[{{\
          \"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:{manifest}\",\
          \"size\":{manifest_size},\"platform\":{{\"architecture\":\"{architecture}\",\"os\":\"linux\"}},\
-         \"annotations\":{{\"org.opencontainers.image.ref.name\":\"{version}\"}}}}]}}"
+         \"annotations\":{{\"io.containerd.image.name\":\"localhost/edge-proxyd:{version}\",\
+         \"org.opencontainers.image.ref.name\":\"edge-proxyd:{version}\"}}}}]}}"
     );
     write(&layout.join("index.json"), &index)?;
     write(&layout.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}")?;
