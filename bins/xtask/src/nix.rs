@@ -130,7 +130,11 @@ fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
         let words = value.split_whitespace().map(|word| match word {
             "yes" => "true".to_owned(),
             "no" => "false".to_owned(),
-            word => word.to_owned(),
+            word => match word.strip_suffix('s') {
+                // Seconds are the unit of a bare number.
+                Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => number.to_owned(),
+                _ => word.to_owned(),
+            },
         });
         settings.entry(key.to_owned()).or_default().extend(words);
     }

@@ -38,7 +38,7 @@ pub(crate) fn verify(system: &Path) -> Result<Vec<PathBuf>, String> {
 
 /// Returns whether a warning is about a setting that only newer versions of systemd know.
 fn is_newer(line: &str) -> bool {
-    line.contains("Unknown key name")
+    line.contains("Unknown key")
         && SINCE_254.iter().any(|key| line.contains(&format!("'{}'", key.trim_end_matches('='))))
 }
 

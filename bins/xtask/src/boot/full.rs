@@ -18,7 +18,7 @@ pub(super) const STEPS: &[Step] = &[
 
 fn up(machine: &mut Machine) -> Outcome {
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
-    machine.until(60, "systemctl is-active pg-ensure myapp edge-proxyd")?;
+    machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
     machine.until(20, SERVES)
 }
 
@@ -68,17 +68,17 @@ fn late_folder(machine: &mut Machine) -> Outcome {
 fn late_postgresql(machine: &mut Machine) -> Outcome {
     machine.run("mkdir -p /etc/systemd/system/postgresql@.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 20\\n' > /etc/systemd/system/postgresql@.service.d/late.conf")?;
     machine.reboot()?;
-    machine.until(90, "systemctl is-active pg-ensure myapp")?;
+    machine.active(90, &["pg-ensure", "myapp"])?;
     machine.run("rm /etc/systemd/system/postgresql@.service.d/late.conf; systemctl daemon-reload").map(drop)
 }
 
 fn boots(machine: &mut Machine) -> Outcome {
     for _ in 0..3 {
         machine.reboot()?;
-        machine.until(60, "systemctl is-active pg-ensure myapp edge-proxyd")?;
+        machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
         machine.until(20, SERVES)?;
     }
     machine.crash()?;
-    machine.until(60, "systemctl is-active pg-ensure myapp edge-proxyd")?;
+    machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
     machine.until(20, SERVES)
 }

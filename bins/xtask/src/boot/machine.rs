@@ -48,7 +48,7 @@ impl Machine {
         command.args(["--boot", "--console=pipe", "--machine=boot"]);
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
         self.container = Some(command.spawn().map_err(|why| format!("systemd-nspawn: {why}"))?);
-        let up = "systemctl is-active basic.target systemd-journald";
+        let up = "systemctl is-active basic.target && systemctl is-active systemd-journald";
         let until = Instant::now() + PATIENCE;
         loop {
             match self.output(up) {
@@ -151,6 +151,13 @@ impl Machine {
                 Err(_) => std::thread::sleep(Duration::from_millis(250)),
             }
         }
+    }
+
+    /// Waits until all of these units are active, for at most so many seconds.
+    pub(super) fn active(&self, seconds: u64, units: &[&str]) -> Outcome {
+        // With several units, systemctl is content with one.
+        let each: Vec<String> = units.iter().map(|unit| format!("systemctl is-active {unit}")).collect();
+        self.until(seconds, &each.join(" && "))
     }
 }
 

@@ -63,16 +63,16 @@ fn interface(machine: &mut Machine) -> Outcome {
 }
 
 fn late_secret(machine: &mut Machine) -> Outcome {
-    machine.until(30, "systemctl is-active postgresql@17-main")?;
+    machine.active(30, &["postgresql@17-main"])?;
     machine.run("! systemctl is-active myapp && ! systemctl is-active pg-ensure")?;
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
-    machine.until(40, "systemctl is-active pg-ensure myapp")
+    machine.active(40, &["pg-ensure", "myapp"])
 }
 
 fn postgresql_again(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop postgresql && ! systemctl is-active myapp")?;
     machine.run("systemctl start postgresql")?;
-    machine.until(30, "systemctl is-active pg-ensure myapp")
+    machine.active(30, &["pg-ensure", "myapp"])
 }
 
 fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
@@ -178,5 +178,5 @@ fn purge(machine: &mut Machine) -> Outcome {
     machine.run("! find /etc/systemd/system -xtype l -name '*.service' | grep -E 'edge-proxyd|acme-dns01|pg-ensure|upgrade-pg'")?;
     machine.run("systemctl restart postgresql")?;
     machine.reboot()?;
-    machine.until(30, "systemctl is-active postgresql@17-main postgresql")
+    machine.active(30, &["postgresql@17-main", "postgresql"])
 }
