@@ -5,6 +5,7 @@ use crate::config::Settings;
 use crate::journal;
 use acme_dns01::engine::{Certificate, Engine, EngineEvent};
 use acme_dns01::live::{Check, Greeting};
+use cli_support::outcome::chain;
 use edge_proxy::config::ListenerKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ impl Keeper {
     /// # Errors
     /// A message with the section.
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
-        let setup = section.settings.build().map_err(|why| format!("[acme] {}", words(&why)))?;
+        let setup = section.settings.build().map_err(|why| format!("[acme] {}", chain(&why)))?;
         let engine = setup.engine.observer(Arc::new(|id, event| {
             let line = format_args!("acme: {id}: {event}");
             if fails(event) { journal::warning(line) } else { journal::info(line) }
@@ -92,8 +93,4 @@ const fn fails(event: &EngineEvent) -> bool {
             | RolledBack(_)
             | Undeployed { .. }
     )
-}
-
-fn words(why: &dyn std::error::Error) -> String {
-    why.source().map_or_else(|| why.to_string(), |below| format!("{why}: {below}"))
 }
