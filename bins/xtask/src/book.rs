@@ -53,6 +53,7 @@ pub(crate) fn check() -> Outcome {
         faults.extend(links::broken(document)?);
     }
     faults.extend(unlisted()?);
+    faults.extend(family()?);
     let (mut files, mut commands) = (0, 0);
     let mut help = BTreeMap::new();
     for page in links::documents(&folder())? {
@@ -115,6 +116,20 @@ pub(crate) fn render() -> Outcome {
         return Err("mdbook is missing: cargo install --locked mdbook".into());
     }
     step("book", Command::new("mdbook").args(["build", "--dest-dir", "html"]).arg(&work))
+}
+
+/// Returns what a program lacks of that by which all of them are one family.
+fn family() -> Result<Vec<String>, String> {
+    let mut faults = Vec::new();
+    for program in PROGRAMS {
+        let output = Command::new(target().join("debug").join(program)).arg("--help").output();
+        let output = output.map_err(|why| format!("{program}: {why}: build the programs first"))?;
+        let text = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        let wanted = ["Exit codes: 0 done, 1 failed, 2 unusable input or usage, 3", " completions ", " man "];
+        let missing = wanted.iter().filter(|part| !text.contains(**part));
+        faults.extend(missing.map(|part| format!("{program} --help does not have {part:?}")));
+    }
+    Ok(faults)
 }
 
 /// Returns the pages that the summary does not have.
