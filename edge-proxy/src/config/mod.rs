@@ -57,6 +57,8 @@ pub struct Config {
     pub reject: Reject,
     /// Encryption of large responses by the kernel.
     pub kernel_tls: KernelTls,
+    /// Congestion control of QUIC connections. A reload applies to new ones.
+    pub congestion: Congestion,
     /// Limits on the resources of one client or connection.
     pub limits: Limits,
     /// Timeouts, unless a site has its own.
@@ -191,6 +193,16 @@ impl TrustedHeader {
             Self::Custom(name) => name,
         }
     }
+}
+
+/// The congestion control of what is sent over QUIC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Congestion {
+    /// BBR, which estimates the bandwidth and the round trip: for paths that lose packets without being full.
+    Bbr,
+    /// CUBIC (RFC 9438) with HyStart++ (RFC 9406), which shares a path fairly with TCP.
+    #[default]
+    Cubic,
 }
 
 /// Use of kernel TLS for sending over HTTP/1.1 and TLS 1.3, so that large content and tunnels go from the upstream's

@@ -162,7 +162,10 @@ impl Runtime {
                     tls.ticketer = lasting.tickets.clone();
                 }
                 let limits = h3_limits(config);
-                Some(h3::server_config(tls, &limits).map_err(|why| StartError::Quic { source: why.into() })?)
+                Some(
+                    h3::server_config(tls, &limits, config.congestion)
+                        .map_err(|why| StartError::Quic { source: why.into() })?,
+                )
             }
         };
         // What clients outside connect to, where that is another port.

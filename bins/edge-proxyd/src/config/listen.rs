@@ -8,7 +8,8 @@ use super::ranges::access;
 use super::upstream::{REFERRED, referred_tcp};
 use crate::log::Format;
 use edge_proxy::config::{
-    Forward, KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader, Upstream,
+    Congestion, Forward, KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
+    Upstream,
 };
 use edge_proxy::{ConfigPath, nearest};
 use std::net::SocketAddr;
@@ -274,6 +275,15 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
 const KERNEL_TLS: [(&str, bool); 2] = [("auto", true), ("off", false)];
 /// The kind of `kernel_tls`.
 pub(super) const KERNEL_TLS_KIND: Kind = Kind::Word(&const { words(&KERNEL_TLS) });
+
+pub(super) const CONGESTION: Kind = Kind::Word(&const { words(&CONTROLLERS) });
+
+const CONTROLLERS: [(&str, Congestion); 2] = [("bbr", Congestion::Bbr), ("cubic", Congestion::Cubic)];
+
+/// Reads the congestion control of QUIC connections.
+pub(super) fn congestion(root: &Table<'_, '_>) -> Congestion {
+    root.get("congestion").and_then(|value| value.one_of(&CONTROLLERS)).unwrap_or_default()
+}
 
 /// Reads the use of kernel TLS, and the amount sent before it.
 pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {

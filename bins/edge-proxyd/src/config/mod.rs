@@ -122,6 +122,7 @@ static ROOT: &[Key] = &[
     Key::new("reject", site::REJECT),
     Key::new("https_port", Kind::Number(1, 65_535)),
     Key::new("request_id", Kind::Text),
+    Key::new("congestion", listen::CONGESTION),
     Key::new("kernel_tls", listen::KERNEL_TLS_KIND),
     Key::new("kernel_tls_after", Kind::Size),
     Key::required("listen", Kind::Tables(listen::LISTEN)),
@@ -151,6 +152,7 @@ fn settings(
     let mut proxy = Config { reject: site::reject(root), ..Config::default() };
     proxy.https_port = root.get("https_port").and_then(|port| port.number()).map(|port| port as u16);
     proxy.request_id = root.get("request_id").and_then(|value| rewrite::field_name(&value));
+    proxy.congestion = listen::congestion(root);
     proxy.kernel_tls = listen::kernel_tls(root);
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
     proxy.tailnet = root.table("tailnet").map(|tailnet| listen::tailnet(&tailnet));

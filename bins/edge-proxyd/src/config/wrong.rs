@@ -36,6 +36,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("Top level", "https_port", "70000", "from 1 to 65535"),
     ("Top level", "include", "'no-such-folder/*.toml'", "cannot be read"),
     ("Top level", "request_id", "'a b'", "letters, digits and -"),
+    ("Top level", "congestion", "'cubci'", "did you mean `cubic`?"),
     ("Top level", "kernel_tls", "'on'", "must be one of auto, off"),
     ("Top level", "kernel_tls_after", "'1 TB'", "16KiB"),
     ("[[listen]]", "name", "'a b'", "such as tailnet"),

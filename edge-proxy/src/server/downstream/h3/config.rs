@@ -1,6 +1,7 @@
 //! The configuration of an engine and of the QUIC connections that it accepts.
 
 use super::{Handover, QuicLimits, congestion, conn};
+use crate::config::Congestion;
 use quinn_proto as quic;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ const UNACKNOWLEDGED: u32 = 9;
 pub(crate) fn server_config(
     mut tls: rustls::ServerConfig,
     limits: &QuicLimits,
+    congestion: Congestion,
 ) -> Result<Arc<quic::ServerConfig>, quic::crypto::rustls::NoInitialCipherSuite> {
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let crypto = quic::crypto::rustls::QuicServerConfig::try_from(tls)?;
@@ -38,7 +40,7 @@ pub(crate) fn server_config(
         .max_concurrent_uni_streams(8u32.into())
         .stream_receive_window(limits.stream_window.into())
         .receive_window(limits.connection_window.into())
-        .congestion_controller_factory(Arc::new(congestion::Factory))
+        .congestion_controller_factory(congestion::factory(congestion))
         .send_window(conn::SEND_WINDOW.min(limits.send_window))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(limits.idle.try_into().ok());

@@ -4,8 +4,9 @@
 //! handshake the limit against amplification bounds what is in flight, and a window below that would keep a lost first packet from
 //! being sent again.
 
+use crate::config::Congestion;
 use quinn_proto::RttEstimator;
-use quinn_proto::congestion::{Controller, ControllerFactory};
+use quinn_proto::congestion::{BbrConfig, Controller, ControllerFactory};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,9 +32,21 @@ const CONSERVATIVE_GROWTH: u64 = 4;
 /// Rounds of conservative slow start, after which slow start ends.
 const CONSERVATIVE_ROUNDS: u32 = 5;
 
+/// Returns the factory of the controllers of connections.
+pub(super) fn factory(congestion: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
+    match congestion {
+        Congestion::Bbr => {
+            let mut bbr = BbrConfig::default();
+            bbr.initial_window(INITIAL_PACKETS * PACKET);
+            Arc::new(bbr)
+        }
+        Congestion::Cubic => Arc::new(Factory),
+    }
+}
+
 /// Makes the controllers of connections.
 #[derive(Debug)]
-pub(super) struct Factory;
+struct Factory;
 
 impl ControllerFactory for Factory {
     fn build(self: Arc<Self>, _now: Instant, current_mtu: u16) -> Box<dyn Controller> {

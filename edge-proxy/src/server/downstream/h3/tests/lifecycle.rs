@@ -1,5 +1,6 @@
 use super::client::{Answer, Raw, endpoint, get, headers};
 use super::service::{Identity, NAME, on_a_worker, start, start_some};
+use crate::config::Congestion;
 use crate::h3::{Code, frame, varint};
 use crate::server::downstream::h3::{Closed, QuicLimits, server_config};
 use std::net::UdpSocket;
@@ -34,7 +35,7 @@ fn a_new_configuration_leaves_connections_alone() {
         let (mut send, mut receive) = client.open(&headers("POST", "/x", &[])).await;
         let new = Identity::new();
         let limits = QuicLimits::default();
-        server.control.reload(server_config(new.tls(), &limits).unwrap(), limits.clone());
+        server.control.reload(server_config(new.tls(), &limits, Congestion::Bbr).unwrap(), limits.clone());
         sleep(Duration::from_millis(50)).await;
         assert_eq!(client.get("/hello").await.content, b"hello");
         send.write_all(&[0, 2, b'o', b'k']).await.unwrap();

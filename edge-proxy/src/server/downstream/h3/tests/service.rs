@@ -1,5 +1,6 @@
 //! A service with a handler for each test, and engines that run it.
 
+use crate::config::Congestion;
 use crate::server::body::{BodyError, BodyPart};
 use crate::server::downstream::h3::{
     AcceptedConnection, Closed, Dropped, EngineConfig, EngineControl, H3Stream, Handover, HelloVerdict,
@@ -264,7 +265,7 @@ pub(super) fn start(limits: &QuicLimits) -> Server {
 /// Engines that share an address.
 pub(super) fn start_some(workers: u8, limits: &QuicLimits) -> Vec<Server> {
     let identity = Identity::new();
-    let config = server_config(identity.tls(), limits).unwrap();
+    let config = server_config(identity.tls(), limits, Congestion::Cubic).unwrap();
     let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut servers = Vec::new();
     for handover in Handover::mesh(workers) {
