@@ -95,7 +95,7 @@ impl ControlSocket {
     }
 
     /// Receives requests from now on. Must be called within the runtime.
-    pub(crate) fn serve(&self) -> io::Result<Receiver<Request>> {
+    pub(crate) fn serve(&self) -> io::Result<Receiver<ControlRequest>> {
         let listener = self.0.try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
@@ -114,12 +114,12 @@ impl ControlSocket {
 }
 
 /// A request whose sender waits.
-pub(crate) struct Request {
+pub(crate) struct ControlRequest {
     pub(crate) content: ReloadRequest,
     stream: tokio::net::UnixStream,
 }
 
-impl Request {
+impl ControlRequest {
     /// Sends the answer.
     pub(crate) async fn answer(mut self, answer: &ReloadAnswer) {
         // Contains only text and numbers, so serialisation cannot fail.
@@ -130,13 +130,13 @@ impl Request {
     }
 }
 
-async fn receive(stream: tokio::net::UnixStream, sender: Sender<Request>) {
+async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>) {
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(stream).take(LONGEST);
     let read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
     let (Ok(Ok(1..)), Ok(content)) = (read, serde_json::from_str(&line)) else { return };
     let stream = reader.into_inner().into_inner();
-    let _ = sender.send(Request { content, stream }).await;
+    let _ = sender.send(ControlRequest { content, stream }).await;
 }
 
 /// Sends a request to the process at this socket, and waits for its answer.

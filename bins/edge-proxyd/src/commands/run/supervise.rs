@@ -5,7 +5,7 @@ use super::confined::Confined;
 use crate::cli::RunArgs;
 use crate::config::Settings;
 use crate::journal;
-use crate::service::control::{ControlSocket, ReloadAnswer, Request, Takeover};
+use crate::service::control::{ControlRequest, ControlSocket, ReloadAnswer, Takeover};
 use crate::service::{HandOver, Notifier, SocketStore};
 use crate::status::{self, Watched};
 use edge_proxy::Certificates;
@@ -60,7 +60,7 @@ impl Signals {
 /// A takeover in progress, and whoever waits for its outcome.
 struct Pending<'a> {
     hand_over: HandOver<'a>,
-    asked: Option<Request>,
+    asked: Option<ControlRequest>,
 }
 
 /// Everything the main thread looks after.
@@ -81,7 +81,7 @@ impl<'a> Supervisor<'a> {
         mut self,
         took_over: bool,
         mut signals: Signals,
-        mut requests: Option<Receiver<Request>>,
+        mut requests: Option<Receiver<ControlRequest>>,
     ) -> io::Result<Ending> {
         self.serve_status(took_over).await?;
         let mut samples = tokio::time::interval(status::STEP);
@@ -144,7 +144,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Handles a request of `edge-proxyd reload`.
-    async fn asked(&mut self, pending: Option<Pending<'a>>, request: Request) -> Option<Pending<'a>> {
+    async fn asked(&mut self, pending: Option<Pending<'a>>, request: ControlRequest) -> Option<Pending<'a>> {
         if request.content.takeover == Takeover::Always {
             return self.hand_over(pending, Some(request)).await;
         }
@@ -161,7 +161,11 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Begins a takeover, unless there is one.
-    async fn hand_over(&self, pending: Option<Pending<'a>>, asked: Option<Request>) -> Option<Pending<'a>> {
+    async fn hand_over(
+        &self,
+        pending: Option<Pending<'a>>,
+        asked: Option<ControlRequest>,
+    ) -> Option<Pending<'a>> {
         let patience = Duration::from_secs(self.args.takeover_timeout.into());
         let begun = match &pending {
             Some(_) => Err("a takeover is already in progress".to_owned()),
@@ -205,7 +209,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Reports a takeover that failed.
-    async fn fail(&self, why: &str, asked: Option<Request>, goes_on: bool) {
+    async fn fail(&self, why: &str, asked: Option<ControlRequest>, goes_on: bool) {
         self.watched.reloads.record(false);
         let line = format!("{why}; process {} continues to serve", std::process::id());
         journal::error(&line);
@@ -244,7 +248,7 @@ async fn outcome(pending: &mut Option<Pending<'_>>) -> Result<(), &'static str> 
 }
 
 /// Waits for the next request, or forever without a control socket.
-async fn next_request(requests: &mut Option<Receiver<Request>>) -> Option<Request> {
+async fn next_request(requests: &mut Option<Receiver<ControlRequest>>) -> Option<ControlRequest> {
     match requests {
         Some(requests) => requests.recv().await,
         None => std::future::pending().await,
