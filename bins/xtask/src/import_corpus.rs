@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The options of a count.
-struct Count {
+struct CorpusCount {
     folder: PathBuf,
     domain: String,
     root: Option<PathBuf>,
@@ -79,8 +79,9 @@ pub(crate) fn random(cases: &str) -> Outcome {
     step(&format!("imports of {cases} random configurations, beside nginx"), &mut command)
 }
 
-fn parse(arguments: &[&str]) -> Result<Count, String> {
-    let mut count = Count { folder: PathBuf::new(), domain: "example.org".into(), root: None, prove: false };
+fn parse(arguments: &[&str]) -> Result<CorpusCount, String> {
+    let mut count =
+        CorpusCount { folder: PathBuf::new(), domain: "example.org".into(), root: None, prove: false };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value"));

@@ -18,6 +18,15 @@ pub(super) struct Handling {
     pub(super) scope: Scope,
 }
 
+impl Handling {
+    /// Returns the handling for paths in whose spelling letter case counts, or does not.
+    pub(super) fn in_any_case(&self, any_case: bool) -> Self {
+        let mut found = self.clone();
+        found.scope.any_case = any_case;
+        found
+    }
+}
+
 /// The change of a prefix before a request is forwarded: one is removed, then another added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefix {

@@ -21,6 +21,8 @@ pub(super) struct Rendered {
     pub(super) keys: Vec<String>,
     /// True if a site can have its keys as well.
     pub(super) of_a_site: bool,
+    /// True if letter case does not count in its paths.
+    pub(super) any_case: bool,
 }
 
 impl Guards<'_> {
@@ -73,7 +75,7 @@ impl Guards<'_> {
             && !matches!(&handling.action, Action::Forward { prefix, .. } if *prefix != Prefix::default())
             && scope.cookies.is_empty()
             && !scope.require_certificate;
-        Rendered { comments: guard.comments, guard: guard.keys, keys, of_a_site }
+        Rendered { comments: guard.comments, guard: guard.keys, keys, of_a_site, any_case: scope.any_case }
     }
 }
 

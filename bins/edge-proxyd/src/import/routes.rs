@@ -70,7 +70,7 @@ pub(super) fn routes(
                 Matching::Pattern(shapes, ignore_case) => Some(Pattern {
                     shapes: shapes.as_deref(),
                     ignore_case: *ignore_case,
-                    handling: location.handling.clone(),
+                    handling: location.handling.in_any_case(*ignore_case),
                     within: location.within.as_deref(),
                     directive: &location.directive,
                 }),
@@ -165,10 +165,8 @@ impl Patterns<'_, '_> {
         let mut level: Option<&str> = None;
         loop {
             let at = |location: &&Location| location.within.as_deref() == level;
-            if exact {
-                if let Some(handling) = self.exactly(path, &at) {
-                    return Some(self.narrowed(handling, &perhaps, notes));
-                }
+            if exact && let Some(handling) = self.exactly(path, &at) {
+                return Some(self.narrowed(handling, &perhaps, notes));
             }
             let prefix = |location: &&Location| match &location.place {
                 Matching::Prefix(begin, _) if path.starts_with(begin.as_str()) => Some(begin.len()),

@@ -42,6 +42,8 @@ pub(super) struct Scope {
     pub(super) client_ca: Option<String>,
     pub(super) crl: Option<String>,
     pub(super) require_certificate: bool,
+    /// True for an expression in which letter case does not count.
+    pub(super) any_case: bool,
     /// Beginnings of Location and their replacements.
     pub(super) location: Vec<(String, String)>,
     /// `proxy_redirect`; empty for nginx's default.
@@ -78,6 +80,7 @@ impl Default for Scope {
             client_ca: None,
             crl: None,
             require_certificate: false,
+            any_case: false,
             location: Vec::new(),
             rewrites_location: None,
             cookies: Vec::new(),

@@ -122,7 +122,8 @@ impl Body {
     pub(super) fn redirect_to_https() -> Self {
         let to = "https://{host}{path}{query}";
         let keys = vec![format!("redirect = \"{to}\""), "status = 308".into()];
-        let rendered = Rendered { comments: Vec::new(), guard: Vec::new(), keys, of_a_site: true };
+        let rendered =
+            Rendered { comments: Vec::new(), guard: Vec::new(), keys, of_a_site: true, any_case: false };
         Self {
             keys: Vec::new(),
             routes: vec![(Paths::Begins("/".into()), rendered)],

@@ -101,7 +101,6 @@ fn real_ip_of_one_server_does_not_speak_for_another() {
     let found = imported(&text);
     assert!(denies_all(&site(&found, "admin.test")), "{}", found.text);
     assert!(noted(&found, Harm::Closed, "server"), "{:?}", found.notes);
-    // Where all of them agree, it is that of the proxy.
     let text = format!(
         "set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;\n\
          server {{ listen 80; server_name admin.test; allow 10.1.1.5; deny all; {APP} }}"
@@ -163,7 +162,6 @@ fn locations_that_deny_stay_denied() {
     {
         assert!(noted(&found, Harm::Closed, directive), "{directive}: {:#?}", found.notes);
     }
-    // Each has a comment at its place, and nothing is open.
     assert!(found.text.matches("# closed: nginx.conf:").count() >= 5, "{}", found.text);
     assert!(found.notes.iter().all(|note| note.harm != Harm::Open), "{:#?}", found.notes);
 }
@@ -388,4 +386,14 @@ fn listeners_of_both_families_have_names_of_their_own() {
     let found = imported(&text);
     assert_eq!(texts(&site(&found, "a.test")["listen"]), ["http-ipv6"]);
     assert_eq!(texts(&site(&found, "b.test")["listen"]), ["http"]);
+}
+
+#[test]
+fn letter_case_counts_where_a_route_lets_in_more_than_what_is_around_it() {
+    let text = "server { listen 80; server_name a.test; allow 10.0.0.0/8; deny all; location / { proxy_pass http://127.0.0.1:1; }\n\
+         location /lan/ { allow 192.168.0.0/16; deny all; proxy_pass http://127.0.0.1:1; }\n\
+         location ~* ^/any/ { allow 172.16.0.0/12; deny all; proxy_pass http://127.0.0.1:1; } }";
+    let a = site(&imported(text), "a.test");
+    assert_eq!(route(&a, "/lan/").get("case").and_then(Value::as_str), Some("exact"));
+    assert!(!route(&a, "/any/").contains_key("case"));
 }

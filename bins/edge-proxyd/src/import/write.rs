@@ -239,7 +239,7 @@ fn site(line: &mut impl FnMut(&str), edge: &Edge, site: &Site, names: &mut Vec<S
 /// path is another for nginx, and guarded by the other.
 fn exact_case(routes: &[(Paths, Rendered)], paths: &Paths, one: &Rendered) -> Option<String> {
     let (Paths::Begins(path) | Paths::Exact(path)) = paths;
-    if one.guard.is_empty() || !path.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+    if one.guard.is_empty() || one.any_case || !path.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return None;
     }
     let around = routes

@@ -1,6 +1,6 @@
 //! The client: asks one request from one address, over plain TCP or TLS.
 
-use super::job::{Received, Reply, Request};
+use super::job::{Probe, Received, Reply};
 use super::recorder::RECORD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -15,12 +15,12 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks a request. An answer that does not come is none.
-pub(super) fn ask(request: &Request, tls: &Arc<ClientConfig>) -> Reply {
+pub(super) fn ask(request: &Probe, tls: &Arc<ClientConfig>) -> Reply {
     connected(request).and_then(|stream| answer(request, tls, stream)).unwrap_or_default()
 }
 
 /// Connects from the address of the request.
-fn connected(request: &Request) -> Option<TcpStream> {
+fn connected(request: &Probe) -> Option<TcpStream> {
     let domain = if request.to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, None).ok()?;
     socket.bind(&SocketAddr::new(request.from, 0).into()).ok()?;
@@ -31,7 +31,7 @@ fn connected(request: &Request) -> Option<TcpStream> {
     Some(stream)
 }
 
-fn answer(request: &Request, tls: &Arc<ClientConfig>, mut stream: TcpStream) -> Option<Reply> {
+fn answer(request: &Probe, tls: &Arc<ClientConfig>, mut stream: TcpStream) -> Option<Reply> {
     if request.proxied {
         let family = if request.from.is_ipv4() { "TCP4" } else { "TCP6" };
         let head =
@@ -50,7 +50,7 @@ fn answer(request: &Request, tls: &Arc<ClientConfig>, mut stream: TcpStream) -> 
     exchange(request, StreamOwned::new(connection, stream))
 }
 
-fn exchange(request: &Request, mut stream: impl Read + Write) -> Option<Reply> {
+fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
     let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, request.host);
     for (name, value) in &request.fields {
         head += &format!("{name}: {value}\r\n");

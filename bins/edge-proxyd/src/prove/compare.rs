@@ -1,6 +1,6 @@
 //! Comparison of answers.
 
-use super::job::{Reply, Request};
+use super::job::{Probe, Reply};
 use super::paths::place;
 use crate::import::{Directive, Harm, Outline, OutlinedServer};
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ const OWN: &[&str] = &[
 
 /// Returns the differences between two lists of answers, the worst first.
 pub(super) fn differences(
-    asked: &[Request],
+    asked: &[Probe],
     theirs: &[Reply],
     ours: &[Reply],
     outline: &Outline,
@@ -72,7 +72,7 @@ pub(super) fn differences(
 }
 
 /// Returns whether a path has other spellings that programs read alike.
-fn is_spelt(request: &Request) -> bool {
+fn is_spelt(request: &Probe) -> bool {
     let path = &request.path;
     path.contains('%')
         || path.contains("//")
@@ -85,7 +85,7 @@ fn refused(answer: &Reply) -> bool {
 }
 
 /// Returns the harm of a difference; none if both answer alike, or as it is documented.
-fn harm(request: &Request, nginx: &Reply, edge: &Reply, outline: &Outline) -> Option<Harm> {
+fn harm(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Option<Harm> {
     // Challenges over HTTP are not served, or are redirected with everything else.
     if nginx.service.is_none() && edge.service.is_none() && request.path.contains("well-known/acme-challenge")
     {
@@ -145,7 +145,7 @@ fn harm(request: &Request, nginx: &Reply, edge: &Reply, outline: &Outline) -> Op
 }
 
 /// Returns the target of a redirect without its port, which nginx leaves out or adds by its own rules.
-fn redirect(request: &Request, answer: &Reply) -> Option<String> {
+fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
     let to = answer.location.as_deref()?;
     let scheme = if request.tls { "https" } else { "http" };
     let Some((scheme, rest)) = to.split_once("://") else {
@@ -158,7 +158,7 @@ fn redirect(request: &Request, answer: &Reply) -> Option<String> {
 }
 
 /// Returns the server that has the name of a request at its address.
-fn server<'o>(request: &Request, outline: &'o Outline) -> Option<&'o Directive> {
+fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     let exact = |host: &String| *host == request.host;
     let below = |host: &String| host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end));
     let at = |server: &&OutlinedServer| {
@@ -176,7 +176,7 @@ fn server<'o>(request: &Request, outline: &'o Outline) -> Option<&'o Directive> 
     find(&exact).or_else(|| find(&below))
 }
 
-fn shown(request: &Request) -> String {
+fn shown(request: &Probe) -> String {
     let scheme = if request.tls { "https" } else { "http" };
     let mut text = format!(
         "{} {scheme}://{}{} at {} from {}",

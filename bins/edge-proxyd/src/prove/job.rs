@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) command: Vec<String>,
+    /// The file that the server's messages go to.
+    pub(super) said: String,
     /// The file that replaces /etc/hosts.
     pub(super) hosts: String,
     /// The folder with certificates.
@@ -15,7 +17,7 @@ pub(super) struct Job {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) recorders: Vec<Recorder>,
     pub(super) listens: Vec<SocketAddr>,
-    pub(super) requests: Vec<Request>,
+    pub(super) requests: Vec<Probe>,
 }
 
 /// A recorder in place of a service.
@@ -29,7 +31,7 @@ pub(super) struct Recorder {
 
 /// A request of one client to one listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Request {
+pub(super) struct Probe {
     pub(super) from: IpAddr,
     pub(super) to: SocketAddr,
     pub(super) tls: bool,

@@ -53,8 +53,9 @@ fn run(
     let config = folder.path().join("edge.toml");
     let text = format!("{}\n[sandbox]\nmode = \"off\"\n\n[log]\nformat = \"off\"\n", staged.text);
     std::fs::write(&config, text).map_err(|why| format!("{}: {why}", config.display()))?;
-    let job = |command: Vec<String>| Job {
+    let job = |name: &str, command: Vec<String>| Job {
         command,
+        said: folder.path().join(name).display().to_string(),
         hosts: folder.path().join("hosts").display().to_string(),
         folder: folder.path().display().to_string(),
         addresses: stage.addresses(&staged.outline, &asked),
@@ -64,22 +65,28 @@ fn run(
     };
     let own =
         std::env::current_exe().map_err(|why| format!("the path of this program is not known: {why}"))?;
-    let theirs = job(vec![
-        nginx.display().to_string(),
-        "-p".into(),
-        folder.path().display().to_string(),
-        "-c".into(),
-        folder.path().join("nginx.conf").display().to_string(),
-        "-e".into(),
-        "stderr".into(),
-    ]);
-    let ours = job(["run", "--workers", "1", "--grace", "0", "--config"].iter().fold(
-        vec![own.display().to_string()],
-        |mut all, one| {
-            all.push((*one).to_owned());
-            all
-        },
-    ));
+    let theirs = job(
+        "nginx.said",
+        vec![
+            nginx.display().to_string(),
+            "-p".into(),
+            folder.path().display().to_string(),
+            "-c".into(),
+            folder.path().join("nginx.conf").display().to_string(),
+            "-e".into(),
+            "stderr".into(),
+        ],
+    );
+    let ours = job(
+        "edge.said",
+        ["run", "--workers", "1", "--grace", "0", "--config"].iter().fold(
+            vec![own.display().to_string()],
+            |mut all, one| {
+                all.push((*one).to_owned());
+                all
+            },
+        ),
+    );
     let mut ours = ours;
     ours.command.push(config.display().to_string());
     let (theirs, ours) = std::thread::scope(|scope| {

@@ -4,9 +4,10 @@ use super::job::Recorder;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub(super) fn start(recorder: &Recorder, folder: &Path) {
         }
         return;
     }
-    let Ok(listener) = TcpListener::bind(&recorder.at) else { return };
+    let Some(listener) = bound(&recorder.at) else { return };
     let Some(tls) = server_config(folder) else { return };
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -39,6 +40,17 @@ pub(super) fn start(recorder: &Recorder, folder: &Path) {
             std::thread::spawn(move || accepted(stream, &name, tls));
         }
     });
+}
+
+/// Binds an address, beside a server that listens on the port at every address.
+fn bound(at: &str) -> Option<TcpListener> {
+    let address: SocketAddr = at.parse().ok()?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
+    socket.set_reuse_address(true).ok()?;
+    socket.set_reuse_port(true).ok()?;
+    socket.bind(&address.into()).ok()?;
+    socket.listen(64).ok()?;
+    Some(socket.into())
 }
 
 /// Answers DNS questions by the lines of a hosts file.

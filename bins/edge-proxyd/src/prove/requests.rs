@@ -1,6 +1,6 @@
 //! The requests that both sides are asked: names, paths, methods, clients, headers, schemes and names that differ.
 
-use super::job::Request;
+use super::job::Probe;
 use super::paths::{Sample, limit_of, samples};
 use super::recorder::DENIED;
 use crate::import::{Directive, Outline, net_of};
@@ -12,8 +12,8 @@ const MOST: usize = 3000;
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
 /// Returns the requests, and the number of those beyond the bound.
-pub(super) fn requests(outline: &Outline) -> (Vec<Request>, usize) {
-    let mut all: [Vec<Request>; 3] = Default::default();
+pub(super) fn requests(outline: &Outline) -> (Vec<Probe>, usize) {
+    let mut all: [Vec<Probe>; 3] = Default::default();
     let servers: Vec<&Directive> = outline.servers.iter().map(|server| &server.directive).collect();
     let mut facts = Facts::default();
     servers.iter().for_each(|server| facts.read(server.inner()));
@@ -33,7 +33,7 @@ pub(super) fn requests(outline: &Outline) -> (Vec<Request>, usize) {
                         .flat_map(|server| &server.hosts)
                         .find(|other| **other != host && !other.starts_with("*."))
                 {
-                    all[1].push(Request { sni: Some(other.clone()), ..basic.clone() });
+                    all[1].push(Probe { sni: Some(other.clone()), ..basic.clone() });
                 }
             }
         }
@@ -41,7 +41,7 @@ pub(super) fn requests(outline: &Outline) -> (Vec<Request>, usize) {
     for listen in &listens {
         all[1].push(basic(listen, "unknown.invalid"));
     }
-    let mut found: Vec<Request> = Vec::new();
+    let mut found: Vec<Probe> = Vec::new();
     let count: usize = all.iter().map(Vec::len).sum();
     found.extend(all.into_iter().flatten().take(MOST));
     let left_out = count - found.len();
@@ -50,23 +50,23 @@ pub(super) fn requests(outline: &Outline) -> (Vec<Request>, usize) {
 
 /// Asks for every sample of a server: plainly first, then with what its directives look at.
 fn server_requests(
-    basic: &Request,
+    basic: &Probe,
     samples: &[Sample],
     facts: &Facts,
     outline: &Outline,
-    all: &mut [Vec<Request>; 3],
+    all: &mut [Vec<Probe>; 3],
 ) {
-    let with = |request: &Request, name: &str, value: &str| {
+    let with = |request: &Probe, name: &str, value: &str| {
         let mut one = request.clone();
         one.fields.push((name.to_owned(), value.to_owned()));
         one
     };
     for sample in samples {
-        let get = Request { path: sample.path.clone(), ..basic.clone() };
+        let get = Probe { path: sample.path.clone(), ..basic.clone() };
         all[0].push(get.clone());
         for client in &facts.clients {
             if client.is_ipv4() == get.to.is_ipv4() {
-                all[1].push(Request { from: *client, ..get.clone() });
+                all[1].push(Probe { from: *client, ..get.clone() });
             }
         }
         if let Some(header) = outline.header.as_deref().filter(|header| *header != "proxy_protocol") {
@@ -74,7 +74,7 @@ fn server_requests(
                 facts.clients.iter().chain([&STRANGER]).filter(|from| from.is_ipv4() == get.to.is_ipv4())
             {
                 for told in facts.clients.iter().chain([&STRANGER]) {
-                    all[2].push(Request { from: *from, ..with(&get, header, &told.to_string()) });
+                    all[2].push(Probe { from: *from, ..with(&get, header, &told.to_string()) });
                 }
             }
         }
@@ -85,25 +85,24 @@ fn server_requests(
         if facts.passwords {
             all[1].push(with(&get, "Authorization", "Basic cHJvdmU6cHJvdmU="));
             for client in facts.clients.iter().filter(|client| client.is_ipv4() == get.to.is_ipv4()) {
-                all[2]
-                    .push(Request { from: *client, ..with(&get, "Authorization", "Basic cHJvdmU6d3Jvbmc=") });
+                all[2].push(Probe { from: *client, ..with(&get, "Authorization", "Basic cHJvdmU6d3Jvbmc=") });
             }
         }
         for method in ["POST", "DELETE", "PROPFIND"] {
-            let post = Request { method: method.into(), ..get.clone() };
+            let post = Probe { method: method.into(), ..get.clone() };
             all[1].push(with(&post, "Content-Length", "0"));
         }
         if sample.limit > 0 {
-            let post = Request { method: "POST".into(), ..get.clone() };
+            let post = Probe { method: "POST".into(), ..get.clone() };
             all[2].push(with(&post, "Content-Length", &(sample.limit + 1).to_string()));
         }
         // Other spellings of the path.
         if let Some((first, rest)) = sample.path.get(1..2).zip(sample.path.get(2..)) {
             let encoded = format!("/%{:02X}{rest}", first.as_bytes()[0]);
-            all[2].push(Request { path: encoded, ..get.clone() });
-            all[2].push(Request { path: format!("/{}", sample.path), ..get.clone() });
-            all[2].push(Request { path: format!("/x/..{}", sample.path), ..get.clone() });
-            all[2].push(Request { path: sample.path.to_uppercase(), ..get.clone() });
+            all[2].push(Probe { path: encoded, ..get.clone() });
+            all[2].push(Probe { path: format!("/{}", sample.path), ..get.clone() });
+            all[2].push(Probe { path: format!("/x/..{}", sample.path), ..get.clone() });
+            all[2].push(Probe { path: sample.path.to_uppercase(), ..get.clone() });
         }
     }
 }
@@ -174,11 +173,11 @@ fn named(host: &str) -> String {
     host.strip_prefix("*.").map_or_else(|| host.to_owned(), |rest| format!("any.{rest}"))
 }
 
-fn basic((to, tls, proxied): &(SocketAddr, bool, bool), host: &str) -> Request {
+fn basic((to, tls, proxied): &(SocketAddr, bool, bool), host: &str) -> Probe {
     let from =
         if to.is_ipv4() { STRANGER } else { IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 7)) };
     let name = Some(host.to_owned()).filter(|_| host.parse::<IpAddr>().is_err());
-    Request {
+    Probe {
         from,
         to: *to,
         tls: *tls,

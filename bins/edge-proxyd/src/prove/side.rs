@@ -37,12 +37,13 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
     isolated()?;
     network(&job)?;
     let folder = Path::new(&job.folder);
-    for recorder in &job.recorders {
-        recorder::start(recorder, folder);
-    }
     recorder::name_server(&std::fs::read_to_string(&job.hosts).unwrap_or_default());
     let tls = client::tls().ok_or("no TLS")?;
     let mut server = start(&job)?;
+    // After it: a server may refuse ports on which others listen.
+    for recorder in &job.recorders {
+        recorder::start(recorder, folder);
+    }
     let until = Instant::now() + LONGEST;
     let mut answers = Vec::new();
     for request in &job.requests {
@@ -117,8 +118,8 @@ impl Drop for Running {
 
 /// Starts the server and waits until it listens.
 fn start(job: &Job) -> Result<Running, String> {
-    let said = Path::new(&job.folder).join(format!("said-{}", std::process::id()));
-    let file = std::fs::File::create(&said).map_err(|why| format!("{}: {why}", said.display()))?;
+    let said = Path::new(&job.said);
+    let file = std::fs::File::create(said).map_err(|why| format!("{}: {why}", said.display()))?;
     let [program, arguments @ ..] = job.command.as_slice() else { return Err("no server to run".into()) };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
@@ -135,7 +136,7 @@ fn start(job: &Job) -> Result<Running, String> {
             address = SocketAddr::new(ip, address.port());
         }
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-            let text = || std::fs::read_to_string(&said).unwrap_or_default();
+            let text = || std::fs::read_to_string(said).unwrap_or_default();
             if let Ok(Some(status)) = server.0.try_wait() {
                 return Err(format!("ended with {status}: {}", text().trim()));
             }

@@ -1,6 +1,6 @@
 //! The stage: a copy of the configuration whose certificates, passwords, sockets and name servers are its own.
 
-use super::job::{Recorder, Request};
+use super::job::{Probe, Recorder};
 use crate::authority::Authority;
 use crate::import::{Directive, Outline};
 use std::collections::BTreeMap;
@@ -111,6 +111,7 @@ impl Stage {
         write("users", USERS)?;
         write("hosts", &hosts)?;
         let mut directives: Vec<Directive> = directives.iter().filter_map(|one| staged(one, &text)).collect();
+        shared_ports(&mut directives, &mut Vec::new());
         for directive in directives.iter_mut().filter(|one| one.name == "http") {
             defaults(directive, &text);
         }
@@ -126,7 +127,7 @@ impl Stage {
     }
 
     /// Returns the addresses that both sides need.
-    pub(super) fn addresses(&self, outline: &Outline, requests: &[Request]) -> Vec<IpAddr> {
+    pub(super) fn addresses(&self, outline: &Outline, requests: &[Probe]) -> Vec<IpAddr> {
         let listens =
             outline.listens.iter().map(|(address, ..)| address.ip()).filter(|ip| !ip.is_unspecified());
         let recorders = self.recorders.iter().filter_map(|one| one.at.parse::<std::net::SocketAddr>().ok());
@@ -181,6 +182,28 @@ fn staged(directive: &Directive, folder: &str) -> Option<Directive> {
     found.block =
         directive.block.as_ref().map(|block| block.iter().filter_map(|one| staged(one, folder)).collect());
     Some(found)
+}
+
+/// Lets recorders listen on the ports of the server, at addresses of their own: every address gets `reuseport` once.
+fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
+    for one in all {
+        if one.name == "listen" && !one.first().starts_with("unix:") {
+            one.arguments.retain(|option| option != "reuseport");
+            let address = one.first().replace("*:", "").replace("0.0.0.0:", "");
+            let address = if address.contains('.') && !address.contains(':') {
+                format!("{address}:80")
+            } else {
+                address
+            };
+            if !seen.contains(&address) {
+                seen.push(address);
+                one.arguments.push("reuseport".into());
+            }
+        }
+        if let Some(block) = &mut one.block {
+            shared_ports(block, seen);
+        }
+    }
 }
 
 /// Adds what `http` needs on the stage.
