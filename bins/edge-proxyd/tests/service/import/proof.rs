@@ -149,7 +149,7 @@ fn without_namespaces_a_proof_is_refused() {
     assert!(output.status.code() == Some(1) && said.contains("namespaces"), "{said}");
     assert!(output.stdout.is_empty());
     // A side that is started by hand, where the network is in reach, refuses too.
-    let job = r#"{"command":["true"],"hosts":"/etc/hosts","folder":"/tmp","addresses":[],"recorders":[],"listens":[],"requests":[]}"#;
+    let job = r#"{"command":["true"],"said":"/dev/null","hosts":"/etc/hosts","folder":"/tmp","addresses":[],"recorders":[],"listens":[],"requests":[]}"#;
     let file = folder.path().join("job");
     std::fs::write(&file, job).expect("a file");
     let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
