@@ -220,6 +220,9 @@ pub(crate) struct ExplainArgs {
     /// Send the request in early data (0-RTT).
     #[arg(long, conflicts_with = "plain")]
     pub(crate) early: bool,
+    /// Leave out the certificates of this machine: for a configuration of another one.
+    #[arg(long)]
+    pub(crate) no_files: bool,
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,

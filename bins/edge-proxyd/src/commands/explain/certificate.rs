@@ -11,7 +11,7 @@ pub(super) enum Known {
     Loaded(Arc<Certificates>),
     /// They cannot be read, for this reason.
     Unknown(String),
-    /// None are configured: there is no TLS.
+    /// None are configured, or they are left out.
     Unneeded,
 }
 

@@ -194,7 +194,7 @@ fn certificate(certificates: &Known, name: &str) -> Answer {
         Known::Loaded(found) if found.covers(name) => Answer::new("found", format!("one covers {name}")),
         Known::Loaded(_) => Answer::new("none", format!("none covers {name}: the handshake fails")),
         Known::Unknown(why) => Answer::new("unknown", format!("{why} (by this user)")),
-        Known::Unneeded => Answer::new("unknown", "none are configured"),
+        Known::Unneeded => Answer::new("unknown", "not looked at"),
     }
 }
 
