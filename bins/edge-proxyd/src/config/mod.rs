@@ -7,6 +7,7 @@
 mod access;
 mod balance;
 mod certificates;
+mod content;
 mod document;
 mod foreign;
 mod include;

@@ -86,7 +86,7 @@ fn error_page(table: &Table<'_, '_>) -> ErrorPage {
     if statuses.is_empty() {
         table.wrong("status", "missing: write the statuses that the page is for, such as [502, 504]");
     }
-    let (body, content_type) = super::site::content(table);
+    let (body, content_type) = super::content::content(table);
     if body.is_empty() {
         table.wrong("file", "missing: write the content as body = \"…\", or the path of a file");
     }

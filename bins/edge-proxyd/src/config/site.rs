@@ -2,6 +2,7 @@
 
 use super::access;
 use super::certificates;
+use super::content::content;
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use super::listen::{TIMEOUTS, timeouts};
@@ -267,33 +268,6 @@ fn response(table: &Table<'_, '_>, usual: u64) -> Response {
     let status = table.get("status").map_or(Some(usual), |status| status.number()).unwrap_or(usual);
     let (body, content_type) = content(table);
     Response { status: status as u16, content_type, body }
-}
-
-/// Reads content and its media type: `body`, or `file`, and `content_type`.
-pub(super) fn content(table: &Table<'_, '_>) -> (Vec<u8>, String) {
-    let text = |key| table.get(key).and_then(|value| value.text());
-    let mut body = text("body").unwrap_or_default().as_bytes().to_vec();
-    let mut content_type = "text/plain; charset=utf-8";
-    if let Some(value) = table.get("file") {
-        if table.get("body").is_some() {
-            table.wrong("file", "excludes `body`: write one of them");
-        }
-        if let Some(path) = value.path() {
-            if path.extension().is_some_and(|extension| extension == "html") {
-                content_type = "text/html; charset=utf-8";
-            }
-            match std::fs::read(&path) {
-                Ok(content) => body = content,
-                Err(why) => value.wrong(&format!("cannot be read: {why}")),
-            }
-        }
-    }
-    if let Some(value) = table.get("content_type")
-        && value.value.as_str() == Some("")
-    {
-        value.wrong("not a valid media type: expected one such as text/html; charset=utf-8");
-    }
-    (body, text("content_type").unwrap_or(content_type).into())
 }
 
 fn maintenance(table: &Table<'_, '_>) -> Maintenance {
