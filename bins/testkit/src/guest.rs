@@ -34,9 +34,19 @@ pub struct Guest {
 
 impl Guest {
     /// The kernel of the distribution: Linux 6.1.
-    pub fn of_the_distribution() -> Self {
-        Self { program: "/usr/bin/linux.uml".into(), modules: "/usr/lib/uml/modules".into(), libraries: None }
-            .installed()
+    ///
+    /// `None` on processors with AMX. Their registers are larger than this kernel's room for them, so that it ends at its first
+    /// process (`ptrace set fp regs failed`); since Linux 6.8 the room is asked for. That a test is left out is written to
+    /// standard error past the test harness, which would hide it.
+    pub fn of_the_distribution(test: &str) -> Option<Self> {
+        let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        if processors.split_whitespace().any(|flag| flag == "amx_tile") {
+            let reason = "this processor has AMX, with which user-mode Linux 6.1 cannot run";
+            let _ = writeln!(std::io::stderr(), "NOT RUN in Linux 6.1: {test}: {reason}");
+            return None;
+        }
+        let (program, modules) = ("/usr/bin/linux.uml".into(), "/usr/lib/uml/modules".into());
+        Some(Self { program, modules, libraries: None }.installed())
     }
 
     /// The kernel of a newer suite, from the tools folder: Linux 7.
