@@ -164,11 +164,13 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<Effective>, Fatal
     };
     // The password is mapped last, when every key that it may name is there.
     let password = match password {
-        Password::Written(_) => match section.text("PASSWD") {
+        Password::File(path) => Password::File(path),
+        // Where URIs are read, what was expanded for the comparison with them was stored.
+        Password::None if version.knows_uri() => Password::None,
+        Password::None | Password::Written(_) => match section.text("PASSWD") {
             text if text.is_empty() => Password::None,
             text => Password::Written(SecretString::from(text)),
         },
-        other => other,
     };
     let path = Some(section.text("SENDMAIL_PATH")).filter(|path| !path.is_empty());
     Ok(Some(Effective {

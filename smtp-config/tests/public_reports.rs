@@ -423,3 +423,14 @@ fn a_url_with_credentials_is_shown_nowhere() {
     let fatal = effective(&Ini::parse(texts[2]).expect("read"), Version(15)).expect_err("it ends");
     assert!(matches!(fatal, Fatal::Host { .. }) && fatal.to_string().contains("(not shown)"), "{fatal}");
 }
+
+/// Before URIs were read, a password that names another key is expanded once the sender has its default.
+#[test]
+fn a_password_that_names_the_sender_is_expanded_when_it_is_mapped() {
+    let text = "[mailer]\nENABLED = true\nSMTP_ADDR = m\nFROM =\nUSER = F <a@b>\nPASSWD = %(FROM)s\n";
+    let ini = Ini::parse(text).expect("read");
+    for (version, given) in [(8, true), (12, true), (15, false)] {
+        let mailer = effective(&ini, Version(version)).expect("starts").expect("on");
+        assert_eq!(matches!(mailer.password, smtp_config::Password::Written(_)), given, "{version}");
+    }
+}
