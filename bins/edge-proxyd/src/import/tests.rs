@@ -108,7 +108,6 @@ fn real_ip_of_one_server_does_not_speak_for_another() {
     let found = imported(&text);
     assert_eq!(site(&found, "admin.test")["allow"].as_str(), Some("10.1.1.5/32"));
     assert_eq!(table(&found)["trust"]["header"].as_str(), Some("x-real-ip"));
-    // Without real_ip_recursive, nginx takes the last address, edge-proxyd the first that is no proxy.
     for (recursive, closed) in [("", true), ("real_ip_recursive on;", false)] {
         let text = format!(
             "set_real_ip_from 10.0.0.0/8; real_ip_header X-Forwarded-For; {recursive}\n\
@@ -126,7 +125,6 @@ fn a_header_of_a_service_s_own_is_the_one_that_is_trusted() {
     );
     let found = imported(&text);
     assert_eq!(table(&found)["trust"]["header"].as_str(), Some("CF-Connecting-IP"));
-    // Everyone cannot be trusted.
     let found = imported(&text.replace("173.245.48.0/20", "0.0.0.0/0"));
     assert!(!table(&found).contains_key("trust") && denies_all(&site(&found, "a.test")), "{}", found.text);
 }
@@ -246,7 +244,6 @@ fn sites_for_https_only_are_not_served_in_clear() {
         assert_eq!(site["plain"].as_str(), Some("redirect"), "{text}\n{}", found.text);
         assert!(found.notes.iter().all(|note| note.harm >= Harm::Different), "{:#?}", found.notes);
     }
-    // TLS is of an address, not of a server.
     let text = format!(
         "server {{ listen 443 ssl; server_name a.test; {APP} }}\nserver {{ listen 443; server_name b.test; {APP} }}"
     );
@@ -396,4 +393,7 @@ fn letter_case_counts_where_a_route_lets_in_more_than_what_is_around_it() {
     let a = site(&imported(text), "a.test");
     assert_eq!(route(&a, "/lan/").get("case").and_then(Value::as_str), Some("exact"));
     assert!(!route(&a, "/any/").contains_key("case"));
+    let text = "server { listen 80; server_name a.test; location /a { proxy_pass http://127.0.0.1:1; }\n\
+         location /admin/ { deny 10.0.0.1; proxy_pass http://127.0.0.1:1; } }";
+    assert_eq!(route(&site(&imported(text), "a.test"), "/admin/")["case"].as_str(), Some("exact"));
 }

@@ -242,10 +242,16 @@ fn exact_case(routes: &[(Paths, Rendered)], paths: &Paths, one: &Rendered) -> Op
     if one.guard.is_empty() || one.any_case || !path.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return None;
     }
+    // In another spelling, only routes without letters of their own are around it.
+    let spelt = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());
     let around = routes
         .iter()
         .filter_map(|(other, rendered)| match other {
-            Paths::Begins(begin) if other != paths && path.starts_with(begin.as_str()) => {
+            Paths::Begins(begin)
+                if other != paths
+                    && path.starts_with(begin.as_str())
+                    && (!spelt(begin) || rendered.any_case) =>
+            {
                 Some((begin.len(), rendered))
             }
             _ => None,
