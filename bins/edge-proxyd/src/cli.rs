@@ -169,7 +169,7 @@ pub(crate) struct ReloadArgs {
 
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
-    /// The URL of the request, such as https://git.example.org/path, instead of --host, --path and --plain.
+    /// The URL of the request, with its scheme, instead of --host, --path and --plain.
     #[arg(value_name = "URL", conflicts_with_all = ["host", "path", "plain"])]
     pub(crate) url: Option<String>,
     /// The configuration file.
