@@ -1,4 +1,4 @@
-//! Forgejo's decisions while it speaks SMTP. They are the same in 7 to 16: versions differ in what they read.
+//! Forgejo's decisions while it speaks SMTP. They are the same in 7 to 17: versions differ in what they read.
 
 use crate::effective::{Effective, Spoken};
 use crate::protocol::Protocol;

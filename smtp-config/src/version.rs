@@ -37,6 +37,7 @@ pub const RELEASES: &[Release] = &[
     release(14, 25, (2026, 4), false),
     release(15, 26, (2027, 7), true),
     release(16, 26, (2026, 10), false),
+    release(17, 27, (2027, 1), false),
 ];
 
 impl Default for Version {
@@ -48,7 +49,10 @@ impl Default for Version {
 
 impl Version {
     /// The newest version that was examined. A newer one is taken to behave like it.
-    pub const NEWEST: Self = Self(16);
+    pub const NEWEST: Self = Self(17);
+
+    /// The version that was examined before its release, in the sources of July 2026 from which it was made.
+    pub const BEFORE_RELEASE: Self = Self(17);
 
     /// The first version that reads `PASSWD_URI` and `PASSWORD_URI`: "add _URI entries for mail config", pull request
     /// 8116, in the release notes of 13.0.0.
@@ -60,7 +64,8 @@ impl Version {
         RELEASES.iter().find(|release| release.version == self)
     }
 
-    /// Returns a caveat about this version on a day given by year and month: unknown, or out of support.
+    /// Returns a caveat about this version on a day given by year and month: unknown, out of support, or not examined as
+    /// released.
     #[must_use]
     pub fn caveat(self, year: u32, month: u32) -> Option<String> {
         let (oldest, newest) = (RELEASES[0].version, Self::NEWEST);
@@ -72,6 +77,9 @@ impl Version {
             Some(release) if (year, month) > release.support_ends => {
                 let (year, month) = release.support_ends;
                 Some(format!("support of Forgejo {self} ended in {year}-{month:02}"))
+            }
+            Some(_) if self == Self::BEFORE_RELEASE => {
+                Some(format!("Forgejo {self} was examined before its release, in sources of July 2026"))
             }
             Some(_) => None,
         }
@@ -125,18 +133,19 @@ impl Version {
         self >= Self::FIRST_WITH_URI
     }
 
-    /// Tells if mail is sent by the go-mail library, which writes `To: <a@b>` and tolerates a failed QUIT. The sources of
-    /// July 2026 have it; 16 is taken to be the first release with it.
+    /// Tells if mail is sent by the go-mail library instead of `net/smtp` (from 17 on): it writes `To: <a@b>`, tolerates a
+    /// failed QUIT and sends `MAIL FROM` without angle brackets. The release notes of 16.0.0 list every change and have
+    /// none of these; the sources of July 2026, after the branch of 16, have them.
     #[must_use]
     pub fn sends_by_go_mail(self) -> bool {
-        self.0 >= 16
+        self.0 >= 17
     }
 
-    /// Tells if a `SENDMAIL_TIMEOUT` that cannot be parsed stops the start instead of being replaced by five minutes. The
-    /// sources of July 2026 have it; 16 is taken to be the first release with it.
+    /// Tells if a `SENDMAIL_TIMEOUT` that cannot be parsed stops the start instead of being replaced by five minutes (from
+    /// 17 on, in the same sources).
     #[must_use]
     pub fn refuses_bad_timeout(self) -> bool {
-        self.0 >= 16
+        self.0 >= 17
     }
 }
 

@@ -136,8 +136,8 @@ fn a_message_has_the_form_of_its_version() {
         };
         message.render(&mailer)
     };
-    assert!(render(15, "F <f@b>", "").contains("\r\nTo: a@example.org\r\n"));
-    assert!(render(16, "F <f@b>", "").contains("\r\nTo: <a@example.org>\r\n"));
+    assert!(render(16, "F <f@b>", "").contains("\r\nTo: a@example.org\r\n"));
+    assert!(render(17, "F <f@b>", "").contains("\r\nTo: <a@example.org>\r\n"));
     // What stands in parentheses is a comment to Go since 1.22.1.
     assert!(render(15, "Forge (bot) <f@b>", "").contains("\r\nFrom: Forge <f@b>\r\n"));
     assert!(render(15, "`\"Acme, Inc.\" <f@b>`", "").contains("\r\nFrom: \"Acme, Inc.\" <f@b>\r\n"));

@@ -122,7 +122,7 @@ fn every_setting_that_stops_the_start_is_an_error_in_its_words() {
     assert_eq!(stops, 3);
     // A timeout that cannot be parsed stops the newest only.
     let timeout = mailer("SMTP_ADDR = m\nSENDMAIL_TIMEOUT = 60\n");
-    assert!(effective(&timeout, Version(15)).is_ok() && effective(&timeout, Version(16)).is_err());
+    assert!(effective(&timeout, Version(16)).is_ok() && effective(&timeout, Version(17)).is_err());
     assert!(check(&timeout, Version(15)).iter().any(|found| found.code == Code::Duration));
 }
 
@@ -202,7 +202,7 @@ fn no_finding_shows_a_secret() {
     let text = "[mailer]\nENABLED = true\nFROM = a@b\nUSER = u\nPASSWD = hunter2\nPASSWORD = hunter2 # hunter2\n\
                 PASSWD_URI = hunter2\nPASSWORD_URI = hunter2\nSMTP_PWD = hunter2\nSMTP_ADDR = smtps://forge:hunter2@mail\n\
                 [email.incoming]\nENABLED = true\nREPLY_TO_ADDRESS = f+%{token}@b\nPASSWORD = %(hunter2)s\nPASSWORD_URI = hunter2\n";
-    for version in 7..=17 {
+    for version in 7..=18 {
         let shown = format!("{:?}", check(&parse(text), Version(version)));
         assert!(!shown.contains("hunter2"), "{shown}");
     }
@@ -251,6 +251,8 @@ fn versions_are_known_with_their_support() {
             .caveat(2026, 11)
             .is_some_and(|text| text.contains("support of Forgejo 13 ended in 2026-01"))
     );
+    assert!(Version(16).caveat(2026, 10).is_none());
+    assert!(Version(17).caveat(2026, 11).is_some_and(|text| text.contains("before its release")));
     assert!(Version(99).caveat(2026, 11).is_some_and(|text| text.contains("was not examined")));
     assert!(Version(6).caveat(2026, 11).is_some_and(|text| text.contains("older than 7")));
 }
@@ -266,7 +268,7 @@ proptest! {
     fn findings_agree_with_the_loader(
         lines in proptest::collection::vec((KEYS, VALUES), 0..10),
         enabled in any::<bool>(),
-        version in 7u32..18,
+        version in 7u32..19,
     ) {
         let ini = parse(&format!("[mailer]\nENABLED = {enabled}\n{}", lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>()));
         let version = Version(version);

@@ -169,7 +169,7 @@ async fn a_stripped_starttls_leaks_and_tls_from_the_first_byte_does_not() {
     let world = World::new();
     let postfix = Postfix::start(&world.pair, USER, PASSWORD);
     let options = world.options();
-    for version in [7, 11, 13, 15, 16] {
+    for version in [7, 11, 13, 15, 16, 17] {
         let of = |settings: &Mailer| {
             let settings = settings.settings();
             let changes: Vec<Change> =
@@ -602,6 +602,34 @@ async fn what_go_does_with_unusual_servers_is_what_the_doctor_says() {
     let shown = format!("{checks:?}");
     assert!(shown.contains("example.org") && !shown.contains("(not shown)"), "{shown}");
     assert!(detail(&checks, "authentication").contains("535 5.7.8"), "{checks:#?}");
+}
+
+#[tokio::test]
+async fn a_sender_without_brackets_is_tried_for_the_versions_that_send_it() {
+    const STRICT: &[(&str, &str)] = &[
+        ("EHLO", "250-mail\r\n250 8BITMIME\r\n"),
+        ("MAIL FROM:<forge@example.org> BODY=8BITMIME", "250 fine\r\n"),
+        ("MAIL", "501 5.1.7 Bad sender address syntax\r\n"),
+        ("RCPT", "250 fine\r\n"),
+        ("RSET", "250 fine\r\n"),
+        ("QUIT", "221 bye\r\n"),
+    ];
+    let world = World::new();
+    let (chain, key) = world.authority.pair(&[HOST]);
+    let port = scripted(Some(server_config(chain, key)), "220 mail\r\n", STRICT).await;
+    let mut settings = mailer(port, Protocol::Smtps);
+    settings.user = None;
+    let mut mailer = read(&settings);
+    for (version, warned) in [(16, false), (17, true)] {
+        mailer.version = Version(version);
+        let checks = examine(&mailer, None, &world.options()).await;
+        assert_eq!(verdict(&checks, "mail-from"), Verdict::Pass, "{checks:#?}");
+        assert_eq!(verdict(&checks, "rset"), Verdict::Pass, "{checks:#?}");
+        let said = checks.iter().any(|check| {
+            check.verdict == Verdict::Warning && check.detail.contains("501 5.1.7 Bad sender address syntax")
+        });
+        assert_eq!(said, warned, "{checks:#?}");
+    }
 }
 
 #[tokio::test]

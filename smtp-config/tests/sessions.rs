@@ -257,7 +257,7 @@ fn the_replay_sends_and_leaks_what_go_sends_and_leaks() {
 
 /// Returns generated settings for the versions that a Go builds, each kind that a conversation depends on once.
 fn distinct(rules: AddressRules) -> Vec<(String, (u32, String, Effective))> {
-    let versions: Vec<u32> = (7..=17).filter(|version| Version(*version).address_rules() == rules).collect();
+    let versions: Vec<u32> = (7..=18).filter(|version| Version(*version).address_rules() == rules).collect();
     let mut distinct: HashMap<String, (u32, String, Effective)> = HashMap::new();
     let count = if is_full() { generated_count() } else { generated_count() / 5 };
     for seed in 0..count {

@@ -88,7 +88,7 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
     ]
     .map(str::to_owned);
     let starttls: Vec<&str> = starttls.iter().map(String::as_str).collect();
-    for version in ["7", "11", "15", "16"] {
+    for version in ["7", "11", "15", "16", "17"] {
         let leak = [&starttls[..], &["--as-forgejo", version]].concat();
         run(&leak, 3, &["the eavesdropper has the password, in clear", "take smtps on port 465"]);
         run(&[&leak[..], &["--json"]].concat(), 3, &["\"leaks\":true"]);

@@ -284,13 +284,12 @@ async fn envelope(
     offered: &Reply,
     wire: &mut Wire,
 ) {
-    let mut mail = format!("MAIL FROM:<{}>", mailer.envelope_from);
     // As Go does.
-    for word in ["8BITMIME", "SMTPUTF8"] {
-        if offered.extension(word).is_some() {
-            mail.push_str(if word == "8BITMIME" { " BODY=8BITMIME" } else { " SMTPUTF8" });
-        }
-    }
+    let words: String = [("8BITMIME", " BODY=8BITMIME"), ("SMTPUTF8", " SMTPUTF8")]
+        .into_iter()
+        .filter_map(|(extension, word)| offered.extension(extension).map(|_| word))
+        .collect();
+    let mail = format!("MAIL FROM:<{}>{words}", mailer.envelope_from);
     let own = mailer.sender.as_ref().map(|sender| sender.address.as_str()).unwrap_or_default();
     let recipient = options.recipient.as_deref().unwrap_or(own);
     let steps = [
@@ -313,5 +312,30 @@ async fn envelope(
             Ok(reply) => report.fail(name, reply.text(), fix),
             Err(why) => return report.fail(name, why.to_string(), FIXES),
         }
+    }
+    if mailer.version.sends_by_go_mail() {
+        bare_sender(report, mailer, &words, wire).await;
+    }
+}
+
+/// Tries MAIL FROM without angle brackets, as the sources of July 2026 send it; that it is refused is a warning, since a
+/// release may send it as RFC 5321 says.
+async fn bare_sender(report: &mut Report, mailer: &Effective, words: &str, wire: &mut Wire) {
+    let line = format!("MAIL FROM:{}{words}", mailer.envelope_from);
+    match wire.command("MAIL FROM", &line).await {
+        Ok(reply) if reply.is(2) => {
+            if let Err(why) = wire.command("RSET", "RSET").await {
+                report.fail("rset", why.to_string(), FIXES);
+            }
+        }
+        Ok(reply) => {
+            let detail = format!(
+                "without angle brackets, as Forgejo {} may send it: {}",
+                mailer.version,
+                reply.text()
+            );
+            report.warn("mail-from", detail, "send a test message from Forgejo after the upgrade");
+        }
+        Err(why) => report.fail("mail-from", why.to_string(), FIXES),
     }
 }

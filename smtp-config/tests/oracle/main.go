@@ -269,7 +269,7 @@ func mailer(file *ini.File, version int) (settings, []string) {
 	section.Key("FORCE_TRUST_SERVER_CERT").MustBool(false)
 	section.Key("USE_CLIENT_CERT").MustBool(false)
 	section.Key("SENDMAIL_PATH").MustString("sendmail")
-	if timeout := section.Key("SENDMAIL_TIMEOUT").String(); version >= 16 && timeout != "" {
+	if timeout := section.Key("SENDMAIL_TIMEOUT").String(); version >= 17 && timeout != "" {
 		if _, err := time.ParseDuration(timeout); err != nil {
 			stop("Failed to parse duration for [mailer].SENDMAIL_TIMEOUT: %q", timeout)
 		}
