@@ -253,6 +253,7 @@ impl Environment {
             | Action::Trigger { .. }
             | Action::Finalize { .. }
             | Action::Download { .. }
+            | Action::Restore { .. }
             | Action::RenewalInfo { .. }
                 if away =>
             {
@@ -359,6 +360,7 @@ impl Environment {
                 store.staged = Some(held.clone());
                 Event::Staged(Box::new(held))
             }
+            Action::Restore { .. } => gone("no such certificate"),
             Action::Install => {
                 store.installed = store.staged.clone();
                 store.pending_key = None;

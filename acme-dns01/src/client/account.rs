@@ -1,9 +1,21 @@
 //! An account at a CA, and the requests that it signs.
+//!
+//! The order path goes through instant-acme where the account's key is ES256; an account of another client gets such a key before
+//! its first order. What instant-acme 0.8 lacks, and would need:
+//!
+//! - a key that is durable before its account is registered, together with contacts or an external account: `create_from_key` that
+//!   takes [both](Acme::register);
+//! - a change of the key in which both keys are durable before: `update_key` that takes the [new key](Account::change_key);
+//! - a deactivation that looks at the answer: [`Account::deactivate`];
+//! - the list of an account's orders: [`Account::find_order`];
+//! - alternate chains, and a chain by its URL alone, long after its order: [`Account::certificate`];
+//! - the directory's `meta`, and renewal information without an account and without Retry-After: [`Acme`].
 
 use super::acme::{Acme, OrderRequest};
 use super::answer::{links, order, read, status, words};
 use super::http::Response;
 use super::jws::{AccountKey, encode};
+use super::order_path::{OrderPath, reason};
 use crate::machine::{AcmeError, Authorization, ErrorKind, Order, Status};
 use crate::name::Name;
 use serde::Deserialize;
@@ -19,6 +31,7 @@ pub struct Account {
     acme: Acme,
     key: AccountKey,
     url: String,
+    orders: Option<OrderPath>,
 }
 
 /// A downloaded chain.
@@ -34,8 +47,9 @@ pub struct Chain {
 impl Account {
     /// An account that is registered already.
     #[must_use]
-    pub const fn new(acme: Acme, key: AccountKey, url: String) -> Self {
-        Self { acme, key, url }
+    pub fn new(acme: Acme, key: AccountKey, url: String) -> Self {
+        let orders = OrderPath::new(acme.clone(), &key, url.clone());
+        Self { acme, key, url, orders }
     }
 
     /// Returns the account's key.
@@ -111,7 +125,10 @@ impl Account {
         if let Some(replaces) = request.replaces {
             payload["replaces"] = replaces.into();
         }
-        let response = self.post(&directory.new_order, &payload.to_string()).await?;
+        let response = match &self.orders {
+            Some(orders) => orders.new_order(&directory.new_order, request).await?,
+            None => self.post(&directory.new_order, &payload.to_string()).await?,
+        };
         let url = response.header("location").map(str::to_owned).ok_or_else(|| {
             AcmeError::new(ErrorKind::Transient, "the authority made an order without a URL".to_owned())
         })?;
@@ -123,7 +140,10 @@ impl Account {
     /// # Errors
     /// [`AcmeError`].
     pub async fn order(&self, url: &str) -> Result<Order, AcmeError> {
-        let response = self.read(url).await?;
+        let response = match &self.orders {
+            Some(orders) => orders.order(url).await?,
+            None => self.read(url).await?,
+        };
         order(&response, url.to_owned())
     }
 
@@ -164,11 +184,11 @@ impl Account {
         Ok(None)
     }
 
-    /// Reads an authorization.
+    /// Reads an authorization of an order.
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn authorization(&self, url: &str) -> Result<Authorization, AcmeError> {
+    pub async fn authorization(&self, of: &str, url: &str) -> Result<Authorization, AcmeError> {
         #[derive(Deserialize)]
         struct AuthorizationObject {
             identifier: Identifier,
@@ -189,7 +209,14 @@ impl Account {
             status: String,
             error: Option<Value>,
         }
-        let response = self.read(url).await?;
+        let known = match &self.orders {
+            Some(orders) => orders.authorization(of, url).await?,
+            None => None,
+        };
+        let response = match known {
+            Some(response) => response,
+            None => self.read(url).await?,
+        };
         let found: AuthorizationObject = read(&response)?;
         let problem = found.challenges.iter().find_map(|challenge| challenge.error.as_ref()).map(words);
         let challenge = found.challenges.into_iter().find(|challenge| challenge.r#type == "dns-01");
@@ -214,11 +241,16 @@ impl Account {
         })
     }
 
-    /// Tells the CA that a challenge is ready.
+    /// Tells the CA that a challenge of an order is ready.
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn trigger(&self, challenge: &str) -> Result<(), AcmeError> {
+    pub async fn trigger(&self, of: &str, challenge: &str) -> Result<(), AcmeError> {
+        if let Some(orders) = &self.orders
+            && orders.trigger(of, challenge).await?
+        {
+            return Ok(());
+        }
         self.post(challenge, "{}").await.map(|_| ())
     }
 
@@ -232,30 +264,48 @@ impl Account {
         finalize: &str,
         request: &[u8],
     ) -> Result<Order, AcmeError> {
-        let payload = json!({"csr": encode(request)}).to_string();
-        let response = self.post(finalize, &payload).await?;
+        let known = match &self.orders {
+            Some(orders) => orders.finalize(order_url, finalize, request).await?,
+            None => None,
+        };
+        let response = match known {
+            Some(response) => response,
+            None => self.post(finalize, &json!({"csr": encode(request)}).to_string()).await?,
+        };
         order(&response, order_url.to_owned())
     }
 
-    /// Downloads a chain, with the URLs of alternates (RFC 8555 §7.4.2).
+    /// Downloads a chain, with the URLs of alternates (RFC 8555 §7.4.2); `of` is its order, if that is known.
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn certificate(&self, url: &str) -> Result<Chain, AcmeError> {
-        let response = self.read(url).await?;
+    pub async fn certificate(&self, of: Option<&str>, url: &str) -> Result<Chain, AcmeError> {
+        let known = match (&self.orders, of) {
+            (Some(orders), Some(of)) => orders.certificate(of, url).await?,
+            _ => None,
+        };
+        let response = match known {
+            Some(response) => response,
+            None => self.read(url).await?,
+        };
         let alternates = links(&response, "alternate");
         Ok(Chain { pem: String::from_utf8_lossy(&response.body).into_owned(), alternates })
     }
 
-    /// Revokes a certificate that this account ordered. `reason` is a code of RFC 5280 §5.3.1.
+    /// Revokes a certificate that this account ordered. `code` is a reason of RFC 5280 §5.3.1.
     ///
     /// # Errors
     /// [`AcmeError`].
-    pub async fn revoke(&self, certificate: &[u8], reason: Option<u8>) -> Result<(), AcmeError> {
+    pub async fn revoke(&self, certificate: &[u8], code: Option<u8>) -> Result<(), AcmeError> {
         let directory = self.acme.directory().await?.directory;
+        if let Some(orders) = &self.orders
+            && code.is_none_or(|code| reason(code).is_some())
+        {
+            return orders.revoke(&directory.revoke_cert, certificate, code.and_then(reason)).await;
+        }
         let mut payload = json!({"certificate": encode(certificate)});
-        if let Some(reason) = reason {
-            payload["reason"] = reason.into();
+        if let Some(code) = code {
+            payload["reason"] = code.into();
         }
         self.post(&directory.revoke_cert, &payload.to_string()).await.map(|_| ())
     }

@@ -1,13 +1,14 @@
 //! The requests of RFC 8555 and RFC 9773.
 
-use super::answer::{problem_error, problem_type, unreached};
+use super::answer::{problem_error, problem_type, signed_error, unreached};
 use super::directory::Directory;
 use super::http::{Http, Response};
 use super::jws::{AccountKey, external};
 use crate::machine::{AcmeError, ErrorKind};
 use crate::name::Name;
 use crate::{RenewalInfo, Time};
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use http::Method;
 use secrecy::SecretSlice;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +70,7 @@ struct CachedDirectory {
     /// This machine's clock then: if it is set meanwhile, what was known of the difference is worth nothing.
     wall: Time,
     directory: Directory,
+    body: Bytes,
     skew: Option<i64>,
 }
 
@@ -134,8 +136,15 @@ impl Acme {
         let wall = now();
         let signed = |time: Time| i64::try_from(time.millis()).unwrap_or(0);
         let skew = response.date().map(|date| signed(date) - signed(wall));
-        *known = Some(CachedDirectory { at: Instant::now(), wall, directory: directory.clone(), skew });
+        let body = response.body;
+        *known = Some(CachedDirectory { at: Instant::now(), wall, directory: directory.clone(), body, skew });
         Ok(DirectoryResponse { directory, skew })
+    }
+
+    /// Returns the directory as the CA sent it.
+    pub(super) async fn directory_body(&self) -> Result<Bytes, AcmeError> {
+        self.directory().await?;
+        Ok(self.inner.directory.lock().await.as_ref().map(|known| known.body.clone()).unwrap_or_default())
     }
 
     fn nonces(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
@@ -152,7 +161,7 @@ impl Acme {
         }
     }
 
-    async fn nonce(&self) -> Result<String, AcmeError> {
+    pub(super) async fn nonce(&self) -> Result<String, AcmeError> {
         if let Some(nonce) = self.nonces().pop() {
             return Ok(nonce);
         }
@@ -163,6 +172,18 @@ impl Acme {
             Some(nonce) => Ok(nonce.to_owned()),
             None => Err(problem_error(&response, "the authority gave no nonce")),
         }
+    }
+
+    /// Sends a signed request, and keeps the nonce of the response.
+    pub(super) async fn exchange(&self, url: &str, body: Vec<u8>) -> Result<Response, AcmeError> {
+        let headers = [
+            ("content-type", "application/jose+json"),
+            ("accept", "application/json, application/pem-certificate-chain"),
+        ];
+        let sent = self.inner.http.send(Method::POST, url, &headers, body).await;
+        let response = sent.map_err(|why| unreached(&why))?;
+        self.keep_nonce(&response);
+        Ok(response)
     }
 
     /// A signed request; `payload` is empty to read (POST-as-GET).
@@ -190,22 +211,12 @@ impl Acme {
             let body = key
                 .sign(url, account, Some(&nonce), payload)
                 .map_err(|why| AcmeError::new(ErrorKind::Local, why.to_string()))?;
-            let headers = [
-                ("content-type", "application/jose+json"),
-                ("accept", "application/json, application/pem-certificate-chain"),
-            ];
-            let sent = self.inner.http.send(Method::POST, url, &headers, body.to_string().into_bytes()).await;
-            let response = sent.map_err(|why| unreached(&why))?;
-            self.keep_nonce(&response);
+            let response = self.exchange(url, body.to_string().into_bytes()).await?;
             if response.status.is_success() {
                 return Ok(response);
             }
             if problem_type(&response).as_deref() != Some("badNonce") {
-                let mut error = problem_error(&response, url);
-                if response.status == StatusCode::NOT_FOUND && error.kind == ErrorKind::Refused {
-                    error.kind = missing;
-                }
-                return Err(error);
+                return Err(signed_error(&response, url, missing));
             }
         }
         let why = format!("{url}: the authority refused {NONCES} nonces in a row");

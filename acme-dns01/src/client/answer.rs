@@ -2,6 +2,7 @@
 
 use super::http::{HttpError, Response};
 use crate::machine::{AcmeError, ErrorKind, Order, Status};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -77,6 +78,15 @@ pub(super) fn problem_type(response: &Response) -> Option<String> {
 
 pub(super) fn unreached(why: &HttpError) -> AcmeError {
     AcmeError::new(ErrorKind::Transient, why.to_string())
+}
+
+/// Classifies an error response to a signed request; `missing` is the meaning of a status 404.
+pub(super) fn signed_error(response: &Response, what: &str, missing: ErrorKind) -> AcmeError {
+    let mut error = problem_error(response, what);
+    if response.status == StatusCode::NOT_FOUND && error.kind == ErrorKind::Refused {
+        error.kind = missing;
+    }
+    error
 }
 
 /// Classifies an error response.

@@ -9,8 +9,8 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::{Value, json};
 use std::fmt;
@@ -96,6 +96,16 @@ impl AccountKey {
     #[must_use]
     pub const fn is_es256(&self) -> bool {
         matches!(&self.pair, SigningKey::Ecdsa { algorithm, .. } if matches!(algorithm.as_bytes(), b"ES256"))
+    }
+
+    /// Returns the key in PKCS #8 if it is ECDSA over P-256.
+    pub(super) fn es256_pkcs8(&self) -> Option<PrivatePkcs8KeyDer<'static>> {
+        match &self.pair {
+            SigningKey::Ecdsa { pair, algorithm: "ES256", .. } => {
+                Some(PrivatePkcs8KeyDer::from(pair.to_pkcs8v1().ok()?.as_ref().to_vec()))
+            }
+            _ => None,
+        }
     }
 
     /// The key in PEM.

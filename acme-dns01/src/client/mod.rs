@@ -1,7 +1,7 @@
 //! The ACME client (RFC 8555, RFC 9773): what is needed for DNS-01.
 //!
-//! It is the project's own. A machine that resumes has to know a key before it is registered, to see Retry-After of every
-//! answer, to choose among alternate chains and to find an order by its names; instant-acme 0.8 offers none of these.
+//! Orders go through instant-acme, over an HTTP client of this crate. A machine that resumes needs more: see [`Account`] and
+//! [`Acme`] for what instant-acme 0.8 lacks.
 
 mod account;
 mod acme;
@@ -9,6 +9,7 @@ mod answer;
 mod directory;
 mod http;
 mod jws;
+mod order_path;
 mod x509;
 
 pub use account::{Account, Chain};

@@ -211,6 +211,19 @@ impl AccountKeeper {
 
     /// Gives the account another key. Both are stored until the authority has confirmed the new one.
     pub(super) async fn roll_over(&self, name: &str) -> Result<(), AcmeError> {
+        self.change_key(name, |_| true).await.map(|_| ())
+    }
+
+    /// Gives the account a key of the kind that this crate makes, if it has another kind. Returns its URL if it did.
+    pub(super) async fn modernize(&self, name: &str) -> Result<Option<String>, AcmeError> {
+        self.change_key(name, |key| !key.is_es256()).await
+    }
+
+    async fn change_key(
+        &self,
+        name: &str,
+        wanted: impl Fn(&AccountKey) -> bool,
+    ) -> Result<Option<String>, AcmeError> {
         self.ensure(name, false).await?;
         let authority = self.authority(name)?;
         let mut known = authority.account.lock().await;
@@ -220,13 +233,19 @@ impl AccountKeeper {
         let busy = || AcmeError::new(ErrorKind::Transient, "another process changes the account's key");
         let mut stored = stored.ok_or_else(busy)?;
         let url = stored.url.clone().unwrap_or_default();
-        let account = Account::new(authority.acme.clone(), key(&stored.key)?, url.clone());
+        let old = key(&stored.key)?;
+        if !wanted(&old) {
+            return Ok(None);
+        }
+        let account = Account::new(authority.acme.clone(), old, url.clone());
         let next = generate()?;
         stored.next_key = Some(next.pem().clone());
         self.save(authority, &stored).await?;
         *known = None;
         account.change_key(&next).await?;
-        self.save(authority, &StoredAccount { key: next.pem().clone(), url: Some(url), next_key: None }).await
+        let changed = StoredAccount { key: next.pem().clone(), url: Some(url.clone()), next_key: None };
+        self.save(authority, &changed).await?;
+        Ok(Some(url))
     }
 
     /// Deactivates the account, and puts another key in its place, with which nothing is registered yet.

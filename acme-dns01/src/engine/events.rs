@@ -63,6 +63,10 @@ pub enum EngineEvent {
     Abandoned(String),
     /// The certificate that was issued is not in place any more, or cannot be used.
     Lost(String),
+    /// The certificate that was issued is downloaded again; the condition of the pair in place.
+    Restoring(String),
+    /// The certificate that was issued is in place again.
+    Restored,
     /// One step failed; it may be repeated.
     Error(String),
     /// An alert was raised.
@@ -103,6 +107,8 @@ impl EngineEvent {
             Record::RolledBack { why, .. } => Self::RolledBack(why.clone()),
             Record::Abandoned { why, .. } => Self::Abandoned(why.clone()),
             Record::Lost { why, .. } => Self::Lost(why.clone()),
+            Record::Restoring { why, .. } => Self::Restoring(why.clone()),
+            Record::Restored { .. } => Self::Restored,
             Record::State(_)
             | Record::Ari(_)
             | Record::Key { .. }
@@ -135,6 +141,8 @@ impl fmt::Display for EngineEvent {
             Self::Failed { reason, retry_at } => write!(f, "failed, next try {retry_at}: {reason}"),
             Self::Abandoned(reason) => write!(f, "the order under way is abandoned: {reason}"),
             Self::Lost(condition) => write!(f, "the certificate has to be replaced: {condition}"),
+            Self::Restoring(condition) => write!(f, "the certificate is downloaded again: {condition}"),
+            Self::Restored => f.write_str("the certificate is in place again"),
             Self::Error(reason) => write!(f, "error: {reason}"),
             Self::Alert(alert) => write!(f, "alert: {alert}"),
             Self::AlertLost(reason) => write!(f, "an alert could not be sent: {reason}"),

@@ -6,7 +6,7 @@ use super::locator::provider_error;
 use super::{Certificate, Engine, EngineEvent};
 use crate::client::{Account, KeyPair, OrderRequest, chain_issuers, verify_pair};
 use crate::live::{DeployError, run_reloads};
-use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machine};
+use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machine, State};
 use crate::store::{Pair, StoreError};
 use std::sync::Arc;
 
@@ -65,7 +65,10 @@ impl<'e> Issuer<'e> {
                 return self.renewal_info(&authority, &certificate).await;
             }
             Action::Account { authority, forgotten } => {
-                accounts.ensure(&authority, forgotten).await?;
+                let account = accounts.ensure(&authority, forgotten).await?;
+                if !account.key().is_es256() && !attempt.ordering {
+                    self.modernize(&authority).await?;
+                }
                 return Ok(Event::Account);
             }
             Action::Preflight { authority } => {
@@ -89,7 +92,12 @@ impl<'e> Issuer<'e> {
                 return self.account(&attempt).await?.order(&url).await.map(Event::Order);
             }
             Action::FetchAuthorization { url } => {
-                return self.account(&attempt).await?.authorization(&url).await.map(Event::Authorization);
+                return self
+                    .account(&attempt)
+                    .await?
+                    .authorization(attempt.order.as_deref().unwrap_or_default(), &url)
+                    .await
+                    .map(Event::Authorization);
             }
             Action::Locate { name } => {
                 return self.engine.locator.locate(&name, &spec.providers).await.map(Event::Located);
@@ -106,15 +114,44 @@ impl<'e> Issuer<'e> {
                     wanted.into_iter().map(|txt| (txt.name, txt.value)).collect();
                 return Ok(self.verify(&wanted).await);
             }
-            Action::Trigger { challenge } => self.account(&attempt).await?.trigger(&challenge).await?,
+            Action::Trigger { challenge } => {
+                let order = attempt.order.as_deref().unwrap_or_default();
+                self.account(&attempt).await?.trigger(order, &challenge).await?;
+            }
             Action::Finalize { order, url } => return self.finalize(&attempt, &order, &url).await,
             Action::Download { url } => return self.download(&attempt, &url).await,
+            Action::Restore { authority, url } => self.restore(machine, &authority, &url).await?,
             Action::Install => store.install(id).await.map_err(durable)?,
             Action::Unpublish(txt) => self.engine.locator.remove(&txt).await?,
             Action::Deploy => return self.deploy(machine).await,
             Action::Rollback => self.roll_back(machine).await?,
         }
         Ok(Event::Done)
+    }
+
+    /// An account of another client gets a key like every other before its first order: its URL stays, which CAA's `accounturi` may
+    /// name. A challenge under way has the thumbprint of the old key, so that it has to end first.
+    async fn modernize(&self, authority: &str) -> Result<(), AcmeError> {
+        let store = &self.engine.store;
+        for id in store.ids().await.map_err(durable)? {
+            let state = State::replay(&store.journal(&id).await.map_err(durable)?);
+            if state.attempt.is_some_and(|attempt| attempt.authority == authority && attempt.ordering) {
+                return Ok(());
+            }
+        }
+        match self.engine.accounts.modernize(authority).await {
+            Ok(Some(url)) => {
+                let text = format!("the account {url} has a new key (ES256) instead of the one it came with");
+                self.engine.reporter.note(self.id(), text);
+            }
+            Ok(None) => {}
+            Err(error) if error.kind == ErrorKind::Refused => {
+                let text = format!("the account keeps the key it came with: {}", error.reason);
+                self.engine.reporter.note(self.id(), text);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn renewal_info(&self, authority: &str, certificate: &str) -> Result<Event, AcmeError> {
@@ -181,15 +218,15 @@ impl<'e> Issuer<'e> {
         Ok(Event::Key { public_key: key.public_key() })
     }
 
-    async fn download(&self, attempt: &Attempt, url: &str) -> Result<Event, AcmeError> {
-        let (spec, store) = (&self.certificate.spec, &self.engine.store);
-        let account = self.account(attempt).await?;
-        let mut chain = account.certificate(url).await?;
+    /// Fetches a chain: the preferred one, if the CA offers it.
+    async fn chain(&self, account: &Account, order: Option<&str>, url: &str) -> Result<String, AcmeError> {
+        let spec = &self.certificate.spec;
+        let mut chain = account.certificate(order, url).await?;
         if let Some(preferred) = &spec.preferred_chain {
             let fits = |chain: &str| chain_issuers(chain).last() == Some(preferred);
             if !fits(&chain.pem) {
                 for alternate in std::mem::take(&mut chain.alternates) {
-                    let other = account.certificate(&alternate).await?;
+                    let other = account.certificate(None, &alternate).await?;
                     if fits(&other.pem) {
                         chain = other;
                         break;
@@ -202,6 +239,13 @@ impl<'e> Issuer<'e> {
                 self.engine.reporter.note(&spec.id, text);
             }
         }
+        Ok(chain.pem)
+    }
+
+    async fn download(&self, attempt: &Attempt, url: &str) -> Result<Event, AcmeError> {
+        let (spec, store) = (&self.certificate.spec, &self.engine.store);
+        let account = self.account(attempt).await?;
+        let chain = self.chain(&account, attempt.order.as_deref(), url).await?;
         let pending = store.pending_key(&spec.id).await.map_err(durable)?;
         let key = match pending {
             Some(key) => key,
@@ -213,13 +257,35 @@ impl<'e> Issuer<'e> {
         };
         let pair_key = KeyPair::from_pem(&key).map_err(lost)?;
         let names = attempt.request.as_ref().map_or(&spec.names, |request| &request.names);
-        let (chain, mut held) = verify_pair(&chain.pem, &pair_key, names).map_err(lost)?;
+        let (chain, mut held) = verify_pair(&chain, &pair_key, names).map_err(lost)?;
         held.authority = Some(attempt.authority.clone());
         held.directory = Some(self.engine.accounts.authority(&attempt.authority)?.acme.url().to_owned());
         held.profile.clone_from(&spec.profile);
         store.stage(&spec.id, &Pair { chain, key }).await.map_err(durable)?;
         self.engine.deployer.will_deploy(&spec.id, &held.serial);
         Ok(Event::Staged(Box::new(held)))
+    }
+
+    /// Stages the certificate that was issued once more, with the key that is left of it.
+    async fn restore(&self, machine: &Machine, authority: &str, url: &str) -> Result<(), AcmeError> {
+        let (id, store) = (self.id(), &self.engine.store);
+        let held = machine.state().held.as_ref().ok_or_else(|| lost("nothing was issued"))?;
+        let in_place = store.contents(id).await.map_err(durable)?.key;
+        let pending = store.pending_key(id).await.map_err(durable)?;
+        let left = in_place.into_iter().chain(pending).find_map(|text| {
+            let key = KeyPair::from_pem(&text).ok().filter(|key| key.public_key() == held.public_key)?;
+            Some((key, text))
+        });
+        let (pair_key, key) = left.ok_or_else(|| lost("its key is gone"))?;
+        let account = self.engine.accounts.ensure(authority, false).await?;
+        let chain = self.chain(&account, None, url).await?;
+        let (chain, found) = verify_pair(&chain, &pair_key, &held.names).map_err(lost)?;
+        if found.serial != held.serial {
+            return Err(lost(format!("the CA has another certificate there (serial {})", found.serial)));
+        }
+        store.stage(id, &Pair { chain, key }).await.map_err(durable)?;
+        self.engine.deployer.will_deploy(id, &held.serial);
+        Ok(())
     }
 
     async fn in_place(&self) -> Result<Option<String>, AcmeError> {

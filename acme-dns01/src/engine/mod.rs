@@ -24,7 +24,7 @@ pub use round::{CertificateRound, RoundOutcome};
 
 use crate::adopt::Found;
 use crate::alert::AlertSink;
-use crate::client::now;
+use crate::client::{KeyPair, now};
 use crate::condition::{Condition, StoredPair};
 use crate::dns::Dns;
 use crate::ledger::Ledger;
@@ -68,6 +68,12 @@ impl From<Spec> for Certificate {
     fn from(spec: Spec) -> Self {
         Self { spec, deployment: Deployment::default() }
     }
+}
+
+/// Returns `true` for the key of the certificate that was issued.
+fn fits(state: &State, key: &secrecy::SecretString) -> bool {
+    let key = KeyPair::from_pem(key);
+    state.held.as_ref().zip(key.ok()).is_some_and(|(held, key)| held.public_key == key.public_key())
 }
 
 /// State of a certificate, in its journal and in its folder.
@@ -355,11 +361,23 @@ impl Engine {
         if state.held.is_none() {
             return Ok(());
         }
-        let stored = inspect(&self.store.contents(&spec.id).await?);
-        let condition = Condition::of(spec, &state, &stored, now());
+        let contents = self.store.contents(&spec.id).await?;
+        let condition = Condition::of(spec, &state, &inspect(&contents), now());
         let issued = state.attempt.as_ref().is_some_and(|attempt| attempt.issued.is_some());
         if condition.is_lost() && !issued {
-            let record = Record::Lost { at: now(), why: condition.to_string() };
+            let why = condition.to_string();
+            let record = match contents.key.filter(|key| fits(&state, key)) {
+                Some(key) if state.restorable(spec, &condition, now()).is_some() => {
+                    if state.restoring {
+                        return Ok(());
+                    }
+                    // What takes its place has another key; this one is needed to restore it.
+                    self.store.save_pending_key(&spec.id, &key).await?;
+                    Record::Restoring { at: now(), why }
+                }
+                _ if state.restoring => return Ok(()),
+                _ => Record::Lost { at: now(), why },
+            };
             self.store.append(&spec.id, &record).await?;
             self.reporter.record(&spec.id, &record);
         }

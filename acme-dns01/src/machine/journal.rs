@@ -62,6 +62,18 @@ pub enum Record {
         /// Condition of the pair in place.
         why: String,
     },
+    /// The certificate that was issued is about to be downloaded again: its key is there, its chain is not.
+    Restoring {
+        /// Time of the event.
+        at: Time,
+        /// Condition of the pair in place.
+        why: String,
+    },
+    /// The certificate that was issued is in place again.
+    Restored {
+        /// Time of the event.
+        at: Time,
+    },
     /// The certificate was revoked.
     Revoked {
         /// Time of the event.
@@ -255,6 +267,12 @@ pub struct State {
     /// Condition by which the certificate was lost, until there is another.
     #[cfg_attr(feature = "serde", serde(default))]
     pub lost: Option<String>,
+    /// URL of the certificate in the store, by which it can be downloaded again.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub url: Option<String>,
+    /// The certificate is being downloaded again.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub restoring: bool,
     /// Serial number of the certificate that was revoked.
     #[cfg_attr(feature = "serde", serde(default))]
     pub revoked: Option<String>,
@@ -318,9 +336,16 @@ impl State {
             }
             Record::Lost { why, .. } => {
                 (self.held, self.ari, self.revoked) = (None, None, None);
+                (self.url, self.restoring) = (None, false);
                 (self.undeployed, self.refused, self.deploy_failures) = (false, 0, 0);
                 (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
                 self.lost = Some(why.clone());
+            }
+            Record::Restoring { .. } => self.restoring = true,
+            Record::Restored { .. } => {
+                (self.restoring, self.undeployed) = (false, true);
+                (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
+                self.deploy_failures = 0;
             }
             Record::Revoked { serial, .. } => {
                 self.revoked = Some(serial.clone());
@@ -355,8 +380,9 @@ impl State {
             Record::Issued { url } => self.of_attempt(|attempt| attempt.issued = Some(url.clone())),
             Record::Installed { held, .. } => {
                 self.held = Some((**held).clone());
+                self.url = self.attempt.take().and_then(|attempt| attempt.issued);
+                self.restoring = false;
                 self.ari = None;
-                self.attempt = None;
                 self.undeployed = true;
                 (self.refused, self.failures, self.deploy_failures) = (0, 0, 0);
                 (self.until, self.deploy_until) = (None, None);

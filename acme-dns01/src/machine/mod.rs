@@ -9,6 +9,7 @@ mod error;
 mod journal;
 mod order;
 mod protocol;
+mod restore;
 mod retry;
 mod spec;
 
@@ -48,6 +49,7 @@ enum Phase {
     Watch,
     Finalize,
     Download,
+    Restore,
     Install,
     Deploy,
     Rollback,
@@ -197,6 +199,7 @@ impl Machine {
             }
             Phase::Preflight => Action::Preflight { authority: self.authority() },
             Phase::Key => Action::Key,
+            Phase::Restore => self.restore(),
             Phase::Install => Action::Install,
             Phase::Deploy => Action::Deploy,
             Phase::Rollback => Action::Rollback,
@@ -264,14 +267,21 @@ impl Machine {
             Event::Done if self.phase == Phase::Install => {
                 // Another pair is in place than the one that was looked at.
                 self.stored = None;
-                if let Some(held) = self.work.staged.take() {
-                    if self.state.failures > 0 {
-                        self.alert(Alert::Recovered);
+                match self.work.staged.take() {
+                    Some(held) => {
+                        if self.state.failures > 0 {
+                            self.alert(Alert::Recovered);
+                        }
+                        self.write(Record::Installed { at: now, held });
                     }
-                    self.write(Record::Installed { at: now, held });
+                    None => self.write(Record::Restored { at: now }),
                 }
                 self.forced = false;
                 self.rest(now);
+            }
+            Event::Done if self.phase == Phase::Restore => {
+                self.tries = 0;
+                self.phase = Phase::Install;
             }
             Event::Done if self.phase == Phase::Deploy => {
                 self.write(Record::Deployed { at: now });
@@ -320,7 +330,12 @@ impl Machine {
             return self.poll(now, ledger);
         }
         if let Some(condition) = self.lost(now) {
-            self.write(Record::Lost { at: now, why: condition.to_string() });
+            self.replace_lost(&condition, now);
+            return self.poll(now, ledger);
+        }
+        if self.restored() {
+            // It was put into place, and then the machine ended before it could write that down.
+            self.write(Record::Restored { at: now });
             return self.poll(now, ledger);
         }
         if self.state.undeployed {
@@ -484,7 +499,7 @@ impl Machine {
 
     /// The authority of the attempt under way, or of the next one: each failure moves on to the next.
     fn authority(&self) -> String {
-        if self.phase == Phase::RenewalInfo
+        if matches!(self.phase, Phase::RenewalInfo | Phase::Restore)
             && let Some(authority) = self.state.held.as_ref().and_then(|held| held.authority.clone())
         {
             return authority;

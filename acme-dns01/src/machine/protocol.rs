@@ -94,6 +94,14 @@ pub enum Action {
         /// The certificate's URL.
         url: String,
     },
+    /// Fetch the chain of the certificate that was issued again, verify that it is the same and fits the key that is left, and
+    /// stage the pair. Answered by [`Event::Done`].
+    Restore {
+        /// Configured name of the authority.
+        authority: String,
+        /// The certificate's URL.
+        url: String,
+    },
     /// Put the staged pair in place, at once. Answered by [`Event::Done`].
     Install,
     /// Remove exactly this TXT record. Answered by [`Event::Done`].

@@ -91,6 +91,7 @@ impl Machine {
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;
             }
+            Phase::Restore => self.restore_error(error, now),
             Phase::Unpublish(txt) => {
                 let name = txt.name.clone();
                 self.unpublish_tries += 1;

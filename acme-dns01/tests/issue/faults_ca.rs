@@ -13,7 +13,7 @@ const TOO_MANY: &str =
     r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many new orders","status":429}"#;
 
 /// An engine that reaches Pebble through a proxy.
-fn through(lab: &Lab, proxy: &FaultProxy) -> Engine {
+pub(crate) fn through(lab: &Lab, proxy: &FaultProxy) -> Engine {
     let acme = Acme::new(proxy.directory(), Http::new(Some(proxy.root())).expect("a client"));
     let said = lab.said.clone();
     Engine::new(Arc::new(lab.store()), crate::lab::dns(lab.knot.address()))
@@ -22,7 +22,7 @@ fn through(lab: &Lab, proxy: &FaultProxy) -> Engine {
         .observer(Arc::new(move |id, what| said.lock().expect("no panic").push(format!("{id}: {what}"))))
 }
 
-fn proxy(lab: &Lab, script: impl Fn(&str, usize) -> Fault + Send + Sync + 'static) -> FaultProxy {
+pub(crate) fn proxy(lab: &Lab, script: impl Fn(&str, usize) -> Fault + Send + Sync + 'static) -> FaultProxy {
     FaultProxy::start(lab.pebble.address(), lab.pebble.tls_root(), script)
 }
 

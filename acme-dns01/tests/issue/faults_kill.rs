@@ -2,10 +2,10 @@
 
 use crate::kill::{End, Mortal, Write};
 use crate::lab::{Lab, certificate, dns, rfc2136};
-use acme_dns01::Record;
 use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
 use acme_dns01::live::Reload;
 use acme_dns01::store::Store;
+use acme_dns01::{Condition, Record};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +123,52 @@ async fn killed_around_the_pair() {
         killed_at(move |write| if matches!(write, Write::Stage) { end } else { End::Not }).await;
         killed_at(move |write| if matches!(write, Write::Install) { end } else { End::Not }).await;
     }
+}
+
+/// Ended anywhere while a certificate is downloaded again: the same certificate is in place in the end, without another order, and
+/// servers are told.
+#[tokio::test]
+async fn killed_while_a_certificate_is_restored() {
+    type Script = fn(&Write<'_>) -> End;
+    let scripts: [Script; 6] = [
+        |write| match write {
+            Write::Record(Record::Restoring { .. }) => End::After,
+            _ => End::Not,
+        },
+        |write| if matches!(write, Write::Stage) { End::After } else { End::Not },
+        |write| if matches!(write, Write::Install) { End::Before } else { End::Not },
+        |write| if matches!(write, Write::Install) { End::After } else { End::Not },
+        |write| match write {
+            Write::Record(Record::Restored { .. }) => End::Before,
+            _ => End::Not,
+        },
+        |write| match write {
+            Write::Record(Record::Deployed { .. }) => End::Before,
+            _ => End::Not,
+        },
+    ];
+    let lab = Lab::start(PebbleVersion::V2_4);
+    let mut certificate = certificate(NAMES);
+    let mark = lab.folder.path().join("reloaded");
+    let command = format!("echo x >> {}", mark.display());
+    certificate.deployment.reload = vec![Reload::Command(vec!["/bin/sh".into(), "-c".into(), command])];
+    let count = || std::fs::read_to_string(&mark).unwrap_or_default().lines().count();
+    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued);
+    let chain = lab.folder.path().join("acme").join(&certificate.spec.id).join("fullchain.pem");
+    let issued = std::fs::read(&chain).expect("a chain");
+    for (number, script) in scripts.into_iter().enumerate() {
+        std::fs::remove_file(&chain).expect("a file");
+        let before = count();
+        assert!(ended(&lab, &certificate, false, script).await, "{number}: it was not ended");
+        let outcome = lab.engine().round(&certificate, false).await.outcome;
+        assert!(matches!(outcome, RoundOutcome::NotDue { .. }), "{number}: {outcome:?}\n{}", lab.said());
+        assert_eq!(std::fs::read(&chain).expect("a chain"), issued, "{number}");
+        assert!(count() > before, "{number}: {}", lab.said());
+        let status = lab.engine().certificate_status(&certificate).await.expect("a status");
+        assert_eq!(status.condition, Condition::Valid, "{number}");
+        assert!(!status.state.restoring && !status.state.undeployed, "{number}");
+    }
+    assert_eq!(lab.pebble.logged("Issued certificate"), 1, "{}", lab.pebble.log());
 }
 
 #[tokio::test]

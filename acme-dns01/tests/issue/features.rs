@@ -2,12 +2,14 @@
 
 use crate::lab::{Lab, certificate};
 use acme_dns01::KeyType;
-use acme_dns01::client::{Acme, ExternalAccount, Http};
-use acme_dns01::engine::{Authority, RoundOutcome};
+use acme_dns01::client::{AccountKey, Acme, ExternalAccount, Http, KeyPair};
+use acme_dns01::engine::{Authority, RoundOutcome, account_key};
 use acme_dns01::live::{Greeting, Live, served_serial};
+use acme_dns01::store::{Store, StoredAccount};
+use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::{Knot, Pebble, PebbleVersion};
+use testkit::{Fault, Knot, Pebble, PebbleVersion};
 use tokio::net::TcpListener;
 
 #[tokio::test]
@@ -74,6 +76,61 @@ async fn a_certificate_is_revoked_with_its_reason() {
     let why = engine.revoke(&wanted, Some(4)).await.expect_err("once is enough");
     assert!(why.reason.contains("alreadyRevoked"), "{why}");
     assert_eq!(engine.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+}
+
+/// An account that another client registered, with an RSA key or one over P-384: its URL stays, its key does not.
+#[tokio::test]
+async fn an_account_of_another_client_gets_a_key_of_ours_before_its_first_order() {
+    for kind in [KeyType::Rsa2048, KeyType::Ec384, KeyType::Ec256] {
+        let lab = Lab::start(PebbleVersion::V2_10);
+        let pem = KeyPair::generate(kind).expect("a key").pem();
+        let key = AccountKey::from_pem(pem.expose_secret()).expect("a key");
+        let acme = lab.acme(&lab.pebble.directory());
+        let url = acme.register(&key, &[], None).await.expect("an account");
+        let name = account_key(&lab.pebble.directory());
+        let adopted = StoredAccount { key: pem, url: Some(url.clone()), next_key: None };
+        lab.store().save_account(&name, &adopted).await.expect("the store");
+        let (one, two) = (certificate(&["a.example.test"]), certificate(&["b.example.test"]));
+        let rounds = lab.engine().once(&[one, two], false).await;
+        assert!(
+            rounds.iter().all(|round| round.outcome == RoundOutcome::Issued),
+            "{rounds:?}\n{}",
+            lab.said()
+        );
+        let stored = lab.store().account(&name).await.expect("the store").expect("an account");
+        assert_eq!(stored.url.as_deref(), Some(url.as_str()));
+        let now = AccountKey::from_pem(stored.key.expose_secret()).expect("a key");
+        assert!(now.is_es256() && stored.next_key.is_none());
+        // One change for both certificates; a key of this kind stays.
+        assert_eq!(now.thumbprint() == key.thumbprint(), kind == KeyType::Ec256);
+        let changes = lab.said().matches("has a new key").count();
+        assert_eq!(changes, usize::from(kind != KeyType::Ec256), "{}", lab.said());
+        assert_eq!(acme.find_account(&now).await.expect("it is registered"), url);
+    }
+}
+
+/// A CA that refuses another key gets its orders with the old one.
+#[tokio::test]
+async fn an_account_whose_key_cannot_be_changed_orders_with_it() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let refused =
+        r#"{"type":"urn:ietf:params:acme:error:unauthorized","detail":"no other key","status":403}"#;
+    let proxy = crate::faults_ca::proxy(&lab, move |line, _| {
+        if line == "POST /rollover-account-key" {
+            return Fault::Answer("403 Forbidden".into(), String::new(), refused.into());
+        }
+        Fault::Pass
+    });
+    let pem = KeyPair::generate(KeyType::Rsa2048).expect("a key").pem();
+    let key = AccountKey::from_pem(pem.expose_secret()).expect("a key");
+    let engine = crate::faults_ca::through(&lab, &proxy);
+    let acme = Acme::new(proxy.directory(), Http::new(Some(proxy.root())).expect("a client"));
+    let url = acme.register(&key, &[], None).await.expect("an account");
+    let adopted = StoredAccount { key: pem, url: Some(url), next_key: None };
+    lab.store().save_account(&account_key(&proxy.directory()), &adopted).await.expect("the store");
+    let outcome = engine.round(&certificate(&["a.example.test"]), false).await.outcome;
+    assert_eq!(outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert!(lab.said().contains("the account keeps the key it came with"), "{}", lab.said());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A store at which the process ends: whoever waits for its answer waits for ever.
 
-use acme_dns01::store::{FileStore, Lock, Pair, Store, StoreError, StoredAccount};
+use acme_dns01::store::{Contents, FileStore, Lock, Pair, Store, StoreError, StoredAccount};
 use acme_dns01::{Entry, Ledger, Limits, Record, State, Time};
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -92,6 +92,9 @@ impl Store for Mortal {
     }
     async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
         self.inner.current(id).await
+    }
+    async fn contents(&self, id: &str) -> Result<Contents, StoreError> {
+        self.inner.contents(id).await
     }
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError> {
         self.inner.account(authority).await

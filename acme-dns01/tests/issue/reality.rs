@@ -3,6 +3,7 @@
 use crate::lab::{Lab, certificate, names, rfc2136};
 use acme_dns01::client::{Acme, Http, self_signed};
 use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
+use acme_dns01::live::Reload;
 use acme_dns01::store::Store;
 use acme_dns01::{KeyType, Record, Spec, Time};
 use std::path::PathBuf;
@@ -28,6 +29,10 @@ async fn condition(engine: &Engine, wanted: &Certificate) -> &'static str {
 fn put(lab: &Lab, chain: &str, key: &str) {
     std::fs::write(folder(lab).join("fullchain.pem"), chain).expect("a file");
     std::fs::write(folder(lab).join("key.pem"), key).expect("a file");
+}
+
+async fn serial(engine: &Engine, wanted: &Certificate) -> Option<String> {
+    engine.state(wanted).await.expect("a state").held.map(|held| held.serial)
 }
 
 /// A certificate of another CA for the same name.
@@ -95,13 +100,69 @@ async fn a_pair_that_is_not_the_one_that_was_issued_is_replaced() {
         assert_eq!(condition(&engine, &wanted).await, told);
         let due = engine.certificate_status(&wanted).await.expect("a status").due;
         assert_eq!(due.at, Time::default(), "{told}");
+        let before = serial(&engine, &wanted).await;
         let rounds = engine.once(std::slice::from_ref(&wanted), false).await;
-        assert_eq!(rounds[0].outcome, RoundOutcome::Issued, "{told}: {}", lab.said());
+        let outcome = &rounds[0].outcome;
+        // Where the key is left, the certificate is downloaded again instead of ordered.
+        if ["chain_missing", "unreadable", "chain_altered"].contains(&told) {
+            assert!(matches!(outcome, RoundOutcome::NotDue { .. }), "{told}: {outcome:?}: {}", lab.said());
+            assert_eq!(serial(&engine, &wanted).await, before, "{told}: {}", lab.said());
+        } else {
+            assert_eq!(*outcome, RoundOutcome::Issued, "{told}: {}", lab.said());
+            assert_ne!(serial(&engine, &wanted).await, before, "{told}");
+        }
     }
     assert_eq!(condition(&engine, &wanted).await, "valid");
     // What is as it should be is left alone.
     let rounds = engine.once(std::slice::from_ref(&wanted), false).await;
     assert!(matches!(rounds[0].outcome, RoundOutcome::NotDue { .. }), "{rounds:?}");
+}
+
+/// A chain that is lost is downloaded again, with or without a self-signed pair in between; servers are told once more. Where that
+/// is not possible, another certificate is ordered.
+#[tokio::test]
+async fn a_chain_that_is_lost_is_downloaded_again() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let reloads = lab.folder.path().join("reloads");
+    let mut wanted = certificate(&[ID]);
+    let command = format!("echo told >> {}", reloads.display());
+    wanted.deployment.reload = vec![Reload::Command(vec!["/bin/sh".into(), "-c".into(), command])];
+    let told = || std::fs::read_to_string(&reloads).unwrap_or_default().lines().count();
+    let engine = lab.engine();
+    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    let before = serial(&engine, &wanted).await;
+    for (round, placeholder) in [(1, true), (2, false)] {
+        let key = std::fs::read(folder(&lab).join("key.pem")).expect("a key");
+        std::fs::remove_file(folder(&lab).join("fullchain.pem")).expect("a file");
+        let engine = Arc::new(
+            lab.bare(&lab.pebble.directory())
+                .provider("knot", Arc::new(rfc2136(&lab.knot)))
+                .placeholders(placeholder),
+        );
+        engine.prepare(&wanted).await.expect("something to serve");
+        let kind = condition(&engine, &wanted).await;
+        assert_eq!(kind, if placeholder { "placeholder" } else { "chain_missing" });
+        let outcome = engine.round(&wanted, false).await.outcome;
+        assert!(matches!(outcome, RoundOutcome::NotDue { .. }), "{outcome:?}: {}", lab.said());
+        assert_eq!(condition(&engine, &wanted).await, "valid");
+        assert_eq!(serial(&engine, &wanted).await, before);
+        assert_eq!(std::fs::read(folder(&lab).join("key.pem")).expect("a key"), key);
+        assert_eq!(told(), 1 + round, "{}", lab.said());
+        assert!(lab.said().contains("the certificate is in place again"), "{}", lab.said());
+        assert_eq!(engine.counts().orders, 0);
+    }
+    // The CA has it no more: another one is ordered, and what was between them is written down.
+    std::fs::remove_file(folder(&lab).join("fullchain.pem")).expect("a file");
+    let store = lab.store();
+    let mut state = engine.state(&wanted).await.expect("a state");
+    state.url = state.url.map(|url| format!("{url}0"));
+    let lock = store.lock(ID).await.expect("the store").expect("the lock");
+    store.compact(ID, &state).await.expect("the store");
+    drop(lock);
+    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert!(lab.said().contains("it cannot be restored: "), "{}", lab.said());
+    assert_ne!(serial(&engine, &wanted).await, before);
+    assert_eq!(condition(&engine, &wanted).await, "valid");
 }
 
 #[tokio::test]

@@ -1,0 +1,384 @@
+//! The order path through instant-acme: orders, authorizations, challenges, certificate requests, chains, revocation.
+//!
+//! instant-acme signs requests and follows RFC 8555; [`Transport`] is its HTTP client. It sends by this crate's [`Http`](super::Http),
+//! with its time-outs and its pool of nonces, and keeps each response: Retry-After, alternate chains and the words of problem
+//! documents come from there, whatever instant-acme makes of the body. What instant-acme 0.8 lacks is in [`Account`](super::Account)
+//! and [`Acme`], each with what it would need.
+
+use super::acme::{Acme, OrderRequest};
+use super::answer::{problem_type, signed_error};
+use super::http::Response;
+use super::jws::AccountKey;
+use crate::machine::{AcmeError, ErrorKind};
+use crate::name::Name;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use instant_acme::{
+    Account, AuthorizationHandle, BodyWrapper, BytesResponse, CertificateIdentifier, ChallengeType, Error,
+    HttpClient, Identifier, NewOrder, Order, RevocationReason, RevocationRequest,
+};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Calls that a CA answers with a refused nonce before it is given up; instant-acme itself tries each three times.
+const CALLS: u32 = 20;
+/// Orders that are kept open. One that is not is read again.
+const OPEN: usize = 500;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The HTTP client of a conversation, and the last response in it.
+#[derive(Clone, Debug)]
+struct Transport {
+    acme: Acme,
+    last: Arc<Mutex<Option<Result<Response, AcmeError>>>>,
+}
+
+impl HttpClient for Transport {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let transport = self.clone();
+        Box::pin(async move { transport.exchange(request).await })
+    }
+}
+
+impl Transport {
+    fn new(acme: Acme) -> Self {
+        Self { acme, last: Arc::default() }
+    }
+
+    /// The directory and nonces come from what the client has; everything else is sent.
+    async fn exchange(&self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
+        let (head, body) = request.into_parts();
+        let given = match head.method {
+            Method::GET => {
+                self.acme.directory_body().await.map(|body| (StatusCode::OK, HeaderMap::new(), body))
+            }
+            Method::HEAD => self.acme.nonce().await.and_then(|nonce| {
+                let nonce = nonce.parse().map_err(|_| {
+                    AcmeError::new(ErrorKind::Transient, "the authority gave a nonce that is not valid")
+                })?;
+                Ok((StatusCode::OK, HeaderMap::from_iter([(REPLAY_NONCE, nonce)]), Bytes::new()))
+            }),
+            _ => {
+                let body = match body.collect().await {
+                    Ok(body) => body.to_bytes(),
+                    Err(never) => match never {},
+                };
+                self.acme.exchange(&head.uri.to_string(), body.to_vec()).await.map(|response| {
+                    *locked(&self.last) = Some(Ok(response.clone()));
+                    // The nonce went into the pool.
+                    let mut headers = response.headers;
+                    headers.remove(REPLAY_NONCE);
+                    (response.status, headers, response.body)
+                })
+            }
+        };
+        match given {
+            Ok((status, headers, body)) => {
+                let mut response = http::Response::new(Full::new(body));
+                (*response.status_mut(), *response.headers_mut()) = (status, headers);
+                Ok(response.into())
+            }
+            Err(error) => {
+                let reason = error.reason.clone();
+                *locked(&self.last) = Some(Err(error));
+                Err(Error::Other(reason.into()))
+            }
+        }
+    }
+
+    /// Takes the response of the last call. `None` if its nonce was refused: it is to be made again. `missing` is the meaning of
+    /// a status 404.
+    fn response<T>(
+        &self,
+        called: &Result<T, Error>,
+        url: &str,
+        missing: ErrorKind,
+    ) -> Result<Option<Response>, AcmeError> {
+        match (locked(&self.last).take(), called) {
+            (Some(Ok(response)), _) if response.status.is_success() => Ok(Some(response)),
+            (Some(Ok(response)), _) if problem_type(&response).as_deref() == Some("badNonce") => Ok(None),
+            (Some(Ok(response)), _) => Err(signed_error(&response, url, missing)),
+            (Some(Err(error)), _) => Err(error),
+            (None, Err(error)) => Err(AcmeError::new(ErrorKind::Transient, format!("{url}: {error}"))),
+            (None, Ok(_)) => Err(AcmeError::new(ErrorKind::Transient, format!("{url}: nothing was sent"))),
+        }
+    }
+}
+
+const REPLAY_NONCE: http::HeaderName = http::HeaderName::from_static("replay-nonce");
+
+fn refused_nonces(url: &str) -> AcmeError {
+    let why = format!("{url}: the authority refused {} nonces in a row", CALLS * 3);
+    AcmeError::new(ErrorKind::Transient, why)
+}
+
+/// An order, as instant-acme holds it.
+struct OpenOrder {
+    order: Order,
+    transport: Transport,
+}
+
+/// The orders of an account whose key is ES256, the only kind that instant-acme 0.8 signs with.
+pub(super) struct OrderPath {
+    acme: Acme,
+    url: String,
+    key: PrivatePkcs8KeyDer<'static>,
+    open: Mutex<HashMap<String, Arc<tokio::sync::Mutex<OpenOrder>>>>,
+}
+
+impl fmt::Debug for OrderPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrderPath").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl OrderPath {
+    /// Returns `None` for a key of another kind.
+    pub(super) fn new(acme: Acme, key: &AccountKey, url: String) -> Option<Self> {
+        let key = key.es256_pkcs8()?;
+        Some(Self { acme, url, key, open: Mutex::default() })
+    }
+
+    async fn account(&self, transport: &Transport) -> Result<Account, AcmeError> {
+        let builder = Account::builder_with_http(Box::new(transport.clone()));
+        let (key, directory) = (self.key.clone_key(), self.acme.url().to_owned());
+        let made = builder.from_parts(self.url.clone(), key, directory).await;
+        made.map_err(|error| match locked(&transport.last).take() {
+            Some(Err(error)) => error,
+            _ => AcmeError::new(ErrorKind::Local, format!("the account {}: {error}", self.url)),
+        })
+    }
+
+    fn keep(&self, order: Order, transport: Transport) -> Arc<tokio::sync::Mutex<OpenOrder>> {
+        let url = order.url().to_owned();
+        let kept = Arc::new(tokio::sync::Mutex::new(OpenOrder { order, transport }));
+        let mut open = locked(&self.open);
+        if open.len() >= OPEN {
+            open.clear();
+        }
+        open.insert(url, kept.clone());
+        kept
+    }
+
+    fn kept(&self, url: &str) -> Option<Arc<tokio::sync::Mutex<OpenOrder>>> {
+        locked(&self.open).get(url).cloned()
+    }
+
+    /// Places an order.
+    pub(super) async fn new_order(
+        &self,
+        url: &str,
+        request: &OrderRequest<'_>,
+    ) -> Result<Response, AcmeError> {
+        let identifiers: Vec<Identifier> =
+            request.names.iter().map(|name: &Name| Identifier::Dns(name.to_string())).collect();
+        let mut wanted = NewOrder::new(&identifiers);
+        if let Some(profile) = request.profile {
+            wanted = wanted.profile(profile);
+        }
+        if let Some((authority, serial)) = request.replaces.and_then(|replaces| replaces.split_once('.')) {
+            wanted = wanted.replaces(CertificateIdentifier {
+                authority_key_identifier: authority.into(),
+                serial: serial.into(),
+            });
+        }
+        let transport = Transport::new(self.acme.clone());
+        let account = self.account(&transport).await?;
+        for _ in 0..CALLS {
+            let made = account.new_order(&wanted).await;
+            if let Some(response) = transport.response(&made, url, ErrorKind::Refused)? {
+                // An answer that instant-acme does not take is an order all the same: it is read again.
+                if let Ok(order) = made {
+                    self.keep(order, transport);
+                }
+                return Ok(response);
+            }
+        }
+        Err(refused_nonces(url))
+    }
+
+    /// Reads an order.
+    pub(super) async fn order(&self, url: &str) -> Result<Response, AcmeError> {
+        if let Some(kept) = self.kept(url) {
+            let mut kept = kept.lock().await;
+            for _ in 0..CALLS {
+                let read = kept.order.refresh().await.map(|_| ());
+                if let Some(response) = kept.transport.response(&read, url, ErrorKind::OrderGone)? {
+                    return Ok(response);
+                }
+            }
+            return Err(refused_nonces(url));
+        }
+        self.open(url).await.map(|(response, _)| response)
+    }
+
+    async fn open(
+        &self,
+        url: &str,
+    ) -> Result<(Response, Option<Arc<tokio::sync::Mutex<OpenOrder>>>), AcmeError> {
+        let transport = Transport::new(self.acme.clone());
+        let account = self.account(&transport).await?;
+        for _ in 0..CALLS {
+            let read = account.order(url.to_owned()).await;
+            if let Some(response) = transport.response(&read, url, ErrorKind::OrderGone)? {
+                let kept = read.ok().map(|order| self.keep(order, transport));
+                return Ok((response, kept));
+            }
+        }
+        Err(refused_nonces(url))
+    }
+
+    async fn opened(&self, url: &str) -> Result<Option<Arc<tokio::sync::Mutex<OpenOrder>>>, AcmeError> {
+        match self.kept(url) {
+            Some(kept) => Ok(Some(kept)),
+            None => self.open(url).await.map(|(_, kept)| kept),
+        }
+    }
+
+    /// Reads an authorization of an order. `None` if instant-acme has no such one.
+    pub(super) async fn authorization(&self, order: &str, url: &str) -> Result<Option<Response>, AcmeError> {
+        let Some(kept) = self.opened(order).await? else { return Ok(None) };
+        let mut kept = kept.lock().await;
+        let OpenOrder { order, transport } = &mut *kept;
+        for _ in 0..CALLS {
+            let mut all = order.authorizations();
+            let mut found: Option<Result<(), Error>> = None;
+            while let Some(next) = all.next().await {
+                match next {
+                    Ok(handle) if handle.url() != url => {
+                        // Of another name, and perhaps read on the way.
+                        locked(&transport.last).take();
+                    }
+                    // It was read just now, or is read again.
+                    Ok(mut handle) => {
+                        let fresh = locked(&transport.last).is_some();
+                        found = Some(if fresh { Ok(()) } else { handle.refresh().await.map(|_| ()) });
+                        break;
+                    }
+                    Err(error) => {
+                        found = Some(Err(error));
+                        break;
+                    }
+                }
+            }
+            let Some(read) = found else { return Ok(None) };
+            if let Some(response) = transport.response(&read, url, ErrorKind::OrderGone)? {
+                return Ok(Some(response));
+            }
+        }
+        Err(refused_nonces(url))
+    }
+
+    /// Tells the CA that a challenge of an order is ready. Returns `false` if instant-acme does not know the challenge.
+    pub(super) async fn trigger(&self, order: &str, challenge: &str) -> Result<bool, AcmeError> {
+        let Some(kept) = self.opened(order).await? else { return Ok(false) };
+        let mut kept = kept.lock().await;
+        let OpenOrder { order, transport } = &mut *kept;
+        for _ in 0..CALLS {
+            let mut all = order.authorizations();
+            let mut told = None;
+            while let Some(next) = all.next().await {
+                let Ok(mut handle) = next else { return Ok(false) };
+                locked(&transport.last).take();
+                if has(&handle, challenge)
+                    && let Some(mut ready) = handle.challenge(ChallengeType::Dns01)
+                {
+                    told = Some(ready.set_ready().await);
+                    break;
+                }
+            }
+            let Some(told) = told else { return Ok(false) };
+            if transport.response(&told, challenge, ErrorKind::Refused)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Err(refused_nonces(challenge))
+    }
+
+    /// Sends the certificate signing request of an order. `None` if the order is not one that instant-acme takes.
+    pub(super) async fn finalize(
+        &self,
+        order: &str,
+        url: &str,
+        request: &[u8],
+    ) -> Result<Option<Response>, AcmeError> {
+        let Some(kept) = self.opened(order).await? else { return Ok(None) };
+        let mut kept = kept.lock().await;
+        let OpenOrder { order, transport } = &mut *kept;
+        for _ in 0..CALLS {
+            let sent = order.finalize_csr(request).await;
+            if let Some(response) = transport.response(&sent, url, ErrorKind::Refused)? {
+                return Ok(Some(response));
+            }
+        }
+        Err(refused_nonces(url))
+    }
+
+    /// Downloads the chain of an order that is open here. `None` if it is not, or has another certificate.
+    pub(super) async fn certificate(&self, order: &str, url: &str) -> Result<Option<Response>, AcmeError> {
+        let Some(kept) = self.kept(order) else { return Ok(None) };
+        let mut kept = kept.lock().await;
+        if kept.order.state().certificate.as_deref() != Some(url) {
+            return Ok(None);
+        }
+        for _ in 0..CALLS {
+            let read = kept.order.certificate().await;
+            if let Some(response) = kept.transport.response(&read, url, ErrorKind::OrderGone)? {
+                locked(&self.open).remove(order);
+                return Ok(Some(response));
+            }
+        }
+        Err(refused_nonces(url))
+    }
+
+    /// Revokes a certificate.
+    pub(super) async fn revoke(
+        &self,
+        url: &str,
+        certificate: &[u8],
+        reason: Option<RevocationReason>,
+    ) -> Result<(), AcmeError> {
+        let certificate = CertificateDer::from(certificate);
+        let wanted = RevocationRequest { certificate: &certificate, reason };
+        let transport = Transport::new(self.acme.clone());
+        let account = self.account(&transport).await?;
+        for _ in 0..CALLS {
+            let told = account.revoke(&wanted).await;
+            if transport.response(&told, url, ErrorKind::Refused)?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(refused_nonces(url))
+    }
+}
+
+fn has(handle: &AuthorizationHandle<'_>, challenge: &str) -> bool {
+    handle.challenges.iter().any(|known| known.r#type == ChallengeType::Dns01 && known.url == challenge)
+}
+
+/// A code of RFC 5280 §5.3.1; 7 is unused.
+pub(super) const fn reason(code: u8) -> Option<RevocationReason> {
+    Some(match code {
+        0 => RevocationReason::Unspecified,
+        1 => RevocationReason::KeyCompromise,
+        2 => RevocationReason::CaCompromise,
+        3 => RevocationReason::AffiliationChanged,
+        4 => RevocationReason::Superseded,
+        5 => RevocationReason::CessationOfOperation,
+        6 => RevocationReason::CertificateHold,
+        8 => RevocationReason::RemoveFromCrl,
+        9 => RevocationReason::PrivilegeWithdrawn,
+        10 => RevocationReason::AaCompromise,
+        _ => return None,
+    })
+}
