@@ -116,6 +116,7 @@ reasons! {
     TooManyPasswords = "too-many-passwords", request, "too many passwords are being verified at the same time";
     TooManyRequests = "too-many-requests", request, "the limit of requests in flight to the site is reached";
     Trace = "trace", request, "TRACE is not supported";
+    UnderMaintenance = "under-maintenance", request, "the site is switched to maintenance";
     UnknownName = "unknown-name", both, "no site has this name";
     UnknownProtocol = "unknown-protocol", request, "an extended CONNECT for a protocol that the site does not allow";
     UpgradeWithContent = "upgrade-with-content", request, "a request for a protocol switch has content";

@@ -3,8 +3,8 @@
 use edge_proxy::Reason;
 use edge_proxy::auth::basic::users;
 use edge_proxy::config::{
-    Access, Auth, BasicAuth, CertificateMode, ClientCertificates, Config, Listener, PathMatch, Plain,
-    Protocol, Route, Satisfy, Site, Target, Trust, TrustedHeader, Upstream,
+    Access, Action, Auth, BasicAuth, CertificateMode, ClientCertificates, Config, Listener, PathMatch, Plain,
+    Protocol, Reject, Route, Satisfy, Site, Target, Trust, TrustedHeader, Upstream,
 };
 use edge_proxy::decide::{RequestContext, Transport, Verdict, decide, hello, request_fields};
 use edge_proxy::{CertificateContext, ClientCertificate, Method, RequestHead, Snapshot, Version};
@@ -164,6 +164,29 @@ fn a_route_takes_its_methods() {
         Snapshot::new(Config { sites: vec![site], ..self::config(Vec::new()) }).is_err()
     };
     assert!(invalid("get") && invalid("TRACE") && invalid("") && !invalid("PROPFIND"));
+}
+
+#[test]
+fn a_site_under_maintenance_answers_503_to_those_it_lets_in() {
+    let mut git = site("git", "git.example.org");
+    git.access.deny = vec!["192.0.2.0/24".parse().expect("a range")];
+    git.reject = Reject::Alert;
+    git.auth = Some(password());
+    git.under_maintenance = true;
+    git = git.route(Route::new(PathMatch::Prefix("/gone".into()), Action::Drop));
+    let snapshot = Snapshot::new(config(vec![git])).expect("valid");
+    for transport in [Transport::Plain, Transport::Tls, Transport::Quic] {
+        let reason = |peer, path| {
+            let context = facts(transport, None, "git.example.org", peer);
+            let head = head("GET", "git.example.org", path);
+            let decision = decide(&snapshot, &context, &head);
+            (decision.verdict.reason(), matches!(decision.verdict, Verdict::Refuse { status: 503, .. }))
+        };
+        // Nobody is asked for a password that nothing needs.
+        assert_eq!(reason("198.51.100.1", "/"), (Some(Reason::UnderMaintenance), true));
+        assert_eq!(reason("192.0.2.1", "/"), (Some(Reason::AccessDenied), false));
+        assert_eq!(reason("198.51.100.1", "/gone"), (Some(Reason::RouteDrops), false));
+    }
 }
 
 #[test]

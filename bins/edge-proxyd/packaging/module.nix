@@ -140,6 +140,7 @@ in
         CapabilityBoundingSet = [ "CAP_NET_BIND_SERVICE" ];
         LogsDirectory = "edge-proxyd";
         RuntimeDirectory = "edge-proxyd";
+        StateDirectory = "edge-proxyd";
         LimitNOFILE = 262144;
         NoNewPrivileges = true;
         ProtectSystem = "strict";

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Sandbox(SandboxArgs),
     /// Convert an nginx configuration, and list what is different, the worst first.
     Import(ImportArgs),
+    /// Switch a site of the running process to maintenance, or back: its requests are answered 503, until it is switched back.
+    Maintenance(MaintenanceArgs),
     /// Have the running process reload its configuration, and report the outcome.
     Reload(ReloadArgs),
     /// Print the JSON Schema of the configuration, for editors.
@@ -99,6 +101,9 @@ pub(crate) struct ImportArgs {
     /// The nginx to run.
     #[arg(long, value_name = "PROGRAM", default_value = "nginx", requires = "prove")]
     pub(crate) nginx: PathBuf,
+    /// The most requests to ask; beyond them some of each kind are left out, and counted.
+    #[arg(long, value_name = "N", default_value_t = 3000, requires = "prove")]
+    pub(crate) requests: usize,
     /// The side of a comparison, within its namespaces.
     #[arg(long, hide = true)]
     pub(crate) side: bool,
@@ -141,9 +146,37 @@ pub(crate) struct RunArgs {
     /// The seconds within which a new process must serve; otherwise it is ended and this one goes on.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) takeover_timeout: u16,
-    /// The socket for `reload`. Default: control.sock in RUNTIME_DIRECTORY, which systemd sets; otherwise none.
+    /// The folder that keeps which sites are under maintenance. Default: STATE_DIRECTORY, which systemd sets; otherwise none.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state: Option<PathBuf>,
+    /// The socket for `reload` and `maintenance`. Default: control.sock in RUNTIME_DIRECTORY, which systemd sets; otherwise none.
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
+}
+
+/// The position of a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Switch {
+    /// Requests are answered 503, by `[site.maintenance]` if the site has it.
+    On,
+    /// Requests are served.
+    Off,
+}
+
+#[derive(Args)]
+pub(crate) struct MaintenanceArgs {
+    /// The position of the switch.
+    #[arg(value_enum, value_name = "on|off")]
+    pub(crate) switch: Switch,
+    /// The site, by its name or one of its hosts.
+    #[arg(value_name = "SITE")]
+    pub(crate) site: String,
+    /// The control socket of the running process. Default: control.sock in RUNTIME_DIRECTORY or /run/edge-proxyd.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]
@@ -220,7 +253,10 @@ pub(crate) struct ExplainArgs {
     /// Send the request in early data (0-RTT).
     #[arg(long, conflicts_with = "plain")]
     pub(crate) early: bool,
-    /// Leave out the certificates of this machine: for a configuration of another one.
+    /// The folder that keeps which sites are under maintenance. Default: STATE_DIRECTORY or /var/lib/edge-proxyd.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "no_files")]
+    pub(crate) state: Option<PathBuf>,
+    /// Leave out the certificates and the switches of this machine: for a configuration of another one.
     #[arg(long)]
     pub(crate) no_files: bool,
     /// Print the result as JSON.

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
             }
         },
         cli::Command::Import(args) => commands::import::run(&args).into(),
+        cli::Command::Maintenance(args) => commands::maintenance::run(&args).into(),
         cli::Command::Reload(args) => commands::reload::run(&args).into(),
         cli::Command::Sandbox(args) => commands::sandbox::run(&args).into(),
         cli::Command::Schema => {

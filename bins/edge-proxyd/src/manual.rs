@@ -15,6 +15,10 @@ pub(crate) const MANUAL: Manual = Manual {
             "Shows how a request would be handled, and why.",
         ),
         ("edge-proxyd reload", "Has the running process reload, and fails if it refuses."),
+        (
+            "edge-proxyd maintenance on git.example.org",
+            "Has a site answer 503 until it is switched off again; reloads and restarts leave it so.",
+        ),
         ("edge-proxyd import /etc/nginx/nginx.conf > edge.toml", "Converts a configuration of nginx."),
         (
             "edge-proxyd status --config /etc/edge-proxyd/edge.toml",
@@ -26,8 +30,9 @@ pub(crate) const MANUAL: Manual = Manual {
         ("/var/lib/acme/NAME/", "The folder of a certificate: fullchain.pem and key.pem."),
         (
             "/run/edge-proxyd/control.sock",
-            "The socket that reload uses, for the account of the service and for root.",
+            "The socket that reload and maintenance use, for the account of the service and for root.",
         ),
+        ("/var/lib/edge-proxyd/maintenance.json", "The sites that are under maintenance."),
         ("/run/edge-proxyd/", "The folder of sockets, such as that of the status page."),
     ],
     signals: &[

@@ -45,6 +45,9 @@ pub struct Site {
     pub timeouts: Option<Timeouts>,
     /// The response while no target of the upstream can be reached. `None` sends a bare 502.
     pub maintenance: Option<Maintenance>,
+    /// True while the site is switched to maintenance: requests that its rules let through are answered 503, with the response of
+    /// `maintenance` if there is one. Nothing reaches a service.
+    pub under_maintenance: bool,
     /// The content of errors. Without one an error has a line of text.
     pub error_pages: Vec<ErrorPage>,
     /// The authentication required, unless a route has its own. `None` requires none.
@@ -80,6 +83,7 @@ impl Site {
             body_limit: None,
             timeouts: None,
             maintenance: None,
+            under_maintenance: false,
             error_pages: Vec::new(),
             auth: None,
             rate: RateLimits::default(),

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 /// Decides what becomes of a request. The rules are tried in this order, and the first that refuses is the reason:
 /// the host and the name of the handshake, plain HTTP, the site's address lists, the method, the target, the handshake without a
 /// question for a client certificate, the route, paths whose readings would be decided otherwise, a missing client certificate,
-/// the route's address lists, the length of the content.
+/// the route's address lists, the method, maintenance of the site, the length of the content.
 ///
 /// ```
 /// use edge_proxy::config::{Config, Plain, Route, Site, Target, Upstream};
@@ -135,6 +135,10 @@ fn judge<'s>(
     decision.auth = authentication(site, route, client)?;
     if !takes(route, &head.method) {
         return Err(refuse(405, Reason::MethodNotAllowed));
+    }
+    // No password is asked for, and no service for its opinion. Silence stays silence.
+    if site.under_maintenance && !matches!(route.action, Action::Drop) {
+        return Err(refuse(503, Reason::UnderMaintenance));
     }
     act(snapshot, (index, site), (number, route), head, &host, decision)
 }

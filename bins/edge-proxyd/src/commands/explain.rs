@@ -6,6 +6,8 @@ mod request;
 
 use crate::cli::{Exit, ExplainArgs};
 use crate::config;
+use crate::service::maintenance::{self, Switches};
+use edge_proxy::Snapshot;
 
 pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     if let Some(url) = args.url.take()
@@ -15,13 +17,21 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
         return Exit::Wrong;
     }
     let args = &args;
-    let (settings, snapshot) = match config::load(&args.config) {
+    let (mut settings, mut snapshot) = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.report(args.json);
             return Exit::Wrong;
         }
     };
+    if !args.no_files {
+        let folder = args.state.clone().unwrap_or_else(maintenance::default_folder);
+        // Only the account of the service may be able to read it.
+        Switches::read(Some(folder)).unwrap_or_default().apply(&mut settings.proxy);
+        if let Ok(switched) = Snapshot::new(settings.proxy.clone()) {
+            snapshot = switched;
+        }
+    }
     let head = match request::head(args) {
         Ok(head) => head,
         Err(why) => {

@@ -18,9 +18,13 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
             return Exit::Wrong;
         }
     };
-    let options = Options { domain: args.domain.clone(), folder: folder(args).display().to_string() };
+    let options = Options {
+        domain: args.domain.clone(),
+        folder: folder(args).display().to_string(),
+        root: args.root.clone(),
+    };
     if args.prove {
-        return prove::prove(&whole(&directives, &options), &options, &args.nginx, args.json);
+        return prove::prove(&whole(&directives, &options), &options, args);
     }
     let import = import(&directives, &options);
     let mut out = std::io::stdout();

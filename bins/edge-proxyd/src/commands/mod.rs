@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod import;
+pub(crate) mod maintenance;
 pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod sandbox;

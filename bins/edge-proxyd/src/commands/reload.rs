@@ -1,7 +1,7 @@
 //! The command `reload`: has a running edge-proxyd reload, and reports the outcome.
 
 use crate::cli::{Exit, ReloadArgs};
-use crate::service::control::{self, ReloadRequest};
+use crate::service::control::{self, ControlContent, ReloadRequest};
 use std::time::Duration;
 
 /// The longest wait for the outcome: a new process has less time to serve.
@@ -9,7 +9,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(args: &ReloadArgs) -> Exit {
     let path = args.control.clone().unwrap_or_else(control::default_path);
-    let answer = match control::ask(&path, ReloadRequest { takeover: args.takeover }, PATIENCE) {
+    let request = ControlContent::Reload(ReloadRequest { takeover: args.takeover });
+    let answer = match control::ask(&path, &request, PATIENCE) {
         Ok(answer) => answer,
         Err(why) => {
             eprintln!(

@@ -11,6 +11,7 @@ use crate::cli::{Exit, RunArgs};
 use crate::config::{self, Settings};
 use crate::journal;
 use crate::log::Writer;
+use crate::service::maintenance::{self, Switches};
 use crate::service::{Handed, Matched, Notifier, Predecessor, SocketStore, control, descriptors};
 use crate::shared;
 use crate::status::{Reloads, Watched};
@@ -41,6 +42,11 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
     }
 }
 
+/// Returns the folder that keeps what outlives the process.
+pub(super) fn state(args: &RunArgs) -> Option<std::path::PathBuf> {
+    args.state.clone().or_else(maintenance::of_environment)
+}
+
 fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let limit = descriptors::raise();
     // Takes inherited sockets first, so that no child process inherits them too.
@@ -56,7 +62,10 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
             format!("cannot open the access log {}: {why}", path.display())
         })?;
     let log = Arc::new(log);
-    let mut builder = Proxy::builder().config(settings.proxy.clone()).observer(log.clone());
+    let switches = Switches::open(state(args));
+    let mut config = settings.proxy.clone();
+    switches.apply(&mut config);
+    let mut builder = Proxy::builder().config(config).observer(log.clone());
     if let Some(workers) = args.workers {
         builder = builder.workers(workers.into());
     }
@@ -115,6 +124,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         watched,
         certificates,
         store,
+        switches,
     };
     let ending = runtime.block_on(supervisor.run(took_over, signals, requests))?;
     let grace = match ending {

@@ -96,7 +96,7 @@ fn print(report: &Report) {
     for site in &report.sites {
         let any = site.requests > 0;
         sites.row([
-            if site.name.is_empty() { "(no site)".to_owned() } else { site.name.clone() },
+            site.shown(),
             site.requests.to_string(),
             site.client_errors.to_string(),
             site.server_errors.to_string(),

@@ -1,12 +1,15 @@
 //! The conditions under which clients are let in, as keys of a route.
 
 use super::auth::Services;
+use super::notes::Notes;
 use super::parse::Directive;
+use super::passwords::{self, Passwords, passwords};
 use super::quote::{list, quoted};
 use super::ranges::{Lists, Rule, everyone, lists};
 use super::real_ip::RealIp;
 use super::scope::Scope;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// The keys that keep clients out, and the comments on what is closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub(super) struct Guard {
 pub(super) struct Guards<'a> {
     /// The folder that relative paths are in.
     pub(super) folder: &'a str,
+    /// The folder that stands for /.
+    pub(super) root: Option<&'a Path>,
     /// The rates of zones that count clients, as edge-proxyd writes them.
     pub(super) zones: BTreeMap<String, String>,
 }
@@ -63,9 +68,13 @@ impl Guards<'_> {
         if scope.require_certificate && !verified {
             guard.comments.push("closed: clients had to show a certificate that nginx did not verify".into());
         }
-        let auth = self.auth(scope, services);
+        let refused = matches!(self.passwords(scope), Some(Passwords::Refused(_)));
+        if let Some(users) = scope.users.as_ref().filter(|_| refused) {
+            guard.comments.push(super::scope::reason(users, passwords::WHY));
+        }
+        let auth = self.auth(scope, services).filter(|_| !refused);
         match (&auth, scope.auth_request.is_some() || scope.realm.is_some() && scope.users.is_some()) {
-            (None, true) => guard
+            (None, true) if !refused => guard
                 .comments
                 .push("closed: clients had to authenticate at a place that import cannot find".into()),
             _ if scope.auth_request.is_some() && scope.realm.is_some() && scope.users.is_some() => {
@@ -127,14 +136,41 @@ impl Guards<'_> {
         let fine = |c: &char| (' '..='~').contains(c) && !matches!(c, '"' | '\\');
         let realm: String = realm.chars().filter(fine).collect();
         let realm = if realm.is_empty() || realm.contains('$') { "restricted" } else { realm.as_str() };
-        let file = users.first();
-        let file = if file.starts_with('/') { file.to_owned() } else { format!("{}/{file}", self.folder) };
+        let file = self.file(users);
         let user = scope
             .request
             .iter()
             .find(|one| one.arguments.get(1).is_some_and(|value| value == "$remote_user"));
         let user = user.map(|one| format!(", user_header = {}", quoted(one.first()))).unwrap_or_default();
-        Some(format!("auth = {{ realm = {}, users = {}{user} }}", quoted(realm), quoted(&file)))
+        Some(format!(
+            "auth = {{ realm = {}, users = {}{user} }}",
+            quoted(realm),
+            quoted(&file.display().to_string())
+        ))
+    }
+
+    /// Returns the path of a file that a directive names.
+    fn file(&self, directive: &Directive) -> PathBuf {
+        Path::new(self.folder).join(directive.first())
+    }
+
+    /// Reads the passwords that clients of a scope have to know; none if they have not.
+    fn passwords(&self, scope: &Scope) -> Option<Passwords> {
+        let users = scope.users.as_ref().filter(|_| scope.realm.is_some())?;
+        Some(passwords(&self.file(users), self.root))
+    }
+
+    /// Notes passwords that are not taken, or not known.
+    pub(super) fn note_passwords(&self, scope: &Scope, notes: &mut Notes) {
+        let Some(users) = &scope.users else { return };
+        match self.passwords(scope) {
+            Some(Passwords::Refused(names)) => notes.closed(users, passwords::note(&names, users)),
+            Some(Passwords::Unknown) => notes.different(
+                users,
+                "the file is not found here: only passwords kept by bcrypt or argon2 are taken (htpasswd -B)",
+            ),
+            Some(Passwords::Taken) | None => {}
+        }
     }
 }
 

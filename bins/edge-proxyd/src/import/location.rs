@@ -157,7 +157,7 @@ impl<'d> Locations<'d> {
         }
         let action = if let Some(action) = phase.action {
             action
-        } else if content.internal {
+        } else if scope.internal {
             Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() }
         } else if let Some(pass) = &content.pass {
             match forward(pass, place, phase.prefix, &mut scope, upstreams, notes) {
@@ -211,7 +211,6 @@ impl<'d> Locations<'d> {
 #[derive(Debug, Default)]
 struct Content {
     pass: Option<Directive>,
-    internal: bool,
     /// The named location that answers where there is no file.
     fallback: Option<String>,
     unsupported: Option<(Directive, &'static str)>,
@@ -227,7 +226,6 @@ impl Content {
                 pass.arguments.push(variables.expand(directive.first()));
                 self.pass = Some(pass);
             }
-            "internal" => self.internal = true,
             "location" => {}
             "try_files" => {
                 let last = directive.arguments.last().filter(|last| last.starts_with('@'));

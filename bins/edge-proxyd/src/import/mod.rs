@@ -7,6 +7,7 @@ mod auth;
 mod certificates;
 mod condition;
 mod differs;
+mod error_pages;
 mod fields;
 mod guard;
 mod known;
@@ -15,6 +16,7 @@ mod location;
 mod names;
 mod notes;
 mod parse;
+mod passwords;
 mod pattern;
 mod phase;
 mod quote;
@@ -51,6 +53,7 @@ use scope::Scope;
 use server::Around;
 use sites::{Server, Site};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use stream::StreamServer;
 use upstream::{Block, Upstreams};
 use variables::Variables;
@@ -96,6 +99,8 @@ pub(crate) struct Options {
     pub(crate) domain: Option<String>,
     /// The folder that relative paths are in.
     pub(crate) folder: String,
+    /// The folder that stands for /, in which files are looked for.
+    pub(crate) root: Option<PathBuf>,
 }
 
 /// The configuration to write.
@@ -246,7 +251,7 @@ fn fragment(all: &[&Directive], options: &Options, notes: &mut Notes) -> Option<
 
 fn http(all: &[&Directive], edge: &mut Edge, options: &Options, notes: &mut Notes) {
     let variables = Variables::read(all);
-    let mut guards = Guards { folder: &options.folder, ..Guards::default() };
+    let mut guards = Guards { folder: &options.folder, root: options.root.as_deref(), ..Guards::default() };
     let mut scope = Scope::default();
     let mut servers: Vec<Server> = Vec::new();
     for directive in all {
@@ -256,7 +261,11 @@ fn http(all: &[&Directive], edge: &mut Edge, options: &Options, notes: &mut Note
                 edge.upstreams.blocks.insert(directive.first().to_owned(), block);
             }
             ("server", Some(block)) => servers.push(server(directive, block, options, notes)),
-            ("map" | "geo" | "types", Some(_)) | ("ssl_certificate" | "ssl_certificate_key", None) => {}
+            ("map" | "geo" | "types", Some(_))
+            | (
+                "ssl_certificate" | "ssl_certificate_key" | "error_page" | "proxy_intercept_errors" | "root",
+                None,
+            ) => {}
             ("limit_req_zone", None) => guards.zone(directive),
             _ => scope.take(directive, &variables, notes),
         }
@@ -291,7 +300,7 @@ fn http(all: &[&Directive], edge: &mut Edge, options: &Options, notes: &mut Note
     let certificates = Certificates::read(all, &servers, &edge.listens);
     edge.certificates.clone_from(&certificates.folder);
     default_servers(&servers, &edge.listens, notes);
-    let around = Around { scope: &scope, real_ip: &edge.real_ip, guards: &guards };
+    let around = Around { http: all, scope: &scope, real_ip: &edge.real_ip, guards: &guards };
     let upstreams = &mut edge.upstreams;
     let mut convert = |server: &Server, host: &str, listen: &Listen, notes: &mut Notes| {
         let mut variables = variables.clone();

@@ -104,6 +104,7 @@ pub(super) fn render(
     fields::response(&handling.scope).note(notes);
     if matches!(handling.action, Action::Forward { .. }) {
         fields::request(&handling.scope).note(notes);
+        guards.note_passwords(&handling.scope, notes);
     }
     guards.rendered(&handling, services, written)
 }

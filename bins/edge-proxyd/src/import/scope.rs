@@ -37,6 +37,8 @@ pub(super) struct Scope {
     pub(super) real_ip: RealIp,
     /// TLS to upstreams: the keys of `tls` and their texts.
     pub(super) tls: Vec<(&'static str, String)>,
+    /// True if only nginx itself may ask, also in locations within.
+    pub(super) internal: bool,
     /// `ssl_verify_client`, unless it is off.
     pub(super) verify_client: Option<Directive>,
     pub(super) client_ca: Option<String>,
@@ -76,6 +78,7 @@ impl Default for Scope {
             content_type: "text/plain".into(),
             real_ip: RealIp::default(),
             tls: Vec::new(),
+            internal: false,
             verify_client: None,
             client_ca: None,
             crl: None,
@@ -156,6 +159,7 @@ impl Scope {
             "allow" | "deny" => self.may(directive, notes),
             "satisfy" => self.satisfy_any = first() == "any",
             "limit_except" => self.limit_except(directive, notes),
+            "internal" => self.internal = true,
             "limit_req" => self.rate = Some(directive.clone()),
             "ssl_protocols" => {
                 let mut named: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();

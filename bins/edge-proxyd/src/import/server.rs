@@ -2,6 +2,7 @@
 
 use super::action::{Action, Handling, refusal};
 use super::auth;
+use super::error_pages::Pages;
 use super::location::Locations;
 use super::notes::Notes;
 use super::parse::Directive;
@@ -15,6 +16,8 @@ use super::variables::Variables;
 
 /// What is decided outside a server.
 pub(super) struct Around<'a> {
+    /// The directives of `http`.
+    pub(super) http: &'a [&'a Directive],
     pub(super) scope: &'a Scope,
     /// The trusted proxies of the result.
     pub(super) real_ip: &'a RealIp,
@@ -49,7 +52,9 @@ pub(super) fn convert(
         match directive.name.as_str() {
             "listen" | "server_name" | "ssl_certificate" | "ssl_certificate_key" | "location" | "ssl" => {}
             "ssl_early_data" => early = directive.first() == "on",
-            "try_files" | "root" | "error_page" => files = Some(directive.clone()),
+            // Read by the pages of the site.
+            "error_page" | "proxy_intercept_errors" => {}
+            "try_files" | "root" => files = Some(directive.clone()),
             _ => scope.take(directive, &variables, notes),
         }
     }
@@ -114,6 +119,9 @@ pub(super) fn convert(
     if early {
         keys.insert(0, "early_data = true".into());
     }
+    let pages =
+        Pages { http: around.http, server: block, folder: around.guards.folder, root: around.guards.root };
+    keys.extend(pages.key(notes));
     Body { keys, routes: rendered, redirect, nothing }
 }
 

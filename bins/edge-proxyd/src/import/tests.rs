@@ -10,7 +10,7 @@ fn imported(text: &str) -> Import {
 fn imported_at(text: &str, domain: Option<&str>) -> Import {
     let directives =
         parse("nginx.conf", text, &mut |_| Err("nothing is included".into())).expect("nginx's grammar");
-    let options = Options { domain: domain.map(String::from), folder: "/etc/nginx".into() };
+    let options = Options { domain: domain.map(String::from), folder: "/etc/nginx".into(), root: None };
     let found = import(&directives, &options);
     // Files that it names are not there; everything else has to be in order.
     if let Err(problems) = crate::config::read("edge.toml", &found.text) {
@@ -90,6 +90,18 @@ fn a_server_at_a_private_address_stays_there() {
     assert_eq!(bound("www.test"), ["https-203.0.113.1"]);
     assert_eq!(bound("admin.test"), ["https-100.64.0.2"]);
     assert_eq!(bound("metrics.test"), ["http-100.64.0.2"]);
+}
+
+#[test]
+fn what_only_nginx_itself_may_ask_is_closed_with_what_is_within_it() {
+    let text = format!(
+        "server {{ listen 80; server_name a.test; {APP} location /in/ {{ internal; proxy_pass http://127.0.0.1:1;\n\
+         location /in/deep/ {{ proxy_pass http://127.0.0.1:2; }} }} }}"
+    );
+    let found = imported(&text);
+    let site = site(&found, "a.test");
+    assert_eq!(route(&site, "/in/")["respond"]["status"].as_integer(), Some(404));
+    assert!(!found.text.contains("127.0.0.1:2"), "{}", found.text);
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod stage;
 
 pub(crate) use side::side;
 
-use crate::cli::Exit;
+use crate::cli::{Exit, ImportArgs};
 use crate::import::{Directive, Harm, Options, import};
 use compare::Difference;
 use job::{Job, Reply};
@@ -24,10 +24,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Proves the import of a configuration, and prints where both differ.
-pub(crate) fn prove(directives: &[Directive], options: &Options, nginx: &Path, as_json: bool) -> Exit {
-    match run(directives, options, nginx) {
+pub(crate) fn prove(directives: &[Directive], options: &Options, args: &ImportArgs) -> Exit {
+    match run(directives, options, &args.nginx, args.requests) {
         Ok((found, asked, left_out)) => {
-            report(&found, asked, left_out, as_json);
+            report(&found, asked, left_out, args.json);
             if found.is_empty() { Exit::Done } else { Exit::Differs }
         }
         Err(why) => {
@@ -42,6 +42,7 @@ fn run(
     directives: &[Directive],
     options: &Options,
     nginx: &Path,
+    most: usize,
 ) -> Result<(Vec<Difference>, usize, usize), String> {
     possible()?;
     let folder = tempfile::tempdir().map_err(|why| format!("no temporary folder: {why}"))?;
@@ -49,7 +50,7 @@ fn run(
     let outline = import(directives, options).outline;
     let stage = Stage::new(folder.path(), directives, &outline)?;
     let staged = import(&stage.directives, options);
-    let (asked, left_out) = requests::requests(&staged.outline);
+    let (asked, left_out) = requests::requests(&staged.outline, most);
     let config = folder.path().join("edge.toml");
     let text = format!("{}\n[sandbox]\nmode = \"off\"\n\n[log]\nformat = \"off\"\n", staged.text);
     std::fs::write(&config, text).map_err(|why| format!("{}: {why}", config.display()))?;

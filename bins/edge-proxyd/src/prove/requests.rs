@@ -6,13 +6,11 @@ use super::recorder::DENIED;
 use crate::import::{Directive, Outline, net_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The most requests of a comparison.
-const MOST: usize = 3000;
 /// A client that no range of a configuration has, unless it has all.
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
-/// Returns the requests, and the number of those beyond the bound.
-pub(super) fn requests(outline: &Outline) -> (Vec<Probe>, usize) {
+/// Returns the requests, and the number of those beyond the bound, which are left out evenly.
+pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     let mut all: [Vec<Probe>; 3] = Default::default();
     let servers: Vec<&Directive> = outline.servers.iter().map(|server| &server.directive).collect();
     let mut facts = Facts::default();
@@ -41,11 +39,25 @@ pub(super) fn requests(outline: &Outline) -> (Vec<Probe>, usize) {
     for listen in &listens {
         all[1].push(basic(listen, "unknown.invalid"));
     }
-    let mut found: Vec<Probe> = Vec::new();
-    let count: usize = all.iter().map(Vec::len).sum();
-    found.extend(all.into_iter().flatten().take(MOST));
-    let left_out = count - found.len();
+    let [plain, facts, others] = all;
+    let (mut found, mut left_out) = evenly(plain, most);
+    for more in [facts, others] {
+        let (some, beyond) = evenly(more, most - found.len());
+        found.extend(some);
+        left_out += beyond;
+    }
     (found, left_out)
+}
+
+/// Returns as many as `most`, spread over the whole, and the number of the others.
+fn evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
+    let count = all.len();
+    let kept = count.min(most);
+    // The step to the next of those that are kept.
+    let is_kept = |i: usize| i * kept / count.max(1) != (i + 1) * kept / count.max(1);
+    let found: Vec<Probe> =
+        all.into_iter().enumerate().filter(|(i, _)| is_kept(*i)).map(|(_, one)| one).collect();
+    (found, count - kept)
 }
 
 /// Asks for every sample of a server: plainly first, then with what its directives look at.

@@ -1,6 +1,7 @@
-//! The control socket: `edge-proxyd reload` asks the running process, and gets the outcome.
+//! The control socket: `edge-proxyd reload` and `edge-proxyd maintenance` ask the running process, and get the outcome.
 //!
-//! A request is one line, and so is the answer. The socket can be opened by the account of the process and by root only.
+//! A request is one line, and so is the answer. The socket can be opened by the account of the process and by root only, and
+//! whoever asks has to be one of both by `SO_PEERCRED` too.
 
 use crate::journal;
 use serde::{Deserialize, Serialize};
@@ -41,12 +42,28 @@ pub(crate) struct ReloadRequest {
     pub(crate) takeover: Takeover,
 }
 
-/// The outcome of a reload.
+/// A request to switch a site.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct MaintenanceRequest {
+    /// The name of the site, or one of its hosts.
+    pub(crate) site: String,
+    pub(crate) on: bool,
+}
+
+/// The content of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ControlContent {
+    Maintenance { maintenance: MaintenanceRequest },
+    Reload(ReloadRequest),
+}
+
+/// The outcome of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct ReloadAnswer {
-    /// True if the configuration of the file is in effect, except for the sections that wait.
+pub(crate) struct ControlAnswer {
+    /// True if it is done: the configuration of the file is in effect, except for the sections that wait; or the site is switched.
     pub(crate) ok: bool,
-    /// True if the file itself is not valid.
+    /// True if the file itself is not valid, or there is no such site.
     #[serde(default)]
     pub(crate) invalid: bool,
     /// The outcome in words, a line each.
@@ -115,13 +132,13 @@ impl ControlSocket {
 
 /// A request whose sender waits.
 pub(crate) struct ControlRequest {
-    pub(crate) content: ReloadRequest,
+    pub(crate) content: ControlContent,
     stream: tokio::net::UnixStream,
 }
 
 impl ControlRequest {
     /// Sends the answer.
-    pub(crate) async fn answer(mut self, answer: &ReloadAnswer) {
+    pub(crate) async fn answer(mut self, answer: &ControlAnswer) {
         // Contains only text and numbers, so serialisation cannot fail.
         let mut line = serde_json::to_string(answer).unwrap_or_default();
         line.push('\n');
@@ -130,7 +147,16 @@ impl ControlRequest {
     }
 }
 
+/// Returns whether the process at the other end may ask: that of root or of the account of this process.
+fn may_ask(stream: &tokio::net::UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
 async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>) {
+    if !may_ask(&stream) {
+        return;
+    }
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(stream).take(LONGEST);
     let read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
@@ -140,10 +166,10 @@ async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>)
 }
 
 /// Sends a request to the process at this socket, and waits for its answer.
-pub(crate) fn ask(path: &Path, request: ReloadRequest, within: Duration) -> io::Result<ReloadAnswer> {
+pub(crate) fn ask(path: &Path, request: &ControlContent, within: Duration) -> io::Result<ControlAnswer> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(within))?;
-    let mut line = serde_json::to_string(&request).map_err(io::Error::other)?;
+    let mut line = serde_json::to_string(request).map_err(io::Error::other)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
     let mut answer = String::new();

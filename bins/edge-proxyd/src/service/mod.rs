@@ -3,6 +3,7 @@
 pub(crate) mod control;
 pub(crate) mod descriptors;
 mod launcher;
+pub(crate) mod maintenance;
 mod notify;
 mod sockets;
 mod store;

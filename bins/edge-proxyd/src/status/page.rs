@@ -131,7 +131,13 @@ fn sites(page: &mut String, report: &Report) {
         .sites
         .iter()
         .map(|site| {
-            let name = if site.name.is_empty() { "<i>no site</i>".to_owned() } else { escaped(&site.name) };
+            let name = match (site.name.is_empty(), site.maintenance) {
+                (true, _) => "<i>no site</i>".to_owned(),
+                (false, true) => {
+                    format!("{} <span class=\"bad\">under maintenance</span>", escaped(&site.name))
+                }
+                (false, false) => escaped(&site.name),
+            };
             let any = site.requests > 0;
             let errors = if site.server_errors > 0 {
                 format!("<span class=\"bad\">{}</span>", site.server_errors)

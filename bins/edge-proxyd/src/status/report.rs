@@ -51,6 +51,9 @@ pub(crate) struct SiteStatus {
     /// The name of the site; empty for requests of no site.
     pub(crate) name: String,
     pub(crate) hosts: Vec<String>,
+    /// True while it is switched to maintenance.
+    #[serde(default)]
+    pub(crate) maintenance: bool,
     pub(crate) requests: u64,
     pub(crate) unanswered: u64,
     pub(crate) client_errors: u64,
@@ -102,6 +105,14 @@ impl Target {
     }
 }
 
+impl SiteStatus {
+    /// Returns the name, with the word on maintenance.
+    pub(crate) fn shown(&self) -> String {
+        let name = if self.name.is_empty() { "(no site)" } else { self.name.as_str() };
+        if self.maintenance { format!("{name} (under maintenance)") } else { name.to_owned() }
+    }
+}
+
 impl Report {
     pub(super) fn new(
         metrics: &Metrics,
@@ -118,6 +129,8 @@ impl Report {
             let site = config.sites.iter().find(|site| site.name == name);
             site.map(|site| site.hosts.iter().map(ToString::to_string).collect()).unwrap_or_default()
         };
+        let under_maintenance =
+            |name: &str| config.sites.iter().any(|site| site.name == name && site.under_maintenance);
         let reasons = |all: &[(Reason, u64)]| {
             let counted = all.iter().filter(|(_, count)| *count > 0);
             counted.map(|(reason, count)| (reason.to_string(), *count)).collect()
@@ -138,6 +151,7 @@ impl Report {
                 .iter()
                 .map(|site| SiteStatus {
                     hosts: hosts(&site.name),
+                    maintenance: under_maintenance(&site.name),
                     name: site.name.clone(),
                     requests: site.requests(),
                     unanswered: site.statuses[0],

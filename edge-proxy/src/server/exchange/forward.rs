@@ -4,7 +4,7 @@ use super::authenticate::AuthIdentity;
 use super::context::ExchangeContext;
 use super::outcome::{Failure, Outcome};
 use super::pump::Pump;
-use super::reply::{answer, configured, error, page_head};
+use super::reply::{answer, error, maintained, page_head};
 use super::{Abort, Downstream, request_id};
 use crate::balance::{TriedTargets, hash, sticky};
 use crate::compression::{self, Skip};
@@ -296,10 +296,7 @@ impl Forwarding<'_, '_> {
         };
         let mut outcome = match status {
             Some(502 | 503) if !answered && let Some(maintenance) = self.maintenance(why) => {
-                let mut response = configured(&maintenance.response);
-                if let Some(seconds) = maintenance.retry_after {
-                    response.fields.push(b"Retry-After", seconds.to_string().as_bytes());
-                }
+                let mut response = maintained(maintenance);
                 let facts = self.context.facts(false);
                 response_fields(self.context.decision, &facts, self.context.view.alt_svc(), &mut response);
                 let body = &maintenance.response.body;

@@ -3,10 +3,14 @@
 use super::context::ExchangeContext;
 use super::outcome::Outcome;
 use super::{Abort, Downstream, request_id};
-use crate::config::{ErrorPage, Response};
+use crate::config::{ErrorPage, Maintenance, Response};
+use crate::decide::response_fields;
 use crate::server::date;
 use crate::{BodyLength, Method, Reason, RequestHead, ResponseHead, error_body};
 use std::future::poll_fn;
+
+/// The Retry-After of a site under maintenance whose configuration has none, in seconds.
+const RETRY_AFTER: &[u8] = b"120";
 
 /// Makes the response for an error of the proxy: with the page that the site has for this status, or else with a line of content
 /// in the form that the request asks for. It has no `Server` field.
@@ -42,6 +46,35 @@ pub(super) fn configured(response: &Response) -> ResponseHead {
     }
     head.body = BodyLength::Exact(response.body.len() as u64);
     head
+}
+
+/// The head of the response while a service is unavailable.
+pub(super) fn maintained(maintenance: &Maintenance) -> ResponseHead {
+    let mut head = configured(&maintenance.response);
+    if let Some(seconds) = maintenance.retry_after {
+        head.fields.push(b"Retry-After", seconds.to_string().as_bytes());
+    }
+    head
+}
+
+/// Makes the response of a site that is switched to maintenance: that of the configuration, or else an error 503.
+pub(super) fn under_maintenance(
+    context: &ExchangeContext<'_>,
+    request: &RequestHead,
+) -> (ResponseHead, Vec<u8>) {
+    let site = context.decision.site.map(|(_, site)| site);
+    let (mut head, body) = match site.and_then(|site| site.maintenance.as_ref()) {
+        Some(maintenance) => (maintained(maintenance), maintenance.response.body.clone()),
+        None => error(context, 503, request),
+    };
+    if head.fields.get_named(b"retry-after").is_none() {
+        head.fields.push(b"Retry-After", RETRY_AFTER);
+    }
+    // What browsers keep of it would outlast the maintenance.
+    head.fields.push(b"Cache-Control", b"no-store");
+    let facts = context.facts(false);
+    response_fields(context.decision, &facts, context.view.alt_svc(), &mut head);
+    (head, body)
 }
 
 /// Sends a locally generated response.

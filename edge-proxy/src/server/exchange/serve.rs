@@ -5,7 +5,7 @@ use super::authenticate::{AuthIdentity, Authentication};
 use super::context::ExchangeContext;
 use super::forward::Forwarding;
 use super::outcome::Outcome;
-use super::reply::{answer, configured, error};
+use super::reply::{answer, configured, error, under_maintenance};
 use super::{Abort, ClientGone, Connection, Downstream, request_id};
 use crate::client_address::unasked;
 use crate::decide::{Verdict, decide, response_fields};
@@ -185,12 +185,15 @@ async fn act<D: Downstream>(
             down.abort(Abort::Refused);
             Outcome { status: None, ..Outcome::answered(0).because(*why) }
         }
+        (Verdict::Refuse { why: why @ Reason::UnderMaintenance, .. }, _) => {
+            let (response, body) = under_maintenance(context, head);
+            Box::pin(answer(context, down, &head.method, response, &body)).await.because(*why)
+        }
         (Verdict::Refuse { status, why }, _) => {
-            let mut response = ResponseHead::new(*status);
+            let (mut response, body) = error(context, *status, head);
             if let Some(methods) = decision.allowed_methods() {
                 response.fields.push(b"Allow", methods.as_bytes());
             }
-            let (response, body) = error(context, *status, head);
             Box::pin(answer(context, down, &head.method, response, &body)).await.because(*why)
         }
         (Verdict::Redirect { status, location }, _) => {

@@ -20,7 +20,8 @@ impl Confined {
             return Ok(Self { needs: None, launcher: None });
         }
         let launcher = Launcher::start().map_err(|why| format!("cannot start the launcher: {why}"))?;
-        let needs = Needs::of(settings, &args.config, &Environment::read());
+        let mut needs = Needs::of(settings, &args.config, &Environment::read());
+        needs.change.extend(super::state(args));
         let held = sandbox::enter(settings.sandbox.mode, &needs)?;
         let closed = held.as_ref().is_some_and(|held| held.landlock.files());
         if let Some(held) = held {

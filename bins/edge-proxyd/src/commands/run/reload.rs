@@ -3,19 +3,19 @@
 use super::supervise::Supervisor;
 use crate::config::{self, Settings};
 use crate::journal;
-use crate::service::control::ReloadAnswer;
+use crate::service::control::ControlAnswer;
 use cli_support::outcome::chain;
 
 /// The outcome of a reload.
 pub(super) struct Reloaded {
-    pub(super) answer: ReloadAnswer,
+    pub(super) answer: ControlAnswer,
     /// True if a new process could apply what this one cannot.
     pub(super) successor_helps: bool,
 }
 
 impl Reloaded {
     fn refused(lines: Vec<String>, successor_helps: bool) -> Self {
-        Self { answer: ReloadAnswer { lines, ..ReloadAnswer::default() }, successor_helps }
+        Self { answer: ControlAnswer { lines, ..ControlAnswer::default() }, successor_helps }
     }
 
     /// Writes the outcome to the log.
@@ -76,7 +76,7 @@ impl Supervisor<'_> {
     fn attempt(&mut self, whole: bool) -> Reloaded {
         const UNCHANGED: &str = "the configuration is unchanged";
         let (args, confined) = (self.args, self.confined);
-        let settings = match config::load(&args.config) {
+        let mut settings = match config::load(&args.config) {
             Ok((settings, _)) => settings,
             Err(problems) => {
                 let denied = confined.is_closed()
@@ -110,6 +110,7 @@ impl Supervisor<'_> {
         if let Some(certificates) = &mut self.certificates {
             certificates.set_files(settings.certificate_files);
         }
+        self.switches.apply(&mut settings.proxy);
         if let Err(error) = self.watched.proxy.reload(settings.proxy) {
             return Reloaded::refused(vec![format!("{}; {UNCHANGED}", chain(&error))], false);
         }
@@ -123,7 +124,7 @@ impl Supervisor<'_> {
             );
         }
         let successor_helps = !waiting.is_empty();
-        let answer = ReloadAnswer { ok: true, lines: vec![line], waiting, ..ReloadAnswer::default() };
+        let answer = ControlAnswer { ok: true, lines: vec![line], waiting, ..ControlAnswer::default() };
         Reloaded { answer, successor_helps }
     }
 }

@@ -5,9 +5,13 @@ use super::confined::Confined;
 use crate::cli::RunArgs;
 use crate::config::Settings;
 use crate::journal;
-use crate::service::control::{ControlRequest, ControlSocket, ReloadAnswer, Takeover};
+use crate::service::control::{
+    ControlAnswer, ControlContent, ControlRequest, ControlSocket, MaintenanceRequest, Takeover,
+};
+use crate::service::maintenance::Switches;
 use crate::service::{HandOver, Notifier, SocketStore};
 use crate::status::{self, Watched};
+use cli_support::outcome::chain;
 use edge_proxy::Certificates;
 use std::io;
 use std::sync::Arc;
@@ -73,6 +77,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) watched: Arc<Watched>,
     pub(super) certificates: Option<Watch>,
     pub(super) store: SocketStore,
+    pub(super) switches: Switches,
 }
 
 impl<'a> Supervisor<'a> {
@@ -143,13 +148,21 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Handles a request of `edge-proxyd reload`.
+    /// Handles a request of `edge-proxyd reload` or `edge-proxyd maintenance`.
     async fn asked(&mut self, pending: Option<Pending<'a>>, request: ControlRequest) -> Option<Pending<'a>> {
-        if request.content.takeover == Takeover::Always {
+        let takeover = match &request.content {
+            ControlContent::Reload(reload) => reload.takeover,
+            ControlContent::Maintenance { maintenance } => {
+                let answer = self.switch(maintenance, pending.is_some());
+                request.answer(&answer).await;
+                return pending;
+            }
+        };
+        if takeover == Takeover::Always {
             return self.hand_over(pending, Some(request)).await;
         }
         self.refresh();
-        let whole = request.content.takeover == Takeover::Needed;
+        let whole = takeover == Takeover::Needed;
         let reloaded = self.reload(whole);
         if whole && reloaded.successor_helps {
             return self.hand_over(pending, Some(request)).await;
@@ -158,6 +171,27 @@ impl<'a> Supervisor<'a> {
         self.notifier.say(&format!("STATUS={}", status_line(&reloaded.answer)));
         request.answer(&reloaded.answer).await;
         pending
+    }
+
+    /// Switches a site, of the configuration in effect.
+    fn switch(&mut self, asked: &MaintenanceRequest, handing_over: bool) -> ControlAnswer {
+        let refused =
+            |line: String, invalid| ControlAnswer { lines: vec![line], invalid, ..ControlAnswer::default() };
+        if handing_over {
+            // The successor has read the switches already.
+            return refused("a new process is taking over: ask again when it serves".into(), false);
+        }
+        let mut config = self.watched.proxy.config();
+        let line = match self.switches.set(&config, &asked.site, asked.on) {
+            Ok(line) => line,
+            Err(why) => return refused(why, true),
+        };
+        self.switches.apply(&mut config);
+        if let Err(error) = self.watched.proxy.reload(config) {
+            return refused(format!("{line} from the next reload on: {}", chain(&error)), false);
+        }
+        journal::info(&line);
+        ControlAnswer { ok: true, lines: vec![line], ..ControlAnswer::default() }
     }
 
     /// Begins a takeover, unless there is one.
@@ -197,11 +231,11 @@ impl<'a> Supervisor<'a> {
         let line = format!("process {process} took over; this one finishes the requests in flight");
         journal::info(&line);
         if let Some(request) = asked {
-            let answer = ReloadAnswer {
+            let answer = ControlAnswer {
                 ok: true,
                 lines: vec![format!("process {process} took over with {}", self.args.config.display())],
                 process: Some(process),
-                ..ReloadAnswer::default()
+                ..ControlAnswer::default()
             };
             request.answer(&answer).await;
         }
@@ -218,7 +252,7 @@ impl<'a> Supervisor<'a> {
         }
         if let Some(request) = asked {
             let hint = "the journal has the lines of the new process: journalctl -u edge-proxyd".to_owned();
-            request.answer(&ReloadAnswer { lines: vec![line, hint], ..ReloadAnswer::default() }).await;
+            request.answer(&ControlAnswer { lines: vec![line, hint], ..ControlAnswer::default() }).await;
         }
     }
 }
@@ -232,7 +266,7 @@ fn stopped(pending: Option<Pending<'_>>) -> Ending {
 }
 
 /// Returns the state for the service manager after a reload.
-fn status_line(answer: &ReloadAnswer) -> String {
+fn status_line(answer: &ControlAnswer) -> String {
     match answer.lines.first() {
         Some(line) if !answer.ok => format!("serving; the last reload was refused: {line}"),
         _ => "serving".to_owned(),

@@ -20,9 +20,10 @@ fn wrapper(folder: &Path) -> PathBuf {
     path
 }
 
-fn prove(nginx: &Path, file: &Path) -> Output {
+fn prove(nginx: &Path, file: &Path, requests: u32) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.args(["import", "--prove", "--json", "--nginx"]).arg(nginx).arg(file);
+    command.args(["import", "--prove", "--json", "--requests", &requests.to_string(), "--nginx"]);
+    command.arg(nginx).arg(file);
     command.output().expect("it was built")
 }
 
@@ -60,7 +61,7 @@ fn the_corpus_answers_as_nginx_does_or_is_closed() {
     assert!(files.len() >= 60, "{}", files.len());
     at_once(&files, |file| {
         let text = std::fs::read_to_string(file).expect("a file");
-        let output = prove(&nginx, file);
+        let output = prove(&nginx, file, 3000);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(matches!(output.status.code(), Some(0 | 3)), "{}: {said}", file.display());
         let none: Vec<String> = Vec::new();
@@ -79,6 +80,9 @@ fn the_corpus_answers_as_nginx_does_or_is_closed() {
     });
 }
 
+/// The requests that a random configuration is asked: more configurations find more than more requests do.
+const OF_RANDOM: u32 = 400;
+
 /// How many random configurations are proven; `IMPORT_CASES` sets another number, and `IMPORT_SEED` the first seed.
 fn cases() -> (u64, u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -96,7 +100,7 @@ fn no_request_that_nginx_refuses_is_served() {
         let text = random::configuration(*seed);
         let file = folder.path().join(format!("{seed}.conf"));
         std::fs::write(&file, &text).expect("a file");
-        let output = prove(&nginx, &file);
+        let output = prove(&nginx, &file, OF_RANDOM);
         let said = String::from_utf8_lossy(&output.stderr);
         if said.contains("nginx: ended with") && said.contains("[emerg]") {
             // Not a configuration that nginx takes.
@@ -123,7 +127,7 @@ fn a_service_of_the_machine_is_not_reached_by_a_proof() {
         "server {{ listen 80; server_name a.test; location / {{ proxy_pass http://127.0.0.1:{port}; }} }}"
     );
     std::fs::write(&file, text).expect("a file");
-    let output = prove(&nginx, &file);
+    let output = prove(&nginx, &file, 3000);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let asked = service.accept().map_err(|why| why.kind());
     assert!(matches!(asked, Err(std::io::ErrorKind::WouldBlock)), "{asked:?}");

@@ -1,0 +1,165 @@
+//! `edge-proxyd maintenance`: a site is switched off and on, and stays so over a reload, a takeover and a restart.
+
+use crate::{Guarded, Manager, PROGRAM, ask, ends, signal};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use testkit::Origin;
+
+fn manager() -> (Manager, PathBuf) {
+    let manager = Manager::new(Origin::simple().address());
+    let state = manager.folder.path().join("state");
+    std::fs::create_dir(&state).expect("a folder");
+    let page = manager.folder.path().join("away.html");
+    std::fs::write(&page, "<h1>Back soon</h1>").expect("a file");
+    let more = format!(
+        "[site.maintenance]\nfile = {:?}\nretry_after = \"10m\"\n[[site]]\nname = \"wiki\"\nhosts = [\"b.test\"]\nplain = \"serve\"\nupstream = \"http://127.0.0.1:9\"\n",
+        page.display().to_string()
+    );
+    let text = std::fs::read_to_string(manager.config()).expect("the file");
+    std::fs::write(manager.config(), text + &more).expect("a file");
+    (manager, state)
+}
+
+fn started(manager: &Manager, state: &Path) -> Guarded {
+    let mut command = manager.command(Path::new(PROGRAM));
+    command.env("RUNTIME_DIRECTORY", manager.folder.path()).env("STATE_DIRECTORY", state);
+    let service = Guarded(command.stderr(Stdio::null()).spawn().expect("it was built"));
+    manager.hear("READY=1");
+    service
+}
+
+fn command(manager: &Manager, words: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(words).arg("--control").arg(manager.folder.path().join("control.sock"));
+    command
+}
+
+fn run(manager: &Manager, words: &[&str]) -> (Option<i32>, String) {
+    let output = command(manager, words).output().expect("it was built");
+    (output.status.code(), said(&output))
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+fn is_away(manager: &Manager) -> bool {
+    let answer = ask(manager.plain).expect("an answer");
+    let away = answer.starts_with("HTTP/1.1 503 ");
+    if away {
+        assert!(
+            answer.contains("\r\nRetry-After: 600\r\n") && answer.ends_with("<h1>Back soon</h1>"),
+            "{answer}"
+        );
+    } else {
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    away
+}
+
+/// Returns whether a process is there and has not ended.
+fn runs(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+}
+
+#[test]
+fn a_site_stays_under_maintenance_over_reload_takeover_and_restart() {
+    let (manager, state) = manager();
+    let mut service = started(&manager, &state);
+    assert!(!is_away(&manager));
+    let (code, words) = run(&manager, &["maintenance", "on", "a.test"]);
+    assert_eq!((code, words.trim()), (Some(0), "site `a.test` is under maintenance"));
+    assert!(is_away(&manager));
+    assert_eq!(run(&manager, &["reload"]).0, Some(0));
+    assert!(is_away(&manager));
+    // Status and explanations show it.
+    let shown = Command::new(PROGRAM)
+        .args(["status", "--config"])
+        .arg(manager.config())
+        .output()
+        .expect("it was built");
+    assert!(
+        said(&shown).contains("a.test (under maintenance)") && !said(&shown).contains("wiki (under"),
+        "{}",
+        said(&shown)
+    );
+    let explained = Command::new(PROGRAM)
+        .args(["explain", "http://a.test/", "--from", "192.0.2.1", "--config"])
+        .arg(manager.config())
+        .arg("--state")
+        .arg(&state)
+        .output()
+        .expect("it was built");
+    assert!(
+        said(&explained).contains("refused with 503: the site is switched to maintenance"),
+        "{}",
+        said(&explained)
+    );
+    // A new process.
+    assert_eq!(run(&manager, &["reload", "--takeover"]).0, Some(0));
+    let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+    ends(&mut service.0);
+    assert!(is_away(&manager));
+    signal(successor, "TERM");
+    manager.hear("STOPPING=1");
+    // A restart, once the old process and its sockets are gone.
+    manager.stored.borrow_mut().clear();
+    let until = Instant::now() + Duration::from_secs(20);
+    while runs(successor) {
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let service = started(&manager, &state);
+    assert!(is_away(&manager));
+    let (code, words) = run(&manager, &["maintenance", "off", "a.test"]);
+    assert_eq!((code, words.trim()), (Some(0), "site `a.test` is in service"));
+    assert!(!is_away(&manager));
+    assert_eq!(run(&manager, &["reload"]).0, Some(0));
+    assert!(!is_away(&manager));
+    drop(service);
+}
+
+#[test]
+fn wrong_sites_and_a_missing_state_folder_are_named() {
+    let (manager, state) = manager();
+    let service = started(&manager, &state);
+    let (code, words) = run(&manager, &["maintenance", "on", "wikki"]);
+    assert!(code == Some(2) && words.contains("did you mean `wiki`?"), "{words}");
+    let (code, words) = run(&manager, &["maintenance", "on", "b.test", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&words).expect("JSON");
+    assert_eq!((code, &value["lines"][0]), (Some(0), &"site `wiki` is under maintenance".into()));
+    drop(service);
+    let (manager, _) = self::manager();
+    let control = manager.folder.path().join("control.sock");
+    let mut command = manager.command(Path::new(PROGRAM));
+    command
+        .env("RUNTIME_DIRECTORY", manager.folder.path())
+        .env_remove("STATE_DIRECTORY")
+        .stderr(Stdio::null());
+    let _service = Guarded(command.spawn().expect("it was built"));
+    manager.hear("READY=1");
+    let (code, words) = run(&manager, &["maintenance", "on", "a.test"]);
+    assert!(code == Some(2) && words.contains("--state FOLDER"), "{words}");
+    assert!(!is_away(&manager) && control.exists());
+}
+
+#[test]
+fn other_accounts_cannot_switch_even_if_the_socket_lets_them() {
+    assert!(rustix::process::geteuid().is_root(), "this test becomes another account, which needs root");
+    let (manager, state) = manager();
+    let _service = started(&manager, &state);
+    let control = manager.folder.path().join("control.sock");
+    for (path, mode) in [(manager.folder.path(), 0o755), (control.as_path(), 0o666)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+    }
+    let nobody = command(&manager, &["maintenance", "on", "a.test"]).uid(65_534).gid(65_534).output();
+    let output = nobody.expect("it was built");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(!is_away(&manager));
+    assert_eq!(run(&manager, &["maintenance", "on", "a.test"]).0, Some(0));
+    assert!(is_away(&manager));
+}
